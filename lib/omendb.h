@@ -1,0 +1,263 @@
+/* omendb: the public interface of the library (libomendb).
+ *
+ * Memory in, memory out: nothing here opens a file, prints or exits. Rows come
+ * from an omen_source, index sections go to an omen_sink; formats/ implements
+ * both for files. Every function that can fail returns OMEN_OK (0) or a
+ * negative OMEN_ERR_* code, and, where it takes an omen_detail, one sentence
+ * about the cause in it (no trailing newline; empty when there is nothing to add).
+ *
+ * Vectors are row-major float32 arrays. n counts rows, d dimensions, k wanted
+ * neighbours. Row numbers count from 0. Distances are smaller for nearer rows:
+ *   l2      squared Euclidean distance
+ *   ip      the negated inner product
+ *   cosine  1 - cosine similarity
+ */
+#ifndef OMENDB_H
+#define OMENDB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OMEN_VERSION "0.1.0"
+#define OMEN_MAX_DIM 65536u
+#define OMEN_MUST_CHECK __attribute__((warn_unused_result))
+
+enum {
+    OMEN_OK = 0,
+    OMEN_ERR_ARGUMENT = -1,    /* an option or argument out of range */
+    OMEN_ERR_INPUT = -2,       /* the vectors given are unusable */
+    OMEN_ERR_CORRUPT = -3,     /* an index contradicts itself or its checksums */
+    OMEN_ERR_IO = -4,          /* a system call on a file failed */
+    OMEN_ERR_MEMORY = -5,      /* an allocation failed or a cap was reached */
+    OMEN_ERR_UNSUPPORTED = -6, /* a well-formed file of a newer version or unknown kind */
+    OMEN_ERR_INTERRUPTED = -7, /* a progress callback asked to stop */
+};
+
+/* A short fixed text for an OMEN_ERR_* code ("corrupt index"). Never NULL. */
+const char *omen_error_text(int code);
+
+/* Filled by a failing call with one sentence that names the row, section, file or system call at fault. */
+typedef struct omen_detail {
+    char text[512];
+} omen_detail;
+
+/* Formats into detail->text, truncating; detail may be NULL. Returns code, so: return omen_fail(why, OMEN_ERR_INPUT, "row %d ..."). */
+int omen_fail(omen_detail *detail, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- names of choices -------------------------------------------------- */
+
+typedef enum { OMEN_METRIC_L2 = 0, OMEN_METRIC_IP = 1, OMEN_METRIC_COSINE = 2 } omen_metric;
+typedef enum { OMEN_CODEC_NONE = 0, OMEN_CODEC_PQ = 1, OMEN_CODEC_RABITQ = 2, OMEN_CODEC_AUTO = 255 } omen_codec;
+typedef enum { OMEN_REFINE_NONE = 0, OMEN_REFINE_SQ8 = 1, OMEN_REFINE_F16 = 2, OMEN_REFINE_F32 = 3 } omen_refine;
+
+/* Names as the command line and JSON write them. The _name functions return "?" for an unknown value; the _parse
+ * functions return OMEN_OK or OMEN_ERR_ARGUMENT. */
+const char *omen_metric_name(omen_metric metric);
+const char *omen_codec_name(omen_codec codec);
+const char *omen_refine_name(omen_refine refine);
+int omen_metric_parse(const char *name, omen_metric *out) OMEN_MUST_CHECK;
+int omen_codec_parse(const char *name, omen_codec *out) OMEN_MUST_CHECK;
+int omen_refine_parse(const char *name, omen_refine *out) OMEN_MUST_CHECK;
+
+/* ---- processor --------------------------------------------------------- */
+
+/* Chooses the kernels: "scalar", "avx2", "avx512" or "neon" caps the SIMD level, NULL takes the best this processor
+ * runs. Returns OMEN_OK or OMEN_ERR_ARGUMENT (unknown level, or one this processor or build has not). Not thread-safe:
+ * call it once before other work. Results and index bytes do not depend on the level. */
+int omen_cpu_select(const char *level, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The level in use, such as "avx2". */
+const char *omen_cpu_level(void);
+
+/* Processors in this process's affinity mask; at least 1. */
+int omen_cpu_count(void);
+
+/* ---- rows in ----------------------------------------------------------- */
+
+/* A finite, re-readable array of n_rows x d vectors. read() writes rows [first, first + n) as float32 to out
+ * (n x d floats) and may be called from several threads at once. It returns OMEN_OK, OMEN_ERR_INPUT (a NaN or infinite
+ * value, a damaged row: detail names the row) or OMEN_ERR_IO. */
+typedef struct omen_source {
+    void *self;
+    uint64_t n_rows;
+    uint32_t d;
+    uint32_t element_bytes; /* of one stored value: 1, 2, 4 or 8 */
+    uint64_t n_bytes;       /* of the whole input as stored */
+    int (*read)(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why);
+} omen_source;
+
+/* ---- sections: how an index is stored ---------------------------------- */
+
+#define OMEN_FOURCC(a, b, c, d) \
+    ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+
+/* Element types as the file numbers them. */
+typedef enum {
+    OMEN_ELEMENT_BYTES = 0,
+    OMEN_ELEMENT_U8 = 1,
+    OMEN_ELEMENT_U16 = 2,
+    OMEN_ELEMENT_U32 = 3,
+    OMEN_ELEMENT_U64 = 4,
+    OMEN_ELEMENT_F16 = 5,
+    OMEN_ELEMENT_F32 = 6,
+} omen_element;
+
+/* One section in memory. data is 64-byte aligned. A reader that does not know a mandatory section must refuse the
+ * file; an unknown optional one is skipped. */
+typedef struct omen_section {
+    uint32_t id; /* OMEN_FOURCC */
+    uint32_t element;
+    bool optional;
+    const void *data;
+    uint64_t n_bytes;
+} omen_section;
+
+/* Where a build writes. Calls come from one thread, in this order: start, then for each section begin, append any
+ * number of times, finish. map() gives a finished section back, readable until the sink is destroyed. Each returns
+ * OMEN_OK or a negative code with the cause in why. */
+typedef struct omen_sink {
+    void *self;
+    /* identity: a hash of input and options that ties the sections of one file together */
+    int (*start)(void *self, uint64_t identity, omen_detail *why);
+    int (*begin)(void *self, uint32_t id, uint32_t element, bool optional, omen_detail *why);
+    int (*append)(void *self, const void *data, uint64_t n_bytes, omen_detail *why);
+    int (*finish)(void *self, omen_detail *why);
+    int (*map)(void *self, uint32_t id, omen_section *out, omen_detail *why);
+} omen_sink;
+
+/* ---- build ------------------------------------------------------------- */
+
+/* Called from one thread a few times a second; a non-zero return stops the work with OMEN_ERR_INTERRUPTED. */
+typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done, uint64_t total);
+
+#define OMEN_DEFAULT_BYTES 32u
+#define OMEN_MIN_BYTES 4u
+#define OMEN_MAX_BYTES 256u
+
+typedef struct omen_build_options {
+    omen_metric metric;
+    omen_codec codec;
+    omen_refine refine;
+    uint32_t bytes;   /* hot bytes a vector, code and factors; OMEN_MIN_BYTES..OMEN_MAX_BYTES */
+    uint32_t n_lists; /* 0: from n */
+    uint64_t seed;
+    int n_threads; /* 0: omen_cpu_count() */
+    bool zero_ok;  /* cosine: accept zero rows, with similarity 0 to everything */
+    omen_progress_fn progress; /* may be NULL */
+    void *progress_context;
+} omen_build_options;
+
+void omen_build_options_init(omen_build_options *options);
+
+typedef enum {
+    OMEN_STAGE_SAMPLE,    /* choose and read the training rows */
+    OMEN_STAGE_TRANSFORM, /* PCA */
+    OMEN_STAGE_PARTITION, /* centroids */
+    OMEN_STAGE_CODEC,     /* codebooks */
+    OMEN_STAGE_ENCODE,    /* the pass over all rows */
+    OMEN_STAGE_ORDER,     /* codes and refine rows into list order, written */
+    OMEN_STAGE_CALIBRATE, /* default search effort, measured */
+    OMEN_N_STAGES,
+} omen_stage;
+
+const char *omen_stage_name(omen_stage stage);
+
+typedef struct omen_build_report {
+    uint64_t n_rows;
+    uint32_t d, n_lists;
+    omen_codec codec; /* never AUTO */
+    int n_threads;
+    double stage_seconds[OMEN_N_STAGES];
+    /* mean squared error of the codes' distance estimates relative to the mean squared distance, measured on training
+     * rows; NaN for a codec that was not tried */
+    double pq_error, rabitq_error;
+    bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
+} omen_build_report;
+
+/* Builds an index of all rows of source into sink. Neither is closed. report may be NULL. Returns OMEN_OK,
+ * OMEN_ERR_ARGUMENT, OMEN_ERR_INPUT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED, or what source or sink returned. The bytes
+ * that reach the sink depend on the rows and on metric, codec, refine, bytes, n_lists, seed and zero_ok only. */
+int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
+                     omen_build_report *report, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- an open index ----------------------------------------------------- */
+
+typedef struct omen_index omen_index;
+
+/* What an index is and where its bytes are. Sizes in bytes of the whole index. */
+typedef struct omen_index_info {
+    uint64_t n_rows;
+    uint32_t d;
+    uint32_t n_lists;
+    uint32_t d_kept; /* dimensions kept by the transform */
+    omen_metric metric;
+    omen_codec codec;
+    omen_refine refine;
+    uint32_t code_bytes, factor_bytes; /* hot bytes of one vector */
+    uint64_t seed;
+    uint64_t centroid_bytes; /* centroids, list offsets, per-list factor ranges */
+    uint64_t model_bytes;    /* mean, basis, codebooks */
+    uint64_t refine_bytes;
+    uint64_t id_bytes;
+    uint32_t default_probes, default_rerank; /* for k = 10 */
+} omen_index_info;
+
+/* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
+ * bound that a search relies on; does not read the large sections. *out is NULL on failure. Returns OMEN_OK,
+ * OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED or OMEN_ERR_MEMORY. */
+int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections, omen_detail *why)
+    OMEN_MUST_CHECK;
+
+/* Frees the index (not the sections). NULL is fine. */
+void omen_index_close(omen_index *index);
+
+void omen_index_get_info(const omen_index *index, omen_index_info *out);
+
+/* ---- search ------------------------------------------------------------ */
+
+typedef struct omen_search_options {
+    uint32_t k;
+    uint32_t probes; /* lists scanned a query; 0: the index's measured default */
+    uint32_t rerank; /* candidates re-ranked by the refine tier; 0: the index's measured default */
+    bool exact;      /* compare with every row of the refine tier */
+    bool zero_ok;    /* cosine: accept a zero query, at distance 1 from everything */
+    int n_threads;   /* 0: omen_cpu_count() */
+} omen_search_options;
+
+void omen_search_options_init(omen_search_options *options);
+
+typedef struct omen_search_stats {
+    uint64_t n_queries;
+    uint64_t lists_probed, codes_scanned, rows_reranked; /* totals over all queries */
+    uint32_t probes, rerank;                             /* the effort asked for; 0 when exact */
+} omen_search_stats;
+
+/* Finds the min(k, n) nearest rows of each query, nearest first, ties by lower id, no id twice.
+ *   queries    n_queries x d float32, finite
+ *   ids        n_queries x min(k, n) row numbers, written
+ *   distances  n_queries x min(k, n) float32, written; may be NULL. Without a refine tier they are estimates.
+ *   stats      added to; may be NULL
+ * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
+ * OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. Results do not depend on threads, SIMD level or how queries are batched. */
+int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
+                      uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
+    OMEN_MUST_CHECK;
+
+/* ---- verification ------------------------------------------------------ */
+
+/* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
+typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
+
+/* Reads every section and checks what omen_index_open() leaves: list offsets monotone and complete, ids a permutation,
+ * factors and refine rows finite and in range. Returns OMEN_OK, OMEN_ERR_CORRUPT (each fault told to fault()) or
+ * OMEN_ERR_MEMORY. */
+int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
+
+/* Compares the index with the vectors it claims to hold: n and d agree and every stored refine row is its source row
+ * within the codec's bound. Returns as omen_index_check(), or OMEN_ERR_UNSUPPORTED without a refine tier (n and d are
+ * compared first), or what the source returned. */
+int omen_index_check_source(const omen_index *index, const omen_source *source, omen_fault_fn fault, void *context,
+                            omen_detail *why) OMEN_MUST_CHECK;
+
+#endif
