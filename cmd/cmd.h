@@ -1,0 +1,189 @@
+/* Private declarations of the program: what the subcommands share. */
+#ifndef OMEN_CMD_H
+#define OMEN_CMD_H
+
+#include <getopt.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "formats/container.h"
+#include "formats/vectors.h"
+#include "lib/omendb.h"
+
+/* Exit codes, the same for every subcommand. A stop by signal gives CMD_EXIT_SIGNAL + its number (130 for SIGINT). */
+enum {
+    CMD_EXIT_OK = 0,
+    CMD_EXIT_USAGE = 2,
+    CMD_EXIT_CORRUPT = 3,
+    CMD_EXIT_IO = 4,
+    CMD_EXIT_MEMORY = 5,
+    CMD_EXIT_SIGNAL = 128,
+};
+
+/* What an argument parser returns when the work can start; anything else is the exit code. */
+#define CMD_GO_ON (-1)
+
+/* Upper limit of --threads: a typing error must not ask OpenMP for a million of them. */
+#define CMD_MAX_THREADS 1024u
+
+/* ---- subcommands: argv[0] is the subcommand's name; each returns an exit code ---- */
+
+int cmd_build(int argc, char **argv);
+int cmd_query(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
+
+/* ---- messages (options.c): one line on stderr, control characters replaced ---- */
+
+/* "omendb COMMAND: text"; command NULL leaves it out. */
+void cmd_say(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same, and returns CMD_EXIT_USAGE. */
+int cmd_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The exit code of an OMEN_ERR_* code. */
+int cmd_exit_code(int code);
+
+/* The cause of a failed call in words: the detail if there is one, else the text of the code. */
+const char *cmd_cause(int code, const omen_detail *why);
+
+/* Prints the cause and returns the exit code. */
+int cmd_fail(const char *command, int code, const omen_detail *why);
+
+/* ---- options (options.c) ---- */
+
+/* What getopt_long() returned '?' or ':' for, in words; needs a ':' at the start of the short options and opterr = 0.
+ * Returns CMD_EXIT_USAGE. */
+int cmd_bad_option(const char *command, int returned, char **argv, const struct option *options);
+
+/* Reads a decimal integer in [low, high]. Otherwise prints a message that names the option and returns false. */
+bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
+                       uint64_t *out) OMEN_MUST_CHECK;
+
+/* --threads and --dim, alike everywhere. */
+bool cmd_parse_threads(const char *command, const char *text, int *out) OMEN_MUST_CHECK;
+bool cmd_parse_dim(const char *command, const char *text, uint32_t *out) OMEN_MUST_CHECK;
+
+/* ---- files (options.c) ---- */
+
+/* Whether two paths are one file; "-" is standard input. False if either does not exist. */
+bool cmd_same_file(const char *a, const char *b);
+
+/* Whether writing output by way of output + ".tmp" would destroy the file input. */
+bool cmd_would_overwrite(const char *output, const char *input);
+
+/* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
+int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
+                  omen_detail *why) OMEN_MUST_CHECK;
+
+/* Opens an index file and tells what is in it. Container and index are the caller's to close, also after a failure. */
+int cmd_open_index(omen_container **container, omen_index **index, const char *path, omen_index_info *info,
+                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- printing (options.c) ---- */
+
+typedef struct cmd_text {
+    char text[32];
+} cmd_text;
+
+/* 1234567 as "1,234,567". Use: printf("%s", cmd_group(n).text). */
+cmd_text cmd_group(uint64_t value);
+
+/* The same for a value that is rounded to an integer first. */
+cmd_text cmd_group_round(double value);
+
+/* 52428800 as "52.4 MB". */
+cmd_text cmd_human_bytes(uint64_t n_bytes);
+
+/* A JSON string of any bytes (bytes that are not UTF-8 become U+FFFD); NULL without memory. */
+json_t *cmd_json_text(const char *text);
+
+/* A JSON number, null if it is not finite; NULL without memory. */
+json_t *cmd_json_real(double value);
+
+/* Writes object (which may be NULL: no memory) as one line and releases it. Returns an exit code; a failure is told. */
+int cmd_json_print(const char *command, json_t *object, FILE *stream);
+
+/* ---- summaries (summary.c): for people on stderr; as JSON, build's on stdout and query's on stderr ---- */
+
+struct cmd_build_outcome {
+    const char *input, *output;
+    omen_build_report report;
+    omen_index_info info;
+    uint64_t file_bytes;
+    double seconds; /* from opening the input to the commit */
+};
+
+struct cmd_query_outcome {
+    omen_index_info info;
+    omen_search_stats stats;
+    uint32_t k; /* found a query */
+    int n_threads;
+    bool exact;
+    double open_seconds, read_seconds, search_seconds, write_seconds;
+};
+
+void cmd_build_summary(const struct cmd_build_outcome *outcome, bool verbose);
+int cmd_build_json(const struct cmd_build_outcome *outcome);
+void cmd_query_summary(const struct cmd_query_outcome *outcome);
+int cmd_query_json(const struct cmd_query_outcome *outcome);
+
+/* ---- result files (output.c) ---- */
+
+/* Standard output, a device, or a temporary file that takes its name at the end. Starts zeroed. */
+typedef struct cmd_output {
+    FILE *stream;
+    const char *path; /* NULL: standard output */
+    char *temporary;  /* owned; NULL: written in place */
+} cmd_output;
+
+/* Starts path + ".tmp" beside a path that is a regular file or none yet. Returns OMEN_OK, OMEN_ERR_IO or
+ * OMEN_ERR_MEMORY; cmd_output_abandon() is due either way. */
+int cmd_output_open(cmd_output *out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Gives the complete file its name. Returns OMEN_OK or OMEN_ERR_IO. */
+int cmd_output_finish(cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Releases what is left; an unfinished temporary file goes. */
+void cmd_output_abandon(cmd_output *out);
+
+/* ---- time, progress and signals (progress.c) ---- */
+
+/* Seconds of a clock that never steps. */
+double cmd_seconds(void);
+
+typedef struct cmd_progress {
+    bool live;           /* redraw one line on the terminal */
+    bool log;            /* no terminal, but -v: one line per stage */
+    double started;      /* of all work */
+    double stage_began;  /* of the current stage */
+    double last_drawn;   /* to draw a few times a second only */
+    const char *stage;   /* as told last; compared by content */
+    char stage_name[32]; /* storage of stage */
+    int width;           /* of the line on the screen, to blank it */
+} cmd_progress;
+
+/* verbosity: -1 for -q, 1 for -v. */
+void cmd_progress_init(cmd_progress *progress, int verbosity);
+
+/* An omen_progress_fn; context is a cmd_progress. Returns non-zero once a signal has asked to stop. */
+int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_t total);
+
+/* Blanks the line, so that other text can follow. */
+void cmd_progress_clear(cmd_progress *progress);
+
+/* From here SIGINT, SIGTERM and SIGHUP end the process at once with "omendb COMMAND: text" and CMD_EXIT_SIGNAL +
+ * number, after removing the file that cmd_signals_temporary() named. */
+void cmd_signals_exit(const char *command, const char *text);
+
+/* The file to remove then; NULL for none. The text must live until the next call. */
+void cmd_signals_temporary(const char *path);
+
+/* From here the same signals are only noted: cmd_progress_update() and cmd_signals_noted() tell. */
+void cmd_signals_note(void);
+
+/* The number of the signal noted, or 0. */
+int cmd_signals_noted(void);
+
+#endif

@@ -1,0 +1,343 @@
+/* omendb build: a vector file in, an index file out. */
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define NAME        "build"
+#define INTERRUPTED "interrupted; nothing was written"
+
+struct build {
+    const char *input;
+    const char *output;   /* as asked for, else default_output */
+    char *default_output; /* owned */
+    const char *cpu;
+    omen_vectors_options vectors;
+    omen_build_options options;
+    int verbosity; /* -1 quiet, 1 verbose */
+    bool json;
+};
+
+static void print_usage(void)
+{
+    printf("usage: omendb build [options] INPUT\n"
+           "\n"
+           "Writes an index of all vectors in INPUT (a file, or \"-\" for standard input).\n"
+           "The index appears under its name when it is complete, never before.\n"
+           "\n"
+           "input and output:\n"
+           "  -o, --output FILE    the index (default: INPUT with its extension replaced by .omen;\n"
+           "                       required when INPUT is \"-\")\n"
+           "  -f, --format NAME    format of INPUT (default: by extension and content), one of\n"
+           "                       %s\n"
+           "  -d, --dim N          dimensions of a row, needed for raw; elsewhere a check\n"
+           "      --zero-ok        cosine: accept zero rows, at distance 1 from everything\n"
+           "                       (default: an error)\n"
+           "\n"
+           "index:\n"
+           "  -m, --metric NAME    l2, ip or cosine (default l2)\n"
+           "  -b, --bytes N        hot bytes a vector, code and factors together, %u to %u\n"
+           "                       (default %u)\n"
+           "  -c, --codec NAME     auto, pq, rabitq or none (default auto: the smaller measured error)\n"
+           "  -r, --refine NAME    rows for re-ranking: sq8, f16, f32 or none (default sq8)\n"
+           "  -l, --lists N        inverted lists (default: from the number of rows)\n"
+           "      --seed N         seed of all random choices (default 0)\n"
+           "\n"
+           "work:\n"
+           "  -t, --threads N      threads (default: the processors this process may use); the index\n"
+           "                       does not depend on it\n"
+           "      --cpu LEVEL      cap the SIMD level: scalar, avx2, avx512 or neon (default: the best)\n"
+           "\n"
+           "messages:\n"
+           "  -q, --quiet          no progress, warnings or summary\n"
+           "  -v, --verbose        say more on stderr\n"
+           "      --json           print a summary as one JSON object on stdout, none on stderr\n"
+           "  -h, --help           print this help\n"
+           "\n"
+           "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
+           "product, cosine is 1 - cosine similarity.\n"
+           "\n"
+           "examples:\n"
+           "  omendb build base.fvecs                          writes base.omen\n"
+           "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
+           "  zcat base.f32.gz | omendb build -f raw -d 768 -o base.omen -\n",
+           omen_vectors_formats(), OMEN_MIN_BYTES, OMEN_MAX_BYTES, OMEN_DEFAULT_BYTES);
+}
+
+/* ---- arguments ---- */
+
+enum { OPT_SEED = 256, OPT_CPU, OPT_ZERO_OK, OPT_JSON };
+
+static const char short_options[] = ":o:f:d:m:b:c:r:l:t:qvh";
+
+static const struct option long_options[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"format", required_argument, NULL, 'f'},
+    {"dim", required_argument, NULL, 'd'},
+    {"metric", required_argument, NULL, 'm'},
+    {"bytes", required_argument, NULL, 'b'},
+    {"codec", required_argument, NULL, 'c'},
+    {"refine", required_argument, NULL, 'r'},
+    {"lists", required_argument, NULL, 'l'},
+    {"threads", required_argument, NULL, 't'},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"cpu", required_argument, NULL, OPT_CPU},
+    {"zero-ok", no_argument, NULL, OPT_ZERO_OK},
+    {"quiet", no_argument, NULL, 'q'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Takes one option; false if its value is bad, which has been told. */
+static bool take_option(struct build *b, int option, const char *value)
+{
+    uint64_t number;
+
+    switch (option) {
+    case 'o':
+        b->output = value;
+        return true;
+    case 'f':
+        b->vectors.format = value;
+        return true;
+    case 'd':
+        return cmd_parse_dim(NAME, value, &b->vectors.d);
+    case 'm':
+        if (omen_metric_parse(value, &b->options.metric) != OMEN_OK) {
+            cmd_say(NAME, "--metric must be l2, ip or cosine, not \"%s\"", value);
+            return false;
+        }
+        return true;
+    case 'b':
+        if (!cmd_parse_integer(NAME, "--bytes", value, OMEN_MIN_BYTES, OMEN_MAX_BYTES, &number)) {
+            return false;
+        }
+        b->options.bytes = (uint32_t)number;
+        return true;
+    case 'c':
+        if (omen_codec_parse(value, &b->options.codec) != OMEN_OK) {
+            cmd_say(NAME, "--codec must be auto, pq, rabitq or none, not \"%s\"", value);
+            return false;
+        }
+        return true;
+    case 'r':
+        if (omen_refine_parse(value, &b->options.refine) != OMEN_OK) {
+            cmd_say(NAME, "--refine must be sq8, f16, f32 or none, not \"%s\"", value);
+            return false;
+        }
+        return true;
+    case 'l':
+        if (!cmd_parse_integer(NAME, "--lists", value, 1, UINT32_MAX, &number)) {
+            return false;
+        }
+        b->options.n_lists = (uint32_t)number;
+        return true;
+    case 't':
+        return cmd_parse_threads(NAME, value, &b->options.n_threads);
+    case OPT_SEED:
+        return cmd_parse_integer(NAME, "--seed", value, 0, UINT64_MAX, &b->options.seed);
+    case OPT_CPU:
+        b->cpu = value;
+        return true;
+    case OPT_ZERO_OK:
+        b->options.zero_ok = true;
+        return true;
+    case 'q':
+        b->verbosity = -1;
+        return true;
+    case 'v':
+        b->verbosity = 1;
+        return true;
+    default: /* OPT_JSON */
+        b->json = true;
+        return true;
+    }
+}
+
+static int parse_arguments(struct build *b, int argc, char **argv)
+{
+    int option;
+
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+        if (option == 'h') {
+            print_usage();
+            return CMD_EXIT_OK;
+        }
+        if (option == '?' || option == ':') {
+            return cmd_bad_option(NAME, option, argv, long_options);
+        }
+        if (!take_option(b, option, optarg)) {
+            return CMD_EXIT_USAGE;
+        }
+    }
+    if (argc - optind < 1) {
+        return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");
+    }
+    if (argc - optind > 1) {
+        return cmd_misuse(NAME, "one INPUT at a time; \"%s\" is one too many", argv[optind + 1]);
+    }
+    b->input = argv[optind];
+    return CMD_GO_ON;
+}
+
+/* The input's name with its last extension replaced; a dot that starts the file name starts no extension. */
+static char *replace_extension(const char *input)
+{
+    const char *slash = strrchr(input, '/');
+    const char *name = slash != NULL ? slash + 1 : input;
+    const char *dot = strrchr(name, '.');
+    char *out;
+
+    if (dot == NULL || dot == name) {
+        dot = name + strlen(name);
+    }
+    return asprintf(&out, "%.*s.omen", (int)(dot - input), input) >= 0 ? out : NULL;
+}
+
+/* Settles the output's name and refuses those that would destroy something. */
+static int choose_output(struct build *b)
+{
+    struct stat status;
+
+    if (b->output == NULL) {
+        if (strcmp(b->input, "-") == 0) {
+            return cmd_misuse(NAME, "--output is required when INPUT is standard input");
+        }
+        b->default_output = replace_extension(b->input);
+        if (b->default_output == NULL) {
+            return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
+        }
+        b->output = b->default_output;
+    }
+    if (b->output[0] == '\0') {
+        return cmd_misuse(NAME, "--output wants a file name");
+    }
+    if (strcmp(b->output, "-") == 0) {
+        return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
+    }
+    if (cmd_would_overwrite(b->output, b->input)) {
+        return cmd_misuse(NAME, "writing \"%s\" would overwrite the input; name another file with --output", b->output);
+    }
+    /* The rename at the end would replace a device such as /dev/null. */
+    if (stat(b->output, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+        return cmd_misuse(NAME, "\"%s\" is not a regular file", b->output);
+    }
+    return CMD_GO_ON;
+}
+
+/* ---- the work ---- */
+
+/* Input to committed file. Returns an OMEN_ code. */
+static int build_file(struct build *b, const omen_source *source, struct cmd_build_outcome *o, omen_detail *why)
+{
+    cmd_progress progress;
+    omen_writer *writer = NULL;
+    omen_sink sink;
+    int rc;
+
+    cmd_progress_init(&progress, b->verbosity);
+    b->options.progress = cmd_progress_update;
+    b->options.progress_context = &progress;
+
+    rc = omen_writer_create(&writer, b->output, why);
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    sink = omen_writer_sink(writer);
+    rc = omen_index_build(source, &b->options, &sink, &o->report, why);
+    cmd_progress_clear(&progress);
+    if (rc == OMEN_OK && cmd_signals_noted() != 0) {
+        rc = OMEN_ERR_INTERRUPTED;
+    }
+    if (rc == OMEN_OK) {
+        rc = omen_writer_commit(writer, &o->file_bytes, why);
+    }
+    omen_writer_destroy(writer);
+    return rc;
+}
+
+static int run(struct build *b)
+{
+    struct cmd_build_outcome o = {.input = b->input, .output = b->output};
+    omen_detail why = {.text = ""};
+    omen_vectors *vectors = NULL;
+    omen_container *container = NULL;
+    omen_index *index = NULL;
+    omen_source source;
+    double started;
+    int rc;
+
+    rc = omen_cpu_select(b->cpu, &why);
+    if (rc != OMEN_OK) {
+        return cmd_fail(NAME, rc, &why);
+    }
+
+    /* Nothing exists yet while standard input is spooled, so a signal may end the process there. */
+    cmd_signals_exit(NAME, INTERRUPTED);
+    started = cmd_seconds();
+    rc = omen_vectors_open(&vectors, b->input, &b->vectors, &why);
+    if (rc != OMEN_OK) {
+        goto out;
+    }
+    source = omen_vectors_source(vectors);
+    if (b->verbosity > 0) {
+        fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", b->input, omen_vectors_format(vectors),
+                cmd_group(source.n_rows).text, source.d, cmd_group(source.n_bytes).text);
+    }
+
+    cmd_signals_note();
+    rc = build_file(b, &source, &o, &why);
+    o.seconds = cmd_seconds() - started;
+    if (rc != OMEN_OK) {
+        goto out;
+    }
+    /* What the finished file says about itself is what the summary tells. */
+    rc = cmd_open_index(&container, &index, b->output, &o.info, &why);
+
+out:
+    omen_index_close(index);
+    omen_container_close(container);
+    omen_vectors_close(vectors);
+    if (rc == OMEN_ERR_INTERRUPTED) {
+        cmd_say(NAME, INTERRUPTED);
+        return cmd_exit_code(rc);
+    }
+    if (rc != OMEN_OK) {
+        /* What is not supported here is the input. */
+        cmd_fail(NAME, rc, &why);
+        return cmd_exit_code(rc == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : rc);
+    }
+    if (o.report.few_training_rows && b->verbosity >= 0) {
+        cmd_say(NAME, "warning: too few rows for %s lists, the partition will be poor; try fewer with --lists",
+                cmd_group(o.info.n_lists).text);
+    }
+    if (b->json) {
+        return cmd_build_json(&o);
+    }
+    if (b->verbosity >= 0) {
+        cmd_build_summary(&o, b->verbosity > 0);
+    }
+    return CMD_EXIT_OK;
+}
+
+int cmd_build(int argc, char **argv)
+{
+    struct build b = {.input = NULL};
+    int rc;
+
+    omen_build_options_init(&b.options);
+    rc = parse_arguments(&b, argc, argv);
+    if (rc == CMD_GO_ON) {
+        rc = choose_output(&b);
+    }
+    if (rc == CMD_GO_ON) {
+        rc = run(&b);
+    }
+    free(b.default_output);
+    return rc;
+}

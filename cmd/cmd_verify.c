@@ -1,0 +1,350 @@
+/* omendb verify: is every byte of an index what the build wrote, and does it hold its source? */
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NAME "verify"
+
+enum mode { MODE_QUICK, MODE_FULL, MODE_SOURCE };
+
+static const char *const mode_names[] = {"quick", "full", "source"};
+
+struct verify {
+    enum mode mode;
+    const char *source; /* MODE_SOURCE only */
+    const char *format; /* of the source */
+    uint32_t d;
+    int n_threads;
+    bool json, quiet;
+};
+
+/* One index while it is verified. */
+struct check {
+    const struct verify *options;
+    const char *path;
+    const char *verdict; /* what a fault line says */
+    uint64_t n_faults;
+    json_t *faults; /* NULL without --json */
+    bool no_memory; /* for a JSON fault */
+    omen_index_info info;
+    size_t n_sections;
+    uint64_t file_bytes; /* 0: could not be opened */
+};
+
+static void print_usage(void)
+{
+    printf("usage: omendb verify [options] INDEX...\n"
+           "\n"
+           "Checks index files and prints one line for each that is sound, or one for each fault.\n"
+           "\n"
+           "what to check:\n"
+           "      --quick        header, trailer, section table, lengths and bounds: instant on any size,\n"
+           "                     finds every truncation\n"
+           "      --full         also the checksum of every block, then the structure (default)\n"
+           "      --source FILE  also that the index holds the vectors in FILE (\"-\": standard input);\n"
+           "                     without a refine tier only the numbers of rows and dimensions can be\n"
+           "                     compared\n"
+           "  -f, --format NAME  format of the source (default: by extension and content), one of\n"
+           "                     %s\n"
+           "  -d, --dim N        dimensions of a source row (default for raw: those of the index)\n"
+           "\n"
+           "work and messages:\n"
+           "  -t, --threads N    threads (default: the processors this process may use)\n"
+           "      --json         print one JSON object on stdout\n"
+           "  -q, --quiet        print faults only\n"
+           "  -h, --help         print this help\n"
+           "\n"
+           "exit codes: 0 all sound, 3 an index is corrupt or differs from its source, 4 a file cannot be\n"
+           "opened; of several the highest\n"
+           "\n"
+           "examples:\n"
+           "  omendb verify --quick *.omen\n"
+           "  omendb verify --source base.fvecs base.omen\n",
+           omen_vectors_formats());
+}
+
+/* ---- arguments ---- */
+
+enum { OPT_QUICK = 256, OPT_FULL, OPT_SOURCE, OPT_JSON };
+
+static const char short_options[] = ":f:d:t:qh";
+
+static const struct option long_options[] = {
+    {"quick", no_argument, NULL, OPT_QUICK},
+    {"full", no_argument, NULL, OPT_FULL},
+    {"source", required_argument, NULL, OPT_SOURCE},
+    {"format", required_argument, NULL, 'f'},
+    {"dim", required_argument, NULL, 'd'},
+    {"threads", required_argument, NULL, 't'},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static int parse_arguments(struct verify *v, int argc, char **argv)
+{
+    int option;
+
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+        switch (option) {
+        case OPT_QUICK:
+            v->mode = MODE_QUICK;
+            break;
+        case OPT_FULL:
+            v->mode = MODE_FULL;
+            break;
+        case OPT_SOURCE:
+            v->source = optarg;
+            break;
+        case 'f':
+            v->format = optarg;
+            break;
+        case 'd':
+            if (!cmd_parse_dim(NAME, optarg, &v->d)) {
+                return CMD_EXIT_USAGE;
+            }
+            break;
+        case 't':
+            if (!cmd_parse_threads(NAME, optarg, &v->n_threads)) {
+                return CMD_EXIT_USAGE;
+            }
+            break;
+        case OPT_JSON:
+            v->json = true;
+            break;
+        case 'q':
+            v->quiet = true;
+            break;
+        case 'h':
+            print_usage();
+            return CMD_EXIT_OK;
+        default:
+            return cmd_bad_option(NAME, option, argv, long_options);
+        }
+    }
+    if (argc - optind < 1) {
+        return cmd_misuse(NAME, "no INDEX given; see \"omendb verify --help\"");
+    }
+    if (v->source == NULL) {
+        if (v->format != NULL || v->d != 0) {
+            return cmd_misuse(NAME, "--format and --dim describe the source: name it with --source");
+        }
+        return CMD_GO_ON;
+    }
+    if (v->mode == MODE_QUICK) {
+        return cmd_misuse(NAME, "--source needs the full check; drop --quick");
+    }
+    if (strcmp(v->source, "-") == 0 && argc - optind > 1) {
+        return cmd_misuse(NAME, "standard input can be the source of one INDEX only");
+    }
+    v->mode = MODE_SOURCE;
+    return CMD_GO_ON;
+}
+
+/* ---- faults ---- */
+
+/* A fault, as a line or as an object. section may be NULL; without a byte range n_bytes is 0. */
+static void add_fault(struct check *check, const char *section, uint64_t first, uint64_t n_bytes, const char *text)
+{
+    check->n_faults++;
+    if (check->faults != NULL) {
+        json_t *fault =
+            json_pack("{s:o, s:o, s:o, s:o}", "section", section != NULL ? cmd_json_text(section) : json_null(),
+                      "first", n_bytes > 0 ? json_integer((json_int_t)first) : json_null(), "bytes",
+                      n_bytes > 0 ? json_integer((json_int_t)n_bytes) : json_null(), "text", cmd_json_text(text));
+
+        if (json_array_append_new(check->faults, fault) != 0) {
+            check->no_memory = true;
+        }
+        return;
+    }
+    printf("%s: %s: ", check->path, check->verdict);
+    if (section != NULL) {
+        printf("section %s%s", section, n_bytes > 0 ? ", " : ": ");
+    }
+    if (n_bytes > 0) {
+        printf("bytes %llu-%llu: ", (unsigned long long)first, (unsigned long long)(first + n_bytes));
+    }
+    printf("%s\n", text);
+}
+
+static void on_damage(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text)
+{
+    add_fault(context, section, first, n_bytes, text);
+}
+
+static void on_fault(void *context, const char *section, const char *text)
+{
+    add_fault(context, section, 0, 0, text);
+}
+
+/* The line begins with the file's name already: drops "PATH" is damaged: and the like. */
+static const char *without_path(const char *path, const char *text)
+{
+    static const char *const openings[] = {"is ", "damaged: "};
+    size_t length = strlen(path);
+
+    if (text[0] != '"' || strncmp(text + 1, path, length) != 0 || strncmp(text + 1 + length, "\" ", 2) != 0) {
+        return text;
+    }
+    text += length + 3;
+    for (size_t i = 0; i < sizeof openings / sizeof openings[0]; i++) {
+        if (strncmp(text, openings[i], strlen(openings[i])) == 0) {
+            text += strlen(openings[i]);
+        }
+    }
+    return text;
+}
+
+/* ---- the work ---- */
+
+/* Compares with the source. Returns an OMEN_ code; a fault of the source itself goes to stderr and, as the exit code to
+ * use, to source_exit. */
+static int check_source(struct check *check, const omen_index *index, int *source_exit, omen_detail *why)
+{
+    const struct verify *v = check->options;
+    omen_vectors *vectors = NULL;
+    omen_source source;
+    uint64_t n_before = check->n_faults;
+    int rc;
+
+    rc = cmd_open_rows(&vectors, v->source, v->format, v->d, check->info.d, why);
+    if (rc == OMEN_OK) {
+        source = omen_vectors_source(vectors);
+        check->verdict = "differs from its source";
+        rc = omen_index_check_source(index, &source, on_fault, check, why);
+    }
+    omen_vectors_close(vectors);
+    if (rc == OMEN_ERR_UNSUPPORTED && check->info.refine == OMEN_REFINE_NONE) {
+        if (!v->quiet) {
+            cmd_say(NAME, "%s has no refine tier: only rows and dimensions were counted", check->path);
+        }
+        return check->n_faults > n_before ? OMEN_ERR_CORRUPT : OMEN_OK;
+    }
+    if (rc == OMEN_OK || (rc == OMEN_ERR_CORRUPT && check->n_faults > n_before)) {
+        return rc;
+    }
+    *source_exit = cmd_fail(NAME, rc, why);
+    return OMEN_OK;
+}
+
+/* All that the mode asks for. Returns an exit code. */
+static int check_index(struct check *check)
+{
+    const struct verify *v = check->options;
+    omen_detail why = {.text = ""};
+    omen_container *container = NULL;
+    omen_index *index = NULL;
+    const omen_section *sections;
+    int source_exit = CMD_EXIT_OK;
+    int rc;
+
+    rc = omen_container_open(&container, check->path, &why);
+    if (rc == OMEN_OK) {
+        check->file_bytes = omen_container_file_bytes(container);
+        sections = omen_container_sections(container, &check->n_sections);
+        /* Before the structure is trusted, so that damage is told as damage and where it is. */
+        if (v->mode != MODE_QUICK) {
+            rc = omen_container_check(container, v->n_threads, on_damage, check, NULL);
+        }
+    }
+    if (rc == OMEN_OK) {
+        rc = omen_index_open(&index, sections, check->n_sections, &why);
+    }
+    if (rc == OMEN_OK) {
+        omen_index_get_info(index, &check->info);
+        if (v->mode != MODE_QUICK) {
+            rc = omen_index_check(index, on_fault, check);
+        }
+    }
+    if (rc == OMEN_OK && v->mode == MODE_SOURCE) {
+        rc = check_source(check, index, &source_exit, &why);
+    }
+    omen_index_close(index);
+    omen_container_close(container);
+
+    switch (rc) {
+    case OMEN_OK:
+        return source_exit;
+    case OMEN_ERR_IO:
+    case OMEN_ERR_MEMORY:
+        return cmd_fail(NAME, rc, &why);
+    default:
+        if (check->n_faults == 0) {
+            check->verdict = rc == OMEN_ERR_UNSUPPORTED ? "unsupported" : "corrupt";
+            add_fault(check, NULL, 0, 0, without_path(check->path, cmd_cause(rc, &why)));
+        }
+        return CMD_EXIT_CORRUPT;
+    }
+}
+
+static json_t *index_object(const struct check *check, int exit_code)
+{
+    bool known = check->info.d > 0;
+
+    if (check->no_memory) {
+        return NULL;
+    }
+    return json_pack("{s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:O}", "file", cmd_json_text(check->path), "sound",
+                     exit_code == CMD_EXIT_OK, "mode", mode_names[check->options->mode], "rows",
+                     known ? json_integer((json_int_t)check->info.n_rows) : json_null(), "d",
+                     known ? json_integer((json_int_t)check->info.d) : json_null(), "sections",
+                     check->file_bytes > 0 ? json_integer((json_int_t)check->n_sections) : json_null(), "bytes",
+                     check->file_bytes > 0 ? json_integer((json_int_t)check->file_bytes) : json_null(), "faults",
+                     check->faults);
+}
+
+/* Verifies one file and tells the verdict. Returns an exit code. */
+static int verify_file(const struct verify *v, const char *path, json_t *indexes)
+{
+    struct check check = {.options = v, .path = path, .verdict = "corrupt"};
+    int rc;
+
+    if (indexes != NULL && (check.faults = json_array()) == NULL) {
+        return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
+    }
+    rc = check_index(&check);
+    if (indexes != NULL) {
+        if (json_array_append_new(indexes, index_object(&check, rc)) != 0) {
+            rc = cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
+        }
+        json_decref(check.faults);
+    } else if (rc == CMD_EXIT_OK && !v->quiet) {
+        printf("%s: sound (%s x %u, %zu sections, %s bytes, %s)\n", path, cmd_group(check.info.n_rows).text,
+               check.info.d, check.n_sections, cmd_group(check.file_bytes).text, mode_names[v->mode]);
+    }
+    return rc;
+}
+
+int cmd_verify(int argc, char **argv)
+{
+    struct verify v = {.mode = MODE_FULL};
+    omen_detail why = {.text = ""};
+    json_t *indexes = NULL;
+    int worst, rc;
+
+    worst = parse_arguments(&v, argc, argv);
+    if (worst != CMD_GO_ON) {
+        return worst;
+    }
+    rc = omen_cpu_select(NULL, &why);
+    if (rc != OMEN_OK) {
+        return cmd_fail(NAME, rc, &why);
+    }
+    if (v.json && (indexes = json_array()) == NULL) {
+        return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
+    }
+    worst = CMD_EXIT_OK;
+    for (int i = optind; i < argc; i++) {
+        rc = verify_file(&v, argv[i], indexes);
+        worst = rc > worst ? rc : worst;
+    }
+    if (v.json) {
+        rc = cmd_json_print(NAME, json_pack("{s:o}", "indexes", indexes), stdout);
+        worst = rc > worst ? rc : worst;
+    }
+    return worst;
+}

@@ -1,0 +1,144 @@
+/* The summaries of build and query, for people and as JSON. */
+#include "cmd/cmd.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* ---- build ---- */
+
+/* Cold bytes a vector. */
+static double share(const struct cmd_build_outcome *o, uint64_t n_bytes)
+{
+    return (double)n_bytes / o->info.n_rows;
+}
+
+static double input_ratio(const struct cmd_build_outcome *o)
+{
+    uint32_t hot = o->info.code_bytes + o->info.factor_bytes;
+
+    return hot > 0 ? 4.0 * o->info.d / hot : NAN;
+}
+
+void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
+{
+    const omen_index_info *info = &o->info;
+    uint32_t hot = info->code_bytes + info->factor_bytes;
+
+    fprintf(stderr, "%s: %s x %u %s, %s %s, codec %s, refine %s\n", o->output, cmd_group(info->n_rows).text, info->d,
+            omen_metric_name(info->metric), cmd_group(info->n_lists).text, info->n_lists == 1 ? "list" : "lists",
+            omen_codec_name(info->codec), omen_refine_name(info->refine));
+    fprintf(stderr, "  time    %.2f s with %d %s (%s): %s vectors/s\n", o->seconds, o->report.n_threads,
+            o->report.n_threads == 1 ? "thread" : "threads", omen_cpu_level(),
+            cmd_group_round(info->n_rows / o->seconds).text);
+    fprintf(stderr, "  stages ");
+    for (int i = 0; i < OMEN_N_STAGES; i++) {
+        fprintf(stderr, " %s %.2f%s", omen_stage_name(i), o->report.stage_seconds[i], i + 1 < OMEN_N_STAGES ? "," : "");
+    }
+    fprintf(stderr, " s\n");
+    if (hot > 0) {
+        fprintf(stderr, "  hot     %u bytes a vector: code %u, factors %u; 1/%.1f of float32 rows\n", hot,
+                info->code_bytes, info->factor_bytes, input_ratio(o));
+    }
+    fprintf(stderr, "  cold    refine %.1f, ids %.1f, centroids %.1f, model %.1f bytes a vector\n",
+            share(o, info->refine_bytes), share(o, info->id_bytes), share(o, info->centroid_bytes),
+            share(o, info->model_bytes));
+    fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
+            cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
+    if (verbose) {
+        fprintf(stderr, "  errors ");
+        fprintf(stderr, isnan(o->report.pq_error) ? " pq not tried," : " pq %.4f,", o->report.pq_error);
+        fprintf(stderr, isnan(o->report.rabitq_error) ? " rabitq not tried\n" : " rabitq %.4f\n",
+                o->report.rabitq_error);
+        fprintf(stderr, "  effort  %u lists probed, %u rows re-ranked by default (k = 10)\n", info->default_probes,
+                info->default_rerank);
+    }
+}
+
+static json_t *stage_object(const struct cmd_build_outcome *o)
+{
+    json_t *out = json_object();
+
+    for (int i = 0; i < OMEN_N_STAGES; i++) {
+        if (json_object_set_new(out, omen_stage_name(i), cmd_json_real(o->report.stage_seconds[i])) != 0) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    if (json_object_set_new(out, "total", cmd_json_real(o->seconds)) != 0) {
+        json_decref(out);
+        return NULL;
+    }
+    return out;
+}
+
+int cmd_build_json(const struct cmd_build_outcome *o)
+{
+    const omen_index_info *info = &o->info;
+    double hot = (double)info->code_bytes + info->factor_bytes;
+    double cold = share(o, info->centroid_bytes) + share(o, info->refine_bytes) + share(o, info->id_bytes) +
+                  share(o, info->model_bytes);
+
+    return cmd_json_print(
+        "build",
+        json_pack("{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
+                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o, s:o}",
+                  "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows,
+                  "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
+                  omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists",
+                  (json_int_t)info->n_lists, "threads", o->report.n_threads, "simd", omen_cpu_level(), "seconds",
+                  stage_object(o), "vectors_per_second", cmd_json_real(info->n_rows / o->seconds), "bytes_per_vector",
+                  "code", (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes, "centroids",
+                  cmd_json_real(share(o, info->centroid_bytes)), "refine", cmd_json_real(share(o, info->refine_bytes)),
+                  "ids", cmd_json_real(share(o, info->id_bytes)), "model", cmd_json_real(share(o, info->model_bytes)),
+                  "total", cmd_json_real(hot + cold), "ratio_input", cmd_json_real(input_ratio(o)), "file_bytes",
+                  (json_int_t)o->file_bytes, "pq_error", cmd_json_real(o->report.pq_error), "rabitq_error",
+                  cmd_json_real(o->report.rabitq_error)),
+        stdout);
+}
+
+/* ---- query ---- */
+
+static double per_query(const struct cmd_query_outcome *o, uint64_t total)
+{
+    return o->stats.n_queries > 0 ? (double)total / o->stats.n_queries : NAN;
+}
+
+void cmd_query_summary(const struct cmd_query_outcome *o)
+{
+    const omen_search_stats *stats = &o->stats;
+
+    fprintf(stderr, "%s queries, k %u, index %s x %u %s\n", cmd_group(stats->n_queries).text, o->k,
+            cmd_group(o->info.n_rows).text, o->info.d, omen_metric_name(o->info.metric));
+    fprintf(stderr, "  time     %.3f s of search with %d %s (%s): %s queries/s\n", o->search_seconds, o->n_threads,
+            o->n_threads == 1 ? "thread" : "threads", omen_cpu_level(),
+            cmd_group_round(stats->n_queries / o->search_seconds).text);
+    fprintf(stderr, "  besides  open %.3f, read %.3f, write %.3f s\n", o->open_seconds, o->read_seconds,
+            o->write_seconds);
+    if (o->exact) {
+        fprintf(stderr, "  effort   exact\n");
+    } else {
+        fprintf(stderr, "  effort   --probes %u --rerank %u\n", stats->probes, stats->rerank);
+    }
+    fprintf(stderr, "  a query  %.1f lists probed, %.1f codes scanned, %.1f rows re-ranked\n",
+            per_query(o, stats->lists_probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));
+}
+
+int cmd_query_json(const struct cmd_query_outcome *o)
+{
+    const omen_search_stats *stats = &o->stats;
+
+    return cmd_json_print(
+        "query",
+        json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:b, s:o, s:o, s:o}",
+                  "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
+                  (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
+                  omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
+                  cmd_json_real(o->read_seconds), "search", cmd_json_real(o->search_seconds), "write",
+                  cmd_json_real(o->write_seconds), "queries_per_second",
+                  cmd_json_real(stats->n_queries / o->search_seconds), "probes", (json_int_t)stats->probes, "rerank",
+                  (json_int_t)stats->rerank, "exact", (int)o->exact, "lists_probed",
+                  cmd_json_real(per_query(o, stats->lists_probed)), "codes_scanned",
+                  cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
+                  cmd_json_real(per_query(o, stats->rows_reranked))),
+        stderr);
+}

@@ -1,0 +1,619 @@
+/* Writes an .omen container: streams sections to a temporary, publishes it by rename.
+ *
+ * Invariants:
+ * - The temporary is ours from the moment it is locked and its name is known to still lead to the locked inode. Nothing
+ *   is truncated or unlinked before that.
+ * - All writes are pwrite at positions this file computes; the descriptor's own position is never used.
+ * - The buffer holds less than one checksum block, so a full buffer is a whole block. The section header is written
+ *   when the section is finished, because only then its length is known.
+ * - Padding is written, not skipped: a full disk is reported by a write here, not by SIGBUS in a mapping.
+ * - The first failure is kept in code and cause; every later call returns it, so no caller can publish half a file.
+ */
+#include "formats/container.h"
+#include "formats/container_format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_LOCK_TRIES 100
+
+typedef struct written_section {
+    container_entry entry;
+    void *mapping; /* NULL until mapped */
+    size_t n_mapped_bytes;
+} written_section;
+
+struct omen_writer {
+    char *path;
+    char *temp_path;
+    int fd;
+    bool owns_temp; /* the name temp_path leads to our locked file */
+
+    int code; /* of the first failure, or OMEN_OK */
+    omen_detail cause;
+
+    bool started, in_section, committed;
+    uint64_t identity;
+    uint64_t end; /* where the next section, or the table, begins; of the open section its offset */
+
+    written_section *sections; /* the last one is the open one while in_section */
+    uint32_t n_sections, sections_capacity;
+
+    uint8_t *buffer; /* CONTAINER_BLOCK_BYTES */
+    size_t n_buffered;
+    uint8_t *checksums; /* of the open section, encoded */
+    uint64_t n_checksums, checksums_capacity;
+};
+
+/* Keeps the first failure and hands it out; every public call ends here. */
+static int writer_return(omen_writer *writer, int code, omen_detail *why)
+{
+    if (code != OMEN_OK) {
+        writer->code = code;
+        if (why != NULL) {
+            *why = writer->cause;
+        }
+    }
+    return code;
+}
+
+static int fail_memory(omen_writer *writer)
+{
+    return omen_fail(&writer->cause, OMEN_ERR_MEMORY, "out of memory while writing \"%s\"", writer->temp_path);
+}
+
+static int fail_write(omen_writer *writer)
+{
+    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": %s", writer->temp_path, strerror(errno));
+}
+
+static int fail_order(omen_writer *writer, const char *what)
+{
+    return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "cannot write \"%s\": %s", writer->temp_path, what);
+}
+
+static int write_at(omen_writer *writer, const void *data, uint64_t n_bytes, uint64_t offset)
+{
+    const uint8_t *from = data;
+
+    while (n_bytes > 0) {
+        const ssize_t n = pwrite(writer->fd, from, n_bytes, (off_t)offset);
+        if (n < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return fail_write(writer);
+        }
+        if (n == 0) { /* not specified for regular files; do not loop on it */
+            errno = ENOSPC;
+            return fail_write(writer);
+        }
+        from += n;
+        n_bytes -= (uint64_t)n;
+        offset += (uint64_t)n;
+    }
+    return OMEN_OK;
+}
+
+/* Less than a page of zeros. */
+static int write_zeros(omen_writer *writer, uint64_t first, uint64_t end)
+{
+    static const uint8_t zeros[CONTAINER_PAGE_BYTES];
+
+    return write_at(writer, zeros, end - first, first);
+}
+
+/* ---- creating ---- */
+
+/* 1 if temp_path leads to our open file, 0 if it does not, negative with errno set on failure. */
+static int temp_is_ours(const omen_writer *writer)
+{
+    struct stat ours, named;
+
+    if (fstat(writer->fd, &ours) != 0) {
+        return -1;
+    }
+    if (lstat(writer->temp_path, &named) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+}
+
+static int lock_temp(omen_writer *writer)
+{
+    int rc;
+
+    do {
+        rc = flock(writer->fd, LOCK_EX | LOCK_NB);
+    } while (rc != 0 && errno == EINTR);
+    if (rc == 0) {
+        return OMEN_OK;
+    }
+    if (errno == EWOULDBLOCK) {
+        return omen_fail(&writer->cause, OMEN_ERR_IO, "another process is writing \"%s\"", writer->path);
+    }
+    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot lock \"%s\": %s", writer->temp_path, strerror(errno));
+}
+
+/* Opens and locks the temporary and empties it. Between open and lock its owner may have renamed or removed it: then
+ * the lock is on a file that has another name or none (it may be the published index), and the try is repeated. */
+static int acquire_temp(omen_writer *writer)
+{
+    struct stat status;
+
+    for (int i = 0; i < MAX_LOCK_TRIES; i++) {
+        writer->fd = open(writer->temp_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+        if (writer->fd < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot create \"%s\": %s", writer->temp_path,
+                             strerror(errno));
+        }
+        if (fstat(writer->fd, &status) != 0) {
+            return fail_write(writer);
+        }
+        if (!S_ISREG(status.st_mode)) {
+            return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": not a regular file", writer->temp_path);
+        }
+        const int rc = lock_temp(writer);
+        if (rc != OMEN_OK) {
+            return rc;
+        }
+        const int ours = temp_is_ours(writer);
+        if (ours < 0) {
+            return fail_write(writer);
+        }
+        if (ours) {
+            writer->owns_temp = true;
+            return ftruncate(writer->fd, 0) == 0 ? OMEN_OK : fail_write(writer);
+        }
+        close(writer->fd);
+        writer->fd = -1;
+    }
+    return omen_fail(&writer->cause, OMEN_ERR_IO, "another process is writing \"%s\"", writer->path);
+}
+
+/* A rename would replace a device or a socket by a file; a directory would make it fail after all the work. */
+static int check_target(omen_writer *writer)
+{
+    struct stat status;
+
+    if (writer->path[0] == '\0') {
+        return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "the path of the index to write is empty");
+    }
+    if (stat(writer->path, &status) != 0) {
+        return OMEN_OK; /* absent, or open() will say what is wrong */
+    }
+    if (S_ISDIR(status.st_mode)) {
+        return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": %s", writer->path, strerror(EISDIR));
+    }
+    if (!S_ISREG(status.st_mode)) {
+        return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": not a regular file", writer->path);
+    }
+    return OMEN_OK;
+}
+
+int omen_writer_create(omen_writer **out, const char *path, omen_detail *why)
+{
+    *out = NULL;
+    omen_writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL) {
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
+    }
+    writer->fd = -1;
+    const size_t n_path = strlen(path);
+    writer->path = malloc(n_path + 1);
+    writer->temp_path = malloc(n_path + sizeof ".tmp");
+    writer->buffer = malloc(CONTAINER_BLOCK_BYTES);
+    int rc = OMEN_OK;
+    if (writer->path == NULL || writer->temp_path == NULL || writer->buffer == NULL) {
+        rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
+    } else {
+        memcpy(writer->path, path, n_path + 1);
+        memcpy(writer->temp_path, path, n_path);
+        memcpy(writer->temp_path + n_path, ".tmp", sizeof ".tmp");
+        rc = check_target(writer);
+        if (rc == OMEN_OK) {
+            rc = acquire_temp(writer);
+        }
+        rc = writer_return(writer, rc, why);
+    }
+    if (rc != OMEN_OK) {
+        omen_writer_destroy(writer);
+        return rc;
+    }
+    *out = writer;
+    return OMEN_OK;
+}
+
+void omen_writer_destroy(omen_writer *writer)
+{
+    if (writer == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < writer->n_sections; i++) {
+        if (writer->sections[i].mapping != NULL) {
+            munmap(writer->sections[i].mapping, writer->sections[i].n_mapped_bytes);
+        }
+    }
+    /* while the lock is held, so that it cannot be another writer's */
+    if (writer->owns_temp && temp_is_ours(writer) == 1) {
+        unlink(writer->temp_path);
+    }
+    if (writer->fd >= 0) {
+        close(writer->fd);
+    }
+    free(writer->sections);
+    free(writer->checksums);
+    free(writer->buffer);
+    free(writer->temp_path);
+    free(writer->path);
+    free(writer);
+}
+
+/* ---- the sink ---- */
+
+static int writer_start(omen_writer *writer, uint64_t identity)
+{
+    uint8_t page[CONTAINER_PAGE_BYTES] = {0};
+
+    if (writer->started) {
+        return fail_order(writer, "started twice");
+    }
+    memcpy(page, CONTAINER_HEADER_MAGIC, CONTAINER_MAGIC_BYTES);
+    container_store_u16(page + HEADER_MAJOR, CONTAINER_MAJOR);
+    container_store_u16(page + HEADER_MINOR, CONTAINER_MINOR);
+    container_store_u64(page + HEADER_IDENTITY, identity);
+    container_seal(page);
+    writer->started = true;
+    writer->identity = identity;
+    writer->end = CONTAINER_PAGE_BYTES;
+    return write_at(writer, page, sizeof page, 0);
+}
+
+static written_section *open_section(omen_writer *writer)
+{
+    return &writer->sections[writer->n_sections - 1];
+}
+
+static int writer_begin(omen_writer *writer, uint32_t id, uint32_t element, bool optional)
+{
+    char name[5];
+
+    if (!writer->started || writer->in_section) {
+        return fail_order(writer, writer->started ? "a section is still open" : "not started");
+    }
+    if (!container_id_is_valid(id)) {
+        return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "0x%08x cannot be the id of a section", id);
+    }
+    container_id_name(name, id);
+    for (uint32_t i = 0; i < writer->n_sections; i++) {
+        if (writer->sections[i].entry.id == id) {
+            return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "section \"%s\" is written twice", name);
+        }
+    }
+    if (writer->n_sections == CONTAINER_MAX_SECTIONS) {
+        return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "section \"%s\" is one more than a file can hold", name);
+    }
+    if (writer->n_sections == writer->sections_capacity) {
+        const uint32_t capacity = writer->sections_capacity == 0 ? 16 : 2 * writer->sections_capacity;
+        written_section *grown = realloc(writer->sections, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return fail_memory(writer);
+        }
+        writer->sections = grown;
+        writer->sections_capacity = capacity;
+    }
+    writer->sections[writer->n_sections++] = (written_section){
+        .entry = {.id = id, .element = element, .flags = optional ? CONTAINER_FLAG_OPTIONAL : 0, .offset = writer->end},
+    };
+    writer->in_section = true;
+    writer->n_checksums = 0;
+    writer->n_buffered = 0;
+    return OMEN_OK;
+}
+
+/* Checksums and writes the next block of the open section: a whole one, or the last. */
+static int write_block(omen_writer *writer, const void *data, size_t n_bytes)
+{
+    container_entry *entry = &open_section(writer)->entry;
+
+    if (writer->n_checksums == writer->checksums_capacity) {
+        const uint64_t capacity = writer->checksums_capacity == 0 ? 256 : 2 * writer->checksums_capacity;
+        uint8_t *grown = realloc(writer->checksums, capacity * 8);
+        if (grown == NULL) {
+            return fail_memory(writer);
+        }
+        writer->checksums = grown;
+        writer->checksums_capacity = capacity;
+    }
+    const int rc = write_at(writer, data, n_bytes, entry->offset + CONTAINER_RECORD_BYTES + entry->n_bytes);
+    if (rc == OMEN_OK) {
+        container_store_u64(writer->checksums + 8 * writer->n_checksums, container_hash(data, n_bytes));
+        writer->n_checksums++;
+        entry->n_bytes += n_bytes;
+    }
+    return rc;
+}
+
+static int writer_append(omen_writer *writer, const void *data, uint64_t n_bytes)
+{
+    const uint8_t *from = data;
+    int rc = OMEN_OK;
+
+    if (!writer->in_section) {
+        return fail_order(writer, "no section is open");
+    }
+    while (rc == OMEN_OK && n_bytes > 0) {
+        if (writer->n_buffered == 0 && n_bytes >= CONTAINER_BLOCK_BYTES) { /* a whole block needs no copy */
+            rc = write_block(writer, from, CONTAINER_BLOCK_BYTES);
+            from += CONTAINER_BLOCK_BYTES;
+            n_bytes -= CONTAINER_BLOCK_BYTES;
+            continue;
+        }
+        const size_t room = CONTAINER_BLOCK_BYTES - writer->n_buffered;
+        const size_t n = n_bytes < room ? (size_t)n_bytes : room;
+        memcpy(writer->buffer + writer->n_buffered, from, n);
+        writer->n_buffered += n;
+        from += n;
+        n_bytes -= n;
+        if (writer->n_buffered == CONTAINER_BLOCK_BYTES) {
+            rc = write_block(writer, writer->buffer, CONTAINER_BLOCK_BYTES);
+            writer->n_buffered = 0;
+        }
+    }
+    return rc;
+}
+
+static int writer_finish(omen_writer *writer)
+{
+    uint8_t header[CONTAINER_RECORD_BYTES];
+    container_layout layout = {0};
+    int rc = OMEN_OK;
+
+    if (!writer->in_section) {
+        return fail_order(writer, "no section is open");
+    }
+    if (writer->n_buffered > 0) {
+        rc = write_block(writer, writer->buffer, writer->n_buffered);
+        writer->n_buffered = 0;
+    }
+    container_entry *entry = &open_section(writer)->entry;
+    if (rc == OMEN_OK && !container_lay_out(&layout, entry->offset, entry->n_bytes)) {
+        errno = EFBIG;
+        rc = fail_write(writer);
+    }
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    entry->n_stored_bytes = entry->n_bytes;
+    entry->n_checksums = writer->n_checksums;
+    entry->checksums_hash = container_hash(writer->checksums, 8 * writer->n_checksums);
+    container_encode_section(header, entry, writer->identity);
+    entry->header_hash = container_hash(header, sizeof header);
+
+    const uint64_t payload_end = layout.payload + entry->n_bytes;
+    const uint64_t checksums_end = layout.checksums + 8 * layout.n_checksums;
+    if ((rc = write_at(writer, header, sizeof header, entry->offset)) != OMEN_OK ||
+        (rc = write_zeros(writer, payload_end, layout.checksums)) != OMEN_OK ||
+        (rc = write_at(writer, writer->checksums, checksums_end - layout.checksums, layout.checksums)) != OMEN_OK ||
+        (rc = write_zeros(writer, checksums_end, layout.end)) != OMEN_OK) {
+        return rc;
+    }
+    writer->end = layout.end;
+    writer->in_section = false;
+    return OMEN_OK;
+}
+
+static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
+{
+    written_section *section = NULL;
+    const uint32_t n_finished = writer->n_sections - (writer->in_section ? 1 : 0);
+
+    for (uint32_t i = 0; i < n_finished; i++) {
+        if (writer->sections[i].entry.id == id) {
+            section = &writer->sections[i];
+        }
+    }
+    if (section == NULL) {
+        return fail_order(writer, "a section is read back that was not finished");
+    }
+    const container_entry *entry = &section->entry;
+    /* a system page may be larger than the container's */
+    const uint64_t skip = entry->offset % (uint64_t)sysconf(_SC_PAGESIZE);
+    if (section->mapping == NULL) {
+        const uint64_t n_bytes = skip + CONTAINER_RECORD_BYTES + entry->n_bytes;
+        void *mapping = n_bytes > SIZE_MAX
+                            ? MAP_FAILED
+                            : mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, writer->fd, (off_t)(entry->offset - skip));
+        if (mapping == MAP_FAILED) {
+            const int code = errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
+            return omen_fail(&writer->cause, code, "cannot map \"%s\": %s", writer->temp_path, strerror(errno));
+        }
+        section->mapping = mapping;
+        section->n_mapped_bytes = n_bytes;
+    }
+    *out = (omen_section){
+        .id = id,
+        .element = entry->element,
+        .optional = (entry->flags & CONTAINER_FLAG_OPTIONAL) != 0,
+        .data = (const uint8_t *)section->mapping + skip + CONTAINER_RECORD_BYTES,
+        .n_bytes = entry->n_bytes,
+    };
+    return OMEN_OK;
+}
+
+/* What is true of every call on a writer: nothing works after a failure or after the commit. */
+static int writer_usable(omen_writer *writer)
+{
+    if (writer->code != OMEN_OK) {
+        return writer->code;
+    }
+    return writer->committed ? fail_order(writer, "already committed") : OMEN_OK;
+}
+
+static int sink_start(void *self, uint64_t identity, omen_detail *why)
+{
+    omen_writer *writer = self;
+    const int rc = writer_usable(writer);
+    return writer_return(writer, rc != OMEN_OK ? rc : writer_start(writer, identity), why);
+}
+
+static int sink_begin(void *self, uint32_t id, uint32_t element, bool optional, omen_detail *why)
+{
+    omen_writer *writer = self;
+    const int rc = writer_usable(writer);
+    return writer_return(writer, rc != OMEN_OK ? rc : writer_begin(writer, id, element, optional), why);
+}
+
+static int sink_append(void *self, const void *data, uint64_t n_bytes, omen_detail *why)
+{
+    omen_writer *writer = self;
+    const int rc = writer_usable(writer);
+    return writer_return(writer, rc != OMEN_OK ? rc : writer_append(writer, data, n_bytes), why);
+}
+
+static int sink_finish(void *self, omen_detail *why)
+{
+    omen_writer *writer = self;
+    const int rc = writer_usable(writer);
+    return writer_return(writer, rc != OMEN_OK ? rc : writer_finish(writer), why);
+}
+
+static int sink_map(void *self, uint32_t id, omen_section *out, omen_detail *why)
+{
+    omen_writer *writer = self;
+    const int rc = writer_usable(writer);
+    return writer_return(writer, rc != OMEN_OK ? rc : writer_map(writer, id, out), why);
+}
+
+omen_sink omen_writer_sink(omen_writer *writer)
+{
+    return (omen_sink){
+        .self = writer,
+        .start = sink_start,
+        .begin = sink_begin,
+        .append = sink_append,
+        .finish = sink_finish,
+        .map = sink_map,
+    };
+}
+
+/* ---- committing ---- */
+
+static int write_table_and_trailer(omen_writer *writer, uint64_t *n_file_bytes)
+{
+    const uint64_t n_table_bytes = (uint64_t)writer->n_sections * CONTAINER_RECORD_BYTES;
+    uint8_t *table = malloc(n_table_bytes + CONTAINER_RECORD_BYTES);
+
+    if (table == NULL) {
+        return fail_memory(writer);
+    }
+    for (uint32_t i = 0; i < writer->n_sections; i++) {
+        container_encode_entry(table + i * CONTAINER_RECORD_BYTES, &writer->sections[i].entry);
+    }
+    *n_file_bytes = writer->end + n_table_bytes + CONTAINER_RECORD_BYTES;
+    uint8_t *trailer = table + n_table_bytes;
+    memset(trailer, 0, CONTAINER_RECORD_BYTES);
+    memcpy(trailer, CONTAINER_TRAILER_MAGIC, CONTAINER_MAGIC_BYTES);
+    container_store_u64(trailer + TRAILER_TABLE_OFFSET, writer->end);
+    container_store_u64(trailer + TRAILER_TABLE_BYTES, n_table_bytes);
+    container_store_u64(trailer + TRAILER_TABLE_HASH, container_hash(table, n_table_bytes));
+    container_store_u64(trailer + TRAILER_FILE_BYTES, *n_file_bytes);
+    container_store_u64(trailer + TRAILER_IDENTITY, writer->identity);
+    container_seal(trailer);
+    const int rc = write_at(writer, table, n_table_bytes + CONTAINER_RECORD_BYTES, writer->end);
+    free(table);
+    return rc;
+}
+
+/* The directory that holds path, or -1. */
+static int open_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (slash == NULL) {
+        return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (slash == path) {
+        return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    char *directory = strndup(path, (size_t)(slash - path));
+    if (directory == NULL) {
+        return -1;
+    }
+    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(directory);
+    return fd;
+}
+
+static int sync_file(int fd)
+{
+    int rc;
+
+    do {
+        rc = fsync(fd);
+    } while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
+static int writer_publish(omen_writer *writer)
+{
+    if (sync_file(writer->fd) != 0) {
+        return fail_write(writer);
+    }
+    const int ours = temp_is_ours(writer);
+    if (ours <= 0) {
+        return omen_fail(&writer->cause, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written",
+                         writer->temp_path);
+    }
+    /* opened before the rename: afterwards little may fail. A directory that may be written but not read cannot be
+     * opened; then the whole file system is synced instead */
+    const int directory = open_directory_of(writer->path);
+    int rc = OMEN_OK;
+    if (rename(writer->temp_path, writer->path) != 0) {
+        rc = omen_fail(&writer->cause, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", writer->temp_path,
+                       writer->path, strerror(errno));
+    } else {
+        writer->owns_temp = false;
+        const int synced = directory >= 0 ? sync_file(directory) : syncfs(writer->fd);
+        if (synced != 0 && errno != EINVAL) { /* EINVAL: a file system that has no need of it */
+            rc = omen_fail(&writer->cause, OMEN_ERR_IO, "\"%s\" is complete, but its directory cannot be synced: %s",
+                           writer->path, strerror(errno));
+        }
+    }
+    if (directory >= 0) {
+        close(directory);
+    }
+    return rc;
+}
+
+int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail *why)
+{
+    uint64_t n_bytes = 0;
+    int rc = writer_usable(writer);
+
+    if (rc == OMEN_OK && (!writer->started || writer->in_section)) {
+        rc = fail_order(writer, writer->started ? "a section is still open" : "not started");
+    }
+    if (rc == OMEN_OK) {
+        rc = write_table_and_trailer(writer, &n_bytes);
+    }
+    if (rc == OMEN_OK) {
+        rc = writer_publish(writer);
+    }
+    if (rc == OMEN_OK) {
+        writer->committed = true;
+        if (n_file_bytes != NULL) {
+            *n_file_bytes = n_bytes;
+        }
+    }
+    return writer_return(writer, rc, why);
+}

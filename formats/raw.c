@@ -1,0 +1,20 @@
+/* Raw float32 values, little-endian, nothing else: the caller says how many make a row. */
+#include "formats/vectors_internal.h"
+
+#include <inttypes.h>
+
+int omen_raw_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason)
+{
+    if (d == 0)
+        return omen_fail(reason, OMEN_ERR_ARGUMENT, "raw values need their dimension named with --dim");
+    uint64_t row_bytes = (uint64_t)d * omen_value_bytes(kind->value);
+    uint64_t n_rows = input->n_bytes / row_bytes, rest = input->n_bytes % row_bytes;
+    if (rest != 0) {
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "row %" PRIu64 " is cut short: %" PRIu64 " bytes are left for its %u dimensions (%" PRIu64
+                         " bytes)",
+                         n_rows, rest, d, row_bytes);
+    }
+    *out = (omen_layout){.value = kind->value, .n_rows = n_rows, .d = d, .stride = row_bytes};
+    return OMEN_OK;
+}

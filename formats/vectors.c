@@ -1,0 +1,585 @@
+/* Vector files: mapping the input, choosing its format, converting rows to float32.
+ *
+ * The input is always a mapped file; a stream is first copied to an unlinked temporary one. A format's open function
+ * turns the header into an omen_layout whose every byte lies inside the map, so that reading rows needs no more bounds
+ * checks and holds no state: several threads may read at once.
+ */
+#include "formats/vectors_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ivecs is not probed: its structure is that of fvecs, which is far more common for vectors. */
+static const omen_kind kinds[] = {
+    {"fvecs", {".fvecs"}, OMEN_VALUE_F4, omen_vecs_open, omen_vecs_probe},
+    {"bvecs", {".bvecs"}, OMEN_VALUE_U1, omen_vecs_open, omen_vecs_probe},
+    {"ivecs", {".ivecs"}, OMEN_VALUE_I4, omen_vecs_open, NULL},
+    {"npy", {".npy"}, OMEN_VALUE_F4, omen_npy_open, omen_npy_probe},
+    {"fbin", {".fbin"}, OMEN_VALUE_F4, omen_bin_open, omen_bin_probe},
+    {"u8bin", {".u8bin"}, OMEN_VALUE_U1, omen_bin_open, omen_bin_probe},
+    {"i8bin", {".i8bin"}, OMEN_VALUE_I1, omen_bin_open, omen_bin_probe},
+    {"idx", {".idx", "idx1-ubyte", "idx2-ubyte", "idx3-ubyte", "idx4-ubyte"}, 0, omen_idx_open, omen_idx_probe},
+    {"raw", {".raw", ".f32"}, OMEN_VALUE_F4, omen_raw_open, NULL},
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+#define INDEX_MAGIC "OMENDB\r\n"
+
+static const struct compression {
+    const char *magic;
+    size_t n_magic;
+    const char *suffix, *tool;
+} compressions[] = {
+    {"\x1f\x8b\x08", 3, ".gz", "zcat"},
+    {"\x28\xb5\x2f\xfd", 4, ".zst", "zstdcat"},
+    {"\xfd"
+     "7zXZ\0",
+     6, ".xz", "xzcat"},
+};
+#define N_COMPRESSIONS (sizeof(compressions) / sizeof(compressions[0]))
+
+const char *omen_vectors_formats(void)
+{
+    return "fvecs, bvecs, ivecs, npy, fbin, u8bin, i8bin, idx, raw";
+}
+
+/* ---- values ------------------------------------------------------------ */
+
+uint32_t omen_value_bytes(omen_value value)
+{
+    switch (value) {
+    case OMEN_VALUE_U1:
+    case OMEN_VALUE_I1:
+        return 1;
+    case OMEN_VALUE_F2:
+        return 2;
+    case OMEN_VALUE_I4:
+    case OMEN_VALUE_F4:
+        return 4;
+    case OMEN_VALUE_F8:
+        return 8;
+    }
+    return 0;
+}
+
+static inline uint32_t float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+/* Masks instead of branches, so that the loop over it becomes SIMD code. */
+static inline uint32_t half_to_float_bits(uint32_t half)
+{
+    uint32_t magnitude = half & 0x7fffu;
+    uint32_t is_special = 0u - (uint32_t)(magnitude >= 0x7c00u), is_tiny = 0u - (uint32_t)(magnitude < 0x0400u);
+    /* Moving the exponent by 112 twice takes 31, infinity and NaN, to 255. */
+    uint32_t bits = (magnitude << 13) + 0x38000000u + (is_special & 0x38000000u);
+    uint32_t tiny = float_bits((float)(int32_t)magnitude * 0x1p-24f);
+    return (bits & ~is_tiny) | (tiny & is_tiny) | (half & 0x8000u) << 16;
+}
+
+/* Each loop exists twice because a test for the byte order inside it would keep it from becoming SIMD code. */
+#define CONVERT(type, expression)                                                                                      \
+    for (size_t i = 0; i < n; i++) {                                                                                   \
+        type x;                                                                                                        \
+        memcpy(&x, from + i * sizeof(x), sizeof(x));                                                                   \
+        uint32_t bits = (expression);                                                                                  \
+        memcpy(out + i, &bits, sizeof(bits));                                                                          \
+    }
+
+static inline uint32_t double_to_float_bits(uint64_t x)
+{
+    double value;
+    memcpy(&value, &x, sizeof(value));
+    return float_bits((float)value);
+}
+
+void omen_values_convert(omen_value value, bool big_endian, const unsigned char *from, size_t n, float *restrict out)
+{
+    bool swap = big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+    switch (value) {
+    case OMEN_VALUE_U1:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (float)from[i];
+        break;
+    case OMEN_VALUE_I1:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (float)(signed char)from[i];
+        break;
+    case OMEN_VALUE_I4:
+        if (swap)
+            CONVERT(uint32_t, float_bits((float)(int32_t)__builtin_bswap32(x)))
+        else
+            CONVERT(uint32_t, float_bits((float)(int32_t)x))
+        break;
+    case OMEN_VALUE_F2:
+        if (swap)
+            CONVERT(uint16_t, half_to_float_bits(__builtin_bswap16(x)))
+        else
+            CONVERT(uint16_t, half_to_float_bits(x))
+        break;
+    case OMEN_VALUE_F4:
+        if (swap)
+            CONVERT(uint32_t, __builtin_bswap32(x))
+        else
+            memcpy(out, from, n * sizeof(float));
+        break;
+    case OMEN_VALUE_F8:
+        if (swap)
+            CONVERT(uint64_t, double_to_float_bits(__builtin_bswap64(x)))
+        else
+            CONVERT(uint64_t, double_to_float_bits(x))
+        break;
+    }
+}
+
+bool omen_values_finite(const float *values, size_t n)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= (float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
+    return !bad;
+}
+
+int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why)
+{
+    uint64_t i = 0;
+    while (omen_values_finite(rows + i, 1))
+        i++;
+    bool nan = (float_bits(rows[i]) & 0x007fffffu) != 0;
+    return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has %s in column %" PRIu64, vectors->input.label,
+                     first + i / vectors->layout.d, nan ? "a NaN" : "an infinite value", i % vectors->layout.d);
+}
+
+/* ---- rows -------------------------------------------------------------- */
+
+int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, omen_detail *reason)
+{
+    uint64_t n = layout->n_rows, row_bytes, end;
+    if (n == 0)
+        return omen_fail(reason, OMEN_ERR_INPUT, "there are no rows: the header says 0 x %" PRIu64, d);
+    if (d == 0)
+        return omen_fail(reason, OMEN_ERR_INPUT, "the rows have no values: the header says %" PRIu64 " x 0", n);
+    if (d > OMEN_MAX_DIM) {
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the header says %" PRIu64 " x %" PRIu64 ", and a row may have at most %u dimensions", n, d,
+                         OMEN_MAX_DIM);
+    }
+    layout->d = (uint32_t)d;
+    row_bytes = d * omen_value_bytes(layout->value);
+    if (__builtin_mul_overflow(n, row_bytes, &end) || __builtin_add_overflow(end, layout->offset, &end)) {
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the header says %" PRIu64 " x %" PRIu64 " values, more than a file can hold", n, d);
+    }
+    if (input->n_bytes > end) {
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the header says %" PRIu64 " x %" PRIu64 " (%" PRIu64 " bytes), but the file has %" PRIu64
+                         " bytes",
+                         n, d, end, input->n_bytes);
+    }
+    if (input->n_bytes < end) {
+        char where[48] = "";
+        if (!layout->by_columns && input->n_bytes >= layout->offset) {
+            snprintf(where, sizeof(where), " and is cut short at row %" PRIu64,
+                     (input->n_bytes - layout->offset) / row_bytes);
+        } else {
+            snprintf(where, sizeof(where), " and is cut short");
+        }
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the header says %" PRIu64 " x %" PRIu64 " (%" PRIu64 " bytes), but the file has %" PRIu64
+                         " bytes%s",
+                         n, d, end, input->n_bytes, where);
+    }
+    layout->stride = layout->by_columns ? n * omen_value_bytes(layout->value) : row_bytes;
+    return OMEN_OK;
+}
+
+/* Values converted before they are checked: few enough to be in the first-level cache still. */
+#define RUN_VALUES 4096
+
+static int rows_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const omen_layout *layout = &vectors->layout;
+    const unsigned char *from = vectors->input.bytes + layout->offset + first * layout->stride;
+    bool floats = layout->value >= OMEN_VALUE_F2;
+    uint64_t d = layout->d;
+    uint64_t run = !layout->row_headers && d < RUN_VALUES ? RUN_VALUES / d : 1;
+
+    for (uint64_t done = 0; done < n; done += run) {
+        if (run > n - done)
+            run = n - done;
+        if (layout->row_headers && omen_load_le32(from - 4) != layout->d) {
+            return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has dimension %d, the first row has %u",
+                             vectors->input.label, first + done, (int)omen_load_le32(from - 4), layout->d);
+        }
+        omen_values_convert(layout->value, layout->big_endian, from, run * d, out);
+        if (floats && !omen_values_finite(out, run * d))
+            return omen_values_fault(vectors, first + done, out, why);
+        from += run * layout->stride;
+        out += run * d;
+    }
+    return OMEN_OK;
+}
+
+static int source_read(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const omen_vectors *vectors = self;
+    uint64_t n_rows = vectors->layout.n_rows;
+    if (first > n_rows || n > n_rows - first) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%s: rows %" PRIu64 " + %" PRIu64 " asked for, the file has %" PRIu64,
+                         vectors->input.label, first, n, n_rows);
+    }
+    return vectors->layout.by_columns ? omen_columns_read(vectors, first, n, out, why)
+                                      : rows_read(vectors, first, n, out, why);
+}
+
+omen_source omen_vectors_source(omen_vectors *vectors)
+{
+    return (omen_source){
+        .self = vectors,
+        .n_rows = vectors->layout.n_rows,
+        .d = vectors->layout.d,
+        .element_bytes = omen_value_bytes(vectors->layout.value),
+        .n_bytes = vectors->input.n_bytes,
+        .read = source_read,
+    };
+}
+
+const char *omen_vectors_format(const omen_vectors *vectors)
+{
+    return vectors->kind->name;
+}
+
+/* ---- the input --------------------------------------------------------- */
+
+/* A message is one short line: a long path keeps its end, and control characters become question marks. */
+static void label_set(omen_input *input, const char *path)
+{
+    size_t length = strlen(path), keep = 200;
+    if (strcmp(path, "-") == 0)
+        snprintf(input->label, sizeof(input->label), "standard input");
+    else if (length <= keep)
+        snprintf(input->label, sizeof(input->label), "\"%s\"", path);
+    else
+        snprintf(input->label, sizeof(input->label), "\"...%s\"", path + length - keep);
+    for (char *c = input->label; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
+}
+
+static int write_all(int fd, const char *bytes, size_t n)
+{
+    while (n > 0) {
+        ssize_t written = write(fd, bytes, n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return -1;
+        bytes += written;
+        n -= written;
+    }
+    return 0;
+}
+
+/* Copies a stream to an unlinked temporary file and replaces *fd by it. A signal that interrupts the wait for input
+ * ends it, since the sender may never write again. */
+static int spool(const omen_input *input, int *fd, omen_detail *why)
+{
+    enum { CHUNK_BYTES = 1 << 20 };
+    const char *directory = getenv("TMPDIR");
+    char path[4096];
+    char *chunk = NULL;
+    int copy = -1, rc = OMEN_OK;
+
+    if (directory == NULL || directory[0] == '\0')
+        directory = "/tmp";
+    if (snprintf(path, sizeof(path), "%s/omendb-XXXXXX", directory) >= (int)sizeof(path))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the path in TMPDIR is too long");
+    copy = mkostemp(path, O_CLOEXEC);
+    if (copy < 0) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of %s in \"%.100s\": %s", input->label,
+                         directory, strerror(errno));
+    }
+    unlink(path);
+    chunk = malloc(CHUNK_BYTES);
+    if (chunk == NULL) {
+        rc = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", input->label);
+        goto out;
+    }
+    for (;;) {
+        ssize_t n = read(*fd, chunk, CHUNK_BYTES);
+        if (n == 0)
+            break;
+        if (n < 0) {
+            rc = omen_fail(why, errno == EINTR ? OMEN_ERR_INTERRUPTED : OMEN_ERR_IO, "cannot read %s: %s", input->label,
+                           strerror(errno));
+            goto out;
+        }
+        if (write_all(copy, chunk, n) != 0) {
+            rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s in \"%.100s\": %s", input->label,
+                           directory, strerror(errno));
+            goto out;
+        }
+    }
+out:
+    free(chunk);
+    if (rc != OMEN_OK) {
+        close(copy);
+        return rc;
+    }
+    close(*fd);
+    *fd = copy;
+    return OMEN_OK;
+}
+
+static int map(omen_input *input, int fd, omen_detail *why)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", input->label, strerror(errno));
+    if (status.st_size == 0)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is empty", input->label);
+    if ((uint64_t)status.st_size > SIZE_MAX)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
+    void *bytes = mmap(NULL, status.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (bytes == MAP_FAILED)
+        return omen_fail(why, OMEN_ERR_IO, "cannot map %s: %s", input->label, strerror(errno));
+    input->bytes = bytes;
+    input->n_bytes = status.st_size;
+    return OMEN_OK;
+}
+
+static int input_open(omen_input *input, const char *path, omen_detail *why)
+{
+    bool standard = strcmp(path, "-") == 0;
+    struct stat status;
+    int rc = OMEN_OK;
+
+    label_set(input, path);
+    int fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
+        goto out;
+    }
+    if (S_ISDIR(status.st_mode)) {
+        rc = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
+        goto out;
+    }
+    if (standard && isatty(fd)) {
+        rc = omen_fail(why, OMEN_ERR_ARGUMENT, "standard input is a terminal: pipe vectors into it or name a file");
+        goto out;
+    }
+    /* A file on standard input may have been read in part: only what follows is ours. */
+    if (!S_ISREG(status.st_mode) || (standard && lseek(fd, 0, SEEK_CUR) != 0))
+        rc = spool(input, &fd, why);
+    if (rc == OMEN_OK)
+        rc = map(input, fd, why);
+out:
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/* ---- the choice of a format -------------------------------------------- */
+
+static const omen_kind *kind_by_name(const char *name)
+{
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (strcmp(kinds[i].name, name) == 0)
+            return &kinds[i];
+    }
+    return NULL;
+}
+
+static bool ends_with(const char *text, size_t length, const char *suffix)
+{
+    size_t n = strlen(suffix);
+    return length > n && strncasecmp(text + length - n, suffix, n) == 0;
+}
+
+/* By the extension of the first length characters of path. */
+static const omen_kind *kind_by_suffix(const char *path, size_t length)
+{
+    for (size_t i = 0; i < N_KINDS; i++) {
+        for (size_t j = 0; j < sizeof(kinds[i].suffixes) / sizeof(kinds[i].suffixes[0]); j++) {
+            if (kinds[i].suffixes[j] != NULL && ends_with(path, length, kinds[i].suffixes[j]))
+                return &kinds[i];
+        }
+    }
+    return NULL;
+}
+
+/* Finds the formats other than except that the content fits. Returns their number, the last in *found, and all names
+ * separated by " or " in names. */
+static int kinds_by_content(const omen_input *input, const omen_kind *except, const omen_kind **found, char names[80])
+{
+    int n_found = 0;
+    names[0] = '\0';
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (&kinds[i] == except || kinds[i].probe == NULL || !kinds[i].probe(input, &kinds[i]))
+            continue;
+        size_t used = strlen(names);
+        snprintf(names + used, 80 - used, "%s%s", n_found ? " or " : "", kinds[i].name);
+        *found = &kinds[i];
+        n_found++;
+    }
+    return n_found;
+}
+
+static const struct compression *compression_of(const omen_input *input)
+{
+    for (size_t i = 0; i < N_COMPRESSIONS; i++) {
+        if (input->n_bytes >= compressions[i].n_magic &&
+            memcmp(input->bytes, compressions[i].magic, compressions[i].n_magic) == 0)
+            return &compressions[i];
+    }
+    return NULL;
+}
+
+static int fail_compressed(const omen_input *input, const struct compression *compression, const omen_kind *kind,
+                           const char *path, omen_detail *why)
+{
+    size_t length = strlen(path);
+    bool standard = strcmp(path, "-") == 0;
+    if (ends_with(path, length, compression->suffix))
+        length -= strlen(compression->suffix);
+    if (kind == NULL)
+        kind = kind_by_suffix(path, length);
+    const char *format = kind ? kind->name : "FORMAT";
+    if (standard) {
+        return omen_fail(why, OMEN_ERR_INPUT, "standard input is compressed: use ... | %s | omendb ... --format %s -",
+                         compression->tool, format);
+    }
+    /* The label is the path in quotes, which the shell needs only around some characters. */
+    const char *shown = input->label;
+    size_t n_shown = strlen(shown);
+    if (strspn(path, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-") == strlen(path)) {
+        shown++;
+        n_shown -= 2;
+    }
+    return omen_fail(why, OMEN_ERR_INPUT, "%s is compressed: use %s %.*s | omendb ... --format %s -", input->label,
+                     compression->tool, (int)n_shown, shown, format);
+}
+
+/* Sets *kind when neither the caller nor the extension tells: exactly one format fits the content. */
+static int choose_by_content(const omen_input *input, const char *path, const omen_kind **kind, omen_detail *why)
+{
+    const struct compression *compression = compression_of(input);
+    char names[80];
+    int n_found = kinds_by_content(input, NULL, kind, names);
+    if (n_found == 1)
+        return OMEN_OK;
+    if (n_found > 1)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s may be %s: choose with --format", input->label, names);
+    if (compression != NULL)
+        return fail_compressed(input, compression, NULL, path, why);
+    if (strcmp(path, "-") == 0) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "standard input needs its format named with --format: %s",
+                         omen_vectors_formats());
+    }
+    return omen_fail(why, OMEN_ERR_INPUT, "cannot tell the format of %s: name it with --format: %s", input->label,
+                     omen_vectors_formats());
+}
+
+static int content_open(omen_vectors *vectors, const omen_kind *kind, const char *path, uint32_t d, omen_detail *why)
+{
+    const omen_input *input = &vectors->input;
+    const struct compression *compression = compression_of(input);
+    const omen_kind *other = NULL;
+    bool insisted = kind != NULL;
+    char names[80];
+    omen_detail reason = {""};
+    int rc;
+
+    if (input->n_bytes >= strlen(INDEX_MAGIC) && memcmp(input->bytes, INDEX_MAGIC, strlen(INDEX_MAGIC)) == 0)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is an omendb index, not a file of vectors", input->label);
+    if (kind == NULL && strcmp(path, "-") != 0)
+        kind = kind_by_suffix(path, strlen(path));
+    if (kind == NULL) {
+        rc = choose_by_content(input, path, &kind, why);
+        if (rc != OMEN_OK)
+            return rc;
+    }
+    vectors->kind = kind;
+
+    /* Four bytes alone may be the start of honest data: only a second sign makes the input compressed. */
+    if (compression != NULL && ends_with(path, strlen(path), compression->suffix))
+        return fail_compressed(input, compression, kind, path, why);
+    /* Raw values have no structure to contradict, so its extension must not hide a format that has. */
+    if (kind->open == omen_raw_open && !insisted) {
+        if (compression != NULL)
+            return fail_compressed(input, compression, kind, path, why);
+        if (kinds_by_content(input, kind, &other, names) > 0) {
+            return omen_fail(why, OMEN_ERR_INPUT,
+                             "%s is named like raw values but looks like %s (try --format %s, or --format raw to "
+                             "insist)",
+                             input->label, names, other->name);
+        }
+    }
+    rc = kind->open(input, kind, d, &vectors->layout, &reason);
+    if (rc == OMEN_ERR_INPUT && compression != NULL)
+        return fail_compressed(input, compression, kind, path, why);
+    if (rc == OMEN_ERR_INPUT && kinds_by_content(input, kind, &other, names) > 0) {
+        return omen_fail(why, rc, "%s is not %s: %s; it looks like %s (try --format %s)", input->label, kind->name,
+                         reason.text, names, other->name);
+    }
+    if (rc != OMEN_OK)
+        return omen_fail(why, rc, "%s: %s", input->label, reason.text);
+    if (d != 0 && d != vectors->layout.d) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%s has %u dimensions, not %u as asked for", input->label,
+                         vectors->layout.d, d);
+    }
+    return OMEN_OK;
+}
+
+int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
+{
+    static const omen_vectors_options none;
+    const omen_kind *kind = NULL;
+
+    *out = NULL;
+    if (options == NULL)
+        options = &none;
+    if (options->format != NULL) {
+        kind = kind_by_name(options->format);
+        if (kind == NULL) {
+            return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": the formats are %s", options->format,
+                             omen_vectors_formats());
+        }
+    }
+    if (options->d > OMEN_MAX_DIM) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%u dimensions asked for, at most %u are possible", options->d,
+                         OMEN_MAX_DIM);
+    }
+    omen_vectors *vectors = calloc(1, sizeof(*vectors));
+    if (vectors == NULL)
+        return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    int rc = input_open(&vectors->input, path, why);
+    if (rc == OMEN_OK)
+        rc = content_open(vectors, kind, path, options->d, why);
+    if (rc != OMEN_OK) {
+        omen_vectors_close(vectors);
+        return rc;
+    }
+    *out = vectors;
+    return OMEN_OK;
+}
+
+void omen_vectors_close(omen_vectors *vectors)
+{
+    if (vectors == NULL)
+        return;
+    if (vectors->input.bytes != NULL)
+        munmap((void *)vectors->input.bytes, vectors->input.n_bytes);
+    free(vectors);
+}

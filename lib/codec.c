@@ -1,0 +1,109 @@
+/* What the codecs share: dispatch by kind, lifetime, measured error. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/codec.h"
+#include "lib/codec_kinds.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+
+uint32_t omen_codec_bytes(const omen_codec_model *model)
+{
+    return model->kind == OMEN_CODEC_NONE ? 0 : model->n_sub / 2 + model->n_factors;
+}
+
+void omen_codec_finish(omen_codec_model *model)
+{
+    free(model->sub_first);
+    free(model->dims);
+    free(model->codewords);
+    free(model->half_norms);
+    free(model->rotation);
+    free(model->panels);
+    memset(model, 0, sizeof *model);
+}
+
+size_t omen_codec_scratch_floats(const omen_codec_model *model)
+{
+    return (size_t)OMEN_ENCODE_ROWS * (model->kind == OMEN_CODEC_PQ ? model->n_active + model->n_sub
+                                                                    : 8 * (size_t)model->n_sub + 32);
+}
+
+void omen_codec_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n,
+                       size_t ld, const float *tails, uint8_t *codes, float *factors, float *reconstructions,
+                       float *scratch)
+{
+    if (model->kind == OMEN_CODEC_PQ)
+        omen_pq_encode(model, residuals, centroids, n, ld, tails, codes, factors, reconstructions, scratch);
+    else
+        omen_rabitq_encode(model, residuals, centroids, n, ld, tails, codes, factors, reconstructions, scratch);
+}
+
+void omen_codec_tables(const omen_codec_model *model, const float *query, float *table)
+{
+    if (model->kind == OMEN_CODEC_PQ)
+        omen_pq_tables(model, query, table);
+    else
+        omen_rabitq_tables(model, query, table);
+}
+
+#define NEAR 32u /* rows nearest to a query that its error is measured on */
+
+double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids,
+                        const uint32_t *lists, size_t n, size_t n_queries)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t d = model->d;
+    float *reconstructions = omen_alloc((n + OMEN_ENCODE_ROWS) * d, sizeof *reconstructions);
+    float *factors = omen_alloc((n + OMEN_ENCODE_ROWS) * OMEN_MAX_FACTORS, sizeof *factors);
+    float *residuals = omen_alloc(2 * OMEN_ENCODE_ROWS * d, sizeof *residuals);
+    float *scratch = omen_alloc(omen_codec_scratch_floats(model), sizeof *scratch);
+    float *distances = omen_alloc(n, sizeof *distances);
+    uint8_t *codes = omen_alloc((size_t)OMEN_ENCODE_ROWS * model->n_sub, 1);
+    static const float no_tails[OMEN_ENCODE_ROWS];
+    double error = 0, energy = 0;
+    if (!reconstructions || !factors || !residuals || !scratch || !distances || !codes) {
+        error = NAN;
+        goto out;
+    }
+    float *own = residuals + OMEN_ENCODE_ROWS * d;
+    for (size_t i0 = 0; i0 < n; i0 += OMEN_ENCODE_ROWS) {
+        const size_t count = n - i0 < OMEN_ENCODE_ROWS ? n - i0 : OMEN_ENCODE_ROWS;
+        for (size_t i = 0; i < count; i++) {
+            memcpy(own + i * d, centroids + lists[i0 + i] * d, d * sizeof *own);
+            for (size_t j = 0; j < d; j++)
+                residuals[i * d + j] = rows[(i0 + i) * d + j] - own[i * d + j];
+        }
+        omen_codec_encode(model, residuals, own, count, d, no_tails, codes, factors + i0 * model->n_factors,
+                          reconstructions + i0 * d, scratch);
+    }
+    for (size_t q = 0; q < n_queries; q++) {
+        const size_t at = q * n / n_queries;
+        const float *query = rows + at * d;
+        for (size_t i = 0; i < n; i++)
+            distances[i] = i == at ? INFINITY : kernels->l2_f32(query, rows + i * d, d);
+        for (size_t rank = 0; rank < NEAR && rank + 1 < n; rank++) {
+            size_t near = 0;
+            for (size_t i = 1; i < n; i++)
+                if (distances[i] < distances[near])
+                    near = i;
+            const float est = kernels->l2_f32(query, centroids + lists[near] * d, d) -
+                              2 * kernels->ip_f32(query, reconstructions + near * d, d) +
+                              factors[near * model->n_factors];
+            const double miss = (double)est - (double)distances[near];
+            error += miss * miss;
+            energy += (double)distances[near] * (double)distances[near];
+            distances[near] = INFINITY;
+        }
+    }
+    error = energy > 0 ? error / energy : 0;
+out:
+    free(codes);
+    free(distances);
+    free(scratch);
+    free(residuals);
+    free(factors);
+    free(reconstructions);
+    return error;
+}

@@ -1,0 +1,74 @@
+/* Codecs: residuals (row - centroid, in the transformed space) to 4-bit codes and per-row factors, and query tables.
+ *
+ * A codec gives each row an effective reconstruction r of its residual, linear in the code's table values, so that
+ *   |q - x|^2  ~  |q - c|^2 - 2 <q, r> + f
+ * with f = the row's own constant (it holds 2 <c, r>, see the codecs). One set of query tables for -2 <q, r> then serves
+ * every list. */
+#ifndef OMEN_CODEC_H
+#define OMEN_CODEC_H
+
+#include "lib/omendb.h"
+
+#define OMEN_LUT_MAX 63u   /* largest table value: four fit a byte */
+#define OMEN_MAX_FACTORS 2u /* f, and for rabitq g */
+
+typedef struct omen_codec_model {
+    omen_codec kind;
+    uint32_t d;         /* of residuals */
+    uint32_t n_sub;     /* 4-bit codes a row; even */
+    uint32_t n_factors; /* pq: 1 (f); rabitq: 2 (f, g) */
+    /* pq: sub-quantiser m codes dimensions dims[sub_first[m] .. sub_first[m + 1]) */
+    uint32_t n_active;
+    uint32_t *sub_first; /* n_sub + 1 */
+    uint32_t *dims;      /* n_active */
+    float *codewords;    /* n_active x 16 */
+    float *half_norms;   /* n_sub x 16 */
+    /* rabitq: code bit i is the sign of <rotation row i, leading d_used dimensions> */
+    uint32_t d_used;
+    float *rotation; /* (4 n_sub) x d_used, orthonormal columns */
+    float *panels;   /* rotation, packed */
+} omen_codec_model;
+
+/* Rows that one encode call takes: one per lane. */
+#define OMEN_ENCODE_ROWS 16u
+
+/* Hot bytes of a row: codes and factors. */
+uint32_t omen_codec_bytes(const omen_codec_model *model);
+
+/* Product quantiser (Jegou et al., TPAMI 2011) whose sub-spaces get equal shares of the bits that reverse water-filling
+ * grants the principal dimensions (the closed form of Ge et al., OPQ, 2013, for unequal widths). Trains on n residuals
+ * (n x d); bytes is the budget with factors. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes,
+                  uint64_t seed) OMEN_MUST_CHECK;
+
+/* RaBitQ (Gao and Long, SIGMOD 2024): one bit a dimension after a random rotation, and the scale that makes the estimate
+ * unbiased. Dimensions beyond the budget enter through their norm (MRQ, 2024). Nothing is trained. */
+int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed) OMEN_MUST_CHECK;
+
+/* Derives what is not stored (half norms, panels). */
+int omen_pq_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
+int omen_rabitq_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
+
+void omen_codec_finish(omen_codec_model *model);
+
+/* Floats of scratch that encoding takes. */
+size_t omen_codec_scratch_floats(const omen_codec_model *model);
+
+/* Encodes n <= OMEN_ENCODE_ROWS rows: residuals and centroids are n x ld, tails[i] the squared norm that the transform
+ * dropped. codes is n x n_sub / 2 bytes, sub-code 2p in the low nibble of byte p; factors n x n_factors (f, then g).
+ * reconstructions, if not NULL, gets the effective reconstruction, n x d. */
+void omen_codec_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n,
+                       size_t ld, const float *tails, uint8_t *codes, float *factors, float *reconstructions,
+                       float *scratch);
+
+/* Query tables, n_sub x 16: for pq, table[m][j] = -2 <q, codeword j of m>; for rabitq, -2 <rotated q, signs of j>, whose
+ * sum is to be multiplied by the row's g. */
+void omen_codec_tables(const omen_codec_model *model, const float *query, float *table);
+
+/* Mean squared error of the distance estimates between queries and their near rows, relative to the mean squared
+ * distance, over n rows (n x d) in lists with centroids[lists[i]], every (n / n_queries)-th row a query. Returns NaN
+ * when out of memory. */
+double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids,
+                        const uint32_t *lists, size_t n, size_t n_queries);
+
+#endif

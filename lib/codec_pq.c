@@ -1,0 +1,258 @@
+/* The pq codec: a product quantiser of 4-bit sub-codes whose sub-spaces share the bits evenly.
+ *
+ * With reconstruction r of residual x - c, estimate |q - x|^2 = |q - c|^2 - 2 <q, r> + f,
+ *   f = |r|^2 + 2 <c, r> + |dimensions without a code|^2 + |tail of the transform|^2.
+ * Dimensions without a code keep their norm and lose their cross term, whose mean is zero. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/codec_kinds.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+
+#define PASSES 12u
+#define WORDS 16u
+
+typedef struct {
+    double bits; /* log2 of the variance, then the bits wanted */
+    uint32_t dim;
+} dim_bits;
+
+static int by_falling_bits(const void *a, const void *b)
+{
+    const dim_bits *x = a, *y = b;
+    if (x->bits != y->bits)
+        return x->bits < y->bits ? 1 : -1;
+    return x->dim < y->dim ? -1 : x->dim > y->dim;
+}
+
+/* Decides which dimensions are coded, and by which sub-quantiser: reverse water-filling gives dimension i
+ * max(0, log2(v_i / theta) / 2) bits with theta such that they sum to 4 n_sub; then, most demanding first, each dimension
+ * goes to the sub-quantiser with the least demand so far. */
+static int allocate(omen_codec_model *model, const float *residuals, size_t n, uint32_t n_sub_max)
+{
+    const uint32_t d = model->d;
+    dim_bits *wanted = omen_alloc(d, sizeof *wanted);
+    uint32_t *owner = omen_alloc(d, sizeof *owner);
+    double *load = NULL;
+    int status = OMEN_ERR_MEMORY;
+    if (!wanted || !owner)
+        goto out;
+#pragma omp parallel for schedule(static)
+    for (size_t j = 0; j < d; j++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++)
+            sum += (double)residuals[i * d + j] * (double)residuals[i * d + j];
+        wanted[j] = (dim_bits){sum > 0 ? log2(sum / (double)n) : -INFINITY, (uint32_t)j};
+    }
+    qsort(wanted, d, sizeof *wanted, by_falling_bits);
+    uint32_t n_varying = 0;
+    while (n_varying < d && wanted[n_varying].bits > -INFINITY)
+        n_varying++;
+    if (n_varying == 0) {
+        n_varying = 1;
+        wanted[0].bits = 0;
+    }
+    model->n_sub = n_sub_max < n_varying ? n_sub_max : (n_varying + 1) / 2 * 2;
+    double sum = 0, water = 0;
+    model->n_active = 0;
+    for (uint32_t m = 1; m <= n_varying; m++) {
+        sum += wanted[m - 1].bits;
+        const double level = (sum - 8.0 * model->n_sub) / m;
+        if (m > model->n_sub && wanted[m - 1].bits <= level)
+            break;
+        water = level;
+        model->n_active = m;
+    }
+    model->sub_first = omen_alloc_zero((size_t)model->n_sub + 1, sizeof *model->sub_first);
+    model->dims = omen_alloc(model->n_active, sizeof *model->dims);
+    load = omen_alloc_zero(model->n_sub, sizeof *load);
+    if (!model->sub_first || !model->dims || !load)
+        goto out;
+    for (uint32_t i = 0; i < model->n_active; i++) {
+        uint32_t least = 0;
+        for (uint32_t m = 1; m < model->n_sub; m++)
+            if (load[m] < load[least])
+                least = m;
+        const double bits = (wanted[i].bits - water) / 2;
+        load[least] += bits > 1e-3 ? bits : 1e-3;
+        owner[i] = least;
+        model->sub_first[least + 1]++;
+    }
+    for (uint32_t m = 0; m < model->n_sub; m++)
+        model->sub_first[m + 1] += model->sub_first[m];
+    for (uint32_t m = 0; m < model->n_sub; m++)
+        for (uint32_t i = 0, at = model->sub_first[m]; i < model->n_active; i++)
+            if (owner[i] == m)
+                model->dims[at++] = wanted[i].dim;
+    status = OMEN_OK;
+out:
+    free(load);
+    free(owner);
+    free(wanted);
+    return status;
+}
+
+static void half_norms(const float *codewords, size_t n_dims, float *half)
+{
+    for (size_t j = 0; j < WORDS; j++) {
+        float sum = 0;
+        for (size_t i = 0; i < n_dims; i++)
+            sum += codewords[i * WORDS + j] * codewords[i * WORDS + j];
+        half[j] = 0.5f * sum;
+    }
+}
+
+/* k-means with 16 codewords of one sub-space. groups is [n / 16][n_dims][16 rows], the last group filled with copies. */
+static void train_sub(const float *groups, size_t n, size_t n_dims, uint64_t seed, float *codewords, uint8_t *codes)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t n_drawn = n < WORDS ? n : WORDS;
+    uint64_t drawn[WORDS];
+    omen_random_rows(seed, n, n_drawn, drawn);
+    for (size_t j = 0; j < WORDS; j++) {
+        const size_t row = drawn[j % n_drawn];
+        for (size_t i = 0; i < n_dims; i++)
+            codewords[i * WORDS + j] = groups[(row / 16 * n_dims + i) * 16 + row % 16];
+    }
+    for (unsigned pass = 0; pass < PASSES; pass++) {
+        float half[WORDS];
+        size_t counts[WORDS] = {0};
+        half_norms(codewords, n_dims, half);
+        for (size_t g = 0; g * 16 < n; g++)
+            kernels->encode16(groups + g * n_dims * 16, codewords, half, n_dims, codes + g * 16);
+        for (size_t i = 0; i < n; i++)
+            counts[codes[i]]++;
+        for (size_t dim = 0; dim < n_dims; dim++) {
+            double sums[WORDS] = {0};
+            for (size_t i = 0; i < n; i++)
+                sums[codes[i]] += (double)groups[(i / 16 * n_dims + dim) * 16 + i % 16];
+            for (size_t j = 0; j < WORDS; j++)
+                if (counts[j])
+                    codewords[dim * WORDS + j] = (float)(sums[j] / (double)counts[j]);
+        }
+        for (size_t j = 0; j < WORDS; j++) {
+            if (counts[j])
+                continue;
+            size_t top = 0;
+            for (size_t i = 1; i < WORDS; i++)
+                if (counts[i] > counts[top])
+                    top = i;
+            if (counts[top] < 2)
+                break;
+            for (size_t dim = 0; dim < n_dims; dim++) {
+                float *words = codewords + dim * WORDS;
+                words[j] = words[top] * (1 + 0x1p-7f);
+                words[top] *= 1 - 0x1p-7f;
+            }
+            counts[j] = counts[top] / 2;
+            counts[top] -= counts[j];
+        }
+    }
+}
+
+int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed)
+{
+    memset(model, 0, sizeof *model);
+    model->kind = OMEN_CODEC_PQ;
+    model->d = d;
+    model->n_factors = 1;
+    int status = allocate(model, residuals, n, 2 * (bytes - 1));
+    if (status != OMEN_OK)
+        return status;
+    model->codewords = omen_alloc_zero((size_t)model->n_active * WORDS, sizeof *model->codewords);
+    if (!model->codewords)
+        return OMEN_ERR_MEMORY;
+    const size_t n_groups = (n + 15) / 16;
+#pragma omp parallel for schedule(dynamic)
+    for (size_t m = 0; m < model->n_sub; m++) {
+        const size_t first = model->sub_first[m], n_dims = model->sub_first[m + 1] - first;
+        if (n_dims == 0)
+            continue;
+        float *groups = omen_alloc(n_groups * 16 * n_dims, sizeof *groups);
+        uint8_t *codes = omen_alloc(n_groups * 16, 1);
+        if (!groups || !codes) {
+#pragma omp atomic write
+            status = OMEN_ERR_MEMORY;
+        } else {
+            for (size_t i = 0; i < n_groups * 16; i++)
+                for (size_t j = 0; j < n_dims; j++)
+                    groups[(i / 16 * n_dims + j) * 16 + i % 16] =
+                        residuals[(i < n ? i : n - 1) * d + model->dims[first + j]];
+            train_sub(groups, n, n_dims, omen_random(seed, m), model->codewords + first * WORDS, codes);
+        }
+        free(codes);
+        free(groups);
+    }
+    return status == OMEN_OK ? omen_pq_prepare(model) : status;
+}
+
+int omen_pq_prepare(omen_codec_model *model)
+{
+    model->half_norms = omen_alloc((size_t)model->n_sub * WORDS, sizeof *model->half_norms);
+    if (!model->half_norms)
+        return OMEN_ERR_MEMORY;
+    for (size_t m = 0; m < model->n_sub; m++)
+        half_norms(model->codewords + model->sub_first[m] * WORDS, model->sub_first[m + 1] - model->sub_first[m],
+                   model->half_norms + m * WORDS);
+    return OMEN_OK;
+}
+
+void omen_pq_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n, size_t ld,
+                    const float *tails, uint8_t *codes, float *factors, float *reconstructions, float *scratch)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t n_active = model->n_active, row_bytes = model->n_sub / 2;
+    float *lanes = scratch;                               /* [n_active][16 rows] */
+    uint8_t *words = (uint8_t *)(scratch + 16 * n_active); /* [n_sub][16 rows] */
+    float f[OMEN_ENCODE_ROWS] = {0};
+    for (size_t i = 0; i < n; i++)
+        for (size_t a = 0; a < n_active; a++)
+            lanes[a * 16 + i] = residuals[i * ld + model->dims[a]];
+    for (size_t a = 0; a < n_active && n < 16; a++)
+        for (size_t i = n; i < 16; i++)
+            lanes[a * 16 + i] = 0;
+    for (size_t m = 0; m < model->n_sub; m++) {
+        const size_t first = model->sub_first[m];
+        kernels->encode16(lanes + first * 16, model->codewords + first * WORDS, model->half_norms + m * WORDS,
+                          model->sub_first[m + 1] - first, words + m * 16);
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t p = 0; p < row_bytes; p++)
+            codes[i * row_bytes + p] = (uint8_t)(words[2 * p * 16 + i] | words[(2 * p + 1) * 16 + i] << 4);
+    /* per row: what has no code keeps its norm */
+    for (size_t i = 0; i < n; i++) {
+        float rest = kernels->ip_f32(residuals + i * ld, residuals + i * ld, model->d);
+        for (size_t a = 0; a < n_active; a++)
+            rest -= lanes[a * 16 + i] * lanes[a * 16 + i];
+        f[i] = tails[i] + (rest > 0 && n_active < model->d ? rest : 0);
+    }
+    if (reconstructions)
+        memset(reconstructions, 0, n * model->d * sizeof *reconstructions);
+    for (size_t m = 0; m < model->n_sub; m++) {
+        for (size_t a = model->sub_first[m]; a < model->sub_first[m + 1]; a++) {
+            const uint32_t dim = model->dims[a];
+            for (size_t i = 0; i < n; i++) {
+                const float r = model->codewords[a * WORDS + words[m * 16 + i]];
+                f[i] += r * (r + 2 * centroids[i * ld + dim]);
+                if (reconstructions)
+                    reconstructions[i * model->d + dim] = r;
+            }
+        }
+    }
+    memcpy(factors, f, n * sizeof *f);
+}
+
+void omen_pq_tables(const omen_codec_model *model, const float *query, float *table)
+{
+    for (size_t m = 0; m < model->n_sub; m++) {
+        float *words = table + m * WORDS;
+        memset(words, 0, WORDS * sizeof *words);
+        for (size_t a = model->sub_first[m]; a < model->sub_first[m + 1]; a++) {
+            const float x = -2 * query[model->dims[a]];
+            for (size_t j = 0; j < WORDS; j++)
+                words[j] += x * model->codewords[a * WORDS + j];
+        }
+    }
+}

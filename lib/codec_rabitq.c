@@ -1,0 +1,128 @@
+/* The rabitq codec: the signs of a randomly rotated residual, and two factors.
+ *
+ * With z the rotated leading dimensions of residual x - c, s its signs and g = |z|^2 / |z|_1, <q - c, x - c> is estimated
+ * without bias by g <q' - c', s> (primes: rotated), so
+ *   |q - x|^2 ~ |q - c|^2 - 2 g <q', s> + f,   f = |x - c|^2 + 2 g <c', s> + |tail of the transform|^2. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/codec_kinds.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+
+/* One standard normal number (Box-Muller). */
+static double random_normal(uint64_t seed, uint64_t i)
+{
+    const double u = 1 - omen_random_unit(seed, 2 * i), v = omen_random_unit(seed, 2 * i + 1);
+    return sqrt(-2 * log(u)) * cos(2 * 3.14159265358979323846 * v);
+}
+
+int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed)
+{
+    memset(model, 0, sizeof *model);
+    model->kind = OMEN_CODEC_RABITQ;
+    model->d = d;
+    model->n_factors = 2;
+    model->n_sub = 2 * (bytes - 2);
+    const size_t d_code = 4 * (size_t)model->n_sub;
+    model->d_used = d < d_code ? d : (uint32_t)d_code;
+    const size_t d_used = model->d_used;
+    /* columns of a Gaussian matrix, made orthonormal (modified Gram-Schmidt) */
+    double *columns = omen_alloc(d_used * d_code, sizeof *columns);
+    model->rotation = omen_alloc(d_code * d_used, sizeof *model->rotation);
+    if (!columns || !model->rotation) {
+        free(columns);
+        return OMEN_ERR_MEMORY;
+    }
+    for (size_t i = 0; i < d_used * d_code; i++)
+        columns[i] = random_normal(seed, i);
+    for (size_t j = 0; j < d_used; j++) {
+        double *column = columns + j * d_code, norm2 = 0;
+        for (size_t i = 0; i < d_code; i++)
+            norm2 += column[i] * column[i];
+        const double scale = 1 / sqrt(norm2);
+        for (size_t i = 0; i < d_code; i++)
+            column[i] *= scale;
+#pragma omp parallel for schedule(static)
+        for (size_t l = j + 1; l < d_used; l++) {
+            double *other = columns + l * d_code, dot = 0;
+            for (size_t i = 0; i < d_code; i++)
+                dot += column[i] * other[i];
+            for (size_t i = 0; i < d_code; i++)
+                other[i] -= dot * column[i];
+        }
+    }
+    for (size_t i = 0; i < d_code; i++)
+        for (size_t j = 0; j < d_used; j++)
+            model->rotation[i * d_used + j] = (float)columns[j * d_code + i];
+    free(columns);
+    return omen_rabitq_prepare(model);
+}
+
+int omen_rabitq_prepare(omen_codec_model *model)
+{
+    const size_t d_code = 4 * (size_t)model->n_sub;
+    model->panels = omen_alloc(omen_panels_count(d_code, model->d_used), sizeof *model->panels);
+    if (!model->panels)
+        return OMEN_ERR_MEMORY;
+    omen_panels_pack(model->rotation, d_code, model->d_used, model->d_used, model->panels);
+    return OMEN_OK;
+}
+
+/* n_sub is even, so 4 n_sub is a multiple of 8 but maybe not of a panel. */
+static size_t rotated_stride(const omen_codec_model *model)
+{
+    return (4 * (size_t)model->n_sub + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
+}
+
+void omen_rabitq_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n,
+                        size_t ld, const float *tails, uint8_t *codes, float *factors, float *reconstructions,
+                        float *scratch)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t d_code = 4 * (size_t)model->n_sub, stride = rotated_stride(model), row_bytes = model->n_sub / 2;
+    float *z = scratch;
+    kernels->matmul(residuals, ld, n, model->panels, stride / OMEN_PANEL, model->d_used, z, stride);
+    for (size_t i = 0; i < n; i++) {
+        float *zi = z + i * stride, norm1 = 0;
+        uint8_t *code = codes + i * row_bytes;
+        memset(code, 0, row_bytes);
+        for (size_t j = 0; j < d_code; j++) {
+            norm1 += fabsf(zi[j]);
+            code[j / 8] |= (uint8_t)((zi[j] >= 0) << j % 8);
+        }
+        const float norm2 = kernels->ip_f32(zi, zi, d_code), g = norm1 > 0 ? norm2 / norm1 : 0;
+        factors[2 * i] = kernels->ip_f32(residuals + i * ld, residuals + i * ld, model->d) + tails[i];
+        factors[2 * i + 1] = g;
+        for (size_t j = 0; j < d_code; j++)
+            zi[j] = code[j / 8] >> j % 8 & 1 ? g : -g;
+        if (reconstructions) {
+            float *r = reconstructions + i * model->d;
+            memset(r, 0, model->d * sizeof *r);
+            for (size_t j = 0; j < d_code; j++)
+                for (size_t k = 0; k < model->d_used; k++)
+                    r[k] += zi[j] * model->rotation[j * model->d_used + k];
+        }
+    }
+    /* f += 2 g <c', s>: z now holds g s; rotate the centroids in the scratch's second half */
+    float *rotated = scratch + OMEN_ENCODE_ROWS * stride;
+    kernels->matmul(centroids, ld, n, model->panels, stride / OMEN_PANEL, model->d_used, rotated, stride);
+    for (size_t i = 0; i < n; i++)
+        factors[2 * i] += 2 * kernels->ip_f32(z + i * stride, rotated + i * stride, d_code);
+}
+
+void omen_rabitq_tables(const omen_codec_model *model, const float *query, float *table)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t stride = rotated_stride(model), d_code = 4 * (size_t)model->n_sub;
+    float rotated[4 * 2 * OMEN_MAX_BYTES + OMEN_PANEL];
+    kernels->matmul(query, model->d_used, 1, model->panels, stride / OMEN_PANEL, model->d_used, rotated, stride);
+    for (size_t m = 0; m * 4 < d_code; m++)
+        for (size_t j = 0; j < 16; j++) {
+            float sum = 0;
+            for (size_t b = 0; b < 4; b++)
+                sum += j >> b & 1 ? rotated[4 * m + b] : -rotated[4 * m + b];
+            table[m * 16 + j] = -2 * sum;
+        }
+}

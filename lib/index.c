@@ -1,0 +1,435 @@
+/* Opening an index over its sections, and checking what is inside them.
+ *
+ * Nothing in a section is trusted: every count is compared with the section lengths before it is used, so that a search
+ * stays inside the sections whatever META and LIST say. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/index.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+#include "lib/partition.h"
+#include "lib/refine.h"
+
+typedef struct {
+    const omen_section *sections;
+    size_t n;
+    omen_detail *why;
+} section_list;
+
+static const uint32_t known[] = {
+    OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT,
+    OMEN_SECTION_LIST, OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB,
+    OMEN_SECTION_ROTA, OMEN_SECTION_CODE, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE,
+};
+
+static const omen_section *find(const section_list *list, uint32_t id)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->sections[i].id == id)
+            return &list->sections[i];
+    return NULL;
+}
+
+/* The section's data if it has exactly n elements of size bytes of the given type, else NULL with the reason. */
+static const void *take(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)
+{
+    const char name[5] = {(char)id, (char)(id >> 8), (char)(id >> 16), (char)(id >> 24), 0};
+    const omen_section *s = find(list, id);
+    if (!s) {
+        omen_fail(list->why, OMEN_ERR_CORRUPT, "section %s is missing", name);
+        return NULL;
+    }
+    uint64_t n_bytes;
+    if (s->element != element || __builtin_mul_overflow(n, size, &n_bytes) || n_bytes != s->n_bytes) {
+        omen_fail(list->why, OMEN_ERR_CORRUPT, "section %s has %llu bytes of type %u, META asks for %llu x %llu of %u",
+                  name, (unsigned long long)s->n_bytes, s->element, (unsigned long long)n, (unsigned long long)size,
+                  (unsigned)element);
+        return NULL;
+    }
+    return s->data;
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+/* Bounds that every later size computation relies on. */
+static int check_meta(const omen_meta *m, omen_detail *why)
+{
+    const char *fault = NULL;
+    if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine > OMEN_REFINE_F32 ||
+        (m->flags & ~OMEN_META_FLAG_ZERO_OK))
+        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "META names a metric, codec, refine tier or flag of a newer version");
+    if (m->n_rows < 1 || m->n_rows > OMEN_MAX_ROWS)
+        fault = "row count";
+    else if (m->d < 1 || m->d > OMEN_MAX_DIM || m->d_full != m->d + (m->metric == OMEN_METRIC_IP))
+        fault = "dimension";
+    else if (m->d_kept < 1 || m->d_kept > m->d_full)
+        fault = "kept dimensions";
+    else if (m->n_lists < 1 || m->n_lists > m->n_rows)
+        fault = "list count";
+    else if (m->bytes < OMEN_MIN_BYTES || m->bytes > OMEN_MAX_BYTES)
+        fault = "bytes a vector";
+    else if (!isfinite(m->ip_radius2) || m->ip_radius2 < 0)
+        fault = "radius";
+    else if (m->codec == OMEN_CODEC_NONE && m->refine == OMEN_REFINE_NONE)
+        fault = "codec";
+    else if (m->codec == OMEN_CODEC_NONE ? m->n_sub || m->n_factors || m->n_active || m->d_used
+                                         : m->n_sub < 2 || m->n_sub % 2 || m->n_sub / 2 + m->n_factors > m->bytes)
+        fault = "code size";
+    else if (m->codec == OMEN_CODEC_PQ &&
+             (m->n_factors != 1 || m->d_used || m->n_active < 1 || m->n_active > m->d_kept))
+        fault = "sub-quantisers";
+    else if (m->codec == OMEN_CODEC_RABITQ && (m->n_factors != 2 || m->n_active || m->d_used < 1 ||
+                                               m->d_used > m->d_kept || m->d_used > 4 * m->n_sub))
+        fault = "rotation";
+    for (size_t i = 0; i < sizeof m->zero / sizeof *m->zero && !fault; i++)
+        if (m->zero[i])
+            fault = "reserved field";
+    return fault ? omen_fail(why, OMEN_ERR_CORRUPT, "section META: impossible %s", fault) : OMEN_OK;
+}
+
+static void *copy_of(const void *data, size_t n_bytes)
+{
+    void *p = data ? omen_alloc(n_bytes, 1) : NULL;
+    if (p)
+        memcpy(p, data, n_bytes);
+    return p;
+}
+
+static int open_model(omen_index *index, const section_list *list)
+{
+    const omen_meta *m = &index->meta;
+    omen_codec_model *model = &index->model;
+    model->kind = m->codec;
+    model->d = m->d_kept;
+    model->n_sub = m->n_sub;
+    model->n_factors = m->n_factors;
+    if (m->codec == OMEN_CODEC_PQ) {
+        const uint32_t *subs = take(list, OMEN_SECTION_SUBS, OMEN_ELEMENT_U32, (uint64_t)m->n_sub + 1, 4);
+        const uint32_t *dims = take(list, OMEN_SECTION_DIMS, OMEN_ELEMENT_U32, m->n_active, 4);
+        const float *words = take(list, OMEN_SECTION_CODB, OMEN_ELEMENT_F32, m->n_active, 64);
+        if (!subs || !dims || !words)
+            return OMEN_ERR_CORRUPT;
+        bool sound = subs[0] == 0 && subs[m->n_sub] == m->n_active;
+        for (size_t i = 0; i < m->n_sub; i++)
+            sound &= subs[i] <= subs[i + 1];
+        for (size_t i = 0; i < m->n_active; i++)
+            sound &= dims[i] < m->d_kept;
+        if (!sound || !all_finite(words, (size_t)m->n_active * 16))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "sections SUBS, DIMS or CODB are not a product quantiser");
+        model->n_active = m->n_active;
+        model->sub_first = copy_of(subs, ((size_t)m->n_sub + 1) * 4);
+        model->dims = copy_of(dims, (size_t)m->n_active * 4);
+        model->codewords = copy_of(words, (size_t)m->n_active * 64);
+        index->model_bytes += (uint64_t)m->n_active * 68 + ((uint64_t)m->n_sub + 1) * 4;
+        if (!model->sub_first || !model->dims || !model->codewords)
+            return OMEN_ERR_MEMORY;
+        return omen_pq_prepare(model);
+    }
+    if (m->codec == OMEN_CODEC_RABITQ) {
+        const uint64_t n = (uint64_t)4 * m->n_sub * m->d_used;
+        const float *rotation = take(list, OMEN_SECTION_ROTA, OMEN_ELEMENT_F32, n, 4);
+        if (!rotation)
+            return OMEN_ERR_CORRUPT;
+        if (!all_finite(rotation, n))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section ROTA holds a value that is not finite");
+        model->d_used = m->d_used;
+        model->rotation = copy_of(rotation, n * 4);
+        index->model_bytes += n * 4;
+        return model->rotation ? omen_rabitq_prepare(model) : OMEN_ERR_MEMORY;
+    }
+    return OMEN_OK;
+}
+
+static int open_lists(omen_index *index, const section_list *list)
+{
+    const omen_meta *m = &index->meta;
+    const size_t n_lists = m->n_lists, d = m->d_kept;
+    index->centroid_codes = take(list, OMEN_SECTION_CENT, OMEN_ELEMENT_U8, (uint64_t)n_lists * d, 1);
+    index->centroid_scales = take(list, OMEN_SECTION_CSCL, OMEN_ELEMENT_F32, 2 * (uint64_t)d, 4);
+    index->first = take(list, OMEN_SECTION_LIST, OMEN_ELEMENT_U32, (uint64_t)n_lists + 1, 4);
+    if (!index->centroid_codes || !index->centroid_scales || !index->first)
+        return OMEN_ERR_CORRUPT;
+    if (!all_finite(index->centroid_scales, 2 * d))
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CSCL holds a value that is not finite");
+    for (size_t l = 0; l < n_lists; l++) {
+        if (index->first[l] > index->first[l + 1])
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section LIST: offsets of list %zu fall", l);
+        if (index->first[l + 1] - index->first[l] > index->largest_list)
+            index->largest_list = index->first[l + 1] - index->first[l];
+    }
+    if (index->first[0] != 0 || index->first[n_lists] != m->n_rows)
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section LIST: the lists do not hold all rows");
+    index->centroid_bytes = (uint64_t)n_lists * (d + 4) + 8 * (uint64_t)d;
+
+    float *centroids = omen_alloc(n_lists * d, sizeof *centroids);
+    index->panels = omen_alloc(omen_panels_count(n_lists, d), sizeof *index->panels);
+    index->half_norms = omen_alloc(n_lists, sizeof *index->half_norms);
+    if (!centroids || !index->panels || !index->half_norms) {
+        free(centroids);
+        return OMEN_ERR_MEMORY;
+    }
+    omen_centroids_decode(index->centroid_codes, index->centroid_scales, m->n_lists, m->d_kept, centroids);
+    omen_panels_pack(centroids, n_lists, d, d, index->panels);
+    omen_half_norms(centroids, n_lists, d, index->half_norms);
+    free(centroids);
+    if (!all_finite(index->half_norms, n_lists))
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CENT: a centroid overflows");
+    return OMEN_OK;
+}
+
+static int open_rows(omen_index *index, const section_list *list)
+{
+    const omen_meta *m = &index->meta;
+    if (m->codec != OMEN_CODEC_NONE) {
+        const uint64_t n_ranges = (uint64_t)m->n_lists * m->n_factors * 2;
+        index->block_bytes = (m->n_sub / 2 + m->n_factors) * OMEN_SCAN_BLOCK;
+        index->blocks = take(list, OMEN_SECTION_CODE, OMEN_ELEMENT_U8,
+                             (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, index->block_bytes);
+        index->ranges = take(list, OMEN_SECTION_FRNG, OMEN_ELEMENT_F32, n_ranges, 4);
+        if (!index->blocks || !index->ranges)
+            return OMEN_ERR_CORRUPT;
+        if (!all_finite(index->ranges, n_ranges))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section FRNG holds a value that is not finite");
+        for (size_t i = 0; i < n_ranges; i += 2) {
+            const float lo = index->ranges[i], step = index->ranges[i + 1];
+            const bool is_g = m->n_factors == 2 && i % 4 == 2;
+            if (step < 0 || (is_g && lo < 0))
+                return omen_fail(list->why, OMEN_ERR_CORRUPT, "section FRNG: negative factor range");
+            if (is_g && lo + 255 * step > index->g_max)
+                index->g_max = lo + 255 * step;
+            if (!is_g && step > index->f_step_max)
+                index->f_step_max = step;
+        }
+        index->centroid_bytes += n_ranges * 4;
+    }
+    index->refine_row_bytes = omen_refine_row_bytes(m->refine, m->d);
+    if (m->refine != OMEN_REFINE_NONE) {
+        index->refine_rows = take(list, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, m->n_rows, index->refine_row_bytes);
+        if (!index->refine_rows)
+            return OMEN_ERR_CORRUPT;
+    }
+    index->ids = take(list, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, m->n_rows, 4);
+    if (!index->ids)
+        return OMEN_ERR_CORRUPT;
+    const omen_section *tune = find(list, OMEN_SECTION_TUNE);
+    if (tune) {
+        index->tune = tune->data;
+        index->n_tune = tune->n_bytes / sizeof *index->tune;
+        if (tune->n_bytes % sizeof *index->tune)
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE is not whole entries");
+        for (size_t i = 0; i < index->n_tune; i++) {
+            const omen_tune_entry *e = &index->tune[i];
+            if (e->k < 1 || (i > 0 && e->k <= e[-1].k) || e->n_probes < 1 || !(e->recall >= 0 && e->recall <= 1))
+                return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE: impossible entry %zu", i);
+        }
+    }
+    return OMEN_OK;
+}
+
+int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections, omen_detail *why)
+{
+    const section_list list = {sections, n_sections, why};
+    omen_transform *t;
+    int status = OMEN_ERR_CORRUPT;
+    *out = NULL;
+    for (size_t i = 0; i < n_sections; i++) {
+        bool is_known = sections[i].optional;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+            is_known |= sections[i].id == known[k];
+        if (!is_known)
+            return omen_fail(why, OMEN_ERR_UNSUPPORTED, "section %.4s is of a newer version",
+                             (const char *)&sections[i].id);
+    }
+    omen_index *index = calloc(1, sizeof *index);
+    if (!index)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    const omen_meta *meta = take(&list, OMEN_SECTION_META, OMEN_ELEMENT_BYTES, 1, sizeof *meta);
+    if (!meta)
+        goto fail;
+    index->meta = *meta;
+    meta = &index->meta;
+    if ((status = check_meta(meta, why)) != OMEN_OK)
+        goto fail;
+
+    const uint64_t n_basis = (uint64_t)meta->d_kept * meta->d_full;
+    const float *mean = take(&list, OMEN_SECTION_MEAN, OMEN_ELEMENT_F32, meta->d_full, 4);
+    const float *basis = take(&list, OMEN_SECTION_BASE, OMEN_ELEMENT_F32, n_basis, 4);
+    status = OMEN_ERR_CORRUPT;
+    if (!mean || !basis)
+        goto fail;
+    if (!all_finite(mean, meta->d_full) || !all_finite(basis, n_basis)) {
+        omen_fail(why, status, "section MEAN or BASE holds a value that is not finite");
+        goto fail;
+    }
+    t = &index->transform;
+    t->metric = meta->metric;
+    t->d = meta->d;
+    t->d_full = meta->d_full;
+    t->d_kept = meta->d_kept;
+    t->ip_radius2 = meta->ip_radius2;
+    t->mean = copy_of(mean, (size_t)meta->d_full * 4);
+    t->basis = copy_of(basis, n_basis * 4);
+    index->model_bytes = n_basis * 4 + (uint64_t)meta->d_full * 4 + sizeof *meta;
+    status = t->mean && t->basis ? omen_transform_prepare(t) : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK)
+        status = open_lists(index, &list);
+    if (status == OMEN_OK)
+        status = open_model(index, &list);
+    if (status == OMEN_OK)
+        status = open_rows(index, &list);
+    if (status != OMEN_OK)
+        goto fail;
+    *out = index;
+    return OMEN_OK;
+fail:
+    if (status == OMEN_ERR_MEMORY)
+        omen_fail(why, status, "out of memory");
+    omen_index_close(index);
+    return status;
+}
+
+void omen_index_close(omen_index *index)
+{
+    if (!index)
+        return;
+    omen_transform_finish(&index->transform);
+    omen_codec_finish(&index->model);
+    free(index->panels);
+    free(index->half_norms);
+    free(index);
+}
+
+void omen_index_get_info(const omen_index *index, omen_index_info *out)
+{
+    const omen_meta *m = &index->meta;
+    *out = (omen_index_info){
+        .n_rows = m->n_rows,
+        .d = m->d,
+        .n_lists = m->n_lists,
+        .d_kept = m->d_kept,
+        .metric = m->metric,
+        .codec = m->codec,
+        .refine = m->refine,
+        .code_bytes = m->n_sub / 2,
+        .factor_bytes = m->n_factors,
+        .seed = m->seed,
+        .centroid_bytes = index->centroid_bytes,
+        .model_bytes = index->model_bytes,
+        .refine_bytes = m->n_rows * index->refine_row_bytes,
+        .id_bytes = m->n_rows * 4,
+    };
+    omen_index_effort(index, 10, &out->default_probes, &out->default_rerank);
+}
+
+int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context)
+{
+    const omen_meta *m = &index->meta;
+    char text[160];
+    int status = OMEN_OK;
+    uint8_t *seen = calloc(m->n_rows / 8 + 1, 1);
+    if (!seen)
+        return OMEN_ERR_MEMORY;
+    for (uint64_t i = 0; i < m->n_rows; i++) {
+        const uint32_t id = index->ids[i];
+        const bool beyond = id >= m->n_rows;
+        if (beyond || (seen[id / 8] >> id % 8 & 1)) {
+            snprintf(text, sizeof text, "position %llu holds id %u, which %s", (unsigned long long)i, id,
+                     beyond ? "no row has" : "stands elsewhere too");
+            fault(context, "PERM", text);
+            status = OMEN_ERR_CORRUPT;
+            break;
+        }
+        seen[id / 8] |= (uint8_t)(1u << id % 8);
+    }
+    free(seen);
+    for (size_t l = 0; l < m->n_lists; l++) {
+        for (uint64_t i = (uint64_t)index->first[l] + 1; i < index->first[l + 1]; i++) {
+            if (index->ids[i] <= index->ids[i - 1] && status == OMEN_OK) {
+                snprintf(text, sizeof text, "list %zu is not in order of id at position %llu", l,
+                         (unsigned long long)i);
+                fault(context, "PERM", text);
+                status = OMEN_ERR_CORRUPT;
+            }
+        }
+    }
+    for (uint64_t i = 0; i < m->n_rows && index->refine_rows; i++) {
+        if (!omen_refine_is_valid(m->refine, index->refine_rows + i * index->refine_row_bytes, m->d)) {
+            snprintf(text, sizeof text, "row at position %llu is not finite", (unsigned long long)i);
+            fault(context, "REFN", text);
+            status = OMEN_ERR_CORRUPT;
+            break;
+        }
+    }
+    if (index->blocks && m->n_rows % OMEN_SCAN_BLOCK) {
+        /* what is behind the last row must be zero */
+        const uint8_t *last = index->blocks + m->n_rows / OMEN_SCAN_BLOCK * index->block_bytes;
+        uint8_t rest = 0;
+        for (size_t i = 0; i < index->block_bytes; i++)
+            if (i % OMEN_SCAN_BLOCK >= m->n_rows % OMEN_SCAN_BLOCK)
+                rest |= last[i];
+        if (rest) {
+            fault(context, "CODE", "the unused lanes of the last block are not zero");
+            status = OMEN_ERR_CORRUPT;
+        }
+    }
+    return status;
+}
+
+int omen_index_check_source(const omen_index *index, const omen_source *source, omen_fault_fn fault, void *context,
+                            omen_detail *why)
+{
+    const omen_meta *m = &index->meta;
+    char text[160];
+    if (source->n_rows != m->n_rows || source->d != m->d) {
+        snprintf(text, sizeof text, "the index holds %llu x %u, the source %llu x %u", (unsigned long long)m->n_rows,
+                 m->d, (unsigned long long)source->n_rows, source->d);
+        fault(context, "META", text);
+        return OMEN_ERR_CORRUPT;
+    }
+    if (m->refine == OMEN_REFINE_NONE)
+        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "without a refine tier only the shape can be compared");
+    const size_t chunk = 256;
+    omen_transform plain = {.metric = m->metric == OMEN_METRIC_COSINE ? OMEN_METRIC_COSINE : OMEN_METRIC_L2,
+                            .d = m->d,
+                            .d_full = m->d};
+    uint32_t *position = omen_alloc(m->n_rows, sizeof *position);
+    float *rows = omen_alloc(2 * chunk * m->d, sizeof *rows);
+    int status = position && rows ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < m->n_rows && status == OMEN_OK; i++) {
+        if (index->ids[i] >= m->n_rows) {
+            fault(context, "PERM", "an id is no row of the source");
+            status = OMEN_ERR_CORRUPT;
+        } else {
+            position[index->ids[i]] = (uint32_t)i;
+        }
+    }
+    for (uint64_t i0 = 0; i0 < m->n_rows && status == OMEN_OK; i0 += chunk) {
+        const size_t n = m->n_rows - i0 < chunk ? m->n_rows - i0 : chunk;
+        float *lifted = rows + chunk * m->d;
+        status = source->read(source->self, i0, n, rows, why);
+        if (status != OMEN_OK)
+            break;
+        omen_transform_lift(&plain, rows, n, false, lifted);
+        for (size_t i = 0; i < n && status == OMEN_OK; i++) {
+            const uint8_t *stored = index->refine_rows + (uint64_t)position[i0 + i] * index->refine_row_bytes;
+            if (!omen_refine_matches(m->refine, stored, lifted + i * m->d, m->d)) {
+                snprintf(text, sizeof text, "row %llu of the source is not what the index holds",
+                         (unsigned long long)(i0 + i));
+                fault(context, "REFN", text);
+                status = OMEN_ERR_CORRUPT;
+            }
+        }
+    }
+    free(rows);
+    free(position);
+    return status;
+}

@@ -1,0 +1,70 @@
+/* An open index as search, verification and calibration see it. */
+#ifndef OMEN_INDEX_H
+#define OMEN_INDEX_H
+
+#include "lib/codec.h"
+#include "lib/index_format.h"
+#include "lib/omendb.h"
+#include "lib/transform.h"
+
+struct omen_index {
+    omen_meta meta;
+    omen_transform transform;
+    omen_codec_model model;
+    float *panels;         /* centroids, packed */
+    float *half_norms;     /* of the centroids */
+    const uint32_t *first; /* n_lists + 1: list l holds rows first[l] .. first[l + 1] */
+    const float *ranges;   /* [n_lists][n_factors]{low, step} */
+    float f_step_max, g_max;
+    const uint8_t *blocks; /* codes */
+    uint32_t block_bytes;
+    const uint8_t *refine_rows;
+    size_t refine_row_bytes;
+    const uint32_t *ids;
+    const omen_tune_entry *tune;
+    size_t n_tune;
+    uint32_t largest_list;
+    const uint8_t *centroid_codes;
+    const float *centroid_scales;
+    uint64_t centroid_bytes, model_bytes;
+};
+
+/* Row numbers of the source in order of (distance, id), as keys that sort as integers. */
+static inline uint64_t omen_key(float distance, uint32_t id)
+{
+    uint32_t bits;
+    __builtin_memcpy(&bits, &distance, 4);
+    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
+    return (uint64_t)bits << 32 | id;
+}
+
+static inline float omen_key_distance(uint64_t key)
+{
+    uint32_t bits = (uint32_t)(key >> 32);
+    bits = bits >> 31 ? bits & 0x7fffffffu : ~bits;
+    float distance;
+    __builtin_memcpy(&distance, &bits, 4);
+    return distance;
+}
+
+/* Moves the m smallest of n keys to the front, in any order; 0 < m <= n. */
+void omen_keys_select(uint64_t *keys, size_t n, size_t m);
+
+/* Sorts ascending. */
+void omen_keys_sort(uint64_t *keys, size_t n);
+
+/* Exact search: see omen_index_search(). lifted is unused for l2; queries are n x d. Keys are the k nearest of each query,
+ * ascending. */
+int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
+                      uint64_t *keys) OMEN_MUST_CHECK;
+
+/* Writes the default effort for k to *probes and *rerank. */
+void omen_index_effort(const omen_index *index, uint32_t k, uint32_t *probes, uint32_t *rerank);
+
+/* Measures the search effort that reaches the default recall on held-out rows, for k = 1, 10 and 100 as far as there are
+ * rows. entries has room for OMEN_N_TUNE. */
+#define OMEN_N_TUNE 3u
+int omen_index_calibrate(const omen_index *index, uint64_t seed, int n_threads, omen_tune_entry *entries,
+                         size_t *n_entries) OMEN_MUST_CHECK;
+
+#endif

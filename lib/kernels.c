@@ -1,0 +1,76 @@
+/* Chooses the kernel table: scalar first, the best level this processor runs unless capped. */
+#include <stdlib.h>
+#include <sched.h>
+
+#include "lib/kernels.h"
+#include "lib/omendb.h"
+
+static const omen_kernels *active;
+
+static bool level_runs_here(const omen_kernels *k)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#ifdef OMEN_HAVE_AVX2
+    if (k == &omen_kernels_avx2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+#endif
+#ifdef OMEN_HAVE_AVX512
+    if (k == &omen_kernels_avx512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#endif
+#endif
+    return true;
+}
+
+/* Worst to best; only what was compiled in. */
+static const omen_kernels *const levels[] = {
+    &omen_kernels_scalar,
+#ifdef OMEN_HAVE_AVX2
+    &omen_kernels_avx2,
+#endif
+#ifdef OMEN_HAVE_AVX512
+    &omen_kernels_avx512,
+#endif
+#ifdef OMEN_HAVE_NEON
+    &omen_kernels_neon,
+#endif
+};
+
+int omen_cpu_select(const char *level, omen_detail *why)
+{
+    const size_t n = sizeof levels / sizeof *levels;
+    const char *name = level ? level : "best";
+    for (size_t i = n; i-- > 0;) {
+        if (level ? strcmp(level, levels[i]->name) == 0 : level_runs_here(levels[i])) {
+            if (!level_runs_here(levels[i]))
+                return omen_fail(why, OMEN_ERR_ARGUMENT, "this processor has no %s", name);
+            active = levels[i];
+            return OMEN_OK;
+        }
+    }
+    return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown SIMD level \"%s\" in this build (scalar, avx2, avx512 or neon)",
+                     name);
+}
+
+const omen_kernels *omen_kernels_get(void)
+{
+    if (!active && omen_cpu_select(NULL, NULL) != OMEN_OK)
+        active = &omen_kernels_scalar;
+    return active;
+}
+
+const char *omen_cpu_level(void)
+{
+    return omen_kernels_get()->name;
+}
+
+int omen_cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    int n = CPU_COUNT(&set);
+    return n > 0 ? n : 1;
+}

@@ -1,0 +1,96 @@
+/* The hot kernels, one function table per SIMD level.
+ *
+ * Every level gives the same bits as the scalar reference:
+ *   - matmul: each output is one chain of fused multiply-adds over k = 0..n-1, started from 0;
+ *   - distances: element i goes to lane i % 16, each lane is one chain of fused multiply-adds, and the lanes are summed
+ *     by one tree (halves: 8, 4, 2, 1);
+ *   - scans are integer arithmetic.
+ */
+#ifndef OMEN_KERNELS_H
+#define OMEN_KERNELS_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define OMEN_PANEL 16u      /* columns of a packed matrix panel */
+#define OMEN_LANES 16u      /* lanes of a distance, rows of an encode group */
+#define OMEN_SCAN_BLOCK 32u /* codes of a scan block */
+#define OMEN_SQ8_HEADER 8u  /* bytes before the codes of an sq8 row: float lo, float step */
+
+/* Integer parameters of one scan of one list for one query; see search.c for how they are derived. */
+typedef struct omen_scan_params {
+    uint32_t n_pairs;     /* byte rows of a block: two 4-bit codes each */
+    uint32_t block_bytes; /* stride of blocks: n_pairs * 32, then 32 bytes a factor */
+    uint16_t f_scale;     /* est += (f << 8) * f_scale >> 16 */
+    uint16_t g_scale;     /* rabitq: G = g_base + ((g << 8) * g_scale >> 16) */
+    int16_t g_base;
+    int16_t middle; /* rabitq: est += ((sum - middle) << shift) * G >> 15, rounded */
+    uint16_t shift;
+    int16_t threshold; /* lanes with est <= threshold are reported */
+} omen_scan_params;
+
+typedef struct omen_kernels {
+    const char *name;
+
+    /* c[i * ldc + j] = sum over k of a[i * lda + k] * panels[j / 16][k][j % 16], for i < m, j < 16 * n_panels */
+    void (*matmul)(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
+                   size_t ldc);
+
+    /* Smallest half_norm[j] - dots[j] over j < n (n >= 1), the lowest j among equals. */
+    void (*argmin)(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index);
+
+    /* Nearest of 16 codewords for 16 rows at once. residual is [n_dims][16 rows], codewords [n_dims][16 codewords],
+     * half_norm their half squared norms; codes gets 16 bytes, the lowest code among equals. */
+    void (*encode16)(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
+                     uint8_t *codes);
+
+    /* Squared distance and inner product of a query with a stored row of d values (no alignment asked of the row). */
+    float (*l2_f32)(const float *query, const void *row, size_t d);
+    float (*l2_f16)(const float *query, const void *row, size_t d);
+    float (*l2_sq8)(const float *query, const void *row, size_t d);
+    float (*ip_f32)(const float *query, const void *row, size_t d);
+    float (*ip_f16)(const float *query, const void *row, size_t d);
+    float (*ip_sq8)(const float *query, const void *row, size_t d);
+
+    /* Scans n_blocks blocks with the tables luts[2 * n_pairs][16] (values <= 63). masks[b] has bit j set when
+     * est <= threshold for code j; est[32 b + j] is written for the blocks whose mask is not 0. */
+    void (*scan_pq)(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
+                    int16_t *est, uint32_t *masks);
+    void (*scan_rabitq)(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
+                        int16_t *est, uint32_t *masks);
+} omen_kernels;
+
+/* The table in use, chosen by omen_cpu_select(). */
+const omen_kernels *omen_kernels_get(void);
+
+extern const omen_kernels omen_kernels_scalar, omen_kernels_avx2, omen_kernels_avx512, omen_kernels_neon;
+
+/* The one reduction tree. */
+static inline float omen_lanes_sum(float s[OMEN_LANES])
+{
+    for (size_t half = OMEN_LANES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+static inline float omen_half_to_float(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 0x3ff, bits;
+    if (exponent == 0) {
+        float f = (float)mantissa * 0x1p-24f;
+        memcpy(&bits, &f, 4);
+        bits |= sign;
+    } else if (exponent == 31) {
+        bits = sign | 0x7f800000 | mantissa << 13;
+    } else {
+        bits = sign | (exponent + 112) << 23 | mantissa << 13;
+    }
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+#endif

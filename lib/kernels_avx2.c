@@ -1,0 +1,307 @@
+/* Kernels for AVX2 with FMA and F16C. */
+#include <immintrin.h>
+
+#include "lib/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* rows x 16 outputs in 2 * rows registers. */
+INLINE void tile(const size_t rows, const float *a, size_t lda, const float *panel, size_t n_k, float *c, size_t ldc)
+{
+    __m256 lo[6], hi[6];
+    for (size_t i = 0; i < rows; i++)
+        lo[i] = hi[i] = _mm256_setzero_ps();
+    for (size_t k = 0; k < n_k; k++) {
+        __m256 b0 = _mm256_loadu_ps(panel + k * OMEN_PANEL), b1 = _mm256_loadu_ps(panel + k * OMEN_PANEL + 8);
+#pragma GCC unroll 6
+        for (size_t i = 0; i < rows; i++) {
+            __m256 x = _mm256_broadcast_ss(a + i * lda + k);
+            lo[i] = _mm256_fmadd_ps(x, b0, lo[i]);
+            hi[i] = _mm256_fmadd_ps(x, b1, hi[i]);
+        }
+    }
+    for (size_t i = 0; i < rows; i++) {
+        _mm256_storeu_ps(c + i * ldc, lo[i]);
+        _mm256_storeu_ps(c + i * ldc + 8, hi[i]);
+    }
+}
+
+static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
+                   size_t ldc)
+{
+    for (size_t p = 0; p < n_panels; p++) {
+        const float *panel = panels + p * n_k * OMEN_PANEL;
+        float *out = c + p * OMEN_PANEL;
+        size_t i = 0;
+        for (; i + 6 <= m; i += 6)
+            tile(6, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+        if (m - i >= 4) {
+            tile(4, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+            i += 4;
+        }
+        if (m - i >= 2) {
+            tile(2, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+            i += 2;
+        }
+        if (m - i >= 1)
+            tile(1, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+    }
+}
+
+static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
+{
+    float best = half_norm[0] - dots[0];
+    uint32_t at = 0;
+    size_t j = 0;
+    if (n >= 8) {
+        __m256 low = _mm256_set1_ps(INFINITY);
+        __m256i low_at = _mm256_setzero_si256(), now = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        for (; j + 8 <= n; j += 8) {
+            __m256 v = _mm256_sub_ps(_mm256_loadu_ps(half_norm + j), _mm256_loadu_ps(dots + j));
+            __m256 less = _mm256_cmp_ps(v, low, _CMP_LT_OQ);
+            low = _mm256_blendv_ps(low, v, less);
+            low_at = _mm256_blendv_epi8(low_at, now, _mm256_castps_si256(less));
+            now = _mm256_add_epi32(now, _mm256_set1_epi32(8));
+        }
+        float values[8];
+        uint32_t indexes[8];
+        _mm256_storeu_ps(values, low);
+        _mm256_storeu_si256((__m256i *)indexes, low_at);
+        best = values[0];
+        at = indexes[0];
+        for (size_t i = 1; i < 8; i++) {
+            if (values[i] < best || (values[i] == best && indexes[i] < at)) {
+                best = values[i];
+                at = indexes[i];
+            }
+        }
+    }
+    for (; j < n; j++) {
+        float v = half_norm[j] - dots[j];
+        if (v < best) {
+            best = v;
+            at = (uint32_t)j;
+        }
+    }
+    *value = best;
+    *index = at;
+}
+
+static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
+                     uint8_t *codes)
+{
+    __m256 best[2] = {_mm256_set1_ps(INFINITY), _mm256_set1_ps(INFINITY)};
+    __m256i at[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (size_t j = 0; j < 16; j++) {
+        __m256 v0 = _mm256_broadcast_ss(half_norm + j), v1 = v0;
+        for (size_t i = 0; i < n_dims; i++) {
+            __m256 c = _mm256_broadcast_ss(codewords + i * 16 + j);
+            v0 = _mm256_fnmadd_ps(_mm256_loadu_ps(residual + i * OMEN_LANES), c, v0);
+            v1 = _mm256_fnmadd_ps(_mm256_loadu_ps(residual + i * OMEN_LANES + 8), c, v1);
+        }
+        __m256i now = _mm256_set1_epi32((int)j);
+        __m256 less0 = _mm256_cmp_ps(v0, best[0], _CMP_LT_OQ), less1 = _mm256_cmp_ps(v1, best[1], _CMP_LT_OQ);
+        best[0] = _mm256_blendv_ps(best[0], v0, less0);
+        best[1] = _mm256_blendv_ps(best[1], v1, less1);
+        at[0] = _mm256_blendv_epi8(at[0], now, _mm256_castps_si256(less0));
+        at[1] = _mm256_blendv_epi8(at[1], now, _mm256_castps_si256(less1));
+    }
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(at[0], at[1]), 0xd8);
+    __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128((__m128i *)codes, bytes);
+}
+
+typedef struct {
+    __m256 lo, step;
+} row_scale;
+
+INLINE row_scale scale_f32(const void *row)
+{
+    return (row_scale){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+
+INLINE __m256 load_f32(const void *row, size_t i, row_scale s)
+{
+    return _mm256_loadu_ps((const float *)row + i);
+}
+
+INLINE float load1_f32(const void *row, size_t i)
+{
+    float x;
+    memcpy(&x, (const char *)row + 4 * i, 4);
+    return x;
+}
+
+#define scale_f16 scale_f32
+
+INLINE __m256 load_f16(const void *row, size_t i, row_scale s)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const char *)row + 2 * i)));
+}
+
+INLINE float load1_f16(const void *row, size_t i)
+{
+    uint16_t h;
+    memcpy(&h, (const char *)row + 2 * i, 2);
+    return _cvtsh_ss(h);
+}
+
+INLINE row_scale scale_sq8(const void *row)
+{
+    return (row_scale){_mm256_set1_ps(load1_f32(row, 0)), _mm256_set1_ps(load1_f32(row, 1))};
+}
+
+INLINE __m256 load_sq8(const void *row, size_t i, row_scale s)
+{
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)((const uint8_t *)row + OMEN_SQ8_HEADER + i));
+    return _mm256_fmadd_ps(s.step, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), s.lo);
+}
+
+INLINE float load1_sq8(const void *row, size_t i)
+{
+    return fmaf(load1_f32(row, 1), (float)((const uint8_t *)row)[OMEN_SQ8_HEADER + i], load1_f32(row, 0));
+}
+
+#define DISTANCES(type)                                                                                                \
+    static float l2_##type(const float *query, const void *row, size_t d)                                              \
+    {                                                                                                                  \
+        __m256 s0 = _mm256_setzero_ps(), s1 = s0;                                                                      \
+        const row_scale scale = scale_##type(row);                                                                     \
+        size_t i = 0;                                                                                                  \
+        for (; i + OMEN_LANES <= d; i += OMEN_LANES) {                                                                 \
+            __m256 t0 = _mm256_sub_ps(_mm256_loadu_ps(query + i), load_##type(row, i, scale));                         \
+            __m256 t1 = _mm256_sub_ps(_mm256_loadu_ps(query + i + 8), load_##type(row, i + 8, scale));                 \
+            s0 = _mm256_fmadd_ps(t0, t0, s0);                                                                          \
+            s1 = _mm256_fmadd_ps(t1, t1, s1);                                                                          \
+        }                                                                                                              \
+        float s[OMEN_LANES];                                                                                           \
+        _mm256_storeu_ps(s, s0);                                                                                       \
+        _mm256_storeu_ps(s + 8, s1);                                                                                   \
+        for (size_t lane = 0; i < d; i++, lane++) {                                                                    \
+            float t = query[i] - load1_##type(row, i);                                                                 \
+            s[lane] = fmaf(t, t, s[lane]);                                                                             \
+        }                                                                                                              \
+        return omen_lanes_sum(s);                                                                                      \
+    }                                                                                                                  \
+    static float ip_##type(const float *query, const void *row, size_t d)                                              \
+    {                                                                                                                  \
+        __m256 s0 = _mm256_setzero_ps(), s1 = s0;                                                                      \
+        const row_scale scale = scale_##type(row);                                                                     \
+        size_t i = 0;                                                                                                  \
+        for (; i + OMEN_LANES <= d; i += OMEN_LANES) {                                                                 \
+            s0 = _mm256_fmadd_ps(_mm256_loadu_ps(query + i), load_##type(row, i, scale), s0);                          \
+            s1 = _mm256_fmadd_ps(_mm256_loadu_ps(query + i + 8), load_##type(row, i + 8, scale), s1);                  \
+        }                                                                                                              \
+        float s[OMEN_LANES];                                                                                           \
+        _mm256_storeu_ps(s, s0);                                                                                       \
+        _mm256_storeu_ps(s + 8, s1);                                                                                   \
+        for (size_t lane = 0; i < d; i++, lane++)                                                                      \
+            s[lane] = fmaf(query[i], load1_##type(row, i), s[lane]);                                                   \
+        return omen_lanes_sum(s);                                                                                      \
+    }
+
+DISTANCES(f32)
+DISTANCES(f16)
+DISTANCES(sq8)
+
+/* Sums of table values as 16-bit lanes: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values of at most 63 are
+ * added as bytes before they are widened; all += v leaves even + 256 * odd in each lane, taken apart at the end. */
+INLINE void sum_block(const uint8_t *block, const uint8_t *luts, size_t n_pairs, __m256i *even, __m256i *odd)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    __m256i all = _mm256_setzero_si256(), high = all;
+    size_t p = 0;
+#define LOOKUP(pair)                                                                                                   \
+    ({                                                                                                                 \
+        __m256i codes_ = _mm256_loadu_si256((const __m256i *)(block + (pair) * OMEN_SCAN_BLOCK));                      \
+        __m256i lut0_ = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(luts + (pair) * 32)));           \
+        __m256i lut1_ = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(luts + (pair) * 32 + 16)));      \
+        _mm256_add_epi8(_mm256_shuffle_epi8(lut0_, _mm256_and_si256(codes_, nibble)),                                  \
+                        _mm256_shuffle_epi8(lut1_, _mm256_and_si256(_mm256_srli_epi16(codes_, 4), nibble)));           \
+    })
+    for (; p + 2 <= n_pairs; p += 2) {
+        __m256i v = _mm256_add_epi8(LOOKUP(p), LOOKUP(p + 1));
+        all = _mm256_add_epi16(all, v);
+        high = _mm256_add_epi16(high, _mm256_srli_epi16(v, 8));
+    }
+    if (p < n_pairs) {
+        __m256i v = LOOKUP(p);
+        all = _mm256_add_epi16(all, v);
+        high = _mm256_add_epi16(high, _mm256_srli_epi16(v, 8));
+    }
+#undef LOOKUP
+    *odd = high;
+    *even = _mm256_sub_epi16(all, _mm256_slli_epi16(high, 8));
+}
+
+INLINE void scale_bytes(const uint8_t *bytes, uint16_t scale, __m256i *even, __m256i *odd)
+{
+    __m256i v = _mm256_loadu_si256((const __m256i *)bytes), s = _mm256_set1_epi16((short)scale);
+    *even = _mm256_mulhi_epu16(_mm256_slli_epi16(v, 8), s);
+    *odd = _mm256_mulhi_epu16(_mm256_and_si256(v, _mm256_set1_epi16((short)0xff00)), s);
+}
+
+/* Compares, and stores the estimates in code order when any lane passes. */
+INLINE uint32_t report(__m256i even, __m256i odd, int16_t threshold, int16_t *est)
+{
+    const __m256i limit = _mm256_set1_epi16(threshold);
+    __m256i far_even = _mm256_cmpgt_epi16(even, limit), far_odd = _mm256_cmpgt_epi16(odd, limit);
+    uint32_t far = (uint32_t)_mm256_movemask_epi8(
+        _mm256_blendv_epi8(far_even, far_odd, _mm256_set1_epi16((short)0xff00)));
+    if (far != UINT32_MAX) {
+        __m256i lo = _mm256_unpacklo_epi16(even, odd), hi = _mm256_unpackhi_epi16(even, odd);
+        _mm256_storeu_si256((__m256i *)est, _mm256_permute2x128_si256(lo, hi, 0x20));
+        _mm256_storeu_si256((__m256i *)(est + 16), _mm256_permute2x128_si256(lo, hi, 0x31));
+    }
+    return ~far;
+}
+
+static void scan_pq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
+                    int16_t *est, uint32_t *masks)
+{
+    const size_t n_pairs = params->n_pairs;
+    for (size_t b = 0; b < n_blocks; b++) {
+        const uint8_t *block = blocks + b * params->block_bytes;
+        __m256i even, odd, f_even, f_odd;
+        sum_block(block, luts, n_pairs, &even, &odd);
+        scale_bytes(block + n_pairs * OMEN_SCAN_BLOCK, params->f_scale, &f_even, &f_odd);
+        masks[b] = report(_mm256_adds_epi16(even, f_even), _mm256_adds_epi16(odd, f_odd), params->threshold,
+                          est + b * OMEN_SCAN_BLOCK);
+    }
+}
+
+static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
+                        int16_t *est, uint32_t *masks)
+{
+    const size_t n_pairs = params->n_pairs;
+    const __m256i middle = _mm256_set1_epi16(params->middle), base = _mm256_set1_epi16(params->g_base);
+    const __m128i shift = _mm_cvtsi32_si128(params->shift);
+    for (size_t b = 0; b < n_blocks; b++) {
+        const uint8_t *block = blocks + b * params->block_bytes, *f = block + n_pairs * OMEN_SCAN_BLOCK;
+        __m256i even, odd, f_even, f_odd, g_even, g_odd;
+        sum_block(block, luts, n_pairs, &even, &odd);
+        scale_bytes(f, params->f_scale, &f_even, &f_odd);
+        scale_bytes(f + OMEN_SCAN_BLOCK, params->g_scale, &g_even, &g_odd);
+        even = _mm256_mulhrs_epi16(_mm256_sll_epi16(_mm256_sub_epi16(even, middle), shift),
+                                   _mm256_add_epi16(g_even, base));
+        odd = _mm256_mulhrs_epi16(_mm256_sll_epi16(_mm256_sub_epi16(odd, middle), shift),
+                                  _mm256_add_epi16(g_odd, base));
+        masks[b] = report(_mm256_adds_epi16(even, f_even), _mm256_adds_epi16(odd, f_odd), params->threshold,
+                          est + b * OMEN_SCAN_BLOCK);
+    }
+}
+
+const omen_kernels omen_kernels_avx2 = {
+    .name = "avx2",
+    .matmul = matmul,
+    .argmin = argmin,
+    .encode16 = encode16,
+    .l2_f32 = l2_f32,
+    .l2_f16 = l2_f16,
+    .l2_sq8 = l2_sq8,
+    .ip_f32 = ip_f32,
+    .ip_f16 = ip_f16,
+    .ip_sq8 = ip_sq8,
+    .scan_pq = scan_pq,
+    .scan_rabitq = scan_rabitq,
+};

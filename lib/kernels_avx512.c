@@ -1,0 +1,293 @@
+/* Kernels for AVX-512 (F, BW, VL, DQ). */
+#include <immintrin.h>
+
+#include "lib/kernels.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* rows x 16 * n_panels outputs in registers; panels are panel_stride floats apart. */
+INLINE void tile(const size_t rows, const size_t n_panels, const float *a, size_t lda, const float *panel,
+                 size_t panel_stride, size_t n_k, float *c, size_t ldc)
+{
+    __m512 sum[12][2];
+    for (size_t i = 0; i < rows; i++)
+        sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+    for (size_t k = 0; k < n_k; k++) {
+        __m512 b0 = _mm512_loadu_ps(panel + k * OMEN_PANEL);
+        __m512 b1 = n_panels > 1 ? _mm512_loadu_ps(panel + panel_stride + k * OMEN_PANEL) : b0;
+#pragma GCC unroll 12
+        for (size_t i = 0; i < rows; i++) {
+            __m512 x = _mm512_set1_ps(a[i * lda + k]);
+            sum[i][0] = _mm512_fmadd_ps(x, b0, sum[i][0]);
+            if (n_panels > 1)
+                sum[i][1] = _mm512_fmadd_ps(x, b1, sum[i][1]);
+        }
+    }
+    for (size_t i = 0; i < rows; i++) {
+        _mm512_storeu_ps(c + i * ldc, sum[i][0]);
+        if (n_panels > 1)
+            _mm512_storeu_ps(c + i * ldc + OMEN_PANEL, sum[i][1]);
+    }
+}
+
+INLINE void stripe(const size_t n_panels, const float *a, size_t lda, size_t m, const float *panel, size_t n_k,
+                   float *c, size_t ldc)
+{
+    const size_t stride = n_k * OMEN_PANEL;
+    size_t i = 0;
+    for (; i + 12 <= m; i += 12)
+        tile(12, n_panels, a + i * lda, lda, panel, stride, n_k, c + i * ldc, ldc);
+#define REST(rows)                                                                                                     \
+    if (m - i >= rows) {                                                                                               \
+        tile(rows, n_panels, a + i * lda, lda, panel, stride, n_k, c + i * ldc, ldc);                                  \
+        i += rows;                                                                                                     \
+    }
+    REST(8)
+    REST(4)
+    REST(2)
+    REST(1)
+#undef REST
+}
+
+static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
+                   size_t ldc)
+{
+    size_t p = 0;
+    for (; p + 2 <= n_panels; p += 2)
+        stripe(2, a, lda, m, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL, ldc);
+    if (p < n_panels)
+        stripe(1, a, lda, m, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL, ldc);
+}
+
+static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
+{
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512 low = _mm512_set1_ps(INFINITY);
+    __m512i low_at = _mm512_setzero_si512(), now = first;
+    for (size_t j = 0; j < n; j += 16) {
+        __mmask16 in = n - j >= 16 ? 0xffff : (__mmask16)((1u << (n - j)) - 1);
+        __m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(in, half_norm + j), _mm512_maskz_loadu_ps(in, dots + j));
+        __mmask16 less = _mm512_mask_cmp_ps_mask(in, v, low, _CMP_LT_OQ);
+        low = _mm512_mask_mov_ps(low, less, v);
+        low_at = _mm512_mask_mov_epi32(low_at, less, now);
+        now = _mm512_add_epi32(now, _mm512_set1_epi32(16));
+    }
+    float best = _mm512_reduce_min_ps(low);
+    __mmask16 equal = _mm512_cmp_ps_mask(low, _mm512_set1_ps(best), _CMP_EQ_OQ);
+    /* the lane's own value, so that a zero keeps its sign */
+    uint32_t at = _mm512_mask_reduce_min_epu32(equal, low_at);
+    *value = half_norm[at] - dots[at];
+    *index = at;
+}
+
+static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
+                     uint8_t *codes)
+{
+    __m512 best = _mm512_set1_ps(INFINITY);
+    __m512i at = _mm512_setzero_si512();
+    for (size_t j = 0; j < 16; j++) {
+        __m512 v = _mm512_set1_ps(half_norm[j]);
+        for (size_t i = 0; i < n_dims; i++)
+            v = _mm512_fnmadd_ps(_mm512_loadu_ps(residual + i * OMEN_LANES), _mm512_set1_ps(codewords[i * 16 + j]), v);
+        __mmask16 less = _mm512_cmp_ps_mask(v, best, _CMP_LT_OQ);
+        best = _mm512_mask_mov_ps(best, less, v);
+        at = _mm512_mask_mov_epi32(at, less, _mm512_set1_epi32((int)j));
+    }
+    _mm_storeu_si128((__m128i *)codes, _mm512_cvtepi32_epi8(at));
+}
+
+typedef struct {
+    __m512 lo, step;
+} row_scale;
+
+INLINE row_scale scale_f32(const void *row)
+{
+    return (row_scale){_mm512_setzero_ps(), _mm512_setzero_ps()};
+}
+
+#define scale_f16 scale_f32
+
+INLINE row_scale scale_sq8(const void *row)
+{
+    float header[2];
+    memcpy(header, row, sizeof header);
+    return (row_scale){_mm512_set1_ps(header[0]), _mm512_set1_ps(header[1])};
+}
+
+/* Lanes outside the mask read as anything: the callers' arithmetic is masked too. */
+INLINE __m512 load_f32(__mmask16 in, const void *row, size_t i, row_scale s)
+{
+    return _mm512_maskz_loadu_ps(in, (const float *)row + i);
+}
+
+INLINE __m512 load_f16(__mmask16 in, const void *row, size_t i, row_scale s)
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, (const char *)row + 2 * i));
+}
+
+INLINE __m512 load_sq8(__mmask16 in, const void *row, size_t i, row_scale s)
+{
+    __m128i bytes = _mm_maskz_loadu_epi8(in, (const uint8_t *)row + OMEN_SQ8_HEADER + i);
+    return _mm512_fmadd_ps(s.step, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), s.lo);
+}
+
+#define DISTANCES(type)                                                                                                \
+    static float l2_##type(const float *query, const void *row, size_t d)                                              \
+    {                                                                                                                  \
+        __m512 sum = _mm512_setzero_ps();                                                                              \
+        const row_scale scale = scale_##type(row);                                                                     \
+        size_t i = 0;                                                                                                  \
+        for (; i + OMEN_LANES <= d; i += OMEN_LANES) {                                                                 \
+            __m512 t = _mm512_sub_ps(_mm512_loadu_ps(query + i), load_##type(0xffff, row, i, scale));                  \
+            sum = _mm512_fmadd_ps(t, t, sum);                                                                          \
+        }                                                                                                              \
+        if (i < d) {                                                                                                   \
+            __mmask16 in = (__mmask16)((1u << (d - i)) - 1);                                                           \
+            __m512 t = _mm512_sub_ps(_mm512_maskz_loadu_ps(in, query + i), load_##type(in, row, i, scale));            \
+            sum = _mm512_mask3_fmadd_ps(t, t, sum, in);                                                                \
+        }                                                                                                              \
+        float s[OMEN_LANES];                                                                                           \
+        _mm512_storeu_ps(s, sum);                                                                                      \
+        return omen_lanes_sum(s);                                                                                      \
+    }                                                                                                                  \
+    static float ip_##type(const float *query, const void *row, size_t d)                                              \
+    {                                                                                                                  \
+        __m512 sum = _mm512_setzero_ps();                                                                              \
+        const row_scale scale = scale_##type(row);                                                                     \
+        size_t i = 0;                                                                                                  \
+        for (; i + OMEN_LANES <= d; i += OMEN_LANES)                                                                   \
+            sum = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), load_##type(0xffff, row, i, scale), sum);                \
+        if (i < d) {                                                                                                   \
+            __mmask16 in = (__mmask16)((1u << (d - i)) - 1);                                                           \
+            sum = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(in, query + i), load_##type(in, row, i, scale), sum,     \
+                                        in);                                                                           \
+        }                                                                                                              \
+        float s[OMEN_LANES];                                                                                           \
+        _mm512_storeu_ps(s, sum);                                                                                      \
+        return omen_lanes_sum(s);                                                                                      \
+    }
+
+DISTANCES(f32)
+DISTANCES(f16)
+DISTANCES(sq8)
+
+/* Table sums of two blocks, one in each half: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values of at most
+ * 63 are added as bytes before they are widened. */
+INLINE void sum_blocks(const uint8_t *block0, const uint8_t *block1, const uint8_t *luts, size_t n_pairs, __m512i *even,
+                       __m512i *odd)
+{
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i all = _mm512_setzero_si512(), high = all;
+    size_t p = 0;
+#define LOOKUP(pair)                                                                                                   \
+    ({                                                                                                                 \
+        __m512i codes_ = _mm512_inserti64x4(                                                                           \
+            _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(block0 + (pair) * OMEN_SCAN_BLOCK))),          \
+            _mm256_loadu_si256((const __m256i *)(block1 + (pair) * OMEN_SCAN_BLOCK)), 1);                              \
+        __m512i lut0_ = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(luts + (pair) * 32)));                \
+        __m512i lut1_ = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(luts + (pair) * 32 + 16)));           \
+        _mm512_add_epi8(_mm512_shuffle_epi8(lut0_, _mm512_and_si512(codes_, nibble)),                                  \
+                        _mm512_shuffle_epi8(lut1_, _mm512_and_si512(_mm512_srli_epi16(codes_, 4), nibble)));           \
+    })
+    for (; p + 2 <= n_pairs; p += 2) {
+        __m512i v = _mm512_add_epi8(LOOKUP(p), LOOKUP(p + 1));
+        all = _mm512_add_epi16(all, v);
+        high = _mm512_add_epi16(high, _mm512_srli_epi16(v, 8));
+    }
+    if (p < n_pairs) {
+        __m512i v = LOOKUP(p);
+        all = _mm512_add_epi16(all, v);
+        high = _mm512_add_epi16(high, _mm512_srli_epi16(v, 8));
+    }
+#undef LOOKUP
+    *odd = high;
+    *even = _mm512_sub_epi16(all, _mm512_slli_epi16(high, 8));
+}
+
+INLINE void scale_bytes(const uint8_t *bytes0, const uint8_t *bytes1, uint16_t scale, __m512i *even, __m512i *odd)
+{
+    __m512i v = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)bytes0)),
+                                   _mm256_loadu_si256((const __m256i *)bytes1), 1);
+    __m512i s = _mm512_set1_epi16((short)scale);
+    *even = _mm512_mulhi_epu16(_mm512_slli_epi16(v, 8), s);
+    *odd = _mm512_mulhi_epu16(_mm512_and_si512(v, _mm512_set1_epi16((short)0xff00)), s);
+}
+
+/* Compares both blocks, and stores the estimates in code order when any lane passes. */
+INLINE void report(__m512i even, __m512i odd, int16_t threshold, size_t n_blocks, int16_t *est, uint32_t *masks)
+{
+    const __m512i limit = _mm512_set1_epi16(threshold);
+    __mmask32 near_even = _mm512_cmple_epi16_mask(even, limit), near_odd = _mm512_cmple_epi16_mask(odd, limit);
+    if (!(near_even | near_odd)) {
+        for (size_t b = 0; b < n_blocks; b++)
+            masks[b] = 0;
+        return;
+    }
+    __m512i both = _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaaull, _mm512_movm_epi16(near_even),
+                                          _mm512_movm_epi16(near_odd));
+    uint64_t near = _mm512_movepi8_mask(both);
+    __m512i lo = _mm512_unpacklo_epi16(even, odd), hi = _mm512_unpackhi_epi16(even, odd);
+    for (size_t b = 0; b < n_blocks; b++) {
+        masks[b] = (uint32_t)(near >> (32 * b));
+        __m256i l = b ? _mm512_extracti64x4_epi64(lo, 1) : _mm512_castsi512_si256(lo);
+        __m256i h = b ? _mm512_extracti64x4_epi64(hi, 1) : _mm512_castsi512_si256(hi);
+        _mm256_storeu_si256((__m256i *)(est + b * OMEN_SCAN_BLOCK), _mm256_permute2x128_si256(l, h, 0x20));
+        _mm256_storeu_si256((__m256i *)(est + b * OMEN_SCAN_BLOCK + 16), _mm256_permute2x128_si256(l, h, 0x31));
+    }
+}
+
+static void scan_pq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
+                    int16_t *est, uint32_t *masks)
+{
+    const size_t n_pairs = params->n_pairs, f_at = n_pairs * OMEN_SCAN_BLOCK;
+    for (size_t b = 0; b < n_blocks; b += 2) {
+        const uint8_t *block0 = blocks + b * params->block_bytes;
+        const uint8_t *block1 = b + 1 < n_blocks ? block0 + params->block_bytes : block0;
+        __m512i even, odd, f_even, f_odd;
+        sum_blocks(block0, block1, luts, n_pairs, &even, &odd);
+        scale_bytes(block0 + f_at, block1 + f_at, params->f_scale, &f_even, &f_odd);
+        report(_mm512_adds_epi16(even, f_even), _mm512_adds_epi16(odd, f_odd), params->threshold,
+               b + 1 < n_blocks ? 2 : 1, est + b * OMEN_SCAN_BLOCK, masks + b);
+    }
+}
+
+/* (x * g + 2^14) >> 15 */
+INLINE __m512i gain(__m512i sum, __m512i middle, __m128i shift, __m512i g)
+{
+    return _mm512_mulhrs_epi16(_mm512_sll_epi16(_mm512_sub_epi16(sum, middle), shift), g);
+}
+
+static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
+                        int16_t *est, uint32_t *masks)
+{
+    const size_t n_pairs = params->n_pairs, f_at = n_pairs * OMEN_SCAN_BLOCK, g_at = f_at + OMEN_SCAN_BLOCK;
+    const __m512i middle = _mm512_set1_epi16(params->middle), base = _mm512_set1_epi16(params->g_base);
+    const __m128i shift = _mm_cvtsi32_si128(params->shift);
+    for (size_t b = 0; b < n_blocks; b += 2) {
+        const uint8_t *block0 = blocks + b * params->block_bytes;
+        const uint8_t *block1 = b + 1 < n_blocks ? block0 + params->block_bytes : block0;
+        __m512i even, odd, f_even, f_odd, g_even, g_odd;
+        sum_blocks(block0, block1, luts, n_pairs, &even, &odd);
+        scale_bytes(block0 + f_at, block1 + f_at, params->f_scale, &f_even, &f_odd);
+        scale_bytes(block0 + g_at, block1 + g_at, params->g_scale, &g_even, &g_odd);
+        even = gain(even, middle, shift, _mm512_add_epi16(g_even, base));
+        odd = gain(odd, middle, shift, _mm512_add_epi16(g_odd, base));
+        report(_mm512_adds_epi16(even, f_even), _mm512_adds_epi16(odd, f_odd), params->threshold,
+               b + 1 < n_blocks ? 2 : 1, est + b * OMEN_SCAN_BLOCK, masks + b);
+    }
+}
+
+const omen_kernels omen_kernels_avx512 = {
+    .name = "avx512",
+    .matmul = matmul,
+    .argmin = argmin,
+    .encode16 = encode16,
+    .l2_f32 = l2_f32,
+    .l2_f16 = l2_f16,
+    .l2_sq8 = l2_sq8,
+    .ip_f32 = ip_f32,
+    .ip_f16 = ip_f16,
+    .ip_sq8 = ip_sq8,
+    .scan_pq = scan_pq,
+    .scan_rabitq = scan_rabitq,
+};

@@ -1,0 +1,157 @@
+/* The reference kernels: plain C that defines what every SIMD level must give, bit for bit. */
+#include "lib/kernels.h"
+
+static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
+                   size_t ldc)
+{
+    for (size_t p = 0; p < n_panels; p++) {
+        const float *panel = panels + p * n_k * OMEN_PANEL;
+        for (size_t i = 0; i < m; i++) {
+            float sum[OMEN_PANEL] = {0};
+            for (size_t k = 0; k < n_k; k++)
+                for (size_t j = 0; j < OMEN_PANEL; j++)
+                    sum[j] = fmaf(a[i * lda + k], panel[k * OMEN_PANEL + j], sum[j]);
+            memcpy(c + i * ldc + p * OMEN_PANEL, sum, sizeof sum);
+        }
+    }
+}
+
+static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
+{
+    float best = half_norm[0] - dots[0];
+    uint32_t at = 0;
+    for (size_t j = 1; j < n; j++) {
+        float v = half_norm[j] - dots[j];
+        if (v < best) {
+            best = v;
+            at = (uint32_t)j;
+        }
+    }
+    *value = best;
+    *index = at;
+}
+
+static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
+                     uint8_t *codes)
+{
+    for (size_t row = 0; row < OMEN_LANES; row++) {
+        float best = INFINITY;
+        uint8_t at = 0;
+        for (uint8_t j = 0; j < 16; j++) {
+            float v = half_norm[j];
+            for (size_t i = 0; i < n_dims; i++)
+                v = fmaf(-residual[i * OMEN_LANES + row], codewords[i * 16 + j], v);
+            if (v < best) {
+                best = v;
+                at = j;
+            }
+        }
+        codes[row] = at;
+    }
+}
+
+static float load_f32(const void *row, size_t i)
+{
+    float x;
+    memcpy(&x, (const char *)row + 4 * i, 4);
+    return x;
+}
+
+static float load_f16(const void *row, size_t i)
+{
+    uint16_t h;
+    memcpy(&h, (const char *)row + 2 * i, 2);
+    return omen_half_to_float(h);
+}
+
+static float load_sq8(const void *row, size_t i)
+{
+    return fmaf(load_f32(row, 1), (float)((const uint8_t *)row)[OMEN_SQ8_HEADER + i], load_f32(row, 0));
+}
+
+#define DISTANCES(type)                                                                                                \
+    static float l2_##type(const float *query, const void *row, size_t d)                                              \
+    {                                                                                                                  \
+        float s[OMEN_LANES] = {0};                                                                                     \
+        for (size_t i = 0; i < d; i++) {                                                                               \
+            float t = query[i] - load_##type(row, i);                                                                  \
+            s[i % OMEN_LANES] = fmaf(t, t, s[i % OMEN_LANES]);                                                         \
+        }                                                                                                              \
+        return omen_lanes_sum(s);                                                                                      \
+    }                                                                                                                  \
+    static float ip_##type(const float *query, const void *row, size_t d)                                              \
+    {                                                                                                                  \
+        float s[OMEN_LANES] = {0};                                                                                     \
+        for (size_t i = 0; i < d; i++)                                                                                 \
+            s[i % OMEN_LANES] = fmaf(query[i], load_##type(row, i), s[i % OMEN_LANES]);                                \
+        return omen_lanes_sum(s);                                                                                      \
+    }
+
+DISTANCES(f32)
+DISTANCES(f16)
+DISTANCES(sq8)
+
+/* Saturating sum, as the vector instructions give it. */
+static int16_t add_saturated(int a, int b)
+{
+    int s = a + b;
+    return (int16_t)(s > INT16_MAX ? INT16_MAX : s < INT16_MIN ? INT16_MIN : s);
+}
+
+static int sum_codes(const uint8_t *block, const uint8_t *luts, size_t n_pairs, size_t lane)
+{
+    int sum = 0;
+    for (size_t p = 0; p < n_pairs; p++) {
+        uint8_t byte = block[p * OMEN_SCAN_BLOCK + lane];
+        sum += luts[(2 * p) * 16 + (byte & 15)] + luts[(2 * p + 1) * 16 + (byte >> 4)];
+    }
+    return sum;
+}
+
+static void scan_pq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
+                    int16_t *est, uint32_t *masks)
+{
+    for (size_t b = 0; b < n_blocks; b++) {
+        const uint8_t *block = blocks + b * params->block_bytes, *f = block + params->n_pairs * OMEN_SCAN_BLOCK;
+        masks[b] = 0;
+        for (size_t j = 0; j < OMEN_SCAN_BLOCK; j++) {
+            int offset = (int)((uint32_t)f[j] * 256 * params->f_scale >> 16);
+            int16_t e = add_saturated(sum_codes(block, luts, params->n_pairs, j), offset);
+            est[b * OMEN_SCAN_BLOCK + j] = e;
+            masks[b] |= (uint32_t)(e <= params->threshold) << j;
+        }
+    }
+}
+
+static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
+                        int16_t *est, uint32_t *masks)
+{
+    for (size_t b = 0; b < n_blocks; b++) {
+        const uint8_t *block = blocks + b * params->block_bytes, *f = block + params->n_pairs * OMEN_SCAN_BLOCK;
+        const uint8_t *g = f + OMEN_SCAN_BLOCK;
+        masks[b] = 0;
+        for (size_t j = 0; j < OMEN_SCAN_BLOCK; j++) {
+            int offset = (int)((uint32_t)f[j] * 256 * params->f_scale >> 16);
+            int gain = params->g_base + (int)((uint32_t)g[j] * 256 * params->g_scale >> 16);
+            int centred = (sum_codes(block, luts, params->n_pairs, j) - params->middle) * (1 << params->shift);
+            int16_t e = add_saturated((centred * gain + 0x4000) >> 15, offset);
+            est[b * OMEN_SCAN_BLOCK + j] = e;
+            masks[b] |= (uint32_t)(e <= params->threshold) << j;
+        }
+    }
+}
+
+const omen_kernels omen_kernels_scalar = {
+    .name = "scalar",
+    .matmul = matmul,
+    .argmin = argmin,
+    .encode16 = encode16,
+    .l2_f32 = l2_f32,
+    .l2_f16 = l2_f16,
+    .l2_sq8 = l2_sq8,
+    .ip_f32 = ip_f32,
+    .ip_f16 = ip_f16,
+    .ip_sq8 = ip_sq8,
+    .scan_pq = scan_pq,
+    .scan_rabitq = scan_rabitq,
+};

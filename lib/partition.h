@@ -1,0 +1,45 @@
+/* Inverted lists: centroids by hierarchical k-means, and the assignment of rows to them through the hierarchy. */
+#ifndef OMEN_PARTITION_H
+#define OMEN_PARTITION_H
+
+#include "lib/omendb.h"
+
+/* Lists are numbered parent by parent, so the children of a parent are consecutive. Small partitions have one parent. */
+typedef struct omen_partition {
+    uint32_t n_lists, n_parents, d;
+    uint32_t *first_child; /* n_parents + 1 */
+    float *parents;        /* n_parents x d */
+    float *centroids;      /* n_lists x d, the values that centroid_codes stand for */
+    uint8_t *codes;        /* n_lists x d */
+    float *scales;         /* d lows, then d steps: centroid = low + step * code */
+    /* derived for matrix products */
+    float *parent_panels, *parent_half_norms, *child_panels, *half_norms;
+    size_t *panels_at; /* where a parent's children begin in child_panels */
+} omen_partition;
+
+/* Trains on n rows (n x d). progress is called between passes and may stop the work. Returns OMEN_OK, OMEN_ERR_MEMORY or
+ * OMEN_ERR_INTERRUPTED. The result depends on rows, n_lists and seed only. */
+int omen_partition_train(omen_partition *partition, const float *rows, size_t n, uint32_t d, uint32_t n_lists,
+                         uint64_t seed, omen_progress_fn progress, void *context) OMEN_MUST_CHECK;
+
+void omen_partition_finish(omen_partition *partition);
+
+#define OMEN_ASSIGN_ROWS 512u
+
+/* Bytes of scratch that assigning up to OMEN_ASSIGN_ROWS rows takes. */
+size_t omen_partition_scratch_bytes(const omen_partition *partition);
+
+/* The nearest list of each of n <= OMEN_ASSIGN_ROWS rows (ld floats apart): the nearest child of its nearest eight
+ * parents, ties to the lower list. */
+void omen_partition_assign(const omen_partition *partition, const float *rows, size_t n, size_t ld, uint32_t *lists,
+                           void *scratch);
+
+/* centroid = low + step * code for n_lists x d codes. */
+void omen_centroids_decode(const uint8_t *codes, const float *scales, uint32_t n_lists, uint32_t d, float *centroids);
+
+/* Plain k-means (Lloyd) of n rows (n x d) from k rows drawn one per stratum; empty clusters take half of the largest.
+ * clusters gets each row's cluster as of the last pass. Deterministic for any number of threads. */
+int omen_kmeans(const float *rows, size_t n, uint32_t d, uint32_t k, unsigned n_passes, uint64_t seed,
+                float *centroids, uint32_t *clusters) OMEN_MUST_CHECK;
+
+#endif

@@ -1,0 +1,623 @@
+/* Approximate search: a batch of queries, list by list.
+ *
+ * Queries are taken in chunks, one chunk a thread. Phases of a chunk: transform; distances to all centroids by one matrix
+ * product and the nearest n_probes of each query; integer tables; (list, query) pairs in list order, so that a list is
+ * scanned for all its queries while it is in cache; re-ranking of each query's pool in order of address.
+ *
+ * A pool holds the n_rerank smallest (estimate, row) pairs met so far; a candidate is turned away only when n_rerank
+ * smaller ones are known, so its final content, and with it the result, does not depend on the order of the lists, on
+ * chunks or on threads.
+ *
+ * Estimates are integers in units of one table step: with T the query's tables, D their step and base the part that is
+ * the same for a whole list,
+ *   pq:      est = base + U (sum of T  +  f code * f step / U),      U = D
+ *   rabitq:  est = base + U ((sum of T - middle) * 2^shift * g / g_max  +  f code * f step / U),  U = D g_max / 2^shift */
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/index.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+#include "lib/refine.h"
+
+#define CHUNK 512u          /* most queries of a chunk */
+#define COARSE_ROWS 32u     /* queries whose centroid distances are held at once */
+#define SCAN_BLOCKS 64u     /* blocks scanned between visits to the pool */
+#define POOL_SLACK 256u     /* pool entries beyond n_rerank before it is cut back */
+#define F_RANGE 16000.0f    /* most units that the f code may span */
+#define TABLE_TOTAL 32000u  /* most that a sum of table values may reach */
+#define DEFAULT_RERANK 10u  /* times k, where nothing was measured */
+
+void omen_search_options_init(omen_search_options *options)
+{
+    *options = (omen_search_options){.k = 10};
+}
+
+/* ---- keys ---- */
+
+void omen_keys_select(uint64_t *keys, size_t n, size_t m)
+{
+    size_t lo = 0, hi = n - 1;
+    while (lo < hi) {
+        /* median of three, then Hoare's partition */
+        const size_t mid = lo + (hi - lo) / 2;
+        uint64_t a = keys[lo], b = keys[mid], c = keys[hi];
+        const uint64_t pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
+        size_t i = lo, j = hi;
+        for (;;) {
+            while (keys[i] < pivot)
+                i++;
+            while (keys[j] > pivot)
+                j--;
+            if (i >= j)
+                break;
+            const uint64_t t = keys[i];
+            keys[i++] = keys[j];
+            keys[j--] = t;
+        }
+        /* [lo, j] <= pivot <= [j + 1, hi] */
+        if (m - 1 <= j)
+            hi = j;
+        else
+            lo = j + 1;
+    }
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+void omen_keys_sort(uint64_t *keys, size_t n)
+{
+    if (n > 64) {
+        qsort(keys, n, sizeof *keys, by_key);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        const uint64_t key = keys[i];
+        size_t j = i;
+        for (; j > 0 && keys[j - 1] > key; j--)
+            keys[j] = keys[j - 1];
+        keys[j] = key;
+    }
+}
+
+/* ---- the state of one thread's chunk ---- */
+
+typedef struct {
+    uint64_t *keys;
+    uint32_t n, limit; /* keys held; keys that count */
+    uint64_t worst;    /* the limit-th smallest key once there are that many, else UINT64_MAX */
+} pool;
+
+typedef struct {
+    float unit;          /* U */
+    float bias;          /* pq: sum of the tables' minima */
+    float f_per_step;    /* 256 / U: f_scale = step * this */
+    int16_t middle;
+} query_scale;
+
+typedef struct {
+    uint32_t list, query;
+    float base; /* |q - c|^2 */
+} probe;
+
+typedef struct {
+    const omen_index *index;
+    uint32_t k, n_probes, n_rerank;
+    bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
+    uint32_t shift;    /* rabitq */
+    uint32_t lut_max;
+    uint64_t pool_size;
+    size_t ld; /* floats of a transformed query */
+    /* a chunk's buffers */
+    float *lifted, *transformed, *tails, *dots, *values, *table;
+    uint8_t *luts;
+    query_scale *scales;
+    pool *pools;
+    uint64_t *pool_keys;
+    probe *probes, *sorted;
+    size_t n_pairs, pairs_size;
+    uint32_t *list_first;
+    int16_t *est;
+    uint32_t *masks;
+    omen_search_stats stats;
+} chunk_state;
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static void chunk_finish(chunk_state *s)
+{
+    free(s->lifted);
+    free(s->transformed);
+    free(s->tails);
+    free(s->dots);
+    free(s->values);
+    free(s->table);
+    free(s->luts);
+    free(s->scales);
+    free(s->pools);
+    free(s->pool_keys);
+    free(s->probes);
+    free(s->sorted);
+    free(s->list_first);
+    free(s->est);
+    free(s->masks);
+}
+
+static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint32_t n_probes, uint32_t n_rerank,
+                      size_t n_queries)
+{
+    const omen_meta *m = &index->meta;
+    memset(s, 0, sizeof *s);
+    s->index = index;
+    s->k = k;
+    s->n_probes = n_probes;
+    s->n_rerank = n_rerank;
+    s->keys_are_ids = m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE;
+    s->ld = round_up(m->d_kept, OMEN_PANEL);
+    s->pool_size = (uint64_t)2 * n_rerank + POOL_SLACK;
+    if (m->codec != OMEN_CODEC_NONE) {
+        s->lut_max = TABLE_TOTAL / m->n_sub < OMEN_LUT_MAX ? TABLE_TOTAL / m->n_sub : OMEN_LUT_MAX;
+        while (s->shift < 10 && (s->lut_max * m->n_sub / 2 + 1) << (s->shift + 1) < 32768)
+            s->shift++;
+    }
+    s->pairs_size = n_queries * n_probes;
+    const size_t ldc = round_up(m->n_lists, OMEN_PANEL);
+    s->lifted = omen_alloc(n_queries * m->d_full, sizeof *s->lifted);
+    s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);
+    s->tails = omen_alloc(n_queries, sizeof *s->tails);
+    s->dots = omen_alloc(COARSE_ROWS * ldc, sizeof *s->dots);
+    s->values = omen_alloc(2 * ldc, sizeof *s->values);
+    s->table = omen_alloc((size_t)m->n_sub * 16, sizeof *s->table);
+    s->luts = omen_alloc(n_queries * m->n_sub, 16);
+    s->scales = omen_alloc(n_queries, sizeof *s->scales);
+    s->pools = omen_alloc(n_queries, sizeof *s->pools);
+    s->pool_keys = omen_alloc(n_queries * s->pool_size, sizeof *s->pool_keys);
+    s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
+    s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
+    s->list_first = omen_alloc((size_t)m->n_lists + 1, sizeof *s->list_first);
+    s->est = omen_alloc(SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
+    s->masks = omen_alloc(SCAN_BLOCKS, sizeof *s->masks);
+    if (!s->lifted || !s->transformed || !s->tails || !s->dots || !s->values || !s->table || !s->luts || !s->scales ||
+        !s->pools || !s->pool_keys || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks)
+        return OMEN_ERR_MEMORY;
+    return OMEN_OK;
+}
+
+/* ---- pools ---- */
+
+static void pool_cut(pool *p)
+{
+    omen_keys_select(p->keys, p->n, p->limit);
+    p->n = p->limit;
+    p->worst = p->keys[0];
+    for (uint32_t i = 1; i < p->n; i++)
+        if (p->keys[i] > p->worst)
+            p->worst = p->keys[i];
+}
+
+static inline void pool_add(pool *p, uint64_t key, uint64_t size)
+{
+    if (key >= p->worst)
+        return;
+    p->keys[p->n++] = key;
+    if (p->n == size)
+        pool_cut(p);
+}
+
+/* ---- probes ---- */
+
+static int probes_reserve(chunk_state *s, size_t n)
+{
+    if (n <= s->pairs_size)
+        return OMEN_OK;
+    const size_t size = n + n / 2;
+    probe *grown = omen_alloc(size, sizeof *grown), *sorted = omen_alloc(size, sizeof *sorted);
+    if (!grown || !sorted) {
+        free(grown);
+        free(sorted);
+        return OMEN_ERR_MEMORY;
+    }
+    memcpy(grown, s->probes, s->n_pairs * sizeof *grown);
+    free(s->probes);
+    free(s->sorted);
+    s->probes = grown;
+    s->sorted = sorted;
+    s->pairs_size = size;
+    return OMEN_OK;
+}
+
+static void floats_select(float *x, size_t n, size_t m)
+{
+    size_t lo = 0, hi = n - 1;
+    while (lo < hi) {
+        const float a = x[lo], b = x[lo + (hi - lo) / 2], c = x[hi];
+        const float pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
+        size_t i = lo, j = hi;
+        for (;;) {
+            while (x[i] < pivot)
+                i++;
+            while (x[j] > pivot)
+                j--;
+            if (i >= j)
+                break;
+            const float t = x[i];
+            x[i++] = x[j];
+            x[j--] = t;
+        }
+        if (m - 1 <= j)
+            hi = j;
+        else
+            lo = j + 1;
+    }
+}
+
+/* Adds the lists nearest to one query: n_probes of them, more while they hold fewer than n_rerank rows. dots is one row
+ * of the product with the centroids. */
+static int choose_lists(chunk_state *s, uint32_t query, const float *dots, float norm2)
+{
+    const omen_index *index = s->index;
+    const uint32_t n_lists = index->meta.n_lists;
+    const uint64_t wanted = s->n_rerank < index->meta.n_rows ? s->n_rerank : index->meta.n_rows;
+    float *values = s->values, *work = s->values + round_up(n_lists, OMEN_PANEL);
+    for (size_t l = 0; l < n_lists; l++)
+        values[l] = index->half_norms[l] - dots[l];
+    for (uint32_t n = s->n_probes;; n = n < n_lists / 2 ? 2 * n : n_lists) {
+        uint64_t n_rows = 0;
+        const size_t before = s->n_pairs;
+        if (probes_reserve(s, before + n) != OMEN_OK)
+            return OMEN_ERR_MEMORY;
+        float limit = INFINITY;
+        size_t n_equal = n; /* lists at the limit that still fit */
+        if (n < n_lists) {
+            memcpy(work, values, n_lists * sizeof *work);
+            floats_select(work, n_lists, n);
+            limit = work[0];
+            for (size_t i = 1; i < n; i++)
+                limit = work[i] > limit ? work[i] : limit;
+            for (size_t i = 0; i < n; i++)
+                n_equal -= work[i] < limit;
+        }
+        for (uint32_t l = 0; l < n_lists; l++) {
+            if (values[l] > limit || (values[l] == limit && n < n_lists && n_equal-- == 0)) {
+                n_equal += values[l] == limit;
+                continue;
+            }
+            const float base = norm2 + 2 * values[l];
+            s->probes[s->n_pairs++] = (probe){l, query, base > 0 ? base : 0};
+            n_rows += index->first[l + 1] - index->first[l];
+        }
+        if (n_rows >= wanted || n == n_lists)
+            return OMEN_OK;
+        s->n_pairs = before;
+    }
+}
+
+static int choose_probes(chunk_state *s, size_t n_queries)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const omen_index *index = s->index;
+    const size_t d = index->meta.d_kept, ldc = round_up(index->meta.n_lists, OMEN_PANEL);
+    s->n_pairs = 0;
+    for (size_t q0 = 0; q0 < n_queries; q0 += COARSE_ROWS) {
+        const size_t n = n_queries - q0 < COARSE_ROWS ? n_queries - q0 : COARSE_ROWS;
+        kernels->matmul(s->transformed + q0 * s->ld, s->ld, n, index->panels, ldc / OMEN_PANEL, d, s->dots, ldc);
+        for (size_t i = 0; i < n; i++) {
+            const float *y = s->transformed + (q0 + i) * s->ld;
+            if (choose_lists(s, (uint32_t)(q0 + i), s->dots + i * ldc, kernels->ip_f32(y, y, d)) != OMEN_OK)
+                return OMEN_ERR_MEMORY;
+        }
+    }
+    /* counting sort by list */
+    memset(s->list_first, 0, ((size_t)index->meta.n_lists + 1) * sizeof *s->list_first);
+    for (size_t i = 0; i < s->n_pairs; i++)
+        s->list_first[s->probes[i].list + 1]++;
+    for (size_t l = 0; l < index->meta.n_lists; l++)
+        s->list_first[l + 1] += s->list_first[l];
+    for (size_t i = 0; i < s->n_pairs; i++)
+        s->sorted[s->list_first[s->probes[i].list]++] = s->probes[i];
+    return OMEN_OK;
+}
+
+/* ---- tables ---- */
+
+static void make_tables(chunk_state *s, size_t query)
+{
+    const omen_index *index = s->index;
+    const size_t n_sub = index->meta.n_sub;
+    const bool is_pq = index->meta.codec == OMEN_CODEC_PQ;
+    float *table = s->table, lows[2 * OMEN_MAX_BYTES], widest = 0, bias = 0;
+    uint8_t *luts = s->luts + query * n_sub * 16;
+    omen_codec_tables(&index->model, s->transformed + query * s->ld, table);
+    for (size_t m = 0; m < n_sub; m++) {
+        float lo = table[m * 16], hi = lo;
+        for (size_t j = 1; j < 16; j++) {
+            lo = table[m * 16 + j] < lo ? table[m * 16 + j] : lo;
+            hi = table[m * 16 + j] > hi ? table[m * 16 + j] : hi;
+        }
+        lows[m] = lo;
+        bias += lo;
+        widest = hi - lo > widest ? hi - lo : widest;
+    }
+    /* the step that fits the widest table, unless the f codes need a coarser one; never 0 */
+    const float gain = is_pq ? 1 : index->g_max / (float)(1u << s->shift);
+    float step = widest / (float)s->lut_max;
+    const float unit_min = index->f_step_max * 255 / F_RANGE;
+    if (step * gain < unit_min)
+        step = gain > 0 ? unit_min / gain : step;
+    if (!(step > 0))
+        step = 1;
+    const float scale = 1 / step;
+    for (size_t m = 0; m < n_sub; m++) {
+        for (size_t j = 0; j < 16; j++) {
+            const float x = (table[m * 16 + j] - lows[m]) * scale + 0.5f;
+            luts[m * 16 + j] = (uint8_t)(int)(x < (float)s->lut_max ? x : (float)s->lut_max);
+        }
+    }
+    query_scale *out = &s->scales[query];
+    out->unit = step * gain > 0 ? step * gain : unit_min > 0 ? unit_min : 1;
+    out->bias = is_pq ? bias : 0;
+    out->f_per_step = 256 / out->unit;
+    const float middle = -bias * scale + 0.5f; /* rabitq's tables are symmetric */
+    out->middle = (int16_t)(is_pq ? 0 : middle < 16000 ? middle : 16000);
+}
+
+/* ---- scanning ---- */
+
+static int16_t threshold_of(const pool *p, float base, float unit)
+{
+    if (p->worst == UINT64_MAX)
+        return INT16_MAX;
+    /* one unit of room: the exact comparison is made on the key */
+    const float t = floorf((omen_key_distance(p->worst) - base) / unit) + 1;
+    return (int16_t)(t > INT16_MAX ? INT16_MAX : t < INT16_MIN ? INT16_MIN : t);
+}
+
+static void scan_list(chunk_state *s, const probe *pair)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const omen_index *index = s->index;
+    const omen_meta *m = &index->meta;
+    const bool is_pq = m->codec == OMEN_CODEC_PQ;
+    const query_scale *scale = &s->scales[pair->query];
+    pool *p = &s->pools[pair->query];
+    const uint64_t row0 = index->first[pair->list], row1 = index->first[pair->list + 1];
+    const float *range = index->ranges + (size_t)pair->list * m->n_factors * 2;
+    const float base = pair->base + range[0] + scale->bias;
+    omen_scan_params params = {.n_pairs = m->n_sub / 2, .block_bytes = index->block_bytes};
+    params.f_scale = (uint16_t)(range[1] * scale->f_per_step + 0.5f);
+    if (!is_pq) {
+        const float q15 = index->g_max > 0 ? 32767 / index->g_max : 0;
+        params.g_base = (int16_t)(range[2] * q15);
+        params.g_scale = (uint16_t)(range[3] * q15 * 256);
+        params.middle = scale->middle;
+        params.shift = (uint16_t)s->shift;
+    }
+    const uint8_t *luts = s->luts + (size_t)pair->query * m->n_sub * 16;
+    s->stats.codes_scanned += row1 - row0;
+    for (uint64_t b0 = row0 / OMEN_SCAN_BLOCK; b0 * OMEN_SCAN_BLOCK < row1; b0 += SCAN_BLOCKS) {
+        const uint64_t left = (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK - b0;
+        const size_t n_blocks = left < SCAN_BLOCKS ? left : SCAN_BLOCKS;
+        params.threshold = threshold_of(p, base, scale->unit);
+        if (is_pq && params.threshold < 0)
+            return; /* sums are not negative: nothing in this list is near enough */
+        (is_pq ? kernels->scan_pq : kernels->scan_rabitq)(index->blocks + b0 * index->block_bytes, n_blocks, luts,
+                                                          &params, s->est, s->masks);
+        for (size_t b = 0; b < n_blocks; b++) {
+            uint32_t mask = s->masks[b];
+            const uint64_t first = (b0 + b) * OMEN_SCAN_BLOCK;
+            if (first < row0)
+                mask &= UINT32_MAX << (row0 - first);
+            if (first + OMEN_SCAN_BLOCK > row1)
+                mask &= UINT32_MAX >> (first + OMEN_SCAN_BLOCK - row1);
+            for (; mask; mask &= mask - 1) {
+                const uint32_t lane = (uint32_t)__builtin_ctz(mask);
+                const uint64_t row = first + lane;
+                const float est = base + scale->unit * (float)s->est[b * OMEN_SCAN_BLOCK + lane];
+                pool_add(p, omen_key(est, s->keys_are_ids ? index->ids[row] : (uint32_t)row), s->pool_size);
+            }
+        }
+    }
+}
+
+/* Without codes the refine rows of a list are compared directly. */
+static void scan_rows(chunk_state *s, const probe *pair, const float *query)
+{
+    const omen_index *index = s->index;
+    const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
+    pool *p = &s->pools[pair->query];
+    const uint64_t row0 = index->first[pair->list], row1 = index->first[pair->list + 1];
+    for (uint64_t row = row0; row < row1; row++) {
+        const float d = distance(query, index->refine_rows + row * index->refine_row_bytes, index->meta.d);
+        pool_add(p, omen_key(omen_metric_distance(index->meta.metric, d), index->ids[row]), s->pool_size);
+    }
+    s->stats.rows_reranked += row1 - row0;
+}
+
+/* The pool's rows by their own distance, read in order of address. */
+static void rerank(chunk_state *s, pool *p, const float *query)
+{
+    const omen_index *index = s->index;
+    const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
+    const size_t row_bytes = index->refine_row_bytes, ahead = 4;
+    const size_t touched = row_bytes < 1024 ? row_bytes : 1024;
+    for (uint32_t i = 0; i < p->n; i++)
+        p->keys[i] = (uint32_t)p->keys[i];
+    omen_keys_sort(p->keys, p->n);
+    for (uint32_t i = 0; i < p->n; i++) {
+        if (i + ahead < p->n) {
+            const uint8_t *next = index->refine_rows + p->keys[i + ahead] * row_bytes;
+            for (size_t at = 0; at < touched; at += 64)
+                __builtin_prefetch(next + at);
+        }
+        const uint64_t row = p->keys[i];
+        const float d = distance(query, index->refine_rows + row * row_bytes, index->meta.d);
+        p->keys[i] = omen_key(omen_metric_distance(index->meta.metric, d), index->ids[row]);
+    }
+    s->stats.rows_reranked += p->n;
+}
+
+/* An estimate is a squared distance in the lifted space; back to the metric's own. */
+static float estimate_distance(const chunk_state *s, float est, float tail, float query_norm2)
+{
+    const omen_metric metric = s->index->meta.metric;
+    const float d2 = est + tail > 0 ? est + tail : 0;
+    if (metric == OMEN_METRIC_L2)
+        return d2;
+    if (metric == OMEN_METRIC_COSINE)
+        return d2 / 2;
+    /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
+    const float radius2 = s->index->meta.ip_radius2;
+    return radius2 > 0 ? (d2 / 2 - radius2) * sqrtf(query_norm2 / radius2) : 0;
+}
+
+/* Searches one chunk. refine_queries are what the refine tier is compared with. */
+static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, uint64_t *keys)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const omen_index *index = s->index;
+    const omen_meta *m = &index->meta;
+    omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
+    omen_transform_project(&index->transform, s->lifted, n_queries, s->transformed, s->ld, s->tails);
+    if (choose_probes(s, n_queries) != OMEN_OK)
+        return OMEN_ERR_MEMORY;
+    for (size_t q = 0; q < n_queries; q++) {
+        s->pools[q] = (pool){s->pool_keys + q * s->pool_size, 0, s->n_rerank, UINT64_MAX};
+        if (m->codec != OMEN_CODEC_NONE)
+            make_tables(s, q);
+    }
+    /* cosine re-ranks with the unit query; l2 and ip with the query itself */
+    const float *rows = m->metric == OMEN_METRIC_COSINE ? s->lifted : queries;
+    for (size_t i = 0; i < s->n_pairs; i++) {
+        if (m->codec != OMEN_CODEC_NONE)
+            scan_list(s, &s->sorted[i]);
+        else
+            scan_rows(s, &s->sorted[i], rows + (size_t)s->sorted[i].query * m->d);
+    }
+    for (size_t q = 0; q < n_queries; q++) {
+        pool *p = &s->pools[q];
+        if (p->n > p->limit)
+            pool_cut(p);
+        if (!s->keys_are_ids)
+            rerank(s, p, rows + q * m->d);
+        if (p->n > s->k)
+            omen_keys_select(p->keys, p->n, s->k);
+        omen_keys_sort(p->keys, s->k);
+        memcpy(keys + q * s->k, p->keys, s->k * sizeof *keys);
+        if (m->refine == OMEN_REFINE_NONE) {
+            const float norm2 = kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d);
+            for (size_t i = 0; i < s->k; i++)
+                keys[q * s->k + i] = omen_key(
+                    estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2), (uint32_t)p->keys[i]);
+        }
+    }
+    s->stats.n_queries += n_queries;
+    s->stats.lists_probed += s->n_pairs;
+    return OMEN_OK;
+}
+
+void omen_index_effort(const omen_index *index, uint32_t k, uint32_t *probes, uint32_t *rerank_rows)
+{
+    const omen_meta *m = &index->meta;
+    const omen_tune_entry *e = NULL;
+    for (size_t i = 0; i < index->n_tune && !(e && e->k >= k); i++)
+        e = &index->tune[i];
+    uint64_t n_probes = e ? e->n_probes : (m->n_lists + 15) / 16, n_rerank = e ? e->n_rerank : DEFAULT_RERANK * (uint64_t)k;
+    if (e && e->k < k) { /* beyond what was measured: in proportion */
+        n_rerank = n_rerank * k / e->k;
+        n_probes += n_probes * k / (4 * (uint64_t)e->k);
+    }
+    *probes = (uint32_t)(n_probes < m->n_lists ? n_probes : m->n_lists);
+    *rerank_rows = (uint32_t)(n_rerank < m->n_rows ? n_rerank : m->n_rows);
+}
+
+static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                        uint32_t n_probes, uint32_t n_rerank, int n_threads, uint64_t *keys, omen_search_stats *stats)
+{
+    const uint32_t d = index->meta.d;
+    uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
+    size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
+    int status = OMEN_OK;
+#pragma omp parallel num_threads(n_threads)
+    {
+        chunk_state s;
+        int own = chunk_init(&s, index, k, n_probes, n_rerank, size);
+#pragma omp for schedule(dynamic)
+        for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
+            if (own == OMEN_OK)
+                own = search_chunk(&s, queries + q0 * d, n_queries - q0 < size ? n_queries - q0 : size, keys + q0 * k);
+#pragma omp critical
+        {
+            if (own != OMEN_OK)
+                status = own;
+            if (stats) {
+                stats->n_queries += s.stats.n_queries;
+                stats->lists_probed += s.stats.lists_probed;
+                stats->codes_scanned += s.stats.codes_scanned;
+                stats->rows_reranked += s.stats.rows_reranked;
+            }
+        }
+        chunk_finish(&s);
+    }
+    return status;
+}
+
+int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
+                      uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
+{
+    const omen_meta *m = &index->meta;
+    const omen_kernels *kernels = omen_kernels_get();
+    if (options->k < 1)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
+    if (options->exact && m->refine == OMEN_REFINE_NONE)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "exact search needs a refine tier, which this index was built without");
+    const uint32_t k = options->k < m->n_rows ? options->k : (uint32_t)m->n_rows;
+    const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
+    uint32_t n_probes, n_rerank;
+    omen_index_effort(index, k, &n_probes, &n_rerank);
+    if (options->probes)
+        n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
+    if (options->rerank)
+        n_rerank = options->rerank < m->n_rows ? options->rerank : (uint32_t)m->n_rows;
+    if (n_rerank < k || m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE)
+        n_rerank = k;
+
+    for (uint64_t q = 0; q < n_queries && m->metric == OMEN_METRIC_COSINE && !options->zero_ok; q++)
+        if (!(kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d) > 0))
+            return omen_fail(why, OMEN_ERR_INPUT, "query %llu is a zero vector, which has no cosine",
+                             (unsigned long long)q);
+    uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
+    if (!keys)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
+                         (unsigned long long)n_queries);
+    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys)
+                                : search_lists(index, queries, n_queries, k, n_probes, n_rerank, n_threads, keys, stats);
+    for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
+        const float *query = queries + q * m->d;
+        /* a zero query is as far from every row as from any other: the lowest ids */
+        const bool zero = m->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(query, query, m->d) > 0);
+        for (uint64_t i = q * k; i < (q + 1) * k; i++) {
+            ids[i] = zero ? (int64_t)(i - q * k) : (int64_t)(uint32_t)keys[i];
+            if (distances)
+                distances[i] = zero ? 1 : omen_key_distance(keys[i]);
+        }
+    }
+    free(keys);
+    if (stats) {
+        stats->probes = options->exact ? 0 : n_probes;
+        stats->rerank = options->exact ? 0 : n_rerank;
+        if (options->exact) {
+            stats->n_queries += n_queries;
+            stats->rows_reranked += n_queries * m->n_rows;
+        }
+    }
+    return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
+}
