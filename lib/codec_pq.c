@@ -1,8 +1,9 @@
 /* The pq codec: a product quantiser of 4-bit sub-codes whose sub-spaces share the bits evenly.
  *
- * With reconstruction r of residual x - c, estimate |q - x|^2 = |q - c|^2 - 2 <q, r> + f,
- *   f = |r|^2 + 2 <c, r> + |dimensions without a code|^2 + |tail of the transform|^2.
- * Dimensions without a code keep their norm and lose their cross term, whose mean is zero. */
+ * With reconstruction r of residual x - c, |q - x|^2 is estimated as |q - c|^2 - 2 <q, r> + f,
+ *   f = |x - c|^2 + 2 <c, r> + |tail of the transform|^2:
+ * only the cross term <q - c, x - c> is approximated. Taking |r|^2 for |x - c|^2, as plain asymmetric distances do, ranks
+ * worse on all sets measured (docs/BENCHMARKS.md). Dimensions without a code lose their cross term, whose mean is 0. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,13 +222,8 @@ void omen_pq_encode(const omen_codec_model *model, const float *residuals, const
     for (size_t i = 0; i < n; i++)
         for (size_t p = 0; p < row_bytes; p++)
             codes[i * row_bytes + p] = (uint8_t)(words[2 * p * 16 + i] | words[(2 * p + 1) * 16 + i] << 4);
-    /* per row: what has no code keeps its norm */
-    for (size_t i = 0; i < n; i++) {
-        float rest = kernels->ip_f32(residuals + i * ld, residuals + i * ld, model->d);
-        for (size_t a = 0; a < n_active; a++)
-            rest -= lanes[a * 16 + i] * lanes[a * 16 + i];
-        f[i] = tails[i] + (rest > 0 && n_active < model->d ? rest : 0);
-    }
+    for (size_t i = 0; i < n; i++)
+        f[i] = tails[i] + kernels->ip_f32(residuals + i * ld, residuals + i * ld, model->d);
     if (reconstructions)
         memset(reconstructions, 0, n * model->d * sizeof *reconstructions);
     for (size_t m = 0; m < model->n_sub; m++) {
@@ -235,7 +231,7 @@ void omen_pq_encode(const omen_codec_model *model, const float *residuals, const
             const uint32_t dim = model->dims[a];
             for (size_t i = 0; i < n; i++) {
                 const float r = model->codewords[a * WORDS + words[m * 16 + i]];
-                f[i] += r * (r + 2 * centroids[i * ld + dim]);
+                f[i] += 2 * r * centroids[i * ld + dim];
                 if (reconstructions)
                     reconstructions[i * model->d + dim] = r;
             }
