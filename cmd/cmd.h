@@ -63,6 +63,8 @@ bool cmd_parse_integer(const char *command, const char *option, const char *text
 
 /* --threads and --dim, alike everywhere. */
 bool cmd_parse_threads(const char *command, const char *text, int *out) OMEN_MUST_CHECK;
+/* A number over 0 and up to 1. */
+bool cmd_parse_share(const char *command, const char *option, const char *text, float *out) OMEN_MUST_CHECK;
 bool cmd_parse_dim(const char *command, const char *text, uint32_t *out) OMEN_MUST_CHECK;
 
 /* ---- files (options.c) ---- */

@@ -38,8 +38,10 @@ static void print_usage(void)
            "\n"
            "search:\n"
            "  -k, --neighbors N      rows to find a query (default %u; all if the index has fewer)\n"
-           "      --probes N         lists to scan a query (default: as measured by the build)\n"
-           "      --rerank N         candidates to re-rank a query (default: as measured by the build)\n"
+           "      --recall R         share of the true nearest rows to find, over 0 up to 1 (default 0.95);\n"
+           "                         the build measured which effort that takes\n"
+           "      --probes N         lists to scan a query (default: what --recall takes)\n"
+           "      --rerank N         candidates to re-rank a query (default: what --recall takes)\n"
            "      --exact            compare with every row of the refine tier\n"
            "      --zero-ok          cosine: accept zero queries (default: an error), at distance 1\n"
            "\n"
@@ -80,12 +82,13 @@ static void print_usage(void)
 
 /* ---- arguments ---- */
 
-enum { OPT_PROBES = 256, OPT_RERANK, OPT_EXACT, OPT_ZERO_OK, OPT_DISTANCES, OPT_CPU, OPT_JSON };
+enum { OPT_RECALL = 256, OPT_PROBES, OPT_RERANK, OPT_EXACT, OPT_ZERO_OK, OPT_DISTANCES, OPT_CPU, OPT_JSON };
 
 static const char short_options[] = ":k:o:F:f:d:t:qvh";
 
 static const struct option long_options[] = {
     {"neighbors", required_argument, NULL, 'k'},
+    {"recall", required_argument, NULL, OPT_RECALL},
     {"probes", required_argument, NULL, OPT_PROBES},
     {"rerank", required_argument, NULL, OPT_RERANK},
     {"exact", no_argument, NULL, OPT_EXACT},
@@ -122,6 +125,8 @@ static bool take_option(struct query *q, int option, const char *value)
     switch (option) {
     case 'k':
         return parse_count("-k", value, &q->search.k);
+    case OPT_RECALL:
+        return cmd_parse_share(NAME, "--recall", value, &q->search.recall);
     case OPT_PROBES:
         return parse_count("--probes", value, &q->search.probes);
     case OPT_RERANK:
@@ -172,8 +177,8 @@ static int check_arguments(const struct query *q)
 {
     bool binary = q->output_format == OMEN_RESULTS_IVECS || q->output_format == OMEN_RESULTS_NPY;
 
-    if (q->search.exact && (q->search.probes > 0 || q->search.rerank > 0)) {
-        return cmd_misuse(NAME, "--exact compares with every row: --probes and --rerank have no meaning with it");
+    if (q->search.exact && (q->search.recall > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
+        return cmd_misuse(NAME, "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
     }
     if (q->output_format == OMEN_RESULTS_IVECS && q->distances) {
         return cmd_misuse(NAME, "ivecs holds no distances; use --output-format tsv, jsonl or npy");

@@ -160,6 +160,18 @@ bool cmd_parse_threads(const char *command, const char *text, int *out)
     return true;
 }
 
+bool cmd_parse_share(const char *command, const char *option, const char *text, float *out)
+{
+    char *end;
+
+    *out = strtof(text, &end);
+    if (end == text || *end != '\0' || !(*out > 0 && *out <= 1)) {
+        cmd_misuse(command, "%s takes a number over 0 and up to 1, not \"%s\"", option, text);
+        return false;
+    }
+    return true;
+}
+
 bool cmd_parse_dim(const char *command, const char *text, uint32_t *out)
 {
     uint64_t value;

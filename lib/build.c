@@ -602,7 +602,7 @@ static int calibrate(build_state *b)
     if (status == OMEN_OK)
         status = omen_index_open(&index, sections, n, b->why);
     if (status == OMEN_OK)
-        status = omen_index_calibrate(index, b->options->seed, b->n_threads, entries, &n_entries);
+        status = omen_index_calibrate(index, b->source, b->options->seed, b->n_threads, entries, &n_entries, b->why);
     if (status == OMEN_OK && n_entries > 0)
         status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
     omen_index_close(index);

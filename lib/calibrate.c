@@ -1,134 +1,281 @@
-/* The default search effort, measured: held-out rows as queries, themselves excluded from the answers. */
+/* Which effort reaches which recall: measured on rows of the source as queries, themselves excluded.
+ *
+ * One exact search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool, then
+ * tells for every true neighbour the rank of its list and, for any smaller number of lists, its rank by estimate: what probes
+ * and pool it would take to find it. From these the cheapest effort for each recall is read off; no search is repeated.
+ *
+ * A recall counts as reached when the mean over the queries less LOWER_BOUND standard errors reaches it, with the misses
+ * multiplied by MISS_MARGIN: rows of the base are easier queries than rows that are not in it, since their neighbours, often
+ * of the same origin, shaped the lists. */
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/index.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define QUERIES 400u
-#define WORK_MAX 2e11 /* multiply-adds spent on exact neighbours: fewer queries beyond */
-#define QUERIES_MIN 64u
+#define QUERIES 1000u
+#define QUERIES_LEAST 100u
+#define WORK_MOST 4e10 /* multiply-adds spent on exact neighbours */
+#define POOL 2048u     /* candidates looked at; a neighbour behind them counts as not found */
+#define LOWER_BOUND 2.0
+#define MISS_MARGIN 1.15
+#define N_KS 3u
+#define N_LEVELS 10u
 
-/* Rows of the base are easier queries than rows that are not in it: their neighbours, often of the same origin, shaped
- * the lists. The margin over the default recall of 0.95 is what real queries of other origin were seen to need. */
-#define TARGET 0.975
+/* Relative costs: a code scanned is 1. Measured on AVX2 and AVX-512 machines; they steer the choice, nothing more. */
+#define COST_LIST 150.0
+#define COST_ROW 100.0
+#define COST_ROW_VALUE 0.5
 
-static const uint32_t ks[OMEN_N_TUNE] = {1, 10, 100};
+#define K_MOST 100u
+static const uint32_t ks[N_KS] = {1, 10, K_MOST};
+static const float levels[N_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f, 0.96f, 0.97f, 0.98f, 0.99f, 0.995f};
 
 typedef struct {
     const omen_index *index;
-    const float *queries;
-    const uint32_t *own; /* ids of the queries */
-    const uint64_t *truth; /* n_queries x (k_max + 1) */
-    uint32_t n_queries, k_max;
+    uint32_t n_queries, k_most, n_truth; /* n_truth = k_most + 1: the query itself is among them */
+    float *queries;
+    uint32_t *own;     /* ids of the queries */
+    uint64_t *truth;   /* n_queries x n_truth keys (distance, id) */
+    uint32_t *ranks;   /* n_queries x n_lists */
+    uint32_t *list_of; /* by id */
+    uint32_t *needed;  /* n_queries x k_most: candidates to re-rank at the effort looked at, UINT32_MAX: not found */
+    uint64_t *pools;   /* n_queries x pool keys (estimate, position) */
+    uint32_t *pool_ranks; /* n_queries x pool: rank of the list a candidate is in */
+    int16_t *pool_truth;  /* n_queries x pool: which true neighbour a candidate is, or -1 */
+    uint32_t pool;
     int n_threads;
 } calibration;
 
-/* Share of the k true neighbours, by distance, that the effort finds; negative code on failure. */
-static double measure(const calibration *c, uint32_t k, uint32_t n_probes, uint32_t n_rerank)
+/* Truth i of query q, the query itself left out. */
+static uint32_t true_neighbour(const calibration *c, uint32_t q, uint32_t i)
 {
-    const uint32_t n_found = k + 1;
-    const omen_search_options options = {
-        .k = n_found, .probes = n_probes, .rerank = n_rerank, .n_threads = c->n_threads, .zero_ok = true};
-    int64_t *ids = omen_alloc((size_t)c->n_queries * n_found, sizeof *ids);
-    float *distances = omen_alloc((size_t)c->n_queries * n_found, sizeof *distances);
-    int status = ids && distances ? omen_index_search(c->index, &options, c->queries, c->n_queries, ids, distances,
-                                                      NULL, NULL)
-                                  : OMEN_ERR_MEMORY;
-    uint64_t hits = 0;
-    for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++) {
-        const uint64_t *truth = c->truth + (size_t)q * (c->k_max + 1);
-        /* the k-th true distance, without the query itself */
-        uint32_t last = k - 1;
-        for (uint32_t i = 0; i <= k - 1; i++)
-            if ((uint32_t)truth[i] == c->own[q])
-                last = k;
-        const float limit = omen_key_distance(truth[last]);
-        uint32_t found = 0;
-        for (uint32_t i = 0; i < n_found; i++)
-            found += ids[(size_t)q * n_found + i] != c->own[q] && distances[(size_t)q * n_found + i] <= limit;
-        hits += found < k ? found : k;
-    }
-    free(distances);
-    free(ids);
-    return status == OMEN_OK ? (double)hits / ((double)c->n_queries * k) : status;
+    const uint64_t *truth = c->truth + (size_t)q * c->n_truth;
+    for (uint32_t j = 0; j <= i; j++)
+        if ((uint32_t)truth[j] == c->own[q])
+            return (uint32_t)truth[i + 1];
+    return (uint32_t)truth[i];
 }
 
-/* The next effort of a ladder whose rungs are about 1.4 apart. */
-static uint32_t next_rung(uint32_t n, uint32_t most)
+static int by_rank(const void *a, const void *b)
 {
-    const uint64_t up = (uint64_t)n + (n < 4 ? 1 : n / 5 * 2 > 0 ? n * 2 / 5 : 1);
-    return up < most ? (uint32_t)up : most;
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
 }
 
-static int calibrate_k(const calibration *c, uint32_t k, omen_tune_entry *entry)
+/* Lists needed to hold share of the true k nearest of all queries. */
+static int probes_for(const calibration *c, uint32_t k, double share, uint32_t *n_probes)
 {
-    const omen_meta *m = &c->index->meta;
-    const uint32_t n_rows = (uint32_t)m->n_rows;
-    uint64_t pool = 20 * (uint64_t)k > 200 ? 20 * (uint64_t)k : 200;
-    uint32_t rerank = pool < n_rows ? (uint32_t)pool : n_rows, probes = 1;
-    double recall = 0;
-    for (;; rerank = rerank < n_rows / 4 ? rerank * 4 : n_rows) {
-        for (probes = 1;; probes = next_rung(probes, m->n_lists)) {
-            recall = measure(c, k, probes, rerank);
-            if (recall < 0)
-                return (int)recall;
-            if (recall >= TARGET || probes == m->n_lists)
-                break;
-        }
-        if (recall >= TARGET || rerank == n_rows)
-            break;
-    }
-    /* one rung more, so that the pool can be cut without falling below the target again */
-    probes = next_rung(probes, m->n_lists);
-    const uint32_t most = rerank;
-    for (uint32_t fewer = k + 1 < most ? k + 1 : most;; fewer = next_rung(fewer, most)) {
-        recall = measure(c, k, probes, fewer);
-        if (recall < 0)
-            return (int)recall;
-        rerank = fewer;
-        if (recall >= TARGET || fewer == most)
-            break;
-    }
-    *entry = (omen_tune_entry){k, probes, rerank, (float)recall};
+    const size_t n = (size_t)c->n_queries * k;
+    uint32_t *ranks = omen_alloc(n, sizeof *ranks);
+    if (!ranks)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t q = 0; q < c->n_queries; q++)
+        for (uint32_t i = 0; i < k; i++)
+            ranks[(size_t)q * k + i] =
+                c->ranks[(size_t)q * c->index->meta.n_lists + c->list_of[true_neighbour(c, q, i)]];
+    qsort(ranks, n, sizeof *ranks, by_rank);
+    const size_t at = (size_t)ceil(share * (double)n);
+    *n_probes = ranks[at > 0 ? at - 1 : 0] + 1;
+    free(ranks);
     return OMEN_OK;
 }
 
-int omen_index_calibrate(const omen_index *index, uint64_t seed, int n_threads, omen_tune_entry *entries,
-                         size_t *n_entries)
+static int by_key(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Looks up every candidate once: the rank of its list, and which of the k true neighbours it is. */
+static void mark_candidates(calibration *c, uint32_t k)
+{
+    const omen_index *index = c->index;
+#pragma omp parallel for schedule(dynamic)
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        const uint32_t *ranks = c->ranks + (size_t)q * index->meta.n_lists;
+        const size_t at = (size_t)q * c->pool;
+        uint64_t wanted[K_MOST]; /* id, number */
+        for (uint32_t i = 0; i < k; i++)
+            wanted[i] = (uint64_t)true_neighbour(c, q, i) << 32 | i;
+        qsort(wanted, k, sizeof *wanted, by_key);
+        for (uint32_t j = 0; j < c->pool; j++) {
+            const uint64_t key = c->pools[at + j];
+            c->pool_ranks[at + j] = UINT32_MAX;
+            c->pool_truth[at + j] = -1;
+            if (key == UINT64_MAX)
+                continue;
+            const uint32_t id = index->ids[(uint32_t)key];
+            c->pool_ranks[at + j] = ranks[c->list_of[id]];
+            uint32_t lo = 0, hi = k;
+            while (hi - lo > 1) {
+                const uint32_t mid = (lo + hi) / 2;
+                if (wanted[mid] >> 32 <= id)
+                    lo = mid;
+                else
+                    hi = mid;
+            }
+            if (wanted[lo] >> 32 == id)
+                c->pool_truth[at + j] = (int16_t)(uint32_t)wanted[lo];
+        }
+    }
+}
+
+/* Fills needed for n_probes lists: the rank of each true neighbour among the candidates of those lists. */
+static void rank_candidates(calibration *c, uint32_t k, uint32_t n_probes)
+{
+    const bool has_codes = c->index->meta.codec != OMEN_CODEC_NONE;
+#pragma omp parallel for schedule(static)
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        const uint32_t *ranks = c->ranks + (size_t)q * c->index->meta.n_lists;
+        uint32_t *needed = c->needed + (size_t)q * k, seen = 0;
+        const size_t at = (size_t)q * c->pool;
+        for (uint32_t i = 0; i < k; i++) /* without codes every row of a probed list is compared */
+            needed[i] = !has_codes && ranks[c->list_of[true_neighbour(c, q, i)]] < n_probes ? 1 : UINT32_MAX;
+        for (uint32_t j = 0; j < c->pool && has_codes; j++) {
+            seen += c->pool_ranks[at + j] < n_probes;
+            if (c->pool_truth[at + j] >= 0 && c->pool_ranks[at + j] < n_probes)
+                needed[c->pool_truth[at + j]] = seen;
+        }
+    }
+}
+
+/* Recall with a pool of n_rerank, as cautiously as said above. */
+static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
+{
+    double sum = 0, squares = 0;
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        uint32_t found = 0;
+        for (uint32_t i = 0; i < k; i++)
+            found += c->needed[(size_t)q * k + i] <= n_rerank;
+        const double recall = (double)found / k;
+        sum += recall;
+        squares += recall * recall;
+    }
+    const double n = c->n_queries, mean = sum / n, variance = squares / n - mean * mean;
+    const double error = sqrt((variance > 0 ? variance : 0) / n);
+    return 1 - (1 - mean + LOWER_BOUND * error) * MISS_MARGIN;
+}
+
+/* The next of a ladder of numbers about an eighth apart. */
+static uint32_t next_rung(uint32_t n, uint32_t most)
+{
+    const uint64_t up = (uint64_t)n + (n < 16 ? 1 : n / 8);
+    return up < most ? (uint32_t)up : most;
+}
+
+static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, size_t *n_entries)
+{
+    const omen_meta *m = &c->index->meta;
+    const double rows_a_list = (double)m->n_rows / m->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * m->d;
+    const uint32_t first_rerank = m->refine == OMEN_REFINE_NONE ? k : k + k / 4 + 1; /* the query itself takes a place */
+    double best_cost[N_LEVELS];
+    omen_tune_entry best[N_LEVELS] = {{0, 0, 0, 0}};
+    uint32_t n_low, n_high;
+    int status = probes_for(c, k, levels[0], &n_low);
+    if (status == OMEN_OK)
+        status = probes_for(c, k, 0.999, &n_high);
+    if (status == OMEN_OK && m->codec != OMEN_CODEC_NONE)
+        status = omen_search_candidates(c->index, c->queries, c->n_queries, n_high, c->pool, c->n_threads, c->pools);
+    if (status != OMEN_OK)
+        return status;
+    if (m->codec != OMEN_CODEC_NONE)
+        mark_candidates(c, k);
+    for (size_t l = 0; l < N_LEVELS; l++)
+        best_cost[l] = INFINITY;
+    for (uint32_t probes = n_low;; probes = next_rung(probes, n_high)) {
+        rank_candidates(c, k, probes);
+        uint32_t rerank = first_rerank < c->pool ? first_rerank : c->pool;
+        for (size_t l = 0; l < N_LEVELS; l++) {
+            double recall = recall_at(c, k, rerank);
+            while (recall < (double)levels[l] && rerank < c->pool && m->refine != OMEN_REFINE_NONE) {
+                rerank = next_rung(rerank, c->pool);
+                recall = recall_at(c, k, rerank);
+            }
+            if (recall < (double)levels[l])
+                break;
+            const double cost = probes * (COST_LIST + rows_a_list) + rerank * cost_row;
+            if (cost < best_cost[l]) {
+                best_cost[l] = cost;
+                best[l] = (omen_tune_entry){k, probes, rerank, levels[l]};
+            }
+        }
+        if (probes == n_high)
+            break;
+    }
+    for (size_t l = 0; l < N_LEVELS && best[l].k; l++)
+        entries[(*n_entries)++] = best[l];
+    return OMEN_OK;
+}
+
+static void calibration_finish(calibration *c)
+{
+    free(c->queries);
+    free(c->own);
+    free(c->truth);
+    free(c->ranks);
+    free(c->list_of);
+    free(c->needed);
+    free(c->pools);
+    free(c->pool_ranks);
+    free(c->pool_truth);
+}
+
+static int calibration_init(calibration *c, const omen_index *index, const omen_source *source, uint64_t seed,
+                            int n_threads, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
-    *n_entries = 0;
-    if (m->refine == OMEN_REFINE_NONE || m->n_rows < 2)
-        return OMEN_OK; /* no exact distances to measure against */
-    const double affordable = WORK_MAX / ((double)m->n_rows * m->d);
-    uint64_t n = affordable > QUERIES ? QUERIES : affordable < QUERIES_MIN ? QUERIES_MIN : (uint64_t)affordable;
-    if (n > m->n_rows)
-        n = m->n_rows;
-    const uint32_t k_max = m->n_rows - 1 < ks[OMEN_N_TUNE - 1] ? (uint32_t)(m->n_rows - 1) : ks[OMEN_N_TUNE - 1];
-    uint64_t *positions = omen_alloc(n, sizeof *positions);
-    uint64_t *truth = omen_alloc(n * ((size_t)k_max + 1), sizeof *truth);
-    uint32_t *own = omen_alloc(n, sizeof *own);
-    float *queries = omen_alloc(n * m->d, sizeof *queries);
-    int status = positions && truth && own && queries ? OMEN_OK : OMEN_ERR_MEMORY;
+    const double affordable = WORK_MOST / ((double)m->n_rows * m->d);
+    uint64_t n = affordable > QUERIES ? QUERIES : affordable < QUERIES_LEAST ? QUERIES_LEAST : (uint64_t)affordable;
+    n = n < m->n_rows ? n : m->n_rows;
+    *c = (calibration){.index = index, .n_queries = (uint32_t)n, .n_threads = n_threads};
+    c->k_most = m->n_rows - 1 < ks[N_KS - 1] ? (uint32_t)(m->n_rows - 1) : ks[N_KS - 1];
+    c->n_truth = c->k_most + 1;
+    c->pool = POOL < m->n_rows ? POOL : (uint32_t)m->n_rows;
+    uint64_t *rows = omen_alloc(n, sizeof *rows);
+    c->queries = omen_alloc(n * m->d, sizeof *c->queries);
+    c->own = omen_alloc(n, sizeof *c->own);
+    c->truth = omen_alloc(n * c->n_truth, sizeof *c->truth);
+    c->ranks = omen_alloc(n * m->n_lists, sizeof *c->ranks);
+    c->list_of = omen_alloc(m->n_rows, sizeof *c->list_of);
+    c->needed = omen_alloc(n * c->k_most, sizeof *c->needed);
+    c->pools = omen_alloc(n * c->pool, sizeof *c->pools);
+    c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
+    c->pool_truth = omen_alloc(n * c->pool, sizeof *c->pool_truth);
+    int status = rows && c->queries && c->own && c->truth && c->ranks && c->list_of && c->needed && c->pools &&
+                             c->pool_ranks && c->pool_truth
+                     ? OMEN_OK
+                     : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
-        omen_random_rows(seed ^ 0x63616c69, m->n_rows, n, positions);
-        for (uint64_t i = 0; i < n; i++) {
-            own[i] = index->ids[positions[i]];
-            omen_refine_decode(m->refine, index->refine_rows + positions[i] * index->refine_row_bytes, m->d,
-                               queries + i * m->d);
-        }
-        status = omen_search_exact(index, queries, n, k_max + 1, n_threads, truth);
+        omen_random_rows(seed ^ 0x63616c69, m->n_rows, n, rows);
+        for (uint32_t l = 0; l < m->n_lists; l++)
+            for (uint32_t i = index->first[l]; i < index->first[l + 1]; i++)
+                c->list_of[index->ids[i]] = l;
     }
-    const calibration c = {index, queries, own, truth, (uint32_t)n, k_max, n_threads};
-    for (size_t i = 0; i < OMEN_N_TUNE && ks[i] <= k_max && status == OMEN_OK; i++) {
-        status = calibrate_k(&c, ks[i], entries + i);
-        if (status == OMEN_OK)
-            *n_entries = i + 1;
+    for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
+        c->own[i] = (uint32_t)rows[i];
+        status = source->read(source->self, rows[i], 1, c->queries + i * m->d, why);
     }
-    free(queries);
-    free(own);
-    free(truth);
-    free(positions);
+    if (status == OMEN_OK)
+        status = omen_search_source(source, m->metric, c->queries, n, c->n_truth, n_threads, c->truth, why);
+    if (status == OMEN_OK)
+        status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks);
+    free(rows);
+    return status;
+}
+
+int omen_index_calibrate(const omen_index *index, const omen_source *source, uint64_t seed, int n_threads,
+                         omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, omen_detail *why)
+{
+    *n_entries = 0;
+    if (index->meta.n_rows < 2)
+        return OMEN_OK; /* nobody to be a neighbour */
+    calibration c;
+    int status = calibration_init(&c, index, source, seed, n_threads, why);
+    for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
+        status = calibrate_k(&c, ks[i], entries, n_entries);
+    calibration_finish(&c);
     return status;
 }

@@ -48,6 +48,52 @@ void omen_codec_tables(const omen_codec_model *model, const float *query, float 
         omen_rabitq_tables(model, query, table);
 }
 
+#define TABLE_TOTAL 32000u /* most that a sum of table values may reach */
+
+uint32_t omen_codec_lut_max(const omen_codec_model *model)
+{
+    const uint32_t fits = TABLE_TOTAL / model->n_sub;
+    return fits < OMEN_LUT_MAX ? fits : OMEN_LUT_MAX;
+}
+
+float omen_codec_round_tables(const omen_codec_model *model, const float *table, float step_least, uint8_t *luts,
+                              float *bias)
+{
+    const float lut_max = (float)omen_codec_lut_max(model);
+    float lows[2 * OMEN_MAX_BYTES], widest = 0;
+    *bias = 0;
+    for (size_t m = 0; m < model->n_sub; m++) {
+        float lo = table[m * 16], hi = lo;
+        for (size_t j = 1; j < 16; j++) {
+            lo = table[m * 16 + j] < lo ? table[m * 16 + j] : lo;
+            hi = table[m * 16 + j] > hi ? table[m * 16 + j] : hi;
+        }
+        lows[m] = lo;
+        *bias += lo;
+        widest = hi - lo > widest ? hi - lo : widest;
+    }
+    float step = widest / lut_max;
+    step = step < step_least ? step_least : step;
+    step = step > 0 ? step : 1;
+    const float scale = 1 / step;
+    for (size_t m = 0; m < model->n_sub; m++) {
+        for (size_t j = 0; j < 16; j++) {
+            const float x = (table[m * 16 + j] - lows[m]) * scale + 0.5f;
+            luts[m * 16 + j] = (uint8_t)(int)(x < lut_max ? x : lut_max);
+        }
+    }
+    return step;
+}
+
+/* The sum that a scan would find for one row's code. */
+static uint32_t sum_luts(const omen_codec_model *model, const uint8_t *luts, const uint8_t *code)
+{
+    uint32_t sum = 0;
+    for (size_t p = 0; p < model->n_sub / 2; p++)
+        sum += luts[2 * p * 16 + (code[p] & 15)] + luts[(2 * p + 1) * 16 + (code[p] >> 4)];
+    return sum;
+}
+
 #define NEAR 32u /* rows nearest to a query that its error is measured on */
 
 double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids,
@@ -55,15 +101,16 @@ double omen_codec_error(const omen_codec_model *model, const float *rows, const 
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = model->d;
-    float *reconstructions = omen_alloc((n + OMEN_ENCODE_ROWS) * d, sizeof *reconstructions);
+    const size_t code_bytes = model->n_sub / 2;
     float *factors = omen_alloc((n + OMEN_ENCODE_ROWS) * OMEN_MAX_FACTORS, sizeof *factors);
     float *residuals = omen_alloc(2 * OMEN_ENCODE_ROWS * d, sizeof *residuals);
     float *scratch = omen_alloc(omen_codec_scratch_floats(model), sizeof *scratch);
     float *distances = omen_alloc(n, sizeof *distances);
-    uint8_t *codes = omen_alloc((size_t)OMEN_ENCODE_ROWS * model->n_sub, 1);
+    float *table = omen_alloc(model->n_sub, 16 * sizeof *table);
+    uint8_t *codes = omen_alloc((n + OMEN_ENCODE_ROWS) * code_bytes, 1), *luts = omen_alloc(model->n_sub, 16);
     static const float no_tails[OMEN_ENCODE_ROWS];
     double error = 0, energy = 0;
-    if (!reconstructions || !factors || !residuals || !scratch || !distances || !codes) {
+    if (!factors || !residuals || !scratch || !distances || !table || !codes || !luts) {
         error = NAN;
         goto out;
     }
@@ -75,12 +122,15 @@ double omen_codec_error(const omen_codec_model *model, const float *rows, const 
             for (size_t j = 0; j < d; j++)
                 residuals[i * d + j] = rows[(i0 + i) * d + j] - own[i * d + j];
         }
-        omen_codec_encode(model, residuals, own, count, d, no_tails, codes, factors + i0 * model->n_factors,
-                          reconstructions + i0 * d, scratch);
+        omen_codec_encode(model, residuals, own, count, d, no_tails, codes + i0 * code_bytes,
+                          factors + i0 * model->n_factors, NULL, scratch);
     }
     for (size_t q = 0; q < n_queries; q++) {
         const size_t at = q * n / n_queries;
         const float *query = rows + at * d;
+        float bias;
+        omen_codec_tables(model, query, table);
+        const float step = omen_codec_round_tables(model, table, 0, luts, &bias);
         for (size_t i = 0; i < n; i++)
             distances[i] = i == at ? INFINITY : kernels->l2_f32(query, rows + i * d, d);
         for (size_t rank = 0; rank < NEAR && rank + 1 < n; rank++) {
@@ -88,9 +138,10 @@ double omen_codec_error(const omen_codec_model *model, const float *rows, const 
             for (size_t i = 1; i < n; i++)
                 if (distances[i] < distances[near])
                     near = i;
-            const float est = kernels->l2_f32(query, centroids + lists[near] * d, d) -
-                              2 * kernels->ip_f32(query, reconstructions + near * d, d) +
-                              factors[near * model->n_factors];
+            const float *own_factors = factors + near * model->n_factors;
+            const float sum = bias + step * (float)sum_luts(model, luts, codes + near * code_bytes);
+            const float est = kernels->l2_f32(query, centroids + lists[near] * d, d) + own_factors[0] +
+                              (model->kind == OMEN_CODEC_RABITQ ? own_factors[1] * sum : sum);
             const double miss = (double)est - (double)distances[near];
             error += miss * miss;
             energy += (double)distances[near] * (double)distances[near];
@@ -99,11 +150,12 @@ double omen_codec_error(const omen_codec_model *model, const float *rows, const 
     }
     error = energy > 0 ? error / energy : 0;
 out:
+    free(luts);
     free(codes);
+    free(table);
     free(distances);
     free(scratch);
     free(residuals);
     free(factors);
-    free(reconstructions);
     return error;
 }

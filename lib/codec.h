@@ -65,8 +65,16 @@ void omen_codec_encode(const omen_codec_model *model, const float *residuals, co
  * sum is to be multiplied by the row's g. */
 void omen_codec_tables(const omen_codec_model *model, const float *query, float *table);
 
+/* The largest value of a rounded table: OMEN_LUT_MAX, less where so many sub-codes might overflow a 16-bit sum. */
+uint32_t omen_codec_lut_max(const omen_codec_model *model);
+
+/* Rounds tables to bytes: table value ~ low of its sub-code + step * lut. bias gets the sum of the lows. Returns the step: the
+ * one that fits the widest table, at least step_least, never 0. */
+float omen_codec_round_tables(const omen_codec_model *model, const float *table, float step_least, uint8_t *luts,
+                              float *bias);
+
 /* Mean squared error of the distance estimates between queries and their near rows, relative to the mean squared
- * distance, over n rows (n x d) in lists with centroids[lists[i]], every (n / n_queries)-th row a query. Returns NaN
+ * distance, rounded tables included, over n rows (n x d) in lists with centroids[lists[i]], every (n / n_queries)-th row a query. Returns NaN
  * when out of memory. */
 double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids,
                         const uint32_t *lists, size_t n, size_t n_queries);

@@ -44,7 +44,6 @@ int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint6
         const double scale = 1 / sqrt(norm2);
         for (size_t i = 0; i < d_code; i++)
             column[i] *= scale;
-#pragma omp parallel for schedule(static)
         for (size_t l = j + 1; l < d_used; l++) {
             double *other = columns + l * d_code, dot = 0;
             for (size_t i = 0; i < d_code; i++)

@@ -228,7 +228,8 @@ static int open_rows(omen_index *index, const section_list *list)
             return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE is not whole entries");
         for (size_t i = 0; i < index->n_tune; i++) {
             const omen_tune_entry *e = &index->tune[i];
-            if (e->k < 1 || (i > 0 && e->k <= e[-1].k) || e->n_probes < 1 || !(e->recall >= 0 && e->recall <= 1))
+            if (e->k < 1 || e->n_probes < 1 || e->n_rerank < 1 || !(e->recall >= 0 && e->recall <= 1) ||
+                (i > 0 && (e->k < e[-1].k || (e->k == e[-1].k && e->recall <= e[-1].recall))))
                 return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE: impossible entry %zu", i);
         }
     }
@@ -327,7 +328,7 @@ void omen_index_get_info(const omen_index *index, omen_index_info *out)
         .refine_bytes = m->n_rows * index->refine_row_bytes,
         .id_bytes = m->n_rows * 4,
     };
-    omen_index_effort(index, 10, &out->default_probes, &out->default_rerank);
+    omen_index_effort(index, 10, OMEN_DEFAULT_RECALL, &out->default_probes, &out->default_rerank);
 }
 
 int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context)

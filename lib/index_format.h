@@ -43,7 +43,7 @@ typedef struct omen_meta {
 
 _Static_assert(sizeof(omen_meta) == 128, "META is 128 bytes");
 
-/* Measured on held-out rows: for this k, probing n_probes lists and re-ranking n_rerank candidates reached recall. */
+/* Measured on held-out rows: for this k, probing n_probes lists and re-ranking n_rerank candidates reaches recall. */
 typedef struct omen_tune_entry {
     uint32_t k, n_probes, n_rerank;
     float recall;

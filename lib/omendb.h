@@ -200,7 +200,7 @@ typedef struct omen_index_info {
     uint64_t model_bytes;    /* mean, basis, codebooks */
     uint64_t refine_bytes;
     uint64_t id_bytes;
-    uint32_t default_probes, default_rerank; /* for k = 10 */
+    uint32_t default_probes, default_rerank; /* for k = 10 at OMEN_DEFAULT_RECALL */
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
@@ -216,10 +216,13 @@ void omen_index_get_info(const omen_index *index, omen_index_info *out);
 
 /* ---- search ------------------------------------------------------------ */
 
+#define OMEN_DEFAULT_RECALL 0.95f
+
 typedef struct omen_search_options {
     uint32_t k;
-    uint32_t probes; /* lists scanned a query; 0: the index's measured default */
-    uint32_t rerank; /* candidates re-ranked by the refine tier; 0: the index's measured default */
+    float recall;    /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort */
+    uint32_t probes; /* lists scanned a query; 0: what recall needs */
+    uint32_t rerank; /* candidates re-ranked by the refine tier; 0: what recall needs */
     bool exact;      /* compare with every row of the refine tier */
     bool zero_ok;    /* cosine: accept a zero query, at distance 1 from everything */
     int n_threads;   /* 0: omen_cpu_count() */
@@ -242,6 +245,13 @@ typedef struct omen_search_stats {
  * OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. Results do not depend on threads, SIMD level or how queries are batched. */
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                       uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
+    OMEN_MUST_CHECK;
+
+/* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would give them
+ * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. Returns OMEN_OK,
+ * OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY or what the source returned. */
+int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
+                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_detail *why)
     OMEN_MUST_CHECK;
 
 /* ---- verification ------------------------------------------------------ */

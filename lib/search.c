@@ -27,7 +27,6 @@
 #define SCAN_BLOCKS 64u     /* blocks scanned between visits to the pool */
 #define POOL_SLACK 256u     /* pool entries beyond n_rerank before it is cut back */
 #define F_RANGE 16000.0f    /* most units that the f code may span */
-#define TABLE_TOTAL 32000u  /* most that a sum of table values may reach */
 #define DEFAULT_RERANK 10u  /* times k, where nothing was measured */
 
 void omen_search_options_init(omen_search_options *options)
@@ -103,15 +102,16 @@ typedef struct {
 
 typedef struct {
     uint32_t list, query;
-    float base; /* |q - c|^2 */
+    float base;  /* |q - c|^2 */
+    float value; /* |c|^2 / 2 - <q, c>: what lists are ranked by */
 } probe;
 
 typedef struct {
     const omen_index *index;
     uint32_t k, n_probes, n_rerank;
+    bool rank_only;    /* the pools themselves are wanted */
     bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
     uint32_t shift;    /* rabitq */
-    uint32_t lut_max;
     uint64_t pool_size;
     size_t ld; /* floats of a transformed query */
     /* a chunk's buffers */
@@ -153,7 +153,7 @@ static void chunk_finish(chunk_state *s)
 }
 
 static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint32_t n_probes, uint32_t n_rerank,
-                      size_t n_queries)
+                      bool rank_only, size_t n_queries)
 {
     const omen_meta *m = &index->meta;
     memset(s, 0, sizeof *s);
@@ -161,12 +161,12 @@ static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint3
     s->k = k;
     s->n_probes = n_probes;
     s->n_rerank = n_rerank;
-    s->keys_are_ids = m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE;
+    s->rank_only = rank_only;
+    s->keys_are_ids = !rank_only && (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE);
     s->ld = round_up(m->d_kept, OMEN_PANEL);
     s->pool_size = (uint64_t)2 * n_rerank + POOL_SLACK;
     if (m->codec != OMEN_CODEC_NONE) {
-        s->lut_max = TABLE_TOTAL / m->n_sub < OMEN_LUT_MAX ? TABLE_TOTAL / m->n_sub : OMEN_LUT_MAX;
-        while (s->shift < 10 && (s->lut_max * m->n_sub / 2 + 1) << (s->shift + 1) < 32768)
+        while (s->shift < 10 && (omen_codec_lut_max(&index->model) * m->n_sub / 2 + 1) << (s->shift + 1) < 32768)
             s->shift++;
     }
     s->pairs_size = n_queries * n_probes;
@@ -292,7 +292,7 @@ static int choose_lists(chunk_state *s, uint32_t query, const float *dots, float
                 continue;
             }
             const float base = norm2 + 2 * values[l];
-            s->probes[s->n_pairs++] = (probe){l, query, base > 0 ? base : 0};
+            s->probes[s->n_pairs++] = (probe){l, query, base > 0 ? base : 0, values[l]};
             n_rows += index->first[l + 1] - index->first[l];
         }
         if (n_rows >= wanted || n == n_lists)
@@ -332,41 +332,19 @@ static int choose_probes(chunk_state *s, size_t n_queries)
 static void make_tables(chunk_state *s, size_t query)
 {
     const omen_index *index = s->index;
-    const size_t n_sub = index->meta.n_sub;
-    const bool is_pq = index->meta.codec == OMEN_CODEC_PQ;
-    float *table = s->table, lows[2 * OMEN_MAX_BYTES], widest = 0, bias = 0;
-    uint8_t *luts = s->luts + query * n_sub * 16;
-    omen_codec_tables(&index->model, s->transformed + query * s->ld, table);
-    for (size_t m = 0; m < n_sub; m++) {
-        float lo = table[m * 16], hi = lo;
-        for (size_t j = 1; j < 16; j++) {
-            lo = table[m * 16 + j] < lo ? table[m * 16 + j] : lo;
-            hi = table[m * 16 + j] > hi ? table[m * 16 + j] : hi;
-        }
-        lows[m] = lo;
-        bias += lo;
-        widest = hi - lo > widest ? hi - lo : widest;
-    }
-    /* the step that fits the widest table, unless the f codes need a coarser one; never 0 */
-    const float gain = is_pq ? 1 : index->g_max / (float)(1u << s->shift);
-    float step = widest / (float)s->lut_max;
-    const float unit_min = index->f_step_max * 255 / F_RANGE;
-    if (step * gain < unit_min)
-        step = gain > 0 ? unit_min / gain : step;
-    if (!(step > 0))
-        step = 1;
-    const float scale = 1 / step;
-    for (size_t m = 0; m < n_sub; m++) {
-        for (size_t j = 0; j < 16; j++) {
-            const float x = (table[m * 16 + j] - lows[m]) * scale + 0.5f;
-            luts[m * 16 + j] = (uint8_t)(int)(x < (float)s->lut_max ? x : (float)s->lut_max);
-        }
-    }
+    const omen_meta *m = &index->meta;
+    const bool is_pq = m->codec == OMEN_CODEC_PQ;
+    /* what a table step is worth in distance; f codes may need a coarser step than the tables do */
+    const float gain = is_pq ? 1 : index->g_max / (float)(1u << s->shift), unit_min = index->f_step_max * 255 / F_RANGE;
+    float bias;
+    omen_codec_tables(&index->model, s->transformed + query * s->ld, s->table);
+    const float step = omen_codec_round_tables(&index->model, s->table, gain > 0 ? unit_min / gain : 0,
+                                               s->luts + query * m->n_sub * 16, &bias);
     query_scale *out = &s->scales[query];
     out->unit = step * gain > 0 ? step * gain : unit_min > 0 ? unit_min : 1;
     out->bias = is_pq ? bias : 0;
     out->f_per_step = 256 / out->unit;
-    const float middle = -bias * scale + 0.5f; /* rabitq's tables are symmetric */
+    const float middle = -bias / step + 0.5f; /* rabitq's tables are symmetric */
     out->middle = (int16_t)(is_pq ? 0 : middle < 16000 ? middle : 16000);
 }
 
@@ -506,6 +484,12 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
         pool *p = &s->pools[q];
         if (p->n > p->limit)
             pool_cut(p);
+        if (s->rank_only) {
+            omen_keys_sort(p->keys, p->n);
+            for (size_t i = 0; i < s->k; i++)
+                keys[q * s->k + i] = i < p->n ? p->keys[i] : UINT64_MAX;
+            continue;
+        }
         if (!s->keys_are_ids)
             rerank(s, p, rows + q * m->d);
         if (p->n > s->k)
@@ -524,13 +508,23 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     return OMEN_OK;
 }
 
-void omen_index_effort(const omen_index *index, uint32_t k, uint32_t *probes, uint32_t *rerank_rows)
+void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank_rows)
 {
     const omen_meta *m = &index->meta;
     const omen_tune_entry *e = NULL;
-    for (size_t i = 0; i < index->n_tune && !(e && e->k >= k); i++)
-        e = &index->tune[i];
+    /* entries rise by k, then by recall: the first that covers both, or the last of the largest k */
+    uint32_t k_covered = index->n_tune ? index->tune[index->n_tune - 1].k : 0;
+    for (size_t i = index->n_tune; i-- > 0;)
+        if (index->tune[i].k >= k)
+            k_covered = index->tune[i].k;
+    for (size_t i = 0; i < index->n_tune && !(e && e->recall >= recall); i++)
+        if (index->tune[i].k == k_covered)
+            e = &index->tune[i];
     uint64_t n_probes = e ? e->n_probes : (m->n_lists + 15) / 16, n_rerank = e ? e->n_rerank : DEFAULT_RERANK * (uint64_t)k;
+    if (e && e->recall < recall) { /* more than was measured: every list, and a wide pool */
+        n_probes = m->n_lists;
+        n_rerank *= 4;
+    }
     if (e && e->k < k) { /* beyond what was measured: in proportion */
         n_rerank = n_rerank * k / e->k;
         n_probes += n_probes * k / (4 * (uint64_t)e->k);
@@ -540,7 +534,8 @@ void omen_index_effort(const omen_index *index, uint32_t k, uint32_t *probes, ui
 }
 
 static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                        uint32_t n_probes, uint32_t n_rerank, int n_threads, uint64_t *keys, omen_search_stats *stats)
+                        uint32_t n_probes, uint32_t n_rerank, bool rank_only, int n_threads, uint64_t *keys,
+                        omen_search_stats *stats)
 {
     const uint32_t d = index->meta.d;
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
@@ -549,7 +544,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 #pragma omp parallel num_threads(n_threads)
     {
         chunk_state s;
-        int own = chunk_init(&s, index, k, n_probes, n_rerank, size);
+        int own = chunk_init(&s, index, k, n_probes, n_rerank, rank_only, size);
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK)
@@ -570,6 +565,47 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     return status;
 }
 
+int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
+                           uint32_t n_rerank, int n_threads, uint64_t *keys)
+{
+    return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, n_threads, keys, NULL);
+}
+
+int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads,
+                      uint32_t *ranks)
+{
+    const uint32_t n_lists = index->meta.n_lists, d = index->meta.d;
+    int status = OMEN_OK;
+#pragma omp parallel num_threads(n_threads)
+    {
+        chunk_state s;
+        uint64_t *order = omen_alloc(n_lists, sizeof *order);
+        int own = chunk_init(&s, index, 1, n_lists, 1, true, 1);
+        if (!order)
+            own = OMEN_ERR_MEMORY;
+#pragma omp for schedule(dynamic, 16)
+        for (uint64_t q = 0; q < n_queries; q++) {
+            if (own != OMEN_OK)
+                continue;
+            omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
+            omen_transform_project(&index->transform, s.lifted, 1, s.transformed, s.ld, s.tails);
+            own = choose_probes(&s, 1);
+            for (uint32_t i = 0; i < n_lists && own == OMEN_OK; i++)
+                order[i] = omen_key(s.probes[i].value, s.probes[i].list);
+            omen_keys_sort(order, n_lists);
+            for (uint32_t i = 0; i < n_lists; i++)
+                ranks[q * n_lists + (uint32_t)order[i]] = i;
+        }
+        if (own != OMEN_OK) {
+#pragma omp atomic write
+            status = own;
+        }
+        chunk_finish(&s);
+        free(order);
+    }
+    return status;
+}
+
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                       uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
 {
@@ -582,7 +618,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     const uint32_t k = options->k < m->n_rows ? options->k : (uint32_t)m->n_rows;
     const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     uint32_t n_probes, n_rerank;
-    omen_index_effort(index, k, &n_probes, &n_rerank);
+    omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
     if (options->probes)
         n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
     if (options->rerank)
@@ -598,8 +634,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     if (!keys)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
-    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys)
-                                : search_lists(index, queries, n_queries, k, n_probes, n_rerank, n_threads, keys, stats);
+    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, why)
+                                : search_lists(index, queries, n_queries, k, n_probes, n_rerank, false, n_threads, keys, stats);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */
@@ -620,4 +656,22 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
         }
     }
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
+}
+
+int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
+                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_detail *why)
+{
+    if (k < 1 || k > source->n_rows || source->n_rows > OMEN_MAX_ROWS)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be 1 to n, and n at most %u", OMEN_MAX_ROWS);
+    uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
+    int status = keys ? omen_search_source(source, metric, queries, n_queries, k,
+                                           n_threads > 0 ? n_threads : omen_cpu_count(), keys, why)
+                      : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < n_queries * k && status == OMEN_OK; i++) {
+        ids[i] = (int64_t)(uint32_t)keys[i];
+        if (distances)
+            distances[i] = omen_key_distance(keys[i]);
+    }
+    free(keys);
+    return status;
 }

@@ -1,8 +1,8 @@
-/* Exact search: every query against every row of the refine tier.
+/* Exact search: every query against every row, of the refine tier or of a source.
  *
- * Rows are decoded block by block and multiplied with a group of queries; what comes near a query's k nearest so far is
- * kept, with some room for the rounding of the product, and measured again by the distance kernel, whose value is the
- * one returned. */
+ * Rows are read block by block and multiplied with a group of queries; what comes near a query's k nearest so far is kept,
+ * with some room for the rounding of the product, and measured again by the distance kernel, whose value is the one
+ * returned. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +17,54 @@
 #define ROOM 32u      /* candidates kept beyond k */
 #define RANGE_ROWS 4096u /* fewest rows worth a task of their own */
 
+/* Where rows come from: the refine tier of an index, or a source. */
 typedef struct {
-    float *rows, *panels, *dots, *limits;
+    const omen_index *index;
+    const omen_source *source;
+    omen_metric metric;
+    omen_transform unit; /* cosine: scales source rows and queries to unit length */
+    uint64_t n_rows;
+    uint32_t d;
+} row_supply;
+
+static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float *rows, omen_detail *why)
+{
+    if (!supply->index) {
+        int status = supply->source->read(supply->source->self, first, n, rows, why);
+        if (status == OMEN_OK && supply->metric == OMEN_METRIC_COSINE)
+            omen_transform_lift(&supply->unit, rows, n, false, rows);
+        return status;
+    }
+    const omen_index *index = supply->index;
+    for (size_t i = 0; i < n; i++)
+        omen_refine_decode(index->meta.refine, index->refine_rows + (first + i) * index->refine_row_bytes, supply->d,
+                           rows + i * supply->d);
+    return OMEN_OK;
+}
+
+/* The key (distance, id) of one row; scratch holds a row. */
+static int supply_key(const row_supply *supply, const float *query, uint64_t row, float *scratch, uint64_t *key,
+                      omen_detail *why)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    float value;
+    if (supply->index) {
+        const omen_index *index = supply->index;
+        value = omen_refine_kernel(index->meta.refine, supply->metric)(
+            query, index->refine_rows + row * index->refine_row_bytes, supply->d);
+        *key = omen_key(omen_metric_distance(supply->metric, value), index->ids[row]);
+        return OMEN_OK;
+    }
+    int status = supply_rows(supply, row, 1, scratch, why);
+    if (status == OMEN_OK) {
+        value = (supply->metric == OMEN_METRIC_L2 ? kernels->l2_f32 : kernels->ip_f32)(query, scratch, supply->d);
+        *key = omen_key(omen_metric_distance(supply->metric, value), (uint32_t)row);
+    }
+    return status;
+}
+
+typedef struct {
+    float *rows, *panels, *dots, *floors;
     uint64_t *keys;
     uint32_t *counts;
     size_t kept, size;
@@ -29,7 +75,7 @@ static void state_finish(exact_state *s)
     free(s->rows);
     free(s->panels);
     free(s->dots);
-    free(s->limits);
+    free(s->floors);
     free(s->keys);
     free(s->counts);
 }
@@ -42,13 +88,14 @@ static int state_init(exact_state *s, uint32_t d, size_t kept)
     s->rows = omen_alloc((size_t)ROWS * d, sizeof *s->rows);
     s->panels = omen_alloc(omen_panels_count(GROUP, d), sizeof *s->panels);
     s->dots = omen_alloc((size_t)ROWS * GROUP, sizeof *s->dots);
-    s->limits = omen_alloc(GROUP, sizeof *s->limits);
+    s->floors = omen_alloc(GROUP, sizeof *s->floors);
     s->keys = omen_alloc(GROUP * s->size, sizeof *s->keys);
     s->counts = omen_alloc(GROUP, sizeof *s->counts);
-    return s->rows && s->panels && s->dots && s->limits && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
+    return s->rows && s->panels && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
-static void cut(exact_state *s, size_t q)
+/* Keeps the best of a query's keys. floors[q] is what a product less half the row's norm has to exceed to matter. */
+static void cut(exact_state *s, size_t q, bool is_l2)
 {
     uint64_t *keys = s->keys + q * s->size;
     omen_keys_select(keys, s->counts[q], s->kept);
@@ -58,47 +105,41 @@ static void cut(exact_state *s, size_t q)
         const float v = omen_key_distance(keys[i]);
         limit = v > limit ? v : limit;
     }
-    s->limits[q] = limit;
+    s->floors[q] = is_l2 ? -0.5f * limit : -limit;
 }
 
 /* Rows [row0, row1) against one group; out gets the k best keys (distance, id) of each query, padded with UINT64_MAX. */
-static void search_range(exact_state *s, const omen_index *index, const float *queries, size_t n_queries,
-                         uint64_t row0, uint64_t row1, uint32_t k, uint64_t *out)
+static int search_range(exact_state *s, const row_supply *supply, const float *queries, size_t n_queries,
+                        uint64_t row0, uint64_t row1, uint32_t k, uint64_t *out, omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    const omen_meta *m = &index->meta;
-    const size_t d = m->d, width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
-    const bool is_l2 = m->metric == OMEN_METRIC_L2;
-    const omen_distance_fn distance = omen_refine_kernel(m->refine, m->metric);
+    const size_t d = supply->d, width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
+    const bool is_l2 = supply->metric == OMEN_METRIC_L2;
     omen_panels_pack(queries, n_queries, d, d, s->panels);
     for (size_t q = 0; q < width; q++) {
         s->counts[q] = 0;
-        s->limits[q] = q < n_queries ? INFINITY : -INFINITY;
+        s->floors[q] = q < n_queries ? -INFINITY : INFINITY;
     }
     for (uint64_t i0 = row0; i0 < row1; i0 += ROWS) {
         const size_t n = row1 - i0 < ROWS ? row1 - i0 : ROWS;
-        for (size_t i = 0; i < n; i++)
-            omen_refine_decode(m->refine, index->refine_rows + (i0 + i) * index->refine_row_bytes, m->d,
-                               s->rows + i * d);
+        int status = supply_rows(supply, i0, n, s->rows, why);
+        if (status != OMEN_OK)
+            return status;
         kernels->matmul(s->rows, d, n, s->panels, width / OMEN_PANEL, d, s->dots, width);
         for (size_t i = 0; i < n; i++) {
-            float *dots = s->dots + i * width;
-            const float norm2 = is_l2 ? kernels->ip_f32(s->rows + i * d, s->rows + i * d, d) : 0;
-            const float scale = is_l2 ? -2 : -1;
+            const float *dots = s->dots + i * width, *floors = s->floors;
+            const float half_norm = is_l2 ? 0.5f * kernels->ip_f32(s->rows + i * d, s->rows + i * d, d) : 0;
             for (size_t q0 = 0; q0 < width; q0 += OMEN_PANEL) {
                 int any = 0;
-                for (size_t q = q0; q < q0 + OMEN_PANEL; q++) {
-                    dots[q] = norm2 + scale * dots[q];
-                    any |= dots[q] < s->limits[q];
-                }
-                if (!any)
-                    continue;
-                for (size_t q = q0; q < q0 + OMEN_PANEL; q++) {
-                    if (!(dots[q] < s->limits[q]))
+                for (size_t q = q0; q < q0 + OMEN_PANEL; q++)
+                    any |= dots[q] - half_norm > floors[q];
+                for (size_t q = q0; any && q < q0 + OMEN_PANEL; q++) {
+                    const float v = dots[q] - half_norm;
+                    if (!(v > floors[q]))
                         continue;
-                    s->keys[q * s->size + s->counts[q]++] = omen_key(dots[q], (uint32_t)(i0 + i));
+                    s->keys[q * s->size + s->counts[q]++] = omen_key(is_l2 ? -2 * v : -v, (uint32_t)(i0 + i));
                     if (s->counts[q] == s->size)
-                        cut(s, q);
+                        cut(s, q, is_l2);
                 }
             }
         }
@@ -106,23 +147,23 @@ static void search_range(exact_state *s, const omen_index *index, const float *q
     for (size_t q = 0; q < n_queries; q++) {
         uint64_t *keys = s->keys + q * s->size;
         if (s->counts[q] > s->kept)
-            cut(s, q);
+            cut(s, q, is_l2);
         for (size_t i = 0; i < s->counts[q]; i++) {
-            const uint64_t row = (uint32_t)keys[i];
-            const float v = distance(queries + q * d, index->refine_rows + row * index->refine_row_bytes, d);
-            keys[i] = omen_key(omen_metric_distance(m->metric, v), index->ids[row]);
+            int status = supply_key(supply, queries + q * d, (uint32_t)keys[i], s->rows, keys + i, why);
+            if (status != OMEN_OK)
+                return status;
         }
         omen_keys_sort(keys, s->counts[q]);
         for (size_t i = 0; i < k; i++)
             out[q * k + i] = i < s->counts[q] ? keys[i] : UINT64_MAX;
     }
+    return OMEN_OK;
 }
 
-int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
-                      uint64_t *keys)
+static int search_all(row_supply *supply, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
+                      uint64_t *keys, omen_detail *why)
 {
-    const omen_meta *m = &index->meta;
-    const uint64_t n_rows = m->n_rows, n_groups = (n_queries + GROUP - 1) / GROUP;
+    const uint64_t n_rows = supply->n_rows, n_groups = (n_queries + GROUP - 1) / GROUP;
     /* few queries: share the rows among the threads too */
     uint64_t n_ranges = n_groups >= 2 * (uint64_t)n_threads ? 1 : 2 * (uint64_t)n_threads;
     if (n_ranges > n_rows / RANGE_ROWS)
@@ -133,10 +174,11 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
     uint64_t *parts = n_ranges > 1 ? omen_alloc(n_ranges * n_queries * k, sizeof *parts) : keys;
     if (!parts)
         return OMEN_ERR_MEMORY;
-    if (m->metric == OMEN_METRIC_COSINE) {
-        lifted = omen_alloc(n_queries * m->d, sizeof *lifted);
+    if (supply->metric == OMEN_METRIC_COSINE) {
+        supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
+        lifted = omen_alloc(n_queries * supply->d, sizeof *lifted);
         if (lifted)
-            omen_transform_lift(&index->transform, queries, n_queries, true, lifted);
+            omen_transform_lift(&supply->unit, queries, n_queries, true, lifted);
         else
             status = OMEN_ERR_MEMORY;
         queries = lifted;
@@ -144,18 +186,23 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
 #pragma omp parallel num_threads(n_threads) if (status == OMEN_OK)
     {
         exact_state s = {0};
-        int own = status == OMEN_OK ? state_init(&s, m->d, kept) : status;
-        if (own != OMEN_OK) {
-#pragma omp atomic write
-            status = own;
-        }
+        omen_detail own_why = {""};
+        int own = status == OMEN_OK ? state_init(&s, supply->d, kept) : status;
 #pragma omp for schedule(dynamic)
         for (uint64_t task = 0; task < n_groups * n_ranges; task++) {
             const uint64_t q0 = task / n_ranges * GROUP, range = task % n_ranges;
             const size_t n = n_queries - q0 < GROUP ? n_queries - q0 : GROUP;
             if (own == OMEN_OK)
-                search_range(&s, index, queries + q0 * m->d, n, n_rows * range / n_ranges,
-                             n_rows * (range + 1) / n_ranges, k, parts + (range * n_queries + q0) * k);
+                own = search_range(&s, supply, queries + q0 * supply->d, n, n_rows * range / n_ranges,
+                                   n_rows * (range + 1) / n_ranges, k, parts + (range * n_queries + q0) * k, &own_why);
+        }
+        if (own != OMEN_OK) {
+#pragma omp critical(omen_exact)
+            {
+                status = own;
+                if (why)
+                    *why = own_why;
+            }
         }
         state_finish(&s);
     }
@@ -174,5 +221,20 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
     if (n_ranges > 1)
         free(parts);
     free(lifted);
-    return status;
+    return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
+}
+
+int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
+                      uint64_t *keys, omen_detail *why)
+{
+    row_supply supply = {
+        .index = index, .metric = index->meta.metric, .n_rows = index->meta.n_rows, .d = index->meta.d};
+    return search_all(&supply, queries, n_queries, k, n_threads, keys, why);
+}
+
+int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
+                       uint32_t k, int n_threads, uint64_t *keys, omen_detail *why)
+{
+    row_supply supply = {.source = source, .metric = metric, .n_rows = source->n_rows, .d = source->d};
+    return search_all(&supply, queries, n_queries, k, n_threads, keys, why);
 }
