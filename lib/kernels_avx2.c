@@ -1,5 +1,6 @@
 /* Kernels for AVX2 with FMA and F16C. */
 #include <immintrin.h>
+#include <stdbool.h>
 
 #include "lib/kernels.h"
 
@@ -204,34 +205,43 @@ DISTANCES(f32)
 DISTANCES(f16)
 DISTANCES(sq8)
 
-/* Sums of table values as 16-bit lanes: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values of at most 63 are
- * added as bytes before they are widened; all += v leaves even + 256 * odd in each lane, taken apart at the end. */
-INLINE void sum_block(const uint8_t *block, const uint8_t *luts, size_t n_pairs, __m256i *even, __m256i *odd)
+/* Sums of table values as 16-bit lanes for n queries: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values of at
+ * most 63 are added as bytes before they are widened; all += v leaves even + 256 * odd in each lane, taken apart at the end. */
+INLINE void sum_block(const size_t n, const uint8_t *block, const omen_scan *scans, size_t n_pairs, __m256i *even,
+                      __m256i *odd)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
-    __m256i all = _mm256_setzero_si256(), high = all;
-    size_t p = 0;
-#define LOOKUP(pair)                                                                                                   \
-    ({                                                                                                                 \
-        __m256i codes_ = _mm256_loadu_si256((const __m256i *)(block + (pair) * OMEN_SCAN_BLOCK));                      \
-        __m256i lut0_ = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(luts + (pair) * 32)));           \
-        __m256i lut1_ = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(luts + (pair) * 32 + 16)));      \
-        _mm256_add_epi8(_mm256_shuffle_epi8(lut0_, _mm256_and_si256(codes_, nibble)),                                  \
-                        _mm256_shuffle_epi8(lut1_, _mm256_and_si256(_mm256_srli_epi16(codes_, 4), nibble)));           \
-    })
-    for (; p + 2 <= n_pairs; p += 2) {
-        __m256i v = _mm256_add_epi8(LOOKUP(p), LOOKUP(p + 1));
-        all = _mm256_add_epi16(all, v);
-        high = _mm256_add_epi16(high, _mm256_srli_epi16(v, 8));
+    __m256i all[2], high[2];
+    for (size_t i = 0; i < n; i++)
+        all[i] = high[i] = _mm256_setzero_si256();
+    for (size_t p = 0; p < n_pairs; p += 2) {
+        __m256i v[2];
+        for (size_t i = 0; i < n; i++)
+            v[i] = _mm256_setzero_si256();
+#pragma GCC unroll 2
+        for (size_t h = 0; h < 2; h++) {
+            if (p + h == n_pairs)
+                break;
+            __m256i codes = _mm256_loadu_si256((const __m256i *)(block + (p + h) * OMEN_SCAN_BLOCK));
+            __m256i low = _mm256_and_si256(codes, nibble), top = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+#pragma GCC unroll 2
+            for (size_t i = 0; i < n; i++) {
+                const __m128i *lut = (const __m128i *)(scans[i].luts + (p + h) * 32);
+                __m256i lut0 = _mm256_broadcastsi128_si256(_mm_loadu_si128(lut));
+                __m256i lut1 = _mm256_broadcastsi128_si256(_mm_loadu_si128(lut + 1));
+                __m256i x = _mm256_add_epi8(_mm256_shuffle_epi8(lut0, low), _mm256_shuffle_epi8(lut1, top));
+                v[i] = h ? _mm256_add_epi8(v[i], x) : x;
+            }
+        }
+        for (size_t i = 0; i < n; i++) {
+            all[i] = _mm256_add_epi16(all[i], v[i]);
+            high[i] = _mm256_add_epi16(high[i], _mm256_srli_epi16(v[i], 8));
+        }
     }
-    if (p < n_pairs) {
-        __m256i v = LOOKUP(p);
-        all = _mm256_add_epi16(all, v);
-        high = _mm256_add_epi16(high, _mm256_srli_epi16(v, 8));
+    for (size_t i = 0; i < n; i++) {
+        odd[i] = high[i];
+        even[i] = _mm256_sub_epi16(all[i], _mm256_slli_epi16(high[i], 8));
     }
-#undef LOOKUP
-    *odd = high;
-    *even = _mm256_sub_epi16(all, _mm256_slli_epi16(high, 8));
 }
 
 INLINE void scale_bytes(const uint8_t *bytes, uint16_t scale, __m256i *even, __m256i *odd)
@@ -256,39 +266,48 @@ INLINE uint32_t report(__m256i even, __m256i odd, int16_t threshold, int16_t *es
     return ~far;
 }
 
-static void scan_pq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
-                    int16_t *est, uint32_t *masks)
+/* n queries over all blocks; n is a constant where this is inlined. */
+INLINE void scan_n(const size_t n, const bool is_rabitq, const uint8_t *blocks, size_t n_blocks, size_t n_pairs,
+                   size_t block_bytes, const omen_scan *scans)
 {
-    const size_t n_pairs = params->n_pairs;
     for (size_t b = 0; b < n_blocks; b++) {
-        const uint8_t *block = blocks + b * params->block_bytes;
-        __m256i even, odd, f_even, f_odd;
-        sum_block(block, luts, n_pairs, &even, &odd);
-        scale_bytes(block + n_pairs * OMEN_SCAN_BLOCK, params->f_scale, &f_even, &f_odd);
-        masks[b] = report(_mm256_adds_epi16(even, f_even), _mm256_adds_epi16(odd, f_odd), params->threshold,
-                          est + b * OMEN_SCAN_BLOCK);
+        const uint8_t *block = blocks + b * block_bytes, *f = block + n_pairs * OMEN_SCAN_BLOCK;
+        __m256i even[2], odd[2], f_even, f_odd, g_even, g_odd;
+        sum_block(n, block, scans, n_pairs, even, odd);
+        for (size_t i = 0; i < n; i++) {
+            const omen_scan *s = &scans[i];
+            scale_bytes(f, s->f_scale, &f_even, &f_odd);
+            if (is_rabitq) {
+                const __m256i middle = _mm256_set1_epi16(s->middle), base = _mm256_set1_epi16(s->g_base);
+                const __m128i shift = _mm_cvtsi32_si128(s->shift);
+                scale_bytes(f + OMEN_SCAN_BLOCK, s->g_scale, &g_even, &g_odd);
+                even[i] = _mm256_mulhrs_epi16(_mm256_sll_epi16(_mm256_sub_epi16(even[i], middle), shift),
+                                              _mm256_add_epi16(g_even, base));
+                odd[i] = _mm256_mulhrs_epi16(_mm256_sll_epi16(_mm256_sub_epi16(odd[i], middle), shift),
+                                             _mm256_add_epi16(g_odd, base));
+            }
+            s->masks[b] = report(_mm256_adds_epi16(even[i], f_even), _mm256_adds_epi16(odd[i], f_odd), s->threshold,
+                                 s->est + b * OMEN_SCAN_BLOCK);
+        }
     }
 }
 
-static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
-                        int16_t *est, uint32_t *masks)
+static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
+                    size_t n_scans)
 {
-    const size_t n_pairs = params->n_pairs;
-    const __m256i middle = _mm256_set1_epi16(params->middle), base = _mm256_set1_epi16(params->g_base);
-    const __m128i shift = _mm_cvtsi32_si128(params->shift);
-    for (size_t b = 0; b < n_blocks; b++) {
-        const uint8_t *block = blocks + b * params->block_bytes, *f = block + n_pairs * OMEN_SCAN_BLOCK;
-        __m256i even, odd, f_even, f_odd, g_even, g_odd;
-        sum_block(block, luts, n_pairs, &even, &odd);
-        scale_bytes(f, params->f_scale, &f_even, &f_odd);
-        scale_bytes(f + OMEN_SCAN_BLOCK, params->g_scale, &g_even, &g_odd);
-        even = _mm256_mulhrs_epi16(_mm256_sll_epi16(_mm256_sub_epi16(even, middle), shift),
-                                   _mm256_add_epi16(g_even, base));
-        odd = _mm256_mulhrs_epi16(_mm256_sll_epi16(_mm256_sub_epi16(odd, middle), shift),
-                                  _mm256_add_epi16(g_odd, base));
-        masks[b] = report(_mm256_adds_epi16(even, f_even), _mm256_adds_epi16(odd, f_odd), params->threshold,
-                          est + b * OMEN_SCAN_BLOCK);
-    }
+    for (; n_scans >= 2; scans += 2, n_scans -= 2)
+        scan_n(2, false, blocks, n_blocks, n_pairs, block_bytes, scans);
+    if (n_scans)
+        scan_n(1, false, blocks, n_blocks, n_pairs, block_bytes, scans);
+}
+
+static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                        const omen_scan *scans, size_t n_scans)
+{
+    for (; n_scans >= 2; scans += 2, n_scans -= 2)
+        scan_n(2, true, blocks, n_blocks, n_pairs, block_bytes, scans);
+    if (n_scans)
+        scan_n(1, true, blocks, n_blocks, n_pairs, block_bytes, scans);
 }
 
 const omen_kernels omen_kernels_avx2 = {

@@ -1,5 +1,6 @@
 /* Kernels for AVX-512 (F, BW, VL, DQ). */
 #include <immintrin.h>
+#include <stdbool.h>
 
 #include "lib/kernels.h"
 
@@ -171,37 +172,46 @@ DISTANCES(f32)
 DISTANCES(f16)
 DISTANCES(sq8)
 
-/* Table sums of two blocks, one in each half: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values of at most
- * 63 are added as bytes before they are widened. */
-INLINE void sum_blocks(const uint8_t *block0, const uint8_t *block1, const uint8_t *luts, size_t n_pairs, __m512i *even,
-                       __m512i *odd)
+/* Table sums of two blocks, one in each half, for n queries: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values
+ * of at most 63 are added as bytes before they are widened. */
+INLINE void sum_blocks(const size_t n, const uint8_t *block0, const uint8_t *block1, const omen_scan *scans,
+                       size_t n_pairs, __m512i *even, __m512i *odd)
 {
     const __m512i nibble = _mm512_set1_epi8(15);
-    __m512i all = _mm512_setzero_si512(), high = all;
-    size_t p = 0;
-#define LOOKUP(pair)                                                                                                   \
-    ({                                                                                                                 \
-        __m512i codes_ = _mm512_inserti64x4(                                                                           \
-            _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(block0 + (pair) * OMEN_SCAN_BLOCK))),          \
-            _mm256_loadu_si256((const __m256i *)(block1 + (pair) * OMEN_SCAN_BLOCK)), 1);                              \
-        __m512i lut0_ = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(luts + (pair) * 32)));                \
-        __m512i lut1_ = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(luts + (pair) * 32 + 16)));           \
-        _mm512_add_epi8(_mm512_shuffle_epi8(lut0_, _mm512_and_si512(codes_, nibble)),                                  \
-                        _mm512_shuffle_epi8(lut1_, _mm512_and_si512(_mm512_srli_epi16(codes_, 4), nibble)));           \
-    })
-    for (; p + 2 <= n_pairs; p += 2) {
-        __m512i v = _mm512_add_epi8(LOOKUP(p), LOOKUP(p + 1));
-        all = _mm512_add_epi16(all, v);
-        high = _mm512_add_epi16(high, _mm512_srli_epi16(v, 8));
+    __m512i all[OMEN_SCANS], high[OMEN_SCANS];
+    for (size_t i = 0; i < n; i++)
+        all[i] = high[i] = _mm512_setzero_si512();
+    for (size_t p = 0; p < n_pairs; p += 2) {
+        __m512i v[OMEN_SCANS];
+        for (size_t i = 0; i < n; i++)
+            v[i] = _mm512_setzero_si512();
+#pragma GCC unroll 2
+        for (size_t h = 0; h < 2; h++) {
+            if (p + h == n_pairs)
+                break;
+            const size_t at = (p + h) * OMEN_SCAN_BLOCK;
+            __m512i codes = _mm512_inserti64x4(
+                _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(block0 + at))),
+                _mm256_loadu_si256((const __m256i *)(block1 + at)), 1);
+            __m512i low = _mm512_and_si512(codes, nibble), top = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
+#pragma GCC unroll 4
+            for (size_t i = 0; i < n; i++) {
+                const __m128i *lut = (const __m128i *)(scans[i].luts + (p + h) * 32);
+                __m512i lut0 = _mm512_broadcast_i32x4(_mm_loadu_si128(lut));
+                __m512i lut1 = _mm512_broadcast_i32x4(_mm_loadu_si128(lut + 1));
+                __m512i x = _mm512_add_epi8(_mm512_shuffle_epi8(lut0, low), _mm512_shuffle_epi8(lut1, top));
+                v[i] = h ? _mm512_add_epi8(v[i], x) : x;
+            }
+        }
+        for (size_t i = 0; i < n; i++) {
+            all[i] = _mm512_add_epi16(all[i], v[i]);
+            high[i] = _mm512_add_epi16(high[i], _mm512_srli_epi16(v[i], 8));
+        }
     }
-    if (p < n_pairs) {
-        __m512i v = LOOKUP(p);
-        all = _mm512_add_epi16(all, v);
-        high = _mm512_add_epi16(high, _mm512_srli_epi16(v, 8));
+    for (size_t i = 0; i < n; i++) {
+        odd[i] = high[i];
+        even[i] = _mm512_sub_epi16(all[i], _mm512_slli_epi16(high[i], 8));
     }
-#undef LOOKUP
-    *odd = high;
-    *even = _mm512_sub_epi16(all, _mm512_slli_epi16(high, 8));
 }
 
 INLINE void scale_bytes(const uint8_t *bytes0, const uint8_t *bytes1, uint16_t scale, __m512i *even, __m512i *odd)
@@ -236,45 +246,61 @@ INLINE void report(__m512i even, __m512i odd, int16_t threshold, size_t n_blocks
     }
 }
 
-static void scan_pq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
-                    int16_t *est, uint32_t *masks)
-{
-    const size_t n_pairs = params->n_pairs, f_at = n_pairs * OMEN_SCAN_BLOCK;
-    for (size_t b = 0; b < n_blocks; b += 2) {
-        const uint8_t *block0 = blocks + b * params->block_bytes;
-        const uint8_t *block1 = b + 1 < n_blocks ? block0 + params->block_bytes : block0;
-        __m512i even, odd, f_even, f_odd;
-        sum_blocks(block0, block1, luts, n_pairs, &even, &odd);
-        scale_bytes(block0 + f_at, block1 + f_at, params->f_scale, &f_even, &f_odd);
-        report(_mm512_adds_epi16(even, f_even), _mm512_adds_epi16(odd, f_odd), params->threshold,
-               b + 1 < n_blocks ? 2 : 1, est + b * OMEN_SCAN_BLOCK, masks + b);
-    }
-}
-
 /* (x * g + 2^14) >> 15 */
 INLINE __m512i gain(__m512i sum, __m512i middle, __m128i shift, __m512i g)
 {
     return _mm512_mulhrs_epi16(_mm512_sll_epi16(_mm512_sub_epi16(sum, middle), shift), g);
 }
 
-static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
-                        int16_t *est, uint32_t *masks)
+/* n queries over all blocks; n is a constant where this is inlined. */
+INLINE void scan_n(const size_t n, const bool is_rabitq, const uint8_t *blocks, size_t n_blocks, size_t n_pairs,
+                   size_t block_bytes, const omen_scan *scans)
 {
-    const size_t n_pairs = params->n_pairs, f_at = n_pairs * OMEN_SCAN_BLOCK, g_at = f_at + OMEN_SCAN_BLOCK;
-    const __m512i middle = _mm512_set1_epi16(params->middle), base = _mm512_set1_epi16(params->g_base);
-    const __m128i shift = _mm_cvtsi32_si128(params->shift);
     for (size_t b = 0; b < n_blocks; b += 2) {
-        const uint8_t *block0 = blocks + b * params->block_bytes;
-        const uint8_t *block1 = b + 1 < n_blocks ? block0 + params->block_bytes : block0;
-        __m512i even, odd, f_even, f_odd, g_even, g_odd;
-        sum_blocks(block0, block1, luts, n_pairs, &even, &odd);
-        scale_bytes(block0 + f_at, block1 + f_at, params->f_scale, &f_even, &f_odd);
-        scale_bytes(block0 + g_at, block1 + g_at, params->g_scale, &g_even, &g_odd);
-        even = gain(even, middle, shift, _mm512_add_epi16(g_even, base));
-        odd = gain(odd, middle, shift, _mm512_add_epi16(g_odd, base));
-        report(_mm512_adds_epi16(even, f_even), _mm512_adds_epi16(odd, f_odd), params->threshold,
-               b + 1 < n_blocks ? 2 : 1, est + b * OMEN_SCAN_BLOCK, masks + b);
+        const uint8_t *block0 = blocks + b * block_bytes;
+        const uint8_t *block1 = b + 1 < n_blocks ? block0 + block_bytes : block0;
+        const uint8_t *f0 = block0 + n_pairs * OMEN_SCAN_BLOCK, *f1 = block1 + n_pairs * OMEN_SCAN_BLOCK;
+        __m512i even[OMEN_SCANS], odd[OMEN_SCANS], f_even, f_odd, g_even, g_odd;
+        sum_blocks(n, block0, block1, scans, n_pairs, even, odd);
+        for (size_t i = 0; i < n; i++) {
+            const omen_scan *s = &scans[i];
+            scale_bytes(f0, f1, s->f_scale, &f_even, &f_odd);
+            if (is_rabitq) {
+                const __m512i middle = _mm512_set1_epi16(s->middle), base = _mm512_set1_epi16(s->g_base);
+                const __m128i shift = _mm_cvtsi32_si128(s->shift);
+                scale_bytes(f0 + OMEN_SCAN_BLOCK, f1 + OMEN_SCAN_BLOCK, s->g_scale, &g_even, &g_odd);
+                even[i] = gain(even[i], middle, shift, _mm512_add_epi16(g_even, base));
+                odd[i] = gain(odd[i], middle, shift, _mm512_add_epi16(g_odd, base));
+            }
+            report(_mm512_adds_epi16(even[i], f_even), _mm512_adds_epi16(odd[i], f_odd), s->threshold,
+                   b + 1 < n_blocks ? 2 : 1, s->est + b * OMEN_SCAN_BLOCK, s->masks + b);
+        }
     }
+}
+
+INLINE void scan_any(const bool is_rabitq, const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                     const omen_scan *scans, size_t n_scans)
+{
+    if (n_scans == 4)
+        scan_n(4, is_rabitq, blocks, n_blocks, n_pairs, block_bytes, scans);
+    else if (n_scans == 3)
+        scan_n(3, is_rabitq, blocks, n_blocks, n_pairs, block_bytes, scans);
+    else if (n_scans == 2)
+        scan_n(2, is_rabitq, blocks, n_blocks, n_pairs, block_bytes, scans);
+    else
+        scan_n(1, is_rabitq, blocks, n_blocks, n_pairs, block_bytes, scans);
+}
+
+static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
+                    size_t n_scans)
+{
+    scan_any(false, blocks, n_blocks, n_pairs, block_bytes, scans, n_scans);
+}
+
+static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                        const omen_scan *scans, size_t n_scans)
+{
+    scan_any(true, blocks, n_blocks, n_pairs, block_bytes, scans, n_scans);
 }
 
 const omen_kernels omen_kernels_avx512 = {

@@ -1,5 +1,6 @@
 /* Kernels for NEON (AArch64). */
 #include <arm_neon.h>
+#include <stdbool.h>
 
 #include "lib/kernels.h"
 
@@ -272,37 +273,39 @@ INLINE uint32_t report(const int16x8_t values[4], int16_t threshold, int16_t *es
     return mask;
 }
 
-static void scan_pq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
-                    int16_t *est, uint32_t *masks)
+INLINE void scan_one(const bool is_rabitq, const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                     const omen_scan *s)
 {
+    const int16x8_t middle = vdupq_n_s16(s->middle), base = vdupq_n_s16(s->g_base);
+    const int16x8_t shift = vdupq_n_s16((int16_t)s->shift);
     for (size_t b = 0; b < n_blocks; b++) {
-        const uint8_t *block = blocks + b * params->block_bytes;
-        int16x8_t sums[4], f[4];
-        sum_block(block, luts, params->n_pairs, sums);
-        scale_bytes(block + params->n_pairs * OMEN_SCAN_BLOCK, params->f_scale, f);
-        for (size_t v = 0; v < 4; v++)
+        const uint8_t *block = blocks + b * block_bytes, *factors = block + n_pairs * OMEN_SCAN_BLOCK;
+        int16x8_t sums[4], f[4], g[4];
+        sum_block(block, s->luts, n_pairs, sums);
+        scale_bytes(factors, s->f_scale, f);
+        if (is_rabitq)
+            scale_bytes(factors + OMEN_SCAN_BLOCK, s->g_scale, g);
+        for (size_t v = 0; v < 4; v++) {
+            if (is_rabitq)
+                sums[v] = vqrdmulhq_s16(vshlq_s16(vsubq_s16(sums[v], middle), shift), vaddq_s16(g[v], base));
             sums[v] = vqaddq_s16(sums[v], f[v]);
-        masks[b] = report(sums, params->threshold, est + b * OMEN_SCAN_BLOCK);
+        }
+        s->masks[b] = report(sums, s->threshold, s->est + b * OMEN_SCAN_BLOCK);
     }
 }
 
-static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
-                        int16_t *est, uint32_t *masks)
+static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
+                    size_t n_scans)
 {
-    const int16x8_t middle = vdupq_n_s16(params->middle), base = vdupq_n_s16(params->g_base);
-    const int16x8_t shift = vdupq_n_s16((int16_t)params->shift);
-    for (size_t b = 0; b < n_blocks; b++) {
-        const uint8_t *block = blocks + b * params->block_bytes, *factors = block + params->n_pairs * OMEN_SCAN_BLOCK;
-        int16x8_t sums[4], f[4], g[4];
-        sum_block(block, luts, params->n_pairs, sums);
-        scale_bytes(factors, params->f_scale, f);
-        scale_bytes(factors + OMEN_SCAN_BLOCK, params->g_scale, g);
-        for (size_t v = 0; v < 4; v++) {
-            int16x8_t x = vshlq_s16(vsubq_s16(sums[v], middle), shift);
-            sums[v] = vqaddq_s16(vqrdmulhq_s16(x, vaddq_s16(g[v], base)), f[v]);
-        }
-        masks[b] = report(sums, params->threshold, est + b * OMEN_SCAN_BLOCK);
-    }
+    for (size_t i = 0; i < n_scans; i++)
+        scan_one(false, blocks, n_blocks, n_pairs, block_bytes, &scans[i]);
+}
+
+static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                        const omen_scan *scans, size_t n_scans)
+{
+    for (size_t i = 0; i < n_scans; i++)
+        scan_one(true, blocks, n_blocks, n_pairs, block_bytes, &scans[i]);
 }
 
 const omen_kernels omen_kernels_neon = {

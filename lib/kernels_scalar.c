@@ -108,35 +108,39 @@ static int sum_codes(const uint8_t *block, const uint8_t *luts, size_t n_pairs, 
     return sum;
 }
 
-static void scan_pq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
-                    int16_t *est, uint32_t *masks)
+static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
+                    size_t n_scans)
 {
     for (size_t b = 0; b < n_blocks; b++) {
-        const uint8_t *block = blocks + b * params->block_bytes, *f = block + params->n_pairs * OMEN_SCAN_BLOCK;
-        masks[b] = 0;
-        for (size_t j = 0; j < OMEN_SCAN_BLOCK; j++) {
-            int offset = (int)((uint32_t)f[j] * 256 * params->f_scale >> 16);
-            int16_t e = add_saturated(sum_codes(block, luts, params->n_pairs, j), offset);
-            est[b * OMEN_SCAN_BLOCK + j] = e;
-            masks[b] |= (uint32_t)(e <= params->threshold) << j;
+        const uint8_t *block = blocks + b * block_bytes, *f = block + n_pairs * OMEN_SCAN_BLOCK;
+        for (const omen_scan *s = scans; s < scans + n_scans; s++) {
+            s->masks[b] = 0;
+            for (size_t j = 0; j < OMEN_SCAN_BLOCK; j++) {
+                int offset = (int)((uint32_t)f[j] * 256 * s->f_scale >> 16);
+                int16_t e = add_saturated(sum_codes(block, s->luts, n_pairs, j), offset);
+                s->est[b * OMEN_SCAN_BLOCK + j] = e;
+                s->masks[b] |= (uint32_t)(e <= s->threshold) << j;
+            }
         }
     }
 }
 
-static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, const uint8_t *luts, const omen_scan_params *params,
-                        int16_t *est, uint32_t *masks)
+static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                        const omen_scan *scans, size_t n_scans)
 {
     for (size_t b = 0; b < n_blocks; b++) {
-        const uint8_t *block = blocks + b * params->block_bytes, *f = block + params->n_pairs * OMEN_SCAN_BLOCK;
+        const uint8_t *block = blocks + b * block_bytes, *f = block + n_pairs * OMEN_SCAN_BLOCK;
         const uint8_t *g = f + OMEN_SCAN_BLOCK;
-        masks[b] = 0;
-        for (size_t j = 0; j < OMEN_SCAN_BLOCK; j++) {
-            int offset = (int)((uint32_t)f[j] * 256 * params->f_scale >> 16);
-            int gain = params->g_base + (int)((uint32_t)g[j] * 256 * params->g_scale >> 16);
-            int centred = (sum_codes(block, luts, params->n_pairs, j) - params->middle) * (1 << params->shift);
-            int16_t e = add_saturated((centred * gain + 0x4000) >> 15, offset);
-            est[b * OMEN_SCAN_BLOCK + j] = e;
-            masks[b] |= (uint32_t)(e <= params->threshold) << j;
+        for (const omen_scan *s = scans; s < scans + n_scans; s++) {
+            s->masks[b] = 0;
+            for (size_t j = 0; j < OMEN_SCAN_BLOCK; j++) {
+                int offset = (int)((uint32_t)f[j] * 256 * s->f_scale >> 16);
+                int gain = s->g_base + (int)((uint32_t)g[j] * 256 * s->g_scale >> 16);
+                int centred = (sum_codes(block, s->luts, n_pairs, j) - s->middle) * (1 << s->shift);
+                int16_t e = add_saturated((centred * gain + 0x4000) >> 15, offset);
+                s->est[b * OMEN_SCAN_BLOCK + j] = e;
+                s->masks[b] |= (uint32_t)(e <= s->threshold) << j;
+            }
         }
     }
 }

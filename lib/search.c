@@ -25,8 +25,10 @@
 #define CHUNK 512u          /* most queries of a chunk */
 #define COARSE_ROWS 32u     /* queries whose centroid distances are held at once */
 #define SCAN_BLOCKS 64u     /* blocks scanned between visits to the pool */
-#define POOL_SLACK 256u     /* pool entries beyond n_rerank before it is cut back */
+#define POOL_SLACK 64u     /* pool entries beyond n_rerank before it is cut back */
 #define F_RANGE 16000.0f    /* most units that the f code may span */
+#define SAMPLE_STEP 8u      /* every which list is looked at to guess a limit */
+#define FIRST_SHARE 8u      /* a list in this many is scanned in the first turn */
 #define DEFAULT_RERANK 10u  /* times k, where nothing was measured */
 
 void omen_search_options_init(omen_search_options *options)
@@ -36,32 +38,36 @@ void omen_search_options_init(omen_search_options *options)
 
 /* ---- keys ---- */
 
+/* Quickselect without branches on the data: an element goes to the front or stays by arithmetic alone. */
+#define SELECT(type, x, n, m)                                                                                          \
+    for (size_t lo = 0, hi = (n); lo < (m) && (m) < hi;) {                                                             \
+        const type a = (x)[lo], b = (x)[lo + (hi - lo) / 2], c = (x)[hi - 1];                                          \
+        const type pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);                          \
+        size_t less = lo;                                                                                              \
+        for (size_t i = lo; i < hi; i++) {                                                                             \
+            const type t = (x)[i];                                                                                     \
+            (x)[i] = (x)[less];                                                                                        \
+            (x)[less] = t;                                                                                             \
+            less += t < pivot;                                                                                         \
+        }                                                                                                              \
+        if ((m) <= less) {                                                                                             \
+            hi = less;                                                                                                 \
+        } else if (less > lo) {                                                                                        \
+            lo = less;                                                                                                 \
+        } else { /* the pivot is the smallest: its equals go to the front and are done with */                         \
+            for (size_t i = lo; i < hi; i++) {                                                                         \
+                const type t = (x)[i];                                                                                 \
+                (x)[i] = (x)[less];                                                                                    \
+                (x)[less] = t;                                                                                         \
+                less += t <= pivot;                                                                                    \
+            }                                                                                                          \
+            lo = less;                                                                                                 \
+        }                                                                                                              \
+    }
+
 void omen_keys_select(uint64_t *keys, size_t n, size_t m)
 {
-    size_t lo = 0, hi = n - 1;
-    while (lo < hi) {
-        /* median of three, then Hoare's partition */
-        const size_t mid = lo + (hi - lo) / 2;
-        uint64_t a = keys[lo], b = keys[mid], c = keys[hi];
-        const uint64_t pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
-        size_t i = lo, j = hi;
-        for (;;) {
-            while (keys[i] < pivot)
-                i++;
-            while (keys[j] > pivot)
-                j--;
-            if (i >= j)
-                break;
-            const uint64_t t = keys[i];
-            keys[i++] = keys[j];
-            keys[j--] = t;
-        }
-        /* [lo, j] <= pivot <= [j + 1, hi] */
-        if (m - 1 <= j)
-            hi = j;
-        else
-            lo = j + 1;
-    }
+    SELECT(uint64_t, keys, n, m)
 }
 
 static int by_key(const void *a, const void *b)
@@ -94,7 +100,7 @@ typedef struct {
 } pool;
 
 typedef struct {
-    float unit;          /* U */
+    float unit, per_unit; /* U, 1 / U */
     float bias;          /* pq: sum of the tables' minima */
     float f_per_step;    /* 256 / U: f_scale = step * this */
     int16_t middle;
@@ -104,6 +110,7 @@ typedef struct {
     uint32_t list, query;
     float base;  /* |q - c|^2 */
     float value; /* |c|^2 / 2 - <q, c>: what lists are ranked by */
+    uint32_t turn; /* 0: scanned before those of turn 1 */
 } probe;
 
 typedef struct {
@@ -115,7 +122,8 @@ typedef struct {
     uint64_t pool_size;
     size_t ld; /* floats of a transformed query */
     /* a chunk's buffers */
-    float *lifted, *transformed, *tails, *dots, *values, *table;
+    float *lifted, *transformed, *tails, *dots, *values, *work, *table;
+    uint32_t *short_lists;
     uint8_t *luts;
     query_scale *scales;
     pool *pools;
@@ -140,6 +148,8 @@ static void chunk_finish(chunk_state *s)
     free(s->tails);
     free(s->dots);
     free(s->values);
+    free(s->work);
+    free(s->short_lists);
     free(s->table);
     free(s->luts);
     free(s->scales);
@@ -175,7 +185,9 @@ static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint3
     s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);
     s->tails = omen_alloc(n_queries, sizeof *s->tails);
     s->dots = omen_alloc(COARSE_ROWS * ldc, sizeof *s->dots);
-    s->values = omen_alloc(2 * ldc, sizeof *s->values);
+    s->values = omen_alloc(ldc, sizeof *s->values);
+    s->work = omen_alloc(3 * ldc, sizeof *s->work);
+    s->short_lists = omen_alloc(ldc, sizeof *s->short_lists);
     s->table = omen_alloc((size_t)m->n_sub * 16, sizeof *s->table);
     s->luts = omen_alloc(n_queries * m->n_sub, 16);
     s->scales = omen_alloc(n_queries, sizeof *s->scales);
@@ -183,10 +195,11 @@ static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint3
     s->pool_keys = omen_alloc(n_queries * s->pool_size, sizeof *s->pool_keys);
     s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
     s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
-    s->list_first = omen_alloc((size_t)m->n_lists + 1, sizeof *s->list_first);
-    s->est = omen_alloc(SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
-    s->masks = omen_alloc(SCAN_BLOCKS, sizeof *s->masks);
-    if (!s->lifted || !s->transformed || !s->tails || !s->dots || !s->values || !s->table || !s->luts || !s->scales ||
+    s->list_first = omen_alloc(2 * (size_t)m->n_lists + 1, sizeof *s->list_first);
+    s->est = omen_alloc(OMEN_SCANS * SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
+    s->masks = omen_alloc(OMEN_SCANS * SCAN_BLOCKS, sizeof *s->masks);
+    if (!s->lifted || !s->transformed || !s->tails || !s->dots || !s->values ||
+        !s->work || !s->short_lists || !s->table || !s->luts || !s->scales ||
         !s->pools || !s->pool_keys || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks)
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
@@ -235,29 +248,47 @@ static int probes_reserve(chunk_state *s, size_t n)
     return OMEN_OK;
 }
 
-static void floats_select(float *x, size_t n, size_t m)
+/* Writes the numbers of the values up to limit to at, ascending; returns how many. No branches: which pass is a coin toss. */
+static uint32_t values_up_to(const float *values, uint32_t n, float limit, uint32_t *at)
 {
-    size_t lo = 0, hi = n - 1;
-    while (lo < hi) {
-        const float a = x[lo], b = x[lo + (hi - lo) / 2], c = x[hi];
-        const float pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
-        size_t i = lo, j = hi;
-        for (;;) {
-            while (x[i] < pivot)
-                i++;
-            while (x[j] > pivot)
-                j--;
-            if (i >= j)
-                break;
-            const float t = x[i];
-            x[i++] = x[j];
-            x[j--] = t;
-        }
-        if (m - 1 <= j)
-            hi = j;
-        else
-            lo = j + 1;
+    uint32_t n_at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        at[n_at] = i;
+        n_at += values[i] <= limit;
     }
+    return n_at;
+}
+
+/* The m-th smallest of n values, m <= n; the m smallest are left in front of work. */
+static float select_limit(const float *values, size_t n, size_t m, float *work)
+{
+    float limit = -INFINITY;
+    memcpy(work, values, n * sizeof *work);
+    SELECT(float, work, n, m)
+    for (size_t i = 0; i < m; i++)
+        limit = work[i] > limit ? work[i] : limit;
+    return limit;
+}
+
+/* Lists that may be among the n nearest: all up to a limit guessed from a sample, at least n of them. */
+static uint32_t shortlist(chunk_state *s, uint32_t n_lists, uint32_t n)
+{
+    if (n < n_lists / 4 && n_lists >= 256) {
+        float *sample = s->work;
+        const uint32_t m = n_lists / SAMPLE_STEP;
+        for (uint32_t i = 0; i < m; i++)
+            sample[i] = s->values[i * SAMPLE_STEP];
+        const uint32_t expected = n / SAMPLE_STEP, rank = expected + 2 * (uint32_t)sqrtf((float)expected) + 3;
+        if (rank < m) {
+            const uint32_t found =
+                values_up_to(s->values, n_lists, select_limit(sample, m, rank, s->work + m), s->short_lists);
+            if (found >= n)
+                return found;
+        }
+    }
+    for (uint32_t l = 0; l < n_lists; l++)
+        s->short_lists[l] = l;
+    return n_lists;
 }
 
 /* Adds the lists nearest to one query: n_probes of them, more while they hold fewer than n_rerank rows. dots is one row
@@ -267,32 +298,32 @@ static int choose_lists(chunk_state *s, uint32_t query, const float *dots, float
     const omen_index *index = s->index;
     const uint32_t n_lists = index->meta.n_lists;
     const uint64_t wanted = s->n_rerank < index->meta.n_rows ? s->n_rerank : index->meta.n_rows;
-    float *values = s->values, *work = s->values + round_up(n_lists, OMEN_PANEL);
     for (size_t l = 0; l < n_lists; l++)
-        values[l] = index->half_norms[l] - dots[l];
+        s->values[l] = index->half_norms[l] - dots[l];
     for (uint32_t n = s->n_probes;; n = n < n_lists / 2 ? 2 * n : n_lists) {
         uint64_t n_rows = 0;
         const size_t before = s->n_pairs;
         if (probes_reserve(s, before + n) != OMEN_OK)
             return OMEN_ERR_MEMORY;
-        float limit = INFINITY;
-        size_t n_equal = n; /* lists at the limit that still fit */
-        if (n < n_lists) {
-            memcpy(work, values, n_lists * sizeof *work);
-            floats_select(work, n_lists, n);
-            limit = work[0];
-            for (size_t i = 1; i < n; i++)
-                limit = work[i] > limit ? work[i] : limit;
-            for (size_t i = 0; i < n; i++)
-                n_equal -= work[i] < limit;
-        }
-        for (uint32_t l = 0; l < n_lists; l++) {
-            if (values[l] > limit || (values[l] == limit && n < n_lists && n_equal-- == 0)) {
-                n_equal += values[l] == limit;
+        const uint32_t n_short = shortlist(s, n_lists, n);
+        float *short_values = s->work + n_lists;
+        for (uint32_t i = 0; i < n_short; i++)
+            short_values[i] = s->values[s->short_lists[i]];
+        const float limit = select_limit(short_values, n_short, n, s->work);
+        uint32_t n_equal = n; /* lists at the limit that still fit */
+        for (uint32_t i = 0; i < n; i++)
+            n_equal -= s->work[i] < limit;
+        /* the nearest lists are scanned first: they fill the pool with what turns most others away */
+        const uint32_t n_first = (n + FIRST_SHARE - 1) / FIRST_SHARE;
+        const float first_limit = select_limit(s->work, n, n_first, s->work + n_lists);
+        for (uint32_t i = 0; i < n_short; i++) {
+            const uint32_t l = s->short_lists[i];
+            const float value = s->values[l];
+            if (value > limit || (value == limit && n_equal == 0))
                 continue;
-            }
-            const float base = norm2 + 2 * values[l];
-            s->probes[s->n_pairs++] = (probe){l, query, base > 0 ? base : 0, values[l]};
+            n_equal -= value == limit;
+            const float base = norm2 + 2 * value;
+            s->probes[s->n_pairs++] = (probe){l, query, base > 0 ? base : 0, value, value > first_limit};
             n_rows += index->first[l + 1] - index->first[l];
         }
         if (n_rows >= wanted || n == n_lists)
@@ -316,14 +347,15 @@ static int choose_probes(chunk_state *s, size_t n_queries)
                 return OMEN_ERR_MEMORY;
         }
     }
-    /* counting sort by list */
-    memset(s->list_first, 0, ((size_t)index->meta.n_lists + 1) * sizeof *s->list_first);
+    /* counting sort: by turn, then by list */
+    const size_t n_lists = index->meta.n_lists;
+    memset(s->list_first, 0, (2 * n_lists + 1) * sizeof *s->list_first);
     for (size_t i = 0; i < s->n_pairs; i++)
-        s->list_first[s->probes[i].list + 1]++;
-    for (size_t l = 0; l < index->meta.n_lists; l++)
+        s->list_first[s->probes[i].turn * n_lists + s->probes[i].list + 1]++;
+    for (size_t l = 0; l < 2 * n_lists; l++)
         s->list_first[l + 1] += s->list_first[l];
     for (size_t i = 0; i < s->n_pairs; i++)
-        s->sorted[s->list_first[s->probes[i].list]++] = s->probes[i];
+        s->sorted[s->list_first[s->probes[i].turn * n_lists + s->probes[i].list]++] = s->probes[i];
     return OMEN_OK;
 }
 
@@ -343,6 +375,7 @@ static void make_tables(chunk_state *s, size_t query)
     query_scale *out = &s->scales[query];
     out->unit = step * gain > 0 ? step * gain : unit_min > 0 ? unit_min : 1;
     out->bias = is_pq ? bias : 0;
+    out->per_unit = 1 / out->unit;
     out->f_per_step = 256 / out->unit;
     const float middle = -bias / step + 0.5f; /* rabitq's tables are symmetric */
     out->middle = (int16_t)(is_pq ? 0 : middle < 16000 ? middle : 16000);
@@ -350,59 +383,85 @@ static void make_tables(chunk_state *s, size_t query)
 
 /* ---- scanning ---- */
 
-static int16_t threshold_of(const pool *p, float base, float unit)
+static int16_t threshold_of(const pool *p, float base, float per_unit)
 {
     if (p->worst == UINT64_MAX)
         return INT16_MAX;
     /* one unit of room: the exact comparison is made on the key */
-    const float t = floorf((omen_key_distance(p->worst) - base) / unit) + 1;
+    const float t = floorf((omen_key_distance(p->worst) - base) * per_unit) + 1;
     return (int16_t)(t > INT16_MAX ? INT16_MAX : t < INT16_MIN ? INT16_MIN : t);
 }
 
-static void scan_list(chunk_state *s, const probe *pair)
+/* The query's part of the scan of a list. base_out gets what all estimates of the list share. */
+static omen_scan scan_of(const chunk_state *s, const probe *pair, float *base_out)
+{
+    const omen_index *index = s->index;
+    const query_scale *scale = &s->scales[pair->query];
+    const float *range = index->ranges + (size_t)pair->list * index->meta.n_factors * 2;
+    omen_scan scan = {.luts = s->luts + (size_t)pair->query * index->meta.n_sub * 16,
+                      .f_scale = (uint16_t)(range[1] * scale->f_per_step + 0.5f)};
+    *base_out = pair->base + range[0] + scale->bias;
+    if (index->meta.codec == OMEN_CODEC_RABITQ) {
+        const float q15 = index->g_max > 0 ? 32767 / index->g_max : 0;
+        scan.g_base = (int16_t)(range[2] * q15);
+        scan.g_scale = (uint16_t)(range[3] * q15 * 256);
+        scan.middle = scale->middle;
+        scan.shift = (uint16_t)s->shift;
+    }
+    return scan;
+}
+
+/* Candidates of the scanned blocks from b0 on into the query's pool; rows outside [row0, row1) are of other lists. */
+static void collect(chunk_state *s, const omen_scan *scan, const probe *pair, float base, uint64_t b0, size_t n_blocks,
+                    uint64_t row0, uint64_t row1)
+{
+    const float unit = s->scales[pair->query].unit;
+    pool *p = &s->pools[pair->query];
+    for (size_t b = 0; b < n_blocks; b++) {
+        uint32_t mask = scan->masks[b];
+        if (!mask)
+            continue;
+        const uint64_t first = (b0 + b) * OMEN_SCAN_BLOCK;
+        if (first < row0)
+            mask &= UINT32_MAX << (row0 - first);
+        if (first + OMEN_SCAN_BLOCK > row1)
+            mask &= UINT32_MAX >> (first + OMEN_SCAN_BLOCK - row1);
+        for (; mask; mask &= mask - 1) {
+            const uint32_t lane = (uint32_t)__builtin_ctz(mask);
+            const uint64_t row = first + lane;
+            const float est = base + unit * (float)scan->est[b * OMEN_SCAN_BLOCK + lane];
+            pool_add(p, omen_key(est, s->keys_are_ids ? s->index->ids[row] : (uint32_t)row), s->pool_size);
+        }
+    }
+}
+
+/* Scans one list for n <= OMEN_SCANS queries. */
+static void scan_list(chunk_state *s, const probe *pairs, size_t n, const uint8_t *ahead, size_t n_ahead_bytes)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const omen_index *index = s->index;
-    const omen_meta *m = &index->meta;
-    const bool is_pq = m->codec == OMEN_CODEC_PQ;
-    const query_scale *scale = &s->scales[pair->query];
-    pool *p = &s->pools[pair->query];
-    const uint64_t row0 = index->first[pair->list], row1 = index->first[pair->list + 1];
-    const float *range = index->ranges + (size_t)pair->list * m->n_factors * 2;
-    const float base = pair->base + range[0] + scale->bias;
-    omen_scan_params params = {.n_pairs = m->n_sub / 2, .block_bytes = index->block_bytes};
-    params.f_scale = (uint16_t)(range[1] * scale->f_per_step + 0.5f);
-    if (!is_pq) {
-        const float q15 = index->g_max > 0 ? 32767 / index->g_max : 0;
-        params.g_base = (int16_t)(range[2] * q15);
-        params.g_scale = (uint16_t)(range[3] * q15 * 256);
-        params.middle = scale->middle;
-        params.shift = (uint16_t)s->shift;
+    const bool is_pq = index->meta.codec == OMEN_CODEC_PQ;
+    const uint64_t row0 = index->first[pairs->list], row1 = index->first[pairs->list + 1];
+    omen_scan scans[OMEN_SCANS];
+    float bases[OMEN_SCANS];
+    for (size_t i = 0; i < n; i++) {
+        scans[i] = scan_of(s, &pairs[i], &bases[i]);
+        scans[i].est = s->est + i * SCAN_BLOCKS * OMEN_SCAN_BLOCK;
+        scans[i].masks = s->masks + i * SCAN_BLOCKS;
     }
-    const uint8_t *luts = s->luts + (size_t)pair->query * m->n_sub * 16;
-    s->stats.codes_scanned += row1 - row0;
+    s->stats.codes_scanned += n * (row1 - row0);
+    for (size_t at = 0; at < n_ahead_bytes; at += 64)
+        __builtin_prefetch(ahead + at, 0, 2);
     for (uint64_t b0 = row0 / OMEN_SCAN_BLOCK; b0 * OMEN_SCAN_BLOCK < row1; b0 += SCAN_BLOCKS) {
         const uint64_t left = (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK - b0;
         const size_t n_blocks = left < SCAN_BLOCKS ? left : SCAN_BLOCKS;
-        params.threshold = threshold_of(p, base, scale->unit);
-        if (is_pq && params.threshold < 0)
-            return; /* sums are not negative: nothing in this list is near enough */
-        (is_pq ? kernels->scan_pq : kernels->scan_rabitq)(index->blocks + b0 * index->block_bytes, n_blocks, luts,
-                                                          &params, s->est, s->masks);
-        for (size_t b = 0; b < n_blocks; b++) {
-            uint32_t mask = s->masks[b];
-            const uint64_t first = (b0 + b) * OMEN_SCAN_BLOCK;
-            if (first < row0)
-                mask &= UINT32_MAX << (row0 - first);
-            if (first + OMEN_SCAN_BLOCK > row1)
-                mask &= UINT32_MAX >> (first + OMEN_SCAN_BLOCK - row1);
-            for (; mask; mask &= mask - 1) {
-                const uint32_t lane = (uint32_t)__builtin_ctz(mask);
-                const uint64_t row = first + lane;
-                const float est = base + scale->unit * (float)s->est[b * OMEN_SCAN_BLOCK + lane];
-                pool_add(p, omen_key(est, s->keys_are_ids ? index->ids[row] : (uint32_t)row), s->pool_size);
-            }
-        }
+        for (size_t i = 0; i < n; i++)
+            scans[i].threshold =
+                threshold_of(&s->pools[pairs[i].query], bases[i], s->scales[pairs[i].query].per_unit);
+        (is_pq ? kernels->scan_pq : kernels->scan_rabitq)(index->blocks + b0 * index->block_bytes, n_blocks,
+                                                          index->meta.n_sub / 2, index->block_bytes, scans, n);
+        for (size_t i = 0; i < n; i++)
+            collect(s, &scans[i], &pairs[i], bases[i], b0, n_blocks, row0, row1);
     }
 }
 
@@ -474,11 +533,31 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     }
     /* cosine re-ranks with the unit query; l2 and ip with the query itself */
     const float *rows = m->metric == OMEN_METRIC_COSINE ? s->lifted : queries;
-    for (size_t i = 0; i < s->n_pairs; i++) {
-        if (m->codec != OMEN_CODEC_NONE)
-            scan_list(s, &s->sorted[i]);
-        else
-            scan_rows(s, &s->sorted[i], rows + (size_t)s->sorted[i].query * m->d);
+    const uint8_t *ahead = NULL;
+    size_t list_end = 0, ahead_bytes = 0, ahead_step = 0;
+    for (size_t i = 0, n = 1; i < s->n_pairs; i += n) {
+        const probe *pairs = s->sorted + i;
+        if (m->codec == OMEN_CODEC_NONE) {
+            scan_rows(s, pairs, rows + (size_t)pairs->query * m->d);
+            continue;
+        }
+        for (n = 1; n < OMEN_SCANS && i + n < s->n_pairs && pairs[n].list == pairs->list;)
+            n++;
+        /* the codes of the next list come from memory while this one is scanned: a part with each scan */
+        if (i == list_end) {
+            while (list_end < s->n_pairs && s->sorted[list_end].list == pairs->list)
+                list_end++;
+            const uint32_t next = list_end < s->n_pairs ? s->sorted[list_end].list : pairs->list;
+            ahead = index->blocks + (size_t)index->first[next] / OMEN_SCAN_BLOCK * index->block_bytes;
+            ahead_bytes = list_end < s->n_pairs
+                              ? (size_t)(index->first[next + 1] - index->first[next]) / OMEN_SCAN_BLOCK * index->block_bytes
+                              : 0;
+            ahead_step = ahead_bytes / ((list_end - i + OMEN_SCANS - 1) / OMEN_SCANS) + 64;
+        }
+        const size_t step = ahead_step < ahead_bytes ? ahead_step : ahead_bytes;
+        scan_list(s, pairs, n, ahead, step);
+        ahead += step;
+        ahead_bytes -= step;
     }
     for (size_t q = 0; q < n_queries; q++) {
         pool *p = &s->pools[q];
@@ -501,6 +580,7 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
             for (size_t i = 0; i < s->k; i++)
                 keys[q * s->k + i] = omen_key(
                     estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2), (uint32_t)p->keys[i]);
+            omen_keys_sort(keys + q * s->k, s->k); /* estimates below 0 have become equal */
         }
     }
     s->stats.n_queries += n_queries;

@@ -1,0 +1,287 @@
+# omendb query: options, output formats, and queries that cannot be answered.
+load helper
+
+# Three rows on a line, so that every answer is known.
+line()
+{
+    vectors make base.fvecs --text "0,0;3,0;10,0"
+    vectors make q.fvecs --text "1,0;9,0"
+    omendb build -q "$@" base.fvecs
+}
+
+@test "tsv, the default" {
+    line
+    expect 0 omendb query -k 2 base.omen q.fvecs
+    same "$output" "0	1	0
+0	2	1
+1	1	2
+1	2	1"
+    same "$stderr" ""
+    expect 0 omendb query -k 2 --distances -F tsv base.omen q.fvecs
+    same "$output" "0	1	0	1
+0	2	1	4
+1	1	2	1
+1	2	1	36"
+}
+
+@test "jsonl" {
+    line
+    expect 0 omendb query -k 2 -F jsonl base.omen q.fvecs
+    same "$output" '{"query":0,"ids":[0,1]}
+{"query":1,"ids":[2,1]}'
+    expect 0 omendb query -k 2 --output-format jsonl --distances base.omen q.fvecs
+    same "$output" '{"query":0,"ids":[0,1],"distances":[1,4]}
+{"query":1,"ids":[2,1],"distances":[1,36]}'
+    for text in "${lines[@]}"; do
+        member "$text" distances.1 >/dev/null
+    done
+}
+
+@test "ivecs and npy hold what tsv holds" {
+    line
+    omendb query -k 2 -F ivecs base.omen q.fvecs >found.ivecs
+    same "$(vectors show found.ivecs)" "0	1
+2	1"
+    omendb query -k 2 -F npy base.omen q.fvecs >found.npy
+    same "$(vectors show found.npy)" "0	1
+2	1"
+    omendb query -k 2 -F npy --distances base.omen q.fvecs >both.npy
+    same "$(vectors show both.npy)" "0	1	1	4
+2	1	1	36"
+    fails_with 2 "ivecs holds no distances" omendb query -F ivecs --distances base.omen q.fvecs
+}
+
+@test "-o writes the same bytes as standard output" {
+    line
+    for format in tsv jsonl ivecs npy; do
+        omendb query -k 2 -F $format base.omen q.fvecs >expected
+        echo old >found
+        expect 0 omendb query -k 2 -F $format -o found base.omen q.fvecs
+        same "$output$stderr" ""
+        cmp found expected
+        omendb query -k 2 -F $format -o - base.omen q.fvecs >found
+        cmp found expected
+    done
+    expect 0 omendb query -o /dev/null base.omen q.fvecs
+    [ -c /dev/null ]
+    only base.fvecs base.omen expected found q.fvecs
+}
+
+@test "queries from standard input, named and not" {
+    line
+    omendb query base.omen q.fvecs >expected
+    omendb query -f fvecs base.omen <q.fvecs >found
+    cmp found expected
+    omendb query -f fvecs base.omen - <q.fvecs >found
+    cmp found expected
+    cat q.fvecs | omendb query -f fvecs base.omen - >found
+    cmp found expected
+}
+
+@test "raw queries take the dimension from the index" {
+    line
+    vectors make q.raw --text "1,0;9,0"
+    omendb query base.omen q.fvecs >expected
+    omendb query base.omen q.raw >found
+    cmp found expected
+    omendb query -f raw base.omen <q.raw >found
+    cmp found expected
+    omendb query -d 2 base.omen q.raw >found
+    cmp found expected
+    fails_with 2 "4" omendb query -d 4 base.omen q.raw
+}
+
+@test "distances are the metric's own" {
+    vectors make base.fvecs --text "3,4;-3,4;6,8"
+    vectors make q.fvecs --text "3,4"
+    for refine in sq8 f16 f32; do
+        omendb build -q -r $refine -m l2 base.fvecs
+        same "$(omendb query --distances base.omen q.fvecs | cut -f 3-)" "0	0
+2	25
+1	36"
+        omendb build -q -r $refine -m ip base.fvecs
+        same "$(omendb query --distances base.omen q.fvecs | cut -f 3-)" "2	-50
+0	-25
+1	-7"
+        omendb build -q -r $refine -m cosine base.fvecs
+        omendb query --distances base.omen q.fvecs | cut -f 3- >found
+        awk 'function near(x, y) { return x - y < 0.005 && y - x < 0.005 }
+            { distance[$1] = $2 }
+            END { exit !(near(distance[0], 0) && near(distance[1], 0.72) && near(distance[2], 0)) }' found
+    done
+}
+
+@test "k beyond n gives n, complete and sorted" {
+    vectors make base.fvecs -n 70 -d 5
+    vectors make q.fvecs -n 3 -d 5 --seed 2
+    for options in "" "-c rabitq -l 7" "-c none" "-r none" "-m ip" "-m cosine"; do
+        omendb build -q $options base.fvecs
+        for effort in "" "--probes 1" "--rerank 1" "--probes 1 --rerank 1"; do
+            for k in 70 71 1000 2147483647; do
+                omendb query -k $k $effort --distances base.omen q.fvecs >found
+                awk '{ if (seen[$1, $3]++ || $3 < 0 || $3 > 69) exit 1
+                    if ($2 > 1 && ($4 < distance || ($4 == distance && $3 < row))) exit 1
+                    distance = $4; row = $3 } END { exit NR != 210 }' found
+            done
+        done
+    done
+}
+
+@test "full effort is exact" {
+    vectors make base.npy -n 600 -d 10 --kind gauss
+    vectors make q.npy -n 50 -d 10 --kind gauss --seed 2
+    for options in "" "-c rabitq" "-c none" "-m ip" "-m cosine"; do
+        omendb build -q $options base.npy
+        omendb query --exact --distances base.omen q.npy >expected
+        omendb query --probes 600 --rerank 600 --distances base.omen q.npy >found
+        cmp found expected
+        omendb query --probes 2000000000 --rerank 2000000000 --distances base.omen q.npy >found
+        cmp found expected
+    done
+}
+
+@test "more effort never loses recall" {
+    vectors make base.npy -n 2000 -d 10 --kind gauss
+    vectors make q.npy -n 100 -d 10 --kind gauss --seed 2
+    omendb build -q base.npy
+    omendb query --exact base.omen q.npy >expected
+    before=0
+    for probes in 1 2 4 8 16 64; do
+        omendb query --probes $probes --rerank 2000 base.omen q.npy >found
+        now=$(recall expected found)
+        at_least $before $now
+        before=$now
+    done
+    at_least 0.99 $before
+}
+
+@test "-v and --json tell the effort on stderr" {
+    line
+    expect 0 omendb query -v base.omen q.fvecs
+    has "$stderr" "2 queries, k 3, index 3 x 2 l2"
+    has "$stderr" "queries/s"
+    expect 0 omendb query --json base.omen q.fvecs
+    same "${#lines[@]}" 6
+    for path in queries k n d metric threads simd seconds.open seconds.read seconds.search seconds.write \
+        queries_per_second probes rerank exact lists_probed codes_scanned rows_reranked; do
+        member "$stderr" $path >/dev/null
+    done
+    same "$(member "$stderr" queries)" 2
+    same "$(member "$stderr" k)" 3
+    same "$(member "$stderr" exact)" false
+    expect 0 omendb query --json --exact base.omen q.fvecs
+    same "$(member "$stderr" exact)" true
+}
+
+@test "bad option values exit 2 and name the option" {
+    line
+    fails_with 2 '-k must be at least 1' omendb query -k 0 base.omen q.fvecs
+    fails_with 2 '-k wants a whole number, not "-1"' omendb query -k -1 base.omen q.fvecs
+    fails_with 2 '-k wants a whole number, not "ten"' omendb query --neighbors ten base.omen q.fvecs
+    fails_with 2 '-k must be at most 2,147,483,647' omendb query -k 2147483648 base.omen q.fvecs
+    fails_with 2 '--probes must be at least 1' omendb query --probes 0 base.omen q.fvecs
+    fails_with 2 '--rerank must be at least 1' omendb query --rerank 0 base.omen q.fvecs
+    fails_with 2 '--exact compares with every row' omendb query --exact --probes 1 base.omen q.fvecs
+    fails_with 2 '--exact compares with every row' omendb query --rerank 5 --exact base.omen q.fvecs
+    fails_with 2 '--output-format must be tsv, jsonl, ivecs or npy, not "csv"' omendb query -F csv base.omen q.fvecs
+    fails_with 2 '"frob"' omendb query --cpu frob base.omen q.fvecs
+    fails_with 2 'no INDEX given' omendb query
+    fails_with 2 '"x" is one too many' omendb query base.omen q.fvecs x
+    fails_with 2 '--output wants a file name' omendb query -o "" base.omen q.fvecs
+    only base.fvecs base.omen q.fvecs
+}
+
+@test "a wrong dimension exits 2 and names both" {
+    line
+    vectors make w.fvecs -n 2 -d 3
+    vectors make w.raw -n 2 -d 3
+    echo old >found
+    fails_with 2 'queries have 3 dimensions, the index has 2' omendb query -o found base.omen w.fvecs
+    fails_with 2 'queries have 3 dimensions, the index has 2' omendb query -d 3 base.omen w.raw
+    head -c 20 w.raw >x.raw
+    fails_with 2 'row 2 is cut short' omendb query base.omen x.raw
+    same "$(cat found)" old
+    only base.fvecs base.omen found q.fvecs w.fvecs w.raw x.raw
+}
+
+@test "empty and damaged queries exit 2 and leave nothing" {
+    line
+    : >empty.fvecs
+    fails_with 2 '"empty.fvecs" is empty' omendb query -o found base.omen empty.fvecs
+    fails_with 2 'standard input is empty' omendb query -f fvecs base.omen </dev/null
+    vectors make nan.npy --text "1,2;3,nan"
+    fails_with 2 'row 1 has a NaN in column 1' omendb query -o found base.omen nan.npy
+    vectors make inf.npy --text "1,2;3,4;-inf,0"
+    fails_with 2 'row 2 has an infinite value in column 0' omendb query -o found base.omen inf.npy
+    fails_with 2 'is an omendb index, not a file of vectors' omendb query -o found base.omen base.omen
+    only base.fvecs base.omen empty.fvecs inf.npy nan.npy q.fvecs
+}
+
+@test "a zero query under cosine is an error that names it, unless --zero-ok" {
+    line -m cosine --zero-ok
+    vectors make z.fvecs --text "1,0;0,0"
+    fails_with 2 'query 1 is a zero vector' omendb query -o found base.omen z.fvecs
+    expect 0 omendb query --zero-ok --distances base.omen z.fvecs
+    same "$(printf '%s\n' "${lines[@]}" | awk '$1 == 1 { printf "%s:%s ", $3, $4 }')" "0:1 1:1 2:1 "
+    expect 0 omendb query --exact --zero-ok --distances base.omen z.fvecs
+    same "$(printf '%s\n' "${lines[@]}" | awk '$1 == 1 { printf "%s:%s ", $3, $4 }')" "0:1 1:1 2:1 "
+    line -m l2
+    expect 0 omendb query base.omen z.fvecs
+}
+
+@test "exact search needs a refine tier" {
+    line -r none
+    fails_with 2 '--exact needs a refine tier' omendb query --exact base.omen q.fvecs
+    expect 0 omendb query base.omen q.fvecs
+    same "${#lines[@]}" 6
+}
+
+@test "what is no index exits 2, a damaged one 3, what cannot be opened 4" {
+    line
+    : >empty.omen
+    fails_with 2 'not an omendb index' omendb query base.fvecs q.fvecs
+    fails_with 3 'empty' omendb query empty.omen q.fvecs
+    head -c 5000 base.omen >cut.omen
+    fails_with 3 'cut.omen' omendb query cut.omen q.fvecs
+    fails_with 4 'cannot open "nope.omen": No such file or directory' omendb query nope.omen q.fvecs
+    fails_with 4 'cannot open "nope.fvecs": No such file or directory' omendb query base.omen nope.fvecs
+    fails_with 4 'nope/found' omendb query -o nope/found base.omen q.fvecs
+    fails_with 4 'No space left on device' omendb query -o /dev/full base.omen q.fvecs
+}
+
+@test "outputs that would destroy an input are refused" {
+    line
+    cp q.fvecs found.tmp
+    fails_with 2 'would overwrite an input' omendb query -o base.omen base.omen q.fvecs
+    fails_with 2 'would overwrite an input' omendb query -o q.fvecs base.omen q.fvecs
+    fails_with 2 'would overwrite an input' omendb query -o found base.omen found.tmp
+    cmp q.fvecs found.tmp
+    expect 0 omendb verify -q base.omen
+}
+
+@test "a full disk under -o exits 4, the old results stay" {
+    vectors make base.fvecs -n 1000 -d 5
+    omendb build -q base.fvecs
+    echo old >found
+    expect 4 bash -c 'trap "" XFSZ; ulimit -f 8; exec "$OMENDB" query -o found base.omen base.fvecs'
+    has "$stderr" "File too large"
+    same "$(cat found)" old
+    only base.fvecs base.omen found
+}
+
+@test "SIGINT exits 130, the old results stay" {
+    vectors make base.fvecs -n 20000 -d 60
+    omendb build -q -c none base.fvecs
+    echo old >found
+    fails_with 130 "omendb query: interrupted; nothing was written" \
+        timeout --preserve-status -s INT 0.2 "$OMENDB" query -t 1 --cpu scalar --exact -k 100 -o found base.omen base.fvecs
+    same "$(cat found)" old
+    only base.fvecs base.omen found
+}
+
+@test "the binary formats are not written to a terminal" {
+    command -v script >/dev/null || skip "no script(1)"
+    line
+    expect 2 script -qec '"$OMENDB" query -F npy base.omen q.fvecs' /dev/null
+    has "$output" "npy is binary and standard output is a terminal"
+}

@@ -1,0 +1,66 @@
+# Recall at default effort on real data. A floor is of recall@10 against exact search, or against the set's own truth.
+load helper
+
+check_fashion()
+{
+    fashion
+    omendb build -q "$@" -o base.omen "$base"
+    omendb query --exact -o exact.tsv base.omen "$queries"
+    omendb query -o found.tsv base.omen "$queries"
+    share=$(recall exact.tsv found.tsv)
+    echo "recall@10 $share"
+}
+
+@test "fashion-mnist: defaults reach 0.95" {
+    check_fashion
+    at_least 0.95 "$share"
+}
+
+@test "fashion-mnist: -c pq reaches 0.95" {
+    check_fashion -c pq
+    at_least 0.95 "$share"
+}
+
+@test "fashion-mnist: -c rabitq reaches 0.95" {
+    check_fashion -c rabitq
+    at_least 0.95 "$share"
+}
+
+@test "fashion-mnist: -c none reaches 0.95" {
+    check_fashion -c none
+    at_least 0.95 "$share"
+}
+
+@test "fashion-mnist: -m cosine reaches 0.95" {
+    check_fashion -m cosine
+    at_least 0.95 "$share"
+}
+
+check_shared()
+{
+    local set=$OMENDB_TEST_DATA/$1 suffix=$2
+    shift 2
+    for name in base.$suffix query.$suffix gt.ivecs; do
+        zstd -dqc "$set/$name.zst" >$name
+    done
+    omendb build -q "$@" base.$suffix
+    omendb query -o found.tsv base.omen query.$suffix
+    omendb query --exact -o exact.tsv base.omen query.$suffix
+    share=$(vectors recall 10 gt.ivecs found.tsv)
+    exact_share=$(vectors recall 10 gt.ivecs exact.tsv)
+    echo "recall@10 $share, exact search of the refine tier $exact_share"
+}
+
+@test "GloVe-100: defaults reach 0.95, exact search of the refine tier 0.98" {
+    [ -n "${OMENDB_TEST_DATA-}" ] || skip "OMENDB_TEST_DATA is not set"
+    check_shared glove-100 fvecs -m cosine
+    at_least 0.95 "$share"
+    at_least 0.98 "$exact_share"
+}
+
+@test "SIFT: defaults reach 0.95, exact search of the refine tier 0.99" {
+    [ -n "${OMENDB_TEST_DATA-}" ] || skip "OMENDB_TEST_DATA is not set"
+    check_shared sift-128 bvecs
+    at_least 0.95 "$share"
+    at_least 0.99 "$exact_share"
+}

@@ -1,0 +1,184 @@
+# omendb verify: sound, damaged and foreign files; comparison with the source.
+load helper
+
+small()
+{
+    vectors make v.fvecs --text "1,2;3,4;5,6"
+    omendb build -q "$@" v.fvecs
+}
+
+@test "a sound index in every mode" {
+    small
+    for mode in "" --full --quick "--source v.fvecs"; do
+        expect 0 omendb verify $mode v.omen
+        has "$output" "v.omen: sound (3 x 2, "
+        same "$stderr" ""
+        expect 0 omendb verify -q $mode v.omen
+        same "$output$stderr" ""
+        expect 0 omendb verify -t 3 $mode v.omen
+    done
+}
+
+@test "--json" {
+    small
+    head -c 5000 v.omen >cut.omen
+    expect 3 omendb verify --json v.omen cut.omen
+    same "${#lines[@]}" 1
+    for path in file sound mode rows d sections bytes faults; do
+        member "$output" indexes.0.$path >/dev/null
+        member "$output" indexes.1.$path >/dev/null
+    done
+    same "$(member "$output" indexes.0.sound)" true
+    same "$(member "$output" indexes.0.rows)" 3
+    same "$(member "$output" indexes.0.faults)" "[]"
+    same "$(member "$output" indexes.1.sound)" false
+    for path in section first bytes text; do
+        member "$output" indexes.1.faults.0.$path >/dev/null
+    done
+    expect 0 omendb verify --json --source v.fvecs v.omen
+    same "$(member "$output" indexes.0.mode)" '"source"'
+}
+
+@test "several files: each is told, the exit code is the highest" {
+    small
+    cp v.omen w.omen
+    printf 'x' | dd of=w.omen bs=1 seek=5000 conv=notrunc status=none
+    expect 3 omendb verify v.omen w.omen v.omen
+    has "${lines[0]}" "v.omen: sound"
+    has "${lines[1]}" "w.omen: corrupt: "
+    has "${lines[2]}" "v.omen: sound"
+    expect 4 omendb verify w.omen nope.omen v.omen
+    has "$stderr" 'cannot open "nope.omen": No such file or directory'
+    has "$output" "v.omen: sound"
+    expect 0 omendb verify v.omen v.omen
+}
+
+@test "damage is told with its section and byte range" {
+    vectors make v.fvecs -n 5000 -d 100
+    omendb build -q v.fvecs
+    place=$(LC_ALL=C grep -abo REFN v.omen | head -n 1 | cut -d : -f 1)
+    place=$((place + 100000))
+    printf '\377\377\377' | dd of=v.omen bs=1 seek=$place conv=notrunc status=none
+    expect 3 omendb verify v.omen
+    [[ ${lines[0]} =~ ^v.omen:\ corrupt:\ section\ REFN,\ bytes\ ([0-9]+)-([0-9]+): ]]
+    [ "${BASH_REMATCH[1]}" -le $place ]
+    [ "${BASH_REMATCH[2]}" -gt $place ]
+    expect 3 omendb verify --json v.omen
+    same "$(member "$output" indexes.0.faults.0.section)" '"REFN"'
+    expect 0 omendb verify --quick v.omen
+}
+
+@test "a flip of any one byte is found" {
+    small
+    mkdir copies
+    python3 "$tests_dir/cli/damage.py" flip v.omen copies
+}
+
+@test "a flip of any one byte is found, rabitq and cosine" {
+    small -c rabitq -m cosine -r f16
+    mkdir copies
+    python3 "$tests_dir/cli/damage.py" flip v.omen copies
+}
+
+@test "a cut at any length is found by --quick" {
+    small
+    mkdir copies
+    python3 "$tests_dir/cli/damage.py" cut v.omen copies
+}
+
+@test "query of a damaged index answers or exits 3, never dies" {
+    for options in "" "-c rabitq -r f32" "-c none"; do
+        small $options
+        mkdir copies
+        python3 "$tests_dir/cli/damage.py" search v.omen v.fvecs copies 150
+        rm -r copies
+    done
+}
+
+@test "bytes after the end are found" {
+    small
+    echo >>v.omen
+    expect 3 omendb verify --quick v.omen
+}
+
+@test "other files are no index: exit 3" {
+    small
+    : >empty.omen
+    printf 'OMENDB\r\n' >magic.omen
+    head -c 100000 /dev/zero >zero.omen
+    for file in v.fvecs empty.omen magic.omen zero.omen; do
+        for mode in --quick --full; do
+            expect 3 omendb verify $mode $file
+            has "$output" "$file: corrupt: "
+            same "${#lines[@]}" 1
+        done
+    done
+}
+
+@test "--source: the rows agree, for every refine tier and format" {
+    vectors make v.npy -n 300 -d 9 --kind gauss
+    vectors make v.raw -n 300 -d 9 --kind gauss
+    for options in "" "-r f16" "-r f32" "-c none" "-m cosine" "-m ip"; do
+        omendb build -q $options v.npy
+        expect 0 omendb verify --source v.npy v.omen
+        has "$output" "source)"
+        expect 0 omendb verify --source v.raw v.omen
+        expect 0 omendb verify --source - -f npy v.omen <v.npy
+    done
+}
+
+@test "--source: one other value, rows missing, rows in another order" {
+    vectors make v.fvecs -n 50 -d 4
+    vectors make w.fvecs -n 49 -d 4
+    vectors make x.fvecs -n 50 -d 5
+    cp v.fvecs one.fvecs
+    printf '\000\000\240\100' | dd of=one.fvecs bs=1 seek=$((20 * 17 + 8)) conv=notrunc status=none # row 17: 5
+    cmp -s v.fvecs one.fvecs && fault "the value was 5 already"
+    { tail -c +21 v.fvecs; head -c 20 v.fvecs; } >turned.fvecs
+    for options in "" "-r f16" "-r f32"; do
+        omendb build -q $options v.fvecs
+        for source in one w x turned; do
+            expect 3 omendb verify --source $source.fvecs v.omen
+            has "$output" "v.omen: differs from its source: "
+        done
+        expect 3 omendb verify --source one.fvecs v.omen
+        has "$output" "17"
+    done
+}
+
+@test "--source without a refine tier counts rows and dimensions, and says so" {
+    vectors make v.fvecs -n 50 -d 4
+    vectors make w.fvecs -n 49 -d 4
+    omendb build -q -r none v.fvecs
+    expect 0 omendb verify --source v.fvecs v.omen
+    has "$stderr" "v.omen has no refine tier: only rows and dimensions were counted"
+    expect 3 omendb verify --source w.fvecs v.omen
+    has "$output" "differs from its source"
+}
+
+@test "a source that cannot be used is the source's fault" {
+    small
+    head -c 20 v.fvecs >cut.fvecs
+    expect 2 omendb verify --source cut.fvecs v.omen
+    has "$stderr" "cut short"
+    expect 4 omendb verify --source nope.fvecs v.omen
+    has "$stderr" 'cannot open "nope.fvecs"'
+}
+
+@test "bad options exit 2" {
+    small
+    fails_with 2 'no INDEX given' omendb verify
+    fails_with 2 '--format and --dim describe the source' omendb verify -f fvecs v.omen
+    fails_with 2 '--format and --dim describe the source' omendb verify -d 2 v.omen
+    fails_with 2 'drop --quick' omendb verify --quick --source v.fvecs v.omen
+    fails_with 2 'standard input can be the source of one INDEX only' omendb verify --source - v.omen v.omen
+}
+
+@test "verify changes nothing" {
+    small
+    before=$(hash_of v.omen)
+    chmod 444 v.omen
+    expect 0 omendb verify --source v.fvecs v.omen
+    same "$(hash_of v.omen)" "$before"
+    only v.fvecs v.omen
+}

@@ -1,0 +1,37 @@
+# Installs Debian packages that are missing, for quickstart.sh and run.sh, which source this file. POSIX sh.
+
+# What meson.build needs, and the data of the demonstration.
+build_packages="gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libjansson-dev liblapacke-dev
+    libopenblas-serial-dev dataset-fashion-mnist"
+
+# What the tests need besides.
+test_packages="bats python3 python3-numpy clang libomp-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+
+# install_missing PACKAGE...: leaves apt alone when nothing is missing. Returns 1 if that is not possible.
+install_missing()
+{
+    missing=
+    for package in "$@"; do
+        case $(dpkg-query -W -f '${Status}' "$package" 2>&1) in
+        *' installed') ;;
+        *) missing="$missing $package" ;;
+        esac
+    done
+    if [ -z "$missing" ]; then
+        return 0
+    fi
+
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "these packages are missing:$missing" >&2
+            echo "run this as root, install sudo, or install them yourself" >&2
+            return 1
+        fi
+        as_root=sudo
+    fi
+    echo "installing:$missing" >&2
+    # shellcheck disable=SC2086 # the list is split into words on purpose
+    $as_root apt-get -qq update >&2 &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >&2
+}
