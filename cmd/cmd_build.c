@@ -13,6 +13,7 @@ struct build {
     const char *input;
     const char *output;   /* as asked for, else default_output */
     char *default_output; /* owned */
+    const char *tune_queries;
     const char *cpu;
     omen_vectors_options vectors;
     omen_build_options options;
@@ -33,6 +34,9 @@ static void print_usage(void)
            "  -f, --format NAME    format of INPUT (default: by extension and content), one of\n"
            "                       %s\n"
            "  -d, --dim N          dimensions of a row, needed for raw; elsewhere a check\n"
+           "      --tune-queries FILE\n"
+           "                       measure search effort on these queries, for queries of another\n"
+           "                       distribution than the rows (default: measure on rows of INPUT)\n"
            "      --zero-ok        cosine: accept zero rows, at distance 1 from everything\n"
            "                       (default: an error)\n"
            "\n"
@@ -68,7 +72,7 @@ static void print_usage(void)
 
 /* ---- arguments ---- */
 
-enum { OPT_SEED = 256, OPT_CPU, OPT_ZERO_OK, OPT_JSON };
+enum { OPT_SEED = 256, OPT_TUNE_QUERIES, OPT_CPU, OPT_ZERO_OK, OPT_JSON };
 
 static const char short_options[] = ":o:f:d:m:b:c:r:l:t:qvh";
 
@@ -84,6 +88,7 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, 't'},
     {"seed", required_argument, NULL, OPT_SEED},
     {"cpu", required_argument, NULL, OPT_CPU},
+    {"tune-queries", required_argument, NULL, OPT_TUNE_QUERIES},
     {"zero-ok", no_argument, NULL, OPT_ZERO_OK},
     {"quiet", no_argument, NULL, 'q'},
     {"verbose", no_argument, NULL, 'v'},
@@ -142,6 +147,9 @@ static bool take_option(struct build *b, int option, const char *value)
         return cmd_parse_integer(NAME, "--seed", value, 0, UINT64_MAX, &b->options.seed);
     case OPT_CPU:
         b->cpu = value;
+        return true;
+    case OPT_TUNE_QUERIES:
+        b->tune_queries = value;
         return true;
     case OPT_ZERO_OK:
         b->options.zero_ok = true;
@@ -265,10 +273,10 @@ static int run(struct build *b)
 {
     struct cmd_build_outcome o = {.input = b->input, .output = b->output};
     omen_detail why = {.text = ""};
-    omen_vectors *vectors = NULL;
+    omen_vectors *vectors = NULL, *tune_vectors = NULL;
     omen_container *container = NULL;
     omen_index *index = NULL;
-    omen_source source;
+    omen_source source, tune_source;
     double started;
     int rc;
 
@@ -290,6 +298,16 @@ static int run(struct build *b)
                 cmd_group(source.n_rows).text, source.d, cmd_group(source.n_bytes).text);
     }
 
+    if (b->tune_queries != NULL) {
+        const omen_vectors_options detect = {.format = NULL};
+        rc = omen_vectors_open(&tune_vectors, b->tune_queries, &detect, &why);
+        if (rc != OMEN_OK) {
+            goto out;
+        }
+        tune_source = omen_vectors_source(tune_vectors);
+        b->options.tune_queries = &tune_source;
+    }
+
     cmd_signals_note();
     rc = build_file(b, &source, &o, &why);
     o.seconds = cmd_seconds() - started;
@@ -302,6 +320,7 @@ static int run(struct build *b)
 out:
     omen_index_close(index);
     omen_container_close(container);
+    omen_vectors_close(tune_vectors);
     omen_vectors_close(vectors);
     if (rc == OMEN_ERR_INTERRUPTED) {
         cmd_say(NAME, INTERRUPTED);

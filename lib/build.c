@@ -30,6 +30,7 @@
 #define ERROR_SAMPLE 2048u   /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES 64u
 #define KEPT_DIMS_A_BYTE 8u  /* transform dimensions kept for each hot byte */
+#define LIST_BYTES 20u         /* of a list besides its centroid: offset, factor ranges */
 #define BLOCK_VALUES (1u << 18) /* input values of an encode block */
 #define APPEND_BYTES (4u << 20) /* written at a time in the order stage */
 
@@ -602,7 +603,7 @@ static int calibrate(build_state *b)
     if (status == OMEN_OK)
         status = omen_index_open(&index, sections, n, b->why);
     if (status == OMEN_OK)
-        status = omen_index_calibrate(index, b->source, b->options->seed, b->n_threads, entries, &n_entries, b->why);
+        status = omen_index_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads, entries, &n_entries, b->why);
     if (status == OMEN_OK && n_entries > 0)
         status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
     omen_index_close(index);
@@ -625,16 +626,23 @@ static int check_options(const omen_source *source, const omen_build_options *o,
     if (o->n_lists > source->n_rows)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%u lists are more than the %llu rows", o->n_lists,
                          (unsigned long long)source->n_rows);
+    if (o->tune_queries && (o->tune_queries->d != source->d || o->tune_queries->n_rows < 1))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the queries to tune for have %u dimensions, the input %u",
+                         o->tune_queries->d, source->d);
     if (o->codec == OMEN_CODEC_NONE && o->refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codec none and refine none leave nothing to search");
     return OMEN_OK;
 }
 
-/* 2 sqrt(n) balances the search for lists with the scan of lists; fewer when there are not rows enough to train on. */
-static uint32_t default_lists(uint64_t n)
+/* 2 sqrt(n) balances the search for lists with the scan of lists. Fewer when there are not rows enough to train on, or when
+ * centroids, one byte a kept dimension, would cost the hot data more than a byte a row. */
+static uint32_t default_lists(uint64_t n, uint32_t d, uint32_t bytes)
 {
-    const double wanted = 2 * sqrt((double)n), trainable = (double)n / ROWS_PER_LIST_LEAST;
-    const double lists = wanted < trainable ? wanted : trainable;
+    const uint32_t d_kept = d < KEPT_DIMS_A_BYTE * bytes ? d : KEPT_DIMS_A_BYTE * bytes;
+    double lists = 2 * sqrt((double)n);
+    const double trainable = (double)n / ROWS_PER_LIST_LEAST, affordable = (double)n / (d_kept + LIST_BYTES);
+    lists = lists < trainable ? lists : trainable;
+    lists = lists < affordable ? lists : affordable;
     return lists < 1 ? 1 : (uint32_t)lists;
 }
 
@@ -698,7 +706,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     build_state b = {
         .source = source, .options = options, .sink = sink, .report = report ? report : &unused, .why = why};
     b.n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
-    b.n_lists = options->n_lists ? options->n_lists : default_lists(source->n_rows);
+    b.n_lists = options->n_lists ? options->n_lists : default_lists(source->n_rows, source->d, options->bytes);
     *b.report = (omen_build_report){
         .n_rows = source->n_rows, .d = source->d, .n_lists = b.n_lists, .n_threads = b.n_threads};
     const int threads_before = omp_get_max_threads();

@@ -1,11 +1,11 @@
-/* Which effort reaches which recall: measured on rows of the source as queries, themselves excluded.
+/* Which effort reaches which recall: measured on queries of the user's, or on rows of the source, themselves excluded.
  *
  * One exact search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool, then
  * tells for every true neighbour the rank of its list and, for any smaller number of lists, its rank by estimate: what probes
  * and pool it would take to find it. From these the cheapest effort for each recall is read off; no search is repeated.
  *
  * A recall counts as reached when the mean over the queries less LOWER_BOUND standard errors reaches it, with the misses
- * multiplied by MISS_MARGIN: rows of the base are easier queries than rows that are not in it, since their neighbours, often
+ * multiplied by MISS_MARGIN when they are rows: rows of the base are easier queries than rows that are not in it, since their neighbours, often
  * of the same origin, shaped the lists. */
 #include <math.h>
 #include <stdlib.h>
@@ -21,6 +21,7 @@
 #define POOL 2048u     /* candidates looked at; a neighbour behind them counts as not found */
 #define LOWER_BOUND 2.0
 #define MISS_MARGIN 1.15
+#define NO_ROW UINT32_MAX
 #define N_KS 3u
 #define N_LEVELS 10u
 
@@ -35,9 +36,10 @@ static const float levels[N_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f, 0.96f,
 
 typedef struct {
     const omen_index *index;
-    uint32_t n_queries, k_most, n_truth; /* n_truth = k_most + 1: the query itself is among them */
+    uint32_t n_queries, k_most, n_truth; /* n_truth = k_most + 1 where the query itself is among them */
+    double miss_margin;
     float *queries;
-    uint32_t *own;     /* ids of the queries */
+    uint32_t *own;     /* ids of the queries; NO_ROW for those that are not rows */
     uint64_t *truth;   /* n_queries x n_truth keys (distance, id) */
     uint32_t *ranks;   /* n_queries x n_lists */
     uint32_t *list_of; /* by id */
@@ -156,7 +158,7 @@ static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
     }
     const double n = c->n_queries, mean = sum / n, variance = squares / n - mean * mean;
     const double error = sqrt((variance > 0 ? variance : 0) / n);
-    return 1 - (1 - mean + LOWER_BOUND * error) * MISS_MARGIN;
+    return 1 - (1 - mean + LOWER_BOUND * error) * c->miss_margin;
 }
 
 /* The next of a ladder of numbers about an eighth apart. */
@@ -170,7 +172,8 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
 {
     const omen_meta *m = &c->index->meta;
     const double rows_a_list = (double)m->n_rows / m->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * m->d;
-    const uint32_t first_rerank = m->refine == OMEN_REFINE_NONE ? k : k + k / 4 + 1; /* the query itself takes a place */
+    /* a row as a query takes a place itself */
+    const uint32_t first_rerank = m->refine == OMEN_REFINE_NONE ? k : k + k / 4 + 1;
     double best_cost[N_LEVELS];
     omen_tune_entry best[N_LEVELS] = {{0, 0, 0, 0}};
     uint32_t n_low, n_high;
@@ -223,16 +226,20 @@ static void calibration_finish(calibration *c)
     free(c->pool_truth);
 }
 
-static int calibration_init(calibration *c, const omen_index *index, const omen_source *source, uint64_t seed,
-                            int n_threads, omen_detail *why)
+/* Draws the queries: from queries if not NULL, else from the rows of source. */
+static int calibration_init(calibration *c, const omen_index *index, const omen_source *source,
+                            const omen_source *queries, uint64_t seed, int n_threads, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
+    const omen_source *from = queries ? queries : source;
     const double affordable = WORK_MOST / ((double)m->n_rows * m->d);
     uint64_t n = affordable > QUERIES ? QUERIES : affordable < QUERIES_LEAST ? QUERIES_LEAST : (uint64_t)affordable;
-    n = n < m->n_rows ? n : m->n_rows;
+    n = n < from->n_rows ? n : from->n_rows;
     *c = (calibration){.index = index, .n_queries = (uint32_t)n, .n_threads = n_threads};
-    c->k_most = m->n_rows - 1 < ks[N_KS - 1] ? (uint32_t)(m->n_rows - 1) : ks[N_KS - 1];
-    c->n_truth = c->k_most + 1;
+    c->miss_margin = queries ? 1 : MISS_MARGIN;
+    const uint64_t others = queries ? m->n_rows : m->n_rows - 1;
+    c->k_most = others < K_MOST ? (uint32_t)others : K_MOST;
+    c->n_truth = queries ? c->k_most : c->k_most + 1;
     c->pool = POOL < m->n_rows ? POOL : (uint32_t)m->n_rows;
     uint64_t *rows = omen_alloc(n, sizeof *rows);
     c->queries = omen_alloc(n * m->d, sizeof *c->queries);
@@ -249,14 +256,14 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
-        omen_random_rows(seed ^ 0x63616c69, m->n_rows, n, rows);
+        omen_random_rows(seed ^ 0x63616c69, from->n_rows, n, rows);
         for (uint32_t l = 0; l < m->n_lists; l++)
             for (uint32_t i = index->first[l]; i < index->first[l + 1]; i++)
                 c->list_of[index->ids[i]] = l;
     }
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
-        c->own[i] = (uint32_t)rows[i];
-        status = source->read(source->self, rows[i], 1, c->queries + i * m->d, why);
+        c->own[i] = queries ? NO_ROW : (uint32_t)rows[i];
+        status = from->read(from->self, rows[i], 1, c->queries + i * m->d, why);
     }
     if (status == OMEN_OK)
         status = omen_search_source(source, m->metric, c->queries, n, c->n_truth, n_threads, c->truth, why);
@@ -266,14 +273,14 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     return status;
 }
 
-int omen_index_calibrate(const omen_index *index, const omen_source *source, uint64_t seed, int n_threads,
-                         omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, omen_detail *why)
+int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
+                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, omen_detail *why)
 {
     *n_entries = 0;
     if (index->meta.n_rows < 2)
         return OMEN_OK; /* nobody to be a neighbour */
     calibration c;
-    int status = calibration_init(&c, index, source, seed, n_threads, why);
+    int status = calibration_init(&c, index, source, queries, seed, n_threads, why);
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
         status = calibrate_k(&c, ks[i], entries, n_entries);
     calibration_finish(&c);

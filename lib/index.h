@@ -72,10 +72,10 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
 /* The effort that reaches recall for k: from TUNE, or a default rule where nothing was measured. */
 void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank);
 
-/* Measures which effort reaches which recall, on rows of source (the one that the index was built from) as queries,
- * themselves excluded, for k = 1, 10 and 100 as far as there are rows. */
+/* Measures which effort reaches which recall, on the given queries, or (NULL) on rows of source, the one that the index was
+ * built from, themselves excluded; for k = 1, 10 and 100 as far as there are rows. */
 #define OMEN_N_TUNE 30u
-int omen_index_calibrate(const omen_index *index, const omen_source *source, uint64_t seed, int n_threads,
-                         omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, omen_detail *why) OMEN_MUST_CHECK;
+int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
+                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -142,6 +142,7 @@ typedef struct omen_build_options {
     uint32_t bytes;   /* hot bytes a vector, code and factors; OMEN_MIN_BYTES..OMEN_MAX_BYTES */
     uint32_t n_lists; /* 0: from n */
     uint64_t seed;
+    const omen_source *tune_queries; /* measure search effort on these; NULL: on rows of the source */
     int n_threads; /* 0: omen_cpu_count() */
     bool zero_ok;  /* cosine: accept zero rows, with similarity 0 to everything */
     omen_progress_fn progress; /* may be NULL */
@@ -177,7 +178,7 @@ typedef struct omen_build_report {
 
 /* Builds an index of all rows of source into sink. Neither is closed. report may be NULL. Returns OMEN_OK,
  * OMEN_ERR_ARGUMENT, OMEN_ERR_INPUT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED, or what source or sink returned. The bytes
- * that reach the sink depend on the rows and on metric, codec, refine, bytes, n_lists, seed and zero_ok only. */
+ * that reach the sink depend on the rows and on metric, codec, refine, bytes, n_lists, seed, tune_queries and zero_ok only. */
 int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                      omen_build_report *report, omen_detail *why) OMEN_MUST_CHECK;
 
