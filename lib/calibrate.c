@@ -15,13 +15,14 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define QUERIES 1000u
+#define QUERIES 700u
 #define QUERIES_LEAST 100u
-#define WORK_MOST 4e10 /* multiply-adds spent on exact neighbours */
-#define POOL 2048u     /* candidates looked at; a neighbour behind them counts as not found */
-#define LOWER_BOUND 2.0
+#define WORK_MOST 5e10 /* multiply-adds spent on exact neighbours */
+#define POOL 1536u     /* candidates looked at; a neighbour behind them counts as not found */
+#define LOWER_BOUND 1.5
 #define MISS_MARGIN 1.15
 #define NO_ROW UINT32_MAX
+#define SHARE_MOST 0.999 /* of the true neighbours are in the lists looked at */
 #define N_KS 3u
 #define N_LEVELS 10u
 
@@ -179,9 +180,7 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
     uint32_t n_low, n_high;
     int status = probes_for(c, k, levels[0], &n_low);
     if (status == OMEN_OK)
-        status = probes_for(c, k, 0.999, &n_high);
-    if (status == OMEN_OK && m->codec != OMEN_CODEC_NONE)
-        status = omen_search_candidates(c->index, c->queries, c->n_queries, n_high, c->pool, c->n_threads, c->pools);
+        status = probes_for(c, k, SHARE_MOST, &n_high);
     if (status != OMEN_OK)
         return status;
     if (m->codec != OMEN_CODEC_NONE)
@@ -281,6 +280,14 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
         return OMEN_OK; /* nobody to be a neighbour */
     calibration c;
     int status = calibration_init(&c, index, source, queries, seed, n_threads, why);
+    /* one scan serves every k: of the lists that the most demanding one looks at */
+    uint32_t n_high = 1, n_probes = 1;
+    for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++) {
+        status = probes_for(&c, ks[i], SHARE_MOST, &n_probes);
+        n_high = n_probes > n_high ? n_probes : n_high;
+    }
+    if (status == OMEN_OK && index->meta.codec != OMEN_CODEC_NONE)
+        status = omen_search_candidates(index, c.queries, c.n_queries, n_high, c.pool, n_threads, c.pools);
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
         status = calibrate_k(&c, ks[i], entries, n_entries);
     calibration_finish(&c);
