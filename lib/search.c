@@ -494,6 +494,7 @@ static void rerank(chunk_state *s, pool *p, const float *query)
             const uint8_t *next = index->refine_rows + p->keys[i + ahead] * row_bytes;
             for (size_t at = 0; at < touched; at += 64)
                 __builtin_prefetch(next + at);
+            __builtin_prefetch(index->ids + p->keys[i + ahead]);
         }
         const uint64_t row = p->keys[i];
         const float d = distance(query, index->refine_rows + row * row_bytes, index->meta.d);
@@ -620,7 +621,10 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     const uint32_t d = index->meta.d;
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
     size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
+    const uint64_t n_chunks = (n_queries + size - 1) / size;
     int status = OMEN_OK;
+    if ((uint64_t)n_threads > n_chunks)
+        n_threads = n_chunks ? (int)n_chunks : 1;
 #pragma omp parallel num_threads(n_threads)
     {
         chunk_state s;
