@@ -109,12 +109,16 @@ static int report_progress(build_state *b, omen_stage stage, uint64_t done, uint
 
 /* ---- sample ---- */
 
-static int refuse_row(build_state *b, uint64_t row, float norm2)
+/* Rows whose distances would not be numbers. */
+static int check_row(const build_state *b, const float *values, uint64_t row, omen_detail *why)
 {
-    if (norm2 > 0)
-        return omen_fail(b->why, OMEN_ERR_INPUT, "row %llu is too long: its squared norm overflows float32",
-                         (unsigned long long)row);
-    return omen_fail(b->why, OMEN_ERR_INPUT,
+    const float norm2 = omen_kernels_get()->ip_f32(values, values, b->source->d);
+    if (!(norm2 <= OMEN_NORM2_MOST))
+        return omen_fail(why, OMEN_ERR_INPUT, "row %llu is too long: its squared norm is over %g",
+                         (unsigned long long)row, (double)OMEN_NORM2_MOST);
+    if (b->options->metric != OMEN_METRIC_COSINE || b->options->zero_ok || norm2 > 0)
+        return OMEN_OK;
+    return omen_fail(why, OMEN_ERR_INPUT,
                      "row %llu is a zero vector, which has no cosine; --zero-ok accepts it, with similarity 0 to "
                      "everything",
                      (unsigned long long)row);
@@ -138,8 +142,11 @@ static int read_sample(build_state *b)
     }
     omen_random_rows(b->options->seed, n, b->n_sample, rows);
     int status = OMEN_OK;
-    for (size_t i = 0; i < b->n_sample && status == OMEN_OK; i++)
+    for (size_t i = 0; i < b->n_sample && status == OMEN_OK; i++) {
         status = b->source->read(b->source->self, rows[i], 1, b->sample + i * d, b->why);
+        if (status == OMEN_OK)
+            status = check_row(b, b->sample + i * d, rows[i], b->why);
+    }
     free(rows);
     if (status != OMEN_OK)
         return status;
@@ -331,15 +338,12 @@ static int encode_block(build_state *b, encode_buffers *e, uint64_t row0, size_t
     omen_transform_lift(t, e->rows, n, false, e->lifted);
     omen_transform_project(t, e->lifted, n, e->projected, ld, e->tails);
     for (size_t i = 0; i < n; i++) {
-        const float norm2 = kernels->ip_f32(e->rows + i * d, e->rows + i * d, d);
-        const bool zero = t->metric == OMEN_METRIC_COSINE && !(norm2 > 0);
-        if (!isfinite(norm2) || (zero && !b->options->zero_ok)) {
-            build_state told = *b;
-            told.why = why;
-            return refuse_row(&told, row0 + i, norm2);
-        }
-        /* similarity 0 is squared distance 2 from a unit query: as if it had length 1 outside the kept dimensions */
-        if (zero)
+        status = check_row(b, e->rows + i * d, row0 + i, why);
+        if (status != OMEN_OK)
+            return status;
+        /* a zero row has similarity 0, squared distance 2 from a unit query: as if it had length 1 outside the kept
+         * dimensions */
+        if (t->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(e->lifted + i * d, e->lifted + i * d, d) > 0))
             e->tails[i] += 1;
     }
     omen_partition_assign(&b->partition, e->projected, n, ld, b->lists + row0, e->assign);
@@ -553,7 +557,8 @@ static int write_items(build_state *b, const uint32_t *order, bool are_blocks, u
         *done += n * item_bytes;
         if (status == OMEN_OK)
             status = report_progress(b, OMEN_STAGE_ORDER, *done,
-                                     n_rows * (omen_codec_bytes(&b->model) + (uint64_t)row_bytes));
+                                     round_up(n_rows, OMEN_SCAN_BLOCK) * omen_codec_bytes(&b->model) +
+                                         n_rows * row_bytes);
     }
     free(buffer);
     return status == OMEN_OK ? s->finish(s->self, b->why) : status;

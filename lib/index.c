@@ -405,9 +405,11 @@ int omen_index_check_source(const omen_index *index, const omen_source *source, 
     uint32_t *position = omen_alloc(m->n_rows, sizeof *position);
     float *rows = omen_alloc(2 * chunk * m->d, sizeof *rows);
     int status = position && rows ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    if (position)
+        memset(position, 0xff, m->n_rows * sizeof *position); /* beyond every row: not seen */
     for (uint64_t i = 0; i < m->n_rows && status == OMEN_OK; i++) {
-        if (index->ids[i] >= m->n_rows) {
-            fault(context, "PERM", "an id is no row of the source");
+        if (index->ids[i] >= m->n_rows || position[index->ids[i]] < m->n_rows) {
+            fault(context, "PERM", "an id is no row of the source, or stands twice");
             status = OMEN_ERR_CORRUPT;
         } else {
             position[index->ids[i]] = (uint32_t)i;

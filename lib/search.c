@@ -12,6 +12,7 @@
  * the same for a whole list,
  *   pq:      est = base + U (sum of T  +  f code * f step / U),      U = D
  *   rabitq:  est = base + U ((sum of T - middle) * 2^shift * g / g_max  +  f code * f step / U),  U = D g_max / 2^shift */
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -298,8 +299,11 @@ static int choose_lists(chunk_state *s, uint32_t query, const float *dots, float
     const omen_index *index = s->index;
     const uint32_t n_lists = index->meta.n_lists;
     const uint64_t wanted = s->n_rerank < index->meta.n_rows ? s->n_rerank : index->meta.n_rows;
-    for (size_t l = 0; l < n_lists; l++)
-        s->values[l] = index->half_norms[l] - dots[l];
+    for (size_t l = 0; l < n_lists; l++) {
+        /* a damaged index may hold values that overflow here: selection needs numbers */
+        const float value = index->half_norms[l] - dots[l];
+        s->values[l] = value < FLT_MAX ? value : FLT_MAX;
+    }
     for (uint32_t n = s->n_probes;; n = n < n_lists / 2 ? 2 * n : n_lists) {
         uint64_t n_rows = 0;
         const size_t before = s->n_pairs;
@@ -389,7 +393,7 @@ static int16_t threshold_of(const pool *p, float base, float per_unit)
         return INT16_MAX;
     /* one unit of room: the exact comparison is made on the key */
     const float t = floorf((omen_key_distance(p->worst) - base) * per_unit) + 1;
-    return (int16_t)(t > INT16_MAX ? INT16_MAX : t < INT16_MIN ? INT16_MIN : t);
+    return (int16_t)(!(t < INT16_MAX) ? INT16_MAX : t < INT16_MIN ? INT16_MIN : t);
 }
 
 /* The query's part of the scan of a list. base_out gets what all estimates of the list share. */
@@ -710,10 +714,15 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     if (n_rerank < k || m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE)
         n_rerank = k;
 
-    for (uint64_t q = 0; q < n_queries && m->metric == OMEN_METRIC_COSINE && !options->zero_ok; q++)
-        if (!(kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d) > 0))
+    for (uint64_t q = 0; q < n_queries; q++) {
+        const float norm2 = kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d);
+        if (!(norm2 <= OMEN_NORM2_MOST))
+            return omen_fail(why, OMEN_ERR_INPUT, "query %llu is too long: its squared norm is over %g",
+                             (unsigned long long)q, (double)OMEN_NORM2_MOST);
+        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && norm2 == 0)
             return omen_fail(why, OMEN_ERR_INPUT, "query %llu is a zero vector, which has no cosine",
                              (unsigned long long)q);
+    }
     uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
     if (!keys)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",

@@ -25,6 +25,8 @@ typedef struct {
     omen_transform unit; /* cosine: scales source rows and queries to unit length */
     uint64_t n_rows;
     uint32_t d;
+    uint32_t *positions; /* index: of each id, so that ties are broken by id all the way */
+    float *centre;       /* l2: subtracted from rows and queries, so that products do not cancel */
 } row_supply;
 
 static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float *rows, omen_detail *why)
@@ -42,8 +44,8 @@ static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float
     return OMEN_OK;
 }
 
-/* The key (distance, id) of one row; scratch holds a row. */
-static int supply_key(const row_supply *supply, const float *query, uint64_t row, float *scratch, uint64_t *key,
+/* The key (distance, id) of one row by id; scratch holds a row. */
+static int supply_key(const row_supply *supply, const float *query, uint32_t id, float *scratch, uint64_t *key,
                       omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
@@ -51,20 +53,20 @@ static int supply_key(const row_supply *supply, const float *query, uint64_t row
     if (supply->index) {
         const omen_index *index = supply->index;
         value = omen_refine_kernel(index->meta.refine, supply->metric)(
-            query, index->refine_rows + row * index->refine_row_bytes, supply->d);
-        *key = omen_key(omen_metric_distance(supply->metric, value), index->ids[row]);
+            query, index->refine_rows + (size_t)supply->positions[id] * index->refine_row_bytes, supply->d);
+        *key = omen_key(omen_metric_distance(supply->metric, value), id);
         return OMEN_OK;
     }
-    int status = supply_rows(supply, row, 1, scratch, why);
+    int status = supply_rows(supply, id, 1, scratch, why);
     if (status == OMEN_OK) {
         value = (supply->metric == OMEN_METRIC_L2 ? kernels->l2_f32 : kernels->ip_f32)(query, scratch, supply->d);
-        *key = omen_key(omen_metric_distance(supply->metric, value), (uint32_t)row);
+        *key = omen_key(omen_metric_distance(supply->metric, value), id);
     }
     return status;
 }
 
 typedef struct {
-    float *rows, *panels, *dots, *floors;
+    float *rows, *centred, *panels, *dots, *floors;
     uint64_t *keys;
     uint32_t *counts;
     size_t kept, size;
@@ -73,6 +75,7 @@ typedef struct {
 static void state_finish(exact_state *s)
 {
     free(s->rows);
+    free(s->centred);
     free(s->panels);
     free(s->dots);
     free(s->floors);
@@ -86,15 +89,42 @@ static int state_init(exact_state *s, uint32_t d, size_t kept)
     s->kept = kept;
     s->size = 2 * kept;
     s->rows = omen_alloc((size_t)ROWS * d, sizeof *s->rows);
+    s->centred = omen_alloc((size_t)GROUP * d, sizeof *s->centred);
     s->panels = omen_alloc(omen_panels_count(GROUP, d), sizeof *s->panels);
     s->dots = omen_alloc((size_t)ROWS * GROUP, sizeof *s->dots);
     s->floors = omen_alloc(GROUP, sizeof *s->floors);
     s->keys = omen_alloc(GROUP * s->size, sizeof *s->keys);
     s->counts = omen_alloc(GROUP, sizeof *s->counts);
-    return s->rows && s->panels && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
+    return s->rows && s->centred && s->panels && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
-/* Keeps the best of a query's keys. floors[q] is what a product less half the row's norm has to exceed to matter. */
+/* The mean of the first rows: near enough to the middle of all. */
+static int find_centre(row_supply *supply, omen_detail *why)
+{
+    const size_t d = supply->d, n = supply->n_rows < ROWS ? supply->n_rows : ROWS;
+    float *rows = omen_alloc(n * d, sizeof *rows);
+    supply->centre = omen_alloc_zero(d, sizeof *supply->centre);
+    int status = rows && supply->centre ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK && supply->metric == OMEN_METRIC_L2)
+        status = supply_rows(supply, 0, n, rows, why);
+    for (size_t j = 0; j < d && status == OMEN_OK && supply->metric == OMEN_METRIC_L2; j++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++)
+            sum += (double)rows[i * d + j];
+        supply->centre[j] = (float)(sum / (double)n);
+    }
+    free(rows);
+    return status;
+}
+
+static void subtract_centre(const row_supply *supply, const float *rows, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < supply->d; j++)
+            out[i * supply->d + j] = rows[i * supply->d + j] - supply->centre[j];
+}
+
+/* Keeps the best of a query's keys. floors[q] is what a product less half the row's norm has to reach to matter. */
 static void cut(exact_state *s, size_t q, bool is_l2)
 {
     uint64_t *keys = s->keys + q * s->size;
@@ -115,7 +145,8 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = supply->d, width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
     const bool is_l2 = supply->metric == OMEN_METRIC_L2;
-    omen_panels_pack(queries, n_queries, d, d, s->panels);
+    subtract_centre(supply, queries, n_queries, s->centred);
+    omen_panels_pack(s->centred, n_queries, d, d, s->panels);
     for (size_t q = 0; q < width; q++) {
         s->counts[q] = 0;
         s->floors[q] = q < n_queries ? -INFINITY : INFINITY;
@@ -125,19 +156,22 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
         int status = supply_rows(supply, i0, n, s->rows, why);
         if (status != OMEN_OK)
             return status;
+        if (is_l2)
+            subtract_centre(supply, s->rows, n, s->rows);
         kernels->matmul(s->rows, d, n, s->panels, width / OMEN_PANEL, d, s->dots, width);
         for (size_t i = 0; i < n; i++) {
             const float *dots = s->dots + i * width, *floors = s->floors;
+            const uint32_t id = supply->index ? supply->index->ids[i0 + i] : (uint32_t)(i0 + i);
             const float half_norm = is_l2 ? 0.5f * kernels->ip_f32(s->rows + i * d, s->rows + i * d, d) : 0;
             for (size_t q0 = 0; q0 < width; q0 += OMEN_PANEL) {
                 int any = 0;
                 for (size_t q = q0; q < q0 + OMEN_PANEL; q++)
-                    any |= dots[q] - half_norm > floors[q];
+                    any |= dots[q] - half_norm >= floors[q];
                 for (size_t q = q0; any && q < q0 + OMEN_PANEL; q++) {
                     const float v = dots[q] - half_norm;
-                    if (!(v > floors[q]))
+                    if (!(v >= floors[q]))
                         continue;
-                    s->keys[q * s->size + s->counts[q]++] = omen_key(is_l2 ? -2 * v : -v, (uint32_t)(i0 + i));
+                    s->keys[q * s->size + s->counts[q]++] = omen_key(is_l2 ? -2 * v : -v, id);
                     if (s->counts[q] == s->size)
                         cut(s, q, is_l2);
                 }
@@ -174,7 +208,8 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     uint64_t *parts = n_ranges > 1 ? omen_alloc(n_ranges * n_queries * k, sizeof *parts) : keys;
     if (!parts)
         return OMEN_ERR_MEMORY;
-    if (supply->metric == OMEN_METRIC_COSINE) {
+    status = find_centre(supply, why);
+    if (status == OMEN_OK && supply->metric == OMEN_METRIC_COSINE) {
         supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
         lifted = omen_alloc(n_queries * supply->d, sizeof *lifted);
         if (lifted)
@@ -221,15 +256,29 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     if (n_ranges > 1)
         free(parts);
     free(lifted);
+    free(supply->centre);
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_detail *why)
 {
-    row_supply supply = {
-        .index = index, .metric = index->meta.metric, .n_rows = index->meta.n_rows, .d = index->meta.d};
-    return search_all(&supply, queries, n_queries, k, n_threads, keys, why);
+    const omen_meta *m = &index->meta;
+    row_supply supply = {.index = index, .metric = m->metric, .n_rows = m->n_rows, .d = m->d};
+    supply.positions = omen_alloc_zero(m->n_rows, sizeof *supply.positions);
+    if (!supply.positions)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < m->n_rows; i++) {
+        if (index->ids[i] >= m->n_rows) {
+            free(supply.positions);
+            return omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds an id beyond the rows",
+                             (unsigned long long)i);
+        }
+        supply.positions[index->ids[i]] = (uint32_t)i;
+    }
+    const int status = search_all(&supply, queries, n_queries, k, n_threads, keys, why);
+    free(supply.positions);
+    return status;
 }
 
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,

@@ -22,10 +22,10 @@ v.x.omen"
     expect 0 omendb build --json -m cosine v.fvecs
     same "$stderr" ""
     same "${#lines[@]}" 1
-    for path in input output n d metric codec refine lists threads simd seconds.sample seconds.total vectors_per_second \
-        bytes_per_vector.code bytes_per_vector.factors bytes_per_vector.centroids bytes_per_vector.refine \
-        bytes_per_vector.ids bytes_per_vector.model bytes_per_vector.total ratio_input file_bytes pq_error \
-        rabitq_error; do
+    for path in input output n d metric codec refine lists threads simd seconds.sample seconds.total \
+        vectors_per_second bytes_per_vector.code bytes_per_vector.factors bytes_per_vector.centroids \
+        bytes_per_vector.refine bytes_per_vector.ids bytes_per_vector.model bytes_per_vector.total ratio_input \
+        file_bytes pq_error rabitq_error; do
         member "$output" $path >/dev/null
     done
     same "$(member "$output" n)" 300
@@ -208,7 +208,7 @@ v.x.omen"
         expect 0 omendb build -q $options v.fvecs
         expect 0 omendb verify -q --source v.fvecs v.omen
         expect 0 omendb query -k 3 v.omen v.fvecs
-        same "${lines[*]:0:3}" "0	1	0 0	2	1 0	3	2"
+        same "${lines[*]:0:3}" "0 1 0 0 2 1 0 3 2"
     done
 }
 

@@ -65,7 +65,8 @@ def search(data, queries, scratch, n):
     for place in places[::max(1, len(places) // n)]:
         with open(path, "wb") as out:
             out.write(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1:])
-        result = subprocess.run([os.environ["OMENDB"], "query", "-k", "3", path, queries], capture_output=True, text=True)
+        command = [os.environ["OMENDB"], "query", "-k", "3", path, queries]
+        result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode not in (0, 3):
             sys.exit(f"a bit flipped at byte {place}: query exits {result.returncode}:\n{result.stderr[-3000:]}")
 

@@ -12,16 +12,16 @@ line()
 @test "tsv, the default" {
     line
     expect 0 omendb query -k 2 base.omen q.fvecs
-    same "$output" "0	1	0
-0	2	1
-1	1	2
-1	2	1"
+    same "$output" "0 1 0
+0 2 1
+1 1 2
+1 2 1"
     same "$stderr" ""
     expect 0 omendb query -k 2 --distances -F tsv base.omen q.fvecs
-    same "$output" "0	1	0	1
-0	2	1	4
-1	1	2	1
-1	2	1	36"
+    same "$output" "0 1 0 1
+0 2 1 4
+1 1 2 1
+1 2 1 36"
 }
 
 @test "jsonl" {
@@ -40,14 +40,14 @@ line()
 @test "ivecs and npy hold what tsv holds" {
     line
     omendb query -k 2 -F ivecs base.omen q.fvecs >found.ivecs
-    same "$(vectors show found.ivecs)" "0	1
-2	1"
+    same "$(vectors show found.ivecs)" "0 1
+2 1"
     omendb query -k 2 -F npy base.omen q.fvecs >found.npy
-    same "$(vectors show found.npy)" "0	1
-2	1"
+    same "$(vectors show found.npy)" "0 1
+2 1"
     omendb query -k 2 -F npy --distances base.omen q.fvecs >both.npy
-    same "$(vectors show both.npy)" "0	1	1	4
-2	1	1	36"
+    same "$(vectors show both.npy)" "0 1 1 4
+2 1 1 36"
     fails_with 2 "ivecs holds no distances" omendb query -F ivecs --distances base.omen q.fvecs
 }
 
@@ -96,13 +96,13 @@ line()
     vectors make q.fvecs --text "3,4"
     for refine in sq8 f16 f32; do
         omendb build -q -r $refine -m l2 base.fvecs
-        same "$(omendb query --distances base.omen q.fvecs | cut -f 3-)" "0	0
-2	25
-1	36"
+        same "$(omendb query --distances base.omen q.fvecs | cut -f 3-)" "0 0
+2 25
+1 36"
         omendb build -q -r $refine -m ip base.fvecs
-        same "$(omendb query --distances base.omen q.fvecs | cut -f 3-)" "2	-50
-0	-25
-1	-7"
+        same "$(omendb query --distances base.omen q.fvecs | cut -f 3-)" "2 -50
+0 -25
+1 -7"
         omendb build -q -r $refine -m cosine base.fvecs
         omendb query --distances base.omen q.fvecs | cut -f 3- >found
         awk 'function near(x, y) { return x - y < 0.005 && y - x < 0.005 }
@@ -274,7 +274,8 @@ line()
     omendb build -q -c none base.fvecs
     echo old >found
     fails_with 130 "omendb query: interrupted; nothing was written" \
-        timeout --preserve-status -s INT 0.2 "$OMENDB" query -t 1 --cpu scalar --exact -k 100 -o found base.omen base.fvecs
+        timeout --preserve-status -s INT 0.2 \
+        "$OMENDB" query -t 1 --cpu scalar --exact -k 100 -o found base.omen base.fvecs
     same "$(cat found)" old
     only base.fvecs base.omen found
 }

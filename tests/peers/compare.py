@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """Measures omendb beside other vector indexes: same data, same threads, one run, one machine.
 
-    pip install numpy faiss-cpu hnswlib rabitqlib usearch scann glassppy     # any of them; numpy is needed
+    pip install numpy faiss-cpu hnswlib rabitqlib usearch scann              # any of them; numpy is needed
+    pip install glassppy || pip install pyglass-portable                     # the same library; the second is AVX2 only
     tests/peers/compare.py --base base.fvecs --queries query.fvecs [--truth gt.ivecs] --metric l2 \\
         --omendb build/cmd/omendb --out results.json --table results.md
     tests/peers/compare.py --render results.json                             # print the tables again
 
-Inputs are fvecs, bvecs, idx (IDX3/IDX2 of bytes) or npy files. --rows N takes the first N rows. Truth is computed exactly
-where none is given or where --rows shortens the base; a given truth is checked on some queries. --quick only tries
-whether everything works: its figures mean nothing. A peer that is not installed gets a row that says so.
+Inputs are fvecs, bvecs, idx (of bytes) or npy files. --rows N takes the first N rows. Truth is computed exactly where
+none is given or where --rows shortens the base; a given truth is checked on some queries. --quick only tries whether
+everything works: its figures mean nothing. A peer that is not installed gets a row that says so.
 
 What the figures mean
 
-    build       omendb: wall clock of the whole process, from the input file to the finished index file. Peers: from vectors
-                that are float32 in memory (normalised beforehand for cosine) to an index that answers; reading and
-                saving are not counted. Builds shorter than 20 s run three times, the median counts.
+    build       omendb: wall clock of the whole process, from the input file to the finished index file. Peers: from
+                vectors that are float32 in memory (normalised beforehand for cosine) to an index that answers;
+                reading and saving are not counted. Builds shorter than 20 s run three times, the median counts.
     B/vec       size of the saved index over rows, with everything that searching needs (raw vectors included
                 where the peer re-ranks with them). glass saves its graph only: the codes it searches are added.
     hot B/vec   omendb only: code and factors, what a scan reads (--json of its build).
@@ -27,7 +28,8 @@ What the figures mean
                 a batch worth timing, the same batch for everyone. omendb: the search seconds of its statistics,
                 for a batch repeated the same way (its process wall clock and the unrepeated batch are in the JSON).
     single q/s  one query a call, one thread; p50 and p99 of a call in microseconds. Peers are called from Python,
-                which costs from 1 to some 10 us a call. omendb: `omendb bench`, where the binary has it.
+                which costs from 1 to some 10 us a call. omendb: the fastest point of `omendb bench`, where
+                the binary has it, that reaches the recall by id; its setting can differ from the batch's.
 
 Each peer runs in a process of its own. The search parameters are swept coarsely, then the smallest effort that reaches
 each recall is found by bisection and the fastest candidates are timed: a warm-up, then at least 3 runs and 3 s, the
@@ -95,7 +97,7 @@ def read_vectors(path, rows=None):
         if d <= 0 or rest:
             raise SystemExit(f"{path}: not a {path.suffix[1:]} file")
         raw = np.memmap(path, "u1", "r", shape=(n, record))
-        vectors = raw[:, 4:].view(dtype) if d * dtype.itemsize == record - 4 else None
+        vectors = raw[:, 4:].view(dtype)
     elif path.suffix == ".npy":
         vectors = np.load(path, mmap_mode="r")
     elif "idx" in path.name:
@@ -123,7 +125,8 @@ def write_vectors(path, vectors):
     with open(path, "wb") as out:
         for at in range(0, n, 65536):
             part = np.ascontiguousarray(vectors[at:at + 65536])
-            out.write(np.hstack([np.broadcast_to(head, (len(part), 4)), part.view("u1").reshape(len(part), -1)]).tobytes())
+            heads = np.broadcast_to(head, (len(part), 4))
+            out.write(np.hstack([heads, part.view("u1").reshape(len(part), -1)]).tobytes())
     return path
 
 
@@ -283,7 +286,7 @@ class Engine:
     effort_name = "ef"
     variants = [None]
     in_process = True
-    note = ""
+    stop_when_flat = True
 
     def __init__(self, case, config):
         self.case, self.config, self.index = case, config, None
@@ -489,16 +492,25 @@ class Glass(Engine):
         super().__init__(case, config)
         import glass
         self.glass = glass
-        self.version = version_of("glassppy", "pyglass-portable", "glass")
+        self.version = version_of("glassppy") or version_of("pyglass-portable", "glass")
+        if self.version and "portable" in self.version:
+            self.version += " (glass built without AVX-512)"
         self.kind = "L2" if case.metric == "l2" else "IP"
         glass.set_num_threads(case.threads)
 
     def build(self):
-        self.graph = self.glass.Index("HNSW", self.kind, "FP32", R=32, L=200).build(self.case.base)
-        self.index = self.glass.Searcher(self.graph, self.case.base, self.kind, "SQ8U", self.config["refine"])
+        start = time.monotonic()
+        graph = self.glass.Index("HNSW", self.kind, "FP32", R=32, L=200).build(self.case.base)
+        built = time.monotonic()
+        # a searcher takes the graph's contents over, so this is the moment to save it; not counted as build
+        self.saved = Path(self.case.scratch) / "graph"
+        graph.save(str(self.saved))
+        saved = time.monotonic()
+        self.index = self.glass.Searcher(graph, self.case.base, self.kind, "SQ8U", self.config["refine"])
+        return time.monotonic() - saved + built - start
 
-    def after_build(self, where):
-        # the searcher takes the graph over, so save a graph built for nothing else; tuning is not counted as build
+    def after_build(self):
+        # its tuning of prefetches is not counted as build
         self.index.set_ef(64)
         self.index.optimize(self.case.threads)
 
@@ -515,8 +527,7 @@ class Glass(Engine):
         return self.index.search(query[0], self.case.k)[0]
 
     def save(self, where):
-        self.graph.save(str(where / "index"))
-        return where / "index"
+        return self.saved
 
 
 class Scann(Engine):
@@ -565,14 +576,14 @@ class Scann(Engine):
 class Omendb(Engine):
     effort_name = "--recall"
     in_process = False
+    stop_when_flat = False      # its calibration table begins above the lowest recalls
 
     def __init__(self, case, config):
         super().__init__(case, config)
         self.binary = config["binary"]
         self.version = subprocess.run([self.binary, "--version"], capture_output=True, text=True,
                                       check=True).stdout.strip()
-        self.efforts = [round(0.5 + 0.025 * i, 4) for i in range(10)] + \
-            [round(0.75 + 0.0025 * i, 4) for i in range(99)] + [0.997, 0.998, 0.999]
+        self.efforts = [round(0.75 + 0.0025 * i, 4) for i in range(99)] + [0.997, 0.998, 0.999]
         self.where = Path(case.scratch)
         self.launches = 0
 
@@ -620,7 +631,7 @@ class Omendb(Engine):
         return self.index
 
     def bench_points(self):
-        """What `omendb bench` measured one query at a time: recall by id, q/s, p50 and p99 in us; [] without bench."""
+        """What `omendb bench` measured one query at a time: recall by id, q/s, p50 and p99 in us."""
         probe = subprocess.run([self.binary, "bench", "--help"], capture_output=True, text=True)
         if probe.returncode:
             return [], None
@@ -628,31 +639,33 @@ class Omendb(Engine):
                              "-k", self.case.k, "--json")
         report = json.loads(out)
         points = []
-        for point in every_object(report):
-            single = next((point[key] for key in ("single", "one", "latency") if isinstance(point.get(key), dict)), None)
-            recall = first(point, "recall_id", "recall_by_id", "recall")
-            if isinstance(recall, dict):
-                recall = first(recall, "id", "by_id")
-            if single is None or not isinstance(recall, (int, float)) or point.get("k", self.case.k) != self.case.k:
-                continue
-            p50 = first(single, "p50_us", "p50")
-            if p50 is not None:
-                points.append({"recall_id": recall, "qps": first(single, "qps", "queries_per_second"), "p50_us": p50,
-                               "p99_us": first(single, "p99_us", "p99")})
+        for point in report.get("points", []):
+            found = {"recall_id": number(point, "recall_id", "recall.id", "recall.by_id"),
+                     "qps": number(point, "single.queries_per_second", "single.qps", "single"),
+                     "setting": point.get("target") or point.get("recall_target")}
+            for name in ("p50", "p99"):
+                us = number(point, f"{name}_us", f"single.{name}_us", f"latency.{name}_us")
+                ms = number(point, name, f"{name}_ms", f"single.{name}", f"single.{name}_ms", f"latency.{name}",
+                            f"latency.{name}_ms", f"single.milliseconds.{name}", f"milliseconds.{name}")
+                found[name + "_us"] = us if us is not None or ms is None else 1000 * ms
+            if point.get("k", self.case.k) == self.case.k and None not in (found["recall_id"], found["qps"]):
+                points.append(found)
+        if not points:
+            raise ValueError("no points of one query at a time found in the report of omendb bench")
         return points, report
 
 
-def first(table, *keys):
-    return next((table[k] for k in keys if k in table), None)
-
-
-def every_object(value):
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from every_object(item)
+def number(table, *paths):
+    """The first number at one of some paths of members; of an object with a median that."""
+    for path in paths:
+        value = table
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, dict):
+            value = value.get("median")
+        if isinstance(value, (int, float)):
+            return value
+    return None
 
 
 KINDS = {"omendb": Omendb, "faiss": Faiss, "hnswlib": Hnswlib, "qg": Symqg, "rabitq-ivf": RabitqIvf,
@@ -732,7 +745,7 @@ class Measurement:
     def build(self):
         engine, seconds = self.engine, []
         while not seconds or (len(seconds) < self.case.build_runs and max(seconds) < 20):
-            engine.index = engine.graph = None
+            engine.index = None
             start = time.monotonic()
             took = engine.build()
             seconds.append(took or time.monotonic() - start)
@@ -744,33 +757,17 @@ class Measurement:
         if hasattr(engine, "details"):
             self.report["build"].update(engine.details())
         self.write("built")
-        if isinstance(engine, Glass):
-            # its searcher takes the graph's contents over: save another for the size
-            size = self.glass_size()
-        else:
-            size = None
         if hasattr(engine, "after_build"):
-            engine.after_build(self.case.scratch)
+            engine.after_build()
         where = Path(self.case.scratch) / "saved"
         where.mkdir(exist_ok=True)
         start = time.monotonic()
-        size = size if size is not None else tree_size(engine.save(where))
+        size = tree_size(engine.save(where))
         self.report["save_seconds"] = time.monotonic() - start
         self.report["index_bytes"] = size + engine.extra_bytes()
         self.report["bytes_per_vector"] = self.report["index_bytes"] / self.case.n
         shutil.rmtree(where, ignore_errors=True)
         self.write()
-
-    def glass_size(self):
-        # 32 links of 4 bytes and the link count per row is what it saves; measured on a small graph to be sure
-        rows = min(self.case.n, 5000)
-        graph = self.engine.glass.Index("HNSW", self.engine.kind, "FP32", R=32, L=50).build(
-            np.ascontiguousarray(self.case.base[:rows]))
-        where = Path(self.case.scratch) / "graph"
-        graph.save(str(where))
-        size = where.stat().st_size
-        where.unlink()
-        return round(size / rows * self.case.n)
 
     # -- timing --
 
@@ -873,7 +870,7 @@ class Measurement:
                 got = self.recall(variant, efforts[i])
                 flat = flat + 1 if got < last + 0.0005 and got > 0.5 else 0
                 last = max(last, got)
-                if got >= max(targets) or flat >= 3:
+                if got >= max(targets) or (flat >= 3 and engine.stop_when_flat):
                     break
             self.write("swept in part")
         candidates = {}
@@ -897,12 +894,8 @@ class Measurement:
                     else:
                         low = middle
                 reached.append(self.explore(variant, efforts[high]))
-            # anything faster that was met on the way counts as well
-            key = "recall_" + case.target_by
-            reached += [p for p in self.points.values() if p[key] >= target]
             reached.sort(key=lambda p: -p["batch"]["qps"])
-            unique = list({(p["variant"], p["effort"]): p for p in reached}.values())
-            candidates[target] = [p for p in unique if p["batch"]["qps"] >= 0.8 * unique[0]["batch"]["qps"]][:3]
+            candidates[target] = [p for p in reached if p["batch"]["qps"] >= 0.8 * reached[0]["batch"]["qps"]][:4]
             self.write()
         return candidates
 
@@ -1009,7 +1002,7 @@ def render(result):
         text.append("**--quick: a trial, the figures mean nothing.**")
 
     def name(e):
-        busy = e.get("idle_before") is not None and e["idle_before"] < 0.98
+        busy = "build" in e and e.get("idle_before") is not None and e["idle_before"] < 0.98
         return e["name"] + (" (c)" if busy else "")
 
     rows = []
@@ -1019,6 +1012,11 @@ def render(result):
         note = "" if e["status"] == "ok" else e["status"] + (f": {e['reason']}" if e.get("reason") else "")
         if e["status"] == "ok" and e.get("max_recall", 1) < max(info["targets"]):
             note = f"recall stops at {e['max_recall']:.3f}"
+        used = [p["batch_1t"].get("cpu_per_wall", 0) for p in (e.get("targets") or {}).values() if "batch_1t" in p]
+        if max(used, default=0) > 1.2:
+            note += ("; " if note else "") + f"its 1t batches used {max(used):.1f} processors"
+        if e.get("bench_error"):
+            note += ("; " if note else "") + e["bench_error"]
         rows.append({"name": name(e), "seconds": built.get("seconds"), "rate": built.get("vectors_per_second"),
                      "size": e.get("bytes_per_vector"), "hot": hot["code"] + hot["factors"] if "code" in hot else None,
                      "peak": built["peak_bytes"] / 1e6 if "peak_bytes" in built else None,
@@ -1046,7 +1044,7 @@ def render(result):
                            ("single q/s", "single", "{:,.0f}", max), ("p50 us", "p50", "{:,.0f}", min),
                            ("p99 us", "p99", "{:,.0f}", min)], rows) if rows else "Nothing reached it.")
     versions = dict.fromkeys(e["version"] for e in result["engines"] if e.get("version"))
-    text.append("Versions: " + "; ".join(versions) + f"; Python {info['python']}, numpy {info['numpy']}.")
+    text.append("Versions: " + "; ".join([*versions, f"Python {info['python']}", f"numpy {info['numpy']}"]) + ".")
     return "\n\n".join(text) + "\n"
 
 
@@ -1117,10 +1115,9 @@ def main():
     scratch = Path(tempfile.mkdtemp(prefix="compare.", dir=args.tmp))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        measure_all(args, engines, scratch)
+        return measure_all(args, engines, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return None
 
 
 def prepare_data(args, scratch):
@@ -1173,6 +1170,22 @@ def measure_all(args, engines, scratch):
         "target_by": args.target_by, "runs": args.runs, "min_time": args.min_time, "quick": args.quick,
         "cpu": cpu_model(), "flags": cpu_flags(), "processors": os.cpu_count(), "system": platform.system(),
         "python": platform.python_version(), "numpy": np.__version__}, "engines": []}
+    try:
+        measure_engines(args, engines, scratch, common, (n, d), result)
+    except KeyboardInterrupt:
+        say("interrupted: what was measured so far")
+        result["header"]["interrupted"] = True
+    text = render(result)
+    if args.out:
+        write_text(args.out, json.dumps(result, indent=1) + "\n")
+    if args.table:
+        write_text(args.table, text)
+    print(text, end="")
+    return 130 if "interrupted" in result["header"] else 0
+
+
+def measure_engines(args, engines, scratch, common, shape, result):
+    n, d = shape
     lists = None
     for engine in engines:
         if engine == "omendb" and not os.access(args.omendb, os.X_OK):
@@ -1191,12 +1204,6 @@ def measure_all(args, engines, scratch):
             if report["status"] == "not installed":
                 report["name"] = engine
                 break
-    text = render(result)
-    if args.out:
-        write_text(args.out, json.dumps(result, indent=1) + "\n")
-    if args.table:
-        write_text(args.table, text)
-    print(text, end="")
 
 
 def measure(args, spec, scratch):

@@ -60,13 +60,13 @@ static uint32_t draw_below(uint32_t n)
 
 typedef enum { PLAIN, TIES, MIXED, EXTREME, N_KINDS } value_kind;
 
-/* PLAIN: -1 to 1. TIES: few whole values. EXTREME: what arithmetic treats specially; no NaN, though sums may become one.
- * MIXED: plain with some extremes that do not drown the rest. */
+/* PLAIN: -1 to 1. TIES: few whole values. EXTREME: what arithmetic treats specially; no NaN, though sums may become
+ * one. MIXED: plain with some extremes that do not drown the rest. */
 static float draw_value(value_kind kind)
 {
-    static const float extremes[] = {0.0f,   -0.0f,       0x1p-149f,        -0x1p-149f,      0x1.fffffcp-127f, 0x1p-126f,
-                                     1e18f,  -1e18f,      3.40282347e38f,   1e-20f,          -1e-20f,          1.0f,
-                                     -1.0f,  0x1.8p-140f, 0x1.000002p0f,    16777217.0f,     -65504.0f,        1e-30f};
+    static const float extremes[] = {0.0f,  -0.0f,       0x1p-149f,      -0x1p-149f,  0x1.fffffcp-127f, 0x1p-126f,
+                                     1e18f, -1e18f,      3.40282347e38f, 1e-20f,      -1e-20f,          1.0f,
+                                     -1.0f, 0x1.8p-140f, 0x1.000002p0f,  16777217.0f, -65504.0f,        1e-30f};
     const uint64_t bits = draw();
     const float plain = (float)((double)(bits >> 11) * 0x1p-52 - 1);
     switch (kind) {
@@ -259,8 +259,7 @@ static void test_distances(void)
         {scalar->l2_f32, scalar->ip_f32}, {scalar->l2_f16, scalar->ip_f16}, {scalar->l2_sq8, scalar->ip_sq8}};
     const distance_fn got[N_ROW_TYPES][2] = {
         {level->l2_f32, level->ip_f32}, {level->l2_f16, level->ip_f16}, {level->l2_sq8, level->ip_sq8}};
-    static const char *const names[N_ROW_TYPES][2] = {
-        {"l2_f32", "ip_f32"}, {"l2_f16", "ip_f16"}, {"l2_sq8", "ip_sq8"}};
+    static const char *const names[N_ROW_TYPES][2] = {{"l2_f32", "ip_f32"}, {"l2_f16", "ip_f16"}, {"l2_sq8", "ip_sq8"}};
     const int n_turns = check_quick() ? 2 : 10;
     for (row_type type = 0; type < N_ROW_TYPES; type++) {
         for (size_t d = 0; d <= 130; d++) {
@@ -380,7 +379,8 @@ static void test_scan(bool is_pq)
     for (size_t n_pairs = 1; n_pairs <= 256 - n_factors; n_pairs = n_pairs == 40 ? 256 - n_factors : n_pairs + 1) {
         for (size_t n_blocks = 1; n_blocks <= 9; n_blocks++) {
             for (size_t turn = 0; turn < n_turns; turn++) {
-                const size_t block_bytes = (n_pairs + n_factors) * OMEN_SCAN_BLOCK, n_scans = 1 + draw_below(OMEN_SCANS);
+                const size_t block_bytes = (n_pairs + n_factors) * OMEN_SCAN_BLOCK,
+                             n_scans = 1 + draw_below(OMEN_SCANS);
                 omen_scan params = {0};
                 uint8_t *luts = last_bytes(1, n_pairs * 32);
                 uint8_t *blocks = last_bytes(0, n_blocks * block_bytes);

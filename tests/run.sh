@@ -1,0 +1,127 @@
+#!/bin/sh
+# All tests: a build with gcc (warnings are errors), unit tests, CLI tests, exact search against numpy, style, NEON
+# under qemu-user, a build with clang, unit and CLI tests under AddressSanitizer and UBSan. Installs what is missing.
+# Ends with "N passed, N failed" and exits 1 if any failed. Builds into build-test, build-clang and build-sanitize.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+. tests/install.sh
+
+data=$root/../shared/data
+if [ -d "$data/glove-100" ] && [ -d "$data/sift-128" ]; then
+    OMENDB_TEST_DATA=$data
+    export OMENDB_TEST_DATA
+    test_packages="$test_packages zstd"
+else
+    unset OMENDB_TEST_DATA
+fi
+# shellcheck disable=SC2086 # the lists are split into words on purpose
+install_missing $build_packages $test_packages || exit 1
+
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+passed=0
+failed=0
+skipped=0
+
+# tally NAME CODE: counts the "ok" and "not ok" lines in the log. A failure without such a line counts as one.
+tally()
+{
+    n_skipped=$(grep -ciE '^ok .*# skip' "$scratch/log")
+    n_passed=$(($(grep -c '^ok ' "$scratch/log") - n_skipped))
+    n_failed=$(sed -n 's/^not ok [0-9]* *-* *\([^:]*\).*/\1/p' "$scratch/log" | sort -u | wc -l)
+    if [ "$2" -ne 0 ] && [ "$n_failed" -eq 0 ]; then
+        n_failed=1
+        tail -n 60 "$scratch/log"
+        echo "not ok - $1: exit code $2"
+    elif [ "$n_failed" -gt 0 ]; then
+        # what a test has to say stands in lines that begin with #; those of unit tests are notes
+        case $1 in
+        unit*) grep '^not ok' "$scratch/log" ;;
+        *) grep -E '^(not ok|#)' "$scratch/log" ;;
+        esac | head -n 100
+    fi
+    grep -iE '^ok .*# skip' "$scratch/log"
+    seconds=$(($(date +%s) - began))
+    echo "== $1: $n_passed passed, $n_failed failed, $n_skipped skipped ($seconds s)"
+    passed=$((passed + n_passed))
+    failed=$((failed + n_failed))
+    skipped=$((skipped + n_skipped))
+}
+
+# stage NAME COMMAND...
+stage()
+{
+    name=$1
+    shift
+    began=$(date +%s)
+    "$@" >"$scratch/log" 2>&1
+    tally "$name" $?
+}
+
+# compile DIRECTORY COMPILER OPTION...
+compile()
+{
+    directory=$1
+    compiler=$2
+    shift 2
+    if [ -f "$directory/build.ninja" ]; then
+        meson configure "$directory" "$@" || return 1
+    else
+        CC=$compiler meson setup "$directory" "$@" || return 1
+    fi
+    ninja -k 0 -C "$directory" && echo "ok - $directory compiles"
+}
+
+# The programs print "ok - name"; meson keeps that in its log.
+unit_tests()
+{
+    meson test -C "$1" --no-rebuild --timeout-multiplier 3 >"$scratch/meson" 2>&1
+    code=$?
+    cat "$1/meson-logs/testlog.txt"
+    [ $code -eq 0 ] || tail -n 20 "$scratch/meson"
+    return $code
+}
+
+cli_tests()
+{
+    bats --formatter tap "$@"
+}
+
+OMENDB=$root/build-test/cmd/omendb
+export OMENDB
+stage "gcc" compile build-test gcc --buildtype=release -Dwerror=true
+if [ "$failed" -gt 0 ]; then
+    echo "$passed passed, $failed failed"
+    exit 1
+fi
+stage "unit tests" unit_tests build-test
+stage "CLI tests" cli_tests tests/cli
+# the interpreter that Debian's python3-numpy belongs to
+stage "exact search and numpy" /usr/bin/python3 tests/exact_numpy.py
+stage "style" sh tests/style.sh
+if [ -f tests/neon.sh ]; then
+    stage "neon" sh tests/neon.sh
+fi
+stage "clang" compile build-clang clang --buildtype=release -Dwerror=true
+
+# Fewer rows and shorter loops, since everything is several times slower; ../shared/data was searched above.
+OMENDB=$root/build-sanitize/cmd/omendb
+OMENDB_TEST_ROWS=2000
+OMEN_TEST_QUICK=1
+ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export OMENDB_TEST_ROWS OMEN_TEST_QUICK ASAN_OPTIONS UBSAN_OPTIONS
+unset OMENDB_TEST_DATA
+stage "sanitizers" compile build-sanitize gcc --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+stage "unit tests under sanitizers" unit_tests build-sanitize
+stage "CLI tests under sanitizers" cli_tests tests/cli
+
+if [ "$skipped" -gt 0 ]; then
+    echo "$passed passed, $failed failed, $skipped skipped"
+else
+    echo "$passed passed, $failed failed"
+fi
+[ "$failed" -eq 0 ]
