@@ -397,17 +397,21 @@ static int encode_rows(build_state *b)
 #pragma omp for schedule(dynamic)
         for (uint64_t i = 0; i < n_blocks; i++) {
             bool skip;
+            uint64_t lowest;
 #pragma omp atomic read
             skip = stop;
-            if (skip || own != OMEN_OK)
+#pragma omp atomic read
+            lowest = failed_at;
+            /* blocks below a failed one still count: the first bad row is to be named */
+            if (skip || own != OMEN_OK || i > lowest)
                 continue;
             const uint64_t row0 = i * block;
             const int failed = encode_block(b, &e, row0, least(block, n - row0), &why);
             if (failed != OMEN_OK) {
 #pragma omp critical(omen_build)
                 {
-                    stop = true;
                     if (i < failed_at) {
+#pragma omp atomic write
                         failed_at = i;
                         status = failed;
                         if (b->why)

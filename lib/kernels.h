@@ -26,7 +26,7 @@ typedef struct omen_scan {
     const uint8_t *luts;
     int16_t *est;
     uint32_t *masks;
-    uint16_t f_scale;  /* est += (f << 8) * f_scale >> 16 */
+    uint16_t f_scale;  /* est += (f << 8) * f_scale >> 16, which must stay below 32768 */
     uint16_t g_scale;  /* rabitq: G = g_base + ((g << 8) * g_scale >> 16) */
     int16_t g_base;
     int16_t middle;    /* rabitq: est += ((sum - middle) << shift) * G >> 15, rounded */

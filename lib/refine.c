@@ -1,4 +1,5 @@
 /* The refine tier: rows kept precisely enough to re-rank candidates. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -55,6 +56,8 @@ static void encode_sq8(const float *row, uint32_t d, uint8_t *out)
         if (integral)
             step = 1;
     }
+    if (step < FLT_MIN) /* its inverse would overflow, and the row is as good as constant */
+        step = 0;
     const float scale = step > 0 ? 1 / step : 0;
     memcpy(out, &lo, 4);
     memcpy(out + 4, &step, 4);
@@ -158,7 +161,7 @@ bool omen_refine_matches(omen_refine refine, const void *stored, const float *ro
     } else if (refine == OMEN_REFINE_SQ8) {
         float header[2];
         memcpy(header, bytes, sizeof header);
-        const double slack = 0.5 * (double)header[1] * (1 + 1e-5);
+        const double slack = 0.5 * (double)header[1] * (1 + 1e-5) + 255 * (double)FLT_MIN;
         for (uint32_t j = 0; j < d; j++) {
             const double x = (double)header[1] * bytes[OMEN_SQ8_HEADER + j] + (double)header[0];
             near &= fabs(x - (double)row[j]) <= slack + 1e-6 * fabs((double)row[j]);

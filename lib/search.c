@@ -177,7 +177,7 @@ static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint3
     s->ld = round_up(m->d_kept, OMEN_PANEL);
     s->pool_size = (uint64_t)2 * n_rerank + POOL_SLACK;
     if (m->codec != OMEN_CODEC_NONE) {
-        while (s->shift < 10 && (omen_codec_lut_max(&index->model) * m->n_sub / 2 + 1) << (s->shift + 1) < 32768)
+        while (s->shift < 10 && (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
             s->shift++;
     }
     s->pairs_size = n_queries * n_probes;
