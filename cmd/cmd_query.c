@@ -178,7 +178,8 @@ static int check_arguments(const struct query *q)
     bool binary = q->output_format == OMEN_RESULTS_IVECS || q->output_format == OMEN_RESULTS_NPY;
 
     if (q->search.exact && (q->search.recall > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
-        return cmd_misuse(NAME, "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
+        return cmd_misuse(NAME,
+                          "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
     }
     if (q->output_format == OMEN_RESULTS_IVECS && q->distances) {
         return cmd_misuse(NAME, "ivecs holds no distances; use --output-format tsv, jsonl or npy");

@@ -15,8 +15,8 @@ int omen_results_parse(const char *name, omen_results_format *out) OMEN_MUST_CHE
  *   tsv    one line per neighbour: query, rank, id, distance (rank counts from 1; distance only if asked)
  *   jsonl  one object per query: {"query":0,"ids":[...],"distances":[...]}
  *   ivecs  int32 k, then k int32 ids per query (OMEN_ERR_INPUT for an id beyond int32)
- *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance", "<f4")
- * first is the number of the first query of the block. ids is n x k, distances n x k or NULL. */
+ *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance",
+ * "<f4") first is the number of the first query of the block. ids is n x k, distances n x k or NULL. */
 typedef struct omen_results {
     FILE *stream; /* the caller's */
     omen_results_format format;

@@ -16,8 +16,8 @@ typedef struct omen_vectors_options {
  * checked by the source's read(). *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short,
  * no rows: why names the file, the row and what to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension),
  * OMEN_ERR_IO or OMEN_ERR_MEMORY. */
-int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
-    OMEN_MUST_CHECK;
+int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options,
+                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* Closes and frees; NULL is fine. Sources taken from it die with it. */
 void omen_vectors_close(omen_vectors *vectors);

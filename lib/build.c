@@ -22,24 +22,22 @@
 #include "lib/refine.h"
 #include "lib/transform.h"
 
-#define ROWS_PER_LIST_LEAST 39u /* fewer training rows leave centroids unsettled */
+#define ROWS_PER_LIST_LEAST  39u /* fewer training rows leave centroids unsettled */
 #define ROWS_PER_LIST_SAMPLE 64u
-#define SAMPLE_LEAST 16384u
-#define PCA_SAMPLE 16384u    /* or 4 d_full, if more */
-#define CODEC_SAMPLE 16384u
-#define ERROR_SAMPLE 2048u   /* rows that the codecs' errors are measured on */
-#define ERROR_QUERIES 64u
-#define KEPT_DIMS_A_BYTE 8u  /* transform dimensions kept for each hot byte */
-#define LIST_BYTES 20u         /* of a list besides its centroid: offset, factor ranges */
-#define BLOCK_VALUES (1u << 18) /* input values of an encode block */
-#define APPEND_BYTES (4u << 20) /* written at a time in the order stage */
+#define SAMPLE_LEAST         16384u
+#define PCA_SAMPLE           16384u /* or 4 d_full, if more */
+#define CODEC_SAMPLE         16384u
+#define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
+#define ERROR_QUERIES        64u
+#define KEPT_DIMS_A_BYTE     8u         /* transform dimensions kept for each hot byte */
+#define LIST_BYTES           20u        /* of a list besides its centroid: offset, factor ranges */
+#define BLOCK_VALUES         (1u << 18) /* input values of an encode block */
+#define APPEND_BYTES         (4u << 20) /* written at a time in the order stage */
 
 void omen_build_options_init(omen_build_options *options)
 {
-    *options = (omen_build_options){.metric = OMEN_METRIC_L2,
-                                    .codec = OMEN_CODEC_AUTO,
-                                    .refine = OMEN_REFINE_SQ8,
-                                    .bytes = OMEN_DEFAULT_BYTES};
+    *options = (omen_build_options){
+        .metric = OMEN_METRIC_L2, .codec = OMEN_CODEC_AUTO, .refine = OMEN_REFINE_SQ8, .bytes = OMEN_DEFAULT_BYTES};
 }
 
 static const char *const stage_names[OMEN_N_STAGES] = {"sample", "transform", "partition", "codec",
@@ -68,8 +66,8 @@ typedef struct {
     float *sample, *transformed;
     /* one entry a row of the source */
     uint32_t *lists;
-    uint8_t *codes;      /* n_sub / 2 bytes */
-    float *factors;      /* n_factors */
+    uint8_t *codes; /* n_sub / 2 bytes */
+    float *factors; /* n_factors */
     uint8_t *refine_rows;
     /* one entry a list */
     uint32_t *first;
@@ -266,11 +264,9 @@ static int train_codec(build_state *b)
         }
         const size_t n_queries = least(ERROR_QUERIES, n_error);
         if (o->codec != OMEN_CODEC_RABITQ)
-            b->report->pq_error =
-                omen_codec_error(&b->model, rows, b->partition.centroids, own, n_error, n_queries);
+            b->report->pq_error = omen_codec_error(&b->model, rows, b->partition.centroids, own, n_error, n_queries);
         if (o->codec != OMEN_CODEC_PQ)
-            b->report->rabitq_error =
-                omen_codec_error(&rabitq, rows, b->partition.centroids, own, n_error, n_queries);
+            b->report->rabitq_error = omen_codec_error(&rabitq, rows, b->partition.centroids, own, n_error, n_queries);
     }
     if (status == OMEN_OK &&
         (o->codec == OMEN_CODEC_RABITQ || (try_both && b->report->rabitq_error < b->report->pq_error))) {
@@ -533,7 +529,8 @@ static void fill_block(const build_state *b, const uint32_t *order, uint64_t row
     }
 }
 
-/* Writes n_items items of item_bytes, produced in parallel a few MiB at a time. Items are code blocks, or refine rows. */
+/* Writes n_items items of item_bytes, produced in parallel a few MiB at a time. Items are code blocks, or refine rows.
+ */
 static int write_items(build_state *b, const uint32_t *order, bool are_blocks, uint64_t *done)
 {
     const uint64_t n_rows = b->source->n_rows;
@@ -560,9 +557,9 @@ static int write_items(build_state *b, const uint32_t *order, bool are_blocks, u
         status = s->append(s->self, buffer, n * item_bytes, b->why);
         *done += n * item_bytes;
         if (status == OMEN_OK)
-            status = report_progress(b, OMEN_STAGE_ORDER, *done,
-                                     round_up(n_rows, OMEN_SCAN_BLOCK) * omen_codec_bytes(&b->model) +
-                                         n_rows * row_bytes);
+            status =
+                report_progress(b, OMEN_STAGE_ORDER, *done,
+                                round_up(n_rows, OMEN_SCAN_BLOCK) * omen_codec_bytes(&b->model) + n_rows * row_bytes);
     }
     free(buffer);
     return status == OMEN_OK ? s->finish(s->self, b->why) : status;
@@ -612,7 +609,8 @@ static int calibrate(build_state *b)
     if (status == OMEN_OK)
         status = omen_index_open(&index, sections, n, b->why);
     if (status == OMEN_OK)
-        status = omen_index_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads, entries, &n_entries, b->why);
+        status = omen_index_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
+                                      entries, &n_entries, b->why);
     if (status == OMEN_OK && n_entries > 0)
         status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
     omen_index_close(index);
@@ -643,8 +641,8 @@ static int check_options(const omen_source *source, const omen_build_options *o,
     return OMEN_OK;
 }
 
-/* 2 sqrt(n) balances the search for lists with the scan of lists. Fewer when there are not rows enough to train on, or when
- * centroids, one byte a kept dimension, would cost the hot data more than a byte a row. */
+/* 2 sqrt(n) balances the search for lists with the scan of lists. Fewer when there are not rows enough to train on, or
+ * when centroids, one byte a kept dimension, would cost the hot data more than a byte a row. */
 static uint32_t default_lists(uint64_t n, uint32_t d, uint32_t bytes)
 {
     const uint32_t d_kept = d < KEPT_DIMS_A_BYTE * bytes ? d : KEPT_DIMS_A_BYTE * bytes;
@@ -716,8 +714,8 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
         .source = source, .options = options, .sink = sink, .report = report ? report : &unused, .why = why};
     b.n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     b.n_lists = options->n_lists ? options->n_lists : default_lists(source->n_rows, source->d, options->bytes);
-    *b.report = (omen_build_report){
-        .n_rows = source->n_rows, .d = source->d, .n_lists = b.n_lists, .n_threads = b.n_threads};
+    *b.report =
+        (omen_build_report){.n_rows = source->n_rows, .d = source->d, .n_lists = b.n_lists, .n_threads = b.n_threads};
     const int threads_before = omp_get_max_threads();
     omp_set_num_threads(b.n_threads);
     for (int stage = 0; stage < OMEN_N_STAGES && status == OMEN_OK; stage++) {

@@ -1,12 +1,13 @@
 /* Which effort reaches which recall: measured on queries of the user's, or on rows of the source, themselves excluded.
  *
- * One exact search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool, then
- * tells for every true neighbour the rank of its list and, for any smaller number of lists, its rank by estimate: what probes
- * and pool it would take to find it. From these the cheapest effort for each recall is read off; no search is repeated.
+ * One exact search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool,
+ * then tells for every true neighbour the rank of its list and, for any smaller number of lists, its rank by estimate:
+ * what probes and pool it would take to find it. From these the cheapest effort for each recall is read off; no search
+ * is repeated.
  *
- * A recall counts as reached when the mean over the queries less LOWER_BOUND standard errors reaches it, with the misses
- * multiplied by MISS_MARGIN when they are rows: rows of the base are easier queries than rows that are not in it, since their neighbours, often
- * of the same origin, shaped the lists. */
+ * A recall counts as reached when the mean over the queries less LOWER_BOUND standard errors reaches it, with the
+ * misses multiplied by MISS_MARGIN when they are rows: rows of the base are easier queries than rows that are not in
+ * it, since their neighbours, often of the same origin, shaped the lists. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,20 +16,20 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define QUERIES 700u
+#define QUERIES       700u
 #define QUERIES_LEAST 100u
-#define WORK_MOST 5e10 /* multiply-adds spent on exact neighbours */
-#define POOL 1536u     /* candidates looked at; a neighbour behind them counts as not found */
-#define LOWER_BOUND 1.5
-#define MISS_MARGIN 1.15
-#define NO_ROW UINT32_MAX
-#define SHARE_MOST 0.999 /* of the true neighbours are in the lists looked at */
-#define N_KS 3u
-#define N_LEVELS 10u
+#define WORK_MOST     5e10  /* multiply-adds spent on exact neighbours */
+#define POOL          1536u /* candidates looked at; a neighbour behind them counts as not found */
+#define LOWER_BOUND   1.5
+#define MISS_MARGIN   1.15
+#define NO_ROW        UINT32_MAX
+#define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
+#define N_KS          3u
+#define N_LEVELS      10u
 
 /* Relative costs: a code scanned is 1. Measured on AVX2 and AVX-512 machines; they steer the choice, nothing more. */
-#define COST_LIST 150.0
-#define COST_ROW 100.0
+#define COST_LIST      150.0
+#define COST_ROW       100.0
 #define COST_ROW_VALUE 0.5
 
 #define K_MOST 100u
@@ -40,12 +41,12 @@ typedef struct {
     uint32_t n_queries, k_most, n_truth; /* n_truth = k_most + 1 where the query itself is among them */
     double miss_margin;
     float *queries;
-    uint32_t *own;     /* ids of the queries; NO_ROW for those that are not rows */
-    uint64_t *truth;   /* n_queries x n_truth keys (distance, id) */
-    uint32_t *ranks;   /* n_queries x n_lists */
-    uint32_t *list_of; /* by id */
-    uint32_t *needed;  /* n_queries x k_most: candidates to re-rank at the effort looked at, UINT32_MAX: not found */
-    uint64_t *pools;   /* n_queries x pool keys (estimate, position) */
+    uint32_t *own;        /* ids of the queries; NO_ROW for those that are not rows */
+    uint64_t *truth;      /* n_queries x n_truth keys (distance, id) */
+    uint32_t *ranks;      /* n_queries x n_lists */
+    uint32_t *list_of;    /* by id */
+    uint32_t *needed;     /* n_queries x k_most: candidates to re-rank at the effort looked at, UINT32_MAX: not found */
+    uint64_t *pools;      /* n_queries x pool keys (estimate, position) */
     uint32_t *pool_ranks; /* n_queries x pool: rank of the list a candidate is in */
     int16_t *pool_truth;  /* n_queries x pool: which true neighbour a candidate is, or -1 */
     uint32_t pool;
@@ -251,7 +252,7 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
     c->pool_truth = omen_alloc(n * c->pool, sizeof *c->pool_truth);
     int status = rows && c->queries && c->own && c->truth && c->ranks && c->list_of && c->needed && c->pools &&
-                             c->pool_ranks && c->pool_truth
+                         c->pool_ranks && c->pool_truth
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {

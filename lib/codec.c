@@ -26,8 +26,8 @@ void omen_codec_finish(omen_codec_model *model)
 
 size_t omen_codec_scratch_floats(const omen_codec_model *model)
 {
-    return (size_t)OMEN_ENCODE_ROWS * (model->kind == OMEN_CODEC_PQ ? model->n_active + model->n_sub
-                                                                    : 8 * (size_t)model->n_sub + 32);
+    return (size_t)OMEN_ENCODE_ROWS *
+           (model->kind == OMEN_CODEC_PQ ? model->n_active + model->n_sub : 8 * (size_t)model->n_sub + 32);
 }
 
 void omen_codec_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n,
@@ -96,8 +96,8 @@ static uint32_t sum_luts(const omen_codec_model *model, const uint8_t *luts, con
 
 #define NEAR 32u /* rows nearest to a query that its error is measured on */
 
-double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids,
-                        const uint32_t *lists, size_t n, size_t n_queries)
+double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids, const uint32_t *lists,
+                        size_t n, size_t n_queries)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = model->d;

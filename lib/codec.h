@@ -2,15 +2,15 @@
  *
  * A codec gives each row an effective reconstruction r of its residual, linear in the code's table values, so that
  *   |q - x|^2  ~  |q - c|^2 - 2 <q, r> + f
- * with f = the row's own constant (it holds 2 <c, r>, see the codecs). One set of query tables for -2 <q, r> then serves
- * every list. */
+ * with f = the row's own constant (it holds 2 <c, r>, see the codecs). One set of query tables for -2 <q, r> then
+ * serves every list. */
 #ifndef OMEN_CODEC_H
 #define OMEN_CODEC_H
 
 #include "lib/omendb.h"
 
-#define OMEN_LUT_MAX 63u   /* largest table value: four fit a byte */
-#define OMEN_MAX_FACTORS 2u /* f, and for rabitq g */
+#define OMEN_LUT_MAX     63u /* largest table value: four fit a byte */
+#define OMEN_MAX_FACTORS 2u  /* f, and for rabitq g */
 
 typedef struct omen_codec_model {
     omen_codec kind;
@@ -41,8 +41,8 @@ uint32_t omen_codec_bytes(const omen_codec_model *model);
 int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes,
                   uint64_t seed) OMEN_MUST_CHECK;
 
-/* RaBitQ (Gao and Long, SIGMOD 2024): one bit a dimension after a random rotation, and the scale that makes the estimate
- * unbiased. Dimensions beyond the budget enter through their norm (MRQ, 2024). Nothing is trained. */
+/* RaBitQ (Gao and Long, SIGMOD 2024): one bit a dimension after a random rotation, and the scale that makes the
+ * estimate unbiased. Dimensions beyond the budget enter through their norm (MRQ, 2024). Nothing is trained. */
 int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed) OMEN_MUST_CHECK;
 
 /* Derives what is not stored (half norms, panels). */
@@ -61,22 +61,22 @@ void omen_codec_encode(const omen_codec_model *model, const float *residuals, co
                        size_t ld, const float *tails, uint8_t *codes, float *factors, float *reconstructions,
                        float *scratch);
 
-/* Query tables, n_sub x 16: for pq, table[m][j] = -2 <q, codeword j of m>; for rabitq, -2 <rotated q, signs of j>, whose
- * sum is to be multiplied by the row's g. */
+/* Query tables, n_sub x 16: for pq, table[m][j] = -2 <q, codeword j of m>; for rabitq, -2 <rotated q, signs of j>,
+ * whose sum is to be multiplied by the row's g. */
 void omen_codec_tables(const omen_codec_model *model, const float *query, float *table);
 
 /* The largest value of a rounded table: OMEN_LUT_MAX, less where so many sub-codes might overflow a 16-bit sum. */
 uint32_t omen_codec_lut_max(const omen_codec_model *model);
 
-/* Rounds tables to bytes: table value ~ low of its sub-code + step * lut. bias gets the sum of the lows. Returns the step: the
- * one that fits the widest table, at least step_least, never 0. */
+/* Rounds tables to bytes: table value ~ low of its sub-code + step * lut. bias gets the sum of the lows. Returns the
+ * step: the one that fits the widest table, at least step_least, never 0. */
 float omen_codec_round_tables(const omen_codec_model *model, const float *table, float step_least, uint8_t *luts,
                               float *bias);
 
 /* Mean squared error of the distance estimates between queries and their near rows, relative to the mean squared
- * distance, rounded tables included, over n rows (n x d) in lists with centroids[lists[i]], every (n / n_queries)-th row a query. Returns NaN
- * when out of memory. */
-double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids,
-                        const uint32_t *lists, size_t n, size_t n_queries);
+ * distance, rounded tables included, over n rows (n x d) in lists with centroids[lists[i]], every (n / n_queries)-th
+ * row a query. Returns NaN when out of memory. */
+double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids, const uint32_t *lists,
+                        size_t n, size_t n_queries);
 
 #endif

@@ -2,8 +2,9 @@
  *
  * With reconstruction r of residual x - c, |q - x|^2 is estimated as |q - c|^2 - 2 <q, r> + f,
  *   f = |x - c|^2 + 2 <c, r> + |tail of the transform|^2:
- * only the cross term <q - c, x - c> is approximated. Taking |r|^2 for |x - c|^2, as plain asymmetric distances do, ranks
- * worse on all sets measured (docs/BENCHMARKS.md). Dimensions without a code lose their cross term, whose mean is 0. */
+ * only the cross term <q - c, x - c> is approximated. Taking |r|^2 for |x - c|^2, as plain asymmetric distances do,
+ * ranks worse on all sets measured (docs/BENCHMARKS.md). Dimensions without a code lose their cross term, whose mean is
+ * 0. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "lib/matrix.h"
 
 #define PASSES 12u
-#define WORDS 16u
+#define WORDS  16u
 
 typedef struct {
     double bits; /* log2 of the variance, then the bits wanted */
@@ -29,8 +30,8 @@ static int by_falling_bits(const void *a, const void *b)
 }
 
 /* Decides which dimensions are coded, and by which sub-quantiser: reverse water-filling gives dimension i
- * max(0, log2(v_i / theta) / 2) bits with theta such that they sum to 4 n_sub; then, most demanding first, each dimension
- * goes to the sub-quantiser with the least demand so far. */
+ * max(0, log2(v_i / theta) / 2) bits with theta such that they sum to 4 n_sub; then, most demanding first, each
+ * dimension goes to the sub-quantiser with the least demand so far. */
 static int allocate(omen_codec_model *model, const float *residuals, size_t n, uint32_t n_sub_max)
 {
     const uint32_t d = model->d;
@@ -105,7 +106,8 @@ static void half_norms(const float *codewords, size_t n_dims, float *half)
     }
 }
 
-/* k-means with 16 codewords of one sub-space. groups is [n / 16][n_dims][16 rows], the last group filled with copies. */
+/* k-means with 16 codewords of one sub-space. groups is [n / 16][n_dims][16 rows], the last group filled with copies.
+ */
 static void train_sub(const float *groups, size_t n, size_t n_dims, uint64_t seed, float *codewords, uint8_t *codes)
 {
     const omen_kernels *kernels = omen_kernels_get();
@@ -205,7 +207,7 @@ void omen_pq_encode(const omen_codec_model *model, const float *residuals, const
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t n_active = model->n_active, row_bytes = model->n_sub / 2;
-    float *lanes = scratch;                               /* [n_active][16 rows] */
+    float *lanes = scratch;                                /* [n_active][16 rows] */
     uint8_t *words = (uint8_t *)(scratch + 16 * n_active); /* [n_sub][16 rows] */
     float f[OMEN_ENCODE_ROWS] = {0};
     for (size_t i = 0; i < n; i++)

@@ -1,8 +1,8 @@
 /* The rabitq codec: the signs of a randomly rotated residual, and two factors.
  *
- * With z the rotated leading dimensions of residual x - c, s its signs and g = |z|^2 / |z|_1, <q - c, x - c> is estimated
- * without bias by g <q' - c', s> (primes: rotated), so
- *   |q - x|^2 ~ |q - c|^2 - 2 g <q', s> + f,   f = |x - c|^2 + 2 g <c', s> + |tail of the transform|^2. */
+ * With z the rotated leading dimensions of residual x - c, s its signs and g = |z|^2 / |z|_1, <q - c, x - c> is
+ * estimated without bias by g <q' - c', s> (primes: rotated), so |q - x|^2 ~ |q - c|^2 - 2 g <q', s> + f,   f = |x -
+ * c|^2 + 2 g <c', s> + |tail of the transform|^2. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -66,7 +66,8 @@ static int check_meta(const omen_meta *m, omen_detail *why)
     const char *fault = NULL;
     if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine > OMEN_REFINE_F32 ||
         (m->flags & ~OMEN_META_FLAG_ZERO_OK))
-        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "META names a metric, codec, refine tier or flag of a newer version");
+        return omen_fail(why, OMEN_ERR_UNSUPPORTED,
+                         "META names a metric, codec, refine tier or flag of a newer version");
     if (m->n_rows < 1 || m->n_rows > OMEN_MAX_ROWS)
         fault = "row count";
     else if (m->d < 1 || m->d > OMEN_MAX_DIM || m->d_full != m->d + (m->metric == OMEN_METRIC_IP))
@@ -87,8 +88,8 @@ static int check_meta(const omen_meta *m, omen_detail *why)
     else if (m->codec == OMEN_CODEC_PQ &&
              (m->n_factors != 1 || m->d_used || m->n_active < 1 || m->n_active > m->d_kept))
         fault = "sub-quantisers";
-    else if (m->codec == OMEN_CODEC_RABITQ && (m->n_factors != 2 || m->n_active || m->d_used < 1 ||
-                                               m->d_used > m->d_kept || m->d_used > 4 * m->n_sub))
+    else if (m->codec == OMEN_CODEC_RABITQ &&
+             (m->n_factors != 2 || m->n_active || m->d_used < 1 || m->d_used > m->d_kept || m->d_used > 4 * m->n_sub))
         fault = "rotation";
     for (size_t i = 0; i < sizeof m->zero / sizeof *m->zero && !fault; i++)
         if (m->zero[i])
@@ -399,9 +400,8 @@ int omen_index_check_source(const omen_index *index, const omen_source *source, 
     if (m->refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_UNSUPPORTED, "without a refine tier only the shape can be compared");
     const size_t chunk = 256;
-    omen_transform plain = {.metric = m->metric == OMEN_METRIC_COSINE ? OMEN_METRIC_COSINE : OMEN_METRIC_L2,
-                            .d = m->d,
-                            .d_full = m->d};
+    omen_transform plain = {
+        .metric = m->metric == OMEN_METRIC_COSINE ? OMEN_METRIC_COSINE : OMEN_METRIC_L2, .d = m->d, .d_full = m->d};
     uint32_t *position = omen_alloc(m->n_rows, sizeof *position);
     float *rows = omen_alloc(2 * chunk * m->d, sizeof *rows);
     int status = position && rows ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");

@@ -53,15 +53,15 @@ void omen_keys_select(uint64_t *keys, size_t n, size_t m);
 /* Sorts ascending. */
 void omen_keys_sort(uint64_t *keys, size_t n);
 
-/* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys gets
- * the k <= n nearest of each query as (distance, id), ascending. */
+/* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
+ * gets the k <= n nearest of each query as (distance, id), ascending. */
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_detail *why) OMEN_MUST_CHECK;
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The n_rerank rows with the smallest estimates in the n_probes nearest lists of each query, before re-ranking: keys gets
- * (estimate, position), ascending, UINT64_MAX where there are fewer. */
+/* The n_rerank rows with the smallest estimates in the n_probes nearest lists of each query, before re-ranking: keys
+ * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
                            uint32_t n_rerank, int n_threads, uint64_t *keys) OMEN_MUST_CHECK;
 
@@ -72,10 +72,11 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
 /* The effort that reaches recall for k: from TUNE, or a default rule where nothing was measured. */
 void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank);
 
-/* Measures which effort reaches which recall, on the given queries, or (NULL) on rows of source, the one that the index was
- * built from, themselves excluded; for k = 1, 10 and 100 as far as there are rows. */
+/* Measures which effort reaches which recall, on the given queries, or (NULL) on rows of source, the one that the index
+ * was built from, themselves excluded; for k = 1, 10 and 100 as far as there are rows. */
 #define OMEN_N_TUNE 30u
 int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
-                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, omen_detail *why) OMEN_MUST_CHECK;
+                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries,
+                         omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

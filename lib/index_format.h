@@ -25,7 +25,7 @@
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* omen_tune_entry [] */
 
 #define OMEN_META_FLAG_ZERO_OK 1u
-#define OMEN_MAX_ROWS 0xfffffff0u /* row numbers are 32 bits */
+#define OMEN_MAX_ROWS          0xfffffff0u /* row numbers are 32 bits */
 
 typedef struct omen_meta {
     uint64_t n_rows;

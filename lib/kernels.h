@@ -14,8 +14,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define OMEN_PANEL 16u      /* columns of a packed matrix panel */
-#define OMEN_LANES 16u      /* lanes of a distance, rows of an encode group */
+#define OMEN_PANEL      16u /* columns of a packed matrix panel */
+#define OMEN_LANES      16u /* lanes of a distance, rows of an encode group */
 #define OMEN_SCAN_BLOCK 32u /* codes of a scan block */
 #define OMEN_SQ8_HEADER 8u  /* bytes before the codes of an sq8 row: float lo, float step */
 
@@ -26,10 +26,10 @@ typedef struct omen_scan {
     const uint8_t *luts;
     int16_t *est;
     uint32_t *masks;
-    uint16_t f_scale;  /* est += (f << 8) * f_scale >> 16, which must stay below 32768 */
-    uint16_t g_scale;  /* rabitq: G = g_base + ((g << 8) * g_scale >> 16) */
+    uint16_t f_scale; /* est += (f << 8) * f_scale >> 16, which must stay below 32768 */
+    uint16_t g_scale; /* rabitq: G = g_base + ((g << 8) * g_scale >> 16) */
     int16_t g_base;
-    int16_t middle;    /* rabitq: est += ((sum - middle) << shift) * G >> 15, rounded */
+    int16_t middle; /* rabitq: est += ((sum - middle) << shift) * G >> 15, rounded */
     uint16_t shift;
     int16_t threshold; /* lanes with est <= threshold are reported */
 } omen_scan;
@@ -57,10 +57,10 @@ typedef struct omen_kernels {
     float (*ip_f16)(const float *query, const void *row, size_t d);
     float (*ip_sq8)(const float *query, const void *row, size_t d);
 
-    /* Scans n_blocks blocks for n_scans <= OMEN_SCANS queries at once, which share the work of unpacking codes. Query i has
-     * the tables scans[i].luts[2 * n_pairs][16] (values <= 63) and its own parameters but for n_pairs and block_bytes.
-     * scans[i].masks[b] has bit j set when est <= threshold for code j; scans[i].est[32 b + j] is written for the blocks
-     * whose mask is not 0. */
+    /* Scans n_blocks blocks for n_scans <= OMEN_SCANS queries at once, which share the work of unpacking codes. Query i
+     * has the tables scans[i].luts[2 * n_pairs][16] (values <= 63) and its own parameters but for n_pairs and
+     * block_bytes. scans[i].masks[b] has bit j set when est <= threshold for code j; scans[i].est[32 b + j] is written
+     * for the blocks whose mask is not 0. */
     void (*scan_pq)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
                     size_t n_scans);
     void (*scan_rabitq)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,

@@ -205,8 +205,9 @@ DISTANCES(f32)
 DISTANCES(f16)
 DISTANCES(sq8)
 
-/* Sums of table values as 16-bit lanes for n queries: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values of at
- * most 63 are added as bytes before they are widened; all += v leaves even + 256 * odd in each lane, taken apart at the end. */
+/* Sums of table values as 16-bit lanes for n queries: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values
+ * of at most 63 are added as bytes before they are widened; all += v leaves even + 256 * odd in each lane, taken apart
+ * at the end. */
 INLINE void sum_block(const size_t n, const uint8_t *block, const omen_scan *scans, size_t n_pairs, __m256i *even,
                       __m256i *odd)
 {
@@ -256,8 +257,8 @@ INLINE uint32_t report(__m256i even, __m256i odd, int16_t threshold, int16_t *es
 {
     const __m256i limit = _mm256_set1_epi16(threshold);
     __m256i far_even = _mm256_cmpgt_epi16(even, limit), far_odd = _mm256_cmpgt_epi16(odd, limit);
-    uint32_t far = (uint32_t)_mm256_movemask_epi8(
-        _mm256_blendv_epi8(far_even, far_odd, _mm256_set1_epi16((short)0xff00)));
+    uint32_t far =
+        (uint32_t)_mm256_movemask_epi8(_mm256_blendv_epi8(far_even, far_odd, _mm256_set1_epi16((short)0xff00)));
     if (far != UINT32_MAX) {
         __m256i lo = _mm256_unpacklo_epi16(even, odd), hi = _mm256_unpackhi_epi16(even, odd);
         _mm256_storeu_si256((__m256i *)est, _mm256_permute2x128_si256(lo, hi, 0x20));

@@ -160,8 +160,8 @@ INLINE __m512 load_sq8(__mmask16 in, const void *row, size_t i, row_scale s)
             sum = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), load_##type(0xffff, row, i, scale), sum);                \
         if (i < d) {                                                                                                   \
             __mmask16 in = (__mmask16)((1u << (d - i)) - 1);                                                           \
-            sum = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(in, query + i), load_##type(in, row, i, scale), sum,     \
-                                        in);                                                                           \
+            sum =                                                                                                      \
+                _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(in, query + i), load_##type(in, row, i, scale), sum, in);  \
         }                                                                                                              \
         float s[OMEN_LANES];                                                                                           \
         _mm512_storeu_ps(s, sum);                                                                                      \
@@ -172,8 +172,8 @@ DISTANCES(f32)
 DISTANCES(f16)
 DISTANCES(sq8)
 
-/* Table sums of two blocks, one in each half, for n queries: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values
- * of at most 63 are added as bytes before they are widened. */
+/* Table sums of two blocks, one in each half, for n queries: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four
+ * values of at most 63 are added as bytes before they are widened. */
 INLINE void sum_blocks(const size_t n, const uint8_t *block0, const uint8_t *block1, const omen_scan *scans,
                        size_t n_pairs, __m512i *even, __m512i *odd)
 {
@@ -190,9 +190,9 @@ INLINE void sum_blocks(const size_t n, const uint8_t *block0, const uint8_t *blo
             if (p + h == n_pairs)
                 break;
             const size_t at = (p + h) * OMEN_SCAN_BLOCK;
-            __m512i codes = _mm512_inserti64x4(
-                _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(block0 + at))),
-                _mm256_loadu_si256((const __m256i *)(block1 + at)), 1);
+            __m512i codes =
+                _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(block0 + at))),
+                                   _mm256_loadu_si256((const __m256i *)(block1 + at)), 1);
             __m512i low = _mm512_and_si512(codes, nibble), top = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
 #pragma GCC unroll 4
             for (size_t i = 0; i < n; i++) {
@@ -233,8 +233,8 @@ INLINE void report(__m512i even, __m512i odd, int16_t threshold, size_t n_blocks
             masks[b] = 0;
         return;
     }
-    __m512i both = _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaaull, _mm512_movm_epi16(near_even),
-                                          _mm512_movm_epi16(near_odd));
+    __m512i both =
+        _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaaull, _mm512_movm_epi16(near_even), _mm512_movm_epi16(near_odd));
     uint64_t near = _mm512_movepi8_mask(both);
     __m512i lo = _mm512_unpacklo_epi16(even, odd), hi = _mm512_unpackhi_epi16(even, odd);
     for (size_t b = 0; b < n_blocks; b++) {

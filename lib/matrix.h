@@ -14,7 +14,8 @@ void *omen_alloc_zero(size_t count, size_t size);
 /* Floats that n rows of n_k values take when packed. */
 size_t omen_panels_count(size_t n, size_t n_k);
 
-/* Packs rows (n x n_k, ld floats apart) for omen_kernels.matmul: panels[j / 16][k][j % 16] = rows[j][k], zero beyond n. */
+/* Packs rows (n x n_k, ld floats apart) for omen_kernels.matmul: panels[j / 16][k][j % 16] = rows[j][k], zero beyond n.
+ */
 void omen_panels_pack(const float *rows, size_t n, size_t n_k, size_t ld, float *panels);
 
 /* half[i] = |row i|^2 / 2 */

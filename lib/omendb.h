@@ -19,8 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OMEN_VERSION "0.1.0"
-#define OMEN_MAX_DIM 65536u
+#define OMEN_VERSION    "0.1.0"
+#define OMEN_MAX_DIM    65536u
 #define OMEN_NORM2_MOST 1e37f /* largest squared norm of a vector: sums of a few such stay within float32 */
 #define OMEN_MUST_CHECK __attribute__((warn_unused_result))
 
@@ -43,7 +43,8 @@ typedef struct omen_detail {
     char text[512];
 } omen_detail;
 
-/* Formats into detail->text, truncating; detail may be NULL. Returns code, so: return omen_fail(why, OMEN_ERR_INPUT, "row %d ..."). */
+/* Formats into detail->text, truncating; detail may be NULL. Returns code, so: return omen_fail(why, OMEN_ERR_INPUT,
+ * "row %d ..."). */
 int omen_fail(omen_detail *detail, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* ---- names of choices -------------------------------------------------- */
@@ -90,8 +91,7 @@ typedef struct omen_source {
 
 /* ---- sections: how an index is stored ---------------------------------- */
 
-#define OMEN_FOURCC(a, b, c, d) \
-    ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define OMEN_FOURCC(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 
 /* Element types as the file numbers them. */
 typedef enum {
@@ -133,8 +133,8 @@ typedef struct omen_sink {
 typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done, uint64_t total);
 
 #define OMEN_DEFAULT_BYTES 32u
-#define OMEN_MIN_BYTES 4u
-#define OMEN_MAX_BYTES 256u
+#define OMEN_MIN_BYTES     4u
+#define OMEN_MAX_BYTES     256u
 
 typedef struct omen_build_options {
     omen_metric metric;
@@ -144,12 +144,13 @@ typedef struct omen_build_options {
     uint32_t n_lists; /* 0: from n */
     uint64_t seed;
     const omen_source *tune_queries; /* measure search effort on these; NULL: on rows of the source */
-    int n_threads; /* 0: omen_cpu_count() */
-    bool zero_ok;  /* cosine: accept zero rows, with similarity 0 to everything */
-    omen_progress_fn progress; /* may be NULL */
+    int n_threads;                   /* 0: omen_cpu_count() */
+    bool zero_ok;                    /* cosine: accept zero rows, with similarity 0 to everything */
+    omen_progress_fn progress;       /* may be NULL */
     void *progress_context;
 } omen_build_options;
 
+/* The defaults: l2, codec auto, refine sq8, 32 bytes, everything else 0. */
 void omen_build_options_init(omen_build_options *options);
 
 typedef enum {
@@ -163,6 +164,7 @@ typedef enum {
     OMEN_N_STAGES,
 } omen_stage;
 
+/* The stage's name, such as "encode"; "?" for an unknown one. */
 const char *omen_stage_name(omen_stage stage);
 
 typedef struct omen_build_report {
@@ -179,7 +181,8 @@ typedef struct omen_build_report {
 
 /* Builds an index of all rows of source into sink. Neither is closed. report may be NULL. Returns OMEN_OK,
  * OMEN_ERR_ARGUMENT, OMEN_ERR_INPUT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED, or what source or sink returned. The bytes
- * that reach the sink depend on the rows and on metric, codec, refine, bytes, n_lists, seed, tune_queries and zero_ok only. */
+ * that reach the sink depend on the rows and on metric, codec, refine, bytes, n_lists, seed, tune_queries and zero_ok
+ * only. */
 int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                      omen_build_report *report, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -208,12 +211,13 @@ typedef struct omen_index_info {
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
  * bound that a search relies on; does not read the large sections. *out is NULL on failure. Returns OMEN_OK,
  * OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED or OMEN_ERR_MEMORY. */
-int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections, omen_detail *why)
-    OMEN_MUST_CHECK;
+int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections,
+                    omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees the index (not the sections). NULL is fine. */
 void omen_index_close(omen_index *index);
 
+/* Fills *out. */
 void omen_index_get_info(const omen_index *index, omen_index_info *out);
 
 /* ---- search ------------------------------------------------------------ */
@@ -222,7 +226,7 @@ void omen_index_get_info(const omen_index *index, omen_index_info *out);
 
 typedef struct omen_search_options {
     uint32_t k;
-    float recall;    /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort */
+    float recall; /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort */
     uint32_t probes; /* lists scanned a query; 0: what recall needs */
     uint32_t rerank; /* candidates re-ranked by the refine tier; 0: what recall needs */
     bool exact;      /* compare with every row of the refine tier */
@@ -230,6 +234,7 @@ typedef struct omen_search_options {
     int n_threads;   /* 0: omen_cpu_count() */
 } omen_search_options;
 
+/* The defaults: k 10, everything else 0. */
 void omen_search_options_init(omen_search_options *options);
 
 typedef struct omen_search_stats {
@@ -246,15 +251,15 @@ typedef struct omen_search_stats {
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
  * OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. Results do not depend on threads, SIMD level or how queries are batched. */
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
-                      uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
-    OMEN_MUST_CHECK;
+                      uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
+                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would give them
  * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. Returns OMEN_OK,
  * OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY or what the source returned. */
 int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
-                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_detail *why)
-    OMEN_MUST_CHECK;
+                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
+                       omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- verification ------------------------------------------------------ */
 

@@ -1,8 +1,8 @@
 /* Inverted lists: centroids by hierarchical k-means, and the assignment of rows to them through the hierarchy.
  *
- * Phases of training, for more than FLAT_LISTS lists: k-means to sqrt(n_lists) parents; k-means of each parent's rows to
- * its share of the lists; full passes in which a row looks only at the children of its nearest parents. Centroids are
- * then rounded to 8 bits a dimension, and everything after uses the rounded values.
+ * Phases of training, for more than FLAT_LISTS lists: k-means to sqrt(n_lists) parents; k-means of each parent's rows
+ * to its share of the lists; full passes in which a row looks only at the children of its nearest parents. Centroids
+ * are then rounded to 8 bits a dimension, and everything after uses the rounded values.
  *
  * Determinism: a row's assignment is a function of the row alone; a centroid is the sum of its rows in row order in
  * float64, by one thread. */
@@ -14,11 +14,11 @@
 #include "lib/matrix.h"
 #include "lib/partition.h"
 
-#define FLAT_LISTS 256u        /* up to here one level is cheaper than two */
-#define NEAR_PARENTS 8u        /* parents whose children a row is compared with */
+#define FLAT_LISTS    256u /* up to here one level is cheaper than two */
+#define NEAR_PARENTS  8u   /* parents whose children a row is compared with */
 #define PARENT_PASSES 8u
-#define CHILD_PASSES 6u
-#define FULL_PASSES 2u
+#define CHILD_PASSES  6u
+#define FULL_PASSES   2u
 #define PARENT_SAMPLE 256u /* rows a parent is trained on */
 
 static size_t round_up(size_t n, size_t to)
@@ -142,8 +142,8 @@ static int assign_flat(const float *rows, size_t n, uint32_t d, uint32_t k, cons
     return status;
 }
 
-int omen_kmeans(const float *rows, size_t n, uint32_t d, uint32_t k, unsigned n_passes, uint64_t seed,
-                float *centroids, uint32_t *clusters)
+int omen_kmeans(const float *rows, size_t n, uint32_t d, uint32_t k, unsigned n_passes, uint64_t seed, float *centroids,
+                uint32_t *clusters)
 {
     const size_t n_drawn = least(n, k);
     uint64_t *drawn = omen_alloc(n_drawn, sizeof *drawn);
@@ -172,8 +172,7 @@ static int prepare(omen_partition *p)
             return OMEN_ERR_MEMORY;
         p->panels_at[0] = 0;
         for (size_t i = 0; i < p->n_parents; i++)
-            p->panels_at[i + 1] =
-                p->panels_at[i] + omen_panels_count(p->first_child[i + 1] - p->first_child[i], d);
+            p->panels_at[i + 1] = p->panels_at[i] + omen_panels_count(p->first_child[i + 1] - p->first_child[i], d);
         p->child_panels = omen_alloc(p->panels_at[p->n_parents], sizeof *p->child_panels);
         p->half_norms = omen_alloc(p->n_lists, sizeof *p->half_norms);
         p->parent_panels = omen_alloc(omen_panels_count(p->n_parents, d), sizeof *p->parent_panels);
@@ -213,9 +212,12 @@ static size_t scratch_layout(const omen_partition *p, char *base, assign_scratch
     size_t at = 0;
     const size_t rows = OMEN_ASSIGN_ROWS;
     const size_t sizes[] = {
-        rows * widest_family(p) * sizeof(float),     rows * p->d * sizeof(float),
-        rows * sizeof(float),                        rows * NEAR_PARENTS * sizeof(uint16_t),
-        rows * NEAR_PARENTS * sizeof(uint16_t),      ((size_t)p->n_parents + 1) * sizeof(uint32_t),
+        rows * widest_family(p) * sizeof(float),
+        rows * p->d * sizeof(float),
+        rows * sizeof(float),
+        rows * NEAR_PARENTS * sizeof(uint16_t),
+        rows * NEAR_PARENTS * sizeof(uint16_t),
+        ((size_t)p->n_parents + 1) * sizeof(uint32_t),
     };
     void *parts[6];
     for (size_t i = 0; i < 6; i++) {

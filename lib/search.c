@@ -1,8 +1,8 @@
 /* Approximate search: a batch of queries, list by list.
  *
- * Queries are taken in chunks, one chunk a thread. Phases of a chunk: transform; distances to all centroids by one matrix
- * product and the nearest n_probes of each query; integer tables; (list, query) pairs in list order, so that a list is
- * scanned for all its queries while it is in cache; re-ranking of each query's pool in order of address.
+ * Queries are taken in chunks, one chunk a thread. Phases of a chunk: transform; distances to all centroids by one
+ * matrix product and the nearest n_probes of each query; integer tables; (list, query) pairs in list order, so that a
+ * list is scanned for all its queries while it is in cache; re-ranking of each query's pool in order of address.
  *
  * A pool holds the n_rerank smallest (estimate, row) pairs met so far; a candidate is turned away only when n_rerank
  * smaller ones are known, so its final content, and with it the result, does not depend on the order of the lists, on
@@ -11,7 +11,8 @@
  * Estimates are integers in units of one table step: with T the query's tables, D their step and base the part that is
  * the same for a whole list,
  *   pq:      est = base + U (sum of T  +  f code * f step / U),      U = D
- *   rabitq:  est = base + U ((sum of T - middle) * 2^shift * g / g_max  +  f code * f step / U),  U = D g_max / 2^shift */
+ *   rabitq:  est = base + U ((sum of T - middle) * 2^shift * g / g_max  +  f code * f step / U),  U = D g_max / 2^shift
+ */
 #include <float.h>
 #include <math.h>
 #include <omp.h>
@@ -23,14 +24,14 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define CHUNK 512u          /* most queries of a chunk */
-#define COARSE_ROWS 32u     /* queries whose centroid distances are held at once */
-#define SCAN_BLOCKS 64u     /* blocks scanned between visits to the pool */
-#define POOL_SLACK 64u     /* pool entries beyond n_rerank before it is cut back */
-#define F_RANGE 16000.0f    /* most units that the f code may span */
-#define SAMPLE_STEP 8u      /* every which list is looked at to guess a limit */
-#define FIRST_SHARE 8u      /* a list in this many is scanned in the first turn */
-#define DEFAULT_RERANK 10u  /* times k, where nothing was measured */
+#define CHUNK          512u     /* most queries of a chunk */
+#define COARSE_ROWS    32u      /* queries whose centroid distances are held at once */
+#define SCAN_BLOCKS    64u      /* blocks scanned between visits to the pool */
+#define POOL_SLACK     64u      /* pool entries beyond n_rerank before it is cut back */
+#define F_RANGE        16000.0f /* most units that the f code may span */
+#define SAMPLE_STEP    8u       /* every which list is looked at to guess a limit */
+#define FIRST_SHARE    8u       /* a list in this many is scanned in the first turn */
+#define DEFAULT_RERANK 10u      /* times k, where nothing was measured */
 
 void omen_search_options_init(omen_search_options *options)
 {
@@ -102,15 +103,15 @@ typedef struct {
 
 typedef struct {
     float unit, per_unit; /* U, 1 / U */
-    float bias;          /* pq: sum of the tables' minima */
-    float f_per_step;    /* 256 / U: f_scale = step * this */
+    float bias;           /* pq: sum of the tables' minima */
+    float f_per_step;     /* 256 / U: f_scale = step * this */
     int16_t middle;
 } query_scale;
 
 typedef struct {
     uint32_t list, query;
-    float base;  /* |q - c|^2 */
-    float value; /* |c|^2 / 2 - <q, c>: what lists are ranked by */
+    float base;    /* |q - c|^2 */
+    float value;   /* |c|^2 / 2 - <q, c>: what lists are ranked by */
     uint32_t turn; /* 0: scanned before those of turn 1 */
 } probe;
 
@@ -177,7 +178,8 @@ static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint3
     s->ld = round_up(m->d_kept, OMEN_PANEL);
     s->pool_size = (uint64_t)2 * n_rerank + POOL_SLACK;
     if (m->codec != OMEN_CODEC_NONE) {
-        while (s->shift < 10 && (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
+        while (s->shift < 10 &&
+               (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
             s->shift++;
     }
     s->pairs_size = n_queries * n_probes;
@@ -199,9 +201,9 @@ static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint3
     s->list_first = omen_alloc(2 * (size_t)m->n_lists + 1, sizeof *s->list_first);
     s->est = omen_alloc(OMEN_SCANS * SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
     s->masks = omen_alloc(OMEN_SCANS * SCAN_BLOCKS, sizeof *s->masks);
-    if (!s->lifted || !s->transformed || !s->tails || !s->dots || !s->values ||
-        !s->work || !s->short_lists || !s->table || !s->luts || !s->scales ||
-        !s->pools || !s->pool_keys || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks)
+    if (!s->lifted || !s->transformed || !s->tails || !s->dots || !s->values || !s->work || !s->short_lists ||
+        !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys || !s->probes || !s->sorted ||
+        !s->list_first || !s->est || !s->masks)
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -249,7 +251,8 @@ static int probes_reserve(chunk_state *s, size_t n)
     return OMEN_OK;
 }
 
-/* Writes the numbers of the values up to limit to at, ascending; returns how many. No branches: which pass is a coin toss. */
+/* Writes the numbers of the values up to limit to at, ascending; returns how many. No branches: which pass is a coin
+ * toss. */
 static uint32_t values_up_to(const float *values, uint32_t n, float limit, uint32_t *at)
 {
     uint32_t n_at = 0;
@@ -460,8 +463,7 @@ static void scan_list(chunk_state *s, const probe *pairs, size_t n, const uint8_
         const uint64_t left = (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK - b0;
         const size_t n_blocks = left < SCAN_BLOCKS ? left : SCAN_BLOCKS;
         for (size_t i = 0; i < n; i++)
-            scans[i].threshold =
-                threshold_of(&s->pools[pairs[i].query], bases[i], s->scales[pairs[i].query].per_unit);
+            scans[i].threshold = threshold_of(&s->pools[pairs[i].query], bases[i], s->scales[pairs[i].query].per_unit);
         (is_pq ? kernels->scan_pq : kernels->scan_rabitq)(index->blocks + b0 * index->block_bytes, n_blocks,
                                                           index->meta.n_sub / 2, index->block_bytes, scans, n);
         for (size_t i = 0; i < n; i++)
@@ -554,9 +556,9 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
                 list_end++;
             const uint32_t next = list_end < s->n_pairs ? s->sorted[list_end].list : pairs->list;
             ahead = index->blocks + (size_t)index->first[next] / OMEN_SCAN_BLOCK * index->block_bytes;
-            ahead_bytes = list_end < s->n_pairs
-                              ? (size_t)(index->first[next + 1] - index->first[next]) / OMEN_SCAN_BLOCK * index->block_bytes
-                              : 0;
+            ahead_bytes = list_end < s->n_pairs ? (size_t)(index->first[next + 1] - index->first[next]) /
+                                                      OMEN_SCAN_BLOCK * index->block_bytes
+                                                : 0;
             ahead_step = ahead_bytes / ((list_end - i + OMEN_SCANS - 1) / OMEN_SCANS) + 64;
         }
         const size_t step = ahead_step < ahead_bytes ? ahead_step : ahead_bytes;
@@ -583,8 +585,8 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
         if (m->refine == OMEN_REFINE_NONE) {
             const float norm2 = kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d);
             for (size_t i = 0; i < s->k; i++)
-                keys[q * s->k + i] = omen_key(
-                    estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2), (uint32_t)p->keys[i]);
+                keys[q * s->k + i] = omen_key(estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2),
+                                              (uint32_t)p->keys[i]);
             omen_keys_sort(keys + q * s->k, s->k); /* estimates below 0 have become equal */
         }
     }
@@ -605,7 +607,8 @@ void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32
     for (size_t i = 0; i < index->n_tune && !(e && e->recall >= recall); i++)
         if (index->tune[i].k == k_covered)
             e = &index->tune[i];
-    uint64_t n_probes = e ? e->n_probes : (m->n_lists + 15) / 16, n_rerank = e ? e->n_rerank : DEFAULT_RERANK * (uint64_t)k;
+    uint64_t n_probes = e ? e->n_probes : (m->n_lists + 15) / 16,
+             n_rerank = e ? e->n_rerank : DEFAULT_RERANK * (uint64_t)k;
     if (e && e->recall < recall) { /* more than was measured: every list, and a wide pool */
         n_probes = m->n_lists;
         n_rerank *= 4;
@@ -659,8 +662,7 @@ int omen_search_candidates(const omen_index *index, const float *queries, uint64
     return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, n_threads, keys, NULL);
 }
 
-int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads,
-                      uint32_t *ranks)
+int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks)
 {
     const uint32_t n_lists = index->meta.n_lists, d = index->meta.d;
     int status = OMEN_OK;
@@ -702,7 +704,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     if (options->k < 1)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
     if (options->exact && m->refine == OMEN_REFINE_NONE)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "exact search needs a refine tier, which this index was built without");
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "exact search needs a refine tier, which this index was built without");
     const uint32_t k = options->k < m->n_rows ? options->k : (uint32_t)m->n_rows;
     const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     uint32_t n_probes, n_rerank;
@@ -727,8 +730,9 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     if (!keys)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
-    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, why)
-                                : search_lists(index, queries, n_queries, k, n_probes, n_rerank, false, n_threads, keys, stats);
+    int status = options->exact
+                     ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, why)
+                     : search_lists(index, queries, n_queries, k, n_probes, n_rerank, false, n_threads, keys, stats);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */

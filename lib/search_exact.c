@@ -1,8 +1,8 @@
 /* Exact search: every query against every row, of the refine tier or of a source.
  *
- * Rows are read block by block and multiplied with a group of queries; what comes near a query's k nearest so far is kept,
- * with some room for the rounding of the product, and measured again by the distance kernel, whose value is the one
- * returned. */
+ * Rows are read block by block and multiplied with a group of queries; what comes near a query's k nearest so far is
+ * kept, with some room for the rounding of the product, and measured again by the distance kernel, whose value is the
+ * one returned. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +12,9 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define GROUP 256u    /* queries of one product */
-#define ROWS 192u     /* rows of one product */
-#define ROOM 32u      /* candidates kept beyond k */
+#define GROUP      256u  /* queries of one product */
+#define ROWS       192u  /* rows of one product */
+#define ROOM       32u   /* candidates kept beyond k */
 #define RANGE_ROWS 4096u /* fewest rows worth a task of their own */
 
 /* Where rows come from: the refine tier of an index, or a source. */
@@ -95,7 +95,8 @@ static int state_init(exact_state *s, uint32_t d, size_t kept)
     s->floors = omen_alloc(GROUP, sizeof *s->floors);
     s->keys = omen_alloc(GROUP * s->size, sizeof *s->keys);
     s->counts = omen_alloc(GROUP, sizeof *s->counts);
-    return s->rows && s->centred && s->panels && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
+    return s->rows && s->centred && s->panels && s->dots && s->floors && s->keys && s->counts ? OMEN_OK
+                                                                                              : OMEN_ERR_MEMORY;
 }
 
 /* The mean of the first rows: near enough to the middle of all. */
@@ -138,9 +139,10 @@ static void cut(exact_state *s, size_t q, bool is_l2)
     s->floors[q] = is_l2 ? -0.5f * limit : -limit;
 }
 
-/* Rows [row0, row1) against one group; out gets the k best keys (distance, id) of each query, padded with UINT64_MAX. */
-static int search_range(exact_state *s, const row_supply *supply, const float *queries, size_t n_queries,
-                        uint64_t row0, uint64_t row1, uint32_t k, uint64_t *out, omen_detail *why)
+/* Rows [row0, row1) against one group; out gets the k best keys (distance, id) of each query, padded with UINT64_MAX.
+ */
+static int search_range(exact_state *s, const row_supply *supply, const float *queries, size_t n_queries, uint64_t row0,
+                        uint64_t row1, uint32_t k, uint64_t *out, omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = supply->d, width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;

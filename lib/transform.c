@@ -92,9 +92,9 @@ static int axes_from_covariance(omen_transform *t, const float *rows, size_t n)
     }
     if (status == OMEN_OK) {
         /* the upper triangle by rows is the lower one by columns; eigenvalues come in rising order */
-        lapack_int info = LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', m < d ? 'I' : 'A', 'L', (lapack_int)d, cov,
-                                         (lapack_int)d, 0, 0, (lapack_int)(d - m + 1), (lapack_int)d, 0, &found,
-                                         values, vectors, (lapack_int)d, support);
+        lapack_int info =
+            LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', m < d ? 'I' : 'A', 'L', (lapack_int)d, cov, (lapack_int)d, 0, 0,
+                           (lapack_int)(d - m + 1), (lapack_int)d, 0, &found, values, vectors, (lapack_int)d, support);
         if (info != 0 || found != (lapack_int)m)
             status = OMEN_ERR_MEMORY;
     }
@@ -122,9 +122,9 @@ static int axes_from_gram(omen_transform *t, const float *rows, size_t n)
     for (size_t k0 = 0; k0 < d && status == OMEN_OK; k0 += CHUNK)
         status = add_products(rows + k0, n, d - k0 < CHUNK ? d - k0 : CHUNK, d, gram);
     if (status == OMEN_OK) {
-        lapack_int info = LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', m < n ? 'I' : 'A', 'L', (lapack_int)n, gram,
-                                         (lapack_int)n, 0, 0, (lapack_int)(n - m + 1), (lapack_int)n, 0, &found,
-                                         values, vectors, (lapack_int)n, support);
+        lapack_int info =
+            LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', m < n ? 'I' : 'A', 'L', (lapack_int)n, gram, (lapack_int)n, 0, 0,
+                           (lapack_int)(n - m + 1), (lapack_int)n, 0, &found, values, vectors, (lapack_int)n, support);
         if (info != 0 || found != (lapack_int)m)
             status = OMEN_ERR_MEMORY;
     }
@@ -247,8 +247,7 @@ void omen_transform_lift(const omen_transform *t, const float *rows, size_t n, b
     }
 }
 
-void omen_transform_project(const omen_transform *t, const float *lifted, size_t n, float *out, size_t ld,
-                            float *tails)
+void omen_transform_project(const omen_transform *t, const float *lifted, size_t n, float *out, size_t ld, float *tails)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = t->d_full, width = round_up(t->d_kept, OMEN_PANEL);

@@ -16,9 +16,10 @@ typedef struct omen_transform {
     float *offset;    /* d_kept: basis * mean */
 } omen_transform;
 
-/* Fits mean and basis to n sample rows (n x d_full, already lifted; overwritten). Principal components by LAPACK's dsyevr
- * of the covariance (or of the Gram matrix when there are fewer rows than dimensions), each with its largest component
- * positive. transform->metric, d, d_full and ip_radius2 are set by the caller. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+/* Fits mean and basis to n sample rows (n x d_full, already lifted; overwritten). Principal components by LAPACK's
+ * dsyevr of the covariance (or of the Gram matrix when there are fewer rows than dimensions), each with its largest
+ * component positive. transform->metric, d, d_full and ip_radius2 are set by the caller. Returns OMEN_OK or
+ * OMEN_ERR_MEMORY. */
 int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_t d_kept_max) OMEN_MUST_CHECK;
 
 /* Derives panels and offset from mean and basis. */

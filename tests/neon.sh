@@ -18,7 +18,8 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
 failed=0
 
-flags="-O3 -ffp-contract=off -std=gnu11 -D_GNU_SOURCE -DOMEN_HAVE_NEON -I$root -Wall -Wextra -Werror -Wno-unused-parameter
+flags="-O3 -ffp-contract=off -std=gnu11 -D_GNU_SOURCE -DOMEN_HAVE_NEON -I$root
+    -Wall -Wextra -Werror -Wno-unused-parameter
     -Wno-sign-compare"
 
 # Every file of the library, as far as the headers that it includes are there. Those are the host's, looked up last, so
