@@ -11,7 +11,7 @@
 #include "lib/matrix.h"
 #include "lib/transform.h"
 
-#define CHUNK 256u /* rows or columns of one float32 chain */
+#define CHUNK 1024u /* rows or columns of one float32 chain */
 
 static size_t round_up(size_t n, size_t to)
 {
