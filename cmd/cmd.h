@@ -30,6 +30,7 @@ enum {
 
 /* ---- subcommands: argv[0] is the subcommand's name; each returns an exit code ---- */
 
+int cmd_bench(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_verify(int argc, char **argv);

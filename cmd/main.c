@@ -19,6 +19,7 @@ static int cmd_help(int argc, char **argv);
 
 /* Sorted by name. */
 static const struct command commands[] = {
+    {"bench", "measure recall, speed and memory; gate them in CI", cmd_bench},
     {"build", "vectors -> index: writes vectors.omen", cmd_build},
     {"help", "explain omendb or one of its commands", cmd_help},
     {"query", "queries -> neighbours: searches an index", cmd_query},

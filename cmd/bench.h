@@ -1,0 +1,211 @@
+/* Private to cmd_bench.c and bench_*.c: the parts of omendb bench.
+ *
+ *   bench_data.c     base, held-out queries, queries, and the index that is measured
+ *   bench_truth.c    exact neighbours, and recall against them
+ *   bench_measure.c  the sweep: one point an effort
+ *   bench_report.c   the table;  bench_json.c  the same as JSON (docs/BENCH-JSON.md)
+ *   bench_gate.c     comparison with a result of before;  bench_ab.c  with another program, in one run
+ *   bench_plot.c     pictures by gnuplot
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "cmd/cmd.h"
+
+#define BENCH_NAME   "bench"
+#define BENCH_SCHEMA "omendb-bench/1"
+
+/* A baseline got worse: the only code that is bench's own. */
+#define BENCH_EXIT_WORSE 1
+
+#define BENCH_MAX_KS      8
+#define BENCH_MAX_EFFORTS 64
+#define BENCH_MAX_FILES   16
+
+/* What the command line says. */
+struct bench_options {
+    const char *index_path, *base_path, *queries_path, *truth_path;
+    const char *keep_path; /* -o: the index that is built stays under this name */
+    const char *save_truth_path, *plot_path, *baseline_path, *baseline_binary, *cpu;
+    const char *compare_paths[BENCH_MAX_FILES];
+    size_t n_compare;
+    const char *format; /* of base and queries */
+    uint32_t d;
+    uint64_t n_held_out;
+    omen_build_options build;
+    uint32_t ks[BENCH_MAX_KS];
+    float recalls[BENCH_MAX_EFFORTS];
+    uint32_t probes[BENCH_MAX_EFFORTS], reranks[BENCH_MAX_EFFORTS];
+    size_t n_ks, n_recalls, n_probes, n_reranks;
+    bool recalls_given;
+    uint32_t n_runs;
+    double min_seconds;
+    double max_recall_drop, max_slowdown, max_growth;
+    int n_threads; /* never 0 after parsing */
+    int verbosity;
+    bool json;
+};
+
+/* A figure measured several times. */
+struct bench_figure {
+    double median, low, high;
+    uint64_t n_runs;
+};
+
+/* One effort at one k. Rates are queries a second. */
+struct bench_point {
+    uint32_t k;
+    float target; /* recall asked for; 0: probes and rerank were */
+    uint32_t probes, rerank;
+    double recall_distance, recall_id;                 /* by distance: NaN if the true distances are not known */
+    double lists_probed, codes_scanned, rows_reranked; /* a query */
+    struct bench_figure all, one, single; /* batch with all threads, with one; one query at a time with one */
+    struct bench_figure p50, p95, p99;    /* milliseconds of one query */
+    uint64_t n_single;                    /* queries timed one by one in each run */
+    bool dominated;                       /* another point of this k has at least its recall and its rate */
+};
+
+struct bench_build {
+    omen_build_report report;
+    double commit_seconds, seconds; /* seconds: from opening the input to the commit */
+    uint64_t peak_bytes;
+};
+
+typedef enum { BENCH_TRUTH_SOURCE, BENCH_TRUTH_REFINE, BENCH_TRUTH_FILE } bench_truth_kind;
+
+struct bench_truth {
+    bench_truth_kind kind;
+    uint32_t k;
+    int64_t *ids;      /* n_queries x k */
+    double *distances; /* n_queries x k, rising; NULL: not known */
+    double seconds;    /* of the exact search; 0: read from a file */
+    uint64_t hash;
+};
+
+/* All of a run. */
+struct bench {
+    const struct bench_options *options;
+    cmd_progress progress;
+
+    omen_vectors *base_vectors;
+    omen_source whole, base; /* base: whole without the rows held out */
+    bool has_base;
+    uint64_t *held; /* rows of whole that are queries, rising */
+    uint64_t n_held;
+    uint64_t base_hash;
+
+    float *queries;
+    uint64_t n_queries;
+    uint64_t queries_hash;
+
+    char *index_path; /* owned */
+    char *temporary;  /* owned: the directory of a temporary index */
+    omen_container *container;
+    omen_index *index;
+    omen_index_info info;
+    uint64_t file_bytes;
+    bool was_built;
+    struct bench_build build;
+    double cold_open_seconds, cold_query_seconds; /* NaN: the page cache could not be dropped */
+    struct bench_figure warm_open;
+
+    struct bench_truth truth;
+
+    struct bench_point *points; /* room for n_ks x efforts */
+    size_t n_points;
+    bool interrupted;
+    uint64_t peak_bytes; /* of the whole run */
+};
+
+/* ---- bench_data.c ---- */
+
+/* Opens the base and chooses the rows held out. */
+int bench_open_base(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Builds the index of a run without INDEX; opens it, timed. */
+int bench_open_index(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Reads all queries, from their file or from the rows held out. */
+int bench_read_queries(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Closes and frees all, and removes a temporary index. */
+void bench_finish(struct bench *b);
+
+/* The processor's name, such as "AMD EPYC 9654"; "unknown" if the system does not tell. Static storage. */
+const char *bench_cpu_model(void);
+
+/* The largest resident set of this process so far, in bytes. */
+uint64_t bench_peak_bytes(void);
+
+/* ---- bench_truth.c ---- */
+
+/* Fills b->truth from the file, the base or the refine tier. */
+int bench_find_truth(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
+int bench_save_truth(const struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
+/* "exact over the source", "exact over the sq8 refine tier", or the file's name. */
+void bench_truth_text(const struct bench *b, char *text, size_t size);
+
+/* Recall of ids (n_queries x k) with the distances that the index gave, which may be NULL: recall by distance then
+ * needs the base. An id that a query has twice counts once. */
+int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const float *distances, double *by_distance,
+                 double *by_id, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- bench_measure.c ---- */
+
+/* Measures all points. What is complete after OMEN_ERR_INTERRUPTED is in b->points. */
+int bench_sweep(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Recall at one effort, untimed. */
+int bench_recall_at(struct bench *b, uint32_t k, uint32_t probes, uint32_t rerank, double *by_distance, double *by_id,
+                    omen_detail *why) OMEN_MUST_CHECK;
+
+/* Median, least and greatest of n values, which it sorts. */
+struct bench_figure bench_summarize(double *values, uint64_t n);
+
+/* The value at the share p of n sorted values. */
+double bench_percentile(const double *sorted, uint64_t n, double p);
+
+/* ---- bench_report.c, bench_json.c ---- */
+
+void bench_print_table(const struct bench *b);
+
+/* Each returns NULL without memory. The head has everything but points, gate and ab. */
+json_t *bench_json_head(const struct bench *b);
+json_t *bench_json_points(const struct bench *b);
+
+/* Reads a result of before and checks its schema. Returns OMEN_OK, OMEN_ERR_IO or OMEN_ERR_INPUT (*out is NULL then).
+ */
+int bench_json_load(json_t **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
+/* A number of an object by a path such as "index.file_bytes"; NaN if it is not there or null. */
+double bench_json_number(const json_t *object, const char *path);
+
+/* A string by a path; "" if it is not there. */
+const char *bench_json_string(const json_t *object, const char *path);
+
+/* ---- bench_gate.c ---- */
+
+/* Whether a baseline is of the same data and options as the head of this run; OMEN_ERR_INPUT if not. */
+int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Compares, prints a line for each figure that matters on stream, and sets *worse. *out is an object for the JSON. */
+int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE *stream, bool *worse, json_t **out,
+               omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- bench_ab.c ---- */
+
+/* Runs --baseline-binary and this program alternately. As bench_gate(). */
+int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- bench_plot.c ---- */
+
+/* Whether gnuplot can be run and the name ends with .svg or .png; else OMEN_ERR_ARGUMENT with what to do. */
+int bench_plot_check(const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Draws results (objects of the schema) into path. labels[i] names results[i]. */
+int bench_plot(const char *path, json_t *const *results, const char *const *labels, size_t n_results,
+               omen_detail *why) OMEN_MUST_CHECK;
+
+#endif

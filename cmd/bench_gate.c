@@ -1,0 +1,224 @@
+/* omendb bench --baseline: today's result against one of before.
+ *
+ * Gated are the figures that do not depend on the machine: recall at the efforts that are asked for and again at the
+ * very effort that the baseline used (a recall wanted is met by more effort, which would hide a worse code), bytes a
+ * vector and the file's size. Times of another run are reported only. */
+#include "cmd/bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the same data and options ---- */
+
+/* Whether a member is equal on both sides; a base that one side did not have is not compared. */
+static bool same_member(const json_t *a, const json_t *b, const char *name)
+{
+    const json_t *x = json_object_get(a, name), *y = json_object_get(b, name);
+
+    return json_equal(x, y) || (strcmp(name, "base_hash") == 0 && (json_is_null(x) || json_is_null(y)));
+}
+
+static size_t at_least_one(const json_t *list)
+{
+    return json_array_size(list) > 0 ? json_array_size(list) : 1;
+}
+
+/* How many points a run with these options has. */
+static size_t count_points(const json_t *options)
+{
+    return json_array_size(json_object_get(options, "k")) * at_least_one(json_object_get(options, "recall")) *
+           at_least_one(json_object_get(options, "probes")) * at_least_one(json_object_get(options, "rerank"));
+}
+
+int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *why)
+{
+    static const char *const data[] = {"n", "d", "metric", "n_queries", "base_hash", "queries_hash"};
+    static const char *const options[] = {"k", "recall", "probes", "rerank"};
+    const json_t *was = json_object_get(baseline, "data"), *now = json_object_get(head, "data");
+
+    if (json_is_true(json_object_get(baseline, "interrupted"))) {
+        return omen_fail(why, OMEN_ERR_INPUT, "the baseline was interrupted and lacks points");
+    }
+    for (size_t i = 0; i < sizeof data / sizeof data[0]; i++) {
+        if (!same_member(was, now, data[i])) {
+            return omen_fail(why, OMEN_ERR_INPUT, "the baseline is of other data: \"%s\" differs", data[i]);
+        }
+    }
+    /* The truth over a refine tier depends on the index; its origin still has to be the same. */
+    if (strcmp(bench_json_string(head, "truth.origin"), bench_json_string(baseline, "truth.origin")) != 0 ||
+        strcmp(bench_json_string(head, "truth.distances"), bench_json_string(baseline, "truth.distances")) != 0) {
+        return omen_fail(why, OMEN_ERR_INPUT, "the baseline has its truth from another place (%s, here %s)",
+                         bench_json_string(baseline, "truth.origin"), bench_json_string(head, "truth.origin"));
+    }
+    if (strcmp(bench_json_string(head, "truth.origin"), "refine") != 0 && !same_member(was, now, "truth_hash")) {
+        return omen_fail(why, OMEN_ERR_INPUT, "the baseline is of other data: \"truth_hash\" differs");
+    }
+    was = json_object_get(baseline, "options");
+    now = json_object_get(head, "options");
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (!same_member(was, now, options[i])) {
+            return omen_fail(why, OMEN_ERR_INPUT, "the baseline was measured with other options: \"%s\" differs",
+                             options[i]);
+        }
+    }
+    if (json_array_size(json_object_get(baseline, "points")) != count_points(was)) {
+        return omen_fail(why, OMEN_ERR_INPUT, "the baseline lacks points");
+    }
+    return OMEN_OK;
+}
+
+/* ---- figures ---- */
+
+struct gate {
+    struct bench *b;
+    FILE *stream;
+    json_t *regressions, *reported;
+    bool complete; /* all were recorded */
+};
+
+static void record(struct gate *g, json_t *list, const char *figure, double was, double now)
+{
+    if (json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "figure", figure, "baseline", cmd_json_real(was),
+                                              "now", cmd_json_real(now))) != 0) {
+        g->complete = false;
+    }
+}
+
+static void regress(struct gate *g, const char *figure, double was, double now, int digits)
+{
+    fprintf(g->stream, "worse   %s: %.*f, baseline %.*f\n", figure, digits, now, digits, was);
+    record(g, g->regressions, figure, was, now);
+}
+
+static void gate_recall(struct gate *g, const char *what, uint32_t k, const char *where, double was, double now)
+{
+    char figure[160];
+
+    /* A rounding error of the decimal file is no regression. */
+    if (!isnan(was) && was - now > g->b->options->max_recall_drop + 1e-6) {
+        snprintf(figure, sizeof figure, "recall@%u %s %s", k, what, where);
+        regress(g, figure, was, now, 4);
+    }
+}
+
+static void gate_size(struct gate *g, const char *figure, double was, double now)
+{
+    if (!isnan(was) && now > was * (1 + g->b->options->max_growth) + 1e-4) {
+        regress(g, figure, was, now, 1);
+    }
+}
+
+static void report_time(struct gate *g, const char *figure, double was, double now, const char *unit)
+{
+    if (was > 0 && now > 0) {
+        fprintf(g->stream, "time    %s: %.4g %s, baseline %.4g (%+.1f%%)\n", figure, now, unit, was,
+                100 * (now / was - 1));
+        record(g, g->reported, figure, was, now);
+    }
+}
+
+/* ---- points ---- */
+
+static void describe_effort(char *text, size_t size, const json_t *point)
+{
+    double target = bench_json_number(point, "target");
+
+    if (isnan(target)) {
+        snprintf(text, size, "at --probes %.0f --rerank %.0f", bench_json_number(point, "probes"),
+                 bench_json_number(point, "rerank"));
+    } else {
+        snprintf(text, size, "at --recall %g", target);
+    }
+}
+
+/* Recall at the effort that the baseline's point used. */
+static int gate_effort(struct gate *g, const json_t *was, omen_detail *why)
+{
+    const uint32_t k = (uint32_t)bench_json_number(was, "k");
+    double probes = bench_json_number(was, "probes"), rerank = bench_json_number(was, "rerank");
+    double by_distance, by_id;
+    char where[96];
+    int rc;
+
+    if (!(probes >= 1 && rerank >= 1 && probes <= INT32_MAX && rerank <= INT32_MAX)) {
+        return omen_fail(why, OMEN_ERR_INPUT, "the baseline has a point without its effort");
+    }
+    rc = bench_recall_at(g->b, k, (uint32_t)probes, (uint32_t)rerank, &by_distance, &by_id, why);
+    if (rc == OMEN_OK) {
+        snprintf(where, sizeof where, "at the baseline's effort (--probes %.0f --rerank %.0f)", probes, rerank);
+        gate_recall(g, "by distance", k, where, bench_json_number(was, "recall_by_distance"), by_distance);
+        gate_recall(g, "by id", k, where, bench_json_number(was, "recall_by_id"), by_id);
+    }
+    return rc;
+}
+
+static int gate_point(struct gate *g, const json_t *was, const json_t *now, bool same_lists, omen_detail *why)
+{
+    const uint32_t k = (uint32_t)bench_json_number(now, "k");
+    char where[96], figure[160];
+
+    if (bench_json_number(was, "k") != k ||
+        !json_equal(json_object_get(was, "target"), json_object_get(now, "target"))) {
+        return omen_fail(why, OMEN_ERR_INPUT, "the baseline has other points than its options say");
+    }
+    describe_effort(where, sizeof where, now);
+    gate_recall(g, "by distance", k, where, bench_json_number(was, "recall_by_distance"),
+                bench_json_number(now, "recall_by_distance"));
+    gate_recall(g, "by id", k, where, bench_json_number(was, "recall_by_id"), bench_json_number(now, "recall_by_id"));
+    snprintf(figure, sizeof figure, "queries/s in batch, k %u %s, recall %.4f", k, where,
+             isnan(bench_json_number(now, "recall_by_distance")) ? bench_json_number(now, "recall_by_id")
+                                                                 : bench_json_number(now, "recall_by_distance"));
+    report_time(g, figure, bench_json_number(was, "batch.median"), bench_json_number(now, "batch.median"), "queries/s");
+    return same_lists && g->b->options->n_recalls > 0 ? gate_effort(g, was, why) : OMEN_OK;
+}
+
+static bool same_machine(const json_t *a, const json_t *b)
+{
+    return json_equal(json_object_get(a, "machine"), json_object_get(b, "machine"));
+}
+
+int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE *stream, bool *worse, json_t **out,
+               omen_detail *why)
+{
+    struct gate g = {.b = b, .stream = stream, .regressions = json_array(), .reported = json_array(), .complete = true};
+    const json_t *points = json_object_get(now, "points"), *old_points = json_object_get(baseline, "points");
+    const bool same_lists = bench_json_number(now, "index.lists") == bench_json_number(baseline, "index.lists");
+    const bool same = same_machine(now, baseline);
+    int rc = OMEN_OK;
+
+    fprintf(stream, "\nagainst %s (omendb %s): recall may drop by %g, sizes grow by %g%%\n", b->options->baseline_path,
+            bench_json_string(baseline, "version"), b->options->max_recall_drop, 100 * b->options->max_growth);
+    fprintf(stream, "times are of another run%s: reported, not gated; --baseline-binary gates them\n",
+            same ? "" : " on another machine or with other threads");
+    if (!same_lists) {
+        fprintf(stream, "the number of lists differs: recall is not compared at the baseline's efforts\n");
+    }
+    for (size_t i = 0; rc == OMEN_OK && i < json_array_size(points); i++) {
+        rc = gate_point(&g, json_array_get(old_points, i), json_array_get(points, i), same_lists, why);
+    }
+    gate_size(&g, "bytes a vector, code", bench_json_number(baseline, "index.bytes_per_vector.code"),
+              bench_json_number(now, "index.bytes_per_vector.code"));
+    gate_size(&g, "bytes a vector, factors", bench_json_number(baseline, "index.bytes_per_vector.factors"),
+              bench_json_number(now, "index.bytes_per_vector.factors"));
+    gate_size(&g, "bytes a vector, all parts", bench_json_number(baseline, "index.bytes_per_vector.total"),
+              bench_json_number(now, "index.bytes_per_vector.total"));
+    gate_size(&g, "file size in bytes", bench_json_number(baseline, "index.file_bytes"),
+              bench_json_number(now, "index.file_bytes"));
+    report_time(&g, "build", bench_json_number(baseline, "build.seconds.total"),
+                bench_json_number(now, "build.seconds.total"), "s");
+    if (json_array_size(g.regressions) > 0) {
+        *worse = true;
+    } else if (rc == OMEN_OK) {
+        fprintf(stream, "recall and sizes: no worse than the baseline\n");
+    }
+    *out = rc == OMEN_OK && g.complete
+               ? json_pack("{s:o, s:b, s:f, s:f, s:b, s:O, s:O}", "baseline", cmd_json_text(b->options->baseline_path),
+                           "same_machine", (int)same, "max_recall_drop", b->options->max_recall_drop, "max_growth",
+                           b->options->max_growth, "worse", (int)(json_array_size(g.regressions) > 0), "regressions",
+                           g.regressions, "reported", g.reported)
+               : NULL;
+    json_decref(g.regressions);
+    json_decref(g.reported);
+    return rc == OMEN_OK && *out == NULL ? OMEN_ERR_MEMORY : rc;
+}

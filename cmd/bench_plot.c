@@ -1,0 +1,361 @@
+/* omendb bench --plot: recall against queries a second, as ann-benchmarks draws it, by gnuplot.
+ *
+ * One line per result and k through the points that no other dominates; dominated points are small and hollow. What was
+ * measured on what stands in the picture: above it if it is the same for all results, else in the names of the lines.
+ */
+#include "cmd/bench.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROGRAM    "gnuplot"
+#define MAX_SERIES (BENCH_MAX_FILES * BENCH_MAX_KS)
+
+/* Colours told apart by colour-blind readers too (Okabe and Ito). */
+static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"};
+
+#define N_COLOURS (sizeof colours / sizeof colours[0])
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), end_length = strlen(end);
+
+    return length > end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* Whether PATH has the program. */
+static bool find_program(void)
+{
+    const char *path = getenv("PATH");
+    bool found = false;
+    char *name;
+
+    while (path != NULL && !found) {
+        size_t length = strcspn(path, ":");
+
+        if (asprintf(&name, "%.*s/" PROGRAM, (int)length, path) >= 0) {
+            found = access(name, X_OK) == 0;
+            free(name);
+        }
+        path = path[length] == ':' ? path + length + 1 : NULL;
+    }
+    return found;
+}
+
+int bench_plot_check(const char *path, omen_detail *why)
+{
+    if (!ends_with(path, ".svg") && !ends_with(path, ".png")) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "--plot wants a name that ends with .svg or .png, not \"%s\"", path);
+    }
+    if (!find_program()) {
+        return omen_fail(
+            why, OMEN_ERR_ARGUMENT,
+            "--plot needs gnuplot, which is not installed; on Debian and Ubuntu: apt-get install gnuplot-nox");
+    }
+    return OMEN_OK;
+}
+
+/* ---- series ---- */
+
+struct series {
+    const json_t *result;
+    const char *label;
+    uint32_t k;
+};
+
+static double recall_of(const json_t *point)
+{
+    double recall = bench_json_number(point, "recall_by_distance");
+
+    return isnan(recall) ? bench_json_number(point, "recall_by_id") : recall;
+}
+
+static bool by_id_only(const json_t *result)
+{
+    return strcmp(bench_json_string(result, "truth.distances"), "none") == 0;
+}
+
+/* One entry per result and k. */
+static size_t list_series(struct series *out, json_t *const *results, const char *const *labels, size_t n_results)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_results; i++) {
+        const json_t *ks = json_object_get(json_object_get(results[i], "options"), "k");
+
+        for (size_t j = 0; j < json_array_size(ks) && n < MAX_SERIES; j++) {
+            out[n++] = (struct series){results[i], labels[i], (uint32_t)json_integer_value(json_array_get(ks, j))};
+        }
+    }
+    return n;
+}
+
+static int compare_by_recall(const void *a, const void *b)
+{
+    double x = ((const double *)a)[0], y = ((const double *)b)[0];
+
+    return (x > y) - (x < y);
+}
+
+/* Recall, rate, and the rates' extremes of one series in order of recall; rows of four, n of them in *n. The caller
+ * frees. */
+static double *series_rows(const struct series *s, bool dominated, size_t *n)
+{
+    const json_t *points = json_object_get(s->result, "points");
+    double *rows = malloc((json_array_size(points) + 1) * 4 * sizeof *rows);
+
+    *n = 0;
+    for (size_t i = 0; rows != NULL && i < json_array_size(points); i++) {
+        const json_t *point = json_array_get(points, i);
+        double *row = rows + 4 * *n;
+
+        row[0] = recall_of(point);
+        row[1] = bench_json_number(point, "batch.median");
+        row[2] = bench_json_number(point, "batch.min");
+        row[3] = bench_json_number(point, "batch.max");
+        *n += bench_json_number(point, "k") == s->k && json_is_true(json_object_get(point, "dominated")) == dominated &&
+              row[0] >= 0 && row[1] > 0;
+    }
+    if (rows != NULL) {
+        qsort(rows, *n, 4 * sizeof *rows, compare_by_recall);
+    }
+    return rows;
+}
+
+/* ---- the script ---- */
+
+/* Text inside double quotes of gnuplot. */
+static void put_quoted(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\') {
+            fputc('\\', out);
+        }
+        fputc((unsigned char)*text < 0x20 ? ' ' : *text, out);
+    }
+    fputc('"', out);
+}
+
+/* n, d, metric, and the machine with threads and SIMD level. */
+static char *data_text(const json_t *result)
+{
+    char *out;
+
+    return asprintf(&out, "%s x %.0f %s, %s queries", cmd_group_round(bench_json_number(result, "data.n")).text,
+                    bench_json_number(result, "data.d"), bench_json_string(result, "data.metric"),
+                    cmd_group_round(bench_json_number(result, "data.n_queries")).text) >= 0
+               ? out
+               : NULL;
+}
+
+static char *machine_text(const json_t *result)
+{
+    double threads = bench_json_number(result, "machine.threads");
+    char *out;
+
+    return asprintf(&out, "%s, %s, %.0f thread%s", bench_json_string(result, "machine.cpu"),
+                    bench_json_string(result, "machine.simd"), threads, threads == 1 ? "" : "s") >= 0
+               ? out
+               : NULL;
+}
+
+/* Whether text() gives the same for all results; the text itself in *out, the caller's, NULL without memory. */
+static bool is_shared(char *(*text)(const json_t *), json_t *const *results, size_t n_results, char **out)
+{
+    bool shared = true;
+
+    *out = text(results[0]);
+    for (size_t i = 1; i < n_results && *out != NULL; i++) {
+        char *other = text(results[i]);
+
+        shared = shared && other != NULL && strcmp(other, *out) == 0;
+        free(other);
+    }
+    return shared;
+}
+
+/* The name of a line, with whatever is not the same for all. */
+static char *series_title(const struct series *s, bool shared_data, bool shared_machine)
+{
+    char *data = shared_data ? strdup("") : data_text(s->result);
+    char *machine = shared_machine ? strdup("") : machine_text(s->result);
+    char *out = NULL;
+
+    if (data != NULL && machine != NULL &&
+        asprintf(&out, "%s, recall@%u%s%s%s%s%s", s->label, s->k, by_id_only(s->result) ? " by id" : "",
+                 data[0] != '\0' ? "; " : "", data, machine[0] != '\0' ? "; " : "", machine) < 0) {
+        out = NULL;
+    }
+    free(data);
+    free(machine);
+    return out;
+}
+
+/* The data blocks $f0, $d0, $f1, ...; returns the least recall, or NaN without memory. Sets lowest and highest rate. */
+static double put_data(FILE *out, const struct series *series, size_t n_series, size_t *counts, double *lowest,
+                       double *highest)
+{
+    double least = 1;
+
+    *lowest = INFINITY;
+    *highest = 0;
+    for (size_t i = 0; i < 2 * n_series; i++) {
+        double *rows = series_rows(&series[i / 2], i % 2 == 1, &counts[i]);
+
+        if (rows == NULL) {
+            return NAN;
+        }
+        fprintf(out, "$%c%zu << EOD\n", i % 2 == 1 ? 'd' : 'f', i / 2);
+        for (size_t j = 0; j < counts[i]; j++) {
+            fprintf(out, "%.6f %.9g %.9g %.9g\n", rows[4 * j], rows[4 * j + 1], rows[4 * j + 2], rows[4 * j + 3]);
+            least = rows[4 * j] < least ? rows[4 * j] : least;
+            *lowest = rows[4 * j + 2] < *lowest ? rows[4 * j + 2] : *lowest;
+            *highest = rows[4 * j + 3] > *highest ? rows[4 * j + 3] : *highest;
+        }
+        fprintf(out, "EOD\n");
+        free(rows);
+    }
+    return least;
+}
+
+/* Ticks at 1, 2, 5 times powers of ten, with digits grouped. */
+static void put_rate_axis(FILE *out, double lowest, double highest)
+{
+    static const int steps[] = {1, 2, 5};
+    const char *separator = "";
+
+    lowest *= 0.85;
+    highest *= 1.2;
+    fprintf(out, "set logscale y\nset yrange [%.6g:%.6g]\nset ytics (", lowest, highest);
+    for (int power = -2; power < 12; power++) {
+        for (size_t i = 0; i < 3; i++) {
+            double at = steps[i] * pow(10, power);
+
+            if (at >= lowest && at <= highest) {
+                if (at >= 1) {
+                    fprintf(out, "%s\"%s\" %.6g", separator, cmd_group_round(at).text, at);
+                } else {
+                    fprintf(out, "%s\"%g\" %.6g", separator, at, at);
+                }
+                separator = ", ";
+            }
+        }
+    }
+    fprintf(out, ")\n");
+}
+
+static int put_script(FILE *out, const char *path, bool svg, const struct series *series, size_t n_series,
+                      const char *subtitle, bool shared_data, bool shared_machine)
+{
+    size_t counts[2 * MAX_SERIES];
+    double least, lowest, highest;
+    const char *separator = "plot ";
+    const int height = 560 + 22 * (int)n_series;
+
+    /* The terminal that draws smooth lines may be missing from a small gnuplot. */
+    if (svg) {
+        fprintf(out, "set terminal svg size 960,%d noenhanced font \"sans,13\" background \"white\"\n", height);
+    } else {
+        fprintf(out,
+                "if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
+                "set terminal pngcairo size 960,%d noenhanced font \"sans,11\"\n"
+                "} else {\nset terminal png size 960,%d noenhanced\n}\n",
+                height, height);
+    }
+    fprintf(out, "set output ");
+    put_quoted(out, path);
+    fputc('\n', out);
+    least = put_data(out, series, n_series, counts, &lowest, &highest);
+    if (isnan(least)) {
+        return OMEN_ERR_MEMORY;
+    }
+    fprintf(out, "set title \"omendb: recall and speed of batch search\\n");
+    for (const char *c = subtitle; *c != '\0'; c++) {
+        fputc(*c == '"' || *c == '\\' ? '\'' : *c, out);
+    }
+    fprintf(out, "\"\nset xlabel \"recall@k (up and to the right is better)\"\n"
+                 "set ylabel \"queries/s, batch (median, least to most)\"\n"
+                 "set grid xtics ytics lc rgb \"#dddddd\"\nset border 3\nset tics nomirror\n"
+                 "set key below left vertical maxcols 1 Left reverse samplen 2\nset rmargin 4\n");
+    fprintf(out, "set xrange [%.4f:%.4f]\nset format x \"%%.3g\"\n", least - 0.05 * (1.0 - least) - 0.002,
+            1 + 0.02 * (1.0 - least));
+    put_rate_axis(out, lowest, highest);
+    for (size_t i = 0; i < n_series; i++) {
+        const char *colour = colours[i % N_COLOURS];
+        char *title = series_title(&series[i], shared_data, shared_machine);
+        int mark = 2 * (int)(i % 5) + 5; /* filled ones of 5, 7, 9, 11, 13; the one before it is hollow */
+
+        if (title == NULL) {
+            return OMEN_ERR_MEMORY;
+        }
+        if (counts[2 * i] > 0) {
+            fprintf(out, "%s$f%zu using 1:2:3:4 with yerrorlines lw 2 ps 0.9 pt %d lc rgb \"%s\" title ", separator, i,
+                    mark, colour);
+            put_quoted(out, title);
+            separator = ", \\\n  ";
+        }
+        if (counts[2 * i + 1] > 0) {
+            fprintf(out, "%s$d%zu using 1:2 with points ps 0.8 pt %d lc rgb \"%s\" notitle", separator, i, mark - 1,
+                    colour);
+            separator = ", \\\n  ";
+        }
+        free(title);
+    }
+    fprintf(out, "\n");
+    return OMEN_OK;
+}
+
+int bench_plot(const char *path, json_t *const *results, const char *const *labels, size_t n_results, omen_detail *why)
+{
+    struct series series[MAX_SERIES];
+    size_t n_series = list_series(series, results, labels, n_results), n_points = 0;
+    char *data = NULL, *machine = NULL, *subtitle = NULL, *temporary = NULL;
+    bool shared_data, shared_machine;
+    FILE *pipe_end;
+    int rc = OMEN_ERR_MEMORY, status;
+
+    for (size_t i = 0; i < n_results; i++) {
+        n_points += json_array_size(json_object_get(results[i], "points"));
+    }
+    if (n_points == 0) {
+        return omen_fail(why, OMEN_ERR_INPUT, "there are no points to plot");
+    }
+    shared_data = is_shared(data_text, results, n_results, &data);
+    shared_machine = is_shared(machine_text, results, n_results, &machine);
+    if (data == NULL || machine == NULL ||
+        asprintf(&subtitle, "%s%s%s", shared_data ? data : "", shared_data && shared_machine ? "; " : "",
+                 shared_machine ? machine : "") < 0) {
+        subtitle = NULL;
+        goto out;
+    }
+    if (asprintf(&temporary, "%s.tmp", path) < 0) {
+        temporary = NULL;
+        goto out;
+    }
+    pipe_end = popen(PROGRAM, "we");
+    if (pipe_end == NULL) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot run gnuplot: %s", strerror(errno));
+        goto out;
+    }
+    rc = put_script(pipe_end, temporary, ends_with(path, ".svg"), series, n_series, subtitle, shared_data,
+                    shared_machine);
+    status = pclose(pipe_end);
+    if (rc == OMEN_OK && (status != 0 || rename(temporary, path) != 0)) {
+        rc = omen_fail(why, OMEN_ERR_IO, "gnuplot did not draw \"%s\"", path);
+    }
+    if (rc != OMEN_OK) {
+        unlink(temporary);
+    }
+
+out:
+    free(data);
+    free(machine);
+    free(subtitle);
+    free(temporary);
+    return rc;
+}

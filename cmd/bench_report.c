@@ -1,0 +1,146 @@
+/* omendb bench, the table for people. A rate never stands without recall, n, d, k, metric, threads, SIMD level and
+ * processor: what holds for all of the table is in the line above it. */
+#include "cmd/bench.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static double share(const struct bench *b, uint64_t n_bytes)
+{
+    return (double)n_bytes / (double)b->info.n_rows;
+}
+
+static const char *plural(int n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void print_data(const struct bench *b)
+{
+    const struct bench_options *o = b->options;
+    char text[256];
+
+    printf("data    %s x %u %s", cmd_group(b->info.n_rows).text, b->info.d, omen_metric_name(b->info.metric));
+    if (b->n_held > 0) {
+        printf("; %s queries held out of %s\n", cmd_group(b->n_queries).text, o->base_path);
+    } else {
+        printf("; %s queries of %s\n", cmd_group(b->n_queries).text, o->queries_path);
+    }
+    printf("machine %s, %s, %d of %d processor%s\n", bench_cpu_model(), omen_cpu_level(), o->n_threads,
+           omen_cpu_count(), plural(omen_cpu_count()));
+    bench_truth_text(b, text, sizeof text);
+    printf("truth   %s", text);
+    if (b->truth.seconds > 0) {
+        printf(", k %u: %.2f s with %d thread%s, %.1f GFLOP/s", b->truth.k, b->truth.seconds, o->n_threads,
+               plural(o->n_threads),
+               2e-9 * (double)b->info.n_rows * (double)b->n_queries * b->info.d / b->truth.seconds);
+    }
+    printf("\n");
+    if (b->truth.distances == NULL) {
+        printf("        recall by id only: give --base for true distances\n");
+    } else if (!b->has_base) {
+        printf("        distances are those of the refine tier, on either side\n");
+    }
+}
+
+static void print_build(const struct bench *b)
+{
+    const struct bench_build *build = &b->build;
+
+    printf("build   %.2f s with %d thread%s: %s vectors/s, peak memory %s\n", build->seconds, build->report.n_threads,
+           plural(build->report.n_threads), cmd_group_round((double)b->info.n_rows / build->seconds).text,
+           cmd_human_bytes(build->peak_bytes).text);
+    printf("       ");
+    for (int i = 0; i < OMEN_N_STAGES; i++) {
+        printf(" %s %.2f,", omen_stage_name(i), build->report.stage_seconds[i]);
+    }
+    printf(" commit %.2f s\n", build->commit_seconds);
+}
+
+static void print_index(const struct bench *b)
+{
+    const omen_index_info *info = &b->info;
+
+    printf("index   codec %s, refine %s, %s lists; file %s bytes (%s), %.1f a vector, 1/%.2f of float32 rows\n",
+           omen_codec_name(info->codec), omen_refine_name(info->refine), cmd_group(info->n_lists).text,
+           cmd_group(b->file_bytes).text, cmd_human_bytes(b->file_bytes).text, share(b, b->file_bytes),
+           4.0 * info->d / share(b, b->file_bytes));
+    printf("        bytes a vector: code %u, factors %u; refine %.1f, ids %.1f, centroids %.1f, model %.1f\n",
+           info->code_bytes, info->factor_bytes, share(b, info->refine_bytes), share(b, info->id_bytes),
+           share(b, info->centroid_bytes), share(b, info->model_bytes));
+    printf("open    warm %.3f ms", 1e3 * b->warm_open.median);
+    if (isnan(b->cold_open_seconds)) {
+        printf("; cold not measured: the page cache kept the file\n");
+    } else {
+        printf("; cold %.3f ms, the first query %.3f ms after\n", 1e3 * b->cold_open_seconds,
+               1e3 * b->cold_query_seconds);
+    }
+}
+
+static void print_share(double value)
+{
+    if (isnan(value)) {
+        printf("  %6s", "-");
+    } else {
+        printf("  %6.4f", value);
+    }
+}
+
+/* "12,345 (12,000-12,400)" in columns */
+static void print_rate(const struct bench_figure *rate)
+{
+    char range[72];
+
+    snprintf(range, sizeof range, "(%s-%s)", cmd_group_round(rate->low).text, cmd_group_round(rate->high).text);
+    printf("  %9s %-19s", cmd_group_round(rate->median).text, range);
+}
+
+static void print_points(const struct bench *b)
+{
+    const struct bench_options *o = b->options;
+
+    printf("\n%s x %u %s, k below, %s, %d thread%s in the column \"batch\", %s\n", cmd_group(b->info.n_rows).text,
+           b->info.d, omen_metric_name(b->info.metric), omen_cpu_level(), o->n_threads, plural(o->n_threads),
+           bench_cpu_model());
+    printf(
+        "recall: by distance (within 1e-3 of the k-th true distance) and by id; rates: queries/s, median (least-most)\n"
+        "of at least %u run%s and %g s; * another point has at least this recall and rate\n\n",
+        o->n_runs, plural((int)o->n_runs), o->min_seconds);
+    printf("%4s  %-6s  %6s  %6s  %6s  %6s  %-29s  %-29s  %-29s  %7s %7s %7s  %7s %9s %7s\n", "k", "wanted", "probes",
+           "rerank", "recall", "by id", "    batch", "    batch, 1 thread", "    one at a time, 1 thread", "p50 ms",
+           "p95 ms", "p99 ms", "lists", "codes", "rows");
+    for (size_t i = 0; i < b->n_points; i++) {
+        const struct bench_point *p = &b->points[i];
+
+        printf("%4u%s ", p->k, p->dominated ? "*" : " ");
+        if (p->target > 0) {
+            printf("%-6.4g  ", (double)p->target);
+        } else {
+            printf("%-6s  ", "-");
+        }
+        printf("%6u  %6u", p->probes, p->rerank);
+        print_share(p->recall_distance);
+        print_share(p->recall_id);
+        print_rate(&p->all);
+        print_rate(&p->one);
+        print_rate(&p->single);
+        printf("  %7.3f %7.3f %7.3f  %7.1f %9.0f %7.1f\n", p->p50.median, p->p95.median, p->p99.median, p->lists_probed,
+               p->codes_scanned, p->rows_reranked);
+    }
+}
+
+void bench_print_table(const struct bench *b)
+{
+    print_data(b);
+    if (b->was_built) {
+        print_build(b);
+    }
+    print_index(b);
+    printf("memory  peak %s of this process, truth and queries included\n", cmd_human_bytes(b->peak_bytes).text);
+    if (b->n_points > 0) {
+        print_points(b);
+    }
+    if (b->interrupted) {
+        printf("interrupted: %zu points were measured\n", b->n_points);
+    }
+}

@@ -1,0 +1,318 @@
+/* omendb bench, the truth: exact neighbours from a file, the base or the refine tier, and recall against them.
+ *
+ * Distances are compared in float64, computed here from base rows for the truth and for what was found alike; without
+ * the base, both are the index's own. An id of the truth counts as found by distance without computing anything. */
+#include "cmd/bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "formats/truth.h"
+
+/* A distance this much beyond that of the k-th true neighbour, relatively, is as good (ann-benchmarks). */
+#define DISTANCE_SLACK 1e-3
+
+/* Queries searched between two looks at signals: whole groups for every thread. */
+#define BLOCK_QUERIES 4096u
+
+static double distance(omen_metric metric, const float *x, const float *y, uint32_t d)
+{
+    double sum = 0, xx = 0, yy = 0;
+
+    if (metric == OMEN_METRIC_L2) {
+        for (uint32_t i = 0; i < d; i++) {
+            double difference = (double)x[i] - y[i];
+
+            sum += difference * difference;
+        }
+        return sum;
+    }
+    for (uint32_t i = 0; i < d; i++) {
+        sum += (double)x[i] * y[i];
+        xx += (double)x[i] * x[i];
+        yy += (double)y[i] * y[i];
+    }
+    if (metric == OMEN_METRIC_IP) {
+        return -sum;
+    }
+    return xx > 0 && yy > 0 ? 1 - sum / sqrt(xx * yy) : 1;
+}
+
+/* Reads one row of the base and measures it against a query. */
+static int base_distance(const struct bench *b, uint64_t query, int64_t id, float *row, double *out, omen_detail *why)
+{
+    int rc = b->base.read(b->base.self, (uint64_t)id, 1, row, why);
+
+    if (rc == OMEN_OK) {
+        *out = distance(b->info.metric, b->queries + query * b->info.d, row, b->info.d);
+    }
+    return rc;
+}
+
+/* ---- truth ---- */
+
+static uint32_t greatest_k(const struct bench_options *o)
+{
+    uint32_t k = 0;
+
+    for (size_t i = 0; i < o->n_ks; i++) {
+        k = o->ks[i] > k ? o->ks[i] : k;
+    }
+    return k;
+}
+
+static int read_truth(struct bench *b, uint32_t k, omen_detail *why)
+{
+    const char *path = b->options->truth_path;
+    omen_truth file;
+    int rc = omen_truth_read(&file, path, why);
+
+    b->truth.kind = BENCH_TRUTH_FILE;
+    if (rc == OMEN_OK && file.n != b->n_queries) {
+        rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is the truth of %llu queries, and there are %llu", path,
+                       (unsigned long long)file.n, (unsigned long long)b->n_queries);
+    }
+    if (rc == OMEN_OK && file.k < k) {
+        rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" has %u neighbours a query, too few for -k %u", path, file.k, k);
+    }
+    for (uint64_t i = 0; rc == OMEN_OK && i < file.n * file.k; i++) {
+        if ((uint64_t)file.ids[i] >= b->info.n_rows) {
+            rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" names row %d, and the index has %llu rows", path, file.ids[i],
+                           (unsigned long long)b->info.n_rows);
+        }
+    }
+    if (rc == OMEN_OK) {
+        b->truth.ids = malloc(b->n_queries * k * sizeof *b->truth.ids);
+        rc = b->truth.ids != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+    }
+    for (uint64_t i = 0; rc == OMEN_OK && i < b->n_queries * k; i++) {
+        b->truth.ids[i] = file.ids[i / k * file.k + i % k];
+    }
+    omen_truth_finish(&file);
+    return rc;
+}
+
+/* Exact search, of the base or of the refine tier. distances is n_queries x k. */
+static int search_truth(struct bench *b, uint32_t k, float *distances, omen_detail *why)
+{
+    omen_search_options search;
+    double started = cmd_seconds();
+    int rc = OMEN_OK;
+
+    omen_search_options_init(&search);
+    search.k = k;
+    search.exact = true;
+    search.zero_ok = b->options->build.zero_ok;
+    search.n_threads = b->options->n_threads;
+    b->truth.kind = b->has_base ? BENCH_TRUTH_SOURCE : BENCH_TRUTH_REFINE;
+    for (uint64_t first = 0; rc == OMEN_OK && first < b->n_queries; first += BLOCK_QUERIES) {
+        uint64_t n = b->n_queries - first < BLOCK_QUERIES ? b->n_queries - first : BLOCK_QUERIES;
+        const float *queries = b->queries + first * b->info.d;
+        int64_t *ids = b->truth.ids + first * k;
+
+        if (cmd_progress_update(&b->progress, "truth", first, b->n_queries) != 0) {
+            return OMEN_ERR_INTERRUPTED;
+        }
+        rc = b->has_base ? omen_source_search(&b->base, b->info.metric, k, queries, n, search.n_threads, ids,
+                                              distances + first * k, why)
+                         : omen_index_search(b->index, &search, queries, n, ids, distances + first * k, NULL, why);
+    }
+    b->truth.seconds = cmd_seconds() - started;
+    return rc;
+}
+
+/* True distances in float64, made to rise: the limit of k is the greatest of the first k. */
+static int measure_truth(struct bench *b, const float *found, omen_detail *why)
+{
+    const uint32_t k = b->truth.k;
+    int rc = OMEN_OK;
+
+    b->truth.distances = malloc(b->n_queries * k * sizeof *b->truth.distances);
+    if (b->truth.distances == NULL) {
+        return OMEN_ERR_MEMORY;
+    }
+#pragma omp parallel num_threads(b->options->n_threads)
+    {
+        float *row = malloc(b->info.d * sizeof *row);
+        omen_detail own_why = {.text = ""};
+        int own = row != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+
+#pragma omp for schedule(dynamic, 64)
+        for (uint64_t q = 0; q < b->n_queries; q++) {
+            double *distances = b->truth.distances + q * k;
+
+            for (uint32_t i = 0; own == OMEN_OK && i < k; i++) {
+                if (b->has_base) {
+                    own = base_distance(b, q, b->truth.ids[q * k + i], row, &distances[i], &own_why);
+                } else {
+                    distances[i] = found[q * k + i];
+                }
+                if (i > 0 && distances[i] < distances[i - 1]) {
+                    distances[i] = distances[i - 1];
+                }
+            }
+        }
+        free(row);
+        if (own != OMEN_OK) {
+#pragma omp critical(bench_truth)
+            {
+                rc = own;
+                *why = own_why;
+            }
+        }
+    }
+    return rc;
+}
+
+int bench_find_truth(struct bench *b, omen_detail *why)
+{
+    const uint32_t k = greatest_k(b->options);
+    float *distances = NULL;
+    int rc;
+
+    if (k > b->info.n_rows) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "-k %u is more than the %llu rows of the index", k,
+                         (unsigned long long)b->info.n_rows);
+    }
+    b->truth.k = k;
+    if (b->options->truth_path != NULL) {
+        rc = read_truth(b, k, why);
+    } else if (!b->has_base && b->info.refine == OMEN_REFINE_NONE) {
+        rc = omen_fail(why, OMEN_ERR_ARGUMENT,
+                       "the index has no refine tier to take the truth from; give --base or --truth");
+    } else {
+        b->truth.ids = malloc(b->n_queries * k * sizeof *b->truth.ids);
+        distances = malloc(b->n_queries * k * sizeof *distances);
+        rc = b->truth.ids != NULL && distances != NULL ? search_truth(b, k, distances, why) : OMEN_ERR_MEMORY;
+    }
+    if (rc == OMEN_OK) {
+        b->truth.hash = XXH3_64bits(b->truth.ids, b->n_queries * k * sizeof *b->truth.ids);
+    }
+    if (rc == OMEN_OK && (b->has_base || distances != NULL)) {
+        rc = measure_truth(b, distances, why);
+    }
+    free(distances);
+    return rc;
+}
+
+int bench_save_truth(const struct bench *b, omen_detail *why)
+{
+    const uint64_t n = b->n_queries * b->truth.k;
+    omen_truth_format format;
+    cmd_output output = {.stream = NULL};
+    float *distances = NULL;
+    int rc;
+
+    rc = omen_truth_parse(b->options->save_truth_path, &format);
+    if (rc == OMEN_OK && b->truth.distances != NULL) {
+        distances = malloc(n * sizeof *distances);
+        rc = distances != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+        for (uint64_t i = 0; rc == OMEN_OK && i < n; i++) {
+            distances[i] = (float)b->truth.distances[i];
+        }
+    }
+    if (rc == OMEN_OK) {
+        rc = cmd_output_open(&output, b->options->save_truth_path, why);
+    }
+    if (rc == OMEN_OK) {
+        rc = omen_truth_write(output.stream, format, b->n_queries, b->truth.k, b->truth.ids, distances, why);
+    }
+    if (rc == OMEN_OK) {
+        rc = cmd_output_finish(&output, why);
+    }
+    cmd_output_abandon(&output);
+    free(distances);
+    return rc;
+}
+
+void bench_truth_text(const struct bench *b, char *text, size_t size)
+{
+    if (b->truth.kind == BENCH_TRUTH_SOURCE) {
+        snprintf(text, size, "exact over the source");
+    } else if (b->truth.kind == BENCH_TRUTH_REFINE) {
+        snprintf(text, size, "exact over the %s refine tier", omen_refine_name(b->info.refine));
+    } else {
+        snprintf(text, size, "%s", b->options->truth_path);
+    }
+}
+
+/* ---- recall ---- */
+
+static bool has_id(const int64_t *ids, uint32_t n, int64_t id)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Counts what one query found. row holds a base row. */
+static int count_found(const struct bench *b, uint64_t q, uint32_t k, const int64_t *ids, const float *distances,
+                       float *row, uint64_t *near, uint64_t *same, omen_detail *why)
+{
+    const struct bench_truth *truth = &b->truth;
+    const int64_t *true_ids = truth->ids + q * truth->k;
+    double limit = 0, value;
+    int rc = OMEN_OK;
+
+    if (truth->distances != NULL) {
+        limit = truth->distances[q * truth->k + k - 1];
+        limit += DISTANCE_SLACK * fabs(limit);
+    }
+    for (uint32_t i = 0; rc == OMEN_OK && i < k; i++) {
+        if (has_id(ids, i, ids[i])) {
+            continue; /* twice in one answer */
+        }
+        if (has_id(true_ids, k, ids[i])) {
+            ++*same;
+            ++*near;
+        } else if (truth->distances != NULL) {
+            value = distances != NULL ? distances[i] : INFINITY;
+            if (b->has_base) {
+                rc = base_distance(b, q, ids[i], row, &value, why);
+            }
+            *near += value <= limit;
+        }
+    }
+    return rc;
+}
+
+int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const float *distances, double *by_distance,
+                 double *by_id, omen_detail *why)
+{
+    uint64_t near = 0, same = 0;
+    int rc = OMEN_OK;
+
+#pragma omp parallel num_threads(b->options->n_threads) reduction(+ : near, same)
+    {
+        float *row = malloc(b->info.d * sizeof *row);
+        omen_detail own_why = {.text = ""};
+        int own = row != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+
+#pragma omp for schedule(dynamic, 64)
+        for (uint64_t q = 0; q < b->n_queries; q++) {
+            if (own == OMEN_OK) {
+                own = count_found(b, q, k, ids + q * k, distances != NULL ? distances + q * k : NULL, row, &near, &same,
+                                  &own_why);
+            }
+        }
+        free(row);
+        if (own != OMEN_OK) {
+#pragma omp critical(bench_truth)
+            {
+                rc = own;
+                *why = own_why;
+            }
+        }
+    }
+    *by_distance = b->truth.distances != NULL && (b->has_base || distances != NULL)
+                       ? (double)near / ((double)b->n_queries * k)
+                       : NAN;
+    *by_id = (double)same / ((double)b->n_queries * k);
+    return rc;
+}

@@ -1,0 +1,37 @@
+/* Ground truth: the true nearest rows of each query, as others publish it. */
+#ifndef OMEN_TRUTH_H
+#define OMEN_TRUTH_H
+
+#include <stdio.h>
+
+#include "lib/omendb.h"
+
+typedef enum { OMEN_TRUTH_IVECS, OMEN_TRUTH_IBIN } omen_truth_format;
+
+/* ids is n x k, nearest first. */
+typedef struct omen_truth {
+    uint64_t n;
+    uint32_t k;
+    int32_t *ids;
+} omen_truth;
+
+/* From the file name: .ivecs or .ibin. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+int omen_truth_parse(const char *path, omen_truth_format *out) OMEN_MUST_CHECK;
+
+/* Reads a file of either format.
+ *   ivecs  per query the int32 k, then k int32 ids (TEXMEX)
+ *   ibin   uint32 n, uint32 k, n x k int32 ids, and perhaps n x k float32 distances, which are skipped (big-ann)
+ * A name that ends with .ivecs is ivecs, any other is ibin if its length fits, else ivecs. Ids are at least 0. Returns
+ * OMEN_OK, OMEN_ERR_INPUT (why names the query), OMEN_ERR_IO or OMEN_ERR_MEMORY. omen_truth_finish() is due either way.
+ */
+int omen_truth_read(omen_truth *out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Frees what a read filled. */
+void omen_truth_finish(omen_truth *truth);
+
+/* Writes n x k ids to the caller's stream; distances (n x k or NULL) go to ibin only. Returns OMEN_OK, OMEN_ERR_INPUT
+ * (an id beyond int32) or OMEN_ERR_IO. */
+int omen_truth_write(FILE *stream, omen_truth_format format, uint64_t n, uint32_t k, const int64_t *ids,
+                     const float *distances, omen_detail *why) OMEN_MUST_CHECK;
+
+#endif
