@@ -21,6 +21,8 @@
 #define HIGH_SHARE  0.975
 #define RESAMPLINGS 2000u
 
+/* An interval of fewer pairs means nothing, whatever --runs says. */
+#define MIN_PAIRS    20u
 #define MAX_PAIRS    1000u
 #define MAX_ARGUMENT 24
 
@@ -273,6 +275,7 @@ static int bootstrap(const struct contest *c, double *ratio, double *low, double
 static int run_pairs(struct contest *c, omen_detail *why)
 {
     const struct bench_options *o = c->b->options;
+    const uint32_t n_wanted = o->n_runs > MIN_PAIRS ? o->n_runs : MIN_PAIRS;
     double started, ignored;
     int rc;
 
@@ -289,8 +292,8 @@ static int run_pairs(struct contest *c, omen_detail *why)
     }
     started = cmd_seconds();
     while (rc == OMEN_OK && c->n_pairs < MAX_PAIRS &&
-           (c->n_pairs < o->n_runs || cmd_seconds() - started < o->min_seconds)) {
-        cmd_progress_update(&c->b->progress, "A B A B", c->n_pairs, c->n_pairs < o->n_runs ? o->n_runs : 0);
+           (c->n_pairs < n_wanted || cmd_seconds() - started < o->min_seconds)) {
+        cmd_progress_update(&c->b->progress, "A B A B", c->n_pairs, c->n_pairs < n_wanted ? n_wanted : 0);
         rc = run_query(c, c->own_path, &c->own[c->n_pairs], why);
         if (rc == OMEN_OK) {
             rc = run_query(c, o->baseline_binary, &c->other[c->n_pairs], why);
@@ -323,7 +326,7 @@ static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
     }
     fprintf(stream,
             "%s k %u %s: %s queries/s at recall %.4f (by id), baseline %s at %.4f; time x %.3f (%.3f to %.3f)\n",
-            slower || poorer ? "worse  " : "same   ", c->k, effort,
+            slower || poorer ? "worse  " : "ok     ", c->k, effort,
             cmd_group_round((double)c->b->n_queries / own_seconds).text, c->own_recall,
             cmd_group_round((double)c->b->n_queries / other_seconds).text, c->other_recall, ratio, low, high);
     if (slower) {

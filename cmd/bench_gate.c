@@ -36,6 +36,7 @@ int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *wh
     static const char *const data[] = {"n", "d", "metric", "n_queries", "base_hash", "queries_hash"};
     static const char *const options[] = {"k", "recall", "probes", "rerank"};
     const json_t *was = json_object_get(baseline, "data"), *now = json_object_get(head, "data");
+    const json_t *was_options = json_object_get(baseline, "options"), *now_options = json_object_get(head, "options");
 
     if (json_is_true(json_object_get(baseline, "interrupted"))) {
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline was interrupted and lacks points");
@@ -45,6 +46,15 @@ int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *wh
             return omen_fail(why, OMEN_ERR_INPUT, "the baseline is of other data: \"%s\" differs", data[i]);
         }
     }
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (!same_member(was_options, now_options, options[i])) {
+            return omen_fail(why, OMEN_ERR_INPUT, "the baseline was measured with other options: \"%s\" differs",
+                             options[i]);
+        }
+    }
+    if (json_array_size(json_object_get(baseline, "points")) != count_points(was_options)) {
+        return omen_fail(why, OMEN_ERR_INPUT, "the baseline lacks points");
+    }
     /* The truth over a refine tier depends on the index; its origin still has to be the same. */
     if (strcmp(bench_json_string(head, "truth.origin"), bench_json_string(baseline, "truth.origin")) != 0 ||
         strcmp(bench_json_string(head, "truth.distances"), bench_json_string(baseline, "truth.distances")) != 0) {
@@ -53,17 +63,6 @@ int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *wh
     }
     if (strcmp(bench_json_string(head, "truth.origin"), "refine") != 0 && !same_member(was, now, "truth_hash")) {
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline is of other data: \"truth_hash\" differs");
-    }
-    was = json_object_get(baseline, "options");
-    now = json_object_get(head, "options");
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (!same_member(was, now, options[i])) {
-            return omen_fail(why, OMEN_ERR_INPUT, "the baseline was measured with other options: \"%s\" differs",
-                             options[i]);
-        }
-    }
-    if (json_array_size(json_object_get(baseline, "points")) != count_points(was)) {
-        return omen_fail(why, OMEN_ERR_INPUT, "the baseline lacks points");
     }
     return OMEN_OK;
 }

@@ -280,7 +280,7 @@ static int put_script(FILE *out, const char *path, bool svg, const struct series
     }
     fprintf(out, "\"\nset xlabel \"recall@k (up and to the right is better)\"\n"
                  "set ylabel \"queries/s, batch (median, least to most)\"\n"
-                 "set grid xtics ytics lc rgb \"#dddddd\"\nset border 3\nset tics nomirror\n"
+                 "set grid xtics ytics back lt 1 lw 1 lc rgb \"#dddddd\"\nset border 3\nset tics nomirror\n"
                  "set key below left vertical maxcols 1 Left reverse samplen 2\nset rmargin 4\n");
     fprintf(out, "set xrange [%.4f:%.4f]\nset format x \"%%.3g\"\n", least - 0.05 * (1.0 - least) - 0.002,
             1 + 0.02 * (1.0 - least));
