@@ -114,7 +114,12 @@ static int hold_out(struct bench *b, omen_detail *why)
         b->held[i] = first + XXH3_64bits_withSeed(&i, sizeof i, b->options->build.seed) % (end - first);
     }
     b->n_held = n;
-    b->base = (omen_source){b, n_rows - n, b->whole.d, b->whole.element_bytes, b->whole.n_bytes, read_kept};
+    b->base = (omen_source){.self = b,
+                            .n_rows = n_rows - n,
+                            .d = b->whole.d,
+                            .element_bytes = b->whole.element_bytes,
+                            .n_bytes = b->whole.n_bytes,
+                            .read = read_kept};
     return OMEN_OK;
 }
 
@@ -210,7 +215,7 @@ static int build_index(struct bench *b, omen_detail *why)
         return rc;
     }
     sink = omen_writer_sink(writer);
-    rc = omen_index_build(&b->base, &options, &sink, &b->build.report, why);
+    rc = omen_index_build(&b->base, &options, &sink, NULL, &b->build.report, why);
     if (rc == OMEN_OK && cmd_signals_noted() != 0) {
         rc = OMEN_ERR_INTERRUPTED;
     }

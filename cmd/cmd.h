@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "formats/checkpoint.h"
 #include "formats/container.h"
 #include "formats/vectors.h"
 #include "lib/omendb.h"
@@ -61,6 +62,9 @@ int cmd_bad_option(const char *command, int returned, char **argv, const struct 
 /* Reads a decimal integer in [low, high]. Otherwise prints a message that names the option and returns false. */
 bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
                        uint64_t *out) OMEN_MUST_CHECK;
+
+/* Reads a number of bytes, with K, M, G or T for powers of 1024. */
+bool cmd_parse_size(const char *command, const char *option, const char *text, uint64_t *out) OMEN_MUST_CHECK;
 
 /* --threads and --dim, alike everywhere. */
 bool cmd_parse_threads(const char *command, const char *text, int *out) OMEN_MUST_CHECK;
@@ -116,6 +120,7 @@ struct cmd_build_outcome {
     omen_index_info info;
     uint64_t file_bytes;
     double seconds; /* from opening the input to the commit */
+    bool is_resumed; /* a part of the work was done before */
 };
 
 struct cmd_query_outcome {

@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#define NAME        "build"
-#define INTERRUPTED "interrupted; nothing was written"
+#define NAME         "build"
+#define INTERRUPTED  "interrupted; nothing was written"
+#define MEMORY_SHARE 0.75 /* of what there is, unless --memory says otherwise */
 
 struct build {
     const char *input;
@@ -19,6 +21,10 @@ struct build {
     omen_build_options options;
     int verbosity; /* -1 quiet, 1 verbose */
     bool json;
+    bool fresh;
+    bool is_resumed;
+    bool is_kept; /* the checkpoint, with more than what was asked for in it */
+    cmd_progress progress;
 };
 
 static void print_usage(void)
@@ -53,12 +59,20 @@ static void print_usage(void)
            "  -t, --threads N      threads (default: the processors this process may use); the index\n"
            "                       does not depend on it\n"
            "      --cpu LEVEL      cap the SIMD level: scalar, avx2, avx512 or neon (default: the best)\n"
+           "  -M, --memory SIZE    private memory to stay under, such as 512M or 4G (default: three\n"
+           "                       quarters of what the machine or its cgroup has); refused at once\n"
+           "                       when it cannot do\n"
+           "      --chunk-rows N   rows between two checkpoints (default: as many as make 32 MiB)\n"
+           "      --fresh          start over: do not continue a checkpoint\n"
            "\n"
            "messages:\n"
            "  -q, --quiet          no progress, warnings or summary\n"
            "  -v, --verbose        say more on stderr\n"
            "      --json           print a summary as one JSON object on stdout, none on stderr\n"
            "  -h, --help           print this help\n"
+           "\n"
+           "A build that was killed or interrupted leaves a checkpoint, OUTPUT.part; the same command\n"
+           "continues it and ends in the same index.\n"
            "\n"
            "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
            "product, cosine is 1 - cosine similarity.\n"
@@ -72,9 +86,9 @@ static void print_usage(void)
 
 /* ---- arguments ---- */
 
-enum { OPT_SEED = 256, OPT_TUNE_QUERIES, OPT_CPU, OPT_ZERO_OK, OPT_JSON };
+enum { OPT_SEED = 256, OPT_TUNE_QUERIES, OPT_CPU, OPT_ZERO_OK, OPT_JSON, OPT_CHUNK_ROWS, OPT_FRESH };
 
-static const char short_options[] = ":o:f:d:m:b:c:r:l:t:qvh";
+static const char short_options[] = ":o:f:d:m:b:c:r:l:t:M:qvh";
 
 static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},
@@ -88,6 +102,9 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, 't'},
     {"seed", required_argument, NULL, OPT_SEED},
     {"cpu", required_argument, NULL, OPT_CPU},
+    {"memory", required_argument, NULL, 'M'},
+    {"chunk-rows", required_argument, NULL, OPT_CHUNK_ROWS},
+    {"fresh", no_argument, NULL, OPT_FRESH},
     {"tune-queries", required_argument, NULL, OPT_TUNE_QUERIES},
     {"zero-ok", no_argument, NULL, OPT_ZERO_OK},
     {"quiet", no_argument, NULL, 'q'},
@@ -147,6 +164,13 @@ static bool take_option(struct build *b, int option, const char *value)
         return cmd_parse_integer(NAME, "--seed", value, 0, UINT64_MAX, &b->options.seed);
     case OPT_CPU:
         b->cpu = value;
+        return true;
+    case 'M':
+        return cmd_parse_size(NAME, "--memory", value, &b->options.memory_bytes);
+    case OPT_CHUNK_ROWS:
+        return cmd_parse_integer(NAME, "--chunk-rows", value, 1, UINT32_MAX, &b->options.chunk_rows);
+    case OPT_FRESH:
+        b->fresh = true;
         return true;
     case OPT_TUNE_QUERIES:
         b->tune_queries = value;
@@ -240,33 +264,167 @@ static int choose_output(struct build *b)
 
 /* ---- the work ---- */
 
-/* Input to committed file. Returns an OMEN_ code. */
-static int build_file(struct build *b, const omen_source *source, struct cmd_build_outcome *o, omen_detail *why)
+/* The limit in a cgroup's file; UINT64_MAX for "max" or no file. */
+static uint64_t read_limit(const char *path)
 {
-    cmd_progress progress;
-    omen_writer *writer = NULL;
-    omen_sink sink;
-    int rc;
+    unsigned long long limit = 0;
+    FILE *file = fopen(path, "r");
+    bool found = file != NULL && fscanf(file, "%llu", &limit) == 1;
 
-    cmd_progress_init(&progress, b->verbosity);
-    b->options.progress = cmd_progress_update;
-    b->options.progress_context = &progress;
+    if (file != NULL) {
+        fclose(file);
+    }
+    return found ? limit : UINT64_MAX;
+}
 
-    rc = omen_writer_create(&writer, b->output, why);
+/* The least limit of this process's cgroup (version 2) and those above it. */
+static uint64_t cgroup_bytes(void)
+{
+    char group[1024] = "", path[1100];
+    uint64_t least = UINT64_MAX;
+    FILE *file = fopen("/proc/self/cgroup", "r");
+
+    if (file == NULL) {
+        return least;
+    }
+    if (fscanf(file, "0::%1023[^\n]", group) != 1) {
+        group[0] = '\0';
+    }
+    fclose(file);
+    for (;;) {
+        uint64_t limit;
+
+        snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
+        limit = read_limit(path);
+        least = limit < least ? limit : least;
+        char *slash = strrchr(group, '/');
+        if (slash == NULL) {
+            return least;
+        }
+        *slash = '\0';
+    }
+}
+
+static uint64_t default_memory_bytes(void)
+{
+    uint64_t there = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), limit = cgroup_bytes();
+
+    return (uint64_t)(MEMORY_SHARE * (double)(limit < there ? limit : there));
+}
+
+/* Tells what a continued build begins with. */
+static void say_resumed(void *context, const char *stage, uint64_t row, uint64_t n_rows)
+{
+    struct build *b = context;
+
+    b->is_resumed = true;
+    if (b->verbosity < 0) {
+        return;
+    }
+    cmd_progress_clear(&b->progress);
+    if (row > 0 && row < n_rows) {
+        cmd_say(NAME, "resuming at row %s of %s (%s)", cmd_group(row).text, cmd_group(n_rows).text, stage);
+    } else {
+        cmd_say(NAME, "resuming (%s)", stage);
+    }
+}
+
+static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct build *b = context;
+
+    return cmd_progress_update(&b->progress, stage, done, total);
+}
+
+/* Shows the plan, and refuses it when there is no room on the disk beside what an earlier build left there. */
+static int check_plan(struct build *b, const omen_source *source, omen_detail *why)
+{
+    omen_build_plan plan;
+    struct stat status;
+    uint64_t there = 0;
+    char *part;
+    int rc = omen_build_plan_make(source, &b->options, true, &plan, why);
+
     if (rc != OMEN_OK) {
         return rc;
     }
+    if (b->verbosity > 0) {
+        fprintf(stderr, "plan: memory %s of %s allowed; %s %s of %s rows; on disk: checkpoint %s, index %s\n",
+                cmd_human_bytes(plan.memory_bytes).text, cmd_human_bytes(b->options.memory_bytes).text,
+                cmd_group(plan.n_chunks).text, plan.n_chunks == 1 ? "chunk" : "chunks", cmd_group(plan.chunk_rows).text,
+                cmd_human_bytes(plan.checkpoint_bytes).text, cmd_human_bytes(plan.index_bytes).text);
+    }
+    if (asprintf(&part, "%s.part", b->output) < 0) {
+        return OMEN_ERR_MEMORY;
+    }
+    if (stat(part, &status) == 0) {
+        there = (uint64_t)status.st_blocks * 512;
+    }
+    free(part);
+    return there < plan.checkpoint_bytes + plan.index_bytes
+               ? omen_disk_check(b->output, plan.checkpoint_bytes + plan.index_bytes - there, why)
+               : OMEN_OK;
+}
+
+/* Input to committed file. Returns an OMEN_ code. */
+static int build_file(struct build *b, const omen_source *source, struct cmd_build_outcome *o, omen_detail *why)
+{
+    omen_writer *writer = NULL;
+    omen_part *part = NULL;
+    omen_checkpoint checkpoint;
+    omen_sink sink;
+    int rc;
+
+    cmd_progress_init(&b->progress, b->verbosity);
+    b->options.progress = show_progress;
+    b->options.resumed = say_resumed;
+    b->options.progress_context = b;
+
+    rc = check_plan(b, source, why);
+    if (rc == OMEN_OK) {
+        rc = omen_writer_create(&writer, b->output, why);
+    }
+    if (rc == OMEN_OK) {
+        rc = omen_part_open(&part, b->output, b->fresh, why);
+    }
+    if (rc != OMEN_OK) {
+        omen_writer_destroy(writer);
+        return rc;
+    }
     sink = omen_writer_sink(writer);
-    rc = omen_index_build(source, &b->options, &sink, &o->report, why);
-    cmd_progress_clear(&progress);
+    checkpoint = omen_part_checkpoint(part);
+    rc = omen_index_build(source, &b->options, &sink, &checkpoint, &o->report, why);
+    cmd_progress_clear(&b->progress);
     if (rc == OMEN_OK && cmd_signals_noted() != 0) {
         rc = OMEN_ERR_INTERRUPTED;
     }
     if (rc == OMEN_OK) {
         rc = omen_writer_commit(writer, &o->file_bytes, why);
     }
+    /* Kept for what may go better next time; of what cannot, such as a bad row, nothing is left. */
+    if (rc == OMEN_OK || ((rc == OMEN_ERR_INPUT || rc == OMEN_ERR_ARGUMENT) && omen_part_is_written(part))) {
+        omen_part_remove(part);
+    } else if (rc == OMEN_ERR_INPUT || rc == OMEN_ERR_ARGUMENT || rc == OMEN_ERR_CORRUPT) {
+        const size_t n = strlen(why->text);
+        snprintf(why->text + n, sizeof why->text - n, "; --fresh starts over (\"%.200s\")", omen_part_path(part));
+    }
+    b->is_kept = checkpoint.get(checkpoint.self, 1, &(omen_record){0});
+    omen_part_close(part);
     omen_writer_destroy(writer);
     return rc;
+}
+
+/* What a stop by a signal leaves. */
+static void say_interrupted(const struct build *b, const omen_build_report *report)
+{
+    if (!b->is_kept) {
+        cmd_say(NAME, INTERRUPTED);
+    } else if (report->n_encoded > 0 && report->n_encoded < report->n_rows) {
+        cmd_say(NAME, "interrupted at row %s of %s; the same command continues there",
+                cmd_group(report->n_encoded).text, cmd_group(report->n_rows).text);
+    } else {
+        cmd_say(NAME, "interrupted; the same command continues");
+    }
 }
 
 static int run(struct build *b)
@@ -311,6 +469,7 @@ static int run(struct build *b)
     cmd_signals_note();
     rc = build_file(b, &source, &o, &why);
     o.seconds = cmd_seconds() - started;
+    o.is_resumed = b->is_resumed;
     if (rc != OMEN_OK) {
         goto out;
     }
@@ -323,7 +482,7 @@ out:
     omen_vectors_close(tune_vectors);
     omen_vectors_close(vectors);
     if (rc == OMEN_ERR_INTERRUPTED) {
-        cmd_say(NAME, INTERRUPTED);
+        say_interrupted(b, &o.report);
         return cmd_exit_code(rc);
     }
     if (rc != OMEN_OK) {
@@ -350,6 +509,7 @@ int cmd_build(int argc, char **argv)
     int rc;
 
     omen_build_options_init(&b.options);
+    b.options.memory_bytes = default_memory_bytes();
     rc = parse_arguments(&b, argc, argv);
     if (rc == CMD_GO_ON) {
         rc = choose_output(&b);

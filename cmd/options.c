@@ -149,6 +149,32 @@ bool cmd_parse_integer(const char *command, const char *option, const char *text
     return false;
 }
 
+bool cmd_parse_size(const char *command, const char *option, const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end = NULL;
+    uint64_t scale = 1;
+    unsigned long long value = 0;
+
+    errno = 0;
+    if (text[0] >= '0' && text[0] <= '9') {
+        value = strtoull(text, &end, 10);
+    }
+    if (end != NULL && *end != '\0') {
+        const char *unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
+
+        if (unit != NULL && (end[1] == '\0' || strcmp(end + 1, "iB") == 0 || strcmp(end + 1, "B") == 0)) {
+            scale <<= 10 * (unit - units + 1);
+            end += strlen(end);
+        }
+    }
+    if (end == NULL || *end != '\0' || errno != 0 || value == 0 || __builtin_mul_overflow(value, scale, out)) {
+        cmd_say(command, "%s wants a size such as 512M or 4G, not \"%s\"", option, text);
+        return false;
+    }
+    return true;
+}
+
 bool cmd_parse_threads(const char *command, const char *text, int *out)
 {
     uint64_t value;

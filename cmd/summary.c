@@ -27,9 +27,13 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     fprintf(stderr, "%s: %s x %u %s, %s %s, codec %s, refine %s\n", o->output, cmd_group(info->n_rows).text, info->d,
             omen_metric_name(info->metric), cmd_group(info->n_lists).text, info->n_lists == 1 ? "list" : "lists",
             omen_codec_name(info->codec), omen_refine_name(info->refine));
-    fprintf(stderr, "  time    %.2f s with %d %s (%s): %s vectors/s\n", o->seconds, o->report.n_threads,
-            o->report.n_threads == 1 ? "thread" : "threads", omen_cpu_level(),
-            cmd_group_round(info->n_rows / o->seconds).text);
+    fprintf(stderr, "  time    %.2f s with %d %s (%s)", o->seconds, o->report.n_threads,
+            o->report.n_threads == 1 ? "thread" : "threads", omen_cpu_level());
+    if (o->is_resumed) {
+        fprintf(stderr, ", continued from a checkpoint\n");
+    } else {
+        fprintf(stderr, ": %s vectors/s\n", cmd_group_round(info->n_rows / o->seconds).text);
+    }
     fprintf(stderr, "  stages ");
     for (int i = 0; i < OMEN_N_STAGES; i++) {
         fprintf(stderr, " %s %.2f%s", omen_stage_name(i), o->report.stage_seconds[i], i + 1 < OMEN_N_STAGES ? "," : "");
@@ -81,18 +85,19 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     return cmd_json_print(
         "build",
         json_pack("{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
-                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o, s:o}",
+                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o, s:o, s:b}",
                   "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows,
                   "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
                   omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists",
                   (json_int_t)info->n_lists, "threads", o->report.n_threads, "simd", omen_cpu_level(), "seconds",
-                  stage_object(o), "vectors_per_second", cmd_json_real(info->n_rows / o->seconds), "bytes_per_vector",
-                  "code", (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes, "centroids",
-                  cmd_json_real(share(o, info->centroid_bytes)), "refine", cmd_json_real(share(o, info->refine_bytes)),
-                  "ids", cmd_json_real(share(o, info->id_bytes)), "model", cmd_json_real(share(o, info->model_bytes)),
-                  "total", cmd_json_real(hot + cold), "ratio_input", cmd_json_real(input_ratio(o)), "file_bytes",
-                  (json_int_t)o->file_bytes, "pq_error", cmd_json_real(o->report.pq_error), "rabitq_error",
-                  cmd_json_real(o->report.rabitq_error)),
+                  stage_object(o), "vectors_per_second", cmd_json_real(o->is_resumed ? NAN : info->n_rows / o->seconds),
+                  "bytes_per_vector", "code", (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes,
+                  "centroids", cmd_json_real(share(o, info->centroid_bytes)), "refine",
+                  cmd_json_real(share(o, info->refine_bytes)), "ids", cmd_json_real(share(o, info->id_bytes)), "model",
+                  cmd_json_real(share(o, info->model_bytes)), "total", cmd_json_real(hot + cold), "ratio_input",
+                  cmd_json_real(input_ratio(o)), "file_bytes", (json_int_t)o->file_bytes, "pq_error",
+                  cmd_json_real(o->report.pq_error), "rabitq_error", cmd_json_real(o->report.rabitq_error), "resumed",
+                  o->is_resumed),
         stdout);
 }
 

@@ -242,6 +242,20 @@ static int source_read(void *self, uint64_t first, uint64_t n, float *out, omen_
                                       : rows_read(vectors, first, n, out, why);
 }
 
+/* The pages inside the range leave the process; the kernel still has them cached. */
+static void source_release(void *self, uint64_t first, uint64_t n)
+{
+    const omen_vectors *vectors = self;
+    const omen_layout *layout = &vectors->layout;
+    if (layout->by_columns)
+        return;
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    const uint64_t from = (layout->offset + first * layout->stride + page - 1) / page * page;
+    const uint64_t to = (layout->offset + (first + n) * layout->stride) / page * page;
+    if (from < to)
+        madvise((void *)(vectors->input.bytes + from), to - from, MADV_DONTNEED);
+}
+
 omen_source omen_vectors_source(omen_vectors *vectors)
 {
     return (omen_source){
@@ -250,7 +264,9 @@ omen_source omen_vectors_source(omen_vectors *vectors)
         .d = vectors->layout.d,
         .element_bytes = omen_value_bytes(vectors->layout.value),
         .n_bytes = vectors->input.n_bytes,
+        .stamp = vectors->input.stamp,
         .read = source_read,
+        .release = source_release,
     };
 }
 
@@ -366,6 +382,7 @@ static int input_open(omen_input *input, const char *path, omen_detail *why)
     int rc = OMEN_OK;
 
     label_set(input, path);
+    input->stamp = 0;
     int fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 || fstat(fd, &status) != 0) {
         rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
@@ -379,6 +396,8 @@ static int input_open(omen_input *input, const char *path, omen_detail *why)
         rc = omen_fail(why, OMEN_ERR_ARGUMENT, "standard input is a terminal: pipe vectors into it or name a file");
         goto out;
     }
+    if (S_ISREG(status.st_mode) && !standard)
+        input->stamp = (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
     /* A file on standard input may have been read in part: only what follows is ours. */
     if (!S_ISREG(status.st_mode) || (standard && lseek(fd, 0, SEEK_CUR) != 0))
         rc = spool(input, &fd, why);

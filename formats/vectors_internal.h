@@ -21,6 +21,7 @@ typedef struct omen_input {
     char label[256]; /* for messages: the quoted path, long ones cut at the front, or "standard input" */
     const unsigned char *bytes;
     uint64_t n_bytes;
+    uint64_t stamp; /* modification time of a named file in ns, else 0 */
 } omen_input;
 
 /* Where the rows are. Row r starts at offset + r * stride, or, by columns, column c at offset + c * stride. An open

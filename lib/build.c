@@ -19,20 +19,25 @@
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/partition.h"
+#include "lib/records.h"
 #include "lib/refine.h"
+#include "lib/runs.h"
 #include "lib/transform.h"
 
 #define ROWS_PER_LIST_LEAST  39u /* fewer training rows leave centroids unsettled */
 #define ROWS_PER_LIST_SAMPLE 64u
 #define SAMPLE_LEAST         16384u
 #define PCA_SAMPLE           16384u /* or 4 d_full, if more */
+#define SAMPLE_RELEASE       1024u  /* sampled rows after which their surroundings may leave memory */
 #define CODEC_SAMPLE         16384u
 #define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES        64u
-#define KEPT_DIMS_A_BYTE     8u         /* transform dimensions kept for each hot byte */
-#define LIST_BYTES           20u        /* of a list besides its centroid: offset, factor ranges */
-#define BLOCK_VALUES         (1u << 18) /* input values of an encode block */
-#define APPEND_BYTES         (4u << 20) /* written at a time in the order stage */
+#define PROJECT_ROWS         256u
+#define KEPT_DIMS_A_BYTE     8u          /* transform dimensions kept for each hot byte */
+#define LIST_BYTES           20u         /* of a list besides its centroid: offset, factor ranges */
+#define BLOCK_VALUES         (1u << 18)  /* input values of an encode block */
+#define BLOCKS_AT_ONCE       2048u       /* code blocks written at a time */
+#define CHUNK_BYTES          (32u << 20) /* encoded rows between two checkpoints */
 
 void omen_build_options_init(omen_build_options *options)
 {
@@ -52,6 +57,10 @@ typedef struct {
     const omen_source *source;
     const omen_build_options *options;
     const omen_sink *sink;
+    const omen_checkpoint *checkpoint; /* NULL: none */
+    omen_build_plan plan;
+    omen_records records;
+    omen_stage first_stage; /* the first that a checkpoint has not */
     omen_build_report *report;
     omen_detail *why;
     int n_threads;
@@ -64,11 +73,8 @@ typedef struct {
     /* the training sample: as read, then transformed (n_sample x d_kept) */
     size_t n_sample;
     float *sample, *transformed;
-    /* one entry a row of the source */
-    uint32_t *lists;
-    uint8_t *codes; /* n_sub / 2 bytes */
-    float *factors; /* n_factors */
-    uint8_t *refine_rows;
+    omen_runs runs;
+    uint64_t n_encoded; /* rows in runs */
     /* one entry a list */
     uint32_t *first;
     float *ranges;
@@ -122,16 +128,19 @@ static int check_row(const build_state *b, const float *values, uint64_t row, om
                      (unsigned long long)row);
 }
 
+static size_t sample_rows(uint64_t n, uint32_t n_lists)
+{
+    const size_t wanted = (size_t)n_lists * ROWS_PER_LIST_SAMPLE;
+    return least(wanted < SAMPLE_LEAST ? SAMPLE_LEAST : wanted, n);
+}
+
 static int read_sample(build_state *b)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const uint64_t n = b->source->n_rows;
     const size_t d = b->source->d;
     omen_transform *t = &b->transform;
-    size_t wanted = round_up((size_t)b->n_lists * ROWS_PER_LIST_SAMPLE, 1);
-    wanted = wanted < SAMPLE_LEAST ? SAMPLE_LEAST : wanted;
-    b->n_sample = least(wanted, n);
-    b->report->few_training_rows = b->n_lists > 1 && n / b->n_lists < ROWS_PER_LIST_LEAST;
+    b->n_sample = sample_rows(n, b->n_lists);
     uint64_t *rows = omen_alloc(b->n_sample, sizeof *rows);
     b->sample = omen_alloc(b->n_sample * d, sizeof *b->sample);
     if (!rows || !b->sample) {
@@ -144,6 +153,9 @@ static int read_sample(build_state *b)
         status = b->source->read(b->source->self, rows[i], 1, b->sample + i * d, b->why);
         if (status == OMEN_OK)
             status = check_row(b, b->sample + i * d, rows[i], b->why);
+        if (b->source->release && (i + 1) % SAMPLE_RELEASE == 0)
+            b->source->release(b->source->self, rows[i + 1 - SAMPLE_RELEASE],
+                               rows[i] + 1 - rows[i + 1 - SAMPLE_RELEASE]);
     }
     free(rows);
     if (status != OMEN_OK)
@@ -153,7 +165,6 @@ static int read_sample(build_state *b)
     const uint64_t asked[] = {o->metric, o->codec, o->refine, o->bytes, b->n_lists, o->seed, o->zero_ok};
     b->identity = XXH3_64bits_withSeed(asked, sizeof asked, b->identity);
 
-    t->metric = o->metric;
     t->d = (uint32_t)d;
     t->d_full = (uint32_t)d + (o->metric == OMEN_METRIC_IP);
     for (size_t i = 0; i < b->n_sample && o->metric == OMEN_METRIC_IP; i++) {
@@ -165,11 +176,16 @@ static int read_sample(build_state *b)
 
 /* ---- transform ---- */
 
+static size_t pca_rows(size_t n_sample, size_t d_full)
+{
+    return least(n_sample, 4 * d_full > PCA_SAMPLE ? 4 * d_full : PCA_SAMPLE);
+}
+
 static int fit_transform(build_state *b)
 {
     omen_transform *t = &b->transform;
     const size_t d = t->d, d_full = t->d_full;
-    const size_t n_pca = least(b->n_sample, 4 * d_full > PCA_SAMPLE ? 4 * d_full : PCA_SAMPLE);
+    const size_t n_pca = pca_rows(b->n_sample, d_full);
     float *rows = omen_alloc(n_pca * d_full, sizeof *rows);
     if (!rows)
         return no_memory(b);
@@ -178,9 +194,16 @@ static int fit_transform(build_state *b)
         omen_transform_lift(t, b->sample + i * b->n_sample / n_pca * d, 1, false, rows + i * d_full);
     int status = omen_transform_fit(t, rows, n_pca, KEPT_DIMS_A_BYTE * b->options->bytes);
     free(rows);
-    if (status != OMEN_OK)
-        return no_memory(b);
-    const size_t block = least(256, b->n_sample), ld = round_up(t->d_kept, OMEN_PANEL);
+    return status == OMEN_OK ? OMEN_OK : no_memory(b);
+}
+
+/* b->sample to b->transformed. */
+static int project_sample(build_state *b)
+{
+    const omen_transform *t = &b->transform;
+    const size_t d = t->d, d_full = t->d_full;
+    const size_t block = least(PROJECT_ROWS, b->n_sample), ld = round_up(t->d_kept, OMEN_PANEL);
+    int status = OMEN_OK;
     b->transformed = omen_alloc(b->n_sample * t->d_kept, sizeof *b->transformed);
     if (!b->transformed)
         return no_memory(b);
@@ -321,8 +344,17 @@ static int buffers_init(const build_state *b, encode_buffers *e, size_t block)
                : OMEN_ERR_MEMORY;
 }
 
-static int encode_block(build_state *b, encode_buffers *e, uint64_t row0, size_t n, omen_detail *why)
+/* Rows of a block: few enough for the second-level cache. */
+static size_t encode_block_rows(size_t d)
 {
+    return d > BLOCK_VALUES / 16 ? 16 : least(OMEN_ASSIGN_ROWS, BLOCK_VALUES / d / 16 * 16);
+}
+
+/* Encodes n rows, of which the first is number at of the chunk that begins with row chunk0. */
+static int encode_block(build_state *b, encode_buffers *e, uint64_t chunk0, size_t at, size_t n, omen_detail *why)
+{
+    const uint64_t row0 = chunk0 + at;
+    uint32_t *lists = b->runs.lists + at;
     const omen_kernels *kernels = omen_kernels_get();
     const omen_transform *t = &b->transform;
     const size_t d = t->d, d_kept = t->d_kept, ld = round_up(d_kept, OMEN_PANEL);
@@ -342,38 +374,32 @@ static int encode_block(build_state *b, encode_buffers *e, uint64_t row0, size_t
         if (t->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(e->lifted + i * d, e->lifted + i * d, d) > 0))
             e->tails[i] += 1;
     }
-    omen_partition_assign(&b->partition, e->projected, n, ld, b->lists + row0, e->assign);
+    omen_partition_assign(&b->partition, e->projected, n, ld, lists, e->assign);
     for (size_t i0 = 0; i0 < n && b->model.kind != OMEN_CODEC_NONE; i0 += OMEN_ENCODE_ROWS) {
         const size_t count = least(OMEN_ENCODE_ROWS, n - i0);
         for (size_t i = 0; i < count; i++) {
             const float *y = e->projected + (i0 + i) * ld;
-            const float *c = b->partition.centroids + (size_t)b->lists[row0 + i0 + i] * d_kept;
+            const float *c = b->partition.centroids + (size_t)lists[i0 + i] * d_kept;
             memcpy(e->centroids + i * ld, c, d_kept * sizeof *c);
             for (size_t j = 0; j < d_kept; j++)
                 e->residuals[i * ld + j] = y[j] - c[j];
         }
         omen_codec_encode(&b->model, e->residuals, e->centroids, count, ld, e->tails + i0,
-                          b->codes + (row0 + i0) * code_bytes, b->factors + (row0 + i0) * n_factors, NULL, e->scratch);
+                          b->runs.codes + (at + i0) * code_bytes, b->runs.factors + (at + i0) * n_factors, NULL,
+                          e->scratch);
     }
     const float *stored = t->metric == OMEN_METRIC_COSINE ? e->lifted : e->rows;
     for (size_t i = 0; i < n && row_bytes; i++)
-        omen_refine_encode(b->options->refine, stored + i * d, t->d, b->refine_rows + (row0 + i) * row_bytes);
+        omen_refine_encode(b->options->refine, stored + i * d, t->d, b->runs.refine + (at + i) * row_bytes);
     return OMEN_OK;
 }
 
-static int encode_rows(build_state *b)
+/* Encodes rows [chunk0, chunk0 + n_chunk) into the buffers of b->runs. */
+static int encode_chunk(build_state *b, uint64_t chunk0, uint64_t n_chunk)
 {
-    const uint64_t n = b->source->n_rows;
-    const size_t d = b->transform.d;
-    const size_t block = d > BLOCK_VALUES / 16 ? 16 : least(OMEN_ASSIGN_ROWS, BLOCK_VALUES / d / 16 * 16);
-    const uint64_t n_blocks = (n + block - 1) / block;
-    b->lists = omen_alloc(n, sizeof *b->lists);
-    b->codes = omen_alloc(n, b->model.n_sub / 2);
-    b->factors = omen_alloc(n * b->model.n_factors, sizeof *b->factors);
-    b->refine_rows = omen_alloc(n, omen_refine_row_bytes(b->options->refine, (uint32_t)d));
-    if (!b->lists || !b->codes || !b->factors || !b->refine_rows)
-        return no_memory(b);
-    uint64_t done = 0;
+    const size_t block = encode_block_rows(b->transform.d);
+    const uint64_t n_blocks = (n_chunk + block - 1) / block;
+    uint64_t done = chunk0;
     /* blocks may fail out of order: the lowest failing one is told, which is the same for any number of threads */
     uint64_t failed_at = UINT64_MAX;
     int status = OMEN_OK;
@@ -401,8 +427,8 @@ static int encode_rows(build_state *b)
             /* blocks below a failed one still count: the first bad row is to be named */
             if (skip || own != OMEN_OK || i > lowest)
                 continue;
-            const uint64_t row0 = i * block;
-            const int failed = encode_block(b, &e, row0, least(block, n - row0), &why);
+            const size_t n = least(block, n_chunk - i * block);
+            const int failed = encode_block(b, &e, chunk0, i * block, n, &why);
             if (failed != OMEN_OK) {
 #pragma omp critical(omen_build)
                 {
@@ -416,12 +442,13 @@ static int encode_rows(build_state *b)
                 }
             }
 #pragma omp atomic
-            done += least(block, n - row0);
+            done += n;
             if (omp_get_thread_num() == 0) {
                 uint64_t so_far;
 #pragma omp atomic read
                 so_far = done;
-                if (report_progress(b, OMEN_STAGE_ENCODE, so_far, n) != OMEN_OK) {
+                /* with a checkpoint the chunk is finished first, and kept */
+                if (report_progress(b, OMEN_STAGE_ENCODE, so_far, b->source->n_rows) != OMEN_OK && !b->checkpoint) {
 #pragma omp critical(omen_build)
                     {
                         status = OMEN_ERR_INTERRUPTED;
@@ -432,6 +459,29 @@ static int encode_rows(build_state *b)
         }
         buffers_finish(&e);
     }
+    return status;
+}
+
+static int encode_rows(build_state *b)
+{
+    const uint64_t n = b->source->n_rows;
+    const uint64_t chunk_rows = least(b->plan.chunk_rows, n - b->n_encoded);
+    int status = OMEN_OK;
+    if (b->n_encoded < n && omen_runs_reserve(&b->runs, chunk_rows) != OMEN_OK)
+        return no_memory(b);
+    while (b->n_encoded < n && status == OMEN_OK) {
+        const uint64_t n_chunk = least(chunk_rows, n - b->n_encoded);
+        status = encode_chunk(b, b->n_encoded, n_chunk);
+        if (status == OMEN_OK)
+            status = omen_runs_add(&b->runs, b->n_encoded, n_chunk, b->why);
+        if (b->source->release)
+            b->source->release(b->source->self, b->n_encoded, n_chunk);
+        if (status == OMEN_OK) {
+            b->n_encoded += n_chunk;
+            status = report_progress(b, OMEN_STAGE_ENCODE, b->n_encoded, n);
+        }
+    }
+    omen_runs_trim(&b->runs);
     return status;
 }
 
@@ -474,112 +524,161 @@ static int write_model(build_state *b)
     return status;
 }
 
-/* Counting sort of rows by list; rows of a list keep their order. Then the extremes of each list's factors. */
-static int sort_rows(build_state *b, uint32_t *order)
+/* Where each list begins, and the range of its factors. */
+static int add_up_runs(build_state *b)
 {
-    const uint64_t n = b->source->n_rows;
     const size_t n_lists = b->n_lists, n_factors = b->model.n_factors;
-    uint32_t *at = omen_alloc(n_lists, sizeof *at);
     b->first = omen_alloc_zero(n_lists + 1, sizeof *b->first);
     b->ranges = omen_alloc_zero(n_lists * n_factors * 2, sizeof *b->ranges);
-    if (!at || !b->first || !b->ranges) {
-        free(at);
+    if (!b->first || !b->ranges)
         return no_memory(b);
-    }
-    for (uint64_t i = 0; i < n; i++)
-        b->first[b->lists[i] + 1]++;
-    for (size_t l = 0; l < n_lists; l++)
-        b->first[l + 1] += b->first[l];
-    memcpy(at, b->first, n_lists * sizeof *at);
-    for (uint64_t i = 0; i < n; i++)
-        order[at[b->lists[i]]++] = (uint32_t)i;
-    free(at);
-#pragma omp parallel for schedule(dynamic, 64)
-    for (size_t l = 0; l < n_lists; l++) {
-        for (size_t f = 0; f < n_factors && b->first[l] < b->first[l + 1]; f++) {
-            float lo = INFINITY, hi = -INFINITY;
-            for (uint32_t i = b->first[l]; i < b->first[l + 1]; i++) {
-                const float x = b->factors[(size_t)order[i] * n_factors + f];
-                lo = x < lo ? x : lo;
-                hi = x > hi ? x : hi;
-            }
-            float *range = b->ranges + (l * n_factors + f) * 2;
-            range[0] = lo;
-            range[1] = hi > lo ? (hi - lo) / 255 : 0;
-        }
+    for (size_t r = 0; r < b->runs.n_runs; r++)
+        for (size_t l = 0; l <= n_lists; l++)
+            b->first[l] += b->runs.runs[r].first[l];
+    for (size_t i = 0; i < n_lists * n_factors * 2; i += 2) {
+        const float lo = b->runs.extremes[i], hi = b->runs.extremes[i + 1];
+        b->ranges[i] = hi >= lo ? lo : 0;
+        b->ranges[i + 1] = hi > lo ? (hi - lo) / 255 : 0;
     }
     return OMEN_OK;
 }
 
-/* One block of 32 codes: sub-codes by byte row, then the factors as bytes. */
-static void fill_block(const build_state *b, const uint32_t *order, uint64_t row0, size_t n, uint8_t *block)
+/* One block of 32 codes, of items as a run holds them: sub-codes by byte row, then the factors as bytes. */
+static void fill_block(const build_state *b, uint64_t position, const uint8_t *items, size_t n, uint8_t *block)
 {
     const size_t code_bytes = b->model.n_sub / 2, n_factors = b->model.n_factors;
+    const size_t item_bytes = b->runs.item_bytes[OMEN_RUN_CODES];
+    size_t list = 0, above = b->n_lists; /* the list of position: first[list] <= position < first[list + 1] */
+    while (above - list > 1) {
+        const size_t middle = (list + above) / 2;
+        if (b->first[middle] <= position)
+            list = middle;
+        else
+            above = middle;
+    }
     memset(block, 0, (code_bytes + n_factors) * OMEN_SCAN_BLOCK);
     for (size_t j = 0; j < n; j++) {
-        const size_t row = order[row0 + j];
-        const uint8_t *code = b->codes + row * code_bytes;
+        const uint8_t *item = items + j * item_bytes, *code = item + n_factors * sizeof(float);
+        while (b->first[list + 1] <= position + j)
+            list++;
         for (size_t p = 0; p < code_bytes; p++)
             block[p * OMEN_SCAN_BLOCK + j] = code[p];
         for (size_t f = 0; f < n_factors; f++) {
-            const float *range = b->ranges + ((size_t)b->lists[row] * n_factors + f) * 2;
-            const float u = range[1] > 0 ? (b->factors[row * n_factors + f] - range[0]) / range[1] + 0.5f : 0;
+            const float *range = b->ranges + (list * n_factors + f) * 2;
+            float factor;
+            memcpy(&factor, item + f * sizeof factor, sizeof factor);
+            const float u = range[1] > 0 ? (factor - range[0]) / range[1] + 0.5f : 0;
             block[(code_bytes + f) * OMEN_SCAN_BLOCK + j] = (uint8_t)(int)(u < 255 ? u : 255);
         }
     }
 }
 
-/* Writes n_items items of item_bytes, produced in parallel a few MiB at a time. Items are code blocks, or refine rows.
- */
-static int write_items(build_state *b, const uint32_t *order, bool are_blocks, uint64_t *done)
+/* What receives the items of a walk over the runs. */
+typedef struct {
+    build_state *b;
+    uint64_t n_taken;  /* code items so far */
+    uint64_t position; /* of the first of them that is in no block yet */
+    uint64_t done, total;
+    uint8_t *pending; /* items of the block that is not full yet */
+    uint8_t *blocks;  /* BLOCKS_AT_ONCE */
+} order_state;
+
+static int give_bytes(order_state *o, const void *data, uint64_t n_bytes)
 {
-    const uint64_t n_rows = b->source->n_rows;
-    const size_t row_bytes = omen_refine_row_bytes(b->options->refine, b->transform.d);
-    const size_t item_bytes = are_blocks ? (b->model.n_sub / 2 + b->model.n_factors) * OMEN_SCAN_BLOCK : row_bytes;
-    const uint64_t n_items = are_blocks ? (n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK : n_rows;
-    const uint64_t at_once = item_bytes < APPEND_BYTES ? APPEND_BYTES / item_bytes : 1;
-    const omen_sink *s = b->sink;
-    uint8_t *buffer = omen_alloc(at_once, item_bytes);
-    if (!buffer)
-        return no_memory(b);
-    int status = s->begin(s->self, are_blocks ? OMEN_SECTION_CODE : OMEN_SECTION_REFN, OMEN_ELEMENT_U8, false, b->why);
-    for (uint64_t i0 = 0; i0 < n_items && status == OMEN_OK; i0 += at_once) {
-        const uint64_t n = least(at_once, n_items - i0);
+    const omen_sink *s = o->b->sink;
+    const int status = s->append(s->self, data, n_bytes, o->b->why);
+    o->done += n_bytes;
+    return status == OMEN_OK ? report_progress(o->b, OMEN_STAGE_ORDER, o->done, o->total) : status;
+}
+
+static int take_rows(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
+{
+    return give_bytes(context, items, n * sizeof(uint32_t));
+}
+
+static int take_refine(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
+{
+    order_state *o = context;
+    return give_bytes(o, items, n * o->b->runs.item_bytes[OMEN_RUN_REFINE]);
+}
+
+static int give_blocks(order_state *o, const uint8_t *items, size_t n)
+{
+    const build_state *b = o->b;
+    const size_t block_bytes = omen_codec_bytes(&b->model) * OMEN_SCAN_BLOCK;
+    const size_t item_bytes = b->runs.item_bytes[OMEN_RUN_CODES],
+                 n_blocks = (n + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;
 #pragma omp parallel for schedule(static)
-        for (uint64_t i = 0; i < n; i++) {
-            if (are_blocks) {
-                const uint64_t row0 = (i0 + i) * OMEN_SCAN_BLOCK;
-                fill_block(b, order, row0, least(OMEN_SCAN_BLOCK, n_rows - row0), buffer + i * item_bytes);
-            } else {
-                memcpy(buffer + i * item_bytes, b->refine_rows + (size_t)order[i0 + i] * item_bytes, item_bytes);
-            }
-        }
-        status = s->append(s->self, buffer, n * item_bytes, b->why);
-        *done += n * item_bytes;
-        if (status == OMEN_OK)
-            status =
-                report_progress(b, OMEN_STAGE_ORDER, *done,
-                                round_up(n_rows, OMEN_SCAN_BLOCK) * omen_codec_bytes(&b->model) + n_rows * row_bytes);
+    for (size_t i = 0; i < n_blocks; i++) {
+        const size_t at = i * OMEN_SCAN_BLOCK;
+        fill_block(b, o->position + at, items + at * item_bytes, least(OMEN_SCAN_BLOCK, n - at),
+                   o->blocks + i * block_bytes);
     }
-    free(buffer);
+    o->position += n;
+    return give_bytes(o, o->blocks, n_blocks * block_bytes);
+}
+
+/* Full blocks only; what is left over waits in pending. */
+static int take_codes(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
+{
+    order_state *o = context;
+    const uint64_t n_rows = o->b->source->n_rows;
+    const size_t item_bytes = o->b->runs.item_bytes[OMEN_RUN_CODES];
+    /* positions up to here have come: some in blocks, the rest, less than a block, in pending */
+    uint64_t come = o->n_taken;
+    int status = OMEN_OK;
+    while (n > 0 && status == OMEN_OK) {
+        const size_t n_pending = come - o->position;
+        size_t take = least(n, OMEN_SCAN_BLOCK * BLOCKS_AT_ONCE);
+        if (n_pending > 0 || take < OMEN_SCAN_BLOCK) {
+            take = least(n, OMEN_SCAN_BLOCK - n_pending);
+            memcpy(o->pending + n_pending * item_bytes, items, take * item_bytes);
+            if (n_pending + take == OMEN_SCAN_BLOCK || come + take == n_rows)
+                status = give_blocks(o, o->pending, n_pending + take);
+        } else {
+            if (come + take < n_rows)
+                take -= take % OMEN_SCAN_BLOCK;
+            status = give_blocks(o, items, take);
+        }
+        come += take;
+        items += take * item_bytes;
+        n -= take;
+    }
+    o->n_taken = come;
+    return status;
+}
+
+/* One section out of one part of the runs. */
+static int write_part(build_state *b, order_state *o, uint32_t id, omen_element element, omen_run_part part,
+                      omen_run_fn take)
+{
+    const omen_sink *s = b->sink;
+    int status = s->begin(s->self, id, element, false, b->why);
+    if (status == OMEN_OK)
+        status = omen_runs_walk(&b->runs, part, take, o, b->why);
     return status == OMEN_OK ? s->finish(s->self, b->why) : status;
 }
 
 static int order_rows(build_state *b)
 {
     const uint64_t n = b->source->n_rows;
-    uint64_t done = 0;
-    uint32_t *order = omen_alloc(n, sizeof *order);
-    int status = order ? sort_rows(b, order) : no_memory(b);
+    const size_t block_bytes = omen_codec_bytes(&b->model) * OMEN_SCAN_BLOCK;
+    order_state o = {.b = b};
+    o.total = round_up(n, OMEN_SCAN_BLOCK) * omen_codec_bytes(&b->model) +
+              n * (b->runs.item_bytes[OMEN_RUN_REFINE] + sizeof(uint32_t));
+    o.pending = omen_alloc(OMEN_SCAN_BLOCK, b->runs.item_bytes[OMEN_RUN_CODES]);
+    o.blocks = omen_alloc(BLOCKS_AT_ONCE, block_bytes);
+    int status = o.pending && o.blocks ? add_up_runs(b) : no_memory(b);
     if (status == OMEN_OK)
         status = write_model(b);
     if (status == OMEN_OK && b->model.kind != OMEN_CODEC_NONE)
-        status = write_items(b, order, true, &done);
+        status = write_part(b, &o, OMEN_SECTION_CODE, OMEN_ELEMENT_U8, OMEN_RUN_CODES, take_codes);
     if (status == OMEN_OK && b->options->refine != OMEN_REFINE_NONE)
-        status = write_items(b, order, false, &done);
+        status = write_part(b, &o, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, OMEN_RUN_REFINE, take_refine);
     if (status == OMEN_OK)
-        status = write_section(b, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, order, n * sizeof *order);
-    free(order);
+        status = write_part(b, &o, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, OMEN_RUN_ROWS, take_rows);
+    free(o.pending);
+    free(o.blocks);
     return status;
 }
 
@@ -617,7 +716,7 @@ static int calibrate(build_state *b)
     return status == OMEN_ERR_MEMORY ? no_memory(b) : status;
 }
 
-/* ---- the whole ---- */
+/* ---- options ---- */
 
 static int check_options(const omen_source *source, const omen_build_options *o, omen_detail *why)
 {
@@ -653,71 +752,239 @@ static uint32_t default_lists(uint64_t n, uint32_t d, uint32_t bytes)
     return lists < 1 ? 1 : (uint32_t)lists;
 }
 
-static int run_stage(build_state *b, omen_stage stage)
+/* ---- the plan ---- */
+
+/* Private memory that any build takes: code, heaps of the threads, buffers of LAPACK. */
+#define BASE_BYTES   (24ull << 20)
+#define THREAD_BYTES (2ull << 20)
+#define CHUNK_LEAST  4096u /* rows: fewer make too many runs */
+
+static uint64_t most_of(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+int omen_build_plan_make(const omen_source *source, const omen_build_options *o, bool has_checkpoint,
+                         omen_build_plan *out, omen_detail *why)
+{
+    const int status = check_options(source, o, why);
+    if (status != OMEN_OK)
+        return status;
+    const uint64_t n = source->n_rows, d = source->d, d_full = d + (o->metric == OMEN_METRIC_IP);
+    const uint64_t d_kept = round_up(least(d_full, (size_t)KEPT_DIMS_A_BYTE * o->bytes), OMEN_PANEL);
+    const uint64_t n_lists = o->n_lists ? o->n_lists : default_lists(n, source->d, o->bytes);
+    const uint64_t n_sample = sample_rows(n, (uint32_t)n_lists), n_pca = pca_rows(n_sample, d_full);
+    const uint64_t threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
+    const bool has_codes = o->codec != OMEN_CODEC_NONE;
+    const uint64_t code_bytes = has_codes ? o->bytes : 0, row_bytes = omen_refine_row_bytes(o->refine, source->d);
+    const uint64_t factor_bytes = has_codes ? OMEN_MAX_FACTORS * sizeof(float) : 0;
+    const uint64_t parents = n_lists > 1 ? (uint64_t)sqrt((double)n_lists) + 1 : 1;
+
+    const uint64_t sample = n_sample * d * 4, transformed = n_sample * d_kept * 4;
+    const uint64_t model = 2 * d_full * d_kept * 4 + n_lists * (9 * d_kept + 32) + parents * d_kept * 8 +
+                           (has_codes ? 64 * code_bytes * least(d_kept, 8 * code_bytes) : 0);
+    const uint64_t assign = threads * OMEN_ASSIGN_ROWS * (4 * n_lists / parents + 4 * parents + 4 * d_kept + 128);
+    const uint64_t square = least(n_pca, d_full) * least(n_pca, d_full) * 8;
+    uint64_t stages = sample + n_pca * d_full * 4 + 3 * square;
+    stages = most_of(stages,
+                     sample + transformed + 2 * d_full * d_kept * 4 + threads * PROJECT_ROWS * 4 * (d_full + d_kept));
+    stages = most_of(stages, transformed + model + n_sample * 24 + assign + 256 * parents * d_kept * 4 +
+                                 threads * 3 * (n_sample / parents + 1) * d_kept * 4);
+    stages = most_of(stages, transformed + model + n_sample * 8 + 3 * CODEC_SAMPLE * d_kept * 4 + assign +
+                                 (has_codes ? code_bytes * 8 * 8 * d_kept : 0));
+    const size_t block = encode_block_rows(d);
+    const uint64_t encode = model + assign + threads * block * 4 * (d + d_full + d_kept);
+    const uint64_t row = omen_runs_chunk_row_bytes(code_bytes, has_codes ? OMEN_MAX_FACTORS : 0, row_bytes);
+    const uint64_t calibrate = model + omen_calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads);
+    const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
+
+    uint64_t chunk = o->chunk_rows ? o->chunk_rows : most_of(2 * CHUNK_BYTES / row, CHUNK_LEAST);
+    chunk = has_checkpoint ? least(chunk, n) : n;
+    for (;;) {
+        const uint64_t n_chunks = (n + chunk - 1) / chunk;
+        const uint64_t tables = n_chunks * (n_lists + 1) * 4 + 4 * n_lists * factor_bytes;
+        const uint64_t walk = omen_runs_walk_bytes(n_chunks) + 2 * BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
+        uint64_t peak = most_of(stages, encode + tables + chunk * row);
+        peak = most_of(peak, model + tables + walk + chunk * row / 2);
+        /* the last run stays in memory to the end */
+        peak = base + most_of(peak, calibrate + tables + chunk * row / 2);
+        *out = (omen_build_plan){
+            .memory_bytes = peak,
+            .chunk_rows = chunk,
+            .n_chunks = n_chunks,
+            .checkpoint_bytes = has_checkpoint ? model + n * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes) : 0,
+            .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model,
+        };
+        if (!o->memory_bytes || peak <= o->memory_bytes)
+            return OMEN_OK;
+        if (!has_checkpoint || o->chunk_rows || chunk <= CHUNK_LEAST)
+            return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory are too little: this build needs %llu MiB",
+                             (unsigned long long)(o->memory_bytes >> 20), (unsigned long long)(peak >> 20) + 1);
+        chunk = most_of(chunk / 2, CHUNK_LEAST);
+    }
+}
+
+/* ---- the whole ---- */
+
+static int init_runs(build_state *b)
+{
+    const int status = omen_runs_init(&b->runs, b->n_lists, b->model.n_sub / 2, b->model.n_factors,
+                                      omen_refine_row_bytes(b->options->refine, b->transform.d), b->checkpoint);
+    return status == OMEN_OK ? OMEN_OK : no_memory(b);
+}
+
+/* Takes over what the checkpoint has, or begins it. Sets first_stage. */
+static int resume(build_state *b)
+{
+    const omen_checkpoint *c = b->checkpoint;
+    omen_record record;
+    int status = omen_records_describe(&b->records, b->source, b->options, b->n_lists, b->why);
+    if (status != OMEN_OK)
+        return status;
+    if (!c->get(c->self, 0, &record))
+        return omen_records_save_head(&b->records, c, b->why);
+    status = omen_records_check_head(&b->records, c, b->why);
+    for (uint32_t i = 1; status == OMEN_OK && c->get(c->self, i, &record); i++) {
+        const uint32_t expected = i < 4 ? OMEN_RECORD_HEAD + i : OMEN_RECORD_RUN;
+        if (record.kind != expected)
+            return omen_fail(b->why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
+        switch (record.kind) {
+        case OMEN_RECORD_TRANSFORM:
+            status = omen_records_load_transform(&b->records, &b->transform, c, i, b->why);
+            b->identity = b->records.transform.identity;
+            b->first_stage = OMEN_STAGE_PARTITION;
+            break;
+        case OMEN_RECORD_PARTITION:
+            status = omen_records_load_partition(&b->records, &b->partition, c, i, b->why);
+            b->first_stage = OMEN_STAGE_CODEC;
+            break;
+        case OMEN_RECORD_CODEC:
+            status = omen_records_load_codec(&b->records, &b->model, c, i, b->why);
+            if (status == OMEN_OK)
+                status = init_runs(b);
+            b->report->pq_error = b->records.codec.pq_error;
+            b->report->rabitq_error = b->records.codec.rabitq_error;
+            b->first_stage = OMEN_STAGE_ENCODE;
+            break;
+        default:
+            status = omen_runs_restore(&b->runs, i, record.n_bytes, b->why);
+            if (status == OMEN_OK) {
+                const omen_run *run = &b->runs.runs[b->runs.n_runs - 1];
+                if (run->row0 != b->n_encoded || run->n_rows > b->source->n_rows - b->n_encoded)
+                    return omen_fail(b->why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
+                b->n_encoded += run->n_rows;
+            }
+        }
+    }
+    if (b->n_encoded == b->source->n_rows)
+        b->first_stage = OMEN_STAGE_ORDER;
+    if (status == OMEN_OK && b->first_stage > OMEN_STAGE_SAMPLE && b->options->resumed)
+        b->options->resumed(b->options->progress_context, stage_names[b->first_stage], b->n_encoded, b->source->n_rows);
+    return status;
+}
+
+static void fill_meta(build_state *b)
+{
+    b->meta = (omen_meta){
+        .n_rows = b->source->n_rows,
+        .d = b->transform.d,
+        .d_full = b->transform.d_full,
+        .d_kept = b->transform.d_kept,
+        .metric = b->options->metric,
+        .codec = b->model.kind,
+        .refine = b->options->refine,
+        .n_lists = b->n_lists,
+        .n_sub = b->model.n_sub,
+        .n_factors = b->model.n_factors,
+        .n_active = b->model.n_active,
+        .d_used = b->model.d_used,
+        .bytes = b->options->bytes,
+        .seed = b->options->seed,
+        .ip_radius2 = b->transform.ip_radius2,
+        .flags = b->options->zero_ok ? OMEN_META_FLAG_ZERO_OK : 0,
+    };
+}
+
+/* A training stage: what it makes is saved; on a resumed build it does only what later stages need of it. */
+static int run_training(build_state *b, omen_stage stage)
 {
     const omen_build_options *o = b->options;
+    const omen_checkpoint *c = b->checkpoint;
+    const bool made = stage < b->first_stage;
+    int status = OMEN_OK;
+    if (b->first_stage > OMEN_STAGE_CODEC)
+        return OMEN_OK;
     switch (stage) {
     case OMEN_STAGE_SAMPLE:
         return read_sample(b);
     case OMEN_STAGE_TRANSFORM:
-        return fit_transform(b);
-    case OMEN_STAGE_PARTITION: {
-        const int status = omen_partition_train(&b->partition, b->transformed, b->n_sample, b->transform.d_kept,
-                                                b->n_lists, o->seed, o->progress, o->progress_context);
-        return status == OMEN_ERR_MEMORY        ? no_memory(b)
-               : status == OMEN_ERR_INTERRUPTED ? omen_fail(b->why, status, "interrupted")
-                                                : status;
-    }
-    case OMEN_STAGE_CODEC: {
-        const int status = train_codec(b);
+        if (!made)
+            status = fit_transform(b);
+        if (!made && status == OMEN_OK && c)
+            status = omen_records_save_transform(&b->records, &b->transform, b->identity, c, b->why);
+        return status == OMEN_OK ? project_sample(b) : status;
+    case OMEN_STAGE_PARTITION:
+        if (made)
+            return OMEN_OK;
+        status = omen_partition_train(&b->partition, b->transformed, b->n_sample, b->transform.d_kept, b->n_lists,
+                                      o->seed, o->progress, o->progress_context);
+        if (status != OMEN_OK)
+            return status == OMEN_ERR_MEMORY ? no_memory(b) : omen_fail(b->why, status, "interrupted");
+        return c ? omen_records_save_partition(&b->records, &b->partition, c, b->why) : OMEN_OK;
+    default:
+        status = train_codec(b);
         free(b->transformed);
         b->transformed = NULL;
-        b->meta = (omen_meta){
-            .n_rows = b->source->n_rows,
-            .d = b->transform.d,
-            .d_full = b->transform.d_full,
-            .d_kept = b->transform.d_kept,
-            .metric = o->metric,
-            .codec = b->model.kind,
-            .refine = o->refine,
-            .n_lists = b->n_lists,
-            .n_sub = b->model.n_sub,
-            .n_factors = b->model.n_factors,
-            .n_active = b->model.n_active,
-            .d_used = b->model.d_used,
-            .bytes = o->bytes,
-            .seed = o->seed,
-            .ip_radius2 = b->transform.ip_radius2,
-            .flags = o->zero_ok ? OMEN_META_FLAG_ZERO_OK : 0,
-        };
-        return status;
+        b->records.codec.pq_error = b->report->pq_error;
+        b->records.codec.rabitq_error = b->report->rabitq_error;
+        if (status == OMEN_OK && c)
+            status = omen_records_save_codec(&b->records, &b->model, c, b->why);
+        return status == OMEN_OK ? init_runs(b) : status;
     }
+}
+
+static int run_stage(build_state *b, omen_stage stage)
+{
+    switch (stage) {
     case OMEN_STAGE_ENCODE:
         return encode_rows(b);
     case OMEN_STAGE_ORDER:
+        fill_meta(b);
         return order_rows(b);
     case OMEN_STAGE_CALIBRATE:
         return calibrate(b);
     default:
-        return OMEN_OK;
+        return run_training(b, stage);
     }
 }
 
 int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
-                     omen_build_report *report, omen_detail *why)
+                     const omen_checkpoint *checkpoint, omen_build_report *report, omen_detail *why)
 {
     omen_build_report unused;
-    int status = check_options(source, options, why);
+    build_state b = {.source = source,
+                     .options = options,
+                     .sink = sink,
+                     .checkpoint = checkpoint,
+                     .report = report ? report : &unused,
+                     .why = why};
+    int status = omen_build_plan_make(source, options, checkpoint != NULL, &b.plan, why);
     if (status != OMEN_OK)
         return status;
-    build_state b = {
-        .source = source, .options = options, .sink = sink, .report = report ? report : &unused, .why = why};
     b.n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     b.n_lists = options->n_lists ? options->n_lists : default_lists(source->n_rows, source->d, options->bytes);
-    *b.report =
-        (omen_build_report){.n_rows = source->n_rows, .d = source->d, .n_lists = b.n_lists, .n_threads = b.n_threads};
+    b.transform.metric = options->metric;
+    *b.report = (omen_build_report){.n_rows = source->n_rows,
+                                    .d = source->d,
+                                    .n_lists = b.n_lists,
+                                    .n_threads = b.n_threads,
+                                    .pq_error = NAN,
+                                    .rabitq_error = NAN};
+    b.report->few_training_rows = b.n_lists > 1 && source->n_rows / b.n_lists < ROWS_PER_LIST_LEAST;
     const int threads_before = omp_get_max_threads();
     omp_set_num_threads(b.n_threads);
+    if (checkpoint)
+        status = resume(&b);
     for (int stage = 0; stage < OMEN_N_STAGES && status == OMEN_OK; stage++) {
         const double start = now_seconds();
         status = report_progress(&b, stage, 0, 1);
@@ -727,15 +994,19 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     }
     b.report->codec = b.model.kind;
     omp_set_num_threads(threads_before);
+    b.report->n_encoded = b.n_encoded;
+    /* a record may still be on its way out of memory that is freed next; it matters only to a build that goes on later
+     */
+    if (checkpoint) {
+        const int written = checkpoint->wait(checkpoint->self, status == OMEN_ERR_INTERRUPTED ? why : NULL);
+        status = status == OMEN_ERR_INTERRUPTED && written != OMEN_OK ? written : status;
+    }
+    omen_runs_finish(&b.runs);
     omen_transform_finish(&b.transform);
     omen_partition_finish(&b.partition);
     omen_codec_finish(&b.model);
     free(b.sample);
     free(b.transformed);
-    free(b.lists);
-    free(b.codes);
-    free(b.factors);
-    free(b.refine_rows);
     free(b.first);
     free(b.ranges);
     return status;

@@ -226,14 +226,28 @@ static void calibration_finish(calibration *c)
     free(c->pool_truth);
 }
 
+static uint64_t n_queries_for(uint64_t n_rows, uint32_t d)
+{
+    const double affordable = WORK_MOST / ((double)n_rows * d);
+    return affordable > QUERIES ? QUERIES : affordable < QUERIES_LEAST ? QUERIES_LEAST : (uint64_t)affordable;
+}
+
+uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads)
+{
+    const uint64_t n_queries = n_queries_for(n, d);
+    const uint64_t a_query = 8 * d + (K_MOST + 1) * 12 + n_lists * 12 + POOL * 24;
+    /* each thread of an exact search holds a block of rows and its products with the queries */
+    const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
+    return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
+}
+
 /* Draws the queries: from queries if not NULL, else from the rows of source. */
 static int calibration_init(calibration *c, const omen_index *index, const omen_source *source,
                             const omen_source *queries, uint64_t seed, int n_threads, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
     const omen_source *from = queries ? queries : source;
-    const double affordable = WORK_MOST / ((double)m->n_rows * m->d);
-    uint64_t n = affordable > QUERIES ? QUERIES : affordable < QUERIES_LEAST ? QUERIES_LEAST : (uint64_t)affordable;
+    uint64_t n = n_queries_for(m->n_rows, m->d);
     n = n < from->n_rows ? n : from->n_rows;
     *c = (calibration){.index = index, .n_queries = (uint32_t)n, .n_threads = n_threads};
     c->miss_margin = queries ? 1 : MISS_MARGIN;

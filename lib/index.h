@@ -79,4 +79,7 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
                          int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries,
                          omen_detail *why) OMEN_MUST_CHECK;
 
+/* About the private memory that calibration takes. */
+uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads);
+
 #endif

@@ -86,7 +86,10 @@ typedef struct omen_source {
     uint32_t d;
     uint32_t element_bytes; /* of one stored value: 1, 2, 4 or 8 */
     uint64_t n_bytes;       /* of the whole input as stored */
+    uint64_t stamp;         /* another one where the input has changed, such as its modification time; 0: not known */
     int (*read)(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why);
+    /* rows [first, first + n) are not needed for a while: memory that holds them may go. May be NULL */
+    void (*release)(void *self, uint64_t first, uint64_t n);
 } omen_source;
 
 /* ---- sections: how an index is stored ---------------------------------- */
@@ -127,6 +130,42 @@ typedef struct omen_sink {
     int (*map)(void *self, uint32_t id, omen_section *out, omen_detail *why);
 } omen_sink;
 
+/* ---- checkpoints: how a build survives being killed --------------------- */
+
+/* Kinds of records, in the order in which a build makes them. */
+typedef enum {
+    OMEN_RECORD_HEAD = 1, /* what was asked for, and of which input */
+    OMEN_RECORD_TRANSFORM,
+    OMEN_RECORD_PARTITION,
+    OMEN_RECORD_CODEC,
+    OMEN_RECORD_RUN, /* one chunk of encoded rows, any number of times */
+} omen_record_kind;
+
+typedef struct omen_record {
+    uint32_t kind;
+    uint64_t n_bytes;
+} omen_record;
+
+typedef struct omen_span {
+    const void *data;
+    uint64_t n_bytes;
+} omen_span;
+
+/* A list of records that grows at its end and outlives the process. Calls but read() come from one thread.
+ *   get     fills *out with record i; false when there are not so many
+ *   read    copies bytes [at, at + n_bytes) of record i, which lie inside it
+ *   append  starts to write a record made of n spans, whose memory stays untouched until the next append() or wait();
+ *           one write at a time, so a failure of the one before is returned here. number, if not NULL, gets the
+ *           record's. A record is there for a later process either whole or not at all
+ *   wait    returns when the last record is durable */
+typedef struct omen_checkpoint {
+    void *self;
+    bool (*get)(void *self, uint32_t i, omen_record *out);
+    int (*read)(void *self, uint32_t i, uint64_t at, uint64_t n_bytes, void *out, omen_detail *why);
+    int (*append)(void *self, uint32_t kind, const omen_span *spans, size_t n, uint32_t *number, omen_detail *why);
+    int (*wait)(void *self, omen_detail *why);
+} omen_checkpoint;
+
 /* ---- build ------------------------------------------------------------- */
 
 /* Called from one thread a few times a second; a non-zero return stops the work with OMEN_ERR_INTERRUPTED. */
@@ -146,7 +185,11 @@ typedef struct omen_build_options {
     const omen_source *tune_queries; /* measure search effort on these; NULL: on rows of the source */
     int n_threads;                   /* 0: omen_cpu_count() */
     bool zero_ok;                    /* cosine: accept zero rows, with similarity 0 to everything */
+    uint64_t memory_bytes;           /* most private memory to take; 0: no limit */
+    uint64_t chunk_rows;             /* rows encoded between checkpoints; 0: from their size and memory_bytes */
     omen_progress_fn progress;       /* may be NULL */
+    /* told once when a checkpoint is continued: the stage that comes next and, for encode, its first row. May be NULL */
+    void (*resumed)(void *context, const char *stage, uint64_t row, uint64_t n_rows);
     void *progress_context;
 } omen_build_options;
 
@@ -169,6 +212,7 @@ const char *omen_stage_name(omen_stage stage);
 
 typedef struct omen_build_report {
     uint64_t n_rows;
+    uint64_t n_encoded; /* less than n_rows when the build failed before; with a checkpoint these are in it */
     uint32_t d, n_lists;
     omen_codec codec; /* never AUTO */
     int n_threads;
@@ -179,12 +223,27 @@ typedef struct omen_build_report {
     bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
 } omen_build_report;
 
-/* Builds an index of all rows of source into sink. Neither is closed. report may be NULL. Returns OMEN_OK,
- * OMEN_ERR_ARGUMENT, OMEN_ERR_INPUT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED, or what source or sink returned. The bytes
- * that reach the sink depend on the rows and on metric, codec, refine, bytes, n_lists, seed, tune_queries and zero_ok
- * only. */
+/* What a build will take, in bytes; estimates from above. */
+typedef struct omen_build_plan {
+    uint64_t memory_bytes; /* private memory at its peak */
+    uint64_t chunk_rows, n_chunks;
+    uint64_t checkpoint_bytes; /* on disk while the build runs */
+    uint64_t index_bytes;      /* of all sections */
+} omen_build_plan;
+
+/* Fills *out for a build with or without a checkpoint. Returns OMEN_OK, OMEN_ERR_MEMORY (options->memory_bytes is less
+ * than the least that would do, which why names), OMEN_ERR_ARGUMENT or OMEN_ERR_INPUT. */
+int omen_build_plan_make(const omen_source *source, const omen_build_options *options, bool has_checkpoint,
+                         omen_build_plan *out, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Builds an index of all rows of source into sink. None of the three is closed. checkpoint may be NULL: then encoded
+ * rows stay in memory until they are written. Records of an earlier build in it are continued, if source and options
+ * are the same. report may be NULL. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_INPUT, OMEN_ERR_MEMORY,
+ * OMEN_ERR_CORRUPT (of the checkpoint), OMEN_ERR_INTERRUPTED (with a checkpoint, after the chunk under way), or what
+ * source, sink or checkpoint returned. The bytes that reach the sink depend on the rows and on metric, codec, refine,
+ * bytes, n_lists, seed, tune_queries and zero_ok only. */
 int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
-                     omen_build_report *report, omen_detail *why) OMEN_MUST_CHECK;
+                     const omen_checkpoint *checkpoint, omen_build_report *report, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- an open index ----------------------------------------------------- */
 

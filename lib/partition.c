@@ -485,6 +485,15 @@ out:
     return status;
 }
 
+int omen_partition_restore(omen_partition *p)
+{
+    p->centroids = omen_alloc((size_t)p->n_lists * p->d, sizeof *p->centroids);
+    if (!p->centroids)
+        return OMEN_ERR_MEMORY;
+    omen_centroids_decode(p->codes, p->scales, p->n_lists, p->d, p->centroids);
+    return prepare(p);
+}
+
 void omen_partition_finish(omen_partition *p)
 {
     free(p->first_child);

@@ -23,6 +23,9 @@ typedef struct omen_partition {
 int omen_partition_train(omen_partition *partition, const float *rows, size_t n, uint32_t d, uint32_t n_lists,
                          uint64_t seed, omen_progress_fn progress, void *context) OMEN_MUST_CHECK;
 
+/* Derives the rest from first_child, parents, codes and scales. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_partition_restore(omen_partition *partition) OMEN_MUST_CHECK;
+
 void omen_partition_finish(omen_partition *partition);
 
 #define OMEN_ASSIGN_ROWS 512u

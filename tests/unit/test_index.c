@@ -38,7 +38,12 @@ static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_de
 
 static omen_source source_of(rows_in_memory *rows)
 {
-    return (omen_source){rows, rows->n, rows->d, 4, rows->n * rows->d * 4, read_rows};
+    return (omen_source){.self = rows,
+                         .n_rows = rows->n,
+                         .d = rows->d,
+                         .element_bytes = 4,
+                         .n_bytes = rows->n * rows->d * 4,
+                         .read = read_rows};
 }
 
 static double normal(uint64_t seed, uint64_t i)
@@ -202,7 +207,7 @@ static int build(rows_in_memory *rows, const omen_build_options *options, sectio
     const omen_sink sink = {out, sink_start, sink_begin, sink_append, sink_finish, sink_map};
     detail.text[0] = '\0';
     rows->n_reads = 0;
-    return omen_index_build(&source, options, &sink, NULL, &detail);
+    return omen_index_build(&source, options, &sink, NULL, NULL, &detail);
 }
 
 static const char *case_name(const rows_in_memory *rows, const omen_build_options *o)

@@ -1,0 +1,521 @@
+/* The checkpoint file. A record's payload is written and made durable before its header, so a header that can be read
+ * vouches for what follows it; the header itself becomes durable with the next record. One record at a time is written,
+ * by a thread of its own, while the build goes on.
+ *
+ * The file is ours from the moment it is locked and its name is known to lead to it. */
+#include "formats/checkpoint.h"
+#include "formats/container_format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#define FILE_MAGIC   "OMENPRT\n"
+#define RECORD_MAGIC "OMENREC\n"
+#define ALIGN_BYTES  64u
+#define MAX_SPANS    8
+#define MAX_TRIES    100
+#define CHECK_BYTES  (1u << 20)
+#define PART_VERSION 1u
+
+/* Offsets in the file's head and in the header of a record, both CONTAINER_RECORD_BYTES long and sealed. */
+enum { HEAD_VERSION = 8 };
+enum { PAYLOAD_KIND = 8, PAYLOAD_NUMBER = 12, PAYLOAD_BYTES = 16, PAYLOAD_HASH = 24 };
+
+typedef struct part_record {
+    uint32_t kind;
+    uint64_t offset; /* of the payload */
+    uint64_t n_bytes;
+} part_record;
+
+struct omen_part {
+    char *path;
+    int fd;
+    bool owned, removed, written;
+    uint64_t end; /* where the next record begins */
+    part_record *records;
+    uint32_t n_records, capacity;
+
+    /* the record on its way; the thread touches nothing else */
+    bool running;
+    pthread_t thread;
+    omen_span spans[MAX_SPANS];
+    size_t n_spans;
+    part_record job;
+    uint32_t job_number;
+    int code; /* of the first failure: nothing is written after it */
+    omen_detail cause;
+};
+
+static uint64_t align_up(uint64_t n)
+{
+    return (n + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+}
+
+static int fail_call(const omen_part *part, const char *what, omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_IO, "cannot %s \"%s\": %s", what, part->path, strerror(errno));
+}
+
+static int write_at(const omen_part *part, const void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
+{
+    const uint8_t *from = data;
+
+    while (n_bytes > 0) {
+        const ssize_t n = pwrite(part->fd, from, n_bytes, (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            errno = n == 0 ? ENOSPC : errno; /* 0 is not specified for regular files; do not loop on it */
+            return fail_call(part, "write", why);
+        }
+        from += n;
+        n_bytes -= (uint64_t)n;
+        offset += (uint64_t)n;
+    }
+    return OMEN_OK;
+}
+
+static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
+{
+    uint8_t *to = data;
+
+    while (n_bytes > 0) {
+        const ssize_t n = pread(part->fd, to, n_bytes, (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return fail_call(part, "read", why);
+        }
+        if (n == 0) {
+            return omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": it was cut short", part->path);
+        }
+        to += n;
+        n_bytes -= (uint64_t)n;
+        offset += (uint64_t)n;
+    }
+    return OMEN_OK;
+}
+
+static int sync_data(const omen_part *part, omen_detail *why)
+{
+    int rc;
+
+    do {
+        rc = fdatasync(part->fd);
+    } while (rc != 0 && errno == EINTR);
+    return rc == 0 ? OMEN_OK : fail_call(part, "sync", why);
+}
+
+/* ---- opening ---- */
+
+/* 1 if the name leads to our open file, 0 if it does not, negative with errno set on failure. */
+static int is_ours(const omen_part *part)
+{
+    struct stat ours, named;
+
+    if (fstat(part->fd, &ours) != 0) {
+        return -1;
+    }
+    if (lstat(part->path, &named) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+}
+
+/* Opens and locks the file. Between open and lock its owner may have removed it: then the try is repeated. */
+static int acquire(omen_part *part, omen_detail *why)
+{
+    struct stat status;
+
+    for (int i = 0; i < MAX_TRIES; i++) {
+        part->fd = open(part->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+        if (part->fd < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return fail_call(part, "create", why);
+        }
+        if (fstat(part->fd, &status) != 0) {
+            return fail_call(part, "read", why);
+        }
+        if (!S_ISREG(status.st_mode)) {
+            return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is in the way: not a regular file", part->path);
+        }
+        if (flock(part->fd, LOCK_EX | LOCK_NB) != 0 && errno != EINTR) {
+            if (errno == EWOULDBLOCK) {
+                return omen_fail(why, OMEN_ERR_IO, "another process is at work on \"%s\"", part->path);
+            }
+            return fail_call(part, "lock", why);
+        }
+        const int ours = is_ours(part);
+        if (ours < 0) {
+            return fail_call(part, "read", why);
+        }
+        if (ours) {
+            part->owned = true;
+            return OMEN_OK;
+        }
+        close(part->fd);
+        part->fd = -1;
+    }
+    return omen_fail(why, OMEN_ERR_IO, "another process is at work on \"%s\"", part->path);
+}
+
+static int add_record(omen_part *part, const part_record *record, omen_detail *why)
+{
+    if (part->n_records == part->capacity) {
+        const uint32_t capacity = part->capacity == 0 ? 16 : 2 * part->capacity;
+        part_record *grown = realloc(part->records, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the records of \"%s\"", part->path);
+        }
+        part->records = grown;
+        part->capacity = capacity;
+    }
+    part->records[part->n_records++] = *record;
+    part->end = align_up(record->offset + record->n_bytes);
+    return OMEN_OK;
+}
+
+/* Whether the payload has the hash its header names. Returns OMEN_OK and sets *good, or a failure. */
+static int check_payload(const omen_part *part, const part_record *record, uint64_t hash, bool *good, omen_detail *why)
+{
+    XXH3_state_t *state = XXH3_createState();
+    uint8_t *buffer = malloc(CHECK_BYTES);
+    int rc = OMEN_OK;
+
+    if (state == NULL || buffer == NULL) {
+        rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while reading \"%s\"", part->path);
+    } else {
+        XXH3_64bits_reset(state);
+    }
+    for (uint64_t at = 0; rc == OMEN_OK && at < record->n_bytes; at += CHECK_BYTES) {
+        const uint64_t left = record->n_bytes - at;
+        const size_t n = left < CHECK_BYTES ? (size_t)left : CHECK_BYTES;
+        rc = read_at(part, buffer, n, record->offset + at, why);
+        if (rc == OMEN_OK) {
+            XXH3_64bits_update(state, buffer, n);
+        }
+    }
+    *good = rc == OMEN_OK && XXH3_64bits_digest(state) == hash;
+    free(buffer);
+    XXH3_freeState(state);
+    return rc;
+}
+
+/* Takes in the records up to the first that is not whole. */
+static int scan(omen_part *part, uint64_t n_file_bytes, omen_detail *why)
+{
+    uint8_t header[CONTAINER_RECORD_BYTES];
+    int rc = OMEN_OK;
+
+    part->end = CONTAINER_RECORD_BYTES;
+    while (rc == OMEN_OK && part->end < n_file_bytes && n_file_bytes - part->end >= sizeof header) {
+        bool good = false;
+        rc = read_at(part, header, sizeof header, part->end, why);
+        if (rc != OMEN_OK) {
+            break;
+        }
+        const part_record record = {.kind = container_load_u32(header + PAYLOAD_KIND),
+                                    .offset = part->end + sizeof header,
+                                    .n_bytes = container_load_u64(header + PAYLOAD_BYTES)};
+        if (memcmp(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES) == 0 && container_is_sealed(header) &&
+            container_load_u32(header + PAYLOAD_NUMBER) == part->n_records &&
+            record.n_bytes <= n_file_bytes - record.offset) {
+            rc = check_payload(part, &record, container_load_u64(header + PAYLOAD_HASH), &good, why);
+        }
+        if (rc != OMEN_OK || !good) {
+            break;
+        }
+        rc = add_record(part, &record, why);
+    }
+    return rc;
+}
+
+static int begin(omen_part *part, omen_detail *why)
+{
+    uint8_t head[CONTAINER_RECORD_BYTES] = {0};
+
+    if (ftruncate(part->fd, 0) != 0) {
+        return fail_call(part, "empty", why);
+    }
+    memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES);
+    container_store_u32(head + HEAD_VERSION, PART_VERSION);
+    container_seal(head);
+    part->end = sizeof head;
+    return write_at(part, head, sizeof head, 0, why);
+}
+
+/* Reads what is there. A file that is empty, or a beginning of a head, is what a kill at the start leaves. */
+static int load(omen_part *part, bool fresh, omen_detail *why)
+{
+    uint8_t head[CONTAINER_RECORD_BYTES] = {0};
+    struct stat status;
+    int rc = OMEN_OK;
+
+    if (fstat(part->fd, &status) != 0) {
+        return fail_call(part, "read", why);
+    }
+    const uint64_t n_bytes = (uint64_t)status.st_size, n_head = n_bytes < sizeof head ? n_bytes : sizeof head;
+    const uint64_t n_magic = n_head < CONTAINER_MAGIC_BYTES ? n_head : CONTAINER_MAGIC_BYTES;
+    static const uint8_t zeros[CONTAINER_RECORD_BYTES];
+    rc = read_at(part, head, n_head, 0, why);
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    /* zeros: a head that was not yet durable when the machine went down */
+    if (memcmp(head, FILE_MAGIC, n_magic) != 0 && memcmp(head, zeros, sizeof head) != 0) {
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is in the way: it is no checkpoint; move it elsewhere",
+                         part->path);
+    }
+    if (fresh || n_bytes < sizeof head || memcmp(head, zeros, sizeof head) == 0 || !container_is_sealed(head)) {
+        rc = begin(part, why);
+        if (rc != OMEN_OK) {
+            omen_part_remove(part);
+        }
+        return rc;
+    }
+    if (container_load_u32(head + HEAD_VERSION) != PART_VERSION) {
+        return omen_fail(why, OMEN_ERR_INPUT, "the checkpoint \"%s\" is of another version of omendb", part->path);
+    }
+    rc = scan(part, n_bytes, why);
+    if (rc == OMEN_OK && part->end < n_bytes && ftruncate(part->fd, (off_t)part->end) != 0) {
+        rc = fail_call(part, "cut", why);
+    }
+    return rc;
+}
+
+int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *why)
+{
+    *out = NULL;
+    omen_part *part = calloc(1, sizeof *part);
+    const size_t n_path = strlen(path);
+    int rc = OMEN_OK;
+
+    if (part != NULL) {
+        part->fd = -1;
+        part->path = malloc(n_path + sizeof ".part");
+    }
+    if (part == NULL || part->path == NULL) {
+        rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint of \"%s\"", path);
+    } else {
+        memcpy(part->path, path, n_path);
+        memcpy(part->path + n_path, ".part", sizeof ".part");
+        rc = acquire(part, why);
+    }
+    if (rc == OMEN_OK) {
+        rc = load(part, fresh, why);
+    }
+    if (rc != OMEN_OK) {
+        if (part != NULL) {
+            part->removed = true; /* whatever is there stays */
+        }
+        omen_part_close(part);
+        return rc;
+    }
+    *out = part;
+    return OMEN_OK;
+}
+
+const char *omen_part_path(const omen_part *part)
+{
+    return part->path;
+}
+
+uint64_t omen_part_bytes(const omen_part *part)
+{
+    return part->end;
+}
+
+bool omen_part_is_written(const omen_part *part)
+{
+    return part->written;
+}
+
+void omen_part_remove(omen_part *part)
+{
+    /* while the lock is held, so that it cannot be another process's */
+    if (part->owned && !part->removed && is_ours(part) == 1) {
+        unlink(part->path);
+    }
+    part->removed = true;
+}
+
+/* ---- records ---- */
+
+static bool part_get(void *self, uint32_t i, omen_record *out)
+{
+    const omen_part *part = self;
+
+    if (i >= part->n_records) {
+        return false;
+    }
+    *out = (omen_record){.kind = part->records[i].kind, .n_bytes = part->records[i].n_bytes};
+    return true;
+}
+
+static int part_read(void *self, uint32_t i, uint64_t at, uint64_t n_bytes, void *out, omen_detail *why)
+{
+    const omen_part *part = self;
+    const part_record *record = &part->records[i];
+
+    return read_at(part, out, n_bytes, record->offset + at, why);
+}
+
+static int write_record(omen_part *part)
+{
+    uint8_t header[CONTAINER_RECORD_BYTES] = {0};
+    XXH3_state_t *state = XXH3_createState();
+    uint64_t at = part->job.offset;
+    int rc = OMEN_OK;
+
+    if (state == NULL) {
+        return omen_fail(&part->cause, OMEN_ERR_MEMORY, "out of memory while writing \"%s\"", part->path);
+    }
+    XXH3_64bits_reset(state);
+    for (size_t i = 0; i < part->n_spans && rc == OMEN_OK; i++) {
+        const omen_span *span = &part->spans[i];
+        XXH3_64bits_update(state, span->data, span->n_bytes);
+        rc = write_at(part, span->data, span->n_bytes, at, &part->cause);
+        at += span->n_bytes;
+    }
+    const uint64_t hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    if (rc == OMEN_OK) {
+        rc = sync_data(part, &part->cause);
+    }
+    memcpy(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES);
+    container_store_u32(header + PAYLOAD_KIND, part->job.kind);
+    container_store_u32(header + PAYLOAD_NUMBER, part->job_number);
+    container_store_u64(header + PAYLOAD_BYTES, part->job.n_bytes);
+    container_store_u64(header + PAYLOAD_HASH, hash);
+    container_seal(header);
+    return rc == OMEN_OK ? write_at(part, header, sizeof header, part->job.offset - sizeof header, &part->cause) : rc;
+}
+
+static void *write_job(void *self)
+{
+    omen_part *part = self;
+
+    part->code = write_record(part);
+    return NULL;
+}
+
+/* Returns the first failure of all writes so far. */
+static int settle(omen_part *part, omen_detail *why)
+{
+    if (part->running) {
+        pthread_join(part->thread, NULL);
+        part->running = false;
+    }
+    if (part->code != OMEN_OK && why != NULL) {
+        *why = part->cause;
+    }
+    return part->code;
+}
+
+static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t n, uint32_t *number, omen_detail *why)
+{
+    omen_part *part = self;
+    part_record record = {.kind = kind, .offset = part->end + CONTAINER_RECORD_BYTES};
+    int rc = settle(part, why);
+
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    if (n > MAX_SPANS) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "a record of %zu spans", n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        part->spans[i] = spans[i];
+        record.n_bytes += spans[i].n_bytes;
+    }
+    part->n_spans = n;
+    part->job = record;
+    part->job_number = part->n_records;
+    rc = add_record(part, &record, why);
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    if (number != NULL) {
+        *number = part->job_number;
+    }
+    part->written = true;
+    part->running = pthread_create(&part->thread, NULL, write_job, part) == 0;
+    if (!part->running) { /* no thread to be had: then here */
+        write_job(part);
+        return settle(part, why);
+    }
+    return OMEN_OK;
+}
+
+static int part_wait(void *self, omen_detail *why)
+{
+    return settle(self, why);
+}
+
+omen_checkpoint omen_part_checkpoint(omen_part *part)
+{
+    return (omen_checkpoint){
+        .self = part,
+        .get = part_get,
+        .read = part_read,
+        .append = part_append,
+        .wait = part_wait,
+    };
+}
+
+void omen_part_close(omen_part *part)
+{
+    if (part == NULL) {
+        return;
+    }
+    if (settle(part, NULL) != OMEN_OK) {
+        part->n_records--; /* the one that failed */
+    }
+    if (!part->removed && part->n_records == 0) {
+        omen_part_remove(part);
+    }
+    if (part->fd >= 0) {
+        close(part->fd);
+    }
+    free(part->records);
+    free(part->path);
+    free(part);
+}
+
+/* ---- room ---- */
+
+int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    struct statvfs status;
+    int rc = OMEN_OK;
+
+    if (directory == NULL) {
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%s\"", path);
+    }
+    /* what is wrong with the directory is told by what creates a file in it */
+    if (statvfs(directory, &status) == 0) {
+        const uint64_t n_free = (uint64_t)status.f_bavail * status.f_frsize;
+        if (n_free < n_bytes) {
+            rc = omen_fail(why, OMEN_ERR_IO,
+                           "\"%s\" has %llu MiB free, and this needs about %llu MiB there while it runs", directory,
+                           (unsigned long long)(n_free >> 20), (unsigned long long)(n_bytes >> 20) + 1);
+        }
+    }
+    free(directory);
+    return rc;
+}

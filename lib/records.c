@@ -1,0 +1,327 @@
+/* Saving and loading what a build was asked for and what its training stages made. Each record is a short fixed part,
+ * kept in omen_records, and then the arrays. */
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "lib/matrix.h"
+#include "lib/records.h"
+
+#define CONTENT_ROWS 256u /* rows of the input that are compared when a build is continued */
+
+static int no_memory(omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint's records");
+}
+
+static int contradiction(omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
+}
+
+/* ---- head ---- */
+
+/* First, last and rows spread between. A bad row is the build's to tell, which names the first one. */
+static int hash_content(const omen_source *source, uint64_t *hash, omen_detail *why)
+{
+    const uint64_t n = source->n_rows < CONTENT_ROWS ? source->n_rows : CONTENT_ROWS;
+    XXH3_state_t *state = XXH3_createState();
+    float *row = omen_alloc(source->d, sizeof *row);
+    int status = state && row ? OMEN_OK : no_memory(why);
+    if (status == OMEN_OK)
+        XXH3_64bits_reset(state);
+    for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
+        const uint64_t at = n == 1 ? 0 : i * ((source->n_rows - 1) / (n - 1));
+        status = source->read(source->self, at, 1, row, why);
+        if (status == OMEN_OK)
+            XXH3_64bits_update(state, row, source->d * sizeof *row);
+        else if (status == OMEN_ERR_INPUT)
+            status = OMEN_OK;
+    }
+    *hash = status == OMEN_OK ? XXH3_64bits_digest(state) : 0;
+    free(row);
+    XXH3_freeState(state);
+    return status;
+}
+
+int omen_records_describe(omen_records *records, const omen_source *source, const omen_build_options *o,
+                          uint32_t n_lists, omen_detail *why)
+{
+    const omen_source *tune = o->tune_queries;
+    uint64_t *head = records->head;
+    head[OMEN_HEAD_VERSION] = XXH3_64bits(OMEN_VERSION, sizeof OMEN_VERSION);
+    head[OMEN_HEAD_N_ROWS] = source->n_rows;
+    head[OMEN_HEAD_D] = source->d;
+    head[OMEN_HEAD_ELEMENT_BYTES] = source->element_bytes;
+    head[OMEN_HEAD_N_BYTES] = source->n_bytes;
+    head[OMEN_HEAD_STAMP] = source->stamp;
+    head[OMEN_HEAD_METRIC] = o->metric;
+    head[OMEN_HEAD_CODEC] = o->codec;
+    head[OMEN_HEAD_REFINE] = o->refine;
+    head[OMEN_HEAD_BYTES] = o->bytes;
+    head[OMEN_HEAD_N_LISTS] = n_lists;
+    head[OMEN_HEAD_SEED] = o->seed;
+    head[OMEN_HEAD_ZERO_OK] = o->zero_ok;
+    head[OMEN_HEAD_TUNE] = 0;
+    if (tune) {
+        const uint64_t facts[] = {tune->n_rows, tune->d, tune->n_bytes, tune->stamp};
+        head[OMEN_HEAD_TUNE] = XXH3_64bits(facts, sizeof facts);
+    }
+    return hash_content(source, &head[OMEN_HEAD_CONTENT], why);
+}
+
+int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why)
+{
+    const omen_span span = {records->head, sizeof records->head};
+    return checkpoint->append(checkpoint->self, OMEN_RECORD_HEAD, &span, 1, NULL, why);
+}
+
+static int other_name(const char *option, const char *was, const char *now, omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s %s, not %s", option, was, now);
+}
+
+static int other_number(const char *option, uint64_t was, uint64_t now, omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s %llu, not %llu", option,
+                     (unsigned long long)was, (unsigned long long)now);
+}
+
+static int other_input(const char *what, omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_INPUT, "the checkpoint was begun from other input: %s changed", what);
+}
+
+static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detail *why)
+{
+    switch (field) {
+    case OMEN_HEAD_VERSION:
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun by another version of omendb");
+    case OMEN_HEAD_N_ROWS:
+        return other_input("its number of rows", why);
+    case OMEN_HEAD_D:
+        return other_input("its dimension", why);
+    case OMEN_HEAD_ELEMENT_BYTES:
+        return other_input("its type of values", why);
+    case OMEN_HEAD_N_BYTES:
+        return other_input("its size", why);
+    case OMEN_HEAD_STAMP:
+        return other_input("its modification time", why);
+    case OMEN_HEAD_CONTENT:
+        return other_input("its contents", why);
+    case OMEN_HEAD_METRIC:
+        return other_name("--metric", omen_metric_name((omen_metric)was), omen_metric_name((omen_metric)now), why);
+    case OMEN_HEAD_CODEC:
+        return other_name("--codec", omen_codec_name((omen_codec)was), omen_codec_name((omen_codec)now), why);
+    case OMEN_HEAD_REFINE:
+        return other_name("--refine", omen_refine_name((omen_refine)was), omen_refine_name((omen_refine)now), why);
+    case OMEN_HEAD_BYTES:
+        return other_number("--bytes", was, now, why);
+    case OMEN_HEAD_N_LISTS:
+        return other_number("--lists", was, now, why);
+    case OMEN_HEAD_SEED:
+        return other_number("--seed", was, now, why);
+    case OMEN_HEAD_ZERO_OK:
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun %s --zero-ok", was ? "with" : "without");
+    default:
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with other --tune-queries");
+    }
+}
+
+int omen_records_check_head(const omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why)
+{
+    uint64_t was[OMEN_N_HEAD];
+    omen_record record;
+    if (!checkpoint->get(checkpoint->self, 0, &record) || record.kind != OMEN_RECORD_HEAD ||
+        record.n_bytes != sizeof was)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun by another version of omendb");
+    const int status = checkpoint->read(checkpoint->self, 0, 0, sizeof was, was, why);
+    for (int i = 0; i < OMEN_N_HEAD && status == OMEN_OK; i++)
+        if (was[i] != records->head[i])
+            return differs((omen_head_field)i, was[i], records->head[i], why);
+    return status;
+}
+
+/* ---- arrays ---- */
+
+/* Reads a record front to back; the first failure is kept. */
+typedef struct {
+    const omen_checkpoint *checkpoint;
+    uint32_t record;
+    uint64_t at, n_bytes;
+    int status;
+    omen_detail *why;
+} reader;
+
+static reader reader_start(const omen_checkpoint *checkpoint, uint32_t record, omen_detail *why)
+{
+    omen_record found = {0};
+    reader r = {.checkpoint = checkpoint, .record = record, .why = why};
+    if (!checkpoint->get(checkpoint->self, record, &found))
+        r.status = contradiction(why);
+    r.n_bytes = found.n_bytes;
+    return r;
+}
+
+static void take(reader *r, void *out, uint64_t n_bytes)
+{
+    if (r->status == OMEN_OK && n_bytes > r->n_bytes - r->at)
+        r->status = contradiction(r->why);
+    if (r->status == OMEN_OK && n_bytes > 0)
+        r->status = r->checkpoint->read(r->checkpoint->self, r->record, r->at, n_bytes, out, r->why);
+    if (r->status == OMEN_OK)
+        r->at += n_bytes;
+}
+
+/* Allocates an array and reads it; what it should take is checked against the record before. */
+static void *take_array(reader *r, uint64_t count, size_t size)
+{
+    uint64_t n_bytes;
+    if (r->status != OMEN_OK)
+        return NULL;
+    if (__builtin_mul_overflow(count, size, &n_bytes) || n_bytes > r->n_bytes - r->at) {
+        r->status = contradiction(r->why);
+        return NULL;
+    }
+    void *out = omen_alloc(count, size);
+    if (!out)
+        r->status = no_memory(r->why);
+    else
+        take(r, out, n_bytes);
+    return out;
+}
+
+static int reader_end(const reader *r)
+{
+    return r->status == OMEN_OK && r->at != r->n_bytes ? contradiction(r->why) : r->status;
+}
+
+/* ---- transform ---- */
+
+int omen_records_save_transform(omen_records *records, const omen_transform *t, uint64_t identity,
+                                const omen_checkpoint *checkpoint, omen_detail *why)
+{
+    records->transform.identity = identity;
+    records->transform.d = t->d;
+    records->transform.d_full = t->d_full;
+    records->transform.d_kept = t->d_kept;
+    records->transform.ip_radius2 = t->ip_radius2;
+    const omen_span spans[] = {
+        {&records->transform, sizeof records->transform},
+        {t->mean, t->d_full * sizeof *t->mean},
+        {t->basis, (uint64_t)t->d_kept * t->d_full * sizeof *t->basis},
+    };
+    return checkpoint->append(checkpoint->self, OMEN_RECORD_TRANSFORM, spans, 3, NULL, why);
+}
+
+int omen_records_load_transform(omen_records *records, omen_transform *t, const omen_checkpoint *checkpoint,
+                                uint32_t record, omen_detail *why)
+{
+    reader r = reader_start(checkpoint, record, why);
+    take(&r, &records->transform, sizeof records->transform);
+    t->d = records->transform.d;
+    t->d_full = records->transform.d_full;
+    t->d_kept = records->transform.d_kept;
+    t->ip_radius2 = records->transform.ip_radius2;
+    t->mean = take_array(&r, t->d_full, sizeof *t->mean);
+    t->basis = take_array(&r, (uint64_t)t->d_kept * t->d_full, sizeof *t->basis);
+    const int status = reader_end(&r);
+    if (status != OMEN_OK)
+        return status;
+    return omen_transform_prepare(t) == OMEN_OK ? OMEN_OK : no_memory(why);
+}
+
+/* ---- partition ---- */
+
+int omen_records_save_partition(omen_records *records, const omen_partition *p, const omen_checkpoint *checkpoint,
+                                omen_detail *why)
+{
+    records->partition.n_lists = p->n_lists;
+    records->partition.n_parents = p->n_parents;
+    records->partition.d = p->d;
+    records->partition.zero = 0;
+    const omen_span spans[] = {
+        {&records->partition, sizeof records->partition},
+        {p->first_child, ((uint64_t)p->n_parents + 1) * sizeof *p->first_child},
+        {p->parents, (uint64_t)p->n_parents * p->d * sizeof *p->parents},
+        {p->scales, 2 * (uint64_t)p->d * sizeof *p->scales},
+        {p->codes, (uint64_t)p->n_lists * p->d},
+    };
+    return checkpoint->append(checkpoint->self, OMEN_RECORD_PARTITION, spans, 5, NULL, why);
+}
+
+int omen_records_load_partition(omen_records *records, omen_partition *p, const omen_checkpoint *checkpoint,
+                                uint32_t record, omen_detail *why)
+{
+    reader r = reader_start(checkpoint, record, why);
+    take(&r, &records->partition, sizeof records->partition);
+    p->n_lists = records->partition.n_lists;
+    p->n_parents = records->partition.n_parents;
+    p->d = records->partition.d;
+    p->first_child = take_array(&r, (uint64_t)p->n_parents + 1, sizeof *p->first_child);
+    p->parents = take_array(&r, (uint64_t)p->n_parents * p->d, sizeof *p->parents);
+    p->scales = take_array(&r, 2 * (uint64_t)p->d, sizeof *p->scales);
+    p->codes = take_array(&r, (uint64_t)p->n_lists * p->d, 1);
+    const int status = reader_end(&r);
+    if (status != OMEN_OK)
+        return status;
+    bool sound = p->first_child[0] == 0 && p->first_child[p->n_parents] == p->n_lists;
+    for (size_t i = 0; i < p->n_parents; i++)
+        sound = sound && p->first_child[i] <= p->first_child[i + 1];
+    if (!sound)
+        return contradiction(why);
+    return omen_partition_restore(p) == OMEN_OK ? OMEN_OK : no_memory(why);
+}
+
+/* ---- codec ---- */
+
+int omen_records_save_codec(omen_records *records, const omen_codec_model *m, const omen_checkpoint *checkpoint,
+                            omen_detail *why)
+{
+    records->codec.kind = m->kind;
+    records->codec.d = m->d;
+    records->codec.n_sub = m->n_sub;
+    records->codec.n_factors = m->n_factors;
+    records->codec.n_active = m->n_active;
+    records->codec.d_used = m->d_used;
+    const omen_span head = {&records->codec, sizeof records->codec};
+    const omen_span of_pq[] = {
+        head,
+        {m->sub_first, ((uint64_t)m->n_sub + 1) * sizeof *m->sub_first},
+        {m->dims, (uint64_t)m->n_active * sizeof *m->dims},
+        {m->codewords, (uint64_t)m->n_active * 16 * sizeof *m->codewords},
+    };
+    const omen_span of_rabitq[] = {head, {m->rotation, (uint64_t)m->n_sub * 4 * m->d_used * sizeof *m->rotation}};
+    return checkpoint->append(checkpoint->self, OMEN_RECORD_CODEC, m->kind == OMEN_CODEC_PQ ? of_pq : of_rabitq,
+                              m->kind == OMEN_CODEC_PQ       ? 4
+                              : m->kind == OMEN_CODEC_RABITQ ? 2
+                                                             : 1,
+                              NULL, why);
+}
+
+int omen_records_load_codec(omen_records *records, omen_codec_model *m, const omen_checkpoint *checkpoint,
+                            uint32_t record, omen_detail *why)
+{
+    reader r = reader_start(checkpoint, record, why);
+    take(&r, &records->codec, sizeof records->codec);
+    m->kind = (omen_codec)records->codec.kind;
+    m->d = records->codec.d;
+    m->n_sub = records->codec.n_sub;
+    m->n_factors = records->codec.n_factors;
+    m->n_active = records->codec.n_active;
+    m->d_used = records->codec.d_used;
+    if (m->kind == OMEN_CODEC_PQ) {
+        m->sub_first = take_array(&r, (uint64_t)m->n_sub + 1, sizeof *m->sub_first);
+        m->dims = take_array(&r, m->n_active, sizeof *m->dims);
+        m->codewords = take_array(&r, (uint64_t)m->n_active * 16, sizeof *m->codewords);
+    } else if (m->kind == OMEN_CODEC_RABITQ) {
+        m->rotation = take_array(&r, (uint64_t)m->n_sub * 4 * m->d_used, sizeof *m->rotation);
+    }
+    int status = reader_end(&r);
+    if (status == OMEN_OK && m->kind == OMEN_CODEC_PQ)
+        status = omen_pq_prepare(m);
+    else if (status == OMEN_OK && m->kind == OMEN_CODEC_RABITQ)
+        status = omen_rabitq_prepare(m);
+    return status == OMEN_ERR_MEMORY ? no_memory(why) : status;
+}

@@ -1,0 +1,76 @@
+/* The records of a checkpoint that hold what a build was asked for and what its training stages made. (Runs write
+ * their own, runs.h.) */
+#ifndef OMEN_RECORDS_H
+#define OMEN_RECORDS_H
+
+#include "lib/codec.h"
+#include "lib/omendb.h"
+#include "lib/partition.h"
+#include "lib/transform.h"
+
+/* What a build depends on: a checkpoint made with other values cannot be continued. */
+typedef enum {
+    OMEN_HEAD_VERSION, /* a hash */
+    OMEN_HEAD_N_ROWS,
+    OMEN_HEAD_D,
+    OMEN_HEAD_ELEMENT_BYTES,
+    OMEN_HEAD_N_BYTES,
+    OMEN_HEAD_STAMP,
+    OMEN_HEAD_CONTENT, /* a hash of rows spread over the input */
+    OMEN_HEAD_METRIC,
+    OMEN_HEAD_CODEC,
+    OMEN_HEAD_REFINE,
+    OMEN_HEAD_BYTES,
+    OMEN_HEAD_N_LISTS,
+    OMEN_HEAD_SEED,
+    OMEN_HEAD_ZERO_OK,
+    OMEN_HEAD_TUNE, /* a hash of the size and time of the queries to tune for; 0 without */
+    OMEN_N_HEAD,
+} omen_head_field;
+
+/* Leading parts of the records. They live here because the checkpoint may still be writing them after a call. */
+typedef struct omen_records {
+    uint64_t head[OMEN_N_HEAD];
+    struct {
+        uint64_t identity;
+        uint32_t d, d_full, d_kept;
+        float ip_radius2;
+    } transform;
+    struct {
+        uint32_t n_lists, n_parents, d, zero;
+    } partition;
+    struct {
+        uint32_t kind, d, n_sub, n_factors, n_active, d_used;
+        double pq_error, rabitq_error;
+    } codec;
+} omen_records;
+
+/* Fills records->head. Reads a few rows of source. */
+int omen_records_describe(omen_records *records, const omen_source *source, const omen_build_options *options,
+                          uint32_t n_lists, omen_detail *why) OMEN_MUST_CHECK;
+
+int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Compares records->head with that of the checkpoint, its first record. Returns OMEN_OK, OMEN_ERR_ARGUMENT (other
+ * options), OMEN_ERR_INPUT (other input; why names the difference), OMEN_ERR_CORRUPT or what the checkpoint returned. */
+int omen_records_check_head(const omen_records *records, const omen_checkpoint *checkpoint,
+                            omen_detail *why) OMEN_MUST_CHECK;
+
+/* Save what a stage made; it stays untouched until the next call of the checkpoint. The codec's measured errors are
+ * set in records by the caller. Load it back and derive what is not stored; the caller finishes the target also after
+ * a failure. transform->metric is the caller's to set. Return OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
+ * checkpoint returned. */
+int omen_records_save_transform(omen_records *records, const omen_transform *transform, uint64_t identity,
+                                const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_load_transform(omen_records *records, omen_transform *transform, const omen_checkpoint *checkpoint,
+                                uint32_t record, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_save_partition(omen_records *records, const omen_partition *partition,
+                                const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_load_partition(omen_records *records, omen_partition *partition, const omen_checkpoint *checkpoint,
+                                uint32_t record, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_save_codec(omen_records *records, const omen_codec_model *model, const omen_checkpoint *checkpoint,
+                            omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_load_codec(omen_records *records, omen_codec_model *model, const omen_checkpoint *checkpoint,
+                            uint32_t record, omen_detail *why) OMEN_MUST_CHECK;
+
+#endif

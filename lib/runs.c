@@ -1,0 +1,375 @@
+/* Runs: chunks of encoded rows sorted by list, and their merge.
+ *
+ * A run in the checkpoint is one record:
+ *   u64 row0, u64 n; u32 first[n_lists + 1]; f32 extremes[n_lists][n_factors][2]; then the parts, each of n items.
+ * Rows of a list are in input order within a run, and runs are in input order, so a list is the concatenation of its
+ * stretches in all runs. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/matrix.h"
+#include "lib/runs.h"
+
+#define WALK_BYTES       (4u << 20)  /* given at a time */
+#define WALK_BYTES_A_RUN (64u << 10) /* at least, so that reads stay long */
+#define WALK_PLACES      (1u << 18)  /* most entries of the table of places */
+
+static size_t table_bytes(const omen_runs *runs)
+{
+    return ((size_t)runs->n_lists + 1) * sizeof(uint32_t);
+}
+
+static size_t n_extremes(const omen_runs *runs)
+{
+    return (size_t)runs->n_lists * runs->n_factors * 2;
+}
+
+int omen_runs_init(omen_runs *runs, uint32_t n_lists, size_t code_bytes, uint32_t n_factors, size_t refine_bytes,
+                   const omen_checkpoint *checkpoint)
+{
+    *runs = (omen_runs){.n_lists = n_lists,
+                        .n_factors = n_factors,
+                        .code_bytes = code_bytes,
+                        .item_bytes = {sizeof(uint32_t), n_factors * sizeof(float) + code_bytes, refine_bytes},
+                        .checkpoint = checkpoint};
+    runs->extremes = omen_alloc(n_extremes(runs), sizeof *runs->extremes);
+    runs->run_extremes = omen_alloc(n_extremes(runs), sizeof *runs->run_extremes);
+    if (!runs->extremes || !runs->run_extremes)
+        return OMEN_ERR_MEMORY;
+    for (size_t i = 0; i < n_extremes(runs); i += 2) {
+        runs->extremes[i] = INFINITY;
+        runs->extremes[i + 1] = -INFINITY;
+    }
+    return OMEN_OK;
+}
+
+int omen_runs_reserve(omen_runs *runs, size_t chunk_rows)
+{
+    runs->chunk_rows = chunk_rows;
+    runs->lists = omen_alloc(chunk_rows, sizeof *runs->lists);
+    runs->codes = omen_alloc(chunk_rows, runs->code_bytes);
+    runs->factors = omen_alloc(chunk_rows * runs->n_factors, sizeof *runs->factors);
+    runs->refine = omen_alloc(chunk_rows, runs->item_bytes[OMEN_RUN_REFINE]);
+    bool all = runs->lists && runs->codes && runs->factors && runs->refine;
+    for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++) {
+        runs->sorted[p] = omen_alloc(chunk_rows, runs->item_bytes[p]);
+        all = all && runs->sorted[p];
+    }
+    return all ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
+size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t refine_bytes)
+{
+    return 2 * (sizeof(uint32_t) + code_bytes + n_factors * sizeof(float) + refine_bytes);
+}
+
+void omen_runs_trim(omen_runs *runs)
+{
+    free(runs->lists);
+    free(runs->codes);
+    free(runs->factors);
+    free(runs->refine);
+    runs->lists = NULL;
+    runs->codes = runs->refine = NULL;
+    runs->factors = NULL;
+}
+
+void omen_runs_finish(omen_runs *runs)
+{
+    omen_runs_trim(runs);
+    for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++)
+        free(runs->sorted[p]);
+    for (size_t r = 0; r < runs->n_runs; r++)
+        free(runs->runs[r].first);
+    free(runs->runs);
+    free(runs->extremes);
+    free(runs->run_extremes);
+    memset(runs, 0, sizeof *runs);
+}
+
+/* Makes room for one more run and returns it, with an uninitialised table; NULL without memory. */
+static omen_run *new_run(omen_runs *runs)
+{
+    if (runs->n_runs == runs->runs_capacity) {
+        const size_t capacity = runs->runs_capacity ? 2 * runs->runs_capacity : 16;
+        omen_run *grown = realloc(runs->runs, capacity * sizeof *grown);
+        if (!grown)
+            return NULL;
+        runs->runs = grown;
+        runs->runs_capacity = capacity;
+    }
+    omen_run *run = &runs->runs[runs->n_runs];
+    *run = (omen_run){.first = omen_alloc((size_t)runs->n_lists + 1, sizeof(uint32_t))};
+    if (!run->first)
+        return NULL;
+    runs->n_runs++;
+    return run;
+}
+
+static void merge_extremes(omen_runs *runs)
+{
+    for (size_t i = 0; i < n_extremes(runs); i += 2) {
+        const float lo = runs->run_extremes[i], hi = runs->run_extremes[i + 1];
+        runs->extremes[i] = lo < runs->extremes[i] ? lo : runs->extremes[i];
+        runs->extremes[i + 1] = hi > runs->extremes[i + 1] ? hi : runs->extremes[i + 1];
+    }
+}
+
+/* ---- adding ---- */
+
+/* Fills run->first, and order with the chunk's rows by list. */
+static int sort_rows(const omen_runs *runs, omen_run *run, uint64_t n, uint32_t *order)
+{
+    uint32_t *at = omen_alloc(runs->n_lists, sizeof *at);
+    if (!at)
+        return OMEN_ERR_MEMORY;
+    memset(run->first, 0, table_bytes(runs));
+    for (uint64_t i = 0; i < n; i++)
+        run->first[runs->lists[i] + 1]++;
+    for (size_t l = 0; l < runs->n_lists; l++)
+        run->first[l + 1] += run->first[l];
+    memcpy(at, run->first, runs->n_lists * sizeof *at);
+    for (uint64_t i = 0; i < n; i++)
+        order[at[runs->lists[i]]++] = (uint32_t)i;
+    free(at);
+    return OMEN_OK;
+}
+
+/* Copies the chunk into the sorted parts; order is turned from rows of the chunk into rows of the input. */
+static void copy_sorted(omen_runs *runs, const omen_run *run, uint32_t *order)
+{
+    const size_t n_factors = runs->n_factors, factor_bytes = n_factors * sizeof(float);
+    const size_t code_item = runs->item_bytes[OMEN_RUN_CODES], refine_item = runs->item_bytes[OMEN_RUN_REFINE];
+#pragma omp parallel for schedule(dynamic, 16)
+    for (size_t l = 0; l < runs->n_lists; l++) {
+        float *extremes = runs->run_extremes + l * n_factors * 2;
+        for (size_t f = 0; f < n_factors; f++) {
+            extremes[2 * f] = INFINITY;
+            extremes[2 * f + 1] = -INFINITY;
+        }
+        for (size_t i = run->first[l]; i < run->first[l + 1]; i++) {
+            const size_t row = order[i];
+            uint8_t *item = runs->sorted[OMEN_RUN_CODES] + i * code_item;
+            for (size_t f = 0; f < n_factors; f++) {
+                const float x = runs->factors[row * n_factors + f];
+                extremes[2 * f] = x < extremes[2 * f] ? x : extremes[2 * f];
+                extremes[2 * f + 1] = x > extremes[2 * f + 1] ? x : extremes[2 * f + 1];
+            }
+            memcpy(item, runs->factors + row * n_factors, factor_bytes);
+            memcpy(item + factor_bytes, runs->codes + row * runs->code_bytes, runs->code_bytes);
+            memcpy(runs->sorted[OMEN_RUN_REFINE] + i * refine_item, runs->refine + row * refine_item, refine_item);
+            order[i] = (uint32_t)(run->row0 + row);
+        }
+    }
+}
+
+int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why)
+{
+    const omen_checkpoint *c = runs->checkpoint;
+    /* the checkpoint may still be writing the run before, out of the same buffers */
+    int status = c ? c->wait(c->self, why) : OMEN_OK;
+    if (status != OMEN_OK)
+        return status;
+    omen_run *run = new_run(runs);
+    uint32_t *order = (uint32_t *)(void *)runs->sorted[OMEN_RUN_ROWS];
+    if (!run || sort_rows(runs, run, n, order) != OMEN_OK)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a chunk of %llu rows", (unsigned long long)n);
+    run->row0 = row0;
+    run->n_rows = n;
+    copy_sorted(runs, run, order);
+    merge_extremes(runs);
+    runs->last_is_in_memory = true;
+    if (!c)
+        return OMEN_OK;
+    runs->head[0] = row0;
+    runs->head[1] = n;
+    const omen_span spans[] = {
+        {runs->head, sizeof runs->head},
+        {run->first, table_bytes(runs)},
+        {runs->run_extremes, n_extremes(runs) * sizeof(float)},
+        {runs->sorted[0], n * runs->item_bytes[0]},
+        {runs->sorted[1], n * runs->item_bytes[1]},
+        {runs->sorted[2], n * runs->item_bytes[2]},
+    };
+    return c->append(c->self, OMEN_RECORD_RUN, spans, sizeof spans / sizeof *spans, &run->record, why);
+}
+
+int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, omen_detail *why)
+{
+    const omen_checkpoint *c = runs->checkpoint;
+    const size_t extreme_bytes = n_extremes(runs) * sizeof(float);
+    uint64_t head[2] = {0, 0};
+    int status = OMEN_OK;
+    if (record_bytes < sizeof head + table_bytes(runs) + extreme_bytes)
+        return omen_fail(why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
+    omen_run *run = new_run(runs);
+    if (!run)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint's runs");
+    run->record = record;
+    status = c->read(c->self, record, 0, sizeof head, head, why);
+    if (status == OMEN_OK)
+        status = c->read(c->self, record, sizeof head, table_bytes(runs), run->first, why);
+    if (status == OMEN_OK)
+        status = c->read(c->self, record, sizeof head + table_bytes(runs), extreme_bytes, runs->run_extremes, why);
+    if (status != OMEN_OK)
+        return status;
+    run->row0 = head[0];
+    run->n_rows = head[1];
+    uint64_t n_bytes = sizeof head + table_bytes(runs) + extreme_bytes;
+    for (size_t p = 0; p < OMEN_N_RUN_PARTS && run->n_rows <= UINT32_MAX; p++)
+        n_bytes += run->n_rows * runs->item_bytes[p];
+    bool sound = n_bytes == record_bytes && run->n_rows <= UINT32_MAX && run->first[0] == 0 &&
+                 run->first[runs->n_lists] == run->n_rows;
+    for (size_t l = 0; l < runs->n_lists; l++)
+        sound = sound && run->first[l] <= run->first[l + 1];
+    if (!sound)
+        return omen_fail(why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
+    merge_extremes(runs);
+    return OMEN_OK;
+}
+
+/* ---- reading back ---- */
+
+/* Reads n items of a run from item i on. */
+static int read_items(const omen_runs *runs, size_t r, omen_run_part part, uint64_t i, uint64_t n, uint8_t *out,
+                      omen_detail *why)
+{
+    const omen_run *run = &runs->runs[r];
+    const size_t item_bytes = runs->item_bytes[part];
+    if (n == 0)
+        return OMEN_OK;
+    if (runs->last_is_in_memory && r + 1 == runs->n_runs) {
+        memcpy(out, runs->sorted[part] + i * item_bytes, n * item_bytes);
+        return OMEN_OK;
+    }
+    uint64_t at = sizeof runs->head + table_bytes(runs) + n_extremes(runs) * sizeof(float);
+    for (size_t p = 0; p < part; p++)
+        at += run->n_rows * runs->item_bytes[p];
+    return runs->checkpoint->read(runs->checkpoint->self, run->record, at + i * item_bytes, n * item_bytes, out, why);
+}
+
+size_t omen_runs_walk_bytes(size_t n_runs)
+{
+    const size_t least = n_runs * WALK_BYTES_A_RUN;
+    return 2 * (least > WALK_BYTES ? least : WALK_BYTES) + WALK_PLACES * sizeof(uint32_t);
+}
+
+typedef struct {
+    const omen_runs *runs;
+    omen_run_part part;
+    omen_run_fn fn;
+    void *context;
+    omen_detail *why;
+    uint64_t most; /* items that raw and items hold */
+    uint8_t *raw, *items;
+    uint32_t *places; /* of each list of the stretch in each run, in items */
+    uint64_t *raw_at; /* of each run's items in raw */
+} walk;
+
+static uint64_t list_rows(const omen_runs *runs, size_t from, size_t to)
+{
+    uint64_t n = 0;
+    for (size_t r = 0; r < runs->n_runs; r++)
+        n += runs->runs[r].first[to] - runs->runs[r].first[from];
+    return n;
+}
+
+/* A list of more rows than fit: its runs one after the other are in order already. */
+static int give_list(walk *w, size_t list)
+{
+    int status = OMEN_OK;
+    for (size_t r = 0; r < w->runs->n_runs; r++) {
+        const uint32_t *first = w->runs->runs[r].first + list;
+        for (uint64_t i = first[0]; i < first[1] && status == OMEN_OK; i += w->most) {
+            const uint64_t n = first[1] - i < w->most ? first[1] - i : w->most;
+            status = read_items(w->runs, r, w->part, i, n, w->items, w->why);
+            if (status == OMEN_OK)
+                status = w->fn(w->context, w->items, n, w->why);
+        }
+    }
+    return status;
+}
+
+/* Lists [from, to), which fit: each run's stretch is read at once, then dealt out to its lists. */
+static int give_stretch(walk *w, size_t from, size_t to, uint64_t n)
+{
+    const omen_runs *runs = w->runs;
+    const size_t n_runs = runs->n_runs, item_bytes = runs->item_bytes[w->part];
+    int status = OMEN_OK;
+    uint32_t place = 0;
+    for (size_t l = from; l < to; l++) {
+        for (size_t r = 0; r < n_runs; r++) {
+            w->places[(l - from) * n_runs + r] = place;
+            place += runs->runs[r].first[l + 1] - runs->runs[r].first[l];
+        }
+    }
+    uint64_t at = 0;
+    for (size_t r = 0; r < n_runs; r++) {
+        w->raw_at[r] = at;
+        at += runs->runs[r].first[to] - runs->runs[r].first[from];
+    }
+#pragma omp parallel for schedule(dynamic)
+    for (size_t r = 0; r < n_runs; r++) {
+        const uint32_t *first = runs->runs[r].first;
+        uint8_t *raw = w->raw + w->raw_at[r] * item_bytes;
+        omen_detail why = {""};
+        const int failed = read_items(runs, r, w->part, first[from], first[to] - first[from], raw, &why);
+        if (failed != OMEN_OK) {
+#pragma omp critical(omen_runs)
+            {
+                status = failed;
+                if (w->why)
+                    *w->why = why;
+            }
+            continue;
+        }
+        for (size_t l = from; l < to; l++)
+            memcpy(w->items + w->places[(l - from) * n_runs + r] * item_bytes,
+                   raw + (first[l] - first[from]) * item_bytes, (first[l + 1] - first[l]) * item_bytes);
+    }
+    return status == OMEN_OK ? w->fn(w->context, w->items, n, w->why) : status;
+}
+
+/* The only run is in list order as it is. */
+static int give_only_run(walk *w)
+{
+    const uint64_t n = w->runs->runs[0].n_rows;
+    int status = OMEN_OK;
+    for (uint64_t i = 0; i < n && status == OMEN_OK; i += w->most)
+        status = w->fn(w->context, w->runs->sorted[w->part] + i * w->runs->item_bytes[w->part],
+                       n - i < w->most ? n - i : w->most, w->why);
+    return status;
+}
+
+int omen_runs_walk(const omen_runs *runs, omen_run_part part, omen_run_fn fn, void *context, omen_detail *why)
+{
+    const size_t item_bytes = runs->item_bytes[part];
+    const size_t least = runs->n_runs * WALK_BYTES_A_RUN, room = least > WALK_BYTES ? least : WALK_BYTES;
+    walk w = {.runs = runs, .part = part, .fn = fn, .context = context, .why = why};
+    w.most = room > item_bytes ? room / item_bytes : 1;
+    if (runs->n_runs == 1 && runs->last_is_in_memory)
+        return give_only_run(&w);
+    const size_t most_lists = WALK_PLACES / runs->n_runs ? WALK_PLACES / runs->n_runs : 1;
+    w.raw = omen_alloc(w.most, item_bytes);
+    w.items = omen_alloc(w.most, item_bytes);
+    w.places = omen_alloc(most_lists * runs->n_runs, sizeof *w.places);
+    w.raw_at = omen_alloc(runs->n_runs, sizeof *w.raw_at);
+    int status = OMEN_OK;
+    if (!w.raw || !w.items || !w.places || !w.raw_at)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the runs in list order");
+    for (size_t from = 0, to; from < runs->n_lists && status == OMEN_OK; from = to) {
+        uint64_t n = list_rows(runs, from, from + 1), more;
+        for (to = from + 1; to < runs->n_lists && to - from < most_lists; to++, n += more) {
+            more = list_rows(runs, to, to + 1);
+            if (n + more > w.most)
+                break;
+        }
+        status = n > w.most ? give_list(&w, from) : give_stretch(&w, from, to, n);
+    }
+    free(w.raw);
+    free(w.items);
+    free(w.places);
+    free(w.raw_at);
+    return status;
+}

@@ -1,0 +1,79 @@
+/* Encoded rows on their way into list order: each chunk of the input, sorted by list, is a run; all runs together are
+ * read back list by list. Runs live in the checkpoint; the last one is in memory too. */
+#ifndef OMEN_RUNS_H
+#define OMEN_RUNS_H
+
+#include "lib/omendb.h"
+
+/* What a run holds of each row. */
+typedef enum {
+    OMEN_RUN_ROWS,   /* u32 row number */
+    OMEN_RUN_CODES,  /* f32 factors, then the code */
+    OMEN_RUN_REFINE, /* the refine row */
+    OMEN_N_RUN_PARTS,
+} omen_run_part;
+
+typedef struct omen_run {
+    uint64_t row0, n_rows;
+    uint32_t *first; /* n_lists + 1: where the rows of each list begin in the run */
+    uint32_t record; /* in the checkpoint */
+} omen_run;
+
+typedef struct omen_runs {
+    uint32_t n_lists, n_factors;
+    size_t code_bytes;
+    size_t item_bytes[OMEN_N_RUN_PARTS];
+    const omen_checkpoint *checkpoint; /* NULL: there can be one run only, the whole input */
+    omen_run *runs;
+    size_t n_runs, runs_capacity;
+    float *extremes; /* n_lists x n_factors x 2: least and largest over all runs */
+    /* the chunk that is being encoded, chunk_rows rows in input order */
+    size_t chunk_rows;
+    uint32_t *lists;
+    uint8_t *codes;
+    float *factors;
+    uint8_t *refine;
+    /* the last run: its parts, its header and its extremes, which the checkpoint may still be writing */
+    uint8_t *sorted[OMEN_N_RUN_PARTS];
+    uint64_t head[2];
+    float *run_extremes;
+    bool last_is_in_memory;
+} omen_runs;
+
+/* code_bytes and n_factors describe a row's code (0 for none), refine_bytes its refine row. Returns OMEN_OK or
+ * OMEN_ERR_MEMORY; omen_runs_finish() is due either way. */
+int omen_runs_init(omen_runs *runs, uint32_t n_lists, size_t code_bytes, uint32_t n_factors, size_t refine_bytes,
+                   const omen_checkpoint *checkpoint) OMEN_MUST_CHECK;
+
+/* Allocates the chunk's buffers. */
+int omen_runs_reserve(omen_runs *runs, size_t chunk_rows) OMEN_MUST_CHECK;
+
+/* Frees the buffers that only encoding needs. */
+void omen_runs_trim(omen_runs *runs);
+
+void omen_runs_finish(omen_runs *runs);
+
+/* Bytes of memory that a chunk takes for each of its rows. */
+size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t refine_bytes);
+
+/* Sorts the first n rows of the chunk, which are rows row0 .. row0 + n - 1 of the input, into a new run and hands it
+ * to the checkpoint, which may still be writing it on return. Returns OMEN_OK, OMEN_ERR_MEMORY or what the checkpoint
+ * returned. */
+int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Takes over a run that an earlier build left in the checkpoint. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or
+ * what the checkpoint returned. */
+int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Called with n items, the next in list order. */
+typedef int (*omen_run_fn)(void *context, const uint8_t *items, uint64_t n, omen_detail *why);
+
+/* Gives one part of all rows to fn, by list, rows of a list by row number; a few MiB at a time. Returns OMEN_OK,
+ * OMEN_ERR_MEMORY, or what the checkpoint or fn returned. */
+int omen_runs_walk(const omen_runs *runs, omen_run_part part, omen_run_fn fn, void *context,
+                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* Bytes of memory that a walk over n_runs runs takes. */
+size_t omen_runs_walk_bytes(size_t n_runs);
+
+#endif

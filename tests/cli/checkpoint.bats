@@ -1,0 +1,154 @@
+# Builds that are killed, interrupted, refused or damaged on the way.
+
+load helper
+
+# Real rows, and a chunk size that makes some thirty checkpoints. The models take about 1 MB, all rows over 1.6 MB.
+make_input()
+{
+    local n=${OMENDB_TEST_ROWS:-8000}
+    vectors first "$n" "$images/train-images-idx3-ubyte.gz" base.idx
+    chunk=$((n / 32))
+}
+
+build()
+{
+    omendb build -q --chunk-rows "$chunk" "$@" -o out.omen base.idx
+}
+
+# stop SIGNAL BYTES: starts a build, sends the signal once its checkpoint has that many bytes; sets code and message.
+stop()
+{
+    "$OMENDB" build --chunk-rows "$chunk" -o out.omen base.idx 2>message &
+    local pid=$!
+    while kill -0 $pid 2>/dev/null && [ "$(stat -c %s out.omen.part 2>/dev/null || echo 0)" -lt "$2" ]; do
+        sleep 0.002
+    done
+    kill -s "$1" $pid 2>/dev/null || true
+    code=0
+    wait $pid || code=$?
+    message=$(cat message)
+}
+
+@test "chunks of any size make the same index" {
+    make_input
+    omendb build -q -o whole.omen base.idx
+    build
+    cmp whole.omen out.omen
+    omendb build -q --chunk-rows 333 --memory 200M -o out.omen base.idx
+    cmp whole.omen out.omen
+    omendb build -q --chunk-rows 333 -l 1 -o out.omen base.idx
+    omendb build -q -l 1 -o whole.omen base.idx
+    cmp whole.omen out.omen
+    [ ! -e out.omen.part ]
+}
+
+@test "a killed build continues and ends in the same bytes" {
+    make_input
+    build
+    mv out.omen whole.omen
+    for size in 1 900000 1200000 1600000; do
+        stop KILL $size
+        [ ! -e out.omen ] || fault "an index after a kill"
+        [ -e out.omen.part ] || fault "no checkpoint at $size"
+    done
+    expect 0 omendb build --chunk-rows "$chunk" -o out.omen base.idx
+    has "$stderr" "resuming"
+    has "$stderr" "continued from a checkpoint"
+    cmp whole.omen out.omen
+    [ ! -e out.omen.part ]
+    [ ! -e out.omen.tmp ]
+}
+
+@test "SIGINT and SIGTERM finish the chunk and say how to go on" {
+    make_input
+    build
+    mv out.omen whole.omen
+    stop INT 1200000
+    [ "$code" -eq 130 ] || fault "exit code $code: $message"
+    has "$message" "the same command continues"
+    [ ! -e out.omen.tmp ]
+    stop TERM 1700000
+    [ "$code" -eq 143 ] || fault "exit code $code: $message"
+    has "$message" "resuming"
+    build
+    cmp whole.omen out.omen
+}
+
+@test "other options or another input are refused by name, --fresh starts over" {
+    make_input
+    stop KILL 1200000
+    cp out.omen.part kept
+    fails_with 2 "--bytes 32, not 16" build -b 16
+    has "$stderr" "--fresh"
+    fails_with 2 "--metric l2, not cosine" build -m cosine
+    fails_with 2 "--seed 0, not 1" build --seed 1
+    touch -d 2001-01-01 base.idx
+    fails_with 2 "modification time changed" build
+    cmp kept out.omen.part
+    build -b 16 --fresh
+    omendb build -q -b 16 -o whole.omen base.idx
+    cmp whole.omen out.omen
+    [ ! -e out.omen.part ]
+}
+
+@test "a second build of the same output is refused while the first lives" {
+    make_input
+    "$OMENDB" build -q --chunk-rows 64 -o other.omen base.idx &
+    local pid=$!
+    while [ ! -e other.omen.part ]; do sleep 0.002; done
+    kill -STOP $pid
+    if [ -e other.omen.part ]; then
+        fails_with 4 "another process" omendb build -q -o other.omen base.idx
+    fi
+    kill -CONT $pid
+    wait $pid
+    omendb verify -q other.omen
+}
+
+@test "a damaged checkpoint costs what is behind the damage, nothing else" {
+    make_input
+    build
+    mv out.omen whole.omen
+    stop KILL 1700000
+    cp out.omen.part kept
+    for at in 0 9 63 64 70 200 1000 65000 900000; do
+        cp kept out.omen.part
+        printf '\377' | dd of=out.omen.part bs=1 seek=$at conv=notrunc status=none
+        if [ $at -lt 8 ]; then
+            fails_with 2 "no checkpoint" build
+            rm out.omen.part
+        fi
+        build
+        cmp whole.omen out.omen
+    done
+    for size in 0 1 63 64 65 1000 100000 1500000; do
+        head -c $size kept >out.omen.part
+        build
+        cmp whole.omen out.omen
+    done
+}
+
+@test "a file that is no checkpoint is left alone" {
+    make_input
+    echo "my notes" >out.omen.part
+    fails_with 2 "no checkpoint" build
+    [ "$(cat out.omen.part)" = "my notes" ]
+}
+
+@test "bad input leaves no checkpoint" {
+    vectors make good.fvecs -n 5000 -d 16
+    { head -c $((4000 * 68)) good.fvecs; printf '\020\0\0\0\0\0\300\177'; tail -c 60 good.fvecs; } >base.fvecs
+    fails_with 2 "row 4000" omendb build -q --chunk-rows 500 -o out.omen base.fvecs
+    [ ! -e out.omen.part ]
+    [ ! -e out.omen.tmp ]
+}
+
+@test "--memory is refused before any work when it cannot do" {
+    make_input
+    fails_with 5 "this build needs" build --memory 1M
+    [ ! -e out.omen.part ]
+    fails_with 2 "wants a size" build --memory much
+    need=$(sed -n 's/.*needs \([0-9]*\) MiB.*/\1/p' <<<"$(build --memory 1M 2>&1)")
+    build --memory "${need}M"
+    omendb build -v --memory 4G -o out.omen base.idx 2>&1 | grep -q "^plan: memory"
+}
