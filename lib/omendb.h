@@ -188,7 +188,7 @@ typedef struct omen_build_options {
     uint64_t memory_bytes;           /* most private memory to take; 0: no limit */
     uint64_t chunk_rows;             /* rows encoded between checkpoints; 0: from their size and memory_bytes */
     omen_progress_fn progress;       /* may be NULL */
-    /* told once when a checkpoint is continued: the stage that comes next and, for encode, its first row. May be NULL */
+    /* told once when a checkpoint is continued: the stage that comes next, and its first row. May be NULL */
     void (*resumed)(void *context, const char *stage, uint64_t row, uint64_t n_rows);
     void *progress_context;
 } omen_build_options;

@@ -52,7 +52,7 @@ int omen_records_describe(omen_records *records, const omen_source *source, cons
 int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Compares records->head with that of the checkpoint, its first record. Returns OMEN_OK, OMEN_ERR_ARGUMENT (other
- * options), OMEN_ERR_INPUT (other input; why names the difference), OMEN_ERR_CORRUPT or what the checkpoint returned. */
+ * options), OMEN_ERR_INPUT (other input), either with the difference in why, or what the checkpoint returned. */
 int omen_records_check_head(const omen_records *records, const omen_checkpoint *checkpoint,
                             omen_detail *why) OMEN_MUST_CHECK;
 
