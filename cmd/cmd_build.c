@@ -277,24 +277,16 @@ static uint64_t read_limit(const char *path)
     return found ? limit : UINT64_MAX;
 }
 
-/* The least limit of this process's cgroup (version 2) and those above it. */
-static uint64_t cgroup_bytes(void)
+/* The least limit named by file in the directory base + group and those above it, up to base. */
+static uint64_t least_limit(const char *base, char *group, const char *file)
 {
-    char group[1024] = "", path[1100];
     uint64_t least = UINT64_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "r");
 
-    if (file == NULL) {
-        return least;
-    }
-    if (fscanf(file, "0::%1023[^\n]", group) != 1) {
-        group[0] = '\0';
-    }
-    fclose(file);
     for (;;) {
+        char path[1200];
         uint64_t limit;
 
-        snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
+        snprintf(path, sizeof path, "%s%s/%s", base, group, file);
         limit = read_limit(path);
         least = limit < least ? limit : least;
         char *slash = strrchr(group, '/');
@@ -303,6 +295,35 @@ static uint64_t cgroup_bytes(void)
         }
         *slash = '\0';
     }
+}
+
+/* What this process's cgroup may use: of version 2, or the memory controller of version 1. */
+static uint64_t cgroup_bytes(void)
+{
+    char line[1100];
+    uint64_t least = UINT64_MAX;
+    FILE *file = fopen("/proc/self/cgroup", "r");
+
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        char *controllers = strchr(line, ':'), *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
+        uint64_t limit = UINT64_MAX;
+
+        if (group == NULL) {
+            continue;
+        }
+        *group++ = '\0';
+        group[strcspn(group, "\n")] = '\0';
+        if (controllers[1] == '\0') {
+            limit = least_limit("/sys/fs/cgroup", group, "memory.max");
+        } else if (strstr(controllers, "memory") != NULL) {
+            limit = least_limit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
+        }
+        least = limit < least ? limit : least;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return least;
 }
 
 static uint64_t default_memory_bytes(void)
