@@ -5,9 +5,8 @@
  * what probes and pool it would take to find it. From these the cheapest effort for each recall is read off; no search
  * is repeated.
  *
- * A recall counts as reached when the mean over the queries less LOWER_BOUND standard errors reaches it, with the
- * misses multiplied by MISS_MARGIN when they are rows: rows of the base are easier queries than rows that are not in
- * it, since their neighbours, often of the same origin, shaped the lists. */
+ * A true neighbour that the refine tier, whose rows are rounded, ranks behind k others counts as not found whatever the
+ * effort. A recall counts as reached when the mean over the queries less LOWER_BOUND standard errors reaches it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +19,9 @@
 #define QUERIES_LEAST 100u
 #define WORK_MOST     5e10  /* multiply-adds spent on exact neighbours */
 #define POOL          1536u /* candidates looked at; a neighbour behind them counts as not found */
-#define LOWER_BOUND   1.5
-#define MISS_MARGIN   1.15
+#define LOWER_BOUND   1.0
+#define TOP_MARGIN    0.002f
+#define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW        UINT32_MAX
 #define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
 #define N_KS          3u
@@ -34,15 +34,17 @@
 
 #define K_MOST 100u
 static const uint32_t ks[N_KS] = {1, 10, K_MOST};
-static const float levels[N_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f, 0.96f, 0.97f, 0.98f, 0.99f, 0.995f};
+static const float levels[N_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f,
+                                       0.96f, 0.97f, 0.98f, 0.99f, OMEN_TUNE_HIGHEST};
 
 typedef struct {
     const omen_index *index;
-    uint32_t n_queries, k_most, n_truth; /* n_truth = k_most + 1 where the query itself is among them */
-    double miss_margin;
+    uint32_t n_queries, k_most, n_truth; /* n_truth: BEYOND more, and 1 where the query itself is among them */
     float *queries;
     uint32_t *own;        /* ids of the queries; NO_ROW for those that are not rows */
     uint64_t *truth;      /* n_queries x n_truth keys (distance, id) */
+    uint64_t *refined;    /* the same rows, (distance to the refine row, id) */
+    bool *lost;           /* n_queries x k_most: re-ranking puts the neighbour behind k others */
     uint32_t *ranks;      /* n_queries x n_lists */
     uint32_t *list_of;    /* by id */
     uint32_t *needed;     /* n_queries x k_most: candidates to re-rank at the effort looked at, UINT32_MAX: not found */
@@ -52,6 +54,8 @@ typedef struct {
     uint32_t pool;
     int n_threads;
 } calibration;
+
+#define OWN_ROW (-2) /* in pool_truth: the query itself, which no real query would meet */
 
 /* Truth i of query q, the query itself left out. */
 static uint32_t true_neighbour(const calibration *c, uint32_t q, uint32_t i)
@@ -112,6 +116,10 @@ static void mark_candidates(calibration *c, uint32_t k)
             if (key == UINT64_MAX)
                 continue;
             const uint32_t id = index->ids[(uint32_t)key];
+            if (id == c->own[q]) {
+                c->pool_truth[at + j] = OWN_ROW;
+                continue;
+            }
             c->pool_ranks[at + j] = ranks[c->list_of[id]];
             uint32_t lo = 0, hi = k;
             while (hi - lo > 1) {
@@ -123,6 +131,56 @@ static void mark_candidates(calibration *c, uint32_t k)
             }
             if (wanted[lo] >> 32 == id)
                 c->pool_truth[at + j] = (int16_t)(uint32_t)wanted[lo];
+        }
+    }
+}
+
+/* Distances of the true neighbours as the refine tier has them. */
+static int refine_truth(calibration *c)
+{
+    const omen_index *index = c->index;
+    const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
+    const size_t d_full = index->meta.d_full;
+    float *lifted = omen_alloc(c->n_queries * d_full, sizeof *lifted);
+    if (!lifted)
+        return OMEN_ERR_MEMORY;
+    omen_transform_lift(&index->transform, c->queries, c->n_queries, true, lifted);
+    /* cosine compares the unit query, as a search does */
+    const bool is_cosine = index->meta.metric == OMEN_METRIC_COSINE;
+    const float *queries = is_cosine ? lifted : c->queries;
+#pragma omp parallel for schedule(dynamic)
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        for (uint32_t i = 0; i < c->n_truth; i++) {
+            const uint32_t id = (uint32_t)c->truth[(size_t)q * c->n_truth + i], list = c->list_of[id];
+            uint32_t row = index->first[list], above = index->first[list + 1]; /* ids of a list rise */
+            while (above - row > 1) {
+                const uint32_t middle = row + (above - row) / 2;
+                if (index->ids[middle] <= id)
+                    row = middle;
+                else
+                    above = middle;
+            }
+            const float value = distance(queries + (size_t)q * index->meta.d,
+                                         index->refine_rows + (uint64_t)row * index->refine_row_bytes, index->meta.d);
+            c->refined[(size_t)q * c->n_truth + i] = omen_key(omen_metric_distance(index->meta.metric, value), id);
+        }
+    }
+    free(lifted);
+    return OMEN_OK;
+}
+
+/* Fills lost: whether re-ranking puts a true neighbour behind k others. */
+static void mark_lost(calibration *c, uint32_t k)
+{
+#pragma omp parallel for schedule(static)
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        const uint64_t *truth = c->truth + (size_t)q * c->n_truth, *refined = c->refined + (size_t)q * c->n_truth;
+        for (uint32_t i = 0, t = 0; i < k; i++, t++) {
+            uint32_t n_before = 0;
+            t += (uint32_t)truth[t] == c->own[q];
+            for (uint32_t j = 0; j < c->n_truth; j++)
+                n_before += refined[j] < refined[t] && (uint32_t)truth[j] != c->own[q];
+            c->lost[(size_t)q * k + i] = n_before >= k;
         }
     }
 }
@@ -143,6 +201,9 @@ static void rank_candidates(calibration *c, uint32_t k, uint32_t n_probes)
             if (c->pool_truth[at + j] >= 0 && c->pool_ranks[at + j] < n_probes)
                 needed[c->pool_truth[at + j]] = seen;
         }
+        for (uint32_t i = 0; i < k; i++)
+            if (c->lost[(size_t)q * k + i])
+                needed[i] = UINT32_MAX;
     }
 }
 
@@ -160,7 +221,7 @@ static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
     }
     const double n = c->n_queries, mean = sum / n, variance = squares / n - mean * mean;
     const double error = sqrt((variance > 0 ? variance : 0) / n);
-    return 1 - (1 - mean + LOWER_BOUND * error) * c->miss_margin;
+    return mean - LOWER_BOUND * error;
 }
 
 /* The next of a ladder of numbers about an eighth apart. */
@@ -174,8 +235,7 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
 {
     const omen_meta *m = &c->index->meta;
     const double rows_a_list = (double)m->n_rows / m->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * m->d;
-    /* a row as a query takes a place itself */
-    const uint32_t first_rerank = m->refine == OMEN_REFINE_NONE ? k : k + k / 4 + 1;
+    float level[N_LEVELS];
     double best_cost[N_LEVELS];
     omen_tune_entry best[N_LEVELS] = {{0, 0, 0, 0}};
     uint32_t n_low, n_high;
@@ -186,29 +246,39 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         return status;
     if (m->codec != OMEN_CODEC_NONE)
         mark_candidates(c, k);
-    for (size_t l = 0; l < N_LEVELS; l++)
+    if (m->refine != OMEN_REFINE_NONE)
+        mark_lost(c, k);
+    /* where no effort reaches a level, as behind rounded refine rows, the table ends with nearly the most there is */
+    rank_candidates(c, k, n_high);
+    const float top = (float)recall_at(c, k, c->pool) - TOP_MARGIN;
+    size_t n_levels = 0;
+    for (bool reached = true; n_levels < N_LEVELS && reached; n_levels++) {
+        reached = levels[n_levels] <= top;
+        level[n_levels] = reached ? levels[n_levels] : top;
+    }
+    for (size_t l = 0; l < n_levels; l++)
         best_cost[l] = INFINITY;
     for (uint32_t probes = n_low;; probes = next_rung(probes, n_high)) {
         rank_candidates(c, k, probes);
-        uint32_t rerank = first_rerank < c->pool ? first_rerank : c->pool;
-        for (size_t l = 0; l < N_LEVELS; l++) {
+        uint32_t rerank = k < c->pool ? k : c->pool;
+        for (size_t l = 0; l < n_levels; l++) {
             double recall = recall_at(c, k, rerank);
-            while (recall < (double)levels[l] && rerank < c->pool && m->refine != OMEN_REFINE_NONE) {
+            while (recall < (double)level[l] && rerank < c->pool && m->refine != OMEN_REFINE_NONE) {
                 rerank = next_rung(rerank, c->pool);
                 recall = recall_at(c, k, rerank);
             }
-            if (recall < (double)levels[l])
+            if (recall < (double)level[l])
                 break;
             const double cost = probes * (COST_LIST + rows_a_list) + rerank * cost_row;
             if (cost < best_cost[l]) {
                 best_cost[l] = cost;
-                best[l] = (omen_tune_entry){k, probes, rerank, levels[l]};
+                best[l] = (omen_tune_entry){k, probes, rerank, level[l]};
             }
         }
         if (probes == n_high)
             break;
     }
-    for (size_t l = 0; l < N_LEVELS && best[l].k; l++)
+    for (size_t l = 0; l < n_levels && best[l].k; l++)
         entries[(*n_entries)++] = best[l];
     return OMEN_OK;
 }
@@ -218,6 +288,8 @@ static void calibration_finish(calibration *c)
     free(c->queries);
     free(c->own);
     free(c->truth);
+    free(c->refined);
+    free(c->lost);
     free(c->ranks);
     free(c->list_of);
     free(c->needed);
@@ -235,7 +307,7 @@ static uint64_t n_queries_for(uint64_t n_rows, uint32_t d)
 uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads)
 {
     const uint64_t n_queries = n_queries_for(n, d);
-    const uint64_t a_query = 8 * d + (K_MOST + 1) * 12 + n_lists * 12 + POOL * 24;
+    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 24 + n_lists * 12 + POOL * 24;
     /* each thread of an exact search holds a block of rows and its products with the queries */
     const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
@@ -250,23 +322,24 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     uint64_t n = n_queries_for(m->n_rows, m->d);
     n = n < from->n_rows ? n : from->n_rows;
     *c = (calibration){.index = index, .n_queries = (uint32_t)n, .n_threads = n_threads};
-    c->miss_margin = queries ? 1 : MISS_MARGIN;
     const uint64_t others = queries ? m->n_rows : m->n_rows - 1;
     c->k_most = others < K_MOST ? (uint32_t)others : K_MOST;
-    c->n_truth = queries ? c->k_most : c->k_most + 1;
+    c->n_truth = (uint32_t)(others < c->k_most + BEYOND ? others : c->k_most + BEYOND) + (queries == NULL);
     c->pool = POOL < m->n_rows ? POOL : (uint32_t)m->n_rows;
     uint64_t *rows = omen_alloc(n, sizeof *rows);
     c->queries = omen_alloc(n * m->d, sizeof *c->queries);
     c->own = omen_alloc(n, sizeof *c->own);
     c->truth = omen_alloc(n * c->n_truth, sizeof *c->truth);
+    c->refined = omen_alloc(n * c->n_truth, sizeof *c->refined);
+    c->lost = omen_alloc_zero(n * c->k_most, sizeof *c->lost);
     c->ranks = omen_alloc(n * m->n_lists, sizeof *c->ranks);
     c->list_of = omen_alloc(m->n_rows, sizeof *c->list_of);
     c->needed = omen_alloc(n * c->k_most, sizeof *c->needed);
     c->pools = omen_alloc(n * c->pool, sizeof *c->pools);
     c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
     c->pool_truth = omen_alloc(n * c->pool, sizeof *c->pool_truth);
-    int status = rows && c->queries && c->own && c->truth && c->ranks && c->list_of && c->needed && c->pools &&
-                         c->pool_ranks && c->pool_truth
+    int status = rows && c->queries && c->own && c->truth && c->refined && c->lost && c->ranks && c->list_of &&
+                         c->needed && c->pools && c->pool_ranks && c->pool_truth
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
@@ -283,6 +356,8 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
         status = omen_search_source(source, m->metric, c->queries, n, c->n_truth, n_threads, c->truth, why);
     if (status == OMEN_OK)
         status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks);
+    if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE)
+        status = refine_truth(c);
     free(rows);
     return status;
 }

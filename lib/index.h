@@ -74,7 +74,8 @@ void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32
 
 /* Measures which effort reaches which recall, on the given queries, or (NULL) on rows of source, the one that the index
  * was built from, themselves excluded; for k = 1, 10 and 100 as far as there are rows. */
-#define OMEN_N_TUNE 30u
+#define OMEN_N_TUNE       30u
+#define OMEN_TUNE_HIGHEST 0.995f /* the highest recall that is calibrated for */
 int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
                          int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries,
                          omen_detail *why) OMEN_MUST_CHECK;

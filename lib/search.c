@@ -609,7 +609,8 @@ void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32
             e = &index->tune[i];
     uint64_t n_probes = e ? e->n_probes : (m->n_lists + 15) / 16,
              n_rerank = e ? e->n_rerank : DEFAULT_RERANK * (uint64_t)k;
-    if (e && e->recall < recall) { /* more than was measured: every list, and a wide pool */
+    /* more than was measured: every list, and a wide pool; but a table that ends early says that more does not help */
+    if (e && e->recall < recall && e->recall >= OMEN_TUNE_HIGHEST) {
         n_probes = m->n_lists;
         n_rerank *= 4;
     }
