@@ -10,6 +10,7 @@
 
 #include "formats/checkpoint.h"
 #include "formats/container.h"
+#include "formats/omz.h"
 #include "formats/vectors.h"
 #include "lib/omendb.h"
 
@@ -33,6 +34,7 @@ enum {
 
 int cmd_bench(int argc, char **argv);
 int cmd_build(int argc, char **argv);
+int cmd_compress(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
@@ -150,7 +152,8 @@ typedef struct cmd_output {
  * OMEN_ERR_MEMORY; cmd_output_abandon() is due either way. */
 int cmd_output_open(cmd_output *out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Gives the complete file its name. Returns OMEN_OK or OMEN_ERR_IO. */
+/* Gives the complete file its name. Returns OMEN_OK or OMEN_ERR_IO. What was written past the stream, to its
+ * descriptor, is in it too. */
 int cmd_output_finish(cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Releases what is left; an unfinished temporary file goes. */

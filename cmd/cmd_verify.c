@@ -29,7 +29,9 @@ struct check {
     bool no_memory; /* for a JSON fault */
     omen_index_info info;
     size_t n_sections;
-    uint64_t file_bytes; /* 0: could not be opened */
+    uint64_t file_bytes;     /* 0: could not be opened */
+    uint64_t original_bytes; /* of a compressed file, else 0 */
+    bool holds_vectors;      /* a compressed file of vectors, not an index */
 };
 
 static void print_usage(void)
@@ -231,6 +233,27 @@ static int check_source(struct check *check, const omen_index *index, int *sourc
     return OMEN_OK;
 }
 
+/* A compressed file: every block, and the index inside, if it is one, which takes the container's place. */
+static int check_compressed(struct check *check, omen_container **container, omen_detail *why)
+{
+    const struct verify *v = check->options;
+    omen_omz *omz = NULL;
+    int rc = omen_omz_open(&omz, *container, why);
+
+    if (rc == OMEN_OK) {
+        check->original_bytes = omen_omz_original_bytes(omz);
+        check->holds_vectors = !omen_omz_holds_index(omz);
+        if (v->mode != MODE_QUICK) {
+            rc = omen_omz_check(omz, v->n_threads, on_damage, check);
+        }
+    }
+    omen_omz_close(omz);
+    if (rc == OMEN_OK && !check->holds_vectors && v->mode != MODE_QUICK) {
+        rc = omen_omz_unpack_container(container, check->path, why);
+    }
+    return rc;
+}
+
 /* All that the mode asks for. Returns an exit code. */
 static int check_index(struct check *check)
 {
@@ -239,20 +262,32 @@ static int check_index(struct check *check)
     omen_container *container = NULL;
     omen_index *index = NULL;
     const omen_section *sections;
+    size_t n_sections;
     int source_exit = CMD_EXIT_OK;
     int rc;
 
     rc = omen_container_open(&container, check->path, &why);
     if (rc == OMEN_OK) {
         check->file_bytes = omen_container_file_bytes(container);
-        sections = omen_container_sections(container, &check->n_sections);
+        omen_container_sections(container, &check->n_sections);
         /* Before the structure is trusted, so that damage is told as damage and where it is. */
         if (v->mode != MODE_QUICK) {
             rc = omen_container_check(container, v->n_threads, on_damage, check, NULL);
         }
     }
+    if (rc == OMEN_OK && omen_omz_is(container)) {
+        rc = check_compressed(check, &container, &why);
+        if (check->holds_vectors && v->mode == MODE_SOURCE && rc == OMEN_OK) {
+            rc = OMEN_ERR_CORRUPT;
+            add_fault(check, NULL, 0, 0, "it holds vectors, not an index of the source");
+        }
+        if (check->holds_vectors || v->mode == MODE_QUICK || rc != OMEN_OK) {
+            goto out;
+        }
+    }
     if (rc == OMEN_OK) {
-        rc = omen_index_open(&index, sections, check->n_sections, &why);
+        sections = omen_container_sections(container, &n_sections);
+        rc = omen_index_open(&index, sections, n_sections, &why);
     }
     if (rc == OMEN_OK) {
         omen_index_get_info(index, &check->info);
@@ -263,6 +298,7 @@ static int check_index(struct check *check)
     if (rc == OMEN_OK && v->mode == MODE_SOURCE) {
         rc = check_source(check, index, &source_exit, &why);
     }
+out:
     omen_index_close(index);
     omen_container_close(container);
 
@@ -312,6 +348,10 @@ static int verify_file(const struct verify *v, const char *path, json_t *indexes
             rc = cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         }
         json_decref(check.faults);
+    } else if (rc == CMD_EXIT_OK && !v->quiet && check.original_bytes > 0 && check.info.d == 0) {
+        printf("%s: sound (compressed, %s bytes of %s bytes %s, %s)\n", path, cmd_group(check.file_bytes).text,
+               cmd_group(check.original_bytes).text, check.holds_vectors ? "of vectors" : "of an index",
+               mode_names[v->mode]);
     } else if (rc == CMD_EXIT_OK && !v->quiet) {
         printf("%s: sound (%s x %u, %zu sections, %s bytes, %s)\n", path, cmd_group(check.info.n_rows).text,
                check.info.d, check.n_sections, cmd_group(check.file_bytes).text, mode_names[v->mode]);

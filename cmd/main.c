@@ -21,6 +21,7 @@ static int cmd_help(int argc, char **argv);
 static const struct command commands[] = {
     {"bench", "measure recall, speed and memory; gate them in CI", cmd_bench},
     {"build", "vectors -> index: writes vectors.omen", cmd_build},
+    {"compress", "vectors or an index -> smaller, and back", cmd_compress},
     {"help", "explain omendb or one of its commands", cmd_help},
     {"query", "queries -> neighbours: searches an index", cmd_query},
     {"verify", "check an index: checksums, structure, its source", cmd_verify},

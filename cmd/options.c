@@ -263,6 +263,9 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
     int rc;
 
     rc = omen_container_open(container, path, why);
+    if (rc == OMEN_OK) {
+        rc = omen_omz_unpack_container(container, path, why);
+    }
     if (rc != OMEN_OK) {
         return rc;
     }

@@ -40,6 +40,9 @@ void omen_container_close(omen_container *container);
 /* The sections, in file order; they live as long as the container. */
 const omen_section *omen_container_sections(const omen_container *container, size_t *n_sections);
 
+/* Where section i's payload is in the file. */
+uint64_t omen_container_offset(const omen_container *container, size_t i);
+
 uint64_t omen_container_file_bytes(const omen_container *container);
 
 /* Told of each damaged range: the section's four-letter name ("head", "tabl", "tail" outside sections), the byte range

@@ -288,6 +288,11 @@ const omen_section *omen_container_sections(const omen_container *container, siz
     return container->sections;
 }
 
+uint64_t omen_container_offset(const omen_container *container, size_t i)
+{
+    return (uint64_t)((const uint8_t *)container->sections[i].data - container->base);
+}
+
 uint64_t omen_container_file_bytes(const omen_container *container)
 {
     return container->n_bytes;

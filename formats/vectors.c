@@ -307,26 +307,34 @@ static int write_all(int fd, const char *bytes, size_t n)
     return 0;
 }
 
-/* Copies a stream to an unlinked temporary file and replaces *fd by it. A signal that interrupts the wait for input
- * ends it, since the sender may never write again. */
-static int spool(const omen_input *input, int *fd, omen_detail *why)
+int omen_temporary_open(const char *label, int *fd, omen_detail *why)
 {
-    enum { CHUNK_BYTES = 1 << 20 };
     const char *directory = getenv("TMPDIR");
     char path[4096];
-    char *chunk = NULL;
-    int copy = -1, rc = OMEN_OK;
 
     if (directory == NULL || directory[0] == '\0')
         directory = "/tmp";
     if (snprintf(path, sizeof(path), "%s/omendb-XXXXXX", directory) >= (int)sizeof(path))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the path in TMPDIR is too long");
-    copy = mkostemp(path, O_CLOEXEC);
-    if (copy < 0) {
-        return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of %s in \"%.100s\": %s", input->label,
-                         directory, strerror(errno));
+    *fd = mkostemp(path, O_CLOEXEC);
+    if (*fd < 0) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of %s in \"%.100s\": %s", label, directory,
+                         strerror(errno));
     }
     unlink(path);
+    return OMEN_OK;
+}
+
+/* Copies a stream to an unlinked temporary file and replaces *fd by it. A signal that interrupts the wait for input
+ * ends it, since the sender may never write again. */
+static int spool(const omen_input *input, int *fd, omen_detail *why)
+{
+    enum { CHUNK_BYTES = 1 << 20 };
+    char *chunk = NULL;
+    int copy = -1, rc = omen_temporary_open(input->label, &copy, why);
+
+    if (rc != OMEN_OK)
+        return rc;
     chunk = malloc(CHUNK_BYTES);
     if (chunk == NULL) {
         rc = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", input->label);
@@ -342,8 +350,8 @@ static int spool(const omen_input *input, int *fd, omen_detail *why)
             goto out;
         }
         if (write_all(copy, chunk, n) != 0) {
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s in \"%.100s\": %s", input->label,
-                           directory, strerror(errno));
+            rc =
+                omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", input->label, strerror(errno));
             goto out;
         }
     }
@@ -375,7 +383,7 @@ static int map(omen_input *input, int fd, omen_detail *why)
     return OMEN_OK;
 }
 
-static int input_open(omen_input *input, const char *path, omen_detail *why)
+int omen_input_open(omen_input *input, const char *path, omen_detail *why)
 {
     bool standard = strcmp(path, "-") == 0;
     struct stat status;
@@ -383,6 +391,7 @@ static int input_open(omen_input *input, const char *path, omen_detail *why)
 
     label_set(input, path);
     input->stamp = 0;
+    input->bytes = NULL;
     int fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 || fstat(fd, &status) != 0) {
         rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
@@ -520,7 +529,7 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
     omen_detail reason = {""};
     int rc;
 
-    if (input->n_bytes >= strlen(INDEX_MAGIC) && memcmp(input->bytes, INDEX_MAGIC, strlen(INDEX_MAGIC)) == 0)
+    if (omen_input_is_container(input))
         return omen_fail(why, OMEN_ERR_INPUT, "%s is an omendb index, not a file of vectors", input->label);
     if (kind == NULL && strcmp(path, "-") != 0)
         kind = kind_by_suffix(path, strlen(path));
@@ -561,10 +570,40 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
     return OMEN_OK;
 }
 
+bool omen_input_is_container(const omen_input *input)
+{
+    return input->n_bytes >= strlen(INDEX_MAGIC) && memcmp(input->bytes, INDEX_MAGIC, strlen(INDEX_MAGIC)) == 0;
+}
+
+void omen_input_close(omen_input *input)
+{
+    if (input->bytes != NULL)
+        munmap((void *)input->bytes, input->n_bytes);
+    input->bytes = NULL;
+}
+
+/* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file. *name gets its
+ * name without .omz, which tells the format; it is the caller's to free. An index stays as it is. */
+static int unpack_input(omen_input *input, const char *path, char **name, omen_detail *why)
+{
+    static const char suffix[] = ".omz";
+    int fd = -1;
+    int rc = omen_omz_unpack_input(input, path, &fd, why);
+    if (rc != OMEN_OK || fd < 0)
+        return rc;
+    omen_input_close(input);
+    rc = map(input, fd, why);
+    close(fd);
+    const size_t length = strlen(path);
+    *name = strndup(path, ends_with(path, length, suffix) ? length - strlen(suffix) : length);
+    return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
+}
+
 int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
 {
     static const omen_vectors_options none;
     const omen_kind *kind = NULL;
+    char *name = NULL;
 
     *out = NULL;
     if (options == NULL)
@@ -583,9 +622,12 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     omen_vectors *vectors = calloc(1, sizeof(*vectors));
     if (vectors == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
-    int rc = input_open(&vectors->input, path, why);
+    int rc = omen_input_open(&vectors->input, path, why);
+    if (rc == OMEN_OK && omen_input_is_container(&vectors->input))
+        rc = unpack_input(&vectors->input, path, &name, why);
     if (rc == OMEN_OK)
-        rc = content_open(vectors, kind, path, options->d, why);
+        rc = content_open(vectors, kind, name != NULL ? name : path, options->d, why);
+    free(name);
     if (rc != OMEN_OK) {
         omen_vectors_close(vectors);
         return rc;
@@ -598,7 +640,6 @@ void omen_vectors_close(omen_vectors *vectors)
 {
     if (vectors == NULL)
         return;
-    if (vectors->input.bytes != NULL)
-        munmap((void *)vectors->input.bytes, vectors->input.n_bytes);
+    omen_input_close(&vectors->input);
     free(vectors);
 }

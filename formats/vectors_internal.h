@@ -66,6 +66,21 @@ int omen_idx_open(const omen_input *input, const omen_kind *kind, uint32_t d, om
 bool omen_idx_probe(const omen_input *input, const omen_kind *kind);
 int omen_raw_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
 
+/* Maps a file, or a copy of standard input ("-") or another stream. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT,
+ * OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED; omen_input_close() is due after OMEN_OK. */
+int omen_input_open(omen_input *input, const char *path, omen_detail *why);
+void omen_input_close(omen_input *input);
+
+/* Whether it begins like an index or a compressed file. */
+bool omen_input_is_container(const omen_input *input);
+
+/* Opens an unlinked file in TMPDIR; label names what it is a copy of. */
+int omen_temporary_open(const char *label, int *fd, omen_detail *why);
+
+/* In omz.c: unpacks a compressed file of vectors into an unlinked temporary file. *fd is -1 when the input is an
+ * index. */
+int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, omen_detail *why);
+
 /* Bytes of one stored value. */
 uint32_t omen_value_bytes(omen_value value);
 

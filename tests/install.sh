@@ -2,7 +2,7 @@
 
 # What meson.build needs, and the data of the demonstration.
 build_packages="gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libjansson-dev liblapacke-dev
-    libopenblas-serial-dev dataset-fashion-mnist"
+    libopenblas-serial-dev libzstd-dev dataset-fashion-mnist"
 
 # What the tests need besides.
 test_packages="bats python3 python3-numpy clang libomp-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"

@@ -1,0 +1,68 @@
+/* Compressed files (.omz): any file of vectors or any index, in independent blocks, back bit for bit. They are
+ * containers with sections of their own. Bytes: docs/FORMAT.md, part 3. */
+#ifndef OMEN_OMZ_H
+#define OMEN_OMZ_H
+
+#include "formats/container.h"
+
+#define OMEN_OMZ_LEVEL_DEFAULT 3
+#define OMEN_OMZ_LEVEL_MOST    19
+
+/* A file to compress: mapped, and what its stretches look like. */
+typedef struct omen_omz_input omen_omz_input;
+
+/* Opens a file of vectors or an index; "-" is standard input, copied to an unlinked temporary file first. format and d
+ * are those of omen_vectors_options. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (no format that the
+ * readers know, or compressed already), OMEN_ERR_ARGUMENT, OMEN_ERR_CORRUPT (an index), OMEN_ERR_IO or
+ * OMEN_ERR_MEMORY. */
+int omen_omz_input_open(omen_omz_input **out, const char *path, const char *format, uint32_t d,
+                        omen_detail *why) OMEN_MUST_CHECK;
+void omen_omz_input_close(omen_omz_input *input);
+uint64_t omen_omz_input_bytes(const omen_omz_input *input);
+
+/* The format's name, or "index". */
+const char *omen_omz_input_format(const omen_omz_input *input);
+
+/* Compresses the input into sink. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what sink returned. The
+ * bytes written depend on input and level only. */
+int omen_omz_compress(const omen_omz_input *input, int level, int n_threads, const omen_sink *sink,
+                      omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- reading ---- */
+
+typedef struct omen_omz omen_omz;
+
+/* Opens a container that was written by omen_omz_compress() and has to outlive it; checks the table of blocks against
+ * the sizes that are really there. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (a container of another
+ * kind), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *why) OMEN_MUST_CHECK;
+
+void omen_omz_close(omen_omz *omz);
+
+/* Whether a container holds compressed blocks. */
+bool omen_omz_is(const omen_container *container);
+
+/* Whether the original is an index; else it is a file of vectors. */
+bool omen_omz_holds_index(const omen_omz *omz);
+
+/* Bytes of the original file. */
+uint64_t omen_omz_original_bytes(const omen_omz *omz);
+
+/* Unpacks into out, original_bytes long, and checks every block's checksum. Returns OMEN_OK, OMEN_ERR_CORRUPT (why
+ * names the block), OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_omz_unpack(const omen_omz *omz, uint8_t *out, int n_threads, omen_progress_fn progress, void *context,
+                    omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same into a file descriptor: at its beginning when it can seek, else in order. */
+int omen_omz_unpack_to(const omen_omz *omz, int fd, int n_threads, omen_progress_fn progress, void *context,
+                       omen_detail *why) OMEN_MUST_CHECK;
+
+/* Replaces a container that holds a compressed index by that index, unpacked into memory; leaves others alone. path is
+ * for messages. Returns OMEN_OK or as omen_omz_open(), omen_omz_unpack() and omen_container_open(); *container is still
+ * to be closed after a failure. */
+int omen_omz_unpack_container(omen_container **container, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Unpacks and checks every block, keeping nothing; each damaged one is told to damage. */
+int omen_omz_check(const omen_omz *omz, int n_threads, omen_damage_fn damage, void *context) OMEN_MUST_CHECK;
+
+#endif
