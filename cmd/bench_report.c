@@ -28,6 +28,9 @@ static void print_data(const struct bench *b)
     }
     printf("machine %s, %s, %d of %d processor%s\n", bench_cpu_model(), omen_cpu_level(), o->n_threads,
            omen_cpu_count(), plural(omen_cpu_count()));
+    if (!b->has_truth) {
+        return;
+    }
     bench_truth_text(b, text, sizeof text);
     printf("truth   %s", text);
     if (b->truth.seconds > 0) {
@@ -69,11 +72,11 @@ static void print_index(const struct bench *b)
            info->code_bytes, info->factor_bytes, share(b, info->refine_bytes), share(b, info->id_bytes),
            share(b, info->centroid_bytes), share(b, info->model_bytes));
     printf("open    warm %.3f ms", 1e3 * b->warm_open.median);
-    if (isnan(b->cold_open_seconds)) {
+    if (b->cold_open.n_runs == 0) {
         printf("; cold not measured: the page cache kept the file\n");
     } else {
-        printf("; cold %.3f ms, the first query %.3f ms after\n", 1e3 * b->cold_open_seconds,
-               1e3 * b->cold_query_seconds);
+        printf("; out of the page cache %.3f ms, its first query %.3f ms\n", 1e3 * b->cold_open.median,
+               1e3 * b->cold_query.median);
     }
 }
 
@@ -95,20 +98,28 @@ static void print_rate(const struct bench_figure *rate)
     printf("  %9s %-19s", cmd_group_round(rate->median).text, range);
 }
 
+void bench_print_context(const struct bench *b, FILE *stream)
+{
+    fprintf(stream, "%s x %u %s, %s queries, %s, %d thread%s, %s\n", cmd_group(b->info.n_rows).text, b->info.d,
+            omen_metric_name(b->info.metric), cmd_group(b->n_queries).text, omen_cpu_level(), b->options->n_threads,
+            plural(b->options->n_threads), bench_cpu_model());
+}
+
 static void print_points(const struct bench *b)
 {
     const struct bench_options *o = b->options;
+    char batch[32];
 
-    printf("\n%s x %u %s, k below, %s, %d thread%s in the column \"batch\", %s\n", cmd_group(b->info.n_rows).text,
-           b->info.d, omen_metric_name(b->info.metric), omen_cpu_level(), o->n_threads, plural(o->n_threads),
-           bench_cpu_model());
+    snprintf(batch, sizeof batch, "    batch, %d thread%s", o->n_threads, plural(o->n_threads));
+    printf("\n");
+    bench_print_context(b, stdout);
     printf(
-        "recall: by distance (within 1e-3 of the k-th true distance) and by id; rates: queries/s, median (least-most)\n"
+        "recall: by distance (at most 1e-3 beyond the k-th true one) and by id; rates: queries/s, median (least-most)\n"
         "of at least %u run%s and %g s; * another point has at least this recall and rate\n\n",
         o->n_runs, plural((int)o->n_runs), o->min_seconds);
     printf("%4s  %-6s  %6s  %6s  %6s  %6s  %-29s  %-29s  %-29s  %7s %7s %7s  %7s %9s %7s\n", "k", "wanted", "probes",
-           "rerank", "recall", "by id", "    batch", "    batch, 1 thread", "    one at a time, 1 thread", "p50 ms",
-           "p95 ms", "p99 ms", "lists", "codes", "rows");
+           "rerank", "recall", "by id", batch, "    batch, 1 thread", "    one at a time, 1 thread", "p50 ms", "p95 ms",
+           "p99 ms", "lists", "codes", "rows");
     for (size_t i = 0; i < b->n_points; i++) {
         const struct bench_point *p = &b->points[i];
 
