@@ -464,6 +464,26 @@ static int parse_arguments(struct bench_options *o, int argc, char **argv)
 
 /* ---- the work ---- */
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* The name of a result in a picture: the file's, with its directory if another has the same. */
+static const char *label_of(const struct bench_options *o, size_t which)
+{
+    const char *path = o->compare_paths[which];
+
+    for (size_t i = 0; i < o->n_compare; i++) {
+        if (i != which && strcmp(base_name(o->compare_paths[i]), base_name(path)) == 0) {
+            return path;
+        }
+    }
+    return base_name(path);
+}
+
 /* Draws what was compared, and this run's result if there is one. */
 static int draw(const struct bench_options *o, json_t *now, omen_detail *why)
 {
@@ -477,9 +497,7 @@ static int draw(const struct bench_options *o, json_t *now, omen_detail *why)
         results[n++] = json_incref(now);
     }
     for (size_t i = 0; rc == OMEN_OK && i < o->n_compare; i++) {
-        const char *slash = strrchr(o->compare_paths[i], '/');
-
-        labels[n] = slash != NULL ? slash + 1 : o->compare_paths[i];
+        labels[n] = label_of(o, i);
         rc = bench_json_load(&results[n++], o->compare_paths[i], why);
     }
     if (rc == OMEN_OK) {
