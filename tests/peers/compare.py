@@ -1043,7 +1043,7 @@ def script_of(result, path):
                         ("single", "queries/s, one query a call, 1 thread")):
         rates = [q for front in fronts[rate] for r, q, _ in front if r >= least] or [1]
         low, high = 0.8 * min(rates), 1.25 * max(rates)
-        ticks = [step * 10 ** power for power in range(9) for step in (1, 2, 5)]
+        ticks = [step * 10 ** power for power in range(9) for step in ((1, 2, 5) if high > 8 * low else range(1, 10))]
         ticks = ", ".join(f'"{tick:,}" {tick}' for tick in ticks if low <= tick <= high)
         lines += [f"set ylabel '{title}'", f"set yrange [{low:.6g}:{high:.6g}]", f"set ytics ({ticks})"]
         if rate == "single":
