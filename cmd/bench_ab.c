@@ -180,6 +180,7 @@ static int run_query(const struct contest *c, const char *program, double *secon
     char *arguments[MAX_ARGUMENT] = {"omendb", "query", "-q", "--json", "-F", "ivecs",
                                      "-f",     "fvecs", "-k", k,        "-t", threads};
     int n = 12, error, messages = -1, status;
+    const char *json;
     json_t *object;
     pid_t pid;
 
@@ -228,7 +229,8 @@ static int run_query(const struct contest *c, const char *program, double *secon
         return omen_fail(why, OMEN_ERR_INPUT, "\"%s query\" failed on the index: %.200s", program,
                          text[0] != '\0' ? text : "it said nothing");
     }
-    object = json_loads(text[0] != '\0' ? text : " ", JSON_DISABLE_EOF_CHECK, NULL);
+    json = strchr(text, '{'); /* warnings may come first */
+    object = json_loads(json != NULL ? json : "", JSON_DISABLE_EOF_CHECK, NULL);
     *seconds = bench_json_number(object, "seconds.search");
     json_decref(object);
     return *seconds > 0 ? OMEN_OK
