@@ -226,6 +226,15 @@ for p in points:
     # 600 neighbours of 60 queries that the calibration has not seen: three standard deviations
     floor = p["target"] - 3 * (p["target"] * (1 - p["target"]) / 600) ** 0.5
     assert p["recall_by_id"] >= floor, (p["target"], p["recall_by_id"])'
+    # query takes the same effort for the same recall, and finds as much
+    bench_small b.omen --json --recall 0.9,0.99 --save-truth gt.ivecs >r.json
+    for point in points.0 points.1; do
+        expect 0 omendb query -q --json --recall "$(member "$(cat r.json)" $point.target)" -o found.tsv b.omen q.fvecs
+        same "$(member "$stderr" rerank)" "$(member "$(cat r.json)" $point.rerank)"
+        same "$(member "$stderr" probes)" "$(member "$(cat r.json)" $point.probes)"
+        share=$(vectors recall 10 gt.ivecs found.tsv)
+        same "$share" "$(printf %.4f "$(member "$(cat r.json)" $point.recall_by_id)")"
+    done
 }
 
 @test "points that another one beats are marked" {
