@@ -134,7 +134,7 @@ static void print_rates(const struct bench *b)
 
     snprintf(batch, sizeof batch, "batch, %d thread%s", b->options->n_threads, plural(b->options->n_threads));
     printf("%4s  %-6s %6s %6s %6s %6s   %-23s   %-23s   %s\n", "k", "wanted", "probes", "rerank", "recall", "by id",
-           batch, "batch, 1 thread", "one at a time, 1 thread");
+           batch, "batch, 1 thread", "one by one, 1 thread");
     for (size_t i = 0; i < b->n_points; i++) {
         const struct bench_point *p = &b->points[i];
 
