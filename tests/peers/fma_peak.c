@@ -33,7 +33,7 @@ typedef float vector __attribute__((vector_size(4 * LANES)));
 /* Independent chains: two units of latency 4 or 5 need at least 10, and AVX2 has 16 registers. */
 #define CHAINS 12
 #define STEPS  4000000
-#define RUNS   15
+#define RUNS   100
 
 static double seconds(void)
 {
