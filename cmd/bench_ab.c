@@ -114,7 +114,11 @@ static int recall_of_output(const struct contest *c, double *out, omen_detail *w
             break;
         }
         for (uint32_t i = 0; i < c->k; i++) {
-            ids[q * c->k + i] = row[1 + i] >= 0 && (uint64_t)row[1 + i] < b->info.n_rows ? row[1 + i] : 0;
+            ids[q * c->k + i] = row[1 + i];
+            if (row[1 + i] < 0 || (uint64_t)row[1 + i] >= b->info.n_rows) {
+                rc = omen_fail(why, OMEN_ERR_INPUT, "a program under comparison found row %d, which the index has not",
+                               row[1 + i]);
+            }
         }
     }
     if (rc == OMEN_OK) {
@@ -173,47 +177,66 @@ static int start(const char *program, char *const *arguments, int output_fd, int
     return error;
 }
 
+/* The words of "omendb query" and their storage. */
+struct command {
+    char k[16], threads[16], effort[2][32];
+    char *words[MAX_ARGUMENT];
+};
+
+static void command_init(struct command *command, const struct contest *c)
+{
+    static char *const first[] = {"omendb", "query", "-q", "--json", "-F", "ivecs", "-f", "fvecs"};
+    const struct bench_options *o = c->b->options;
+    char **word = command->words;
+
+    memcpy(word, first, sizeof first);
+    word += sizeof first / sizeof first[0];
+    snprintf(command->k, sizeof command->k, "%u", c->k);
+    snprintf(command->threads, sizeof command->threads, "%d", o->n_threads);
+    *word++ = "-k";
+    *word++ = command->k;
+    *word++ = "-t";
+    *word++ = command->threads;
+    if (c->target > 0) {
+        snprintf(command->effort[0], sizeof command->effort[0], "%.7g", (double)c->target);
+        *word++ = "--recall";
+        *word++ = command->effort[0];
+    } else {
+        snprintf(command->effort[0], sizeof command->effort[0], "%u", c->probes);
+        snprintf(command->effort[1], sizeof command->effort[1], "%u", c->rerank);
+        *word++ = "--probes";
+        *word++ = command->effort[0];
+        *word++ = "--rerank";
+        *word++ = command->effort[1];
+    }
+    if (o->cpu != NULL) {
+        *word++ = "--cpu";
+        *word++ = (char *)o->cpu;
+    }
+    if (o->build.zero_ok) {
+        *word++ = "--zero-ok";
+    }
+    *word++ = "--";
+    *word++ = c->b->index_path;
+    *word++ = (char *)c->queries_path;
+    *word = NULL;
+}
+
 /* Runs "program query" once; the seconds of its search. */
 static int run_query(const struct contest *c, const char *program, double *seconds, omen_detail *why)
 {
-    char k[16], threads[16], effort[2][32], text[4096];
-    char *arguments[MAX_ARGUMENT] = {"omendb", "query", "-q", "--json", "-F", "ivecs",
-                                     "-f",     "fvecs", "-k", k,        "-t", threads};
-    int n = 12, error, messages = -1, status;
+    struct command command;
+    char text[4096];
+    int error, messages = -1, status;
     const char *json;
     json_t *object;
     pid_t pid;
 
-    snprintf(k, sizeof k, "%u", c->k);
-    snprintf(threads, sizeof threads, "%d", c->b->options->n_threads);
-    if (c->target > 0) {
-        snprintf(effort[0], sizeof effort[0], "%.7g", (double)c->target);
-        arguments[n++] = "--recall";
-        arguments[n++] = effort[0];
-    } else {
-        snprintf(effort[0], sizeof effort[0], "%u", c->probes);
-        snprintf(effort[1], sizeof effort[1], "%u", c->rerank);
-        arguments[n++] = "--probes";
-        arguments[n++] = effort[0];
-        arguments[n++] = "--rerank";
-        arguments[n++] = effort[1];
-    }
-    if (c->b->options->cpu != NULL) {
-        arguments[n++] = "--cpu";
-        arguments[n++] = (char *)c->b->options->cpu;
-    }
-    if (c->b->options->build.zero_ok) {
-        arguments[n++] = "--zero-ok";
-    }
-    arguments[n++] = "--";
-    arguments[n++] = c->b->index_path;
-    arguments[n++] = (char *)c->queries_path;
-    arguments[n] = NULL;
-
+    command_init(&command, c);
     if (ftruncate(c->output_fd, 0) != 0 || lseek(c->output_fd, 0, SEEK_SET) != 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot empty the file for results: %m");
     }
-    error = start(program, arguments, c->output_fd, &messages, &pid);
+    error = start(program, command.words, c->output_fd, &messages, &pid);
     if (error != 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot run \"%s\": %s", program, strerror(error));
     }
