@@ -20,6 +20,7 @@
 
 #define BENCH_MAX_KS      8
 #define BENCH_MAX_EFFORTS 64
+#define BENCH_MAX_GRID    8 /* values of --probes, and of --rerank: every pair is an effort */
 #define BENCH_MAX_FILES   16
 
 /* What the command line says. */
@@ -35,7 +36,7 @@ struct bench_options {
     omen_build_options build;
     uint32_t ks[BENCH_MAX_KS];
     float recalls[BENCH_MAX_EFFORTS];
-    uint32_t probes[BENCH_MAX_EFFORTS], reranks[BENCH_MAX_EFFORTS];
+    uint32_t probes[BENCH_MAX_GRID], reranks[BENCH_MAX_GRID];
     size_t n_ks, n_recalls, n_probes, n_reranks;
     bool recalls_given;
     uint32_t n_runs;
@@ -106,10 +107,11 @@ struct bench {
     uint64_t file_bytes;
     bool was_built;
     struct bench_build build;
-    double cold_open_seconds, cold_query_seconds; /* NaN: the page cache could not be dropped */
-    struct bench_figure warm_open;
+    /* seconds; no runs: the page cache could not be dropped */
+    struct bench_figure cold_open, cold_query, warm_open;
 
     struct bench_truth truth;
+    bool has_truth;
 
     struct bench_point *points; /* room for n_ks x efforts */
     size_t n_points;
@@ -134,7 +136,7 @@ void bench_finish(struct bench *b);
 /* The processor's name, such as "AMD EPYC 9654"; "unknown" if the system does not tell. Static storage. */
 const char *bench_cpu_model(void);
 
-/* The largest resident set of this process so far, in bytes. */
+/* The largest resident set of this program so far, in bytes; 0 if the system does not tell. */
 uint64_t bench_peak_bytes(void);
 
 /* ---- bench_truth.c ---- */
@@ -171,6 +173,9 @@ double bench_percentile(const double *sorted, uint64_t n, double p);
 
 void bench_print_table(const struct bench *b);
 
+/* One line of what every rate depends on besides k and effort: n, d, metric, SIMD level, threads, processor. */
+void bench_print_context(const struct bench *b, FILE *stream);
+
 /* Each returns NULL without memory. The head has everything but points, gate and ab. */
 json_t *bench_json_head(const struct bench *b);
 json_t *bench_json_points(const struct bench *b);
@@ -187,7 +192,7 @@ const char *bench_json_string(const json_t *object, const char *path);
 
 /* ---- bench_gate.c ---- */
 
-/* Whether a baseline is of the same data and options as the head of this run; OMEN_ERR_INPUT if not. */
+/* Whether the baseline of --baseline is of the same data and options as the head of this run; OMEN_ERR_INPUT if not. */
 int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Compares, prints a line for each figure that matters on stream, and sets *worse. *out is an object for the JSON. */
@@ -196,7 +201,10 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
 
 /* ---- bench_ab.c ---- */
 
-/* Runs --baseline-binary and this program alternately. As bench_gate(). */
+/* Whether --baseline-binary can be run at all, before the long part. */
+int bench_ab_check(const struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Runs --baseline-binary and this program in turn. As bench_gate(). */
 int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- bench_plot.c ---- */

@@ -1,6 +1,13 @@
-/* omendb bench --baseline-binary: this program (A) and another (B) search the same index in turn, A B A B, each time as
- * a process of its own. The median of the search time of one over that of the other has an interval by bootstrap over
- * the pairs, which feel the same noise; only an interval wholly beyond --max-slowdown is a regression. */
+/* omendb bench --baseline-binary: this program (A) and another (B) search the same index in pairs, each time as a
+ * process of its own, with a lot for which is first. The ratio of the medians of search time has an interval by
+ * bootstrap over the pairs. A regression is told when both hold:
+ *
+ *   - the whole interval is beyond --max-slowdown;
+ *   - so many pairs are beyond it that two equally fast programs, for which each pair is at best a fair coin, would
+ * have as many in less than FALSE_ALARMS of all runs. This holds for any noise, where the interval alone promises
+ * little.
+ *
+ * While the interval has the limit in it the number of pairs doubles, up to MAX_PAIRS. */
 #include "cmd/bench.h"
 
 #include <errno.h>
@@ -23,8 +30,13 @@
 
 /* An interval of fewer pairs means nothing, whatever --runs says. */
 #define MIN_PAIRS    20u
-#define MAX_PAIRS    1000u
+#define MAX_PAIRS    160u
 #define MAX_ARGUMENT 24
+
+/* Share of runs of two equally fast programs that may end in a regression; and how many looks at the pairs there are at
+ * most, which share it: MIN_PAIRS and its doublings. */
+#define FALSE_ALARMS 0.0005
+#define MAX_LOOKS    4
 
 extern char **environ;
 
@@ -33,12 +45,15 @@ struct contest {
     struct bench *b;
     uint32_t k, probes, rerank;
     float target;
-    const char *own_path;  /* of this program: /proc/self would be the child */
-    char queries_path[64]; /* a file in memory */
-    int output_fd;         /* another: what the child wrote */
-    double *own, *other;   /* seconds of search of each pair */
-    uint32_t n_pairs;
+    const char *own_path;            /* of this program: /proc/self would be the child */
+    char queries_path[64];           /* a file in memory */
+    int output_fd;                   /* another: what the child wrote */
+    double *own, *other;             /* seconds of search of each pair */
+    uint32_t n_pairs, n_slower;      /* slower: beyond --max-slowdown */
     double own_recall, other_recall; /* by id */
+    double ratio, low, high;         /* own time over other, and its interval */
+    double false_alarms;             /* of one look */
+    uint64_t lot;                    /* state of the generator that draws who is first */
 };
 
 /* ---- files in memory ---- */
@@ -99,7 +114,11 @@ static int recall_of_output(const struct contest *c, double *out, omen_detail *w
             break;
         }
         for (uint32_t i = 0; i < c->k; i++) {
-            ids[q * c->k + i] = row[1 + i] >= 0 && (uint64_t)row[1 + i] < b->info.n_rows ? row[1 + i] : 0;
+            ids[q * c->k + i] = row[1 + i];
+            if (row[1 + i] < 0 || (uint64_t)row[1 + i] >= b->info.n_rows) {
+                rc = omen_fail(why, OMEN_ERR_INPUT, "a program under comparison found row %d, which the index has not",
+                               row[1 + i]);
+            }
         }
     }
     if (rc == OMEN_OK) {
@@ -158,46 +177,66 @@ static int start(const char *program, char *const *arguments, int output_fd, int
     return error;
 }
 
+/* The words of "omendb query" and their storage. */
+struct command {
+    char k[16], threads[16], effort[2][32];
+    char *words[MAX_ARGUMENT];
+};
+
+static void command_init(struct command *command, const struct contest *c)
+{
+    static char *const first[] = {"omendb", "query", "-q", "--json", "-F", "ivecs", "-f", "fvecs"};
+    const struct bench_options *o = c->b->options;
+    char **word = command->words;
+
+    memcpy(word, first, sizeof first);
+    word += sizeof first / sizeof first[0];
+    snprintf(command->k, sizeof command->k, "%u", c->k);
+    snprintf(command->threads, sizeof command->threads, "%d", o->n_threads);
+    *word++ = "-k";
+    *word++ = command->k;
+    *word++ = "-t";
+    *word++ = command->threads;
+    if (c->target > 0) {
+        snprintf(command->effort[0], sizeof command->effort[0], "%.7g", (double)c->target);
+        *word++ = "--recall";
+        *word++ = command->effort[0];
+    } else {
+        snprintf(command->effort[0], sizeof command->effort[0], "%u", c->probes);
+        snprintf(command->effort[1], sizeof command->effort[1], "%u", c->rerank);
+        *word++ = "--probes";
+        *word++ = command->effort[0];
+        *word++ = "--rerank";
+        *word++ = command->effort[1];
+    }
+    if (o->cpu != NULL) {
+        *word++ = "--cpu";
+        *word++ = (char *)o->cpu;
+    }
+    if (o->build.zero_ok) {
+        *word++ = "--zero-ok";
+    }
+    *word++ = "--";
+    *word++ = c->b->index_path;
+    *word++ = (char *)c->queries_path;
+    *word = NULL;
+}
+
 /* Runs "program query" once; the seconds of its search. */
 static int run_query(const struct contest *c, const char *program, double *seconds, omen_detail *why)
 {
-    char k[16], threads[16], effort[2][32], text[4096];
-    char *arguments[MAX_ARGUMENT] = {"omendb", "query", "-q", "--json", "-F", "ivecs",
-                                     "-f",     "fvecs", "-k", k,        "-t", threads};
-    int n = 12, error, messages = -1, status;
+    struct command command;
+    char text[4096];
+    int error, messages = -1, status;
+    const char *json;
     json_t *object;
     pid_t pid;
 
-    snprintf(k, sizeof k, "%u", c->k);
-    snprintf(threads, sizeof threads, "%d", c->b->options->n_threads);
-    if (c->target > 0) {
-        snprintf(effort[0], sizeof effort[0], "%.7g", (double)c->target);
-        arguments[n++] = "--recall";
-        arguments[n++] = effort[0];
-    } else {
-        snprintf(effort[0], sizeof effort[0], "%u", c->probes);
-        snprintf(effort[1], sizeof effort[1], "%u", c->rerank);
-        arguments[n++] = "--probes";
-        arguments[n++] = effort[0];
-        arguments[n++] = "--rerank";
-        arguments[n++] = effort[1];
-    }
-    if (c->b->options->cpu != NULL) {
-        arguments[n++] = "--cpu";
-        arguments[n++] = (char *)c->b->options->cpu;
-    }
-    if (c->b->options->build.zero_ok) {
-        arguments[n++] = "--zero-ok";
-    }
-    arguments[n++] = "--";
-    arguments[n++] = c->b->index_path;
-    arguments[n++] = (char *)c->queries_path;
-    arguments[n] = NULL;
-
+    command_init(&command, c);
     if (ftruncate(c->output_fd, 0) != 0 || lseek(c->output_fd, 0, SEEK_SET) != 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot empty the file for results: %m");
     }
-    error = start(program, arguments, c->output_fd, &messages, &pid);
+    error = start(program, command.words, c->output_fd, &messages, &pid);
     if (error != 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot run \"%s\": %s", program, strerror(error));
     }
@@ -213,7 +252,8 @@ static int run_query(const struct contest *c, const char *program, double *secon
         return omen_fail(why, OMEN_ERR_INPUT, "\"%s query\" failed on the index: %.200s", program,
                          text[0] != '\0' ? text : "it said nothing");
     }
-    object = json_loads(text[0] != '\0' ? text : " ", JSON_DISABLE_EOF_CHECK, NULL);
+    json = strchr(text, '{'); /* warnings may come first */
+    object = json_loads(json != NULL ? json : "", JSON_DISABLE_EOF_CHECK, NULL);
     *seconds = bench_json_number(object, "seconds.search");
     json_decref(object);
     return *seconds > 0 ? OMEN_OK
@@ -237,8 +277,8 @@ static uint64_t next_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* The ratio of medians (own over other) and its interval. */
-static int bootstrap(const struct contest *c, double *ratio, double *low, double *high)
+/* The ratio of medians and its interval. */
+static int bootstrap(struct contest *c)
 {
     const uint32_t n = c->n_pairs;
     double *own = malloc(n * sizeof *own), *other = malloc(n * sizeof *other);
@@ -249,7 +289,7 @@ static int bootstrap(const struct contest *c, double *ratio, double *low, double
     if (own != NULL && other != NULL && ratios != NULL) {
         memcpy(own, c->own, n * sizeof *own);
         memcpy(other, c->other, n * sizeof *other);
-        *ratio = median_of(own, n) / median_of(other, n);
+        c->ratio = median_of(own, n) / median_of(other, n);
         for (uint32_t i = 0; i < RESAMPLINGS; i++) {
             for (uint32_t j = 0; j < n; j++) {
                 uint32_t pair = (uint32_t)(next_random(&state) % n);
@@ -260,8 +300,8 @@ static int bootstrap(const struct contest *c, double *ratio, double *low, double
             ratios[i] = median_of(own, n) / median_of(other, n);
         }
         bench_summarize(ratios, RESAMPLINGS); /* sorts */
-        *low = bench_percentile(ratios, RESAMPLINGS, LOW_SHARE);
-        *high = bench_percentile(ratios, RESAMPLINGS, HIGH_SHARE);
+        c->low = bench_percentile(ratios, RESAMPLINGS, LOW_SHARE);
+        c->high = bench_percentile(ratios, RESAMPLINGS, HIGH_SHARE);
         rc = OMEN_OK;
     }
     free(own);
@@ -272,33 +312,76 @@ static int bootstrap(const struct contest *c, double *ratio, double *low, double
 
 /* ---- the contest ---- */
 
-static int run_pairs(struct contest *c, omen_detail *why)
+/* The warm-up tells recall. */
+static int warm_up(struct contest *c, omen_detail *why)
 {
-    const struct bench_options *o = c->b->options;
-    const uint32_t n_wanted = o->n_runs > MIN_PAIRS ? o->n_runs : MIN_PAIRS;
-    double started, ignored;
-    int rc;
+    double ignored;
+    int rc = run_query(c, c->own_path, &ignored, why);
 
-    /* The warm-up tells recall. */
-    rc = run_query(c, c->own_path, &ignored, why);
     if (rc == OMEN_OK) {
         rc = recall_of_output(c, &c->own_recall, why);
     }
     if (rc == OMEN_OK) {
-        rc = run_query(c, o->baseline_binary, &ignored, why);
+        rc = run_query(c, c->b->options->baseline_binary, &ignored, why);
     }
     if (rc == OMEN_OK) {
         rc = recall_of_output(c, &c->other_recall, why);
     }
-    started = cmd_seconds();
-    while (rc == OMEN_OK && c->n_pairs < MAX_PAIRS &&
-           (c->n_pairs < n_wanted || cmd_seconds() - started < o->min_seconds)) {
-        cmd_progress_update(&c->b->progress, "A B A B", c->n_pairs, c->n_pairs < n_wanted ? n_wanted : 0);
-        rc = run_query(c, c->own_path, &c->own[c->n_pairs], why);
-        if (rc == OMEN_OK) {
-            rc = run_query(c, o->baseline_binary, &c->other[c->n_pairs], why);
+    return rc;
+}
+
+/* One search by either program. */
+static int run_pair(struct contest *c, omen_detail *why)
+{
+    const struct bench_options *o = c->b->options;
+    const bool own_first = next_random(&c->lot) >> 63;
+    double *own = &c->own[c->n_pairs], *other = &c->other[c->n_pairs];
+    int rc = run_query(c, own_first ? c->own_path : o->baseline_binary, own_first ? own : other, why);
+
+    if (rc == OMEN_OK) {
+        rc = run_query(c, own_first ? o->baseline_binary : c->own_path, own_first ? other : own, why);
+    }
+    if (rc == OMEN_OK) {
+        c->n_slower += *own > (1 + o->max_slowdown) * *other;
+        c->n_pairs++;
+    }
+    return rc;
+}
+
+/* How likely n fair coins show at least this many heads. */
+static double coin_tail(uint32_t n, uint32_t n_heads)
+{
+    double sum = 0;
+
+    for (uint32_t i = n_heads; i <= n; i++) {
+        sum += exp(lgamma(n + 1.0) - lgamma(i + 1.0) - lgamma(n - i + 1.0) - n * M_LN2);
+    }
+    return sum;
+}
+
+static bool is_slower(const struct contest *c)
+{
+    return c->low > 1 + c->b->options->max_slowdown && coin_tail(c->n_pairs, c->n_slower) < c->false_alarms;
+}
+
+/* Pairs until the interval is on one side of the limit, or MAX_PAIRS. */
+static int run_pairs(struct contest *c, omen_detail *why)
+{
+    const double limit = 1 + c->b->options->max_slowdown;
+    uint32_t n_wanted = MIN_PAIRS;
+    bool decided = false;
+    int rc = warm_up(c, why);
+
+    while (rc == OMEN_OK && !decided && n_wanted <= MAX_PAIRS) {
+        while (rc == OMEN_OK && c->n_pairs < n_wanted) {
+            cmd_progress_update(&c->b->progress, "A B A B", c->n_pairs, n_wanted);
+            rc = run_pair(c, why);
         }
-        c->n_pairs += rc == OMEN_OK;
+        if (rc == OMEN_OK) {
+            rc = bootstrap(c);
+        }
+        decided = rc == OMEN_OK && (c->high <= limit || is_slower(c));
+        n_wanted *= 2;
     }
     cmd_progress_clear(&c->b->progress);
     return rc;
@@ -307,15 +390,11 @@ static int run_pairs(struct contest *c, omen_detail *why)
 static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
 {
     const struct bench_options *o = c->b->options;
-    double ratio, low, high, own_seconds, other_seconds;
-    bool slower, poorer;
+    const bool slower = is_slower(c);
+    double own_seconds, other_seconds;
+    bool poorer;
     char effort[64];
-    int rc = bootstrap(c, &ratio, &low, &high);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    slower = low > 1 + o->max_slowdown;
     poorer = c->other_recall - c->own_recall > o->max_recall_drop + 1e-9;
     own_seconds = median_of(c->own, c->n_pairs);
     other_seconds = median_of(c->other, c->n_pairs);
@@ -325,13 +404,15 @@ static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
         snprintf(effort, sizeof effort, "--probes %u --rerank %u", c->probes, c->rerank);
     }
     fprintf(stream,
-            "%s k %u %s: %s queries/s at recall %.4f (by id), baseline %s at %.4f; time x %.3f (%.3f to %.3f)\n",
+            "%s k %u %s: %s queries/s at recall %.4f (by id), baseline %s at %.4f; time x %.3f (%.3f to %.3f), "
+            "%u pairs\n",
             slower || poorer ? "worse  " : "ok     ", c->k, effort,
             cmd_group_round((double)c->b->n_queries / own_seconds).text, c->own_recall,
-            cmd_group_round((double)c->b->n_queries / other_seconds).text, c->other_recall, ratio, low, high);
+            cmd_group_round((double)c->b->n_queries / other_seconds).text, c->other_recall, c->ratio, c->low, c->high,
+            c->n_pairs);
     if (slower) {
-        fprintf(stream, "worse   search time, k %u %s: all of the interval is beyond x %.3f\n", c->k, effort,
-                1 + o->max_slowdown);
+        fprintf(stream, "worse   search time, k %u %s: %u of %u pairs are beyond x %.3f\n", c->k, effort, c->n_slower,
+                c->n_pairs, 1 + o->max_slowdown);
     }
     if (poorer) {
         fprintf(stream, "worse   recall@%u by id, %s: %.4f, baseline %.4f\n", c->k, effort, c->own_recall,
@@ -339,16 +420,16 @@ static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
     }
     *worse = *worse || slower || poorer;
     return json_array_append_new(
-               list,
-               json_pack("{s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "k", (json_int_t)c->k,
-                         "target", c->target > 0 ? json_real(round((double)c->target * 1e6) / 1e6) : json_null(),
-                         "probes", c->target > 0 ? json_null() : json_integer(c->probes), "rerank",
-                         c->target > 0 ? json_null() : json_integer(c->rerank), "pairs", (json_int_t)c->n_pairs,
-                         "seconds", cmd_json_real(own_seconds), "baseline_seconds", cmd_json_real(other_seconds),
-                         "recall_by_id", cmd_json_real(c->own_recall), "baseline_recall_by_id",
-                         cmd_json_real(c->other_recall), "time_ratio", cmd_json_real(ratio), "time_ratio_low",
-                         cmd_json_real(low), "time_ratio_high", cmd_json_real(high), "worse",
-                         (int)(slower || poorer))) == 0
+               list, json_pack("{s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "k",
+                               (json_int_t)c->k, "target",
+                               c->target > 0 ? json_real(round((double)c->target * 1e6) / 1e6) : json_null(), "probes",
+                               c->target > 0 ? json_null() : json_integer(c->probes), "rerank",
+                               c->target > 0 ? json_null() : json_integer(c->rerank), "pairs", (json_int_t)c->n_pairs,
+                               "pairs_slower", (json_int_t)c->n_slower, "seconds", cmd_json_real(own_seconds),
+                               "baseline_seconds", cmd_json_real(other_seconds), "recall_by_id",
+                               cmd_json_real(c->own_recall), "baseline_recall_by_id", cmd_json_real(c->other_recall),
+                               "time_ratio", cmd_json_real(c->ratio), "time_ratio_low", cmd_json_real(c->low),
+                               "time_ratio_high", cmd_json_real(c->high), "worse", (int)(slower || poorer))) == 0
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
 }
@@ -359,9 +440,17 @@ static bool is_compared(const struct bench *b, const struct bench_point *p)
     return b->options->n_recalls == 0 || b->options->recalls_given || fabsf(p->target - OMEN_DEFAULT_RECALL) < 1e-6f;
 }
 
+int bench_ab_check(const struct bench *b, omen_detail *why)
+{
+    const char *path = b->options->baseline_binary;
+
+    return access(path, X_OK) == 0 ? OMEN_OK : omen_fail(why, OMEN_ERR_IO, "cannot run \"%s\": %m", path);
+}
+
 int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_detail *why)
 {
     char own_path[4096];
+    uint32_t n_contests = 0;
     ssize_t length = readlink(OWN_PROGRAM, own_path, sizeof own_path - 1);
     json_t *list = json_array();
     int queries_fd = -1, output_fd = -1;
@@ -373,9 +462,12 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
         output_fd = memfd_create("results", MFD_CLOEXEC);
         rc = output_fd >= 0 ? OMEN_OK : omen_fail(why, OMEN_ERR_IO, "cannot hold results in memory: %m");
     }
-    fprintf(stream, "\nagainst %s, A B A B, search times, %d thread%s; slower by at most %g%%, recall less by %g\n",
-            b->options->baseline_binary, b->options->n_threads, b->options->n_threads == 1 ? "" : "s",
+    fprintf(stream, "\nagainst %s, A B A B: slower by at most %g%%, recall less by %g\n", b->options->baseline_binary,
             100 * b->options->max_slowdown, b->options->max_recall_drop);
+    bench_print_context(b, stream);
+    for (size_t i = 0; i < b->n_points; i++) {
+        n_contests += is_compared(b, &b->points[i]);
+    }
     for (size_t i = 0; rc == OMEN_OK && i < b->n_points; i++) {
         const struct bench_point *p = &b->points[i];
         struct contest c = {.b = b, .k = p->k, .target = p->target, .probes = p->probes, .rerank = p->rerank};
@@ -383,6 +475,7 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
         if (!is_compared(b, p)) {
             continue;
         }
+        c.false_alarms = FALSE_ALARMS / (MAX_LOOKS * n_contests);
         c.own_path = own_path;
         c.output_fd = output_fd;
         snprintf(c.queries_path, sizeof c.queries_path, "/proc/%ld/fd/%d", (long)getpid(), queries_fd);

@@ -131,6 +131,12 @@ static void describe_effort(char *text, size_t size, const json_t *point)
     }
 }
 
+static bool same_effort(const json_t *a, const json_t *b)
+{
+    return json_equal(json_object_get(a, "probes"), json_object_get(b, "probes")) &&
+           json_equal(json_object_get(a, "rerank"), json_object_get(b, "rerank"));
+}
+
 /* Recall at the effort that the baseline's point used. */
 static int gate_effort(struct gate *g, const json_t *was, omen_detail *why)
 {
@@ -169,7 +175,7 @@ static int gate_point(struct gate *g, const json_t *was, const json_t *now, bool
              isnan(bench_json_number(now, "recall_by_distance")) ? bench_json_number(now, "recall_by_id")
                                                                  : bench_json_number(now, "recall_by_distance"));
     report_time(g, figure, bench_json_number(was, "batch.median"), bench_json_number(now, "batch.median"), "queries/s");
-    return same_lists && g->b->options->n_recalls > 0 ? gate_effort(g, was, why) : OMEN_OK;
+    return same_lists && !same_effort(was, now) ? gate_effort(g, was, why) : OMEN_OK;
 }
 
 static bool same_machine(const json_t *a, const json_t *b)
@@ -190,6 +196,7 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
             bench_json_string(baseline, "version"), b->options->max_recall_drop, 100 * b->options->max_growth);
     fprintf(stream, "times are of another run%s: reported, not gated; --baseline-binary gates them\n",
             same ? "" : " on another machine or with other threads");
+    bench_print_context(b, stream);
     if (!same_lists) {
         fprintf(stream, "the number of lists differs: recall is not compared at the baseline's efforts\n");
     }

@@ -42,8 +42,12 @@ static json_t *hash_text(uint64_t hash)
     return json_string(text);
 }
 
+/* null if it was never measured */
 static json_t *figure(const struct bench_figure *f)
 {
+    if (f->n_runs == 0) {
+        return json_null();
+    }
     return json_pack("{s:o, s:o, s:o, s:I}", "median", cmd_json_real(f->median), "min", cmd_json_real(f->low), "max",
                      cmd_json_real(f->high), "runs", (json_int_t)f->n_runs);
 }
@@ -73,7 +77,7 @@ static json_t *data_object(const struct bench *b)
     put(out, "n_queries", integer(b->n_queries));
     put(out, "base_hash", b->has_base ? hash_text(b->base_hash) : json_null());
     put(out, "queries_hash", hash_text(b->queries_hash));
-    put(out, "truth_hash", hash_text(b->truth.hash));
+    put(out, "truth_hash", b->has_truth ? hash_text(b->truth.hash) : json_null());
     return finish(out, 10);
 }
 
@@ -175,8 +179,8 @@ static json_t *index_object(const struct bench *b)
     put(out, "bytes_per_vector", bytes_object(b));
     put(out, "file_bytes", integer(b->file_bytes));
     put(out, "ratio", cmd_json_real(4.0 * info->d / share(b, b->file_bytes)));
-    put(out, "open_seconds_cold", cmd_json_real(b->cold_open_seconds));
-    put(out, "first_query_seconds_cold", cmd_json_real(b->cold_query_seconds));
+    put(out, "open_seconds_cold", figure(&b->cold_open));
+    put(out, "first_query_seconds_cold", figure(&b->cold_query));
     put(out, "open_seconds_warm", figure(&b->warm_open));
     return finish(out, 10);
 }
@@ -190,7 +194,7 @@ json_t *bench_json_head(const struct bench *b)
     put(out, "interrupted", json_boolean(b->interrupted));
     put(out, "machine", machine_object(b));
     put(out, "data", data_object(b));
-    put(out, "truth", truth_object(b));
+    put(out, "truth", b->has_truth ? truth_object(b) : json_null());
     put(out, "options", options_object(b));
     put(out, "build", b->was_built ? build_object(b) : json_null());
     put(out, "index", index_object(b));

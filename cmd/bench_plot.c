@@ -1,6 +1,6 @@
 /* omendb bench --plot: recall against queries a second, as ann-benchmarks draws it, by gnuplot.
  *
- * One line per result and k through the points that no other dominates; dominated points are small and hollow. What was
+ * One line per result and k through the points that no other dominates; dominated points are hollow and pale. What was
  * measured on what stands in the picture: above it if it is the same for all results, else in the names of the lines.
  */
 #include "cmd/bench.h"
@@ -16,7 +16,7 @@
 #define MAX_SERIES (BENCH_MAX_FILES * BENCH_MAX_KS)
 
 /* Colours told apart by colour-blind readers too (Okabe and Ito). */
-static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"};
+static const unsigned colours[] = {0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000};
 
 #define N_COLOURS (sizeof colours / sizeof colours[0])
 
@@ -187,7 +187,7 @@ static char *series_title(const struct series *s, bool shared_data, bool shared_
     char *out = NULL;
 
     if (data != NULL && machine != NULL &&
-        asprintf(&out, "%s, recall@%u%s%s%s%s%s", s->label, s->k, by_id_only(s->result) ? " by id" : "",
+        asprintf(&out, "%s, recall@%u %s%s%s%s%s", s->label, s->k, by_id_only(s->result) ? "by id" : "by distance",
                  data[0] != '\0' ? "; " : "", data, machine[0] != '\0' ? "; " : "", machine) < 0) {
         out = NULL;
     }
@@ -223,17 +223,25 @@ static double put_data(FILE *out, const struct series *series, size_t n_series, 
     return least;
 }
 
-/* Ticks at 1, 2, 5 times powers of ten, with digits grouped. */
+/* The colour of a dominated point: halfway to white. */
+static unsigned pale(unsigned colour)
+{
+    return (colour >> 1 & 0x7f7f7f) + 0x808080;
+}
+
+/* Ticks at 1, 2, 5 times powers of ten, at more of them if the rates are close together, with digits grouped. */
 static void put_rate_axis(FILE *out, double lowest, double highest)
 {
-    static const int steps[] = {1, 2, 5};
+    static const int steps[] = {1, 2, 5, 3, 4, 6, 8};
     const char *separator = "";
+    size_t n_steps;
 
     lowest *= 0.85;
     highest *= 1.2;
+    n_steps = highest / lowest > 8 ? 3 : sizeof steps / sizeof steps[0];
     fprintf(out, "set logscale y\nset yrange [%.6g:%.6g]\nset ytics (", lowest, highest);
     for (int power = -2; power < 12; power++) {
-        for (size_t i = 0; i < 3; i++) {
+        for (size_t i = 0; i < n_steps; i++) {
             double at = steps[i] * pow(10, power);
 
             if (at >= lowest && at <= highest) {
@@ -256,6 +264,7 @@ static int put_script(FILE *out, const char *path, bool svg, const struct series
     double least, lowest, highest;
     const char *separator = "plot ";
     const int height = 560 + 22 * (int)n_series;
+    bool any_dominated = false;
 
     /* The terminal that draws smooth lines may be missing from a small gnuplot. */
     if (svg) {
@@ -274,19 +283,26 @@ static int put_script(FILE *out, const char *path, bool svg, const struct series
     if (isnan(least)) {
         return OMEN_ERR_MEMORY;
     }
-    fprintf(out, "set title \"omendb: recall and speed of batch search\\n");
+    for (size_t i = 0; i < n_series; i++) {
+        any_dominated = any_dominated || counts[2 * i + 1] > 0;
+    }
+    fprintf(out, "set title \"omendb: recall and speed of batch search%s", subtitle[0] != '\0' ? "\\n" : "");
     for (const char *c = subtitle; *c != '\0'; c++) {
         fputc(*c == '"' || *c == '\\' ? '\'' : *c, out);
     }
-    fprintf(out, "\"\nset xlabel \"recall@k (up and to the right is better)\"\n"
-                 "set ylabel \"queries/s, batch (median, least to most)\"\n"
-                 "set grid xtics ytics back lt 1 lw 1 lc rgb \"#dddddd\"\nset border 3\nset tics nomirror\n"
-                 "set key below left vertical maxcols 1 Left reverse samplen 2\nset rmargin 4\n");
+    fprintf(out, "\"\nset xlabel \"recall@k; up and to the right is better%s\"\n",
+            any_dominated ? " (pale: another point has more of both)" : "");
+    fprintf(out,
+            "set ylabel \"queries/s, batch (median, least to most)\"\n"
+            "set grid xtics ytics back lt 1 lw 1 lc rgb \"#dddddd\"\nset border 3\nset tics nomirror\n"
+            "set key at screen 0.08, screen 0.015 left bottom vertical maxcols 1 Left reverse samplen 2\n"
+            "set rmargin 4\nset bmargin %.1f\n",
+            4.5 + 1.4 * (double)n_series);
     fprintf(out, "set xrange [%.4f:%.4f]\nset format x \"%%.3g\"\n", least - 0.05 * (1.0 - least) - 0.002,
             1 + 0.02 * (1.0 - least));
     put_rate_axis(out, lowest, highest);
     for (size_t i = 0; i < n_series; i++) {
-        const char *colour = colours[i % N_COLOURS];
+        const unsigned colour = colours[i % N_COLOURS];
         char *title = series_title(&series[i], shared_data, shared_machine);
         int mark = 2 * (int)(i % 5) + 5; /* filled ones of 5, 7, 9, 11, 13; the one before it is hollow */
 
@@ -294,14 +310,14 @@ static int put_script(FILE *out, const char *path, bool svg, const struct series
             return OMEN_ERR_MEMORY;
         }
         if (counts[2 * i] > 0) {
-            fprintf(out, "%s$f%zu using 1:2:3:4 with yerrorlines lw 2 ps 0.9 pt %d lc rgb \"%s\" title ", separator, i,
-                    mark, colour);
+            fprintf(out, "%s$f%zu using 1:2:3:4 with yerrorlines lw 2 ps 0.9 pt %d lc rgb \"#%06x\" title ", separator,
+                    i, mark, colour);
             put_quoted(out, title);
             separator = ", \\\n  ";
         }
         if (counts[2 * i + 1] > 0) {
-            fprintf(out, "%s$d%zu using 1:2 with points ps 0.8 pt %d lc rgb \"%s\" notitle", separator, i, mark - 1,
-                    colour);
+            fprintf(out, "%s$d%zu using 1:2 with points ps 0.8 pt %d lc rgb \"#%06x\" notitle", separator, i, mark - 1,
+                    pale(colour));
             separator = ", \\\n  ";
         }
         free(title);

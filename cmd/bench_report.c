@@ -28,6 +28,9 @@ static void print_data(const struct bench *b)
     }
     printf("machine %s, %s, %d of %d processor%s\n", bench_cpu_model(), omen_cpu_level(), o->n_threads,
            omen_cpu_count(), plural(omen_cpu_count()));
+    if (!b->has_truth) {
+        return;
+    }
     bench_truth_text(b, text, sizeof text);
     printf("truth   %s", text);
     if (b->truth.seconds > 0) {
@@ -69,64 +72,107 @@ static void print_index(const struct bench *b)
            info->code_bytes, info->factor_bytes, share(b, info->refine_bytes), share(b, info->id_bytes),
            share(b, info->centroid_bytes), share(b, info->model_bytes));
     printf("open    warm %.3f ms", 1e3 * b->warm_open.median);
-    if (isnan(b->cold_open_seconds)) {
+    if (b->cold_open.n_runs == 0) {
         printf("; cold not measured: the page cache kept the file\n");
     } else {
-        printf("; cold %.3f ms, the first query %.3f ms after\n", 1e3 * b->cold_open_seconds,
-               1e3 * b->cold_query_seconds);
+        printf("; out of the page cache %.3f ms, its first query %.3f ms\n", 1e3 * b->cold_open.median,
+               1e3 * b->cold_query.median);
     }
 }
 
 static void print_share(double value)
 {
     if (isnan(value)) {
-        printf("  %6s", "-");
+        printf(" %6s", "-");
     } else {
-        printf("  %6.4f", value);
+        printf(" %6.4f", value);
     }
 }
 
-/* "12,345 (12,000-12,400)" in columns */
-static void print_rate(const struct bench_figure *rate)
+/* "12,345 12,000-12,400" in columns, the range at least that wide. */
+static void print_rate(const struct bench_figure *rate, int width)
 {
     char range[72];
 
-    snprintf(range, sizeof range, "(%s-%s)", cmd_group_round(rate->low).text, cmd_group_round(rate->high).text);
-    printf("  %9s %-19s", cmd_group_round(rate->median).text, range);
+    snprintf(range, sizeof range, "%s-%s", cmd_group_round(rate->low).text, cmd_group_round(rate->high).text);
+    printf("  %8s %-*s", cmd_group_round(rate->median).text, width, range);
+}
+
+/* "0.026 0.025-0.031" in columns */
+static void print_milliseconds(const struct bench_figure *ms)
+{
+    char range[72];
+
+    snprintf(range, sizeof range, "%.3f-%.3f", ms->low, ms->high);
+    printf("  %6.3f %-12s", ms->median, range);
+}
+
+void bench_print_context(const struct bench *b, FILE *stream)
+{
+    fprintf(stream, "%s x %u %s, %s queries, %s, %d thread%s, %s\n", cmd_group(b->info.n_rows).text, b->info.d,
+            omen_metric_name(b->info.metric), cmd_group(b->n_queries).text, omen_cpu_level(), b->options->n_threads,
+            plural(b->options->n_threads), bench_cpu_model());
+}
+
+/* What both tables begin with. */
+static void print_effort(const struct bench_point *p)
+{
+    printf("%4u%s", p->k, p->dominated ? "*" : " ");
+    if (p->target > 0) {
+        printf(" %-6.4g", (double)p->target);
+    } else {
+        printf(" %-6s", "-");
+    }
+    printf(" %6u %6u", p->probes, p->rerank);
+    print_share(p->recall_distance);
+    print_share(p->recall_id);
+}
+
+static void print_rates(const struct bench *b)
+{
+    char batch[32];
+
+    snprintf(batch, sizeof batch, "batch, %d thread%s", b->options->n_threads, plural(b->options->n_threads));
+    printf("%4s  %-6s %6s %6s %6s %6s   %-23s   %-23s   %s\n", "k", "wanted", "probes", "rerank", "recall", "by id",
+           batch, "batch, 1 thread", "one by one, 1 thread");
+    for (size_t i = 0; i < b->n_points; i++) {
+        const struct bench_point *p = &b->points[i];
+
+        print_effort(p);
+        print_rate(&p->all, 15);
+        print_rate(&p->one, 15);
+        print_rate(&p->single, 0);
+        printf("\n");
+    }
+}
+
+static void print_latencies(const struct bench *b)
+{
+    printf("%4s  %-6s %6s %6s %6s %6s   %-18s   %-18s   %-18s  %5s %7s %5s\n", "k", "wanted", "probes", "rerank",
+           "recall", "by id", "p50, ms", "p95, ms", "p99, ms", "lists", "codes", "rows");
+    for (size_t i = 0; i < b->n_points; i++) {
+        const struct bench_point *p = &b->points[i];
+
+        print_effort(p);
+        print_milliseconds(&p->p50);
+        print_milliseconds(&p->p95);
+        print_milliseconds(&p->p99);
+        printf("  %5.0f %7.0f %5.0f\n", p->lists_probed, p->codes_scanned, p->rows_reranked);
+    }
 }
 
 static void print_points(const struct bench *b)
 {
     const struct bench_options *o = b->options;
 
-    printf("\n%s x %u %s, k below, %s, %d thread%s in the column \"batch\", %s\n", cmd_group(b->info.n_rows).text,
-           b->info.d, omen_metric_name(b->info.metric), omen_cpu_level(), o->n_threads, plural(o->n_threads),
-           bench_cpu_model());
-    printf(
-        "recall: by distance (within 1e-3 of the k-th true distance) and by id; rates: queries/s, median (least-most)\n"
-        "of at least %u run%s and %g s; * another point has at least this recall and rate\n\n",
-        o->n_runs, plural((int)o->n_runs), o->min_seconds);
-    printf("%4s  %-6s  %6s  %6s  %6s  %6s  %-29s  %-29s  %-29s  %7s %7s %7s  %7s %9s %7s\n", "k", "wanted", "probes",
-           "rerank", "recall", "by id", "    batch", "    batch, 1 thread", "    one at a time, 1 thread", "p50 ms",
-           "p95 ms", "p99 ms", "lists", "codes", "rows");
-    for (size_t i = 0; i < b->n_points; i++) {
-        const struct bench_point *p = &b->points[i];
-
-        printf("%4u%s ", p->k, p->dominated ? "*" : " ");
-        if (p->target > 0) {
-            printf("%-6.4g  ", (double)p->target);
-        } else {
-            printf("%-6s  ", "-");
-        }
-        printf("%6u  %6u", p->probes, p->rerank);
-        print_share(p->recall_distance);
-        print_share(p->recall_id);
-        print_rate(&p->all);
-        print_rate(&p->one);
-        print_rate(&p->single);
-        printf("  %7.3f %7.3f %7.3f  %7.1f %9.0f %7.1f\n", p->p50.median, p->p95.median, p->p99.median, p->lists_probed,
-               p->codes_scanned, p->rows_reranked);
-    }
+    printf("\n");
+    bench_print_context(b, stdout);
+    printf("recall: by distance (at most 1e-3 beyond the k-th true one) and by id; * another point has at least this\n"
+           "recall and rate; median and range of at least %u run%s and %g s\n\nqueries/s\n",
+           o->n_runs, plural((int)o->n_runs), o->min_seconds);
+    print_rates(b);
+    printf("\none query at a time, 1 thread; scanned and re-ranked a query\n");
+    print_latencies(b);
 }
 
 void bench_print_table(const struct bench *b)

@@ -12,7 +12,7 @@
 
 #include "formats/truth.h"
 
-/* A distance this much beyond that of the k-th true neighbour, relatively, is as good (ann-benchmarks). */
+/* A row this much beyond the k-th true neighbour is as good, as ann-benchmarks counts it. */
 #define DISTANCE_SLACK 1e-3
 
 /* Queries searched between two looks at signals: whole groups for every thread. */
@@ -39,6 +39,12 @@ static double distance(omen_metric metric, const float *x, const float *y, uint3
         return -sum;
     }
     return xx > 0 && yy > 0 ? 1 - sum / sqrt(xx * yy) : 1;
+}
+
+/* The scale on which DISTANCE_SLACK is meant: for l2 the Euclidean distance, not its square. */
+static double comparable(omen_metric metric, double value)
+{
+    return metric == OMEN_METRIC_L2 ? sqrt(fmax(value, 0)) : value;
 }
 
 /* Reads one row of the base and measures it against a query. */
@@ -195,6 +201,7 @@ int bench_find_truth(struct bench *b, omen_detail *why)
         rc = measure_truth(b, distances, why);
     }
     free(distances);
+    b->has_truth = rc == OMEN_OK;
     return rc;
 }
 
@@ -261,8 +268,7 @@ static int count_found(const struct bench *b, uint64_t q, uint32_t k, const int6
     int rc = OMEN_OK;
 
     if (truth->distances != NULL) {
-        limit = truth->distances[q * truth->k + k - 1];
-        limit += DISTANCE_SLACK * fabs(limit);
+        limit = comparable(b->info.metric, truth->distances[q * truth->k + k - 1]) + DISTANCE_SLACK;
     }
     for (uint32_t i = 0; rc == OMEN_OK && i < k; i++) {
         if (has_id(ids, i, ids[i])) {
@@ -276,7 +282,7 @@ static int count_found(const struct bench *b, uint64_t q, uint32_t k, const int6
             if (b->has_base) {
                 rc = base_distance(b, q, ids[i], row, &value, why);
             }
-            *near += value <= limit;
+            *near += comparable(b->info.metric, value) <= limit;
         }
     }
     return rc;

@@ -304,9 +304,9 @@ static bool take_option(struct bench_options *o, int option, const char *value)
     case OPT_RECALL:
         return parse_recalls(value, o);
     case OPT_PROBES:
-        return parse_counts("--probes", value, o->probes, 8, &o->n_probes);
+        return parse_counts("--probes", value, o->probes, BENCH_MAX_GRID, &o->n_probes);
     case OPT_RERANK:
-        return parse_counts("--rerank", value, o->reranks, 8, &o->n_reranks);
+        return parse_counts("--rerank", value, o->reranks, BENCH_MAX_GRID, &o->n_reranks);
     case OPT_RUNS:
         if (!cmd_parse_integer(NAME, "--runs", value, 1, MAX_RUNS, &number)) {
             return false;
@@ -464,6 +464,26 @@ static int parse_arguments(struct bench_options *o, int argc, char **argv)
 
 /* ---- the work ---- */
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* The name of a result in a picture: the file's, with its directory if another has the same. */
+static const char *label_of(const struct bench_options *o, size_t which)
+{
+    const char *path = o->compare_paths[which];
+
+    for (size_t i = 0; i < o->n_compare; i++) {
+        if (i != which && strcmp(base_name(o->compare_paths[i]), base_name(path)) == 0) {
+            return path;
+        }
+    }
+    return base_name(path);
+}
+
 /* Draws what was compared, and this run's result if there is one. */
 static int draw(const struct bench_options *o, json_t *now, omen_detail *why)
 {
@@ -477,9 +497,7 @@ static int draw(const struct bench_options *o, json_t *now, omen_detail *why)
         results[n++] = json_incref(now);
     }
     for (size_t i = 0; rc == OMEN_OK && i < o->n_compare; i++) {
-        const char *slash = strrchr(o->compare_paths[i], '/');
-
-        labels[n] = slash != NULL ? slash + 1 : o->compare_paths[i];
+        labels[n] = label_of(o, i);
         rc = bench_json_load(&results[n++], o->compare_paths[i], why);
     }
     if (rc == OMEN_OK) {
@@ -504,6 +522,9 @@ static int prepare(struct bench *b, json_t **baseline, omen_detail *why)
     if (rc == OMEN_OK && o->baseline_path != NULL) {
         rc = bench_json_load(baseline, o->baseline_path, why);
     }
+    if (rc == OMEN_OK && o->baseline_binary != NULL) {
+        rc = bench_ab_check(b, why);
+    }
     if (rc == OMEN_OK) {
         rc = bench_open_index(b, why);
     }
@@ -525,13 +546,47 @@ static int prepare(struct bench *b, json_t **baseline, omen_detail *why)
     return rc;
 }
 
+/* This run as JSON, without gate and ab. NULL without memory. */
+static json_t *result_of(const struct bench *b)
+{
+    json_t *now = bench_json_head(b);
+
+    if (now != NULL && json_object_set_new(now, "points", bench_json_points(b)) != 0) {
+        json_decref(now);
+        now = NULL;
+    }
+    return now;
+}
+
+/* The comparisons that were asked for, into the result. */
+static int compare(struct bench *b, json_t *now, const json_t *baseline, bool *worse, omen_detail *why)
+{
+    const struct bench_options *o = b->options;
+    FILE *stream = o->json || o->verbosity < 0 ? stderr : stdout;
+    json_t *gate = NULL, *ab = NULL;
+    int rc = OMEN_OK;
+
+    if (baseline != NULL && !b->interrupted) {
+        rc = bench_gate(b, now, baseline, stream, worse, &gate, why);
+    }
+    if (rc == OMEN_OK && o->baseline_binary != NULL && !b->interrupted) {
+        rc = bench_ab(b, stream, worse, &ab, why);
+    }
+    b->interrupted = b->interrupted || rc == OMEN_ERR_INTERRUPTED;
+    if (json_object_set_new(now, "gate", gate != NULL ? gate : json_null()) != 0 ||
+        json_object_set_new(now, "ab", ab != NULL ? ab : json_null()) != 0 ||
+        json_object_set_new(now, "interrupted", json_boolean(b->interrupted)) != 0) {
+        return OMEN_ERR_MEMORY;
+    }
+    return rc;
+}
+
 /* Table, comparisons and JSON of what was measured. */
 static int report(struct bench *b, const json_t *baseline, bool *worse, omen_detail *why)
 {
     const struct bench_options *o = b->options;
-    FILE *stream = o->json || o->verbosity < 0 ? stderr : stdout;
-    json_t *now, *gate = NULL, *ab = NULL;
-    int rc = OMEN_OK;
+    json_t *now;
+    int rc;
 
     b->peak_bytes = bench_peak_bytes();
     cmd_progress_clear(&b->progress);
@@ -539,28 +594,17 @@ static int report(struct bench *b, const json_t *baseline, bool *worse, omen_det
         bench_print_table(b);
         fflush(stdout);
     }
-    now = bench_json_head(b);
-    if (now == NULL || json_object_set_new(now, "points", bench_json_points(b)) != 0) {
-        rc = OMEN_ERR_MEMORY;
+    now = result_of(b);
+    if (now == NULL) {
+        return OMEN_ERR_MEMORY;
     }
-    if (rc == OMEN_OK && baseline != NULL && !b->interrupted) {
-        rc = bench_gate(b, now, baseline, stream, worse, &gate, why);
-    }
-    if (rc == OMEN_OK && o->baseline_binary != NULL && !b->interrupted) {
-        rc = bench_ab(b, stream, worse, &ab, why);
-    }
-    if (rc == OMEN_OK && (json_object_set_new(now, "gate", gate != NULL ? json_incref(gate) : json_null()) != 0 ||
-                          json_object_set_new(now, "ab", ab != NULL ? json_incref(ab) : json_null()) != 0)) {
-        rc = OMEN_ERR_MEMORY;
-    }
+    rc = compare(b, now, baseline, worse, why);
     if (rc == OMEN_OK && o->plot_path != NULL && b->n_points > 0) {
         rc = draw(o, now, why);
     }
-    if (now != NULL && o->json && cmd_json_print(NAME, json_incref(now), stdout) != CMD_EXIT_OK) {
+    if (o->json && cmd_json_print(NAME, json_incref(now), stdout) != CMD_EXIT_OK) {
         rc = rc == OMEN_OK ? OMEN_ERR_IO : rc;
     }
-    json_decref(gate);
-    json_decref(ab);
     json_decref(now);
     return rc;
 }
@@ -570,26 +614,26 @@ static int run(const struct bench_options *o)
     struct bench b = {.options = o};
     omen_detail why = {.text = ""};
     json_t *baseline = NULL;
-    bool worse = false, is_ready;
+    bool worse = false, has_report;
     int rc, report_rc;
 
     cmd_progress_init(&b.progress, o->verbosity);
     cmd_signals_note();
     rc = prepare(&b, &baseline, &why);
-    is_ready = rc == OMEN_OK;
-    if (is_ready) {
+    if (rc == OMEN_OK) {
         rc = bench_sweep(&b, &why);
     }
     cmd_progress_clear(&b.progress);
     b.interrupted = rc == OMEN_ERR_INTERRUPTED;
-    if (is_ready && (rc == OMEN_OK || b.interrupted)) {
+    has_report = b.queries != NULL && (rc == OMEN_OK || b.interrupted);
+    if (has_report) {
         report_rc = report(&b, baseline, &worse, &why);
         rc = report_rc != OMEN_OK ? report_rc : rc;
     }
     json_decref(baseline);
     bench_finish(&b);
     if (rc == OMEN_ERR_INTERRUPTED) {
-        cmd_say(NAME, is_ready ? "interrupted" : "interrupted; nothing was measured");
+        cmd_say(NAME, has_report ? "interrupted" : "interrupted; nothing was measured");
         return cmd_exit_code(rc);
     }
     if (rc != OMEN_OK) {

@@ -1,38 +1,277 @@
-# omendb bench: recall, the JSON result, the gate. Nothing here depends on time.
-
+# omendb bench: recall, the JSON result, gates, plots, interruption. No test depends on how fast anything is.
 load helper
 
 quick="--runs 1 --min-time 0 -q"
 
-setup() {
-    cd "$BATS_TEST_TMPDIR"
-    vectors make b.fvecs -n 3000 -d 12
-    omendb build -q b.fvecs
+# Rows and queries, and an index of them.
+small()
+{
+    vectors make b.fvecs --kind gauss -n 3000 -d 32
+    vectors make q.fvecs --kind gauss -n 60 -d 32 --seed 2
+    omendb build -q "$@" -o b.omen b.fvecs
 }
 
-@test "bench of an index with its base prints JSON with recall by both definitions" {
-    omendb bench $quick --json --recall 0.9 b.omen --base b.fvecs --queries b.fvecs >r.json
-    python3 -c 'import json
-r = json.load(open("r.json"))
-assert r["schema"] == "omendb-bench/1"
-assert r["points"][0]["recall_by_id"] >= 0.8, r["points"][0]'
+# bench_small ARGUMENT...
+bench_small()
+{
+    omendb bench $quick --base b.fvecs --queries q.fvecs "$@"
 }
 
-@test "bench builds an index from the base, held-out rows as queries, and leaves nothing behind" {
-    before=$(ls)
-    omendb bench $quick --json --recall 0.95 --base b.fvecs --held-out 50 >"$BATS_TEST_TMPDIR/../r.json"
-    [ "$(ls)" = "$before" ]
+# recall_agrees METRIC K ARGUMENT...: bench and numpy give the same recalls at one effort.
+recall_agrees()
+{
+    local metric=$1 k=$2
+    shift 2
+    bench_small b.omen --json -k "$k" "$@" >r.json
+    omendb query -q -k "$k" "$@" -F ivecs -o found.ivecs b.omen q.fvecs
+    /usr/bin/python3 "$tests_dir/cli/bench_recall.py" "$metric" "$k" b.fvecs q.fvecs found.ivecs r.json
 }
 
-@test "the gate passes an equal index and names recall for a worse one" {
-    omendb bench $quick --json --recall 0.95 b.omen --base b.fvecs --queries b.fvecs >was.json
-    omendb bench $quick --recall 0.95 b.omen --base b.fvecs --queries b.fvecs --baseline was.json
-    omendb build -q -b 4 -r none -o worse.omen b.fvecs
-    run omendb bench $quick --recall 0.95 worse.omen --base b.fvecs --queries b.fvecs --baseline was.json
-    [ "$status" -ne 0 ]
+@test "recall by id and by distance are those of numpy" {
+    /usr/bin/python3 -c 'import numpy' 2>/dev/null || skip "no numpy"
+    for metric in l2 ip cosine; do
+        small -m $metric
+        for k in 1 10 100; do
+            recall_agrees $metric $k --probes 9 --rerank 120
+        done
+    done
+    # with ties, rows a little further than the true ones, and poor codes
+    vectors make b.fvecs --text "$(seq -s ';' -f '%g,1' 0 0.0004 0.2)"
+    vectors make q.fvecs --text "0,1;0.1,1;7,1"
+    omendb build -q -b 4 -r none -o b.omen b.fvecs
+    recall_agrees l2 10 --probes 3 --rerank 10
 }
 
-@test "bench without queries is misuse" {
-    run omendb bench b.omen
-    [ "$status" -eq 2 ]
+@test "the document names every member of the JSON, and no other" {
+    small
+    bench_small b.omen --json --recall 0.8,0.9 >was.json
+    omendb build -q -b 8 -o worse.omen b.fvecs
+    expect 1 bench_small worse.omen --json --recall 0.8,0.9 --baseline was.json --baseline-binary "$OMENDB"
+    printf '%s\n' "$output" >gated.json
+    omendb bench $quick --json --recall 0.8 --base b.fvecs --held-out 50 >built.json
+    omendb bench $quick --json --probes 2 --rerank 50 b.omen --queries q.fvecs >plain.json
+    python3 "$tests_dir/cli/bench_schema.py" "$tests_dir/../docs/BENCH-JSON.md" ./*.json
+}
+
+@test "held-out rows are queries of their own, and nothing is left behind" {
+    vectors make b.fvecs --kind gauss -n 2000 -d 16
+    mkdir tmp
+    TMPDIR=$PWD/tmp expect 0 omendb bench $quick --json --recall 0.95 --base b.fvecs --held-out 50
+    [ "$(member "$output" data.n)" -eq 1950 ]
+    [ "$(member "$output" data.n_queries)" -eq 50 ]
+    [ -z "$(ls tmp)" ]
+    only b.fvecs tmp
+}
+
+@test "truth that was saved, as ivecs or ibin, gives the recall of truth that was searched" {
+    small
+    bench_small b.omen --json -k 1,10 --probes 9 --save-truth gt.ivecs >searched.json
+    bench_small b.omen --json -k 1,10 --probes 9 --truth gt.ivecs --save-truth gt.ibin >ivecs.json
+    bench_small b.omen --json -k 1,10 --probes 9 --truth gt.ibin >ibin.json
+    for file in ivecs ibin; do
+        for i in 0 1; do
+            for recall in recall_by_id recall_by_distance; do
+                same "$(member "$(cat $file.json)" points.$i.$recall)" \
+                    "$(member "$(cat searched.json)" points.$i.$recall)"
+            done
+        done
+    done
+}
+
+@test "the gate passes an equal index" {
+    small
+    bench_small b.omen --json -k 1,10 --recall 0.8,0.95 >was.json
+    expect 0 bench_small b.omen -k 1,10 --recall 0.8,0.95 --baseline was.json
+    has "$stderr" "recall and sizes: no worse than the baseline"
+}
+
+@test "the gate names recall for a worse code, at fixed effort and at a recall asked for" {
+    small -b 32 -c pq
+    bench_small b.omen --json --probes 8 --rerank 12 >fixed.json
+    bench_small b.omen --json --probes 8 >half.json
+    bench_small b.omen --json --recall 0.9 >asked.json
+    omendb build -q -b 8 -c pq -o worse.omen b.fvecs
+    expect 1 bench_small worse.omen --probes 8 --rerank 12 --baseline fixed.json
+    has "$stderr" "worse   recall@10 by distance at --probes 8 --rerank 12"
+    has "$stderr" "worse   recall@10 by id at --probes 8 --rerank 12"
+    # more candidates make up for it, but not at the effort of before
+    expect 1 bench_small worse.omen --probes 8 --baseline half.json
+    has "$stderr" "worse   recall@10 by id at the baseline's effort (--probes 8"
+    expect 1 bench_small worse.omen --recall 0.9 --baseline asked.json
+    has "$stderr" "worse   recall@10 by id at the baseline's effort"
+    # as much as it drops is allowed
+    expect 0 bench_small worse.omen --probes 8 --rerank 12 --baseline fixed.json --max-recall-drop 1
+}
+
+@test "the gate names bytes and file size" {
+    small -b 8 -c pq
+    bench_small b.omen --json --probes 8 --rerank 100 >was.json
+    omendb build -q -b 32 -c pq -r f32 -o larger.omen b.fvecs
+    expect 1 bench_small larger.omen --probes 8 --rerank 100 --baseline was.json
+    has "$stderr" "worse   bytes a vector, code"
+    has "$stderr" "worse   file size in bytes"
+    [[ "$stderr" != *"worse   recall"* ]]
+    expect 0 bench_small larger.omen --probes 8 --rerank 100 --baseline was.json --max-growth 900%
+}
+
+@test "a baseline of other data, other options or no baseline at all is unusable" {
+    small
+    bench_small b.omen --json --recall 0.9 >was.json
+    vectors make q2.fvecs --kind gauss -n 60 -d 32 --seed 3
+    fails_with 2 'the baseline is of other data: "queries_hash" differs' \
+        omendb bench $quick b.omen --base b.fvecs --queries q2.fvecs --recall 0.9 --baseline was.json
+    fails_with 2 'the baseline was measured with other options: "recall" differs' \
+        bench_small b.omen --recall 0.8 --baseline was.json
+    fails_with 2 'the baseline was measured with other options: "k" differs' \
+        bench_small b.omen -k 1 --recall 0.9 --baseline was.json
+    fails_with 2 'the baseline has its truth from another place' \
+        omendb bench $quick b.omen --queries q.fvecs --recall 0.9 --baseline was.json
+    vectors make b2.fvecs --kind gauss -n 3000 -d 32 --seed 4
+    omendb build -q b2.fvecs
+    fails_with 2 'the baseline is of other data: "base_hash" differs' \
+        omendb bench $quick b2.omen --base b2.fvecs --queries q.fvecs --recall 0.9 --baseline was.json
+    echo '{"schema": "omendb-bench/2"}' >other.json
+    fails_with 2 'is no result of omendb bench' bench_small b.omen --recall 0.9 --baseline other.json
+    fails_with 4 'cannot open "none.json"' bench_small b.omen --recall 0.9 --baseline none.json
+    fails_with 4 'cannot run "./none"' bench_small b.omen --recall 0.9 --baseline-binary ./none
+}
+
+@test "a baseline of another machine: times are reported, and that they are" {
+    small
+    bench_small b.omen --json --recall 0.9 >here.json
+    python3 -c '
+import json
+r = json.load(open("here.json"))
+r["machine"]["cpu"] = "Another"
+r["points"][0]["batch"]["median"] *= 1e6
+json.dump(r, open("there.json", "w"))'
+    expect 0 bench_small b.omen --recall 0.9 --baseline there.json
+    has "$stderr" "on another machine"
+    has "$stderr" "reported, not gated"
+    has "$stderr" "time    queries/s in batch, k 10 at --recall 0.9"
+}
+
+@test "the same program is no slower than itself" {
+    small
+    expect 0 bench_small b.omen --json --recall 0.9 --baseline-binary "$OMENDB"
+    [ "$(member "$output" ab.contests.0.worse)" = false ]
+    at_least 20 "$(member "$output" ab.contests.0.pairs)"
+    has "$stderr" "ok      k 10 --recall 0.9"
+}
+
+@test "a slower or poorer program is told from its baseline" {
+    small
+    # a baseline that claims an absurd speed stands for a program that got slower
+    cat >fast <<END
+#!/bin/sh
+"$OMENDB" "\$@" 2>said
+code=\$?
+sed 's/"search": [0-9.e-]*/"search": 1e-7/' said >&2
+exit \$code
+END
+    chmod +x fast
+    expect 1 bench_small b.omen --recall 0.9 --baseline-binary ./fast
+    has "$stderr" "worse   search time, k 10 --recall 0.9: 20 of 20 pairs"
+    # and one that looks at everything for one whose recall was better
+    cat >thorough <<END
+#!/bin/sh
+for word; do # the words again, --recall and its number as --exact
+    shift
+    case \$word in
+    --recall) set -- "\$@" --exact ;;
+    0.5) ;;
+    *) set -- "\$@" "\$word" ;;
+    esac
+done
+exec "$OMENDB" "\$@"
+END
+    chmod +x thorough
+    expect 1 bench_small b.omen --recall 0.5 --baseline-binary ./thorough
+    has "$stderr" "worse   recall@10 by id, --recall 0.5"
+}
+
+@test "an interrupted run prints what was measured" {
+    small
+    for signal in INT TERM; do
+        "$OMENDB" bench b.omen --base b.fvecs --queries q.fvecs --recall 0.8,0.9 --runs 1 --min-time 0 \
+            --json -q >all.json
+        # each point takes 6 s or more, so the second is surely stopped
+        env --default-signal=INT "$OMENDB" bench b.omen --base b.fvecs --queries q.fvecs --recall 0.8,0.9 \
+            --min-time 2 --json -v >part.json 2>said &
+        pid=$!
+        for _ in $(seq 600); do
+            grep -q 'point 2/2' said && break
+            sleep 0.1
+        done
+        kill -$signal $pid
+        wait $pid && code=0 || code=$?
+        [ $code -eq $([ $signal = INT ] && echo 130 || echo 143) ]
+        [ "$(member "$(cat part.json)" interrupted)" = true ]
+        same "$(member "$(cat part.json)" points.0.recall_by_id)" "$(member "$(cat all.json)" points.0.recall_by_id)"
+        run member "$(cat part.json)" points.1
+        [ "$status" -ne 0 ]
+        tail -n 1 said | grep -q 'interrupted'
+    done
+}
+
+@test "more recall asked for takes more effort and is found" {
+    small
+    bench_small b.omen --json --recall 0.5,0.9,0.99 >r.json
+    python3 -c '
+import json
+points = json.load(open("r.json"))["points"]
+scanned = [p["codes_scanned"] for p in points]
+assert scanned == sorted(scanned) and scanned[0] < scanned[2], scanned
+for p in points:
+    # 600 neighbours of 60 queries that the calibration has not seen: three standard deviations
+    floor = p["target"] - 3 * (p["target"] * (1 - p["target"]) / 600) ** 0.5
+    assert p["recall_by_id"] >= floor, (p["target"], p["recall_by_id"])'
+    # query takes the same effort for the same recall, and finds as much
+    bench_small b.omen --json --recall 0.9,0.99 --save-truth gt.ivecs >r.json
+    for point in points.0 points.1; do
+        expect 0 omendb query -q --json --recall "$(member "$(cat r.json)" $point.target)" -o found.tsv b.omen q.fvecs
+        same "$(member "$stderr" rerank)" "$(member "$(cat r.json)" $point.rerank)"
+        same "$(member "$stderr" probes)" "$(member "$(cat r.json)" $point.probes)"
+        share=$(vectors recall 10 gt.ivecs found.tsv)
+        same "$share" "$(printf %.4f "$(member "$(cat r.json)" $point.recall_by_id)")"
+    done
+}
+
+@test "points that another one beats are marked" {
+    small
+    bench_small b.omen --json --probes 1,4,40 --rerank 10,200 >r.json
+    python3 -c '
+import json
+points = json.load(open("r.json"))["points"]
+assert len(points) == 6
+for p in points:
+    beaten = any(q["recall_by_distance"] >= p["recall_by_distance"] and q["batch"]["median"] >= p["batch"]["median"]
+                 and (q["recall_by_distance"], q["batch"]["median"]) != (p["recall_by_distance"], p["batch"]["median"])
+                 for q in points)
+    assert p["dominated"] == beaten, p'
+}
+
+@test "a plot, of a run and of results" {
+    small
+    bench_small b.omen --json --recall 0.8,0.9 >a.json
+    if ! command -v gnuplot >/dev/null; then
+        fails_with 2 "gnuplot, which is not installed" omendb bench --plot p.svg --compare a.json
+        skip "no gnuplot"
+    fi
+    bench_small b.omen --recall 0.8,0.9 --plot p.svg --compare a.json
+    grep -q '3,000 x 32 l2' p.svg
+    grep -q 'recall@10' p.svg
+    omendb bench --plot p.png --compare a.json a.json
+    [ "$(head -c 4 p.png | tail -c 3)" = PNG ]
+    fails_with 2 "gnuplot, which is not installed" env PATH=/nowhere "$OMENDB" bench --plot p.svg --compare a.json
+    fails_with 2 "ends with .svg or .png" omendb bench --plot p.gif --compare a.json
+}
+
+@test "misuse" {
+    small
+    fails_with 2 "give either --queries or --held-out" omendb bench b.omen
+    fails_with 2 "no INDEX and no --base" omendb bench
+    fails_with 2 "have no meaning with it" bench_small b.omen --recall 0.9 --probes 3
+    fails_with 2 "more than the 3000 rows" bench_small b.omen -k 3001
+    fails_with 2 "would overwrite an input" bench_small b.omen --save-truth b.fvecs
 }

@@ -5,7 +5,7 @@
     pip install glassppy || pip install pyglass-portable                     # the same library; the second is AVX2 only
     tests/peers/compare.py --base base.fvecs --queries query.fvecs [--truth gt.ivecs] --metric l2 \\
         --omendb build/cmd/omendb --out results.json --table results.md
-    tests/peers/compare.py --render results.json                             # print the tables again
+    tests/peers/compare.py --render results.json [--plot out.svg]            # print the tables again; draw
 
 Inputs are fvecs, bvecs, idx (of bytes) or npy files. --rows N takes the first N rows. Truth is computed exactly where
 none is given or where --rows shortens the base; a given truth is checked on some queries. --quick only tries whether
@@ -28,14 +28,19 @@ What the figures mean
                 a batch worth timing, the same batch for everyone. omendb: the search seconds of its statistics,
                 for a batch repeated the same way (its process wall clock and the unrepeated batch are in the JSON).
     single q/s  one query a call, one thread; p50 and p99 of a call in microseconds. Peers are called from Python,
-                which costs from 1 to some 10 us a call. omendb: the fastest point of `omendb bench`, where
-                the binary has it, that reaches the recall by id; its setting can differ from the batch's.
+                which costs from 1 to some 10 us a call. omendb: from `omendb bench` at the same setting.
 
 Each peer runs in a process of its own. The search parameters are swept coarsely, then the smallest effort that reaches
 each recall is found by bisection and the fastest candidates are timed: a warm-up, then at least 3 runs and 3 s, the
 median counts. So peers are tuned on the very queries; omendb takes what its build calibrated, by query --recall.
 Every point that was tried is in the JSON; those with "runs" of 1 are rough. Bold is the best of a column. (c) marks an
 engine before which the machine was less than 98% idle: its figures understate it.
+
+The last table sets `omendb bench` beside what is measured here of omendb: recall must be equal to the last answer;
+rates are of the same batch (the query file once), here in a process a run, there many runs in one process.
+
+--plot draws queries/s against recall of all engines, batch and one query a call, with gnuplot: a line through the
+points that no other point of the engine beats. Small points were run once, in the sweep.
 """
 import argparse
 import json
@@ -630,42 +635,26 @@ class Omendb(Engine):
     def save(self, where):
         return self.index
 
-    def bench_points(self):
-        """What `omendb bench` measured one query at a time: recall by id, q/s, p50 and p99 in us."""
-        probe = subprocess.run([self.binary, "bench", "--help"], capture_output=True, text=True)
-        if probe.returncode:
-            return [], None
-        _, out, _ = self.run("bench", self.index, "--queries", self.case.query_file, "--truth", self.case.truth_file,
-                             "-k", self.case.k, "--json")
+    def bench(self, efforts):
+        """What `omendb bench` measures at these efforts, {effort: point}, and its whole report."""
+        case = self.case
+        wanted = sorted(set(efforts))
+        _, out, _ = self.run("bench", "-q", "--json", "--base", case.base_file, "--queries", case.query_file,
+                             "--truth", case.truth_file, "-k", case.k, "-t", case.threads, "--runs", case.runs,
+                             "--min-time", case.min_time, "--recall", ",".join(f"{effort:g}" for effort in wanted),
+                             self.index)
         report = json.loads(out)
-        points = []
-        for point in report.get("points", []):
-            found = {"recall_id": number(point, "recall_id", "recall.id", "recall.by_id"),
-                     "qps": number(point, "single.queries_per_second", "single.qps", "single"),
-                     "setting": point.get("target") or point.get("recall_target")}
-            for name in ("p50", "p99"):
-                us = number(point, f"{name}_us", f"single.{name}_us", f"latency.{name}_us")
-                ms = number(point, name, f"{name}_ms", f"single.{name}", f"single.{name}_ms", f"latency.{name}",
-                            f"latency.{name}_ms", f"single.milliseconds.{name}", f"milliseconds.{name}")
-                found[name + "_us"] = us if us is not None or ms is None else 1000 * ms
-            if point.get("k", self.case.k) == self.case.k and None not in (found["recall_id"], found["qps"]):
-                points.append(found)
-        if not points:
-            raise ValueError("no points of one query at a time found in the report of omendb bench")
+        if report["schema"] != "omendb-bench/1":
+            raise ValueError(f"omendb bench --json speaks {report['schema']}, not omendb-bench/1")
+        points = {}
+        for effort, point in zip(wanted, report["points"], strict=True):
+            points[effort] = {"recall_id": point["recall_by_id"], "recall_distance": point["recall_by_distance"],
+                              "batch": point["batch"]["median"], "batch_1t": point["batch_one_thread"]["median"],
+                              "single": {"qps": point["single"]["median"], "p50_us": 1e3 * point["p50_ms"]["median"],
+                                         "p99_us": 1e3 * point["p99_ms"]["median"],
+                                         "calls": point["single_queries"] * point["single"]["runs"],
+                                         "recall_id": point["recall_by_id"]}}
         return points, report
-
-
-def number(table, *paths):
-    """The first number at one of some paths of members; of an object with a median that."""
-    for path in paths:
-        value = table
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, dict):
-            value = value.get("median")
-        if isinstance(value, (int, float)):
-            return value
-    return None
 
 
 KINDS = {"omendb": Omendb, "faiss": Faiss, "hnswlib": Hnswlib, "qg": Symqg, "rabitq-ivf": RabitqIvf,
@@ -904,12 +893,6 @@ class Measurement:
         self.build()
         candidates = self.sweep()
         self.report["targets"] = {}
-        bench = []
-        if not engine.in_process:
-            try:
-                bench, self.report["bench"] = engine.bench_points()
-            except (RuntimeError, ValueError) as error:
-                self.report["bench_error"] = str(error)
         for target in case.targets:
             timed = []
             for point in candidates[target]:
@@ -924,12 +907,7 @@ class Measurement:
                 best["batch_untiled"] = self.timed(best, case.threads, large=False)
                 if engine.in_process:
                     best["single"] = self.single(best)
-            chosen = dict(best)
-            if not engine.in_process:
-                fit = [p for p in bench if p["recall_id"] >= target and p["qps"]]
-                if fit:
-                    chosen["single"] = max(fit, key=lambda p: p["qps"])
-            self.report["targets"][str(target)] = chosen
+            self.report["targets"][str(target)] = best
             self.write("measured in part")
         if case.full:
             front, best = [], 0
@@ -944,10 +922,24 @@ class Measurement:
                     point["batch_1t"] = self.timed(point, 1)
                 if "single" not in point and engine.in_process:
                     point["single"] = self.single(point)
+        if not engine.in_process:
+            self.run_bench()
         if self.points:
             self.report["max_recall"] = max(p["recall_" + case.target_by] for p in self.points.values())
         self.report["peak_bytes_all"] = peak_memory() if engine.in_process else engine.peak
         self.write("ok")
+
+    def run_bench(self):
+        """Single queries, and a second opinion of batches, from omendb bench at the points timed with care."""
+        timed = [p for p in self.points.values() if "batch_1t" in p]
+        try:
+            found, self.report["bench"] = self.engine.bench([p["effort"] for p in timed]) if timed else ({}, None)
+        except (RuntimeError, ValueError, KeyError) as error:
+            self.report["bench_error"] = str(error)
+            return
+        for point in timed:
+            point["bench"] = found[point["effort"]]
+            point["single"] = point["bench"].pop("single")
 
 
 def child(spec_file):
@@ -988,6 +980,98 @@ def table(columns, rows):
         lines.append("| " + " | ".join(cell(row.get(key), form, key in best and row.get(key) == best[key])
                                        for _, key, form, _ in columns) + " |")
     return "\n".join(lines)
+
+
+def bench_rows(result):
+    """What omendb bench found beside what was found here, at each point that both measured."""
+    rows = {}
+    for point in [p for e in result["engines"] for p in (e.get("targets") or {}).values() if p.get("bench")]:
+        bench = point["bench"]
+        # its JSON has 7 significant digits
+        equal = all(abs(point[key] - bench[key]) < 1e-6 for key in ("recall_id", "recall_distance"))
+        rows[point["setting"]] = {
+            "setting": point["setting"], "id": point["recall_id"], "bench_id": bench["recall_id"],
+            "distance": point["recall_distance"], "bench_distance": bench["recall_distance"],
+            "equal": "equal" if equal else "**not equal**", "batch": point["batch_untiled"]["qps"],
+            "bench_batch": bench["batch"], "apart": bench["batch"] / point["batch_untiled"]["qps"] - 1}
+    return list(rows.values())
+
+
+# ---- pictures ----
+
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"]
+
+
+def frontier(points, recall, rate):
+    """Points as (recall, rate, whether timed with care) that no other point beats, by recall."""
+    front, best = [], 0
+    for point in sorted(points, key=lambda p: (-p[recall], -(p.get(rate) or {}).get("qps", 0))):
+        part = point.get(rate) or {}
+        if part.get("qps", 0) > best:
+            best = part["qps"]
+            front.append((point[recall], best, part.get("runs", 2) > 1))
+    return front[::-1]
+
+
+def quoted(text):
+    return '"' + "".join("\\" + c if c in '"\\' else " " if c < " " else c for c in text) + '"'
+
+
+def script_of(result, path):
+    """What gnuplot is told to draw: two panels, batch and one query a call."""
+    info = result["header"]
+    recall = "recall_" + info["target_by"]
+    engines = [e for e in result["engines"] if e.get("points")]
+    fronts = {rate: [frontier(e["points"], recall, rate) for e in engines] for rate in ("batch", "single")}
+    least = min((r for front in fronts["batch"] for r, _, _ in front if r >= 0.8), default=0.8)
+    height = 560 + 22 * len(engines)
+    kind = "svg" if path.endswith(".svg") else "pngcairo"
+    lines = [f"set terminal {kind} size 1200,{height} noenhanced font 'sans,{13 if kind == 'svg' else 11}'"
+             + (" background 'white'" if kind == "svg" else ""), "set output " + quoted(path)]
+    for rate, data in fronts.items():
+        for i, front in enumerate(data):
+            lines += [f"${rate}{i} << EOD", *(f"{r:.6f} {q:.1f} {int(c)}" for r, q, c in front), "EOD"]
+    # quotes of gnuplot make a line break of \\n only where nothing is escaped
+    title = (f"{info['set']}: {info['n']:,} x {info['d']} {info['metric']}, k = {info['k']}, "
+             f"{info['queries']:,} queries").replace('"', "'").replace("\\", "/")
+    lines += [f'set multiplot layout 1,2 margins 0.08,0.98,{(60 + 24 * len(engines)) / height:.3f},0.87 '
+              f'spacing 0.09,0 title "{title}\\n{info["cpu"]}, {info["threads"]} threads"',
+              "set logscale y", "set grid back lt 1 lw 1 lc rgb '#dddddd'", "set border 3", "set tics nomirror",
+              f"set xlabel 'recall@{info['k']} by {info['target_by']}'",
+              f"set xrange [{least - 0.01:.3f}:1.002]"]
+    for rate, title in (("batch", f"queries/s, batch, {info['threads']} threads"),
+                        ("single", "queries/s, one query a call, 1 thread")):
+        rates = [q for front in fronts[rate] for r, q, _ in front if r >= least] or [1]
+        low, high = 0.8 * min(rates), 1.25 * max(rates)
+        ticks = [step * 10 ** power for power in range(9) for step in ((1, 2, 5) if high > 8 * low else range(1, 10))]
+        ticks = ", ".join(f'"{tick:,}" {tick}' for tick in ticks if low <= tick <= high)
+        lines += [f"set ylabel '{title}'", f"set yrange [{low:.6g}:{high:.6g}]", f"set ytics ({ticks})"]
+        if rate == "single":
+            lines.append("unset key")
+        else:
+            lines.append("set key at screen 0.08, screen 0.01 left bottom vertical maxcols 1 Left reverse samplen 2")
+        parts = []
+        for i, (engine, front) in enumerate(zip(engines, fronts[rate])):
+            look = f"pt {2 * (i % 5) + 5} lc rgb '{COLOURS[i % len(COLOURS)]}'"
+            data = f"${rate}{i}"
+            if front:
+                parts.append(f"{data} using 1:2 with lines lw 2 lc rgb '{COLOURS[i % len(COLOURS)]}' notitle")
+                parts.append(f"{data} using 1:($3 > 0 ? $2 : NaN) with points ps 1 {look} notitle")
+                parts.append(f"{data} using 1:($3 > 0 ? NaN : $2) with points ps 0.4 {look} notitle")
+            if rate == "batch":
+                parts.append(f"NaN with linespoints lw 2 {look} title {quoted(engine['name'])}")
+        lines.append("plot " + ", ".join(parts) if parts else "set multiplot next")
+    return "\n".join(lines + ["unset multiplot", "unset output"]) + "\n"
+
+
+def draw(result, path):
+    if not path.endswith((".svg", ".png")):
+        raise SystemExit(f"compare.py: --plot wants a name that ends with .svg or .png, not {path}")
+    if not shutil.which("gnuplot"):
+        raise SystemExit("compare.py: --plot needs gnuplot; on Debian and Ubuntu: apt-get install gnuplot-nox")
+    done = subprocess.run(["gnuplot"], input=script_of(result, path), text=True, capture_output=True)
+    if done.returncode:
+        raise SystemExit(f"compare.py: gnuplot did not draw {path}: {done.stderr.strip()[-300:]}")
 
 
 def render(result):
@@ -1043,6 +1127,15 @@ def render(result):
                            (f"batch q/s {threads}t", "batch", "{:,.0f}", max), ("batch q/s 1t", "one", "{:,.0f}", max),
                            ("single q/s", "single", "{:,.0f}", max), ("p50 us", "p50", "{:,.0f}", min),
                            ("p99 us", "p99", "{:,.0f}", min)], rows) if rows else "Nothing reached it.")
+    beside = bench_rows(result)
+    if beside:
+        text.append("omendb bench beside the above")
+        text.append(table([("setting", "setting", "{}", None), ("recall id", "id", "{:.6f}", None),
+                           ("bench", "bench_id", "{:.6f}", None), ("recall dist", "distance", "{:.6f}", None),
+                           ("bench", "bench_distance", "{:.6f}", None), ("recall is", "equal", "{}", None),
+                           (f"batch q/s {threads}t", "batch", "{:,.0f}", None),
+                           ("bench", "bench_batch", "{:,.0f}", None),
+                           ("apart", "apart", "{:+.1%}", None)], beside))
     versions = dict.fromkeys(e["version"] for e in result["engines"] if e.get("version"))
     text.append("Versions: " + "; ".join([*versions, f"Python {info['python']}", f"numpy {info['numpy']}"]) + ".")
     return "\n\n".join(text) + "\n"
@@ -1082,6 +1175,7 @@ def options():
     add("--tmp", help="directory for temporary files (needs some 5 times the float32 size of the base)")
     add("--out", "--json", dest="out", help="write all results there as JSON")
     add("--table", help="write the markdown there too")
+    add("--plot", help="draw queries/s against recall there (.svg or .png; needs gnuplot)")
     add("--render", nargs="+", metavar="JSON", help="print the tables of earlier results and exit")
     add("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -1098,7 +1192,12 @@ def main():
     if args.child:
         return child(args.child)
     if args.render:
-        print("\n".join(render(json.loads(Path(f).read_text())) for f in args.render), end="")
+        results = [json.loads(Path(f).read_text()) for f in args.render]
+        if args.plot and len(results) > 1:
+            raise SystemExit("compare.py: --plot draws one result at a time")
+        print("\n".join(map(render, results)), end="")
+        if args.plot:
+            draw(results[0], args.plot)
         return None
     if not args.base or not args.queries:
         raise SystemExit("compare.py: --base and --queries are needed; see --help")
@@ -1181,6 +1280,8 @@ def measure_all(args, engines, scratch):
     if args.table:
         write_text(args.table, text)
     print(text, end="")
+    if args.plot:
+        draw(result, args.plot)
     return 130 if "interrupted" in result["header"] else 0
 
 
