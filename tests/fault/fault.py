@@ -269,10 +269,11 @@ class Sweep:
         return min((self.name_faults(text, path) for _, path in calls), key=len)
 
     def name_faults(self, text, path):
+        """What is wrong with what it says of the file and the reason."""
         path = path.removesuffix(" (deleted)")
         names = {os.path.basename(path), os.path.basename(path).removesuffix(".tmp").removesuffix(".part")}
         if path.startswith(self.bench.path("tmp")):
-            names.add("temporary copy")
+            names |= {"temporary copy", "standard input"}
         if path.startswith("pipe:"):
             names |= {"standard input", "standard output"}
         if os.path.isdir(path):
@@ -327,7 +328,7 @@ class Sweep:
         elif result.code == 0:
             call, path = result.hits[0]
             is_directory = call == "open" and os.path.isdir(os.path.join(directory, path))
-            if fault.startswith("io:") and call not in OPTIONAL and not is_directory:
+            if not fault.startswith("short:") and call not in OPTIONAL and not is_directory:
                 faults.append("it goes unnoticed")
             if result.stdout != self.clean.stdout:
                 faults.append("standard output differs")
