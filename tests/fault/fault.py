@@ -400,6 +400,320 @@ def run_alloc(bench, reporter):
                       f"{len(plans)} faults of {sweep.clean.counts['alloc']} calls, {n_refused} refused")
 
 
+# ---- kills ----
+
+class Victim:
+    """A build that is killed: its case, and what an undisturbed run needs and leaves."""
+
+    def __init__(self, bench):
+        options = bench.options
+        self.bench = bench
+        if options.base is None:
+            bvecs(bench.path("base.bvecs"), fashion_rows(options.rows, 16))
+            base = "base.bvecs"
+        else:
+            base = "base" + os.path.splitext(options.base)[1]
+            first_rows(options.base, options.rows, bench.path(base))
+        bvecs(bench.path("few.bvecs"), fashion_rows(400, 16))
+        directory = bench.directory()
+        first = bench.run(directory, Case("old", ["build", "-q", "-o", OUT, "../few.bvecs"]))
+        if first.code != 0:
+            sys.exit(f"a build without faults fails: {first.stderr.decode()}")
+        self.old = bench.path("old.omen")
+        os.rename(os.path.join(directory, OUT), self.old)
+        self.case = Case("build", bench.build_words("-t", options.threads, "../" + base, n_chunks=16,
+                                                    n_rows=options.rows), before=self.old, output=OUT)
+        self.seconds = []
+        for _ in range(2):
+            bench.prepare(directory, self.case)
+            began = time.monotonic()
+            result = bench.run(directory, self.case)
+            self.seconds.append(time.monotonic() - began)
+            if result.code != 0:
+                sys.exit(f"a build without faults fails: {result.stderr.decode()}")
+        self.n_io = result.counts["io"]
+        self.new = bench.path("new.omen")
+        os.rename(os.path.join(directory, OUT), self.new)
+
+    def verdict(self, directory):
+        """"old", "new", or what else is under the output's name."""
+        path = os.path.join(directory, OUT)
+        if not os.path.exists(path):
+            return "nothing"
+        for name, whole in (("old", self.old), ("new", self.new)):
+            if filecmp.cmp(path, whole, shallow=False):
+                return name
+        return f"neither the old nor the new file ({os.path.getsize(path)} bytes)"
+
+    def end_faults(self, directory):
+        """After a build that says it is done."""
+        faults = [] if self.verdict(directory) == "new" else [f"the index is {self.verdict(directory)}"]
+        left = [name for name in os.listdir(directory) if name != OUT]
+        return faults + ([f"left behind: {', '.join(left)}"] if left else [])
+
+
+def watch(process, directory, old_inode, seconds, victim):
+    """Looks at the output's name until the process ends, and kills it after so many seconds. Returns what was wrong."""
+    path = os.path.join(directory, OUT)
+    deadline = time.monotonic() + seconds
+    seen_new = False
+    while process.poll() is None:
+        if time.monotonic() >= deadline:
+            process.kill()
+            process.wait()
+            break
+        if not seen_new:
+            try:
+                seen_new = os.stat(path).st_ino != old_inode
+            except FileNotFoundError:
+                return "the output's name led to nothing"
+            if seen_new and victim.verdict(directory) != "new":
+                return f"while it ran, the output was {victim.verdict(directory)}"
+        time.sleep(0.002)
+    return None
+
+
+def run_kills(bench, reporter):
+    victim = Victim(bench)
+    rng = random.Random(bench.options.seed)
+    directory = bench.directory()
+    duration = max(victim.seconds)
+    n_killed = n_builds = n_resumed = 0
+    after_kill = {"old": 0, "new": 0}
+    faults = []
+    while n_killed < bench.options.count and len(faults) < 20:
+        bench.prepare(directory, victim.case)
+        n_builds += 1
+        n_attempts = 0
+        while True:
+            n_attempts += 1
+            fault = None
+            seconds = SECONDS_MOST
+            # at a moment, or at a call; now and then not at all, since without progress few builds end by themselves
+            if n_attempts == 1 or rng.random() < 0.85:
+                if rng.random() < 0.5:
+                    seconds = rng.uniform(0, 1.1 * duration)
+                else:
+                    fault = f"kill:{rng.randint(1, victim.n_io)}{rng.choice(('', ':half'))}"
+            process = bench.start(directory, victim.case, fault)
+            wrong = watch(process, directory, os.stat(os.path.join(directory, OUT)).st_ino, seconds, victim)
+            stderr = process.communicate()[1].decode(errors="replace")
+            n_resumed += "resuming" in stderr
+            if wrong is not None:
+                faults.append(f"{wrong} (kill {n_killed}, build {n_builds})")
+            if process.returncode == 0:
+                found = victim.end_faults(directory)
+                faults += [f"{text} (build {n_builds} after {n_attempts} attempts)" for text in found]
+                break
+            if process.returncode != -signal.SIGKILL:
+                faults.append(f"exit {process.returncode} (build {n_builds}): {stderr}")
+                break
+            n_killed += 1
+            state = victim.verdict(directory)
+            if state not in after_kill:
+                faults.append(f"after kill {n_killed} the output is {state}")
+                break
+            after_kill[state] += 1
+    reporter.tell("kills", faults, f"{n_killed} kills in {n_builds} builds of {bench.options.rows} rows; the output was "
+                  f"the old index after {after_kill['old']} of them, the new one after {after_kill['new']}"
+                  + (f"; {n_resumed} runs resumed" if bench.can_resume else ""))
+
+
+# ---- lost writes ----
+
+BLOCK_BYTES = 4096
+
+
+class Inode:
+    """A file: what is safe on the disk, and the writes since the last sync, in blocks that may be lost one by one."""
+
+    def __init__(self, data=b""):
+        self.durable = data
+        self.pending = []  # (offset, bytes) or (length, None) for a truncation
+
+    def write(self, offset, data):
+        while data:
+            n = BLOCK_BYTES - offset % BLOCK_BYTES
+            self.pending.append((offset, data[:n]))
+            offset, data = offset + n, data[n:]
+
+    def sync(self):
+        self.durable = self.content(range(len(self.pending)))
+        self.pending = []
+
+    def content(self, kept, length=None):
+        """With those of the pending writes; or, given a length, grown to it by zeros."""
+        data = bytearray(self.durable)
+        for i in kept:
+            offset, piece = self.pending[i]
+            if piece is None:
+                data = data[:offset] + bytes(max(0, offset - len(data)))
+                continue
+            if len(data) < offset:
+                data += bytes(offset - len(data))
+            data[offset:offset + len(piece)] = piece
+        if length is not None and len(data) < length:
+            data += bytes(length - len(data))
+        return bytes(data)
+
+    def survivors(self):
+        """What a crash may leave of it: all, nothing of what is pending, its length alone, all but one block, the
+        first blocks."""
+        n = len(self.pending)
+        whole = self.content(range(n))
+        yield whole
+        if n == 0:
+            return
+        yield self.durable
+        yield self.content([], len(whole))
+        for lost in range(n):
+            yield self.content([i for i in range(n) if i != lost], len(whole))
+        for first in range(1, n):
+            yield self.content(range(first))
+
+
+class Disk:
+    """The directory of the build. Names change in order: a crash keeps the first of the changes since the last sync."""
+
+    def __init__(self, names):
+        self.names = {name: Inode(data) for name, data in names.items()}
+        self.durable = dict(self.names)
+        self.changes = []  # the maps after each change since the last sync
+        self.open = {}
+
+    def changed(self):
+        self.changes.append(dict(self.names))
+
+    def apply(self, call, fd, offset, flags, path, to, data):
+        """One call of the trace; those on other directories do nothing."""
+        if "/" in path or "/" in to:
+            self.open.pop(fd, None)
+            return False
+        if call == "open":
+            self.open[fd] = None
+            if flags & os.O_DIRECTORY or path == ".":
+                self.open[fd] = "directory"
+                return False
+            is_new = path not in self.names
+            if is_new:
+                self.names[path] = Inode()
+                self.changed()
+            self.open[fd] = self.names[path]
+            if flags & os.O_TRUNC:
+                self.open[fd].pending.append((0, None))
+            return is_new or flags & os.O_TRUNC
+        if call == "rename":
+            self.names[to] = self.names.pop(path)
+            self.changed()
+            return True
+        if call == "unlink":
+            del self.names[path]
+            self.changed()
+            return True
+        file = self.open.get(fd)
+        if file is None:
+            return False
+        if call in ("fsync", "fdatasync", "syncfs"):
+            if file == "directory" or call == "syncfs":
+                self.durable = dict(self.names)
+                self.changes = []
+            if file != "directory":
+                file.sync()
+            return True
+        if call == "ftruncate":
+            file.pending.append((offset, None))
+        else:
+            file.write(offset, data)
+        return True
+
+    def survivors(self):
+        """The directories that a crash may leave now."""
+        for names in [self.durable, *self.changes]:
+            whole = {name: file.content(range(len(file.pending))) for name, file in names.items()}
+            for name, file in names.items():
+                for content in file.survivors():
+                    yield {**whole, name: content}
+            # of all files at once nothing but what is safe
+            yield {name: file.durable for name, file in names.items()}
+
+
+def read_trace(path):
+    with open(path, "rb") as file:
+        while line := file.readline():
+            call, fd, offset, n_bytes, flags, name, to = line.decode().rstrip("\n").split("\t")
+            data = file.read(int(n_bytes))
+            yield call, int(fd), int(offset), int(flags), name, to, data
+
+
+def run_replay(bench, reporter):
+    victim = Victim(bench)
+    directory = bench.directory()
+    trace = bench.path("trace")
+    bench.prepare(directory, victim.case)
+    result = bench.run(directory, victim.case, trace=trace)
+    old, new = read(victim.old), read(victim.new)
+    if result.code != 0:
+        sys.exit(f"a build without faults fails: {result.stderr.decode()}")
+
+    disk = Disk({OUT: old})
+    states, faults = {}, []
+    n_calls = n_made = 0
+    for call in read_trace(trace):
+        if not disk.apply(*call):
+            continue
+        n_calls += 1
+        for files in disk.survivors():
+            n_made += 1
+            key = digest(files)
+            if key in states:
+                continue
+            states[key] = files
+            if files.get(OUT) not in (old, new):
+                faults.append(f"after call {n_calls} ({call[0]}) the output is "
+                              + ("gone" if OUT not in files else f"{len(files[OUT])} bytes of neither index"))
+    for files in disk.survivors():
+        if files.get(OUT) != new:
+            faults.append("after a build that was done, the new index can be lost")
+            break
+    if len(disk.names[OUT].content([])) != len(new):
+        faults.append("the trace does not lead to the new index: the interposer misses calls")
+    reporter.tell("lost writes, the output", faults, f"{n_calls} calls, {n_made} states, {len(states)} different ones: "
+                  "each has the old index or the new one")
+
+    # states with a checkpoint first: what else is there is only overwritten
+    order = sorted(states.values(), key=lambda files: f"{OUT}.part" not in files)
+    n_checkpoints = sum(f"{OUT}.part" in files for files in order)
+    most = bench.options.states or len(order)
+    group = order[:n_checkpoints] or order
+    chosen = [group[i * len(group) // min(most, len(group))] for i in range(min(most, len(group)))]
+    faults = []
+    n_resumed = 0
+
+    def work(worker):
+        found, resumed = [], 0
+        place = bench.directory()
+        for files in chosen[worker::2]:
+            for name in os.listdir(place):
+                os.unlink(os.path.join(place, name))
+            for name, data in files.items():
+                with open(os.path.join(place, name), "wb") as out:
+                    out.write(data)
+            again = bench.run(place, victim.case)
+            resumed += b"resuming" in again.stderr
+            wrong = [f"exit {again.code}: {again.stderr.decode(errors='replace').strip()}"] if again.code else []
+            wrong = wrong or victim.end_faults(place)
+            if wrong:
+                sizes = ", ".join(f"{name} of {len(data)} bytes" for name, data in files.items())
+                found.append(f"from {sizes}: {'; '.join(wrong)}")
+        return found, resumed
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for found, resumed in pool.map(work, range(2)):
+            faults += found
+            n_resumed += resumed
+    reporter.tell("lost writes, the next build", faults, f"{len(chosen)} states, {n_resumed} of them resumed from")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["io", "alloc", "kills", "replay"])
@@ -408,10 +722,15 @@ def main():
     parser.add_argument("--threads", default="1", help="of each run (default: 1)")
     parser.add_argument("--dense", type=int, default=300, help="every fault up to this number (default: 300)")
     parser.add_argument("--stride", type=int, default=7, help="and every so many beyond (default: 7)")
+    parser.add_argument("--count", type=int, default=60, help="kills (default: 60)")
+    parser.add_argument("--states", type=int, default=60,
+                        help="replay: states that the next build starts from; 0: all (default: 60)")
+    parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills (default: 1)")
     options = parser.parse_args()
     reporter = Reporter()
     with tempfile.TemporaryDirectory(prefix="omendb-fault-") as work:
-        commands = {"io": run_io, "alloc": run_alloc}
+        commands = {"io": run_io, "alloc": run_alloc, "kills": run_kills, "replay": run_replay}
         commands[options.command](Bench(options, work), reporter)
     sys.exit(reporter.failed)
 
