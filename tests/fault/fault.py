@@ -17,6 +17,7 @@ import gzip
 import hashlib
 import os
 import random
+import resource
 import shutil
 import signal
 import struct
@@ -138,7 +139,7 @@ class Bench:
         if case.before is not None:
             shutil.copyfile(case.before, os.path.join(directory, OUT))
 
-    def start(self, directory, case, fault=None, notes=None, trace=None):
+    def start(self, directory, case, fault=None, notes=None, trace=None, limit=None):
         environment = dict(self.environment)
         for name, value in (("OMEN_FAULT", fault), ("OMEN_FAULT_COUNT", notes), ("OMEN_FAULT_TRACE", trace)):
             if value is not None:
@@ -146,22 +147,25 @@ class Bench:
         stdin = open(case.stdin, "rb") if case.stdin else subprocess.PIPE if case.pipe else subprocess.DEVNULL
         try:
             return subprocess.Popen([self.program, *case.words], cwd=directory, env=environment, stdin=stdin,
-                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                    preexec_fn=None if limit is None else
+                                    lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         finally:
             if case.stdin:
                 stdin.close()
 
-    def run(self, directory, case, fault=None, trace=None):
-        notes = directory + ".notes"
-        process = self.start(directory, case, fault, notes, trace)
+    def run(self, directory, case, fault=None, trace=None, limit=None):
+        """Runs it to its end; with a limit, which also holds for the notes, there are none."""
+        notes = directory + ".notes" if limit is None else None
+        process = self.start(directory, case, fault, notes, trace, limit)
         try:
             stdout, stderr = process.communicate(case.pipe, timeout=SECONDS_MOST)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             return Result(-signal.SIGALRM, b"", b"still running", "")
-        with open(notes, encoding="utf-8", errors="replace") as file:
-            return Result(process.returncode, stdout, stderr, file.read())
+        text = read(notes).decode(errors="replace") if notes else ""
+        return Result(process.returncode, stdout, stderr, text)
 
 
 def read(path):
@@ -375,8 +379,33 @@ def numbers(count, options):
     return list(range(1, dense + 1)) + list(range(dense + 1, count + 1, options.stride))
 
 
+def run_full_disk(bench, reporter, case):
+    """What the C library writes is not seen by the interposer: a limit on the size of files stops it at a byte."""
+    directory = bench.directory()
+    bench.prepare(directory, case)
+    start = contents(directory)
+    clean = bench.run(directory, case)
+    n_bytes = len(contents(directory)[case.output])
+    faults = []
+    limits = sorted(limit for limit in {0, 1, 4095, 4096, 4097, n_bytes // 2, n_bytes - 1} if limit < n_bytes)
+    names = [case.output.encode(), b"temporary copy of standard input"]
+    for limit in limits:
+        bench.prepare(directory, case)
+        result = bench.run(directory, case, limit=limit)
+        if result.code != 4 or b"File too large" not in result.stderr or not any(
+                name in result.stderr for name in names):
+            faults.append(f"limit of {limit} bytes: exit {result.code}: {result.stderr.decode(errors='replace')}")
+        if contents(directory) != start:
+            faults.append(f"limit of {limit} bytes: there is {', '.join(os.listdir(directory))}")
+    if clean.code != 0:
+        faults.append(f"without a limit: exit {clean.code}")
+    reporter.tell(f"file size limits, {case.name}", faults, f"{len(limits)} of up to {n_bytes} bytes")
+
+
 def run_io(bench, reporter):
     for case in make_cases(bench):
+        if case.output is not None:
+            run_full_disk(bench, reporter, case)
         sweep = Sweep(bench, case, 4)
         which = numbers(sweep.clean.counts["io"], bench.options)
         plans = [f"io:{i}{end}" for i in which for end in (":EIO", ":ENOSPC", "+:ENOSPC")]
