@@ -367,9 +367,10 @@ class Sweep:
 
 # How messages call what failed.
 VERBS = {
-    "fsync": "sync", "fdatasync": "sync", "syncfs": "sync", "pwrite": "write", "write": "write", "ftruncate": "truncate",
-    "mmap": "map", "flock": "lock", "mkostemp": "create", "fdopen": "", "fstat": "", "stat": "", "lstat": "",
-    "lseek": "", "pread": "read", "open": "", "fflush": "write", "fclose": "write",
+    "fsync": "sync", "fdatasync": "sync", "syncfs": "sync", "pread": "read", "pwrite": "write", "ftruncate": "truncate",
+    "mmap": "map", "flock": "lock", "mkostemp": "create", "fflush": "write", "fclose": "write",
+    # whatever they are needed for
+    "open": "", "fdopen": "", "stat": "", "fstat": "", "lstat": "", "lseek": "",
 }
 
 
@@ -543,8 +544,8 @@ def run_kills(bench, reporter):
                 faults.append(f"after kill {n_killed} the output is {state}")
                 break
             after_kill[state] += 1
-    reporter.tell("kills", faults, f"{n_killed} kills in {n_builds} builds of {bench.options.rows} rows; the output was "
-                  f"the old index after {after_kill['old']} of them, the new one after {after_kill['new']}"
+    reporter.tell("kills", faults, f"{n_killed} kills in {n_builds} builds of {bench.options.rows} rows; the output "
+                  f"was the old index after {after_kill['old']} of them, the new one after {after_kill['new']}"
                   + (f"; {n_resumed} runs resumed" if bench.can_resume else ""))
 
 
