@@ -15,6 +15,7 @@ import concurrent.futures
 import filecmp
 import gzip
 import hashlib
+import math
 import os
 import random
 import resource
@@ -129,9 +130,9 @@ class Bench:
         os.mkdir(made)
         return made
 
-    def build_words(self, *words, n_chunks=4, n_rows=0):
-        more = ["--chunk-rows", str(max(1, n_rows // n_chunks))] if self.can_resume and n_rows else []
-        return ["build", "-q", *words, *more, "-o", OUT]
+    def build_words(self, *words, n_rows, n_chunks):
+        more = ["--chunk-rows", str(max(1, n_rows // n_chunks))] if self.can_resume else []
+        return ["build", *words, *more, "-o", OUT]
 
     def prepare(self, directory, case):
         for name in os.listdir(directory):
@@ -227,12 +228,14 @@ def make_cases(bench):
     n = len(few)
     threads = bench.options.threads
     return [
-        Case("build", bench.build_words("-t", threads, "../base.bvecs", n_rows=len(rows)), before=old, output=OUT),
-        Case("build of a stream", bench.build_words("-t", threads, "-f", "npy", "-c", "pq", "-r", "f16", "-", n_rows=n),
+        Case("build", bench.build_words("-q", "-t", threads, "../base.bvecs", n_rows=len(rows), n_chunks=4),
+             before=old, output=OUT),
+        Case("build of a stream",
+             bench.build_words("-q", "-t", threads, "-f", "npy", "-c", "pq", "-r", "f16", "-", n_rows=n, n_chunks=4),
              pipe=read(bench.path("few.npy")), before=old, output=OUT),
         Case("build without an old index",
-             bench.build_words("-t", threads, "-m", "ip", "-c", "rabitq", "--tune-queries", "../queries.bvecs",
-                               "../few.npy", n_rows=n), output=OUT),
+             bench.build_words("-q", "-t", threads, "-m", "ip", "-c", "rabitq", "--tune-queries", "../queries.bvecs",
+                               "../few.npy", n_rows=n, n_chunks=4), output=OUT),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
@@ -300,7 +303,7 @@ class Sweep:
             wanted = self.end
         may_stay = {f"{OUT}.part"} if self.case.is_build and result.code != 0 else set()
         if self.case.output is not None and any(hit[0] in TIDYING for hit in result.hits):
-            may_stay.add(self.case.output + ".tmp")
+            may_stay |= {self.case.output + ".tmp", self.case.output + ".part"}
         for name in sorted(left.keys() | wanted.keys()):
             if name in may_stay:
                 continue
@@ -451,8 +454,8 @@ class Victim:
             sys.exit(f"a build without faults fails: {first.stderr.decode()}")
         self.old = bench.path("old.omen")
         os.rename(os.path.join(directory, OUT), self.old)
-        self.case = Case("build", bench.build_words("-t", options.threads, "../" + base, n_chunks=16,
-                                                    n_rows=options.rows), before=self.old, output=OUT)
+        self.case = Case("build", bench.build_words("-t", options.threads, "../" + base, n_rows=options.rows,
+                                                    n_chunks=16), before=self.old, output=OUT)
         self.seconds = []
         for _ in range(2):
             bench.prepare(directory, self.case)
@@ -482,16 +485,16 @@ class Victim:
         return faults + ([f"left behind: {', '.join(left)}"] if left else [])
 
 
-def watch(process, directory, old_inode, seconds, victim):
-    """Looks at the output's name until the process ends, and kills it after so many seconds. Returns what was wrong."""
+def watch(process, directory, old_inode, seconds, number, victim):
+    """Looks at the output's name until the process ends, and sends it a signal after so many seconds. Returns what was
+    wrong."""
     path = os.path.join(directory, OUT)
     deadline = time.monotonic() + seconds
     seen_new = False
     while process.poll() is None:
         if time.monotonic() >= deadline:
-            process.kill()
-            process.wait()
-            break
+            process.send_signal(number)
+            deadline = math.inf
         if not seen_new:
             try:
                 seen_new = os.stat(path).st_ino != old_inode
@@ -508,7 +511,7 @@ def run_kills(bench, reporter):
     rng = random.Random(bench.options.seed)
     directory = bench.directory()
     duration = max(victim.seconds)
-    n_killed = n_builds = n_resumed = 0
+    n_killed = n_stopped = n_builds = n_resumed = 0
     after_kill = {"old": 0, "new": 0}
     faults = []
     while n_killed < bench.options.count and len(faults) < 20:
@@ -519,14 +522,17 @@ def run_kills(bench, reporter):
             n_attempts += 1
             fault = None
             seconds = SECONDS_MOST
+            number = signal.SIGKILL
             # at a moment, or at a call; now and then not at all, since without progress few builds end by themselves
             if n_attempts == 1 or rng.random() < 0.85:
                 if rng.random() < 0.5:
                     seconds = rng.uniform(0, 1.1 * duration)
+                    number = rng.choice([signal.SIGKILL] * 8 + [signal.SIGTERM, signal.SIGINT])
                 else:
                     fault = f"kill:{rng.randint(1, victim.n_io)}{rng.choice(('', ':half'))}"
             process = bench.start(directory, victim.case, fault)
-            wrong = watch(process, directory, os.stat(os.path.join(directory, OUT)).st_ino, seconds, victim)
+            wrong = watch(process, directory, os.stat(os.path.join(directory, OUT)).st_ino, seconds, number,
+                          victim)
             stderr = process.communicate()[1].decode(errors="replace")
             n_resumed += "resuming" in stderr
             if wrong is not None:
@@ -535,17 +541,27 @@ def run_kills(bench, reporter):
                 found = victim.end_faults(directory)
                 faults += [f"{text} (build {n_builds} after {n_attempts} attempts)" for text in found]
                 break
-            if process.returncode != -signal.SIGKILL:
-                faults.append(f"exit {process.returncode} (build {n_builds}): {stderr}")
-                break
-            n_killed += 1
             state = victim.verdict(directory)
             if state not in after_kill:
                 faults.append(f"after kill {n_killed} the output is {state}")
                 break
-            after_kill[state] += 1
-    reporter.tell("kills", faults, f"{n_killed} kills in {n_builds} builds of {bench.options.rows} rows; the output "
-                  f"was the old index after {after_kill['old']} of them, the new one after {after_kill['new']}"
+            if process.returncode == 128 + number:
+                n_stopped += 1
+                if os.path.exists(os.path.join(directory, OUT + ".tmp")):
+                    faults.append(f"a build that was told to stop leaves its temporary (build {n_builds})")
+                    break
+            # a signal may also come before the program has asked for it
+            elif process.returncode in (-signal.SIGKILL, -number):
+                n_killed += 1
+                after_kill[state] += 1
+            else:
+                faults.append(f"exit {process.returncode} (build {n_builds}): {stderr}")
+                break
+    if bench.can_resume and n_resumed == 0:
+        faults.append("no run resumed from a checkpoint")
+    reporter.tell("kills", faults, f"{n_killed} kills and {n_stopped} stops in {n_builds} builds of "
+                  f"{bench.options.rows} rows; after kills the output was the old index {after_kill['old']} times, "
+                  f"the new one {after_kill['new']} times"
                   + (f"; {n_resumed} runs resumed" if bench.can_resume else ""))
 
 
@@ -741,6 +757,8 @@ def run_replay(bench, reporter):
         for found, resumed in pool.map(work, range(2)):
             faults += found
             n_resumed += resumed
+    if bench.can_resume and n_resumed == 0:
+        faults.append("no run resumed from a checkpoint")
     reporter.tell("lost writes, the next build", faults, f"{len(chosen)} states, {n_resumed} of them resumed from")
 
 
