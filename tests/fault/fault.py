@@ -399,7 +399,10 @@ def run_full_disk(bench, reporter, case):
         if result.code != 4 or b"File too large" not in result.stderr or not any(
                 name in result.stderr for name in names):
             faults.append(f"limit of {limit} bytes: exit {result.code}: {result.stderr.decode(errors='replace')}")
-        if contents(directory) != start:
+        left = contents(directory)
+        if case.is_build:
+            left.pop(OUT + ".part", None)
+        if left != start:
             faults.append(f"limit of {limit} bytes: there is {', '.join(os.listdir(directory))}")
     if clean.code != 0:
         faults.append(f"without a limit: exit {clean.code}")
@@ -691,18 +694,45 @@ def read_trace(path):
             yield call, int(fd), int(offset), int(flags), name, to, data
 
 
-def run_replay(bench, reporter):
-    victim = Victim(bench)
+class Draw:
+    """Keeps so many states, each with the same chance, of those it is shown."""
+
+    def __init__(self, options):
+        self.kept, self.n_seen, self.most = [], 0, options.states
+        self.rng = random.Random(options.seed)
+
+    def add(self, state):
+        self.n_seen += 1
+        if not self.most or len(self.kept) < self.most:
+            self.kept.append(state)
+        elif (i := self.rng.randrange(self.n_seen)) < self.most:
+            self.kept[i] = state
+
+
+def fill(directory, files):
+    for name in os.listdir(directory):
+        os.unlink(os.path.join(directory, name))
+    for name, data in files.items():
+        with open(os.path.join(directory, name), "wb") as out:
+            out.write(data)
+
+
+def replay_build(victim, reporter, label, start):
+    """Records a build in a directory of these files and lays out what crashes would leave. Returns some of the states:
+    of those with a checkpoint if there are any, since a temporary alone is only overwritten."""
+    bench = victim.bench
     directory = bench.directory()
     trace = bench.path("trace")
-    bench.prepare(directory, victim.case)
+    fill(directory, start)
     result = bench.run(directory, victim.case, trace=trace)
     old, new = read(victim.old), read(victim.new)
     if result.code != 0:
-        sys.exit(f"a build without faults fails: {result.stderr.decode()}")
+        reporter.tell(label, [f"exit {result.code}: {result.stderr.decode(errors='replace')}"], "no trace")
+        return []
 
-    disk = Disk({OUT: old})
-    states, faults = {}, []
+    disk = Disk(start)
+    checkpoints, others = Draw(bench.options), Draw(bench.options)
+    seen, faults = set(), []
     n_calls = n_made = 0
     for call in read_trace(trace):
         if not disk.apply(*call):
@@ -711,9 +741,10 @@ def run_replay(bench, reporter):
         for files in disk.survivors():
             n_made += 1
             key = digest(files)
-            if key in states:
+            if key in seen:
                 continue
-            states[key] = files
+            seen.add(key)
+            (checkpoints if f"{OUT}.part" in files else others).add(files)
             if files.get(OUT) not in (old, new):
                 faults.append(f"after call {n_calls} ({call[0]}) the output is "
                               + ("gone" if OUT not in files else f"{len(files[OUT])} bytes of neither index"))
@@ -723,27 +754,29 @@ def run_replay(bench, reporter):
             break
     if len(disk.names[OUT].content([])) != len(new):
         faults.append("the trace does not lead to the new index: the interposer misses calls")
-    reporter.tell("lost writes, the output", faults, f"{n_calls} calls, {n_made} states, {len(states)} different ones: "
-                  "each has the old index or the new one")
+    reporter.tell(label, faults, f"{n_calls} calls, {n_made} states, {len(seen)} different ones: each has the old "
+                  "index or the new one")
+    return checkpoints.kept or others.kept
 
-    # states with a checkpoint first: what else is there is only overwritten
-    order = sorted(states.values(), key=lambda files: f"{OUT}.part" not in files)
-    n_checkpoints = sum(f"{OUT}.part" in files for files in order)
-    most = bench.options.states or len(order)
-    group = order[:n_checkpoints] or order
-    chosen = [group[i * len(group) // min(most, len(group))] for i in range(min(most, len(group)))]
+
+def run_replay(bench, reporter):
+    victim = Victim(bench)
+    old = read(victim.old)
+    states = replay_build(victim, reporter, "lost writes, the output", {OUT: old})
+    unfinished = [files for files in states if f"{OUT}.part" in files and files.get(OUT) == old]
+    if unfinished:
+        # the one of them that has the checkpoint of middle length
+        unfinished.sort(key=lambda files: len(files[f"{OUT}.part"]))
+        states += replay_build(victim, reporter, "lost writes, the output of a build that resumed",
+                               unfinished[len(unfinished) // 2])
     faults = []
     n_resumed = 0
 
     def work(worker):
         found, resumed = [], 0
         place = bench.directory()
-        for files in chosen[worker::2]:
-            for name in os.listdir(place):
-                os.unlink(os.path.join(place, name))
-            for name, data in files.items():
-                with open(os.path.join(place, name), "wb") as out:
-                    out.write(data)
+        for files in states[worker::2]:
+            fill(place, files)
             again = bench.run(place, victim.case)
             resumed += b"resuming" in again.stderr
             wrong = [f"exit {again.code}: {again.stderr.decode(errors='replace').strip()}"] if again.code else []
@@ -759,7 +792,7 @@ def run_replay(bench, reporter):
             n_resumed += resumed
     if bench.can_resume and n_resumed == 0:
         faults.append("no run resumed from a checkpoint")
-    reporter.tell("lost writes, the next build", faults, f"{len(chosen)} states, {n_resumed} of them resumed from")
+    reporter.tell("lost writes, the next build", faults, f"{len(states)} states, {n_resumed} of them resumed from")
 
 
 def main():
@@ -774,7 +807,7 @@ def main():
     parser.add_argument("--states", type=int, default=60,
                         help="replay: states that the next build starts from; 0: all (default: 60)")
     parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")
     options = parser.parse_args()
     reporter = Reporter()
     with tempfile.TemporaryDirectory(prefix="omendb-fault-") as work:
