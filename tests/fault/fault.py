@@ -260,6 +260,11 @@ class Sweep:
         self.rerun_states = {digest(self.start), digest(self.end)}
         if self.clean.code != 0:
             sys.exit(f"{case.name} without faults: exit {self.clean.code}: {self.clean.stderr.decode()}")
+        # a sweep of no calls would find no faults
+        needed = ["open", "mmap", "alloc"] + (["pwrite", "fsync", "rename"] if case.is_build else [])
+        missed = [call for call in needed if self.clean.calls.get(call, 0) == 0]
+        if missed:
+            sys.exit(f"{case.name}: the interposer does not see {', '.join(missed)}")
 
     def text_faults(self, result, many):
         """What is wrong with what a refusal says. Where many calls fail, there may be more to say than one line."""
