@@ -58,7 +58,7 @@ static void print_usage(void)
            "  -h, --help         print this help\n"
            "\n"
            "exit codes: 0 all sound, 3 an index is corrupt or differs from its source, 4 a file cannot be\n"
-           "opened; of several the highest\n"
+           "opened or read; of several the highest\n"
            "\n"
            "examples:\n"
            "  omendb verify --quick *.omen\n"
@@ -272,7 +272,11 @@ static int check_index(struct check *check)
         omen_container_sections(container, &check->n_sections);
         /* Before the structure is trusted, so that damage is told as damage and where it is. */
         if (v->mode != MODE_QUICK) {
-            rc = omen_container_check(container, v->n_threads, on_damage, check, NULL);
+            omen_detail unreadable = {.text = ""};
+            rc = omen_container_check(container, v->n_threads, on_damage, check, &unreadable);
+            if (rc == OMEN_ERR_IO) {
+                rc = omen_fail(&why, rc, "\"%s\": %.400s", check->path, unreadable.text);
+            }
         }
     }
     if (rc == OMEN_OK && omen_omz_is(container)) {

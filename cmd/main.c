@@ -166,8 +166,9 @@ int main(int argc, char **argv)
     int rc;
 
     occupy_standard_files();
-    /* A reader that went away is an I/O error with a message, not a silent death. */
+    /* A reader that went away or a file at its size limit is an I/O error with a message, not a silent death. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 
     if (argc < 2) {
         rc = cmd_misuse(NULL, "no command given; see \"omendb --help\"");

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,14 +227,12 @@ bool cmd_same_file(const char *a, const char *b)
 
 bool cmd_would_overwrite(const char *output, const char *input)
 {
-    char *temporary = NULL;
-    bool same = cmd_same_file(output, input);
+    char temporary[PATH_MAX];
 
-    if (!same && asprintf(&temporary, "%s.tmp", output) >= 0) {
-        same = cmd_same_file(temporary, input);
-        free(temporary);
-    }
-    return same;
+    /* A longer path leads to no file. */
+    return cmd_same_file(output, input) ||
+           (snprintf(temporary, sizeof temporary, "%s.tmp", output) < (int)sizeof temporary &&
+            cmd_same_file(temporary, input));
 }
 
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,

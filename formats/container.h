@@ -49,9 +49,10 @@ uint64_t omen_container_file_bytes(const omen_container *container);
  * [first, first + n_bytes) of the file, and a sentence. */
 typedef void (*omen_damage_fn)(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text);
 
-/* Reads every byte: block checksums of all sections, zero padding. n_threads <= 0: all. Returns OMEN_OK or
- * OMEN_ERR_CORRUPT; n_checked_bytes, if not NULL, receives the file's size. */
+/* Reads every byte: block checksums of all sections, zero padding. n_threads <= 0: all. Returns OMEN_OK,
+ * OMEN_ERR_CORRUPT, or OMEN_ERR_IO where bytes cannot be read (why has the first such range; damage in the others has
+ * been told). */
 int omen_container_check(const omen_container *container, int n_threads, omen_damage_fn damage, void *context,
-                         uint64_t *n_checked_bytes) OMEN_MUST_CHECK;
+                         omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -309,7 +309,8 @@ enum { FOUND_GOOD = 0, FOUND_DIFFERENT = -1, FOUND_SHORT = -2 };
 typedef struct damage_report {
     omen_damage_fn damage;
     void *context;
-    uint64_t n_faults;
+    uint64_t n_faults, n_unreadable;
+    omen_detail *why; /* the first range that cannot be read */
 } damage_report;
 
 static void report_damage(damage_report *report, const char *section, uint64_t first, uint64_t n_bytes,
@@ -318,6 +319,15 @@ static void report_damage(damage_report *report, const char *section, uint64_t f
     report->n_faults++;
     if (report->damage != NULL) {
         report->damage(report->context, section, first, n_bytes, text);
+    }
+}
+
+/* For a range of which a read failed: what its bytes are is not known, so it is no damage. */
+static void report_unreadable(damage_report *report, const char *section, uint64_t first, uint64_t n_bytes, int error)
+{
+    if (report->n_unreadable++ == 0) {
+        omen_fail(report->why, OMEN_ERR_IO, "cannot read section %s, bytes %llu-%llu: %s", section,
+                  (unsigned long long)first, (unsigned long long)(first + n_bytes), strerror(error));
     }
 }
 
@@ -361,24 +371,22 @@ static int check_range(int fd, uint64_t first, uint64_t n_bytes, uint64_t expect
     return XXH3_64bits_digest(&state) == expected ? FOUND_GOOD : FOUND_DIFFERENT;
 }
 
-/* "the file was cut", or the text of an errno: why a read gave nothing. */
-static const char *unreadable_text(int found)
-{
-    return found == FOUND_SHORT ? "the file was cut while it was read" : strerror(found);
-}
+#define CUT_TEXT "the file was cut while it was read"
 
 /* Reports padding [first, end), less than a page, that is not zero. */
 static void check_padding(const omen_container *container, const char *section, uint64_t first, uint64_t end,
                           damage_report *report)
 {
     uint8_t padding[CONTAINER_PAGE_BYTES];
-    char text[160];
     size_t low = 0, high = (size_t)(end - first);
 
     const int found = read_at(container->fd, padding, high, first);
-    if (found != FOUND_GOOD) {
-        snprintf(text, sizeof text, "padding cannot be read: %s", unreadable_text(found));
-        report_damage(report, section, first, end - first, text);
+    if (found > 0) {
+        report_unreadable(report, section, first, end - first, found);
+        return;
+    }
+    if (found == FOUND_SHORT) {
+        report_damage(report, section, first, end - first, CUT_TEXT);
         return;
     }
     while (low < high && padding[low] == 0) {
@@ -407,7 +415,13 @@ static void report_run(const block_run *run, const container_entry *entry, const
     if (run->first == run->end) {
         return;
     }
+    const uint64_t first = run->first * CONTAINER_BLOCK_BYTES;
+    const uint64_t end = run->end == layout->n_checksums ? entry->n_bytes : run->end * (uint64_t)CONTAINER_BLOCK_BYTES;
     container_id_name(name, entry->id);
+    if (run->found > 0) {
+        report_unreadable(report, name, layout->payload + first, end - first, run->found);
+        return;
+    }
     if (many) {
         snprintf(blocks, sizeof blocks, "blocks %llu to %llu", (unsigned long long)run->first,
                  (unsigned long long)run->end - 1);
@@ -418,10 +432,8 @@ static void report_run(const block_run *run, const container_entry *entry, const
         snprintf(text, sizeof text, "%s of %s %s not match%s", many ? "checksums" : "checksum", blocks,
                  many ? "do" : "does", array_good ? "" : ", and the checksums themselves are damaged");
     } else {
-        snprintf(text, sizeof text, "%s cannot be checked: %s", blocks, unreadable_text(run->found));
+        snprintf(text, sizeof text, "%s cannot be checked: " CUT_TEXT, blocks);
     }
-    const uint64_t first = run->first * CONTAINER_BLOCK_BYTES;
-    const uint64_t end = run->end == layout->n_checksums ? entry->n_bytes : run->end * (uint64_t)CONTAINER_BLOCK_BYTES;
     report_damage(report, name, layout->payload + first, end - first, text);
 }
 
@@ -470,7 +482,7 @@ static void check_section(const omen_container *container, const container_entry
                           damage_report *report)
 {
     container_layout layout;
-    char name[5], text[160];
+    char name[5];
 
     container_id_name(name, entry->id);
     if (!container_lay_out(&layout, entry->offset, entry->n_bytes)) { /* open() has seen to it */
@@ -485,25 +497,26 @@ static void check_section(const omen_container *container, const container_entry
     if (array == FOUND_DIFFERENT) {
         report_damage(report, name, layout.checksums, n_array_bytes,
                       "the checksums of the blocks do not match the section table");
-    } else if (array != FOUND_GOOD) {
-        snprintf(text, sizeof text, "the checksums of the blocks cannot be read: %s", unreadable_text(array));
-        report_damage(report, name, layout.checksums, n_array_bytes, text);
+    } else if (array == FOUND_SHORT) {
+        report_damage(report, name, layout.checksums, n_array_bytes, CUT_TEXT);
+    } else if (array > 0) {
+        report_unreadable(report, name, layout.checksums, n_array_bytes, array);
     }
     check_padding(container, name, layout.checksums + n_array_bytes, layout.end, report);
 }
 
 int omen_container_check(const omen_container *container, int n_threads, omen_damage_fn damage, void *context,
-                         uint64_t *n_checked_bytes)
+                         omen_detail *why)
 {
-    damage_report report = {damage, context, 0};
+    damage_report report = {.damage = damage, .context = context, .why = why};
     const int threads = n_threads > 0 ? n_threads : omen_cpu_count();
 
     check_padding(container, "head", CONTAINER_RECORD_BYTES, CONTAINER_PAGE_BYTES, &report);
     for (uint32_t i = 0; i < container->n_sections; i++) {
         check_section(container, &container->entries[i], threads, &report);
     }
-    if (n_checked_bytes != NULL) {
-        *n_checked_bytes = container->n_bytes;
+    if (report.n_unreadable > 0) {
+        return OMEN_ERR_IO;
     }
     return report.n_faults == 0 ? OMEN_OK : OMEN_ERR_CORRUPT;
 }

@@ -68,9 +68,15 @@ static int fail_memory(omen_writer *writer)
     return omen_fail(&writer->cause, OMEN_ERR_MEMORY, "out of memory while writing \"%s\"", writer->temp_path);
 }
 
+/* verb: what could not be done to the temporary; errno says why. */
+static int fail_call(omen_writer *writer, const char *verb)
+{
+    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot %s \"%s\": %s", verb, writer->temp_path, strerror(errno));
+}
+
 static int fail_write(omen_writer *writer)
 {
-    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": %s", writer->temp_path, strerror(errno));
+    return fail_call(writer, "write");
 }
 
 static int fail_order(omen_writer *writer, const char *what)
@@ -138,7 +144,7 @@ static int lock_temp(omen_writer *writer)
     if (errno == EWOULDBLOCK) {
         return omen_fail(&writer->cause, OMEN_ERR_IO, "another process is writing \"%s\"", writer->path);
     }
-    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot lock \"%s\": %s", writer->temp_path, strerror(errno));
+    return fail_call(writer, "lock");
 }
 
 /* Opens and locks the temporary and empties it. Between open and lock its owner may have renamed or removed it: then
@@ -153,11 +159,10 @@ static int acquire_temp(omen_writer *writer)
             if (errno == EINTR) {
                 continue;
             }
-            return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot create \"%s\": %s", writer->temp_path,
-                             strerror(errno));
+            return fail_call(writer, "create");
         }
         if (fstat(writer->fd, &status) != 0) {
-            return fail_write(writer);
+            return fail_call(writer, "examine");
         }
         if (!S_ISREG(status.st_mode)) {
             return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": not a regular file", writer->temp_path);
@@ -168,11 +173,11 @@ static int acquire_temp(omen_writer *writer)
         }
         const int ours = temp_is_ours(writer);
         if (ours < 0) {
-            return fail_write(writer);
+            return fail_call(writer, "examine");
         }
         if (ours) {
             writer->owns_temp = true;
-            return ftruncate(writer->fd, 0) == 0 ? OMEN_OK : fail_write(writer);
+            return ftruncate(writer->fd, 0) == 0 ? OMEN_OK : fail_call(writer, "truncate");
         }
         close(writer->fd);
         writer->fd = -1;
@@ -189,7 +194,10 @@ static int check_target(omen_writer *writer)
         return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "the path of the index to write is empty");
     }
     if (stat(writer->path, &status) != 0) {
-        return OMEN_OK; /* absent, or open() will say what is wrong */
+        if (errno == ENOENT) {
+            return OMEN_OK;
+        }
+        return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": %s", writer->path, strerror(errno));
     }
     if (S_ISDIR(status.st_mode)) {
         return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": %s", writer->path, strerror(EISDIR));
@@ -567,10 +575,13 @@ static int sync_file(int fd)
 static int writer_publish(omen_writer *writer)
 {
     if (sync_file(writer->fd) != 0) {
-        return fail_write(writer);
+        return fail_call(writer, "sync");
     }
     const int ours = temp_is_ours(writer);
-    if (ours <= 0) {
+    if (ours < 0) {
+        return fail_call(writer, "examine");
+    }
+    if (ours == 0) {
         return omen_fail(&writer->cause, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written",
                          writer->temp_path);
     }
@@ -585,7 +596,7 @@ static int writer_publish(omen_writer *writer)
         writer->owns_temp = false;
         const int synced = directory >= 0 ? sync_file(directory) : syncfs(writer->fd);
         if (synced != 0 && errno != EINVAL) { /* EINVAL: a file system that has no need of it */
-            rc = omen_fail(&writer->cause, OMEN_ERR_IO, "\"%s\" is complete, but its directory cannot be synced: %s",
+            rc = omen_fail(&writer->cause, OMEN_ERR_IO, "cannot sync the directory of \"%s\", which is complete: %s",
                            writer->path, strerror(errno));
         }
     }

@@ -376,8 +376,10 @@ static int map(omen_input *input, int fd, omen_detail *why)
     if ((uint64_t)status.st_size > SIZE_MAX)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
     void *bytes = mmap(NULL, status.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    if (bytes == MAP_FAILED)
-        return omen_fail(why, OMEN_ERR_IO, "cannot map %s: %s", input->label, strerror(errno));
+    if (bytes == MAP_FAILED) {
+        return omen_fail(why, errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO, "cannot map %s: %s", input->label,
+                         strerror(errno));
+    }
     input->bytes = bytes;
     input->n_bytes = status.st_size;
     return OMEN_OK;

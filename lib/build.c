@@ -287,9 +287,11 @@ static int train_codec(build_state *b)
         }
         const size_t n_queries = least(ERROR_QUERIES, n_error);
         if (o->codec != OMEN_CODEC_RABITQ)
-            b->report->pq_error = omen_codec_error(&b->model, rows, b->partition.centroids, own, n_error, n_queries);
-        if (o->codec != OMEN_CODEC_PQ)
-            b->report->rabitq_error = omen_codec_error(&rabitq, rows, b->partition.centroids, own, n_error, n_queries);
+            status = omen_codec_error(&b->model, rows, b->partition.centroids, own, n_error, n_queries,
+                                      &b->report->pq_error);
+        if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ)
+            status = omen_codec_error(&rabitq, rows, b->partition.centroids, own, n_error, n_queries,
+                                      &b->report->rabitq_error);
     }
     if (status == OMEN_OK &&
         (o->codec == OMEN_CODEC_RABITQ || (try_both && b->report->rabitq_error < b->report->pq_error))) {

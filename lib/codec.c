@@ -96,8 +96,8 @@ static uint32_t sum_luts(const omen_codec_model *model, const uint8_t *luts, con
 
 #define NEAR 32u /* rows nearest to a query that its error is measured on */
 
-double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids, const uint32_t *lists,
-                        size_t n, size_t n_queries)
+int omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids, const uint32_t *lists,
+                     size_t n, size_t n_queries, double *out)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = model->d;
@@ -110,10 +110,9 @@ double omen_codec_error(const omen_codec_model *model, const float *rows, const 
     uint8_t *codes = omen_alloc((n + OMEN_ENCODE_ROWS) * code_bytes, 1), *luts = omen_alloc(model->n_sub, 16);
     static const float no_tails[OMEN_ENCODE_ROWS];
     double error = 0, energy = 0;
-    if (!factors || !residuals || !scratch || !distances || !table || !codes || !luts) {
-        error = NAN;
+    int status = OMEN_ERR_MEMORY;
+    if (!factors || !residuals || !scratch || !distances || !table || !codes || !luts)
         goto out;
-    }
     float *own = residuals + OMEN_ENCODE_ROWS * d;
     for (size_t i0 = 0; i0 < n; i0 += OMEN_ENCODE_ROWS) {
         const size_t count = n - i0 < OMEN_ENCODE_ROWS ? n - i0 : OMEN_ENCODE_ROWS;
@@ -148,7 +147,8 @@ double omen_codec_error(const omen_codec_model *model, const float *rows, const 
             distances[near] = INFINITY;
         }
     }
-    error = energy > 0 ? error / energy : 0;
+    *out = energy > 0 ? error / energy : 0;
+    status = OMEN_OK;
 out:
     free(luts);
     free(codes);
@@ -157,5 +157,5 @@ out:
     free(scratch);
     free(residuals);
     free(factors);
-    return error;
+    return status;
 }

@@ -75,8 +75,8 @@ float omen_codec_round_tables(const omen_codec_model *model, const float *table,
 
 /* Mean squared error of the distance estimates between queries and their near rows, relative to the mean squared
  * distance, rounded tables included, over n rows (n x d) in lists with centroids[lists[i]], every (n / n_queries)-th
- * row a query. Returns NaN when out of memory. */
-double omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids, const uint32_t *lists,
-                        size_t n, size_t n_queries);
+ * row a query. Returns OMEN_OK or OMEN_ERR_MEMORY, which leaves *out as it is. */
+int omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids, const uint32_t *lists,
+                     size_t n, size_t n_queries, double *out);
 
 #endif

@@ -1,6 +1,7 @@
 #!/bin/sh
-# All tests: a build with gcc (warnings are errors), unit tests, CLI tests, exact search against numpy, style, NEON
-# under qemu-user, a build with clang, unit and CLI tests under AddressSanitizer and UBSan. Installs what is missing.
+# All tests: a build with gcc (warnings are errors), unit tests, CLI tests, fault injection, exact search against numpy,
+# style, NEON under qemu-user, a build with clang, unit and CLI tests and failing allocations under AddressSanitizer and
+# UBSan. Installs what is missing.
 # Ends with "N passed, N failed" and exits 1 if any failed. Builds into build-test, build-clang and build-sanitize.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -91,7 +92,8 @@ cli_tests()
 }
 
 OMENDB=$root/build-test/cmd/omendb
-export OMENDB
+OMENDB_FAULT=$root/build-test/tests/omendb-fault
+export OMENDB OMENDB_FAULT
 stage "gcc" compile build-test gcc --buildtype=release -Dwerror=true
 if [ "$failed" -gt 0 ]; then
     echo "$passed passed, $failed failed"
@@ -99,6 +101,10 @@ if [ "$failed" -gt 0 ]; then
 fi
 stage "unit tests" unit_tests build-test
 stage "CLI tests" cli_tests tests/cli
+stage "failing I/O" python3 tests/fault/fault.py io
+stage "failing allocations" python3 tests/fault/fault.py alloc
+stage "kills" python3 tests/fault/fault.py kills
+stage "lost writes" python3 tests/fault/fault.py replay
 # the interpreter that Debian's python3-numpy belongs to
 stage "exact search and numpy" /usr/bin/python3 tests/exact_numpy.py
 stage "style" sh tests/style.sh
@@ -109,6 +115,7 @@ stage "clang" compile build-clang clang --buildtype=release -Dwerror=true
 
 # Fewer rows and shorter loops, since everything is several times slower; ../shared/data was searched above.
 OMENDB=$root/build-sanitize/cmd/omendb
+OMENDB_FAULT=$root/build-sanitize/tests/omendb-fault
 OMENDB_TEST_ROWS=2000
 OMEN_TEST_QUICK=1
 ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
@@ -118,6 +125,7 @@ unset OMENDB_TEST_DATA
 stage "sanitizers" compile build-sanitize gcc --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
 stage "unit tests under sanitizers" unit_tests build-sanitize
 stage "CLI tests under sanitizers" cli_tests tests/cli
+stage "failing allocations under sanitizers" python3 tests/fault/fault.py alloc --rows 600 --threads 2 --dense 100
 
 if [ "$skipped" -gt 0 ]; then
     echo "$passed passed, $failed failed, $skipped skipped"
