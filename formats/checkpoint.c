@@ -191,26 +191,25 @@ static int add_record(omen_part *part, const part_record *record, omen_detail *w
 /* Whether the payload has the hash its header names. Returns OMEN_OK and sets *good, or a failure. */
 static int check_payload(const omen_part *part, const part_record *record, uint64_t hash, bool *good, omen_detail *why)
 {
-    XXH3_state_t *state = XXH3_createState();
     uint8_t *buffer = malloc(CHECK_BYTES);
+    XXH3_state_t state;
     int rc = OMEN_OK;
 
-    if (state == NULL || buffer == NULL) {
+    if (buffer == NULL) {
         rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while reading \"%s\"", part->path);
-    } else {
-        XXH3_64bits_reset(state);
     }
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset(&state);
     for (uint64_t at = 0; rc == OMEN_OK && at < record->n_bytes; at += CHECK_BYTES) {
         const uint64_t left = record->n_bytes - at;
         const size_t n = left < CHECK_BYTES ? (size_t)left : CHECK_BYTES;
         rc = read_at(part, buffer, n, record->offset + at, why);
         if (rc == OMEN_OK) {
-            XXH3_64bits_update(state, buffer, n);
+            XXH3_64bits_update(&state, buffer, n);
         }
     }
-    *good = rc == OMEN_OK && XXH3_64bits_digest(state) == hash;
+    *good = rc == OMEN_OK && XXH3_64bits_digest(&state) == hash;
     free(buffer);
-    XXH3_freeState(state);
     return rc;
 }
 
@@ -248,7 +247,7 @@ static int begin(omen_part *part, omen_detail *why)
     uint8_t head[CONTAINER_RECORD_BYTES] = {0};
 
     if (ftruncate(part->fd, 0) != 0) {
-        return fail_call(part, "empty", why);
+        return fail_call(part, "truncate", why);
     }
     memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES);
     container_store_u32(head + HEAD_VERSION, PART_VERSION);
@@ -291,7 +290,7 @@ static int load(omen_part *part, bool fresh, omen_detail *why)
     }
     rc = scan(part, n_bytes, why);
     if (rc == OMEN_OK && part->end < n_bytes && ftruncate(part->fd, (off_t)part->end) != 0) {
-        rc = fail_call(part, "cut", why);
+        rc = fail_call(part, "truncate", why);
     }
     return rc;
 }
@@ -376,22 +375,19 @@ static int part_read(void *self, uint32_t i, uint64_t at, uint64_t n_bytes, void
 static int write_record(omen_part *part)
 {
     uint8_t header[CONTAINER_RECORD_BYTES] = {0};
-    XXH3_state_t *state = XXH3_createState();
+    XXH3_state_t state;
     uint64_t at = part->job.offset;
     int rc = OMEN_OK;
 
-    if (state == NULL) {
-        return omen_fail(&part->cause, OMEN_ERR_MEMORY, "out of memory while writing \"%s\"", part->path);
-    }
-    XXH3_64bits_reset(state);
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset(&state);
     for (size_t i = 0; i < part->n_spans && rc == OMEN_OK; i++) {
         const omen_span *span = &part->spans[i];
-        XXH3_64bits_update(state, span->data, span->n_bytes);
+        XXH3_64bits_update(&state, span->data, span->n_bytes);
         rc = write_at(part, span->data, span->n_bytes, at, &part->cause);
         at += span->n_bytes;
     }
-    const uint64_t hash = XXH3_64bits_digest(state);
-    XXH3_freeState(state);
+    const uint64_t hash = XXH3_64bits_digest(&state);
     if (rc == OMEN_OK) {
         rc = sync_data(part, &part->cause);
     }
