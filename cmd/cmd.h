@@ -11,6 +11,7 @@
 #include "formats/checkpoint.h"
 #include "formats/container.h"
 #include "formats/omz.h"
+#include "formats/rows.h"
 #include "formats/vectors.h"
 #include "lib/omendb.h"
 

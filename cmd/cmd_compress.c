@@ -12,6 +12,13 @@
 #define NAME   "compress"
 #define SUFFIX ".omz"
 
+/* Where the bytes of a file of codes are, and what the codes are worth. */
+struct account {
+    omen_index_info info;
+    omen_codes_quality quality;
+    uint64_t codes, factors, refine, codebooks, rotation, rest, container; /* bytes; their sum is the file */
+};
+
 struct compress {
     const char *input;
     const char *output;   /* as asked for, else default_output; "-": standard output */
@@ -19,13 +26,21 @@ struct compress {
     const char *format;
     uint32_t d;
     int level, n_threads;
-    int verbosity; /* -1 quiet, 1 verbose */
+    /* codes: --bytes or --codec was given */
+    bool lossy;
+    uint32_t bytes;
+    uint64_t seed;
+    const char *codec;      /* auto, pq, rabitq, sq8, f16 */
+    const char *out_format; /* of reconstructed rows */
+    int verbosity;          /* -1 quiet, 1 verbose */
     bool decompress, force, remove, json, to_stdout;
     cmd_progress progress;
     /* what became of it */
     uint64_t in_bytes, out_bytes;
-    double seconds;
+    double started, seconds;
     char content[32];
+    omen_source source;     /* of lossy compression */
+    struct account account; /* lossy */
 };
 
 static void print_usage(void)
@@ -39,6 +54,14 @@ static void print_usage(void)
            "\n"
            "what to do:\n"
            "  -d, --decompress     give the original back\n"
+           "  -b, --bytes N        codes of N bytes a vector, %u to %u, from which -d reconstructs rows\n"
+           "                       nearly (default without --codec: every bit is kept)\n"
+           "      --codec NAME     kind of codes: auto, pq, rabitq, sq8 or f16 (default auto: pq or rabitq,\n"
+           "                       the smaller measured error)\n"
+           "      --seed N         seed of all random choices of codes (default 0)\n"
+           "  -F, --output-format NAME\n"
+           "                       format of reconstructed rows (default: by extension of the output), one\n"
+           "                       of %s\n"
            "  -1 ... -19           level of zstd: faster ... smaller (default -%d)\n"
            "      --format NAME    format of INPUT (default: by extension and content), one of\n"
            "                       %s\n"
@@ -64,15 +87,16 @@ static void print_usage(void)
            "examples:\n"
            "  omendb compress embeddings.npy                   writes embeddings.npy.omz\n"
            "  omendb compress -d embeddings.npy.omz            and back\n"
+           "  omendb compress -b 32 -o small.omz embeddings.npy\n"
            "  omendb compress -c base.omen | ssh host 'cat >base.omen.omz'\n",
-           OMEN_OMZ_LEVEL_DEFAULT, omen_vectors_formats());
+           OMEN_MIN_BYTES, OMEN_MAX_BYTES, omen_rows_formats(), OMEN_OMZ_LEVEL_DEFAULT, omen_vectors_formats());
 }
 
 /* ---- arguments ---- */
 
-enum { OPT_FORMAT = 256, OPT_DIM, OPT_RM, OPT_JSON };
+enum { OPT_FORMAT = 256, OPT_DIM, OPT_RM, OPT_JSON, OPT_CODEC, OPT_SEED };
 
-static const char short_options[] = ":do:cft:qvh0123456789";
+static const char short_options[] = ":do:cfb:F:t:qvh0123456789";
 
 static const struct option long_options[] = {
     {"decompress", no_argument, NULL, 'd'},
@@ -81,6 +105,10 @@ static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},
     {"stdout", no_argument, NULL, 'c'},
     {"force", no_argument, NULL, 'f'},
+    {"bytes", required_argument, NULL, 'b'},
+    {"codec", required_argument, NULL, OPT_CODEC},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"output-format", required_argument, NULL, 'F'},
     {"rm", no_argument, NULL, OPT_RM},
     {"threads", required_argument, NULL, 't'},
     {"quiet", no_argument, NULL, 'q'},
@@ -93,7 +121,30 @@ static const struct option long_options[] = {
 /* Takes one option; false if its value is bad, which has been told. */
 static bool take_option(struct compress *c, int option, const char *value)
 {
+    uint64_t number;
+
     switch (option) {
+    case 'b':
+        if (!cmd_parse_integer(NAME, "--bytes", value, OMEN_MIN_BYTES, OMEN_MAX_BYTES, &number)) {
+            return false;
+        }
+        c->bytes = (uint32_t)number;
+        c->lossy = true;
+        return true;
+    case OPT_CODEC:
+        if (strcmp(value, "auto") != 0 && strcmp(value, "pq") != 0 && strcmp(value, "rabitq") != 0 &&
+            strcmp(value, "sq8") != 0 && strcmp(value, "f16") != 0) {
+            cmd_say(NAME, "--codec must be auto, pq, rabitq, sq8 or f16, not \"%s\"", value);
+            return false;
+        }
+        c->codec = value;
+        c->lossy = true;
+        return true;
+    case OPT_SEED:
+        return cmd_parse_integer(NAME, "--seed", value, 0, UINT64_MAX, &c->seed);
+    case 'F':
+        c->out_format = value;
+        return true;
     case 'd':
         c->decompress = true;
         return true;
@@ -154,6 +205,16 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
         return cmd_misuse(NAME, "the level is -1 to -%d", OMEN_OMZ_LEVEL_MOST);
     }
     c->level = level == -1 ? OMEN_OMZ_LEVEL_DEFAULT : level;
+    if (c->lossy && (c->decompress || level != -1)) {
+        return cmd_misuse(NAME, c->decompress ? "--bytes and --codec are for compressing"
+                                              : "levels are for compressing without loss; codes are of --bytes");
+    }
+    if (c->lossy && c->bytes != 0 && (strcmp(c->codec, "sq8") == 0 || strcmp(c->codec, "f16") == 0)) {
+        return cmd_misuse(NAME, "--bytes is for pq and rabitq; %s takes what it takes", c->codec);
+    }
+    if (c->out_format != NULL && !c->decompress) {
+        return cmd_misuse(NAME, "--output-format is for --decompress");
+    }
     if (argc - optind < 1) {
         return cmd_misuse(NAME, "no INPUT given; see \"omendb compress --help\"");
     }
@@ -263,8 +324,10 @@ static int write_container(struct compress *c, const omen_omz_input *input, cons
     return rc;
 }
 
+static int write_codes(struct compress *c, const omen_source *source, const char *path, omen_detail *why);
+
 /* A container begins with what is known last, so on its way to a pipe it passes through a temporary file. */
-static int compress_to_stdout(struct compress *c, const omen_omz_input *input, omen_detail *why)
+static int through_temporary(struct compress *c, const omen_omz_input *input, omen_detail *why)
 {
     const char *parent = getenv("TMPDIR");
     char *directory = NULL, *path = NULL;
@@ -280,7 +343,7 @@ static int compress_to_stdout(struct compress *c, const omen_omz_input *input, o
         return rc;
     }
     if (asprintf(&path, "%s/out", directory) >= 0) {
-        rc = write_container(c, input, path, why);
+        rc = c->lossy ? write_codes(c, &c->source, path, why) : write_container(c, input, path, why);
         if (rc == OMEN_OK) {
             rc = copy_to_stdout(path, why);
         }
@@ -289,6 +352,102 @@ static int compress_to_stdout(struct compress *c, const omen_omz_input *input, o
     }
     rmdir(directory);
     free(directory);
+    return rc;
+}
+
+/* Bytes of each part of the written file. */
+static int take_account(struct compress *c, const char *path, const omen_source *original, omen_detail *why)
+{
+    struct account *a = &c->account;
+    omen_container *container = NULL;
+    omen_codes *codes = NULL;
+    const omen_section *sections = NULL;
+    size_t n = 0;
+    int rc = omen_container_open(&container, path, why);
+
+    if (rc == OMEN_OK) {
+        sections = omen_container_sections(container, &n);
+        rc = omen_codes_open(&codes, sections, n, why);
+    }
+    if (rc == OMEN_OK) {
+        omen_codes_get_info(codes, &a->info);
+        a->container = omen_container_file_bytes(container);
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t id = sections[i].id, per_code = a->info.code_bytes, per_factor = a->info.factor_bytes;
+            const uint64_t n_bytes = sections[i].n_bytes;
+
+            a->container -= n_bytes;
+            if (id == OMEN_FOURCC('C', 'O', 'D', 'E')) {
+                a->codes = n_bytes / (per_code + per_factor) * per_code;
+                a->factors = n_bytes - a->codes;
+            } else if (id == OMEN_FOURCC('R', 'E', 'F', 'N')) {
+                a->refine = n_bytes;
+            } else if (id == OMEN_FOURCC('S', 'U', 'B', 'S') || id == OMEN_FOURCC('D', 'I', 'M', 'S') ||
+                       id == OMEN_FOURCC('C', 'O', 'D', 'B')) {
+                a->codebooks += n_bytes;
+            } else if (id == OMEN_FOURCC('R', 'O', 'T', 'A') || id == OMEN_FOURCC('B', 'A', 'S', 'E')) {
+                a->rotation += n_bytes;
+            } else {
+                a->rest += n_bytes;
+            }
+        }
+        rc = omen_codes_measure(codes, original, c->seed, c->n_threads, &a->quality, why);
+    }
+    omen_codes_close(codes);
+    omen_container_close(container);
+    return rc;
+}
+
+/* Codes: an index of one list without row numbers. */
+static int write_codes(struct compress *c, const omen_source *source, const char *path, omen_detail *why)
+{
+    const bool is_refine = strcmp(c->codec, "sq8") == 0 || strcmp(c->codec, "f16") == 0;
+    omen_build_options options;
+    omen_writer *writer = NULL;
+    omen_sink sink;
+    int rc;
+
+    omen_build_options_init(&options);
+    options.codes_only = true;
+    options.n_lists = 1;
+    options.seed = c->seed;
+    options.n_threads = c->n_threads;
+    options.bytes = c->bytes != 0 ? c->bytes : OMEN_DEFAULT_BYTES;
+    options.codec = OMEN_CODEC_NONE;
+    options.refine = OMEN_REFINE_NONE;
+    rc = is_refine ? omen_refine_parse(c->codec, &options.refine) : omen_codec_parse(c->codec, &options.codec);
+    options.progress = show_progress;
+    options.progress_context = c;
+    if (rc == OMEN_OK) {
+        rc = omen_writer_create(&writer, path, why);
+    }
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    sink = omen_writer_sink(writer);
+    rc = omen_index_build(source, &options, &sink, NULL, NULL, why);
+    if (rc == OMEN_OK) {
+        rc = omen_writer_commit(writer, &c->out_bytes, why);
+    }
+    omen_writer_destroy(writer);
+    c->seconds = cmd_seconds() - c->started; /* what follows is the account, not the work */
+    return rc == OMEN_OK ? take_account(c, path, source, why) : rc;
+}
+
+static int compress_lossy(struct compress *c, omen_detail *why)
+{
+    const omen_vectors_options options = {.format = c->format, .d = c->d};
+    omen_vectors *vectors = NULL;
+    int rc = omen_vectors_open(&vectors, c->input, &options, why);
+
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    c->source = omen_vectors_source(vectors);
+    c->in_bytes = c->source.n_bytes;
+    snprintf(c->content, sizeof c->content, "%s", omen_vectors_format(vectors));
+    rc = c->to_stdout ? through_temporary(c, NULL, why) : write_codes(c, &c->source, c->output, why);
+    omen_vectors_close(vectors);
     return rc;
 }
 
@@ -302,7 +461,7 @@ static int compress(struct compress *c, omen_detail *why)
     }
     c->in_bytes = omen_omz_input_bytes(input);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_input_format(input));
-    rc = c->to_stdout ? compress_to_stdout(c, input, why) : write_container(c, input, c->output, why);
+    rc = c->to_stdout ? through_temporary(c, input, why) : write_container(c, input, c->output, why);
     omen_omz_input_close(input);
     return rc;
 }
@@ -362,8 +521,47 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     return rc;
 }
 
+/* The rows that codes stand for. */
+static int unpack_codes(struct compress *c, const omen_container *container, omen_detail *why)
+{
+    const char *format = c->out_format != NULL ? c->out_format : omen_rows_format(c->output);
+    cmd_output out = {.stream = NULL};
+    omen_codes *codes = NULL;
+    omen_detail reason = {.text = ""};
+    size_t n;
+    const omen_section *sections = omen_container_sections(container, &n);
+    int rc;
+
+    if (format == NULL) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "\"%s\" does not say how to write the rows; name a format with --output-format: %s", c->output,
+                         omen_rows_formats());
+    }
+    rc = omen_codes_open(&codes, sections, n, &reason);
+    if (rc != OMEN_OK) {
+        return omen_fail(why, rc, "\"%s\": %s", c->input, reason.text);
+    }
+    const omen_source source = omen_codes_source(codes);
+    c->in_bytes = omen_container_file_bytes(container);
+    c->out_bytes = source.n_bytes;
+    snprintf(c->content, sizeof c->content, "codes");
+    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, why);
+    if (rc == OMEN_OK) {
+        rc = omen_rows_write(out.stream, format, &source, show_progress, c, why);
+    }
+    if (rc == OMEN_OK) {
+        rc = cmd_output_finish(&out, why);
+    }
+    if (rc != OMEN_OK) {
+        cmd_output_abandon(&out);
+    }
+    omen_codes_close(codes);
+    return rc;
+}
+
 static int decompress(struct compress *c, omen_detail *why)
 {
+    size_t n;
     omen_container *container = NULL;
     char spooled[32];
     const char *path = c->input;
@@ -377,7 +575,8 @@ static int decompress(struct compress *c, omen_detail *why)
         rc = omen_container_open(&container, path, why);
     }
     if (rc == OMEN_OK) {
-        rc = unpack(c, container, why);
+        const omen_section *sections = omen_container_sections(container, &n);
+        rc = omen_codes_are(sections, n) ? unpack_codes(c, container, why) : unpack(c, container, why);
     }
     omen_container_close(container);
     if (fd >= 0) {
@@ -410,6 +609,10 @@ static int read_back(const struct compress *c, omen_detail *why)
     if (rc == OMEN_OK) {
         rc = omen_container_check(container, c->n_threads, NULL, NULL, NULL);
     }
+    if (c->lossy) {
+        omen_container_close(container);
+        return rc == OMEN_OK ? rc : omen_fail(why, rc, "\"%s\" is not as it was written; the input is kept", c->output);
+    }
     if (rc == OMEN_OK) {
         rc = omen_omz_open(&omz, container, why);
     }
@@ -424,6 +627,60 @@ static int read_back(const struct compress *c, omen_detail *why)
     return rc == OMEN_OK ? rc : omen_fail(why, rc, "\"%s\" is not as it was written; the input is kept", c->output);
 }
 
+static void tell_part(const char *name, uint64_t n_bytes, const struct account *a)
+{
+    if (n_bytes > 0) {
+        fprintf(stderr, "  %-10s %14s bytes  %9.2f a vector\n", name, cmd_group(n_bytes).text,
+                (double)n_bytes / a->info.n_rows);
+    }
+}
+
+/* The table of a file of codes: nothing is left out of its sum. */
+static void tell_account(const struct compress *c)
+{
+    const struct account *a = &c->account;
+    const omen_codes_quality *q = &a->quality;
+    const double hot = a->refine > 0 ? (double)a->refine / a->info.n_rows : a->info.code_bytes + a->info.factor_bytes;
+
+    tell_part("codes", a->codes, a);
+    tell_part("factors", a->factors, a);
+    tell_part("rows", a->refine, a);
+    tell_part("codebooks", a->codebooks, a);
+    tell_part("rotation", a->rotation, a);
+    tell_part("mean, lists", a->rest, a);
+    tell_part("container", a->container, a);
+    tell_part("file", c->out_bytes, a);
+    fprintf(stderr, "  float32 rows are %.1fx the codes and factors, %.2fx the file; the input is %.2fx the file\n",
+            4.0 * a->info.d / hot, 4.0 * a->info.d * a->info.n_rows / c->out_bytes, (double)c->in_bytes / c->out_bytes);
+    fprintf(stderr, "  error      %.5f of the variance (mean squared %.6g a value), %s rows\n", q->relative_error,
+            q->mean_squared_error, cmd_group(q->n_error_rows).text);
+    fprintf(stderr, "             means of %u neighbouring values, for as many bytes: %.5f, %.1fx as much\n",
+            q->group_values, q->group_relative_error,
+            q->relative_error > 0 ? q->group_relative_error / q->relative_error : 0);
+    fprintf(stderr, "  recall@10  %.4f by codes alone, %.4f with the best %u re-ranked by original rows, %s rows\n",
+            q->recall_codes, q->recall_reranked, q->n_rerank, cmd_group(q->n_queries).text);
+}
+
+static json_t *account_object(const struct compress *c)
+{
+    const struct account *a = &c->account;
+    const omen_codes_quality *q = &a->quality;
+
+    return json_pack(
+        "{s:I, s:i, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:o, s:i, s:o, s:o, s:i}", "n",
+        (json_int_t)a->info.n_rows, "d", (int)a->info.d, "codec",
+        a->refine > 0 ? omen_refine_name(a->info.refine) : omen_codec_name(a->info.codec), "bytes", "codes",
+        (json_int_t)a->codes, "factors", (json_int_t)a->factors, "rows", (json_int_t)a->refine, "codebooks",
+        (json_int_t)a->codebooks, "rotation", (json_int_t)a->rotation, "ids", (json_int_t)0, "rest",
+        (json_int_t)a->rest, "container", (json_int_t)a->container, "file", (json_int_t)c->out_bytes, "code_ratio",
+        cmd_json_real(
+            4.0 * a->info.d * a->info.n_rows /
+            (a->refine > 0 ? (double)a->refine : (double)a->info.n_rows * (a->info.code_bytes + a->info.factor_bytes))),
+        "mean_squared_error", cmd_json_real(q->mean_squared_error), "relative_error", cmd_json_real(q->relative_error),
+        "group_values", (int)q->group_values, "recall_codes", cmd_json_real(q->recall_codes), "recall_reranked",
+        cmd_json_real(q->recall_reranked), "rerank", (int)q->n_rerank);
+}
+
 static int tell(const struct compress *c)
 {
     const double ratio = c->decompress ? (double)c->out_bytes / c->in_bytes : (double)c->in_bytes / c->out_bytes;
@@ -431,25 +688,28 @@ static int tell(const struct compress *c)
 
     if (c->json) {
         return cmd_json_print(NAME,
-                              json_pack("{s:o, s:o, s:s, s:I, s:I, s:o, s:o, s:o}", "input", cmd_json_text(c->input),
-                                        "output", cmd_json_text(c->output), "content", c->content, "input_bytes",
-                                        (json_int_t)c->in_bytes, "output_bytes", (json_int_t)c->out_bytes, "ratio",
-                                        cmd_json_real(ratio), "seconds", cmd_json_real(c->seconds), "mb_per_second",
-                                        cmd_json_real(rate)),
+                              json_pack("{s:o, s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "input",
+                                        cmd_json_text(c->input), "output", cmd_json_text(c->output), "content",
+                                        c->content, "input_bytes", (json_int_t)c->in_bytes, "output_bytes",
+                                        (json_int_t)c->out_bytes, "ratio", cmd_json_real(ratio), "seconds",
+                                        cmd_json_real(c->seconds), "mb_per_second", cmd_json_real(rate), "codes",
+                                        c->lossy ? account_object(c) : json_null()),
                               stdout);
     }
     if (c->verbosity >= 0) {
         fprintf(stderr, "%s: %s, %s -> %s bytes (ratio %.3f), %.2f s, %.0f MB/s\n", c->input, c->content,
                 cmd_group(c->in_bytes).text, cmd_group(c->out_bytes).text, ratio, c->seconds, rate);
+        if (c->lossy) {
+            tell_account(c);
+        }
     }
     return CMD_EXIT_OK;
 }
 
 int cmd_compress(int argc, char **argv)
 {
-    struct compress c = {.input = NULL};
+    struct compress c = {.input = NULL, .codec = "auto"};
     omen_detail why = {.text = ""};
-    double started;
     int rc = parse_arguments(&c, argc, argv);
 
     if (rc == CMD_GO_ON) {
@@ -461,9 +721,11 @@ int cmd_compress(int argc, char **argv)
     }
     cmd_progress_init(&c.progress, c.verbosity);
     cmd_signals_note();
-    started = cmd_seconds();
-    rc = c.decompress ? decompress(&c, &why) : compress(&c, &why);
-    c.seconds = cmd_seconds() - started;
+    c.started = cmd_seconds();
+    rc = c.decompress ? decompress(&c, &why) : c.lossy ? compress_lossy(&c, &why) : compress(&c, &why);
+    if (!c.lossy) {
+        c.seconds = cmd_seconds() - c.started;
+    }
     cmd_progress_clear(&c.progress);
     if (rc == OMEN_OK) {
         copy_attributes(&c);

@@ -254,6 +254,23 @@ static int check_compressed(struct check *check, omen_container **container, ome
     return rc;
 }
 
+/* Codes without lists: that they open, which checks every count and bound. */
+static int check_codes(struct check *check, const omen_section *sections, size_t n_sections, omen_detail *why)
+{
+    omen_codes *codes = NULL;
+    int rc = omen_codes_open(&codes, sections, n_sections, why);
+
+    if (rc == OMEN_OK) {
+        omen_codes_get_info(codes, &check->info);
+        if (check->options->mode == MODE_SOURCE) {
+            rc = OMEN_ERR_CORRUPT;
+            add_fault(check, NULL, 0, 0, "it holds codes, not an index of the source");
+        }
+    }
+    omen_codes_close(codes);
+    return rc;
+}
+
 /* All that the mode asks for. Returns an exit code. */
 static int check_index(struct check *check)
 {
@@ -291,6 +308,10 @@ static int check_index(struct check *check)
     }
     if (rc == OMEN_OK) {
         sections = omen_container_sections(container, &n_sections);
+        if (omen_codes_are(sections, n_sections) && !omen_omz_is(container)) {
+            rc = check_codes(check, sections, n_sections, &why);
+            goto out;
+        }
         rc = omen_index_open(&index, sections, n_sections, &why);
     }
     if (rc == OMEN_OK) {

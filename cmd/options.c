@@ -269,6 +269,10 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
         return rc;
     }
     sections = omen_container_sections(*container, &n_sections);
+    if (omen_codes_are(sections, n_sections)) {
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" holds codes without lists, not an index; omendb build reads it",
+                         path);
+    }
     rc = omen_index_open(index, sections, n_sections, why);
     if (rc == OMEN_OK) {
         omen_index_get_info(*index, info);

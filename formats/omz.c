@@ -8,6 +8,7 @@
  * result with its checksum. */
 #include "formats/omz.h"
 #include "formats/container_format.h"
+#include "formats/rows.h"
 #include "formats/vectors_internal.h"
 
 #include <errno.h>
@@ -1131,24 +1132,65 @@ int omen_omz_unpack_container(omen_container **container, const char *path, omen
     return OMEN_OK;
 }
 
-int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, omen_detail *why)
+/* Codes as the rows they stand for. */
+static int reconstruct(const omen_container *container, int fd, omen_detail *why)
+{
+    omen_codes *codes = NULL;
+    size_t n;
+    const omen_section *sections = omen_container_sections(container, &n);
+    int rc = omen_codes_open(&codes, sections, n, why);
+    const int copy = rc == OMEN_OK ? dup(fd) : -1;
+    FILE *stream = copy >= 0 ? fdopen(copy, "w") : NULL;
+
+    if (rc == OMEN_OK && stream == NULL) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot write a temporary copy: %s", strerror(errno));
+        if (copy >= 0) {
+            close(copy);
+        }
+    }
+    if (rc == OMEN_OK) {
+        const omen_source source = omen_codes_source(codes);
+        rc = omen_rows_write(stream, "fbin", &source, NULL, NULL, why);
+    }
+    if (stream != NULL && fclose(stream) != 0 && rc == OMEN_OK) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot write a temporary copy: %s", strerror(errno));
+    }
+    omen_codes_close(codes);
+    return rc;
+}
+
+int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bool *is_fbin, omen_detail *why)
 {
     omen_container *container = NULL;
     omen_omz *omz = NULL;
     omen_detail reason = {""};
+    size_t n = 0;
+    const omen_section *sections = NULL;
     int rc = strcmp(path, "-") == 0 ? OMEN_ERR_INPUT : omen_container_open(&container, path, why);
 
     *fd = -1;
-    if (rc != OMEN_OK || !omen_omz_is(container)) {
+    *is_fbin = false;
+    if (rc == OMEN_OK) {
+        sections = omen_container_sections(container, &n);
+        *is_fbin = omen_codes_are(sections, n);
+    }
+    if (rc != OMEN_OK || (!omen_omz_is(container) && !*is_fbin)) {
         omen_container_close(container);
         return rc == OMEN_ERR_INPUT ? OMEN_OK : rc;
     }
-    rc = omen_omz_open(&omz, container, &reason);
+    if (!*is_fbin) {
+        rc = omen_omz_open(&omz, container, &reason);
+    }
+    if (rc == OMEN_OK && omz != NULL && omz->is_index) { /* told by the caller as what it is */
+        omen_omz_close(omz);
+        omen_container_close(container);
+        return OMEN_OK;
+    }
     if (rc == OMEN_OK) {
         rc = omen_temporary_open(input->label, fd, &reason);
     }
     if (rc == OMEN_OK) {
-        rc = omen_omz_unpack_to(omz, *fd, 0, NULL, NULL, &reason);
+        rc = *is_fbin ? reconstruct(container, *fd, &reason) : omen_omz_unpack_to(omz, *fd, 0, NULL, NULL, &reason);
     }
     omen_omz_close(omz);
     omen_container_close(container);

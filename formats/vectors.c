@@ -590,14 +590,20 @@ static int unpack_input(omen_input *input, const char *path, char **name, omen_d
 {
     static const char suffix[] = ".omz";
     int fd = -1;
-    int rc = omen_omz_unpack_input(input, path, &fd, why);
-    if (rc != OMEN_OK || fd < 0)
+    bool is_fbin = false;
+    int rc = omen_omz_unpack_input(input, path, &fd, &is_fbin, why);
+    if (rc != OMEN_OK || fd < 0) {
+        if (fd >= 0)
+            close(fd);
         return rc;
+    }
     omen_input_close(input);
     rc = map(input, fd, why);
     close(fd);
     const size_t length = strlen(path);
-    *name = strndup(path, ends_with(path, length, suffix) ? length - strlen(suffix) : length);
+    *name = is_fbin                           ? strdup("codes.fbin")
+            : ends_with(path, length, suffix) ? strndup(path, length - strlen(suffix))
+                                              : strdup(path);
     return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
 }
 

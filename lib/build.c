@@ -75,6 +75,7 @@ typedef struct {
     float *sample, *transformed;
     omen_runs runs;
     uint64_t n_encoded; /* rows in runs */
+    float code_scale;   /* codes_only, rabitq */
     /* one entry a list */
     uint32_t *first;
     float *ranges;
@@ -249,6 +250,66 @@ static void spread_rows(const build_state *b, size_t from, size_t n, const uint3
     }
 }
 
+/* Squared error of a codec's reconstructions of n rows of the sample, all in the one list. Those of rabitq, which are
+ * scaled for unbiased products, are multiplied by what brings them nearest to their rows: *scale. */
+static int reconstruction_error(const build_state *b, const omen_codec_model *model, size_t n, double *error,
+                                float *scale)
+{
+    const size_t d = b->transform.d_kept, ld = round_up(d, OMEN_PANEL);
+    float *work = omen_alloc(3 * OMEN_ENCODE_ROWS * ld, sizeof *work);
+    float *residuals = work, *centroids = work + OMEN_ENCODE_ROWS * ld, *back = work + 2 * OMEN_ENCODE_ROWS * ld;
+    float *scratch = omen_alloc(omen_codec_scratch_floats(model), sizeof *scratch);
+    uint8_t *codes = omen_alloc(OMEN_ENCODE_ROWS, model->n_sub / 2);
+    float factors[OMEN_ENCODE_ROWS * OMEN_MAX_FACTORS], tails[OMEN_ENCODE_ROWS] = {0};
+    double product = 0, norm2 = 0, whole = 0;
+    const bool ready = work && scratch && codes;
+    for (size_t i0 = 0; i0 < n && ready; i0 += OMEN_ENCODE_ROWS) {
+        const size_t count = least(OMEN_ENCODE_ROWS, n - i0);
+        memset(work, 0, 3 * OMEN_ENCODE_ROWS * ld * sizeof *work);
+        for (size_t i = 0; i < count; i++) {
+            for (size_t j = 0; j < d; j++) {
+                centroids[i * ld + j] = b->partition.centroids[j];
+                residuals[i * ld + j] = b->transformed[(i0 + i) * d + j] - b->partition.centroids[j];
+            }
+        }
+        omen_codec_encode(model, residuals, centroids, count, ld, tails, codes, factors, back, scratch);
+        for (size_t i = 0; i < count; i++) {
+            for (size_t j = 0; j < d; j++) {
+                const double r = (double)residuals[i * ld + j], c = (double)back[i * d + j];
+                whole += r * r;
+                product += r * c;
+                norm2 += c * c;
+            }
+        }
+    }
+    *scale = model->kind == OMEN_CODEC_RABITQ && norm2 > 0 && product > 0 ? (float)(product / norm2) : 1;
+    *error = whole - 2 * (double)*scale * product + (double)*scale * (double)*scale * norm2;
+    free(codes);
+    free(scratch);
+    free(work);
+    return ready ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
+/* Codes that are reconstructed are judged by that, not by distances: errors relative to the variance. */
+static int judge_reconstructions(build_state *b, const omen_codec_model *rabitq, size_t n)
+{
+    const size_t d = b->transform.d_kept;
+    double spread = 0;
+    float unused;
+    int status = OMEN_OK;
+    for (size_t i = 0; i < n * d; i++) {
+        const double r = (double)(b->transformed[i] - b->partition.centroids[i % d]);
+        spread += r * r;
+    }
+    if (b->model.kind == OMEN_CODEC_PQ)
+        status = reconstruction_error(b, &b->model, n, &b->report->pq_error, &unused);
+    if (status == OMEN_OK && rabitq->kind == OMEN_CODEC_RABITQ)
+        status = reconstruction_error(b, rabitq, n, &b->report->rabitq_error, &b->code_scale);
+    b->report->pq_error /= spread > 0 ? spread : 1;
+    b->report->rabitq_error /= spread > 0 ? spread : 1;
+    return status;
+}
+
 static int train_codec(build_state *b)
 {
     const omen_build_options *o = b->options;
@@ -286,10 +347,12 @@ static int train_codec(build_state *b)
             own[i] = lists[i];
         }
         const size_t n_queries = least(ERROR_QUERIES, n_error);
-        if (o->codec != OMEN_CODEC_RABITQ)
+        if (o->codes_only)
+            status = judge_reconstructions(b, &rabitq, n_error);
+        else if (o->codec != OMEN_CODEC_RABITQ)
             status = omen_codec_error(&b->model, rows, b->partition.centroids, own, n_error, n_queries,
                                       &b->report->pq_error);
-        if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ)
+        if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ && !o->codes_only)
             status = omen_codec_error(&rabitq, rows, b->partition.centroids, own, n_error, n_queries,
                                       &b->report->rabitq_error);
     }
@@ -300,6 +363,7 @@ static int train_codec(build_state *b)
     } else {
         omen_codec_finish(&rabitq);
     }
+    b->code_scale = b->model.kind == OMEN_CODEC_RABITQ ? b->code_scale : 0;
 out:
     free(scratch);
     free(own);
@@ -678,7 +742,9 @@ static int order_rows(build_state *b)
     if (status == OMEN_OK && b->options->refine != OMEN_REFINE_NONE)
         status = write_part(b, &o, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, OMEN_RUN_REFINE, take_refine);
     if (status == OMEN_OK)
-        status = write_part(b, &o, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, OMEN_RUN_ROWS, take_rows);
+        status = b->options->codes_only
+                     ? OMEN_OK
+                     : write_part(b, &o, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, OMEN_RUN_ROWS, take_rows);
     free(o.pending);
     free(o.blocks);
     return status;
@@ -737,6 +803,8 @@ static int check_options(const omen_source *source, const omen_build_options *o,
     if (o->tune_queries && (o->tune_queries->d != source->d || o->tune_queries->n_rows < 1))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the queries to tune for have %u dimensions, the input %u",
                          o->tune_queries->d, source->d);
+    if (o->codes_only && (o->metric != OMEN_METRIC_L2 || o->n_lists != 1))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "codes without lists have one list and metric l2");
     if (o->codec == OMEN_CODEC_NONE && o->refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codec none and refine none leave nothing to search");
     return OMEN_OK;
@@ -904,6 +972,7 @@ static void fill_meta(build_state *b)
         .seed = b->options->seed,
         .ip_radius2 = b->transform.ip_radius2,
         .flags = b->options->zero_ok ? OMEN_META_FLAG_ZERO_OK : 0,
+        .code_scale = b->code_scale,
     };
 }
 
@@ -954,7 +1023,7 @@ static int run_stage(build_state *b, omen_stage stage)
         fill_meta(b);
         return order_rows(b);
     case OMEN_STAGE_CALIBRATE:
-        return calibrate(b);
+        return b->options->codes_only ? OMEN_OK : calibrate(b);
     default:
         return run_training(b, stage);
     }

@@ -91,6 +91,8 @@ static int check_meta(const omen_meta *m, omen_detail *why)
     else if (m->codec == OMEN_CODEC_RABITQ &&
              (m->n_factors != 2 || m->n_active || m->d_used < 1 || m->d_used > m->d_kept || m->d_used > 4 * m->n_sub))
         fault = "rotation";
+    if (!fault && !(m->code_scale >= 0 && m->code_scale <= 4))
+        fault = "scale";
     for (size_t i = 0; i < sizeof m->zero / sizeof *m->zero && !fault; i++)
         if (m->zero[i])
             fault = "reserved field";

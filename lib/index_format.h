@@ -38,7 +38,8 @@ typedef struct omen_meta {
     uint64_t seed;
     float ip_radius2;
     uint32_t flags;
-    uint32_t zero[14];
+    float code_scale; /* codes without lists, rabitq: what reconstructions are multiplied by; else 0 */
+    uint32_t zero[13];
 } omen_meta;
 
 _Static_assert(sizeof(omen_meta) == 128, "META is 128 bytes");

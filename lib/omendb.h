@@ -185,6 +185,7 @@ typedef struct omen_build_options {
     const omen_source *tune_queries; /* measure search effort on these; NULL: on rows of the source */
     int n_threads;                   /* 0: omen_cpu_count() */
     bool zero_ok;                    /* cosine: accept zero rows, with similarity 0 to everything */
+    bool codes_only;                 /* l2: one list, rows in input order, no row numbers: see omen_codes */
     uint64_t memory_bytes;           /* most private memory to take; 0: no limit */
     uint64_t chunk_rows;             /* rows encoded between checkpoints; 0: from their size and memory_bytes */
     omen_progress_fn progress;       /* may be NULL */
@@ -319,6 +320,45 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
 int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
                        uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
                        omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- codes without lists ------------------------------------------------ */
+
+/* An index of one list whose rows are in input order, without row numbers (omen_build_options.codes_only), to
+ * reconstruct the rows from. */
+typedef struct omen_codes omen_codes;
+
+/* Whether sections are such codes. */
+bool omen_codes_are(const omen_section *sections, size_t n_sections);
+
+/* Opens codes over sections that stay the caller's and must outlive them. *out is NULL on failure. Returns as
+ * omen_index_open(). */
+int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sections,
+                    omen_detail *why) OMEN_MUST_CHECK;
+
+/* NULL is fine. */
+void omen_codes_close(omen_codes *codes);
+
+/* As omen_index_get_info(); there are no ids. */
+void omen_codes_get_info(const omen_codes *codes, omen_index_info *out);
+
+/* The rows that the codes stand for. It dies with the codes. */
+omen_source omen_codes_source(omen_codes *codes);
+
+/* Measured on rows spread over the input. The neighbours of a row do not include itself. */
+typedef struct omen_codes_quality {
+    uint64_t n_error_rows, n_queries;
+    double mean_squared_error;   /* a value */
+    double relative_error;       /* squared errors over squared distances from the mean row */
+    uint32_t group_values;       /* neighbouring values whose mean takes a byte, for as many bytes a row */
+    double group_relative_error; /* of those means, kept exactly */
+    double recall_codes;         /* recall@10 by distance to what all codes stand for; NaN with less than 11 rows */
+    double recall_reranked;      /* the same with the n_rerank best by code compared by their original rows */
+    uint32_t n_rerank;
+} omen_codes_quality;
+
+/* Compares codes with the rows they were made from. Returns OMEN_OK, OMEN_ERR_MEMORY or what original returned. */
+int omen_codes_measure(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
+                       omen_codes_quality *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- verification ------------------------------------------------------ */
 

@@ -1,0 +1,350 @@
+/* Codes without lists: the sections of an index of one list, in input order and without PERM, and the rows that the
+ * codes stand for. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/index.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+#include "lib/refine.h"
+
+#define SECTIONS_MOST  32u
+#define DECODE_ROWS    64u
+#define ERROR_ROWS     2000u
+#define RECALL_QUERIES 300u
+#define RECALL_K       10u
+#define RERANK_ROWS    100u
+
+struct omen_codes {
+    omen_index *index;
+    uint32_t *ids;
+    float *centroid; /* d_kept */
+    float *back;     /* BASE transposed, packed: d_full columns of d_kept */
+    float *unrotate; /* ROTA transposed, packed: d_used columns of 4 n_sub; rabitq */
+};
+
+bool omen_codes_are(const omen_section *sections, size_t n_sections)
+{
+    bool has_meta = false;
+    for (size_t i = 0; i < n_sections; i++) {
+        if (sections[i].id == OMEN_SECTION_PERM)
+            return false;
+        has_meta |= sections[i].id == OMEN_SECTION_META;
+    }
+    return has_meta;
+}
+
+/* Packs the transpose of a (n x m). NULL without memory. */
+static float *pack_transposed(const float *a, size_t n, size_t m)
+{
+    float *transposed = omen_alloc(n * m, sizeof *transposed);
+    float *panels = omen_alloc(omen_panels_count(m, n), sizeof *panels);
+    if (transposed && panels) {
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < m; j++)
+                transposed[j * n + i] = a[i * m + j];
+        omen_panels_pack(transposed, m, n, n, panels);
+    } else {
+        free(panels);
+        panels = NULL;
+    }
+    free(transposed);
+    return panels;
+}
+
+static int prepare(omen_codes *codes)
+{
+    const omen_index *index = codes->index;
+    const omen_meta *m = &index->meta;
+    codes->centroid = omen_alloc(m->d_kept, sizeof *codes->centroid);
+    codes->back = pack_transposed(index->transform.basis, m->d_kept, m->d_full);
+    if (!codes->centroid || !codes->back)
+        return OMEN_ERR_MEMORY;
+    for (size_t j = 0; j < m->d_kept; j++)
+        codes->centroid[j] =
+            index->centroid_scales[j] + index->centroid_scales[m->d_kept + j] * (float)index->centroid_codes[j];
+    if (m->codec != OMEN_CODEC_RABITQ)
+        return OMEN_OK;
+    codes->unrotate = pack_transposed(index->model.rotation, 4 * (size_t)m->n_sub, m->d_used);
+    return codes->unrotate ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
+int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sections, omen_detail *why)
+{
+    omen_section all[SECTIONS_MOST + 1];
+    uint64_t n_rows = 0;
+    *out = NULL;
+    if (n_sections > SECTIONS_MOST)
+        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "%zu sections: of a newer version", n_sections);
+    memcpy(all, sections, n_sections * sizeof *all);
+    for (size_t i = 0; i < n_sections; i++) {
+        /* one byte a row is the least that a code or a refine row takes: no more rows than the file can hold */
+        if (sections[i].id == OMEN_SECTION_META && sections[i].n_bytes == sizeof(omen_meta))
+            n_rows = ((const omen_meta *)sections[i].data)->n_rows;
+    }
+    for (size_t i = 0; i < n_sections; i++)
+        if ((sections[i].id == OMEN_SECTION_CODE || sections[i].id == OMEN_SECTION_REFN) &&
+            n_rows > sections[i].n_bytes)
+            n_rows = 0;
+    if (n_rows == 0 || n_rows > OMEN_MAX_ROWS)
+        return omen_fail(why, OMEN_ERR_CORRUPT, "the number of rows contradicts the file");
+    omen_codes *codes = calloc(1, sizeof *codes);
+    if (codes)
+        codes->ids = omen_alloc(n_rows, sizeof *codes->ids);
+    int status = codes && codes->ids ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    if (status == OMEN_OK) {
+        for (uint64_t i = 0; i < n_rows; i++)
+            codes->ids[i] = (uint32_t)i;
+        all[n_sections] = (omen_section){.id = OMEN_SECTION_PERM,
+                                         .element = OMEN_ELEMENT_U32,
+                                         .data = codes->ids,
+                                         .n_bytes = n_rows * sizeof *codes->ids};
+        status = omen_index_open(&codes->index, all, n_sections + 1, why);
+    }
+    if (status == OMEN_OK && (codes->index->meta.n_lists != 1 || codes->index->meta.metric != OMEN_METRIC_L2))
+        status = omen_fail(why, OMEN_ERR_CORRUPT, "codes have one list and metric l2");
+    if (status == OMEN_OK && prepare(codes) != OMEN_OK)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    if (status != OMEN_OK) {
+        omen_codes_close(codes);
+        return status;
+    }
+    *out = codes;
+    return OMEN_OK;
+}
+
+void omen_codes_close(omen_codes *codes)
+{
+    if (!codes)
+        return;
+    omen_index_close(codes->index);
+    free(codes->ids);
+    free(codes->centroid);
+    free(codes->back);
+    free(codes->unrotate);
+    free(codes);
+}
+
+void omen_codes_get_info(const omen_codes *codes, omen_index_info *out)
+{
+    omen_index_get_info(codes->index, out);
+    out->id_bytes = 0;
+}
+
+/* ---- reconstruction ---- */
+
+/* The 4-bit code of sub-quantiser m of a row. */
+static uint32_t code_of(const omen_index *index, uint64_t row, size_t m)
+{
+    const uint8_t *block = index->blocks + row / OMEN_SCAN_BLOCK * index->block_bytes;
+    const uint8_t byte = block[m / 2 * OMEN_SCAN_BLOCK + row % OMEN_SCAN_BLOCK];
+    return m % 2 ? byte >> 4 : byte & 15;
+}
+
+/* Adds what n rows' codes say of their residuals to y (n x ld). signs and unrotated are scratch. */
+static void add_residuals(const omen_codes *codes, uint64_t first, size_t n, float *y, size_t ld, float *signs,
+                          float *unrotated)
+{
+    const omen_index *index = codes->index;
+    const omen_codec_model *model = &index->model;
+    const size_t n_sub = model->n_sub;
+    if (model->kind == OMEN_CODEC_PQ) {
+        for (size_t i = 0; i < n; i++) {
+            for (size_t m = 0; m < n_sub; m++) {
+                const uint32_t code = code_of(index, first + i, m);
+                for (uint32_t a = model->sub_first[m]; a < model->sub_first[m + 1]; a++)
+                    y[i * ld + model->dims[a]] += model->codewords[(size_t)a * 16 + code];
+            }
+        }
+        return;
+    }
+    const size_t d_code = 4 * n_sub, width = (model->d_used + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
+    const float *range = index->ranges + 2; /* of g */
+    for (size_t i = 0; i < n; i++) {
+        for (size_t m = 0; m < n_sub; m++) {
+            const uint32_t code = code_of(index, first + i, m);
+            for (size_t bit = 0; bit < 4; bit++)
+                signs[i * d_code + 4 * m + bit] = code >> bit & 1 ? 1 : -1;
+        }
+    }
+    omen_kernels_get()->matmul(signs, d_code, n, codes->unrotate, width / OMEN_PANEL, d_code, unrotated, width);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t row = first + i;
+        const uint8_t u = index->blocks[row / OMEN_SCAN_BLOCK * index->block_bytes + (n_sub / 2 + 1) * OMEN_SCAN_BLOCK +
+                                        row % OMEN_SCAN_BLOCK];
+        const float g = (range[0] + range[1] * (float)u) * index->meta.code_scale;
+        for (size_t j = 0; j < model->d_used; j++)
+            y[i * ld + j] += g * unrotated[i * width + j];
+    }
+}
+
+static int codes_read(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const omen_codes *codes = self;
+    const omen_index *index = codes->index;
+    const omen_meta *m = &index->meta;
+    const size_t d = m->d, d_kept = m->d_kept, width = (d + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
+    if (m->codec == OMEN_CODEC_NONE) {
+        for (uint64_t i = 0; i < n; i++)
+            omen_refine_decode(m->refine, index->refine_rows + (first + i) * index->refine_row_bytes, m->d,
+                               out + i * d);
+        return OMEN_OK;
+    }
+    const size_t used = (m->d_used + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
+    float *y = omen_alloc(DECODE_ROWS * d_kept, sizeof *y), *x = omen_alloc(DECODE_ROWS * width, sizeof *x);
+    float *signs = omen_alloc(DECODE_ROWS * 4 * (size_t)m->n_sub, sizeof *signs);
+    float *unrotated = omen_alloc(DECODE_ROWS * used, sizeof *unrotated);
+    const int status = y && x && signs && unrotated ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    for (uint64_t i0 = 0; i0 < n && status == OMEN_OK; i0 += DECODE_ROWS) {
+        const size_t count = n - i0 < DECODE_ROWS ? n - i0 : DECODE_ROWS;
+        for (size_t i = 0; i < count; i++)
+            memcpy(y + i * d_kept, codes->centroid, d_kept * sizeof *y);
+        add_residuals(codes, first + i0, count, y, d_kept, signs, unrotated);
+        omen_kernels_get()->matmul(y, d_kept, count, codes->back, width / OMEN_PANEL, d_kept, x, width);
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = 0; j < d; j++)
+                out[(i0 + i) * d + j] = x[i * width + j] + index->transform.mean[j];
+    }
+    free(y);
+    free(x);
+    free(signs);
+    free(unrotated);
+    return status;
+}
+
+omen_source omen_codes_source(omen_codes *codes)
+{
+    const omen_meta *m = &codes->index->meta;
+    return (omen_source){.self = codes,
+                         .n_rows = m->n_rows,
+                         .d = m->d,
+                         .element_bytes = 4,
+                         .n_bytes = m->n_rows * m->d * 4,
+                         .read = codes_read};
+}
+
+/* ---- quality ---- */
+
+/* Squared errors of n rows: of the reconstruction, of the mean row, and of means of groups of neighbouring values. */
+static int measure_errors(const omen_codes *codes, const omen_source *original, uint64_t seed, uint32_t n_bytes,
+                          omen_codes_quality *out, omen_detail *why)
+{
+    const size_t d = original->d, n = original->n_rows < ERROR_ROWS ? original->n_rows : ERROR_ROWS;
+    const size_t group = (d + n_bytes - 1) / n_bytes;
+    const float *mean = codes->index->transform.mean;
+    float *row = omen_alloc(2 * d, sizeof *row), *back = row + d;
+    uint64_t *rows = omen_alloc(n, sizeof *rows);
+    int status = row && rows ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    double error = 0, spread = 0, of_groups = 0;
+    if (status == OMEN_OK)
+        omen_random_rows(seed ^ 0x6572726f, original->n_rows, n, rows);
+    for (size_t i = 0; i < n && status == OMEN_OK; i++) {
+        status = original->read(original->self, rows[i], 1, row, why);
+        if (status == OMEN_OK)
+            status = codes_read((void *)codes, rows[i], 1, back, why);
+        for (size_t j = 0; j < d && status == OMEN_OK; j++) {
+            error += ((double)row[j] - back[j]) * ((double)row[j] - back[j]);
+            spread += ((double)row[j] - mean[j]) * ((double)row[j] - mean[j]);
+        }
+        for (size_t j0 = 0; j0 < d && status == OMEN_OK; j0 += group) {
+            const size_t j1 = j0 + group < d ? j0 + group : d;
+            double sum = 0;
+            for (size_t j = j0; j < j1; j++)
+                sum += row[j];
+            for (size_t j = j0; j < j1; j++)
+                of_groups += (row[j] - sum / (double)(j1 - j0)) * (row[j] - sum / (double)(j1 - j0));
+        }
+    }
+    out->n_error_rows = n;
+    out->mean_squared_error = error / (double)(n * d);
+    out->relative_error = spread > 0 ? error / spread : 0;
+    out->group_values = (uint32_t)group;
+    out->group_relative_error = spread > 0 ? of_groups / spread : 0;
+    free(rows);
+    free(row);
+    return status;
+}
+
+/* The share of the k true neighbours of query own among the first k of ids, own left out of both. */
+static uint32_t count_found(const int64_t *truth, const int64_t *ids, size_t n_ids, int64_t own, uint32_t k)
+{
+    uint32_t found = 0;
+    for (size_t t = 0, wanted = 0; wanted < k; t++) {
+        if (truth[t] == own)
+            continue;
+        wanted++;
+        for (size_t i = 0, seen = 0; i < n_ids && seen < k; i++) {
+            if (ids[i] == own)
+                continue;
+            seen++;
+            found += ids[i] == truth[t];
+        }
+    }
+    return found;
+}
+
+static int measure_recall(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
+                          omen_codes_quality *out, omen_detail *why)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t d = original->d, n = original->n_rows < RECALL_QUERIES ? original->n_rows : RECALL_QUERIES;
+    const uint32_t k = RECALL_K,
+                   pool = original->n_rows < RERANK_ROWS + 1 ? (uint32_t)original->n_rows : RERANK_ROWS + 1;
+    if (original->n_rows < k + 1) {
+        out->recall_codes = out->recall_reranked = NAN;
+        return OMEN_OK;
+    }
+    float *queries = omen_alloc(n * d, sizeof *queries), *row = omen_alloc(d, sizeof *row);
+    uint64_t *rows = omen_alloc(n, sizeof *rows), *keys = omen_alloc(pool, sizeof *keys);
+    int64_t *truth = omen_alloc(n * (k + 1), sizeof *truth), *found = omen_alloc(n * pool, sizeof *found);
+    int64_t *again = omen_alloc(pool, sizeof *again);
+    int status = queries && row && rows && keys && truth && found && again
+                     ? OMEN_OK
+                     : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    const omen_source coded = omen_codes_source((omen_codes *)codes);
+    if (status == OMEN_OK)
+        omen_random_rows(seed ^ 0x72656361, original->n_rows, n, rows);
+    for (size_t i = 0; i < n && status == OMEN_OK; i++)
+        status = original->read(original->self, rows[i], 1, queries + i * d, why);
+    if (status == OMEN_OK)
+        status = omen_source_search(original, OMEN_METRIC_L2, k + 1, queries, n, n_threads, truth, NULL, why);
+    if (status == OMEN_OK)
+        status = omen_source_search(&coded, OMEN_METRIC_L2, pool, queries, n, n_threads, found, NULL, why);
+    uint64_t n_codes = 0, n_reranked = 0;
+    for (size_t q = 0; q < n && status == OMEN_OK; q++) {
+        n_codes += count_found(truth + q * (k + 1), found + q * pool, pool, (int64_t)rows[q], k);
+        for (size_t i = 0; i < pool && status == OMEN_OK; i++) {
+            const uint32_t id = (uint32_t)found[q * pool + i];
+            status = original->read(original->self, id, 1, row, why);
+            keys[i] = omen_key(kernels->l2_f32(queries + q * d, row, d), id);
+        }
+        omen_keys_sort(keys, pool);
+        for (size_t i = 0; i < pool; i++)
+            again[i] = (int64_t)(uint32_t)keys[i];
+        n_reranked += count_found(truth + q * (k + 1), again, pool, (int64_t)rows[q], k);
+    }
+    out->n_queries = n;
+    out->n_rerank = pool - 1;
+    out->recall_codes = (double)n_codes / (double)(n * k);
+    out->recall_reranked = (double)n_reranked / (double)(n * k);
+    free(queries);
+    free(row);
+    free(rows);
+    free(keys);
+    free(truth);
+    free(found);
+    free(again);
+    return status;
+}
+
+int omen_codes_measure(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
+                       omen_codes_quality *out, omen_detail *why)
+{
+    const omen_meta *m = &codes->index->meta;
+    const uint32_t n_bytes =
+        m->codec == OMEN_CODEC_NONE ? (uint32_t)codes->index->refine_row_bytes : m->n_sub / 2 + m->n_factors;
+    *out = (omen_codes_quality){0};
+    const int status = measure_errors(codes, original, seed, n_bytes, out, why);
+    return status == OMEN_OK ? measure_recall(codes, original, seed, n_threads, out, why) : status;
+}
