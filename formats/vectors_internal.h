@@ -77,8 +77,8 @@ bool omen_input_is_container(const omen_input *input);
 /* Opens an unlinked file in TMPDIR; label names what it is a copy of. */
 int omen_temporary_open(const char *label, int *fd, omen_detail *why);
 
-/* In omz.c: unpacks a compressed file of vectors, or reconstructs the rows of codes (*is_fbin: then it is fbin), into an
- * unlinked temporary file. *fd is -1 when the input is an index. */
+/* In omz.c: unpacks a compressed file of vectors, or reconstructs the rows of codes (then *is_fbin: it is fbin), into
+ * an unlinked temporary file. *fd is -1 when the input is an index. */
 int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bool *is_fbin, omen_detail *why);
 
 /* Bytes of one stored value. */
