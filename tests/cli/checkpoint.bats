@@ -84,7 +84,8 @@ stop()
     fails_with 2 "--seed 0, not 1" build --seed 1
     touch -d 2001-01-01 base.idx
     fails_with 2 "modification time changed" build
-    cmp kept out.omen.part
+    # but for what follows the last whole record
+    cmp -n "$(stat -c %s out.omen.part)" kept out.omen.part
     build -b 16 --fresh
     omendb build -q -b 16 -o whole.omen base.idx
     cmp whole.omen out.omen
