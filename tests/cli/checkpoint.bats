@@ -67,9 +67,13 @@ stop()
     [ "$code" -eq 130 ] || fault "exit code $code: $message"
     has "$message" "the same command continues"
     [ ! -e out.omen.tmp ]
-    stop TERM 1700000
+    expect 0 omendb build --chunk-rows "$chunk" -o out.omen base.idx
+    has "$stderr" "resuming"
+    cmp whole.omen out.omen
+    rm out.omen
+    stop TERM 1200000
     [ "$code" -eq 143 ] || fault "exit code $code: $message"
-    has "$message" "resuming"
+    has "$message" "the same command continues"
     build
     cmp whole.omen out.omen
 }
