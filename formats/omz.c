@@ -44,7 +44,8 @@ enum {
     BLOCK_LEAD = 20,
     BLOCK_ELEMENT = 24,
     BLOCK_FILTER = 25,
-    BLOCK_ZERO = 26,
+    BLOCK_DIGITS = 26,
+    BLOCK_ZERO = 27,
     BLOCK_HASH = 32,
 };
 
@@ -56,7 +57,8 @@ typedef enum {
     FILTER_DELTA,   /* planes of the differences to the element before */
     FILTER_U8,      /* floats that are whole numbers of 0 to 255, as bytes */
     FILTER_U8_COLUMNS,
-    FILTER_F16, /* floats that binary16 holds exactly, as its planes */
+    FILTER_F16,     /* floats that binary16 holds exactly, as its planes */
+    FILTER_DECIMAL, /* floats that were printed with so many digits: planes of decade and whole number */
     N_FILTERS,
 } filter;
 
@@ -72,7 +74,7 @@ typedef struct {
     uint64_t offset; /* of the stored bytes in DATA */
     uint64_t raw_offset;
     uint32_t stored, raw, stride, lead;
-    uint8_t element, filter;
+    uint8_t element, filter, digits;
     uint64_t hash;
 } block;
 
@@ -239,6 +241,67 @@ static bool fits_u8(const uint32_t *x, size_t n)
     return different == 0;
 }
 
+/* Numbers that were printed with a fixed count of digits, and read as floats: m / 10^k with m below 10^digits (the idea
+ * of ALP, Afroozeh et al., SIGMOD 2024, here with k from the decade that the number is in). A word holds m in its lower
+ * 24 bits, then the sign, then the decade. */
+#define DIGITS_LEAST 3u
+#define DIGITS_MOST  7u
+#define N_DECADES    12u
+static const float decades[N_DECADES] = {100, 10, 1, 1e-1f, 1e-2f, 1e-3f, 1e-4f, 1e-5f, 1e-6f, 1e-7f, 1e-8f, 1e-9f};
+static const double powers[] = {1,   1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7, 1e8,
+                                1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16};
+
+/* What m is multiplied by in each decade; 0 for those that are none. */
+static void decimal_scales(uint8_t digits, double scales[128])
+{
+    memset(scales, 0, 128 * sizeof *scales);
+    for (size_t s = 0; s <= N_DECADES; s++) {
+        scales[s] = 1 / powers[digits - DIGITS_LEAST + s];
+    }
+}
+
+static uint32_t bits_of_decimal(uint32_t word, const double scales[128])
+{
+    const float value = (float)((double)(word & 0xffffff) * scales[word >> 25]);
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits | (word >> 24 & 1) << 31;
+}
+
+/* Floats to words; false where one does not come back. */
+static bool make_decimals(uint32_t *x, size_t n, uint8_t digits)
+{
+    double scales[128];
+    uint32_t different = 0;
+
+    decimal_scales(digits, scales);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t magnitude = x[i] & 0x7fffffff;
+        float value;
+        memcpy(&value, &magnitude, sizeof value);
+        uint32_t decade = 0;
+        for (size_t s = 0; s < N_DECADES; s++) {
+            decade += value < decades[s];
+        }
+        const double scaled = (double)value * powers[digits - DIGITS_LEAST + decade];
+        const uint32_t m = scaled < 0x1p24 - 1 ? (uint32_t)(int32_t)(scaled + 0.5) : 0;
+        const uint32_t word = decade << 25 | x[i] >> 31 << 24 | m;
+        different |= bits_of_decimal(word, scales) ^ x[i];
+        x[i] = word;
+    }
+    return different == 0;
+}
+
+static void unmake_decimals(uint32_t *x, size_t n, uint8_t digits)
+{
+    double scales[128];
+
+    decimal_scales(digits, scales);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = bits_of_decimal(x[i], scales);
+    }
+}
+
 /* Planes of the floats as binary16; false where one is none. */
 static bool split_halves(const uint32_t *x, size_t n, uint8_t *high, uint8_t *low)
 {
@@ -351,6 +414,12 @@ static bool apply_filter(const block *b, const uint8_t *raw, worker *w)
         }
         split_planes(elements, n, 4, to);
         return true;
+    case FILTER_DECIMAL:
+        if (!make_decimals(x, n, b->digits)) {
+            return false;
+        }
+        split_planes(elements, n, 4, to);
+        return true;
     case FILTER_F16:
         return split_halves(x, n, to, to + n);
     default: /* FILTER_U8, FILTER_U8_COLUMNS */
@@ -400,6 +469,10 @@ static void undo_filter(const block *b, worker *w, uint8_t *raw)
         for (size_t i = 1; i < n; i++) {
             x[i] += x[i - 1];
         }
+        break;
+    case FILTER_DECIMAL:
+        merge_planes(from, n, 4, elements);
+        unmake_decimals(x, n, b->digits);
         break;
     case FILTER_F16:
         merge_halves(from, from + n, n, (float *)(void *)elements);
@@ -469,6 +542,7 @@ static size_t filters_for(const region *like, filter out[N_FILTERS])
     }
     if (like->element_bytes == 4 && like->is_float) {
         out[n++] = FILTER_ROTATED;
+        out[n++] = FILTER_DECIMAL;
         out[n++] = FILTER_F16;
         out[n++] = FILTER_U8;
         out[n++] = FILTER_U8_COLUMNS;
@@ -495,9 +569,17 @@ static void pack_block(block *b, const region *like, const uint8_t *raw, int lev
                                                                                      : whole;
         block sample = *b;
         sample.raw = (uint32_t)(some * b->stride);
+        const uint8_t *from = raw + (whole - some) / 2 * b->stride;
         sample.filter = filters[f];
+        sample.digits = filters[f] == FILTER_DECIMAL ? DIGITS_LEAST : 0;
         sizes[f] = UINT32_MAX;
-        if (apply_filter(&sample, raw + (whole - some) / 2 * b->stride, w)) {
+        bool fits = apply_filter(&sample, from, w);
+        while (!fits && sample.filter == FILTER_DECIMAL && sample.digits < DIGITS_MOST) {
+            sample.digits++;
+            fits = apply_filter(&sample, from, w);
+        }
+        if (fits) {
+            b->digits = sample.digits > b->digits ? sample.digits : b->digits;
             pack_parts(&sample, w, level, no_skip, w->packed, skips[f]);
             sizes[f] = sample.stored;
         }
@@ -512,7 +594,13 @@ static void pack_block(block *b, const region *like, const uint8_t *raw, int lev
             best = sizes[f] < sizes[best] ? f : best;
         }
         b->filter = (uint8_t)filters[best];
-        if (apply_filter(b, raw, w)) {
+        bool fits = apply_filter(b, raw, w);
+        while (!fits && b->filter == FILTER_DECIMAL && b->digits < DIGITS_MOST) {
+            b->digits++; /* the sample had a number less precise than the rest */
+            fits = apply_filter(b, raw, w);
+        }
+        if (fits) {
+            b->digits = b->filter == FILTER_DECIMAL ? b->digits : 0;
             pack_parts(b, w, level, skips[best], w->packed, unused);
             memcpy(out, w->packed, b->stored);
             return;
@@ -728,6 +816,7 @@ static void store_block(const block *b, uint8_t out[ENTRY_BYTES_])
     container_store_u32(out + BLOCK_LEAD, b->lead);
     out[BLOCK_ELEMENT] = b->element;
     out[BLOCK_FILTER] = b->filter;
+    out[BLOCK_DIGITS] = b->digits;
     container_store_u64(out + BLOCK_HASH, b->hash);
 }
 
@@ -893,7 +982,8 @@ static bool shape_is_sound(const block *b)
 
     return b->raw > 0 && b->raw <= BLOCK_MOST && b->stride > 0 && b->raw % b->stride == 0 && b->lead < b->stride &&
            (b->element == 1 || b->element == 2 || b->element == 4 || b->element == 8) &&
-           (b->stride - b->lead) % b->element == 0 && b->filter < N_FILTERS && (!of_floats || b->element == 4);
+           (b->stride - b->lead) % b->element == 0 && b->filter < N_FILTERS && (!of_floats || b->element == 4) &&
+           (b->filter == FILTER_DECIMAL ? b->digits >= DIGITS_LEAST && b->digits <= DIGITS_MOST : b->digits == 0);
 }
 
 int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *why)
@@ -936,6 +1026,7 @@ int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *
                      .lead = container_load_u32(from + BLOCK_LEAD),
                      .element = from[BLOCK_ELEMENT],
                      .filter = from[BLOCK_FILTER],
+                     .digits = from[BLOCK_DIGITS],
                      .hash = container_load_u64(from + BLOCK_HASH)};
         if (b->offset != offset || b->stored > omz->n_data_bytes - offset || !shape_is_sound(b) ||
             !container_is_zero(from + BLOCK_ZERO, BLOCK_HASH - BLOCK_ZERO) || !parts_are_sound(omz, b)) {
