@@ -252,10 +252,12 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
     rank_candidates(c, k, n_high);
     const float top = (float)recall_at(c, k, c->pool) - TOP_MARGIN;
     size_t n_levels = 0;
-    for (bool reached = true; n_levels < N_LEVELS && reached; n_levels++) {
-        reached = levels[n_levels] <= top;
-        level[n_levels] = reached ? levels[n_levels] : top;
+    while (n_levels < N_LEVELS && levels[n_levels] <= top) {
+        level[n_levels] = levels[n_levels];
+        n_levels++;
     }
+    if (n_levels < N_LEVELS && top > (n_levels > 0 ? level[n_levels - 1] : 0))
+        level[n_levels++] = top;
     for (size_t l = 0; l < n_levels; l++)
         best_cost[l] = INFINITY;
     for (uint32_t probes = n_low;; probes = next_rung(probes, n_high)) {
