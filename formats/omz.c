@@ -24,6 +24,7 @@
 #define SECTION_DATA  OMEN_FOURCC('Z', 'D', 'A', 'T')
 #define SECTION_TABLE OMEN_FOURCC('Z', 'T', 'A', 'B')
 
+#define OMZ_SUFFIX    ".omz"
 #define BLOCK_BYTES   (1u << 20) /* of the original in a block, unless one record is longer */
 #define BLOCK_MOST    (2u << 20)
 #define SAMPLE_BYTES  (24u << 10) /* of a block that filters are tried on */
@@ -1257,6 +1258,8 @@ int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bo
     omen_detail reason = {""};
     size_t n = 0;
     const omen_section *sections = NULL;
+    const size_t length = strlen(path), n_suffix = strlen(OMZ_SUFFIX);
+    const bool is_named_so = length > n_suffix && strcmp(path + length - n_suffix, OMZ_SUFFIX) == 0;
     int rc = strcmp(path, "-") == 0 ? OMEN_ERR_INPUT : omen_container_open(&container, path, why);
 
     *fd = -1;
@@ -1267,7 +1270,7 @@ int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bo
     }
     if (rc != OMEN_OK || (!omen_omz_is(container) && !*is_fbin)) {
         omen_container_close(container);
-        return rc == OMEN_ERR_INPUT ? OMEN_OK : rc;
+        return is_named_so ? rc : OMEN_OK; /* damage is told of what should be compressed vectors only */
     }
     if (!*is_fbin) {
         rc = omen_omz_open(&omz, container, &reason);
