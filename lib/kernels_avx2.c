@@ -88,6 +88,20 @@ static void argmin(const float *dots, const float *half_norm, size_t n, float *v
     *index = at;
 }
 
+static void reach(const float *dots, float half_norm, const float *floors, size_t n_panels, uint16_t *masks)
+{
+    const __m256 half = _mm256_set1_ps(half_norm);
+    for (size_t p = 0; p < n_panels; p++) {
+        uint32_t mask[2];
+        for (size_t i = 0; i < 2; i++) {
+            const size_t at = p * OMEN_PANEL + 8 * i;
+            const __m256 v = _mm256_sub_ps(_mm256_loadu_ps(dots + at), half);
+            mask[i] = (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(v, _mm256_loadu_ps(floors + at), _CMP_GE_OQ));
+        }
+        masks[p] = (uint16_t)(mask[0] | mask[1] << 8);
+    }
+}
+
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -315,6 +329,7 @@ const omen_kernels omen_kernels_avx2 = {
     .name = "avx2",
     .matmul = matmul,
     .argmin = argmin,
+    .reach = reach,
     .encode16 = encode16,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,

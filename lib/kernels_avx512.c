@@ -81,6 +81,15 @@ static void argmin(const float *dots, const float *half_norm, size_t n, float *v
     *index = at;
 }
 
+static void reach(const float *dots, float half_norm, const float *floors, size_t n_panels, uint16_t *masks)
+{
+    const __m512 half = _mm512_set1_ps(half_norm);
+    for (size_t p = 0; p < n_panels; p++) {
+        const __m512 v = _mm512_sub_ps(_mm512_loadu_ps(dots + p * OMEN_PANEL), half);
+        masks[p] = (uint16_t)_mm512_cmp_ps_mask(v, _mm512_loadu_ps(floors + p * OMEN_PANEL), _CMP_GE_OQ);
+    }
+}
+
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -307,6 +316,7 @@ const omen_kernels omen_kernels_avx512 = {
     .name = "avx512",
     .matmul = matmul,
     .argmin = argmin,
+    .reach = reach,
     .encode16 = encode16,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,

@@ -91,6 +91,22 @@ static void argmin(const float *dots, const float *half_norm, size_t n, float *v
     *index = at;
 }
 
+static void reach(const float *dots, float half_norm, const float *floors, size_t n_panels, uint16_t *masks)
+{
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    const float32x4_t half = vdupq_n_f32(half_norm);
+    const uint32x4_t bit = vld1q_u32(bits);
+    for (size_t p = 0; p < n_panels; p++) {
+        uint32_t mask = 0;
+        for (size_t i = 0; i < 4; i++) {
+            const size_t at = p * OMEN_PANEL + 4 * i;
+            const uint32x4_t in = vcgeq_f32(vsubq_f32(vld1q_f32(dots + at), half), vld1q_f32(floors + at));
+            mask |= vaddvq_u32(vandq_u32(in, bit)) << 4 * i;
+        }
+        masks[p] = (uint16_t)mask;
+    }
+}
+
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -312,6 +328,7 @@ const omen_kernels omen_kernels_neon = {
     .name = "neon",
     .matmul = matmul,
     .argmin = argmin,
+    .reach = reach,
     .encode16 = encode16,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,

@@ -31,6 +31,16 @@ static void argmin(const float *dots, const float *half_norm, size_t n, float *v
     *index = at;
 }
 
+static void reach(const float *dots, float half_norm, const float *floors, size_t n_panels, uint16_t *masks)
+{
+    for (size_t p = 0; p < n_panels; p++) {
+        uint32_t mask = 0;
+        for (uint32_t j = 0; j < OMEN_PANEL; j++)
+            mask |= (uint32_t)(dots[p * OMEN_PANEL + j] - half_norm >= floors[p * OMEN_PANEL + j]) << j;
+        masks[p] = (uint16_t)mask;
+    }
+}
+
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -149,6 +159,7 @@ const omen_kernels omen_kernels_scalar = {
     .name = "scalar",
     .matmul = matmul,
     .argmin = argmin,
+    .reach = reach,
     .encode16 = encode16,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,

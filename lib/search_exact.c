@@ -147,6 +147,7 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = supply->d, width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
     const bool is_l2 = supply->metric == OMEN_METRIC_L2;
+    uint16_t masks[GROUP / OMEN_PANEL];
     subtract_centre(supply, queries, n_queries, s->centred);
     omen_panels_pack(s->centred, n_queries, d, d, s->panels);
     for (size_t q = 0; q < width; q++) {
@@ -162,17 +163,14 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
             subtract_centre(supply, s->rows, n, s->rows);
         kernels->matmul(s->rows, d, n, s->panels, width / OMEN_PANEL, d, s->dots, width);
         for (size_t i = 0; i < n; i++) {
-            const float *dots = s->dots + i * width, *floors = s->floors;
+            const float *dots = s->dots + i * width;
             const uint32_t id = supply->index ? supply->index->ids[i0 + i] : (uint32_t)(i0 + i);
             const float half_norm = is_l2 ? 0.5f * kernels->ip_f32(s->rows + i * d, s->rows + i * d, d) : 0;
-            for (size_t q0 = 0; q0 < width; q0 += OMEN_PANEL) {
-                int any = 0;
-                for (size_t q = q0; q < q0 + OMEN_PANEL; q++)
-                    any |= dots[q] - half_norm >= floors[q];
-                for (size_t q = q0; any && q < q0 + OMEN_PANEL; q++) {
+            kernels->reach(dots, half_norm, s->floors, width / OMEN_PANEL, masks);
+            for (size_t p = 0; p < width / OMEN_PANEL; p++) {
+                for (uint32_t mask = masks[p]; mask; mask &= mask - 1) {
+                    const size_t q = p * OMEN_PANEL + (size_t)__builtin_ctz(mask);
                     const float v = dots[q] - half_norm;
-                    if (!(v >= floors[q]))
-                        continue;
                     s->keys[q * s->size + s->counts[q]++] = omen_key(is_l2 ? -2 * v : -v, id);
                     if (s->counts[q] == s->size)
                         cut(s, q, is_l2);

@@ -195,6 +195,29 @@ static void test_argmin(void)
     }
 }
 
+static void test_reach(void)
+{
+    for (size_t n_panels = 0; n_panels <= 5; n_panels++) {
+        for (int turn = 0; turn < 200; turn++) {
+            const size_t n = n_panels * OMEN_PANEL;
+            const value_kind kind = (value_kind)(turn % N_KINDS);
+            float *dots = last_floats(0, n), *floors = last_floats(1, n), half;
+            uint16_t *want = (uint16_t *)last_bytes(2, 2 * n_panels), *got = (uint16_t *)last_bytes(3, 2 * n_panels);
+            draw_floats(dots, n, kind);
+            draw_floats(floors, n, kind);
+            draw_floats(&half, 1, kind);
+            for (size_t i = 0; i < n; i++) {
+                const size_t what = draw_below(4); /* many equal, some that all or nothing reaches */
+                floors[i] = what == 0 ? dots[i] - half : what == 1 ? -INFINITY : what == 2 ? INFINITY : floors[i];
+            }
+            memset(got, 0xa5, 2 * n_panels);
+            scalar->reach(dots, half, floors, n_panels, want);
+            level->reach(dots, half, floors, n_panels, got);
+            CHECK_CASE(memcmp(want, got, 2 * n_panels) == 0, "%zu panels, values %d", n_panels, (int)kind);
+        }
+    }
+}
+
 static void test_encode16(void)
 {
     for (size_t n_dims = 0; n_dims <= 9; n_dims++) {
@@ -427,6 +450,7 @@ static void test_level(const omen_kernels *kernels)
         void (*run)(void);
     } tests[] = {{"matmul", test_matmul},
                  {"argmin", test_argmin},
+                 {"reach", test_reach},
                  {"encode16", test_encode16},
                  {"distances", test_distances},
                  {"halves", test_all_halves}};
