@@ -9,8 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NAME   "compress"
-#define SUFFIX ".omz"
+#define NAME        "compress"
+#define SUFFIX      ".omz"
+#define INTERRUPTED "interrupted; nothing was written"
 
 /* Where the bytes of a file of codes are, and what the codes are worth. */
 struct account {
@@ -33,7 +34,7 @@ struct compress {
     const char *codec;      /* auto, pq, rabitq, sq8, f16 */
     const char *out_format; /* of reconstructed rows */
     int verbosity;          /* -1 quiet, 1 verbose */
-    bool decompress, force, remove, json, to_stdout;
+    bool decompress, force, remove, json, to_stdout, is_long;
     cmd_progress progress;
     /* what became of it */
     uint64_t in_bytes, out_bytes;
@@ -63,6 +64,7 @@ static void print_usage(void)
            "                       format of reconstructed rows (default: by extension of the output), one\n"
            "                       of %s\n"
            "  -1 ... -19           level of zstd: faster ... smaller (default -%d)\n"
+           "      --long           find repetitions up to 32 MiB apart (takes about 100 MB a thread)\n"
            "      --format NAME    format of INPUT (default: by extension and content), one of\n"
            "                       %s\n"
            "      --dim N          dimensions of a row, needed for raw; elsewhere a check\n"
@@ -94,7 +96,7 @@ static void print_usage(void)
 
 /* ---- arguments ---- */
 
-enum { OPT_FORMAT = 256, OPT_DIM, OPT_RM, OPT_JSON, OPT_CODEC, OPT_SEED };
+enum { OPT_FORMAT = 256, OPT_DIM, OPT_RM, OPT_JSON, OPT_CODEC, OPT_SEED, OPT_LONG };
 
 static const char short_options[] = ":do:cfb:F:t:qvh0123456789";
 
@@ -109,6 +111,7 @@ static const struct option long_options[] = {
     {"codec", required_argument, NULL, OPT_CODEC},
     {"seed", required_argument, NULL, OPT_SEED},
     {"output-format", required_argument, NULL, 'F'},
+    {"long", no_argument, NULL, OPT_LONG},
     {"rm", no_argument, NULL, OPT_RM},
     {"threads", required_argument, NULL, 't'},
     {"quiet", no_argument, NULL, 'q'},
@@ -167,6 +170,9 @@ static bool take_option(struct compress *c, int option, const char *value)
     case OPT_RM:
         c->remove = true;
         return true;
+    case OPT_LONG:
+        c->is_long = true;
+        return true;
     case 'q':
         c->verbosity = -1;
         return true;
@@ -205,12 +211,15 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
         return cmd_misuse(NAME, "the level is -1 to -%d", OMEN_OMZ_LEVEL_MOST);
     }
     c->level = level == -1 ? OMEN_OMZ_LEVEL_DEFAULT : level;
-    if (c->lossy && (c->decompress || level != -1)) {
+    if (c->lossy && (c->decompress || level != -1 || c->is_long)) {
         return cmd_misuse(NAME, c->decompress ? "--bytes and --codec are for compressing"
                                               : "levels are for compressing without loss; codes are of --bytes");
     }
     if (c->lossy && c->bytes != 0 && (strcmp(c->codec, "sq8") == 0 || strcmp(c->codec, "f16") == 0)) {
         return cmd_misuse(NAME, "--bytes is for pq and rabitq; %s takes what it takes", c->codec);
+    }
+    if (c->is_long && c->decompress) {
+        return cmd_misuse(NAME, "--long is for compressing");
     }
     if (c->out_format != NULL && !c->decompress) {
         return cmd_misuse(NAME, "--output-format is for --decompress");
@@ -316,7 +325,9 @@ static int write_container(struct compress *c, const omen_omz_input *input, cons
         return rc;
     }
     sink = omen_writer_sink(writer);
-    rc = omen_omz_compress(input, c->level, c->n_threads, &sink, show_progress, c, why);
+    const omen_omz_options options = {
+        .level = c->level, .is_long = c->is_long, .n_threads = c->n_threads, .progress = show_progress, .context = c};
+    rc = omen_omz_compress(input, &options, &sink, why);
     if (rc == OMEN_OK) {
         rc = omen_writer_commit(writer, &c->out_bytes, why);
     }
@@ -443,6 +454,7 @@ static int compress_lossy(struct compress *c, omen_detail *why)
     if (rc != OMEN_OK) {
         return rc;
     }
+    cmd_signals_note();
     c->source = omen_vectors_source(vectors);
     c->in_bytes = c->source.n_bytes;
     snprintf(c->content, sizeof c->content, "%s", omen_vectors_format(vectors));
@@ -459,6 +471,7 @@ static int compress(struct compress *c, omen_detail *why)
     if (rc != OMEN_OK) {
         return rc;
     }
+    cmd_signals_note();
     c->in_bytes = omen_omz_input_bytes(input);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_input_format(input));
     rc = c->to_stdout ? through_temporary(c, input, why) : write_container(c, input, c->output, why);
@@ -574,6 +587,7 @@ static int decompress(struct compress *c, omen_detail *why)
     if (rc == OMEN_OK) {
         rc = omen_container_open(&container, path, why);
     }
+    cmd_signals_note();
     if (rc == OMEN_OK) {
         const omen_section *sections = omen_container_sections(container, &n);
         rc = omen_codes_are(sections, n) ? unpack_codes(c, container, why) : unpack(c, container, why);
@@ -720,7 +734,8 @@ int cmd_compress(int argc, char **argv)
         return rc;
     }
     cmd_progress_init(&c.progress, c.verbosity);
-    cmd_signals_note();
+    /* nothing exists yet while standard input is read, so a signal may end the process there */
+    cmd_signals_exit(NAME, INTERRUPTED);
     c.started = cmd_seconds();
     rc = c.decompress ? decompress(&c, &why) : c.lossy ? compress_lossy(&c, &why) : compress(&c, &why);
     if (!c.lossy) {
@@ -737,7 +752,7 @@ int cmd_compress(int argc, char **argv)
         rc = omen_fail(&why, OMEN_ERR_IO, "cannot remove \"%s\": %s", c.input, strerror(errno));
     }
     if (rc == OMEN_ERR_INTERRUPTED) {
-        cmd_say(NAME, "interrupted; nothing was written");
+        cmd_say(NAME, INTERRUPTED);
         rc = cmd_exit_code(rc);
     } else {
         rc = rc == OMEN_OK ? tell(&c) : cmd_fail(NAME, rc, &why);

@@ -5,7 +5,7 @@
 
 #include "formats/container.h"
 
-#define OMEN_OMZ_LEVEL_DEFAULT 3
+#define OMEN_OMZ_LEVEL_DEFAULT 1
 #define OMEN_OMZ_LEVEL_MOST    19
 
 /* A file to compress: mapped, and what its stretches look like. */
@@ -23,10 +23,18 @@ uint64_t omen_omz_input_bytes(const omen_omz_input *input);
 /* The format's name, or "index". */
 const char *omen_omz_input_format(const omen_omz_input *input);
 
+typedef struct omen_omz_options {
+    int level;                 /* of zstd, 1 to OMEN_OMZ_LEVEL_MOST */
+    bool is_long;              /* long distance matching, in blocks of 32 MiB */
+    int n_threads;             /* 0: omen_cpu_count(); the bytes do not depend on it */
+    omen_progress_fn progress; /* may be NULL */
+    void *context;             /* of progress */
+} omen_omz_options;
+
 /* Compresses the input into sink. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what sink returned. The
- * bytes written depend on input and level only. */
-int omen_omz_compress(const omen_omz_input *input, int level, int n_threads, const omen_sink *sink,
-                      omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
+ * bytes written depend on input, level and is_long only. */
+int omen_omz_compress(const omen_omz_input *input, const omen_omz_options *options, const omen_sink *sink,
+                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- reading ---- */
 

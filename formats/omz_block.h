@@ -1,0 +1,40 @@
+/* One block of a compressed file: filters that make rows of numbers compressible, and zstd. Bytes: docs/FORMAT.md, part
+ * 3. Private to formats/omz*.c. */
+#ifndef OMEN_OMZ_BLOCK_H
+#define OMEN_OMZ_BLOCK_H
+
+#include "formats/vectors_internal.h"
+
+#define OMZ_MAX_BLOCK_BYTES (32u << 20)
+
+/* What a block's bytes are: records of head_bytes (the dimension in front of a row, the range of
+ * one of sq8), then whole values. */
+typedef struct omz_shape {
+    omen_value value;
+    bool big_endian;
+    uint32_t head_bytes, record_bytes;
+    uint32_t width; /* of a line of an image of bytes: a distance worth trying; 0: none known */
+} omz_shape;
+
+typedef struct omz_coder omz_coder; /* contexts and scratch of one thread */
+
+/* For blocks of at most n_block_bytes; level 1 to 19, or 0 to decode only. NULL without memory. */
+omz_coder *omz_coder_create(size_t n_block_bytes, int level, bool is_long);
+void omz_coder_destroy(omz_coder *coder);
+
+/* Room that encoding n_bytes may need. */
+size_t omz_block_bound(size_t n_bytes);
+
+/* Encodes n_bytes, whole records, into out. Returns the length, 0 without memory. Depends on bytes, shape and level
+ * only. */
+size_t omz_block_encode(omz_coder *coder, const omz_shape *shape, const uint8_t *raw, size_t n_bytes, uint8_t *out);
+
+/* Whether stored can hold n_bytes of such records, as its own headers and those of its zstd frames tell: cheap, and due
+ * before memory for the whole is allocated. */
+bool omz_block_check(const omz_shape *shape, const uint8_t *stored, size_t n_stored, size_t n_bytes);
+
+/* Decodes into n_bytes of raw. False if stored contradicts itself or the shape. */
+bool omz_block_decode(omz_coder *coder, const omz_shape *shape, const uint8_t *stored, size_t n_stored, uint8_t *raw,
+                      size_t n_bytes);
+
+#endif

@@ -1,0 +1,24 @@
+/* Work on numbered items in parallel, its results taken in order. Private to formats/omz*.c. */
+#ifndef OMEN_OMZ_ORDER_H
+#define OMEN_OMZ_ORDER_H
+
+#include "lib/omendb.h"
+
+typedef struct omz_order {
+    void *context;
+    uint64_t n_items;
+    size_t slot_bytes; /* of one result */
+    int n_threads;     /* <= 0: all */
+    /* What a thread keeps between items; NULL without memory. */
+    void *(*start)(void *context);
+    void (*stop)(void *worker);
+    /* Makes the result of an item. The value it returns goes to take(). */
+    int (*make)(void *context, void *worker, uint64_t item, uint8_t *slot);
+    /* Called for each item in order, by one thread at a time. Another value than OMEN_OK ends the work. */
+    int (*take)(void *context, uint64_t item, int made, const uint8_t *slot);
+} omz_order;
+
+/* Returns OMEN_OK, OMEN_ERR_MEMORY, or what take() returned. */
+int omz_order_run(const omz_order *order) OMEN_MUST_CHECK;
+
+#endif
