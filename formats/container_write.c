@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define MAX_LOCK_TRIES 100
+#define SEND_LEAST     (16u << 20)
 
 typedef struct written_section {
     container_entry entry;
@@ -44,6 +46,10 @@ struct omen_writer {
 
     written_section *sections; /* the last one is the open one while in_section */
     uint32_t n_sections, sections_capacity;
+
+    /* a thread that has the disk begin with sections that are complete */
+    bool sending;
+    pthread_t sender;
 
     uint8_t *buffer; /* CONTAINER_BLOCK_BYTES */
     size_t n_buffered;
@@ -241,11 +247,38 @@ int omen_writer_create(omen_writer **out, const char *path, omen_detail *why)
     return OMEN_OK;
 }
 
+static void *send_bytes(void *self)
+{
+    const omen_writer *writer = self;
+
+    sync_file_range(writer->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return NULL;
+}
+
+static void settle_sender(omen_writer *writer)
+{
+    if (writer->sending) {
+        pthread_join(writer->sender, NULL);
+        writer->sending = false;
+    }
+}
+
+/* Starts the disk on a large section that is read back, while the build computes with it: the fsync of the commit waits
+ * for less then. Earlier would be in the way of what is still written. Only a hint: whatever fails here is told by that
+ * fsync. */
+static void start_sender(omen_writer *writer, uint64_t n_bytes)
+{
+    if (n_bytes >= SEND_LEAST && !writer->sending) {
+        writer->sending = pthread_create(&writer->sender, NULL, send_bytes, writer) == 0;
+    }
+}
+
 void omen_writer_destroy(omen_writer *writer)
 {
     if (writer == NULL) {
         return;
     }
+    settle_sender(writer);
     for (uint32_t i = 0; i < writer->n_sections; i++) {
         if (writer->sections[i].mapping != NULL) {
             munmap(writer->sections[i].mapping, writer->sections[i].n_mapped_bytes);
@@ -447,6 +480,7 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
         }
         section->mapping = mapping;
         section->n_mapped_bytes = n_bytes;
+        start_sender(writer, entry->n_bytes);
     }
     *out = (omen_section){
         .id = id,
