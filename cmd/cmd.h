@@ -198,4 +198,9 @@ void cmd_signals_note(void);
 /* The number of the signal noted, or 0. */
 int cmd_signals_noted(void);
 
+/* ---- memory.c ---- */
+
+/* Bytes of memory that this process may use: the least of the machine's and of its cgroup's limits (version 1 or 2). */
+uint64_t cmd_memory_bytes(void);
+
 #endif

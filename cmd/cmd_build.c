@@ -264,75 +264,6 @@ static int choose_output(struct build *b)
 
 /* ---- the work ---- */
 
-/* The limit in a cgroup's file; UINT64_MAX for "max" or no file. */
-static uint64_t read_limit(const char *path)
-{
-    unsigned long long limit = 0;
-    FILE *file = fopen(path, "r");
-    bool found = file != NULL && fscanf(file, "%llu", &limit) == 1;
-
-    if (file != NULL) {
-        fclose(file);
-    }
-    return found ? limit : UINT64_MAX;
-}
-
-/* The least limit named by file in the directory base + group and those above it, up to base. */
-static uint64_t least_limit(const char *base, char *group, const char *file)
-{
-    uint64_t least = UINT64_MAX;
-
-    for (;;) {
-        char path[1200];
-        uint64_t limit;
-
-        snprintf(path, sizeof path, "%s%s/%s", base, group, file);
-        limit = read_limit(path);
-        least = limit < least ? limit : least;
-        char *slash = strrchr(group, '/');
-        if (slash == NULL) {
-            return least;
-        }
-        *slash = '\0';
-    }
-}
-
-/* What this process's cgroup may use: of version 2, or the memory controller of version 1. */
-static uint64_t cgroup_bytes(void)
-{
-    char line[1100];
-    uint64_t least = UINT64_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "r");
-
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        char *controllers = strchr(line, ':'), *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
-        uint64_t limit = UINT64_MAX;
-
-        if (group == NULL) {
-            continue;
-        }
-        *group++ = '\0';
-        group[strcspn(group, "\n")] = '\0';
-        if (controllers[1] == '\0') {
-            limit = least_limit("/sys/fs/cgroup", group, "memory.max");
-        } else if (strstr(controllers, "memory") != NULL) {
-            limit = least_limit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
-        }
-        least = limit < least ? limit : least;
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    return least;
-}
-
-static uint64_t default_memory_bytes(void)
-{
-    uint64_t there = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), limit = cgroup_bytes();
-
-    return (uint64_t)(MEMORY_SHARE * (double)(limit < there ? limit : there));
-}
-
 /* Tells what a continued build begins with. */
 static void say_resumed(void *context, const char *stage, uint64_t row, uint64_t n_rows)
 {
@@ -530,7 +461,7 @@ int cmd_build(int argc, char **argv)
     int rc;
 
     omen_build_options_init(&b.options);
-    b.options.memory_bytes = default_memory_bytes();
+    b.options.memory_bytes = (uint64_t)(MEMORY_SHARE * (double)cmd_memory_bytes());
     rc = parse_arguments(&b, argc, argv);
     if (rc == CMD_GO_ON) {
         rc = choose_output(&b);

@@ -322,7 +322,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     return rc;
 }
 
-static int run(const struct query *q)
+static int run(struct query *q)
 {
     struct cmd_query_outcome o = {.exact = q->search.exact};
     omen_detail why = {.text = ""};
@@ -345,6 +345,7 @@ static int run(const struct query *q)
     if (rc != OMEN_OK) {
         goto out;
     }
+    q->search.refine_cold = o.info.refine_bytes > cmd_memory_bytes() / 2;
     if (q->search.exact && o.info.refine == OMEN_REFINE_NONE) {
         rc = omen_fail(&why, OMEN_ERR_ARGUMENT, "--exact needs a refine tier, and the index was built without one");
         goto out;

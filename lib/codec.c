@@ -63,14 +63,19 @@ float omen_codec_round_tables(const omen_codec_model *model, const float *table,
     float lows[2 * OMEN_MAX_BYTES], widest = 0;
     *bias = 0;
     for (size_t m = 0; m < model->n_sub; m++) {
-        float lo = table[m * 16], hi = lo;
-        for (size_t j = 1; j < 16; j++) {
-            lo = table[m * 16 + j] < lo ? table[m * 16 + j] : lo;
-            hi = table[m * 16 + j] > hi ? table[m * 16 + j] : hi;
+        /* by halves: one value after the other would wait for each comparison */
+        float lo[16], hi[16];
+        memcpy(lo, table + m * 16, sizeof lo);
+        memcpy(hi, table + m * 16, sizeof hi);
+        for (size_t half = 8; half > 0; half /= 2) {
+            for (size_t j = 0; j < half; j++) {
+                lo[j] = lo[j + half] < lo[j] ? lo[j + half] : lo[j];
+                hi[j] = hi[j + half] > hi[j] ? hi[j + half] : hi[j];
+            }
         }
-        lows[m] = lo;
-        *bias += lo;
-        widest = hi - lo > widest ? hi - lo : widest;
+        lows[m] = lo[0];
+        *bias += lo[0];
+        widest = hi[0] - lo[0] > widest ? hi[0] - lo[0] : widest;
     }
     float step = widest / lut_max;
     step = step < step_least ? step_least : step;

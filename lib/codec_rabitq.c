@@ -117,11 +117,17 @@ void omen_rabitq_tables(const omen_codec_model *model, const float *query, float
     const size_t stride = rotated_stride(model), d_code = 4 * (size_t)model->n_sub;
     float rotated[4 * 2 * OMEN_MAX_BYTES + OMEN_PANEL];
     kernels->matmul(query, model->d_used, 1, model->panels, stride / OMEN_PANEL, model->d_used, rotated, stride);
-    for (size_t m = 0; m * 4 < d_code; m++)
-        for (size_t j = 0; j < 16; j++) {
-            float sum = 0;
-            for (size_t b = 0; b < 4; b++)
-                sum += j >> b & 1 ? rotated[4 * m + b] : -rotated[4 * m + b];
-            table[m * 16 + j] = -2 * sum;
+    for (size_t m = 0; m * 4 < d_code; m++) {
+        /* sums of the lowest b signs, then with the next one either way */
+        float sums[16] = {0};
+        for (size_t b = 0; b < 4; b++) {
+            const float x = rotated[4 * m + b];
+            for (size_t j = 0; j < (size_t)1 << b; j++) {
+                sums[j + ((size_t)1 << b)] = sums[j] + x;
+                sums[j] -= x;
+            }
         }
+        for (size_t j = 0; j < 16; j++)
+            table[m * 16 + j] = -2 * sums[j];
+    }
 }

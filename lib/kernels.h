@@ -47,6 +47,9 @@ typedef struct omen_kernels {
     /* Bit j of masks[p] is set when dots[16 p + j] - half_norm >= floors[16 p + j], for p < n_panels. */
     void (*reach)(const float *dots, float half_norm, const float *floors, size_t n_panels, uint16_t *masks);
 
+    /* Writes the numbers of the values up to limit to at, ascending, and returns how many; at has room for n + 16. */
+    size_t (*filter)(const float *values, size_t n, float limit, uint32_t *at);
+
     /* Nearest of 16 codewords for 16 rows at once. residual is [n_dims][16 rows], codewords [n_dims][16 codewords],
      * half_norm their half squared norms; codes gets 16 bytes, the lowest code among equals. */
     void (*encode16)(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,

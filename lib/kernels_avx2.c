@@ -102,6 +102,26 @@ static void reach(const float *dots, float half_norm, const float *floors, size_
     }
 }
 
+static size_t filter(const float *values, size_t n, float limit, uint32_t *at)
+{
+    const __m256 most = _mm256_set1_ps(limit);
+    size_t n_at = 0, i = 0;
+    for (; i + 32 <= n; i += 32) { /* few pass */
+        uint32_t mask = 0;
+        for (size_t v = 0; v < 4; v++) {
+            const __m256 in = _mm256_cmp_ps(_mm256_loadu_ps(values + i + 8 * v), most, _CMP_LE_OQ);
+            mask |= (uint32_t)_mm256_movemask_ps(in) << 8 * v;
+        }
+        for (; mask; mask &= mask - 1)
+            at[n_at++] = (uint32_t)i + (uint32_t)__builtin_ctz(mask);
+    }
+    for (; i < n; i++) {
+        at[n_at] = (uint32_t)i;
+        n_at += values[i] <= limit;
+    }
+    return n_at;
+}
+
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -330,6 +350,7 @@ const omen_kernels omen_kernels_avx2 = {
     .matmul = matmul,
     .argmin = argmin,
     .reach = reach,
+    .filter = filter,
     .encode16 = encode16,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,

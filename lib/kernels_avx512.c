@@ -90,6 +90,21 @@ static void reach(const float *dots, float half_norm, const float *floors, size_
     }
 }
 
+static size_t filter(const float *values, size_t n, float limit, uint32_t *at)
+{
+    const __m512 most = _mm512_set1_ps(limit);
+    __m512i now = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t n_at = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 there = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        const __mmask16 in = _mm512_mask_cmp_ps_mask(there, _mm512_maskz_loadu_ps(there, values + i), most, _CMP_LE_OQ);
+        _mm512_storeu_si512(at + n_at, _mm512_maskz_compress_epi32(in, now));
+        n_at += (size_t)__builtin_popcount(in);
+        now = _mm512_add_epi32(now, _mm512_set1_epi32(16));
+    }
+    return n_at;
+}
+
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -317,6 +332,7 @@ const omen_kernels omen_kernels_avx512 = {
     .matmul = matmul,
     .argmin = argmin,
     .reach = reach,
+    .filter = filter,
     .encode16 = encode16,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,

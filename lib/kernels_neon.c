@@ -107,6 +107,16 @@ static void reach(const float *dots, float half_norm, const float *floors, size_
     }
 }
 
+static size_t filter(const float *values, size_t n, float limit, uint32_t *at)
+{
+    size_t n_at = 0;
+    for (size_t i = 0; i < n; i++) { /* no branch: which pass is a coin toss */
+        at[n_at] = (uint32_t)i;
+        n_at += values[i] <= limit;
+    }
+    return n_at;
+}
+
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -329,6 +339,7 @@ const omen_kernels omen_kernels_neon = {
     .matmul = matmul,
     .argmin = argmin,
     .reach = reach,
+    .filter = filter,
     .encode16 = encode16,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,

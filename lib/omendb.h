@@ -292,7 +292,9 @@ typedef struct omen_search_options {
     uint32_t rerank; /* candidates re-ranked by the refine tier; 0: what recall needs */
     bool exact;      /* compare with every row of the refine tier */
     bool zero_ok;    /* cosine: accept a zero query, at distance 1 from everything */
-    int n_threads;   /* 0: omen_cpu_count() */
+    /* the refine tier is a mapped file that memory has no room for: rows are asked for ahead of their use, alone */
+    bool refine_cold;
+    int n_threads; /* 0: omen_cpu_count() */
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. */

@@ -18,6 +18,8 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/index.h"
 #include "lib/kernels.h"
@@ -31,6 +33,7 @@
 #define F_RANGE        16000.0f /* most units that the f code may span */
 #define SAMPLE_STEP    8u       /* every which list is looked at to guess a limit */
 #define FIRST_SHARE    8u       /* a list in this many is scanned in the first turn */
+#define ASK_AHEAD      16u      /* queries whose refine rows are asked for before they are used */
 #define DEFAULT_RERANK 10u      /* times k, where nothing was measured */
 
 void omen_search_options_init(omen_search_options *options)
@@ -118,7 +121,8 @@ typedef struct {
 typedef struct {
     const omen_index *index;
     uint32_t k, n_probes, n_rerank;
-    bool rank_only;    /* the pools themselves are wanted */
+    bool rank_only; /* the pools themselves are wanted */
+    bool refine_cold;
     bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
     uint32_t shift;    /* rabitq */
     uint64_t pool_size;
@@ -190,7 +194,7 @@ static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint3
     s->dots = omen_alloc(COARSE_ROWS * ldc, sizeof *s->dots);
     s->values = omen_alloc(ldc, sizeof *s->values);
     s->work = omen_alloc(3 * ldc, sizeof *s->work);
-    s->short_lists = omen_alloc(ldc, sizeof *s->short_lists);
+    s->short_lists = omen_alloc(ldc + 16, sizeof *s->short_lists);
     s->table = omen_alloc((size_t)m->n_sub * 16, sizeof *s->table);
     s->luts = omen_alloc(n_queries * m->n_sub, 16);
     s->scales = omen_alloc(n_queries, sizeof *s->scales);
@@ -251,18 +255,6 @@ static int probes_reserve(chunk_state *s, size_t n)
     return OMEN_OK;
 }
 
-/* Writes the numbers of the values up to limit to at, ascending; returns how many. No branches: which pass is a coin
- * toss. */
-static uint32_t values_up_to(const float *values, uint32_t n, float limit, uint32_t *at)
-{
-    uint32_t n_at = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        at[n_at] = i;
-        n_at += values[i] <= limit;
-    }
-    return n_at;
-}
-
 /* The m-th smallest of n values, m <= n; the m smallest are left in front of work. */
 static float select_limit(const float *values, size_t n, size_t m, float *work)
 {
@@ -284,10 +276,10 @@ static uint32_t shortlist(chunk_state *s, uint32_t n_lists, uint32_t n)
             sample[i] = s->values[i * SAMPLE_STEP];
         const uint32_t expected = n / SAMPLE_STEP, rank = expected + 2 * (uint32_t)sqrtf((float)expected) + 3;
         if (rank < m) {
-            const uint32_t found =
-                values_up_to(s->values, n_lists, select_limit(sample, m, rank, s->work + m), s->short_lists);
+            const float limit = select_limit(sample, m, rank, s->work + m);
+            const size_t found = omen_kernels_get()->filter(s->values, n_lists, limit, s->short_lists);
             if (found >= n)
-                return found;
+                return (uint32_t)found;
         }
     }
     for (uint32_t l = 0; l < n_lists; l++)
@@ -485,6 +477,27 @@ static void scan_rows(chunk_state *s, const probe *pair, const float *query)
     s->stats.rows_reranked += row1 - row0;
 }
 
+/* Asks the system for the pages of a pool's rows. Only a hint. */
+static void ask_ahead(const omen_index *index, const pool *p)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (uint32_t i = 0; i < p->n; i++) {
+        const uint8_t *row = index->refine_rows + (uint32_t)p->keys[i] * index->refine_row_bytes;
+        const uintptr_t first = (uintptr_t)row / page * page;
+        posix_madvise((void *)first, (uintptr_t)row + index->refine_row_bytes - first, POSIX_MADV_WILLNEED);
+    }
+}
+
+/* Whole pages within the refine rows: no other rows are read with those asked for. */
+static void expect_random(const omen_index *index)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)index->refine_rows;
+    const uintptr_t first = (begin + page - 1) / page * page,
+                    end = (begin + index->meta.n_rows * index->refine_row_bytes) / page * page;
+    if (first < end)
+        posix_madvise((void *)first, end - first, POSIX_MADV_RANDOM);
+}
+
 /* The pool's rows by their own distance, read in order of address. */
 static void rerank(chunk_state *s, pool *p, const float *query)
 {
@@ -566,10 +579,16 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
         ahead += step;
         ahead_bytes -= step;
     }
+    const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
+    for (size_t q = 0; q < n_queries; q++)
+        if (s->pools[q].n > s->pools[q].limit)
+            pool_cut(&s->pools[q]);
+    for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
+        ask_ahead(index, &s->pools[q]);
     for (size_t q = 0; q < n_queries; q++) {
         pool *p = &s->pools[q];
-        if (p->n > p->limit)
-            pool_cut(p);
+        if (asks && q + ASK_AHEAD < n_queries)
+            ask_ahead(index, &s->pools[q + ASK_AHEAD]);
         if (s->rank_only) {
             omen_keys_sort(p->keys, p->n);
             for (size_t i = 0; i < s->k; i++)
@@ -639,8 +658,8 @@ void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32
 }
 
 static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                        uint32_t n_probes, uint32_t n_rerank, bool rank_only, int n_threads, uint64_t *keys,
-                        omen_search_stats *stats)
+                        uint32_t n_probes, uint32_t n_rerank, bool rank_only, bool refine_cold, int n_threads,
+                        uint64_t *keys, omen_search_stats *stats)
 {
     const uint32_t d = index->meta.d;
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
@@ -653,6 +672,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     {
         chunk_state s;
         int own = chunk_init(&s, index, k, n_probes, n_rerank, rank_only, size);
+        s.refine_cold = refine_cold;
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK)
@@ -676,7 +696,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
                            uint32_t n_rerank, int n_threads, uint64_t *keys)
 {
-    return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, n_threads, keys, NULL);
+    return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, false, n_threads, keys, NULL);
 }
 
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks)
@@ -743,13 +763,15 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
             return omen_fail(why, OMEN_ERR_INPUT, "query %llu is a zero vector, which has no cosine",
                              (unsigned long long)q);
     }
+    if (options->refine_cold && !options->exact && m->refine != OMEN_REFINE_NONE && m->codec != OMEN_CODEC_NONE)
+        expect_random(index);
     uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
     if (!keys)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
-    int status = options->exact
-                     ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, why)
-                     : search_lists(index, queries, n_queries, k, n_probes, n_rerank, false, n_threads, keys, stats);
+    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, why)
+                                : search_lists(index, queries, n_queries, k, n_probes, n_rerank, false,
+                                               options->refine_cold, n_threads, keys, stats);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */

@@ -218,6 +218,24 @@ static void test_reach(void)
     }
 }
 
+static void test_filter(void)
+{
+    for (size_t n = 0; n <= 130; n++) {
+        for (int turn = 0; turn < 60; turn++) {
+            const value_kind kind = (value_kind)(turn % N_KINDS);
+            float *values = last_floats(0, n), limit;
+            uint32_t want[130 + 16], *got = (uint32_t *)(void *)last_floats(1, n + 16);
+            draw_floats(values, n, kind);
+            draw_floats(&limit, 1, kind);
+            if (n > 0 && turn % 3 == 0)
+                limit = values[draw_below((uint32_t)n)];
+            const size_t n_want = scalar->filter(values, n, limit, want), n_got = level->filter(values, n, limit, got);
+            CHECK_CASE(n_got == n_want && memcmp(want, got, n_want * sizeof *want) == 0, "%zu values, kind %d", n,
+                       (int)kind);
+        }
+    }
+}
+
 static void test_encode16(void)
 {
     for (size_t n_dims = 0; n_dims <= 9; n_dims++) {
@@ -451,6 +469,7 @@ static void test_level(const omen_kernels *kernels)
     } tests[] = {{"matmul", test_matmul},
                  {"argmin", test_argmin},
                  {"reach", test_reach},
+                 {"filter", test_filter},
                  {"encode16", test_encode16},
                  {"distances", test_distances},
                  {"halves", test_all_halves}};
