@@ -1,0 +1,190 @@
+/* The encode stage: the one pass over all rows, in blocks that stay in cache, a chunk of them to a record. */
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/build_state.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+#include "lib/refine.h"
+
+#define BLOCK_VALUES (1u << 18) /* input values of an encode block */
+
+/* ---- encode ---- */
+
+typedef struct {
+    float *rows, *lifted, *projected, *residuals, *centroids, *tails, *scratch;
+    void *assign;
+} encode_buffers;
+
+static void buffers_finish(encode_buffers *e)
+{
+    free(e->rows);
+    free(e->lifted);
+    free(e->projected);
+    free(e->residuals);
+    free(e->centroids);
+    free(e->tails);
+    free(e->scratch);
+    free(e->assign);
+}
+
+static int buffers_init(const omen_build_state *b, encode_buffers *e, size_t block)
+{
+    const omen_transform *t = &b->transform;
+    const size_t ld = round_up(t->d_kept, OMEN_PANEL);
+    const bool has_codes = b->model.kind != OMEN_CODEC_NONE;
+    *e = (encode_buffers){0};
+    e->rows = omen_alloc(block * t->d, sizeof(float));
+    e->lifted = omen_alloc(block * t->d_full, sizeof(float));
+    e->projected = omen_alloc(block * ld, sizeof(float));
+    e->residuals = omen_alloc(OMEN_ENCODE_ROWS * ld, sizeof(float));
+    e->centroids = omen_alloc(OMEN_ENCODE_ROWS * ld, sizeof(float));
+    e->tails = omen_alloc(block, sizeof(float));
+    e->scratch = omen_alloc(has_codes ? omen_codec_scratch_floats(&b->model) : 1, sizeof(float));
+    e->assign = omen_alloc(omen_partition_scratch_bytes(&b->partition), 1);
+    return e->rows && e->lifted && e->projected && e->residuals && e->centroids && e->tails && e->scratch && e->assign
+               ? OMEN_OK
+               : OMEN_ERR_MEMORY;
+}
+
+/* Rows of a block: few enough for the second-level cache. */
+size_t omen_build_block_rows(size_t d)
+{
+    return d > BLOCK_VALUES / 16 ? 16 : least(OMEN_ASSIGN_ROWS, BLOCK_VALUES / d / 16 * 16);
+}
+
+/* Encodes n rows, of which the first is number at of the chunk that begins with row chunk0. */
+static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0, size_t at, size_t n, omen_detail *why)
+{
+    const uint64_t row0 = chunk0 + at;
+    uint32_t *lists = b->runs.lists + at;
+    const omen_kernels *kernels = omen_kernels_get();
+    const omen_transform *t = &b->transform;
+    const size_t d = t->d, d_kept = t->d_kept, ld = round_up(d_kept, OMEN_PANEL);
+    const size_t code_bytes = b->model.n_sub / 2, n_factors = b->model.n_factors;
+    const size_t row_bytes = omen_refine_row_bytes(b->options->refine, t->d);
+    int status = b->source->read(b->source->self, row0, n, e->rows, why);
+    if (status != OMEN_OK)
+        return status;
+    omen_transform_lift(t, e->rows, n, false, e->lifted);
+    omen_transform_project(t, e->lifted, n, e->projected, ld, e->tails);
+    for (size_t i = 0; i < n; i++) {
+        status = omen_build_check_row(b, e->rows + i * d, row0 + i, why);
+        if (status != OMEN_OK)
+            return status;
+        /* a zero row has similarity 0, squared distance 2 from a unit query: as if it had length 1 outside the kept
+         * dimensions */
+        if (t->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(e->lifted + i * d, e->lifted + i * d, d) > 0))
+            e->tails[i] += 1;
+    }
+    omen_partition_assign(&b->partition, e->projected, n, ld, lists, e->assign);
+    for (size_t i0 = 0; i0 < n && b->model.kind != OMEN_CODEC_NONE; i0 += OMEN_ENCODE_ROWS) {
+        const size_t count = least(OMEN_ENCODE_ROWS, n - i0);
+        for (size_t i = 0; i < count; i++) {
+            const float *y = e->projected + (i0 + i) * ld;
+            const float *c = b->partition.centroids + (size_t)lists[i0 + i] * d_kept;
+            memcpy(e->centroids + i * ld, c, d_kept * sizeof *c);
+            for (size_t j = 0; j < d_kept; j++)
+                e->residuals[i * ld + j] = y[j] - c[j];
+        }
+        omen_codec_encode(&b->model, e->residuals, e->centroids, count, ld, e->tails + i0,
+                          b->runs.codes + (at + i0) * code_bytes, b->runs.factors + (at + i0) * n_factors, NULL,
+                          e->scratch);
+    }
+    const float *stored = t->metric == OMEN_METRIC_COSINE ? e->lifted : e->rows;
+    for (size_t i = 0; i < n && row_bytes; i++)
+        omen_refine_encode(b->options->refine, stored + i * d, t->d, b->runs.refine + (at + i) * row_bytes);
+    return OMEN_OK;
+}
+
+/* Encodes rows [chunk0, chunk0 + n_chunk) into the buffers of b->runs. */
+static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk)
+{
+    const size_t block = omen_build_block_rows(b->transform.d);
+    const uint64_t n_blocks = (n_chunk + block - 1) / block;
+    uint64_t done = chunk0;
+    /* blocks may fail out of order: the lowest failing one is told, which is the same for any number of threads */
+    uint64_t failed_at = UINT64_MAX;
+    int status = OMEN_OK;
+    bool stop = false;
+#pragma omp parallel
+    {
+        encode_buffers e;
+        omen_detail why = {""};
+        int own = buffers_init(b, &e, block);
+        if (own != OMEN_OK) {
+#pragma omp critical(omen_build)
+            {
+                status = omen_build_no_memory(b);
+                stop = true;
+            }
+        }
+#pragma omp for schedule(dynamic)
+        for (uint64_t i = 0; i < n_blocks; i++) {
+            bool skip;
+            uint64_t lowest;
+#pragma omp atomic read
+            skip = stop;
+#pragma omp atomic read
+            lowest = failed_at;
+            /* blocks below a failed one still count: the first bad row is to be named */
+            if (skip || own != OMEN_OK || i > lowest)
+                continue;
+            const size_t n = least(block, n_chunk - i * block);
+            const int failed = encode_block(b, &e, chunk0, i * block, n, &why);
+            if (failed != OMEN_OK) {
+#pragma omp critical(omen_build)
+                {
+                    if (i < failed_at) {
+#pragma omp atomic write
+                        failed_at = i;
+                        status = failed;
+                        if (b->why)
+                            *b->why = why;
+                    }
+                }
+            }
+#pragma omp atomic
+            done += n;
+            if (omp_get_thread_num() == 0) {
+                uint64_t so_far;
+#pragma omp atomic read
+                so_far = done;
+                /* with a checkpoint the chunk is finished first, and kept */
+                if (omen_build_progress(b, OMEN_STAGE_ENCODE, so_far, b->source->n_rows) != OMEN_OK && !b->checkpoint) {
+#pragma omp critical(omen_build)
+                    {
+                        status = OMEN_ERR_INTERRUPTED;
+                        stop = true;
+                    }
+                }
+            }
+        }
+        buffers_finish(&e);
+    }
+    return status;
+}
+
+int omen_build_encode(omen_build_state *b)
+{
+    const uint64_t n = b->source->n_rows;
+    const uint64_t chunk_rows = least(b->plan.chunk_rows, n - b->n_encoded);
+    int status = OMEN_OK;
+    if (b->n_encoded < n && omen_runs_reserve(&b->runs, chunk_rows, b->plan.keeps_runs) != OMEN_OK)
+        return omen_build_no_memory(b);
+    while (b->n_encoded < n && status == OMEN_OK) {
+        const uint64_t n_chunk = least(chunk_rows, n - b->n_encoded);
+        status = encode_chunk(b, b->n_encoded, n_chunk);
+        if (status == OMEN_OK)
+            status = omen_runs_add(&b->runs, b->n_encoded, n_chunk, b->why);
+        if (b->source->release)
+            b->source->release(b->source->self, b->n_encoded, n_chunk);
+        if (status == OMEN_OK) {
+            b->n_encoded += n_chunk;
+            status = omen_build_progress(b, OMEN_STAGE_ENCODE, b->n_encoded, n);
+        }
+    }
+    omen_runs_trim(&b->runs);
+    return status;
+}

@@ -1,0 +1,240 @@
+/* The order stage: sections of the index from the model and the encoded rows, and what is measured on them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/build_state.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+
+/* ---- order ---- */
+
+static int write_section(omen_build_state *b, uint32_t id, omen_element element, const void *data, uint64_t n_bytes)
+{
+    const omen_sink *s = b->sink;
+    int status = s->begin(s->self, id, element, false, b->why);
+    if (status == OMEN_OK)
+        status = s->append(s->self, data, n_bytes, b->why);
+    return status == OMEN_OK ? s->finish(s->self, b->why) : status;
+}
+
+static int write_model(omen_build_state *b)
+{
+    const omen_transform *t = &b->transform;
+    const omen_codec_model *model = &b->model;
+    const omen_partition *p = &b->partition;
+    int status = b->sink->start(b->sink->self, b->identity, b->why);
+#define SECTION(name, element, data, n_bytes)                                                                          \
+    if (status == OMEN_OK)                                                                                             \
+    status = write_section(b, OMEN_SECTION_##name, OMEN_ELEMENT_##element, data, n_bytes)
+    SECTION(META, BYTES, &b->meta, sizeof b->meta);
+    SECTION(MEAN, F32, t->mean, (uint64_t)t->d_full * 4);
+    SECTION(BASE, F32, t->basis, (uint64_t)t->d_kept * t->d_full * 4);
+    SECTION(CSCL, F32, p->scales, (uint64_t)p->d * 8);
+    SECTION(CENT, U8, p->codes, (uint64_t)p->n_lists * p->d);
+    SECTION(LIST, U32, b->first, ((uint64_t)p->n_lists + 1) * 4);
+    if (model->kind == OMEN_CODEC_PQ) {
+        SECTION(SUBS, U32, model->sub_first, ((uint64_t)model->n_sub + 1) * 4);
+        SECTION(DIMS, U32, model->dims, (uint64_t)model->n_active * 4);
+        SECTION(CODB, F32, model->codewords, (uint64_t)model->n_active * 64);
+    } else if (model->kind == OMEN_CODEC_RABITQ) {
+        SECTION(ROTA, F32, model->rotation, (uint64_t)model->n_sub * 16 * model->d_used);
+    }
+    if (model->kind != OMEN_CODEC_NONE)
+        SECTION(FRNG, F32, b->ranges, (uint64_t)p->n_lists * model->n_factors * 8);
+#undef SECTION
+    return status;
+}
+
+/* Where each list begins, and the range of its factors. */
+static int add_up_runs(omen_build_state *b)
+{
+    const size_t n_lists = b->n_lists, n_factors = b->model.n_factors;
+    b->first = omen_alloc_zero(n_lists + 1, sizeof *b->first);
+    b->ranges = omen_alloc_zero(n_lists * n_factors * 2, sizeof *b->ranges);
+    if (!b->first || !b->ranges)
+        return omen_build_no_memory(b);
+    for (size_t r = 0; r < b->runs.n_runs; r++)
+        for (size_t l = 0; l <= n_lists; l++)
+            b->first[l] += b->runs.runs[r].first[l];
+    for (size_t i = 0; i < n_lists * n_factors * 2; i += 2) {
+        const float lo = b->runs.extremes[i], hi = b->runs.extremes[i + 1];
+        b->ranges[i] = hi >= lo ? lo : 0;
+        b->ranges[i + 1] = hi > lo ? (hi - lo) / 255 : 0;
+    }
+    return OMEN_OK;
+}
+
+/* One block of 32 codes, of items as a run holds them: sub-codes by byte row, then the factors as bytes. */
+static void fill_block(const omen_build_state *b, uint64_t position, const uint8_t *items, size_t n, uint8_t *block)
+{
+    const size_t code_bytes = b->model.n_sub / 2, n_factors = b->model.n_factors;
+    const size_t item_bytes = b->runs.item_bytes[OMEN_RUN_CODES];
+    size_t list = 0, above = b->n_lists; /* the list of position: first[list] <= position < first[list + 1] */
+    while (above - list > 1) {
+        const size_t middle = (list + above) / 2;
+        if (b->first[middle] <= position)
+            list = middle;
+        else
+            above = middle;
+    }
+    memset(block, 0, (code_bytes + n_factors) * OMEN_SCAN_BLOCK);
+    for (size_t j = 0; j < n; j++) {
+        const uint8_t *item = items + j * item_bytes, *code = item + n_factors * sizeof(float);
+        while (b->first[list + 1] <= position + j)
+            list++;
+        for (size_t p = 0; p < code_bytes; p++)
+            block[p * OMEN_SCAN_BLOCK + j] = code[p];
+        for (size_t f = 0; f < n_factors; f++) {
+            const float *range = b->ranges + (list * n_factors + f) * 2;
+            float factor;
+            memcpy(&factor, item + f * sizeof factor, sizeof factor);
+            const float u = range[1] > 0 ? (factor - range[0]) / range[1] + 0.5f : 0;
+            block[(code_bytes + f) * OMEN_SCAN_BLOCK + j] = (uint8_t)(int)(u < 255 ? u : 255);
+        }
+    }
+}
+
+/* What receives the items of a walk over the runs. */
+typedef struct {
+    omen_build_state *b;
+    uint64_t n_taken;  /* code items so far */
+    uint64_t position; /* of the first of them that is in no block yet */
+    uint64_t done, total;
+    uint8_t *pending; /* items of the block that is not full yet */
+    uint8_t *blocks;  /* BUILD_BLOCKS_AT_ONCE */
+} order_state;
+
+static int give_bytes(order_state *o, const void *data, uint64_t n_bytes)
+{
+    const omen_sink *s = o->b->sink;
+    const int status = s->append(s->self, data, n_bytes, o->b->why);
+    o->done += n_bytes;
+    return status == OMEN_OK ? omen_build_progress(o->b, OMEN_STAGE_ORDER, o->done, o->total) : status;
+}
+
+static int take_rows(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
+{
+    return give_bytes(context, items, n * sizeof(uint32_t));
+}
+
+static int take_refine(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
+{
+    order_state *o = context;
+    return give_bytes(o, items, n * o->b->runs.item_bytes[OMEN_RUN_REFINE]);
+}
+
+static int give_blocks(order_state *o, const uint8_t *items, size_t n)
+{
+    const omen_build_state *b = o->b;
+    const size_t block_bytes = omen_codec_bytes(&b->model) * OMEN_SCAN_BLOCK;
+    const size_t item_bytes = b->runs.item_bytes[OMEN_RUN_CODES],
+                 n_blocks = (n + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n_blocks; i++) {
+        const size_t at = i * OMEN_SCAN_BLOCK;
+        fill_block(b, o->position + at, items + at * item_bytes, least(OMEN_SCAN_BLOCK, n - at),
+                   o->blocks + i * block_bytes);
+    }
+    o->position += n;
+    return give_bytes(o, o->blocks, n_blocks * block_bytes);
+}
+
+/* Full blocks only; what is left over waits in pending. */
+static int take_codes(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
+{
+    order_state *o = context;
+    const uint64_t n_rows = o->b->source->n_rows;
+    const size_t item_bytes = o->b->runs.item_bytes[OMEN_RUN_CODES];
+    /* positions up to here have come: some in blocks, the rest, less than a block, in pending */
+    uint64_t come = o->n_taken;
+    int status = OMEN_OK;
+    while (n > 0 && status == OMEN_OK) {
+        const size_t n_pending = come - o->position;
+        size_t take = least(n, OMEN_SCAN_BLOCK * BUILD_BLOCKS_AT_ONCE);
+        if (n_pending > 0 || take < OMEN_SCAN_BLOCK) {
+            take = least(n, OMEN_SCAN_BLOCK - n_pending);
+            memcpy(o->pending + n_pending * item_bytes, items, take * item_bytes);
+            if (n_pending + take == OMEN_SCAN_BLOCK || come + take == n_rows)
+                status = give_blocks(o, o->pending, n_pending + take);
+        } else {
+            if (come + take < n_rows)
+                take -= take % OMEN_SCAN_BLOCK;
+            status = give_blocks(o, items, take);
+        }
+        come += take;
+        items += take * item_bytes;
+        n -= take;
+    }
+    o->n_taken = come;
+    return status;
+}
+
+/* One section out of one part of the runs. */
+static int write_part(omen_build_state *b, order_state *o, uint32_t id, omen_element element, omen_run_part part,
+                      omen_run_fn take)
+{
+    const omen_sink *s = b->sink;
+    int status = s->begin(s->self, id, element, false, b->why);
+    if (status == OMEN_OK)
+        status = omen_runs_walk(&b->runs, part, take, o, b->why);
+    return status == OMEN_OK ? s->finish(s->self, b->why) : status;
+}
+
+int omen_build_order(omen_build_state *b)
+{
+    const uint64_t n = b->source->n_rows;
+    const size_t block_bytes = omen_codec_bytes(&b->model) * OMEN_SCAN_BLOCK;
+    order_state o = {.b = b};
+    o.total = round_up(n, OMEN_SCAN_BLOCK) * omen_codec_bytes(&b->model) +
+              n * (b->runs.item_bytes[OMEN_RUN_REFINE] + sizeof(uint32_t));
+    o.pending = omen_alloc(OMEN_SCAN_BLOCK, b->runs.item_bytes[OMEN_RUN_CODES]);
+    o.blocks = omen_alloc(BUILD_BLOCKS_AT_ONCE, block_bytes);
+    int status = o.pending && o.blocks ? add_up_runs(b) : omen_build_no_memory(b);
+    if (status == OMEN_OK)
+        status = write_model(b);
+    if (status == OMEN_OK && b->model.kind != OMEN_CODEC_NONE)
+        status = write_part(b, &o, OMEN_SECTION_CODE, OMEN_ELEMENT_U8, OMEN_RUN_CODES, take_codes);
+    if (status == OMEN_OK && b->options->refine != OMEN_REFINE_NONE)
+        status = write_part(b, &o, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, OMEN_RUN_REFINE, take_refine);
+    if (status == OMEN_OK)
+        status = b->options->codes_only
+                     ? OMEN_OK
+                     : write_part(b, &o, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, OMEN_RUN_ROWS, take_rows);
+    free(o.pending);
+    free(o.blocks);
+    return status;
+}
+
+/* ---- calibrate ---- */
+
+int omen_build_calibrate(omen_build_state *b)
+{
+    static const uint32_t ids[] = {
+        OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT,
+        OMEN_SECTION_LIST, OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB,
+        OMEN_SECTION_ROTA, OMEN_SECTION_CODE, OMEN_SECTION_REFN, OMEN_SECTION_PERM,
+    };
+    const omen_codec kind = b->model.kind;
+    omen_section sections[sizeof ids / sizeof *ids];
+    size_t n = 0, n_entries = 0;
+    omen_tune_entry entries[OMEN_N_TUNE];
+    omen_index *index = NULL;
+    int status = OMEN_OK;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids && status == OMEN_OK; i++) {
+        const bool of_pq = ids[i] == OMEN_SECTION_SUBS || ids[i] == OMEN_SECTION_DIMS || ids[i] == OMEN_SECTION_CODB;
+        if ((of_pq && kind != OMEN_CODEC_PQ) || (ids[i] == OMEN_SECTION_ROTA && kind != OMEN_CODEC_RABITQ) ||
+            ((ids[i] == OMEN_SECTION_CODE || ids[i] == OMEN_SECTION_FRNG) && kind == OMEN_CODEC_NONE) ||
+            (ids[i] == OMEN_SECTION_REFN && b->options->refine == OMEN_REFINE_NONE))
+            continue;
+        status = b->sink->map(b->sink->self, ids[i], &sections[n++], b->why);
+    }
+    if (status == OMEN_OK)
+        status = omen_index_open(&index, sections, n, b->why);
+    if (status == OMEN_OK)
+        status = omen_index_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
+                                      entries, &n_entries, b->why);
+    if (status == OMEN_OK && n_entries > 0)
+        status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
+    omen_index_close(index);
+    return status == OMEN_ERR_MEMORY ? omen_build_no_memory(b) : status;
+}

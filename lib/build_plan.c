@@ -1,0 +1,128 @@
+/* What a build will take: options checked, and memory, disk and chunks counted before any work. */
+#include <math.h>
+
+#include "lib/build_state.h"
+#include "lib/kernels.h"
+#include "lib/refine.h"
+
+#define LIST_BYTES  20u         /* of a list besides its centroid: offset, factor ranges */
+#define CHUNK_BYTES (32u << 20) /* encoded rows between two checkpoints */
+
+/* ---- options ---- */
+
+int omen_build_check(const omen_source *source, const omen_build_options *o, omen_detail *why)
+{
+    if (source->n_rows < 1 || source->d < 1 || source->d > OMEN_MAX_DIM)
+        return omen_fail(why, OMEN_ERR_INPUT, "%llu x %u vectors: at least one row of 1 to %u dimensions is needed",
+                         (unsigned long long)source->n_rows, source->d, OMEN_MAX_DIM);
+    if (source->n_rows > OMEN_MAX_ROWS)
+        return omen_fail(why, OMEN_ERR_INPUT, "%llu rows: one index holds at most %u; split the input",
+                         (unsigned long long)source->n_rows, OMEN_MAX_ROWS);
+    if (o->bytes < OMEN_MIN_BYTES || o->bytes > OMEN_MAX_BYTES)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%u bytes a vector: between %u and %u are possible", o->bytes,
+                         OMEN_MIN_BYTES, OMEN_MAX_BYTES);
+    if (o->n_lists > source->n_rows)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%u lists are more than the %llu rows", o->n_lists,
+                         (unsigned long long)source->n_rows);
+    if (o->tune_queries && (o->tune_queries->d != source->d || o->tune_queries->n_rows < 1))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the queries to tune for have %u dimensions, the input %u",
+                         o->tune_queries->d, source->d);
+    if (o->codes_only && (o->metric != OMEN_METRIC_L2 || o->n_lists != 1))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "codes without lists have one list and metric l2");
+    if (o->codec == OMEN_CODEC_NONE && o->refine == OMEN_REFINE_NONE)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "codec none and refine none leave nothing to search");
+    return OMEN_OK;
+}
+
+/* 2 sqrt(n) balances the search for lists with the scan of lists. Fewer when there are not rows enough to train on, or
+ * when centroids, one byte a kept dimension, would cost the hot data more than a byte a row. */
+uint32_t omen_build_lists(uint64_t n, uint32_t d, uint32_t bytes)
+{
+    const uint32_t d_kept = d < BUILD_KEPT_DIMS_A_BYTE * bytes ? d : BUILD_KEPT_DIMS_A_BYTE * bytes;
+    double lists = 2 * sqrt((double)n);
+    const double trainable = (double)n / BUILD_ROWS_A_LIST, affordable = (double)n / (d_kept + LIST_BYTES);
+    lists = lists < trainable ? lists : trainable;
+    lists = lists < affordable ? lists : affordable;
+    return lists < 1 ? 1 : (uint32_t)lists;
+}
+
+/* ---- the plan ---- */
+
+/* Private memory that any build takes: code, heaps of the threads, buffers of LAPACK. */
+#define BASE_BYTES   (24ull << 20)
+#define THREAD_BYTES (2ull << 20)
+#define CHUNK_LEAST  4096u /* rows: fewer make too many runs */
+
+static uint64_t most_of(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+int omen_build_plan_make(const omen_source *source, const omen_build_options *o, bool has_checkpoint,
+                         omen_build_plan *out, omen_detail *why)
+{
+    const int status = omen_build_check(source, o, why);
+    if (status != OMEN_OK)
+        return status;
+    const uint64_t n = source->n_rows, d = source->d, d_full = d + (o->metric == OMEN_METRIC_IP);
+    const uint64_t d_kept = round_up(least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes), OMEN_PANEL);
+    const uint64_t n_lists = o->n_lists ? o->n_lists : omen_build_lists(n, source->d, o->bytes);
+    const uint64_t n_sample = omen_build_sample_rows(n, (uint32_t)n_lists),
+                   n_pca = omen_build_pca_rows(n_sample, d_full);
+    const uint64_t threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
+    const bool has_codes = o->codec != OMEN_CODEC_NONE;
+    const uint64_t code_bytes = has_codes ? o->bytes : 0, row_bytes = omen_refine_row_bytes(o->refine, source->d);
+    const uint64_t factor_bytes = has_codes ? OMEN_MAX_FACTORS * sizeof(float) : 0;
+    const uint64_t parents = n_lists > 1 ? (uint64_t)sqrt((double)n_lists) + 1 : 1;
+
+    const uint64_t sample = n_sample * d * 4, transformed = n_sample * d_kept * 4;
+    const uint64_t model = 2 * d_full * d_kept * 4 + n_lists * (9 * d_kept + 32) + parents * d_kept * 8 +
+                           (has_codes ? 64 * code_bytes * least(d_kept, 8 * code_bytes) : 0);
+    const uint64_t assign = threads * OMEN_ASSIGN_ROWS * (4 * n_lists / parents + 4 * parents + 4 * d_kept + 128);
+    const uint64_t square = least(n_pca, d_full) * least(n_pca, d_full) * 8;
+    uint64_t stages = sample + n_pca * d_full * 4 + 3 * square;
+    stages = most_of(stages, sample + transformed + 2 * d_full * d_kept * 4 +
+                                 threads * BUILD_PROJECT_ROWS * 4 * (d_full + d_kept));
+    stages = most_of(stages, transformed + model + n_sample * 24 + assign + 256 * parents * d_kept * 4 +
+                                 threads * 3 * (n_sample / parents + 1) * d_kept * 4);
+    stages = most_of(stages, transformed + model + n_sample * 8 + 3 * BUILD_CODEC_SAMPLE * d_kept * 4 + assign +
+                                 (has_codes ? code_bytes * 8 * 8 * d_kept : 0));
+    const size_t block = omen_build_block_rows(d);
+    const uint64_t encode = model + assign + threads * block * 4 * (d + d_full + d_kept);
+    const uint64_t row = omen_runs_chunk_row_bytes(code_bytes, has_codes ? OMEN_MAX_FACTORS : 0, row_bytes);
+    const uint64_t calibrate = model + omen_calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads);
+    const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
+
+    bool keep = true; /* all runs in memory: first choice */
+    uint64_t chunk = o->chunk_rows ? o->chunk_rows : most_of(2 * CHUNK_BYTES / row, CHUNK_LEAST);
+    chunk = has_checkpoint ? least(chunk, n) : n;
+    for (;;) {
+        const uint64_t n_chunks = (n + chunk - 1) / chunk;
+        const uint64_t tables = n_chunks * (n_lists + 1) * 4 + 4 * n_lists * factor_bytes;
+        const uint64_t walk = omen_runs_walk_bytes(n_chunks) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
+        uint64_t peak = most_of(stages, encode + tables + chunk * row);
+        peak = most_of(peak, model + tables + walk + chunk * row / 2);
+        /* the last run stays in memory to the end */
+        peak = base + most_of(peak, calibrate + tables + chunk * row / 2);
+        const uint64_t kept = keep && n_chunks > 1 ? n * row / 2 : 0;
+        if (kept && o->memory_bytes && kept > (o->memory_bytes - least(peak, o->memory_bytes)) / 2) {
+            keep = false;
+            continue;
+        }
+        peak += kept;
+        *out = (omen_build_plan){
+            .memory_bytes = peak,
+            .chunk_rows = chunk,
+            .keeps_runs = keep,
+            .n_chunks = n_chunks,
+            .checkpoint_bytes = has_checkpoint ? model + n * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes) : 0,
+            .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model,
+        };
+        if (!o->memory_bytes || peak <= o->memory_bytes)
+            return OMEN_OK;
+        if (!has_checkpoint || o->chunk_rows || chunk <= CHUNK_LEAST)
+            return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory are too little: this build needs %llu MiB",
+                             (unsigned long long)(o->memory_bytes >> 20), (unsigned long long)(peak >> 20) + 1);
+        chunk = most_of(chunk / 2, CHUNK_LEAST);
+    }
+}

@@ -1,0 +1,103 @@
+/* The state of a build and its stages. Private to lib/build*.c. */
+#ifndef OMEN_BUILD_STATE_H
+#define OMEN_BUILD_STATE_H
+
+#include "lib/codec.h"
+#include "lib/index.h"
+#include "lib/partition.h"
+#include "lib/records.h"
+#include "lib/runs.h"
+#include "lib/transform.h"
+
+#define BUILD_ROWS_A_LIST      39u    /* fewer training rows leave centroids unsettled */
+#define BUILD_CODEC_SAMPLE     16384u /* rows that codecs are trained on */
+#define BUILD_PROJECT_ROWS     256u   /* rows transformed at once */
+#define BUILD_KEPT_DIMS_A_BYTE 8u     /* transform dimensions kept for each hot byte */
+#define BUILD_BLOCKS_AT_ONCE   2048u  /* code blocks written at a time */
+
+typedef struct {
+    const omen_source *source;
+    const omen_build_options *options;
+    const omen_sink *sink;
+    const omen_checkpoint *checkpoint; /* NULL: none */
+    omen_build_plan plan;
+    omen_records records;
+    omen_stage first_stage; /* the first that a checkpoint has not */
+    omen_build_report *report;
+    omen_detail *why;
+    int n_threads;
+    uint32_t n_lists;
+    omen_meta meta;
+    uint64_t identity;
+    omen_transform transform;
+    omen_partition partition;
+    omen_codec_model model;
+    /* the training sample: as read, then transformed (n_sample x d_kept) */
+    size_t n_sample;
+    float *sample, *transformed;
+    omen_runs runs;
+    uint64_t n_encoded; /* rows in runs */
+    float code_scale;   /* codes_only, rabitq */
+    /* one entry a list */
+    uint32_t *first;
+    float *ranges;
+} omen_build_state;
+
+/* ---- build_plan.c ---- */
+
+/* Checks options against the source. Returns OMEN_OK, OMEN_ERR_ARGUMENT or OMEN_ERR_INPUT. */
+int omen_build_check(const omen_source *source, const omen_build_options *o, omen_detail *why);
+
+/* Lists of an index of n rows when none are asked for. */
+uint32_t omen_build_lists(uint64_t n, uint32_t d, uint32_t bytes);
+
+/* ---- build_train.c ---- */
+
+/* Whether a row can be indexed; row is its number, for why. Returns OMEN_OK or OMEN_ERR_INPUT. */
+int omen_build_check_row(const omen_build_state *b, const float *values, uint64_t row, omen_detail *why);
+
+/* Rows of the training sample, and those of it that PCA takes. */
+size_t omen_build_sample_rows(uint64_t n, uint32_t n_lists);
+size_t omen_build_pca_rows(size_t n_sample, size_t d_full);
+
+/* The training stages: rows read; transform fitted; sample projected (n_sample x d_kept); codec trained and chosen.
+ * Each returns OMEN_OK or a failure with why set. */
+int omen_build_read_sample(omen_build_state *b);
+int omen_build_fit_transform(omen_build_state *b);
+int omen_build_project_sample(omen_build_state *b);
+int omen_build_train_codec(omen_build_state *b);
+
+/* ---- build_encode.c ---- */
+
+/* Rows that are encoded at once. */
+size_t omen_build_block_rows(size_t d);
+
+/* Encodes the rows that no record holds yet, chunk by chunk. Returns as the training stages. */
+int omen_build_encode(omen_build_state *b);
+
+/* ---- build_order.c ---- */
+
+/* Writes all sections but the table of efforts: model, then rows in list order. Returns as the training stages. */
+int omen_build_order(omen_build_state *b);
+
+/* Measures the default efforts on the sections written, and writes their table. Returns as the training stages. */
+int omen_build_calibrate(omen_build_state *b);
+
+/* ---- build.c ---- */
+
+int omen_build_no_memory(omen_build_state *b);
+
+/* Tells the caller how far a stage is. Returns OMEN_OK or OMEN_ERR_INTERRUPTED. */
+int omen_build_progress(omen_build_state *b, omen_stage stage, uint64_t done, uint64_t total);
+
+static inline size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static inline size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+#endif

@@ -1,0 +1,277 @@
+/* The training stages of a build: a sample of the rows, the transform and the codec that are learnt from it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "lib/build_state.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+
+#define ROWS_PER_LIST_SAMPLE 64u
+#define SAMPLE_LEAST         16384u
+#define PCA_SAMPLE           16384u /* or 4 d_full, if more */
+#define SAMPLE_RELEASE       1024u  /* sampled rows after which their surroundings may leave memory */
+#define ERROR_SAMPLE         2048u  /* rows that the codecs' errors are measured on */
+#define ERROR_QUERIES        64u
+
+/* ---- sample ---- */
+
+/* Rows whose distances would not be numbers. */
+int omen_build_check_row(const omen_build_state *b, const float *values, uint64_t row, omen_detail *why)
+{
+    const float norm2 = omen_kernels_get()->ip_f32(values, values, b->source->d);
+    if (!(norm2 <= OMEN_NORM2_MOST))
+        return omen_fail(why, OMEN_ERR_INPUT, "row %llu is too long: its squared norm is over %g",
+                         (unsigned long long)row, (double)OMEN_NORM2_MOST);
+    if (b->options->metric != OMEN_METRIC_COSINE || b->options->zero_ok || norm2 > 0)
+        return OMEN_OK;
+    return omen_fail(why, OMEN_ERR_INPUT,
+                     "row %llu is a zero vector, which has no cosine; --zero-ok accepts it, with similarity 0 to "
+                     "everything",
+                     (unsigned long long)row);
+}
+
+size_t omen_build_sample_rows(uint64_t n, uint32_t n_lists)
+{
+    const size_t wanted = (size_t)n_lists * ROWS_PER_LIST_SAMPLE;
+    return least(wanted < SAMPLE_LEAST ? SAMPLE_LEAST : wanted, n);
+}
+
+int omen_build_read_sample(omen_build_state *b)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const uint64_t n = b->source->n_rows;
+    const size_t d = b->source->d;
+    omen_transform *t = &b->transform;
+    b->n_sample = omen_build_sample_rows(n, b->n_lists);
+    uint64_t *rows = omen_alloc(b->n_sample, sizeof *rows);
+    b->sample = omen_alloc(b->n_sample * d, sizeof *b->sample);
+    if (!rows || !b->sample) {
+        free(rows);
+        return omen_build_no_memory(b);
+    }
+    omen_random_rows(b->options->seed, n, b->n_sample, rows);
+    int status = OMEN_OK;
+    for (size_t i = 0; i < b->n_sample && status == OMEN_OK; i++) {
+        status = b->source->read(b->source->self, rows[i], 1, b->sample + i * d, b->why);
+        if (status == OMEN_OK)
+            status = omen_build_check_row(b, b->sample + i * d, rows[i], b->why);
+        if (b->source->release && (i + 1) % SAMPLE_RELEASE == 0)
+            b->source->release(b->source->self, rows[i + 1 - SAMPLE_RELEASE],
+                               rows[i] + 1 - rows[i + 1 - SAMPLE_RELEASE]);
+    }
+    free(rows);
+    if (status != OMEN_OK)
+        return status;
+    b->identity = XXH3_64bits_withSeed(b->sample, b->n_sample * d * sizeof *b->sample, n * 31 + d);
+    const omen_build_options *o = b->options;
+    const uint64_t asked[] = {o->metric, o->codec, o->refine, o->bytes, b->n_lists, o->seed, o->zero_ok};
+    b->identity = XXH3_64bits_withSeed(asked, sizeof asked, b->identity);
+
+    t->d = (uint32_t)d;
+    t->d_full = (uint32_t)d + (o->metric == OMEN_METRIC_IP);
+    for (size_t i = 0; i < b->n_sample && o->metric == OMEN_METRIC_IP; i++) {
+        const float norm2 = kernels->ip_f32(b->sample + i * d, b->sample + i * d, d);
+        t->ip_radius2 = norm2 > t->ip_radius2 && isfinite(norm2) ? norm2 : t->ip_radius2;
+    }
+    return OMEN_OK;
+}
+
+/* ---- transform ---- */
+
+size_t omen_build_pca_rows(size_t n_sample, size_t d_full)
+{
+    return least(n_sample, 4 * d_full > PCA_SAMPLE ? 4 * d_full : PCA_SAMPLE);
+}
+
+int omen_build_fit_transform(omen_build_state *b)
+{
+    omen_transform *t = &b->transform;
+    const size_t d = t->d, d_full = t->d_full;
+    const size_t n_pca = omen_build_pca_rows(b->n_sample, d_full);
+    float *rows = omen_alloc(n_pca * d_full, sizeof *rows);
+    if (!rows)
+        return omen_build_no_memory(b);
+    /* spread over the sample: rows are in source order */
+    for (size_t i = 0; i < n_pca; i++)
+        omen_transform_lift(t, b->sample + i * b->n_sample / n_pca * d, 1, false, rows + i * d_full);
+    int status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes);
+    free(rows);
+    return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
+}
+
+/* b->sample to b->transformed. */
+int omen_build_project_sample(omen_build_state *b)
+{
+    const omen_transform *t = &b->transform;
+    const size_t d = t->d, d_full = t->d_full;
+    const size_t block = least(BUILD_PROJECT_ROWS, b->n_sample), ld = round_up(t->d_kept, OMEN_PANEL);
+    int status = OMEN_OK;
+    b->transformed = omen_alloc(b->n_sample * t->d_kept, sizeof *b->transformed);
+    if (!b->transformed)
+        return omen_build_no_memory(b);
+#pragma omp parallel
+    {
+        float *lifted = omen_alloc(block * (d_full + ld), sizeof *lifted);
+        if (!lifted) {
+#pragma omp atomic write
+            status = OMEN_ERR_MEMORY;
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t i0 = 0; i0 < b->n_sample; i0 += block) {
+            const size_t n = least(block, b->n_sample - i0);
+            if (!lifted)
+                continue;
+            float *projected = lifted + block * d_full;
+            omen_transform_lift(t, b->sample + i0 * d, n, false, lifted);
+            omen_transform_project(t, lifted, n, projected, ld, NULL);
+            for (size_t i = 0; i < n; i++)
+                memcpy(b->transformed + (i0 + i) * t->d_kept, projected + i * ld, t->d_kept * sizeof *projected);
+        }
+        free(lifted);
+    }
+    free(b->sample);
+    b->sample = NULL;
+    return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
+}
+
+/* ---- codec ---- */
+
+/* Residuals of n rows of the sample, every (n_sample / n)-th from the given one. */
+static void spread_rows(const omen_build_state *b, size_t from, size_t n, const uint32_t *lists, float *rows,
+                        float *residuals, uint32_t *own_lists)
+{
+    const size_t d = b->transform.d_kept, span = b->n_sample - from;
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = from + i * span / n;
+        const float *row = b->transformed + at * d, *centroid = b->partition.centroids + (size_t)lists[at] * d;
+        memcpy(rows + i * d, row, d * sizeof *rows);
+        own_lists[i] = lists[at];
+        for (size_t j = 0; j < d; j++)
+            residuals[i * d + j] = row[j] - centroid[j];
+    }
+}
+
+/* Squared error of a codec's reconstructions of n rows of the sample, all in the one list. Those of rabitq, which are
+ * scaled for unbiased products, are multiplied by what brings them nearest to their rows: *scale. */
+static int reconstruction_error(const omen_build_state *b, const omen_codec_model *model, size_t n, double *error,
+                                float *scale)
+{
+    const size_t d = b->transform.d_kept, ld = round_up(d, OMEN_PANEL);
+    float *work = omen_alloc(3 * OMEN_ENCODE_ROWS * ld, sizeof *work);
+    float *residuals = work, *centroids = work + OMEN_ENCODE_ROWS * ld, *back = work + 2 * OMEN_ENCODE_ROWS * ld;
+    float *scratch = omen_alloc(omen_codec_scratch_floats(model), sizeof *scratch);
+    uint8_t *codes = omen_alloc(OMEN_ENCODE_ROWS, model->n_sub / 2);
+    float factors[OMEN_ENCODE_ROWS * OMEN_MAX_FACTORS], tails[OMEN_ENCODE_ROWS] = {0};
+    double product = 0, norm2 = 0, whole = 0;
+    const bool ready = work && scratch && codes;
+    for (size_t i0 = 0; i0 < n && ready; i0 += OMEN_ENCODE_ROWS) {
+        const size_t count = least(OMEN_ENCODE_ROWS, n - i0);
+        memset(work, 0, 3 * OMEN_ENCODE_ROWS * ld * sizeof *work);
+        for (size_t i = 0; i < count; i++) {
+            for (size_t j = 0; j < d; j++) {
+                centroids[i * ld + j] = b->partition.centroids[j];
+                residuals[i * ld + j] = b->transformed[(i0 + i) * d + j] - b->partition.centroids[j];
+            }
+        }
+        omen_codec_encode(model, residuals, centroids, count, ld, tails, codes, factors, back, scratch);
+        for (size_t i = 0; i < count; i++) {
+            for (size_t j = 0; j < d; j++) {
+                const double r = (double)residuals[i * ld + j], c = (double)back[i * d + j];
+                whole += r * r;
+                product += r * c;
+                norm2 += c * c;
+            }
+        }
+    }
+    *scale = model->kind == OMEN_CODEC_RABITQ && norm2 > 0 && product > 0 ? (float)(product / norm2) : 1;
+    *error = whole - 2 * (double)*scale * product + (double)*scale * (double)*scale * norm2;
+    free(codes);
+    free(scratch);
+    free(work);
+    return ready ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
+/* Codes that are reconstructed are judged by that, not by distances: errors relative to the variance. */
+static int judge_reconstructions(omen_build_state *b, const omen_codec_model *rabitq, size_t n)
+{
+    const size_t d = b->transform.d_kept;
+    double spread = 0;
+    float unused;
+    int status = OMEN_OK;
+    for (size_t i = 0; i < n * d; i++) {
+        const double r = (double)(b->transformed[i] - b->partition.centroids[i % d]);
+        spread += r * r;
+    }
+    if (b->model.kind == OMEN_CODEC_PQ)
+        status = reconstruction_error(b, &b->model, n, &b->report->pq_error, &unused);
+    if (status == OMEN_OK && rabitq->kind == OMEN_CODEC_RABITQ)
+        status = reconstruction_error(b, rabitq, n, &b->report->rabitq_error, &b->code_scale);
+    b->report->pq_error /= spread > 0 ? spread : 1;
+    b->report->rabitq_error /= spread > 0 ? spread : 1;
+    return status;
+}
+
+int omen_build_train_codec(omen_build_state *b)
+{
+    const omen_build_options *o = b->options;
+    const size_t d = b->transform.d_kept;
+    b->report->pq_error = b->report->rabitq_error = NAN;
+    if (o->codec == OMEN_CODEC_NONE)
+        return OMEN_OK;
+    /* the last eighth of the sample is held out from training, where there is enough */
+    const size_t n_held = b->n_sample >= 2048 ? b->n_sample / 8 : 0, n_train = b->n_sample - n_held;
+    const size_t n_codec = least(n_train, BUILD_CODEC_SAMPLE);
+    const size_t n_error = n_held ? least(n_held, ERROR_SAMPLE) : b->n_sample;
+    const size_t n_most = n_codec > n_error ? n_codec : n_error;
+    int status = OMEN_ERR_MEMORY;
+    float *rows = omen_alloc(2 * n_most * d, sizeof *rows), *residuals = rows + n_most * d;
+    uint32_t *lists = omen_alloc(b->n_sample, sizeof *lists), *own = omen_alloc(n_most, sizeof *own);
+    void *scratch = omen_alloc(omen_partition_scratch_bytes(&b->partition), 1);
+    if (!rows || !lists || !own || !scratch)
+        goto out;
+    for (size_t i = 0; i < b->n_sample; i += OMEN_ASSIGN_ROWS)
+        omen_partition_assign(&b->partition, b->transformed + i * d, least(OMEN_ASSIGN_ROWS, b->n_sample - i), d,
+                              lists + i, scratch);
+    omen_codec_model rabitq = {0};
+    const bool try_both = o->codec == OMEN_CODEC_AUTO;
+    status = OMEN_OK;
+    if (o->codec != OMEN_CODEC_RABITQ) {
+        /* held-out rows are the first n_held of the sample: spread_rows starts behind them */
+        spread_rows(b, n_held, n_codec, lists, rows, residuals, own);
+        status = omen_pq_train(&b->model, residuals, n_codec, (uint32_t)d, o->bytes, o->seed);
+    }
+    if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ)
+        status = omen_rabitq_train(&rabitq, (uint32_t)d, o->bytes, o->seed);
+    if (status == OMEN_OK) {
+        for (size_t i = 0; i < n_error; i++) {
+            memcpy(rows + i * d, b->transformed + i * d, d * sizeof *rows);
+            own[i] = lists[i];
+        }
+        const size_t n_queries = least(ERROR_QUERIES, n_error);
+        if (o->codes_only)
+            status = judge_reconstructions(b, &rabitq, n_error);
+        else if (o->codec != OMEN_CODEC_RABITQ)
+            status = omen_codec_error(&b->model, rows, b->partition.centroids, own, n_error, n_queries,
+                                      &b->report->pq_error);
+        if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ && !o->codes_only)
+            status = omen_codec_error(&rabitq, rows, b->partition.centroids, own, n_error, n_queries,
+                                      &b->report->rabitq_error);
+    }
+    if (status == OMEN_OK &&
+        (o->codec == OMEN_CODEC_RABITQ || (try_both && b->report->rabitq_error < b->report->pq_error))) {
+        omen_codec_finish(&b->model);
+        b->model = rabitq;
+    } else {
+        omen_codec_finish(&rabitq);
+    }
+    b->code_scale = b->model.kind == OMEN_CODEC_RABITQ ? b->code_scale : 0;
+out:
+    free(scratch);
+    free(own);
+    free(lists);
+    free(rows);
+    return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
+}
