@@ -60,33 +60,16 @@ float omen_codec_round_tables(const omen_codec_model *model, const float *table,
                               float *bias)
 {
     const float lut_max = (float)omen_codec_lut_max(model);
-    float lows[2 * OMEN_MAX_BYTES], widest = 0;
+    const omen_kernels *kernels = omen_kernels_get();
+    float lows[2 * OMEN_MAX_BYTES];
+    const float widest = kernels->table_lows(table, model->n_sub, lows);
     *bias = 0;
-    for (size_t m = 0; m < model->n_sub; m++) {
-        /* by halves: one value after the other would wait for each comparison */
-        float lo[16], hi[16];
-        memcpy(lo, table + m * 16, sizeof lo);
-        memcpy(hi, table + m * 16, sizeof hi);
-        for (size_t half = 8; half > 0; half /= 2) {
-            for (size_t j = 0; j < half; j++) {
-                lo[j] = lo[j + half] < lo[j] ? lo[j + half] : lo[j];
-                hi[j] = hi[j + half] > hi[j] ? hi[j + half] : hi[j];
-            }
-        }
-        lows[m] = lo[0];
-        *bias += lo[0];
-        widest = hi[0] - lo[0] > widest ? hi[0] - lo[0] : widest;
-    }
+    for (size_t m = 0; m < model->n_sub; m++)
+        *bias += lows[m];
     float step = widest / lut_max;
     step = step < step_least ? step_least : step;
     step = step > 0 ? step : 1;
-    const float scale = 1 / step;
-    for (size_t m = 0; m < model->n_sub; m++) {
-        for (size_t j = 0; j < 16; j++) {
-            const float x = (table[m * 16 + j] - lows[m]) * scale + 0.5f;
-            luts[m * 16 + j] = (uint8_t)(int)(x < lut_max ? x : lut_max);
-        }
-    }
+    kernels->table_round(table, lows, model->n_sub, 1 / step, lut_max, luts);
     return step;
 }
 

@@ -244,13 +244,5 @@ void omen_pq_encode(const omen_codec_model *model, const float *residuals, const
 
 void omen_pq_tables(const omen_codec_model *model, const float *query, float *table)
 {
-    for (size_t m = 0; m < model->n_sub; m++) {
-        float *words = table + m * WORDS;
-        memset(words, 0, WORDS * sizeof *words);
-        for (size_t a = model->sub_first[m]; a < model->sub_first[m + 1]; a++) {
-            const float x = -2 * query[model->dims[a]];
-            for (size_t j = 0; j < WORDS; j++)
-                words[j] += x * model->codewords[a * WORDS + j];
-        }
-    }
+    omen_kernels_get()->pq_tables(query, model->dims, model->sub_first, model->n_sub, model->codewords, table);
 }

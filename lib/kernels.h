@@ -55,6 +55,17 @@ typedef struct omen_kernels {
     void (*encode16)(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes);
 
+    /* Query tables of pq: tables[16 m + j] = sum over a of -2 query[dims[a]] codewords[a][j], for sub_first[m] <= a <
+     * sub_first[m + 1] and m < n_sub. */
+    void (*pq_tables)(const float *query, const uint32_t *dims, const uint32_t *sub_first, size_t n_sub,
+                      const float *codewords, float *tables);
+
+    /* Smallest value of each of n_sub tables of 16; returns the widest span of one. */
+    float (*table_lows)(const float *tables, size_t n_sub, float *lows);
+
+    /* luts[16 m + j] = the whole part of (tables[16 m + j] - lows[m]) * scale + 0.5, or of most if that is less. */
+    void (*table_round)(const float *tables, const float *lows, size_t n_sub, float scale, float most, uint8_t *luts);
+
     /* Squared distance and inner product of a query with a stored row of d values (no alignment asked of the row). */
     float (*l2_f32)(const float *query, const void *row, size_t d);
     float (*l2_f16)(const float *query, const void *row, size_t d);

@@ -2,7 +2,7 @@
 #include <immintrin.h>
 #include <stdbool.h>
 
-#include "lib/kernels.h"
+#include "lib/kernels_plain.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -345,6 +345,23 @@ static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, 
         scan_n(1, true, blocks, n_blocks, n_pairs, block_bytes, scans);
 }
 
+static void table_round(const float *tables, const float *lows, size_t n_sub, float scale, float most, uint8_t *luts)
+{
+    const __m256 scales = _mm256_set1_ps(scale), half = _mm256_set1_ps(0.5f), limit = _mm256_set1_ps(most);
+    for (size_t m = 0; m < n_sub; m++) {
+        const __m256 low = _mm256_set1_ps(lows[m]);
+        __m256i whole[2];
+        for (size_t v = 0; v < 2; v++) {
+            const __m256 up = _mm256_sub_ps(_mm256_loadu_ps(tables + m * 16 + 8 * v), low);
+            whole[v] = _mm256_cvttps_epi32(_mm256_min_ps(_mm256_add_ps(_mm256_mul_ps(up, scales), half), limit));
+        }
+        /* packing is by halves of a vector */
+        const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole[0], whole[1]), 0xd8);
+        const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128((__m128i *)(luts + m * 16), bytes);
+    }
+}
+
 const omen_kernels omen_kernels_avx2 = {
     .name = "avx2",
     .matmul = matmul,
@@ -352,6 +369,9 @@ const omen_kernels omen_kernels_avx2 = {
     .reach = reach,
     .filter = filter,
     .encode16 = encode16,
+    .pq_tables = pq_tables,
+    .table_lows = table_lows,
+    .table_round = table_round,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,

@@ -2,7 +2,7 @@
 #include <immintrin.h>
 #include <stdbool.h>
 
-#include "lib/kernels.h"
+#include "lib/kernels_plain.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -327,6 +327,16 @@ static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, 
     scan_any(true, blocks, n_blocks, n_pairs, block_bytes, scans, n_scans);
 }
 
+static void table_round(const float *tables, const float *lows, size_t n_sub, float scale, float most, uint8_t *luts)
+{
+    const __m512 scales = _mm512_set1_ps(scale), half = _mm512_set1_ps(0.5f), limit = _mm512_set1_ps(most);
+    for (size_t m = 0; m < n_sub; m++) {
+        const __m512 up = _mm512_sub_ps(_mm512_loadu_ps(tables + m * 16), _mm512_set1_ps(lows[m]));
+        const __m512 x = _mm512_min_ps(_mm512_add_ps(_mm512_mul_ps(up, scales), half), limit);
+        _mm_storeu_si128((__m128i *)(luts + m * 16), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(x)));
+    }
+}
+
 const omen_kernels omen_kernels_avx512 = {
     .name = "avx512",
     .matmul = matmul,
@@ -334,6 +344,9 @@ const omen_kernels omen_kernels_avx512 = {
     .reach = reach,
     .filter = filter,
     .encode16 = encode16,
+    .pq_tables = pq_tables,
+    .table_lows = table_lows,
+    .table_round = table_round,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,

@@ -2,7 +2,7 @@
 #include <arm_neon.h>
 #include <stdbool.h>
 
-#include "lib/kernels.h"
+#include "lib/kernels_plain.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -334,6 +334,16 @@ static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, 
         scan_one(true, blocks, n_blocks, n_pairs, block_bytes, &scans[i]);
 }
 
+static void table_round(const float *tables, const float *lows, size_t n_sub, float scale, float most, uint8_t *luts)
+{
+    for (size_t m = 0; m < n_sub; m++) {
+        for (size_t j = 0; j < 16; j++) {
+            const float x = (tables[m * 16 + j] - lows[m]) * scale + 0.5f;
+            luts[m * 16 + j] = (uint8_t)(int)(x < most ? x : most);
+        }
+    }
+}
+
 const omen_kernels omen_kernels_neon = {
     .name = "neon",
     .matmul = matmul,
@@ -341,6 +351,9 @@ const omen_kernels omen_kernels_neon = {
     .reach = reach,
     .filter = filter,
     .encode16 = encode16,
+    .pq_tables = pq_tables,
+    .table_lows = table_lows,
+    .table_round = table_round,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,

@@ -1,5 +1,5 @@
 /* The reference kernels: plain C that defines what every SIMD level must give, bit for bit. */
-#include "lib/kernels.h"
+#include "lib/kernels_plain.h"
 
 static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
                    size_t ldc)
@@ -165,6 +165,16 @@ static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, 
     }
 }
 
+static void table_round(const float *tables, const float *lows, size_t n_sub, float scale, float most, uint8_t *luts)
+{
+    for (size_t m = 0; m < n_sub; m++) {
+        for (size_t j = 0; j < 16; j++) {
+            const float x = (tables[m * 16 + j] - lows[m]) * scale + 0.5f;
+            luts[m * 16 + j] = (uint8_t)(int)(x < most ? x : most);
+        }
+    }
+}
+
 const omen_kernels omen_kernels_scalar = {
     .name = "scalar",
     .matmul = matmul,
@@ -172,6 +182,9 @@ const omen_kernels omen_kernels_scalar = {
     .reach = reach,
     .filter = filter,
     .encode16 = encode16,
+    .pq_tables = pq_tables,
+    .table_lows = table_lows,
+    .table_round = table_round,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,

@@ -236,6 +236,38 @@ static void test_filter(void)
     }
 }
 
+static void test_tables(void)
+{
+    for (size_t n_sub = 0; n_sub <= 9; n_sub++) {
+        for (int turn = 0; turn < 100; turn++) {
+            const value_kind kind = turn % 2 ? PLAIN : TIES;
+            uint32_t firsts[10], dims[20];
+            size_t n_dims = 0;
+            for (size_t m = 0; m <= n_sub; m++) {
+                firsts[m] = (uint32_t)n_dims;
+                n_dims += m < n_sub ? draw_below(3) : 0;
+            }
+            for (size_t a = 0; a < n_dims; a++)
+                dims[a] = draw_below(20);
+            float *query = last_floats(0, 20), *words = last_floats(1, n_dims * 16);
+            float *want = last_floats(2, n_sub * 16), *got = last_floats(3, n_sub * 16), lows[9], lows_got[9];
+            uint8_t *luts = last_bytes(4, n_sub * 16), luts_want[9 * 16];
+            draw_floats(query, 20, kind);
+            draw_floats(words, n_dims * 16, kind);
+            scalar->pq_tables(query, dims, firsts, n_sub, words, want);
+            level->pq_tables(query, dims, firsts, n_sub, words, got);
+            CHECK_CASE(same_floats(want, got, n_sub * 16), "tables of %zu", n_sub);
+            const float widest = scalar->table_lows(want, n_sub, lows),
+                        widest_got = level->table_lows(want, n_sub, lows_got);
+            CHECK_CASE(same_float(widest, widest_got) && same_floats(lows, lows_got, n_sub), "lows of %zu", n_sub);
+            const float scale = widest > 0 ? (turn % 3 ? 63 : 70) / widest : 1; /* 70: some reach the limit */
+            scalar->table_round(want, lows, n_sub, scale, 63, luts_want);
+            level->table_round(want, lows, n_sub, scale, 63, luts);
+            CHECK_CASE(memcmp(luts_want, luts, n_sub * 16) == 0, "rounded tables of %zu", n_sub);
+        }
+    }
+}
+
 static void test_encode16(void)
 {
     for (size_t n_dims = 0; n_dims <= 9; n_dims++) {
@@ -466,13 +498,9 @@ static void test_level(const omen_kernels *kernels)
     static const struct {
         const char *name;
         void (*run)(void);
-    } tests[] = {{"matmul", test_matmul},
-                 {"argmin", test_argmin},
-                 {"reach", test_reach},
-                 {"filter", test_filter},
-                 {"encode16", test_encode16},
-                 {"distances", test_distances},
-                 {"halves", test_all_halves}};
+    } tests[] = {{"matmul", test_matmul},       {"argmin", test_argmin},    {"reach", test_reach},
+                 {"filter", test_filter},       {"tables", test_tables},    {"encode16", test_encode16},
+                 {"distances", test_distances}, {"halves", test_all_halves}};
     char name[64];
     snprintf(name, sizeof name, "kernels %s", kernels->name);
     if (omen_cpu_select(kernels->name, NULL) != OMEN_OK) {
