@@ -12,7 +12,6 @@
 #include <string.h>
 #include <time.h>
 
-
 #include "lib/build_state.h"
 #include "lib/refine.h"
 

@@ -4,6 +4,7 @@
 
 #include "lib/codec.h"
 #include "lib/index_format.h"
+#include "lib/kernels.h"
 #include "lib/omendb.h"
 #include "lib/transform.h"
 
@@ -28,16 +29,6 @@ struct omen_index {
     const float *centroid_scales;
     uint64_t centroid_bytes, model_bytes;
 };
-
-/* Row numbers of the source in order of (distance, id), as keys that sort as integers. */
-static inline uint64_t omen_key(float distance, uint32_t id)
-{
-    uint32_t bits;
-    __builtin_memcpy(&bits, &distance, 4);
-    bits = bits >> 31 ? ~bits : bits | 0x80000000u;
-    return (uint64_t)bits << 32 | id;
-}
-
 static inline float omen_key_distance(uint64_t key)
 {
     uint32_t bits = (uint32_t)(key >> 32);

@@ -82,12 +82,25 @@ typedef struct omen_kernels {
                     size_t n_scans);
     void (*scan_rabitq)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
                         const omen_scan *scans, size_t n_scans);
+
+    /* Keys of the lanes in mask: appends omen_key(base + unit * est[j], row + j) to keys for each bit j that is set, in
+     * order, and returns how many; keys has room for 32 whatever the mask. */
+    size_t (*take_keys)(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row, uint64_t *keys);
 } omen_kernels;
 
 /* The table in use, chosen by omen_cpu_select(). */
 const omen_kernels *omen_kernels_get(void);
 
 extern const omen_kernels omen_kernels_scalar, omen_kernels_avx2, omen_kernels_avx512, omen_kernels_neon;
+
+/* A distance and a number in one integer that sorts by distance, then by number. */
+static inline uint64_t omen_key(float distance, uint32_t id)
+{
+    uint32_t u;
+    memcpy(&u, &distance, 4);
+    u = u >> 31 ? ~u : u | 0x80000000u;
+    return (uint64_t)u << 32 | id;
+}
 
 /* The one reduction tree. */
 static inline float omen_lanes_sum(float s[OMEN_LANES])

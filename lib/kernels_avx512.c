@@ -337,6 +337,33 @@ static void table_round(const float *tables, const float *lows, size_t n_sub, fl
     }
 }
 
+static size_t take_keys(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row, uint64_t *keys)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t n = 0;
+    for (uint32_t j = 0; j < 32; j += 16) {
+        const __mmask16 in = (__mmask16)(mask >> j);
+        const __m512i whole = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(est + j)));
+        const __m512 x =
+            _mm512_add_ps(_mm512_set1_ps(base), _mm512_mul_ps(_mm512_set1_ps(unit), _mm512_cvtepi32_ps(whole)));
+        const __m512i bits = _mm512_castps_si512(x);
+        /* all bits of a negative number, else the sign */
+        const __m512i turn = _mm512_or_si512(_mm512_srai_epi32(bits, 31), _mm512_set1_epi32(INT32_MIN));
+        const __m512i high = _mm512_maskz_compress_epi32(in, _mm512_xor_si512(bits, turn));
+        const __m512i low = _mm512_maskz_compress_epi32(in, _mm512_add_epi32(lanes, _mm512_set1_epi32((int)(row + j))));
+        const __m512i first =
+            _mm512_or_si512(_mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(high)), 32),
+                            _mm512_cvtepu32_epi64(_mm512_castsi512_si256(low)));
+        const __m512i second =
+            _mm512_or_si512(_mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(high, 1)), 32),
+                            _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(low, 1)));
+        _mm512_storeu_si512(keys + n, first);
+        _mm512_storeu_si512(keys + n + 8, second);
+        n += (size_t)__builtin_popcount(in);
+    }
+    return n;
+}
+
 const omen_kernels omen_kernels_avx512 = {
     .name = "avx512",
     .matmul = matmul,
@@ -347,6 +374,7 @@ const omen_kernels omen_kernels_avx512 = {
     .pq_tables = pq_tables,
     .table_lows = table_lows,
     .table_round = table_round,
+    .take_keys = take_keys,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,

@@ -147,6 +147,12 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
+/* Keys of one pool: a block's may come on top of what makes it be cut. */
+static size_t pool_room(const chunk_state *s)
+{
+    return s->pool_size + OMEN_SCAN_BLOCK;
+}
+
 static void chunk_finish(chunk_state *s)
 {
     free(s->lifted);
@@ -199,7 +205,7 @@ static int chunk_init(chunk_state *s, const omen_index *index, uint32_t k, uint3
     s->luts = omen_alloc(n_queries * m->n_sub, 16);
     s->scales = omen_alloc(n_queries, sizeof *s->scales);
     s->pools = omen_alloc(n_queries, sizeof *s->pools);
-    s->pool_keys = omen_alloc(n_queries * s->pool_size, sizeof *s->pool_keys);
+    s->pool_keys = omen_alloc(n_queries * pool_room(s), sizeof *s->pool_keys);
     s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
     s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
     s->list_first = omen_alloc(2 * (size_t)m->n_lists + 1, sizeof *s->list_first);
@@ -414,6 +420,7 @@ static omen_scan scan_of(const chunk_state *s, const probe *pair, float *base_ou
 static void collect(chunk_state *s, const omen_scan *scan, const probe *pair, float base, uint64_t b0, size_t n_blocks,
                     uint64_t row0, uint64_t row1)
 {
+    const omen_kernels *kernels = omen_kernels_get();
     const float unit = s->scales[pair->query].unit;
     pool *p = &s->pools[pair->query];
     for (size_t b = 0; b < n_blocks; b++) {
@@ -425,12 +432,13 @@ static void collect(chunk_state *s, const omen_scan *scan, const probe *pair, fl
             mask &= UINT32_MAX << (row0 - first);
         if (first + OMEN_SCAN_BLOCK > row1)
             mask &= UINT32_MAX >> (first + OMEN_SCAN_BLOCK - row1);
-        for (; mask; mask &= mask - 1) {
-            const uint32_t lane = (uint32_t)__builtin_ctz(mask);
-            const uint64_t row = first + lane;
-            const float est = base + unit * (float)scan->est[b * OMEN_SCAN_BLOCK + lane];
-            pool_add(p, omen_key(est, s->keys_are_ids ? s->index->ids[row] : (uint32_t)row), s->pool_size);
-        }
+        uint64_t *keys = p->keys + p->n;
+        const size_t n = kernels->take_keys(scan->est + b * OMEN_SCAN_BLOCK, mask, base, unit, (uint32_t)first, keys);
+        for (size_t i = 0; i < n && s->keys_are_ids; i++)
+            keys[i] = (keys[i] & ~(uint64_t)UINT32_MAX) | s->index->ids[(uint32_t)keys[i]];
+        p->n += (uint32_t)n;
+        if (p->n >= s->pool_size)
+            pool_cut(p);
     }
 }
 
@@ -547,7 +555,7 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     if (choose_probes(s, n_queries) != OMEN_OK)
         return OMEN_ERR_MEMORY;
     for (size_t q = 0; q < n_queries; q++) {
-        s->pools[q] = (pool){s->pool_keys + q * s->pool_size, 0, s->n_rerank, UINT64_MAX};
+        s->pools[q] = (pool){s->pool_keys + q * pool_room(s), 0, s->n_rerank, UINT64_MAX};
         if (m->codec != OMEN_CODEC_NONE)
             make_tables(s, q);
     }

@@ -268,6 +268,26 @@ static void test_tables(void)
     }
 }
 
+static void test_take_keys(void)
+{
+    for (int turn = 0; turn < 2000; turn++) {
+        int16_t *est = (int16_t *)(void *)last_bytes(0, 32 * sizeof *est);
+        uint64_t *got = (uint64_t *)(void *)last_bytes(1, 32 * sizeof *got), want[32];
+        uint32_t mask = 0;
+        float base, unit;
+        for (size_t j = 0; j < 32; j++) {
+            est[j] = (int16_t)draw_below(65536);
+            mask |= (uint32_t)(draw_below(32) < (uint32_t)turn % 33) << j;
+        }
+        draw_floats(&base, 1, (value_kind)(turn % N_KINDS));
+        draw_floats(&unit, 1, (value_kind)(turn % N_KINDS));
+        const uint32_t row = turn % 7 ? draw_below(1 << 20) : UINT32_MAX - 31;
+        const size_t n_want = scalar->take_keys(est, mask, base, unit, row, want);
+        const size_t n_got = level->take_keys(est, mask, base, unit, row, got);
+        CHECK_CASE(n_got == n_want && memcmp(want, got, n_want * sizeof *want) == 0, "mask %08x", (unsigned)mask);
+    }
+}
+
 static void test_encode16(void)
 {
     for (size_t n_dims = 0; n_dims <= 9; n_dims++) {
@@ -498,9 +518,9 @@ static void test_level(const omen_kernels *kernels)
     static const struct {
         const char *name;
         void (*run)(void);
-    } tests[] = {{"matmul", test_matmul},       {"argmin", test_argmin},    {"reach", test_reach},
-                 {"filter", test_filter},       {"tables", test_tables},    {"encode16", test_encode16},
-                 {"distances", test_distances}, {"halves", test_all_halves}};
+    } tests[] = {{"matmul", test_matmul},     {"argmin", test_argmin},       {"reach", test_reach},
+                 {"filter", test_filter},     {"tables", test_tables},       {"keys", test_take_keys},
+                 {"encode16", test_encode16}, {"distances", test_distances}, {"halves", test_all_halves}};
     char name[64];
     snprintf(name, sizeof name, "kernels %s", kernels->name);
     if (omen_cpu_select(kernels->name, NULL) != OMEN_OK) {
