@@ -224,10 +224,16 @@ static void pool_cut(pool *p)
 {
     omen_keys_select(p->keys, p->n, p->limit);
     p->n = p->limit;
-    p->worst = p->keys[0];
-    for (uint32_t i = 1; i < p->n; i++)
-        if (p->keys[i] > p->worst)
-            p->worst = p->keys[i];
+    uint64_t worst[4] = {0}; /* four, so that no comparison waits for the one before */
+    uint32_t i = 0;
+    for (; i + 4 <= p->n; i += 4)
+        for (uint32_t j = 0; j < 4; j++)
+            worst[j] = p->keys[i + j] > worst[j] ? p->keys[i + j] : worst[j];
+    for (; i < p->n; i++)
+        worst[0] = p->keys[i] > worst[0] ? p->keys[i] : worst[0];
+    for (uint32_t j = 1; j < 4; j++)
+        worst[0] = worst[j] > worst[0] ? worst[j] : worst[0];
+    p->worst = worst[0];
 }
 
 static inline void pool_add(pool *p, uint64_t key, uint64_t size)
