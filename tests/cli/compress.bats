@@ -223,8 +223,9 @@ PY
     vectors make v.fvecs -n 30000 -d 20
     omendb compress -q v.fvecs
     omendb compress -q -b 4 -o c.omz v.fvecs
-    python3 "$tests_dir/cli/hostile.py" v.fvecs.omz 300
-    python3 "$tests_dir/cli/hostile.py" c.omz 200
+    lies=${OMEN_TEST_QUICK:+30}
+    python3 "$tests_dir/cli/hostile.py" v.fvecs.omz ${lies:-300}
+    python3 "$tests_dir/cli/hostile.py" c.omz ${lies:-200}
     python3 "$tests_dir/cli/hostile.py" bomb v.fvecs.omz
 }
 
