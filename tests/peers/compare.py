@@ -37,7 +37,7 @@ Every point that was tried is in the JSON; those with "runs" of 1 are rough. Bol
 engine before which the machine was less than 98% idle: its figures understate it.
 
 The last table sets `omendb bench` beside what is measured here of omendb: recall must be equal to the last answer;
-rates are of the same batch (the query file once), here in a process a run, there many runs in one process.
+rates are of the repeated query file in a process a run here, and of the file once, many runs in one process, there.
 
 --plot draws queries/s against recall of all engines, batch and one query a call, with gnuplot: a line through the
 points that no other point of the engine beats. Small points were run once, in the sweep.
@@ -992,8 +992,8 @@ def bench_rows(result):
         rows[point["setting"]] = {
             "setting": point["setting"], "id": point["recall_id"], "bench_id": bench["recall_id"],
             "distance": point["recall_distance"], "bench_distance": bench["recall_distance"],
-            "equal": "equal" if equal else "**not equal**", "batch": point["batch_untiled"]["qps"],
-            "bench_batch": bench["batch"], "apart": bench["batch"] / point["batch_untiled"]["qps"] - 1}
+            "equal": "equal" if equal else "**not equal**", "batch": point["batch"]["qps"],
+            "bench_batch": bench["batch"], "apart": bench["batch"] / point["batch"]["qps"] - 1}
     return list(rows.values())
 
 
