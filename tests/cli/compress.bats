@@ -207,6 +207,12 @@ PY
     [ ! -e junk.npy.omz ]
 }
 
+@test "a terminal gets no binary" {
+    vectors make v.fvecs -n 9 -d 3
+    run script -qec '"$OMENDB" compress -o - v.fvecs' /dev/null </dev/null
+    has "$output" "standard output is a terminal"
+}
+
 @test "every byte flipped and every cut is found" {
     vectors make v.fvecs -n 40 -d 9 --kind gauss
     omendb compress -q v.fvecs
