@@ -362,16 +362,6 @@ static void table_round(const float *tables, const float *lows, size_t n_sub, fl
     }
 }
 
-static size_t take_keys(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row, uint64_t *keys)
-{
-    size_t n = 0;
-    for (; mask; mask &= mask - 1) {
-        const uint32_t lane = (uint32_t)__builtin_ctz(mask);
-        keys[n++] = omen_key(base + unit * (float)est[lane], row + lane);
-    }
-    return n;
-}
-
 const omen_kernels omen_kernels_avx2 = {
     .name = "avx2",
     .matmul = matmul,
@@ -379,10 +369,10 @@ const omen_kernels omen_kernels_avx2 = {
     .reach = reach,
     .filter = filter,
     .encode16 = encode16,
-    .pq_tables = pq_tables,
-    .table_lows = table_lows,
+    .pq_tables = plain_pq_tables,
+    .table_lows = plain_table_lows,
     .table_round = table_round,
-    .take_keys = take_keys,
+    .take_keys = plain_take_keys,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,

@@ -5,8 +5,8 @@
 
 #include "lib/kernels.h"
 
-static void pq_tables(const float *query, const uint32_t *dims, const uint32_t *sub_first, size_t n_sub,
-                      const float *codewords, float *tables)
+static inline void plain_pq_tables(const float *query, const uint32_t *dims, const uint32_t *sub_first, size_t n_sub,
+                                   const float *codewords, float *tables)
 {
     for (size_t m = 0; m < n_sub; m++) {
         float words[16] = {0};
@@ -19,7 +19,7 @@ static void pq_tables(const float *query, const uint32_t *dims, const uint32_t *
     }
 }
 
-static float table_lows(const float *tables, size_t n_sub, float *lows)
+static inline float plain_table_lows(const float *tables, size_t n_sub, float *lows)
 {
     float widest = 0;
     for (size_t m = 0; m < n_sub; m++) {
@@ -41,6 +41,38 @@ static float table_lows(const float *tables, size_t n_sub, float *lows)
         widest = hi[0] - lo[0] > widest ? hi[0] - lo[0] : widest;
     }
     return widest;
+}
+
+static inline size_t plain_filter(const float *values, size_t n, float limit, uint32_t *at)
+{
+    size_t n_at = 0;
+    for (size_t i = 0; i < n; i++) { /* no branch: which pass is a coin toss */
+        at[n_at] = (uint32_t)i;
+        n_at += values[i] <= limit;
+    }
+    return n_at;
+}
+
+static inline void plain_table_round(const float *tables, const float *lows, size_t n_sub, float scale, float most,
+                                     uint8_t *luts)
+{
+    for (size_t m = 0; m < n_sub; m++) {
+        for (size_t j = 0; j < 16; j++) {
+            const float x = (tables[m * 16 + j] - lows[m]) * scale + 0.5f;
+            luts[m * 16 + j] = (uint8_t)(int)(x < most ? x : most);
+        }
+    }
+}
+
+static inline size_t plain_take_keys(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row,
+                                     uint64_t *keys)
+{
+    size_t n = 0;
+    for (; mask; mask &= mask - 1) {
+        const uint32_t lane = (uint32_t)__builtin_ctz(mask);
+        keys[n++] = omen_key(base + unit * (float)est[lane], row + lane);
+    }
+    return n;
 }
 
 #endif

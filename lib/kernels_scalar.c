@@ -41,16 +41,6 @@ static void reach(const float *dots, float half_norm, const float *floors, size_
     }
 }
 
-static size_t filter(const float *values, size_t n, float limit, uint32_t *at)
-{
-    size_t n_at = 0;
-    for (size_t i = 0; i < n; i++) { /* no branch: which pass is a coin toss */
-        at[n_at] = (uint32_t)i;
-        n_at += values[i] <= limit;
-    }
-    return n_at;
-}
-
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -165,37 +155,17 @@ static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, 
     }
 }
 
-static void table_round(const float *tables, const float *lows, size_t n_sub, float scale, float most, uint8_t *luts)
-{
-    for (size_t m = 0; m < n_sub; m++) {
-        for (size_t j = 0; j < 16; j++) {
-            const float x = (tables[m * 16 + j] - lows[m]) * scale + 0.5f;
-            luts[m * 16 + j] = (uint8_t)(int)(x < most ? x : most);
-        }
-    }
-}
-
-static size_t take_keys(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row, uint64_t *keys)
-{
-    size_t n = 0;
-    for (; mask; mask &= mask - 1) {
-        const uint32_t lane = (uint32_t)__builtin_ctz(mask);
-        keys[n++] = omen_key(base + unit * (float)est[lane], row + lane);
-    }
-    return n;
-}
-
 const omen_kernels omen_kernels_scalar = {
     .name = "scalar",
     .matmul = matmul,
     .argmin = argmin,
     .reach = reach,
-    .filter = filter,
+    .filter = plain_filter,
     .encode16 = encode16,
-    .pq_tables = pq_tables,
-    .table_lows = table_lows,
-    .table_round = table_round,
-    .take_keys = take_keys,
+    .pq_tables = plain_pq_tables,
+    .table_lows = plain_table_lows,
+    .table_round = plain_table_round,
+    .take_keys = plain_take_keys,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,
