@@ -567,10 +567,9 @@ uint64_t omen_omz_original_bytes(const omen_omz *omz)
     return omz->original_bytes;
 }
 
-/* Where unpacked blocks go: memory, a file, or nowhere. */
+/* Where unpacked blocks go: a file, or nowhere. */
 typedef struct {
     const omen_omz *omz;
-    uint8_t *memory;
     int fd; /* -1: none */
     bool seeks;
     omen_damage_fn damage; /* told of every damaged block, which then do not end the work */
@@ -592,13 +591,12 @@ static int unpack_block(void *context, void *worker, uint64_t i, uint8_t *slot)
 {
     const reading *r = context;
     const block *b = &r->omz->blocks[i];
-    uint8_t *raw = r->memory != NULL ? r->memory + b->raw_offset : slot;
 
-    if (!omz_block_decode(worker, &b->shape, r->omz->data + b->offset, b->stored, raw, b->raw) ||
-        container_hash(raw, b->raw) != b->hash) {
+    if (!omz_block_decode(worker, &b->shape, r->omz->data + b->offset, b->stored, slot, b->raw) ||
+        container_hash(slot, b->raw) != b->hash) {
         return OMEN_ERR_CORRUPT;
     }
-    return r->fd >= 0 && r->seeks ? write_all(r->fd, raw, b->raw, true, b->raw_offset) : OMEN_OK;
+    return r->fd >= 0 && r->seeks ? write_all(r->fd, slot, b->raw, true, b->raw_offset) : OMEN_OK;
 }
 
 static int take_block(void *context, uint64_t i, int made, const uint8_t *slot)
@@ -631,7 +629,7 @@ static int unpack_blocks(reading *r, int n_threads)
     const omz_order order = {
         .context = r,
         .n_items = r->omz->n_blocks,
-        .slot_bytes = r->memory != NULL ? 0 : r->omz->most_bytes,
+        .slot_bytes = r->omz->most_bytes,
         .n_threads = n_threads,
         .start = start_reading,
         .stop = stop_coder,
@@ -643,13 +641,6 @@ static int unpack_blocks(reading *r, int n_threads)
         return omen_fail(r->why, rc, "out of memory for the buffers of blocks");
     }
     return rc == OMEN_OK && r->damaged ? OMEN_ERR_CORRUPT : rc;
-}
-
-int omen_omz_unpack(const omen_omz *omz, uint8_t *out, int n_threads, omen_progress_fn progress, void *context,
-                    omen_detail *why)
-{
-    reading r = {.omz = omz, .memory = out, .fd = -1, .progress = progress, .context = context, .why = why};
-    return unpack_blocks(&r, n_threads);
 }
 
 int omen_omz_unpack_to(const omen_omz *omz, int fd, int n_threads, omen_progress_fn progress, void *context,

@@ -56,18 +56,14 @@ bool omen_omz_holds_index(const omen_omz *omz);
 /* Bytes of the original file. */
 uint64_t omen_omz_original_bytes(const omen_omz *omz);
 
-/* Unpacks into out, original_bytes long, and checks every block's checksum. Returns OMEN_OK, OMEN_ERR_CORRUPT (why
- * names the block), OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
-int omen_omz_unpack(const omen_omz *omz, uint8_t *out, int n_threads, omen_progress_fn progress, void *context,
-                    omen_detail *why) OMEN_MUST_CHECK;
-
-/* The same into a file descriptor: at its beginning when it can seek, else in order. */
+/* Unpacks into a file descriptor, at its beginning when it can seek, else in order, and checks every block's checksum.
+ * Returns OMEN_OK, OMEN_ERR_CORRUPT (why names the block), OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
 int omen_omz_unpack_to(const omen_omz *omz, int fd, int n_threads, omen_progress_fn progress, void *context,
                        omen_detail *why) OMEN_MUST_CHECK;
 
 /* Replaces a container that holds a compressed index by that index, unpacked into memory; leaves others alone. path is
- * for messages. Returns OMEN_OK or as omen_omz_open(), omen_omz_unpack() and omen_container_open(); *container is still
- * to be closed after a failure. */
+ * for messages. Returns OMEN_OK or as omen_omz_open(), omen_omz_unpack_to() and omen_container_open(); *container is
+ * still to be closed after a failure. */
 int omen_omz_unpack_container(omen_container **container, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Unpacks and checks every block, keeping nothing; each damaged one is told to damage. */
