@@ -206,6 +206,14 @@ int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, 
 /* Values converted before they are checked: few enough to be in the first-level cache still. */
 #define RUN_VALUES 4096
 
+static int row_header_check(const omen_vectors *vectors, const unsigned char *row, uint64_t number, omen_detail *why)
+{
+    if (!vectors->layout.row_headers || omen_load_le32(row - 4) == vectors->layout.d)
+        return OMEN_OK;
+    return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has dimension %d, the first row has %u",
+                     vectors->input.label, number, (int)omen_load_le32(row - 4), vectors->layout.d);
+}
+
 static int rows_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
 {
     const omen_layout *layout = &vectors->layout;
@@ -217,10 +225,9 @@ static int rows_read(const omen_vectors *vectors, uint64_t first, uint64_t n, fl
     for (uint64_t done = 0; done < n; done += run) {
         if (run > n - done)
             run = n - done;
-        if (layout->row_headers && omen_load_le32(from - 4) != layout->d) {
-            return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has dimension %d, the first row has %u",
-                             vectors->input.label, first + done, (int)omen_load_le32(from - 4), layout->d);
-        }
+        int rc = row_header_check(vectors, from, first + done, why);
+        if (rc != OMEN_OK)
+            return rc;
         omen_values_convert(layout->value, layout->big_endian, from, run * d, out);
         if (floats && !omen_values_finite(out, run * d))
             return omen_values_fault(vectors, first + done, out, why);
@@ -230,16 +237,36 @@ static int rows_read(const omen_vectors *vectors, uint64_t first, uint64_t n, fl
     return OMEN_OK;
 }
 
+static int range_check(const omen_vectors *vectors, uint64_t first, uint64_t n, omen_detail *why)
+{
+    uint64_t n_rows = vectors->layout.n_rows;
+    if (first <= n_rows && n <= n_rows - first)
+        return OMEN_OK;
+    return omen_fail(why, OMEN_ERR_ARGUMENT, "%s: rows %" PRIu64 " + %" PRIu64 " asked for, the file has %" PRIu64,
+                     vectors->input.label, first, n, n_rows);
+}
+
 static int source_read(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
 {
     const omen_vectors *vectors = self;
-    uint64_t n_rows = vectors->layout.n_rows;
-    if (first > n_rows || n > n_rows - first) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "%s: rows %" PRIu64 " + %" PRIu64 " asked for, the file has %" PRIu64,
-                         vectors->input.label, first, n, n_rows);
-    }
+    int rc = range_check(vectors, first, n, why);
+    if (rc != OMEN_OK)
+        return rc;
     return vectors->layout.by_columns ? omen_columns_read(vectors, first, n, out, why)
                                       : rows_read(vectors, first, n, out, why);
+}
+
+static int source_read_bytes(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why)
+{
+    const omen_vectors *vectors = self;
+    const omen_layout *layout = &vectors->layout;
+    int rc = range_check(vectors, first, n, why);
+    for (uint64_t i = first; i < first + n && rc == OMEN_OK; i++) {
+        const unsigned char *row = vectors->input.bytes + layout->offset + i * layout->stride;
+        rc = row_header_check(vectors, row, i, why);
+        memcpy(out + (i - first) * layout->d, row, layout->d);
+    }
+    return rc;
 }
 
 /* The pages inside the range leave the process; the kernel still has them cached. */
@@ -258,6 +285,7 @@ static void source_release(void *self, uint64_t first, uint64_t n)
 
 omen_source omen_vectors_source(omen_vectors *vectors)
 {
+    const omen_layout *layout = &vectors->layout;
     return (omen_source){
         .self = vectors,
         .n_rows = vectors->layout.n_rows,
@@ -266,6 +294,7 @@ omen_source omen_vectors_source(omen_vectors *vectors)
         .n_bytes = vectors->input.n_bytes,
         .stamp = vectors->input.stamp,
         .read = source_read,
+        .read_bytes = layout->value == OMEN_VALUE_U1 && !layout->by_columns ? source_read_bytes : NULL,
         .release = source_release,
     };
 }

@@ -4,7 +4,7 @@
  *   - matmul: each output is one chain of fused multiply-adds over k = 0..n-1, started from 0;
  *   - distances: element i goes to lane i % 16, each lane is one chain of fused multiply-adds, and the lanes are summed
  *     by one tree (halves: 8, 4, 2, 1);
- *   - scans are integer arithmetic.
+ *   - scans and products of bytes are integer arithmetic.
  */
 #ifndef OMEN_KERNELS_H
 #define OMEN_KERNELS_H
@@ -40,6 +40,11 @@ typedef struct omen_kernels {
     /* c[i * ldc + j] = sum over k of a[i * lda + k] * panels[j / 16][k][j % 16], for i < m, j < 16 * n_panels */
     void (*matmul)(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
                    size_t ldc);
+
+    /* The same of bytes, n_k a multiple of 4: c[i * ldc + j] = the float nearest to the sum over k of
+     * a[i * lda + k] * panels[j / 16][k / 4][j % 16][k % 4]; the sums must fit 32 bits. */
+    void (*matmul_u8)(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
+                      float *c, size_t ldc);
 
     /* Smallest half_norm[j] - dots[j] over j < n (n >= 1), the lowest j among equals. */
     void (*argmin)(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index);

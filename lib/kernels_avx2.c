@@ -49,6 +49,50 @@ static void matmul(const float *a, size_t lda, size_t m, const float *panels, si
     }
 }
 
+/* rows x 16 outputs; odd and even bytes apart, which 16 bits hold with their signs. */
+INLINE void tile_u8(const size_t rows, const uint8_t *a, size_t lda, const int8_t *panel, size_t n_k, float *c,
+                    size_t ldc)
+{
+    const __m256i low = _mm256_set1_epi16(0xff);
+    __m256i sum[4][2];
+    for (size_t i = 0; i < rows; i++)
+        sum[i][0] = sum[i][1] = _mm256_setzero_si256();
+    for (size_t k = 0; k < n_k; k += 4) {
+        const __m256i b0 = _mm256_loadu_si256((const __m256i *)(panel + k * OMEN_PANEL));
+        const __m256i b1 = _mm256_loadu_si256((const __m256i *)(panel + k * OMEN_PANEL + 32));
+        const __m256i even0 = _mm256_srai_epi16(_mm256_slli_epi16(b0, 8), 8), odd0 = _mm256_srai_epi16(b0, 8);
+        const __m256i even1 = _mm256_srai_epi16(_mm256_slli_epi16(b1, 8), 8), odd1 = _mm256_srai_epi16(b1, 8);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < rows; i++) {
+            int32_t four;
+            memcpy(&four, a + i * lda + k, 4);
+            const __m256i x = _mm256_set1_epi32(four);
+            const __m256i even = _mm256_and_si256(x, low), odd = _mm256_srli_epi16(x, 8);
+            sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(even, even0));
+            sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(even, even1));
+            sum[i][0] = _mm256_add_epi32(sum[i][0], _mm256_madd_epi16(odd, odd0));
+            sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(odd, odd1));
+        }
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t half = 0; half < 2; half++)
+            _mm256_storeu_ps(c + i * ldc + 8 * half, _mm256_cvtepi32_ps(sum[i][half]));
+}
+
+static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
+                      float *c, size_t ldc)
+{
+    for (size_t p = 0; p < n_panels; p++) {
+        const int8_t *panel = panels + p * n_k * OMEN_PANEL;
+        float *out = c + p * OMEN_PANEL;
+        size_t i = 0;
+        for (; i + 4 <= m; i += 4)
+            tile_u8(4, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+        for (; i < m; i++)
+            tile_u8(1, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+    }
+}
+
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
 {
     float best = half_norm[0] - dots[0];
@@ -365,6 +409,7 @@ static void table_round(const float *tables, const float *lows, size_t n_sub, fl
 const omen_kernels omen_kernels_avx2 = {
     .name = "avx2",
     .matmul = matmul,
+    .matmul_u8 = matmul_u8,
     .argmin = argmin,
     .reach = reach,
     .filter = filter,

@@ -60,6 +60,73 @@ static void matmul(const float *a, size_t lda, size_t m, const float *panels, si
         stripe(1, a, lda, m, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL, ldc);
 }
 
+/* sum + the four products of bytes in each 32-bit lane, x without sign. As assembly, because compilers may use VNNI
+ * anywhere in a file where they are allowed it, and the rest of this one runs without. */
+INLINE __m512i dot4(const bool vnni, __m512i sum, __m512i x, __m512i b)
+{
+    if (vnni) {
+        __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(b));
+        return sum;
+    }
+    const __m512i low = _mm512_set1_epi16(0xff);
+    sum = _mm512_add_epi32(sum,
+                           _mm512_madd_epi16(_mm512_and_si512(x, low), _mm512_srai_epi16(_mm512_slli_epi16(b, 8), 8)));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_srli_epi16(x, 8), _mm512_srai_epi16(b, 8)));
+}
+
+INLINE void tile_u8(const bool vnni, const size_t rows, const size_t n_panels, const uint8_t *a, size_t lda,
+                    const int8_t *panel, size_t panel_stride, size_t n_k, float *c, size_t ldc)
+{
+    __m512i sum[12][2];
+    for (size_t i = 0; i < rows; i++)
+        sum[i][0] = sum[i][1] = _mm512_setzero_si512();
+    for (size_t k = 0; k < n_k; k += 4) {
+        const __m512i b0 = _mm512_loadu_si512(panel + k * OMEN_PANEL);
+        const __m512i b1 = n_panels > 1 ? _mm512_loadu_si512(panel + panel_stride + k * OMEN_PANEL) : b0;
+#pragma GCC unroll 12
+        for (size_t i = 0; i < rows; i++) {
+            int32_t four;
+            memcpy(&four, a + i * lda + k, 4);
+            const __m512i x = _mm512_set1_epi32(four);
+            sum[i][0] = dot4(vnni, sum[i][0], x, b0);
+            if (n_panels > 1)
+                sum[i][1] = dot4(vnni, sum[i][1], x, b1);
+        }
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t p = 0; p < n_panels; p++)
+            _mm512_storeu_ps(c + i * ldc + p * OMEN_PANEL, _mm512_cvtepi32_ps(sum[i][p]));
+}
+
+INLINE void stripes_u8(const bool vnni, const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels,
+                       size_t n_k, float *c, size_t ldc)
+{
+    const size_t stride = n_k * OMEN_PANEL;
+    for (size_t p = 0; p < n_panels; p += 2) {
+        const int8_t *panel = panels + p * stride;
+        float *out = c + p * OMEN_PANEL;
+        for (size_t i = 0; i < m;) {
+            const size_t rows = m - i >= 12 && n_panels - p > 1 ? 12 : 1;
+            if (rows > 1)
+                tile_u8(vnni, 12, 2, a + i * lda, lda, panel, stride, n_k, out + i * ldc, ldc);
+            else if (n_panels - p > 1)
+                tile_u8(vnni, 1, 2, a + i * lda, lda, panel, stride, n_k, out + i * ldc, ldc);
+            else
+                tile_u8(vnni, 1, 1, a + i * lda, lda, panel, stride, n_k, out + i * ldc, ldc);
+            i += rows;
+        }
+    }
+}
+
+static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
+                      float *c, size_t ldc)
+{
+    if (__builtin_cpu_supports("avx512vnni"))
+        stripes_u8(true, a, lda, m, panels, n_panels, n_k, c, ldc);
+    else
+        stripes_u8(false, a, lda, m, panels, n_panels, n_k, c, ldc);
+}
+
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
 {
     const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -367,6 +434,7 @@ static size_t take_keys(const int16_t *est, uint32_t mask, float base, float uni
 const omen_kernels omen_kernels_avx512 = {
     .name = "avx512",
     .matmul = matmul,
+    .matmul_u8 = matmul_u8,
     .argmin = argmin,
     .reach = reach,
     .filter = filter,

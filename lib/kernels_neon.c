@@ -51,6 +51,52 @@ static void matmul(const float *a, size_t lda, size_t m, const float *panels, si
     }
 }
 
+/* rows x 16 outputs; odd and even bytes apart, which 16 bits hold with their signs. */
+INLINE void tile_u8(const size_t rows, const uint8_t *a, size_t lda, const int8_t *panel, size_t n_k, float *c,
+                    size_t ldc)
+{
+    int32x4_t sum[4][4];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < 4; v++)
+            sum[i][v] = vdupq_n_s32(0);
+    for (size_t k = 0; k < n_k; k += 4) {
+        for (size_t v = 0; v < 4; v++) {
+            const int16x8_t b = vreinterpretq_s16_s8(vld1q_s8(panel + k * OMEN_PANEL + 16 * v));
+            const int16x8_t even = vshrq_n_s16(vshlq_n_s16(b, 8), 8), odd = vshrq_n_s16(b, 8);
+#pragma GCC unroll 4
+            for (size_t i = 0; i < rows; i++) {
+                uint32_t four;
+                memcpy(&four, a + i * lda + k, 4);
+                const uint16x8_t x = vreinterpretq_u16_u32(vdupq_n_u32(four));
+                const int16x8_t x_even = vreinterpretq_s16_u16(vandq_u16(x, vdupq_n_u16(0xff)));
+                const int16x8_t x_odd = vreinterpretq_s16_u16(vshrq_n_u16(x, 8));
+                /* pairs of lanes hold what belongs to one column */
+                const int32x4_t low = vmlal_s16(vmull_s16(vget_low_s16(x_even), vget_low_s16(even)),
+                                                vget_low_s16(x_odd), vget_low_s16(odd));
+                const int32x4_t high = vmlal_high_s16(vmull_high_s16(x_even, even), x_odd, odd);
+                sum[i][v] = vaddq_s32(sum[i][v], vpaddq_s32(low, high));
+            }
+        }
+    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t v = 0; v < 4; v++)
+            vst1q_f32(c + i * ldc + 4 * v, vcvtq_f32_s32(sum[i][v]));
+}
+
+static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
+                      float *c, size_t ldc)
+{
+    for (size_t p = 0; p < n_panels; p++) {
+        const int8_t *panel = panels + p * n_k * OMEN_PANEL;
+        float *out = c + p * OMEN_PANEL;
+        size_t i = 0;
+        for (; i + 4 <= m; i += 4)
+            tile_u8(4, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+        for (; i < m; i++)
+            tile_u8(1, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+    }
+}
+
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
 {
     float best = half_norm[0] - dots[0];
@@ -327,6 +373,7 @@ static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, 
 const omen_kernels omen_kernels_neon = {
     .name = "neon",
     .matmul = matmul,
+    .matmul_u8 = matmul_u8,
     .argmin = argmin,
     .reach = reach,
     .filter = plain_filter,

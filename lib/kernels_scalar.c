@@ -16,6 +16,23 @@ static void matmul(const float *a, size_t lda, size_t m, const float *panels, si
     }
 }
 
+static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
+                      float *c, size_t ldc)
+{
+    for (size_t p = 0; p < n_panels; p++) {
+        const int8_t *panel = panels + p * n_k * OMEN_PANEL;
+        for (size_t i = 0; i < m; i++) {
+            int32_t sum[OMEN_PANEL] = {0};
+            for (size_t k = 0; k < n_k; k += 4)
+                for (size_t j = 0; j < OMEN_PANEL; j++)
+                    for (size_t t = 0; t < 4; t++)
+                        sum[j] += a[i * lda + k + t] * panel[k * OMEN_PANEL + 4 * j + t];
+            for (size_t j = 0; j < OMEN_PANEL; j++)
+                c[i * ldc + p * OMEN_PANEL + j] = (float)sum[j];
+        }
+    }
+}
+
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
 {
     float best = half_norm[0] - dots[0];
@@ -158,6 +175,7 @@ static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, 
 const omen_kernels omen_kernels_scalar = {
     .name = "scalar",
     .matmul = matmul,
+    .matmul_u8 = matmul_u8,
     .argmin = argmin,
     .reach = reach,
     .filter = plain_filter,

@@ -88,6 +88,8 @@ typedef struct omen_source {
     uint64_t n_bytes;       /* of the whole input as stored */
     uint64_t stamp;         /* another one where the input has changed, such as its modification time; 0: not known */
     int (*read)(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why);
+    /* the same rows as they are, where all values are unsigned bytes; NULL where they are not */
+    int (*read_bytes)(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
     /* rows [first, first + n) are not needed for a while: memory that holds them may go. May be NULL */
     void (*release)(void *self, uint64_t first, uint64_t n);
 } omen_source;

@@ -2,7 +2,7 @@
  *
  * Rows are read block by block and multiplied with a group of queries; what comes near a query's k nearest so far is
  * kept, with some room for the rounding of the product, and measured again by the distance kernel, whose value is the
- * one returned. */
+ * one returned. Bytes compared with bytes under l2 are multiplied as such. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,9 @@
 #define ROOM       32u   /* candidates kept beyond k */
 #define RANGE_ROWS 4096u /* fewest rows worth a task of their own */
 
+#define BYTE_CENTRE 128
+#define BYTE_DIMS   16384u /* of which the products of bytes fit 32 bits */
+
 /* Where rows come from: the refine tier of an index, or a source. */
 typedef struct {
     const omen_index *index;
@@ -26,6 +29,7 @@ typedef struct {
     uint64_t n_rows;
     uint32_t d;
     uint32_t *positions; /* index: of each id, so that ties are broken by id all the way */
+    bool as_bytes;       /* rows and queries are bytes, and products of bytes will do */
     float *centre;       /* l2: subtracted from rows and queries, so that products do not cancel */
 } row_supply;
 
@@ -65,8 +69,15 @@ static int supply_key(const row_supply *supply, const float *query, uint32_t id,
     return status;
 }
 
+static size_t fours(size_t d)
+{
+    return (d + 3) / 4 * 4;
+}
+
 typedef struct {
     float *rows, *centred, *panels, *dots, *floors;
+    uint8_t *byte_rows;
+    int8_t *byte_panels; /* values of queries less BYTE_CENTRE */
     uint64_t *keys;
     uint32_t *counts;
     size_t kept, size;
@@ -77,26 +88,35 @@ static void state_finish(exact_state *s)
     free(s->rows);
     free(s->centred);
     free(s->panels);
+    free(s->byte_rows);
+    free(s->byte_panels);
     free(s->dots);
     free(s->floors);
     free(s->keys);
     free(s->counts);
 }
 
-static int state_init(exact_state *s, uint32_t d, size_t kept)
+static int state_init(exact_state *s, const row_supply *supply, size_t kept)
 {
+    const size_t d = supply->d;
     memset(s, 0, sizeof *s);
     s->kept = kept;
     s->size = 2 * kept;
-    s->rows = omen_alloc((size_t)ROWS * d, sizeof *s->rows);
-    s->centred = omen_alloc((size_t)GROUP * d, sizeof *s->centred);
-    s->panels = omen_alloc(omen_panels_count(GROUP, d), sizeof *s->panels);
+    s->rows = omen_alloc(supply->as_bytes ? d : ROWS * d, sizeof *s->rows);
+    if (supply->as_bytes) {
+        s->byte_rows = omen_alloc_zero(ROWS * d + 3, 1);
+        s->byte_panels = omen_alloc(omen_panels_count(GROUP, fours(d)), 1);
+    } else {
+        s->centred = omen_alloc(GROUP * d, sizeof *s->centred);
+        s->panels = omen_alloc(omen_panels_count(GROUP, d), sizeof *s->panels);
+    }
     s->dots = omen_alloc((size_t)ROWS * GROUP, sizeof *s->dots);
     s->floors = omen_alloc(GROUP, sizeof *s->floors);
     s->keys = omen_alloc(GROUP * s->size, sizeof *s->keys);
     s->counts = omen_alloc(GROUP, sizeof *s->counts);
-    return s->rows && s->centred && s->panels && s->dots && s->floors && s->keys && s->counts ? OMEN_OK
-                                                                                              : OMEN_ERR_MEMORY;
+    const bool has_product =
+        supply->as_bytes ? s->byte_rows && s->byte_panels : s->centred != NULL && s->panels != NULL;
+    return has_product && s->rows && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 /* The mean of the first rows: near enough to the middle of all. */
@@ -139,6 +159,58 @@ static void cut(exact_state *s, size_t q, bool is_l2)
     s->floors[q] = is_l2 ? -0.5f * limit : -limit;
 }
 
+static void pack_queries(exact_state *s, const row_supply *supply, const float *queries, size_t n)
+{
+    const size_t d = supply->d, n_k = fours(d);
+    if (!supply->as_bytes) {
+        subtract_centre(supply, queries, n, s->centred);
+        omen_panels_pack(s->centred, n, d, d, s->panels);
+        return;
+    }
+    memset(s->byte_panels, 0, omen_panels_count(n, n_k));
+    for (size_t q = 0; q < n; q++) {
+        int8_t *panel = s->byte_panels + q / OMEN_PANEL * OMEN_PANEL * n_k + q % OMEN_PANEL * 4;
+        for (size_t k = 0; k < d; k++)
+            panel[k / 4 * 4 * OMEN_PANEL + k % 4] = (int8_t)((int)queries[q * d + k] - BYTE_CENTRE);
+    }
+}
+
+/* Products of rows [first, first + n) with the packed queries, and half the squared norms of the rows: what to subtract
+ * from a product to get minus half the squared distance, but for what depends on the query alone. */
+static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t first, size_t n, size_t n_panels,
+                         float half_norms[ROWS], omen_detail *why)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t d = supply->d, ldc = n_panels * OMEN_PANEL;
+    if (supply->as_bytes) {
+        int status = supply->source->read_bytes(supply->source->self, first, n, s->byte_rows, why);
+        if (status != OMEN_OK)
+            return status;
+        kernels->matmul_u8(s->byte_rows, d, n, s->byte_panels, n_panels, fours(d), s->dots, ldc);
+        for (size_t i = 0; i < n; i++) {
+            const uint8_t *row = s->byte_rows + i * d;
+            uint32_t squares = 0, sum = 0;
+            for (size_t k = 0; k < d; k++) {
+                squares += (uint32_t)row[k] * row[k];
+                sum += row[k];
+            }
+            /* x q = x (q - centre) + centre x */
+            half_norms[i] = 0.5f * (float)((int64_t)squares - 2 * BYTE_CENTRE * (int64_t)sum);
+        }
+        return OMEN_OK;
+    }
+    int status = supply_rows(supply, first, n, s->rows, why);
+    if (status != OMEN_OK)
+        return status;
+    const bool is_l2 = supply->metric == OMEN_METRIC_L2;
+    if (is_l2)
+        subtract_centre(supply, s->rows, n, s->rows);
+    kernels->matmul(s->rows, d, n, s->panels, n_panels, d, s->dots, ldc);
+    for (size_t i = 0; i < n; i++)
+        half_norms[i] = is_l2 ? 0.5f * kernels->ip_f32(s->rows + i * d, s->rows + i * d, d) : 0;
+    return OMEN_OK;
+}
+
 /* Rows [row0, row1) against one group; out gets the k best keys (distance, id) of each query, padded with UINT64_MAX.
  */
 static int search_range(exact_state *s, const row_supply *supply, const float *queries, size_t n_queries, uint64_t row0,
@@ -148,29 +220,25 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
     const size_t d = supply->d, width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
     const bool is_l2 = supply->metric == OMEN_METRIC_L2;
     uint16_t masks[GROUP / OMEN_PANEL];
-    subtract_centre(supply, queries, n_queries, s->centred);
-    omen_panels_pack(s->centred, n_queries, d, d, s->panels);
+    float half_norms[ROWS];
+    pack_queries(s, supply, queries, n_queries);
     for (size_t q = 0; q < width; q++) {
         s->counts[q] = 0;
         s->floors[q] = q < n_queries ? -INFINITY : INFINITY;
     }
     for (uint64_t i0 = row0; i0 < row1; i0 += ROWS) {
         const size_t n = row1 - i0 < ROWS ? row1 - i0 : ROWS;
-        int status = supply_rows(supply, i0, n, s->rows, why);
+        int status = multiply_rows(s, supply, i0, n, width / OMEN_PANEL, half_norms, why);
         if (status != OMEN_OK)
             return status;
-        if (is_l2)
-            subtract_centre(supply, s->rows, n, s->rows);
-        kernels->matmul(s->rows, d, n, s->panels, width / OMEN_PANEL, d, s->dots, width);
         for (size_t i = 0; i < n; i++) {
             const float *dots = s->dots + i * width;
             const uint32_t id = supply->index ? supply->index->ids[i0 + i] : (uint32_t)(i0 + i);
-            const float half_norm = is_l2 ? 0.5f * kernels->ip_f32(s->rows + i * d, s->rows + i * d, d) : 0;
-            kernels->reach(dots, half_norm, s->floors, width / OMEN_PANEL, masks);
+            kernels->reach(dots, half_norms[i], s->floors, width / OMEN_PANEL, masks);
             for (size_t p = 0; p < width / OMEN_PANEL; p++) {
                 for (uint32_t mask = masks[p]; mask; mask &= mask - 1) {
                     const size_t q = p * OMEN_PANEL + (size_t)__builtin_ctz(mask);
-                    const float v = dots[q] - half_norm;
+                    const float v = dots[q] - half_norms[i];
                     s->keys[q * s->size + s->counts[q]++] = omen_key(is_l2 ? -2 * v : -v, id);
                     if (s->counts[q] == s->size)
                         cut(s, q, is_l2);
@@ -194,6 +262,16 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
     return OMEN_OK;
 }
 
+static bool bytes_will_do(const row_supply *supply, const float *queries, uint64_t n_queries)
+{
+    if (!supply->source || !supply->source->read_bytes || supply->metric != OMEN_METRIC_L2 || supply->d > BYTE_DIMS)
+        return false;
+    for (uint64_t i = 0; i < n_queries * supply->d; i++)
+        if (!(queries[i] >= 0 && queries[i] <= 255 && queries[i] == (float)(int)queries[i]))
+            return false;
+    return true;
+}
+
 static int search_all(row_supply *supply, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_detail *why)
 {
@@ -208,6 +286,7 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     uint64_t *parts = n_ranges > 1 ? omen_alloc(n_ranges * n_queries * k, sizeof *parts) : keys;
     if (!parts)
         return OMEN_ERR_MEMORY;
+    supply->as_bytes = bytes_will_do(supply, queries, n_queries);
     status = find_centre(supply, why);
     if (status == OMEN_OK && supply->metric == OMEN_METRIC_COSINE) {
         supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
@@ -222,7 +301,7 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     {
         exact_state s = {0};
         omen_detail own_why = {""};
-        int own = status == OMEN_OK ? state_init(&s, supply->d, kept) : status;
+        int own = status == OMEN_OK ? state_init(&s, supply, kept) : status;
 #pragma omp for schedule(dynamic)
         for (uint64_t task = 0; task < n_groups * n_ranges; task++) {
             const uint64_t q0 = task / n_ranges * GROUP, range = task % n_ranges;

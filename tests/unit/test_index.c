@@ -18,7 +18,7 @@ typedef struct {
     uint32_t d;
     float *x;
     /* the read call that fails, from 1; 0 for none */
-    uint64_t fail_at, n_reads;
+    uint64_t fail_at, n_reads, n_byte_reads;
 } rows_in_memory;
 
 static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
@@ -33,6 +33,18 @@ static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_de
         return omen_fail(why, OMEN_ERR_INPUT, "rows %llu + %llu of %llu", (unsigned long long)first,
                          (unsigned long long)n, (unsigned long long)rows->n);
     memcpy(out, rows->x + first * rows->d, n * rows->d * sizeof *out);
+    return OMEN_OK;
+}
+
+static int read_row_bytes(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why)
+{
+    rows_in_memory *rows = self;
+    if (first + n > rows->n)
+        return omen_fail(why, OMEN_ERR_INPUT, "no such rows");
+#pragma omp atomic
+    rows->n_byte_reads++;
+    for (uint64_t i = 0; i < n * rows->d; i++)
+        out[i] = (uint8_t)rows->x[first * rows->d + i];
     return OMEN_OK;
 }
 
@@ -679,6 +691,47 @@ static void test_zero_rows(void)
     rows_free(&rows);
 }
 
+/* Whole numbers from 0 to 255 are searched as bytes where the source has bytes, and nobody can tell. */
+static void test_bytes(void)
+{
+    static const uint32_t dims[] = {1, 3, 4, 37, 128, 784};
+    for (size_t turn = 0; turn < sizeof dims / sizeof *dims; turn++) {
+        const uint32_t d = dims[turn], k = 20, n_queries = 33;
+        rows_in_memory rows = make_rows(4500, d, INTEGERS, turn);
+        for (uint64_t i = 0; i < rows.n * d; i++)
+            rows.x[i] = i / d % 3 ? (float)(omen_random(turn, i) % 256) : rows.x[i] > 9 ? 255 : 0;
+        omen_source source = source_of(&rows);
+        int64_t *want = malloc(2 * n_queries * k * sizeof *want), *ids = want + n_queries * k;
+        float *want_distances = malloc(2 * n_queries * k * sizeof(float));
+        float *distances = want_distances + n_queries * k;
+        CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, n_queries, 2, want, want_distances, NULL),
+                     OMEN_OK);
+        source.read_bytes = read_row_bytes;
+        rows.n_byte_reads = 0;
+        CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, n_queries, 2, ids, distances, NULL),
+                     OMEN_OK);
+        CHECK(rows.n_byte_reads > 0);
+        CHECK_CASE(memcmp(want, ids, n_queries * k * sizeof *ids) == 0, "ids of %u dimensions", d);
+        CHECK_CASE(memcmp(want_distances, distances, n_queries * k * sizeof(float)) == 0, "distances, d %u", d);
+        /* of queries that are not bytes, or under another metric, nobody asks for bytes */
+        rows.n_byte_reads = 0;
+        CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_IP, k, rows.x, n_queries, 2, ids, distances, NULL),
+                     OMEN_OK);
+        static const float others[] = {0.5f, -1, 256, 1e30f};
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+            float *query = malloc(d * sizeof *query);
+            memcpy(query, rows.x, d * sizeof *query);
+            query[d - 1] = others[i];
+            CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, query, 1, 1, ids, NULL, NULL), OMEN_OK);
+            free(query);
+        }
+        CHECK_EQ_INT(rows.n_byte_reads, 0);
+        free(want_distances);
+        free(want);
+        rows_free(&rows);
+    }
+}
+
 static void test_bad_options(void)
 {
     rows_in_memory rows = make_rows(20, 3, CLUSTERED, 1);
@@ -1087,6 +1140,7 @@ int main(void)
     RUN(test_options);
     RUN(test_recall);
     RUN(test_zero_rows);
+    RUN(test_bytes);
     RUN(test_bad_options);
     RUN(test_long_rows);
     RUN(test_long_queries);

@@ -143,6 +143,36 @@ static void test_matmul(void)
     CHECK(same_floats(want, got, 48));
 }
 
+static void test_matmul_u8(void)
+{
+    for (size_t m = 0; m <= 26; m++) {
+        for (size_t n_panels = 1; n_panels <= 3; n_panels++) {
+            for (size_t k = 0; k <= 132; k += 4) {
+                /* rows may be closer than what is read of them, where panels are 0 */
+                const size_t lda = k - (k ? draw_below(4) : 0), ldc = n_panels * OMEN_PANEL + draw_below(2) * 5;
+                const size_t n_a = m ? (m - 1) * lda + k : 0, n_panel = n_panels * k * OMEN_PANEL;
+                const size_t n_c = m ? (m - 1) * ldc + n_panels * OMEN_PANEL : 0;
+                uint8_t *a = last_bytes(0, n_a);
+                int8_t *panels = (int8_t *)last_bytes(1, n_panel);
+                float *want = last_floats(2, n_c), *got = last_floats(3, n_c);
+                const unsigned kind = draw_below(3);
+                draw_bytes(a, n_a, 256);
+                draw_bytes((uint8_t *)panels, n_panel, 256);
+                if (kind > 0) { /* the largest sums of either sign */
+                    memset(a, 255, n_a);
+                    memset(panels, kind == 1 ? -128 : 127, n_panel);
+                }
+                memset(want, 0xa5, n_c * sizeof *want);
+                memset(got, 0xa5, n_c * sizeof *got);
+                scalar->matmul_u8(a, lda, m, panels, n_panels, k, want, ldc);
+                level->matmul_u8(a, lda, m, panels, n_panels, k, got, ldc);
+                CHECK_CASE(same_floats(want, got, n_c), "m %zu, %zu panels, k %zu, lda %zu, ldc %zu", m, n_panels, k,
+                           lda, ldc);
+            }
+        }
+    }
+}
+
 static void check_argmin(const float *dots, const float *half, size_t n, const char *what)
 {
     float want, got;
@@ -518,9 +548,10 @@ static void test_level(const omen_kernels *kernels)
     static const struct {
         const char *name;
         void (*run)(void);
-    } tests[] = {{"matmul", test_matmul},     {"argmin", test_argmin},       {"reach", test_reach},
-                 {"filter", test_filter},     {"tables", test_tables},       {"keys", test_take_keys},
-                 {"encode16", test_encode16}, {"distances", test_distances}, {"halves", test_all_halves}};
+    } tests[] = {{"matmul", test_matmul},    {"bytes", test_matmul_u8},   {"argmin", test_argmin},
+                 {"reach", test_reach},      {"filter", test_filter},     {"tables", test_tables},
+                 {"keys", test_take_keys},   {"encode16", test_encode16}, {"distances", test_distances},
+                 {"halves", test_all_halves}};
     char name[64];
     snprintf(name, sizeof name, "kernels %s", kernels->name);
     if (omen_cpu_select(kernels->name, NULL) != OMEN_OK) {

@@ -190,10 +190,18 @@ static void expect(const char *name, const char *format, uint32_t d_wanted, cons
             CHECK_EQ_INT(source.read(source.self, first, part, rows, &detail), OMEN_OK);
             for (uint64_t i = 0; i < part * d; i++)
                 bad += rows[i] != value_at(first + i / d, i % d) + shift;
+            if (source.read_bytes != NULL) {
+                uint8_t *bytes = (uint8_t *)rows;
+                CHECK_EQ_INT(source.read_bytes(source.self, first, part, bytes, &detail), OMEN_OK);
+                for (uint64_t i = 0; i < part * d; i++)
+                    bad += bytes[i] != value_at(first + i / d, i % d) + shift;
+            }
             CHECK_EQ_INT(bad, 0);
             free(rows);
         }
     }
+    if (source.read_bytes != NULL)
+        CHECK_EQ_INT(source.read_bytes(source.self, n, 1, NULL, &detail), OMEN_ERR_ARGUMENT);
     CHECK_EQ_INT(source.read(source.self, n, 1, NULL, &detail), OMEN_ERR_ARGUMENT);
     CHECK_EQ_INT(source.read(source.self, 1, UINT64_MAX, NULL, &detail), OMEN_ERR_ARGUMENT);
     omen_vectors_close(vectors);
@@ -216,6 +224,11 @@ static void refuse_row(const char *name, uint64_t row, const char *part)
     float *rows = malloc(source.n_rows * source.d * sizeof(float));
     CHECK_EQ_INT(source.read(source.self, 0, source.n_rows, rows, &detail), OMEN_ERR_INPUT);
     CHECK_STR_CONTAINS(detail.text, part);
+    if (source.read_bytes != NULL) {
+        detail.text[0] = '\0';
+        CHECK_EQ_INT(source.read_bytes(source.self, 0, source.n_rows, (uint8_t *)rows, &detail), OMEN_ERR_INPUT);
+        CHECK_STR_CONTAINS(detail.text, part);
+    }
     CHECK_EQ_INT(source.read(source.self, 0, row, rows, &detail), OMEN_OK);
     CHECK_EQ_INT(source.read(source.self, row, 1, rows, &detail), OMEN_ERR_INPUT);
     CHECK_STR_CONTAINS(detail.text, part);
@@ -259,6 +272,7 @@ static void test_vecs(void)
     omen_source source = omen_vectors_source(vectors);
     CHECK_EQ_INT(source.element_bytes, 1);
     CHECK_EQ_INT(source.n_bytes, 20 * 9);
+    CHECK(source.read_bytes != NULL);
     omen_vectors_close(vectors);
 }
 
