@@ -67,15 +67,15 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
     int status = b->source->read(b->source->self, row0, n, e->rows, why);
     if (status != OMEN_OK)
         return status;
-    omen_transform_lift(t, e->rows, n, false, e->lifted);
-    omen_transform_project(t, e->lifted, n, e->projected, ld, e->tails);
+    const float *lifted = omen_transform_lift(t, e->rows, n, false, e->lifted);
+    omen_transform_project(t, lifted, n, e->projected, ld, e->tails);
     for (size_t i = 0; i < n; i++) {
         status = omen_build_check_row(b, e->rows + i * d, row0 + i, why);
         if (status != OMEN_OK)
             return status;
         /* a zero row has similarity 0, squared distance 2 from a unit query: as if it had length 1 outside the kept
          * dimensions */
-        if (t->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(e->lifted + i * d, e->lifted + i * d, d) > 0))
+        if (t->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(lifted + i * d, lifted + i * d, d) > 0))
             e->tails[i] += 1;
     }
     omen_partition_assign(&b->partition, e->projected, n, ld, lists, e->assign);
@@ -92,7 +92,7 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
                           b->runs.codes + (at + i0) * code_bytes, b->runs.factors + (at + i0) * n_factors, NULL,
                           e->scratch);
     }
-    const float *stored = t->metric == OMEN_METRIC_COSINE ? e->lifted : e->rows;
+    const float *stored = t->metric == OMEN_METRIC_COSINE ? lifted : e->rows;
     for (size_t i = 0; i < n && row_bytes; i++)
         omen_refine_encode(b->options->refine, stored + i * d, t->d, b->runs.refine + (at + i) * row_bytes);
     return OMEN_OK;

@@ -11,9 +11,9 @@
 
 #define ROWS_PER_LIST_SAMPLE 64u
 #define SAMPLE_LEAST         16384u
-#define PCA_SAMPLE           16384u /* or 4 d_full, if more */
-#define SAMPLE_RELEASE       1024u  /* sampled rows after which their surroundings may leave memory */
-#define ERROR_SAMPLE         2048u  /* rows that the codecs' errors are measured on */
+#define PCA_SAMPLE           8192u /* or 4 d_full, if more */
+#define SAMPLE_RELEASE       1024u /* sampled rows after which their surroundings may leave memory */
+#define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES        64u
 
 /* ---- sample ---- */
@@ -95,8 +95,12 @@ int omen_build_fit_transform(omen_build_state *b)
     if (!rows)
         return omen_build_no_memory(b);
     /* spread over the sample: rows are in source order */
-    for (size_t i = 0; i < n_pca; i++)
-        omen_transform_lift(t, b->sample + i * b->n_sample / n_pca * d, 1, false, rows + i * d_full);
+    for (size_t i = 0; i < n_pca; i++) {
+        const float *row = b->sample + i * b->n_sample / n_pca * d;
+        const float *lifted = omen_transform_lift(t, row, 1, false, rows + i * d_full);
+        if (lifted == row)
+            memcpy(rows + i * d_full, row, d * sizeof *row);
+    }
     int status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes);
     free(rows);
     return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
@@ -125,8 +129,8 @@ int omen_build_project_sample(omen_build_state *b)
             if (!lifted)
                 continue;
             float *projected = lifted + block * d_full;
-            omen_transform_lift(t, b->sample + i0 * d, n, false, lifted);
-            omen_transform_project(t, lifted, n, projected, ld, NULL);
+            const float *rows = omen_transform_lift(t, b->sample + i0 * d, n, false, lifted);
+            omen_transform_project(t, rows, n, projected, ld, NULL);
             for (size_t i = 0; i < n; i++)
                 memcpy(b->transformed + (i0 + i) * t->d_kept, projected + i * ld, t->d_kept * sizeof *projected);
         }
@@ -139,19 +143,30 @@ int omen_build_project_sample(omen_build_state *b)
 
 /* ---- codec ---- */
 
-/* Residuals of n rows of the sample, every (n_sample / n)-th from the given one. */
-static void spread_rows(const omen_build_state *b, size_t from, size_t n, const uint32_t *lists, float *rows,
-                        float *residuals, uint32_t *own_lists)
+/* n rows of the sample, every (span / n)-th of the span that begins with the given one, with their lists. */
+static int spread_rows(const omen_build_state *b, size_t from, size_t span, size_t n, float *rows, uint32_t *lists)
 {
-    const size_t d = b->transform.d_kept, span = b->n_sample - from;
-    for (size_t i = 0; i < n; i++) {
-        const size_t at = from + i * span / n;
-        const float *row = b->transformed + at * d, *centroid = b->partition.centroids + (size_t)lists[at] * d;
-        memcpy(rows + i * d, row, d * sizeof *rows);
-        own_lists[i] = lists[at];
-        for (size_t j = 0; j < d; j++)
-            residuals[i * d + j] = row[j] - centroid[j];
+    const size_t d = b->transform.d_kept;
+    int status = OMEN_OK;
+#pragma omp parallel
+    {
+        void *scratch = omen_alloc(omen_partition_scratch_bytes(&b->partition), 1);
+        if (!scratch) {
+#pragma omp atomic write
+            status = OMEN_ERR_MEMORY;
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t i0 = 0; i0 < n; i0 += OMEN_ASSIGN_ROWS) {
+            const size_t count = least(OMEN_ASSIGN_ROWS, n - i0);
+            if (!scratch)
+                continue;
+            for (size_t i = i0; i < i0 + count; i++)
+                memcpy(rows + i * d, b->transformed + (from + i * span / n) * d, d * sizeof *rows);
+            omen_partition_assign(&b->partition, rows + i0 * d, count, d, lists + i0, scratch);
+        }
+        free(scratch);
     }
+    return status;
 }
 
 /* Squared error of a codec's reconstructions of n rows of the sample, all in the one list. Those of rabitq, which are
@@ -221,44 +236,49 @@ int omen_build_train_codec(omen_build_state *b)
     b->report->pq_error = b->report->rabitq_error = NAN;
     if (o->codec == OMEN_CODEC_NONE)
         return OMEN_OK;
-    /* the last eighth of the sample is held out from training, where there is enough */
+    /* an eighth of the sample is held out from training, where there is enough */
     const size_t n_held = b->n_sample >= 2048 ? b->n_sample / 8 : 0, n_train = b->n_sample - n_held;
     const size_t n_codec = least(n_train, BUILD_CODEC_SAMPLE);
     const size_t n_error = n_held ? least(n_held, ERROR_SAMPLE) : b->n_sample;
     const size_t n_most = n_codec > n_error ? n_codec : n_error;
     int status = OMEN_ERR_MEMORY;
-    float *rows = omen_alloc(2 * n_most * d, sizeof *rows), *residuals = rows + n_most * d;
-    uint32_t *lists = omen_alloc(b->n_sample, sizeof *lists), *own = omen_alloc(n_most, sizeof *own);
-    void *scratch = omen_alloc(omen_partition_scratch_bytes(&b->partition), 1);
-    if (!rows || !lists || !own || !scratch)
+    float *rows = omen_alloc(n_most * d, sizeof *rows);
+    uint32_t *lists = omen_alloc(n_most, sizeof *lists);
+    if (!rows || !lists)
         goto out;
-    for (size_t i = 0; i < b->n_sample; i += OMEN_ASSIGN_ROWS)
-        omen_partition_assign(&b->partition, b->transformed + i * d, least(OMEN_ASSIGN_ROWS, b->n_sample - i), d,
-                              lists + i, scratch);
     omen_codec_model rabitq = {0};
     const bool try_both = o->codec == OMEN_CODEC_AUTO;
     status = OMEN_OK;
     if (o->codec != OMEN_CODEC_RABITQ) {
-        /* held-out rows are the first n_held of the sample: spread_rows starts behind them */
-        spread_rows(b, n_held, n_codec, lists, rows, residuals, own);
-        status = omen_pq_train(&b->model, residuals, n_codec, (uint32_t)d, o->bytes, o->seed);
+        /* held-out rows are the first n_held of the sample */
+        status = spread_rows(b, n_held, n_train, n_codec, rows, lists);
+        for (size_t i = 0; i < n_codec * d && status == OMEN_OK; i++)
+            rows[i] -= b->partition.centroids[lists[i / d] * d + i % d];
+        if (status == OMEN_OK)
+            status = omen_pq_train(&b->model, rows, n_codec, (uint32_t)d, o->bytes, o->seed);
     }
     if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ)
         status = omen_rabitq_train(&rabitq, (uint32_t)d, o->bytes, o->seed);
+    if (status == OMEN_OK)
+        status = spread_rows(b, 0, n_error, n_error, rows, lists);
     if (status == OMEN_OK) {
-        for (size_t i = 0; i < n_error; i++) {
-            memcpy(rows + i * d, b->transformed + i * d, d * sizeof *rows);
-            own[i] = lists[i];
-        }
-        const size_t n_queries = least(ERROR_QUERIES, n_error);
-        if (o->codes_only)
+        if (o->codes_only) {
             status = judge_reconstructions(b, &rabitq, n_error);
-        else if (o->codec != OMEN_CODEC_RABITQ)
-            status = omen_codec_error(&b->model, rows, b->partition.centroids, own, n_error, n_queries,
-                                      &b->report->pq_error);
-        if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ && !o->codes_only)
-            status = omen_codec_error(&rabitq, rows, b->partition.centroids, own, n_error, n_queries,
-                                      &b->report->rabitq_error);
+        } else {
+            const omen_codec_model *models[] = {&b->model, &rabitq};
+            double *errors[] = {&b->report->pq_error, &b->report->rabitq_error};
+#pragma omp parallel for schedule(static, 1)
+            for (int i = 0; i < 2; i++) {
+                if (models[i]->kind == OMEN_CODEC_NONE)
+                    continue;
+                const int own = omen_codec_error(models[i], rows, b->partition.centroids, lists, n_error,
+                                                 least(ERROR_QUERIES, n_error), errors[i]);
+                if (own != OMEN_OK) {
+#pragma omp atomic write
+                    status = own;
+                }
+            }
+        }
     }
     if (status == OMEN_OK &&
         (o->codec == OMEN_CODEC_RABITQ || (try_both && b->report->rabitq_error < b->report->pq_error))) {
@@ -269,8 +289,6 @@ int omen_build_train_codec(omen_build_state *b)
     }
     b->code_scale = b->model.kind == OMEN_CODEC_RABITQ ? b->code_scale : 0;
 out:
-    free(scratch);
-    free(own);
     free(lists);
     free(rows);
     return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);

@@ -43,6 +43,7 @@ typedef struct {
     float *queries;
     uint32_t *own;        /* ids of the queries; NO_ROW for those that are not rows */
     uint64_t *truth;      /* n_queries x n_truth keys (distance, id) */
+    uint32_t *neighbours; /* n_queries x k_most: the ids among them, without the query's own */
     uint64_t *refined;    /* the same rows, (distance to the refine row, id) */
     bool *lost;           /* n_queries x k_most: re-ranking puts the neighbour behind k others */
     uint32_t *ranks;      /* n_queries x n_lists */
@@ -57,44 +58,33 @@ typedef struct {
 
 #define OWN_ROW (-2) /* in pool_truth: the query itself, which no real query would meet */
 
-/* Truth i of query q, the query itself left out. */
-static uint32_t true_neighbour(const calibration *c, uint32_t q, uint32_t i)
+/* Fills neighbours: the truth, the queries themselves left out. */
+static void name_neighbours(calibration *c)
 {
-    const uint64_t *truth = c->truth + (size_t)q * c->n_truth;
-    for (uint32_t j = 0; j <= i; j++)
-        if ((uint32_t)truth[j] == c->own[q])
-            return (uint32_t)truth[i + 1];
-    return (uint32_t)truth[i];
-}
-
-static int by_rank(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        const uint64_t *truth = c->truth + (size_t)q * c->n_truth;
+        for (uint32_t i = 0, t = 0; i < c->k_most; i++, t++) {
+            t += (uint32_t)truth[t] == c->own[q];
+            c->neighbours[(size_t)q * c->k_most + i] = (uint32_t)truth[t];
+        }
+    }
 }
 
 /* Lists needed to hold share of the true k nearest of all queries. */
 static int probes_for(const calibration *c, uint32_t k, double share, uint32_t *n_probes)
 {
-    const size_t n = (size_t)c->n_queries * k;
-    uint32_t *ranks = omen_alloc(n, sizeof *ranks);
-    if (!ranks)
+    const uint32_t n_lists = c->index->meta.n_lists;
+    uint32_t *n_at = omen_alloc_zero(n_lists, sizeof *n_at); /* neighbours in the list of each rank */
+    if (!n_at)
         return OMEN_ERR_MEMORY;
     for (uint32_t q = 0; q < c->n_queries; q++)
         for (uint32_t i = 0; i < k; i++)
-            ranks[(size_t)q * k + i] =
-                c->ranks[(size_t)q * c->index->meta.n_lists + c->list_of[true_neighbour(c, q, i)]];
-    qsort(ranks, n, sizeof *ranks, by_rank);
-    const size_t at = (size_t)ceil(share * (double)n);
-    *n_probes = ranks[at > 0 ? at - 1 : 0] + 1;
-    free(ranks);
+            n_at[c->ranks[(size_t)q * n_lists + c->list_of[c->neighbours[(size_t)q * c->k_most + i]]]]++;
+    uint64_t wanted = (uint64_t)ceil(share * (double)c->n_queries * k), n = n_at[0];
+    for (*n_probes = 1; n < wanted; n += n_at[(*n_probes)++])
+        ;
+    free(n_at);
     return OMEN_OK;
-}
-
-static int by_key(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
 }
 
 /* Looks up every candidate once: the rank of its list, and which of the k true neighbours it is. */
@@ -104,11 +94,12 @@ static void mark_candidates(calibration *c, uint32_t k)
 #pragma omp parallel for schedule(dynamic)
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const uint32_t *ranks = c->ranks + (size_t)q * index->meta.n_lists;
+        const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
         const size_t at = (size_t)q * c->pool;
         uint64_t wanted[K_MOST]; /* id, number */
         for (uint32_t i = 0; i < k; i++)
-            wanted[i] = (uint64_t)true_neighbour(c, q, i) << 32 | i;
-        qsort(wanted, k, sizeof *wanted, by_key);
+            wanted[i] = (uint64_t)neighbours[i] << 32 | i;
+        omen_keys_sort(wanted, k);
         for (uint32_t j = 0; j < c->pool; j++) {
             const uint64_t key = c->pools[at + j];
             c->pool_ranks[at + j] = UINT32_MAX;
@@ -141,13 +132,13 @@ static int refine_truth(calibration *c)
     const omen_index *index = c->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
     const size_t d_full = index->meta.d_full;
-    float *lifted = omen_alloc(c->n_queries * d_full, sizeof *lifted);
-    if (!lifted)
-        return OMEN_ERR_MEMORY;
-    omen_transform_lift(&index->transform, c->queries, c->n_queries, true, lifted);
-    /* cosine compares the unit query, as a search does */
     const bool is_cosine = index->meta.metric == OMEN_METRIC_COSINE;
-    const float *queries = is_cosine ? lifted : c->queries;
+    float *lifted = is_cosine ? omen_alloc(c->n_queries * d_full, sizeof *lifted) : NULL;
+    if (is_cosine && !lifted)
+        return OMEN_ERR_MEMORY;
+    /* cosine compares the unit query, as a search does */
+    const float *queries =
+        is_cosine ? omen_transform_lift(&index->transform, c->queries, c->n_queries, true, lifted) : c->queries;
 #pragma omp parallel for schedule(dynamic)
     for (uint32_t q = 0; q < c->n_queries; q++) {
         for (uint32_t i = 0; i < c->n_truth; i++) {
@@ -192,10 +183,11 @@ static void rank_candidates(calibration *c, uint32_t k, uint32_t n_probes)
 #pragma omp parallel for schedule(static)
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const uint32_t *ranks = c->ranks + (size_t)q * c->index->meta.n_lists;
+        const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
         uint32_t *needed = c->needed + (size_t)q * k, seen = 0;
         const size_t at = (size_t)q * c->pool;
         for (uint32_t i = 0; i < k; i++) /* without codes every row of a probed list is compared */
-            needed[i] = !has_codes && ranks[c->list_of[true_neighbour(c, q, i)]] < n_probes ? 1 : UINT32_MAX;
+            needed[i] = !has_codes && ranks[c->list_of[neighbours[i]]] < n_probes ? 1 : UINT32_MAX;
         for (uint32_t j = 0; j < c->pool && has_codes; j++) {
             seen += c->pool_ranks[at + j] < n_probes;
             if (c->pool_truth[at + j] >= 0 && c->pool_ranks[at + j] < n_probes)
@@ -290,6 +282,7 @@ static void calibration_finish(calibration *c)
     free(c->queries);
     free(c->own);
     free(c->truth);
+    free(c->neighbours);
     free(c->refined);
     free(c->lost);
     free(c->ranks);
@@ -309,7 +302,9 @@ static uint64_t n_queries_for(uint64_t n_rows, uint32_t d)
 uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads)
 {
     const uint64_t n_queries = n_queries_for(n, d);
-    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 24 + n_lists * 12 + POOL * 24;
+    /* the exact search keeps some more keys than asked for, in each of two ranges of rows a thread */
+    const uint64_t exact = 2 * (uint64_t)n_threads * (K_MOST + 2 * BEYOND) * 8;
+    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 28 + exact + n_lists * 12 + POOL * 24;
     /* each thread of an exact search holds a block of rows and its products with the queries */
     const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
@@ -332,6 +327,7 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->queries = omen_alloc(n * m->d, sizeof *c->queries);
     c->own = omen_alloc(n, sizeof *c->own);
     c->truth = omen_alloc(n * c->n_truth, sizeof *c->truth);
+    c->neighbours = omen_alloc(n * c->k_most, sizeof *c->neighbours);
     c->refined = omen_alloc(n * c->n_truth, sizeof *c->refined);
     c->lost = omen_alloc_zero(n * c->k_most, sizeof *c->lost);
     c->ranks = omen_alloc(n * m->n_lists, sizeof *c->ranks);
@@ -340,8 +336,8 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->pools = omen_alloc(n * c->pool, sizeof *c->pools);
     c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
     c->pool_truth = omen_alloc(n * c->pool, sizeof *c->pool_truth);
-    int status = rows && c->queries && c->own && c->truth && c->refined && c->lost && c->ranks && c->list_of &&
-                         c->needed && c->pools && c->pool_ranks && c->pool_truth
+    int status = rows && c->queries && c->own && c->truth && c->neighbours && c->refined && c->lost && c->ranks &&
+                         c->list_of && c->needed && c->pools && c->pool_ranks && c->pool_truth
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
@@ -356,6 +352,8 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     }
     if (status == OMEN_OK)
         status = omen_search_source(source, m->metric, c->queries, n, c->n_truth, n_threads, c->truth, why);
+    if (status == OMEN_OK)
+        name_neighbours(c);
     if (status == OMEN_OK)
         status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks);
     if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE)

@@ -41,12 +41,15 @@ static int allocate(omen_codec_model *model, const float *residuals, size_t n, u
     int status = OMEN_ERR_MEMORY;
     if (!wanted || !owner)
         goto out;
-#pragma omp parallel for schedule(static)
-    for (size_t j = 0; j < d; j++) {
-        double sum = 0;
+#pragma omp parallel for schedule(dynamic)
+    for (size_t j0 = 0; j0 < d; j0 += 32) {
+        const size_t width = d - j0 < 32 ? d - j0 : 32;
+        double sums[32] = {0};
         for (size_t i = 0; i < n; i++)
-            sum += (double)residuals[i * d + j] * (double)residuals[i * d + j];
-        wanted[j] = (dim_bits){sum > 0 ? log2(sum / (double)n) : -INFINITY, (uint32_t)j};
+            for (size_t j = 0; j < width; j++)
+                sums[j] += (double)residuals[i * d + j0 + j] * (double)residuals[i * d + j0 + j];
+        for (size_t j = 0; j < width; j++)
+            wanted[j0 + j] = (dim_bits){sums[j] > 0 ? log2(sums[j] / (double)n) : -INFINITY, (uint32_t)(j0 + j)};
     }
     qsort(wanted, d, sizeof *wanted, by_falling_bits);
     uint32_t n_varying = 0;

@@ -44,6 +44,7 @@ int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint6
         const double scale = 1 / sqrt(norm2);
         for (size_t i = 0; i < d_code; i++)
             column[i] *= scale;
+#pragma omp parallel for schedule(static)
         for (size_t l = j + 1; l < d_used; l++) {
             double *other = columns + l * d_code, dot = 0;
             for (size_t i = 0; i < d_code; i++)
@@ -84,18 +85,13 @@ void omen_rabitq_encode(const omen_codec_model *model, const float *residuals, c
     float *z = scratch;
     kernels->matmul(residuals, ld, n, model->panels, stride / OMEN_PANEL, model->d_used, z, stride);
     for (size_t i = 0; i < n; i++) {
-        float *zi = z + i * stride, norm1 = 0;
-        uint8_t *code = codes + i * row_bytes;
-        memset(code, 0, row_bytes);
-        for (size_t j = 0; j < d_code; j++) {
-            norm1 += fabsf(zi[j]);
-            code[j / 8] |= (uint8_t)((zi[j] >= 0) << j % 8);
-        }
+        float *zi = z + i * stride;
+        const float norm1 = kernels->signs(zi, d_code, codes + i * row_bytes);
         const float norm2 = kernels->ip_f32(zi, zi, d_code), g = norm1 > 0 ? norm2 / norm1 : 0;
         factors[2 * i] = kernels->ip_f32(residuals + i * ld, residuals + i * ld, model->d) + tails[i];
         factors[2 * i + 1] = g;
         for (size_t j = 0; j < d_code; j++)
-            zi[j] = code[j / 8] >> j % 8 & 1 ? g : -g;
+            zi[j] = zi[j] >= 0 ? g : -g;
         if (reconstructions) {
             float *r = reconstructions + i * model->d;
             memset(r, 0, model->d * sizeof *r);

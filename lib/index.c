@@ -419,11 +419,10 @@ int omen_index_check_source(const omen_index *index, const omen_source *source, 
     }
     for (uint64_t i0 = 0; i0 < m->n_rows && status == OMEN_OK; i0 += chunk) {
         const size_t n = m->n_rows - i0 < chunk ? m->n_rows - i0 : chunk;
-        float *lifted = rows + chunk * m->d;
         status = source->read(source->self, i0, n, rows, why);
         if (status != OMEN_OK)
             break;
-        omen_transform_lift(&plain, rows, n, false, lifted);
+        const float *lifted = omen_transform_lift(&plain, rows, n, false, rows + chunk * m->d);
         for (size_t i = 0; i < n && status == OMEN_OK; i++) {
             const uint8_t *stored = index->refine_rows + (uint64_t)position[i0 + i] * index->refine_row_bytes;
             if (!omen_refine_matches(m->refine, stored, lifted + i * m->d, m->d)) {

@@ -60,6 +60,13 @@ typedef struct omen_kernels {
     void (*encode16)(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes);
 
+    /* Stores a row of d >= 1 values as sq8: float lo, float step, and bytes u with lo + u * step nearest to each value.
+     * step is 1 where that is exact. */
+    void (*sq8_encode)(const float *row, size_t d, uint8_t *out);
+
+    /* Bit j % 8 of code[j / 8] is set when z[j] >= 0, for j < d, a multiple of 8; returns the sum of |z[j]|. */
+    float (*signs)(const float *z, size_t d, uint8_t *code);
+
     /* Query tables of pq: tables[16 m + j] = sum over a of -2 query[dims[a]] codewords[a][j], for sub_first[m] <= a <
      * sub_first[m + 1] and m < n_sub. */
     void (*pq_tables)(const float *query, const uint32_t *dims, const uint32_t *sub_first, size_t n_sub,

@@ -43,6 +43,73 @@ static inline float plain_table_lows(const float *tables, size_t n_sub, float *l
     return widest;
 }
 
+/* Lanes one below the other: compilers make vectors of that without being told that order does not matter. */
+static inline void plain_sq8_encode(const float *row, size_t d, uint8_t *out)
+{
+    float lo[OMEN_LANES], hi[OMEN_LANES], last[OMEN_LANES];
+    int off[OMEN_LANES] = {0};
+    const size_t whole = d / OMEN_LANES * OMEN_LANES;
+    for (size_t l = 0; l < OMEN_LANES; l++) {
+        lo[l] = hi[l] = row[0];
+        last[l] = whole + l < d ? row[whole + l] : row[0];
+    }
+#define WIDEN(x)                                                                                                       \
+    for (size_t l = 0; l < OMEN_LANES; l++) {                                                                          \
+        lo[l] = (x)[l] < lo[l] ? (x)[l] : lo[l];                                                                       \
+        hi[l] = (x)[l] > hi[l] ? (x)[l] : hi[l];                                                                       \
+    }
+    for (size_t j = 0; j < whole; j += OMEN_LANES)
+        WIDEN(row + j)
+    WIDEN(last)
+    for (size_t half = OMEN_LANES / 2; half > 0; half /= 2) {
+        for (size_t l = 0; l < half; l++) {
+            lo[l] = lo[l + half] < lo[l] ? lo[l + half] : lo[l];
+            hi[l] = hi[l + half] > hi[l] ? hi[l + half] : hi[l];
+        }
+    }
+    const float low = lo[0] + 0.0f, high = hi[0]; /* there is one zero */
+    /* halves, so that the range of the widest finite row does not overflow */
+    float step = high / 255 - low / 255;
+    if (high - low <= 255 && low >= -0x1p24f && high <= 0x1p24f) {
+        int any = 0;
+#define COMPARE(x)                                                                                                     \
+    for (size_t l = 0; l < OMEN_LANES; l++)                                                                            \
+        off[l] |= (float)(int)(x)[l] != (x)[l];
+        for (size_t j = 0; j < whole; j += OMEN_LANES)
+            COMPARE(row + j)
+        COMPARE(last)
+#undef COMPARE
+        for (size_t l = 0; l < OMEN_LANES; l++)
+            any |= off[l];
+        if (!any)
+            step = 1;
+    }
+#undef WIDEN
+    if (step < 0x1p-126f) /* its inverse would overflow, and the row is as good as constant */
+        step = 0;
+    const float scale = step > 0 ? 1 / step : 0;
+    memcpy(out, &low, 4);
+    memcpy(out + 4, &step, 4);
+    for (size_t j = 0; j < d; j++) {
+        const float u = (row[j] - low) * scale + 0.5f;
+        out[OMEN_SQ8_HEADER + j] = (uint8_t)(int)(u < 255 ? u : 255);
+    }
+}
+
+static inline float plain_signs(const float *z, size_t d, uint8_t *code)
+{
+    float norm1[OMEN_LANES] = {0};
+    for (size_t j = 0; j < d; j += 8) {
+        uint8_t byte = 0;
+        for (size_t l = 0; l < 8; l++) {
+            norm1[j % OMEN_LANES + l] += fabsf(z[j + l]);
+            byte |= (uint8_t)((z[j + l] >= 0) << l);
+        }
+        code[j / 8] = byte;
+    }
+    return omen_lanes_sum(norm1);
+}
+
 static inline size_t plain_filter(const float *values, size_t n, float limit, uint32_t *at)
 {
     size_t n_at = 0;

@@ -36,44 +36,13 @@ static uint16_t float_to_half(float f)
     return sign | (uint16_t)((magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13);
 }
 
-static void encode_sq8(const float *row, uint32_t d, uint8_t *out)
-{
-    float lo = row[0], hi = row[0];
-    bool integral = true;
-    for (uint32_t j = 1; j < d; j++) {
-        lo = row[j] < lo ? row[j] : lo;
-        hi = row[j] > hi ? row[j] : hi;
-    }
-    /* halves, so that the range of the widest finite row does not overflow */
-    float step = hi / 255 - lo / 255;
-    if (hi - lo <= 255 && lo >= -0x1p24f && hi <= 0x1p24f) {
-        for (uint32_t j = 0; j < d && integral; j += 64) {
-            int off = 0;
-            for (uint32_t i = j; i < d && i < j + 64; i++)
-                off |= (float)(int)row[i] != row[i];
-            integral = !off;
-        }
-        if (integral)
-            step = 1;
-    }
-    if (step < FLT_MIN) /* its inverse would overflow, and the row is as good as constant */
-        step = 0;
-    const float scale = step > 0 ? 1 / step : 0;
-    memcpy(out, &lo, 4);
-    memcpy(out + 4, &step, 4);
-    for (uint32_t j = 0; j < d; j++) {
-        float u = (row[j] - lo) * scale + 0.5f;
-        out[OMEN_SQ8_HEADER + j] = (uint8_t)(int)(u < 255 ? u : 255);
-    }
-}
-
 void omen_refine_encode(omen_refine refine, const float *row, uint32_t d, uint8_t *out)
 {
     switch (refine) {
     case OMEN_REFINE_NONE:
         break;
     case OMEN_REFINE_SQ8:
-        encode_sq8(row, d, out);
+        omen_kernels_get()->sq8_encode(row, d, out);
         break;
     case OMEN_REFINE_F16:
         for (uint32_t j = 0; j < d; j++) {

@@ -556,8 +556,8 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     const omen_kernels *kernels = omen_kernels_get();
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
-    omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
-    omen_transform_project(&index->transform, s->lifted, n_queries, s->transformed, s->ld, s->tails);
+    const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
+    omen_transform_project(&index->transform, lifted, n_queries, s->transformed, s->ld, s->tails);
     if (choose_probes(s, n_queries) != OMEN_OK)
         return OMEN_ERR_MEMORY;
     for (size_t q = 0; q < n_queries; q++) {
@@ -566,7 +566,7 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
             make_tables(s, q);
     }
     /* cosine re-ranks with the unit query; l2 and ip with the query itself */
-    const float *rows = m->metric == OMEN_METRIC_COSINE ? s->lifted : queries;
+    const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
     const uint8_t *ahead = NULL;
     size_t list_end = 0, ahead_bytes = 0, ahead_step = 0;
     for (size_t i = 0, n = 1; i < s->n_pairs; i += n) {
@@ -728,8 +728,8 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
         for (uint64_t q = 0; q < n_queries; q++) {
             if (own != OMEN_OK)
                 continue;
-            omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
-            omen_transform_project(&index->transform, s.lifted, 1, s.transformed, s.ld, s.tails);
+            const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
+            omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
             own = choose_probes(&s, 1);
             for (uint32_t i = 0; i < n_lists && own == OMEN_OK; i++)
                 order[i] = omen_key(s.probes[i].value, s.probes[i].list);

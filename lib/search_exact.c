@@ -211,13 +211,13 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
     return OMEN_OK;
 }
 
-/* Rows [row0, row1) against one group; out gets the k best keys (distance, id) of each query, padded with UINT64_MAX.
- */
+/* Rows [row0, row1) against one group: leaves the best kept keys of query q, or all if there are fewer, at
+ * s->keys + q * s->size. Their distances are those of the product. */
 static int search_range(exact_state *s, const row_supply *supply, const float *queries, size_t n_queries, uint64_t row0,
-                        uint64_t row1, uint32_t k, uint64_t *out, omen_detail *why)
+                        uint64_t row1, omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    const size_t d = supply->d, width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
+    const size_t width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
     const bool is_l2 = supply->metric == OMEN_METRIC_L2;
     uint16_t masks[GROUP / OMEN_PANEL];
     float half_norms[ROWS];
@@ -246,20 +246,62 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
             }
         }
     }
-    for (size_t q = 0; q < n_queries; q++) {
-        uint64_t *keys = s->keys + q * s->size;
+    for (size_t q = 0; q < n_queries; q++)
         if (s->counts[q] > s->kept)
             cut(s, q, is_l2);
-        for (size_t i = 0; i < s->counts[q]; i++) {
-            int status = supply_key(supply, queries + q * d, (uint32_t)keys[i], s->rows, keys + i, why);
-            if (status != OMEN_OK)
-                return status;
-        }
-        omen_keys_sort(keys, s->counts[q]);
-        for (size_t i = 0; i < k; i++)
-            out[q * k + i] = i < s->counts[q] ? keys[i] : UINT64_MAX;
-    }
     return OMEN_OK;
+}
+
+/* Replaces the distances of n keys by measured ones; out gets the k best, padded with UINT64_MAX. row holds a row. */
+static int measure(const row_supply *supply, const float *query, uint64_t *keys, size_t n, uint32_t k, float *row,
+                   uint64_t *out, omen_detail *why)
+{
+    for (size_t i = 0; i < n; i++) {
+        int status = supply_key(supply, query, (uint32_t)keys[i], row, keys + i, why);
+        if (status != OMEN_OK)
+            return status;
+    }
+    omen_keys_sort(keys, n);
+    for (size_t i = 0; i < k; i++)
+        out[i] = i < n ? keys[i] : UINT64_MAX;
+    return OMEN_OK;
+}
+
+/* One group against one of n_ranges ranges of rows. A range alone is measured at once, into keys; of several, parts
+ * gets kept keys of each query, padded with UINT64_MAX. */
+static int search_task(exact_state *s, const row_supply *supply, const float *queries, uint64_t n_queries, uint64_t q0,
+                       uint64_t range, uint64_t n_ranges, uint32_t k, uint64_t *parts, uint64_t *keys, omen_detail *why)
+{
+    const size_t n = n_queries - q0 < GROUP ? n_queries - q0 : GROUP, d = supply->d;
+    int status = search_range(s, supply, queries + q0 * d, n, supply->n_rows * range / n_ranges,
+                              supply->n_rows * (range + 1) / n_ranges, why);
+    for (size_t q = 0; q < n && status == OMEN_OK; q++) {
+        uint64_t *found = s->keys + q * s->size;
+        if (n_ranges == 1) {
+            status = measure(supply, queries + (q0 + q) * d, found, s->counts[q], k, s->rows, keys + (q0 + q) * k, why);
+            continue;
+        }
+        uint64_t *part = parts + ((q0 + q) * n_ranges + range) * s->kept;
+        for (size_t i = 0; i < s->kept; i++)
+            part[i] = i < s->counts[q] ? found[i] : UINT64_MAX;
+    }
+    return status;
+}
+
+/* The best of what all ranges found for a query, measured. */
+static int merge_parts(exact_state *s, const row_supply *supply, const float *query, uint64_t *part, uint64_t n_ranges,
+                       uint32_t k, uint64_t *keys, omen_detail *why)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_ranges * s->kept; i++) {
+        part[n] = part[i];
+        n += part[i] != UINT64_MAX;
+    }
+    if (n > s->kept) {
+        omen_keys_select(part, n, s->kept);
+        n = s->kept;
+    }
+    return measure(supply, query, part, n, k, s->rows, keys, why);
 }
 
 static bool bytes_will_do(const row_supply *supply, const float *queries, uint64_t n_queries)
@@ -283,9 +325,9 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     const size_t kept = (uint64_t)k + ROOM < n_rows ? k + ROOM : n_rows;
     float *lifted = NULL;
     int status = OMEN_OK;
-    uint64_t *parts = n_ranges > 1 ? omen_alloc(n_ranges * n_queries * k, sizeof *parts) : keys;
-    if (!parts)
-        return OMEN_ERR_MEMORY;
+    uint64_t *parts = n_ranges > 1 ? omen_alloc(n_queries * n_ranges * kept, sizeof *parts) : NULL;
+    if (n_ranges > 1 && !parts)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     supply->as_bytes = bytes_will_do(supply, queries, n_queries);
     status = find_centre(supply, why);
     if (status == OMEN_OK && supply->metric == OMEN_METRIC_COSINE) {
@@ -303,13 +345,15 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
         omen_detail own_why = {""};
         int own = status == OMEN_OK ? state_init(&s, supply, kept) : status;
 #pragma omp for schedule(dynamic)
-        for (uint64_t task = 0; task < n_groups * n_ranges; task++) {
-            const uint64_t q0 = task / n_ranges * GROUP, range = task % n_ranges;
-            const size_t n = n_queries - q0 < GROUP ? n_queries - q0 : GROUP;
+        for (uint64_t task = 0; task < n_groups * n_ranges; task++)
             if (own == OMEN_OK)
-                own = search_range(&s, supply, queries + q0 * supply->d, n, n_rows * range / n_ranges,
-                                   n_rows * (range + 1) / n_ranges, k, parts + (range * n_queries + q0) * k, &own_why);
-        }
+                own = search_task(&s, supply, queries, n_queries, task / n_ranges * GROUP, task % n_ranges, n_ranges, k,
+                                  parts, keys, &own_why);
+#pragma omp for schedule(dynamic, 8)
+        for (uint64_t q = 0; q < (n_ranges > 1 ? n_queries : 0); q++)
+            if (own == OMEN_OK)
+                own = merge_parts(&s, supply, queries + q * supply->d, parts + q * n_ranges * kept, n_ranges, k,
+                                  keys + q * k, &own_why);
         if (own != OMEN_OK) {
 #pragma omp critical(omen_exact)
             {
@@ -320,20 +364,7 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
         }
         state_finish(&s);
     }
-    if (n_ranges > 1 && status == OMEN_OK) {
-        uint64_t *merged = omen_alloc(n_ranges * k, sizeof *merged);
-        for (uint64_t q = 0; q < n_queries && merged; q++) {
-            for (uint64_t r = 0; r < n_ranges; r++)
-                memcpy(merged + r * k, parts + (r * n_queries + q) * k, k * sizeof *merged);
-            omen_keys_select(merged, n_ranges * k, k);
-            omen_keys_sort(merged, k);
-            memcpy(keys + q * k, merged, k * sizeof *keys);
-        }
-        status = merged ? OMEN_OK : OMEN_ERR_MEMORY;
-        free(merged);
-    }
-    if (n_ranges > 1)
-        free(parts);
+    free(parts);
     free(lifted);
     free(supply->centre);
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;

@@ -73,15 +73,34 @@ static int add_products(const float *x, size_t m, size_t n_k, size_t ld, double 
     return status;
 }
 
+/* Eigenvalues of a symmetric matrix (n x n, the upper triangle by rows; overwritten), rising, and the eigenvectors of
+ * the last m, as the last m rows of vectors (n x n). Divide and conquer finds all eigenvectors of the tridiagonal
+ * matrix; only those wanted are turned back. */
+static int find_eigenvectors(double *matrix, size_t n, size_t m, double *values, double *vectors)
+{
+    const lapack_int order = (lapack_int)n;
+    double *beside = omen_alloc(2 * n, sizeof *beside), *scales = beside + n;
+    if (!beside)
+        return OMEN_ERR_MEMORY;
+    /* the upper triangle by rows is the lower one by columns */
+    lapack_int info = LAPACKE_dsytrd(LAPACK_COL_MAJOR, 'L', order, matrix, order, values, beside, scales);
+    if (info == 0)
+        info = LAPACKE_dstedc(LAPACK_COL_MAJOR, 'I', order, values, beside, vectors, order);
+    if (info == 0)
+        info = LAPACKE_dormtr(LAPACK_COL_MAJOR, 'L', 'L', 'N', order, (lapack_int)m, matrix, order, scales,
+                              vectors + (n - m) * n, order);
+    free(beside);
+    return info == 0 ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
 /* Principal axes of n >= d centred rows from their covariance. */
 static int axes_from_covariance(omen_transform *t, const float *rows, size_t n)
 {
     const size_t d = t->d_full, m = t->d_kept;
     double *cov = omen_alloc_zero(d * d, sizeof *cov), *values = omen_alloc(d, sizeof *values);
-    double *vectors = omen_alloc(d * m, sizeof *vectors);
-    lapack_int *support = omen_alloc(2 * m, sizeof *support), found = 0;
+    double *vectors = omen_alloc(d * d, sizeof *vectors);
     float *columns = omen_alloc(d * CHUNK, sizeof *columns);
-    int status = cov && values && vectors && support && columns ? OMEN_OK : OMEN_ERR_MEMORY;
+    int status = cov && values && vectors && columns ? OMEN_OK : OMEN_ERR_MEMORY;
     for (size_t i0 = 0; i0 < n && status == OMEN_OK; i0 += CHUNK) {
         const size_t height = n - i0 < CHUNK ? n - i0 : CHUNK;
 #pragma omp parallel for schedule(static)
@@ -90,20 +109,13 @@ static int axes_from_covariance(omen_transform *t, const float *rows, size_t n)
                 columns[j * CHUNK + i] = rows[(i0 + i) * d + j];
         status = add_products(columns, d, height, CHUNK, cov);
     }
-    if (status == OMEN_OK) {
-        /* the upper triangle by rows is the lower one by columns; eigenvalues come in rising order */
-        lapack_int info =
-            LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', m < d ? 'I' : 'A', 'L', (lapack_int)d, cov, (lapack_int)d, 0, 0,
-                           (lapack_int)(d - m + 1), (lapack_int)d, 0, &found, values, vectors, (lapack_int)d, support);
-        if (info != 0 || found != (lapack_int)m)
-            status = OMEN_ERR_MEMORY;
-    }
+    if (status == OMEN_OK)
+        status = find_eigenvectors(cov, d, m, values, vectors);
     if (status == OMEN_OK)
         for (size_t r = 0; r < m; r++)
             for (size_t j = 0; j < d; j++)
-                t->basis[r * d + j] = (float)vectors[(m - 1 - r) * d + j];
+                t->basis[r * d + j] = (float)vectors[(d - 1 - r) * d + j];
     free(columns);
-    free(support);
     free(vectors);
     free(values);
     free(cov);
@@ -116,23 +128,17 @@ static int axes_from_gram(omen_transform *t, const float *rows, size_t n)
     const size_t d = t->d_full;
     size_t m = t->d_kept < n ? t->d_kept : n;
     double *gram = omen_alloc_zero(n * n, sizeof *gram), *values = omen_alloc(n, sizeof *values);
-    double *vectors = omen_alloc(n * m, sizeof *vectors), *axes = omen_alloc(m * d, sizeof *axes);
-    lapack_int *support = omen_alloc(2 * m, sizeof *support), found = 0;
-    int status = gram && values && vectors && axes && support ? OMEN_OK : OMEN_ERR_MEMORY;
+    double *vectors = omen_alloc(n * n, sizeof *vectors), *axes = omen_alloc(m * d, sizeof *axes);
+    int status = gram && values && vectors && axes ? OMEN_OK : OMEN_ERR_MEMORY;
     for (size_t k0 = 0; k0 < d && status == OMEN_OK; k0 += CHUNK)
         status = add_products(rows + k0, n, d - k0 < CHUNK ? d - k0 : CHUNK, d, gram);
-    if (status == OMEN_OK) {
-        lapack_int info =
-            LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', m < n ? 'I' : 'A', 'L', (lapack_int)n, gram, (lapack_int)n, 0, 0,
-                           (lapack_int)(n - m + 1), (lapack_int)n, 0, &found, values, vectors, (lapack_int)n, support);
-        if (info != 0 || found != (lapack_int)m)
-            status = OMEN_ERR_MEMORY;
-    }
+    if (status == OMEN_OK)
+        status = find_eigenvectors(gram, n, m, values, vectors);
     size_t kept = 0;
     if (status == OMEN_OK) {
         for (; kept < m; kept++) {
             /* axes below the rounding of the Gram matrix are noise */
-            if (!(values[m - 1 - kept] > 1e-6 * values[m - 1]))
+            if (!(values[n - 1 - kept] > 1e-6 * values[n - 1]))
                 break;
         }
 #pragma omp parallel for schedule(static)
@@ -140,7 +146,7 @@ static int axes_from_gram(omen_transform *t, const float *rows, size_t n)
             double *axis = axes + r * d;
             memset(axis, 0, d * sizeof *axis);
             for (size_t i = 0; i < n; i++) {
-                const double u = vectors[(m - 1 - r) * n + i];
+                const double u = vectors[(n - 1 - r) * n + i];
                 for (size_t j = 0; j < d; j++)
                     axis[j] += u * (double)rows[i * d + j];
             }
@@ -170,7 +176,6 @@ static int axes_from_gram(omen_transform *t, const float *rows, size_t n)
         }
         t->d_kept = (uint32_t)kept;
     }
-    free(support);
     free(axes);
     free(vectors);
     free(values);
@@ -225,26 +230,26 @@ void omen_transform_finish(omen_transform *t)
     memset(t, 0, sizeof *t);
 }
 
-void omen_transform_lift(const omen_transform *t, const float *rows, size_t n, bool queries, float *out)
+const float *omen_transform_lift(const omen_transform *t, const float *rows, size_t n, bool queries, float *out)
 {
+    if (t->metric == OMEN_METRIC_L2)
+        return rows;
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = t->d, d_full = t->d_full;
     for (size_t i = 0; i < n; i++) {
         const float *row = rows + i * d;
         float *to = out + i * d_full;
-        float norm2 = t->metric == OMEN_METRIC_L2 ? 0 : kernels->ip_f32(row, row, d), scale = 1;
+        float norm2 = kernels->ip_f32(row, row, d), scale = 1;
         if (t->metric == OMEN_METRIC_COSINE)
             scale = norm2 > 0 ? 1 / sqrtf(norm2) : 0;
         else if (t->metric == OMEN_METRIC_IP && queries)
             scale = norm2 > 0 ? sqrtf(t->ip_radius2 / norm2) : 0;
-        if (t->metric == OMEN_METRIC_L2)
-            memcpy(to, row, d * sizeof *to);
-        else
-            for (size_t j = 0; j < d; j++)
-                to[j] = row[j] * scale;
+        for (size_t j = 0; j < d; j++)
+            to[j] = row[j] * scale;
         if (t->metric == OMEN_METRIC_IP)
             to[d] = queries || norm2 >= t->ip_radius2 ? 0 : sqrtf(t->ip_radius2 - norm2);
     }
+    return out;
 }
 
 void omen_transform_project(const omen_transform *t, const float *lifted, size_t n, float *out, size_t ld, float *tails)

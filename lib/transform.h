@@ -16,9 +16,9 @@ typedef struct omen_transform {
     float *offset;    /* d_kept: basis * mean */
 } omen_transform;
 
-/* Fits mean and basis to n sample rows (n x d_full, already lifted; overwritten). Principal components by LAPACK's
- * dsyevr of the covariance (or of the Gram matrix when there are fewer rows than dimensions), each with its largest
- * component positive. transform->metric, d, d_full and ip_radius2 are set by the caller. Returns OMEN_OK or
+/* Fits mean and basis to n sample rows (n x d_full, already lifted; overwritten). Principal components by LAPACK, of
+ * the covariance (or of the Gram matrix when there are fewer rows than dimensions), each with its largest component
+ * positive. transform->metric, d, d_full and ip_radius2 are set by the caller. Returns OMEN_OK or
  * OMEN_ERR_MEMORY. */
 int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_t d_kept_max) OMEN_MUST_CHECK;
 
@@ -29,8 +29,10 @@ void omen_transform_finish(omen_transform *transform);
 
 /* Lifts n rows (n x d) to n x d_full: cosine rows to unit length, ip rows by a coordinate that brings them to squared
  * norm ip_radius2 (Bachrach et al., RecSys 2014), so that squared Euclidean distance ranks as the metric does. A zero
- * cosine row stays zero. Queries of ip are scaled to the radius and get coordinate 0. */
-void omen_transform_lift(const omen_transform *transform, const float *rows, size_t n, bool queries, float *out);
+ * cosine row stays zero. Queries of ip are scaled to the radius and get coordinate 0. Returns out; under l2, where
+ * there is nothing to do, it returns rows and leaves out alone. */
+const float *omen_transform_lift(const omen_transform *transform, const float *rows, size_t n, bool queries,
+                                 float *out);
 
 /* Projects n lifted rows: out is n x ld, ld >= d_kept rounded up to 16. tails[i], if not NULL, is the squared norm of
  * what the projection dropped of row i. */
