@@ -24,6 +24,8 @@
 #define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW        UINT32_MAX
 #define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
+#define PROBE_STEP    16u
+#define RERANK_STEP   8u
 #define N_KS          3u
 #define N_LEVELS      10u
 
@@ -216,11 +218,25 @@ static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
     return mean - LOWER_BOUND * error;
 }
 
-/* The next of a ladder of numbers about an eighth apart. */
-static uint32_t next_rung(uint32_t n, uint32_t most)
+/* The next of a ladder of numbers about 1 / part apart. */
+static uint32_t next_rung(uint32_t n, uint32_t part, uint32_t most)
 {
-    const uint64_t up = (uint64_t)n + (n < 16 ? 1 : n / 8);
+    const uint64_t up = (uint64_t)n + (n < 2 * part ? 1 : n / part);
     return up < most ? (uint32_t)up : most;
+}
+
+/* The ladder has steps; the smallest pool that reaches the recall is somewhere below its rung. */
+static void trim_rerank(calibration *c, omen_tune_entry *entry)
+{
+    uint32_t below = entry->k - 1;
+    rank_candidates(c, entry->k, entry->n_probes);
+    while (entry->n_rerank - below > 1) {
+        const uint32_t middle = below + (entry->n_rerank - below) / 2;
+        if (recall_at(c, entry->k, middle) < (double)entry->recall)
+            below = middle;
+        else
+            entry->n_rerank = middle;
+    }
 }
 
 static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, size_t *n_entries)
@@ -252,13 +268,13 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         level[n_levels++] = top;
     for (size_t l = 0; l < n_levels; l++)
         best_cost[l] = INFINITY;
-    for (uint32_t probes = n_low;; probes = next_rung(probes, n_high)) {
+    for (uint32_t probes = n_low;; probes = next_rung(probes, PROBE_STEP, n_high)) {
         rank_candidates(c, k, probes);
         uint32_t rerank = k < c->pool ? k : c->pool;
         for (size_t l = 0; l < n_levels; l++) {
             double recall = recall_at(c, k, rerank);
             while (recall < (double)level[l] && rerank < c->pool && m->refine != OMEN_REFINE_NONE) {
-                rerank = next_rung(rerank, c->pool);
+                rerank = next_rung(rerank, RERANK_STEP, c->pool);
                 recall = recall_at(c, k, rerank);
             }
             if (recall < (double)level[l])
@@ -272,8 +288,11 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         if (probes == n_high)
             break;
     }
-    for (size_t l = 0; l < n_levels && best[l].k; l++)
+    for (size_t l = 0; l < n_levels && best[l].k; l++) {
+        if (m->refine != OMEN_REFINE_NONE)
+            trim_rerank(c, &best[l]);
         entries[(*n_entries)++] = best[l];
+    }
     return OMEN_OK;
 }
 
