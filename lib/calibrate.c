@@ -53,12 +53,12 @@ typedef struct {
     uint32_t *needed;     /* n_queries x k_most: candidates to re-rank at the effort looked at, UINT32_MAX: not found */
     uint64_t *pools;      /* n_queries x pool keys (estimate, position) */
     uint32_t *pool_ranks; /* n_queries x pool: rank of the list a candidate is in */
-    int16_t *pool_truth;  /* n_queries x pool: which true neighbour a candidate is, or -1 */
+    uint32_t *hits;       /* n_queries x k_most: places in the pool that hold true neighbours, ascending, */
+    uint32_t *hit_truth;  /* and which ones these are */
+    uint32_t *n_hits;     /* n_queries */
     uint32_t pool;
     int n_threads;
 } calibration;
-
-#define OWN_ROW (-2) /* in pool_truth: the query itself, which no real query would meet */
 
 /* Fills neighbours: the truth, the queries themselves left out. */
 static void name_neighbours(calibration *c)
@@ -98,21 +98,20 @@ static void mark_candidates(calibration *c, uint32_t k)
         const uint32_t *ranks = c->ranks + (size_t)q * index->meta.n_lists;
         const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
         const size_t at = (size_t)q * c->pool;
+        uint32_t *hits = c->hits + (size_t)q * c->k_most, *hit_truth = c->hit_truth + (size_t)q * c->k_most;
         uint64_t wanted[K_MOST]; /* id, number */
+        c->n_hits[q] = 0;
         for (uint32_t i = 0; i < k; i++)
             wanted[i] = (uint64_t)neighbours[i] << 32 | i;
         omen_keys_sort(wanted, k);
         for (uint32_t j = 0; j < c->pool; j++) {
             const uint64_t key = c->pools[at + j];
             c->pool_ranks[at + j] = UINT32_MAX;
-            c->pool_truth[at + j] = -1;
             if (key == UINT64_MAX)
                 continue;
             const uint32_t id = index->ids[(uint32_t)key];
-            if (id == c->own[q]) {
-                c->pool_truth[at + j] = OWN_ROW;
+            if (id == c->own[q]) /* which no real query would meet */
                 continue;
-            }
             c->pool_ranks[at + j] = ranks[c->list_of[id]];
             uint32_t lo = 0, hi = k;
             while (hi - lo > 1) {
@@ -122,8 +121,10 @@ static void mark_candidates(calibration *c, uint32_t k)
                 else
                     hi = mid;
             }
-            if (wanted[lo] >> 32 == id)
-                c->pool_truth[at + j] = (int16_t)(uint32_t)wanted[lo];
+            if (wanted[lo] >> 32 == id) {
+                hits[c->n_hits[q]] = j;
+                hit_truth[c->n_hits[q]++] = (uint32_t)wanted[lo];
+            }
         }
     }
 }
@@ -186,14 +187,16 @@ static void rank_candidates(calibration *c, uint32_t k, uint32_t n_probes)
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const uint32_t *ranks = c->ranks + (size_t)q * c->index->meta.n_lists;
         const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
+        const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
+        const uint32_t *hits = c->hits + (size_t)q * c->k_most, *hit_truth = c->hit_truth + (size_t)q * c->k_most;
         uint32_t *needed = c->needed + (size_t)q * k, seen = 0;
-        const size_t at = (size_t)q * c->pool;
         for (uint32_t i = 0; i < k; i++) /* without codes every row of a probed list is compared */
             needed[i] = !has_codes && ranks[c->list_of[neighbours[i]]] < n_probes ? 1 : UINT32_MAX;
-        for (uint32_t j = 0; j < c->pool && has_codes; j++) {
-            seen += c->pool_ranks[at + j] < n_probes;
-            if (c->pool_truth[at + j] >= 0 && c->pool_ranks[at + j] < n_probes)
-                needed[c->pool_truth[at + j]] = seen;
+        for (uint32_t h = 0, j = 0; has_codes && h < c->n_hits[q]; h++) {
+            for (; j <= hits[h]; j++)
+                seen += pool_ranks[j] < n_probes;
+            if (pool_ranks[hits[h]] < n_probes)
+                needed[hit_truth[h]] = seen;
         }
         for (uint32_t i = 0; i < k; i++)
             if (c->lost[(size_t)q * k + i])
@@ -309,7 +312,9 @@ static void calibration_finish(calibration *c)
     free(c->needed);
     free(c->pools);
     free(c->pool_ranks);
-    free(c->pool_truth);
+    free(c->hits);
+    free(c->hit_truth);
+    free(c->n_hits);
 }
 
 static uint64_t n_queries_for(uint64_t n_rows, uint32_t d)
@@ -323,7 +328,7 @@ uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_th
     const uint64_t n_queries = n_queries_for(n, d);
     /* the exact search keeps some more keys than asked for, in each of two ranges of rows a thread */
     const uint64_t exact = 2 * (uint64_t)n_threads * (K_MOST + 2 * BEYOND) * 8;
-    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 28 + exact + n_lists * 12 + POOL * 24;
+    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 36 + exact + n_lists * 12 + POOL * 24;
     /* each thread of an exact search holds a block of rows and its products with the queries */
     const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
@@ -354,9 +359,11 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->needed = omen_alloc(n * c->k_most, sizeof *c->needed);
     c->pools = omen_alloc(n * c->pool, sizeof *c->pools);
     c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
-    c->pool_truth = omen_alloc(n * c->pool, sizeof *c->pool_truth);
+    c->hits = omen_alloc(n * c->k_most, sizeof *c->hits);
+    c->hit_truth = omen_alloc(n * c->k_most, sizeof *c->hit_truth);
+    c->n_hits = omen_alloc(n, sizeof *c->n_hits);
     int status = rows && c->queries && c->own && c->truth && c->neighbours && c->refined && c->lost && c->ranks &&
-                         c->list_of && c->needed && c->pools && c->pool_ranks && c->pool_truth
+                         c->list_of && c->needed && c->pools && c->pool_ranks && c->hits && c->hit_truth && c->n_hits
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {

@@ -43,31 +43,35 @@ void omen_search_options_init(omen_search_options *options)
 
 /* ---- keys ---- */
 
-/* Quickselect without branches on the data: an element goes to the front or stays by arithmetic alone. */
+/* Brings what is less than the median of three elements to the front of [lo, hi), without branches on the data: an
+ * element goes there or stays by arithmetic alone. less becomes the first that is not; where it is the very first, the
+ * pivot is the smallest, and its equals go to the front instead. */
+#define PARTITION(type, x, lo, hi, less)                                                                               \
+    const type a = (x)[lo], b = (x)[(lo) + ((hi) - (lo)) / 2], c = (x)[(hi)-1];                                        \
+    const type pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);                              \
+    size_t less = lo;                                                                                                  \
+    for (size_t i = lo; i < (hi); i++) {                                                                               \
+        const type t = (x)[i];                                                                                         \
+        (x)[i] = (x)[less];                                                                                            \
+        (x)[less] = t;                                                                                                 \
+        less += t < pivot;                                                                                             \
+    }                                                                                                                  \
+    const bool is_smallest = less == (lo);                                                                             \
+    for (size_t i = lo; i < (is_smallest ? (hi) : (lo)); i++) {                                                        \
+        const type t = (x)[i];                                                                                         \
+        (x)[i] = (x)[less];                                                                                            \
+        (x)[less] = t;                                                                                                 \
+        less += t <= pivot;                                                                                            \
+    }
+
+/* Quickselect. */
 #define SELECT(type, x, n, m)                                                                                          \
     for (size_t lo = 0, hi = (n); lo < (m) && (m) < hi;) {                                                             \
-        const type a = (x)[lo], b = (x)[lo + (hi - lo) / 2], c = (x)[hi - 1];                                          \
-        const type pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);                          \
-        size_t less = lo;                                                                                              \
-        for (size_t i = lo; i < hi; i++) {                                                                             \
-            const type t = (x)[i];                                                                                     \
-            (x)[i] = (x)[less];                                                                                        \
-            (x)[less] = t;                                                                                             \
-            less += t < pivot;                                                                                         \
-        }                                                                                                              \
-        if ((m) <= less) {                                                                                             \
+        PARTITION(type, x, lo, hi, less)                                                                               \
+        if ((m) <= less && !is_smallest)                                                                               \
             hi = less;                                                                                                 \
-        } else if (less > lo) {                                                                                        \
+        else                                                                                                           \
             lo = less;                                                                                                 \
-        } else { /* the pivot is the smallest: its equals go to the front and are done with */                         \
-            for (size_t i = lo; i < hi; i++) {                                                                         \
-                const type t = (x)[i];                                                                                 \
-                (x)[i] = (x)[less];                                                                                    \
-                (x)[less] = t;                                                                                         \
-                less += t <= pivot;                                                                                    \
-            }                                                                                                          \
-            lo = less;                                                                                                 \
-        }                                                                                                              \
     }
 
 void omen_keys_select(uint64_t *keys, size_t n, size_t m)
@@ -81,11 +85,21 @@ static int by_key(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-void omen_keys_sort(uint64_t *keys, size_t n)
+#define INSERTION 24u /* keys that are sorted one by one */
+
+/* Quicksort; what splits badly too often is left to the library's. */
+static void sort_keys(uint64_t *keys, size_t n, int n_splits)
 {
-    if (n > 64) {
-        qsort(keys, n, sizeof *keys, by_key);
-        return;
+    while (n > INSERTION) {
+        if (n_splits-- == 0) {
+            qsort(keys, n, sizeof *keys, by_key);
+            return;
+        }
+        PARTITION(uint64_t, keys, 0, n, less)
+        if (!is_smallest)
+            sort_keys(keys, less, n_splits);
+        keys += less;
+        n -= less;
     }
     for (size_t i = 1; i < n; i++) {
         const uint64_t key = keys[i];
@@ -94,6 +108,11 @@ void omen_keys_sort(uint64_t *keys, size_t n)
             keys[j] = keys[j - 1];
         keys[j] = key;
     }
+}
+
+void omen_keys_sort(uint64_t *keys, size_t n)
+{
+    sort_keys(keys, n, 64);
 }
 
 /* ---- the state of one thread's chunk ---- */
