@@ -12,7 +12,7 @@
 #define ROWS_PER_LIST_SAMPLE 64u
 #define SAMPLE_LEAST         16384u
 #define PCA_SAMPLE           8192u /* or 4 d_full, if more */
-#define SAMPLE_RELEASE       1024u /* sampled rows after which their surroundings may leave memory */
+#define SAMPLE_ROWS          1024u /* sampled rows read at a time; what surrounds them may leave memory then */
 #define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES        64u
 
@@ -39,6 +39,22 @@ size_t omen_build_sample_rows(uint64_t n, uint32_t n_lists)
     return least(wanted < SAMPLE_LEAST ? SAMPLE_LEAST : wanted, n);
 }
 
+/* Reads the sampled rows [i0, i1), whose numbers rise. */
+static int read_sampled(const omen_build_state *b, const uint64_t *rows, size_t i0, size_t i1, omen_detail *why)
+{
+    const omen_source *source = b->source;
+    const size_t d = source->d;
+    int status = OMEN_OK;
+    for (size_t i = i0; i < i1 && status == OMEN_OK; i++) {
+        status = source->read(source->self, rows[i], 1, b->sample + i * d, why);
+        if (status == OMEN_OK)
+            status = omen_build_check_row(b, b->sample + i * d, rows[i], why);
+    }
+    if (source->release)
+        source->release(source->self, rows[i0], rows[i1 - 1] + 1 - rows[i0]);
+    return status;
+}
+
 int omen_build_read_sample(omen_build_state *b)
 {
     const omen_kernels *kernels = omen_kernels_get();
@@ -54,13 +70,22 @@ int omen_build_read_sample(omen_build_state *b)
     }
     omen_random_rows(b->options->seed, n, b->n_sample, rows);
     int status = OMEN_OK;
-    for (size_t i = 0; i < b->n_sample && status == OMEN_OK; i++) {
-        status = b->source->read(b->source->self, rows[i], 1, b->sample + i * d, b->why);
-        if (status == OMEN_OK)
-            status = omen_build_check_row(b, b->sample + i * d, rows[i], b->why);
-        if (b->source->release && (i + 1) % SAMPLE_RELEASE == 0)
-            b->source->release(b->source->self, rows[i + 1 - SAMPLE_RELEASE],
-                               rows[i] + 1 - rows[i + 1 - SAMPLE_RELEASE]);
+    size_t failed_at = SIZE_MAX; /* the first row at fault is told, whichever thread meets it */
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < b->n_sample; i += SAMPLE_ROWS) {
+        omen_detail why = {""};
+        const int own = read_sampled(b, rows, i, least(i + SAMPLE_ROWS, b->n_sample), &why);
+        if (own != OMEN_OK) {
+#pragma omp critical(omen_build)
+            {
+                if (i < failed_at) {
+                    failed_at = i;
+                    status = own;
+                    if (b->why)
+                        *b->why = why;
+                }
+            }
+        }
     }
     free(rows);
     if (status != OMEN_OK)
@@ -94,7 +119,8 @@ int omen_build_fit_transform(omen_build_state *b)
     float *rows = omen_alloc(n_pca * d_full, sizeof *rows);
     if (!rows)
         return omen_build_no_memory(b);
-    /* spread over the sample: rows are in source order */
+        /* spread over the sample: rows are in source order */
+#pragma omp parallel for schedule(static)
     for (size_t i = 0; i < n_pca; i++) {
         const float *row = b->sample + i * b->n_sample / n_pca * d;
         const float *lifted = omen_transform_lift(t, row, 1, false, rows + i * d_full);
