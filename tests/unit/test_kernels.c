@@ -298,6 +298,57 @@ static void test_tables(void)
     }
 }
 
+static void test_sq8_encode(void)
+{
+    for (size_t d = 1; d <= 100; d++) {
+        for (int turn = 0; turn < 60; turn++) {
+            float *row = last_floats(0, d), header[2];
+            uint8_t *got = last_bytes(1, OMEN_SQ8_HEADER + d), want[OMEN_SQ8_HEADER + 100];
+            draw_floats(row, d, turn % 3 == 0 ? MIXED : turn % 3 == 1 ? TIES : PLAIN);
+            for (size_t j = 0; j < d && turn % 5 == 0; j++) /* whole numbers, of which one may be too far or broken */
+                row[j] = (float)draw_below(256) + (turn % 2 ? -100.0f : 0);
+            if (turn % 20 == 5)
+                row[d - 1] += turn % 40 == 5 ? 0.5f : 300;
+            scalar->sq8_encode(row, d, want);
+            level->sq8_encode(row, d, got);
+            CHECK_CASE(memcmp(want, got, OMEN_SQ8_HEADER + d) == 0, "sq8 row of %zu, turn %d", d, turn);
+            memcpy(header, got, sizeof header);
+            bool is_near = true;
+            float lo = INFINITY, hi = -INFINITY;
+            for (size_t j = 0; j < d; j++) {
+                lo = row[j] < lo ? row[j] : lo;
+                hi = row[j] > hi ? row[j] : hi;
+                const double back = (double)header[0] + (double)header[1] * got[OMEN_SQ8_HEADER + j];
+                is_near &= fabs(back - (double)row[j]) <= 0.5 * (double)header[1] * 1.0001 + 255 * 0x1p-126;
+            }
+            CHECK_CASE(is_near && header[0] == lo, "sq8 row of %zu, turn %d: not the nearest values", d, turn);
+            const bool is_whole = turn % 20 == 0;
+            CHECK_CASE(!is_whole || header[1] == 1, "whole numbers of %zu have step %g", d, (double)header[1]);
+        }
+    }
+}
+
+static void test_signs(void)
+{
+    for (size_t d = 8; d <= 256; d += 8) {
+        for (int turn = 0; turn < 20; turn++) {
+            float *z = last_floats(0, d);
+            uint8_t *got = last_bytes(1, d / 8), want[256 / 8];
+            draw_floats(z, d, (value_kind)(turn % N_KINDS));
+            const float want_sum = scalar->signs(z, d, want), got_sum = level->signs(z, d, got);
+            CHECK_CASE(same_float(want_sum, got_sum) && memcmp(want, got, d / 8) == 0, "signs of %zu", d);
+            bool is_right = true;
+            double sum = 0;
+            for (size_t j = 0; j < d; j++) {
+                is_right &= (got[j / 8] >> j % 8 & 1) == (z[j] >= 0);
+                sum += fabs((double)z[j]);
+            }
+            is_right &= sum > 1e38 || fabs(sum - (double)got_sum) <= 1e-5 * sum;
+            CHECK_CASE(is_right, "signs of %zu: sum %g, not %g", d, (double)got_sum, sum);
+        }
+    }
+}
+
 static void test_take_keys(void)
 {
     for (int turn = 0; turn < 2000; turn++) {
@@ -548,10 +599,10 @@ static void test_level(const omen_kernels *kernels)
     static const struct {
         const char *name;
         void (*run)(void);
-    } tests[] = {{"matmul", test_matmul},    {"bytes", test_matmul_u8},   {"argmin", test_argmin},
-                 {"reach", test_reach},      {"filter", test_filter},     {"tables", test_tables},
-                 {"keys", test_take_keys},   {"encode16", test_encode16}, {"distances", test_distances},
-                 {"halves", test_all_halves}};
+    } tests[] = {{"matmul", test_matmul},       {"bytes", test_matmul_u8},     {"argmin", test_argmin},
+                 {"reach", test_reach},         {"filter", test_filter},       {"tables", test_tables},
+                 {"sq8 rows", test_sq8_encode}, {"signs", test_signs},         {"keys", test_take_keys},
+                 {"encode16", test_encode16},   {"distances", test_distances}, {"halves", test_all_halves}};
     char name[64];
     snprintf(name, sizeof name, "kernels %s", kernels->name);
     if (omen_cpu_select(kernels->name, NULL) != OMEN_OK) {
