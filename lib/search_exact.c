@@ -17,8 +17,9 @@
 #define ROOM       32u   /* candidates kept beyond k */
 #define RANGE_ROWS 4096u /* fewest rows worth a task of their own */
 
-#define BYTE_CENTRE 128
-#define BYTE_DIMS   16384u /* of which the products of bytes fit 32 bits */
+#define BYTE_CENTRE  128
+#define BYTE_DIMS    16384u /* of which the products of bytes fit 32 bits */
+#define BYTE_QUERIES 64u
 
 /* Where rows come from: the refine tier of an index, or a source. */
 typedef struct {
@@ -45,6 +46,23 @@ static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float
     for (size_t i = 0; i < n; i++)
         omen_refine_decode(index->meta.refine, index->refine_rows + (first + i) * index->refine_row_bytes, supply->d,
                            rows + i * supply->d);
+    return OMEN_OK;
+}
+
+/* The same as bytes; see rows_are_bytes(). */
+static int supply_bytes(const row_supply *supply, uint64_t first, size_t n, uint8_t *rows, omen_detail *why)
+{
+    const omen_index *index = supply->index;
+    const size_t d = supply->d;
+    if (!index)
+        return supply->source->read_bytes(supply->source->self, first, n, rows, why);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = index->refine_rows + (first + i) * index->refine_row_bytes;
+        float lo;
+        memcpy(&lo, row, sizeof lo);
+        for (size_t k = 0; k < d; k++)
+            rows[i * d + k] = (uint8_t)(row[OMEN_SQ8_HEADER + k] + (uint8_t)lo);
+    }
     return OMEN_OK;
 }
 
@@ -183,7 +201,7 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = supply->d, ldc = n_panels * OMEN_PANEL;
     if (supply->as_bytes) {
-        int status = supply->source->read_bytes(supply->source->self, first, n, s->byte_rows, why);
+        int status = supply_bytes(supply, first, n, s->byte_rows, why);
         if (status != OMEN_OK)
             return status;
         kernels->matmul_u8(s->byte_rows, d, n, s->byte_panels, n_panels, fours(d), s->dots, ldc);
@@ -304,9 +322,36 @@ static int merge_parts(exact_state *s, const row_supply *supply, const float *qu
     return measure(supply, query, part, n, k, s->rows, keys, why);
 }
 
-static bool bytes_will_do(const row_supply *supply, const float *queries, uint64_t n_queries)
+/* Whether all refine rows are whole numbers from 0 to 255. */
+static bool rows_are_bytes(const omen_index *index, int n_threads)
 {
-    if (!supply->source || !supply->source->read_bytes || supply->metric != OMEN_METRIC_L2 || supply->d > BYTE_DIMS)
+    int any = 0;
+    if (index->meta.refine != OMEN_REFINE_SQ8)
+        return false;
+#pragma omp parallel for schedule(static) num_threads(n_threads) reduction(| : any)
+    for (uint64_t i = 0; i < index->meta.n_rows; i++) {
+        const uint8_t *row = index->refine_rows + i * index->refine_row_bytes;
+        float header[2];
+        memcpy(header, row, sizeof header);
+        if (any || !(header[0] >= 0 && header[0] <= 255 && header[0] == (float)(int)header[0])) {
+            any = 1;
+            continue;
+        }
+        uint8_t most = 0;
+        for (size_t k = 0; k < index->meta.d; k++)
+            most = row[OMEN_SQ8_HEADER + k] > most ? row[OMEN_SQ8_HEADER + k] : most;
+        any |= most > 0 && !(header[1] == 1 && header[0] + (float)most <= 255);
+    }
+    return !any;
+}
+
+static bool bytes_will_do(const row_supply *supply, const float *queries, uint64_t n_queries, int n_threads)
+{
+    if (supply->metric != OMEN_METRIC_L2 || supply->d > BYTE_DIMS)
+        return false;
+    /* rows of an index have to be looked at, which one query does not pay for */
+    if (supply->index ? n_queries < BYTE_QUERIES || !rows_are_bytes(supply->index, n_threads)
+                      : !supply->source->read_bytes)
         return false;
     for (uint64_t i = 0; i < n_queries * supply->d; i++)
         if (!(queries[i] >= 0 && queries[i] <= 255 && queries[i] == (float)(int)queries[i]))
@@ -328,7 +373,7 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     uint64_t *parts = n_ranges > 1 ? omen_alloc(n_queries * n_ranges * kept, sizeof *parts) : NULL;
     if (n_ranges > 1 && !parts)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
-    supply->as_bytes = bytes_will_do(supply, queries, n_queries);
+    supply->as_bytes = bytes_will_do(supply, queries, n_queries, n_threads);
     status = find_centre(supply, why);
     if (status == OMEN_OK && supply->metric == OMEN_METRIC_COSINE) {
         supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};

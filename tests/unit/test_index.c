@@ -726,6 +726,33 @@ static void test_bytes(void)
             free(query);
         }
         CHECK_EQ_INT(rows.n_byte_reads, 0);
+
+        /* 96 queries of an index are searched as bytes, 24 as floats; 20 more than a byte holds are not bytes */
+        for (int beyond = 0; beyond < 2; beyond++) {
+            omen_build_options o;
+            omen_build_options_init(&o);
+            for (uint32_t j = 0; j < d && beyond; j++)
+                rows.x[4000 * d + j] += j % 2 ? 20 : 0;
+            sections_in_memory sections;
+            omen_index *index = make_index(&rows, &o, &sections);
+            if (index == NULL)
+                break;
+            omen_search_options options;
+            omen_search_options_init(&options);
+            options.exact = true;
+            options.k = k;
+            results all = search(index, &options, rows.x + 3950 * d, 96);
+            for (uint64_t q = 0; q < 96; q += 24) {
+                results some = search(index, &options, rows.x + (3950 + q) * d, 24);
+                results part = {24, k, all.ids + q * k, all.distances + q * k};
+                CHECK_CASE(same_results(&some, &part), "exact search of queries from %llu, %u dimensions",
+                           (unsigned long long)q, d);
+                results_free(&some);
+            }
+            results_free(&all);
+            omen_index_close(index);
+            sections_free(&sections);
+        }
         free(want_distances);
         free(want);
         rows_free(&rows);
