@@ -53,7 +53,7 @@ static void print_usage(void)
            "      --runs N             timed runs of each figure, at least (default %u)\n"
            "      --min-time S         seconds of each figure, at least (default %g)\n"
            "  -t, --threads N          threads (default: the processors this process may use)\n"
-           "      --cpu LEVEL          cap the SIMD level: scalar, avx2, avx512 or neon (default: the best)\n"
+           "      --cpu LEVEL          SIMD level: scalar, avx2, avx512, avx512vnni or neon (default: the best)\n"
            "\n"
            "comparison:\n"
            "      --baseline FILE      compare with a result of --json; exit 1 if recall or sizes got worse\n"

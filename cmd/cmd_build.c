@@ -58,7 +58,7 @@ static void print_usage(void)
            "work:\n"
            "  -t, --threads N      threads (default: the processors this process may use); the index\n"
            "                       does not depend on it\n"
-           "      --cpu LEVEL      cap the SIMD level: scalar, avx2, avx512 or neon (default: the best)\n"
+           "      --cpu LEVEL      SIMD level: scalar, avx2, avx512, avx512vnni or neon (default: the best)\n"
            "  -M, --memory SIZE    private memory to stay under, such as 512M or 4G (default: three\n"
            "                       quarters of what the machine or its cgroup has); refused at once\n"
            "                       when it cannot do\n"

@@ -56,7 +56,7 @@ static void print_usage(void)
            "work:\n"
            "  -t, --threads N        threads (default: the processors this process may use); results\n"
            "                         do not depend on it\n"
-           "      --cpu LEVEL        cap the SIMD level: scalar, avx2, avx512 or neon (default: the best)\n"
+           "      --cpu LEVEL        SIMD level: scalar, avx2, avx512, avx512vnni or neon (default: the best)\n"
            "\n"
            "messages:\n"
            "  -q, --quiet            no progress\n"

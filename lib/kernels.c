@@ -17,7 +17,9 @@ static bool level_runs_here(const omen_kernels *k)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
 #ifdef OMEN_HAVE_AVX512
-    if (k == &omen_kernels_avx512)
+    if (k == &omen_kernels_avx512vnni && !__builtin_cpu_supports("avx512vnni"))
+        return false;
+    if (k == &omen_kernels_avx512 || k == &omen_kernels_avx512vnni)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #endif
@@ -32,7 +34,7 @@ static const omen_kernels *const levels[] = {
     &omen_kernels_avx2,
 #endif
 #ifdef OMEN_HAVE_AVX512
-    &omen_kernels_avx512,
+    &omen_kernels_avx512, &omen_kernels_avx512vnni,
 #endif
 #ifdef OMEN_HAVE_NEON
     &omen_kernels_neon,
@@ -51,8 +53,8 @@ int omen_cpu_select(const char *level, omen_detail *why)
             return OMEN_OK;
         }
     }
-    return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown SIMD level \"%s\" in this build (scalar, avx2, avx512 or neon)",
-                     name);
+    return omen_fail(why, OMEN_ERR_ARGUMENT,
+                     "unknown SIMD level \"%s\" in this build (scalar, avx2, avx512, avx512vnni or neon)", name);
 }
 
 const omen_kernels *omen_kernels_get(void)

@@ -103,7 +103,8 @@ typedef struct omen_kernels {
 /* The table in use, chosen by omen_cpu_select(). */
 const omen_kernels *omen_kernels_get(void);
 
-extern const omen_kernels omen_kernels_scalar, omen_kernels_avx2, omen_kernels_avx512, omen_kernels_neon;
+extern const omen_kernels omen_kernels_scalar, omen_kernels_avx2, omen_kernels_avx512, omen_kernels_avx512vnni,
+    omen_kernels_neon;
 
 /* A distance and a number in one integer that sorts by distance, then by number. */
 static inline uint64_t omen_key(float distance, uint32_t id)

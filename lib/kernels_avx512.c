@@ -1,4 +1,4 @@
-/* Kernels for AVX-512 (F, BW, VL, DQ). */
+/* Kernels for AVX-512 (F, BW, VL, DQ), of which VNNI has one in a better form. */
 #include <immintrin.h>
 #include <stdbool.h>
 
@@ -121,10 +121,13 @@ INLINE void stripes_u8(const bool vnni, const uint8_t *a, size_t lda, size_t m, 
 static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
                       float *c, size_t ldc)
 {
-    if (__builtin_cpu_supports("avx512vnni"))
-        stripes_u8(true, a, lda, m, panels, n_panels, n_k, c, ldc);
-    else
-        stripes_u8(false, a, lda, m, panels, n_panels, n_k, c, ldc);
+    stripes_u8(false, a, lda, m, panels, n_panels, n_k, c, ldc);
+}
+
+static void matmul_u8_vnni(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
+                           float *c, size_t ldc)
+{
+    stripes_u8(true, a, lda, m, panels, n_panels, n_k, c, ldc);
 }
 
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
@@ -431,26 +434,12 @@ static size_t take_keys(const int16_t *est, uint32_t mask, float base, float uni
     return n;
 }
 
-const omen_kernels omen_kernels_avx512 = {
-    .name = "avx512",
-    .matmul = matmul,
-    .matmul_u8 = matmul_u8,
-    .argmin = argmin,
-    .reach = reach,
-    .filter = filter,
-    .encode16 = encode16,
-    .sq8_encode = plain_sq8_encode,
-    .signs = plain_signs,
-    .pq_tables = plain_pq_tables,
-    .table_lows = plain_table_lows,
-    .table_round = table_round,
-    .take_keys = take_keys,
-    .l2_f32 = l2_f32,
-    .l2_f16 = l2_f16,
-    .l2_sq8 = l2_sq8,
-    .ip_f32 = ip_f32,
-    .ip_f16 = ip_f16,
-    .ip_sq8 = ip_sq8,
-    .scan_pq = scan_pq,
+#define KERNELS                                                                                                        \
+    .matmul = matmul, .argmin = argmin, .reach = reach, .filter = filter, .encode16 = encode16,                        \
+    .sq8_encode = plain_sq8_encode, .signs = plain_signs, .pq_tables = plain_pq_tables,                                \
+    .table_lows = plain_table_lows, .table_round = table_round, .take_keys = take_keys, .l2_f32 = l2_f32,              \
+    .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .ip_f32 = ip_f32, .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .scan_pq = scan_pq,      \
     .scan_rabitq = scan_rabitq,
-};
+
+const omen_kernels omen_kernels_avx512 = {.name = "avx512", .matmul_u8 = matmul_u8, KERNELS};
+const omen_kernels omen_kernels_avx512vnni = {.name = "avx512vnni", .matmul_u8 = matmul_u8_vnni, KERNELS};

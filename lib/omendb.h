@@ -64,9 +64,9 @@ int omen_refine_parse(const char *name, omen_refine *out) OMEN_MUST_CHECK;
 
 /* ---- processor --------------------------------------------------------- */
 
-/* Chooses the kernels: "scalar", "avx2", "avx512" or "neon" caps the SIMD level, NULL takes the best this processor
- * runs. Returns OMEN_OK or OMEN_ERR_ARGUMENT (unknown level, or one this processor or build has not). Not thread-safe:
- * call it once before other work. Results and index bytes do not depend on the level. */
+/* Chooses the kernels: "scalar", "avx2", "avx512", "avx512vnni" or "neon" caps the SIMD level, NULL takes the best this
+ * processor runs. Returns OMEN_OK or OMEN_ERR_ARGUMENT (unknown level, or one this processor or build has not). Not
+ * thread-safe: call it once before other work. Results and index bytes do not depend on the level. */
 int omen_cpu_select(const char *level, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The level in use, such as "avx2". */

@@ -9,7 +9,7 @@ setup_file()
     # all levels that run here but the best, which is what expected.omen is built with
     levels=
     best=$(member "$(omendb build --json small.npy)" simd)
-    for level in scalar avx2 avx512 neon; do
+    for level in scalar avx2 avx512 avx512vnni neon; do
         if [ "\"$level\"" != "$best" ] && omendb build -q --cpu $level -o probe.omen small.npy 2>/dev/null; then
             levels="$levels $level"
         fi

@@ -490,13 +490,23 @@ int __wrap___asprintf_chk(char **out, int flag, const char *format, ...)
     return n;
 }
 
-/* It allocates its workspace by itself and says so in its result. */
-WRAP(lapack_int, LAPACKE_dsyevr, int layout, char job, char range, char half, lapack_int n, double *a, lapack_int lda,
-     double low, double high, lapack_int first, lapack_int last, double tolerance, lapack_int *found, double *values,
-     double *vectors, lapack_int ldz, lapack_int *support)
+/* These allocate their workspace by themselves and say so in their result. */
+WRAP(lapack_int, LAPACKE_dsytrd, int layout, char half, lapack_int n, double *a, lapack_int lda, double *values,
+     double *beside, double *scales)
 {
-    if (no_memory())
-        return LAPACK_WORK_MEMORY_ERROR;
-    return __real_LAPACKE_dsyevr(layout, job, range, half, n, a, lda, low, high, first, last, tolerance, found, values,
-                                 vectors, ldz, support);
+    return no_memory() ? LAPACK_WORK_MEMORY_ERROR
+                       : __real_LAPACKE_dsytrd(layout, half, n, a, lda, values, beside, scales);
+}
+
+WRAP(lapack_int, LAPACKE_dstedc, int layout, char job, lapack_int n, double *values, double *beside, double *vectors,
+     lapack_int ldz)
+{
+    return no_memory() ? LAPACK_WORK_MEMORY_ERROR : __real_LAPACKE_dstedc(layout, job, n, values, beside, vectors, ldz);
+}
+
+WRAP(lapack_int, LAPACKE_dormtr, int layout, char side, char half, char turned, lapack_int m, lapack_int n,
+     const double *a, lapack_int lda, const double *scales, double *c, lapack_int ldc)
+{
+    return no_memory() ? LAPACK_WORK_MEMORY_ERROR
+                       : __real_LAPACKE_dormtr(layout, side, half, turned, m, n, a, lda, scales, c, ldc);
 }

@@ -727,12 +727,15 @@ static void test_bytes(void)
         }
         CHECK_EQ_INT(rows.n_byte_reads, 0);
 
-        /* 96 queries of an index are searched as bytes, 24 as floats; 20 more than a byte holds are not bytes */
+        /* 96 queries of an index are searched as bytes, 24 as floats. Rows with more than a byte holds are not bytes;
+         * one of these would be taken for the neighbour of another query */
         for (int beyond = 0; beyond < 2; beyond++) {
             omen_build_options o;
             omen_build_options_init(&o);
-            for (uint32_t j = 0; j < d && beyond; j++)
-                rows.x[4000 * d + j] += j % 2 ? 20 : 0;
+            for (uint32_t j = 0; j < d && beyond; j++) {
+                rows.x[4200 * d + j] = j % 2 ? 255 : 1;
+                rows.x[4000 * d + j] = rows.x[4200 * d + j] + (j % 2 ? 1 : 0);
+            }
             sections_in_memory sections;
             omen_index *index = make_index(&rows, &o, &sections);
             if (index == NULL)
@@ -741,9 +744,9 @@ static void test_bytes(void)
             omen_search_options_init(&options);
             options.exact = true;
             options.k = k;
-            results all = search(index, &options, rows.x + 3950 * d, 96);
+            results all = search(index, &options, rows.x + 4150 * d, 96);
             for (uint64_t q = 0; q < 96; q += 24) {
-                results some = search(index, &options, rows.x + (3950 + q) * d, 24);
+                results some = search(index, &options, rows.x + (4150 + q) * d, 24);
                 results part = {24, k, all.ids + q * k, all.distances + q * k};
                 CHECK_CASE(same_results(&some, &part), "exact search of queries from %llu, %u dimensions",
                            (unsigned long long)q, d);

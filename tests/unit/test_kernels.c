@@ -645,6 +645,7 @@ int main(void)
 #endif
 #ifdef OMEN_HAVE_AVX512
     test_level(&omen_kernels_avx512);
+    test_level(&omen_kernels_avx512vnni);
 #endif
 #ifdef OMEN_HAVE_NEON
     test_level(&omen_kernels_neon);
