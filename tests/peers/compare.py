@@ -672,8 +672,10 @@ def configurations(args, n, d, lists):
     if d % 2 and d <= 512:
         front, codes = f"PCAR{d - 1},", f"PQ{(d - 1) // 2}x4fs"
     factories = list(dict.fromkeys(f"{front}IVF{c},{codes},RFlat" for c in (power, lists))) + args.faiss
+    own = (args.omendb_options or "").split()
     out = {
-        "omendb": [("omendb", "omendb", dict(binary=args.omendb, options=(args.omendb_options or "").split()))],
+        "omendb": [("omendb", "omendb", dict(binary=args.omendb, options=own)),
+                   ("omendb, f16 rows", "omendb", dict(binary=args.omendb, options=[*own, "--refine", "f16"]))],
         "faiss": [(f"faiss {f}", "faiss", dict(factory=f)) for f in factories],
         "hnswlib": [("hnswlib M16 efc200", "hnswlib", {})],
         "rabitqlib": [("rabitqlib qg R32 efc200, raw", "qg", dict(bits=0)),
@@ -985,12 +987,13 @@ def table(columns, rows):
 def bench_rows(result):
     """What omendb bench found beside what was found here, at each point that both measured."""
     rows = {}
-    for point in [p for e in result["engines"] for p in (e.get("targets") or {}).values() if p.get("bench")]:
+    for name, point in [(e["name"], p) for e in result["engines"] for p in (e.get("targets") or {}).values()
+                        if p.get("bench")]:
         bench = point["bench"]
         # its JSON has 7 significant digits
         equal = all(abs(point[key] - bench[key]) < 1e-6 for key in ("recall_id", "recall_distance"))
-        rows[point["setting"]] = {
-            "setting": point["setting"], "id": point["recall_id"], "bench_id": bench["recall_id"],
+        rows[name, point["setting"]] = {
+            "setting": f"{name}: {point['setting']}", "id": point["recall_id"], "bench_id": bench["recall_id"],
             "distance": point["recall_distance"], "bench_distance": bench["recall_distance"],
             "equal": "equal" if equal else "**not equal**", "batch": point["batch"]["qps"],
             "bench_batch": bench["batch"], "apart": bench["batch"] / point["batch"]["qps"] - 1}
