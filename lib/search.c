@@ -28,7 +28,7 @@
 
 #define CHUNK          512u     /* most queries of a chunk */
 #define COARSE_ROWS    32u      /* queries whose centroid distances are held at once */
-#define SCAN_BLOCKS    64u      /* blocks scanned between visits to the pool */
+#define SCAN_BLOCKS    4u       /* blocks scanned between visits to the pool */
 #define POOL_SLACK     64u      /* pool entries beyond n_rerank before it is cut back */
 #define F_RANGE        16000.0f /* most units that the f code may span */
 #define SAMPLE_STEP    8u       /* every which list is looked at to guess a limit */
@@ -482,11 +482,16 @@ static void scan_list(chunk_state *s, const probe *pairs, size_t n, const uint8_
         scans[i].masks = s->masks + i * SCAN_BLOCKS;
     }
     s->stats.codes_scanned += n * (row1 - row0);
-    for (size_t at = 0; at < n_ahead_bytes; at += 64)
-        __builtin_prefetch(ahead + at, 0, 2);
+    const uint64_t b_end = (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;
+    const size_t n_parts = row1 > row0 ? (b_end - row0 / OMEN_SCAN_BLOCK + SCAN_BLOCKS - 1) / SCAN_BLOCKS : 1;
+    const size_t part_bytes = n_ahead_bytes / n_parts + 64;
+    const uint8_t *ahead_end = ahead + n_ahead_bytes;
     for (uint64_t b0 = row0 / OMEN_SCAN_BLOCK; b0 * OMEN_SCAN_BLOCK < row1; b0 += SCAN_BLOCKS) {
-        const uint64_t left = (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK - b0;
+        const uint64_t left = b_end - b0;
         const size_t n_blocks = left < SCAN_BLOCKS ? left : SCAN_BLOCKS;
+        for (const uint8_t *end = ahead + part_bytes < ahead_end ? ahead + part_bytes : ahead_end; ahead < end;
+             ahead += 64)
+            __builtin_prefetch(ahead, 0, 2);
         for (size_t i = 0; i < n; i++)
             scans[i].threshold = threshold_of(&s->pools[pairs[i].query], bases[i], s->scales[pairs[i].query].per_unit);
         (is_pq ? kernels->scan_pq : kernels->scan_rabitq)(index->blocks + b0 * index->block_bytes, n_blocks,
