@@ -41,10 +41,11 @@ typedef struct omen_kernels {
     void (*matmul)(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
                    size_t ldc);
 
-    /* The same of bytes, n_k a multiple of 4: c[i * ldc + j] = the float nearest to the sum over k of
-     * a[i * lda + k] * panels[j / 16][k / 4][j % 16][k % 4]; the sums must fit 32 bits. */
+    /* The same of bytes, n_k a multiple of 4: c[i * ldc + j] = the float nearest to 2 s - row_terms[i] -
+     * column_terms[j], all in 32 bits, with s the sum over k of a[i * lda + k] * panels[j / 16][k / 4][j % 16][k % 4].
+     */
     void (*matmul_u8)(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
-                      float *c, size_t ldc);
+                      const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc);
 
     /* Smallest half_norm[j] - dots[j] over j < n (n >= 1), the lowest j among equals. */
     void (*argmin)(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index);

@@ -50,8 +50,8 @@ static void matmul(const float *a, size_t lda, size_t m, const float *panels, si
 }
 
 /* rows x 16 outputs; odd and even bytes apart, which 16 bits hold with their signs. */
-INLINE void tile_u8(const size_t rows, const uint8_t *a, size_t lda, const int8_t *panel, size_t n_k, float *c,
-                    size_t ldc)
+INLINE void tile_u8(const size_t rows, const uint8_t *a, size_t lda, const int8_t *panel, size_t n_k,
+                    const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
     const __m256i low = _mm256_set1_epi16(0xff);
     __m256i sum[4][2];
@@ -74,22 +74,27 @@ INLINE void tile_u8(const size_t rows, const uint8_t *a, size_t lda, const int8_
             sum[i][1] = _mm256_add_epi32(sum[i][1], _mm256_madd_epi16(odd, odd1));
         }
     }
-    for (size_t i = 0; i < rows; i++)
-        for (size_t half = 0; half < 2; half++)
-            _mm256_storeu_ps(c + i * ldc + 8 * half, _mm256_cvtepi32_ps(sum[i][half]));
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t half = 0; half < 2; half++) {
+            const __m256i column = _mm256_loadu_si256((const __m256i *)(column_terms + 8 * half));
+            const __m256i twice = _mm256_sub_epi32(_mm256_slli_epi32(sum[i][half], 1), _mm256_set1_epi32(row_terms[i]));
+            _mm256_storeu_ps(c + i * ldc + 8 * half, _mm256_cvtepi32_ps(_mm256_sub_epi32(twice, column)));
+        }
+    }
 }
 
 static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
-                      float *c, size_t ldc)
+                      const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
     for (size_t p = 0; p < n_panels; p++) {
         const int8_t *panel = panels + p * n_k * OMEN_PANEL;
+        const int32_t *columns = column_terms + p * OMEN_PANEL;
         float *out = c + p * OMEN_PANEL;
         size_t i = 0;
         for (; i + 4 <= m; i += 4)
-            tile_u8(4, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+            tile_u8(4, a + i * lda, lda, panel, n_k, row_terms + i, columns, out + i * ldc, ldc);
         for (; i < m; i++)
-            tile_u8(1, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+            tile_u8(1, a + i * lda, lda, panel, n_k, row_terms + i, columns, out + i * ldc, ldc);
     }
 }
 

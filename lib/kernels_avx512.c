@@ -75,7 +75,8 @@ INLINE __m512i dot4(const bool vnni, __m512i sum, __m512i x, __m512i b)
 }
 
 INLINE void tile_u8(const bool vnni, const size_t rows, const size_t n_panels, const uint8_t *a, size_t lda,
-                    const int8_t *panel, size_t panel_stride, size_t n_k, float *c, size_t ldc)
+                    const int8_t *panel, size_t panel_stride, size_t n_k, const int32_t *row_terms,
+                    const int32_t *column_terms, float *c, size_t ldc)
 {
     __m512i sum[12][2];
     for (size_t i = 0; i < rows; i++)
@@ -93,41 +94,43 @@ INLINE void tile_u8(const bool vnni, const size_t rows, const size_t n_panels, c
                 sum[i][1] = dot4(vnni, sum[i][1], x, b1);
         }
     }
-    for (size_t i = 0; i < rows; i++)
-        for (size_t p = 0; p < n_panels; p++)
-            _mm512_storeu_ps(c + i * ldc + p * OMEN_PANEL, _mm512_cvtepi32_ps(sum[i][p]));
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t p = 0; p < n_panels; p++) {
+            const __m512i twice = _mm512_sub_epi32(_mm512_slli_epi32(sum[i][p], 1), _mm512_set1_epi32(row_terms[i]));
+            const __m512i whole = _mm512_sub_epi32(twice, _mm512_loadu_si512(column_terms + p * OMEN_PANEL));
+            _mm512_storeu_ps(c + i * ldc + p * OMEN_PANEL, _mm512_cvtepi32_ps(whole));
+        }
+    }
 }
 
 INLINE void stripes_u8(const bool vnni, const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels,
-                       size_t n_k, float *c, size_t ldc)
+                       size_t n_k, const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
     const size_t stride = n_k * OMEN_PANEL;
     for (size_t p = 0; p < n_panels; p += 2) {
         const int8_t *panel = panels + p * stride;
         float *out = c + p * OMEN_PANEL;
-        for (size_t i = 0; i < m;) {
-            const size_t rows = m - i >= 12 && n_panels - p > 1 ? 12 : 1;
-            if (rows > 1)
-                tile_u8(vnni, 12, 2, a + i * lda, lda, panel, stride, n_k, out + i * ldc, ldc);
-            else if (n_panels - p > 1)
-                tile_u8(vnni, 1, 2, a + i * lda, lda, panel, stride, n_k, out + i * ldc, ldc);
-            else
-                tile_u8(vnni, 1, 1, a + i * lda, lda, panel, stride, n_k, out + i * ldc, ldc);
-            i += rows;
-        }
+        const int32_t *columns = column_terms + p * OMEN_PANEL;
+        size_t i = 0;
+        for (; i + 12 <= m && p + 1 < n_panels; i += 12)
+            tile_u8(vnni, 12, 2, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
+        for (; i < m && p + 1 < n_panels; i++)
+            tile_u8(vnni, 1, 2, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
+        for (; i < m; i++)
+            tile_u8(vnni, 1, 1, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
     }
 }
 
 static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
-                      float *c, size_t ldc)
+                      const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
-    stripes_u8(false, a, lda, m, panels, n_panels, n_k, c, ldc);
+    stripes_u8(false, a, lda, m, panels, n_panels, n_k, row_terms, column_terms, c, ldc);
 }
 
 static void matmul_u8_vnni(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
-                           float *c, size_t ldc)
+                           const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
-    stripes_u8(true, a, lda, m, panels, n_panels, n_k, c, ldc);
+    stripes_u8(true, a, lda, m, panels, n_panels, n_k, row_terms, column_terms, c, ldc);
 }
 
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)

@@ -52,8 +52,8 @@ static void matmul(const float *a, size_t lda, size_t m, const float *panels, si
 }
 
 /* rows x 16 outputs; odd and even bytes apart, which 16 bits hold with their signs. */
-INLINE void tile_u8(const size_t rows, const uint8_t *a, size_t lda, const int8_t *panel, size_t n_k, float *c,
-                    size_t ldc)
+INLINE void tile_u8(const size_t rows, const uint8_t *a, size_t lda, const int8_t *panel, size_t n_k,
+                    const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
     int32x4_t sum[4][4];
     for (size_t i = 0; i < rows; i++)
@@ -80,20 +80,23 @@ INLINE void tile_u8(const size_t rows, const uint8_t *a, size_t lda, const int8_
     }
     for (size_t i = 0; i < rows; i++)
         for (size_t v = 0; v < 4; v++)
-            vst1q_f32(c + i * ldc + 4 * v, vcvtq_f32_s32(sum[i][v]));
+            vst1q_f32(c + i * ldc + 4 * v,
+                      vcvtq_f32_s32(vsubq_s32(vsubq_s32(vshlq_n_s32(sum[i][v], 1), vdupq_n_s32(row_terms[i])),
+                                              vld1q_s32(column_terms + 4 * v))));
 }
 
 static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
-                      float *c, size_t ldc)
+                      const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
     for (size_t p = 0; p < n_panels; p++) {
         const int8_t *panel = panels + p * n_k * OMEN_PANEL;
+        const int32_t *columns = column_terms + p * OMEN_PANEL;
         float *out = c + p * OMEN_PANEL;
         size_t i = 0;
         for (; i + 4 <= m; i += 4)
-            tile_u8(4, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+            tile_u8(4, a + i * lda, lda, panel, n_k, row_terms + i, columns, out + i * ldc, ldc);
         for (; i < m; i++)
-            tile_u8(1, a + i * lda, lda, panel, n_k, out + i * ldc, ldc);
+            tile_u8(1, a + i * lda, lda, panel, n_k, row_terms + i, columns, out + i * ldc, ldc);
     }
 }
 

@@ -17,7 +17,7 @@ static void matmul(const float *a, size_t lda, size_t m, const float *panels, si
 }
 
 static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
-                      float *c, size_t ldc)
+                      const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
     for (size_t p = 0; p < n_panels; p++) {
         const int8_t *panel = panels + p * n_k * OMEN_PANEL;
@@ -28,7 +28,7 @@ static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *pane
                     for (size_t t = 0; t < 4; t++)
                         sum[j] += a[i * lda + k + t] * panel[k * OMEN_PANEL + 4 * j + t];
             for (size_t j = 0; j < OMEN_PANEL; j++)
-                c[i * ldc + p * OMEN_PANEL + j] = (float)sum[j];
+                c[i * ldc + p * OMEN_PANEL + j] = (float)(2 * sum[j] - row_terms[i] - column_terms[p * OMEN_PANEL + j]);
         }
     }
 }

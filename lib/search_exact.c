@@ -95,7 +95,8 @@ static size_t fours(size_t d)
 typedef struct {
     float *rows, *centred, *panels, *dots, *floors;
     uint8_t *byte_rows;
-    int8_t *byte_panels; /* values of queries less BYTE_CENTRE */
+    int8_t *byte_panels;              /* values of queries less BYTE_CENTRE */
+    int32_t *row_terms, *query_terms; /* what makes products of bytes negative squared distances */
     uint64_t *keys;
     uint32_t *counts;
     size_t kept, size;
@@ -108,6 +109,8 @@ static void state_finish(exact_state *s)
     free(s->panels);
     free(s->byte_rows);
     free(s->byte_panels);
+    free(s->row_terms);
+    free(s->query_terms);
     free(s->dots);
     free(s->floors);
     free(s->keys);
@@ -124,6 +127,8 @@ static int state_init(exact_state *s, const row_supply *supply, size_t kept)
     if (supply->as_bytes) {
         s->byte_rows = omen_alloc_zero(ROWS * d + 3, 1);
         s->byte_panels = omen_alloc(omen_panels_count(GROUP, fours(d)), 1);
+        s->row_terms = omen_alloc(ROWS, sizeof *s->row_terms);
+        s->query_terms = omen_alloc(GROUP, sizeof *s->query_terms);
     } else {
         s->centred = omen_alloc(GROUP * d, sizeof *s->centred);
         s->panels = omen_alloc(omen_panels_count(GROUP, d), sizeof *s->panels);
@@ -132,8 +137,8 @@ static int state_init(exact_state *s, const row_supply *supply, size_t kept)
     s->floors = omen_alloc(GROUP, sizeof *s->floors);
     s->keys = omen_alloc(GROUP * s->size, sizeof *s->keys);
     s->counts = omen_alloc(GROUP, sizeof *s->counts);
-    const bool has_product =
-        supply->as_bytes ? s->byte_rows && s->byte_panels : s->centred != NULL && s->panels != NULL;
+    const bool has_product = supply->as_bytes ? s->byte_rows && s->byte_panels && s->row_terms && s->query_terms
+                                              : s->centred != NULL && s->panels != NULL;
     return has_product && s->rows && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
@@ -163,8 +168,9 @@ static void subtract_centre(const row_supply *supply, const float *rows, size_t 
             out[i * supply->d + j] = rows[i * supply->d + j] - supply->centre[j];
 }
 
-/* Keeps the best of a query's keys. floors[q] is what a product less half the row's norm has to reach to matter. */
-static void cut(exact_state *s, size_t q, bool is_l2)
+/* Keeps the best of a query's keys. floors[q] is what a product less half_norms has to reach to matter; halved says
+ * that this is half a key's distance. */
+static void cut(exact_state *s, size_t q, bool halved)
 {
     uint64_t *keys = s->keys + q * s->size;
     omen_keys_select(keys, s->counts[q], s->kept);
@@ -174,7 +180,7 @@ static void cut(exact_state *s, size_t q, bool is_l2)
         const float v = omen_key_distance(keys[i]);
         limit = v > limit ? v : limit;
     }
-    s->floors[q] = is_l2 ? -0.5f * limit : -limit;
+    s->floors[q] = halved ? -0.5f * limit : -limit;
 }
 
 static void pack_queries(exact_state *s, const row_supply *supply, const float *queries, size_t n)
@@ -186,15 +192,20 @@ static void pack_queries(exact_state *s, const row_supply *supply, const float *
         return;
     }
     memset(s->byte_panels, 0, omen_panels_count(n, n_k));
+    memset(s->query_terms, 0, GROUP * sizeof *s->query_terms);
     for (size_t q = 0; q < n; q++) {
         int8_t *panel = s->byte_panels + q / OMEN_PANEL * OMEN_PANEL * n_k + q % OMEN_PANEL * 4;
-        for (size_t k = 0; k < d; k++)
-            panel[k / 4 * 4 * OMEN_PANEL + k % 4] = (int8_t)((int)queries[q * d + k] - BYTE_CENTRE);
+        for (size_t k = 0; k < d; k++) {
+            const int value = (int)queries[q * d + k];
+            panel[k / 4 * 4 * OMEN_PANEL + k % 4] = (int8_t)(value - BYTE_CENTRE);
+            s->query_terms[q] += value * value;
+        }
     }
 }
 
-/* Products of rows [first, first + n) with the packed queries, and half the squared norms of the rows: what to subtract
- * from a product to get minus half the squared distance, but for what depends on the query alone. */
+/* How near rows [first, first + n) are to the packed queries, more being nearer: s->dots less half_norms of the row. As
+ * bytes that is minus the squared distance, exactly up to 2^24; else the product, and under l2 half the squared norm.
+ */
 static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t first, size_t n, size_t n_panels,
                          float half_norms[ROWS], omen_detail *why)
 {
@@ -204,7 +215,6 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
         int status = supply_bytes(supply, first, n, s->byte_rows, why);
         if (status != OMEN_OK)
             return status;
-        kernels->matmul_u8(s->byte_rows, d, n, s->byte_panels, n_panels, fours(d), s->dots, ldc);
         for (size_t i = 0; i < n; i++) {
             const uint8_t *row = s->byte_rows + i * d;
             uint32_t squares = 0, sum = 0;
@@ -213,8 +223,11 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
                 sum += row[k];
             }
             /* x q = x (q - centre) + centre x */
-            half_norms[i] = 0.5f * (float)((int64_t)squares - 2 * BYTE_CENTRE * (int64_t)sum);
+            s->row_terms[i] = (int32_t)squares - 2 * BYTE_CENTRE * (int32_t)sum;
+            half_norms[i] = 0;
         }
+        kernels->matmul_u8(s->byte_rows, d, n, s->byte_panels, n_panels, fours(d), s->row_terms, s->query_terms,
+                           s->dots, ldc);
         return OMEN_OK;
     }
     int status = supply_rows(supply, first, n, s->rows, why);
@@ -236,7 +249,7 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
-    const bool is_l2 = supply->metric == OMEN_METRIC_L2;
+    const bool halved = supply->metric == OMEN_METRIC_L2 && !supply->as_bytes;
     uint16_t masks[GROUP / OMEN_PANEL];
     float half_norms[ROWS];
     pack_queries(s, supply, queries, n_queries);
@@ -257,16 +270,16 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
                 for (uint32_t mask = masks[p]; mask; mask &= mask - 1) {
                     const size_t q = p * OMEN_PANEL + (size_t)__builtin_ctz(mask);
                     const float v = dots[q] - half_norms[i];
-                    s->keys[q * s->size + s->counts[q]++] = omen_key(is_l2 ? -2 * v : -v, id);
+                    s->keys[q * s->size + s->counts[q]++] = omen_key(halved ? -2 * v : -v, id);
                     if (s->counts[q] == s->size)
-                        cut(s, q, is_l2);
+                        cut(s, q, halved);
                 }
             }
         }
     }
     for (size_t q = 0; q < n_queries; q++)
         if (s->counts[q] > s->kept)
-            cut(s, q, is_l2);
+            cut(s, q, halved);
     return OMEN_OK;
 }
 

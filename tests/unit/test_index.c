@@ -762,6 +762,36 @@ static void test_bytes(void)
     }
 }
 
+/* Rows far from the origin and near to each other, many equally far from a query: exact to the last tie. */
+static void test_near_bytes(void)
+{
+    const uint32_t d = 784, k = 20;
+    rows_in_memory rows = make_rows(2000, d, EQUAL, 1);
+    for (uint64_t i = 0; i < rows.n * d; i++)
+        rows.x[i] = 250 + (float)(i % d < 40 ? omen_random(1, i) % 3 : 0);
+    omen_source source = source_of(&rows);
+    source.read_bytes = read_row_bytes;
+    int64_t ids[3 * 20];
+    CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, 3, 2, ids, NULL, NULL), OMEN_OK);
+    for (uint32_t q = 0; q < 3; q++) {
+        uint64_t *keys = malloc(rows.n * sizeof *keys);
+        for (uint64_t i = 0; i < rows.n; i++) {
+            uint64_t distance = 0;
+            for (uint32_t j = 0; j < d; j++) {
+                const int apart = (int)rows.x[i * d + j] - (int)rows.x[q * d + j];
+                distance += (uint64_t)(apart * apart);
+            }
+            keys[i] = distance << 32 | i;
+        }
+        omen_keys_sort(keys, rows.n);
+        for (uint32_t i = 0; i < k; i++)
+            CHECK_CASE((uint64_t)ids[q * k + i] == (keys[i] & UINT32_MAX), "query %u, neighbour %u: %lld, not %llu", q,
+                       i, (long long)ids[q * k + i], (unsigned long long)(keys[i] & UINT32_MAX));
+        free(keys);
+    }
+    rows_free(&rows);
+}
+
 static void test_bad_options(void)
 {
     rows_in_memory rows = make_rows(20, 3, CLUSTERED, 1);
@@ -1171,6 +1201,7 @@ int main(void)
     RUN(test_recall);
     RUN(test_zero_rows);
     RUN(test_bytes);
+    RUN(test_near_bytes);
     RUN(test_bad_options);
     RUN(test_long_rows);
     RUN(test_long_queries);

@@ -155,6 +155,12 @@ static void test_matmul_u8(void)
                 uint8_t *a = last_bytes(0, n_a);
                 int8_t *panels = (int8_t *)last_bytes(1, n_panel);
                 float *want = last_floats(2, n_c), *got = last_floats(3, n_c);
+                int32_t *rows = last_bytes(4, m * sizeof *rows);
+                int32_t *columns = last_bytes(5, n_panels * OMEN_PANEL * sizeof *columns);
+                for (size_t i = 0; i < m; i++)
+                    rows[i] = (int32_t)draw_below(1u << 30) - (1 << 29);
+                for (size_t j = 0; j < n_panels * OMEN_PANEL; j++)
+                    columns[j] = (int32_t)draw_below(1u << 30) - (1 << 29);
                 const unsigned kind = draw_below(3);
                 draw_bytes(a, n_a, 256);
                 draw_bytes((uint8_t *)panels, n_panel, 256);
@@ -164,8 +170,8 @@ static void test_matmul_u8(void)
                 }
                 memset(want, 0xa5, n_c * sizeof *want);
                 memset(got, 0xa5, n_c * sizeof *got);
-                scalar->matmul_u8(a, lda, m, panels, n_panels, k, want, ldc);
-                level->matmul_u8(a, lda, m, panels, n_panels, k, got, ldc);
+                scalar->matmul_u8(a, lda, m, panels, n_panels, k, rows, columns, want, ldc);
+                level->matmul_u8(a, lda, m, panels, n_panels, k, rows, columns, got, ldc);
                 CHECK_CASE(same_floats(want, got, n_c), "m %zu, %zu panels, k %zu, lda %zu, ldc %zu", m, n_panels, k,
                            lda, ldc);
             }
