@@ -6,6 +6,7 @@
 #include "lib/refine.h"
 
 #define LIST_BYTES  20u         /* of a list besides its centroid: offset, factor ranges */
+#define DIM_BYTES   8u          /* of all centroids, a dimension: scale and offset of their codes */
 #define CHUNK_BYTES (32u << 20) /* encoded rows between two checkpoints */
 
 /* ---- options ---- */
@@ -40,7 +41,8 @@ uint32_t omen_build_lists(uint64_t n, uint32_t d, uint32_t bytes)
 {
     const uint32_t d_kept = d < BUILD_KEPT_DIMS_A_BYTE * bytes ? d : BUILD_KEPT_DIMS_A_BYTE * bytes;
     double lists = 2 * sqrt((double)n);
-    const double trainable = (double)n / BUILD_ROWS_A_LIST, affordable = (double)n / (d_kept + LIST_BYTES);
+    const double trainable = (double)n / BUILD_ROWS_A_LIST;
+    const double affordable = ((double)n - DIM_BYTES * (double)d_kept) / (d_kept + LIST_BYTES);
     lists = lists < trainable ? lists : trainable;
     lists = lists < affordable ? lists : affordable;
     return lists < 1 ? 1 : (uint32_t)lists;

@@ -6,7 +6,8 @@
  * is repeated.
  *
  * A true neighbour that the refine tier, whose rows are rounded, ranks behind k others counts as not found whatever the
- * effort. A recall counts as reached when the mean over the queries less LOWER_BOUND standard errors reaches it. */
+ * effort. A recall counts as reached when the mean over the queries less a margin reaches it: LOWER_BOUND standard
+ * errors, but MARGIN_MOST at most, since a recall found well above the one asked for is time wasted. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,8 @@
 #define QUERIES_LEAST 100u
 #define WORK_MOST     5e10  /* multiply-adds spent on exact neighbours */
 #define POOL          1536u /* candidates looked at; a neighbour behind them counts as not found */
-#define LOWER_BOUND   1.0
+#define LOWER_BOUND   1.5
+#define MARGIN_MOST   0.005
 #define TOP_MARGIN    0.002f
 #define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW        UINT32_MAX
@@ -217,8 +219,8 @@ static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
         squares += recall * recall;
     }
     const double n = c->n_queries, mean = sum / n, variance = squares / n - mean * mean;
-    const double error = sqrt((variance > 0 ? variance : 0) / n);
-    return mean - LOWER_BOUND * error;
+    const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
+    return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
 }
 
 /* The next of a ladder of numbers about 1 / part apart. */
