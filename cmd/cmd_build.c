@@ -7,9 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAME         "build"
-#define INTERRUPTED  "interrupted; nothing was written"
-#define MEMORY_SHARE 0.75 /* of what there is, unless --memory says otherwise */
+#define NAME             "build"
+#define INTERRUPTED      "interrupted; nothing was written"
+#define MEMORY_SHARE     0.75 /* of what there is, unless --memory says otherwise */
+#define NEAR_COPIES_MANY 0.5  /* of the rows, to warn of */
 
 struct build {
     const char *input;
@@ -445,6 +446,12 @@ out:
     if (o.report.few_training_rows && b->verbosity >= 0) {
         cmd_say(NAME, "warning: too few rows for %s lists, the partition will be poor; try fewer with --lists",
                 cmd_group(o.info.n_lists).text);
+    }
+    if (o.report.near_copies > NEAR_COPIES_MANY && b->verbosity >= 0) {
+        cmd_say(NAME,
+                "warning: %.0f%% of the rows have a near copy, so queries that are no rows may find less than "
+                "--recall asks for; measure on some with --tune-queries",
+                100 * o.report.near_copies);
     }
     if (b->json) {
         return cmd_build_json(&o);

@@ -479,27 +479,18 @@ static int compress(struct compress *c, omen_detail *why)
     return rc;
 }
 
-/* Standard input becomes a file that can be mapped; *path is its name, valid while *fd is open. */
+/* Standard input becomes a file that can be mapped; path is its name, valid while *fd is open. */
 static int spool(char path[32], int *fd, omen_detail *why)
 {
-    static char buffer[1 << 16];
-    FILE *file = tmpfile();
-    size_t n;
+    int rc;
 
-    *fd = -1;
-    if (file == NULL) {
-        return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of standard input: %s", strerror(errno));
+    *fd = dup(STDIN_FILENO);
+    if (*fd < 0) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot read standard input: %s", strerror(errno));
     }
-    while ((n = fread(buffer, 1, sizeof buffer, stdin)) > 0 && fwrite(buffer, 1, n, file) == n) {
-    }
-    if (ferror(stdin) || ferror(file) || fflush(file) != 0 || (*fd = dup(fileno(file))) < 0) {
-        const int error = errno;
-        fclose(file);
-        return omen_fail(why, OMEN_ERR_IO, "cannot copy standard input: %s", strerror(error));
-    }
-    fclose(file);
+    rc = omen_stream_spool(fd, "standard input", why);
     snprintf(path, 32, "/proc/self/fd/%d", *fd);
-    return OMEN_OK;
+    return rc;
 }
 
 static int unpack(struct compress *c, const omen_container *container, omen_detail *why)

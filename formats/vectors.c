@@ -354,19 +354,18 @@ int omen_temporary_open(const char *label, int *fd, omen_detail *why)
     return OMEN_OK;
 }
 
-/* Copies a stream to an unlinked temporary file and replaces *fd by it. A signal that interrupts the wait for input
- * ends it, since the sender may never write again. */
-static int spool(const omen_input *input, int *fd, omen_detail *why)
+/* A signal that interrupts the wait for input ends it, since the sender may never write again. */
+int omen_stream_spool(int *fd, const char *label, omen_detail *why)
 {
     enum { CHUNK_BYTES = 1 << 20 };
     char *chunk = NULL;
-    int copy = -1, rc = omen_temporary_open(input->label, &copy, why);
+    int copy = -1, rc = omen_temporary_open(label, &copy, why);
 
     if (rc != OMEN_OK)
         return rc;
     chunk = malloc(CHUNK_BYTES);
     if (chunk == NULL) {
-        rc = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", input->label);
+        rc = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", label);
         goto out;
     }
     for (;;) {
@@ -374,13 +373,12 @@ static int spool(const omen_input *input, int *fd, omen_detail *why)
         if (n == 0)
             break;
         if (n < 0) {
-            rc = omen_fail(why, errno == EINTR ? OMEN_ERR_INTERRUPTED : OMEN_ERR_IO, "cannot read %s: %s", input->label,
+            rc = omen_fail(why, errno == EINTR ? OMEN_ERR_INTERRUPTED : OMEN_ERR_IO, "cannot read %s: %s", label,
                            strerror(errno));
             goto out;
         }
         if (write_all(copy, chunk, n) != 0) {
-            rc =
-                omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", input->label, strerror(errno));
+            rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", label, strerror(errno));
             goto out;
         }
     }
@@ -440,7 +438,7 @@ int omen_input_open(omen_input *input, const char *path, omen_detail *why)
         input->stamp = (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
     /* A file on standard input may have been read in part: only what follows is ours. */
     if (!S_ISREG(status.st_mode) || (standard && lseek(fd, 0, SEEK_CUR) != 0))
-        rc = spool(input, &fd, why);
+        rc = omen_stream_spool(&fd, input->label, why);
     if (rc == OMEN_OK)
         rc = map(input, fd, why);
 out:

@@ -206,7 +206,8 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
                                     .n_lists = b.n_lists,
                                     .n_threads = b.n_threads,
                                     .pq_error = NAN,
-                                    .rabitq_error = NAN};
+                                    .rabitq_error = NAN,
+                                    .near_copies = NAN};
     b.report->few_training_rows = b.n_lists > 1 && source->n_rows / b.n_lists < BUILD_ROWS_A_LIST;
     const int threads_before = omp_get_max_threads();
     omp_set_num_threads(b.n_threads);

@@ -232,7 +232,7 @@ int omen_build_calibrate(omen_build_state *b)
         status = omen_index_open(&index, sections, n, b->why);
     if (status == OMEN_OK)
         status = omen_index_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
-                                      entries, &n_entries, b->why);
+                                      entries, &n_entries, &b->report->near_copies, b->why);
     if (status == OMEN_OK && n_entries > 0)
         status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
     omen_index_close(index);

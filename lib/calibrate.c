@@ -28,6 +28,8 @@
 #define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
 #define PROBE_STEP    16u
 #define RERANK_STEP   8u
+#define COPY_RANK     10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
+#define COPY_NEARER   16.0f
 #define N_KS          3u
 #define N_LEVELS      10u
 
@@ -58,18 +60,24 @@ typedef struct {
     uint32_t *hits;       /* n_queries x k_most: places in the pool that hold true neighbours, ascending, */
     uint32_t *hit_truth;  /* and which ones these are */
     uint32_t *n_hits;     /* n_queries */
-    uint32_t pool;
+    uint32_t pool, n_with_copies;
     int n_threads;
 } calibration;
 
-/* Fills neighbours: the truth, the queries themselves left out. */
+/* Fills neighbours: the truth, the queries themselves left out. Counts the queries that have a near copy. */
 static void name_neighbours(calibration *c)
 {
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const uint64_t *truth = c->truth + (size_t)q * c->n_truth;
+        float nearest = 0;
         for (uint32_t i = 0, t = 0; i < c->k_most; i++, t++) {
             t += (uint32_t)truth[t] == c->own[q];
             c->neighbours[(size_t)q * c->k_most + i] = (uint32_t)truth[t];
+            const float distance = omen_key_distance(truth[t]);
+            if (i == 0)
+                nearest = distance;
+            if (i == COPY_RANK - 1)
+                c->n_with_copies += nearest * COPY_NEARER <= distance;
         }
     }
 }
@@ -391,9 +399,11 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
 }
 
 int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
-                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, omen_detail *why)
+                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, double *near_copies,
+                         omen_detail *why)
 {
     *n_entries = 0;
+    *near_copies = NAN;
     if (index->meta.n_rows < 2)
         return OMEN_OK; /* nobody to be a neighbour */
     calibration c;
@@ -408,6 +418,9 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
         status = omen_search_candidates(index, c.queries, c.n_queries, n_high, c.pool, n_threads, c.pools);
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
         status = calibrate_k(&c, ks[i], entries, n_entries);
+    /* inner products are no distances: what is nearest need not be near */
+    if (!queries && c.k_most >= COPY_RANK && index->meta.metric != OMEN_METRIC_IP)
+        *near_copies = (double)c.n_with_copies / c.n_queries;
     calibration_finish(&c);
     return status;
 }

@@ -64,11 +64,13 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
 void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank);
 
 /* Measures which effort reaches which recall, on the given queries, or (NULL) on rows of source, the one that the index
- * was built from, themselves excluded; for k = 1, 10 and 100 as far as there are rows. */
+ * was built from, themselves excluded; for k = 1, 10 and 100 as far as there are rows. near_copies gets the share of
+ * those rows whose nearest neighbour is less than a quarter as far as their tenth; NaN for given queries, inner product
+ * and fewer than 11 rows. */
 #define OMEN_N_TUNE       30u
 #define OMEN_TUNE_HIGHEST 0.995f /* the highest recall that is calibrated for */
 int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
-                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries,
+                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, double *near_copies,
                          omen_detail *why) OMEN_MUST_CHECK;
 
 /* About the private memory that calibration takes. */

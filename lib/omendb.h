@@ -223,6 +223,9 @@ typedef struct omen_build_report {
     /* mean squared error of the codes' distance estimates relative to the mean squared distance, measured on training
      * rows; NaN for a codec that was not tried */
     double pq_error, rabitq_error;
+    /* of the rows that measured the search effort, the share with a near copy: a nearest neighbour less than a quarter
+     * as far as the tenth. Where many have one, rows say little of other queries. NaN: not looked at */
+    double near_copies;
     bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
 } omen_build_report;
 

@@ -25,12 +25,27 @@ v.x.omen"
     for path in input output n d metric codec refine lists threads simd seconds.sample seconds.total \
         vectors_per_second bytes_per_vector.code bytes_per_vector.factors bytes_per_vector.centroids \
         bytes_per_vector.refine bytes_per_vector.ids bytes_per_vector.model bytes_per_vector.total ratio_input \
-        file_bytes pq_error rabitq_error; do
+        file_bytes pq_error rabitq_error near_copies resumed; do
         member "$output" $path >/dev/null
     done
     same "$(member "$output" n)" 300
     same "$(member "$output" metric)" '"cosine"'
     same "$(member "$output" file_bytes)" "$(wc -c <v.omen)"
+}
+
+@test "rows with near copies are told: what they find is not what other queries find" {
+    vectors make copies.fvecs -n 300 -d 50 --kind duplicates
+    vectors make v.fvecs -n 300 -d 50
+    expect 0 omendb build copies.fvecs
+    has "$stderr" "warning: 100% of the rows have a near copy"
+    expect 0 omendb build -q copies.fvecs
+    same "$stderr" ""
+    expect 0 omendb build --tune-queries v.fvecs copies.fvecs
+    [[ $stderr != *"near copy"* ]]
+    expect 0 omendb build --json copies.fvecs
+    same "$(member "$output" near_copies)" 1.0
+    expect 0 omendb build --json v.fvecs
+    same "$(member "$output" near_copies)" 0.0
 }
 
 @test "--json holds any file name" {

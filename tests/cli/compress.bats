@@ -108,6 +108,7 @@ PY
     cmp one.omz three.omz
     cmp one.omz pipe.omz
     omendb compress -d - <one.omz | cmp - v.idx
+    fails_with 4 "temporary copy of standard input" env "TMPDIR=$PWD/none" "$OMENDB" compress -d - <one.omz
     omendb compress -dc -t 3 one.omz | cmp - v.idx
     omendb compress -q -19 -o small.omz v.idx
     [ "$(stat -c %s small.omz)" -le "$(stat -c %s one.omz)" ]
