@@ -34,7 +34,7 @@ static void print_data(const struct bench *b)
     bench_truth_text(b, text, sizeof text);
     printf("truth   %s", text);
     if (b->truth.seconds > 0) {
-        printf(", k %u: %.2f s with %d thread%s, %.1f GFLOP/s", b->truth.k, b->truth.seconds, o->n_threads,
+        printf(", k %u: %.2f s with %d thread%s, %.1f Gop/s", b->truth.k, b->truth.seconds, o->n_threads,
                plural(o->n_threads),
                2e-9 * (double)b->info.n_rows * (double)b->n_queries * b->info.d / b->truth.seconds);
     }

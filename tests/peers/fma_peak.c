@@ -4,7 +4,7 @@
  *     gcc -O2 -march=native -fopenmp -o fma_peak tests/peers/fma_peak.c && ./fma_peak
  *
  * Prints GFLOP/s (a fused multiply-add is two operations) of the widest vectors that it was compiled for, with one
- * thread and with all, best and median of several runs. omendb bench tells GFLOP/s of exact search as "truth".
+ * thread and with all, best and median of several runs. omendb bench tells Gop/s of exact search as "truth".
  */
 #include <omp.h>
 #include <stdio.h>
