@@ -278,10 +278,13 @@ int omen_build_train_codec(omen_build_state *b)
     if (o->codec != OMEN_CODEC_RABITQ) {
         /* held-out rows are the first n_held of the sample */
         status = spread_rows(b, n_held, n_train, n_codec, rows, lists);
-        for (size_t i = 0; i < n_codec * d && status == OMEN_OK; i++)
-            rows[i] -= b->partition.centroids[lists[i / d] * d + i % d];
-        if (status == OMEN_OK)
+        if (status == OMEN_OK) {
+#pragma omp parallel for schedule(static)
+            for (size_t i = 0; i < n_codec; i++)
+                for (size_t j = 0; j < d; j++)
+                    rows[i * d + j] -= b->partition.centroids[lists[i] * d + j];
             status = omen_pq_train(&b->model, rows, n_codec, (uint32_t)d, o->bytes, o->seed);
+        }
     }
     if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ)
         status = omen_rabitq_train(&rabitq, (uint32_t)d, o->bytes, o->seed);

@@ -27,7 +27,6 @@
 #define NO_ROW        UINT32_MAX
 #define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
 #define PROBE_STEP    16u
-#define RERANK_STEP   8u
 #define COPY_RANK     10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER   16.0f
 #define N_KS          3u
@@ -54,7 +53,9 @@ typedef struct {
     bool *lost;           /* n_queries x k_most: re-ranking puts the neighbour behind k others */
     uint32_t *ranks;      /* n_queries x n_lists */
     uint32_t *list_of;    /* by id */
-    uint32_t *needed;     /* n_queries x k_most: candidates to re-rank at the effort looked at, UINT32_MAX: not found */
+    uint32_t *needed;     /* n_queries x k_most: by hit, candidates to re-rank at the probes looked at; 0: not found */
+    uint64_t *found;      /* pool + 1: true neighbours found with as many candidates re-ranked, at these probes */
+    uint64_t *squares;    /* pool + 1: the same, of each query squared */
     uint64_t *pools;      /* n_queries x pool keys (estimate, position) */
     uint32_t *pool_ranks; /* n_queries x pool: rank of the list a candidate is in */
     uint32_t *hits;       /* n_queries x k_most: places in the pool that hold true neighbours, ascending, */
@@ -189,67 +190,51 @@ static void mark_lost(calibration *c, uint32_t k)
     }
 }
 
-/* Fills needed for n_probes lists: the rank of each true neighbour among the candidates of those lists. */
-static void rank_candidates(calibration *c, uint32_t k, uint32_t n_probes)
+/* Fills needed, found and squares for n_probes lists. The hits of a query come by rank: the nth adds one to what it
+ * finds, at its rank and beyond, and 2 n - 1 to the square. */
+static void count_found(calibration *c, uint32_t k, uint32_t n_probes)
 {
     const bool has_codes = c->index->meta.codec != OMEN_CODEC_NONE;
 #pragma omp parallel for schedule(static)
     for (uint32_t q = 0; q < c->n_queries; q++) {
+        const size_t at = (size_t)q * c->k_most;
         const uint32_t *ranks = c->ranks + (size_t)q * c->index->meta.n_lists;
-        const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
         const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
-        const uint32_t *hits = c->hits + (size_t)q * c->k_most, *hit_truth = c->hit_truth + (size_t)q * c->k_most;
-        uint32_t *needed = c->needed + (size_t)q * k, seen = 0;
-        for (uint32_t i = 0; i < k; i++) /* without codes every row of a probed list is compared */
-            needed[i] = !has_codes && ranks[c->list_of[neighbours[i]]] < n_probes ? 1 : UINT32_MAX;
-        for (uint32_t h = 0, j = 0; has_codes && h < c->n_hits[q]; h++) {
-            for (; j <= hits[h]; j++)
-                seen += pool_ranks[j] < n_probes;
-            if (pool_ranks[hits[h]] < n_probes)
-                needed[hit_truth[h]] = seen;
+        const bool *lost = c->lost + (size_t)q * k;
+        uint32_t *needed = c->needed + at;
+        for (uint32_t i = 0; i < k && !has_codes; i++) /* every row of a probed list is compared */
+            needed[i] = ranks[c->list_of[c->neighbours[at + i]]] < n_probes && !lost[i];
+        for (uint32_t h = 0, j = 0, rank = 0; has_codes && h < c->n_hits[q]; h++) {
+            const uint32_t hit = c->hits[at + h];
+            for (; j <= hit; j++)
+                rank += pool_ranks[j] < n_probes;
+            needed[h] = pool_ranks[hit] < n_probes && !lost[c->hit_truth[at + h]] ? rank : 0;
         }
-        for (uint32_t i = 0; i < k; i++)
-            if (c->lost[(size_t)q * k + i])
-                needed[i] = UINT32_MAX;
+    }
+    memset(c->found, 0, (c->pool + 1) * sizeof *c->found);
+    memset(c->squares, 0, (c->pool + 1) * sizeof *c->squares);
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        const uint32_t n_hits = has_codes ? c->n_hits[q] : k, *needed = c->needed + (size_t)q * c->k_most;
+        for (uint32_t h = 0, n = 0; h < n_hits; h++) {
+            if (needed[h] == 0)
+                continue;
+            c->found[needed[h]]++;
+            c->squares[needed[h]] += 2 * ++n - 1;
+        }
+    }
+    for (uint32_t rank = 1; rank <= c->pool; rank++) {
+        c->found[rank] += c->found[rank - 1];
+        c->squares[rank] += c->squares[rank - 1];
     }
 }
 
-/* Recall with a pool of n_rerank, as cautiously as said above. */
+/* Recall with n_rerank candidates re-ranked, as cautiously as said above. */
 static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
 {
-    double sum = 0, squares = 0;
-    for (uint32_t q = 0; q < c->n_queries; q++) {
-        uint32_t found = 0;
-        for (uint32_t i = 0; i < k; i++)
-            found += c->needed[(size_t)q * k + i] <= n_rerank;
-        const double recall = (double)found / k;
-        sum += recall;
-        squares += recall * recall;
-    }
-    const double n = c->n_queries, mean = sum / n, variance = squares / n - mean * mean;
+    const double n = c->n_queries, mean = (double)c->found[n_rerank] / (n * k);
+    const double variance = (double)c->squares[n_rerank] / (n * k * k) - mean * mean;
     const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
     return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
-}
-
-/* The next of a ladder of numbers about 1 / part apart. */
-static uint32_t next_rung(uint32_t n, uint32_t part, uint32_t most)
-{
-    const uint64_t up = (uint64_t)n + (n < 2 * part ? 1 : n / part);
-    return up < most ? (uint32_t)up : most;
-}
-
-/* The ladder has steps; the smallest pool that reaches the recall is somewhere below its rung. */
-static void trim_rerank(calibration *c, omen_tune_entry *entry)
-{
-    uint32_t below = entry->k - 1;
-    rank_candidates(c, entry->k, entry->n_probes);
-    while (entry->n_rerank - below > 1) {
-        const uint32_t middle = below + (entry->n_rerank - below) / 2;
-        if (recall_at(c, entry->k, middle) < (double)entry->recall)
-            below = middle;
-        else
-            entry->n_rerank = middle;
-    }
 }
 
 static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, size_t *n_entries)
@@ -270,7 +255,7 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
     if (m->refine != OMEN_REFINE_NONE)
         mark_lost(c, k);
     /* where no effort reaches a level, as behind rounded refine rows, the table ends with nearly the most there is */
-    rank_candidates(c, k, n_high);
+    count_found(c, k, n_high);
     const float top = (float)recall_at(c, k, c->pool) - TOP_MARGIN;
     size_t n_levels = 0;
     while (n_levels < N_LEVELS && levels[n_levels] <= top) {
@@ -281,16 +266,14 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         level[n_levels++] = top;
     for (size_t l = 0; l < n_levels; l++)
         best_cost[l] = INFINITY;
-    for (uint32_t probes = n_low;; probes = next_rung(probes, PROBE_STEP, n_high)) {
-        rank_candidates(c, k, probes);
+    for (uint32_t probes = n_low;; probes += probes < PROBE_STEP ? 1 : probes / PROBE_STEP) {
+        probes = probes < n_high ? probes : n_high;
+        count_found(c, k, probes);
         uint32_t rerank = k < c->pool ? k : c->pool;
         for (size_t l = 0; l < n_levels; l++) {
-            double recall = recall_at(c, k, rerank);
-            while (recall < (double)level[l] && rerank < c->pool && m->refine != OMEN_REFINE_NONE) {
-                rerank = next_rung(rerank, RERANK_STEP, c->pool);
-                recall = recall_at(c, k, rerank);
-            }
-            if (recall < (double)level[l])
+            while (recall_at(c, k, rerank) < (double)level[l] && rerank < c->pool && m->refine != OMEN_REFINE_NONE)
+                rerank++;
+            if (recall_at(c, k, rerank) < (double)level[l])
                 break;
             const double cost = probes * (COST_LIST + rows_a_list) + rerank * cost_row;
             if (cost < best_cost[l]) {
@@ -301,11 +284,8 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         if (probes == n_high)
             break;
     }
-    for (size_t l = 0; l < n_levels && best[l].k; l++) {
-        if (m->refine != OMEN_REFINE_NONE)
-            trim_rerank(c, &best[l]);
+    for (size_t l = 0; l < n_levels && best[l].k; l++)
         entries[(*n_entries)++] = best[l];
-    }
     return OMEN_OK;
 }
 
@@ -320,6 +300,8 @@ static void calibration_finish(calibration *c)
     free(c->ranks);
     free(c->list_of);
     free(c->needed);
+    free(c->found);
+    free(c->squares);
     free(c->pools);
     free(c->pool_ranks);
     free(c->hits);
@@ -367,13 +349,16 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->ranks = omen_alloc(n * m->n_lists, sizeof *c->ranks);
     c->list_of = omen_alloc(m->n_rows, sizeof *c->list_of);
     c->needed = omen_alloc(n * c->k_most, sizeof *c->needed);
+    c->found = omen_alloc(c->pool + 1, sizeof *c->found);
+    c->squares = omen_alloc(c->pool + 1, sizeof *c->squares);
     c->pools = omen_alloc(n * c->pool, sizeof *c->pools);
     c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
     c->hits = omen_alloc(n * c->k_most, sizeof *c->hits);
     c->hit_truth = omen_alloc(n * c->k_most, sizeof *c->hit_truth);
     c->n_hits = omen_alloc(n, sizeof *c->n_hits);
     int status = rows && c->queries && c->own && c->truth && c->neighbours && c->refined && c->lost && c->ranks &&
-                         c->list_of && c->needed && c->pools && c->pool_ranks && c->hits && c->hit_truth && c->n_hits
+                         c->list_of && c->needed && c->found && c->squares && c->pools && c->pool_ranks && c->hits &&
+                         c->hit_truth && c->n_hits
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
