@@ -28,8 +28,8 @@ void omen_writer_destroy(omen_writer *writer);
 
 typedef struct omen_container omen_container;
 
-/* Maps a file and checks header, trailer, section table, section headers, lengths and bounds (what `verify --quick`
- * promises): no truncation passes, no offset is used unchecked. Time does not depend on the file's size. *out is NULL
+/* Maps a file and checks header, trailer, section table, lengths and bounds (what `verify --quick` promises): no
+ * truncation passes, no offset is used unchecked. Time does not depend on the file's size. *out is NULL
  * on failure. Returns OMEN_OK, OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED (newer version), OMEN_ERR_INPUT (not an index at
  * all), OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 int omen_container_open(omen_container **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
@@ -37,8 +37,11 @@ int omen_container_open(omen_container **out, const char *path, omen_detail *why
 /* Unmaps and frees; NULL is fine. */
 void omen_container_close(omen_container *container);
 
-/* The sections, in file order; they live as long as the container. */
+/* The sections, in file order; they live as long as the container. Their check() compares with the file's checksums. */
 const omen_section *omen_container_sections(const omen_container *container, size_t *n_sections);
+
+/* Takes check() away from the sections: whoever reads them from now on believes every byte. */
+void omen_container_trust(omen_container *container);
 
 /* Where section i's payload is in the file. */
 uint64_t omen_container_offset(const omen_container *container, size_t i);

@@ -21,9 +21,11 @@
 #define CONTAINER_MAJOR         1u
 #define CONTAINER_MINOR         0u
 #define CONTAINER_PAGE_BYTES    4096u
-#define CONTAINER_RECORD_BYTES  64u /* file header, section header, table entry, trailer */
+#define CONTAINER_RECORD_BYTES  64u /* file header, table entry, trailer */
 #define CONTAINER_HASHED_BYTES  56u /* of a record that ends with its own checksum */
-#define CONTAINER_BLOCK_BYTES   (1u << 20)
+#define CONTAINER_BLOCK_BYTES   OMEN_CHECK_BYTES /* what one checksum covers */
+#define CONTAINER_FANOUT        (CONTAINER_BLOCK_BYTES / 8) /* checksums in a block of them */
+#define CONTAINER_MAX_LEVELS    6u /* of checksums: CONTAINER_FANOUT to this power blocks have more than 2^63 bytes */
 #define CONTAINER_MAX_SECTIONS  1024u
 #define CONTAINER_MIN_BYTES     (CONTAINER_PAGE_BYTES + CONTAINER_RECORD_BYTES)
 #define CONTAINER_HEADER_MAGIC  "OMENDB\r\n"
@@ -41,29 +43,17 @@ enum { /* file header */
        HEADER_RESERVED = 24,
 };
 
-enum { /* section header */
-       SECTION_ID = 0,
-       SECTION_ELEMENT = 4,
-       SECTION_FLAGS = 8,
-       SECTION_RESERVED_A = 12,
-       SECTION_BYTES = 16,
-       SECTION_STORED_BYTES = 24,
-       SECTION_IDENTITY = 32,
-       SECTION_OFFSET = 40,
-       SECTION_RESERVED_B = 48,
-};
-
 enum { /* table entry */
        ENTRY_ID = 0,
        ENTRY_ELEMENT = 4,
        ENTRY_FLAGS = 8,
-       ENTRY_RESERVED = 12,
+       ENTRY_RESERVED_A = 12,
        ENTRY_OFFSET = 16,
        ENTRY_BYTES = 24,
        ENTRY_STORED_BYTES = 32,
        ENTRY_N_CHECKSUMS = 40,
        ENTRY_CHECKSUMS_HASH = 48,
-       ENTRY_HEADER_HASH = 56,
+       ENTRY_RESERVED_B = 56,
 };
 
 enum { /* trailer */
@@ -75,7 +65,7 @@ enum { /* trailer */
        TRAILER_RESERVED = 48,
 };
 
-enum { RECORD_HASH = 56 }; /* of file header, section header and trailer */
+enum { RECORD_HASH = 56 }; /* of file header and trailer */
 
 static inline uint16_t container_load_u16(const uint8_t *from)
 {
@@ -121,7 +111,7 @@ static inline uint64_t container_hash(const void *data, size_t n_bytes)
     return XXH3_64bits(data, n_bytes);
 }
 
-/* Ends a file header, section header or trailer with its checksum. */
+/* Ends a file header or trailer with its checksum. */
 static inline void container_seal(uint8_t record[CONTAINER_RECORD_BYTES])
 {
     container_store_u64(record + RECORD_HASH, container_hash(record, CONTAINER_HASHED_BYTES));
@@ -142,31 +132,15 @@ static inline bool container_is_zero(const uint8_t *data, size_t n_bytes)
     return true;
 }
 
-/* One section as header and table describe it. Reserved bytes are not kept: readers check them on the record. */
+/* One section as the table describes it. Reserved bytes are not kept: readers check them on the record. */
 typedef struct container_entry {
     uint32_t id, element, flags;
-    uint64_t offset;         /* of the section header */
+    uint64_t offset;         /* of the payload */
     uint64_t n_bytes;        /* of the payload */
     uint64_t n_stored_bytes; /* equal to n_bytes in this version */
-    uint64_t n_checksums;
-    uint64_t checksums_hash;
-    uint64_t header_hash;
+    uint64_t n_checksums;    /* on all levels */
+    uint64_t checksums_hash; /* of the top level */
 } container_entry;
-
-/* Writes the section header of entry; the caller takes header_hash from the result. */
-static inline void container_encode_section(uint8_t out[CONTAINER_RECORD_BYTES], const container_entry *entry,
-                                            uint64_t identity)
-{
-    memset(out, 0, CONTAINER_RECORD_BYTES);
-    container_store_u32(out + SECTION_ID, entry->id);
-    container_store_u32(out + SECTION_ELEMENT, entry->element);
-    container_store_u32(out + SECTION_FLAGS, entry->flags);
-    container_store_u64(out + SECTION_BYTES, entry->n_bytes);
-    container_store_u64(out + SECTION_STORED_BYTES, entry->n_stored_bytes);
-    container_store_u64(out + SECTION_IDENTITY, identity);
-    container_store_u64(out + SECTION_OFFSET, entry->offset);
-    container_seal(out);
-}
 
 static inline void container_encode_entry(uint8_t out[CONTAINER_RECORD_BYTES], const container_entry *entry)
 {
@@ -179,7 +153,6 @@ static inline void container_encode_entry(uint8_t out[CONTAINER_RECORD_BYTES], c
     container_store_u64(out + ENTRY_STORED_BYTES, entry->n_stored_bytes);
     container_store_u64(out + ENTRY_N_CHECKSUMS, entry->n_checksums);
     container_store_u64(out + ENTRY_CHECKSUMS_HASH, entry->checksums_hash);
-    container_store_u64(out + ENTRY_HEADER_HASH, entry->header_hash);
 }
 
 static inline void container_decode_entry(container_entry *entry, const uint8_t in[CONTAINER_RECORD_BYTES])
@@ -192,16 +165,23 @@ static inline void container_decode_entry(container_entry *entry, const uint8_t 
     entry->n_stored_bytes = container_load_u64(in + ENTRY_STORED_BYTES);
     entry->n_checksums = container_load_u64(in + ENTRY_N_CHECKSUMS);
     entry->checksums_hash = container_load_u64(in + ENTRY_CHECKSUMS_HASH);
-    entry->header_hash = container_load_u64(in + ENTRY_HEADER_HASH);
 }
 
-/* Where the parts of a section are. */
+/* Where the checksums of a section are. Level 0 has one for each block of the payload, each further level one for each
+ * block of the level below; the top level is one block at most. */
 typedef struct container_layout {
-    uint64_t payload;   /* offset of the first payload byte */
-    uint64_t checksums; /* offset of the checksum array */
-    uint64_t n_checksums;
+    uint32_t n_levels;
+    uint64_t n_level[CONTAINER_MAX_LEVELS]; /* checksums of a level */
+    uint64_t level[CONTAINER_MAX_LEVELS];   /* its offset in the file */
+    uint64_t n_checksums;                   /* on all levels */
+    uint64_t checksums_end;
     uint64_t end; /* offset of what follows the section */
 } container_layout;
+
+static inline uint64_t container_blocks(uint64_t n_bytes)
+{
+    return n_bytes / CONTAINER_BLOCK_BYTES + (n_bytes % CONTAINER_BLOCK_BYTES != 0);
+}
 
 /* Lays out a section at offset with n_bytes of payload. False if it would not end below 2^63. */
 static inline bool container_lay_out(container_layout *out, uint64_t offset, uint64_t n_bytes)
@@ -212,11 +192,19 @@ static inline bool container_lay_out(container_layout *out, uint64_t offset, uin
     if (offset > limit || n_bytes > limit - offset) {
         return false;
     }
-    out->payload = offset + CONTAINER_RECORD_BYTES;
-    out->checksums = (out->payload + n_bytes + 7) / 8 * 8;
-    out->n_checksums = n_bytes / CONTAINER_BLOCK_BYTES + (n_bytes % CONTAINER_BLOCK_BYTES != 0);
-    out->end = (out->checksums + 8 * out->n_checksums + CONTAINER_PAGE_BYTES - 1) / CONTAINER_PAGE_BYTES *
-               CONTAINER_PAGE_BYTES;
+    uint64_t at = (offset + n_bytes + 7) / 8 * 8, n = container_blocks(n_bytes);
+    out->n_levels = 0;
+    out->n_checksums = 0;
+    do {
+        out->level[out->n_levels] = at;
+        out->n_level[out->n_levels] = n;
+        out->n_levels++;
+        out->n_checksums += n;
+        at += 8 * n;
+        n = container_blocks(8 * n);
+    } while (n > 1);
+    out->checksums_end = at;
+    out->end = (at + CONTAINER_PAGE_BYTES - 1) / CONTAINER_PAGE_BYTES * CONTAINER_PAGE_BYTES;
     return out->end <= limit;
 }
 

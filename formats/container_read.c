@@ -1,9 +1,12 @@
-/* Reads an .omen container: maps it, proves its structure, and on request every byte of it.
+/* Reads an .omen container: maps it, proves its structure, and its bytes block by block as they are needed, or all.
  *
  * Invariants:
  * - The file is hostile until proven otherwise: each offset, length and count is compared with what the layout rules
  *   and the file's real size give before it is used.
- * - open() reads header, table, trailer and section headers only, so its time does not depend on the file's size.
+ * - open() reads header, table and trailer only, so its time does not depend on the file's size.
+ * - A block is checked against its checksum, that against the one of its block of checksums, and so on to the table,
+ *   which open() has checked. Blocks of checksums are checked once; which blocks of the payload have been checked is
+ *   for the reader of the section to remember.
  * - check() reads with pread, not through the mapping: a bad disk sector is then a finding, not a SIGBUS. It allocates
  *   nothing; faults are told from the calling thread, in file order.
  * - The file has to stay as it is while it is open. One that is cut under a mapping ends the reader with SIGBUS; files
@@ -20,6 +23,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* The checksums of one section. */
+typedef struct section_tree {
+    const uint8_t *base; /* the mapped file */
+    container_entry entry;
+    container_layout layout;
+    uint64_t first_bit[CONTAINER_MAX_LEVELS]; /* of a level's blocks in proven */
+    uint64_t *proven;                         /* a bit for each block of checksums that has been checked */
+} section_tree;
+
 struct omen_container {
     int fd;
     const uint8_t *base; /* the mapped file */
@@ -27,8 +39,9 @@ struct omen_container {
     uint64_t identity;
     uint64_t table_offset;
     uint32_t n_sections;
-    container_entry *entries;
+    section_tree *trees;
     omen_section *sections;
+    uint64_t *proven; /* the bits of all trees */
 };
 
 /* ---- opening ---- */
@@ -159,30 +172,78 @@ static int check_trailer(omen_container *container, const char *path, omen_detai
     return OMEN_OK;
 }
 
-/* Checks that the header in front of a section is the one that its table entry describes. */
-static int check_section_header(const omen_container *container, const container_entry *entry, const char *path,
-                                omen_detail *why)
-{
-    const uint8_t *header = container->base + entry->offset;
-    uint8_t expected[CONTAINER_RECORD_BYTES];
+/* ---- checking blocks through the mapping ---- */
 
-    if (!container_is_sealed(header) || container_hash(header, CONTAINER_RECORD_BYTES) != entry->header_hash) {
-        return fail_section(why, path, entry->id, "checksum of the section header does not match");
+/* Where block b of a level of checksums is, and how long. */
+static uint64_t checksums_block(const container_layout *layout, uint32_t level, uint64_t b, size_t *n_bytes)
+{
+    const uint64_t left = 8 * layout->n_level[level] - b * CONTAINER_BLOCK_BYTES;
+
+    *n_bytes = left < CONTAINER_BLOCK_BYTES ? (size_t)left : CONTAINER_BLOCK_BYTES;
+    return layout->level[level] + b * CONTAINER_BLOCK_BYTES;
+}
+
+static int fail_block(const section_tree *tree, uint64_t offset, uint64_t n_bytes, const char *what, omen_detail *why)
+{
+    char name[5];
+
+    container_id_name(name, tree->entry.id);
+    return omen_fail(why, OMEN_ERR_CORRUPT, "section %s, bytes %llu-%llu: %s", name, (unsigned long long)offset,
+                     (unsigned long long)(offset + n_bytes), what);
+}
+
+/* Checks block b of a level of checksums, and what it is checked against, unless that was done before. */
+static int prove_checksums(const section_tree *tree, uint32_t level, uint64_t b, omen_detail *why)
+{
+    const uint64_t bit = tree->first_bit[level] + b;
+    uint64_t *word = tree->proven + bit / 64, expected = tree->entry.checksums_hash;
+    size_t n_bytes;
+
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) >> bit % 64 & 1) {
+        return OMEN_OK;
     }
-    /* the encoding is unique, so comparing bytes compares every field and the reserved bytes */
-    container_encode_section(expected, entry, container->identity);
-    if (memcmp(header, expected, sizeof expected) != 0) {
-        return fail_section(why, path, entry->id, "section header and section table disagree");
+    if (level + 1 < tree->layout.n_levels) {
+        const int rc = prove_checksums(tree, level + 1, b / CONTAINER_FANOUT, why);
+        if (rc != OMEN_OK) {
+            return rc;
+        }
+        expected = container_load_u64(tree->base + tree->layout.level[level + 1] + 8 * b);
+    }
+    const uint64_t offset = checksums_block(&tree->layout, level, b, &n_bytes);
+    if (container_hash(tree->base + offset, n_bytes) != expected) {
+        return fail_block(tree, offset, n_bytes, "the checksums of blocks are damaged", why);
+    }
+    __atomic_fetch_or(word, (uint64_t)1 << bit % 64, __ATOMIC_RELAXED);
+    return OMEN_OK;
+}
+
+static int check_section_blocks(const omen_section *section, uint64_t first, uint64_t n, omen_detail *why)
+{
+    const section_tree *tree = section->checker;
+
+    for (uint64_t b = first; b < first + n; b++) {
+        const uint64_t at = b * CONTAINER_BLOCK_BYTES, left = tree->entry.n_bytes - at;
+        const size_t n_bytes = left < CONTAINER_BLOCK_BYTES ? (size_t)left : CONTAINER_BLOCK_BYTES;
+        const int rc = prove_checksums(tree, 0, b / CONTAINER_FANOUT, why);
+        if (rc != OMEN_OK) {
+            return rc;
+        }
+        if (container_hash((const uint8_t *)section->data + at, n_bytes) !=
+            container_load_u64(tree->base + tree->layout.level[0] + 8 * b)) {
+            return fail_block(tree, tree->entry.offset + at, n_bytes, "its checksum does not match", why);
+        }
     }
     return OMEN_OK;
 }
+
+/* ---- the table ---- */
 
 /* Checks entry i, which has to begin at *end, and moves *end behind it. */
 static int check_entry(omen_container *container, uint32_t i, uint64_t *end, const char *path, omen_detail *why)
 {
     const uint8_t *record = container->base + container->table_offset + (uint64_t)i * CONTAINER_RECORD_BYTES;
-    container_entry *entry = &container->entries[i];
-    container_layout layout;
+    container_entry *entry = &container->trees[i].entry;
+    container_layout *layout = &container->trees[i].layout;
 
     container_decode_entry(entry, record);
     if (!container_id_is_valid(entry->id)) {
@@ -190,7 +251,7 @@ static int check_entry(omen_container *container, uint32_t i, uint64_t *end, con
                          entry->id);
     }
     for (uint32_t j = 0; j < i; j++) {
-        if (container->entries[j].id == entry->id) {
+        if (container->trees[j].entry.id == entry->id) {
             return fail_section(why, path, entry->id, "it is there twice");
         }
     }
@@ -202,27 +263,48 @@ static int check_entry(omen_container *container, uint32_t i, uint64_t *end, con
                          "\"%s\" uses features this program does not know (section \"%s\", flags 0x%x)", path, name,
                          entry->flags);
     }
-    if (!container_is_zero(record + ENTRY_RESERVED, ENTRY_OFFSET - ENTRY_RESERVED)) {
+    if (!container_is_zero(record + ENTRY_RESERVED_A, ENTRY_OFFSET - ENTRY_RESERVED_A) ||
+        !container_is_zero(record + ENTRY_RESERVED_B, CONTAINER_RECORD_BYTES - ENTRY_RESERVED_B)) {
         return fail_section(why, path, entry->id, "reserved bytes of its table entry are not zero");
     }
     if (entry->offset != *end || entry->n_stored_bytes != entry->n_bytes ||
-        !container_lay_out(&layout, entry->offset, entry->n_bytes) || layout.end > container->table_offset ||
-        entry->n_checksums != layout.n_checksums) {
+        !container_lay_out(layout, entry->offset, entry->n_bytes) || layout->end > container->table_offset ||
+        entry->n_checksums != layout->n_checksums ||
+        (entry->n_bytes == 0 && entry->checksums_hash != container_hash("", 0))) {
         return fail_section(why, path, entry->id, "its offset or length contradicts the rest of the file");
     }
-    *end = layout.end;
-    const int rc = check_section_header(container, entry, path, why);
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    *end = layout->end;
+    container->trees[i].base = container->base;
     container->sections[i] = (omen_section){
         .id = entry->id,
         .element = entry->element,
         .optional = (entry->flags & CONTAINER_FLAG_OPTIONAL) != 0,
-        .data = container->base + layout.payload,
+        .data = container->base + entry->offset,
         .n_bytes = entry->n_bytes,
+        .check = check_section_blocks,
+        .checker = &container->trees[i],
     };
     return OMEN_OK;
+}
+
+/* Gives each tree its bits: a few for each GiB of the file. */
+static int allot_bits(omen_container *container, const char *path, omen_detail *why)
+{
+    uint64_t n_bits = 0;
+
+    for (uint32_t i = 0; i < container->n_sections; i++) {
+        section_tree *tree = &container->trees[i];
+        for (uint32_t level = 0; level < tree->layout.n_levels; level++) {
+            tree->first_bit[level] = n_bits;
+            n_bits += container_blocks(8 * tree->layout.n_level[level]);
+        }
+    }
+    container->proven = calloc(n_bits / 64 + 1, sizeof *container->proven);
+    for (uint32_t i = 0; i < container->n_sections; i++) {
+        container->trees[i].proven = container->proven;
+    }
+    return container->proven != NULL ? OMEN_OK
+                                     : omen_fail(why, OMEN_ERR_MEMORY, "out of memory while opening \"%s\"", path);
 }
 
 static int check_table(omen_container *container, const char *path, omen_detail *why)
@@ -230,9 +312,9 @@ static int check_table(omen_container *container, const char *path, omen_detail 
     const size_t n = container->n_sections > 0 ? container->n_sections : 1;
     uint64_t end = CONTAINER_PAGE_BYTES;
 
-    container->entries = calloc(n, sizeof *container->entries);
+    container->trees = calloc(n, sizeof *container->trees);
     container->sections = calloc(n, sizeof *container->sections);
-    if (container->entries == NULL || container->sections == NULL) {
+    if (container->trees == NULL || container->sections == NULL) {
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while opening \"%s\"", path);
     }
     for (uint32_t i = 0; i < container->n_sections; i++) {
@@ -244,7 +326,7 @@ static int check_table(omen_container *container, const char *path, omen_detail 
     if (end != container->table_offset) {
         return fail_damaged(why, path, "there is a gap between the last section and the section table");
     }
-    return OMEN_OK;
+    return allot_bits(container, path, why);
 }
 
 int omen_container_open(omen_container **out, const char *path, omen_detail *why)
@@ -277,8 +359,9 @@ void omen_container_close(omen_container *container)
     if (container->fd >= 0) {
         close(container->fd);
     }
-    free(container->entries);
+    free(container->trees);
     free(container->sections);
+    free(container->proven);
     free(container);
 }
 
@@ -286,6 +369,13 @@ const omen_section *omen_container_sections(const omen_container *container, siz
 {
     *n_sections = container->n_sections;
     return container->sections;
+}
+
+void omen_container_trust(omen_container *container)
+{
+    for (uint32_t i = 0; i < container->n_sections; i++) {
+        container->sections[i].check = NULL;
+    }
 }
 
 uint64_t omen_container_offset(const omen_container *container, size_t i)
@@ -300,8 +390,9 @@ uint64_t omen_container_file_bytes(const omen_container *container)
 
 /* ---- the full check ---- */
 
-#define READ_BYTES   (64u << 10) /* stays in the L2 cache between read and hash */
-#define ROUND_BLOCKS 4096u       /* blocks whose verdicts are kept at once: 4 GiB of payload */
+#define READ_BLOCKS  4u    /* read at once: they stay in the first cache between read and hash */
+#define UNIT_BLOCKS  256u  /* checked by one thread at a time */
+#define ROUND_UNITS  1024u /* units whose verdicts are kept at once: 1 GiB of payload */
 
 /* What became of a read or a comparison: one of these, or a positive errno. */
 enum { FOUND_GOOD = 0, FOUND_DIFFERENT = -1, FOUND_SHORT = -2 };
@@ -351,26 +442,6 @@ static int read_at(int fd, uint8_t *out, size_t n_bytes, uint64_t offset)
     return FOUND_GOOD;
 }
 
-/* Compares the checksum of a byte range of the file with what it should be. */
-static int check_range(int fd, uint64_t first, uint64_t n_bytes, uint64_t expected)
-{
-    uint8_t buffer[READ_BYTES];
-    XXH3_state_t state;
-
-    XXH3_INITSTATE(&state);
-    XXH3_64bits_reset(&state);
-    for (uint64_t done = 0; done < n_bytes;) {
-        const size_t n = n_bytes - done < READ_BYTES ? (size_t)(n_bytes - done) : READ_BYTES;
-        const int found = read_at(fd, buffer, n, first + done);
-        if (found != FOUND_GOOD) {
-            return found;
-        }
-        XXH3_64bits_update(&state, buffer, n);
-        done += n;
-    }
-    return XXH3_64bits_digest(&state) == expected ? FOUND_GOOD : FOUND_DIFFERENT;
-}
-
 #define CUT_TEXT "the file was cut while it was read"
 
 /* Reports padding [first, end), less than a page, that is not zero. */
@@ -406,20 +477,29 @@ typedef struct block_run {
     int found;
 } block_run;
 
-static void report_run(const block_run *run, const container_entry *entry, const container_layout *layout,
-                       bool array_good, damage_report *report)
+/* What the blocks of one array are checked against: the payload against level 0, a level against the one above, the
+ * top level against the table. */
+typedef struct block_array {
+    const omen_container *container;
+    const char *name; /* of the section */
+    uint64_t offset, n_bytes;
+    uint64_t checksums; /* offset of theirs; 0: the one of the top level is in the table */
+    uint64_t top;
+    bool is_payload;
+} block_array;
+
+static void report_run(const block_run *run, const block_array *array, damage_report *report)
 {
-    char name[5], blocks[64], text[240];
+    char blocks[64], text[240];
     const bool many = run->end - run->first > 1;
+    const uint64_t first = run->first * CONTAINER_BLOCK_BYTES, end = run->end * CONTAINER_BLOCK_BYTES;
+    const uint64_t n_bytes = (end < array->n_bytes ? end : array->n_bytes) - first;
 
     if (run->first == run->end) {
         return;
     }
-    const uint64_t first = run->first * CONTAINER_BLOCK_BYTES;
-    const uint64_t end = run->end == layout->n_checksums ? entry->n_bytes : run->end * (uint64_t)CONTAINER_BLOCK_BYTES;
-    container_id_name(name, entry->id);
     if (run->found > 0) {
-        report_unreadable(report, name, layout->payload + first, end - first, run->found);
+        report_unreadable(report, array->name, array->offset + first, n_bytes, run->found);
         return;
     }
     if (many) {
@@ -428,81 +508,107 @@ static void report_run(const block_run *run, const container_entry *entry, const
     } else {
         snprintf(blocks, sizeof blocks, "block %llu", (unsigned long long)run->first);
     }
-    if (run->found == FOUND_DIFFERENT) {
-        snprintf(text, sizeof text, "%s of %s %s not match%s", many ? "checksums" : "checksum", blocks,
-                 many ? "do" : "does", array_good ? "" : ", and the checksums themselves are damaged");
-    } else {
+    if (run->found == FOUND_SHORT) {
         snprintf(text, sizeof text, "%s cannot be checked: " CUT_TEXT, blocks);
+    } else if (array->is_payload) {
+        snprintf(text, sizeof text, "%s of %s %s not match", many ? "checksums" : "checksum", blocks,
+                 many ? "do" : "does");
+    } else {
+        snprintf(text, sizeof text, "the checksums of its blocks are damaged");
     }
-    report_damage(report, name, layout->payload + first, end - first, text);
+    report_damage(report, array->name, array->offset + first, n_bytes, text);
 }
 
-static int check_block(const omen_container *container, const container_entry *entry, const container_layout *layout,
-                       uint64_t block, uint64_t expected)
+/* Checks n <= READ_BLOCKS blocks from b on; found gets the verdict of each. */
+static void check_blocks(const block_array *array, uint64_t b, size_t n, int found[READ_BLOCKS])
 {
-    const uint64_t first = block * CONTAINER_BLOCK_BYTES;
-    const uint64_t left = entry->n_bytes - first;
+    uint8_t data[READ_BLOCKS * CONTAINER_BLOCK_BYTES], checksums[8 * READ_BLOCKS];
+    const int fd = array->container->fd;
+    const uint64_t first = b * CONTAINER_BLOCK_BYTES, left = array->n_bytes - first;
+    const size_t n_bytes = left < n * CONTAINER_BLOCK_BYTES ? (size_t)left : n * CONTAINER_BLOCK_BYTES;
 
-    return check_range(container->fd, layout->payload + first,
-                       left < CONTAINER_BLOCK_BYTES ? left : CONTAINER_BLOCK_BYTES, expected);
+    int read = read_at(fd, data, n_bytes, array->offset + first);
+    if (read == FOUND_GOOD && array->checksums != 0) {
+        read = read_at(fd, checksums, 8 * n, array->checksums + 8 * b);
+    } else {
+        container_store_u64(checksums, array->top);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = i * CONTAINER_BLOCK_BYTES;
+        const size_t size = n_bytes - at < CONTAINER_BLOCK_BYTES ? n_bytes - at : CONTAINER_BLOCK_BYTES;
+        found[i] = read;
+        if (read == FOUND_GOOD && container_hash(data + at, size) != container_load_u64(checksums + 8 * i)) {
+            found[i] = FOUND_DIFFERENT;
+        }
+    }
 }
 
-/* Checks the blocks of a section in rounds: in parallel, then merged and told in order. */
-static void check_blocks(const omen_container *container, const container_entry *entry, const container_layout *layout,
-                         bool array_good, int n_threads, damage_report *report)
+/* The first verdict of blocks [b, end) that is not good. With a run, each is added to it, and runs that end are told. */
+static int check_unit(const block_array *array, uint64_t b, uint64_t end, block_run *run, damage_report *report)
 {
-    uint8_t checksums[8 * ROUND_BLOCKS];
-    int found[ROUND_BLOCKS];
+    int worst = FOUND_GOOD, found[READ_BLOCKS];
+
+    for (size_t n; b < end; b += n) {
+        n = end - b < READ_BLOCKS ? (size_t)(end - b) : READ_BLOCKS;
+        check_blocks(array, b, n, found);
+        for (size_t i = 0; i < n; i++) {
+            worst = worst == FOUND_GOOD ? found[i] : worst;
+            if (run == NULL) {
+                continue;
+            }
+            if (found[i] != run->found || found[i] == FOUND_GOOD || b + i != run->end) {
+                report_run(run, array, report);
+                *run = (block_run){b + i, b + i, found[i]};
+            }
+            run->end += found[i] != FOUND_GOOD;
+        }
+    }
+    return worst;
+}
+
+/* Checks an array in rounds: in parallel, then once more what is not good, told in order. */
+static void check_array(const block_array *array, int n_threads, damage_report *report)
+{
+    const uint64_t n_blocks = container_blocks(array->n_bytes);
+    const uint64_t n_units = (n_blocks + UNIT_BLOCKS - 1) / UNIT_BLOCKS;
+    int found[ROUND_UNITS];
     block_run run = {0, 0, FOUND_GOOD};
 
-    for (uint64_t start = 0; start < layout->n_checksums; start += ROUND_BLOCKS) {
-        const uint64_t left = layout->n_checksums - start;
-        const int n = (int)(left < ROUND_BLOCKS ? left : ROUND_BLOCKS);
-        const int read = read_at(container->fd, checksums, 8 * (size_t)n, layout->checksums + 8 * start);
+    for (uint64_t start = 0; start < n_units; start += ROUND_UNITS) {
+        const int n = (int)(n_units - start < ROUND_UNITS ? n_units - start : ROUND_UNITS);
 #pragma omp parallel for num_threads(n_threads) schedule(dynamic, 1) if (n > 1 && n_threads > 1)
         for (int i = 0; i < n; i++) {
-            const uint64_t expected = container_load_u64(checksums + 8 * i);
-            found[i] = read != FOUND_GOOD ? read : check_block(container, entry, layout, start + (uint64_t)i, expected);
+            const uint64_t b = (start + (uint64_t)i) * UNIT_BLOCKS;
+            found[i] = check_unit(array, b, b + UNIT_BLOCKS < n_blocks ? b + UNIT_BLOCKS : n_blocks, NULL, NULL);
         }
         for (int i = 0; i < n; i++) {
-            const uint64_t block = start + (uint64_t)i;
-            if (found[i] != run.found || found[i] == FOUND_GOOD) {
-                report_run(&run, entry, layout, array_good, report);
-                run = (block_run){block, block, found[i]};
-            }
+            const uint64_t b = (start + (uint64_t)i) * UNIT_BLOCKS;
             if (found[i] != FOUND_GOOD) {
-                run.end = block + 1;
+                check_unit(array, b, b + UNIT_BLOCKS < n_blocks ? b + UNIT_BLOCKS : n_blocks, &run, report);
             }
         }
     }
-    report_run(&run, entry, layout, array_good, report);
+    report_run(&run, array, report);
 }
 
-static void check_section(const omen_container *container, const container_entry *entry, int n_threads,
+static void check_section(const omen_container *container, const section_tree *tree, int n_threads,
                           damage_report *report)
 {
-    container_layout layout;
+    const container_entry *entry = &tree->entry;
+    const container_layout *layout = &tree->layout;
     char name[5];
 
     container_id_name(name, entry->id);
-    if (!container_lay_out(&layout, entry->offset, entry->n_bytes)) { /* open() has seen to it */
-        report_damage(report, name, entry->offset, CONTAINER_RECORD_BYTES, "length is out of range");
-        return;
+    block_array array = {container, name, entry->offset, entry->n_bytes, layout->level[0], 0, true};
+    check_array(&array, n_threads, report);
+    check_padding(container, name, entry->offset + entry->n_bytes, layout->level[0], report);
+    for (uint32_t i = 0; i < layout->n_levels; i++) {
+        const uint64_t above = i + 1 < layout->n_levels ? layout->level[i + 1] : 0;
+        array = (block_array){container, name, layout->level[i], 8 * layout->n_level[i], above, entry->checksums_hash,
+                              false};
+        check_array(&array, n_threads, report);
     }
-    const uint64_t n_array_bytes = 8 * layout.n_checksums;
-    const int array = check_range(container->fd, layout.checksums, n_array_bytes, entry->checksums_hash);
-
-    check_blocks(container, entry, &layout, array == FOUND_GOOD, n_threads, report);
-    check_padding(container, name, layout.payload + entry->n_bytes, layout.checksums, report);
-    if (array == FOUND_DIFFERENT) {
-        report_damage(report, name, layout.checksums, n_array_bytes,
-                      "the checksums of the blocks do not match the section table");
-    } else if (array == FOUND_SHORT) {
-        report_damage(report, name, layout.checksums, n_array_bytes, CUT_TEXT);
-    } else if (array > 0) {
-        report_unreadable(report, name, layout.checksums, n_array_bytes, array);
-    }
-    check_padding(container, name, layout.checksums + n_array_bytes, layout.end, report);
+    check_padding(container, name, layout->checksums_end, layout->end, report);
 }
 
 int omen_container_check(const omen_container *container, int n_threads, omen_damage_fn damage, void *context,
@@ -513,7 +619,7 @@ int omen_container_check(const omen_container *container, int n_threads, omen_da
 
     check_padding(container, "head", CONTAINER_RECORD_BYTES, CONTAINER_PAGE_BYTES, &report);
     for (uint32_t i = 0; i < container->n_sections; i++) {
-        check_section(container, &container->entries[i], threads, &report);
+        check_section(container, &container->trees[i], threads, &report);
     }
     if (report.n_unreadable > 0) {
         return OMEN_ERR_IO;

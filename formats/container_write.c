@@ -4,8 +4,8 @@
  * - The temporary is ours from the moment it is locked and its name is known to still lead to the locked inode. Nothing
  *   is truncated or unlinked before that.
  * - All writes are pwrite at positions this file computes; the descriptor's own position is never used.
- * - The buffer holds less than one checksum block, so a full buffer is a whole block. The section header is written
- *   when the section is finished, because only then its length is known.
+ * - The buffer holds less than WRITE_BYTES, a multiple of the checksum block, so only the end of a section is not a
+ *   whole number of blocks. Checksums stay in memory until their section is finished: 1/512 of its bytes.
  * - Padding is written, not skipped: a full disk is reported by a write here, not by SIGBUS in a mapping.
  * - The first failure is kept in code and cause; every later call returns it, so no caller can publish half a file.
  */
@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define MAX_LOCK_TRIES 100
+#define WRITE_BYTES    (1u << 20)
 #define SEND_LEAST     (16u << 20)
 
 typedef struct written_section {
@@ -51,9 +52,9 @@ struct omen_writer {
     bool sending;
     pthread_t sender;
 
-    uint8_t *buffer; /* CONTAINER_BLOCK_BYTES */
+    uint8_t *buffer; /* WRITE_BYTES */
     size_t n_buffered;
-    uint8_t *checksums; /* of the open section, encoded */
+    uint8_t *checksums; /* of the open section, encoded, level by level */
     uint64_t n_checksums, checksums_capacity;
 };
 
@@ -225,7 +226,7 @@ int omen_writer_create(omen_writer **out, const char *path, omen_detail *why)
     const size_t n_path = strlen(path);
     writer->path = malloc(n_path + 1);
     writer->temp_path = malloc(n_path + sizeof ".tmp");
-    writer->buffer = malloc(CONTAINER_BLOCK_BYTES);
+    writer->buffer = malloc(WRITE_BYTES);
     int rc = OMEN_OK;
     if (writer->path == NULL || writer->temp_path == NULL || writer->buffer == NULL) {
         rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
@@ -361,24 +362,48 @@ static int writer_begin(omen_writer *writer, uint32_t id, uint32_t element, bool
     return OMEN_OK;
 }
 
-/* Checksums and writes the next block of the open section: a whole one, or the last. */
-static int write_block(omen_writer *writer, const void *data, size_t n_bytes)
+/* Makes room for n checksums more. */
+static int reserve_checksums(omen_writer *writer, uint64_t n)
+{
+    const uint64_t needed = writer->n_checksums + n;
+    uint64_t capacity = writer->checksums_capacity == 0 ? 4096 : writer->checksums_capacity;
+
+    if (needed <= writer->checksums_capacity) {
+        return OMEN_OK;
+    }
+    while (capacity < needed) {
+        capacity *= 2;
+    }
+    uint8_t *grown = realloc(writer->checksums, capacity * 8);
+    if (grown == NULL) {
+        return fail_memory(writer);
+    }
+    writer->checksums = grown;
+    writer->checksums_capacity = capacity;
+    return OMEN_OK;
+}
+
+/* Appends the checksums of n_bytes, block by block; there is room for them. */
+static void add_checksums(omen_writer *writer, const uint8_t *data, uint64_t n_bytes)
+{
+    for (uint64_t done = 0; done < n_bytes; done += CONTAINER_BLOCK_BYTES) {
+        const uint64_t left = n_bytes - done;
+        const size_t n = left < CONTAINER_BLOCK_BYTES ? (size_t)left : CONTAINER_BLOCK_BYTES;
+        container_store_u64(writer->checksums + 8 * writer->n_checksums++, container_hash(data + done, n));
+    }
+}
+
+/* Checksums and writes the next bytes of the open section: whole blocks, or the last bytes. */
+static int write_blocks(omen_writer *writer, const uint8_t *data, size_t n_bytes)
 {
     container_entry *entry = &open_section(writer)->entry;
+    int rc = reserve_checksums(writer, container_blocks(n_bytes));
 
-    if (writer->n_checksums == writer->checksums_capacity) {
-        const uint64_t capacity = writer->checksums_capacity == 0 ? 256 : 2 * writer->checksums_capacity;
-        uint8_t *grown = realloc(writer->checksums, capacity * 8);
-        if (grown == NULL) {
-            return fail_memory(writer);
-        }
-        writer->checksums = grown;
-        writer->checksums_capacity = capacity;
-    }
-    const int rc = write_at(writer, data, n_bytes, entry->offset + CONTAINER_RECORD_BYTES + entry->n_bytes);
     if (rc == OMEN_OK) {
-        container_store_u64(writer->checksums + 8 * writer->n_checksums, container_hash(data, n_bytes));
-        writer->n_checksums++;
+        rc = write_at(writer, data, n_bytes, entry->offset + entry->n_bytes);
+    }
+    if (rc == OMEN_OK) {
+        add_checksums(writer, data, n_bytes);
         entry->n_bytes += n_bytes;
     }
     return rc;
@@ -393,20 +418,20 @@ static int writer_append(omen_writer *writer, const void *data, uint64_t n_bytes
         return fail_order(writer, "no section is open");
     }
     while (rc == OMEN_OK && n_bytes > 0) {
-        if (writer->n_buffered == 0 && n_bytes >= CONTAINER_BLOCK_BYTES) { /* a whole block needs no copy */
-            rc = write_block(writer, from, CONTAINER_BLOCK_BYTES);
-            from += CONTAINER_BLOCK_BYTES;
-            n_bytes -= CONTAINER_BLOCK_BYTES;
+        if (writer->n_buffered == 0 && n_bytes >= WRITE_BYTES) { /* needs no copy */
+            rc = write_blocks(writer, from, WRITE_BYTES);
+            from += WRITE_BYTES;
+            n_bytes -= WRITE_BYTES;
             continue;
         }
-        const size_t room = CONTAINER_BLOCK_BYTES - writer->n_buffered;
+        const size_t room = WRITE_BYTES - writer->n_buffered;
         const size_t n = n_bytes < room ? (size_t)n_bytes : room;
         memcpy(writer->buffer + writer->n_buffered, from, n);
         writer->n_buffered += n;
         from += n;
         n_bytes -= n;
-        if (writer->n_buffered == CONTAINER_BLOCK_BYTES) {
-            rc = write_block(writer, writer->buffer, CONTAINER_BLOCK_BYTES);
+        if (writer->n_buffered == WRITE_BYTES) {
+            rc = write_blocks(writer, writer->buffer, WRITE_BYTES);
             writer->n_buffered = 0;
         }
     }
@@ -415,7 +440,6 @@ static int writer_append(omen_writer *writer, const void *data, uint64_t n_bytes
 
 static int writer_finish(omen_writer *writer)
 {
-    uint8_t header[CONTAINER_RECORD_BYTES];
     container_layout layout = {0};
     int rc = OMEN_OK;
 
@@ -423,7 +447,7 @@ static int writer_finish(omen_writer *writer)
         return fail_order(writer, "no section is open");
     }
     if (writer->n_buffered > 0) {
-        rc = write_block(writer, writer->buffer, writer->n_buffered);
+        rc = write_blocks(writer, writer->buffer, writer->n_buffered);
         writer->n_buffered = 0;
     }
     container_entry *entry = &open_section(writer)->entry;
@@ -431,21 +455,23 @@ static int writer_finish(omen_writer *writer)
         errno = EFBIG;
         rc = fail_write(writer);
     }
-    if (rc != OMEN_OK) {
+    if (rc != OMEN_OK || (rc = reserve_checksums(writer, layout.n_checksums - writer->n_checksums)) != OMEN_OK) {
         return rc;
+    }
+    uint64_t below = 0; /* checksums in front of the level that the next one is made of */
+    for (uint32_t i = 1; i < layout.n_levels; i++) {
+        add_checksums(writer, writer->checksums + 8 * below, 8 * layout.n_level[i - 1]);
+        below += layout.n_level[i - 1];
     }
     entry->n_stored_bytes = entry->n_bytes;
     entry->n_checksums = writer->n_checksums;
-    entry->checksums_hash = container_hash(writer->checksums, 8 * writer->n_checksums);
-    container_encode_section(header, entry, writer->identity);
-    entry->header_hash = container_hash(header, sizeof header);
+    entry->checksums_hash = container_hash(writer->checksums + 8 * below, 8 * (writer->n_checksums - below));
 
-    const uint64_t payload_end = layout.payload + entry->n_bytes;
-    const uint64_t checksums_end = layout.checksums + 8 * layout.n_checksums;
-    if ((rc = write_at(writer, header, sizeof header, entry->offset)) != OMEN_OK ||
-        (rc = write_zeros(writer, payload_end, layout.checksums)) != OMEN_OK ||
-        (rc = write_at(writer, writer->checksums, checksums_end - layout.checksums, layout.checksums)) != OMEN_OK ||
-        (rc = write_zeros(writer, checksums_end, layout.end)) != OMEN_OK) {
+    const uint64_t payload_end = entry->offset + entry->n_bytes;
+    if ((rc = write_zeros(writer, payload_end, layout.level[0])) != OMEN_OK ||
+        (rc = write_at(writer, writer->checksums, layout.checksums_end - layout.level[0], layout.level[0])) !=
+            OMEN_OK ||
+        (rc = write_zeros(writer, layout.checksums_end, layout.end)) != OMEN_OK) {
         return rc;
     }
     writer->end = layout.end;
@@ -470,7 +496,7 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
     /* a system page may be larger than the container's */
     const uint64_t skip = entry->offset % (uint64_t)sysconf(_SC_PAGESIZE);
     if (section->mapping == NULL) {
-        const uint64_t n_bytes = skip + CONTAINER_RECORD_BYTES + entry->n_bytes;
+        const uint64_t n_bytes = skip + (entry->n_bytes > 0 ? entry->n_bytes : 1);
         void *mapping = n_bytes > SIZE_MAX
                             ? MAP_FAILED
                             : mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, writer->fd, (off_t)(entry->offset - skip));
@@ -486,7 +512,7 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
         .id = id,
         .element = entry->element,
         .optional = (entry->flags & CONTAINER_FLAG_OPTIONAL) != 0,
-        .data = (const uint8_t *)section->mapping + skip + CONTAINER_RECORD_BYTES,
+        .data = (const uint8_t *)section->mapping + skip,
         .n_bytes = entry->n_bytes,
     };
     return OMEN_OK;

@@ -498,6 +498,9 @@ int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *
     if (data == NULL || table == NULL || head->n_bytes != HEAD_BYTES) {
         return omen_fail(why, OMEN_ERR_CORRUPT, "sections of a compressed file are missing or of a wrong length");
     }
+    if (omen_section_check(head, why) != OMEN_OK || omen_section_check(table, why) != OMEN_OK) {
+        return OMEN_ERR_CORRUPT;
+    }
     omen_omz *omz = calloc(1, sizeof *omz);
     const uint64_t n_blocks = container_load_u64((const uint8_t *)head->data + HEAD_N_BLOCKS);
     const uint32_t kind = container_load_u32((const uint8_t *)head->data + HEAD_KIND);

@@ -80,7 +80,8 @@ int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sec
     memcpy(all, sections, n_sections * sizeof *all);
     for (size_t i = 0; i < n_sections; i++) {
         /* one byte a row is the least that a code or a refine row takes: no more rows than the file can hold */
-        if (sections[i].id == OMEN_SECTION_META && sections[i].n_bytes == sizeof(omen_meta))
+        if (sections[i].id == OMEN_SECTION_META && sections[i].n_bytes == sizeof(omen_meta) &&
+            omen_section_check(&sections[i], why) == OMEN_OK)
             n_rows = ((const omen_meta *)sections[i].data)->n_rows;
     }
     for (size_t i = 0; i < n_sections; i++)
@@ -186,6 +187,9 @@ static int codes_read(void *self, uint64_t first, uint64_t n, float *out, omen_d
     const omen_meta *m = &index->meta;
     const size_t d = m->d, d_kept = m->d_kept, width = (d + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
     if (m->codec == OMEN_CODEC_NONE) {
+        int touched = omen_index_touch_rows(index, first, n, why);
+        if (touched != OMEN_OK)
+            return touched;
         for (uint64_t i = 0; i < n; i++)
             omen_refine_decode(m->refine, index->refine_rows + (first + i) * index->refine_row_bytes, m->d,
                                out + i * d);
@@ -195,7 +199,10 @@ static int codes_read(void *self, uint64_t first, uint64_t n, float *out, omen_d
     float *y = omen_alloc(DECODE_ROWS * d_kept, sizeof *y), *x = omen_alloc(DECODE_ROWS * width, sizeof *x);
     float *signs = omen_alloc(DECODE_ROWS * 4 * (size_t)m->n_sub, sizeof *signs);
     float *unrotated = omen_alloc(DECODE_ROWS * used, sizeof *unrotated);
-    const int status = y && x && signs && unrotated ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    const uint64_t b0 = first / OMEN_SCAN_BLOCK, b1 = (first + n + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;
+    int status = y && x && signs && unrotated ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    if (status == OMEN_OK)
+        status = omen_index_touch_codes(index, b0, b1 - b0, why);
     for (uint64_t i0 = 0; i0 < n && status == OMEN_OK; i0 += DECODE_ROWS) {
         const size_t count = n - i0 < DECODE_ROWS ? n - i0 : DECODE_ROWS;
         for (size_t i = 0; i < count; i++)

@@ -1,7 +1,8 @@
 /* Opening an index over its sections, and checking what is inside them.
  *
  * Nothing in a section is trusted: every count is compared with the section lengths before it is used, so that a search
- * stays inside the sections whatever META and LIST say. */
+ * stays inside the sections whatever META and LIST say. What opening reads is compared with its checksums then; codes,
+ * refine rows and ids where a search first touches them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +34,14 @@ static const omen_section *find(const section_list *list, uint32_t id)
     return NULL;
 }
 
-/* The section's data if it has exactly n elements of size bytes of the given type, else NULL with the reason. */
-static const void *take(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)
+int omen_section_check(const omen_section *section, omen_detail *why)
+{
+    const uint64_t n = section->n_bytes / OMEN_CHECK_BYTES + (section->n_bytes % OMEN_CHECK_BYTES != 0);
+    return section->check ? section->check(section, 0, n, why) : OMEN_OK;
+}
+
+/* The section if it has exactly n elements of size bytes of the given type, else NULL with the reason. */
+static const omen_section *take_section(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)
 {
     const char name[5] = {(char)id, (char)(id >> 8), (char)(id >> 16), (char)(id >> 24), 0};
     const omen_section *s = find(list, id);
@@ -47,6 +54,30 @@ static const void *take(const section_list *list, uint32_t id, omen_element elem
         omen_fail(list->why, OMEN_ERR_CORRUPT, "section %s has %llu bytes of type %u, META asks for %llu x %llu of %u",
                   name, (unsigned long long)s->n_bytes, s->element, (unsigned long long)n, (unsigned long long)size,
                   (unsigned)element);
+        return NULL;
+    }
+    return s;
+}
+
+/* The same for a section that is read at once: its data, compared with its checksums. */
+static const void *take(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)
+{
+    const omen_section *s = take_section(list, id, element, n, size);
+    return s && omen_section_check(s, list->why) == OMEN_OK ? s->data : NULL;
+}
+
+/* The same for a section that is checked where it is touched: its data, NULL also without memory, which *status is
+ * told. */
+static const void *take_touched(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size,
+                                omen_touched *touched, int *status)
+{
+    const omen_section *s = take_section(list, id, element, n, size);
+    *status = OMEN_ERR_CORRUPT;
+    if (!s)
+        return NULL;
+    touched->section = *s;
+    if (s->check && !(touched->seen = calloc(s->n_bytes / OMEN_CHECK_BYTES / 64 + 1, sizeof *touched->seen))) {
+        *status = OMEN_ERR_MEMORY;
         return NULL;
     }
     return s->data;
@@ -192,13 +223,17 @@ static int open_lists(omen_index *index, const section_list *list)
 static int open_rows(omen_index *index, const section_list *list)
 {
     const omen_meta *m = &index->meta;
+    int status;
     if (m->codec != OMEN_CODEC_NONE) {
         const uint64_t n_ranges = (uint64_t)m->n_lists * m->n_factors * 2;
         index->block_bytes = (m->n_sub / 2 + m->n_factors) * OMEN_SCAN_BLOCK;
-        index->blocks = take(list, OMEN_SECTION_CODE, OMEN_ELEMENT_U8,
-                             (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, index->block_bytes);
+        index->blocks = take_touched(list, OMEN_SECTION_CODE, OMEN_ELEMENT_U8,
+                                     (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, index->block_bytes,
+                                     &index->code, &status);
+        if (!index->blocks)
+            return status;
         index->ranges = take(list, OMEN_SECTION_FRNG, OMEN_ELEMENT_F32, n_ranges, 4);
-        if (!index->blocks || !index->ranges)
+        if (!index->ranges)
             return OMEN_ERR_CORRUPT;
         if (!all_finite(index->ranges, n_ranges))
             return omen_fail(list->why, OMEN_ERR_CORRUPT, "section FRNG holds a value that is not finite");
@@ -216,15 +251,18 @@ static int open_rows(omen_index *index, const section_list *list)
     }
     index->refine_row_bytes = omen_refine_row_bytes(m->refine, m->d);
     if (m->refine != OMEN_REFINE_NONE) {
-        index->refine_rows = take(list, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, m->n_rows, index->refine_row_bytes);
+        index->refine_rows = take_touched(list, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, m->n_rows,
+                                          index->refine_row_bytes, &index->refn, &status);
         if (!index->refine_rows)
-            return OMEN_ERR_CORRUPT;
+            return status;
     }
-    index->ids = take(list, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, m->n_rows, 4);
+    index->ids = take_touched(list, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, m->n_rows, 4, &index->perm, &status);
     if (!index->ids)
-        return OMEN_ERR_CORRUPT;
+        return status;
     const omen_section *tune = find(list, OMEN_SECTION_TUNE);
     if (tune) {
+        if ((status = omen_section_check(tune, list->why)) != OMEN_OK)
+            return status;
         index->tune = tune->data;
         index->n_tune = tune->n_bytes / sizeof *index->tune;
         if (tune->n_bytes % sizeof *index->tune)
@@ -307,9 +345,73 @@ void omen_index_close(omen_index *index)
         return;
     omen_transform_finish(&index->transform);
     omen_codec_finish(&index->model);
+    free(index->code.seen);
+    free(index->refn.seen);
+    free(index->perm.seen);
     free(index->panels);
     free(index->half_norms);
     free(index);
+}
+
+/* ---- what a search touches ---- */
+
+/* Checks the blocks of bytes [at, at + n_bytes) that nobody has touched before, and calls valid for the bytes of each.
+ */
+static int touch(const omen_index *index, const omen_touched *touched, uint64_t at, uint64_t n_bytes,
+                 int (*valid)(const omen_index *, uint64_t begin, uint64_t end, omen_detail *), omen_detail *why)
+{
+    if (!n_bytes || omen_touched_before(touched, at, n_bytes))
+        return OMEN_OK;
+    const omen_section *s = &touched->section;
+    const uint64_t end = (at + n_bytes - 1) / OMEN_CHECK_BYTES;
+    for (uint64_t b = at / OMEN_CHECK_BYTES; b <= end; b++) {
+        const uint64_t begin = b * OMEN_CHECK_BYTES, left = s->n_bytes - begin;
+        if (omen_touched_before(touched, begin, 1))
+            continue;
+        int status = s->check(s, b, 1, why);
+        if (status == OMEN_OK && valid)
+            status = valid(index, begin, begin + (left < OMEN_CHECK_BYTES ? left : OMEN_CHECK_BYTES), why);
+        if (status != OMEN_OK)
+            return status;
+        __atomic_fetch_or(touched->seen + b / 64, (uint64_t)1 << b % 64, __ATOMIC_RELAXED);
+    }
+    return OMEN_OK;
+}
+
+/* Refine rows that begin in [begin, end). */
+static int rows_valid(const omen_index *index, uint64_t begin, uint64_t end, omen_detail *why)
+{
+    const uint64_t row_bytes = index->refine_row_bytes;
+    for (uint64_t i = (begin + row_bytes - 1) / row_bytes; i * row_bytes < end; i++)
+        if (!omen_refine_is_valid(index->meta.refine, index->refine_rows + i * row_bytes, index->meta.d))
+            return omen_fail(why, OMEN_ERR_CORRUPT, "section REFN: row at position %llu is not finite",
+                             (unsigned long long)i);
+    return OMEN_OK;
+}
+
+static int ids_valid(const omen_index *index, uint64_t begin, uint64_t end, omen_detail *why)
+{
+    for (uint64_t i = begin / 4; i < end / 4; i++)
+        if (index->ids[i] >= index->meta.n_rows)
+            return omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds id %u, which no row has",
+                             (unsigned long long)i, index->ids[i]);
+    return OMEN_OK;
+}
+
+int omen_index_touch_codes(const omen_index *index, uint64_t first_block, uint64_t n_blocks, omen_detail *why)
+{
+    return touch(index, &index->code, first_block * index->block_bytes, n_blocks * index->block_bytes, NULL, why);
+}
+
+int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)
+{
+    return touch(index, &index->refn, first_row * index->refine_row_bytes, n_rows * index->refine_row_bytes,
+                 rows_valid, why);
+}
+
+int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)
+{
+    return touch(index, &index->perm, first_row * 4, n_rows * 4, ids_valid, why);
 }
 
 void omen_index_get_info(const omen_index *index, omen_index_info *out)

@@ -8,6 +8,12 @@
 #include "lib/omendb.h"
 #include "lib/transform.h"
 
+/* A section that is checked where it is first touched. */
+typedef struct omen_touched {
+    omen_section section;
+    uint64_t *seen; /* a bit for each block of OMEN_CHECK_BYTES that has been checked; NULL: no check is wanted */
+} omen_touched;
+
 struct omen_index {
     omen_meta meta;
     omen_transform transform;
@@ -28,7 +34,31 @@ struct omen_index {
     const uint8_t *centroid_codes;
     const float *centroid_scales;
     uint64_t centroid_bytes, model_bytes;
+    omen_touched code, refn, perm;
 };
+
+/* Whether bytes [at, at + n_bytes), n_bytes > 0, have been checked. */
+static inline bool omen_touched_before(const omen_touched *touched, uint64_t at, uint64_t n_bytes)
+{
+    if (!touched->seen)
+        return true;
+    const uint64_t end = (at + n_bytes - 1) / OMEN_CHECK_BYTES;
+    for (uint64_t b = at / OMEN_CHECK_BYTES; b <= end; b++)
+        if (!(__atomic_load_n(touched->seen + b / 64, __ATOMIC_RELAXED) >> b % 64 & 1))
+            return false;
+    return true;
+}
+
+/* To be called before bytes of CODE, of refine rows or of ids are read: what no thread has touched before is compared
+ * with its checksums, refine rows have to be finite, and ids below n. Blocks of codes are those of 32 rows. Return
+ * OMEN_OK or OMEN_ERR_CORRUPT. */
+int omen_index_touch_codes(const omen_index *index, uint64_t first_block, uint64_t n_blocks,
+                           omen_detail *why) OMEN_MUST_CHECK;
+int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t n_rows,
+                          omen_detail *why) OMEN_MUST_CHECK;
+int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows,
+                         omen_detail *why) OMEN_MUST_CHECK;
+
 static inline float omen_key_distance(uint64_t key)
 {
     uint32_t bits = (uint32_t)(key >> 32);

@@ -111,13 +111,24 @@ typedef enum {
 
 /* One section in memory. data is 64-byte aligned. A reader that does not know a mandatory section must refuse the
  * file; an unknown optional one is skipped. */
-typedef struct omen_section {
+typedef struct omen_section omen_section;
+struct omen_section {
     uint32_t id; /* OMEN_FOURCC */
     uint32_t element;
     bool optional;
     const void *data;
     uint64_t n_bytes;
-} omen_section;
+    /* Compares blocks [first, first + n) of OMEN_CHECK_BYTES (the last may be shorter) with their checksums. May be
+     * called from several threads at once. Returns OMEN_OK or OMEN_ERR_CORRUPT (why names section and bytes). NULL:
+     * memory that needs no check. Readers check what they touch, once. */
+    int (*check)(const omen_section *section, uint64_t first, uint64_t n, omen_detail *why);
+    const void *checker; /* of check() */
+};
+
+#define OMEN_CHECK_BYTES 4096u
+
+/* Checks all of a section. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+int omen_section_check(const omen_section *section, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Where a build writes. Calls come from one thread, in this order: start, then for each section begin, append any
  * number of times, finish. map() gives a finished section back, readable until the sink is destroyed. Each returns

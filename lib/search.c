@@ -501,6 +501,23 @@ static void scan_list(chunk_state *s, const probe *pairs, size_t n, const uint8_
     }
 }
 
+/* What the scan of a list will read: its codes, and its ids where they are keys, or its refine rows and ids. */
+static int touch_list(chunk_state *s, uint32_t list, omen_detail *why)
+{
+    const omen_index *index = s->index;
+    const uint64_t row0 = index->first[list], row1 = index->first[list + 1], b0 = row0 / OMEN_SCAN_BLOCK;
+    int status = OMEN_OK;
+    if (row0 == row1)
+        return OMEN_OK;
+    if (index->meta.codec == OMEN_CODEC_NONE)
+        status = omen_index_touch_rows(index, row0, row1 - row0, why);
+    else
+        status = omen_index_touch_codes(index, b0, (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK - b0, why);
+    if (status == OMEN_OK && s->keys_are_ids)
+        status = omen_index_touch_ids(index, row0, row1 - row0, why);
+    return status;
+}
+
 /* Without codes the refine rows of a list are compared directly. */
 static void scan_rows(chunk_state *s, const probe *pair, const float *query)
 {
@@ -537,7 +554,7 @@ static void expect_random(const omen_index *index)
 }
 
 /* The pool's rows by their own distance, read in order of address. */
-static void rerank(chunk_state *s, pool *p, const float *query)
+static int rerank(chunk_state *s, pool *p, const float *query, omen_detail *why)
 {
     const omen_index *index = s->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
@@ -554,10 +571,19 @@ static void rerank(chunk_state *s, pool *p, const float *query)
             __builtin_prefetch(index->ids + p->keys[i + ahead]);
         }
         const uint64_t row = p->keys[i];
+        if (!omen_touched_before(&index->refn, row * row_bytes, row_bytes) ||
+            !omen_touched_before(&index->perm, row * 4, 4)) {
+            int status = omen_index_touch_rows(index, row, 1, why);
+            if (status == OMEN_OK)
+                status = omen_index_touch_ids(index, row, 1, why);
+            if (status != OMEN_OK)
+                return status;
+        }
         const float d = distance(query, index->refine_rows + row * row_bytes, index->meta.d);
         p->keys[i] = omen_key(omen_metric_distance(index->meta.metric, d), index->ids[row]);
     }
     s->stats.rows_reranked += p->n;
+    return OMEN_OK;
 }
 
 /* An estimate is a squared distance in the lifted space; back to the metric's own. */
@@ -575,7 +601,7 @@ static float estimate_distance(const chunk_state *s, float est, float tail, floa
 }
 
 /* Searches one chunk. refine_queries are what the refine tier is compared with. */
-static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, uint64_t *keys)
+static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, uint64_t *keys, omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const omen_index *index = s->index;
@@ -593,8 +619,11 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
     const uint8_t *ahead = NULL;
     size_t list_end = 0, ahead_bytes = 0, ahead_step = 0;
+    int status = OMEN_OK;
     for (size_t i = 0, n = 1; i < s->n_pairs; i += n) {
         const probe *pairs = s->sorted + i;
+        if ((i == 0 || pairs->list != pairs[-1].list) && (status = touch_list(s, pairs->list, why)) != OMEN_OK)
+            return status;
         if (m->codec == OMEN_CODEC_NONE) {
             scan_rows(s, pairs, rows + (size_t)pairs->query * m->d);
             continue;
@@ -633,8 +662,8 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
                 keys[q * s->k + i] = i < p->n ? p->keys[i] : UINT64_MAX;
             continue;
         }
-        if (!s->keys_are_ids)
-            rerank(s, p, rows + q * m->d);
+        if (!s->keys_are_ids && (status = rerank(s, p, rows + q * m->d, why)) != OMEN_OK)
+            return status;
         if (p->n > s->k)
             omen_keys_select(p->keys, p->n, s->k);
         omen_keys_sort(p->keys, s->k);
@@ -697,7 +726,7 @@ void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32
 
 static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                         uint32_t n_probes, uint32_t n_rerank, bool rank_only, bool refine_cold, int n_threads,
-                        uint64_t *keys, omen_search_stats *stats)
+                        uint64_t *keys, omen_search_stats *stats, omen_detail *why)
 {
     const uint32_t d = index->meta.d;
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
@@ -709,16 +738,21 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 #pragma omp parallel num_threads(n_threads)
     {
         chunk_state s;
+        omen_detail own_why = {""};
         int own = chunk_init(&s, index, k, n_probes, n_rerank, rank_only, size);
         s.refine_cold = refine_cold;
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK)
-                own = search_chunk(&s, queries + q0 * d, n_queries - q0 < size ? n_queries - q0 : size, keys + q0 * k);
+                own = search_chunk(&s, queries + q0 * d, n_queries - q0 < size ? n_queries - q0 : size, keys + q0 * k,
+                                   &own_why);
 #pragma omp critical
         {
-            if (own != OMEN_OK)
+            if (own != OMEN_OK) {
                 status = own;
+                if (why)
+                    *why = own_why;
+            }
             if (stats) {
                 stats->n_queries += s.stats.n_queries;
                 stats->lists_probed += s.stats.lists_probed;
@@ -734,7 +768,8 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
                            uint32_t n_rerank, int n_threads, uint64_t *keys)
 {
-    return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, false, n_threads, keys, NULL);
+    return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, false, n_threads, keys, NULL,
+                        NULL);
 }
 
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks)
@@ -767,6 +802,57 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
         }
         chunk_finish(&s);
         free(order);
+    }
+    return status;
+}
+
+/* Whether the keys of one query are rows that exist, each once, at distances that are numbers. seen is a hash table of
+ * n_seen (a power of two, at least twice k) pairs {query + 1, row}, zero at first. */
+static int check_result(const omen_index *index, const uint64_t *keys, uint32_t k, uint64_t query,
+                        uint64_t (*seen)[2], uint64_t n_seen, omen_detail *why)
+{
+    for (uint32_t i = 0; i < k; i++) {
+        const uint64_t row = (uint32_t)keys[i];
+        uint64_t slot = row * 0x9e3779b97f4a7c15u >> 32 & (n_seen - 1);
+        while (seen[slot][0] == query + 1 && seen[slot][1] != row)
+            slot = (slot + 1) & (n_seen - 1);
+        if (row >= index->meta.n_rows || seen[slot][0] == query + 1)
+            return omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: row %llu %s", (unsigned long long)row,
+                             row >= index->meta.n_rows ? "does not exist" : "has two positions");
+        if (!isfinite(omen_key_distance(keys[i])))
+            return omen_fail(why, OMEN_ERR_CORRUPT, "row %llu has no finite distance", (unsigned long long)row);
+        seen[slot][0] = query + 1;
+        seen[slot][1] = row;
+    }
+    return OMEN_OK;
+}
+
+/* The same for all queries, whatever the file says. */
+static int check_results(const omen_index *index, const uint64_t *keys, uint64_t n_queries, uint32_t k, int n_threads,
+                         omen_detail *why)
+{
+    uint64_t n_seen = 8;
+    int status = OMEN_OK;
+    while (n_seen < 2 * (uint64_t)k)
+        n_seen *= 2;
+#pragma omp parallel num_threads(n_threads) if (n_queries * k >= 4096)
+    {
+        uint64_t(*seen)[2] = omen_alloc_zero(n_seen, sizeof *seen);
+        omen_detail own_why = {""};
+        int own = seen ? OMEN_OK : OMEN_ERR_MEMORY;
+#pragma omp for schedule(static)
+        for (uint64_t q = 0; q < n_queries; q++)
+            if (own == OMEN_OK)
+                own = check_result(index, keys + q * k, k, q, seen, n_seen, &own_why);
+        if (own != OMEN_OK) {
+#pragma omp critical(omen_check_results)
+            {
+                status = own;
+                if (why)
+                    *why = own_why;
+            }
+        }
+        free(seen);
     }
     return status;
 }
@@ -809,7 +895,9 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                          (unsigned long long)n_queries);
     int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, why)
                                 : search_lists(index, queries, n_queries, k, n_probes, n_rerank, false,
-                                               options->refine_cold, n_threads, keys, stats);
+                                               options->refine_cold, n_threads, keys, stats, why);
+    if (status == OMEN_OK)
+        status = check_results(index, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */

@@ -259,7 +259,9 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
     }
     for (uint64_t i0 = row0; i0 < row1; i0 += ROWS) {
         const size_t n = row1 - i0 < ROWS ? row1 - i0 : ROWS;
-        int status = multiply_rows(s, supply, i0, n, width / OMEN_PANEL, half_norms, why);
+        int status = supply->index ? omen_index_touch_rows(supply->index, i0, n, why) : OMEN_OK;
+        if (status == OMEN_OK)
+            status = multiply_rows(s, supply, i0, n, width / OMEN_PANEL, half_norms, why);
         if (status != OMEN_OK)
             return status;
         for (size_t i = 0; i < n; i++) {
@@ -436,15 +438,16 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
     supply.positions = omen_alloc_zero(m->n_rows, sizeof *supply.positions);
     if (!supply.positions)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
-    for (uint64_t i = 0; i < m->n_rows; i++) {
-        if (index->ids[i] >= m->n_rows) {
-            free(supply.positions);
-            return omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds an id beyond the rows",
-                             (unsigned long long)i);
-        }
-        supply.positions[index->ids[i]] = (uint32_t)i;
+    int status = omen_index_touch_ids(index, 0, m->n_rows, why);
+    for (uint64_t i = 0; i < m->n_rows && status == OMEN_OK; i++) {
+        if (index->ids[i] >= m->n_rows) /* of sections in memory nothing was checked */
+            status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds an id beyond the rows",
+                               (unsigned long long)i);
+        else
+            supply.positions[index->ids[i]] = (uint32_t)i;
     }
-    const int status = search_all(&supply, queries, n_queries, k, n_threads, keys, why);
+    if (status == OMEN_OK)
+        status = search_all(&supply, queries, n_queries, k, n_threads, keys, why);
     free(supply.positions);
     return status;
 }

@@ -166,7 +166,7 @@ static int open_only(const char *path, omen_detail *why)
 
 static const size_t all_lengths[] = {0, 1, 63, 64, MIB - 1, MIB, MIB + 1, 7 * MIB / 2};
 #define N_ALL (sizeof all_lengths / sizeof all_lengths[0])
-static const size_t small_lengths[] = {100, 0, 4096 - 64 - 8, 7};
+static const size_t small_lengths[] = {100, 0, 4096 - 8, 7};
 #define N_SMALL (sizeof small_lengths / sizeof small_lengths[0])
 
 /* ---- good files ---- */
@@ -238,13 +238,26 @@ static void test_documented_bytes(void)
     CHECK_EQ_INT(write_container(path, lengths, 1, 5, &why), OMEN_OK);
     uint8_t *b = read_file(path, &n);
     CHECK_EQ_INT(n, 4096 + 4096 + 64 + 64);
+    CHECK(b[4096] == byte_at(0, 0) && b[4096 + 4] == byte_at(0, 4) && container_is_zero(b + 4096 + 5, 3));
+    CHECK(container_load_u64(b + 4096 + 8) == XXH3_64bits(b + 4096, 5));
     CHECK(memcmp(b, "OMENDB\r\n\1\0\0\0\0\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01", 24) == 0);
-    CHECK(memcmp(b + 4096, "SE00\0\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0\5\0\0\0\0\0\0\0", 32) == 0);
-    CHECK(memcmp(b + 4096 + 32, "\xef\xcd\xab\x89\x67\x45\x23\x01\0\x10\0\0\0\0\0\0", 16) == 0);
-    CHECK(container_load_u64(b + 4096 + 64 + 8) == XXH3_64bits(b + 4096 + 64, 5));
-    CHECK(memcmp(b + 8192, "SE00", 4) == 0);
+    CHECK(memcmp(b + 8192, "SE00\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\5\0\0\0\0\0\0\0", 32) == 0);
+    CHECK(memcmp(b + 8192 + 32, "\5\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0", 16) == 0);
+    CHECK(container_load_u64(b + 8192 + 48) == XXH3_64bits(b + 4096 + 8, 8));
+    CHECK(container_is_zero(b + 8192 + 56, 8));
     CHECK(memcmp(b + 8192 + 64, "OMENEND\n\0\x20\0\0\0\0\0\0\x40\0\0\0\0\0\0\0", 24) == 0);
     CHECK(XXH3_64bits(NULL, 0) == 0x2d06800538d394c2u);
+    free(b);
+    /* two levels: 514 checksums, 8 bytes each, are two blocks */
+    const size_t longer = 513 * 4096 + 1, level0 = 4096 + longer + 7, level1 = level0 + 8 * 514;
+    CHECK_EQ_INT(write_container(path, &longer, 1, MIB, &why), OMEN_OK);
+    b = read_file(path, &n);
+    CHECK(container_load_u64(b + level0 + 8) == XXH3_64bits(b + 4096 + 4096, 4096));
+    CHECK(container_load_u64(b + level0 + 8 * 513) == XXH3_64bits(b + 4096 + 513 * 4096, 1));
+    CHECK(container_load_u64(b + level1) == XXH3_64bits(b + level0, 4096));
+    CHECK(container_load_u64(b + level1 + 8) == XXH3_64bits(b + level0 + 4096, 16));
+    CHECK_EQ_INT(container_load_u64(b + n - 128 + 40), 516);
+    CHECK(container_load_u64(b + n - 128 + 48) == XXH3_64bits(b + level1, 16));
     free(b);
 }
 
@@ -351,14 +364,16 @@ static void test_damage_is_located(void)
     static const size_t lengths[] = {10 * MIB + 1000, 100};
     const char *path = in_directory("located.omen");
     omen_detail why = {""};
-    const size_t payload = 4096 + 64, checksums = payload + 10 * MIB + 1000;
+    const size_t payload = 4096, block = 4096, checksums = payload + 10 * MIB + 1000;
+    const size_t n_checksums = 10 * MIB / block + 1 + 6;
     const size_t at[] = {1000,
                          payload + 2 * MIB,
-                         payload + 4 * MIB - 1,
-                         payload + 4 * MIB,
+                         payload + 2 * MIB + 2 * block - 1,
+                         payload + 2 * MIB + 2 * block,
+                         payload + 7 * MIB - block + 5,
                          payload + 7 * MIB + 5,
                          payload + 10 * MIB + 999,
-                         checksums + 88 + 100};
+                         checksums + 8 * n_checksums + 100};
 
     CHECK_EQ_INT(write_container(path, lengths, 2, MIB, &why), OMEN_OK);
     const int fd = open(path, O_RDWR);
@@ -377,22 +392,72 @@ static void test_damage_is_located(void)
         CHECK_EQ_INT(log.first[0], 1000);
         CHECK_EQ_INT(log.n_bytes[0], 1);
         CHECK_STR_CONTAINS(log.section[1], "SE00");
-        CHECK_STR_CONTAINS(log.text[1], "checksums of blocks 2 to 4 do not match");
+        CHECK_STR_CONTAINS(log.text[1], "checksums of blocks 512 to 514 do not match");
         CHECK_EQ_INT(log.first[1], payload + 2 * MIB);
-        CHECK_EQ_INT(log.n_bytes[1], 3 * MIB);
-        CHECK_STR_CONTAINS(log.text[2], "checksum of block 7 does not match");
-        CHECK_STR_CONTAINS(log.text[3], "checksum of block 10 does not match");
+        CHECK_EQ_INT(log.n_bytes[1], 3 * block);
+        CHECK_STR_CONTAINS(log.text[2], "checksums of blocks 1791 to 1792 do not match");
+        CHECK_STR_CONTAINS(log.text[3], "checksum of block 2560 does not match");
         CHECK_EQ_INT(log.n_bytes[3], 1000);
         CHECK_STR_CONTAINS(log.text[4], "padding is not zero");
-        CHECK_EQ_INT(log.first[4], at[6]);
+        CHECK_EQ_INT(log.first[4], at[7]);
     }
     const uint8_t zeros[8] = {0};
     need(pwrite(fd, zeros, 8, (off_t)checksums) == 8, path);
     damage_log log = {0};
     CHECK_EQ_INT(open_and_check(path, 2, &log, &why), OMEN_ERR_CORRUPT);
     CHECK_EQ_INT(log.n, 7);
-    CHECK_STR_CONTAINS(log.text[1], "checksum of block 0 does not match, and the checksums themselves are damaged");
-    CHECK_STR_CONTAINS(log.text[5], "do not match the section table");
+    CHECK_STR_CONTAINS(log.text[1], "checksum of block 0 does not match");
+    CHECK_STR_CONTAINS(log.text[5], "the checksums of its blocks are damaged");
+    CHECK_EQ_INT(log.first[5], checksums);
+    CHECK_EQ_INT(log.n_bytes[5], block);
+    close(fd);
+}
+
+/* check() of a section finds what its block, and the checksums on the way to the table, hold. */
+static void test_blocks_are_checked(void)
+{
+    static const size_t lengths[] = {10 * MIB + 1000, 100, 0};
+    const char *path = in_directory("blocks.omen");
+    const uint64_t n_blocks = 10 * MIB / 4096 + 1, level0 = 4096 + 10 * MIB + 1000, level1 = level0 + 8 * n_blocks;
+    /* a byte of the file, and the blocks that cannot be believed when it changes */
+    const struct {
+        uint64_t at, first, end;
+    } damage[] = {
+        {4096, 0, 1},
+        {4096 + 4095, 0, 1},
+        {4096 + 9 * MIB, 2304, 2305},
+        {level0 - 1, n_blocks - 1, n_blocks},
+        {level0 + 8 * 600, 512, 1024},
+        {level0 + 8 * n_blocks - 1, 2560, n_blocks},
+        {level1 + 9, 0, n_blocks},
+    };
+    omen_detail why = {""};
+    size_t n = 0;
+
+    CHECK_EQ_INT(write_container(path, lengths, 3, MIB, &why), OMEN_OK);
+    const int fd = open(path, O_RDWR);
+    for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
+        omen_container *container = NULL;
+        uint8_t b;
+        need(pread(fd, &b, 1, (off_t)damage[i].at) == 1, path);
+        b ^= 0x10;
+        need(pwrite(fd, &b, 1, (off_t)damage[i].at) == 1, path);
+        CHECK_EQ_INT(omen_container_open(&container, path, &why), OMEN_OK);
+        const omen_section *s = omen_container_sections(container, &n);
+        for (uint64_t block = 0; block < n_blocks; block++) {
+            const bool bad = block >= damage[i].first && block < damage[i].end;
+            CHECK_EQ_INT(s->check(s, block, 1, &why), bad ? OMEN_ERR_CORRUPT : OMEN_OK);
+        }
+        CHECK_STR_CONTAINS(why.text, "section SE00, bytes ");
+        CHECK_EQ_INT(omen_section_check(&s[0], &why), OMEN_ERR_CORRUPT);
+        CHECK_EQ_INT(omen_section_check(&s[1], &why), OMEN_OK);
+        CHECK_EQ_INT(omen_section_check(&s[2], &why), OMEN_OK);
+        omen_container_trust(container);
+        CHECK_EQ_INT(omen_section_check(&s[0], &why), OMEN_OK);
+        omen_container_close(container);
+        b ^= 0x10;
+        need(pwrite(fd, &b, 1, (off_t)damage[i].at) == 1, path);
+    }
     close(fd);
 }
 
@@ -429,19 +494,11 @@ static uint8_t *entry_of(forged_file *file, int i)
     return file->bytes + file->table + 64 * (size_t)i;
 }
 
-/* Seals all that covers header, section headers that lie inside the file, table and trailer. */
+/* Seals all that covers header, table and trailer. */
 static int open_resealed(forged_file *file, const char *path, omen_detail *why)
 {
     uint8_t *trailer = file->bytes + file->trailer;
     container_seal(file->bytes);
-    for (size_t i = file->table; i < file->trailer; i += 64) {
-        const uint64_t offset = container_load_u64(file->bytes + i + ENTRY_OFFSET);
-        if (offset <= file->n_bytes - 64 && offset >= 4096) {
-            uint8_t *header = file->bytes + offset;
-            container_seal(header);
-            container_store_u64(file->bytes + i + ENTRY_HEADER_HASH, container_hash(header, 64));
-        }
-    }
     container_store_u64(trailer + TRAILER_TABLE_HASH,
                         container_hash(file->bytes + file->table, file->trailer - file->table));
     container_seal(trailer);
@@ -505,10 +562,7 @@ static void test_lies_are_refused(void)
 
     for (int e = 0; e < (int)N_SMALL; e++) {
         for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
-            uint8_t *header = f.bytes + container_load_u64(entry_of(&f, e) + ENTRY_OFFSET);
             if (container_load_u64(entry_of(&f, e) + ENTRY_OFFSET) != offsets[i]) {
-                container_store_u64(header + SECTION_OFFSET, offsets[i]);
-                EXPECT(OMEN_ERR_CORRUPT, "disagree");
                 container_store_u64(entry_of(&f, e) + ENTRY_OFFSET, offsets[i]);
                 EXPECT(OMEN_ERR_CORRUPT, "contradicts");
             }
@@ -519,8 +573,6 @@ static void test_lies_are_refused(void)
                 EXPECT(OMEN_ERR_CORRUPT, "contradicts");
                 container_store_u64(entry_of(&f, e) + ENTRY_BYTES, offsets[i]);
                 container_store_u64(entry_of(&f, e) + ENTRY_STORED_BYTES, offsets[i]);
-                container_store_u64(header + SECTION_BYTES, offsets[i]);
-                container_store_u64(header + SECTION_STORED_BYTES, offsets[i]);
                 /* where the layout stays the same, the checksum of the block tells */
                 (void)open_resealed(&f, path, &why);
                 CHECK_EQ_INT(open_and_check(path, 1, NULL, &why), OMEN_ERR_CORRUPT);
@@ -529,16 +581,15 @@ static void test_lies_are_refused(void)
                 EXPECT(OMEN_ERR_CORRUPT, "contradicts");
             }
         }
-        entry_of(&f, e)[ENTRY_RESERVED + 1] = 1;
+        entry_of(&f, e)[ENTRY_RESERVED_A + 1] = 1;
+        EXPECT(OMEN_ERR_CORRUPT, "reserved");
+        entry_of(&f, e)[ENTRY_RESERVED_B + 7] = 1;
         EXPECT(OMEN_ERR_CORRUPT, "reserved");
     }
     container_store_u32(entry_of(&f, 1) + ENTRY_FLAGS, 2);
-    container_store_u32(f.bytes + container_load_u64(entry_of(&f, 1) + ENTRY_OFFSET) + SECTION_FLAGS, 2);
     EXPECT(OMEN_ERR_UNSUPPORTED, "section \"SE01\", flags 0x2");
-    container_store_u32(entry_of(&f, 1) + ENTRY_FLAGS, 1);
-    EXPECT(OMEN_ERR_CORRUPT, "disagree");
-    container_store_u32(entry_of(&f, 1) + ENTRY_ELEMENT, 6);
-    EXPECT(OMEN_ERR_CORRUPT, "disagree");
+    container_store_u64(entry_of(&f, 1) + ENTRY_CHECKSUMS_HASH, 0); /* of the empty one */
+    EXPECT(OMEN_ERR_CORRUPT, "contradicts");
     container_store_u32(entry_of(&f, 1) + ENTRY_ID, 0x1b5b4a1b);
     EXPECT(OMEN_ERR_CORRUPT, "0x1b5b4a1b cannot be the id");
     container_store_u32(entry_of(&f, 2) + ENTRY_ID, section_id(0));
@@ -838,6 +889,7 @@ int main(void)
     RUN(test_every_flip_is_found);
     RUN(test_every_cut_is_refused);
     RUN(test_damage_is_located);
+    RUN(test_blocks_are_checked);
     RUN(test_other_files);
     RUN(test_lies_are_refused);
     RUN(test_duplicate_id);
@@ -852,7 +904,7 @@ int main(void)
     RUN(test_null_is_fine);
 
     static const char *const left[] = {"round.omen", "none.omen", "same.omen",      "bytes.omen",      "map.omen",
-                                       "flip.omen",  "cut.omen",  "other",          "located.omen",    "lie.omen",
+                                       "flip.omen",  "cut.omen",  "other",          "located.omen",    "blocks.omen", "lie.omen",
                                        "many.omen",  "full.omen", "busy.omen",      "linked.omen.tmp", "victim",
                                        "left.omen",  "race.omen", "stolen.omen.tmp"};
     for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {

@@ -1099,7 +1099,7 @@ static void test_other_sections(void)
                        "%s with %.4s of another type", case_name(&rows, &o), (const char *)&id);
         }
         sections_in_memory more = sections;
-        more.sections[more.n++] = (omen_section){OMEN_FOURCC('N', 'E', 'W', '!'), 0, false, rows.x, 4};
+        more.sections[more.n++] = (omen_section){.id = OMEN_FOURCC('N', 'E', 'W', '!'), .data = rows.x, .n_bytes = 4};
         CHECK_EQ_INT(omen_index_open(&index, more.sections, more.n, &detail), OMEN_ERR_UNSUPPORTED);
         CHECK_STR_CONTAINS(detail.text, "NEW!");
         more.sections[more.n - 1].optional = true;
