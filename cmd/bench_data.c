@@ -307,7 +307,7 @@ static int time_first_query(const struct bench *b, double *seconds, omen_detail 
 static int time_open(struct bench *b, double *seconds, omen_detail *why)
 {
     double started = cmd_seconds();
-    int rc = cmd_open_index(&b->container, &b->index, b->index_path, &b->info, why);
+    int rc = cmd_open_index(&b->container, &b->index, b->index_path, true, &b->info, why);
 
     *seconds = cmd_seconds() - started;
     return rc;

@@ -85,8 +85,12 @@ static int look(struct work *w, const char *what)
 
 static int search_batch(struct work *w, int n_threads, int64_t *ids, omen_search_stats *stats, omen_detail *why)
 {
+    const struct bench *b = w->b;
+
     w->search.n_threads = n_threads;
-    return omen_index_search(w->b->index, &w->search, w->b->queries, w->b->n_queries, ids, w->distances, stats, why);
+    const int rc = omen_index_search(b->index, &w->search, b->queries, b->n_queries, ids, w->distances, stats, why);
+
+    return cmd_name_damage(b->index_path, rc, why);
 }
 
 static int check_same(const struct work *w, const char *what, omen_detail *why)

@@ -87,9 +87,13 @@ bool cmd_would_overwrite(const char *output, const char *input);
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why) OMEN_MUST_CHECK;
 
-/* Opens an index file and tells what is in it. Container and index are the caller's to close, also after a failure. */
-int cmd_open_index(omen_container **container, omen_index **index, const char *path, omen_index_info *info,
+/* Opens an index file and tells what is in it. checks: what is read of it is compared with its checksums, now and by
+ * each search. Container and index are the caller's to close, also after a failure. */
+int cmd_open_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
                    omen_detail *why) OMEN_MUST_CHECK;
+
+/* Puts the name of an index file in front of the cause, where code says that the file is corrupt. Returns code. */
+int cmd_name_damage(const char *path, int code, omen_detail *why);
 
 /* ---- printing (options.c) ---- */
 
@@ -122,7 +126,7 @@ struct cmd_build_outcome {
     omen_build_report report;
     omen_index_info info;
     uint64_t file_bytes;
-    double seconds; /* from opening the input to the commit */
+    double seconds;  /* from opening the input to the commit */
     bool is_resumed; /* a part of the work was done before */
 };
 

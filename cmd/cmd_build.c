@@ -427,7 +427,7 @@ static int run(struct build *b)
         goto out;
     }
     /* What the finished file says about itself is what the summary tells. */
-    rc = cmd_open_index(&container, &index, b->output, &o.info, &why);
+    rc = cmd_open_index(&container, &index, b->output, true, &o.info, &why);
 
 out:
     omen_index_close(index);

@@ -25,6 +25,7 @@ struct query {
     omen_results_format output_format;
     const char *output_format_name;
     bool distances;
+    bool no_check;
     int verbosity;
     bool json;
 };
@@ -44,6 +45,7 @@ static void print_usage(void)
            "      --rerank N         candidates to re-rank a query (default: what --recall takes)\n"
            "      --exact            compare with every row of the refine tier\n"
            "      --zero-ok          cosine: accept zero queries (default: an error), at distance 1\n"
+           "      --no-check         do not compare what is read of INDEX with its checksums\n"
            "\n"
            "input and output:\n"
            "  -f, --format NAME      format of QUERIES (default: by extension and content), one of\n"
@@ -82,7 +84,17 @@ static void print_usage(void)
 
 /* ---- arguments ---- */
 
-enum { OPT_RECALL = 256, OPT_PROBES, OPT_RERANK, OPT_EXACT, OPT_ZERO_OK, OPT_DISTANCES, OPT_CPU, OPT_JSON };
+enum {
+    OPT_RECALL = 256,
+    OPT_PROBES,
+    OPT_RERANK,
+    OPT_EXACT,
+    OPT_ZERO_OK,
+    OPT_DISTANCES,
+    OPT_NO_CHECK,
+    OPT_CPU,
+    OPT_JSON
+};
 
 static const char short_options[] = ":k:o:F:f:d:t:qvh";
 
@@ -93,6 +105,7 @@ static const struct option long_options[] = {
     {"rerank", required_argument, NULL, OPT_RERANK},
     {"exact", no_argument, NULL, OPT_EXACT},
     {"zero-ok", no_argument, NULL, OPT_ZERO_OK},
+    {"no-check", no_argument, NULL, OPT_NO_CHECK},
     {"output", required_argument, NULL, 'o'},
     {"output-format", required_argument, NULL, 'F'},
     {"distances", no_argument, NULL, OPT_DISTANCES},
@@ -136,6 +149,9 @@ static bool take_option(struct query *q, int option, const char *value)
         return true;
     case OPT_ZERO_OK:
         q->search.zero_ok = true;
+        return true;
+    case OPT_NO_CHECK:
+        q->no_check = true;
         return true;
     case 'o':
         q->output_path = value;
@@ -308,6 +324,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         lap(&clock, &o->read_seconds);
         if (rc == OMEN_OK) {
             rc = omen_index_search(index, &q->search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
+            rc = cmd_name_damage(q->index_path, rc, why);
             lap(&clock, &o->search_seconds);
             if (rc == OMEN_ERR_INPUT) {
                 locate_zero_query(batch, first, n, source->d, why);
@@ -341,7 +358,7 @@ static int run(struct query *q)
     if (rc != OMEN_OK) {
         goto out;
     }
-    rc = cmd_open_index(&container, &index, q->index_path, &o.info, &why);
+    rc = cmd_open_index(&container, &index, q->index_path, !q->no_check, &o.info, &why);
     if (rc != OMEN_OK) {
         goto out;
     }

@@ -254,7 +254,15 @@ int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint
     return rc == OMEN_ERR_UNSUPPORTED || rc == OMEN_ERR_CORRUPT ? OMEN_ERR_INPUT : rc;
 }
 
-int cmd_open_index(omen_container **container, omen_index **index, const char *path, omen_index_info *info,
+int cmd_name_damage(const char *path, int code, omen_detail *why)
+{
+    const omen_detail cause = *why;
+
+    return code == OMEN_ERR_CORRUPT ? omen_fail(why, code, "\"%s\" is damaged: %.300s", path, cmd_cause(code, &cause))
+                                    : code;
+}
+
+int cmd_open_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
                    omen_detail *why)
 {
     const omen_section *sections;
@@ -268,6 +276,9 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
     if (rc != OMEN_OK) {
         return rc;
     }
+    if (!checks) {
+        omen_container_trust(*container);
+    }
     sections = omen_container_sections(*container, &n_sections);
     if (omen_codes_are(sections, n_sections)) {
         return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" holds codes without lists, not an index; omendb build reads it",
@@ -277,7 +288,7 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
     if (rc == OMEN_OK) {
         omen_index_get_info(*index, info);
     }
-    return rc;
+    return cmd_name_damage(path, rc, why);
 }
 
 /* ---- printing ---- */

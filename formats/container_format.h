@@ -21,9 +21,9 @@
 #define CONTAINER_MAJOR         1u
 #define CONTAINER_MINOR         0u
 #define CONTAINER_PAGE_BYTES    4096u
-#define CONTAINER_RECORD_BYTES  64u /* file header, table entry, trailer */
-#define CONTAINER_HASHED_BYTES  56u /* of a record that ends with its own checksum */
-#define CONTAINER_BLOCK_BYTES   OMEN_CHECK_BYTES /* what one checksum covers */
+#define CONTAINER_RECORD_BYTES  64u                         /* file header, table entry, trailer */
+#define CONTAINER_HASHED_BYTES  56u                         /* of a record that ends with its own checksum */
+#define CONTAINER_BLOCK_BYTES   OMEN_CHECK_BYTES            /* what one checksum covers */
 #define CONTAINER_FANOUT        (CONTAINER_BLOCK_BYTES / 8) /* checksums in a block of them */
 #define CONTAINER_MAX_LEVELS    6u /* of checksums: CONTAINER_FANOUT to this power blocks have more than 2^63 bytes */
 #define CONTAINER_MAX_SECTIONS  1024u

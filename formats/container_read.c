@@ -390,9 +390,9 @@ uint64_t omen_container_file_bytes(const omen_container *container)
 
 /* ---- the full check ---- */
 
-#define READ_BLOCKS  4u    /* read at once: they stay in the first cache between read and hash */
-#define UNIT_BLOCKS  256u  /* checked by one thread at a time */
-#define ROUND_UNITS  1024u /* units whose verdicts are kept at once: 1 GiB of payload */
+#define READ_BLOCKS 4u    /* read at once: they stay in the first cache between read and hash */
+#define UNIT_BLOCKS 256u  /* checked by one thread at a time */
+#define ROUND_UNITS 1024u /* units whose verdicts are kept at once: 1 GiB of payload */
 
 /* What became of a read or a comparison: one of these, or a positive errno. */
 enum { FOUND_GOOD = 0, FOUND_DIFFERENT = -1, FOUND_SHORT = -2 };
@@ -543,7 +543,8 @@ static void check_blocks(const block_array *array, uint64_t b, size_t n, int fou
     }
 }
 
-/* The first verdict of blocks [b, end) that is not good. With a run, each is added to it, and runs that end are told. */
+/* The first verdict of blocks [b, end) that is not good. With a run, each is added to it, and runs that end are told.
+ */
 static int check_unit(const block_array *array, uint64_t b, uint64_t end, block_run *run, damage_report *report)
 {
     int worst = FOUND_GOOD, found[READ_BLOCKS];

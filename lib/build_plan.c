@@ -91,6 +91,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
                                  (has_codes ? code_bytes * 8 * 8 * d_kept : 0));
     const size_t block = omen_build_block_rows(d);
     const uint64_t encode = model + assign + threads * block * 4 * (d + d_full + d_kept);
+    const uint64_t sums = n * most_of(code_bytes, row_bytes) / (OMEN_CHECK_BYTES / 8) * 2; /* of the sink */
     const uint64_t row = omen_runs_chunk_row_bytes(code_bytes, has_codes ? OMEN_MAX_FACTORS : 0, row_bytes);
     const uint64_t calibrate = model + omen_calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads);
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
@@ -103,7 +104,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
         const uint64_t tables = n_chunks * (n_lists + 1) * 4 + 4 * n_lists * factor_bytes;
         const uint64_t walk = omen_runs_walk_bytes(n_chunks) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
         uint64_t peak = most_of(stages, encode + tables + chunk * row);
-        peak = most_of(peak, model + tables + walk + chunk * row / 2);
+        peak = most_of(peak, model + tables + walk + sums + chunk * row / 2);
         /* the last run stays in memory to the end */
         peak = base + most_of(peak, calibrate + tables + chunk * row / 2);
         const uint64_t kept = keep && n_chunks > 1 ? n * row / 2 : 0;
@@ -120,6 +121,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             .checkpoint_bytes = has_checkpoint ? model + n * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes) : 0,
             .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model,
         };
+        out->index_bytes += out->index_bytes / (OMEN_CHECK_BYTES / 8 - 2);
         if (!o->memory_bytes || peak <= o->memory_bytes)
             return OMEN_OK;
         if (!has_checkpoint || o->chunk_rows || chunk <= CHUNK_LEAST)

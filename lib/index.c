@@ -41,7 +41,8 @@ int omen_section_check(const omen_section *section, omen_detail *why)
 }
 
 /* The section if it has exactly n elements of size bytes of the given type, else NULL with the reason. */
-static const omen_section *take_section(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)
+static const omen_section *take_section(const section_list *list, uint32_t id, omen_element element, uint64_t n,
+                                        uint64_t size)
 {
     const char name[5] = {(char)id, (char)(id >> 8), (char)(id >> 16), (char)(id >> 24), 0};
     const omen_section *s = find(list, id);
@@ -227,9 +228,9 @@ static int open_rows(omen_index *index, const section_list *list)
     if (m->codec != OMEN_CODEC_NONE) {
         const uint64_t n_ranges = (uint64_t)m->n_lists * m->n_factors * 2;
         index->block_bytes = (m->n_sub / 2 + m->n_factors) * OMEN_SCAN_BLOCK;
-        index->blocks = take_touched(list, OMEN_SECTION_CODE, OMEN_ELEMENT_U8,
-                                     (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, index->block_bytes,
-                                     &index->code, &status);
+        index->blocks =
+            take_touched(list, OMEN_SECTION_CODE, OMEN_ELEMENT_U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK,
+                         index->block_bytes, &index->code, &status);
         if (!index->blocks)
             return status;
         index->ranges = take(list, OMEN_SECTION_FRNG, OMEN_ELEMENT_F32, n_ranges, 4);
@@ -251,8 +252,8 @@ static int open_rows(omen_index *index, const section_list *list)
     }
     index->refine_row_bytes = omen_refine_row_bytes(m->refine, m->d);
     if (m->refine != OMEN_REFINE_NONE) {
-        index->refine_rows = take_touched(list, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, m->n_rows,
-                                          index->refine_row_bytes, &index->refn, &status);
+        index->refine_rows = take_touched(list, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, m->n_rows, index->refine_row_bytes,
+                                          &index->refn, &status);
         if (!index->refine_rows)
             return status;
     }
@@ -405,8 +406,8 @@ int omen_index_touch_codes(const omen_index *index, uint64_t first_block, uint64
 
 int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)
 {
-    return touch(index, &index->refn, first_row * index->refine_row_bytes, n_rows * index->refine_row_bytes,
-                 rows_valid, why);
+    return touch(index, &index->refn, first_row * index->refine_row_bytes, n_rows * index->refine_row_bytes, rows_valid,
+                 why);
 }
 
 int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)

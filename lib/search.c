@@ -808,8 +808,8 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
 
 /* Whether the keys of one query are rows that exist, each once, at distances that are numbers. seen is a hash table of
  * n_seen (a power of two, at least twice k) pairs {query + 1, row}, zero at first. */
-static int check_result(const omen_index *index, const uint64_t *keys, uint32_t k, uint64_t query,
-                        uint64_t (*seen)[2], uint64_t n_seen, omen_detail *why)
+static int check_result(const omen_index *index, const uint64_t *keys, uint32_t k, uint64_t query, uint64_t (*seen)[2],
+                        uint64_t n_seen, omen_detail *why)
 {
     for (uint32_t i = 0; i < k; i++) {
         const uint64_t row = (uint32_t)keys[i];

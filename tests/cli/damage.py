@@ -4,12 +4,15 @@
 damage.py flip INDEX SCRATCH    flips one bit in each byte: verify exits 3 and names every file
 damage.py cut INDEX SCRATCH     cuts it at every length: verify --quick exits 3 and names every file
 damage.py search INDEX QUERIES SCRATCH N
-                                flips one bit in each of N bytes: query answers or exits 3, never dies
+                                damages N copies: query gives the right answer or exits 3
+damage.py where INDEX SECTION   prints the section's first byte in the file and its length
 
 Many damaged copies go to one call of verify, since starting a process takes longer than the check.
 The program is $OMENDB. The exit status is 1 at the first copy that passes.
 """
 import os
+import random
+import struct
 import subprocess
 import sys
 
@@ -59,16 +62,57 @@ def cut(data, scratch):
             sys.exit(f"a file cut at byte {lengths[paths.index(missed[0])]} passes verify --quick")
 
 
+def damaged(data, rng):
+    """A copy in which one bit, hundreds of bytes, or a stretch of bytes is not what it was."""
+    copy = bytearray(data)
+    kind = rng.randrange(4)
+    if kind == 0:
+        place = rng.choice([i for i in (rng.randrange(len(copy)) for _ in range(50)) if copy[i]] or [0])
+        copy[place] ^= 1 << rng.randrange(8)
+    elif kind == 1:
+        for _ in range(300):
+            copy[rng.randrange(4096, len(copy))] = rng.randrange(256)
+    else:
+        n = rng.choice([1, 8, 100, 4096, len(copy) // 3])
+        place = rng.randrange(64, len(copy) - n)
+        copy[place:place + n] = bytes([rng.choice([0, 255])]) * n if kind == 2 else rng.randbytes(n)
+    return bytes(copy)
+
+
 def search(data, queries, scratch, n):
+    rng = random.Random(len(data))
     path = os.path.join(scratch, "copy.omen")
-    places = [i for i, byte in enumerate(data) if byte]
-    for place in places[::max(1, len(places) // n)]:
+    ways = [["-k", "3"], ["-k", "10", "--probes", "1"], ["-k", "3", "--exact"]]
+
+    def query(way, options=()):
+        command = [os.environ["OMENDB"], "query", "--distances", *way, *options, path, queries]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    with open(path, "wb") as out:
+        out.write(data)
+    right = [query(way) for way in ways]
+    if any(answer.returncode for answer in right):
+        sys.exit("the undamaged index cannot be searched")
+    n_refused = 0
+    for i in range(n):
         with open(path, "wb") as out:
-            out.write(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1:])
-        command = [os.environ["OMENDB"], "query", "-k", "3", path, queries]
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode not in (0, 3):
-            sys.exit(f"a bit flipped at byte {place}: query exits {result.returncode}:\n{result.stderr[-3000:]}")
+            out.write(damaged(data, rng))
+        result, expected = query(ways[i % len(ways)]), right[i % len(ways)].stdout
+        n_refused += result.returncode == 3
+        if result.returncode == 3 and not result.stdout:
+            if not result.stderr.startswith(f'omendb query: "{path}"'):
+                sys.exit(f"copy {i}: the file is not named:\n{result.stderr[-3000:]}")
+        elif result.returncode != 0 or result.stdout != expected:
+            sys.exit(f"copy {i}: query exits {result.returncode} and its answer is another:\n{result.stderr[-3000:]}")
+    if n_refused == 0 or n_refused == n:
+        sys.exit(f"{n_refused} of {n} damaged copies are refused: the test tests nothing")
+
+
+def where(data, name):
+    table, length = struct.unpack_from("<QQ", data, len(data) - 56)
+    for at in range(table, table + length, 64):
+        if data[at:at + 4] == name.encode():
+            print(*struct.unpack_from("<QQ", data, at + 16))
 
 
 def main():
@@ -81,6 +125,8 @@ def main():
         cut(data, words[0])
     elif command == "search":
         search(data, words[0], words[1], int(words[2]))
+    elif command == "where":
+        where(data, words[0])
     else:
         sys.exit(__doc__)
 

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 
-BLOCK = 1 << 20
+BLOCK = 4096
 xxhash = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
 xxhash.XXH3_64bits.restype = ctypes.c_uint64
 xxhash.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
@@ -35,11 +35,21 @@ def sections(data):
     table, length = struct.unpack_from("<QQ", data, len(data) - 56)
     for at in range(table, table + length, 64):
         name, element, flags, _, offset, n = struct.unpack_from("<4sIIIQQ", data, at)
-        yield name, element, flags, bytearray(data[offset + 64:offset + 64 + n])
+        yield name, element, flags, bytearray(data[offset:offset + n])
 
 
 def seal(record):
     return record[:56] + struct.pack("<Q", xxh3(record[:56]))
+
+
+def checksums(data):
+    """Of each block; then of each block of those, and so on: all levels, and the hash of the last."""
+    levels = b""
+    while True:
+        data = b"".join(struct.pack("<Q", xxh3(data[i:i + BLOCK])) for i in range(0, len(data), BLOCK))
+        levels += data
+        if len(data) <= BLOCK:
+            return levels, xxh3(data)
 
 
 def pack(data, parts):
@@ -49,14 +59,12 @@ def pack(data, parts):
     table = b""
     for name, element, flags, payload in parts:
         offset = len(out)
-        header = seal(struct.pack("<4sIIIQQQQQ", name, element, flags, 0, len(payload), len(payload), identity, offset,
-                                  0))
-        sums = b"".join(struct.pack("<Q", xxh3(payload[i:i + BLOCK])) for i in range(0, len(payload), BLOCK))
-        out += header + payload
+        sums, top = checksums(payload)
+        out += payload
         out += bytes(up(len(out), 8) - len(out)) + sums
         out += bytes(up(len(out), 4096) - len(out))
         table += struct.pack("<4sIIIQQQQQQ", name, element, flags, 0, offset, len(payload), len(payload),
-                             len(sums) // 8, xxh3(sums), xxh3(header))
+                             len(sums) // 8, top, 0)
     place = len(out)
     out += table
     out += seal(b"OMENEND\n" + struct.pack("<QQQQQQ", place, len(table), xxh3(table), len(out) + 64, identity, 0))

@@ -903,10 +903,10 @@ int main(void)
     RUN(test_racing_writers);
     RUN(test_null_is_fine);
 
-    static const char *const left[] = {"round.omen", "none.omen", "same.omen",      "bytes.omen",      "map.omen",
-                                       "flip.omen",  "cut.omen",  "other",          "located.omen",    "blocks.omen", "lie.omen",
-                                       "many.omen",  "full.omen", "busy.omen",      "linked.omen.tmp", "victim",
-                                       "left.omen",  "race.omen", "stolen.omen.tmp"};
+    static const char *const left[] = {"round.omen", "none.omen", "same.omen", "bytes.omen",     "map.omen",
+                                       "flip.omen",  "cut.omen",  "other",     "located.omen",   "blocks.omen",
+                                       "lie.omen",   "many.omen", "full.omen", "busy.omen",      "linked.omen.tmp",
+                                       "victim",     "left.omen", "race.omen", "stolen.omen.tmp"};
     for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
         unlink(in_directory(left[i]));
     }
