@@ -42,6 +42,18 @@ int omen_build_no_memory(omen_build_state *b)
                      (unsigned long long)b->source->n_rows, b->source->d);
 }
 
+omen_watch omen_build_watch(const omen_build_state *b, omen_stage stage)
+{
+    return omen_watch_make(b->options->progress, b->options->progress_context, stage_names[stage]);
+}
+
+int omen_build_status(omen_build_state *b, int status)
+{
+    if (status == OMEN_ERR_MEMORY)
+        return omen_build_no_memory(b);
+    return status == OMEN_ERR_INTERRUPTED ? omen_fail(b->why, status, "interrupted") : status;
+}
+
 int omen_build_progress(omen_build_state *b, omen_stage stage, uint64_t done, uint64_t total)
 {
     const omen_build_options *o = b->options;

@@ -50,7 +50,7 @@ uint32_t omen_build_lists(uint64_t n, uint32_t d, uint32_t bytes)
 
 /* ---- the plan ---- */
 
-/* Private memory that any build takes: code, heaps of the threads, buffers of LAPACK. */
+/* Private memory that any build takes: code, and heaps of the threads. */
 #define BASE_BYTES   (24ull << 20)
 #define THREAD_BYTES (2ull << 20)
 #define CHUNK_LEAST  4096u /* rows: fewer make too many runs */
@@ -81,8 +81,9 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t model = 2 * d_full * d_kept * 4 + n_lists * (9 * d_kept + 32) + parents * d_kept * 8 +
                            (has_codes ? 64 * code_bytes * least(d_kept, 8 * code_bytes) : 0);
     const uint64_t assign = threads * OMEN_ASSIGN_ROWS * (4 * n_lists / parents + 4 * parents + 4 * d_kept + 128);
-    const uint64_t square = least(n_pca, d_full) * least(n_pca, d_full) * 8;
-    uint64_t stages = sample + n_pca * d_full * 4 + 3 * square;
+    uint64_t stages = sample + n_pca * d_full * 4 +
+                      omen_transform_fit_bytes(n_pca, d_full, least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes),
+                                               threads);
     stages = most_of(stages, sample + transformed + 2 * d_full * d_kept * 4 +
                                  threads * BUILD_PROJECT_ROWS * 4 * (d_full + d_kept));
     stages = most_of(stages, transformed + model + n_sample * 24 + assign + 256 * parents * d_kept * 4 +

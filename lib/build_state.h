@@ -87,6 +87,12 @@ int omen_build_calibrate(omen_build_state *b);
 
 int omen_build_no_memory(omen_build_state *b);
 
+/* A watch that asks the caller of the build. */
+omen_watch omen_build_watch(const omen_build_state *b, omen_stage stage);
+
+/* Passes status on, with a sentence for a lack of memory or a stop, which what failed had none for. */
+int omen_build_status(omen_build_state *b, int status);
+
 /* Tells the caller how far a stage is. Returns OMEN_OK or OMEN_ERR_INTERRUPTED. */
 int omen_build_progress(omen_build_state *b, omen_stage stage, uint64_t done, uint64_t total);
 

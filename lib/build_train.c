@@ -127,9 +127,10 @@ int omen_build_fit_transform(omen_build_state *b)
         if (lifted == row)
             memcpy(rows + i * d_full, row, d * sizeof *row);
     }
-    int status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes);
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_TRANSFORM);
+    const int status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes, &watch);
     free(rows);
-    return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
+    return omen_build_status(b, status);
 }
 
 /* b->sample to b->transformed. */

@@ -11,11 +11,15 @@
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 
-/* One standard normal number (Box-Muller). */
+/* Nearly normal numbers, of variance 2^32: the sum of twelve 16-bit ones. Logarithms and cosines, which the method of
+ * Box and Muller takes, are not rounded alike by every C library and processor. */
 static double random_normal(uint64_t seed, uint64_t i)
 {
-    const double u = 1 - omen_random_unit(seed, 2 * i), v = omen_random_unit(seed, 2 * i + 1);
-    return sqrt(-2 * log(u)) * cos(2 * 3.14159265358979323846 * v);
+    int64_t sum = -12 * 65535 / 2;
+    for (uint64_t word = 0; word < 3; word++)
+        for (uint64_t x = omen_random(seed, 3 * i + word); x; x >>= 16)
+            sum += (int64_t)(x & 0xffff);
+    return (double)sum;
 }
 
 int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed)

@@ -110,6 +110,46 @@ static inline float plain_signs(const float *z, size_t d, uint8_t *code)
     return omen_lanes_sum(norm1);
 }
 
+/* Eight doubles, in as many registers as a level takes for them. */
+typedef double plain_doubles __attribute__((vector_size(64), aligned(8), may_alias));
+
+static inline double plain_dot_f64(const double *a, const double *b, size_t n)
+{
+    plain_doubles s0 = {0}, s1 = {0};
+    double sum[OMEN_LANES];
+    size_t i = 0;
+    for (; i + OMEN_LANES <= n; i += OMEN_LANES) {
+        s0 += *(const plain_doubles *)(a + i) * *(const plain_doubles *)(b + i);
+        s1 += *(const plain_doubles *)(a + i + 8) * *(const plain_doubles *)(b + i + 8);
+    }
+    memcpy(sum, &s0, sizeof s0);
+    memcpy(sum + 8, &s1, sizeof s1);
+    for (size_t lane = 0; i < n; i++, lane++)
+        sum[lane] += a[i] * b[i];
+    for (size_t half = OMEN_LANES / 2; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++)
+            sum[l] += sum[l + half];
+    return sum[0];
+}
+
+static inline void plain_reduce_f64(double *row, const double *x, const double *rows, size_t ld, size_t n_rows,
+                                    size_t n)
+{
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16) {
+        plain_doubles r0 = *(const plain_doubles *)(row + j), r1 = *(const plain_doubles *)(row + j + 8);
+        for (size_t t = 0; t < n_rows; t++) {
+            r0 -= *(const plain_doubles *)(rows + t * ld + j) * x[t];
+            r1 -= *(const plain_doubles *)(rows + t * ld + j + 8) * x[t];
+        }
+        *(plain_doubles *)(row + j) = r0;
+        *(plain_doubles *)(row + j + 8) = r1;
+    }
+    for (; j < n; j++)
+        for (size_t t = 0; t < n_rows; t++)
+            row[j] -= rows[t * ld + j] * x[t];
+}
+
 static inline size_t plain_filter(const float *values, size_t n, float limit, uint32_t *at)
 {
     size_t n_at = 0;

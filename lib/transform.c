@@ -2,188 +2,187 @@
  *
  * Sums over rows go in row order in fixed chunks, whatever the number of threads: float32 chains within a chunk (one
  * matrix product), float64 across chunks. */
-#include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/eigen.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/transform.h"
 
-#define CHUNK 1024u /* rows or columns of one float32 chain */
+#define CHUNK  1024u                /* rows or columns of one float32 chain */
+#define LD     (CHUNK + OMEN_PANEL) /* of a chunk turned: a power of two would fight for few cache lines */
+#define STRIPE 48u                  /* rows of a product that one thread makes at once */
+#define WIDTH  64u                  /* columns that one thread centres at once */
 
 static size_t round_up(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;
 }
 
-static void centre(omen_transform *t, float *rows, size_t n)
+/* Takes the mean from the rows, and finds the power of two that brings their largest value to between 1 and 2: the
+ * squares of what is left neither overflow nor vanish, and nothing is rounded. 1 where all rows are equal. */
+static float centre(omen_transform *t, float *rows, size_t n, omen_watch *watch)
 {
-    const size_t d = t->d_full, step = 64;
-#pragma omp parallel for schedule(static)
-    for (size_t j0 = 0; j0 < d; j0 += step) {
-        const size_t width = d - j0 < step ? d - j0 : step;
-        double sum[64] = {0};
+    const size_t d = t->d_full;
+    float top = 0;
+#pragma omp parallel for schedule(dynamic) reduction(max : top)
+    for (size_t j0 = 0; j0 < d; j0 += WIDTH) {
+        const size_t width = d - j0 < WIDTH ? d - j0 : WIDTH;
+        double sum[WIDTH] = {0};
+        float most[WIDTH] = {0};
+        if (omen_watch_stopped(watch))
+            continue;
         for (size_t i = 0; i < n; i++)
             for (size_t j = 0; j < width; j++)
                 sum[j] += (double)rows[i * d + j0 + j];
         for (size_t j = 0; j < width; j++)
             t->mean[j0 + j] = (float)(sum[j] / (double)n);
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < width; j++)
-                rows[i * d + j0 + j] -= t->mean[j0 + j];
+        for (size_t i = 0; i < n; i++) {
+            for (size_t j = 0; j < width; j++) {
+                const float x = rows[i * d + j0 + j] -= t->mean[j0 + j];
+                most[j] = fabsf(x) > most[j] ? fabsf(x) : most[j];
+            }
+        }
+        for (size_t j = 0; j < width; j++)
+            top = most[j] > top ? most[j] : top;
     }
+    if (!(top > 0 && isfinite(top)))
+        return 1;
+    const int exponent = ilogbf(top);
+    /* a float holds no power above 127 */
+    return ldexpf(1, exponent < -126 ? 126 : -exponent);
 }
 
-/* sums (m x m, float64, upper triangle) += x * x^T over the columns of x (m x n_k, ld apart). */
-static int add_products(const float *x, size_t m, size_t n_k, size_t ld, double *sums)
+/* sums (m x m, float64, upper triangle) += x * x^T over the columns of x (m x n_k, ld apart). panels has room for x
+ * packed. */
+static int add_products(const float *x, size_t m, size_t n_k, size_t ld, float *panels, double *sums, omen_watch *watch)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    const size_t stripe = 48, ldc = round_up(m, OMEN_PANEL);
-    float *panels = omen_alloc(omen_panels_count(m, n_k), sizeof *panels);
-    int status = panels ? OMEN_OK : OMEN_ERR_MEMORY;
-#pragma omp parallel if (status == OMEN_OK)
+    const size_t ldc = round_up(m, OMEN_PANEL);
+    int status = OMEN_OK;
+#pragma omp parallel
     {
-        float *c = status == OMEN_OK ? omen_alloc(stripe * ldc, sizeof *c) : NULL;
+        float *c = omen_alloc(STRIPE * ldc, sizeof *c);
         if (!c) {
 #pragma omp atomic write
             status = OMEN_ERR_MEMORY;
         }
-#pragma omp barrier
-        if (status == OMEN_OK) {
 #pragma omp for schedule(static)
-            for (size_t p = 0; p < ldc / OMEN_PANEL; p++) {
-                const size_t j = p * OMEN_PANEL, width = m - j < OMEN_PANEL ? m - j : OMEN_PANEL;
-                omen_panels_pack(x + j * ld, width, n_k, ld, panels + j * n_k);
-            }
+        for (size_t p = 0; p < ldc / OMEN_PANEL; p++) {
+            const size_t j = p * OMEN_PANEL, width = m - j < OMEN_PANEL ? m - j : OMEN_PANEL;
+            omen_panels_pack(x + j * ld, width, n_k, ld, panels + j * n_k);
+        }
 #pragma omp for schedule(dynamic)
-            for (size_t i0 = 0; i0 < m; i0 += stripe) {
-                const size_t height = m - i0 < stripe ? m - i0 : stripe, p0 = i0 / OMEN_PANEL;
-                kernels->matmul(x + i0 * ld, ld, height, panels + p0 * OMEN_PANEL * n_k, ldc / OMEN_PANEL - p0, n_k,
-                                c + p0 * OMEN_PANEL, ldc);
-                for (size_t i = i0; i < i0 + height; i++)
-                    for (size_t j = i; j < m; j++)
-                        sums[i * m + j] += (double)c[(i - i0) * ldc + j];
-            }
+        for (size_t i0 = 0; i0 < m; i0 += STRIPE) {
+            const size_t height = m - i0 < STRIPE ? m - i0 : STRIPE, p0 = i0 / OMEN_PANEL;
+            if (!c || omen_watch_stopped(watch))
+                continue;
+            kernels->matmul(x + i0 * ld, ld, height, panels + p0 * OMEN_PANEL * n_k, ldc / OMEN_PANEL - p0, n_k,
+                            c + p0 * OMEN_PANEL, ldc);
+            for (size_t i = i0; i < i0 + height; i++)
+                for (size_t j = i; j < m; j++)
+                    sums[i * m + j] += (double)c[(i - i0) * ldc + j];
         }
         free(c);
     }
-    free(panels);
-    return status;
+    return status == OMEN_OK ? omen_watch_status(watch) : status;
 }
 
-/* Eigenvalues of a symmetric matrix (n x n, the upper triangle by rows; overwritten), rising, and the eigenvectors of
- * the last m, as the last m rows of vectors (n x n). Divide and conquer finds all eigenvectors of the tridiagonal
- * matrix; only those wanted are turned back. */
-static int find_eigenvectors(double *matrix, size_t n, size_t m, double *values, double *vectors)
-{
-    const lapack_int order = (lapack_int)n;
-    double *beside = omen_alloc(2 * n, sizeof *beside), *scales = beside + n;
-    if (!beside)
-        return OMEN_ERR_MEMORY;
-    /* the upper triangle by rows is the lower one by columns */
-    lapack_int info = LAPACKE_dsytrd(LAPACK_COL_MAJOR, 'L', order, matrix, order, values, beside, scales);
-    if (info == 0)
-        info = LAPACKE_dstedc(LAPACK_COL_MAJOR, 'I', order, values, beside, vectors, order);
-    if (info == 0)
-        info = LAPACKE_dormtr(LAPACK_COL_MAJOR, 'L', 'L', 'N', order, (lapack_int)m, matrix, order, scales,
-                              vectors + (n - m) * n, order);
-    free(beside);
-    return info == 0 ? OMEN_OK : OMEN_ERR_MEMORY;
-}
-
-/* Principal axes of n >= d centred rows from their covariance. */
-static int axes_from_covariance(omen_transform *t, const float *rows, size_t n)
+/* Principal axes of n >= d centred rows, from the covariance of them times scale. */
+static int axes_from_covariance(const omen_transform *t, const float *rows, size_t n, float scale, float *axes,
+                                size_t ld, omen_watch *watch)
 {
     const size_t d = t->d_full, m = t->d_kept;
-    double *cov = omen_alloc_zero(d * d, sizeof *cov), *values = omen_alloc(d, sizeof *values);
-    double *vectors = omen_alloc(d * d, sizeof *vectors);
-    float *columns = omen_alloc(d * CHUNK, sizeof *columns);
-    int status = cov && values && vectors && columns ? OMEN_OK : OMEN_ERR_MEMORY;
+    double *cov = omen_alloc_zero(d * d, sizeof *cov), *values = omen_alloc(m, sizeof *values);
+    float *columns = omen_alloc(d * LD, sizeof *columns);
+    float *panels = omen_alloc(omen_panels_count(d, CHUNK), sizeof *panels);
+    int status = cov && values && columns && panels ? OMEN_OK : OMEN_ERR_MEMORY;
     for (size_t i0 = 0; i0 < n && status == OMEN_OK; i0 += CHUNK) {
         const size_t height = n - i0 < CHUNK ? n - i0 : CHUNK;
 #pragma omp parallel for schedule(static)
-        for (size_t j = 0; j < d; j++)
+        for (size_t j0 = 0; j0 < d; j0 += OMEN_PANEL)
             for (size_t i = 0; i < height; i++)
-                columns[j * CHUNK + i] = rows[(i0 + i) * d + j];
-        status = add_products(columns, d, height, CHUNK, cov);
+                for (size_t j = j0; j < d && j < j0 + OMEN_PANEL; j++)
+                    columns[j * LD + i] = rows[(i0 + i) * d + j] * scale;
+        status = add_products(columns, d, height, LD, panels, cov, watch);
     }
-    if (status == OMEN_OK)
-        status = find_eigenvectors(cov, d, m, values, vectors);
-    if (status == OMEN_OK)
-        for (size_t r = 0; r < m; r++)
-            for (size_t j = 0; j < d; j++)
-                t->basis[r * d + j] = (float)vectors[(d - 1 - r) * d + j];
+    free(panels);
     free(columns);
-    free(vectors);
+    for (size_t i = 0; i < d && status == OMEN_OK; i++) /* the mean of the products, which are at most 4 */
+        for (size_t j = i; j < d; j++)
+            cov[i * d + j] /= (double)n;
+    if (status == OMEN_OK)
+        status = omen_eigen_top(cov, d, m, axes, ld, values, watch);
     free(values);
     free(cov);
     return status;
 }
 
-/* Principal axes of n < d centred rows x from the eigenvectors u of x x^T: x^T u, made orthonormal again. */
-static int axes_from_gram(omen_transform *t, const float *rows, size_t n)
+/* Principal axes of n < d centred rows x from the eigenvectors u of x x^T: x^T u, made orthonormal again. Sets how many
+ * there are: those below the rounding of the Gram matrix are noise. */
+static int axes_from_gram(omen_transform *t, float *rows, size_t n, float scale, float *axes, size_t ld,
+                          omen_watch *watch)
 {
-    const size_t d = t->d_full;
-    size_t m = t->d_kept < n ? t->d_kept : n;
-    double *gram = omen_alloc_zero(n * n, sizeof *gram), *values = omen_alloc(n, sizeof *values);
-    double *vectors = omen_alloc(n * n, sizeof *vectors), *axes = omen_alloc(m * d, sizeof *axes);
-    int status = gram && values && vectors && axes ? OMEN_OK : OMEN_ERR_MEMORY;
-    for (size_t k0 = 0; k0 < d && status == OMEN_OK; k0 += CHUNK)
-        status = add_products(rows + k0, n, d - k0 < CHUNK ? d - k0 : CHUNK, d, gram);
-    if (status == OMEN_OK)
-        status = find_eigenvectors(gram, n, m, values, vectors);
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t d = t->d_full, ldu = round_up(n, OMEN_PANEL), m = t->d_kept < n ? t->d_kept : n;
     size_t kept = 0;
+    double *gram = omen_alloc_zero(n * n, sizeof *gram), *values = omen_alloc(m, sizeof *values);
+    float *panels = omen_alloc(omen_panels_count(d > n ? d : n, CHUNK > n ? CHUNK : n), sizeof *panels);
+    float *u = omen_alloc(m * ldu, sizeof *u);
+    int status = gram && values && panels && u ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
-        for (; kept < m; kept++) {
-            /* axes below the rounding of the Gram matrix are noise */
-            if (!(values[n - 1 - kept] > 1e-6 * values[n - 1]))
-                break;
-        }
 #pragma omp parallel for schedule(static)
-        for (size_t r = 0; r < kept; r++) {
-            double *axis = axes + r * d;
-            memset(axis, 0, d * sizeof *axis);
-            for (size_t i = 0; i < n; i++) {
-                const double u = vectors[(n - 1 - r) * n + i];
-                for (size_t j = 0; j < d; j++)
-                    axis[j] += u * (double)rows[i * d + j];
-            }
+        for (size_t i = 0; i < n * d; i++)
+            rows[i] *= scale;
+    }
+    for (size_t k0 = 0; k0 < d && status == OMEN_OK; k0 += CHUNK)
+        status = add_products(rows + k0, n, d - k0 < CHUNK ? d - k0 : CHUNK, d, panels, gram, watch);
+    for (size_t i = 0; i < n && status == OMEN_OK; i++)
+        for (size_t j = i; j < n; j++)
+            gram[i * n + j] /= (double)d;
+    if (status == OMEN_OK)
+        status = omen_eigen_top(gram, n, m, u, ldu, values, watch);
+    if (status == OMEN_OK) {
+        while (kept < m && values[kept] > 1e-6 * values[0])
+            kept++;
+#pragma omp parallel for schedule(dynamic)
+        for (size_t j = 0; j < d; j += OMEN_PANEL) {
+            const size_t width = d - j < OMEN_PANEL ? d - j : OMEN_PANEL;
+            float *panel = panels + j * n;
+            memset(panel, 0, OMEN_PANEL * n * sizeof *panel);
+            for (size_t i = 0; i < n; i++)
+                memcpy(panel + i * OMEN_PANEL, rows + i * d + j, width * sizeof *panel);
+            if (!omen_watch_stopped(watch))
+                kernels->matmul(u, ldu, kept, panel, 1, n, axes + j, ld);
         }
-        for (size_t r = 0; r < kept; r++) {
-            double norm2 = 0;
-            for (size_t j = 0; j < d; j++)
-                norm2 += axes[r * d + j] * axes[r * d + j];
-            const double scale = 1 / sqrt(norm2);
-            for (size_t j = 0; j < d; j++)
-                axes[r * d + j] *= scale;
-#pragma omp parallel for schedule(static)
-            for (size_t s = r + 1; s < kept; s++) {
-                double dot = 0;
-                for (size_t j = 0; j < d; j++)
-                    dot += axes[r * d + j] * axes[s * d + j];
-                for (size_t j = 0; j < d; j++)
-                    axes[s * d + j] -= dot * axes[r * d + j];
-            }
-        }
-        for (size_t i = 0; i < kept * d; i++)
-            t->basis[i] = (float)axes[i];
         if (kept == 0) { /* all rows are equal: any axis will do */
-            memset(t->basis, 0, d * sizeof *t->basis);
-            t->basis[0] = 1;
+            memset(axes, 0, d * sizeof *axes);
+            axes[0] = 1;
             kept = 1;
         }
         t->d_kept = (uint32_t)kept;
+        status = omen_eigen_orthonormalise(axes, kept, d, ld, watch);
     }
-    free(axes);
-    free(vectors);
+    free(u);
+    free(panels);
     free(values);
     free(gram);
     return status;
 }
 
-int omen_transform_fit(omen_transform *t, float *rows, size_t n, uint32_t d_kept_max)
+uint64_t omen_transform_fit_bytes(uint64_t n, uint64_t d_full, uint64_t d_kept_max, uint64_t n_threads)
+{
+    const uint64_t order = n < d_full ? n : d_full, m = d_kept_max < order ? d_kept_max : order;
+    const uint64_t panels = (n < d_full ? d_full * (n > CHUNK ? n : CHUNK) : 2 * d_full * LD) * sizeof(float);
+    const uint64_t products = panels + n_threads * STRIPE * (order + OMEN_PANEL) * sizeof(float);
+    const uint64_t eigen = omen_eigen_bytes(order, m) + (n < d_full ? panels : 0);
+    return order * order * sizeof(double) + 2 * d_kept_max * (d_full + 2 * OMEN_PANEL) * sizeof(float) +
+           (products > eigen ? products : eigen);
+}
+
+int omen_transform_fit(omen_transform *t, float *rows, size_t n, uint32_t d_kept_max, omen_watch *watch)
 {
     const size_t d = t->d_full;
     t->d_kept = d < d_kept_max ? (uint32_t)d : d_kept_max;
@@ -191,8 +190,16 @@ int omen_transform_fit(omen_transform *t, float *rows, size_t n, uint32_t d_kept
     t->basis = omen_alloc((size_t)t->d_kept * d, sizeof *t->basis);
     if (!t->mean || !t->basis)
         return OMEN_ERR_MEMORY;
-    centre(t, rows, n);
-    int status = n < d ? axes_from_gram(t, rows, n) : axes_from_covariance(t, rows, n);
+    const size_t ld = round_up(d, OMEN_PANEL) + OMEN_PANEL;
+    float *axes = omen_alloc(t->d_kept * ld, sizeof *axes);
+    if (!axes)
+        return OMEN_ERR_MEMORY;
+    const float scale = centre(t, rows, n, watch);
+    const int status = n < d ? axes_from_gram(t, rows, n, scale, axes, ld, watch)
+                             : axes_from_covariance(t, rows, n, scale, axes, ld, watch);
+    for (size_t r = 0; r < t->d_kept && status == OMEN_OK; r++)
+        memcpy(t->basis + r * d, axes + r * ld, d * sizeof *axes);
+    free(axes);
     if (status != OMEN_OK)
         return status;
     for (size_t r = 0; r < t->d_kept; r++) {

@@ -2,7 +2,7 @@
 #ifndef OMEN_TRANSFORM_H
 #define OMEN_TRANSFORM_H
 
-#include "lib/omendb.h"
+#include "lib/watch.h"
 
 typedef struct omen_transform {
     omen_metric metric;
@@ -16,11 +16,15 @@ typedef struct omen_transform {
     float *offset;    /* d_kept: basis * mean */
 } omen_transform;
 
-/* Fits mean and basis to n sample rows (n x d_full, already lifted; overwritten). Principal components by LAPACK, of
- * the covariance (or of the Gram matrix when there are fewer rows than dimensions), each with its largest component
- * positive. transform->metric, d, d_full and ip_radius2 are set by the caller. Returns OMEN_OK or
- * OMEN_ERR_MEMORY. */
-int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_t d_kept_max) OMEN_MUST_CHECK;
+/* Fits mean and basis to n sample rows (n x d_full, already lifted; overwritten). Principal components from the
+ * covariance (or from the Gram matrix when there are fewer rows than dimensions; then d_kept may be less than asked
+ * for), each with its largest component positive. transform->metric, d, d_full and ip_radius2 are set by the caller.
+ * Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_t d_kept_max,
+                       omen_watch *watch) OMEN_MUST_CHECK;
+
+/* Most memory that it takes besides the rows. */
+uint64_t omen_transform_fit_bytes(uint64_t n, uint64_t d_full, uint64_t d_kept_max, uint64_t n_threads);
 
 /* Derives panels and offset from mean and basis. */
 int omen_transform_prepare(omen_transform *transform) OMEN_MUST_CHECK;

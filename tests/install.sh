@@ -1,8 +1,8 @@
 # Installs Debian packages that are missing, for quickstart.sh and run.sh, which source this file. POSIX sh.
 
 # What meson.build needs, and the data of the demonstration.
-build_packages="gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libjansson-dev liblapacke-dev
-    libopenblas-serial-dev libzstd-dev dataset-fashion-mnist"
+build_packages="gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libjansson-dev
+    libzstd-dev dataset-fashion-mnist"
 
 # What the tests need besides.
 test_packages="bats python3 python3-numpy clang libomp-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The NEON kernels on any machine: cross-compiled, and run under qemu-user against the scalar reference.
+# The NEON kernels on any machine: cross-compiled, and run under qemu-user against the scalar reference, and the
+# eigenvectors, which are the same bits as here.
 # Prints "ok"/"not ok" lines; exit 0 when nothing failed. Where the tools are missing it says so and skips.
 set -u
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -41,22 +42,29 @@ for file in "$root"/lib/*.c; do
     fi
 done
 
-if ! $cc $flags -static -o "$dir/test_kernels" "$root/tests/unit/test_kernels.c" "$root/lib/kernels.c" \
-    "$root/lib/kernels_scalar.c" "$root/lib/kernels_neon.c" "$root/lib/detail.c" "$root/lib/matrix.c" -lm \
-    2>"$dir/why"; then
-    sed 's/^/# /' "$dir/why"
-    echo "not ok - kernels neon: the test does not compile"
-    exit 1
-fi
-if [ -z "$run" ]; then
-    echo "ok - kernels neon # SKIP no qemu-aarch64"
-    exit $failed
-fi
 # an emulated fused multiply-add is a hundred times slower than a real one
 [ "$run" = env ] || OMEN_TEST_QUICK=1
 export OMEN_TEST_QUICK="${OMEN_TEST_QUICK-}"
-if ! "$run" "$dir/test_kernels"; then
-    echo "not ok - kernels neon: the test failed"
-    failed=1
-fi
+
+# unit_test NAME FILE...: of the library, besides those that every test needs
+unit_test()
+{
+    name=$1
+    shift
+    for file in kernels kernels_scalar kernels_neon detail matrix; do
+        set -- "$@" "$root/lib/$file.c"
+    done
+    if ! $cc $flags -fopenmp -static -o "$dir/test_$name" "$root/tests/unit/test_$name.c" "$@" -lm 2>"$dir/why"; then
+        sed 's/^/# /' "$dir/why"
+        echo "not ok - $name on aarch64: the test does not compile"
+        failed=1
+    elif [ -z "$run" ]; then
+        echo "ok - $name on aarch64 # SKIP no qemu-aarch64"
+    elif ! "$run" "$dir/test_$name"; then
+        echo "not ok - $name on aarch64: the test failed"
+        failed=1
+    fi
+}
+unit_test kernels
+unit_test eigen "$root/lib/eigen.c" "$root/lib/transform.c" "$root/lib/watch.c"
 exit $failed

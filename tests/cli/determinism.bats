@@ -98,3 +98,24 @@ check_results()
     run omendb build -q --cpu avx512 -o avx512.omen "$BATS_FILE_TMPDIR/small.npy"
     [ "$status" -eq 0 ] || skip "$output"
 }
+
+# The sums of golden.sums for this program: of rows that every machine makes alike, built with each line's options.
+golden_sums()
+{
+    vectors make long.fvecs -n 3000 -d 40 --kind walk
+    vectors make wide.fvecs -n 700 -d 600 --kind walk
+    vectors make few.fvecs -n 90 -d 200 --kind walk
+    while read -r _ file options; do
+        omendb build -q -t 2 $options -o golden.omen "$file"
+        echo "$(sha256sum <golden.omen | cut -d ' ' -f 1) $file${options:+ $options}"
+    done <"$tests_dir/cli/golden.sums"
+}
+
+# OMENDB_RENEW_SUMS=1 writes golden.sums anew, where the bytes of an index have changed on purpose.
+@test "indexes are those of other machines and compilers (golden.sums)" {
+    golden_sums >found.sums
+    if [ -n "${OMENDB_RENEW_SUMS-}" ]; then
+        cp found.sums "$tests_dir/cli/golden.sums"
+    fi
+    diff "$tests_dir/cli/golden.sums" found.sums
+}

@@ -9,6 +9,7 @@ vectors.py recall K TRUTH.ivecs TSV     share of the K true neighbours that TSV 
 import argparse
 import ast
 import gzip
+import itertools
 import random
 import struct
 import sys
@@ -29,6 +30,8 @@ def make_rows(options):
         return [[rng.randint(0, 100) for _ in range(d)] for _ in range(n)]
     if options.kind == "gauss":
         return [[rng.gauss(0, 1) for _ in range(d)] for _ in range(n)]
+    if options.kind == "walk":  # whole numbers too; neighbouring columns go together
+        return [list(itertools.accumulate(rng.randint(-3, 3) for _ in range(d))) for _ in range(n)]
     if options.kind == "equal":
         row = [rng.randint(0, 100) for _ in range(d)]
         return [row for _ in range(n)]

@@ -15,7 +15,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <lapacke.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -488,25 +487,4 @@ int __wrap___asprintf_chk(char **out, int flag, const char *format, ...)
     int n = vasprintf(out, format, arguments);
     va_end(arguments);
     return n;
-}
-
-/* These allocate their workspace by themselves and say so in their result. */
-WRAP(lapack_int, LAPACKE_dsytrd, int layout, char half, lapack_int n, double *a, lapack_int lda, double *values,
-     double *beside, double *scales)
-{
-    return no_memory() ? LAPACK_WORK_MEMORY_ERROR
-                       : __real_LAPACKE_dsytrd(layout, half, n, a, lda, values, beside, scales);
-}
-
-WRAP(lapack_int, LAPACKE_dstedc, int layout, char job, lapack_int n, double *values, double *beside, double *vectors,
-     lapack_int ldz)
-{
-    return no_memory() ? LAPACK_WORK_MEMORY_ERROR : __real_LAPACKE_dstedc(layout, job, n, values, beside, vectors, ldz);
-}
-
-WRAP(lapack_int, LAPACKE_dormtr, int layout, char side, char half, char turned, lapack_int m, lapack_int n,
-     const double *a, lapack_int lda, const double *scales, double *c, lapack_int ldc)
-{
-    return no_memory() ? LAPACK_WORK_MEMORY_ERROR
-                       : __real_LAPACKE_dormtr(layout, side, half, turned, m, n, a, lda, scales, c, ldc);
 }

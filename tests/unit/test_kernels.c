@@ -107,6 +107,25 @@ static bool same_floats(const float *a, const float *b, size_t n)
     return true;
 }
 
+static double *last_doubles(int arena, size_t n)
+{
+    return last_bytes(arena, n * sizeof(double));
+}
+
+static void draw_doubles(double *out, size_t n, value_kind kind)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (double)draw_value(kind) * (1 + 0x1p-40 * draw_below(1000));
+}
+
+static bool same_doubles(const double *a, const double *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(a + i, b + i, sizeof *a) != 0 && !(isnan(a[i]) && isnan(b[i])))
+            return false;
+    return true;
+}
+
 /* ---- tests -------------------------------------------------------------- */
 
 static void test_matmul(void)
@@ -141,6 +160,27 @@ static void test_matmul(void)
     scalar->matmul(a, 19, 1, panels, 3, 19, want, 0);
     level->matmul(a, 19, 1, panels, 3, 19, got, 0);
     CHECK(same_floats(want, got, 48));
+}
+
+static void test_float64(void)
+{
+    for (size_t n = 0; n <= 100; n++) {
+        for (int kind = 0; kind < N_KINDS; kind++) {
+            double *a = last_doubles(0, n), *b = last_doubles(1, n);
+            draw_doubles(a, n, kind);
+            draw_doubles(b, n, kind);
+            const double want = scalar->dot_f64(a, b, n), got = level->dot_f64(a, b, n);
+            CHECK_CASE(same_doubles(&want, &got, 1), "n %zu, values %d", n, kind);
+            const size_t n_rows = draw_below(6), ld = n + draw_below(3), n_values = n_rows ? (n_rows - 1) * ld + n : 0;
+            double *rows = last_doubles(2, n_values), *x = last_doubles(3, n_rows);
+            draw_doubles(rows, n_values, kind);
+            draw_doubles(x, n_rows, kind);
+            memcpy(b, a, n * sizeof *a);
+            scalar->reduce_f64(a, x, rows, ld, n_rows, n);
+            level->reduce_f64(b, x, rows, ld, n_rows, n);
+            CHECK_CASE(same_doubles(a, b, n), "n %zu, %zu rows, ld %zu, values %d", n, n_rows, ld, kind);
+        }
+    }
 }
 
 static void test_matmul_u8(void)
@@ -608,7 +648,8 @@ static void test_level(const omen_kernels *kernels)
     } tests[] = {{"matmul", test_matmul},       {"bytes", test_matmul_u8},     {"argmin", test_argmin},
                  {"reach", test_reach},         {"filter", test_filter},       {"tables", test_tables},
                  {"sq8 rows", test_sq8_encode}, {"signs", test_signs},         {"keys", test_take_keys},
-                 {"encode16", test_encode16},   {"distances", test_distances}, {"halves", test_all_halves}};
+                 {"encode16", test_encode16},   {"distances", test_distances}, {"halves", test_all_halves},
+                 {"float64", test_float64}};
     char name[64];
     snprintf(name, sizeof name, "kernels %s", kernels->name);
     if (omen_cpu_select(kernels->name, NULL) != OMEN_OK) {

@@ -1,0 +1,30 @@
+/* Whether the caller of a long piece of work wants it to stop. */
+#include "lib/watch.h"
+
+/* An address of its own in each thread. */
+static const void *this_thread(void)
+{
+    static _Thread_local char place;
+    return &place;
+}
+
+omen_watch omen_watch_make(omen_progress_fn progress, void *context, const char *stage)
+{
+    return (omen_watch){.progress = progress, .context = context, .stage = stage, .total = 1, .owner = this_thread()};
+}
+
+bool omen_watch_stopped(omen_watch *watch)
+{
+    if (__atomic_load_n(&watch->stopped, __ATOMIC_RELAXED))
+        return true;
+    if (!watch->progress || watch->owner != this_thread() ||
+        !watch->progress(watch->context, watch->stage, __atomic_load_n(&watch->done, __ATOMIC_RELAXED), watch->total))
+        return false;
+    __atomic_store_n(&watch->stopped, 1, __ATOMIC_RELAXED);
+    return true;
+}
+
+int omen_watch_status(omen_watch *watch)
+{
+    return omen_watch_stopped(watch) ? OMEN_ERR_INTERRUPTED : OMEN_OK;
+}
