@@ -21,7 +21,7 @@ struct omen_index {
     uint32_t block_bytes;
     const uint8_t *refine_rows;
     size_t refine_row_bytes;
-    const uint32_t *ids;
+    const uint32_t *ids; /* NULL: codes without lists, which are never searched */
     const omen_tune_entry *tune;
     size_t n_tune;
     uint32_t largest_list;
@@ -29,6 +29,11 @@ struct omen_index {
     const float *centroid_scales;
     uint64_t centroid_bytes, model_bytes;
 };
+
+/* Opens codes without lists as omen_index_open() does an index: there need be no PERM. */
+int omen_index_open_codes(omen_index **out, const omen_section *sections, size_t n_sections,
+                          omen_detail *why) OMEN_MUST_CHECK;
+
 static inline float omen_key_distance(uint64_t key)
 {
     uint32_t bits = (uint32_t)(key >> 32);

@@ -329,6 +329,9 @@ int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k
                        uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
                        omen_detail *why) OMEN_MUST_CHECK;
 
+/* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
+typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
+
 /* ---- codes without lists ------------------------------------------------ */
 
 /* An index of one list whose rows are in input order, without row numbers (omen_build_options.codes_only), to
@@ -345,6 +348,9 @@ int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sec
 
 /* NULL is fine. */
 void omen_codes_close(omen_codes *codes);
+
+/* As omen_index_check(). */
+int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
 
 /* As omen_index_get_info(); there are no ids. */
 void omen_codes_get_info(const omen_codes *codes, omen_index_info *out);
@@ -369,9 +375,6 @@ int omen_codes_measure(const omen_codes *codes, const omen_source *original, uin
                        omen_codes_quality *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- verification ------------------------------------------------------ */
-
-/* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
-typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
 
 /* Reads every section and checks what omen_index_open() leaves: list offsets monotone and complete, ids a permutation,
  * factors and refine rows finite and in range. Returns OMEN_OK, OMEN_ERR_CORRUPT (each fault told to fault()) or

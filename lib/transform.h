@@ -22,6 +22,10 @@ typedef struct omen_transform {
  * OMEN_ERR_MEMORY. */
 int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_t d_kept_max) OMEN_MUST_CHECK;
 
+/* Whether mean, basis and radius, read from a file, are within the limits of docs/FORMAT.md. That the axes are at right
+ * angles is not looked at, which would take as long as fitting them. */
+bool omen_transform_is_sound(const omen_transform *transform) OMEN_MUST_CHECK;
+
 /* Derives panels and offset from mean and basis. */
 int omen_transform_prepare(omen_transform *transform) OMEN_MUST_CHECK;
 
