@@ -270,7 +270,7 @@ static int check_compressed(struct check *check, omen_container **container, ome
     return rc;
 }
 
-/* Codes without lists: that they open, which checks every count and bound. */
+/* Codes without lists: that they open, which checks every count and bound, and what that leaves. */
 static int check_codes(struct check *check, const omen_section *sections, size_t n_sections, omen_detail *why)
 {
     omen_codes *codes = NULL;
@@ -278,7 +278,10 @@ static int check_codes(struct check *check, const omen_section *sections, size_t
 
     if (rc == OMEN_OK) {
         omen_codes_get_info(codes, &check->info);
-        if (check->options->mode == MODE_SOURCE) {
+        if (check->options->mode != MODE_QUICK) {
+            rc = omen_codes_check(codes, on_fault, check);
+        }
+        if (rc == OMEN_OK && check->options->mode == MODE_SOURCE) {
             rc = OMEN_ERR_CORRUPT;
             add_fault(check, NULL, 0, 0, "it holds codes, not an index of the source");
         }

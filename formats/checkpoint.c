@@ -48,6 +48,7 @@ struct omen_part {
     uint64_t end; /* where the next record begins */
     part_record *records;
     uint32_t n_records, capacity;
+    uint32_t n_proven; /* the records before are as their headers say */
 
     /* the record on its way; the thread touches nothing else */
     bool running;
@@ -131,10 +132,47 @@ static int add_record(omen_part *part, const part_record *record, omen_detail *w
     return OMEN_OK;
 }
 
+/* Forgets the records from number n on. They go from the file too: one that is written in their place must not be
+ * followed by what is left of an older one. */
+static int drop_records(omen_part *part, uint32_t n, omen_detail *why)
+{
+    part->n_records = n;
+    part->end = ALIGN_BYTES;
+    if (n > 0) {
+        const part_record *last = &part->records[n - 1];
+        part->end = align_up(last->offset + last->n_bytes);
+    }
+    return ftruncate(part->fd, (off_t)part->end) == 0 ? OMEN_OK : fail_call(part, "truncate", why);
+}
+
+/* What the threads that read payloads share. */
+typedef struct {
+    const omen_part *part;
+    omen_progress_fn progress;
+    void *context;
+    uint64_t done, total;
+    bool is_stopped;
+} proving;
+
+/* Counts bytes read. Returns whether to go on. */
+static bool count_read(proving *p, uint64_t n_bytes)
+{
+    bool go_on;
+
+#pragma omp critical(omen_part_read)
+    {
+        p->done += n_bytes;
+        if (!p->is_stopped && p->progress != NULL) {
+            p->is_stopped = p->progress(p->context, "checkpoint", p->done, p->total) != 0;
+        }
+        go_on = !p->is_stopped;
+    }
+    return go_on;
+}
+
 /* Whether the payload has the hash its header names; buffer holds CHECK_BYTES. Returns OMEN_OK and sets *good, or a
  * failure. */
-static int check_payload(const omen_part *part, const part_record *record, uint8_t *buffer, bool *good,
-                         omen_detail *why)
+static int prove_payload(proving *p, const part_record *record, uint8_t *buffer, bool *good, omen_detail *why)
 {
     XXH3_state_t state;
     int rc = OMEN_OK;
@@ -144,23 +182,30 @@ static int check_payload(const omen_part *part, const part_record *record, uint8
     for (uint64_t at = 0; rc == OMEN_OK && at < record->n_bytes; at += CHECK_BYTES) {
         const uint64_t left = record->n_bytes - at;
         const size_t n = left < CHECK_BYTES ? (size_t)left : CHECK_BYTES;
-        rc = read_at(part, buffer, n, record->offset + at, why);
+        rc = read_at(p->part, buffer, n, record->offset + at, why);
         if (rc == OMEN_OK) {
             XXH3_64bits_update(&state, buffer, n);
+        }
+        if (rc == OMEN_OK && !count_read(p, n)) {
+            rc = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
         }
     }
     *good = rc == OMEN_OK && XXH3_64bits_digest(&state) == record->hash;
     return rc;
 }
 
-/* Takes in the records up to the first whose payload is not whole, with all threads: after a long build this reads
- * most of an index. */
-static int check_payloads(omen_part *part, omen_detail *why)
+/* With all threads: after a long build this reads most of an index. */
+static int part_prove(void *self, uint32_t n_wanted, omen_progress_fn progress, void *context, omen_detail *why)
 {
-    const uint32_t n = part->n_records;
+    omen_part *part = self;
+    const uint32_t n = n_wanted < part->n_records ? n_wanted : part->n_records;
+    proving p = {.part = part, .progress = progress, .context = context};
     uint32_t n_good = n;
     int rc = OMEN_OK;
 
+    for (uint32_t i = part->n_proven; i < n; i++) {
+        p.total += part->records[i].n_bytes;
+    }
 #pragma omp parallel
     {
         uint8_t *buffer = malloc(CHECK_BYTES);
@@ -169,10 +214,10 @@ static int check_payloads(omen_part *part, omen_detail *why)
                       ? OMEN_OK
                       : omen_fail(&own_why, OMEN_ERR_MEMORY, "out of memory while reading \"%s\"", part->path);
 #pragma omp for schedule(dynamic)
-        for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t i = part->n_proven; i < n; i++) {
             bool good = false;
             if (own == OMEN_OK) {
-                own = check_payload(part, &part->records[i], buffer, &good, &own_why);
+                own = prove_payload(&p, &part->records[i], buffer, &good, &own_why);
             }
             if (own == OMEN_OK && !good) {
 #pragma omp critical(omen_part)
@@ -190,16 +235,14 @@ static int check_payloads(omen_part *part, omen_detail *why)
         }
         free(buffer);
     }
-    part->n_records = n_good;
-    part->end = ALIGN_BYTES;
-    if (n_good > 0) {
-        const part_record *last = &part->records[n_good - 1];
-        part->end = align_up(last->offset + last->n_bytes);
+    if (rc != OMEN_OK) {
+        return rc;
     }
-    return rc;
+    part->n_proven = n_good > part->n_proven ? n_good : part->n_proven;
+    return n_good < n ? drop_records(part, n_good, why) : OMEN_OK;
 }
 
-/* Follows the headers up to the first that is not whole, and takes in the records before it. */
+/* Follows the headers up to the first that is not whole, and takes in the records before it, unproven. */
 static int scan(omen_part *part, uint64_t n_file_bytes, omen_detail *why)
 {
     uint8_t header[CONTAINER_RECORD_BYTES];
@@ -222,7 +265,7 @@ static int scan(omen_part *part, uint64_t n_file_bytes, omen_detail *why)
         }
         rc = add_record(part, &record, why);
     }
-    return rc == OMEN_OK ? check_payloads(part, why) : rc;
+    return rc;
 }
 
 static int begin(omen_part *part, omen_detail *why)
@@ -480,6 +523,7 @@ static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t
     if (rc != OMEN_OK) {
         return rc;
     }
+    part->n_proven = part->n_records;
     if (number != NULL) {
         *number = part->job_number;
     }
@@ -502,6 +546,7 @@ omen_checkpoint omen_part_checkpoint(omen_part *part)
     return (omen_checkpoint){
         .self = part,
         .get = part_get,
+        .prove = part_prove,
         .read = part_read,
         .append = part_append,
         .wait = part_wait,

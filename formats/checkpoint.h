@@ -6,8 +6,8 @@
 
 typedef struct omen_part omen_part;
 
-/* Opens or creates the checkpoint of the file that will be called path: path + ".part". Records that an earlier build
- * left are checked in full; what follows the last good one is cut off. Refuses one that a living process holds
+/* Opens or creates the checkpoint of the file that will be called path: path + ".part". Of records that an earlier
+ * build left the headers are read; what follows the last good one is cut off. Refuses one that a living process holds
  * (OMEN_ERR_IO) and a file that is no checkpoint (OMEN_ERR_INPUT). fresh: starts with none. *out is NULL on failure. */
 int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *why) OMEN_MUST_CHECK;
 

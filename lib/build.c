@@ -81,23 +81,33 @@ static int resume(omen_build_state *b)
         return status;
     if (!c->get(c->self, 0, &record))
         return omen_records_save_head(&b->records, c, b->why);
+    /* the head tells whether the rest is of this build, whose options tell how long the rest can be */
+    if (record.n_bytes == sizeof b->records.head) {
+        status = c->prove(c->self, 1, NULL, NULL, b->why);
+        if (status != OMEN_OK)
+            return status;
+        if (!c->get(c->self, 0, &record))
+            return omen_records_save_head(&b->records, c, b->why);
+    }
     status = omen_records_check_head(&b->records, c, b->why);
+    if (status == OMEN_OK)
+        status = omen_records_check_lengths(b->source, b->options, b->n_lists, c, b->why);
+    if (status == OMEN_OK)
+        status = c->prove(c->self, UINT32_MAX, b->options->progress, b->options->progress_context, b->why);
     for (uint32_t i = 1; status == OMEN_OK && c->get(c->self, i, &record); i++) {
-        const uint32_t expected = i < 4 ? OMEN_RECORD_HEAD + i : OMEN_RECORD_RUN;
-        if (record.kind != expected)
-            return omen_fail(b->why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
         switch (record.kind) {
         case OMEN_RECORD_TRANSFORM:
-            status = omen_records_load_transform(&b->records, &b->transform, c, i, b->why);
+            status = omen_records_load_transform(&b->records, &b->transform, b->source, b->options, c, i, b->why);
             b->identity = b->records.transform.identity;
             b->first_stage = OMEN_STAGE_PARTITION;
             break;
         case OMEN_RECORD_PARTITION:
-            status = omen_records_load_partition(&b->records, &b->partition, c, i, b->why);
+            status =
+                omen_records_load_partition(&b->records, &b->partition, b->n_lists, b->transform.d_kept, c, i, b->why);
             b->first_stage = OMEN_STAGE_CODEC;
             break;
         case OMEN_RECORD_CODEC:
-            status = omen_records_load_codec(&b->records, &b->model, c, i, b->why);
+            status = omen_records_load_codec(&b->records, &b->model, b->options, b->transform.d_kept, c, i, b->why);
             if (status == OMEN_OK)
                 status = init_runs(b);
             b->report->pq_error = b->records.codec.pq_error;
@@ -105,13 +115,11 @@ static int resume(omen_build_state *b)
             b->first_stage = OMEN_STAGE_ENCODE;
             break;
         default:
-            status = omen_runs_restore(&b->runs, i, record.n_bytes, b->why);
-            if (status == OMEN_OK) {
-                const omen_run *run = &b->runs.runs[b->runs.n_runs - 1];
-                if (run->row0 != b->n_encoded || run->n_rows > b->source->n_rows - b->n_encoded)
-                    return omen_fail(b->why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
-                b->n_encoded += run->n_rows;
-            }
+            status = omen_runs_restore(&b->runs, i, record.n_bytes, b->n_encoded, b->source->n_rows, b->why);
+            if (status == OMEN_OK)
+                b->n_encoded += b->runs.runs[b->runs.n_runs - 1].n_rows;
+            if (status == OMEN_OK)
+                status = omen_build_progress(b, OMEN_STAGE_ENCODE, b->n_encoded, b->source->n_rows);
         }
     }
     if (b->n_encoded == b->source->n_rows)

@@ -5,6 +5,7 @@
 #include "lib/build_state.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
+#include "lib/refine.h"
 
 /* ---- order ---- */
 
@@ -45,6 +46,14 @@ static int write_model(omen_build_state *b)
     return status;
 }
 
+/* What is encoded cannot be written: of rows that a checkpoint brought that is its fault, else theirs. */
+static int unsound_rows(const omen_build_state *b)
+{
+    return b->first_stage > OMEN_STAGE_SAMPLE
+               ? omen_records_contradiction(b->why)
+               : omen_fail(b->why, OMEN_ERR_INPUT, "the rows are too long, and too far apart, to be coded");
+}
+
 /* Where each list begins, and the range of its factors. */
 static int add_up_runs(omen_build_state *b)
 {
@@ -60,15 +69,19 @@ static int add_up_runs(omen_build_state *b)
         const float lo = b->runs.extremes[i], hi = b->runs.extremes[i + 1];
         b->ranges[i] = hi >= lo ? lo : 0;
         b->ranges[i + 1] = hi > lo ? (hi - lo) / 255 : 0;
+        if (!omen_factor_is_sound(i / 2 % n_factors, b->ranges[i], b->ranges[i + 1]))
+            return unsound_rows(b);
     }
     return OMEN_OK;
 }
 
-/* One block of 32 codes, of items as a run holds them: sub-codes by byte row, then the factors as bytes. */
-static void fill_block(const omen_build_state *b, uint64_t position, const uint8_t *items, size_t n, uint8_t *block)
+/* One block of 32 codes, of items as a run holds them: sub-codes by byte row, then the factors as bytes. False when a
+ * factor is beyond the extremes of its list. */
+static bool fill_block(const omen_build_state *b, uint64_t position, const uint8_t *items, size_t n, uint8_t *block)
 {
     const size_t code_bytes = b->model.n_sub / 2, n_factors = b->model.n_factors;
     const size_t item_bytes = b->runs.item_bytes[OMEN_RUN_CODES];
+    bool sound = true;
     size_t list = 0, above = b->n_lists; /* the list of position: first[list] <= position < first[list + 1] */
     while (above - list > 1) {
         const size_t middle = (list + above) / 2;
@@ -88,10 +101,16 @@ static void fill_block(const omen_build_state *b, uint64_t position, const uint8
             const float *range = b->ranges + (list * n_factors + f) * 2;
             float factor;
             memcpy(&factor, item + f * sizeof factor, sizeof factor);
+            const float *extremes = b->runs.extremes + (list * n_factors + f) * 2;
+            if (!(factor >= extremes[0] && factor <= extremes[1])) {
+                sound = false;
+                factor = range[0];
+            }
             const float u = range[1] > 0 ? (factor - range[0]) / range[1] + 0.5f : 0;
             block[(code_bytes + f) * OMEN_SCAN_BLOCK + j] = (uint8_t)(int)(u < 255 ? u : 255);
         }
     }
+    return sound;
 }
 
 /* What receives the items of a walk over the runs. */
@@ -120,7 +139,16 @@ static int take_rows(void *context, const uint8_t *items, uint64_t n, omen_detai
 static int take_refine(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
 {
     order_state *o = context;
-    return give_bytes(o, items, n * o->b->runs.item_bytes[OMEN_RUN_REFINE]);
+    const omen_build_state *b = o->b;
+    const size_t row_bytes = b->runs.item_bytes[OMEN_RUN_REFINE];
+    bool sound = true;
+    /* rows that this process has encoded are what it was given */
+    if (b->first_stage > OMEN_STAGE_CODEC) {
+#pragma omp parallel for schedule(static) reduction(&& : sound)
+        for (uint64_t i = 0; i < n; i++)
+            sound = sound && omen_refine_is_valid(b->options->refine, items + i * row_bytes, b->transform.d);
+    }
+    return sound ? give_bytes(o, items, n * row_bytes) : unsound_rows(b);
 }
 
 static int give_blocks(order_state *o, const uint8_t *items, size_t n)
@@ -129,12 +157,16 @@ static int give_blocks(order_state *o, const uint8_t *items, size_t n)
     const size_t block_bytes = omen_codec_bytes(&b->model) * OMEN_SCAN_BLOCK;
     const size_t item_bytes = b->runs.item_bytes[OMEN_RUN_CODES],
                  n_blocks = (n + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;
-#pragma omp parallel for schedule(static)
+    bool sound = true;
+#pragma omp parallel for schedule(static) reduction(&& : sound)
     for (size_t i = 0; i < n_blocks; i++) {
         const size_t at = i * OMEN_SCAN_BLOCK;
-        fill_block(b, o->position + at, items + at * item_bytes, least(OMEN_SCAN_BLOCK, n - at),
-                   o->blocks + i * block_bytes);
+        sound = fill_block(b, o->position + at, items + at * item_bytes, least(OMEN_SCAN_BLOCK, n - at),
+                           o->blocks + i * block_bytes) &&
+                sound;
     }
+    if (!sound)
+        return unsound_rows(b);
     o->position += n;
     return give_bytes(o, o->blocks, n_blocks * block_bytes);
 }

@@ -1,16 +1,84 @@
 /* What the codecs share: dispatch by kind, lifetime, measured error. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/codec.h"
 #include "lib/codec_kinds.h"
+#include "lib/index_format.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 
 uint32_t omen_codec_bytes(const omen_codec_model *model)
 {
     return model->kind == OMEN_CODEC_NONE ? 0 : model->n_sub / 2 + model->n_factors;
+}
+
+bool omen_codec_counts_are_sound(const omen_codec_model *m, uint32_t bytes)
+{
+    if (m->kind == OMEN_CODEC_NONE)
+        return !m->n_sub && !m->n_factors && !m->n_active && !m->d_used;
+    if (m->n_sub < 2 || m->n_sub % 2 || m->n_factors > OMEN_MAX_FACTORS || m->n_sub / 2 + m->n_factors > bytes ||
+        bytes > OMEN_MAX_BYTES)
+        return false;
+    if (m->kind == OMEN_CODEC_PQ)
+        return m->n_factors == 1 && !m->d_used && m->n_active >= 1 && m->n_active <= m->d;
+    return m->kind == OMEN_CODEC_RABITQ && m->n_factors == 2 && !m->n_active && m->d_used >= 1 && m->d_used <= m->d &&
+           m->d_used <= 4 * m->n_sub;
+}
+
+/* Sub-quantisers cover the coded dimensions, none of them twice, and no codeword is too long. */
+static bool pq_is_sound(const omen_codec_model *m)
+{
+    uint8_t seen[(OMEN_MAX_DIM + 1) / 8 + 1] = {0};
+    bool sound = m->d <= OMEN_MAX_DIM + 1 && m->sub_first[0] == 0 && m->sub_first[m->n_sub] == m->n_active;
+    for (size_t i = 0; i < m->n_sub && sound; i++)
+        sound = m->sub_first[i] <= m->sub_first[i + 1];
+    for (size_t a = 0; a < m->n_active && sound; a++) {
+        const uint32_t dim = m->dims[a];
+        sound = dim < m->d && !(seen[dim / 8] >> dim % 8 & 1);
+        if (sound)
+            seen[dim / 8] |= (uint8_t)(1u << dim % 8);
+    }
+    for (size_t i = 0; i < m->n_sub && sound; i++) {
+        float norms[16] = {0};
+        for (size_t a = m->sub_first[i]; a < m->sub_first[i + 1]; a++)
+            for (size_t j = 0; j < 16; j++)
+                norms[j] += m->codewords[a * 16 + j] * m->codewords[a * 16 + j];
+        for (size_t j = 0; j < 16; j++)
+            sound &= norms[j] <= OMEN_LENGTH2_MOST;
+    }
+    return sound;
+}
+
+/* The columns of the rotation have length 1. */
+static bool rabitq_is_sound(const omen_codec_model *m)
+{
+    bool sound = true;
+    for (size_t j0 = 0; j0 < m->d_used; j0 += 64) {
+        const size_t width = m->d_used - j0 < 64 ? m->d_used - j0 : 64;
+        float norms[64] = {0};
+        for (size_t i = 0; i < 4 * (size_t)m->n_sub; i++) {
+            const float *row = m->rotation + i * m->d_used + j0;
+            for (size_t j = 0; j < width; j++)
+                norms[j] += row[j] * row[j];
+        }
+        for (size_t j = 0; j < width; j++)
+            sound &= fabsf(norms[j] - 1) <= OMEN_UNIT_SLACK;
+    }
+    return sound;
+}
+
+bool omen_codec_is_sound(const omen_codec_model *m)
+{
+    return m->kind == OMEN_CODEC_PQ ? pq_is_sound(m) : m->kind == OMEN_CODEC_RABITQ ? rabitq_is_sound(m) : true;
+}
+
+bool omen_factor_is_sound(uint32_t i, float low, float step)
+{
+    const float least = i == 0 ? -OMEN_F_MOST : 0, most = i == 0 ? OMEN_F_MOST : OMEN_G_MOST;
+    return low >= least && step >= 0 && low + 255 * step <= most;
 }
 
 void omen_codec_finish(omen_codec_model *model)
@@ -68,7 +136,7 @@ float omen_codec_round_tables(const omen_codec_model *model, const float *table,
         *bias += lows[m];
     float step = widest / lut_max;
     step = step < step_least ? step_least : step;
-    step = step > 0 ? step : 1;
+    step = step >= FLT_MIN ? step : 1;
     kernels->table_round(table, lows, model->n_sub, 1 / step, lut_max, luts);
     return step;
 }

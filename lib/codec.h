@@ -45,6 +45,16 @@ int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uin
  * estimate unbiased. Dimensions beyond the budget enter through their norm (MRQ, 2024). Nothing is trained. */
 int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed) OMEN_MUST_CHECK;
 
+/* Whether the counts of a model read from a file (kind, d, n_sub, n_factors, n_active, d_used) can be those of one for
+ * bytes a row. */
+bool omen_codec_counts_are_sound(const omen_codec_model *model, uint32_t bytes) OMEN_MUST_CHECK;
+
+/* Whether its arrays, of sound counts, are within the limits of docs/FORMAT.md. */
+bool omen_codec_is_sound(const omen_codec_model *model) OMEN_MUST_CHECK;
+
+/* Whether the codes of factor number i from low in steps of step are within the limits of docs/FORMAT.md. */
+bool omen_factor_is_sound(uint32_t i, float low, float step) OMEN_MUST_CHECK;
+
 /* Derives what is not stored (half norms, panels). */
 int omen_pq_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
 int omen_rabitq_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
@@ -69,7 +79,7 @@ void omen_codec_tables(const omen_codec_model *model, const float *query, float 
 uint32_t omen_codec_lut_max(const omen_codec_model *model);
 
 /* Rounds tables to bytes: table value ~ low of its sub-code + step * lut. bias gets the sum of the lows. Returns the
- * step: the one that fits the widest table, at least step_least, never 0. */
+ * step: the one that fits the widest table, at least step_least, never so small that it has no inverse. */
 float omen_codec_round_tables(const omen_codec_model *model, const float *table, float step_least, uint8_t *luts,
                               float *bias);
 

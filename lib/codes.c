@@ -9,7 +9,6 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define SECTIONS_MOST  32u
 #define DECODE_ROWS    64u
 #define ERROR_ROWS     2000u
 #define RECALL_QUERIES 300u
@@ -18,7 +17,6 @@
 
 struct omen_codes {
     omen_index *index;
-    uint32_t *ids;
     float *centroid; /* d_kept */
     float *back;     /* BASE transposed, packed: d_full columns of d_kept */
     float *unrotate; /* ROTA transposed, packed: d_used columns of 4 n_sub; rabitq */
@@ -72,37 +70,10 @@ static int prepare(omen_codes *codes)
 
 int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sections, omen_detail *why)
 {
-    omen_section all[SECTIONS_MOST + 1];
-    uint64_t n_rows = 0;
     *out = NULL;
-    if (n_sections > SECTIONS_MOST)
-        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "%zu sections: of a newer version", n_sections);
-    memcpy(all, sections, n_sections * sizeof *all);
-    for (size_t i = 0; i < n_sections; i++) {
-        /* one byte a row is the least that a code or a refine row takes: no more rows than the file can hold */
-        if (sections[i].id == OMEN_SECTION_META && sections[i].n_bytes == sizeof(omen_meta) &&
-            omen_section_check(&sections[i], why) == OMEN_OK)
-            n_rows = ((const omen_meta *)sections[i].data)->n_rows;
-    }
-    for (size_t i = 0; i < n_sections; i++)
-        if ((sections[i].id == OMEN_SECTION_CODE || sections[i].id == OMEN_SECTION_REFN) &&
-            n_rows > sections[i].n_bytes)
-            n_rows = 0;
-    if (n_rows == 0 || n_rows > OMEN_MAX_ROWS)
-        return omen_fail(why, OMEN_ERR_CORRUPT, "the number of rows contradicts the file");
     omen_codes *codes = calloc(1, sizeof *codes);
-    if (codes)
-        codes->ids = omen_alloc(n_rows, sizeof *codes->ids);
-    int status = codes && codes->ids ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
-    if (status == OMEN_OK) {
-        for (uint64_t i = 0; i < n_rows; i++)
-            codes->ids[i] = (uint32_t)i;
-        all[n_sections] = (omen_section){.id = OMEN_SECTION_PERM,
-                                         .element = OMEN_ELEMENT_U32,
-                                         .data = codes->ids,
-                                         .n_bytes = n_rows * sizeof *codes->ids};
-        status = omen_index_open(&codes->index, all, n_sections + 1, why);
-    }
+    int status = codes ? omen_index_open_codes(&codes->index, sections, n_sections, why)
+                       : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     if (status == OMEN_OK && (codes->index->meta.n_lists != 1 || codes->index->meta.metric != OMEN_METRIC_L2))
         status = omen_fail(why, OMEN_ERR_CORRUPT, "codes have one list and metric l2");
     if (status == OMEN_OK && prepare(codes) != OMEN_OK)
@@ -120,11 +91,15 @@ void omen_codes_close(omen_codes *codes)
     if (!codes)
         return;
     omen_index_close(codes->index);
-    free(codes->ids);
     free(codes->centroid);
     free(codes->back);
     free(codes->unrotate);
     free(codes);
+}
+
+int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void *context)
+{
+    return omen_index_check(codes->index, fault, context);
 }
 
 void omen_codes_get_info(const omen_codes *codes, omen_index_info *out)
@@ -187,12 +162,16 @@ static int codes_read(void *self, uint64_t first, uint64_t n, float *out, omen_d
     const omen_meta *m = &index->meta;
     const size_t d = m->d, d_kept = m->d_kept, width = (d + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
     if (m->codec == OMEN_CODEC_NONE) {
-        int touched = omen_index_touch_rows(index, first, n, why);
+        const int touched = omen_index_touch_rows(index, first, n, why);
         if (touched != OMEN_OK)
             return touched;
-        for (uint64_t i = 0; i < n; i++)
-            omen_refine_decode(m->refine, index->refine_rows + (first + i) * index->refine_row_bytes, m->d,
-                               out + i * d);
+        for (uint64_t i = 0; i < n; i++) {
+            const uint8_t *row = index->refine_rows + (first + i) * index->refine_row_bytes;
+            if (!omen_refine_is_valid(m->refine, row, m->d))
+                return omen_fail(why, OMEN_ERR_CORRUPT, "section REFN: row %llu is not finite, or too long",
+                                 (unsigned long long)(first + i));
+            omen_refine_decode(m->refine, row, m->d, out + i * d);
+        }
         return OMEN_OK;
     }
     const size_t used = (m->d_used + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;

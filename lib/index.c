@@ -17,6 +17,7 @@
 typedef struct {
     const omen_section *sections;
     size_t n;
+    bool has_ids; /* PERM has to be there */
     omen_detail *why;
 } section_list;
 
@@ -84,17 +85,15 @@ static const void *take_touched(const section_list *list, uint32_t id, omen_elem
     return s->data;
 }
 
-static bool all_finite(const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return false;
-    return true;
-}
-
 /* Bounds that every later size computation relies on. */
 static int check_meta(const omen_meta *m, omen_detail *why)
 {
+    const omen_codec_model model = {.kind = m->codec,
+                                    .d = m->d_kept,
+                                    .n_sub = m->n_sub,
+                                    .n_factors = m->n_factors,
+                                    .n_active = m->n_active,
+                                    .d_used = m->d_used};
     const char *fault = NULL;
     if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine > OMEN_REFINE_F32 ||
         (m->flags & ~OMEN_META_FLAG_ZERO_OK))
@@ -110,19 +109,10 @@ static int check_meta(const omen_meta *m, omen_detail *why)
         fault = "list count";
     else if (m->bytes < OMEN_MIN_BYTES || m->bytes > OMEN_MAX_BYTES)
         fault = "bytes a vector";
-    else if (!isfinite(m->ip_radius2) || m->ip_radius2 < 0)
-        fault = "radius";
     else if (m->codec == OMEN_CODEC_NONE && m->refine == OMEN_REFINE_NONE)
         fault = "codec";
-    else if (m->codec == OMEN_CODEC_NONE ? m->n_sub || m->n_factors || m->n_active || m->d_used
-                                         : m->n_sub < 2 || m->n_sub % 2 || m->n_sub / 2 + m->n_factors > m->bytes)
-        fault = "code size";
-    else if (m->codec == OMEN_CODEC_PQ &&
-             (m->n_factors != 1 || m->d_used || m->n_active < 1 || m->n_active > m->d_kept))
-        fault = "sub-quantisers";
-    else if (m->codec == OMEN_CODEC_RABITQ &&
-             (m->n_factors != 2 || m->n_active || m->d_used < 1 || m->d_used > m->d_kept || m->d_used > 4 * m->n_sub))
-        fault = "rotation";
+    else if (!omen_codec_counts_are_sound(&model, m->bytes))
+        fault = "code sizes";
     if (!fault && !(m->code_scale >= 0 && m->code_scale <= 4))
         fault = "scale";
     for (size_t i = 0; i < sizeof m->zero / sizeof *m->zero && !fault; i++)
@@ -153,13 +143,6 @@ static int open_model(omen_index *index, const section_list *list)
         const float *words = take(list, OMEN_SECTION_CODB, OMEN_ELEMENT_F32, m->n_active, 64);
         if (!subs || !dims || !words)
             return OMEN_ERR_CORRUPT;
-        bool sound = subs[0] == 0 && subs[m->n_sub] == m->n_active;
-        for (size_t i = 0; i < m->n_sub; i++)
-            sound &= subs[i] <= subs[i + 1];
-        for (size_t i = 0; i < m->n_active; i++)
-            sound &= dims[i] < m->d_kept;
-        if (!sound || !all_finite(words, (size_t)m->n_active * 16))
-            return omen_fail(list->why, OMEN_ERR_CORRUPT, "sections SUBS, DIMS or CODB are not a product quantiser");
         model->n_active = m->n_active;
         model->sub_first = copy_of(subs, ((size_t)m->n_sub + 1) * 4);
         model->dims = copy_of(dims, (size_t)m->n_active * 4);
@@ -167,6 +150,8 @@ static int open_model(omen_index *index, const section_list *list)
         index->model_bytes += (uint64_t)m->n_active * 68 + ((uint64_t)m->n_sub + 1) * 4;
         if (!model->sub_first || !model->dims || !model->codewords)
             return OMEN_ERR_MEMORY;
+        if (!omen_codec_is_sound(model))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "sections SUBS, DIMS or CODB are not a product quantiser");
         return omen_pq_prepare(model);
     }
     if (m->codec == OMEN_CODEC_RABITQ) {
@@ -174,12 +159,14 @@ static int open_model(omen_index *index, const section_list *list)
         const float *rotation = take(list, OMEN_SECTION_ROTA, OMEN_ELEMENT_F32, n, 4);
         if (!rotation)
             return OMEN_ERR_CORRUPT;
-        if (!all_finite(rotation, n))
-            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section ROTA holds a value that is not finite");
         model->d_used = m->d_used;
         model->rotation = copy_of(rotation, n * 4);
         index->model_bytes += n * 4;
-        return model->rotation ? omen_rabitq_prepare(model) : OMEN_ERR_MEMORY;
+        if (!model->rotation)
+            return OMEN_ERR_MEMORY;
+        if (!omen_codec_is_sound(model))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section ROTA is no rotation: a column is not of length 1");
+        return omen_rabitq_prepare(model);
     }
     return OMEN_OK;
 }
@@ -193,8 +180,8 @@ static int open_lists(omen_index *index, const section_list *list)
     index->first = take(list, OMEN_SECTION_LIST, OMEN_ELEMENT_U32, (uint64_t)n_lists + 1, 4);
     if (!index->centroid_codes || !index->centroid_scales || !index->first)
         return OMEN_ERR_CORRUPT;
-    if (!all_finite(index->centroid_scales, 2 * d))
-        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CSCL holds a value that is not finite");
+    if (!omen_scales_are_sound(index->centroid_scales, m->d_kept))
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CSCL holds a value that is out of range");
     for (size_t l = 0; l < n_lists; l++) {
         if (index->first[l] > index->first[l + 1])
             return omen_fail(list->why, OMEN_ERR_CORRUPT, "section LIST: offsets of list %zu fall", l);
@@ -216,8 +203,8 @@ static int open_lists(omen_index *index, const section_list *list)
     omen_panels_pack(centroids, n_lists, d, d, index->panels);
     omen_half_norms(centroids, n_lists, d, index->half_norms);
     free(centroids);
-    if (!all_finite(index->half_norms, n_lists))
-        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CENT: a centroid overflows");
+    if (!omen_half_norms_are_sound(index->half_norms, n_lists))
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CENT: a centroid is too long");
     return OMEN_OK;
 }
 
@@ -236,13 +223,11 @@ static int open_rows(omen_index *index, const section_list *list)
         index->ranges = take(list, OMEN_SECTION_FRNG, OMEN_ELEMENT_F32, n_ranges, 4);
         if (!index->ranges)
             return OMEN_ERR_CORRUPT;
-        if (!all_finite(index->ranges, n_ranges))
-            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section FRNG holds a value that is not finite");
         for (size_t i = 0; i < n_ranges; i += 2) {
             const float lo = index->ranges[i], step = index->ranges[i + 1];
             const bool is_g = m->n_factors == 2 && i % 4 == 2;
-            if (step < 0 || (is_g && lo < 0))
-                return omen_fail(list->why, OMEN_ERR_CORRUPT, "section FRNG: negative factor range");
+            if (!omen_factor_is_sound(is_g, lo, step))
+                return omen_fail(list->why, OMEN_ERR_CORRUPT, "section FRNG holds a value that is out of range");
             if (is_g && lo + 255 * step > index->g_max)
                 index->g_max = lo + 255 * step;
             if (!is_g && step > index->f_step_max)
@@ -257,9 +242,11 @@ static int open_rows(omen_index *index, const section_list *list)
         if (!index->refine_rows)
             return status;
     }
-    index->ids = take_touched(list, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, m->n_rows, 4, &index->perm, &status);
-    if (!index->ids)
-        return status;
+    if (list->has_ids) {
+        index->ids = take_touched(list, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, m->n_rows, 4, &index->perm, &status);
+        if (!index->ids)
+            return status;
+    }
     const omen_section *tune = find(list, OMEN_SECTION_TUNE);
     if (tune) {
         if ((status = omen_section_check(tune, list->why)) != OMEN_OK)
@@ -278,9 +265,9 @@ static int open_rows(omen_index *index, const section_list *list)
     return OMEN_OK;
 }
 
-int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections, omen_detail *why)
+static int open_index(omen_index **out, const omen_section *sections, size_t n_sections, bool has_ids, omen_detail *why)
 {
-    const section_list list = {sections, n_sections, why};
+    const section_list list = {sections, n_sections, has_ids, why};
     omen_transform *t;
     int status = OMEN_ERR_CORRUPT;
     *out = NULL;
@@ -309,10 +296,6 @@ int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sec
     status = OMEN_ERR_CORRUPT;
     if (!mean || !basis)
         goto fail;
-    if (!all_finite(mean, meta->d_full) || !all_finite(basis, n_basis)) {
-        omen_fail(why, status, "section MEAN or BASE holds a value that is not finite");
-        goto fail;
-    }
     t = &index->transform;
     t->metric = meta->metric;
     t->d = meta->d;
@@ -322,7 +305,13 @@ int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sec
     t->mean = copy_of(mean, (size_t)meta->d_full * 4);
     t->basis = copy_of(basis, n_basis * 4);
     index->model_bytes = n_basis * 4 + (uint64_t)meta->d_full * 4 + sizeof *meta;
-    status = t->mean && t->basis ? omen_transform_prepare(t) : OMEN_ERR_MEMORY;
+    status = t->mean && t->basis ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK && !omen_transform_is_sound(t))
+        status = omen_fail(why, OMEN_ERR_CORRUPT,
+                           "section MEAN, BASE or META: the mean is too long, an axis is not of length 1, or the "
+                           "radius is out of range");
+    if (status == OMEN_OK)
+        status = omen_transform_prepare(t);
     if (status == OMEN_OK)
         status = open_lists(index, &list);
     if (status == OMEN_OK)
@@ -338,6 +327,16 @@ fail:
         omen_fail(why, status, "out of memory");
     omen_index_close(index);
     return status;
+}
+
+int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections, omen_detail *why)
+{
+    return open_index(out, sections, n_sections, true, why);
+}
+
+int omen_index_open_codes(omen_index **out, const omen_section *sections, size_t n_sections, omen_detail *why)
+{
+    return open_index(out, sections, n_sections, false, why);
 }
 
 void omen_index_close(omen_index *index)
@@ -445,7 +444,7 @@ int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context
     uint8_t *seen = calloc(m->n_rows / 8 + 1, 1);
     if (!seen)
         return OMEN_ERR_MEMORY;
-    for (uint64_t i = 0; i < m->n_rows; i++) {
+    for (uint64_t i = 0; i < m->n_rows && index->ids; i++) {
         const uint32_t id = index->ids[i];
         const bool beyond = id >= m->n_rows;
         if (beyond || (seen[id / 8] >> id % 8 & 1)) {
@@ -458,7 +457,7 @@ int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context
         seen[id / 8] |= (uint8_t)(1u << id % 8);
     }
     free(seen);
-    for (size_t l = 0; l < m->n_lists; l++) {
+    for (size_t l = 0; l < m->n_lists && index->ids; l++) {
         for (uint64_t i = (uint64_t)index->first[l] + 1; i < index->first[l + 1]; i++) {
             if (index->ids[i] <= index->ids[i - 1] && status == OMEN_OK) {
                 snprintf(text, sizeof text, "list %zu is not in order of id at position %llu", l,
@@ -470,7 +469,7 @@ int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context
     }
     for (uint64_t i = 0; i < m->n_rows && index->refine_rows; i++) {
         if (!omen_refine_is_valid(m->refine, index->refine_rows + i * index->refine_row_bytes, m->d)) {
-            snprintf(text, sizeof text, "row at position %llu is not finite", (unsigned long long)i);
+            snprintf(text, sizeof text, "row at position %llu is not finite, or too long", (unsigned long long)i);
             fault(context, "REFN", text);
             status = OMEN_ERR_CORRUPT;
             break;

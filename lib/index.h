@@ -27,7 +27,7 @@ struct omen_index {
     uint32_t block_bytes;
     const uint8_t *refine_rows;
     size_t refine_row_bytes;
-    const uint32_t *ids;
+    const uint32_t *ids; /* NULL: codes without lists, which are never searched */
     const omen_tune_entry *tune;
     size_t n_tune;
     uint32_t largest_list;
@@ -36,6 +36,10 @@ struct omen_index {
     uint64_t centroid_bytes, model_bytes;
     omen_touched code, refn, perm;
 };
+
+/* Opens codes without lists as omen_index_open() does an index: there need be no PERM. */
+int omen_index_open_codes(omen_index **out, const omen_section *sections, size_t n_sections,
+                          omen_detail *why) OMEN_MUST_CHECK;
 
 /* Whether bytes [at, at + n_bytes), n_bytes > 0, have been checked. */
 static inline bool omen_touched_before(const omen_touched *touched, uint64_t at, uint64_t n_bytes)

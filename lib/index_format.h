@@ -27,6 +27,15 @@
 #define OMEN_META_FLAG_ZERO_OK 1u
 #define OMEN_MAX_ROWS          0xfffffff0u /* row numbers are 32 bits */
 
+/* Limits of the values in a model, docs/FORMAT.md: what they allow cannot overflow a search. */
+#define OMEN_MEAN2_MOST      1.01e37f /* squared length of MEAN: OMEN_NORM2_MOST and some rounding */
+#define OMEN_UNIT_SLACK      1e-3f    /* how far from 1 the squared length of an axis may be */
+#define OMEN_COORDINATE_MOST 1e19f    /* of a centroid */
+#define OMEN_LENGTH2_MOST    1e38f    /* squared length of a centroid, a codeword or a refine row */
+#define OMEN_F_MOST          1.5e38f  /* of factor f, either sign */
+#define OMEN_G_MOST          1e20f    /* of factor g */
+#define OMEN_PROJECTED2_MOST 5e37f    /* squared length of a projected query: orthonormal axes make none longer */
+
 typedef struct omen_meta {
     uint64_t n_rows;
     uint32_t d, d_full, d_kept;

@@ -143,6 +143,10 @@ typedef struct omen_sink {
     int (*map)(void *self, uint32_t id, omen_section *out, omen_detail *why);
 } omen_sink;
 
+/* Called a few times a second, never by two threads at once; a non-zero return stops the work with
+ * OMEN_ERR_INTERRUPTED. */
+typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done, uint64_t total);
+
 /* ---- checkpoints: how a build survives being killed --------------------- */
 
 /* Kinds of records, in the order in which a build makes them. */
@@ -165,7 +169,10 @@ typedef struct omen_span {
 } omen_span;
 
 /* A list of records that grows at its end and outlives the process. Calls but read() come from one thread.
- *   get     fills *out with record i; false when there are not so many
+ *   get     fills *out with record i, as its header has it; false when there are not so many
+ *   prove   compares the contents of the records before number n with their checksums; the first that differs and what
+ *           follows it are dropped. Until then nothing in a record found may be believed, nor read for longer than
+ *           what this build could have written. progress is called as a build calls it, for every MiB
  *   read    copies bytes [at, at + n_bytes) of record i, which lie inside it
  *   append  starts to write a record made of n spans, whose memory stays untouched until the next append() or wait();
  *           one write at a time, so a failure of the one before is returned here. number, if not NULL, gets the
@@ -174,15 +181,13 @@ typedef struct omen_span {
 typedef struct omen_checkpoint {
     void *self;
     bool (*get)(void *self, uint32_t i, omen_record *out);
+    int (*prove)(void *self, uint32_t n, omen_progress_fn progress, void *context, omen_detail *why);
     int (*read)(void *self, uint32_t i, uint64_t at, uint64_t n_bytes, void *out, omen_detail *why);
     int (*append)(void *self, uint32_t kind, const omen_span *spans, size_t n, uint32_t *number, omen_detail *why);
     int (*wait)(void *self, omen_detail *why);
 } omen_checkpoint;
 
 /* ---- build ------------------------------------------------------------- */
-
-/* Called from one thread a few times a second; a non-zero return stops the work with OMEN_ERR_INTERRUPTED. */
-typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done, uint64_t total);
 
 #define OMEN_DEFAULT_BYTES 32u
 #define OMEN_MIN_BYTES     4u
@@ -340,6 +345,9 @@ int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k
                        uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
                        omen_detail *why) OMEN_MUST_CHECK;
 
+/* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
+typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
+
 /* ---- codes without lists ------------------------------------------------ */
 
 /* An index of one list whose rows are in input order, without row numbers (omen_build_options.codes_only), to
@@ -356,6 +364,9 @@ int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sec
 
 /* NULL is fine. */
 void omen_codes_close(omen_codes *codes);
+
+/* As omen_index_check(). */
+int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
 
 /* As omen_index_get_info(); there are no ids. */
 void omen_codes_get_info(const omen_codes *codes, omen_index_info *out);
@@ -380,9 +391,6 @@ int omen_codes_measure(const omen_codes *codes, const omen_source *original, uin
                        omen_codes_quality *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- verification ------------------------------------------------------ */
-
-/* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
-typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
 
 /* Reads every section and checks what omen_index_open() leaves: list offsets monotone and complete, ids a permutation,
  * factors and refine rows finite and in range. Returns OMEN_OK, OMEN_ERR_CORRUPT (each fault told to fault()) or

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/index_format.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/partition.h"
@@ -420,13 +421,36 @@ void omen_centroids_decode(const uint8_t *codes, const float *scales, uint32_t n
             centroids[c * d + j] = scales[j] + scales[d + j] * (float)codes[c * d + j];
 }
 
+uint32_t omen_partition_parents(uint32_t n_lists)
+{
+    return n_lists <= FLAT_LISTS ? 1 : (uint32_t)lround(sqrt(n_lists));
+}
+
+bool omen_scales_are_sound(const float *scales, uint32_t d)
+{
+    bool sound = true;
+    for (size_t j = 0; j < d; j++) {
+        const float low = scales[j], step = scales[d + j];
+        sound &= low >= -OMEN_COORDINATE_MOST && step >= 0 && low + 255 * step <= OMEN_COORDINATE_MOST;
+    }
+    return sound;
+}
+
+bool omen_half_norms_are_sound(const float *half_norms, size_t n)
+{
+    bool sound = true;
+    for (size_t i = 0; i < n; i++)
+        sound &= half_norms[i] <= OMEN_LENGTH2_MOST / 2;
+    return sound;
+}
+
 int omen_partition_train(omen_partition *p, const float *rows, size_t n, uint32_t d, uint32_t n_lists, uint64_t seed,
                          omen_progress_fn progress, void *context)
 {
     int status = OMEN_ERR_MEMORY;
     p->d = d;
     p->n_lists = n_lists;
-    p->n_parents = n_lists <= FLAT_LISTS ? 1 : (uint32_t)lround(sqrt(n_lists));
+    p->n_parents = omen_partition_parents(n_lists);
     const uint64_t n_steps = 3 + FULL_PASSES;
     uint64_t step = 0;
     uint32_t *lists = omen_alloc(n, sizeof *lists);

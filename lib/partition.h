@@ -23,6 +23,13 @@ typedef struct omen_partition {
 int omen_partition_train(omen_partition *partition, const float *rows, size_t n, uint32_t d, uint32_t n_lists,
                          uint64_t seed, omen_progress_fn progress, void *context) OMEN_MUST_CHECK;
 
+/* Parents that a partition of n_lists lists has. */
+uint32_t omen_partition_parents(uint32_t n_lists) OMEN_MUST_CHECK;
+
+/* Whether scales, and the squared lengths of n centroids, read from a file, are within the limits of docs/FORMAT.md. */
+bool omen_scales_are_sound(const float *scales, uint32_t d) OMEN_MUST_CHECK;
+bool omen_half_norms_are_sound(const float *half_norms, size_t n) OMEN_MUST_CHECK;
+
 /* Derives the rest from first_child, parents, codes and scales. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_partition_restore(omen_partition *partition) OMEN_MUST_CHECK;
 

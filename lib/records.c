@@ -1,12 +1,15 @@
 /* Saving and loading what a build was asked for and what its training stages made. Each record is a short fixed part,
  * kept in omen_records, and then the arrays. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "lib/build_state.h"
 #include "lib/matrix.h"
 #include "lib/records.h"
+#include "lib/refine.h"
 
 #define CONTENT_ROWS 256u /* rows of the input that are compared when a build is continued */
 
@@ -15,7 +18,7 @@ static int no_memory(omen_detail *why)
     return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint's records");
 }
 
-static int contradiction(omen_detail *why)
+int omen_records_contradiction(omen_detail *why)
 {
     return omen_fail(why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
 }
@@ -143,6 +146,53 @@ int omen_records_check_head(const omen_records *records, const omen_checkpoint *
     return status;
 }
 
+/* ---- lengths ---- */
+
+/* The most that a record of a training stage has. Counts are within the limits of options and rows: no product
+ * overflows. */
+static uint64_t most_bytes(omen_record_kind kind, const omen_source *source, const omen_build_options *o,
+                           uint32_t n_lists)
+{
+    const omen_records *r = NULL;
+    const uint64_t d_full = (uint64_t)source->d + (o->metric == OMEN_METRIC_IP);
+    const uint64_t d_kept = least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes);
+    const uint64_t parents = omen_partition_parents(n_lists), n_sub = 2 * (uint64_t)o->bytes;
+    switch (kind) {
+    case OMEN_RECORD_TRANSFORM:
+        return sizeof r->transform + 4 * d_full * (1 + d_kept);
+    case OMEN_RECORD_PARTITION:
+        return sizeof r->partition + 4 * (parents + 1 + parents * d_kept + 2 * d_kept) + n_lists * d_kept;
+    default: /* OMEN_RECORD_CODEC, the longer of the two codecs */
+        return sizeof r->codec + 4 * (n_sub + 1 + 17 * d_kept) + 16 * n_sub * d_kept;
+    }
+}
+
+int omen_records_check_lengths(const omen_source *source, const omen_build_options *o, uint32_t n_lists,
+                               const omen_checkpoint *checkpoint, omen_detail *why)
+{
+    const uint64_t row_bytes =
+        sizeof(uint32_t) + OMEN_MAX_FACTORS * sizeof(float) + o->bytes + omen_refine_row_bytes(o->refine, source->d);
+    const uint64_t table_bytes =
+        2 * sizeof(uint64_t) + 4 * ((uint64_t)n_lists + 1) + (uint64_t)n_lists * OMEN_MAX_FACTORS * 2 * sizeof(float);
+    uint64_t rows_left_bytes = source->n_rows * row_bytes; /* of all runs together, besides their tables */
+    omen_record record;
+    for (uint32_t i = 1; checkpoint->get(checkpoint->self, i, &record); i++) {
+        const omen_record_kind expected = i < 4 ? OMEN_RECORD_HEAD + i : OMEN_RECORD_RUN;
+        if (record.kind != expected)
+            return omen_records_contradiction(why);
+        if (expected != OMEN_RECORD_RUN) {
+            if (record.n_bytes > most_bytes(expected, source, o, n_lists))
+                return omen_records_contradiction(why);
+            continue;
+        }
+        const uint64_t rows_bytes = record.n_bytes > table_bytes ? record.n_bytes - table_bytes : 0;
+        if (rows_bytes > rows_left_bytes)
+            return omen_records_contradiction(why);
+        rows_left_bytes -= rows_bytes;
+    }
+    return OMEN_OK;
+}
+
 /* ---- arrays ---- */
 
 /* Reads a record front to back; the first failure is kept. */
@@ -159,7 +209,7 @@ static reader reader_start(const omen_checkpoint *checkpoint, uint32_t record, o
     omen_record found = {0};
     reader r = {.checkpoint = checkpoint, .record = record, .why = why};
     if (!checkpoint->get(checkpoint->self, record, &found))
-        r.status = contradiction(why);
+        r.status = omen_records_contradiction(why);
     r.n_bytes = found.n_bytes;
     return r;
 }
@@ -167,7 +217,7 @@ static reader reader_start(const omen_checkpoint *checkpoint, uint32_t record, o
 static void take(reader *r, void *out, uint64_t n_bytes)
 {
     if (r->status == OMEN_OK && n_bytes > r->n_bytes - r->at)
-        r->status = contradiction(r->why);
+        r->status = omen_records_contradiction(r->why);
     if (r->status == OMEN_OK && n_bytes > 0)
         r->status = r->checkpoint->read(r->checkpoint->self, r->record, r->at, n_bytes, out, r->why);
     if (r->status == OMEN_OK)
@@ -181,7 +231,7 @@ static void *take_array(reader *r, uint64_t count, size_t size)
     if (r->status != OMEN_OK)
         return NULL;
     if (__builtin_mul_overflow(count, size, &n_bytes) || n_bytes > r->n_bytes - r->at) {
-        r->status = contradiction(r->why);
+        r->status = omen_records_contradiction(r->why);
         return NULL;
     }
     void *out = omen_alloc(count, size);
@@ -194,7 +244,7 @@ static void *take_array(reader *r, uint64_t count, size_t size)
 
 static int reader_end(const reader *r)
 {
-    return r->status == OMEN_OK && r->at != r->n_bytes ? contradiction(r->why) : r->status;
+    return r->status == OMEN_OK && r->at != r->n_bytes ? omen_records_contradiction(r->why) : r->status;
 }
 
 /* ---- transform ---- */
@@ -215,8 +265,9 @@ int omen_records_save_transform(omen_records *records, const omen_transform *t, 
     return checkpoint->append(checkpoint->self, OMEN_RECORD_TRANSFORM, spans, 3, NULL, why);
 }
 
-int omen_records_load_transform(omen_records *records, omen_transform *t, const omen_checkpoint *checkpoint,
-                                uint32_t record, omen_detail *why)
+int omen_records_load_transform(omen_records *records, omen_transform *t, const omen_source *source,
+                                const omen_build_options *o, const omen_checkpoint *checkpoint, uint32_t record,
+                                omen_detail *why)
 {
     reader r = reader_start(checkpoint, record, why);
     take(&r, &records->transform, sizeof records->transform);
@@ -224,11 +275,17 @@ int omen_records_load_transform(omen_records *records, omen_transform *t, const 
     t->d_full = records->transform.d_full;
     t->d_kept = records->transform.d_kept;
     t->ip_radius2 = records->transform.ip_radius2;
+    if (r.status == OMEN_OK &&
+        (t->d != source->d || t->d_full != t->d + (o->metric == OMEN_METRIC_IP) || t->d_kept < 1 ||
+         t->d_kept > least(t->d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes)))
+        r.status = omen_records_contradiction(why);
     t->mean = take_array(&r, t->d_full, sizeof *t->mean);
     t->basis = take_array(&r, (uint64_t)t->d_kept * t->d_full, sizeof *t->basis);
     const int status = reader_end(&r);
     if (status != OMEN_OK)
         return status;
+    if (!omen_transform_is_sound(t))
+        return omen_records_contradiction(why);
     return omen_transform_prepare(t) == OMEN_OK ? OMEN_OK : no_memory(why);
 }
 
@@ -251,14 +308,17 @@ int omen_records_save_partition(omen_records *records, const omen_partition *p, 
     return checkpoint->append(checkpoint->self, OMEN_RECORD_PARTITION, spans, 5, NULL, why);
 }
 
-int omen_records_load_partition(omen_records *records, omen_partition *p, const omen_checkpoint *checkpoint,
-                                uint32_t record, omen_detail *why)
+int omen_records_load_partition(omen_records *records, omen_partition *p, uint32_t n_lists, uint32_t d_kept,
+                                const omen_checkpoint *checkpoint, uint32_t record, omen_detail *why)
 {
     reader r = reader_start(checkpoint, record, why);
     take(&r, &records->partition, sizeof records->partition);
     p->n_lists = records->partition.n_lists;
     p->n_parents = records->partition.n_parents;
     p->d = records->partition.d;
+    if (r.status == OMEN_OK && (p->n_lists != n_lists || p->n_parents != omen_partition_parents(n_lists) ||
+                                p->d != d_kept || records->partition.zero != 0))
+        r.status = omen_records_contradiction(why);
     p->first_child = take_array(&r, (uint64_t)p->n_parents + 1, sizeof *p->first_child);
     p->parents = take_array(&r, (uint64_t)p->n_parents * p->d, sizeof *p->parents);
     p->scales = take_array(&r, 2 * (uint64_t)p->d, sizeof *p->scales);
@@ -266,12 +326,19 @@ int omen_records_load_partition(omen_records *records, omen_partition *p, const 
     const int status = reader_end(&r);
     if (status != OMEN_OK)
         return status;
+    /* every parent has a child */
     bool sound = p->first_child[0] == 0 && p->first_child[p->n_parents] == p->n_lists;
     for (size_t i = 0; i < p->n_parents; i++)
-        sound = sound && p->first_child[i] <= p->first_child[i + 1];
-    if (!sound)
-        return contradiction(why);
-    return omen_partition_restore(p) == OMEN_OK ? OMEN_OK : no_memory(why);
+        sound = sound && p->first_child[i] < p->first_child[i + 1];
+    for (size_t i = 0; i < (size_t)p->n_parents * p->d; i++)
+        sound &= fabsf(p->parents[i]) <= OMEN_COORDINATE_MOST;
+    if (!sound || !omen_scales_are_sound(p->scales, p->d))
+        return omen_records_contradiction(why);
+    if (omen_partition_restore(p) != OMEN_OK)
+        return no_memory(why);
+    sound = omen_half_norms_are_sound(p->half_norms, p->n_lists) &&
+            omen_half_norms_are_sound(p->parent_half_norms, p->n_parents);
+    return sound ? OMEN_OK : omen_records_contradiction(why);
 }
 
 /* ---- codec ---- */
@@ -300,8 +367,8 @@ int omen_records_save_codec(omen_records *records, const omen_codec_model *m, co
                               NULL, why);
 }
 
-int omen_records_load_codec(omen_records *records, omen_codec_model *m, const omen_checkpoint *checkpoint,
-                            uint32_t record, omen_detail *why)
+int omen_records_load_codec(omen_records *records, omen_codec_model *m, const omen_build_options *o, uint32_t d_kept,
+                            const omen_checkpoint *checkpoint, uint32_t record, omen_detail *why)
 {
     reader r = reader_start(checkpoint, record, why);
     take(&r, &records->codec, sizeof records->codec);
@@ -311,6 +378,10 @@ int omen_records_load_codec(omen_records *records, omen_codec_model *m, const om
     m->n_factors = records->codec.n_factors;
     m->n_active = records->codec.n_active;
     m->d_used = records->codec.d_used;
+    const bool is_wanted =
+        o->codec == OMEN_CODEC_AUTO ? m->kind == OMEN_CODEC_PQ || m->kind == OMEN_CODEC_RABITQ : m->kind == o->codec;
+    if (r.status == OMEN_OK && (!is_wanted || m->d != d_kept || !omen_codec_counts_are_sound(m, o->bytes)))
+        r.status = omen_records_contradiction(why);
     if (m->kind == OMEN_CODEC_PQ) {
         m->sub_first = take_array(&r, (uint64_t)m->n_sub + 1, sizeof *m->sub_first);
         m->dims = take_array(&r, m->n_active, sizeof *m->dims);
@@ -319,6 +390,8 @@ int omen_records_load_codec(omen_records *records, omen_codec_model *m, const om
         m->rotation = take_array(&r, (uint64_t)m->n_sub * 4 * m->d_used, sizeof *m->rotation);
     }
     int status = reader_end(&r);
+    if (status == OMEN_OK && !omen_codec_is_sound(m))
+        return omen_records_contradiction(why);
     if (status == OMEN_OK && m->kind == OMEN_CODEC_PQ)
         status = omen_pq_prepare(m);
     else if (status == OMEN_OK && m->kind == OMEN_CODEC_RABITQ)

@@ -56,21 +56,32 @@ int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpo
 int omen_records_check_head(const omen_records *records, const omen_checkpoint *checkpoint,
                             omen_detail *why) OMEN_MUST_CHECK;
 
+/* Checks kinds and lengths of all records against what a build of source and options with n_lists lists could have
+ * written, before anything is read of them but the head. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+int omen_records_check_lengths(const omen_source *source, const omen_build_options *options, uint32_t n_lists,
+                               const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
+
+/* What is wrong with a record whose checksum is right. Returns OMEN_ERR_CORRUPT. */
+int omen_records_contradiction(omen_detail *why);
+
 /* Save what a stage made; it stays untouched until the next call of the checkpoint. The codec's measured errors are
- * set in records by the caller. Load it back and derive what is not stored; the caller finishes the target also after
- * a failure. transform->metric is the caller's to set. Return OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
+ * set in records by the caller. Load it back, check that it fits source, options and what was loaded before, and derive
+ * what is not stored; the caller finishes the target also after a failure. transform->metric is the caller's to set.
+ * Return OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
  * checkpoint returned. */
 int omen_records_save_transform(omen_records *records, const omen_transform *transform, uint64_t identity,
                                 const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
-int omen_records_load_transform(omen_records *records, omen_transform *transform, const omen_checkpoint *checkpoint,
-                                uint32_t record, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_load_transform(omen_records *records, omen_transform *transform, const omen_source *source,
+                                const omen_build_options *options, const omen_checkpoint *checkpoint, uint32_t record,
+                                omen_detail *why) OMEN_MUST_CHECK;
 int omen_records_save_partition(omen_records *records, const omen_partition *partition,
                                 const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
-int omen_records_load_partition(omen_records *records, omen_partition *partition, const omen_checkpoint *checkpoint,
-                                uint32_t record, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_load_partition(omen_records *records, omen_partition *partition, uint32_t n_lists, uint32_t d_kept,
+                                const omen_checkpoint *checkpoint, uint32_t record, omen_detail *why) OMEN_MUST_CHECK;
 int omen_records_save_codec(omen_records *records, const omen_codec_model *model, const omen_checkpoint *checkpoint,
                             omen_detail *why) OMEN_MUST_CHECK;
-int omen_records_load_codec(omen_records *records, omen_codec_model *model, const omen_checkpoint *checkpoint,
-                            uint32_t record, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_load_codec(omen_records *records, omen_codec_model *model, const omen_build_options *options,
+                            uint32_t d_kept, const omen_checkpoint *checkpoint, uint32_t record,
+                            omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lib/index_format.h"
 #include "lib/kernels.h"
 #include "lib/refine.h"
 
@@ -85,14 +86,25 @@ void omen_refine_decode(omen_refine refine, const void *stored, uint32_t d, floa
 bool omen_refine_is_valid(omen_refine refine, const void *stored, uint32_t d)
 {
     const uint8_t *bytes = stored;
-    float header[2];
+    float header[2], most;
+    double norm2 = 0;
     bool finite = true;
     switch (refine) {
     case OMEN_REFINE_NONE:
         break;
     case OMEN_REFINE_SQ8:
         memcpy(header, bytes, sizeof header);
-        return isfinite(header[0]) && isfinite(header[1]) && header[1] >= 0;
+        if (!(header[1] >= 0))
+            return false;
+        /* no value is farther from 0 than the ends of the range */
+        most = fmaxf(fabsf(header[0]), fabsf(header[0] + 255 * header[1]));
+        if ((double)most * (double)most * d <= (double)OMEN_LENGTH2_MOST)
+            return true;
+        for (uint32_t j = 0; j < d; j++) {
+            const double x = (double)header[1] * bytes[OMEN_SQ8_HEADER + j] + (double)header[0];
+            norm2 += x * x;
+        }
+        return norm2 <= (double)OMEN_LENGTH2_MOST;
     case OMEN_REFINE_F16:
         for (uint32_t j = 0; j < d; j++) {
             uint16_t h;
@@ -104,9 +116,9 @@ bool omen_refine_is_valid(omen_refine refine, const void *stored, uint32_t d)
         for (uint32_t j = 0; j < d; j++) {
             float x;
             memcpy(&x, bytes + 4 * (size_t)j, 4);
-            finite &= isfinite(x) != 0;
+            norm2 += (double)x * (double)x;
         }
-        break;
+        return norm2 <= (double)OMEN_LENGTH2_MOST;
     }
     return finite;
 }

@@ -13,7 +13,7 @@ void omen_refine_encode(omen_refine refine, const float *row, uint32_t d, uint8_
 
 void omen_refine_decode(omen_refine refine, const void *stored, uint32_t d, float *row);
 
-/* No NaN or infinity; sq8: a step that is not negative. */
+/* No NaN or infinity, a squared length of at most OMEN_LENGTH2_MOST; sq8: a step that is not negative. */
 bool omen_refine_is_valid(omen_refine refine, const void *stored, uint32_t d);
 
 /* Every value of row is the stored one within the rounding of the codec. */

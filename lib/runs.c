@@ -9,11 +9,13 @@
 #include <string.h>
 
 #include "lib/matrix.h"
+#include "lib/records.h"
 #include "lib/runs.h"
 
 #define WALK_BYTES       (4u << 20)  /* given at a time */
 #define WALK_BYTES_A_RUN (64u << 10) /* at least, so that reads stay long */
 #define WALK_PLACES      (1u << 18)  /* most entries of the table of places */
+#define CHECK_ROWS       (1u << 18)  /* row numbers of a run that are looked at together */
 
 static size_t table_bytes(const omen_runs *runs)
 {
@@ -200,41 +202,7 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why)
     return c->append(c->self, OMEN_RECORD_RUN, spans, sizeof spans / sizeof *spans, &run->record, why);
 }
 
-int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, omen_detail *why)
-{
-    const omen_checkpoint *c = runs->checkpoint;
-    const size_t extreme_bytes = n_extremes(runs) * sizeof(float);
-    uint64_t head[2] = {0, 0};
-    int status = OMEN_OK;
-    if (record_bytes < sizeof head + table_bytes(runs) + extreme_bytes)
-        return omen_fail(why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
-    omen_run *run = new_run(runs);
-    if (!run)
-        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint's runs");
-    run->record = record;
-    status = c->read(c->self, record, 0, sizeof head, head, why);
-    if (status == OMEN_OK)
-        status = c->read(c->self, record, sizeof head, table_bytes(runs), run->first, why);
-    if (status == OMEN_OK)
-        status = c->read(c->self, record, sizeof head + table_bytes(runs), extreme_bytes, runs->run_extremes, why);
-    if (status != OMEN_OK)
-        return status;
-    run->row0 = head[0];
-    run->n_rows = head[1];
-    uint64_t n_bytes = sizeof head + table_bytes(runs) + extreme_bytes;
-    for (size_t p = 0; p < OMEN_N_RUN_PARTS && run->n_rows <= UINT32_MAX; p++)
-        n_bytes += run->n_rows * runs->item_bytes[p];
-    bool sound = n_bytes == record_bytes && run->n_rows <= UINT32_MAX && run->first[0] == 0 &&
-                 run->first[runs->n_lists] == run->n_rows;
-    for (size_t l = 0; l < runs->n_lists; l++)
-        sound = sound && run->first[l] <= run->first[l + 1];
-    if (!sound)
-        return omen_fail(why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
-    merge_extremes(runs);
-    return OMEN_OK;
-}
-
-/* ---- reading back ---- */
+/* ---- taking over ---- */
 
 /* Reads n items of a run from item i on. */
 static int read_items(const omen_runs *runs, size_t r, omen_run_part part, uint64_t i, uint64_t n, uint8_t *out,
@@ -253,6 +221,94 @@ static int read_items(const omen_runs *runs, size_t r, omen_run_part part, uint6
         at += run->n_rows * runs->item_bytes[p];
     return runs->checkpoint->read(runs->checkpoint->self, run->record, at + i * item_bytes, n * item_bytes, out, why);
 }
+
+/* A list with rows has finite extremes in order, one without has none. */
+static bool extremes_are_sound(const omen_runs *runs, const omen_run *run)
+{
+    bool sound = true;
+    for (size_t l = 0; l < runs->n_lists; l++) {
+        const bool is_empty = run->first[l] == run->first[l + 1];
+        for (size_t f = 0; f < runs->n_factors; f++) {
+            const float *x = runs->run_extremes + (l * runs->n_factors + f) * 2;
+            sound &=
+                is_empty ? x[0] == INFINITY && x[1] == -INFINITY : isfinite(x[0]) && isfinite(x[1]) && x[0] <= x[1];
+        }
+    }
+    return sound;
+}
+
+/* Whether the row numbers are those of the run, each once, and rise within a list. */
+static int check_rows(const omen_runs *runs, size_t r, bool *sound, omen_detail *why)
+{
+    const omen_run *run = &runs->runs[r];
+    const size_t most = CHECK_ROWS < run->n_rows ? CHECK_ROWS : (size_t)run->n_rows;
+    uint32_t *rows = omen_alloc(most, sizeof *rows), before = 0;
+    uint8_t *seen = omen_alloc_zero(run->n_rows / 8 + 1, 1);
+    int status = rows && seen ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint's runs");
+    size_t list = 0;
+    *sound = true;
+    for (uint64_t i0 = 0; i0 < run->n_rows && status == OMEN_OK && *sound; i0 += most) {
+        const uint64_t n = run->n_rows - i0 < most ? run->n_rows - i0 : most;
+        status = read_items(runs, r, OMEN_RUN_ROWS, i0, n, (uint8_t *)rows, why);
+        for (uint64_t i = i0; i < i0 + n && status == OMEN_OK && *sound; i++) {
+            const uint64_t row = (uint64_t)rows[i - i0] - run->row0; /* of the run; wraps beyond its rows */
+            while (run->first[list + 1] <= i)
+                list++;
+            *sound = row < run->n_rows && !(seen[row / 8] >> row % 8 & 1) &&
+                     (i == run->first[list] || rows[i - i0] > before);
+            if (*sound)
+                seen[row / 8] |= (uint8_t)(1u << row % 8);
+            before = rows[i - i0];
+        }
+    }
+    free(rows);
+    free(seen);
+    return status;
+}
+
+int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, uint64_t row0, uint64_t n_rows,
+                      omen_detail *why)
+{
+    const omen_checkpoint *c = runs->checkpoint;
+    const size_t extreme_bytes = n_extremes(runs) * sizeof(float);
+    uint64_t head[2] = {0, 0};
+    int status = OMEN_OK;
+    if (record_bytes < sizeof head + table_bytes(runs) + extreme_bytes)
+        return omen_records_contradiction(why);
+    omen_run *run = new_run(runs);
+    if (!run)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint's runs");
+    run->record = record;
+    status = c->read(c->self, record, 0, sizeof head, head, why);
+    if (status == OMEN_OK)
+        status = c->read(c->self, record, sizeof head, table_bytes(runs), run->first, why);
+    if (status == OMEN_OK)
+        status = c->read(c->self, record, sizeof head + table_bytes(runs), extreme_bytes, runs->run_extremes, why);
+    if (status != OMEN_OK)
+        return status;
+    run->row0 = head[0];
+    run->n_rows = head[1];
+    if (run->row0 != row0 || run->n_rows < 1 || run->n_rows > n_rows - row0)
+        return omen_records_contradiction(why);
+    /* no more than 2^32 rows of some 2^19 bytes */
+    uint64_t n_bytes = sizeof head + table_bytes(runs) + extreme_bytes;
+    for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++)
+        n_bytes += run->n_rows * runs->item_bytes[p];
+    bool sound = n_bytes == record_bytes && run->first[0] == 0 && run->first[runs->n_lists] == run->n_rows;
+    for (size_t l = 0; l < runs->n_lists; l++)
+        sound = sound && run->first[l] <= run->first[l + 1];
+    sound = sound && extremes_are_sound(runs, run);
+    if (sound)
+        status = check_rows(runs, runs->n_runs - 1, &sound, why);
+    if (status != OMEN_OK)
+        return status;
+    if (!sound)
+        return omen_records_contradiction(why);
+    merge_extremes(runs);
+    return OMEN_OK;
+}
+
+/* ---- reading back ---- */
 
 size_t omen_runs_walk_bytes(size_t n_runs)
 {

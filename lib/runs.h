@@ -61,9 +61,11 @@ size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t r
  * returned. */
 int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Takes over a run that an earlier build left in the checkpoint. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or
- * what the checkpoint returned. */
-int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, omen_detail *why) OMEN_MUST_CHECK;
+/* Takes over a run that an earlier build left in the checkpoint, and checks all of it that numbers rows or lists; it
+ * has to begin with row row0 of the n_rows of the input. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
+ * checkpoint returned. */
+int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, uint64_t row0, uint64_t n_rows,
+                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* Called with n items, the next in list order. */
 typedef int (*omen_run_fn)(void *context, const uint8_t *items, uint64_t n, omen_detail *why);

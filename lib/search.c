@@ -26,15 +26,20 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define CHUNK          512u     /* most queries of a chunk */
-#define COARSE_ROWS    32u      /* queries whose centroid distances are held at once */
-#define SCAN_BLOCKS    4u       /* blocks scanned between visits to the pool */
-#define POOL_SLACK     64u      /* pool entries beyond n_rerank before it is cut back */
-#define F_RANGE        16000.0f /* most units that the f code may span */
-#define SAMPLE_STEP    8u       /* every which list is looked at to guess a limit */
-#define FIRST_SHARE    8u       /* a list in this many is scanned in the first turn */
-#define ASK_AHEAD      16u      /* queries whose refine rows are asked for before they are used */
-#define DEFAULT_RERANK 10u      /* times k, where nothing was measured */
+#define CHUNK          512u        /* most queries of a chunk */
+#define COARSE_ROWS    32u         /* queries whose centroid distances are held at once */
+#define SCAN_BLOCKS    4u          /* blocks scanned between visits to the pool */
+#define POOL_SLACK     64u         /* pool entries beyond n_rerank before it is cut back */
+#define F_RANGE        16000.0f    /* most units that the f code may span */
+#define F_SCALE_MOST   32768.0f    /* times the largest f code, 255 / 256, still below 32768 */
+#define SAMPLE_STEP    8u          /* every which list is looked at to guess a limit */
+#define FIRST_SHARE    8u          /* a list in this many is scanned in the first turn */
+#define ASK_AHEAD      16u         /* queries whose refine rows are asked for before they are used */
+#define DEFAULT_RERANK 10u         /* times k, where nothing was measured */
+#define CHUNK_BYTES    (64u << 20) /* most that the pools and probes of a chunk of more than one query take */
+#define UNIT_LEAST     0x1p-119f   /* a table step: 256 of them have an inverse */
+#define G_LEAST        1e-34f      /* a g_max below it is no more than rounding: 32767 / it would overflow */
+#define BASE_MOST      1.5e38f     /* of what the estimates of a list share: a sum of two does not overflow */
 
 void omen_search_options_init(omen_search_options *options)
 {
@@ -319,17 +324,14 @@ static uint32_t shortlist(chunk_state *s, uint32_t n_lists, uint32_t n)
 }
 
 /* Adds the lists nearest to one query: n_probes of them, more while they hold fewer than n_rerank rows. dots is one row
- * of the product with the centroids. */
+ * of the product with the centroids. Within the limits of a model (index_format.h) nothing overflows here. */
 static int choose_lists(chunk_state *s, uint32_t query, const float *dots, float norm2)
 {
     const omen_index *index = s->index;
     const uint32_t n_lists = index->meta.n_lists;
     const uint64_t wanted = s->n_rerank < index->meta.n_rows ? s->n_rerank : index->meta.n_rows;
-    for (size_t l = 0; l < n_lists; l++) {
-        /* a damaged index may hold values that overflow here: selection needs numbers */
-        const float value = index->half_norms[l] - dots[l];
-        s->values[l] = value < FLT_MAX ? value : FLT_MAX;
-    }
+    for (size_t l = 0; l < n_lists; l++)
+        s->values[l] = index->half_norms[l] - dots[l];
     for (uint32_t n = s->n_probes;; n = n < n_lists / 2 ? 2 * n : n_lists) {
         uint64_t n_rows = 0;
         const size_t before = s->n_pairs;
@@ -373,7 +375,11 @@ static int choose_probes(chunk_state *s, size_t n_queries)
         kernels->matmul(s->transformed + q0 * s->ld, s->ld, n, index->panels, ldc / OMEN_PANEL, d, s->dots, ldc);
         for (size_t i = 0; i < n; i++) {
             const float *y = s->transformed + (q0 + i) * s->ld;
-            if (choose_lists(s, (uint32_t)(q0 + i), s->dots + i * ldc, kernels->ip_f32(y, y, d)) != OMEN_OK)
+            const float norm2 = kernels->ip_f32(y, y, d);
+            /* only axes that are not at right angles make a query so long */
+            if (!(norm2 <= OMEN_PROJECTED2_MOST))
+                return OMEN_ERR_CORRUPT;
+            if (choose_lists(s, (uint32_t)(q0 + i), s->dots + i * ldc, norm2) != OMEN_OK)
                 return OMEN_ERR_MEMORY;
         }
     }
@@ -391,24 +397,32 @@ static int choose_probes(chunk_state *s, size_t n_queries)
 
 /* ---- tables ---- */
 
+static float between(float x, float least, float most)
+{
+    return x < least ? least : x > most ? most : x;
+}
+
+/* All conversions to integers saturate: of a model that no build made, the answer is poor, but the same everywhere. */
 static void make_tables(chunk_state *s, size_t query)
 {
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
     const bool is_pq = m->codec == OMEN_CODEC_PQ;
     /* what a table step is worth in distance; f codes may need a coarser step than the tables do */
-    const float gain = is_pq ? 1 : index->g_max / (float)(1u << s->shift), unit_min = index->f_step_max * 255 / F_RANGE;
+    const float gain = is_pq ? 1 : index->g_max / (float)(1u << s->shift);
+    const float unit_min = fmaxf(index->f_step_max * 255 / F_RANGE, UNIT_LEAST);
     float bias;
     omen_codec_tables(&index->model, s->transformed + query * s->ld, s->table);
-    const float step = omen_codec_round_tables(&index->model, s->table, gain > 0 ? unit_min / gain : 0,
-                                               s->luts + query * m->n_sub * 16, &bias);
+    const float step =
+        omen_codec_round_tables(&index->model, s->table, gain > 0 ? between(unit_min / gain, 0, FLT_MAX) : 0,
+                                s->luts + query * m->n_sub * 16, &bias);
     query_scale *out = &s->scales[query];
-    out->unit = step * gain > 0 ? step * gain : unit_min > 0 ? unit_min : 1;
-    out->bias = is_pq ? bias : 0;
+    out->unit = between(step * gain, UNIT_LEAST, FLT_MAX);
+    out->bias = is_pq ? between(bias, -BASE_MOST, BASE_MOST) : 0;
     out->per_unit = 1 / out->unit;
     out->f_per_step = 256 / out->unit;
     const float middle = -bias / step + 0.5f; /* rabitq's tables are symmetric */
-    out->middle = (int16_t)(is_pq ? 0 : middle < 16000 ? middle : 16000);
+    out->middle = (int16_t)(is_pq ? 0 : between(middle, 0, 16000));
 }
 
 /* ---- scanning ---- */
@@ -429,10 +443,10 @@ static omen_scan scan_of(const chunk_state *s, const probe *pair, float *base_ou
     const query_scale *scale = &s->scales[pair->query];
     const float *range = index->ranges + (size_t)pair->list * index->meta.n_factors * 2;
     omen_scan scan = {.luts = s->luts + (size_t)pair->query * index->meta.n_sub * 16,
-                      .f_scale = (uint16_t)(range[1] * scale->f_per_step + 0.5f)};
-    *base_out = pair->base + range[0] + scale->bias;
+                      .f_scale = (uint16_t)between(range[1] * scale->f_per_step + 0.5f, 0, F_SCALE_MOST)};
+    *base_out = between(pair->base + range[0] + scale->bias, -BASE_MOST, BASE_MOST);
     if (index->meta.codec == OMEN_CODEC_RABITQ) {
-        const float q15 = index->g_max > 0 ? 32767 / index->g_max : 0;
+        const float q15 = index->g_max > G_LEAST ? 32767 / index->g_max : 0;
         scan.g_base = (int16_t)(range[2] * q15);
         scan.g_scale = (uint16_t)(range[3] * q15 * 256);
         scan.middle = scale->middle;
@@ -590,14 +604,15 @@ static int rerank(chunk_state *s, pool *p, const float *query, omen_detail *why)
 static float estimate_distance(const chunk_state *s, float est, float tail, float query_norm2)
 {
     const omen_metric metric = s->index->meta.metric;
-    const float d2 = est + tail > 0 ? est + tail : 0;
+    const float d2 = between(est + tail, 0, FLT_MAX);
     if (metric == OMEN_METRIC_L2)
         return d2;
     if (metric == OMEN_METRIC_COSINE)
         return d2 / 2;
     /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
-    const float radius2 = s->index->meta.ip_radius2;
-    return radius2 > 0 ? (d2 / 2 - radius2) * sqrtf(query_norm2 / radius2) : 0;
+    const double radius2 = s->index->meta.ip_radius2;
+    const double distance = radius2 > 0 ? (d2 / 2 - radius2) * sqrt(query_norm2 / radius2) : 0;
+    return (float)(distance < -FLT_MAX ? -FLT_MAX : distance > FLT_MAX ? FLT_MAX : distance);
 }
 
 /* Searches one chunk. refine_queries are what the refine tier is compared with. */
@@ -608,8 +623,9 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     const omen_meta *m = &index->meta;
     const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
     omen_transform_project(&index->transform, lifted, n_queries, s->transformed, s->ld, s->tails);
-    if (choose_probes(s, n_queries) != OMEN_OK)
-        return OMEN_ERR_MEMORY;
+    int status = choose_probes(s, n_queries);
+    if (status != OMEN_OK)
+        return status;
     for (size_t q = 0; q < n_queries; q++) {
         s->pools[q] = (pool){s->pool_keys + q * pool_room(s), 0, s->n_rerank, UINT64_MAX};
         if (m->codec != OMEN_CODEC_NONE)
@@ -619,7 +635,6 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
     const uint8_t *ahead = NULL;
     size_t list_end = 0, ahead_bytes = 0, ahead_step = 0;
-    int status = OMEN_OK;
     for (size_t i = 0, n = 1; i < s->n_pairs; i += n) {
         const probe *pairs = s->sorted + i;
         if ((i == 0 || pairs->list != pairs[-1].list) && (status = touch_list(s, pairs->list, why)) != OMEN_OK)
@@ -731,6 +746,9 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     const uint32_t d = index->meta.d;
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
     size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
+    /* an effort as large as the index must not ask for memory as large as 512 indexes */
+    const uint64_t query_bytes = 16 * (uint64_t)n_rerank + 2 * sizeof(probe) * (uint64_t)n_probes;
+    size = size * query_bytes <= CHUNK_BYTES ? size : query_bytes < CHUNK_BYTES ? CHUNK_BYTES / query_bytes : 1;
     const uint64_t n_chunks = (n_queries + size - 1) / size;
     int status = OMEN_OK;
     if ((uint64_t)n_threads > n_chunks)
@@ -917,6 +935,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
             stats->rows_reranked += n_queries * m->n_rows;
         }
     }
+    if (status == OMEN_ERR_CORRUPT && !options->exact)
+        return omen_fail(why, status, "section BASE: its axes are not at right angles");
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 

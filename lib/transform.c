@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/eigen.h"
+#include "lib/index_format.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/transform.h"
@@ -15,6 +16,7 @@
 #define LD     (CHUNK + OMEN_PANEL) /* of a chunk turned: a power of two would fight for few cache lines */
 #define STRIPE 48u                  /* rows of a product that one thread makes at once */
 #define WIDTH  64u                  /* columns that one thread centres at once */
+#define NORM2_EXACT 0x1p-100f /* shorter rows are scaled in float64 */
 
 static size_t round_up(size_t n, size_t to)
 {
@@ -215,6 +217,19 @@ int omen_transform_fit(omen_transform *t, float *rows, size_t n, uint32_t d_kept
     return omen_transform_prepare(t);
 }
 
+bool omen_transform_is_sound(const omen_transform *t)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t d = t->d_full;
+    /* comparisons that a NaN fails */
+    bool sound = t->ip_radius2 >= 0 && t->ip_radius2 <= OMEN_NORM2_MOST &&
+                 (t->metric == OMEN_METRIC_IP || t->ip_radius2 == 0) &&
+                 kernels->ip_f32(t->mean, t->mean, d) <= OMEN_MEAN2_MOST;
+    for (size_t r = 0; r < t->d_kept && sound; r++)
+        sound = fabsf(kernels->ip_f32(t->basis + r * d, t->basis + r * d, d) - 1) <= OMEN_UNIT_SLACK;
+    return sound;
+}
+
 int omen_transform_prepare(omen_transform *t)
 {
     const omen_kernels *kernels = omen_kernels_get();
@@ -237,6 +252,17 @@ void omen_transform_finish(omen_transform *t)
     memset(t, 0, sizeof *t);
 }
 
+/* Of a row whose squared length float32 holds badly, or whose inverse it does not hold. */
+static void scale_short_row(const float *row, size_t d, float wanted2, float *to)
+{
+    double norm2 = 0;
+    for (size_t j = 0; j < d; j++)
+        norm2 += (double)row[j] * (double)row[j];
+    const double scale = sqrt((double)wanted2 / norm2);
+    for (size_t j = 0; j < d; j++)
+        to[j] = (float)((double)row[j] * scale);
+}
+
 const float *omen_transform_lift(const omen_transform *t, const float *rows, size_t n, bool queries, float *out)
 {
     if (t->metric == OMEN_METRIC_L2)
@@ -246,13 +272,19 @@ const float *omen_transform_lift(const omen_transform *t, const float *rows, siz
     for (size_t i = 0; i < n; i++) {
         const float *row = rows + i * d;
         float *to = out + i * d_full;
-        float norm2 = kernels->ip_f32(row, row, d), scale = 1;
-        if (t->metric == OMEN_METRIC_COSINE)
-            scale = norm2 > 0 ? 1 / sqrtf(norm2) : 0;
-        else if (t->metric == OMEN_METRIC_IP && queries)
-            scale = norm2 > 0 ? sqrtf(t->ip_radius2 / norm2) : 0;
-        for (size_t j = 0; j < d; j++)
-            to[j] = row[j] * scale;
+        const float norm2 = kernels->ip_f32(row, row, d);
+        const bool is_scaled = t->metric == OMEN_METRIC_COSINE || queries;
+        const float wanted2 = t->metric == OMEN_METRIC_COSINE ? 1 : t->ip_radius2;
+        if (is_scaled && norm2 > 0 && norm2 < NORM2_EXACT) {
+            scale_short_row(row, d, wanted2, to);
+        } else {
+            const float scale = !is_scaled                        ? 1
+                                : !(norm2 > 0)                    ? 0
+                                : t->metric == OMEN_METRIC_COSINE ? 1 / sqrtf(norm2)
+                                                                  : sqrtf(wanted2 / norm2);
+            for (size_t j = 0; j < d; j++)
+                to[j] = row[j] * scale;
+        }
         if (t->metric == OMEN_METRIC_IP)
             to[d] = queries || norm2 >= t->ip_radius2 ? 0 : sqrtf(t->ip_radius2 - norm2);
     }

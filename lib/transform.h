@@ -26,6 +26,10 @@ int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_
 /* Most memory that it takes besides the rows. */
 uint64_t omen_transform_fit_bytes(uint64_t n, uint64_t d_full, uint64_t d_kept_max, uint64_t n_threads);
 
+/* Whether mean, basis and radius, read from a file, are within the limits of docs/FORMAT.md. That the axes are at right
+ * angles is not looked at, which would take as long as fitting them. */
+bool omen_transform_is_sound(const omen_transform *transform) OMEN_MUST_CHECK;
+
 /* Derives panels and offset from mean and basis. */
 int omen_transform_prepare(omen_transform *transform) OMEN_MUST_CHECK;
 
