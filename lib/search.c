@@ -364,7 +364,7 @@ static int choose_lists(chunk_state *s, uint32_t query, const float *dots, float
     }
 }
 
-static int choose_probes(chunk_state *s, size_t n_queries)
+static int choose_probes(chunk_state *s, size_t n_queries, omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const omen_index *index = s->index;
@@ -378,7 +378,7 @@ static int choose_probes(chunk_state *s, size_t n_queries)
             const float norm2 = kernels->ip_f32(y, y, d);
             /* only axes that are not at right angles make a query so long */
             if (!(norm2 <= OMEN_PROJECTED2_MOST))
-                return OMEN_ERR_CORRUPT;
+                return omen_fail(why, OMEN_ERR_CORRUPT, "section BASE: its axes are not at right angles");
             if (choose_lists(s, (uint32_t)(q0 + i), s->dots + i * ldc, norm2) != OMEN_OK)
                 return OMEN_ERR_MEMORY;
         }
@@ -623,7 +623,7 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     const omen_meta *m = &index->meta;
     const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
     omen_transform_project(&index->transform, lifted, n_queries, s->transformed, s->ld, s->tails);
-    int status = choose_probes(s, n_queries);
+    int status = choose_probes(s, n_queries, why);
     if (status != OMEN_OK)
         return status;
     for (size_t q = 0; q < n_queries; q++) {
@@ -807,7 +807,7 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
                 continue;
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
             omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
-            own = choose_probes(&s, 1);
+            own = choose_probes(&s, 1, NULL);
             for (uint32_t i = 0; i < n_lists && own == OMEN_OK; i++)
                 order[i] = omen_key(s.probes[i].value, s.probes[i].list);
             omen_keys_sort(order, n_lists);
@@ -935,8 +935,6 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
             stats->rows_reranked += n_queries * m->n_rows;
         }
     }
-    if (status == OMEN_ERR_CORRUPT && !options->exact)
-        return omen_fail(why, status, "section BASE: its axes are not at right angles");
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
