@@ -402,7 +402,7 @@ static int take_account(struct compress *c, const char *path, const omen_source 
                 a->rest += n_bytes;
             }
         }
-        rc = omen_codes_measure(codes, original, c->seed, c->n_threads, &a->quality, why);
+        rc = omen_codes_measure(codes, original, c->seed, c->n_threads, show_progress, c, &a->quality, why);
     }
     omen_codes_close(codes);
     omen_container_close(container);
@@ -737,6 +737,7 @@ int cmd_compress(int argc, char **argv)
         copy_attributes(&c);
     }
     if (rc == OMEN_OK && c.remove && !c.decompress) {
+        cmd_signals_exit(NAME, INTERRUPTED); /* the output is whole, and the input stays until it has been read */
         rc = read_back(&c, &why);
     }
     if (rc == OMEN_OK && c.remove && unlink(c.input) != 0) {
