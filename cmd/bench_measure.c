@@ -83,6 +83,12 @@ static int look(struct work *w, const char *what)
     return cmd_progress_update(&w->b->progress, text, 0, 0) != 0 ? OMEN_ERR_INTERRUPTED : OMEN_OK;
 }
 
+/* Whether a search should stop. */
+static int ask(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    return cmd_signals_noted() != 0;
+}
+
 static int search_batch(struct work *w, int n_threads, int64_t *ids, omen_search_stats *stats, omen_detail *why)
 {
     const struct bench *b = w->b;
@@ -201,6 +207,7 @@ static int work_init(struct work *w, struct bench *b, uint32_t k)
     omen_search_options_init(&w->search);
     w->search.k = k;
     w->search.zero_ok = b->options->build.zero_ok;
+    w->search.progress = ask;
     w->ids = malloc(b->n_queries * k * sizeof *w->ids);
     w->other_ids = malloc(b->n_queries * k * sizeof *w->other_ids);
     w->distances = malloc(b->n_queries * k * sizeof *w->distances);

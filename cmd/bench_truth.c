@@ -101,10 +101,24 @@ static int read_truth(struct bench *b, uint32_t k, omen_detail *why)
     return rc;
 }
 
+struct asking {
+    struct bench *b;
+    uint64_t first;
+};
+
+/* How far the truth is: the search itself knows of its own queries only. */
+static int ask(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct asking *a = context;
+
+    return cmd_progress_update(&a->b->progress, "truth", a->first, a->b->n_queries);
+}
+
 /* Exact search, of the base or of the refine tier. distances is n_queries x k. */
 static int search_truth(struct bench *b, uint32_t k, float *distances, omen_detail *why)
 {
     omen_search_options search;
+    struct asking asking = {.b = b};
     double started = cmd_seconds();
     int rc = OMEN_OK;
 
@@ -113,17 +127,17 @@ static int search_truth(struct bench *b, uint32_t k, float *distances, omen_deta
     search.exact = true;
     search.zero_ok = b->options->build.zero_ok;
     search.n_threads = b->options->n_threads;
+    search.progress = ask;
+    search.progress_context = &asking;
     b->truth.kind = b->has_base ? BENCH_TRUTH_SOURCE : BENCH_TRUTH_REFINE;
     for (uint64_t first = 0; rc == OMEN_OK && first < b->n_queries; first += BLOCK_QUERIES) {
         uint64_t n = b->n_queries - first < BLOCK_QUERIES ? b->n_queries - first : BLOCK_QUERIES;
         const float *queries = b->queries + first * b->info.d;
         int64_t *ids = b->truth.ids + first * k;
 
-        if (cmd_progress_update(&b->progress, "truth", first, b->n_queries) != 0) {
-            return OMEN_ERR_INTERRUPTED;
-        }
+        asking.first = first;
         rc = b->has_base ? omen_source_search(&b->base, b->info.metric, k, queries, n, search.n_threads, ids,
-                                              distances + first * k, why)
+                                              distances + first * k, ask, &asking, why)
                          : omen_index_search(b->index, &search, queries, n, ids, distances + first * k, NULL, why);
     }
     b->truth.seconds = cmd_seconds() - started;
@@ -149,6 +163,10 @@ static int measure_truth(struct bench *b, const float *found, omen_detail *why)
 #pragma omp for schedule(dynamic, 64)
         for (uint64_t q = 0; q < b->n_queries; q++) {
             double *distances = b->truth.distances + q * k;
+
+            if (cmd_signals_noted() != 0) {
+                own = OMEN_ERR_INTERRUPTED;
+            }
 
             for (uint32_t i = 0; own == OMEN_OK && i < k; i++) {
                 if (b->has_base) {
@@ -302,6 +320,9 @@ int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const fl
 
 #pragma omp for schedule(dynamic, 64)
         for (uint64_t q = 0; q < b->n_queries; q++) {
+            if (cmd_signals_noted() != 0) {
+                own = OMEN_ERR_INTERRUPTED;
+            }
             if (own == OMEN_OK) {
                 own = count_found(b, q, k, ids + q * k, distances != NULL ? distances + q * k : NULL, row, &near, &same,
                                   &own_why);

@@ -418,7 +418,7 @@ static int take_account(struct compress *c, const omen_writer *writer, const ome
                 a->rest += n_bytes;
             }
         }
-        rc = omen_codes_measure(codes, original, c->seed, c->n_threads, &a->quality, why);
+        rc = omen_codes_measure(codes, original, c->seed, c->n_threads, show_progress, c, &a->quality, why);
     }
     omen_codes_close(codes);
     omen_container_close(container);

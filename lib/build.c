@@ -158,6 +158,7 @@ static int run_training(omen_build_state *b, omen_stage stage)
     const omen_build_options *o = b->options;
     const omen_checkpoint *c = b->checkpoint;
     const bool made = stage < b->first_stage;
+    omen_watch watch = omen_build_watch(b, stage);
     int status = OMEN_OK;
     if (b->first_stage > OMEN_STAGE_CODEC)
         return OMEN_OK;
@@ -174,9 +175,9 @@ static int run_training(omen_build_state *b, omen_stage stage)
         if (made)
             return OMEN_OK;
         status = omen_partition_train(&b->partition, b->transformed, b->n_sample, b->transform.d_kept, b->n_lists,
-                                      o->seed, o->progress, o->progress_context);
+                                      o->seed, &watch);
         if (status != OMEN_OK)
-            return status == OMEN_ERR_MEMORY ? omen_build_no_memory(b) : omen_fail(b->why, status, "interrupted");
+            return omen_build_status(b, status);
         return c ? omen_records_save_partition(&b->records, &b->partition, c, b->why) : OMEN_OK;
     default:
         status = omen_build_train_codec(b);

@@ -251,6 +251,7 @@ int omen_build_calibrate(omen_build_state *b)
     size_t n = 0, n_entries = 0;
     omen_tune_entry entries[OMEN_N_TUNE];
     omen_index *index = NULL;
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
     int status = OMEN_OK;
     for (size_t i = 0; i < sizeof ids / sizeof *ids && status == OMEN_OK; i++) {
         const bool of_pq = ids[i] == OMEN_SECTION_SUBS || ids[i] == OMEN_SECTION_DIMS || ids[i] == OMEN_SECTION_CODB;
@@ -264,9 +265,9 @@ int omen_build_calibrate(omen_build_state *b)
         status = omen_index_open(&index, sections, n, b->why);
     if (status == OMEN_OK)
         status = omen_index_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
-                                      entries, &n_entries, &b->report->near_copies, b->why);
+                                      entries, &n_entries, &b->report->near_copies, &watch, b->why);
     if (status == OMEN_OK && n_entries > 0)
         status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
     omen_index_close(index);
-    return status == OMEN_ERR_MEMORY ? omen_build_no_memory(b) : status;
+    return omen_build_status(b, status);
 }

@@ -5,9 +5,10 @@
 #include "lib/kernels.h"
 #include "lib/refine.h"
 
-#define LIST_BYTES  20u         /* of a list besides its centroid: offset, factor ranges */
-#define DIM_BYTES   8u          /* of all centroids, a dimension: scale and offset of their codes */
-#define CHUNK_BYTES (32u << 20) /* encoded rows between two checkpoints */
+#define LIST_BYTES   20u         /* of a list besides its centroid: offset, factor ranges */
+#define DIM_BYTES    8u          /* of all centroids, a dimension: scale and offset of their codes */
+#define CHUNK_BYTES  (32u << 20) /* encoded rows between two checkpoints, */
+#define CHUNK_VALUES (64u << 20) /* and the input values that they are made of: a second's work, or a few */
 
 /* ---- options ---- */
 
@@ -81,9 +82,9 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t model = 2 * d_full * d_kept * 4 + n_lists * (9 * d_kept + 32) + parents * d_kept * 8 +
                            (has_codes ? 64 * code_bytes * least(d_kept, 8 * code_bytes) : 0);
     const uint64_t assign = threads * OMEN_ASSIGN_ROWS * (4 * n_lists / parents + 4 * parents + 4 * d_kept + 128);
-    uint64_t stages = sample + n_pca * d_full * 4 +
-                      omen_transform_fit_bytes(n_pca, d_full, least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes),
-                                               threads);
+    uint64_t stages =
+        sample + n_pca * d_full * 4 +
+        omen_transform_fit_bytes(n_pca, d_full, least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes), threads);
     stages = most_of(stages, sample + transformed + 2 * d_full * d_kept * 4 +
                                  threads * BUILD_PROJECT_ROWS * 4 * (d_full + d_kept));
     stages = most_of(stages, transformed + model + n_sample * 24 + assign + 256 * parents * d_kept * 4 +
@@ -98,7 +99,8 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
     bool keep = true; /* all runs in memory: first choice */
-    uint64_t chunk = o->chunk_rows ? o->chunk_rows : most_of(2 * CHUNK_BYTES / row, CHUNK_LEAST);
+    uint64_t chunk =
+        o->chunk_rows ? o->chunk_rows : most_of(least(2 * CHUNK_BYTES / row, CHUNK_VALUES / d), CHUNK_LEAST);
     chunk = has_checkpoint ? least(chunk, n) : n;
     for (;;) {
         const uint64_t n_chunks = (n + chunk - 1) / chunk;

@@ -15,6 +15,7 @@
 #define SAMPLE_ROWS          1024u /* sampled rows read at a time; what surrounds them may leave memory then */
 #define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES        64u
+#define HASH_BYTES           (64u << 20)
 
 /* ---- sample ---- */
 
@@ -40,12 +41,13 @@ size_t omen_build_sample_rows(uint64_t n, uint32_t n_lists)
 }
 
 /* Reads the sampled rows [i0, i1), whose numbers rise. */
-static int read_sampled(const omen_build_state *b, const uint64_t *rows, size_t i0, size_t i1, omen_detail *why)
+static int read_sampled(const omen_build_state *b, const uint64_t *rows, size_t i0, size_t i1, omen_watch *watch,
+                        omen_detail *why)
 {
     const omen_source *source = b->source;
     const size_t d = source->d;
     int status = OMEN_OK;
-    for (size_t i = i0; i < i1 && status == OMEN_OK; i++) {
+    for (size_t i = i0; i < i1 && status == OMEN_OK && !omen_watch_stopped(watch); i++) {
         status = source->read(source->self, rows[i], 1, b->sample + i * d, why);
         if (status == OMEN_OK)
             status = omen_build_check_row(b, b->sample + i * d, rows[i], why);
@@ -53,6 +55,18 @@ static int read_sampled(const omen_build_state *b, const uint64_t *rows, size_t 
     if (source->release)
         source->release(source->self, rows[i0], rows[i1 - 1] + 1 - rows[i0]);
     return status;
+}
+
+/* XXH3 of the sample, in pieces: there may be gigabytes of it. */
+static uint64_t hash_sample(const omen_build_state *b, uint64_t seed, omen_watch *watch)
+{
+    const size_t n_bytes = b->n_sample * b->source->d * sizeof *b->sample;
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset_withSeed(&state, seed);
+    for (size_t at = 0; at < n_bytes && !omen_watch_stopped(watch); at += HASH_BYTES)
+        XXH3_64bits_update(&state, (const char *)b->sample + at, least(HASH_BYTES, n_bytes - at));
+    return XXH3_64bits_digest(&state);
 }
 
 int omen_build_read_sample(omen_build_state *b)
@@ -69,12 +83,13 @@ int omen_build_read_sample(omen_build_state *b)
         return omen_build_no_memory(b);
     }
     omen_random_rows(b->options->seed, n, b->n_sample, rows);
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_SAMPLE);
     int status = OMEN_OK;
     size_t failed_at = SIZE_MAX; /* the first row at fault is told, whichever thread meets it */
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < b->n_sample; i += SAMPLE_ROWS) {
         omen_detail why = {""};
-        const int own = read_sampled(b, rows, i, least(i + SAMPLE_ROWS, b->n_sample), &why);
+        const int own = read_sampled(b, rows, i, least(i + SAMPLE_ROWS, b->n_sample), &watch, &why);
         if (own != OMEN_OK) {
 #pragma omp critical(omen_build)
             {
@@ -90,18 +105,18 @@ int omen_build_read_sample(omen_build_state *b)
     free(rows);
     if (status != OMEN_OK)
         return status;
-    b->identity = XXH3_64bits_withSeed(b->sample, b->n_sample * d * sizeof *b->sample, n * 31 + d);
+    b->identity = hash_sample(b, n * 31 + d, &watch);
     const omen_build_options *o = b->options;
     const uint64_t asked[] = {o->metric, o->codec, o->refine, o->bytes, b->n_lists, o->seed, o->zero_ok};
     b->identity = XXH3_64bits_withSeed(asked, sizeof asked, b->identity);
 
     t->d = (uint32_t)d;
     t->d_full = (uint32_t)d + (o->metric == OMEN_METRIC_IP);
-    for (size_t i = 0; i < b->n_sample && o->metric == OMEN_METRIC_IP; i++) {
+    for (size_t i = 0; i < b->n_sample && o->metric == OMEN_METRIC_IP && !omen_watch_stopped(&watch); i++) {
         const float norm2 = kernels->ip_f32(b->sample + i * d, b->sample + i * d, d);
         t->ip_radius2 = norm2 > t->ip_radius2 && isfinite(norm2) ? norm2 : t->ip_radius2;
     }
-    return OMEN_OK;
+    return omen_build_status(b, omen_watch_status(&watch));
 }
 
 /* ---- transform ---- */
@@ -117,17 +132,19 @@ int omen_build_fit_transform(omen_build_state *b)
     const size_t d = t->d, d_full = t->d_full;
     const size_t n_pca = omen_build_pca_rows(b->n_sample, d_full);
     float *rows = omen_alloc(n_pca * d_full, sizeof *rows);
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_TRANSFORM);
     if (!rows)
         return omen_build_no_memory(b);
         /* spread over the sample: rows are in source order */
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < n_pca; i++) {
         const float *row = b->sample + i * b->n_sample / n_pca * d;
+        if (i % SAMPLE_ROWS == 0 && omen_watch_stopped(&watch))
+            continue; /* the fit stops as well */
         const float *lifted = omen_transform_lift(t, row, 1, false, rows + i * d_full);
         if (lifted == row)
             memcpy(rows + i * d_full, row, d * sizeof *row);
     }
-    omen_watch watch = omen_build_watch(b, OMEN_STAGE_TRANSFORM);
     const int status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes, &watch);
     free(rows);
     return omen_build_status(b, status);
@@ -139,6 +156,7 @@ int omen_build_project_sample(omen_build_state *b)
     const omen_transform *t = &b->transform;
     const size_t d = t->d, d_full = t->d_full;
     const size_t block = least(BUILD_PROJECT_ROWS, b->n_sample), ld = round_up(t->d_kept, OMEN_PANEL);
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_TRANSFORM);
     int status = OMEN_OK;
     b->transformed = omen_alloc(b->n_sample * t->d_kept, sizeof *b->transformed);
     if (!b->transformed)
@@ -153,7 +171,7 @@ int omen_build_project_sample(omen_build_state *b)
 #pragma omp for schedule(dynamic)
         for (size_t i0 = 0; i0 < b->n_sample; i0 += block) {
             const size_t n = least(block, b->n_sample - i0);
-            if (!lifted)
+            if (!lifted || omen_watch_stopped(&watch))
                 continue;
             float *projected = lifted + block * d_full;
             const float *rows = omen_transform_lift(t, b->sample + i0 * d, n, false, lifted);
@@ -165,13 +183,14 @@ int omen_build_project_sample(omen_build_state *b)
     }
     free(b->sample);
     b->sample = NULL;
-    return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
+    return omen_build_status(b, status == OMEN_OK ? omen_watch_status(&watch) : status);
 }
 
 /* ---- codec ---- */
 
 /* n rows of the sample, every (span / n)-th of the span that begins with the given one, with their lists. */
-static int spread_rows(const omen_build_state *b, size_t from, size_t span, size_t n, float *rows, uint32_t *lists)
+static int spread_rows(const omen_build_state *b, size_t from, size_t span, size_t n, float *rows, uint32_t *lists,
+                       omen_watch *watch)
 {
     const size_t d = b->transform.d_kept;
     int status = OMEN_OK;
@@ -185,7 +204,7 @@ static int spread_rows(const omen_build_state *b, size_t from, size_t span, size
 #pragma omp for schedule(dynamic)
         for (size_t i0 = 0; i0 < n; i0 += OMEN_ASSIGN_ROWS) {
             const size_t count = least(OMEN_ASSIGN_ROWS, n - i0);
-            if (!scratch)
+            if (!scratch || omen_watch_stopped(watch))
                 continue;
             for (size_t i = i0; i < i0 + count; i++)
                 memcpy(rows + i * d, b->transformed + (from + i * span / n) * d, d * sizeof *rows);
@@ -193,13 +212,13 @@ static int spread_rows(const omen_build_state *b, size_t from, size_t span, size
         }
         free(scratch);
     }
-    return status;
+    return status == OMEN_OK ? omen_watch_status(watch) : status;
 }
 
 /* Squared error of a codec's reconstructions of n rows of the sample, all in the one list. Those of rabitq, which are
  * scaled for unbiased products, are multiplied by what brings them nearest to their rows: *scale. */
 static int reconstruction_error(const omen_build_state *b, const omen_codec_model *model, size_t n, double *error,
-                                float *scale)
+                                float *scale, omen_watch *watch)
 {
     const size_t d = b->transform.d_kept, ld = round_up(d, OMEN_PANEL);
     float *work = omen_alloc(3 * OMEN_ENCODE_ROWS * ld, sizeof *work);
@@ -209,7 +228,7 @@ static int reconstruction_error(const omen_build_state *b, const omen_codec_mode
     float factors[OMEN_ENCODE_ROWS * OMEN_MAX_FACTORS], tails[OMEN_ENCODE_ROWS] = {0};
     double product = 0, norm2 = 0, whole = 0;
     const bool ready = work && scratch && codes;
-    for (size_t i0 = 0; i0 < n && ready; i0 += OMEN_ENCODE_ROWS) {
+    for (size_t i0 = 0; i0 < n && ready && !omen_watch_stopped(watch); i0 += OMEN_ENCODE_ROWS) {
         const size_t count = least(OMEN_ENCODE_ROWS, n - i0);
         memset(work, 0, 3 * OMEN_ENCODE_ROWS * ld * sizeof *work);
         for (size_t i = 0; i < count; i++) {
@@ -233,11 +252,11 @@ static int reconstruction_error(const omen_build_state *b, const omen_codec_mode
     free(codes);
     free(scratch);
     free(work);
-    return ready ? OMEN_OK : OMEN_ERR_MEMORY;
+    return ready ? omen_watch_status(watch) : OMEN_ERR_MEMORY;
 }
 
 /* Codes that are reconstructed are judged by that, not by distances: errors relative to the variance. */
-static int judge_reconstructions(omen_build_state *b, const omen_codec_model *rabitq, size_t n)
+static int judge_reconstructions(omen_build_state *b, const omen_codec_model *rabitq, size_t n, omen_watch *watch)
 {
     const size_t d = b->transform.d_kept;
     double spread = 0;
@@ -248,9 +267,9 @@ static int judge_reconstructions(omen_build_state *b, const omen_codec_model *ra
         spread += r * r;
     }
     if (b->model.kind == OMEN_CODEC_PQ)
-        status = reconstruction_error(b, &b->model, n, &b->report->pq_error, &unused);
+        status = reconstruction_error(b, &b->model, n, &b->report->pq_error, &unused, watch);
     if (status == OMEN_OK && rabitq->kind == OMEN_CODEC_RABITQ)
-        status = reconstruction_error(b, rabitq, n, &b->report->rabitq_error, &b->code_scale);
+        status = reconstruction_error(b, rabitq, n, &b->report->rabitq_error, &b->code_scale, watch);
     b->report->pq_error /= spread > 0 ? spread : 1;
     b->report->rabitq_error /= spread > 0 ? spread : 1;
     return status;
@@ -268,6 +287,7 @@ int omen_build_train_codec(omen_build_state *b)
     const size_t n_codec = least(n_train, BUILD_CODEC_SAMPLE);
     const size_t n_error = n_held ? least(n_held, ERROR_SAMPLE) : b->n_sample;
     const size_t n_most = n_codec > n_error ? n_codec : n_error;
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_CODEC);
     int status = OMEN_ERR_MEMORY;
     float *rows = omen_alloc(n_most * d, sizeof *rows);
     uint32_t *lists = omen_alloc(n_most, sizeof *lists);
@@ -278,22 +298,22 @@ int omen_build_train_codec(omen_build_state *b)
     status = OMEN_OK;
     if (o->codec != OMEN_CODEC_RABITQ) {
         /* held-out rows are the first n_held of the sample */
-        status = spread_rows(b, n_held, n_train, n_codec, rows, lists);
+        status = spread_rows(b, n_held, n_train, n_codec, rows, lists, &watch);
         if (status == OMEN_OK) {
 #pragma omp parallel for schedule(static)
             for (size_t i = 0; i < n_codec; i++)
                 for (size_t j = 0; j < d; j++)
                     rows[i * d + j] -= b->partition.centroids[lists[i] * d + j];
-            status = omen_pq_train(&b->model, rows, n_codec, (uint32_t)d, o->bytes, o->seed);
+            status = omen_pq_train(&b->model, rows, n_codec, (uint32_t)d, o->bytes, o->seed, &watch);
         }
     }
     if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ)
-        status = omen_rabitq_train(&rabitq, (uint32_t)d, o->bytes, o->seed);
+        status = omen_rabitq_train(&rabitq, (uint32_t)d, o->bytes, o->seed, &watch);
     if (status == OMEN_OK)
-        status = spread_rows(b, 0, n_error, n_error, rows, lists);
+        status = spread_rows(b, 0, n_error, n_error, rows, lists, &watch);
     if (status == OMEN_OK) {
         if (o->codes_only) {
-            status = judge_reconstructions(b, &rabitq, n_error);
+            status = judge_reconstructions(b, &rabitq, n_error, &watch);
         } else {
             const omen_codec_model *models[] = {&b->model, &rabitq};
             double *errors[] = {&b->report->pq_error, &b->report->rabitq_error};
@@ -321,5 +341,5 @@ int omen_build_train_codec(omen_build_state *b)
 out:
     free(lists);
     free(rows);
-    return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
+    return omen_build_status(b, status);
 }

@@ -63,6 +63,7 @@ typedef struct {
     uint32_t *n_hits;     /* n_queries */
     uint32_t pool, n_with_copies;
     int n_threads;
+    omen_watch *watch;
 } calibration;
 
 /* Fills neighbours: the truth, the queries themselves left out. Counts the queries that have a near copy. */
@@ -268,6 +269,8 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         best_cost[l] = INFINITY;
     for (uint32_t probes = n_low;; probes += probes < PROBE_STEP ? 1 : probes / PROBE_STEP) {
         probes = probes < n_high ? probes : n_high;
+        if (omen_watch_stopped(c->watch))
+            return OMEN_ERR_INTERRUPTED;
         count_found(c, k, probes);
         uint32_t rerank = k < c->pool ? k : c->pool;
         for (size_t l = 0; l < n_levels; l++) {
@@ -328,13 +331,14 @@ uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_th
 
 /* Draws the queries: from queries if not NULL, else from the rows of source. */
 static int calibration_init(calibration *c, const omen_index *index, const omen_source *source,
-                            const omen_source *queries, uint64_t seed, int n_threads, omen_detail *why)
+                            const omen_source *queries, uint64_t seed, int n_threads, omen_watch *watch,
+                            omen_detail *why)
 {
     const omen_meta *m = &index->meta;
     const omen_source *from = queries ? queries : source;
     uint64_t n = n_queries_for(m->n_rows, m->d);
     n = n < from->n_rows ? n : from->n_rows;
-    *c = (calibration){.index = index, .n_queries = (uint32_t)n, .n_threads = n_threads};
+    *c = (calibration){.index = index, .n_queries = (uint32_t)n, .n_threads = n_threads, .watch = watch};
     const uint64_t others = queries ? m->n_rows : m->n_rows - 1;
     c->k_most = others < K_MOST ? (uint32_t)others : K_MOST;
     c->n_truth = (uint32_t)(others < c->k_most + BEYOND ? others : c->k_most + BEYOND) + (queries == NULL);
@@ -363,20 +367,23 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
         omen_random_rows(seed ^ 0x63616c69, from->n_rows, n, rows);
-        for (uint32_t l = 0; l < m->n_lists; l++)
+        for (uint32_t l = 0; l < m->n_lists && !omen_watch_stopped(watch); l++)
             for (uint32_t i = index->first[l]; i < index->first[l + 1]; i++)
                 c->list_of[index->ids[i]] = l;
+        status = omen_watch_status(watch);
     }
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
         c->own[i] = queries ? NO_ROW : (uint32_t)rows[i];
         status = from->read(from->self, rows[i], 1, c->queries + i * m->d, why);
+        if (status == OMEN_OK)
+            status = omen_watch_status(watch);
     }
     if (status == OMEN_OK)
-        status = omen_search_source(source, m->metric, c->queries, n, c->n_truth, n_threads, c->truth, why);
+        status = omen_search_source(source, m->metric, c->queries, n, c->n_truth, n_threads, c->truth, watch, why);
     if (status == OMEN_OK)
         name_neighbours(c);
     if (status == OMEN_OK)
-        status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks);
+        status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks, watch);
     if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE)
         status = refine_truth(c);
     free(rows);
@@ -385,14 +392,14 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
 
 int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
                          int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, double *near_copies,
-                         omen_detail *why)
+                         omen_watch *watch, omen_detail *why)
 {
     *n_entries = 0;
     *near_copies = NAN;
     if (index->meta.n_rows < 2)
         return OMEN_OK; /* nobody to be a neighbour */
     calibration c;
-    int status = calibration_init(&c, index, source, queries, seed, n_threads, why);
+    int status = calibration_init(&c, index, source, queries, seed, n_threads, watch, why);
     /* one scan serves every k: of the lists that the most demanding one looks at */
     uint32_t n_high = 1, n_probes = 1;
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++) {
@@ -400,7 +407,7 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
         n_high = n_probes > n_high ? n_probes : n_high;
     }
     if (status == OMEN_OK && index->meta.codec != OMEN_CODEC_NONE)
-        status = omen_search_candidates(index, c.queries, c.n_queries, n_high, c.pool, n_threads, c.pools);
+        status = omen_search_candidates(index, c.queries, c.n_queries, n_high, c.pool, n_threads, c.pools, watch);
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
         status = calibrate_k(&c, ks[i], entries, n_entries);
     /* inner products are no distances: what is nearest need not be near */

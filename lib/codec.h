@@ -7,7 +7,7 @@
 #ifndef OMEN_CODEC_H
 #define OMEN_CODEC_H
 
-#include "lib/omendb.h"
+#include "lib/watch.h"
 
 #define OMEN_LUT_MAX     63u /* largest table value: four fit a byte */
 #define OMEN_MAX_FACTORS 2u  /* f, and for rabitq g */
@@ -37,13 +37,15 @@ uint32_t omen_codec_bytes(const omen_codec_model *model);
 
 /* Product quantiser (Jegou et al., TPAMI 2011) whose sub-spaces get equal shares of the bits that reverse water-filling
  * grants the principal dimensions (the closed form of Ge et al., OPQ, 2013, for unequal widths). Trains on n residuals
- * (n x d); bytes is the budget with factors. Returns OMEN_OK or OMEN_ERR_MEMORY. */
-int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes,
-                  uint64_t seed) OMEN_MUST_CHECK;
+ * (n x d); bytes is the budget with factors. Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed,
+                  omen_watch *watch) OMEN_MUST_CHECK;
 
 /* RaBitQ (Gao and Long, SIGMOD 2024): one bit a dimension after a random rotation, and the scale that makes the
- * estimate unbiased. Dimensions beyond the budget enter through their norm (MRQ, 2024). Nothing is trained. */
-int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed) OMEN_MUST_CHECK;
+ * estimate unbiased. Dimensions beyond the budget enter through their norm (MRQ, 2024). Nothing is trained. Returns as
+ * omen_pq_train(). */
+int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed,
+                      omen_watch *watch) OMEN_MUST_CHECK;
 
 /* Whether the counts of a model read from a file (kind, d, n_sub, n_factors, n_active, d_used) can be those of one for
  * bytes a row. */

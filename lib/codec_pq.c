@@ -175,7 +175,8 @@ static void train_sub(const float *groups, size_t n, size_t n_dims, uint64_t see
     }
 }
 
-int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed)
+int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed,
+                  omen_watch *watch)
 {
     memset(model, 0, sizeof *model);
     model->kind = OMEN_CODEC_PQ;
@@ -191,7 +192,7 @@ int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uin
 #pragma omp parallel for schedule(dynamic)
     for (size_t m = 0; m < model->n_sub; m++) {
         const size_t first = model->sub_first[m], n_dims = model->sub_first[m + 1] - first;
-        if (n_dims == 0)
+        if (n_dims == 0 || omen_watch_stopped(watch))
             continue;
         float *groups = omen_alloc(n_groups * 16 * n_dims, sizeof *groups);
         uint8_t *codes = omen_alloc(n_groups * 16, 1);
@@ -208,6 +209,8 @@ int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uin
         free(codes);
         free(groups);
     }
+    if (status == OMEN_OK)
+        status = omen_watch_status(watch);
     return status == OMEN_OK ? omen_pq_prepare(model) : status;
 }
 

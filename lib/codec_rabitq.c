@@ -22,8 +22,9 @@ static double random_normal(uint64_t seed, uint64_t i)
     return (double)sum;
 }
 
-int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed)
+int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed, omen_watch *watch)
 {
+    const omen_kernels *kernels = omen_kernels_get();
     memset(model, 0, sizeof *model);
     model->kind = OMEN_CODEC_RABITQ;
     model->d = d;
@@ -42,19 +43,19 @@ int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint6
     for (size_t i = 0; i < d_used * d_code; i++)
         columns[i] = random_normal(seed, i);
     for (size_t j = 0; j < d_used; j++) {
-        double *column = columns + j * d_code, norm2 = 0;
-        for (size_t i = 0; i < d_code; i++)
-            norm2 += column[i] * column[i];
-        const double scale = 1 / sqrt(norm2);
+        double *column = columns + j * d_code;
+        if (omen_watch_stopped(watch)) {
+            free(columns);
+            return OMEN_ERR_INTERRUPTED;
+        }
+        const double scale = 1 / sqrt(kernels->dot_f64(column, column, d_code));
         for (size_t i = 0; i < d_code; i++)
             column[i] *= scale;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (d_used > 256)
         for (size_t l = j + 1; l < d_used; l++) {
-            double *other = columns + l * d_code, dot = 0;
-            for (size_t i = 0; i < d_code; i++)
-                dot += column[i] * other[i];
-            for (size_t i = 0; i < d_code; i++)
-                other[i] -= dot * column[i];
+            double *other = columns + l * d_code;
+            const double dot = kernels->dot_f64(column, other, d_code);
+            kernels->reduce_f64(other, &dot, column, d_code, 1, d_code);
         }
     }
     for (size_t i = 0; i < d_code; i++)

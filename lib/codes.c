@@ -214,7 +214,7 @@ omen_source omen_codes_source(omen_codes *codes)
 
 /* Squared errors of n rows: of the reconstruction, of the mean row, and of means of groups of neighbouring values. */
 static int measure_errors(const omen_codes *codes, const omen_source *original, uint64_t seed, uint32_t n_bytes,
-                          omen_codes_quality *out, omen_detail *why)
+                          omen_watch *watch, omen_codes_quality *out, omen_detail *why)
 {
     const size_t d = original->d, n = original->n_rows < ERROR_ROWS ? original->n_rows : ERROR_ROWS;
     const size_t group = (d + n_bytes - 1) / n_bytes;
@@ -226,7 +226,9 @@ static int measure_errors(const omen_codes *codes, const omen_source *original, 
     if (status == OMEN_OK)
         omen_random_rows(seed ^ 0x6572726f, original->n_rows, n, rows);
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
-        status = original->read(original->self, rows[i], 1, row, why);
+        status = omen_watch_status(watch);
+        if (status == OMEN_OK)
+            status = original->read(original->self, rows[i], 1, row, why);
         if (status == OMEN_OK)
             status = codes_read((void *)codes, rows[i], 1, back, why);
         for (size_t j = 0; j < d && status == OMEN_OK; j++) {
@@ -271,7 +273,7 @@ static uint32_t count_found(const int64_t *truth, const int64_t *ids, size_t n_i
 }
 
 static int measure_recall(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
-                          omen_codes_quality *out, omen_detail *why)
+                          omen_progress_fn progress, void *context, omen_codes_quality *out, omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d = original->d, n = original->n_rows < RECALL_QUERIES ? original->n_rows : RECALL_QUERIES;
@@ -294,9 +296,11 @@ static int measure_recall(const omen_codes *codes, const omen_source *original, 
     for (size_t i = 0; i < n && status == OMEN_OK; i++)
         status = original->read(original->self, rows[i], 1, queries + i * d, why);
     if (status == OMEN_OK)
-        status = omen_source_search(original, OMEN_METRIC_L2, k + 1, queries, n, n_threads, truth, NULL, why);
+        status = omen_source_search(original, OMEN_METRIC_L2, k + 1, queries, n, n_threads, truth, NULL, progress,
+                                    context, why);
     if (status == OMEN_OK)
-        status = omen_source_search(&coded, OMEN_METRIC_L2, pool, queries, n, n_threads, found, NULL, why);
+        status = omen_source_search(&coded, OMEN_METRIC_L2, pool, queries, n, n_threads, found, NULL, progress, context,
+                                    why);
     uint64_t n_codes = 0, n_reranked = 0;
     for (size_t q = 0; q < n && status == OMEN_OK; q++) {
         n_codes += count_found(truth + q * (k + 1), found + q * pool, pool, (int64_t)rows[q], k);
@@ -325,12 +329,13 @@ static int measure_recall(const omen_codes *codes, const omen_source *original, 
 }
 
 int omen_codes_measure(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
-                       omen_codes_quality *out, omen_detail *why)
+                       omen_progress_fn progress, void *context, omen_codes_quality *out, omen_detail *why)
 {
     const omen_meta *m = &codes->index->meta;
+    omen_watch watch = omen_watch_make(progress, context, "measure");
     const uint32_t n_bytes =
         m->codec == OMEN_CODEC_NONE ? (uint32_t)codes->index->refine_row_bytes : m->n_sub / 2 + m->n_factors;
     *out = (omen_codes_quality){0};
-    const int status = measure_errors(codes, original, seed, n_bytes, out, why);
-    return status == OMEN_OK ? measure_recall(codes, original, seed, n_threads, out, why) : status;
+    const int status = measure_errors(codes, original, seed, n_bytes, &watch, out, why);
+    return status == OMEN_OK ? measure_recall(codes, original, seed, n_threads, progress, context, out, why) : status;
 }

@@ -81,18 +81,18 @@ void omen_keys_sort(uint64_t *keys, size_t n);
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
  * gets the k <= n nearest of each query as (distance, id), ascending. */
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
-                      uint64_t *keys, omen_detail *why) OMEN_MUST_CHECK;
+                      uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
-                       uint32_t k, int n_threads, uint64_t *keys, omen_detail *why) OMEN_MUST_CHECK;
+                       uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The n_rerank rows with the smallest estimates in the n_probes nearest lists of each query, before re-ranking: keys
  * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
-                           uint32_t n_rerank, int n_threads, uint64_t *keys) OMEN_MUST_CHECK;
+                           uint32_t n_rerank, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
 
 /* Distance order of all lists for each query: ranks[q * n_lists + l] = 0 for the nearest. */
-int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads,
-                      uint32_t *ranks) OMEN_MUST_CHECK;
+int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
+                      omen_watch *watch) OMEN_MUST_CHECK;
 
 /* The effort that reaches recall for k: from TUNE, or a default rule where nothing was measured. */
 void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank);
@@ -105,7 +105,7 @@ void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32
 #define OMEN_TUNE_HIGHEST 0.995f /* the highest recall that is calibrated for */
 int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
                          int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, double *near_copies,
-                         omen_detail *why) OMEN_MUST_CHECK;
+                         omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* About the private memory that calibration takes. */
 uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads);

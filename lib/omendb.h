@@ -143,8 +143,8 @@ typedef struct omen_sink {
     int (*map)(void *self, uint32_t id, omen_section *out, omen_detail *why);
 } omen_sink;
 
-/* Called a few times a second, never by two threads at once; a non-zero return stops the work with
- * OMEN_ERR_INTERRUPTED. */
+/* Called from the thread that began the work, many times a second, so it should be quick; a non-zero return stops the
+ * work with OMEN_ERR_INTERRUPTED, soon. */
 typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done, uint64_t total);
 
 /* ---- checkpoints: how a build survives being killed --------------------- */
@@ -315,7 +315,9 @@ typedef struct omen_search_options {
     bool zero_ok;    /* cosine: accept a zero query, at distance 1 from everything */
     /* the refine tier is a mapped file that memory has no room for: rows are asked for ahead of their use, alone */
     bool refine_cold;
-    int n_threads; /* 0: omen_cpu_count() */
+    int n_threads;             /* 0: omen_cpu_count() */
+    omen_progress_fn progress; /* asked whether to stop, done 0 of 1; may be NULL */
+    void *progress_context;
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. */
@@ -333,17 +335,19 @@ typedef struct omen_search_stats {
  *   distances  n_queries x min(k, n) float32, written; may be NULL. Without a refine tier they are estimates.
  *   stats      added to; may be NULL
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
- * OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. Results do not depend on threads, SIMD level or how queries are batched. */
+ * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or how
+ * queries are batched. */
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                       uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                       omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would give them
- * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. Returns OMEN_OK,
- * OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY or what the source returned. */
+ * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may
+ * be NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
+ * the source returned. */
 int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
-                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
-                       omen_detail *why) OMEN_MUST_CHECK;
+                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_progress_fn progress,
+                       void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
@@ -386,9 +390,11 @@ typedef struct omen_codes_quality {
     uint32_t n_rerank;
 } omen_codes_quality;
 
-/* Compares codes with the rows they were made from. Returns OMEN_OK, OMEN_ERR_MEMORY or what original returned. */
+/* Compares codes with the rows they were made from. progress may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY,
+ * OMEN_ERR_INTERRUPTED or what original returned. */
 int omen_codes_measure(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
-                       omen_codes_quality *out, omen_detail *why) OMEN_MUST_CHECK;
+                       omen_progress_fn progress, void *context, omen_codes_quality *out,
+                       omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- verification ------------------------------------------------------ */
 

@@ -34,7 +34,7 @@ static size_t least(size_t a, size_t b)
 
 /* Each centroid becomes the mean of its rows; each empty one takes half of the largest. */
 static int update_centroids(const float *rows, size_t n, uint32_t d, uint32_t k, const uint32_t *clusters,
-                            float *centroids)
+                            float *centroids, omen_watch *watch)
 {
     int status = OMEN_OK;
     size_t *first = omen_alloc_zero((size_t)k + 1, sizeof *first), *order = omen_alloc(n, sizeof *order);
@@ -60,7 +60,7 @@ static int update_centroids(const float *rows, size_t n, uint32_t d, uint32_t k,
 #pragma omp for schedule(dynamic, 16)
         for (size_t c = 0; c < k; c++) {
             const size_t count = first[c + 1] - first[c];
-            if (!sum || count == 0)
+            if (!sum || count == 0 || omen_watch_stopped(watch))
                 continue;
             memset(sum, 0, d * sizeof *sum);
             for (size_t i = first[c]; i < first[c + 1]; i++) {
@@ -73,6 +73,8 @@ static int update_centroids(const float *rows, size_t n, uint32_t d, uint32_t k,
         }
         free(sum);
     }
+    if (status == OMEN_OK)
+        status = omen_watch_status(watch);
     if (status != OMEN_OK)
         goto out;
     size_t *counts = order; /* reuse: only counts are needed now, and n may be less than k */
@@ -89,6 +91,8 @@ static int update_centroids(const float *rows, size_t n, uint32_t d, uint32_t k,
     for (size_t c = 0; c < k; c++) {
         if (counts[c] != 0)
             continue;
+        if (omen_watch_stopped(watch)) /* with many of the same rows this takes a while */
+            break;
         size_t top = 0;
         for (size_t i = 1; i < k; i++)
             if (counts[i] > counts[top])
@@ -103,6 +107,7 @@ static int update_centroids(const float *rows, size_t n, uint32_t d, uint32_t k,
         counts[c] = counts[top] / 2;
         counts[top] -= counts[c];
     }
+    status = omen_watch_status(watch);
 out:
     free(order);
     free(first);
@@ -110,7 +115,8 @@ out:
 }
 
 /* The nearest of k centroids for every row, by one matrix product. */
-static int assign_flat(const float *rows, size_t n, uint32_t d, uint32_t k, const float *centroids, uint32_t *clusters)
+static int assign_flat(const float *rows, size_t n, uint32_t d, uint32_t k, const float *centroids, uint32_t *clusters,
+                       omen_watch *watch)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t block = 64, ldc = round_up(k, OMEN_PANEL);
@@ -129,7 +135,7 @@ static int assign_flat(const float *rows, size_t n, uint32_t d, uint32_t k, cons
 #pragma omp for schedule(dynamic)
             for (size_t i0 = 0; i0 < n; i0 += block) {
                 const size_t height = least(n - i0, block);
-                if (!dots)
+                if (!dots || omen_watch_stopped(watch))
                     continue;
                 kernels->matmul(rows + i0 * d, d, height, panels, ldc / OMEN_PANEL, d, dots, ldc);
                 for (size_t i = 0; i < height; i++)
@@ -140,11 +146,11 @@ static int assign_flat(const float *rows, size_t n, uint32_t d, uint32_t k, cons
     }
     free(half);
     free(panels);
-    return status;
+    return status == OMEN_OK ? omen_watch_status(watch) : status;
 }
 
 int omen_kmeans(const float *rows, size_t n, uint32_t d, uint32_t k, unsigned n_passes, uint64_t seed, float *centroids,
-                uint32_t *clusters)
+                uint32_t *clusters, omen_watch *watch)
 {
     const size_t n_drawn = least(n, k);
     uint64_t *drawn = omen_alloc(n_drawn, sizeof *drawn);
@@ -154,11 +160,11 @@ int omen_kmeans(const float *rows, size_t n, uint32_t d, uint32_t k, unsigned n_
     for (size_t c = 0; c < k; c++)
         memcpy(centroids + c * d, rows + drawn[c % n_drawn] * d, d * sizeof *centroids);
     free(drawn);
-    int status = assign_flat(rows, n, d, k, centroids, clusters);
+    int status = assign_flat(rows, n, d, k, centroids, clusters, watch);
     for (unsigned pass = 0; pass < n_passes && status == OMEN_OK; pass++) {
-        status = update_centroids(rows, n, d, k, clusters, centroids);
+        status = update_centroids(rows, n, d, k, clusters, centroids, watch);
         if (status == OMEN_OK)
-            status = assign_flat(rows, n, d, k, centroids, clusters);
+            status = assign_flat(rows, n, d, k, centroids, clusters, watch);
     }
     return status;
 }
@@ -298,7 +304,7 @@ void omen_partition_assign(const omen_partition *p, const float *rows, size_t n,
     }
 }
 
-static int assign_all(const omen_partition *p, const float *rows, size_t n, uint32_t *lists)
+static int assign_all(const omen_partition *p, const float *rows, size_t n, uint32_t *lists, omen_watch *watch)
 {
     int status = OMEN_OK;
 #pragma omp parallel
@@ -310,11 +316,11 @@ static int assign_all(const omen_partition *p, const float *rows, size_t n, uint
         }
 #pragma omp for schedule(dynamic)
         for (size_t i = 0; i < n; i += OMEN_ASSIGN_ROWS)
-            if (scratch)
+            if (scratch && !omen_watch_stopped(watch))
                 omen_partition_assign(p, rows + i * p->d, least(n - i, OMEN_ASSIGN_ROWS), p->d, lists + i, scratch);
         free(scratch);
     }
-    return status;
+    return status == OMEN_OK ? omen_watch_status(watch) : status;
 }
 
 /* Shares n_lists among parents by their row counts, at least one each: largest remainders, ties to the lower parent. */
@@ -339,7 +345,7 @@ static void share_lists(const size_t *counts, uint32_t n_parents, size_t n, uint
 
 /* Splits each parent's rows into its children. */
 static int train_children(omen_partition *p, const float *rows, size_t n, const uint32_t *parent_of,
-                          const size_t *counts, uint64_t seed)
+                          const size_t *counts, uint64_t seed, omen_watch *watch)
 {
     const size_t d = p->d;
     int status = OMEN_OK;
@@ -358,6 +364,8 @@ static int train_children(omen_partition *p, const float *rows, size_t n, const 
 #pragma omp parallel for schedule(dynamic)
     for (size_t f = 0; f < p->n_parents; f++) {
         const size_t count = counts[f], c = p->first_child[f], n_children = p->first_child[f + 1] - c;
+        if (omen_watch_stopped(watch))
+            continue;
         if (count == 0) {
             for (size_t j = 0; j < n_children; j++)
                 memcpy(p->centroids + (c + j) * d, p->parents + f * d, d * sizeof *rows);
@@ -370,7 +378,7 @@ static int train_children(omen_partition *p, const float *rows, size_t n, const 
             for (size_t i = 0; i < count; i++)
                 memcpy(own + i * d, rows + order[first[f] + i] * d, d * sizeof *own);
             done = omen_kmeans(own, count, (uint32_t)d, (uint32_t)n_children, CHILD_PASSES, omen_random(seed, f),
-                               p->centroids + c * d, clusters);
+                               p->centroids + c * d, clusters, watch);
         }
         free(clusters);
         free(own);
@@ -382,7 +390,7 @@ static int train_children(omen_partition *p, const float *rows, size_t n, const 
 out:
     free(order);
     free(first);
-    return status;
+    return status == OMEN_OK ? omen_watch_status(watch) : status;
 }
 
 /* Rounds centroids to 8 bits a dimension between the dimension's extremes. */
@@ -445,14 +453,13 @@ bool omen_half_norms_are_sound(const float *half_norms, size_t n)
 }
 
 int omen_partition_train(omen_partition *p, const float *rows, size_t n, uint32_t d, uint32_t n_lists, uint64_t seed,
-                         omen_progress_fn progress, void *context)
+                         omen_watch *watch)
 {
     int status = OMEN_ERR_MEMORY;
     p->d = d;
     p->n_lists = n_lists;
     p->n_parents = omen_partition_parents(n_lists);
-    const uint64_t n_steps = 3 + FULL_PASSES;
-    uint64_t step = 0;
+    watch->total = 3 + FULL_PASSES;
     uint32_t *lists = omen_alloc(n, sizeof *lists);
     size_t *counts = omen_alloc_zero(p->n_parents, sizeof *counts);
     p->first_child = omen_alloc((size_t)p->n_parents + 1, sizeof *p->first_child);
@@ -462,15 +469,16 @@ int omen_partition_train(omen_partition *p, const float *rows, size_t n, uint32_
         goto out;
 #define STEP_DONE()                                                                                                    \
     do {                                                                                                               \
-        if (status == OMEN_OK && progress && progress(context, "partition", ++step, n_steps))                          \
-            status = OMEN_ERR_INTERRUPTED;                                                                             \
+        watch->done++;                                                                                                 \
+        if (status == OMEN_OK)                                                                                         \
+            status = omen_watch_status(watch);                                                                         \
         if (status != OMEN_OK)                                                                                         \
             goto out;                                                                                                  \
     } while (0)
     if (p->n_parents == 1) {
         p->first_child[0] = 0;
         p->first_child[1] = n_lists;
-        status = omen_kmeans(rows, n, d, n_lists, PARENT_PASSES, seed, p->centroids, lists);
+        status = omen_kmeans(rows, n, d, n_lists, PARENT_PASSES, seed, p->centroids, lists, watch);
         STEP_DONE();
     } else {
         /* rows are in source order: take every m-th for the parents */
@@ -480,22 +488,22 @@ int omen_partition_train(omen_partition *p, const float *rows, size_t n, uint32_
             goto out;
         for (size_t i = 0; i < n_some; i++)
             memcpy(some + i * d, rows + i * n / n_some * d, d * sizeof *some);
-        status = omen_kmeans(some, n_some, d, p->n_parents, PARENT_PASSES, seed, p->parents, lists);
+        status = omen_kmeans(some, n_some, d, p->n_parents, PARENT_PASSES, seed, p->parents, lists, watch);
         free(some);
         if (status == OMEN_OK)
-            status = assign_flat(rows, n, d, p->n_parents, p->parents, lists);
+            status = assign_flat(rows, n, d, p->n_parents, p->parents, lists, watch);
         STEP_DONE();
         for (size_t i = 0; i < n; i++)
             counts[lists[i]]++;
         share_lists(counts, p->n_parents, n, n_lists, p->first_child);
-        status = train_children(p, rows, n, lists, counts, seed);
+        status = train_children(p, rows, n, lists, counts, seed, watch);
         STEP_DONE();
         for (unsigned pass = 0; pass < FULL_PASSES; pass++) {
             status = prepare(p);
             if (status == OMEN_OK)
-                status = assign_all(p, rows, n, lists);
+                status = assign_all(p, rows, n, lists, watch);
             if (status == OMEN_OK)
-                status = update_centroids(rows, n, d, n_lists, lists, p->centroids);
+                status = update_centroids(rows, n, d, n_lists, lists, p->centroids, watch);
             STEP_DONE();
         }
     }

@@ -2,7 +2,7 @@
 #ifndef OMEN_PARTITION_H
 #define OMEN_PARTITION_H
 
-#include "lib/omendb.h"
+#include "lib/watch.h"
 
 /* Lists are numbered parent by parent, so the children of a parent are consecutive. Small partitions have one parent.
  */
@@ -18,10 +18,10 @@ typedef struct omen_partition {
     size_t *panels_at; /* where a parent's children begin in child_panels */
 } omen_partition;
 
-/* Trains on n rows (n x d). progress is called between passes and may stop the work. Returns OMEN_OK, OMEN_ERR_MEMORY
+/* Trains on n rows (n x d). Returns OMEN_OK, OMEN_ERR_MEMORY
  * or OMEN_ERR_INTERRUPTED. The result depends on rows, n_lists and seed only. */
 int omen_partition_train(omen_partition *partition, const float *rows, size_t n, uint32_t d, uint32_t n_lists,
-                         uint64_t seed, omen_progress_fn progress, void *context) OMEN_MUST_CHECK;
+                         uint64_t seed, omen_watch *watch) OMEN_MUST_CHECK;
 
 /* Parents that a partition of n_lists lists has. */
 uint32_t omen_partition_parents(uint32_t n_lists) OMEN_MUST_CHECK;
@@ -51,6 +51,6 @@ void omen_centroids_decode(const uint8_t *codes, const float *scales, uint32_t n
 /* Plain k-means (Lloyd) of n rows (n x d) from k rows drawn one per stratum; empty clusters take half of the largest.
  * clusters gets each row's cluster as of the last pass. Deterministic for any number of threads. */
 int omen_kmeans(const float *rows, size_t n, uint32_t d, uint32_t k, unsigned n_passes, uint64_t seed, float *centroids,
-                uint32_t *clusters) OMEN_MUST_CHECK;
+                uint32_t *clusters, omen_watch *watch) OMEN_MUST_CHECK;
 
 #endif

@@ -151,6 +151,7 @@ typedef struct {
     uint32_t shift;    /* rabitq */
     uint64_t pool_size;
     size_t ld; /* floats of a transformed query */
+    omen_watch *watch;
     /* a chunk's buffers */
     float *lifted, *transformed, *tails, *dots, *values, *work, *table;
     uint32_t *short_lists;
@@ -637,6 +638,8 @@ static int search_chunk(chunk_state *s, const float *queries, size_t n_queries, 
     size_t list_end = 0, ahead_bytes = 0, ahead_step = 0;
     for (size_t i = 0, n = 1; i < s->n_pairs; i += n) {
         const probe *pairs = s->sorted + i;
+        if (omen_watch_stopped(s->watch))
+            return OMEN_ERR_INTERRUPTED;
         if ((i == 0 || pairs->list != pairs[-1].list) && (status = touch_list(s, pairs->list, why)) != OMEN_OK)
             return status;
         if (m->codec == OMEN_CODEC_NONE) {
@@ -741,7 +744,7 @@ void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32
 
 static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                         uint32_t n_probes, uint32_t n_rerank, bool rank_only, bool refine_cold, int n_threads,
-                        uint64_t *keys, omen_search_stats *stats, omen_detail *why)
+                        uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
     const uint32_t d = index->meta.d;
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
@@ -759,6 +762,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
         omen_detail own_why = {""};
         int own = chunk_init(&s, index, k, n_probes, n_rerank, rank_only, size);
         s.refine_cold = refine_cold;
+        s.watch = watch;
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK)
@@ -784,13 +788,14 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 }
 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
-                           uint32_t n_rerank, int n_threads, uint64_t *keys)
+                           uint32_t n_rerank, int n_threads, uint64_t *keys, omen_watch *watch)
 {
     return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, false, n_threads, keys, NULL,
-                        NULL);
+                        watch, NULL);
 }
 
-int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks)
+int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
+                      omen_watch *watch)
 {
     const uint32_t n_lists = index->meta.n_lists, d = index->meta.d;
     int status = OMEN_OK;
@@ -803,6 +808,8 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
             own = OMEN_ERR_MEMORY;
 #pragma omp for schedule(dynamic, 16)
         for (uint64_t q = 0; q < n_queries; q++) {
+            if (own == OMEN_OK)
+                own = omen_watch_status(watch);
             if (own != OMEN_OK)
                 continue;
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
@@ -911,9 +918,10 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     if (!keys)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
-    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, why)
+    omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
+    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, &watch, why)
                                 : search_lists(index, queries, n_queries, k, n_probes, n_rerank, false,
-                                               options->refine_cold, n_threads, keys, stats, why);
+                                               options->refine_cold, n_threads, keys, stats, &watch, why);
     if (status == OMEN_OK)
         status = check_results(index, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
@@ -935,17 +943,21 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
             stats->rows_reranked += n_queries * m->n_rows;
         }
     }
+    if (status == OMEN_ERR_INTERRUPTED)
+        return omen_fail(why, status, "interrupted");
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
 int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
-                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_detail *why)
+                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_progress_fn progress,
+                       void *context, omen_detail *why)
 {
     if (k < 1 || k > source->n_rows || source->n_rows > OMEN_MAX_ROWS)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be 1 to n, and n at most %u", OMEN_MAX_ROWS);
     uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
+    omen_watch watch = omen_watch_make(progress, context, "search");
     int status = keys ? omen_search_source(source, metric, queries, n_queries, k,
-                                           n_threads > 0 ? n_threads : omen_cpu_count(), keys, why)
+                                           n_threads > 0 ? n_threads : omen_cpu_count(), keys, &watch, why)
                       : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     for (uint64_t i = 0; i < n_queries * k && status == OMEN_OK; i++) {
         ids[i] = (int64_t)(uint32_t)keys[i];

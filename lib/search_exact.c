@@ -32,6 +32,7 @@ typedef struct {
     uint32_t *positions; /* index: of each id, so that ties are broken by id all the way */
     bool as_bytes;       /* rows and queries are bytes, and products of bytes will do */
     float *centre;       /* l2: subtracted from rows and queries, so that products do not cancel */
+    omen_watch *watch;   /* NULL: nobody will stop the search */
 } row_supply;
 
 static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float *rows, omen_detail *why)
@@ -259,6 +260,8 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
     }
     for (uint64_t i0 = row0; i0 < row1; i0 += ROWS) {
         const size_t n = row1 - i0 < ROWS ? row1 - i0 : ROWS;
+        if (omen_watch_stopped(supply->watch))
+            return OMEN_ERR_INTERRUPTED;
         int status = supply->index ? omen_index_touch_rows(supply->index, i0, n, why) : OMEN_OK;
         if (status == OMEN_OK)
             status = multiply_rows(s, supply, i0, n, width / OMEN_PANEL, half_norms, why);
@@ -290,6 +293,8 @@ static int measure(const row_supply *supply, const float *query, uint64_t *keys,
                    uint64_t *out, omen_detail *why)
 {
     for (size_t i = 0; i < n; i++) {
+        if (omen_watch_stopped(supply->watch))
+            return OMEN_ERR_INTERRUPTED;
         int status = supply_key(supply, query, (uint32_t)keys[i], row, keys + i, why);
         if (status != OMEN_OK)
             return status;
@@ -338,7 +343,7 @@ static int merge_parts(exact_state *s, const row_supply *supply, const float *qu
 }
 
 /* Whether all refine rows are whole numbers from 0 to 255. */
-static bool rows_are_bytes(const omen_index *index, int n_threads)
+static bool rows_are_bytes(const omen_index *index, int n_threads, omen_watch *watch)
 {
     int any = 0;
     if (index->meta.refine != OMEN_REFINE_SQ8)
@@ -348,7 +353,8 @@ static bool rows_are_bytes(const omen_index *index, int n_threads)
         const uint8_t *row = index->refine_rows + i * index->refine_row_bytes;
         float header[2];
         memcpy(header, row, sizeof header);
-        if (any || !(header[0] >= 0 && header[0] <= 255 && header[0] == (float)(int)header[0])) {
+        if (any || (i % RANGE_ROWS == 0 && omen_watch_stopped(watch)) ||
+            !(header[0] >= 0 && header[0] <= 255 && header[0] == (float)(int)header[0])) {
             any = 1;
             continue;
         }
@@ -365,7 +371,7 @@ static bool bytes_will_do(const row_supply *supply, const float *queries, uint64
     if (supply->metric != OMEN_METRIC_L2 || supply->d > BYTE_DIMS)
         return false;
     /* rows of an index have to be looked at, which one query does not pay for */
-    if (supply->index ? n_queries < BYTE_QUERIES || !rows_are_bytes(supply->index, n_threads)
+    if (supply->index ? n_queries < BYTE_QUERIES || !rows_are_bytes(supply->index, n_threads, supply->watch)
                       : !supply->source->read_bytes)
         return false;
     for (uint64_t i = 0; i < n_queries * supply->d; i++)
@@ -427,14 +433,16 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     free(parts);
     free(lifted);
     free(supply->centre);
+    if (status == OMEN_ERR_INTERRUPTED)
+        return omen_fail(why, status, "interrupted");
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
-                      uint64_t *keys, omen_detail *why)
+                      uint64_t *keys, omen_watch *watch, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
-    row_supply supply = {.index = index, .metric = m->metric, .n_rows = m->n_rows, .d = m->d};
+    row_supply supply = {.index = index, .metric = m->metric, .n_rows = m->n_rows, .d = m->d, .watch = watch};
     supply.positions = omen_alloc_zero(m->n_rows, sizeof *supply.positions);
     if (!supply.positions)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
@@ -453,8 +461,8 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
 }
 
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
-                       uint32_t k, int n_threads, uint64_t *keys, omen_detail *why)
+                       uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why)
 {
-    row_supply supply = {.source = source, .metric = metric, .n_rows = source->n_rows, .d = source->d};
+    row_supply supply = {.source = source, .metric = metric, .n_rows = source->n_rows, .d = source->d, .watch = watch};
     return search_all(&supply, queries, n_queries, k, n_threads, keys, why);
 }

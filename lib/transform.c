@@ -78,11 +78,16 @@ static int add_products(const float *x, size_t m, size_t n_k, size_t ld, float *
         }
 #pragma omp for schedule(dynamic)
         for (size_t i0 = 0; i0 < m; i0 += STRIPE) {
-            const size_t height = m - i0 < STRIPE ? m - i0 : STRIPE, p0 = i0 / OMEN_PANEL;
-            if (!c || omen_watch_stopped(watch))
+            const size_t height = m - i0 < STRIPE ? m - i0 : STRIPE;
+            const size_t group = OMEN_WATCH_STEP / (STRIPE * OMEN_PANEL * CHUNK);
+            if (!c)
                 continue;
-            kernels->matmul(x + i0 * ld, ld, height, panels + p0 * OMEN_PANEL * n_k, ldc / OMEN_PANEL - p0, n_k,
-                            c + p0 * OMEN_PANEL, ldc);
+            for (size_t p = i0 / OMEN_PANEL; p < ldc / OMEN_PANEL && !omen_watch_stopped(watch); p += group)
+                kernels->matmul(x + i0 * ld, ld, height, panels + p * OMEN_PANEL * n_k,
+                                ldc / OMEN_PANEL - p < group ? ldc / OMEN_PANEL - p : group, n_k, c + p * OMEN_PANEL,
+                                ldc);
+            if (omen_watch_stopped(watch))
+                continue;
             for (size_t i = i0; i < i0 + height; i++)
                 for (size_t j = i; j < m; j++)
                     sums[i * m + j] += (double)c[(i - i0) * ldc + j];

@@ -15,6 +15,8 @@ omen_watch omen_watch_make(omen_progress_fn progress, void *context, const char 
 
 bool omen_watch_stopped(omen_watch *watch)
 {
+    if (!watch)
+        return false;
     if (__atomic_load_n(&watch->stopped, __ATOMIC_RELAXED))
         return true;
     if (!watch->progress || watch->owner != this_thread() ||

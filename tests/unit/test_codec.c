@@ -35,8 +35,8 @@ static void *clone(const void *from, size_t n_bytes)
 
 static int train(omen_codec_model *model, omen_codec kind, const float *rows, size_t n, uint32_t d, uint32_t bytes)
 {
-    const int status =
-        kind == OMEN_CODEC_PQ ? omen_pq_train(model, rows, n, d, bytes, 5) : omen_rabitq_train(model, d, bytes, 5);
+    const int status = kind == OMEN_CODEC_PQ ? omen_pq_train(model, rows, n, d, bytes, 5, NULL)
+                                             : omen_rabitq_train(model, d, bytes, 5, NULL);
     CHECK_EQ_INT(status, OMEN_OK);
     CHECK(model->kind == kind && model->n_sub >= 2 && model->n_sub % 2 == 0);
     CHECK(omen_codec_bytes(model) <= bytes);
@@ -280,7 +280,8 @@ static void test_deterministic(omen_codec kind)
     CHECK_EQ_INT(omen_cpu_select("scalar", NULL), OMEN_OK);
     train(&b, kind, rows, 500, 20, 16);
     CHECK_EQ_INT(omen_cpu_select(NULL, NULL), OMEN_OK);
-    CHECK_EQ_INT(kind == OMEN_CODEC_PQ ? omen_pq_train(&c, rows, 500, 20, 16, 6) : omen_rabitq_train(&c, 20, 16, 6),
+    CHECK_EQ_INT(kind == OMEN_CODEC_PQ ? omen_pq_train(&c, rows, 500, 20, 16, 6, NULL)
+                                       : omen_rabitq_train(&c, 20, 16, 6, NULL),
                  OMEN_OK);
     if (kind == OMEN_CODEC_PQ) {
         const size_t n_bytes = (size_t)a.n_active * 16 * sizeof(float);

@@ -704,25 +704,29 @@ static void test_bytes(void)
         int64_t *want = malloc(2 * n_queries * k * sizeof *want), *ids = want + n_queries * k;
         float *want_distances = malloc(2 * n_queries * k * sizeof(float));
         float *distances = want_distances + n_queries * k;
-        CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, n_queries, 2, want, want_distances, NULL),
+        CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, n_queries, 2, want, want_distances, NULL,
+                                        NULL, NULL),
                      OMEN_OK);
         source.read_bytes = read_row_bytes;
         rows.n_byte_reads = 0;
-        CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, n_queries, 2, ids, distances, NULL),
-                     OMEN_OK);
+        CHECK_EQ_INT(
+            omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, n_queries, 2, ids, distances, NULL, NULL, NULL),
+            OMEN_OK);
         CHECK(rows.n_byte_reads > 0);
         CHECK_CASE(memcmp(want, ids, n_queries * k * sizeof *ids) == 0, "ids of %u dimensions", d);
         CHECK_CASE(memcmp(want_distances, distances, n_queries * k * sizeof(float)) == 0, "distances, d %u", d);
         /* of queries that are not bytes, or under another metric, nobody asks for bytes */
         rows.n_byte_reads = 0;
-        CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_IP, k, rows.x, n_queries, 2, ids, distances, NULL),
-                     OMEN_OK);
+        CHECK_EQ_INT(
+            omen_source_search(&source, OMEN_METRIC_IP, k, rows.x, n_queries, 2, ids, distances, NULL, NULL, NULL),
+            OMEN_OK);
         static const float others[] = {0.5f, -1, 256, 1e30f};
         for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
             float *query = malloc(d * sizeof *query);
             memcpy(query, rows.x, d * sizeof *query);
             query[d - 1] = others[i];
-            CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, query, 1, 1, ids, NULL, NULL), OMEN_OK);
+            CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, query, 1, 1, ids, NULL, NULL, NULL, NULL),
+                         OMEN_OK);
             free(query);
         }
         CHECK_EQ_INT(rows.n_byte_reads, 0);
@@ -772,7 +776,7 @@ static void test_near_bytes(void)
     omen_source source = source_of(&rows);
     source.read_bytes = read_row_bytes;
     int64_t ids[3 * 20];
-    CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, 3, 2, ids, NULL, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, k, rows.x, 3, 2, ids, NULL, NULL, NULL, NULL), OMEN_OK);
     for (uint32_t q = 0; q < 3; q++) {
         uint64_t *keys = malloc(rows.n * sizeof *keys);
         for (uint64_t i = 0; i < rows.n; i++) {
@@ -924,7 +928,7 @@ static void test_interrupted(void)
         int status = OMEN_ERR_INTERRUPTED;
         o.progress = stop_at_call;
         o.progress_context = &s;
-        for (uint64_t stop_at = 1; status == OMEN_ERR_INTERRUPTED; stop_at++) {
+        for (uint64_t stop_at = 1; status == OMEN_ERR_INTERRUPTED; stop_at += 1 + stop_at / 16) {
             sections_in_memory sections = {0};
             s = (stopper){stop_at, 0};
             status = build(&rows, &o, &sections);
