@@ -263,7 +263,7 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
 
     rc = omen_container_open(container, path, why);
     if (rc == OMEN_OK) {
-        rc = omen_omz_unpack_container(container, path, why);
+        rc = omen_omz_unpack_container(container, path, cmd_memory_free_bytes(), why);
     }
     if (rc != OMEN_OK) {
         return rc;

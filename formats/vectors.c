@@ -611,14 +611,53 @@ void omen_input_close(omen_input *input)
     input->bytes = NULL;
 }
 
-/* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file. *name gets its
- * name without .omz, which tells the format; it is the caller's to free. An index stays as it is. */
-static int unpack_input(omen_input *input, const char *path, char **name, omen_detail *why)
+/* What is asked of a compressed file, whose name without .omz tells the format. */
+typedef struct {
+    const omen_kind *kind; /* NULL: not named */
+    const char *path, *label;
+    uint32_t d;
+} expectation;
+
+static char *name_inside(const char *path)
 {
     static const char suffix[] = ".omz";
+    const size_t length = strlen(path);
+    return ends_with(path, length, suffix) ? strndup(path, length - strlen(suffix)) : strdup(path);
+}
+
+/* An omen_head_fn: opens the file as it will be opened when it is whole. Rows of fvecs and the like, which are told by
+ * looks at some of them, may be in what is missing. */
+static int check_head(void *context, int fd, omen_detail *why)
+{
+    const expectation *e = context;
+    omen_vectors vectors = {.kind = NULL};
+    char *name = name_inside(e->path);
+    if (name == NULL)
+        return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    snprintf(vectors.input.label, sizeof(vectors.input.label), "%s", e->label);
+    int rc = map(&vectors.input, fd, why);
+    bool may_be = false;
+    if (rc == OMEN_OK && e->kind == NULL && kind_by_suffix(name, strlen(name)) == NULL) {
+        for (size_t i = 0; i < N_KINDS; i++)
+            may_be |= kinds[i].open == omen_vecs_open &&
+                      omen_vecs_open(&vectors.input, &kinds[i], 0, &vectors.layout, NULL) == OMEN_OK;
+    }
+    if (rc == OMEN_OK && !may_be)
+        rc = content_open(&vectors, e->kind, name, e->d, why);
+    omen_input_close(&vectors.input);
+    free(name);
+    return rc;
+}
+
+/* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file. *name gets its
+ * name without .omz, which tells the format; it is the caller's to free. An index stays as it is. */
+static int unpack_input(omen_input *input, const char *path, const omen_kind *kind, uint32_t d, char **name,
+                        omen_detail *why)
+{
+    expectation e = {.kind = kind, .path = path, .label = input->label, .d = d};
     int fd = -1;
     bool is_fbin = false;
-    int rc = omen_omz_unpack_input(input, path, &fd, &is_fbin, why);
+    int rc = omen_omz_unpack_input(input, path, check_head, &e, &fd, &is_fbin, why);
     if (rc != OMEN_OK || fd < 0) {
         if (fd >= 0)
             close(fd);
@@ -627,10 +666,7 @@ static int unpack_input(omen_input *input, const char *path, char **name, omen_d
     omen_input_close(input);
     rc = map(input, fd, why);
     close(fd);
-    const size_t length = strlen(path);
-    *name = is_fbin                           ? strdup("codes.fbin")
-            : ends_with(path, length, suffix) ? strndup(path, length - strlen(suffix))
-                                              : strdup(path);
+    *name = is_fbin ? strdup("codes.fbin") : name_inside(path);
     return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
 }
 
@@ -659,7 +695,7 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     int rc = omen_input_open(&vectors->input, path, why);
     if (rc == OMEN_OK && omen_input_is_container(&vectors->input))
-        rc = unpack_input(&vectors->input, path, &name, why);
+        rc = unpack_input(&vectors->input, path, kind, options->d, &name, why);
     if (rc == OMEN_OK)
         rc = content_open(vectors, kind, name != NULL ? name : path, options->d, why);
     free(name);

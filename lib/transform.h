@@ -26,6 +26,10 @@ int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_
  * angles is not looked at, which would take as long as fitting them. */
 bool omen_transform_is_sound(const omen_transform *transform) OMEN_MUST_CHECK;
 
+/* Whether the axes are at right angles, near enough that no row becomes longer by projection than the limits allow.
+ * Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+int omen_transform_check_angles(const omen_transform *transform) OMEN_MUST_CHECK;
+
 /* Derives panels and offset from mean and basis. */
 int omen_transform_prepare(omen_transform *transform) OMEN_MUST_CHECK;
 
