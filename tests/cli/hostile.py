@@ -9,6 +9,8 @@ hostile.py index INDEX QUERIES N
 hostile.py checkpoint PART INPUT N OPTION...
                              the same of a checkpoint: the build that continues it, with these options, exits 0 and
                              makes an index that verify calls sound, or 2 or 3
+hostile.py vectors INDEX N FILE...
+                             the same of the headers of files of vectors: query by them exits 0 or 2
 hostile.py bomb PACKED       an original of 2^50 bytes claimed: refused with exit 3, below 200 MB
 hostile.py bombs QUERIES     small files that claim much: codes of META alone, an index of 1 TB, zeros that are said to
                              be an index or vectors
@@ -209,6 +211,19 @@ def lie_checkpoint(data, source, n, options):
         sys.exit(f"of {n} checkpoints none was found at fault")
 
 
+def lie_vectors(index, n, names):
+    rng = random.Random(4)
+    for name in names:
+        with open(name, "rb") as file:
+            data = file.read()
+        for i in range(n):
+            payload = bytearray(data[:128])
+            lie(rng, payload)
+            lying = f"lie{os.path.splitext(name)[1]}"
+            write(lying, payload + data[128:])
+            run(["query", "-q", "-t", "1", index, lying], 1 << 30, (0, 2))
+
+
 # ---- bombs ----
 
 
@@ -403,6 +418,8 @@ def main():
         lie_index(data, words[0], int(words[1]))
     elif command == "checkpoint":
         lie_checkpoint(data, words[0], int(words[1]), words[2:])
+    elif command == "vectors":
+        lie_vectors(path, int(words[0]), words[1:])
     elif command == "bomb":
         bomb(data)
     elif command == "bombs":
