@@ -217,4 +217,7 @@ int cmd_signals_noted(void);
 /* Bytes of memory that this process may use: the least of the machine's and of its cgroup's limits (version 1 or 2). */
 uint64_t cmd_memory_bytes(void);
 
+/* Of these, what the machine has free or can free without swapping. */
+uint64_t cmd_memory_free_bytes(void);
+
 #endif

@@ -524,6 +524,12 @@ static int open_packed(struct compress *c, omen_container **container, omen_deta
     return rc;
 }
 
+/* Refuses to unpack into a file what its file system has no room for. */
+static int check_room(const struct compress *c, omen_detail *why)
+{
+    return c->to_stdout ? OMEN_OK : omen_disk_check(c->output, c->out_bytes, why);
+}
+
 static int unpack(struct compress *c, const omen_container *container, omen_detail *why)
 {
     cmd_output out = {.stream = NULL};
@@ -537,7 +543,10 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = omen_omz_original_bytes(omz);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_holds_index(omz) ? "index" : "vectors");
-    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
+    rc = check_room(c, why);
+    if (rc == OMEN_OK) {
+        rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
+    }
     cmd_signals_note();
     if (rc == OMEN_OK) {
         rc = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads, show_progress, c,
@@ -581,7 +590,10 @@ static int unpack_codes(struct compress *c, const omen_container *container, ome
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = source.n_bytes;
     snprintf(c->content, sizeof c->content, "codes");
-    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
+    rc = check_room(c, why);
+    if (rc == OMEN_OK) {
+        rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
+    }
     cmd_signals_note();
     if (rc == OMEN_OK) {
         rc = omen_rows_write(out.stream, format, &source, show_progress, c, why);

@@ -265,7 +265,7 @@ static int check_compressed(struct check *check, omen_container **container, ome
     }
     omen_omz_close(omz);
     if (rc == OMEN_OK && !check->holds_vectors && v->mode != MODE_QUICK) {
-        rc = omen_omz_unpack_container(container, check->path, why);
+        rc = omen_omz_unpack_container(container, check->path, cmd_memory_free_bytes(), why);
     }
     return rc;
 }

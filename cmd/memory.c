@@ -73,3 +73,20 @@ uint64_t cmd_memory_bytes(void)
 
     return limit < there ? limit : there;
 }
+
+uint64_t cmd_memory_free_bytes(void)
+{
+    const uint64_t limit = cmd_memory_bytes();
+    unsigned long long kib = 0;
+    bool found = false;
+    char line[200];
+    FILE *file = fopen("/proc/meminfo", "r");
+
+    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL) {
+        found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return found && (uint64_t)kib * 1024 < limit ? (uint64_t)kib * 1024 : limit;
+}

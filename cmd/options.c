@@ -243,7 +243,7 @@ int cmd_read_index(omen_container **container, omen_index **index, const char *p
 {
     const omen_section *sections;
     size_t n_sections;
-    int rc = omen_omz_unpack_container(container, path, why);
+    int rc = omen_omz_unpack_container(container, path, cmd_memory_free_bytes(), why);
 
     if (rc != OMEN_OK) {
         return rc;

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define SECTION_HEAD  OMEN_FOURCC('Z', 'H', 'E', 'D')
@@ -32,6 +33,9 @@
 #define LEVEL_THOROUGH       10
 
 #define SQ8_HEAD_BYTES 8u
+
+#define META_BYTES         128u         /* of an index's section META */
+#define VECTORS_HEAD_BYTES (128u << 10) /* the header of a file of vectors is no longer */
 
 /* Sections: HEAD is one record of 32 bytes, TABLE one of 40 for each block. */
 enum { HEAD_BYTES = 32, HEAD_ORIGINAL = 0, HEAD_N_BLOCKS = 8, HEAD_KIND = 16, HEAD_BLOCK = 20, HEAD_ZERO = 24 };
@@ -62,6 +66,20 @@ typedef struct {
     omz_shape shape;
     uint64_t hash;
 } block;
+
+/* Refuses to unpack n_bytes into a file on a disk that has not so many free. A file system that does not say is tried.
+ */
+static int check_room(int fd, uint64_t n_bytes, omen_detail *why)
+{
+    struct statvfs status;
+
+    if (fstatvfs(fd, &status) != 0 || status.f_frsize == 0 || n_bytes / status.f_frsize < status.f_bavail) {
+        return OMEN_OK;
+    }
+    return omen_fail(why, OMEN_ERR_IO, "unpacked it has %llu MiB, and TMPDIR has %llu MiB free",
+                     (unsigned long long)(n_bytes >> 20) + 1,
+                     (unsigned long long)((uint64_t)status.f_bavail * status.f_frsize >> 20));
+}
 
 static const omz_shape plain_bytes = {.value = OMEN_VALUE_U1, .record_bytes = 1};
 
@@ -446,7 +464,7 @@ int omen_omz_compress(const omen_omz_input *in, const omen_omz_options *options,
 struct omen_omz {
     const uint8_t *data;
     uint64_t n_data_bytes, original_bytes, n_blocks;
-    uint32_t most_bytes; /* of a block in the original */
+    uint32_t most_bytes; /* of the longest block in the original */
     bool is_index;
     block *blocks;
 };
@@ -474,11 +492,11 @@ static int fail_block(uint64_t i, const char *what, omen_detail *why)
     return omen_fail(why, OMEN_ERR_CORRUPT, "block %llu is damaged: %s", (unsigned long long)i, what);
 }
 
-static bool shape_is_sound(const omen_omz *omz, const block *b)
+static bool shape_is_sound(const block *b, uint32_t most_bytes)
 {
     const omz_shape *s = &b->shape;
 
-    return b->raw > 0 && b->raw <= omz->most_bytes && s->record_bytes > 0 && b->raw % s->record_bytes == 0 &&
+    return b->raw > 0 && b->raw <= most_bytes && s->record_bytes > 0 && b->raw % s->record_bytes == 0 &&
            s->head_bytes <= SQ8_HEAD_BYTES && s->head_bytes < s->record_bytes && s->value <= OMEN_VALUE_F8 &&
            (s->record_bytes - s->head_bytes) % omen_value_bytes(s->value) == 0;
 }
@@ -514,7 +532,6 @@ int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *
                       .n_data_bytes = data->n_bytes,
                       .original_bytes = container_load_u64((const uint8_t *)head->data + HEAD_ORIGINAL),
                       .n_blocks = n_blocks,
-                      .most_bytes = block_bytes,
                       .is_index = kind == KIND_INDEX,
                       .blocks = calloc(n_blocks + 1, sizeof *omz->blocks)};
     int rc = omz->blocks == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the table of blocks") : OMEN_OK;
@@ -531,10 +548,11 @@ int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *
                                .record_bytes = container_load_u32(from + AT_RECORD)},
                      .hash = container_load_u64(from + AT_HASH)};
         if (b->offset != offset || b->stored > omz->n_data_bytes - offset || from[AT_BIG_ENDIAN] > 1 ||
-            !container_is_zero(from + AT_ZERO, AT_HASH - AT_ZERO) || !shape_is_sound(omz, b) ||
+            !container_is_zero(from + AT_ZERO, AT_HASH - AT_ZERO) || !shape_is_sound(b, block_bytes) ||
             !omz_block_check(&b->shape, omz->data + offset, b->stored, b->raw)) {
             rc = fail_block(i, "its entry contradicts the file", why);
         }
+        omz->most_bytes = b->raw > omz->most_bytes ? b->raw : omz->most_bytes;
         offset += b->stored;
         raw_offset += b->raw;
     }
@@ -587,14 +605,22 @@ static void *start_reading(void *context)
     return omz_coder_create(r->omz->most_bytes, 0, false);
 }
 
+/* False when the block contradicts itself or its checksum. */
+static bool unpack_bytes(const omen_omz *omz, omz_coder *coder, uint64_t i, uint8_t *out)
+{
+    const block *b = &omz->blocks[i];
+
+    return omz_block_decode(coder, &b->shape, omz->data + b->offset, b->stored, out, b->raw) &&
+           container_hash(out, b->raw) == b->hash;
+}
+
 /* Returns OMEN_OK, OMEN_ERR_CORRUPT, or an errno. */
 static int unpack_block(void *context, void *worker, uint64_t i, uint8_t *slot)
 {
     const reading *r = context;
     const block *b = &r->omz->blocks[i];
 
-    if (!omz_block_decode(worker, &b->shape, r->omz->data + b->offset, b->stored, slot, b->raw) ||
-        container_hash(slot, b->raw) != b->hash) {
+    if (!unpack_bytes(r->omz, worker, i, slot)) {
         return OMEN_ERR_CORRUPT;
     }
     if (r->fd < 0 || r->is_ordered || omen_pwrite_all(r->fd, slot, b->raw, b->raw_offset) == 0) {
@@ -660,11 +686,140 @@ int omen_omz_check(const omen_omz *omz, int n_threads, omen_damage_fn damage, vo
     return unpack_blocks(&r, n_threads);
 }
 
-int omen_omz_unpack_container(omen_container **container, const char *path, omen_detail *why)
+/* ---- a part of a file, ahead of the rest ---- */
+
+/* The original, of which parts are put into a file as long as all of it. */
+typedef struct {
+    const omen_omz *omz;
+    int fd;
+    omz_coder *coder;
+    uint8_t *bytes; /* of one block */
+    uint64_t i;     /* its number; n_blocks: none yet */
+    omen_detail *why;
+} peeking;
+
+static int start_peeking(peeking *p, const omen_omz *omz, int fd, omen_detail *why)
+{
+    *p = (peeking){.omz = omz, .fd = fd, .i = omz->n_blocks, .why = why};
+    p->coder = omz_coder_create(omz->most_bytes, 0, false);
+    p->bytes = malloc((size_t)omz->most_bytes + 1);
+    if (p->coder == NULL || p->bytes == NULL) {
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the buffers of blocks");
+    }
+    if (ftruncate(fd, (off_t)omz->original_bytes) != 0) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot make room to unpack %llu bytes: %s",
+                         (unsigned long long)omz->original_bytes, strerror(errno));
+    }
+    return OMEN_OK;
+}
+
+static void stop_peeking(peeking *p)
+{
+    omz_coder_destroy(p->coder);
+    free(p->bytes);
+}
+
+/* Puts n_bytes from offset on, as far as the original has them, in their place. */
+static int peek(peeking *p, uint64_t offset, uint64_t n_bytes)
+{
+    const omen_omz *omz = p->omz;
+    const uint64_t end =
+        offset < omz->original_bytes && n_bytes < omz->original_bytes - offset ? offset + n_bytes : omz->original_bytes;
+
+    while (offset < end) {
+        uint64_t i = 0, above = omz->n_blocks; /* the block of offset: they are in order and leave no gap */
+        while (above - i > 1) {
+            const uint64_t middle = i + (above - i) / 2;
+            if (omz->blocks[middle].raw_offset <= offset) {
+                i = middle;
+            } else {
+                above = middle;
+            }
+        }
+        const block *b = &omz->blocks[i];
+        if (i != p->i) {
+            p->i = omz->n_blocks;
+            if (!unpack_bytes(omz, p->coder, i, p->bytes)) {
+                return fail_block(i, "its checksum does not match", p->why);
+            }
+            p->i = i;
+        }
+        const uint64_t at = offset - b->raw_offset, left = b->raw - at, n = end - offset < left ? end - offset : left;
+        if (omen_pwrite_all(p->fd, p->bytes + at, n, offset) != 0) {
+            return omen_fail(p->why, OMEN_ERR_IO, "cannot write: %s", strerror(errno));
+        }
+        offset += n;
+    }
+    return OMEN_OK;
+}
+
+/* All that opening a container reads, and META. Lengths are not believed: what they lead to beyond the file is left
+ * out, for the opening to miss. */
+static int peek_container(peeking *p)
+{
+    const uint64_t n_bytes = p->omz->original_bytes;
+    uint8_t record[CONTAINER_RECORD_BYTES] = {0};
+    container_entry entry;
+    int rc = peek(p, 0, CONTAINER_PAGE_BYTES);
+
+    if (rc != OMEN_OK || n_bytes < CONTAINER_MIN_BYTES) {
+        return rc;
+    }
+    rc = peek(p, n_bytes - CONTAINER_RECORD_BYTES, CONTAINER_RECORD_BYTES);
+    if (rc == OMEN_OK && pread(p->fd, record, sizeof record, (off_t)(n_bytes - sizeof record)) != sizeof record) {
+        return omen_fail(p->why, OMEN_ERR_IO, "cannot read back what was unpacked: %s", strerror(errno));
+    }
+    const uint64_t table = container_load_u64(record + TRAILER_TABLE_OFFSET);
+    const uint64_t table_bytes = container_load_u64(record + TRAILER_TABLE_BYTES);
+    if (table > n_bytes || table_bytes > (uint64_t)CONTAINER_MAX_SECTIONS * CONTAINER_RECORD_BYTES ||
+        table_bytes > n_bytes - table) {
+        return rc;
+    }
+    if (rc == OMEN_OK) {
+        rc = peek(p, table, table_bytes);
+    }
+    for (uint64_t at = 0; at < table_bytes && rc == OMEN_OK; at += CONTAINER_RECORD_BYTES) {
+        if (pread(p->fd, record, sizeof record, (off_t)(table + at)) != sizeof record) {
+            return omen_fail(p->why, OMEN_ERR_IO, "cannot read back what was unpacked: %s", strerror(errno));
+        }
+        container_decode_entry(&entry, record);
+        if (entry.id == OMEN_FOURCC('M', 'E', 'T', 'A') && entry.offset < n_bytes) {
+            rc = peek(p, entry.offset, CONTAINER_PAGE_BYTES); /* with its checksum */
+        }
+    }
+    return rc;
+}
+
+/* The message of a container that is packed in another, whose name it does not know: "it is damaged: ..." */
+static int fail_inner(int code, const omen_detail *inner, omen_detail *why)
+{
+    const char *rest = inner->text[0] == '"' ? strstr(inner->text + 1, "\" ") : NULL;
+
+    /* that it is an index is what its head says: one that is none contradicts it */
+    return omen_fail(why, code == OMEN_ERR_INPUT ? OMEN_ERR_CORRUPT : code, "what is packed in it %.400s",
+                     rest != NULL ? rest + 2 : inner->text);
+}
+
+/* Opens the index in a file of which only its structure has been unpacked, and checks that. */
+static int open_structure(omen_container **inner, int fd, omen_detail *why)
+{
+    omen_detail reason = {""};
+    size_t n;
+
+    int rc = omen_container_open_fd(inner, fd, "the index inside", &reason);
+    if (rc != OMEN_OK) {
+        return fail_inner(rc, &reason, why);
+    }
+    const omen_section *sections = omen_container_sections(*inner, &n);
+    return omen_index_check_lengths(sections, n, why);
+}
+
+int omen_omz_unpack_container(omen_container **container, const char *path, uint64_t memory_bytes, omen_detail *why)
 {
     omen_omz *omz = NULL;
     omen_container *inner = NULL;
     omen_detail reason = {""};
+    peeking p = {.omz = NULL};
     int rc, fd;
 
     if (!omen_omz_is(*container)) {
@@ -679,21 +834,59 @@ int omen_omz_unpack_container(omen_container **container, const char *path, omen
         rc = omen_fail(&reason, OMEN_ERR_MEMORY, "no memory to unpack into: %s", strerror(errno));
     }
     if (rc == OMEN_OK) {
+        rc = start_peeking(&p, omz, fd, &reason);
+    }
+    if (rc == OMEN_OK) {
+        rc = peek_container(&p);
+    }
+    stop_peeking(&p);
+    if (rc == OMEN_OK) {
+        rc = open_structure(&inner, fd, &reason);
+    }
+    if (rc == OMEN_OK && omz->original_bytes > memory_bytes) {
+        rc = omen_fail(&reason, OMEN_ERR_MEMORY,
+                       "unpacked it takes %llu MiB of memory, and %llu MiB are to be had; unpack it to a file with "
+                       "omendb compress -d",
+                       (unsigned long long)(omz->original_bytes >> 20), (unsigned long long)(memory_bytes >> 20));
+    }
+    if (rc == OMEN_OK) {
         rc = omen_omz_unpack_to(omz, fd, true, 0, NULL, NULL, &reason);
     }
     omen_omz_close(omz);
-    if (rc == OMEN_OK) {
-        rc = omen_container_open_fd(&inner, fd, "the index inside", &reason);
-    }
     if (fd >= 0) {
         close(fd);
     }
     if (rc != OMEN_OK) {
+        omen_container_close(inner);
         return omen_fail(why, rc, "\"%s\": %s", path, reason.text);
     }
     omen_container_close(*container);
     *container = inner;
     return OMEN_OK;
+}
+
+/* The ends of a file of vectors, for check, and then the rest. */
+static int unpack_vectors(const omen_omz *omz, int fd, omen_head_fn check, void *context, omen_detail *why)
+{
+    peeking p;
+    const block *last = &omz->blocks[omz->n_blocks > 0 ? omz->n_blocks - 1 : 0];
+    int rc = check_room(fd, omz->original_bytes, why);
+
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    rc = start_peeking(&p, omz, fd, why);
+    if (rc == OMEN_OK) {
+        rc = peek(&p, 0, VECTORS_HEAD_BYTES);
+    }
+    if (rc == OMEN_OK && omz->n_blocks > 0) {
+        rc = peek(&p, last->raw_offset, last->raw);
+    }
+    stop_peeking(&p);
+    if (rc == OMEN_OK && omz->original_bytes > 0) {
+        rc = check(context, fd, why);
+    }
+    return rc == OMEN_OK ? omen_omz_unpack_to(omz, fd, true, 0, NULL, NULL, why) : rc;
 }
 
 /* Codes as the rows they stand for. */
@@ -703,6 +896,9 @@ static int reconstruct(const omen_container *container, int fd, omen_detail *why
     size_t n;
     const omen_section *sections = omen_container_sections(container, &n);
     int rc = omen_codes_open(&codes, sections, n, why);
+    if (rc == OMEN_OK) {
+        rc = check_room(fd, omen_codes_source(codes).n_bytes, why);
+    }
     const int copy = rc == OMEN_OK ? dup(fd) : -1;
     FILE *stream = copy >= 0 ? fdopen(copy, "w") : NULL;
 
@@ -723,7 +919,8 @@ static int reconstruct(const omen_container *container, int fd, omen_detail *why
     return rc;
 }
 
-int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bool *is_fbin, omen_detail *why)
+int omen_omz_unpack_input(const omen_input *input, const char *path, omen_head_fn check, void *context, int *fd,
+                          bool *is_fbin, omen_detail *why)
 {
     omen_container *container = NULL;
     omen_omz *omz = NULL;
@@ -756,10 +953,12 @@ int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bo
         rc = omen_spool_open(input->label, fd, &reason);
     }
     if (rc == OMEN_OK) {
-        rc = *is_fbin ? reconstruct(container, *fd, &reason)
-                      : omen_omz_unpack_to(omz, *fd, true, 0, NULL, NULL, &reason);
+        rc = *is_fbin ? reconstruct(container, *fd, &reason) : unpack_vectors(omz, *fd, check, context, &reason);
     }
     omen_omz_close(omz);
     omen_container_close(container);
-    return rc == OMEN_OK ? OMEN_OK : omen_fail(why, rc, "%s: %s", input->label, reason.text);
+    /* what check says names the input already */
+    return rc == OMEN_OK || strstr(reason.text, input->label) == reason.text
+               ? (rc == OMEN_OK ? OMEN_OK : omen_fail(why, rc, "%s", reason.text))
+               : omen_fail(why, rc, "%s: %s", input->label, reason.text);
 }

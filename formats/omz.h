@@ -65,10 +65,12 @@ uint64_t omen_omz_original_bytes(const omen_omz *omz);
 int omen_omz_unpack_to(const omen_omz *omz, int fd, bool is_new, int n_threads, omen_progress_fn progress,
                        void *context, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Replaces a container that holds a compressed index by that index, unpacked into memory; leaves others alone. path is
- * for messages. Returns OMEN_OK or as omen_omz_open(), omen_omz_unpack_to() and omen_container_open(); *container is
- * still to be closed after a failure. */
-int omen_omz_unpack_container(omen_container **container, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+/* Replaces a container that holds a compressed index by that index, unpacked into memory; leaves others alone. What
+ * makes it an index is unpacked first: nothing else is unpacked of a file whose structure is not sound, nor of one that
+ * is longer than memory_bytes. path is for messages. Returns OMEN_OK, OMEN_ERR_MEMORY, or as omen_omz_open(),
+ * omen_omz_unpack_to() and omen_container_open(); *container is still to be closed after a failure. */
+int omen_omz_unpack_container(omen_container **container, const char *path, uint64_t memory_bytes,
+                              omen_detail *why) OMEN_MUST_CHECK;
 
 /* Unpacks and checks every block, keeping nothing; each damaged one is told to damage. */
 int omen_omz_check(const omen_omz *omz, int n_threads, omen_damage_fn damage, void *context) OMEN_MUST_CHECK;

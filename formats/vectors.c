@@ -587,14 +587,54 @@ void omen_input_close(omen_input *input)
     input->fd = -1;
 }
 
-/* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file. *name gets its
- * name without .omz, which tells the format; it is the caller's to free. An index stays as it is. */
-static int unpack_input(omen_input *input, const char *path, char **name, omen_detail *why)
+/* What is asked of a compressed file, whose name without .omz tells the format. */
+typedef struct {
+    const omen_vectors_options *options;
+    const char *path, *label;
+} expectation;
+
+static char *name_inside(const char *path)
 {
     static const char suffix[] = ".omz";
+    const size_t length = strlen(path);
+    return ends_with(path, length, suffix) ? strndup(path, length - strlen(suffix)) : strdup(path);
+}
+
+/* An omen_head_fn: opens the file as it will be opened when it is whole. Rows of fvecs and the like, which are told by
+ * looks at some of them, may be in what is missing. */
+static int check_head(void *context, int fd, omen_detail *why)
+{
+    const expectation *e = context;
+    omen_vectors vectors = {.kind = NULL};
+    char *name = name_inside(e->path);
+    if (name == NULL)
+        return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    snprintf(vectors.input.label, sizeof(vectors.input.label), "%s", e->label);
+    vectors.input.fd = fd;
+    int rc = map(&vectors.input, why);
+    bool may_be = false;
+    if (rc == OMEN_OK && e->options->format == NULL && kind_by_suffix(name, strlen(name)) == NULL) {
+        for (size_t i = 0; i < N_KINDS; i++)
+            may_be |= kinds[i].open == omen_vecs_open &&
+                      omen_vecs_open(&vectors.input, &kinds[i], 0, &vectors.layout, NULL) == OMEN_OK;
+    }
+    if (rc == OMEN_OK && !may_be)
+        rc = omen_vectors_recognize(&vectors, name, e->options, why);
+    vectors.input.fd = -1; /* the caller's */
+    omen_input_close(&vectors.input);
+    free(name);
+    return rc;
+}
+
+/* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file. *name gets its
+ * name without .omz, which tells the format; it is the caller's to free. An index stays as it is. */
+static int unpack_input(omen_input *input, const char *path, const omen_vectors_options *options, char **name,
+                        omen_detail *why)
+{
+    expectation e = {.options = options, .path = path, .label = input->label};
     int fd = -1;
     bool is_fbin = false;
-    int rc = omen_omz_unpack_input(input, path, &fd, &is_fbin, why);
+    int rc = omen_omz_unpack_input(input, path, check_head, &e, &fd, &is_fbin, why);
     if (rc != OMEN_OK || fd < 0) {
         if (fd >= 0)
             close(fd);
@@ -603,10 +643,7 @@ static int unpack_input(omen_input *input, const char *path, char **name, omen_d
     omen_input_close(input);
     input->fd = fd;
     rc = map(input, why);
-    const size_t length = strlen(path);
-    *name = is_fbin                           ? strdup("codes.fbin")
-            : ends_with(path, length, suffix) ? strndup(path, length - strlen(suffix))
-                                              : strdup(path);
+    *name = is_fbin ? strdup("codes.fbin") : name_inside(path);
     return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
 }
 
@@ -635,14 +672,15 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     char *name = NULL;
 
     *out = NULL;
+    options = options != NULL ? options : &none;
     omen_vectors *vectors = calloc(1, sizeof(*vectors));
     if (vectors == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     int rc = omen_input_open(&vectors->input, path, why);
     if (rc == OMEN_OK && omen_input_is_container(&vectors->input))
-        rc = unpack_input(&vectors->input, path, &name, why);
+        rc = unpack_input(&vectors->input, path, options, &name, why);
     if (rc == OMEN_OK)
-        rc = omen_vectors_recognize(vectors, name != NULL ? name : path, options != NULL ? options : &none, why);
+        rc = omen_vectors_recognize(vectors, name != NULL ? name : path, options, why);
     free(name);
     if (rc != OMEN_OK) {
         omen_vectors_close(vectors);

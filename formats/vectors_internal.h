@@ -81,9 +81,14 @@ bool omen_input_is_container(const omen_input *input);
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
                            omen_detail *why);
 
+/* Whether a file of vectors, of which only the beginning and the last row are as they will be, may be one. */
+typedef int (*omen_head_fn)(void *context, int fd, omen_detail *why);
+
 /* In omz.c: unpacks a compressed file of vectors, or reconstructs the rows of codes (then *is_fbin: it is fbin), into
- * an unlinked temporary file. *fd is -1 when the input is an index. */
-int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bool *is_fbin, omen_detail *why);
+ * an unlinked temporary file. The file's ends come first, for check to look at; what it returns ends the work. *fd is
+ * -1 when the input is an index. */
+int omen_omz_unpack_input(const omen_input *input, const char *path, omen_head_fn check, void *context, int *fd,
+                          bool *is_fbin, omen_detail *why);
 
 /* Bytes of one stored value. */
 uint32_t omen_value_bytes(omen_value value);

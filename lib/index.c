@@ -41,48 +41,25 @@ int omen_section_check(const omen_section *section, omen_detail *why)
     return section->check ? section->check(section, 0, n, why) : OMEN_OK;
 }
 
-/* The section if it has exactly n elements of size bytes of the given type, else NULL with the reason. */
-static const omen_section *take_section(const section_list *list, uint32_t id, omen_element element, uint64_t n,
-                                        uint64_t size)
+static const void *data_of(const section_list *list, uint32_t id)
+{
+    return find(list, id)->data;
+}
+
+/* Whether the section is there and has exactly n elements of size bytes of the given type. */
+static int check_section(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)
 {
     const char name[5] = {(char)id, (char)(id >> 8), (char)(id >> 16), (char)(id >> 24), 0};
     const omen_section *s = find(list, id);
-    if (!s) {
-        omen_fail(list->why, OMEN_ERR_CORRUPT, "section %s is missing", name);
-        return NULL;
-    }
-    uint64_t n_bytes;
-    if (s->element != element || __builtin_mul_overflow(n, size, &n_bytes) || n_bytes != s->n_bytes) {
-        omen_fail(list->why, OMEN_ERR_CORRUPT, "section %s has %llu bytes of type %u, META asks for %llu x %llu of %u",
-                  name, (unsigned long long)s->n_bytes, s->element, (unsigned long long)n, (unsigned long long)size,
-                  (unsigned)element);
-        return NULL;
-    }
-    return s;
-}
-
-/* The same for a section that is read at once: its data, compared with its checksums. */
-static const void *take(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)
-{
-    const omen_section *s = take_section(list, id, element, n, size);
-    return s && omen_section_check(s, list->why) == OMEN_OK ? s->data : NULL;
-}
-
-/* The same for a section that is checked where it is touched: its data, NULL also without memory, which *status is
- * told. */
-static const void *take_touched(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size,
-                                omen_touched *touched, int *status)
-{
-    const omen_section *s = take_section(list, id, element, n, size);
-    *status = OMEN_ERR_CORRUPT;
     if (!s)
-        return NULL;
-    touched->section = *s;
-    if (s->check && !(touched->seen = calloc(s->n_bytes / OMEN_CHECK_BYTES / 64 + 1, sizeof *touched->seen))) {
-        *status = OMEN_ERR_MEMORY;
-        return NULL;
-    }
-    return s->data;
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section %s is missing", name);
+    uint64_t n_bytes;
+    if (s->element != element || __builtin_mul_overflow(n, size, &n_bytes) || n_bytes != s->n_bytes)
+        return omen_fail(list->why, OMEN_ERR_CORRUPT,
+                         "section %s has %llu bytes of type %u, META asks for %llu x %llu of %u", name,
+                         (unsigned long long)s->n_bytes, s->element, (unsigned long long)n, (unsigned long long)size,
+                         (unsigned)element);
+    return OMEN_OK;
 }
 
 /* Bounds that every later size computation relies on. */
@@ -121,9 +98,60 @@ static int check_meta(const omen_meta *m, omen_detail *why)
     return fault ? omen_fail(why, OMEN_ERR_CORRUPT, "section META: impossible %s", fault) : OMEN_OK;
 }
 
+static uint32_t block_bytes(const omen_meta *m)
+{
+    return (m->n_sub / 2 + m->n_factors) * OMEN_SCAN_BLOCK;
+}
+
+/* Reads META, and checks that the sections it asks for are there and as long as its counts make them: nothing is
+ * allocated by a count before. Of the other sections no data is read. */
+static int check_sections(const section_list *list, omen_meta *m)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        bool is_known = list->sections[i].optional;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+            is_known |= list->sections[i].id == known[k];
+        if (!is_known)
+            return omen_fail(list->why, OMEN_ERR_UNSUPPORTED, "section %.4s is of a newer version",
+                             (const char *)&list->sections[i].id);
+    }
+    int status = check_section(list, OMEN_SECTION_META, OMEN_ELEMENT_BYTES, 1, sizeof *m);
+    if (status == OMEN_OK)
+        status = omen_section_check(find(list, OMEN_SECTION_META), list->why);
+    if (status == OMEN_OK) {
+        memcpy(m, data_of(list, OMEN_SECTION_META), sizeof *m);
+        status = check_meta(m, list->why);
+    }
+#define CHECK_SECTION(name, element, n, size)                                                                          \
+    if (status == OMEN_OK)                                                                                             \
+    status = check_section(list, OMEN_SECTION_##name, OMEN_ELEMENT_##element, n, size)
+    CHECK_SECTION(MEAN, F32, m->d_full, 4);
+    CHECK_SECTION(BASE, F32, (uint64_t)m->d_kept * m->d_full, 4);
+    CHECK_SECTION(CSCL, F32, 2 * (uint64_t)m->d_kept, 4);
+    CHECK_SECTION(CENT, U8, (uint64_t)m->n_lists * m->d_kept, 1);
+    CHECK_SECTION(LIST, U32, (uint64_t)m->n_lists + 1, 4);
+    if (m->codec == OMEN_CODEC_PQ) {
+        CHECK_SECTION(SUBS, U32, (uint64_t)m->n_sub + 1, 4);
+        CHECK_SECTION(DIMS, U32, m->n_active, 4);
+        CHECK_SECTION(CODB, F32, m->n_active, 64);
+    } else if (m->codec == OMEN_CODEC_RABITQ) {
+        CHECK_SECTION(ROTA, F32, (uint64_t)4 * m->n_sub * m->d_used, 4);
+    }
+    if (m->codec != OMEN_CODEC_NONE) {
+        CHECK_SECTION(CODE, U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, block_bytes(m));
+        CHECK_SECTION(FRNG, F32, (uint64_t)m->n_lists * m->n_factors * 2, 4);
+    }
+    if (m->refine != OMEN_REFINE_NONE)
+        CHECK_SECTION(REFN, U8, m->n_rows, omen_refine_row_bytes(m->refine, m->d));
+    if (list->has_ids)
+        CHECK_SECTION(PERM, U32, m->n_rows, 4);
+#undef CHECK_SECTION
+    return status;
+}
+
 static void *copy_of(const void *data, size_t n_bytes)
 {
-    void *p = data ? omen_alloc(n_bytes, 1) : NULL;
+    void *p = omen_alloc(n_bytes, 1);
     if (p)
         memcpy(p, data, n_bytes);
     return p;
@@ -138,15 +166,10 @@ static int open_model(omen_index *index, const section_list *list)
     model->n_sub = m->n_sub;
     model->n_factors = m->n_factors;
     if (m->codec == OMEN_CODEC_PQ) {
-        const uint32_t *subs = take(list, OMEN_SECTION_SUBS, OMEN_ELEMENT_U32, (uint64_t)m->n_sub + 1, 4);
-        const uint32_t *dims = take(list, OMEN_SECTION_DIMS, OMEN_ELEMENT_U32, m->n_active, 4);
-        const float *words = take(list, OMEN_SECTION_CODB, OMEN_ELEMENT_F32, m->n_active, 64);
-        if (!subs || !dims || !words)
-            return OMEN_ERR_CORRUPT;
         model->n_active = m->n_active;
-        model->sub_first = copy_of(subs, ((size_t)m->n_sub + 1) * 4);
-        model->dims = copy_of(dims, (size_t)m->n_active * 4);
-        model->codewords = copy_of(words, (size_t)m->n_active * 64);
+        model->sub_first = copy_of(data_of(list, OMEN_SECTION_SUBS), ((size_t)m->n_sub + 1) * 4);
+        model->dims = copy_of(data_of(list, OMEN_SECTION_DIMS), (size_t)m->n_active * 4);
+        model->codewords = copy_of(data_of(list, OMEN_SECTION_CODB), (size_t)m->n_active * 64);
         index->model_bytes += (uint64_t)m->n_active * 68 + ((uint64_t)m->n_sub + 1) * 4;
         if (!model->sub_first || !model->dims || !model->codewords)
             return OMEN_ERR_MEMORY;
@@ -156,11 +179,8 @@ static int open_model(omen_index *index, const section_list *list)
     }
     if (m->codec == OMEN_CODEC_RABITQ) {
         const uint64_t n = (uint64_t)4 * m->n_sub * m->d_used;
-        const float *rotation = take(list, OMEN_SECTION_ROTA, OMEN_ELEMENT_F32, n, 4);
-        if (!rotation)
-            return OMEN_ERR_CORRUPT;
         model->d_used = m->d_used;
-        model->rotation = copy_of(rotation, n * 4);
+        model->rotation = copy_of(data_of(list, OMEN_SECTION_ROTA), n * 4);
         index->model_bytes += n * 4;
         if (!model->rotation)
             return OMEN_ERR_MEMORY;
@@ -175,11 +195,9 @@ static int open_lists(omen_index *index, const section_list *list)
 {
     const omen_meta *m = &index->meta;
     const size_t n_lists = m->n_lists, d = m->d_kept;
-    index->centroid_codes = take(list, OMEN_SECTION_CENT, OMEN_ELEMENT_U8, (uint64_t)n_lists * d, 1);
-    index->centroid_scales = take(list, OMEN_SECTION_CSCL, OMEN_ELEMENT_F32, 2 * (uint64_t)d, 4);
-    index->first = take(list, OMEN_SECTION_LIST, OMEN_ELEMENT_U32, (uint64_t)n_lists + 1, 4);
-    if (!index->centroid_codes || !index->centroid_scales || !index->first)
-        return OMEN_ERR_CORRUPT;
+    index->centroid_codes = data_of(list, OMEN_SECTION_CENT);
+    index->centroid_scales = data_of(list, OMEN_SECTION_CSCL);
+    index->first = data_of(list, OMEN_SECTION_LIST);
     if (!omen_scales_are_sound(index->centroid_scales, m->d_kept))
         return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CSCL holds a value that is out of range");
     for (size_t l = 0; l < n_lists; l++) {
@@ -211,18 +229,11 @@ static int open_lists(omen_index *index, const section_list *list)
 static int open_rows(omen_index *index, const section_list *list)
 {
     const omen_meta *m = &index->meta;
-    int status;
     if (m->codec != OMEN_CODEC_NONE) {
         const uint64_t n_ranges = (uint64_t)m->n_lists * m->n_factors * 2;
-        index->block_bytes = (m->n_sub / 2 + m->n_factors) * OMEN_SCAN_BLOCK;
-        index->blocks =
-            take_touched(list, OMEN_SECTION_CODE, OMEN_ELEMENT_U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK,
-                         index->block_bytes, &index->code, &status);
-        if (!index->blocks)
-            return status;
-        index->ranges = take(list, OMEN_SECTION_FRNG, OMEN_ELEMENT_F32, n_ranges, 4);
-        if (!index->ranges)
-            return OMEN_ERR_CORRUPT;
+        index->block_bytes = block_bytes(m);
+        index->blocks = data_of(list, OMEN_SECTION_CODE);
+        index->ranges = data_of(list, OMEN_SECTION_FRNG);
         for (size_t i = 0; i < n_ranges; i += 2) {
             const float lo = index->ranges[i], step = index->ranges[i + 1];
             const bool is_g = m->n_factors == 2 && i % 4 == 2;
@@ -236,21 +247,12 @@ static int open_rows(omen_index *index, const section_list *list)
         index->centroid_bytes += n_ranges * 4;
     }
     index->refine_row_bytes = omen_refine_row_bytes(m->refine, m->d);
-    if (m->refine != OMEN_REFINE_NONE) {
-        index->refine_rows = take_touched(list, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, m->n_rows, index->refine_row_bytes,
-                                          &index->refn, &status);
-        if (!index->refine_rows)
-            return status;
-    }
-    if (list->has_ids) {
-        index->ids = take_touched(list, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, m->n_rows, 4, &index->perm, &status);
-        if (!index->ids)
-            return status;
-    }
+    if (m->refine != OMEN_REFINE_NONE)
+        index->refine_rows = data_of(list, OMEN_SECTION_REFN);
+    if (list->has_ids)
+        index->ids = data_of(list, OMEN_SECTION_PERM);
     const omen_section *tune = find(list, OMEN_SECTION_TUNE);
     if (tune) {
-        if ((status = omen_section_check(tune, list->why)) != OMEN_OK)
-            return status;
         index->tune = tune->data;
         index->n_tune = tune->n_bytes / sizeof *index->tune;
         if (tune->n_bytes % sizeof *index->tune)
@@ -265,45 +267,52 @@ static int open_rows(omen_index *index, const section_list *list)
     return OMEN_OK;
 }
 
+/* Compares what opening reads with its checksums, and keeps those of the rest for the first touch. */
+static int check_contents(omen_index *index, const section_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const omen_section *s = &list->sections[i];
+        omen_touched *touched = s->id == OMEN_SECTION_CODE   ? &index->code
+                                : s->id == OMEN_SECTION_REFN ? &index->refn
+                                : s->id == OMEN_SECTION_PERM ? &index->perm
+                                                             : NULL;
+        if (!touched && !s->optional) {
+            const int status = omen_section_check(s, list->why);
+            if (status != OMEN_OK)
+                return status;
+        }
+        if (!touched || !s->check)
+            continue;
+        touched->section = *s;
+        touched->seen = calloc(s->n_bytes / OMEN_CHECK_BYTES / 64 + 1, sizeof *touched->seen);
+        if (!touched->seen)
+            return OMEN_ERR_MEMORY;
+    }
+    return OMEN_OK;
+}
+
 static int open_index(omen_index **out, const omen_section *sections, size_t n_sections, bool has_ids, omen_detail *why)
 {
     const section_list list = {sections, n_sections, has_ids, why};
-    omen_transform *t;
-    int status = OMEN_ERR_CORRUPT;
     *out = NULL;
-    for (size_t i = 0; i < n_sections; i++) {
-        bool is_known = sections[i].optional;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-            is_known |= sections[i].id == known[k];
-        if (!is_known)
-            return omen_fail(why, OMEN_ERR_UNSUPPORTED, "section %.4s is of a newer version",
-                             (const char *)&sections[i].id);
-    }
     omen_index *index = calloc(1, sizeof *index);
     if (!index)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
-    const omen_meta *meta = take(&list, OMEN_SECTION_META, OMEN_ELEMENT_BYTES, 1, sizeof *meta);
-    if (!meta)
+    int status = check_sections(&list, &index->meta);
+    if (status == OMEN_OK)
+        status = check_contents(index, &list);
+    if (status != OMEN_OK)
         goto fail;
-    index->meta = *meta;
-    meta = &index->meta;
-    if ((status = check_meta(meta, why)) != OMEN_OK)
-        goto fail;
-
+    const omen_meta *meta = &index->meta;
     const uint64_t n_basis = (uint64_t)meta->d_kept * meta->d_full;
-    const float *mean = take(&list, OMEN_SECTION_MEAN, OMEN_ELEMENT_F32, meta->d_full, 4);
-    const float *basis = take(&list, OMEN_SECTION_BASE, OMEN_ELEMENT_F32, n_basis, 4);
-    status = OMEN_ERR_CORRUPT;
-    if (!mean || !basis)
-        goto fail;
-    t = &index->transform;
+    omen_transform *t = &index->transform;
     t->metric = meta->metric;
     t->d = meta->d;
     t->d_full = meta->d_full;
     t->d_kept = meta->d_kept;
     t->ip_radius2 = meta->ip_radius2;
-    t->mean = copy_of(mean, (size_t)meta->d_full * 4);
-    t->basis = copy_of(basis, n_basis * 4);
+    t->mean = copy_of(data_of(&list, OMEN_SECTION_MEAN), (size_t)meta->d_full * 4);
+    t->basis = copy_of(data_of(&list, OMEN_SECTION_BASE), n_basis * 4);
     index->model_bytes = n_basis * 4 + (uint64_t)meta->d_full * 4 + sizeof *meta;
     status = t->mean && t->basis ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK && !omen_transform_is_sound(t))
@@ -337,6 +346,13 @@ int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sec
 int omen_index_open_codes(omen_index **out, const omen_section *sections, size_t n_sections, omen_detail *why)
 {
     return open_index(out, sections, n_sections, false, why);
+}
+
+int omen_index_check_lengths(const omen_section *sections, size_t n_sections, omen_detail *why)
+{
+    const section_list list = {sections, n_sections, !omen_codes_are(sections, n_sections), why};
+    omen_meta meta;
+    return check_sections(&list, &meta);
 }
 
 void omen_index_close(omen_index *index)
@@ -440,7 +456,11 @@ int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context
 {
     const omen_meta *m = &index->meta;
     char text[160];
-    int status = OMEN_OK;
+    int status = omen_transform_check_angles(&index->transform);
+    if (status == OMEN_ERR_MEMORY)
+        return status;
+    if (status != OMEN_OK)
+        fault(context, "BASE", "its axes are not at right angles");
     uint8_t *seen = calloc(m->n_rows / 8 + 1, 1);
     if (!seen)
         return OMEN_ERR_MEMORY;

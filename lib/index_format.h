@@ -30,6 +30,7 @@
 /* Limits of the values in a model, docs/FORMAT.md: what they allow cannot overflow a search. */
 #define OMEN_MEAN2_MOST      1.01e37f /* squared length of MEAN: OMEN_NORM2_MOST and some rounding */
 #define OMEN_UNIT_SLACK      1e-3f    /* how far from 1 the squared length of an axis may be */
+#define OMEN_ANGLE_SLACK     0.1f     /* sum of the inner products of an axis with all others */
 #define OMEN_COORDINATE_MOST 1e19f    /* of a centroid */
 #define OMEN_LENGTH2_MOST    1e38f    /* squared length of a centroid, a codeword or a refine row */
 #define OMEN_F_MOST          1.5e38f  /* of factor f, either sign */

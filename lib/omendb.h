@@ -296,6 +296,10 @@ typedef struct omen_index_info {
 int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections,
                     omen_detail *why) OMEN_MUST_CHECK;
 
+/* Whether the sections of an index, or of codes, are there and of the lengths that META gives; reads no data but that
+ * of META. Returns as omen_index_open(). */
+int omen_index_check_lengths(const omen_section *sections, size_t n_sections, omen_detail *why) OMEN_MUST_CHECK;
+
 /* Frees the index (not the sections). NULL is fine. */
 void omen_index_close(omen_index *index);
 

@@ -235,6 +235,40 @@ bool omen_transform_is_sound(const omen_transform *t)
     return sound;
 }
 
+int omen_transform_check_angles(const omen_transform *t)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t stripe = 16, ld = round_up(t->d_kept, OMEN_PANEL), d = t->d_full;
+    int status = OMEN_OK;
+#pragma omp parallel
+    {
+        float *products = omen_alloc(stripe * ld, sizeof *products);
+        if (!products) {
+#pragma omp atomic write
+            status = OMEN_ERR_MEMORY;
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t r0 = 0; r0 < t->d_kept; r0 += stripe) {
+            const size_t n = t->d_kept - r0 < stripe ? t->d_kept - r0 : stripe;
+            if (!products)
+                continue;
+            kernels->matmul(t->basis + r0 * d, d, n, t->panels, ld / OMEN_PANEL, d, products, ld);
+            for (size_t r = 0; r < n; r++) {
+                /* the largest such sum bounds the largest eigenvalue of all products */
+                float sum = 0;
+                for (size_t j = 0; j < t->d_kept; j++)
+                    sum += j == r0 + r ? 0 : fabsf(products[r * ld + j]);
+                if (!(sum <= OMEN_ANGLE_SLACK)) {
+#pragma omp atomic write
+                    status = OMEN_ERR_CORRUPT;
+                }
+            }
+        }
+        free(products);
+    }
+    return status;
+}
+
 int omen_transform_prepare(omen_transform *t)
 {
     const omen_kernels *kernels = omen_kernels_get();

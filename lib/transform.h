@@ -30,6 +30,10 @@ uint64_t omen_transform_fit_bytes(uint64_t n, uint64_t d_full, uint64_t d_kept_m
  * angles is not looked at, which would take as long as fitting them. */
 bool omen_transform_is_sound(const omen_transform *transform) OMEN_MUST_CHECK;
 
+/* Whether the axes are at right angles, near enough that no row becomes longer by projection than the limits allow.
+ * Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+int omen_transform_check_angles(const omen_transform *transform) OMEN_MUST_CHECK;
+
 /* Derives panels and offset from mean and basis. */
 int omen_transform_prepare(omen_transform *transform) OMEN_MUST_CHECK;
 

@@ -133,6 +133,36 @@ stop()
     done
 }
 
+@test "checkpoints that lie under good checksums: an index that verify calls sound, or exit 2 or 3" {
+    vectors make base.fvecs -n 3000 -d 10 --kind gauss
+    lies=${OMEN_TEST_QUICK:+15}
+    for options in "-c pq" "-c rabitq -m ip" "-c none -r f32"; do
+        # stopped before the last of its runs, or behind it
+        "$OMENDB" build -q -t 1 -l 5 --chunk-rows 100 $options -o out.omen base.fvecs &
+        local pid=$!
+        while kill -0 $pid 2>/dev/null && [ "$(stat -c %s out.omen.part 2>/dev/null || echo 0)" -lt 150000 ]; do :; done
+        kill -KILL $pid || fault "the build was done before it was stopped"
+        wait $pid || true
+        mv out.omen.part kept
+        rm -f out.omen.tmp
+        python3 "$tests_dir/cli/hostile.py" checkpoint kept base.fvecs ${lies:-60} -l 5 --chunk-rows 100 $options
+    done
+}
+
+@test "a checkpoint full of holes is refused at once, and a signal ends its check" {
+    [ "$(($(stat -f -c '%a * %S' .)))" -gt $((12 << 30)) ] || skip "needs 12 GB of free disk, which it does not write"
+    printf '\0\204\327\27\1\0\0\0' >base.u8bin # 400,000,000 x 1
+    truncate -s 400000008 base.u8bin
+    local options="-l 1 -c none -b 4"
+    "$OMENDB" build -q $options -o out.omen base.u8bin &
+    local pid=$!
+    sleep 1
+    kill -KILL $pid || fault "the build was done before it was stopped"
+    wait $pid || true
+    mv out.omen.part kept
+    python3 "$tests_dir/cli/hostile.py" sparse kept base.u8bin $options
+}
+
 @test "a file that is no checkpoint is left alone" {
     make_input
     echo "my notes" >out.omen.part

@@ -231,9 +231,16 @@ PY
     omendb compress -q v.fvecs
     omendb compress -q -b 4 -o c.omz v.fvecs
     lies=${OMEN_TEST_QUICK:+30}
-    python3 "$tests_dir/cli/hostile.py" v.fvecs.omz ${lies:-300}
-    python3 "$tests_dir/cli/hostile.py" c.omz ${lies:-200}
+    python3 "$tests_dir/cli/hostile.py" packed v.fvecs.omz ${lies:-200}
+    python3 "$tests_dir/cli/hostile.py" packed c.omz ${lies:-200}
+    omendb compress -q --codec sq8 -f -o c.omz v.fvecs
+    python3 "$tests_dir/cli/hostile.py" packed c.omz ${lies:-50}
     python3 "$tests_dir/cli/hostile.py" bomb v.fvecs.omz
+}
+
+@test "small files that claim much are refused before what they claim is taken" {
+    vectors make v.fvecs -n 10 -d 4
+    python3 "$tests_dir/cli/hostile.py" bombs v.fvecs
 }
 
 @test "interrupted: nothing is left" {

@@ -273,3 +273,15 @@ bad()
     expect 0 omendb build -q -o found.omen pipe.fvecs
     cmp expected.omen found.omen
 }
+
+@test "headers that lie: refused or read, without memory for what they claim" {
+    local format files=()
+    vectors make v.fvecs -n 200 -d 6
+    omendb build -q v.fvecs
+    for format in fvecs bvecs npy fbin u8bin idx; do
+        vectors make h.$format -n 200 -d 6
+        files+=(h.$format)
+    done
+    lies=${OMEN_TEST_QUICK:+10}
+    python3 "$tests_dir/cli/hostile.py" vectors v.omen ${lies:-40} "${files[@]}"
+}

@@ -118,6 +118,18 @@ small()
     done
 }
 
+@test "contents that lie under good checksums: query and verify agree, results are numbers" {
+    vectors make v.fvecs -n 400 -d 12 --kind gauss
+    vectors make q.fvecs -n 5 -d 12 --kind gauss
+    lies=${OMEN_TEST_QUICK:+15}
+    for options in "-c pq" "-c rabitq -r none -m ip" "-c pq -r none -m cosine"; do
+        omendb build -q -l 5 $options v.fvecs
+        python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-80}
+    done
+    omendb compress -q -o v.omz v.omen
+    python3 "$tests_dir/cli/hostile.py" index v.omz q.fvecs ${lies:-40}
+}
+
 @test "bytes after the end are found" {
     small
     echo >>v.omen

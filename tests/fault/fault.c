@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Declares both sides of a wrapped function: what omendb's calls reach, and what they were meant to reach. */
@@ -383,6 +384,11 @@ WRAP(int, flock, int fd, int operation)
 WRAP(int, stat64, const char *path, struct stat *out)
 {
     return strike(CALL_STAT, -1, path) == FAIL ? -1 : __real_stat64(path, out);
+}
+
+WRAP(int, fstatvfs64, int fd, struct statvfs *out)
+{
+    return strike(CALL_FSTAT, fd, NULL) == FAIL ? -1 : __real_fstatvfs64(fd, out);
 }
 
 WRAP(int, fstat64, int fd, struct stat *out)
