@@ -300,7 +300,7 @@ def pack_pieces(pieces, length, kind):
 
 
 def huge_index(n, d):
-    """A sound structure of n rows of zeros as sq8, without codes: (pieces, length)."""
+    """A sound structure of n rows as sq8, without codes, which are zeros with their checksums: (pieces, length)."""
     meta = struct.pack("<Q13I", n, d, d, 1, 0, 0, 1, 1, 0, 0, 0, 0, 32, 0).ljust(128, b"\0")
     contents = [(b"META", 0, meta), (b"MEAN", 6, bytes(4 * d)), (b"BASE", 6, struct.pack("<f", 1).ljust(4 * d, b"\0")),
                 (b"CSCL", 6, bytes(8)), (b"CENT", 1, b"\0"), (b"LIST", 3, struct.pack("<II", 0, n)),
@@ -308,18 +308,19 @@ def huge_index(n, d):
     pieces, offset, table = {0: file_header(7)}, 4096, b""
     for name, element, content in contents:
         n_bytes = content if isinstance(content, int) else len(content)
-        if isinstance(content, int):
-            rest = n_bytes % BLOCK
-            level = struct.pack("<Q", xxh3(bytes(BLOCK))) * (n_bytes // BLOCK)
-            level += struct.pack("<Q", xxh3(bytes(rest))) if rest else b""
-            upper, top = checksums(level) if len(level) > BLOCK else (b"", xxh3(level))
-            sums = level + upper
+        if isinstance(content, int): # whose checksums nobody will come to
+            n_sums, level = 0, n_bytes
+            while n_sums == 0 or level > BLOCK:
+                level = (level + BLOCK - 1) // BLOCK * 8
+                n_sums += level // 8
+            top = 0
         else:
             sums, top = checksums(content)
+            n_sums = len(sums) // 8
             pieces[offset] = content
-        pieces[up(offset + n_bytes, 8)] = sums
-        table += struct.pack("<4sIIIQQQQQQ", name, element, 0, 0, offset, n_bytes, n_bytes, len(sums) // 8, top, 0)
-        offset = up(up(offset + n_bytes, 8) + len(sums), 4096)
+            pieces[up(offset + n_bytes, 8)] = sums
+        table += struct.pack("<4sIIIQQQQQQ", name, element, 0, 0, offset, n_bytes, n_bytes, n_sums, top, 0)
+        offset = up(up(offset + n_bytes, 8) + 8 * n_sums, 4096)
     length = offset + len(table) + 64
     pieces[offset] = table + seal(b"OMENEND\n" + struct.pack("<QQQQQQ", offset, len(table), xxh3(table), length, 7, 0))
     return pieces, length
