@@ -86,8 +86,8 @@ typedef struct cmd_file {
     bool has_checkpoint; /* it is made with path + ".part" beside it */
 } cmd_file;
 
-/* Refuses (CMD_EXIT_USAGE, told) an output of which a name - its own, that of its temporary, or of its checkpoint - leads
- * to a file that is read, or is another output's. Returns CMD_GO_ON otherwise. */
+/* Refuses (CMD_EXIT_USAGE, told) an output of which a name - its own, its temporary's or its checkpoint's - leads
+ * to a file that is read, or is a name of another output. Returns CMD_GO_ON otherwise. */
 int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
 
 /* ---- opening (options.c) ---- */

@@ -530,6 +530,17 @@ static int check_room(const struct compress *c, omen_detail *why)
     return c->to_stdout ? OMEN_OK : omen_disk_check(c->output, c->out_bytes, why);
 }
 
+/* Says which file a failure of unpacking was of. */
+static int name_file(const struct compress *c, int rc, const omen_detail *reason, omen_detail *why)
+{
+    const char *name = rc == OMEN_ERR_IO ? c->output : c->input;
+
+    if (strcmp(name, "-") == 0) {
+        return omen_fail(why, rc, "standard %s: %s", rc == OMEN_ERR_IO ? "output" : "input", reason->text);
+    }
+    return omen_fail(why, rc, "\"%s\": %s", name, reason->text);
+}
+
 static int unpack(struct compress *c, const omen_container *container, omen_detail *why)
 {
     cmd_output out = {.stream = NULL};
@@ -538,7 +549,7 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     int rc = omen_omz_open(&omz, container, &reason);
 
     if (rc != OMEN_OK) {
-        return omen_fail(why, rc, "\"%s\": %s", c->input, reason.text);
+        return name_file(c, rc, &reason, why);
     }
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = omen_omz_original_bytes(omz);
@@ -551,10 +562,8 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     if (rc == OMEN_OK) {
         rc = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads, show_progress, c,
                                 &reason);
-        if (rc == OMEN_ERR_IO) {
-            omen_fail(why, rc, "\"%s\": %s", c->output, reason.text);
-        } else if (rc != OMEN_OK) {
-            omen_fail(why, rc, "\"%s\": %s", c->input, reason.text);
+        if (rc != OMEN_OK) {
+            name_file(c, rc, &reason, why);
         }
     }
     if (rc == OMEN_OK) {
@@ -584,7 +593,7 @@ static int unpack_codes(struct compress *c, const omen_container *container, ome
     }
     rc = omen_codes_open(&codes, sections, n, &reason);
     if (rc != OMEN_OK) {
-        return omen_fail(why, rc, "\"%s\": %s", c->input, reason.text);
+        return name_file(c, rc, &reason, why);
     }
     const omen_source source = omen_codes_source(codes);
     c->in_bytes = omen_container_file_bytes(container);
@@ -596,7 +605,10 @@ static int unpack_codes(struct compress *c, const omen_container *container, ome
     }
     cmd_signals_note();
     if (rc == OMEN_OK) {
-        rc = omen_rows_write(out.stream, format, &source, show_progress, c, why);
+        rc = omen_rows_write(out.stream, format, &source, show_progress, c, &reason);
+        if (rc != OMEN_OK) {
+            name_file(c, rc, &reason, why);
+        }
     }
     if (rc == OMEN_OK) {
         rc = cmd_output_commit(&out, why);

@@ -30,7 +30,7 @@ typedef struct written_section {
 
 struct omen_writer {
     omen_file file;
-    const char *name; /* of the file as it is now, for messages */
+    char label[OMEN_FILE_LABEL_BYTES];
 
     int code; /* of the first failure, or OMEN_OK */
     omen_detail cause;
@@ -66,13 +66,13 @@ static int writer_return(omen_writer *writer, int code, omen_detail *why)
 
 static int fail_memory(omen_writer *writer)
 {
-    return omen_fail(&writer->cause, OMEN_ERR_MEMORY, "out of memory while writing \"%s\"", writer->name);
+    return omen_fail(&writer->cause, OMEN_ERR_MEMORY, "out of memory while writing %s", writer->label);
 }
 
 /* verb: what could not be done to the temporary; errno says why. */
 static int fail_call(omen_writer *writer, const char *verb)
 {
-    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot %s \"%s\": %s", verb, writer->name, strerror(errno));
+    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot %s %s: %s", verb, writer->label, strerror(errno));
 }
 
 static int fail_write(omen_writer *writer)
@@ -82,7 +82,7 @@ static int fail_write(omen_writer *writer)
 
 static int fail_order(omen_writer *writer, const char *what)
 {
-    return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "cannot write \"%s\": %s", writer->name, what);
+    return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "cannot write %s: %s", writer->label, what);
 }
 
 static int write_at(omen_writer *writer, const void *data, uint64_t n_bytes, uint64_t offset)
@@ -119,9 +119,7 @@ static int create(omen_writer **out, const char *path, int needs, const struct s
         omen_writer_destroy(writer);
         return rc;
     }
-    writer->name = writer->file.temporary != NULL ? writer->file.temporary
-                   : writer->file.path != NULL    ? writer->file.path
-                                                  : "standard output";
+    omen_file_label(&writer->file, writer->label);
     *out = writer;
     return OMEN_OK;
 }
@@ -382,7 +380,7 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
                             : mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, writer->file.fd, (off_t)(entry->offset - skip));
         if (mapping == MAP_FAILED) {
             const int code = errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
-            return omen_fail(&writer->cause, code, "cannot map \"%s\": %s", writer->name, strerror(errno));
+            return omen_fail(&writer->cause, code, "cannot map %s: %s", writer->label, strerror(errno));
         }
         section->mapping = mapping;
         section->n_mapped_bytes = n_bytes;
@@ -512,8 +510,7 @@ int omen_writer_like_error(const omen_writer *writer)
 
 int omen_writer_open(const omen_writer *writer, omen_container **out, omen_detail *why)
 {
-    return omen_container_open_fd(out, writer->file.fd, writer->file.path != NULL ? writer->file.path : writer->name,
-                                  why);
+    return omen_container_open_fd(out, writer->file.fd, writer->file.path != NULL ? writer->file.path : "-", why);
 }
 
 bool omen_writer_has_name(const omen_writer *writer)

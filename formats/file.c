@@ -269,6 +269,26 @@ static int parse_number(const char *text)
     return *text == '\0' ? number : -1;
 }
 
+/* The number that a name of a descriptor tells by itself, also where /proc is missing; -1 for another name. */
+static int number_of_name(const char *path)
+{
+    static const char *const standard[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+    static const char *const directories[] = {"/dev/fd/", "/proc/self/fd/"};
+
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(path, standard[i]) == 0) {
+            return i;
+        }
+    }
+    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
+        const size_t n = strlen(directories[i]);
+        if (strncmp(path, directories[i], n) == 0 && path[n] != '\0') {
+            return parse_number(path + n);
+        }
+    }
+    return -1;
+}
+
 /* Whether a directory, as realpath() tells it, is this process's table of descriptors. */
 static bool is_descriptor_directory(const char *directory)
 {
@@ -290,12 +310,16 @@ int omen_file_descriptor(const char *path)
     for (int i = 0; i < MAX_LINKS; i++) {
         char *slash = strrchr(name, '/');
         const char *last = slash != NULL ? slash + 1 : name;
+        int number = number_of_name(name);
 
+        if (number >= 0) {
+            return number;
+        }
         if (slash != NULL) {
             *slash = '\0';
         }
         const bool found = realpath(slash == NULL ? "." : slash == name ? "/" : name, directory) != NULL;
-        const int number = last[0] != '\0' ? parse_number(last) : -1;
+        number = last[0] != '\0' ? parse_number(last) : -1;
         if (found && number >= 0 && is_descriptor_directory(directory)) {
             return number;
         }
@@ -355,38 +379,50 @@ void omen_file_remove_all(void)
 
 /* ---- opening ---- */
 
-static int fail_file(const omen_file *file, const char *verb, omen_detail *why)
+/* What the file will be, for messages. */
+static void put_target(const omen_file *file, char label[OMEN_FILE_LABEL_BYTES])
 {
-    if (file->temporary == NULL && file->path == NULL) {
-        return omen_fail(why, OMEN_ERR_IO, "cannot %s " STANDARD_LABEL ": %s", verb, strerror(errno));
-    }
-    return fail_call(why, verb, file->temporary != NULL ? file->temporary : file->path);
+    snprintf(label, OMEN_FILE_LABEL_BYTES, file->path != NULL ? "\"%.280s\"" : STANDARD_LABEL, file->path);
 }
 
-/* As an omen_input's label. */
-static void put_label(const omen_file *file, char label[300])
+void omen_file_label(const omen_file *file, char label[OMEN_FILE_LABEL_BYTES])
 {
-    snprintf(label, 300, file->path != NULL ? "\"%.290s\"" : STANDARD_LABEL, file->path);
+    char target[OMEN_FILE_LABEL_BYTES];
+
+    put_target(file, target);
+    if (file->temporary != NULL) {
+        snprintf(label, OMEN_FILE_LABEL_BYTES, "\"%.280s\"", file->temporary);
+    } else {
+        snprintf(label, OMEN_FILE_LABEL_BYTES, "%s%.290s", file->target > 0 ? "the temporary copy of " : "", target);
+    }
+}
+
+static int fail_target(const omen_file *file, const char *verb, omen_detail *why)
+{
+    char label[OMEN_FILE_LABEL_BYTES];
+
+    put_target(file, label);
+    return omen_fail(why, OMEN_ERR_IO, "cannot %s %s: %s", verb, label, strerror(errno));
 }
 
 /* Opens what keeps its name; a descriptor of that number when it is not negative. */
 static int open_in_place(omen_file *file, int number, const struct stat *status, int needs, omen_detail *why)
 {
+    char label[OMEN_FILE_LABEL_BYTES];
     struct stat opened;
-    char label[300];
     int fd;
 
-    put_label(file, label);
+    put_target(file, label);
     if (needs == OMEN_FILE_NAMED) {
         return omen_fail(why, OMEN_ERR_IO, "cannot write %s: not a regular file", label);
     }
     fd = number >= 0 ? fcntl(number, F_DUPFD_CLOEXEC, 3) : open(file->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
-        return fail_file(file, "open", why);
+        return fail_target(file, "open", why);
     }
     file->fd = fd;
     if (number < 0 && fstat(fd, &opened) != 0) {
-        return fail_file(file, "examine", why);
+        return fail_target(file, "examine", why);
     }
     if (number < 0 && !is_same(&opened, status)) { /* it would be written over at its beginning */
         return omen_fail(why, OMEN_ERR_IO, "\"%s\" was replaced while it was opened", file->path);
@@ -485,11 +521,11 @@ static int publish(omen_file *file, omen_detail *why)
         copy_attributes(file);
     }
     if (sync_file(file->fd) != 0) {
-        return fail_file(file, "sync", why);
+        return fail_call(why, "sync", file->temporary);
     }
     const int ours = omen_file_leads_to(file->temporary, file->fd);
     if (ours < 0) {
-        return fail_file(file, "examine", why);
+        return fail_call(why, "examine", file->temporary);
     }
     if (ours == 0) {
         return omen_fail(why, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written", file->temporary);
@@ -520,10 +556,10 @@ static int publish(omen_file *file, omen_detail *why)
 /* Writes out what was collected, in order. */
 static int write_out(const omen_file *file, omen_detail *why)
 {
-    char label[300], *buffer = malloc(COPY_BYTES);
+    char label[OMEN_FILE_LABEL_BYTES], *buffer = malloc(COPY_BYTES);
     int rc = OMEN_OK;
 
-    put_label(file, label);
+    omen_file_label(file, label);
     if (buffer == NULL) {
         rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while writing %s", label);
     }
@@ -533,11 +569,11 @@ static int write_out(const omen_file *file, omen_detail *why)
             continue;
         }
         if (n < 0) {
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot read the temporary copy of %s: %s", label, strerror(errno));
+            rc = omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", label, strerror(errno));
         } else if (n == 0) {
             break;
         } else if (omen_write_all(file->target, buffer, (uint64_t)n) != 0) {
-            rc = fail_file(file, "write", why);
+            rc = fail_target(file, "write", why);
         }
         at += (uint64_t)(n > 0 ? n : 0);
     }

@@ -15,6 +15,8 @@ enum {
     OMEN_FILE_SPOOLED = 2, /* it is written at any place and read back: what is written in place is collected first */
 };
 
+#define OMEN_FILE_LABEL_BYTES 320
+
 /* A file on its way. Starts zeroed with omen_file_open(). */
 typedef struct omen_file {
     char *path;       /* the name it will have; owned; NULL: standard output */
@@ -43,6 +45,9 @@ int omen_file_open(omen_file *file, const char *path, int needs, const struct st
 /* Whether fd is a new file of our own, from its beginning: then it may be written at any place, by several threads.
  * Otherwise it is written in order, with write(). */
 bool omen_file_is_own(const omen_file *file);
+
+/* What fd is, for messages: "NAME.tmp", "NAME", standard output, or the temporary copy of one of these. */
+void omen_file_label(const omen_file *file, char label[OMEN_FILE_LABEL_BYTES]);
 
 /* Puts the complete file on the disk and gives it its name: attributes, fsync, rename, fsync of the directory; or
  * writes out what was collected. After a failure of anything before the rename the name leads to what it led to.

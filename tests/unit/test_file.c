@@ -1,0 +1,305 @@
+/* formats/file.c: temporaries, names of descriptors, outputs in place. What planted files do to the commands is tested
+ * in cli/files.bats. */
+#include "formats/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/check.h"
+
+static char directory[] = "/tmp/omendb-test-file-XXXXXX";
+
+static void need(bool good, const char *what)
+{
+    if (!good) {
+        perror(what);
+        exit(1);
+    }
+}
+
+/* A path in the test's directory; storage of four calls. */
+static const char *in_directory(const char *name)
+{
+    static char paths[4][256];
+    static int next;
+    char *path = paths[next++ % 4];
+
+    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
+    return path;
+}
+
+static void put(const char *path, const char *text)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+    need(fd >= 0 && omen_write_all(fd, text, strlen(text)) == 0, path);
+    close(fd);
+}
+
+static const char *get(const char *path)
+{
+    static char text[256];
+    const int fd = open(path, O_RDONLY);
+    const ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+
+    text[n > 0 ? n : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+    return text;
+}
+
+static bool exists(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0;
+}
+
+static void test_commit(void)
+{
+    const char *path = in_directory("new"), *temporary = in_directory("new.tmp");
+    omen_detail why = {""};
+    omen_file file;
+
+    put(path, "old");
+    CHECK_EQ_INT(omen_file_open(&file, path, OMEN_FILE_ANY, NULL, &why), OMEN_OK);
+    CHECK(omen_file_is_own(&file));
+    CHECK(exists(temporary));
+    CHECK_EQ_INT(omen_pwrite_all(file.fd, "w", 1, 2), 0);
+    CHECK_EQ_INT(omen_write_all(file.fd, "ne", 2), 0);
+    CHECK(strcmp(get(path), "old") == 0);
+    CHECK_EQ_INT(omen_file_commit(&file, &why), OMEN_OK);
+    CHECK(strcmp(get(path), "new") == 0);
+    CHECK(!exists(temporary));
+    omen_file_close(&file);
+    CHECK(strcmp(get(path), "new") == 0);
+
+    CHECK_EQ_INT(omen_file_open(&file, path, OMEN_FILE_ANY, NULL, &why), OMEN_OK);
+    omen_file_close(&file);
+    CHECK(strcmp(get(path), "new") == 0);
+    CHECK(!exists(temporary));
+    omen_file_close(&file); /* closed already */
+    omen_file unused = {.path = NULL};
+    omen_file_close(&unused);
+    CHECK(fcntl(STDIN_FILENO, F_GETFD) != -1);
+}
+
+static void test_attributes(void)
+{
+    const char *path = in_directory("like");
+    const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 2000, .tv_nsec = 3}};
+    omen_detail why = {""};
+    struct stat like, status;
+    omen_file file;
+
+    put(path, "x");
+    need(chmod(path, 07751) == 0 && utimensat(AT_FDCWD, path, times, 0) == 0 && stat(path, &like) == 0, path);
+    CHECK_EQ_INT(omen_file_open(&file, in_directory("copy"), OMEN_FILE_ANY, &like, &why), OMEN_OK);
+    need(fstat(file.fd, &status) == 0, "fstat");
+    CHECK_EQ_INT(status.st_mode & 07777, 0600);
+    CHECK_EQ_INT(omen_write_all(file.fd, "x", 1), 0);
+    CHECK_EQ_INT(omen_file_commit(&file, &why), OMEN_OK);
+    CHECK_EQ_INT(file.like_error, 0);
+    omen_file_close(&file);
+    need(stat(in_directory("copy"), &status) == 0, "stat");
+    CHECK_EQ_INT(status.st_mode & 07777, 0751);
+    CHECK_EQ_INT(status.st_mtim.tv_sec, 2000);
+    CHECK_EQ_INT(status.st_mtim.tv_nsec, 3);
+}
+
+static void test_descriptor_names(void)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } names[] = {
+        {"/dev/stdin", 0},
+        {"/dev/stdout", 1},
+        {"/dev/stderr", 2},
+        {"/dev/fd/7", 7},
+        {"/proc/self/fd/1", 1},
+        {"/dev/../dev/fd//1", 1},
+        {"/dev/./stdout", 1},
+        {"/dev/null", -1},
+        {"/dev/fd/", -1},
+        {"/dev/fd", -1},
+        {"/dev/fd/x", -1},
+        {"1", -1},
+        {"stdout", -1},
+        {"", -1},
+        {"/", -1},
+        {"/dev/fd/99999999999999", -1},
+        {"/nowhere/fd/1", -1},
+        {"/proc/1/fd/1", -1},
+        {"/proc/self/fd/-1", -1},
+    };
+    char own[64], name[300];
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        CHECK_CASE(omen_file_descriptor(names[i].name) == names[i].number, "%s is %d", names[i].name,
+                   omen_file_descriptor(names[i].name));
+    }
+    snprintf(own, sizeof own, "/proc/%ld/fd/1", (long)getpid());
+    CHECK_EQ_INT(omen_file_descriptor(own), 1);
+    snprintf(own, sizeof own, "/proc/%ld/task/%ld/fd/1", (long)getpid(), (long)getpid());
+    CHECK_EQ_INT(omen_file_descriptor(own), 1);
+    /* links, to links, relative ones, loops */
+    need(symlink("/dev/stdout", in_directory("link")) == 0, "symlink");
+    need(symlink("link", in_directory("link2")) == 0, "symlink");
+    need(symlink("loop", in_directory("loop")) == 0, "symlink");
+    need(symlink("/dev/fd", in_directory("table")) == 0, "symlink");
+    CHECK_EQ_INT(omen_file_descriptor(in_directory("link")), 1);
+    CHECK_EQ_INT(omen_file_descriptor(in_directory("link2")), 1);
+    CHECK_EQ_INT(omen_file_descriptor(in_directory("loop")), -1);
+    CHECK_EQ_INT(omen_file_descriptor(in_directory("table/2")), 2);
+    CHECK_EQ_INT(omen_file_descriptor(in_directory("nothing")), -1);
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    CHECK_EQ_INT(omen_file_descriptor(name), -1);
+}
+
+/* At the current offset of a file that others share, whole or in pieces, and by way of a spool. */
+static void test_in_place(void)
+{
+    const char *path = in_directory("shared");
+    omen_detail why = {""};
+    omen_file file;
+    char name[64];
+
+    for (int needs = OMEN_FILE_ANY; needs <= OMEN_FILE_SPOOLED; needs += OMEN_FILE_SPOOLED) {
+        put(path, "0123456789");
+        const int fd = open(path, O_RDWR);
+        need(fd >= 0 && lseek(fd, 3, SEEK_SET) == 3, path);
+        snprintf(name, sizeof name, "/dev/fd/%d", fd);
+        CHECK_EQ_INT(omen_file_open(&file, name, OMEN_FILE_NAMED, NULL, &why), OMEN_ERR_IO);
+        CHECK_STR_CONTAINS(why.text, "not a regular file");
+        omen_file_close(&file);
+        CHECK_EQ_INT(omen_file_open(&file, name, needs, NULL, &why), OMEN_OK);
+        CHECK_EQ_INT(omen_file_is_own(&file), needs == OMEN_FILE_SPOOLED);
+        if (omen_file_is_own(&file))
+            CHECK_EQ_INT(omen_pwrite_all(file.fd, "ab", 2, 0), 0);
+        else
+            CHECK_EQ_INT(omen_write_all(file.fd, "ab", 2), 0);
+        CHECK_EQ_INT(omen_file_commit(&file, &why), OMEN_OK);
+        omen_file_close(&file);
+        CHECK_EQ_INT(omen_write_all(fd, "c", 1), 0);
+        CHECK(strcmp(get(path), "012abc6789") == 0);
+        close(fd);
+    }
+    CHECK_EQ_INT(omen_file_open(&file, directory, OMEN_FILE_ANY, NULL, &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, "Is a directory");
+    omen_file_close(&file);
+    CHECK_EQ_INT(omen_file_open(&file, "", OMEN_FILE_ANY, NULL, &why), OMEN_ERR_ARGUMENT);
+    omen_file_close(&file);
+    CHECK_EQ_INT(omen_file_open(&file, in_directory("loop"), OMEN_FILE_ANY, NULL, &why), OMEN_ERR_IO);
+    omen_file_close(&file);
+    CHECK_EQ_INT(omen_file_open(&file, "/dev/fd/444", OMEN_FILE_ANY, NULL, &why), OMEN_ERR_IO);
+    omen_file_close(&file);
+}
+
+static void test_claim(void)
+{
+    const char *path = in_directory("claimed");
+    omen_detail why = {""};
+    int fd, second;
+
+    CHECK_EQ_INT(omen_file_claim(path, true, 0644, "at", &fd, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_file_leads_to(path, fd), 1);
+    CHECK_EQ_INT(omen_file_claim(path, false, 0644, "at", &second, &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, "another process is at \"");
+    CHECK_EQ_INT(second, -1);
+    CHECK_EQ_INT(omen_write_all(fd, "kept", 4), 0);
+    close(fd);
+    CHECK_EQ_INT(omen_file_claim(path, true, 0644, "at", &fd, &why), OMEN_OK);
+    CHECK(strcmp(get(path), "kept") == 0);
+    close(fd);
+    /* not kept: another file */
+    second = open(path, O_RDONLY);
+    CHECK_EQ_INT(omen_file_claim(path, false, 0644, "at", &fd, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_file_leads_to(path, second), 0);
+    CHECK_EQ_INT(omen_file_leads_to(path, fd), 1);
+    CHECK(strcmp(get(path), "") == 0);
+    close(second);
+    /* a hard link, whether kept or not */
+    close(fd);
+    put(path, "precious");
+    need(link(path, in_directory("other")) == 0, "link");
+    for (int keep = 0; keep < 2; keep++) {
+        CHECK_EQ_INT(omen_file_claim(path, keep, 0644, "at", &fd, &why), OMEN_ERR_IO);
+        CHECK_STR_CONTAINS(why.text, "hard link; remove it");
+        CHECK(strcmp(get(path), "precious") == 0);
+    }
+    unlink(in_directory("other"));
+    unlink(path);
+    CHECK_EQ_INT(omen_file_claim(in_directory("absent/x"), false, 0644, "at", &fd, &why), OMEN_ERR_IO);
+}
+
+/* Processes that claim one name at once, some of which die and leave it: never two at a time. */
+static void test_racing_claims(void)
+{
+    const char *path = in_directory("race"), *witness = in_directory("witness");
+    pid_t children[4];
+    const int n_rounds = check_quick() ? 20 : 300;
+
+    for (int c = 0; c < 4; c++) {
+        children[c] = fork();
+        need(children[c] >= 0, "fork");
+        for (int i = 0; children[c] == 0 && i < n_rounds; i++) {
+            omen_detail why;
+            int fd;
+            if (omen_file_claim(path, i % 5 == 4, 0644, "at", &fd, &why) != OMEN_OK)
+                continue;
+            const int alone = open(witness, O_CREAT | O_EXCL | O_WRONLY, 0644);
+            if (alone < 0 || omen_file_leads_to(path, fd) != 1)
+                _exit(1);
+            close(alone);
+            unlink(witness);
+            if (i % 3 == 0)
+                unlink(path);
+            close(fd);
+        }
+        if (children[c] == 0)
+            _exit(0);
+    }
+    for (int c = 0; c < 4; c++) {
+        int status = 1;
+        need(waitpid(children[c], &status, 0) == children[c], "waitpid");
+        CHECK_EQ_INT(status, 0);
+    }
+    unlink(path);
+}
+
+static void test_remove_all(void)
+{
+    omen_file first, second;
+    omen_detail why = {""};
+
+    CHECK_EQ_INT(omen_file_open(&first, in_directory("first"), OMEN_FILE_NAMED, NULL, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_file_open(&second, in_directory("second"), OMEN_FILE_NAMED, NULL, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_file_commit(&second, &why), OMEN_OK);
+    omen_file_remove_all();
+    CHECK(!exists(in_directory("first.tmp")));
+    CHECK(exists(in_directory("second")));
+    CHECK_EQ_INT(omen_file_commit(&first, &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, "was removed or replaced");
+    omen_file_close(&first);
+    omen_file_close(&second);
+}
+
+int main(void)
+{
+    need(mkdtemp(directory) != NULL, directory);
+    RUN(test_commit);
+    RUN(test_attributes);
+    RUN(test_descriptor_names);
+    RUN(test_in_place);
+    RUN(test_claim);
+    RUN(test_racing_claims);
+    RUN(test_remove_all);
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf '%s'", directory);
+    need(system(command) == 0, "rm");
+    return check_finish();
+}
