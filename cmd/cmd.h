@@ -58,9 +58,14 @@ int cmd_fail(const char *command, int code, const omen_detail *why);
 
 /* ---- options (options.c) ---- */
 
-/* What getopt_long() returned '?' or ':' for, in words; needs a ':' at the start of the short options and opterr = 0.
- * Returns CMD_EXIT_USAGE. */
-int cmd_bad_option(const char *command, int returned, char **argv, const struct option *options);
+/* What cmd_next_option() returns after it has told a mistake. */
+#define CMD_BAD_OPTION '?'
+
+/* The next option as getopt_long() finds it: its value, with optarg set; -1 after the last; CMD_BAD_OPTION for one that
+ * is unknown or abbreviated, lacks its value or has one too many, which has been told. short_options has to begin with
+ * ':'. */
+int cmd_next_option(const char *command, int argc, char **argv, const char *short_options,
+                    const struct option *options);
 
 /* Reads a decimal integer in [low, high]. Otherwise prints a message that names the option and returns false. */
 bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,

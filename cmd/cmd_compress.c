@@ -189,8 +189,7 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
 {
     int option, level = -1;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
         if (option >= '0' && option <= '9') { /* -1 and -9 are -19 too, as zstd has it */
             level = (level < 0 ? 0 : level) * 10 + option - '0';
             level = level > 1000 ? 1000 : level;
@@ -200,8 +199,8 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
             print_usage();
             return CMD_EXIT_OK;
         }
-        if (option == '?' || option == ':') {
-            return cmd_bad_option(NAME, option, argv, long_options);
+        if (option == CMD_BAD_OPTION) {
+            return CMD_EXIT_USAGE;
         }
         if (!take_option(c, option, optarg)) {
             return CMD_EXIT_USAGE;

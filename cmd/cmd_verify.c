@@ -89,8 +89,7 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
 {
     int option;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
         switch (option) {
         case OPT_QUICK:
             v->mode = MODE_QUICK;
@@ -123,8 +122,8 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
         case 'h':
             print_usage();
             return CMD_EXIT_OK;
-        default:
-            return cmd_bad_option(NAME, option, argv, long_options);
+        default: /* CMD_BAD_OPTION */
+            return CMD_EXIT_USAGE;
         }
     }
     if (argc - optind < 1) {

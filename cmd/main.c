@@ -113,6 +113,18 @@ static int unknown_command(const char *name)
     return cmd_misuse(NULL, "unknown command \"%s\"; see \"omendb --help\"", name);
 }
 
+static int unknown_option(const char *word)
+{
+    static const char *const options[] = {"--help", "--version"};
+
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (strlen(word) > 2 && strncmp(options[i], word, strlen(word)) == 0) {
+            return cmd_misuse(NULL, "unknown option \"%s\"; did you mean \"%s\"?", word, options[i]);
+        }
+    }
+    return cmd_misuse(NULL, "unknown option \"%s\"; see \"omendb --help\"", word);
+}
+
 static int cmd_help(int argc, char **argv)
 {
     const struct command *command;
@@ -179,7 +191,7 @@ int main(int argc, char **argv)
         puts("omendb " OMEN_VERSION);
         rc = CMD_EXIT_OK;
     } else if (argv[1][0] == '-') {
-        rc = cmd_misuse(NULL, "unknown option \"%s\"; see \"omendb --help\"", argv[1]);
+        rc = unknown_option(argv[1]);
     } else if ((command = find_command(argv[1])) == NULL) {
         rc = unknown_command(argv[1]);
     } else {

@@ -89,41 +89,88 @@ static const struct option *find_option(const struct option *options, int value)
     return NULL;
 }
 
-/* How many options begin with the given word (which may end in "=value"). */
-static int count_prefixed(const struct option *options, const char *word)
+/* The option that a word such as "--recall" or "--recall=0.9" is, or the first that it begins: *exact tells which. */
+static const struct option *find_word(const struct option *options, const char *word, bool *exact)
 {
-    size_t length = strcspn(word, "=");
-    int n = 0;
+    const size_t length = strcspn(word + 2, "=");
+    const struct option *begun = NULL;
 
     for (; options->name != NULL; options++) {
-        n += strncmp(options->name, word, length) == 0;
+        if (strncmp(options->name, word + 2, length) == 0) {
+            *exact = options->name[length] == '\0';
+            if (*exact) {
+                return options;
+            }
+            begun = begun == NULL ? options : begun;
+        }
     }
-    return n;
+    return begun;
 }
 
-int cmd_bad_option(const char *command, int returned, char **argv, const struct option *options)
+/* Tells that a word is no option, and which it may have been meant for. */
+static void refuse_word(const char *command, const char *word, const struct option *near)
 {
-    /* For a long option getopt_long() has moved past the word; for a letter inside a cluster it may not have. */
-    const char *word = argv[optind - 1];
-    bool is_long = strncmp(word, "--", 2) == 0;
-    const struct option *known = optopt != 0 ? find_option(options, optopt) : NULL;
+    if (near != NULL && strcspn(word, "=") > 2) {
+        cmd_say(command, "unknown option \"%.*s\"; did you mean \"--%s\"?", (int)strcspn(word, "="), word, near->name);
+    } else {
+        cmd_say(command, "unknown option \"%s\"; see \"omendb %s --help\"", word, command);
+    }
+}
 
-    if (returned == ':') {
-        if (is_long && known != NULL) {
-            return cmd_misuse(command, "option \"--%s\" needs a value; see \"omendb %s --help\"", known->name, command);
+/* Tells what getopt_long() returned '?' or ':' for. */
+static void refuse_option(const char *command, int returned, const char *word, const struct option *options)
+{
+    const struct option *known = optopt != 0 ? find_option(options, optopt) : NULL;
+    const bool is_long = strncmp(word, "--", 2) == 0;
+
+    if (returned == ':' && is_long && known != NULL) {
+        cmd_say(command, "option \"--%s\" needs a value; see \"omendb %s --help\"", known->name, command);
+    } else if (returned == ':') {
+        cmd_say(command, "option \"-%c\" needs a value; see \"omendb %s --help\"", optopt, command);
+    } else if (known != NULL && is_long) {
+        cmd_say(command, "option \"--%s\" takes no value; see \"omendb %s --help\"", known->name, command);
+    } else if (optopt != 0 && isprint((unsigned char)optopt)) {
+        cmd_say(command, "unknown option \"-%c\"; see \"omendb %s --help\"", optopt, command);
+    } else {
+        cmd_say(command, "unknown option \"%s\"; see \"omendb %s --help\"", word, command);
+    }
+}
+
+int cmd_next_option(const char *command, int argc, char **argv, const char *short_options,
+                    const struct option *options)
+{
+    const struct option *near;
+    const char *word;
+    int option, index = -1;
+    bool exact = false, is_letter;
+
+    opterr = 0;
+    optopt = 0;
+    option = getopt_long(argc, argv, short_options, options, &index);
+    if (option == -1) {
+        return -1;
+    }
+    /* getopt_long() is past the word, and past its value if that was a word of its own; of a cluster of letters it may
+     * still be inside */
+    word = argv[optind - 1];
+    if (index >= 0 && optarg != NULL && optarg == word) {
+        word = argv[optind - 2];
+    }
+    /* It takes the beginning of a name for the name: a script's --re would change its meaning with the next option that
+     * begins so. */
+    is_letter = optopt != 0 && find_option(options, optopt) == NULL;
+    if ((index >= 0 || ((option == '?' || option == ':') && !is_letter)) && strncmp(word, "--", 2) == 0) {
+        near = find_word(options, word, &exact);
+        if (!exact) {
+            refuse_word(command, word, near);
+            return CMD_BAD_OPTION;
         }
-        return cmd_misuse(command, "option \"-%c\" needs a value; see \"omendb %s --help\"", optopt, command);
     }
-    if (known != NULL && is_long) {
-        return cmd_misuse(command, "option \"--%s\" takes no value; see \"omendb %s --help\"", known->name, command);
+    if (option == '?' || option == ':') {
+        refuse_option(command, option, word, options);
+        return CMD_BAD_OPTION;
     }
-    if (optopt == 0 && is_long && count_prefixed(options, word + 2) > 1) {
-        return cmd_misuse(command, "option \"%s\" is ambiguous; see \"omendb %s --help\"", word, command);
-    }
-    if (optopt != 0 && isprint((unsigned char)optopt)) {
-        return cmd_misuse(command, "unknown option \"-%c\"; see \"omendb %s --help\"", optopt, command);
-    }
-    return cmd_misuse(command, "unknown option \"%s\"; see \"omendb %s --help\"", word, command);
+    return option;
 }
 
 bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
