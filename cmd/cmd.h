@@ -31,6 +31,11 @@ enum {
 /* Upper limit of --threads: a typing error must not ask OpenMP for a million of them. */
 #define CMD_MAX_THREADS 1024u
 
+/* A short text, given back by value. Use: printf("%s", cmd_group(n).text). */
+typedef struct cmd_text {
+    char text[32];
+} cmd_text;
+
 /* ---- subcommands: argv[0] is the subcommand's name; each returns an exit code ---- */
 
 int cmd_bench(int argc, char **argv);
@@ -88,6 +93,13 @@ bool cmd_same_file(const char *a, const char *b);
 /* Whether writing output by way of output + ".tmp" would destroy the file input. */
 bool cmd_would_overwrite(const char *output, const char *input);
 
+/* What follows the last dot of a file's name, in lower case: "npy" of "a/b.NPY"; "" of "a.b/c", ".c" and "c.". */
+cmd_text cmd_extension(const char *path);
+
+/* Refuses an output of the given format (such as "omen", of what: "an index") whose name stands for another one that
+ * omendb reads or writes. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
+int cmd_check_extension(const char *command, const char *output, const char *format, const char *what);
+
 /* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why) OMEN_MUST_CHECK;
@@ -98,11 +110,7 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
 
 /* ---- printing (options.c) ---- */
 
-typedef struct cmd_text {
-    char text[32];
-} cmd_text;
-
-/* 1234567 as "1,234,567". Use: printf("%s", cmd_group(n).text). */
+/* 1234567 as "1,234,567". */
 cmd_text cmd_group(uint64_t value);
 
 /* The same for a value that is rounded to an integer first. */
@@ -127,7 +135,7 @@ struct cmd_build_outcome {
     omen_build_report report;
     omen_index_info info;
     uint64_t file_bytes;
-    double seconds; /* from opening the input to the commit */
+    double seconds;  /* from opening the input to the commit */
     bool is_resumed; /* a part of the work was done before */
 };
 

@@ -387,6 +387,9 @@ static int check_outputs(const struct bench_options *o)
             return cmd_misuse(NAME, "writing \"%s\" would overwrite an input; name another file", outputs[i]);
         }
     }
+    if (o->keep_path != NULL && cmd_check_extension(NAME, o->keep_path, "omen", "an index") != CMD_GO_ON) {
+        return CMD_EXIT_USAGE;
+    }
     if (o->save_truth_path != NULL && omen_truth_parse(o->save_truth_path, &format) != OMEN_OK) {
         return cmd_misuse(NAME, "--save-truth wants a name that ends with .ivecs or .ibin, not \"%s\"",
                           o->save_truth_path);

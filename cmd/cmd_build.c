@@ -255,6 +255,9 @@ static int choose_output(struct build *b)
     if (cmd_would_overwrite(b->output, b->input)) {
         return cmd_misuse(NAME, "writing \"%s\" would overwrite the input; name another file with --output", b->output);
     }
+    if (cmd_check_extension(NAME, b->output, "omen", "an index") != CMD_GO_ON) {
+        return CMD_EXIT_USAGE;
+    }
     /* The rename at the end would replace a device such as /dev/null. */
     if (stat(b->output, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->output);

@@ -276,6 +276,9 @@ static int choose_output(struct compress *c)
     if (cmd_would_overwrite(c->output, c->input)) {
         return cmd_misuse(NAME, "writing \"%s\" would overwrite the input; name another file with --output", c->output);
     }
+    if (!c->decompress && cmd_check_extension(NAME, c->output, "omz", "a compressed file") != CMD_GO_ON) {
+        return CMD_EXIT_USAGE;
+    }
     if (stat(c->output, &status) == 0) {
         if (!S_ISREG(status.st_mode)) {
             return cmd_misuse(NAME, "\"%s\" is not a regular file", c->output);
@@ -492,6 +495,44 @@ static int spool(char path[32], int *fd, omen_detail *why)
     return rc;
 }
 
+/* The original comes back as it was: no other format is asked for, and the output's name stands for no other than the
+ * original is and the input's name without .omz says. */
+static int check_original(const struct compress *c, bool is_index, omen_detail *why)
+{
+    const char *named = omen_vectors_named(c->output), *original = NULL;
+    const char *kind = is_index ? "an index" : "vectors";
+    const size_t length = strlen(c->input), n_suffix = strlen(SUFFIX);
+    bool has_suffix;
+    char *inner;
+
+    if (c->out_format != NULL) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "\"%s\" holds %s without loss, which come back in their own format: --output-format is for "
+                         "codes",
+                         c->input, kind);
+    }
+    if (c->to_stdout) {
+        return OMEN_OK;
+    }
+    if (is_index ? named != NULL : strcmp(cmd_extension(c->output).text, "omen") == 0) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "\"%s\" holds %s, and \"%s\" is named like another format", c->input,
+                         kind, c->output);
+    }
+    has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, SUFFIX) == 0;
+    inner = strndup(c->input, has_suffix ? length - n_suffix : 0);
+    if (inner == NULL) {
+        return OMEN_ERR_MEMORY;
+    }
+    original = omen_vectors_named(inner);
+    free(inner);
+    if (named != NULL && original != NULL && strcmp(named, original) != 0) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "\"%s\" is named like %s, and what comes back is %s: without loss nothing is converted",
+                         c->output, named, original);
+    }
+    return OMEN_OK;
+}
+
 static int unpack(struct compress *c, const omen_container *container, omen_detail *why)
 {
     cmd_output out = {.stream = NULL};
@@ -505,7 +546,10 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = omen_omz_original_bytes(omz);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_holds_index(omz) ? "index" : "vectors");
-    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, why);
+    rc = check_original(c, omen_omz_holds_index(omz), why);
+    if (rc == OMEN_OK) {
+        rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, why);
+    }
     if (rc == OMEN_OK) {
         rc = omen_omz_unpack_to(omz, fileno(out.stream), c->n_threads, show_progress, c, &reason);
         if (rc == OMEN_ERR_IO) {

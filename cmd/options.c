@@ -136,8 +136,7 @@ static void refuse_option(const char *command, int returned, const char *word, c
     }
 }
 
-int cmd_next_option(const char *command, int argc, char **argv, const char *short_options,
-                    const struct option *options)
+int cmd_next_option(const char *command, int argc, char **argv, const char *short_options, const struct option *options)
 {
     const struct option *near;
     const char *word;
@@ -280,6 +279,47 @@ bool cmd_would_overwrite(const char *output, const char *input)
     return cmd_same_file(output, input) ||
            (snprintf(temporary, sizeof temporary, "%s.tmp", output) < (int)sizeof temporary &&
             cmd_same_file(temporary, input));
+}
+
+cmd_text cmd_extension(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path, *dot = strrchr(name, '.');
+    cmd_text out = {""};
+
+    if (dot != NULL && dot != name) {
+        snprintf(out.text, sizeof out.text, "%s", dot + 1);
+    }
+    for (char *c = out.text; *c != '\0'; c++) {
+        *c = (char)tolower((unsigned char)*c);
+    }
+    return out;
+}
+
+/* The format that a file's name stands for, of all that omendb reads or writes; NULL for none of them. */
+static const char *named_format(const char *path)
+{
+    static const char *const others[] = {"omen", "omz", "ibin", "tsv", "jsonl", "json", "svg", "png"};
+    const cmd_text extension = cmd_extension(path);
+
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(extension.text, others[i]) == 0) {
+            return others[i];
+        }
+    }
+    return omen_vectors_named(path);
+}
+
+int cmd_check_extension(const char *command, const char *output, const char *format, const char *what)
+{
+    const char *named = named_format(output);
+
+    if (named == NULL || strcmp(named, format) == 0) {
+        return CMD_GO_ON;
+    }
+    return cmd_misuse(command,
+                      "\"%s\" is named like %s, and would hold %s: choose another name, such as one that ends with .%s",
+                      output, named, what, format);
 }
 
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,

@@ -476,6 +476,13 @@ static const omen_kind *kind_by_suffix(const char *path, size_t length)
     return NULL;
 }
 
+const char *omen_vectors_named(const char *path)
+{
+    const omen_kind *kind = kind_by_suffix(path, strlen(path));
+
+    return kind != NULL ? kind->name : NULL;
+}
+
 /* Finds the formats other than except that the content fits. Returns their number, the last in *found, and all names
  * separated by " or " in names. */
 static int kinds_by_content(const omen_input *input, const omen_kind *except, const omen_kind **found, char names[80])
