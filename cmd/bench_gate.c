@@ -248,8 +248,9 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
     const bool same = same_machine(now, baseline);
     int rc = OMEN_OK;
 
-    fprintf(stream, "\nagainst %s (omendb %s): recall may drop by %g, sizes grow by %g%%\n", b->options->baseline_path,
-            bench_json_string(baseline, "version"), b->options->max_recall_drop, 100 * b->options->max_growth);
+    fprintf(stream, "\nagainst %s (omendb %s): recall may drop by %g, sizes grow by %g%%\n",
+            cmd_printable(b->options->baseline_path).text, cmd_printable(bench_json_string(baseline, "version")).text,
+            b->options->max_recall_drop, 100 * b->options->max_growth);
     fprintf(stream, "times are of another run%s: reported, not gated; --baseline-binary gates them\n",
             same ? "" : " on another machine or with other threads");
     bench_print_context(b, stream);

@@ -36,6 +36,10 @@ typedef struct cmd_text {
     char text[32];
 } cmd_text;
 
+typedef struct cmd_name {
+    char text[1024];
+} cmd_name;
+
 /* ---- subcommands: argv[0] is the subcommand's name; each returns an exit code ---- */
 
 int cmd_bench(int argc, char **argv);
@@ -51,6 +55,10 @@ void cmd_say(const char *command, const char *format, ...) __attribute__((format
 
 /* The same, and returns CMD_EXIT_USAGE. */
 int cmd_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A text of unknown origin, such as a file's name, for a terminal or a picture: control characters and bytes that are
+ * no UTF-8 are replaced; of a long one the end is kept. Use: printf("%s", cmd_printable(path).text). */
+cmd_name cmd_printable(const char *text);
 
 /* The exit code of an OMEN_ERR_* code. */
 int cmd_exit_code(int code);

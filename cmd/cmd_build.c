@@ -407,7 +407,7 @@ static int run(struct build *b)
     }
     source = omen_vectors_source(vectors);
     if (b->verbosity > 0) {
-        fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", b->input, omen_vectors_format(vectors),
+        fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", cmd_printable(b->input).text, omen_vectors_format(vectors),
                 cmd_group(source.n_rows).text, source.d, cmd_group(source.n_bytes).text);
     }
 

@@ -745,8 +745,8 @@ static int tell(const struct compress *c)
                               stdout);
     }
     if (c->verbosity >= 0) {
-        fprintf(stderr, "%s: %s, %s -> %s bytes (ratio %.3f), %.2f s, %.0f MB/s\n", c->input, c->content,
-                cmd_group(c->in_bytes).text, cmd_group(c->out_bytes).text, ratio, c->seconds, rate);
+        fprintf(stderr, "%s: %s, %s -> %s bytes (ratio %.3f), %.2f s, %.0f MB/s\n", cmd_printable(c->input).text,
+                c->content, cmd_group(c->in_bytes).text, cmd_group(c->out_bytes).text, ratio, c->seconds, rate);
         if (c->lossy) {
             tell_account(c);
         }

@@ -162,14 +162,14 @@ static void add_fault(struct check *check, const char *section, uint64_t first, 
         }
         return;
     }
-    printf("%s: %s: ", check->path, check->verdict);
+    printf("%s: %s: ", cmd_printable(check->path).text, check->verdict);
     if (section != NULL) {
         printf("section %s%s", section, n_bytes > 0 ? ", " : ": ");
     }
     if (n_bytes > 0) {
         printf("bytes %llu-%llu: ", (unsigned long long)first, (unsigned long long)(first + n_bytes));
     }
-    printf("%s\n", text);
+    printf("%s\n", cmd_printable(text).text);
 }
 
 static void on_damage(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text)
@@ -373,12 +373,13 @@ static int verify_file(const struct verify *v, const char *path, json_t *indexes
         }
         json_decref(check.faults);
     } else if (rc == CMD_EXIT_OK && !v->quiet && check.original_bytes > 0 && check.info.d == 0) {
-        printf("%s: sound (compressed, %s bytes of %s bytes %s, %s)\n", path, cmd_group(check.file_bytes).text,
-               cmd_group(check.original_bytes).text, check.holds_vectors ? "of vectors" : "of an index",
-               mode_names[v->mode]);
+        printf("%s: sound (compressed, %s bytes of %s bytes %s, %s)\n", cmd_printable(path).text,
+               cmd_group(check.file_bytes).text, cmd_group(check.original_bytes).text,
+               check.holds_vectors ? "of vectors" : "of an index", mode_names[v->mode]);
     } else if (rc == CMD_EXIT_OK && !v->quiet) {
-        printf("%s: sound (%s x %u, %zu sections, %s bytes, %s)\n", path, cmd_group(check.info.n_rows).text,
-               check.info.d, check.n_sections, cmd_group(check.file_bytes).text, mode_names[v->mode]);
+        printf("%s: sound (%s x %u, %zu sections, %s bytes, %s)\n", cmd_printable(path).text,
+               cmd_group(check.info.n_rows).text, check.info.d, check.n_sections, cmd_group(check.file_bytes).text,
+               mode_names[v->mode]);
     }
     return rc;
 }

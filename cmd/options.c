@@ -13,17 +13,60 @@
 
 /* ---- messages ---- */
 
-/* One line, whatever a file name holds: control characters could break the line or drive the terminal. */
+/* The length of the UTF-8 sequence at the text's beginning that may be printed; 0 if there is none. Of more than one
+ * byte, neither the second set of control characters nor surrogates, U+FFFE, U+FFFF and what is beyond U+10FFFF. */
+static size_t printable_length(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    const size_t length = c[0] < 0x80 ? 1 : c[0] >= 0xc2 && c[0] < 0xe0 ? 2 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3 : 4;
+    uint32_t code = length == 1 ? c[0] : c[0] & (0x7fu >> length);
+
+    for (size_t i = 1; i < length; i++) {
+        if ((c[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        code = code << 6 | (c[i] & 0x3f);
+    }
+    if (length == 1) {
+        return code >= 0x20 && code != 0x7f;
+    }
+    return c[0] >= 0xc2 && c[0] < 0xf5 && code >= 0xa0 && code <= 0x10ffff && !(length == 3 && code < 0x800) &&
+                   !(length == 4 && code < 0x10000) && !(code >= 0xd800 && code < 0xe000) && (code & 0xfffe) != 0xfffe
+               ? length
+               : 0;
+}
+
+/* Replaces what would break a line, drive a terminal or is no text. */
+static void make_printable(char *text)
+{
+    while (*text != '\0') {
+        const size_t length = printable_length(text);
+
+        if (length == 0) {
+            *text = '?';
+        }
+        text += length > 0 ? length : 1;
+    }
+}
+
+cmd_name cmd_printable(const char *text)
+{
+    const size_t length = strlen(text), room = sizeof(cmd_name) - 1;
+    cmd_name out;
+
+    snprintf(out.text, sizeof out.text, "%s%s", length > room ? "..." : "",
+             length > room ? text + length - room + 3 : text);
+    make_printable(out.text);
+    return out;
+}
+
+/* One line, whatever a file name holds. */
 static void print_line(const char *command, const char *format, va_list arguments)
 {
     char text[8192];
 
     vsnprintf(text, sizeof text, format, arguments);
-    for (char *c = text; *c != '\0'; c++) {
-        if (iscntrl((unsigned char)*c)) {
-            *c = '?';
-        }
-    }
+    make_printable(text);
     fprintf(stderr, command != NULL ? "omendb %s: %s\n" : "omendb%s: %s\n", command != NULL ? command : "", text);
 }
 

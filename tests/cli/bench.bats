@@ -369,6 +369,120 @@ for p in points:
     fails_with 2 "ends with .svg or .png" omendb bench --plot p.gif --compare a.json
 }
 
+@test "a plot runs nothing and interprets no text, whatever results and files are called" {
+    command -v gnuplot >/dev/null || skip "no gnuplot"
+    small
+    bench_small b.omen --json --recall 0.8,0.9 >good.json
+    mkdir work home
+    printf 'system "touch ran"\n' >home/.gnuplot
+    cp home/.gnuplot home/.gnuplot-wxt
+    cd work
+    n=0
+    # drawn PICTURE LABEL: the picture's texts have the label, and nothing else came of it
+    drawn()
+    {
+        [ -s "$1" ] || fault "no picture $1"
+        python3 -c '
+import sys, xml.etree.ElementTree as tree
+texts = [t.text for t in tree.parse(sys.argv[1]).iter() if t.text]
+wanted = sys.argv[2].replace("\x27", "\u2019") # a single quote comes as the typographic one
+assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
+    }
+    for text in 'x`touch ran`y' '$(touch ran)' '"; system "touch ran' "'; system 'touch ran" '" . system("touch ran") . "' \
+        '@GPVAL_TERMINALS' '%s %n %g' '{/Symbol a}_b^c ~d{.8-}' 'a\nb \101 \"' '<b>&amp; ]>' '# comment' '| touch ran' \
+        '< touch ran' 'EOD' "it's" 'Prozessor ü €'; do
+        n=$((n + 1))
+        cp ../good.json r.json
+        edit r.json "r['machine']['cpu'] = $(python3 -c 'import sys; print(repr(sys.argv[1]))' "$text")"
+        HOME=$PWD/../home expect 0 omendb bench --plot p.svg --compare r.json
+        same "$output$stderr" ""
+        drawn p.svg "$text"
+        expect 0 omendb bench --plot p.png --compare r.json ../good.json
+        # the same as a file's name, of an input and of the picture
+        name=$(printf '%s' "$text" | tr / '|')
+        cp ../good.json "./$name.json"
+        expect 0 omendb bench --plot "./$name.svg" --compare "./$name.json"
+        drawn "./$name.svg" "$name.json"
+        rm "./$name.json" "./$name.svg"
+        only p.png p.svg r.json
+        [ ! -e ../ran ] && [ ! -e ../home/ran ]
+    done
+    # what no picture can hold is replaced
+    edit r.json "r['machine']['cpu'] = 'a\x1b[2Jb\nc\x9bd\u202ee\uffff&#1; ]]>'"
+    expect 0 omendb bench --plot p.svg --compare r.json
+    drawn p.svg 'a?[2Jb?c??d'
+    drawn p.svg '+#1; )]>'
+    name=$'n\n\033]0;x\007\377`touch ran`'
+    cp ../good.json "$name.json"
+    expect 0 omendb bench --plot "$name.svg" --compare "$name.json"
+    drawn "$name.svg" 'n??]0;x??`touch ran`.json'
+    rm "$name.json" "$name.svg"
+    only p.png p.svg r.json
+    # no point that could be drawn
+    edit r.json "r['options']['k'] = [99]"
+    fails_with 2 "no points to plot" omendb bench --plot q.svg --compare r.json
+    only p.png p.svg r.json
+}
+
+@test "bench starts gnuplot itself, without a shell, and tells when it fails" {
+    small
+    bench_small b.omen --json --recall 0.8 >a.json
+    mkdir bin relative
+    # stub COMMANDS: a gnuplot that does this
+    stub()
+    {
+        printf '#!/bin/sh\n%s\n' "$1" >bin/gnuplot
+        chmod +x bin/gnuplot
+    }
+    stub 'printf "%s\n" "$@" >words; cat >script; echo picture'
+    PATH=$PWD/bin:$PATH expect 0 omendb bench --plot p.svg --compare a.json
+    same "$(cat words)" "--default-settings"
+    same "$(cat p.svg)" picture
+    # no name of a file reaches it
+    grep -q -e '^set output' -e p.svg script && fault "$(cat script)"
+    rm p.svg
+    for commands in 'exit 3:gnuplot failed with exit code 3' 'exec <&-; kill -9 $$:gnuplot was ended by signal 9' \
+        ':did not draw "p.svg"'; do
+        stub "${commands%%:*}"
+        PATH=$PWD/bin:$PATH fails_with 4 "${commands#*:}" omendb bench --plot p.svg --compare a.json
+    done
+    # PATH's relative directories are not searched
+    mv bin/gnuplot relative
+    rmdir bin
+    fails_with 2 "gnuplot, which is not installed" env PATH=relative:: "$OMENDB" bench --plot p.svg --compare a.json
+    only a.json b.fvecs b.omen q.fvecs relative script words
+}
+
+@test "messages quote no control characters, from names or from results" {
+    small
+    bench_small b.omen --json --recall 0.9 >a.json
+    name=$'n\033[2J\n\302\2331m\377.json'
+    cp a.json "$name"
+    edit "$name" "r['version'] = 'v\x1b[31m\nx'; r['truth']['origin'] = r['truth']['origin']"
+    OMENDB_RESULT=$name expect 0 bash -c '"$OMENDB" bench --runs 1 --min-time 0 b.omen --base b.fvecs \
+        --queries q.fvecs --recall 0.9 --baseline "$OMENDB_RESULT" 2>&1 | grep -aP "[\x00-\x09\x0b-\x1f\x7f\x80-\x9f\xff]" |
+        grep -av "\xc3" | wc -l'
+    same "$output" 0
+    expect 0 omendb bench --runs 1 --min-time 0 b.omen --base b.fvecs --queries q.fvecs --recall 0.9 --baseline "$name"
+    has "$output" "against n?[2J???1m?.json (omendb v?[31m?x)"
+    edit "$name" "r['truth']['origin'] = 'o\x1b[31m'"
+    fails_with 2 "from another place (o?[31m, here" bench_small b.omen --recall 0.9 --baseline "$name"
+    cp b.omen "$name"
+    expect 0 omendb verify "$name"
+    has "$output" "n?[2J???1m?.json: sound"
+    same "${#lines[@]}" 1
+    printf x | dd of="$name" bs=1 seek=5000 conv=notrunc status=none
+    expect 3 omendb verify "$name"
+    has "$output" "n?[2J???1m?.json: corrupt"
+    name=$'v\033[2J\n'
+    cp b.fvecs "$name"
+    expect 0 omendb build -v "$name"
+    has "$stderr" "v?[2J?: fvecs"
+    has "$stderr" "v?[2J?.omen: 3,000 x 32"
+    expect 0 omendb compress "$name"
+    has "$stderr" "v?[2J?: fvecs"
+}
+
 @test "misuse" {
     small
     fails_with 2 "give either --queries or --held-out" omendb bench b.omen
