@@ -10,6 +10,7 @@
 
 #include "formats/checkpoint.h"
 #include "formats/container.h"
+#include "formats/in_use.h"
 #include "formats/omz.h"
 #include "formats/rows.h"
 #include "formats/vectors.h"
@@ -23,6 +24,7 @@ enum {
     CMD_EXIT_IO = 4,
     CMD_EXIT_MEMORY = 5,
     CMD_EXIT_SIGNAL = 128,
+    CMD_EXIT_PIPE = CMD_EXIT_SIGNAL + SIGPIPE,
 };
 
 /* What an argument parser returns when the work can start; anything else is the exit code. */
@@ -59,6 +61,9 @@ int cmd_misuse(const char *command, const char *format, ...) __attribute__((form
 /* A text of unknown origin, such as a file's name, for a terminal or a picture: control characters and bytes that are
  * no UTF-8 are replaced; of a long one the end is kept. Use: printf("%s", cmd_printable(path).text). */
 cmd_name cmd_printable(const char *text);
+
+/* The same in place. For signal handlers too. */
+void cmd_make_printable(char *text);
 
 /* The exit code of an OMEN_ERR_* code. */
 int cmd_exit_code(int code);
@@ -206,12 +211,18 @@ int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_
 /* Blanks the line, so that other text can follow. */
 void cmd_progress_clear(cmd_progress *progress);
 
-/* From here SIGINT, SIGTERM and SIGHUP end the process at once with "omendb COMMAND: text" and CMD_EXIT_SIGNAL +
- * number, after removing the file that cmd_signals_temporary() named. */
-void cmd_signals_exit(const char *command, const char *text);
+/* From the start of the program: a mapped file that cannot be read (SIGBUS) ends the process with a line that names it
+ * and CMD_EXIT_IO, after the temporaries of formats/in_use.h are removed; SIGPIPE is noted, and the write that raised
+ * it fails. command may be NULL. */
+void cmd_signals_start(const char *command);
 
-/* The file to remove then; NULL for none. The text must live until the next call. */
-void cmd_signals_temporary(const char *path);
+/* Whether the reader of a pipe went away. Then failing to write is no message but a death by SIGPIPE: cmd_fail() gives
+ * CMD_EXIT_PIPE, and main() does the rest when all is tidied up. */
+bool cmd_signals_pipe_broke(void);
+
+/* From here SIGINT, SIGTERM and SIGHUP end the process at once with "omendb COMMAND: text" and CMD_EXIT_SIGNAL +
+ * number, after the temporaries are removed. */
+void cmd_signals_exit(const char *command, const char *text);
 
 /* From here the same signals are only noted: cmd_progress_update() and cmd_signals_noted() tell. */
 void cmd_signals_note(void);

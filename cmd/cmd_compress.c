@@ -355,15 +355,19 @@ static int through_temporary(struct compress *c, const omen_omz_input *input, om
         free(directory);
         return rc;
     }
+    omen_temporary_remember(directory);
     if (asprintf(&path, "%s/out", directory) >= 0) {
+        omen_temporary_remember(path);
         rc = c->lossy ? write_codes(c, &c->source, path, why) : write_container(c, input, path, why);
         if (rc == OMEN_OK) {
             rc = copy_to_stdout(path, why);
         }
         unlink(path);
+        omen_temporary_forget(path);
         free(path);
     }
     rmdir(directory);
+    omen_temporary_forget(directory);
     free(directory);
     return rc;
 }

@@ -57,8 +57,8 @@ static void print_usage(void)
            "  -q, --quiet        print faults only\n"
            "  -h, --help         print this help\n"
            "\n"
-           "exit codes: 0 all sound, 3 an index is corrupt or differs from its source, 4 a file cannot be\n"
-           "opened or read; of several the highest\n"
+           "exit codes: 0 all sound, 2 no file (a pipe, a device), 3 an index is corrupt or differs from its\n"
+           "source, 4 a file cannot be opened or read; of several the highest\n"
            "\n"
            "examples:\n"
            "  omendb verify --quick *.omen\n"
@@ -331,6 +331,7 @@ out:
         return source_exit;
     case OMEN_ERR_IO:
     case OMEN_ERR_MEMORY:
+    case OMEN_ERR_ARGUMENT: /* nothing that could be an index: whether it holds one is not known */
         return cmd_fail(NAME, rc, &why);
     default:
         if (check->n_faults == 0) {
@@ -406,6 +407,11 @@ int cmd_verify(int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         rc = verify_file(&v, argv[i], indexes);
         worst = rc > worst ? rc : worst;
+        /* as it is found; and nobody waits for the rest when the reader went away */
+        if (fflush(stdout) != 0) {
+            json_decref(indexes);
+            return cmd_fail(NAME, omen_fail(&why, OMEN_ERR_IO, "cannot write to standard output: %m"), &why);
+        }
     }
     if (v.json) {
         rc = cmd_json_print(NAME, json_pack("{s:o}", "indexes", indexes), stdout);

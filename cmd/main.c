@@ -49,7 +49,7 @@ static void print_help(void)
           "\n"
           "exit codes:\n"
           "  0 done   2 wrong usage or unusable input   3 corrupt index   4 I/O error   5 out of memory\n"
-          "  130 interrupted (128 + the signal's number)\n"
+          "  130 interrupted (128 + the signal's number)   141 the reader of the results went away\n"
           "\n"
           "example:\n"
           "  omendb build base.fvecs                 writes base.omen\n"
@@ -164,6 +164,9 @@ static int close_stdout(const char *command, int exit_code)
     if (!failed || exit_code >= CMD_EXIT_IO) {
         return exit_code;
     }
+    if (cmd_signals_pipe_broke()) {
+        return CMD_EXIT_PIPE;
+    }
     if (errno != 0) {
         cmd_say(command, "cannot write to standard output: %s", strerror(errno));
     } else {
@@ -178,9 +181,8 @@ int main(int argc, char **argv)
     int rc;
 
     occupy_standard_files();
-    /* A reader that went away or a file at its size limit is an I/O error with a message, not a silent death. */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
+    command = argc > 1 ? find_command(argv[1]) : NULL;
+    cmd_signals_start(command != NULL ? command->name : NULL);
 
     if (argc < 2) {
         rc = cmd_misuse(NULL, "no command given; see \"omendb --help\"");
@@ -192,10 +194,15 @@ int main(int argc, char **argv)
         rc = CMD_EXIT_OK;
     } else if (argv[1][0] == '-') {
         rc = unknown_option(argv[1]);
-    } else if ((command = find_command(argv[1])) == NULL) {
+    } else if (command == NULL) {
         rc = unknown_command(argv[1]);
     } else {
         rc = command->run(argc - 1, argv + 1);
     }
-    return close_stdout(command != NULL ? command->name : NULL, rc);
+    rc = close_stdout(command != NULL ? command->name : NULL, rc);
+    if (rc == CMD_EXIT_PIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    return rc;
 }

@@ -37,7 +37,7 @@ static size_t printable_length(const char *text)
 }
 
 /* Replaces what would break a line, drive a terminal or is no text. */
-static void make_printable(char *text)
+void cmd_make_printable(char *text)
 {
     while (*text != '\0') {
         const size_t length = printable_length(text);
@@ -56,7 +56,7 @@ cmd_name cmd_printable(const char *text)
 
     snprintf(out.text, sizeof out.text, "%s%s", length > room ? "..." : "",
              length > room ? text + length - room + 3 : text);
-    make_printable(out.text);
+    cmd_make_printable(out.text);
     return out;
 }
 
@@ -66,7 +66,7 @@ static void print_line(const char *command, const char *format, va_list argument
     char text[8192];
 
     vsnprintf(text, sizeof text, format, arguments);
-    make_printable(text);
+    cmd_make_printable(text);
     fprintf(stderr, command != NULL ? "omendb %s: %s\n" : "omendb%s: %s\n", command != NULL ? command : "", text);
 }
 
@@ -116,6 +116,9 @@ const char *cmd_cause(int code, const omen_detail *why)
 
 int cmd_fail(const char *command, int code, const omen_detail *why)
 {
+    if (code == OMEN_ERR_IO && cmd_signals_pipe_broke()) {
+        return CMD_EXIT_PIPE;
+    }
     cmd_say(command, "%s", cmd_cause(code, why));
     return cmd_exit_code(code);
 }
@@ -490,11 +493,11 @@ int cmd_json_print(const char *command, json_t *object, FILE *stream)
         return cmd_fail(command, OMEN_ERR_MEMORY, NULL);
     }
     if (json_dumpf(object, stream, JSON_REAL_PRECISION(7)) != 0 || fputc('\n', stream) == EOF || fflush(stream) != 0) {
+        rc = cmd_signals_pipe_broke() ? CMD_EXIT_PIPE : CMD_EXIT_IO;
         /* Nowhere to complain about stderr. */
-        if (stream != stderr) {
+        if (stream != stderr && rc == CMD_EXIT_IO) {
             cmd_say(command, "cannot write to standard output: %s", strerror(errno));
         }
-        rc = CMD_EXIT_IO;
     }
     json_decref(object);
     return rc;

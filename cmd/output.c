@@ -82,7 +82,7 @@ int cmd_output_open(cmd_output *out, const char *path, omen_detail *why)
         if (rc != OMEN_OK) {
             return rc;
         }
-        cmd_signals_temporary(out->temporary);
+        omen_temporary_remember(out->temporary);
     }
     out->stream = fdopen(fd, "w");
     if (out->stream == NULL) {
@@ -113,7 +113,7 @@ int cmd_output_finish(cmd_output *out, omen_detail *why)
     if (out->temporary != NULL && rename(out->temporary, out->path) != 0) {
         return fail_call(why, "rename", out->temporary);
     }
-    cmd_signals_temporary(NULL);
+    omen_temporary_forget(out->temporary);
     free(out->temporary);
     out->temporary = NULL;
     out->stream = NULL;
@@ -128,6 +128,6 @@ void cmd_output_abandon(cmd_output *out)
         }
         fclose(out->stream);
     }
-    cmd_signals_temporary(NULL);
+    omen_temporary_forget(out->temporary);
     free(out->temporary);
 }

@@ -11,6 +11,7 @@
  */
 #include "formats/container.h"
 #include "formats/container_format.h"
+#include "formats/in_use.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -183,6 +184,7 @@ static int acquire_temp(omen_writer *writer)
         }
         if (ours) {
             writer->owns_temp = true;
+            omen_temporary_remember(writer->temp_path);
             return ftruncate(writer->fd, 0) == 0 ? OMEN_OK : fail_call(writer, "truncate");
         }
         close(writer->fd);
@@ -280,10 +282,9 @@ void omen_writer_destroy(omen_writer *writer)
     }
     settle_sender(writer);
     for (uint32_t i = 0; i < writer->n_sections; i++) {
-        if (writer->sections[i].mapping != NULL) {
-            munmap(writer->sections[i].mapping, writer->sections[i].n_mapped_bytes);
-        }
+        omen_mapping_close(writer->sections[i].mapping, writer->sections[i].n_mapped_bytes);
     }
+    omen_temporary_forget(writer->temp_path);
     /* while the lock is held, so that it cannot be another writer's */
     if (writer->owns_temp && temp_is_ours(writer) == 1) {
         unlink(writer->temp_path);
@@ -471,9 +472,10 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
     const uint64_t skip = entry->offset % (uint64_t)sysconf(_SC_PAGESIZE);
     if (section->mapping == NULL) {
         const uint64_t n_bytes = skip + CONTAINER_RECORD_BYTES + entry->n_bytes;
-        void *mapping = n_bytes > SIZE_MAX
-                            ? MAP_FAILED
-                            : mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, writer->fd, (off_t)(entry->offset - skip));
+        char label[OMEN_LABEL_BYTES];
+        omen_label_set(label, writer->temp_path);
+        void *mapping =
+            n_bytes > SIZE_MAX ? MAP_FAILED : omen_mapping_open(writer->fd, entry->offset - skip, n_bytes, label);
         if (mapping == MAP_FAILED) {
             const int code = errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
             return omen_fail(&writer->cause, code, "cannot map \"%s\": %s", writer->temp_path, strerror(errno));
@@ -623,6 +625,7 @@ static int writer_publish(omen_writer *writer)
      * opened; then the whole file system is synced instead */
     const int directory = open_directory_of(writer->path);
     int rc = OMEN_OK;
+    omen_temporary_forget(writer->temp_path); /* once it is renamed, another writer may have the name */
     if (rename(writer->temp_path, writer->path) != 0) {
         rc = omen_fail(&writer->cause, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", writer->temp_path,
                        writer->path, strerror(errno));

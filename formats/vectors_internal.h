@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "formats/in_use.h"
 #include "formats/vectors.h"
 
 /* How one value is stored. Those from F2 on can hold a NaN or an infinity. */
@@ -18,7 +19,7 @@ typedef enum {
 
 /* A whole file, mapped. */
 typedef struct omen_input {
-    char label[256]; /* for messages: the quoted path, long ones cut at the front, or "standard input" */
+    char label[OMEN_LABEL_BYTES]; /* for messages */
     const unsigned char *bytes;
     uint64_t n_bytes;
     uint64_t stamp; /* modification time of a named file in ns, else 0 */

@@ -442,7 +442,7 @@ assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
     grep -q -e '^set output' -e p.svg script && fault "$(cat script)"
     rm p.svg
     for commands in 'exit 3:gnuplot failed with exit code 3' 'exec <&-; kill -9 $$:gnuplot was ended by signal 9' \
-        ':did not draw "p.svg"'; do
+        ':did not draw "p.svg"' 'kill -PIPE $$:gnuplot was ended by signal 13'; do
         stub "${commands%%:*}"
         PATH=$PWD/bin:$PATH fails_with 4 "${commands#*:}" omendb bench --plot p.svg --compare a.json
     done

@@ -112,14 +112,6 @@ load helper
     done
 }
 
-@test "a closed pipe exits 4 with a message" {
-    vectors make v.fvecs -n 2000 -d 3
-    omendb build -q v.fvecs
-    expect 0 bash -c '"$OMENDB" query -k 100 v.omen v.fvecs | head -n 1; echo ${PIPESTATUS[0]}'
-    same "${lines[1]}" 4
-    has "$stderr" "Broken pipe"
-}
-
 @test "closed standard error and input do no harm" {
     vectors make v.fvecs -n 5 -d 3
     expect 0 bash -c '"$OMENDB" build v.fvecs <&- 2>&-'
