@@ -120,7 +120,7 @@ recall_agrees()
 @test "the gate names bytes and file size" {
     small
     bench_small b.omen --json --probes 8 --rerank 100 >was.json
-    edit was.json 'r["index"]["bytes_per_vector"]["code"] -= 4; r["index"]["file_bytes"] -= r["index"]["file_bytes"] // 9'
+    edit was.json 'i = r["index"]; i["bytes_per_vector"]["code"] -= 4; i["file_bytes"] -= i["file_bytes"] // 9'
     expect 1 bench_small b.omen --probes 8 --rerank 100 --baseline was.json
     has "$stderr" "worse   bytes a vector, code"
     has "$stderr" "worse   file size in bytes"
@@ -388,9 +388,9 @@ texts = [t.text for t in tree.parse(sys.argv[1]).iter() if t.text]
 wanted = sys.argv[2].replace("\x27", "\u2019") # a single quote comes as the typographic one
 assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
     }
-    for text in 'x`touch ran`y' '$(touch ran)' '"; system "touch ran' "'; system 'touch ran" '" . system("touch ran") . "' \
-        '@GPVAL_TERMINALS' '%s %n %g' '{/Symbol a}_b^c ~d{.8-}' 'a\nb \101 \"' '<b>&amp; ]>' '# comment' '| touch ran' \
-        '< touch ran' 'EOD' "it's" 'Prozessor ü €'; do
+    for text in 'x`touch ran`y' '$(touch ran)' '"; system "touch ran' "'; system 'touch ran" \
+        '" . system("touch ran") . "' '@GPVAL_TERMINALS' '%s %n %g' '{/Symbol a}_b^c ~d{.8-}' 'a\nb \101 \"' '<b>&amp; ]>' \
+        '# comment' '| touch ran' '< touch ran' 'EOD' "it's" 'Prozessor ü €'; do
         n=$((n + 1))
         cp ../good.json r.json
         edit r.json "r['machine']['cpu'] = $(python3 -c 'import sys; print(repr(sys.argv[1]))' "$text")"
@@ -458,11 +458,7 @@ assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
     bench_small b.omen --json --recall 0.9 >a.json
     name=$'n\033[2J\n\302\2331m\377.json'
     cp a.json "$name"
-    edit "$name" "r['version'] = 'v\x1b[31m\nx'; r['truth']['origin'] = r['truth']['origin']"
-    OMENDB_RESULT=$name expect 0 bash -c '"$OMENDB" bench --runs 1 --min-time 0 b.omen --base b.fvecs \
-        --queries q.fvecs --recall 0.9 --baseline "$OMENDB_RESULT" 2>&1 | grep -aP "[\x00-\x09\x0b-\x1f\x7f\x80-\x9f\xff]" |
-        grep -av "\xc3" | wc -l'
-    same "$output" 0
+    edit "$name" "r['version'] = 'v\x1b[31m\nx'"
     expect 0 omendb bench --runs 1 --min-time 0 b.omen --base b.fvecs --queries q.fvecs --recall 0.9 --baseline "$name"
     has "$output" "against n?[2J???1m?.json (omendb v?[31m?x)"
     edit "$name" "r['truth']['origin'] = 'o\x1b[31m'"

@@ -75,7 +75,9 @@ broken()
     only codes.omz tmp v.fvecs v.fvecs.omz v.omen w.omen
     expect 0 omendb verify -q w.omen
     # verify does not go on with the other files
-    expect 0 env --default-signal=PIPE bash -c '{ sleep 0.3; "$OMENDB" verify v.omen $(printf "v.omen %.0s" $(seq 500)); } | true'
+    expect 0 env --default-signal=PIPE bash -c \
+        '{ sleep 0.3; "$OMENDB" verify v.omen nope; echo $? >code; } 2>said | true'
+    same "$(cat code said)" 141
 }
 
 @test "a named pipe whose reader goes away ends query by SIGPIPE" {
@@ -100,7 +102,8 @@ broken()
 
 @test "a broken standard error does not end a build" {
     vectors make v.fvecs -n 2000 -d 3
-    expect 0 env --default-signal=PIPE bash -c '{ sleep 0.2; "$OMENDB" build -v v.fvecs; echo $? >code; } 2>&1 | true; cat code'
+    expect 0 env --default-signal=PIPE bash -c '{ sleep 0.2; "$OMENDB" build -v v.fvecs; echo $? >code; } 2>&1 | true
+        cat code'
     same "$output" 0
     expect 0 omendb verify -q v.omen
 }
@@ -115,7 +118,8 @@ broken()
         # told CODE TEXT FILE
         told()
         {
-            run --separate-stderr "-$1" bash -c 'file=$1; shift; cat v.omen | timeout 20 "$OMENDB" "$@" "$file"' bash "$3" $command
+            run --separate-stderr "-$1" bash -c 'file=$1; shift; cat v.omen | timeout 20 "$OMENDB" "$@" "$file"' \
+                bash "$3" $command
             has "$stderr" "$2"
             same "${#stderr_lines[@]}" 1
             case $command in *--json) ;; *) same "$output" "" ;; esac
@@ -224,10 +228,12 @@ broken()
     vectors make v.fvecs -n 200000 -d 16 --kind gauss
     omendb compress -q v.fvecs
     # the program waits for the pipe to be read
-    expect 0 bash -c '"$OMENDB" compress -q -t 1 -d -c v.fvecs.omz 2>said | { read -r -N 1; : >v.fvecs.omz; cat; } >/dev/null 2>&1
+    expect 0 bash -c '"$OMENDB" compress -q -t 1 -d -c v.fvecs.omz 2>said |
+            { read -r -N 1; : >v.fvecs.omz; cat; } >/dev/null 2>&1
         echo "${PIPESTATUS[0]}"'
     same "$output" 4
-    same "$(cat said)" 'omendb compress: cannot read "v.fvecs.omz": it was cut short while it was in use, or its disk failed'
+    has "$(cat said)" 'omendb compress: cannot read "v.fvecs.omz": it was cut short while it was in use'
+    same "$(wc -l <said)" 1
     rm said v.fvecs.omz
     "$OMENDB" compress -q -t 1 -19 -o out.omz v.fvecs 2>said &
     pid=$!
