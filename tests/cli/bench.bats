@@ -389,8 +389,8 @@ wanted = sys.argv[2].replace("\x27", "\u2019") # a single quote comes as the typ
 assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
     }
     for text in 'x`touch ran`y' '$(touch ran)' '"; system "touch ran' "'; system 'touch ran" \
-        '" . system("touch ran") . "' '@GPVAL_TERMINALS' '%s %n %g' '{/Symbol a}_b^c ~d{.8-}' 'a\nb \101 \"' '<b>&amp; ]>' \
-        '# comment' '| touch ran' '< touch ran' 'EOD' "it's" 'Prozessor ü €'; do
+        '" . system("touch ran") . "' '@GPVAL_TERMINALS' '%s %n %g' '{/Symbol a}_b^c ~d{.8-}' 'a\nb \101 \"' \
+        '<b>&amp; ]>' '# comment' '| touch ran' '< touch ran' 'EOD' "it's" 'Prozessor ü €'; do
         n=$((n + 1))
         cp ../good.json r.json
         edit r.json "r['machine']['cpu'] = $(python3 -c 'import sys; print(repr(sys.argv[1]))' "$text")"
