@@ -462,8 +462,9 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
         output_fd = memfd_create("results", MFD_CLOEXEC);
         rc = output_fd >= 0 ? OMEN_OK : omen_fail(why, OMEN_ERR_IO, "cannot hold results in memory: %m");
     }
-    fprintf(stream, "\nagainst %s, A B A B: slower by at most %g%%, recall less by %g\n", b->options->baseline_binary,
-            100 * b->options->max_slowdown, b->options->max_recall_drop);
+    fprintf(stream, "\nagainst %s, A B A B: slower by at most %g%%, recall less by %g\n",
+            cmd_printable(b->options->baseline_binary).text, 100 * b->options->max_slowdown,
+            b->options->max_recall_drop);
     bench_print_context(b, stream);
     for (size_t i = 0; i < b->n_points; i++) {
         n_contests += is_compared(b, &b->points[i]);

@@ -196,7 +196,13 @@ static int name_index(struct bench *b, omen_detail *why)
         b->temporary = NULL;
         return omen_fail(why, OMEN_ERR_IO, "cannot make a directory for the index in \"%s\": %m", root);
     }
-    return asprintf(&b->index_path, "%s/bench.omen", b->temporary) >= 0 ? OMEN_OK : OMEN_ERR_MEMORY;
+    omen_temporary_remember(b->temporary);
+    if (asprintf(&b->index_path, "%s/bench.omen", b->temporary) < 0) {
+        b->index_path = NULL;
+        return OMEN_ERR_MEMORY;
+    }
+    omen_temporary_remember(b->index_path);
+    return OMEN_OK;
 }
 
 static int build_index(struct bench *b, omen_detail *why)
@@ -248,7 +254,7 @@ static bool drop_cache(const char *path)
     struct stat status = {.st_size = 0};
     uint64_t n_pages = 0;
     bool dropped = false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is told by the open that is timed */
 
     if (fd >= 0 && fstat(fd, &status) == 0 && status.st_size > 0 && fdatasync(fd) == 0 &&
         posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0) {
@@ -432,6 +438,8 @@ void bench_finish(struct bench *b)
             unlink(b->index_path);
         }
         rmdir(b->temporary);
+        omen_temporary_forget(b->index_path);
+        omen_temporary_forget(b->temporary);
     }
     omen_vectors_close(b->base_vectors);
     free(b->index_path);

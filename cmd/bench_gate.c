@@ -31,26 +31,82 @@ static size_t count_points(const json_t *options)
            at_least_one(json_object_get(options, "probes")) * at_least_one(json_object_get(options, "rerank"));
 }
 
+/* Tells of all members that differ, with their values. what is the sentence's beginning. Returns OMEN_OK if there are
+ * none. */
+static int check_same(const json_t *was, const json_t *now, const char *const *names, size_t n, const char *what,
+                      omen_detail *why)
+{
+    omen_detail list = {.text = ""};
+    size_t used = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!same_member(was, now, names[i]) && used < sizeof list.text) {
+            used +=
+                (size_t)snprintf(list.text + used, sizeof list.text - used, "%s\"%s\"", used > 0 ? ", " : "", names[i]);
+        }
+    }
+    return used == 0 ? OMEN_OK
+                     : omen_fail(why, OMEN_ERR_INPUT, "%s: %s differ%s", what, list.text,
+                                 strchr(list.text, ',') != NULL ? "" : "s");
+}
+
+/* Options of the build: as asked for where both runs built, else as both indexes tell. */
+static int check_build(const json_t *head, const json_t *baseline, omen_detail *why)
+{
+    static const char *const names[] = {"codec", "refine", "bytes", "lists", "seed", "zero_ok"};
+    const bool both_built =
+        json_is_object(json_object_get(head, "build")) && json_is_object(json_object_get(baseline, "build"));
+    const char *object = both_built ? "build" : "index";
+
+    return check_same(json_object_get(baseline, object), json_object_get(head, object), names,
+                      sizeof names / sizeof names[0], "the baseline's index was built with other options", why);
+}
+
+/* That no figure is missing which the gate would compare. */
+static int check_complete(const json_t *baseline, omen_detail *why)
+{
+    static const char *const sizes[] = {"index.bytes_per_vector.code", "index.bytes_per_vector.factors",
+                                        "index.bytes_per_vector.total", "index.file_bytes"};
+    const json_t *points = json_object_get(baseline, "points");
+    const bool by_distance = strcmp(bench_json_string(baseline, "truth.distances"), "none") != 0;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (isnan(bench_json_number(baseline, sizes[i]))) {
+            return omen_fail(why, OMEN_ERR_INPUT, "the baseline lacks \"%s\"", sizes[i]);
+        }
+    }
+    for (size_t i = 0; i < json_array_size(points); i++) {
+        const json_t *point = json_array_get(points, i);
+
+        if (isnan(bench_json_number(point, "recall_by_id")) ||
+            (by_distance && isnan(bench_json_number(point, "recall_by_distance")))) {
+            return omen_fail(why, OMEN_ERR_INPUT, "the baseline has a point without its recall");
+        }
+    }
+    return OMEN_OK;
+}
+
 int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *why)
 {
-    static const char *const data[] = {"n", "d", "metric", "n_queries", "base_hash", "queries_hash"};
+    static const char *const data[] = {"n", "d", "metric", "n_queries", "held_out", "base_hash", "queries_hash"};
     static const char *const options[] = {"k", "recall", "probes", "rerank"};
     const json_t *was = json_object_get(baseline, "data"), *now = json_object_get(head, "data");
     const json_t *was_options = json_object_get(baseline, "options"), *now_options = json_object_get(head, "options");
+    int rc;
 
     if (json_is_true(json_object_get(baseline, "interrupted"))) {
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline was interrupted and lacks points");
     }
-    for (size_t i = 0; i < sizeof data / sizeof data[0]; i++) {
-        if (!same_member(was, now, data[i])) {
-            return omen_fail(why, OMEN_ERR_INPUT, "the baseline is of other data: \"%s\" differs", data[i]);
-        }
+    rc = check_same(was, now, data, sizeof data / sizeof data[0], "the baseline is of other data", why);
+    if (rc == OMEN_OK) {
+        rc = check_same(was_options, now_options, options, sizeof options / sizeof options[0],
+                        "the baseline was measured with other options", why);
     }
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (!same_member(was_options, now_options, options[i])) {
-            return omen_fail(why, OMEN_ERR_INPUT, "the baseline was measured with other options: \"%s\" differs",
-                             options[i]);
-        }
+    if (rc == OMEN_OK) {
+        rc = check_build(head, baseline, why);
+    }
+    if (rc != OMEN_OK) {
+        return rc;
     }
     if (json_array_size(json_object_get(baseline, "points")) != count_points(was_options)) {
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline lacks points");
@@ -64,7 +120,7 @@ int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *wh
     if (strcmp(bench_json_string(head, "truth.origin"), "refine") != 0 && !same_member(was, now, "truth_hash")) {
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline is of other data: \"truth_hash\" differs");
     }
-    return OMEN_OK;
+    return check_complete(baseline, why);
 }
 
 /* ---- figures ---- */
@@ -192,8 +248,9 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
     const bool same = same_machine(now, baseline);
     int rc = OMEN_OK;
 
-    fprintf(stream, "\nagainst %s (omendb %s): recall may drop by %g, sizes grow by %g%%\n", b->options->baseline_path,
-            bench_json_string(baseline, "version"), b->options->max_recall_drop, 100 * b->options->max_growth);
+    fprintf(stream, "\nagainst %s (omendb %s): recall may drop by %g, sizes grow by %g%%\n",
+            cmd_printable(b->options->baseline_path).text, cmd_printable(bench_json_string(baseline, "version")).text,
+            b->options->max_recall_drop, 100 * b->options->max_growth);
     fprintf(stream, "times are of another run%s: reported, not gated; --baseline-binary gates them\n",
             same ? "" : " on another machine or with other threads");
     bench_print_context(b, stream);

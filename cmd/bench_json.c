@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- writing ---- */
@@ -130,6 +131,7 @@ static json_t *options_object(const struct bench *b)
 static json_t *build_object(const struct bench *b)
 {
     const struct bench_build *build = &b->build;
+    const omen_build_options *options = &b->options->build;
     json_t *out = json_object(), *seconds = json_object();
 
     for (int i = 0; i < OMEN_N_STAGES; i++) {
@@ -137,13 +139,17 @@ static json_t *build_object(const struct bench *b)
     }
     put(seconds, "commit", cmd_json_real(build->commit_seconds));
     put(seconds, "total", cmd_json_real(build->seconds));
-    put(out, "bytes", integer(b->options->build.bytes));
-    put(out, "seed", integer(b->options->build.seed));
+    put(out, "bytes", integer(options->bytes));
+    put(out, "codec", json_string(omen_codec_name(options->codec)));
+    put(out, "refine", json_string(omen_refine_name(options->refine)));
+    put(out, "lists", options->n_lists > 0 ? integer(options->n_lists) : json_null());
+    put(out, "seed", integer(options->seed));
+    put(out, "zero_ok", json_boolean(options->zero_ok));
     put(out, "threads", json_integer(build->report.n_threads));
     put(out, "seconds", finish(seconds, OMEN_N_STAGES + 2));
     put(out, "vectors_per_second", cmd_json_real((double)b->info.n_rows / build->seconds));
     put(out, "peak_memory_bytes", integer(build->peak_bytes));
-    return finish(out, 6);
+    return finish(out, 10);
 }
 
 static double share(const struct bench *b, uint64_t n_bytes)
@@ -176,13 +182,16 @@ static json_t *index_object(const struct bench *b)
     put(out, "codec", json_string(omen_codec_name(info->codec)));
     put(out, "refine", json_string(omen_refine_name(info->refine)));
     put(out, "lists", integer(info->n_lists));
+    put(out, "bytes", integer(info->bytes));
+    put(out, "seed", integer(info->seed));
+    put(out, "zero_ok", json_boolean(info->zero_ok));
     put(out, "bytes_per_vector", bytes_object(b));
     put(out, "file_bytes", integer(b->file_bytes));
     put(out, "ratio", cmd_json_real(4.0 * info->d / share(b, b->file_bytes)));
     put(out, "open_seconds_cold", figure(&b->cold_open));
     put(out, "first_query_seconds_cold", figure(&b->cold_query));
     put(out, "open_seconds_warm", figure(&b->warm_open));
-    return finish(out, 10);
+    return finish(out, 13);
 }
 
 json_t *bench_json_head(const struct bench *b)
@@ -242,29 +251,8 @@ json_t *bench_json_points(const struct bench *b)
 
 /* ---- reading ---- */
 
-int bench_json_load(json_t **out, const char *path, omen_detail *why)
-{
-    json_error_t error;
-    FILE *file = fopen(path, "re");
-
-    *out = NULL;
-    if (file == NULL) {
-        return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %m", path);
-    }
-    *out = json_loadf(file, 0, &error);
-    fclose(file);
-    if (*out == NULL) {
-        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no JSON: line %d: %s", path, error.line, error.text);
-    }
-    if (strcmp(bench_json_string(*out, "schema"), BENCH_SCHEMA) != 0 ||
-        !json_is_array(json_object_get(*out, "points"))) {
-        json_decref(*out);
-        *out = NULL;
-        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no result of omendb bench --json (schema %s)", path,
-                         BENCH_SCHEMA);
-    }
-    return OMEN_OK;
-}
+/* A result of 512 points, the most there are, has less than one. */
+#define MAX_FILE_BYTES ((size_t)4 << 20)
 
 /* The value at a path of names with dots between; NULL if it is not there. */
 static const json_t *find(const json_t *object, const char *path)
@@ -293,4 +281,197 @@ const char *bench_json_string(const json_t *object, const char *path)
     const json_t *value = find(object, path);
 
     return json_is_string(value) ? json_string_value(value) : "";
+}
+
+/* What a member that is read somewhere has to be, if it is there: a file may come from anywhere. Numbers, and lengths
+ * of lists, are within [low, high]. */
+enum { TEXT, INTEGER, NUMBER, YES_NO, OBJECT, LIST, OR_NULL = 8 };
+
+struct member {
+    const char *path;
+    int kind;
+    double low, high;
+};
+
+static const struct member result_members[] = {
+    {"version", TEXT, 0, 0},
+    {"interrupted", YES_NO, 0, 0},
+    {"machine", OBJECT, 0, 0},
+    {"machine.cpu", TEXT, 0, 0},
+    {"machine.simd", TEXT, 0, 0},
+    {"machine.threads", INTEGER, 1, CMD_MAX_THREADS},
+    {"data", OBJECT, 0, 0},
+    {"data.n", INTEGER, 1, UINT32_MAX},
+    {"data.d", INTEGER, 1, OMEN_MAX_DIM},
+    {"data.metric", TEXT, 0, 0},
+    {"data.n_queries", INTEGER, 1, 0x1p53},
+    {"truth", OBJECT | OR_NULL, 0, 0},
+    {"truth.origin", TEXT, 0, 0},
+    {"truth.distances", TEXT, 0, 0},
+    {"options", OBJECT, 0, 0},
+    {"options.k", LIST, 1, BENCH_MAX_KS},
+    {"options.recall", LIST, 0, BENCH_MAX_EFFORTS},
+    {"options.probes", LIST, 0, BENCH_MAX_GRID},
+    {"options.rerank", LIST, 0, BENCH_MAX_GRID},
+    {"build", OBJECT | OR_NULL, 0, 0},
+    {"build.seconds", OBJECT, 0, 0},
+    {"build.seconds.total", NUMBER, 0, 1e12},
+    {"index", OBJECT, 0, 0},
+    {"index.lists", INTEGER, 1, UINT32_MAX},
+    {"index.bytes_per_vector", OBJECT, 0, 0},
+    {"index.bytes_per_vector.code", NUMBER, 0, 1e9},
+    {"index.bytes_per_vector.factors", NUMBER, 0, 1e9},
+    {"index.bytes_per_vector.total", NUMBER, 0, 1e9},
+    {"index.file_bytes", NUMBER, 0, 0x1p63},
+    {"points", LIST, 0, BENCH_MAX_KS *BENCH_MAX_EFFORTS},
+};
+
+static const struct member k_member = {"", INTEGER, 1, INT32_MAX};
+
+static const struct member point_members[] = {
+    {"", OBJECT, 0, 0},
+    {"k", INTEGER, 1, INT32_MAX},
+    {"target", NUMBER | OR_NULL, 0, 1},
+    {"probes", INTEGER, 1, INT32_MAX},
+    {"rerank", INTEGER, 0, INT32_MAX},
+    {"recall_by_distance", NUMBER | OR_NULL, 0, 1},
+    {"recall_by_id", NUMBER, 0, 1},
+    {"dominated", YES_NO, 0, 0},
+    {"batch", OBJECT | OR_NULL, 0, 0},
+    {"batch.median", NUMBER, 1e-9, 1e15},
+    {"batch.min", NUMBER, 1e-9, 1e15},
+    {"batch.max", NUMBER, 1e-9, 1e15},
+};
+
+static bool is_fitting(const json_t *value, const struct member *member)
+{
+    const double number = json_is_number(value) ? json_number_value(value) : NAN;
+
+    if (json_is_null(value) && (member->kind & OR_NULL) != 0) {
+        return true;
+    }
+    switch (member->kind & ~OR_NULL) {
+    case TEXT:
+        return json_is_string(value);
+    case INTEGER:
+        return json_is_integer(value) && number >= member->low && number <= member->high;
+    case NUMBER:
+        return number >= member->low && number <= member->high;
+    case YES_NO:
+        return json_is_boolean(value);
+    case OBJECT:
+        return json_is_object(value);
+    default: /* LIST */
+        return json_is_array(value) && (double)json_array_size(value) >= member->low &&
+               (double)json_array_size(value) <= member->high;
+    }
+}
+
+/* A value for a message; its text is the caller's. NULL without memory, and for long ones. */
+static char *value_text(const json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(7));
+
+    if (text != NULL && strlen(text) > 80) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
+/* Checks members of object, which is called name in the file. */
+static int check_members(const json_t *object, const char *name, const struct member *members, size_t n,
+                         omen_detail *why)
+{
+    for (size_t i = 0; i < n; i++) {
+        const json_t *value = find(object, members[i].path);
+
+        if (value != NULL && !is_fitting(value, &members[i])) {
+            char *text = value_text(value);
+
+            omen_fail(why, OMEN_ERR_INPUT, "%s%s%s cannot be %s", name,
+                      name[0] != '\0' && members[i].path[0] != '\0' ? "." : "", members[i].path,
+                      text != NULL ? text : "what it is");
+            free(text);
+            return OMEN_ERR_INPUT;
+        }
+    }
+    return OMEN_OK;
+}
+
+static int check_result(const json_t *result, omen_detail *why)
+{
+    const json_t *ks = find(result, "options.k"), *points = find(result, "points");
+    int rc = check_members(result, "", result_members, sizeof result_members / sizeof result_members[0], why);
+
+    if (rc == OMEN_OK && strcmp(bench_json_string(result, "schema"), BENCH_SCHEMA) != 0) {
+        rc = omen_fail(why, OMEN_ERR_INPUT, "its schema is not %s", BENCH_SCHEMA);
+    }
+    if (rc == OMEN_OK && points == NULL) {
+        rc = omen_fail(why, OMEN_ERR_INPUT, "it has no points");
+    }
+    for (size_t i = 0; rc == OMEN_OK && i < json_array_size(ks); i++) {
+        rc = check_members(json_array_get(ks, i), "options.k[]", &k_member, 1, why);
+    }
+    for (size_t i = 0; rc == OMEN_OK && i < json_array_size(points); i++) {
+        rc = check_members(json_array_get(points, i), "points[]", point_members,
+                           sizeof point_members / sizeof point_members[0], why);
+    }
+    return rc;
+}
+
+/* The whole file, no more than MAX_FILE_BYTES of it. *text is the caller's to free. */
+static int read_file(const char *path, char **text, size_t *n_bytes, omen_detail *why)
+{
+    FILE *file = fopen(path, "re");
+    int rc = OMEN_OK;
+
+    *text = malloc(MAX_FILE_BYTES + 1);
+    if (file == NULL) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %m", path);
+    } else if (*text == NULL) {
+        rc = OMEN_ERR_MEMORY;
+    } else {
+        *n_bytes = fread(*text, 1, MAX_FILE_BYTES + 1, file);
+        if (ferror(file)) {
+            rc = omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %m", path);
+        } else if (*n_bytes > MAX_FILE_BYTES) {
+            rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is too long for a result of omendb bench --json", path);
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return rc;
+}
+
+int bench_json_load(json_t **out, const char *path, omen_detail *why)
+{
+    omen_detail reason = {.text = ""};
+    json_error_t error;
+    size_t n_bytes = 0;
+    char *text = NULL;
+    int rc = read_file(path, &text, &n_bytes, why);
+
+    *out = NULL;
+    if (rc == OMEN_OK) {
+        *out = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &error);
+        if (*out == NULL) {
+            rc = json_error_code(&error) == json_error_out_of_memory
+                     ? OMEN_ERR_MEMORY
+                     : omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no JSON: line %d: %s", path, error.line, error.text);
+        }
+    }
+    free(text);
+    if (rc == OMEN_OK) {
+        rc = check_result(*out, &reason);
+        if (rc != OMEN_OK) {
+            omen_fail(why, rc, "\"%s\" is no result of omendb bench --json: %s", path, reason.text);
+        }
+    }
+    if (rc != OMEN_OK) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    return rc;
 }

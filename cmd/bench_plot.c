@@ -2,19 +2,27 @@
  *
  * One line per result and k through the points that no other dominates; dominated points are hollow and pale. What was
  * measured on what stands in the picture: above it if it is the same for all results, else in the names of the lines.
- */
+ *
+ * gnuplot runs commands that stand in backquotes, opens pipes for names that begin with | or <, and reads start-up
+ * files. So it is started without a shell and without those, reads its script from a file in memory and writes the
+ * picture to its standard output, which is the temporary of the output; no name of a file reaches it. Texts of results
+ * and names stand in single quotes, where it interprets nothing, and without control characters. */
 #include "cmd/bench.h"
 
 #include <errno.h>
 #include <math.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PROGRAM    "gnuplot"
 #define MAX_SERIES (BENCH_MAX_FILES * BENCH_MAX_KS)
+
+extern char **environ;
 
 /* Colours told apart by colour-blind readers too (Okabe and Ito). */
 static const unsigned colours[] = {0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000};
@@ -28,31 +36,37 @@ static bool ends_with(const char *text, const char *end)
     return length > end_length && strcmp(text + length - end_length, end) == 0;
 }
 
-/* Whether PATH has the program. */
-static bool find_program(void)
+/* The program's path, from the absolute directories in PATH; the caller's to free. NULL if it is not there. */
+static char *find_program(void)
 {
     const char *path = getenv("PATH");
-    bool found = false;
-    char *name;
+    char *name = NULL;
 
-    while (path != NULL && !found) {
+    while (path != NULL && name == NULL) {
         size_t length = strcspn(path, ":");
 
-        if (asprintf(&name, "%.*s/" PROGRAM, (int)length, path) >= 0) {
-            found = access(name, X_OK) == 0;
+        if (path[0] == '/' && asprintf(&name, "%.*s/" PROGRAM, (int)length, path) < 0) {
+            name = NULL;
+        }
+        if (name != NULL && access(name, X_OK) != 0) {
             free(name);
+            name = NULL;
         }
         path = path[length] == ':' ? path + length + 1 : NULL;
     }
-    return found;
+    return name;
 }
 
 int bench_plot_check(const char *path, omen_detail *why)
 {
+    char *program = find_program();
+    const bool is_there = program != NULL;
+
+    free(program);
     if (!ends_with(path, ".svg") && !ends_with(path, ".png")) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "--plot wants a name that ends with .svg or .png, not \"%s\"", path);
     }
-    if (!find_program()) {
+    if (!is_there) {
         return omen_fail(
             why, OMEN_ERR_ARGUMENT,
             "--plot needs gnuplot, which is not installed; on Debian and Ubuntu: apt-get install gnuplot-nox");
@@ -129,17 +143,23 @@ static double *series_rows(const struct series *s, bool dominated, size_t *n)
 
 /* ---- the script ---- */
 
-/* Text inside double quotes of gnuplot. */
-static void put_quoted(FILE *out, const char *text)
+/* A string in single quotes, which gnuplot takes literally. A single quote inside becomes the typographic one, since
+ * not every place in it allows two; "&#" and "]]>" it would pass on into svg, where they mean something. */
+static void put_literal(FILE *out, const char *text)
 {
-    fputc('"', out);
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\') {
-            fputc('\\', out);
+    const cmd_name printable = cmd_printable(text);
+
+    fputc('\'', out);
+    for (const char *c = printable.text; *c != '\0'; c++) {
+        if (*c == '\'') {
+            fputs("\xe2\x80\x99", out);
+        } else if ((c[0] == '&' && c[1] == '#') || (c[0] == ']' && c[1] == ']' && c[2] == '>')) {
+            fputc(c[0] == '&' ? '+' : ')', out);
+        } else {
+            fputc(*c, out);
         }
-        fputc((unsigned char)*text < 0x20 ? ' ' : *text, out);
     }
-    fputc('"', out);
+    fputc('\'', out);
 }
 
 /* n, d, metric, and the machine with threads and SIMD level. */
@@ -258,15 +278,16 @@ static void put_rate_axis(FILE *out, double lowest, double highest)
     fprintf(out, ")\n");
 }
 
-static int put_script(FILE *out, const char *path, bool svg, const struct series *series, size_t n_series,
-                      const char *subtitle, bool shared_data, bool shared_machine)
+static int put_script(FILE *out, bool svg, const struct series *series, size_t n_series, const char *subtitle,
+                      bool shared_data, bool shared_machine, omen_detail *why)
 {
-    size_t counts[2 * MAX_SERIES];
+    size_t counts[2 * MAX_SERIES], n_drawn = 0;
     double least, lowest, highest;
     const char *separator = "plot ";
     const int height = 560 + 22 * (int)n_series;
     bool any_dominated = false;
 
+    fprintf(out, "set encoding utf8\n");
     /* The terminal that draws smooth lines may be missing from a small gnuplot. */
     if (svg) {
         fprintf(out, "set terminal svg size 960,%d noenhanced font \"sans,13\" background \"white\"\n", height);
@@ -277,21 +298,20 @@ static int put_script(FILE *out, const char *path, bool svg, const struct series
                 "} else {\nset terminal png size 960,%d noenhanced\n}\n",
                 height, height);
     }
-    fprintf(out, "set output ");
-    put_quoted(out, path);
-    fputc('\n', out);
     least = put_data(out, series, n_series, counts, &lowest, &highest);
     if (isnan(least)) {
         return OMEN_ERR_MEMORY;
     }
     for (size_t i = 0; i < n_series; i++) {
         any_dominated = any_dominated || counts[2 * i + 1] > 0;
+        n_drawn += counts[2 * i] + counts[2 * i + 1];
     }
-    fprintf(out, "set title \"omendb: recall and speed of batch search%s", subtitle[0] != '\0' ? "\\n" : "");
-    for (const char *c = subtitle; *c != '\0'; c++) {
-        fputc(*c == '"' || *c == '\\' ? '\'' : *c, out);
+    if (n_drawn == 0) {
+        return omen_fail(why, OMEN_ERR_INPUT, "there are no points to plot");
     }
-    fprintf(out, "\"\nset xlabel \"recall@k; up and to the right is better%s\"\n",
+    fprintf(out, "set title \"omendb: recall and speed of batch search%s\" . ", subtitle[0] != '\0' ? "\\n" : "");
+    put_literal(out, subtitle);
+    fprintf(out, "\nset xlabel \"recall@k; up and to the right is better%s\"\n",
             any_dominated ? " (pale: another point has more of both)" : "");
     fprintf(out,
             "set ylabel \"queries/s, batch (median, least to most)\"\n"
@@ -313,7 +333,7 @@ static int put_script(FILE *out, const char *path, bool svg, const struct series
         if (counts[2 * i] > 0) {
             fprintf(out, "%s$f%zu using 1:2:3:4 with yerrorlines lw 2 ps 0.9 pt %d lc rgb \"#%06x\" title ", separator,
                     i, mark, colour);
-            put_quoted(out, title);
+            put_literal(out, title);
             separator = ", \\\n  ";
         }
         if (counts[2 * i + 1] > 0) {
@@ -327,23 +347,67 @@ static int put_script(FILE *out, const char *path, bool svg, const struct series
     return OMEN_OK;
 }
 
+/* ---- running it ---- */
+
+/* Runs gnuplot from one descriptor to another. */
+static int run_program(int script_fd, int picture_fd, omen_detail *why)
+{
+    char *const words[] = {PROGRAM, "--default-settings", NULL};
+    char *program = find_program();
+    posix_spawn_file_actions_t actions;
+    int error = program != NULL ? posix_spawn_file_actions_init(&actions) : ENOENT, status;
+    pid_t pid;
+
+    if (error == 0) {
+        posix_spawn_file_actions_adddup2(&actions, script_fd, STDIN_FILENO);
+        posix_spawn_file_actions_adddup2(&actions, picture_fd, STDOUT_FILENO);
+        error = posix_spawn(&pid, program, &actions, NULL, words, environ);
+        posix_spawn_file_actions_destroy(&actions);
+    }
+    free(program);
+    if (error != 0) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot run gnuplot: %s", strerror(error));
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (WIFSIGNALED(status)) {
+        return omen_fail(why, OMEN_ERR_IO, "gnuplot was ended by signal %d", WTERMSIG(status));
+    }
+    return WEXITSTATUS(status) == 0
+               ? OMEN_OK
+               : omen_fail(why, OMEN_ERR_IO, "gnuplot failed with exit code %d", WEXITSTATUS(status));
+}
+
+/* Draws a script, which is rewound, into path. */
+static int draw(FILE *script, const char *path, omen_detail *why)
+{
+    cmd_output out = {.stream = NULL};
+    int rc = fflush(script) == 0 && lseek(fileno(script), 0, SEEK_SET) == 0
+                 ? cmd_output_open(&out, path, NULL, why)
+                 : omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
+
+    if (rc == OMEN_OK) {
+        rc = run_program(fileno(script), fileno(out.stream), why);
+    }
+    if (rc == OMEN_OK && lseek(fileno(out.stream), 0, SEEK_CUR) == 0) {
+        rc = omen_fail(why, OMEN_ERR_IO, "gnuplot did not draw \"%s\"", path);
+    }
+    if (rc == OMEN_OK) {
+        rc = cmd_output_commit(&out, why);
+    }
+    cmd_output_close(&out);
+    return rc;
+}
+
 int bench_plot(const char *path, json_t *const *results, const char *const *labels, size_t n_results, omen_detail *why)
 {
     struct series series[MAX_SERIES];
-    size_t n_series = list_series(series, results, labels, n_results), n_points = 0;
-    char *data = NULL, *machine = NULL, *subtitle = NULL, output[64];
-    omen_file file = {.path = NULL};
-    struct stat drawn;
+    const size_t n_series = list_series(series, results, labels, n_results);
+    char *data = NULL, *machine = NULL, *subtitle = NULL;
     bool shared_data, shared_machine;
-    FILE *pipe_end;
-    int rc = OMEN_ERR_MEMORY, status;
+    FILE *script = NULL;
+    int fd, rc = OMEN_ERR_MEMORY;
 
-    for (size_t i = 0; i < n_results; i++) {
-        n_points += json_array_size(json_object_get(results[i], "points"));
-    }
-    if (n_points == 0) {
-        return omen_fail(why, OMEN_ERR_INPUT, "there are no points to plot");
-    }
     shared_data = is_shared(data_text, results, n_results, &data);
     shared_machine = is_shared(machine_text, results, n_results, &machine);
     if (data == NULL || machine == NULL ||
@@ -352,29 +416,24 @@ int bench_plot(const char *path, json_t *const *results, const char *const *labe
         subtitle = NULL;
         goto out;
     }
-    rc = omen_file_open(&file, path, OMEN_FILE_ANY, NULL, why);
-    if (rc != OMEN_OK) {
+    fd = memfd_create("script", MFD_CLOEXEC);
+    script = fd >= 0 ? fdopen(fd, "w+") : NULL;
+    if (script == NULL) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
+        if (fd >= 0) {
+            close(fd);
+        }
         goto out;
     }
-    /* what is open here, so that no name is followed there */
-    snprintf(output, sizeof output, "/proc/%ld/fd/%d", (long)getpid(), file.fd);
-    pipe_end = popen(PROGRAM, "we");
-    if (pipe_end == NULL) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot run gnuplot: %s", strerror(errno));
-        goto out;
-    }
-    rc = put_script(pipe_end, output, ends_with(path, ".svg"), series, n_series, subtitle, shared_data, shared_machine);
-    status = pclose(pipe_end);
-    if (rc == OMEN_OK &&
-        (status != 0 || fstat(file.fd, &drawn) != 0 || (omen_file_is_own(&file) && drawn.st_size == 0))) {
-        rc = omen_fail(why, OMEN_ERR_IO, "gnuplot did not draw \"%s\"", path);
-    }
+    rc = put_script(script, ends_with(path, ".svg"), series, n_series, subtitle, shared_data, shared_machine, why);
     if (rc == OMEN_OK) {
-        rc = omen_file_commit(&file, why);
+        rc = draw(script, path, why);
     }
 
 out:
-    omen_file_close(&file);
+    if (script != NULL) {
+        fclose(script);
+    }
     free(data);
     free(machine);
     free(subtitle);

@@ -18,13 +18,13 @@ static const char *plural(int n)
 static void print_data(const struct bench *b)
 {
     const struct bench_options *o = b->options;
-    char text[256];
+    char text[1024];
 
     printf("data    %s x %u %s", cmd_group(b->info.n_rows).text, b->info.d, omen_metric_name(b->info.metric));
     if (b->n_held > 0) {
-        printf("; %s queries held out of %s\n", cmd_group(b->n_queries).text, o->base_path);
+        printf("; %s queries held out of %s\n", cmd_group(b->n_queries).text, cmd_printable(o->base_path).text);
     } else {
-        printf("; %s queries of %s\n", cmd_group(b->n_queries).text, o->queries_path);
+        printf("; %s queries of %s\n", cmd_group(b->n_queries).text, cmd_printable(o->queries_path).text);
     }
     printf("machine %s, %s, %d of %d processor%s\n", bench_cpu_model(), omen_cpu_level(), o->n_threads,
            omen_cpu_count(), plural(omen_cpu_count()));

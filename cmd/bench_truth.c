@@ -260,7 +260,7 @@ void bench_truth_text(const struct bench *b, char *text, size_t size)
     } else if (b->truth.kind == BENCH_TRUTH_REFINE) {
         snprintf(text, size, "exact over the %s refine tier", omen_refine_name(b->info.refine));
     } else {
-        snprintf(text, size, "%s", b->options->truth_path);
+        snprintf(text, size, "%s", cmd_printable(b->options->truth_path).text);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "formats/checkpoint.h"
 #include "formats/container.h"
 #include "formats/file.h"
+#include "formats/in_use.h"
 #include "formats/omz.h"
 #include "formats/rows.h"
 #include "formats/vectors.h"
@@ -24,6 +25,7 @@ enum {
     CMD_EXIT_IO = 4,
     CMD_EXIT_MEMORY = 5,
     CMD_EXIT_SIGNAL = 128,
+    CMD_EXIT_PIPE = CMD_EXIT_SIGNAL + SIGPIPE,
 };
 
 /* What an argument parser returns when the work can start; anything else is the exit code. */
@@ -31,6 +33,15 @@ enum {
 
 /* Upper limit of --threads: a typing error must not ask OpenMP for a million of them. */
 #define CMD_MAX_THREADS 1024u
+
+/* A short text, given back by value. Use: printf("%s", cmd_group(n).text). */
+typedef struct cmd_text {
+    char text[32];
+} cmd_text;
+
+typedef struct cmd_name {
+    char text[1024];
+} cmd_name;
 
 /* ---- subcommands: argv[0] is the subcommand's name; each returns an exit code ---- */
 
@@ -48,6 +59,13 @@ void cmd_say(const char *command, const char *format, ...) __attribute__((format
 /* The same, and returns CMD_EXIT_USAGE. */
 int cmd_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A text of unknown origin, such as a file's name, for a terminal or a picture: control characters and bytes that are
+ * no UTF-8 are replaced; of a long one the end is kept. Use: printf("%s", cmd_printable(path).text). */
+cmd_name cmd_printable(const char *text);
+
+/* The same in place. For signal handlers too. */
+void cmd_make_printable(char *text);
+
 /* The exit code of an OMEN_ERR_* code. */
 int cmd_exit_code(int code);
 
@@ -59,9 +77,14 @@ int cmd_fail(const char *command, int code, const omen_detail *why);
 
 /* ---- options (options.c) ---- */
 
-/* What getopt_long() returned '?' or ':' for, in words; needs a ':' at the start of the short options and opterr = 0.
- * Returns CMD_EXIT_USAGE. */
-int cmd_bad_option(const char *command, int returned, char **argv, const struct option *options);
+/* What cmd_next_option() returns after it has told a mistake. */
+#define CMD_BAD_OPTION '?'
+
+/* The next option as getopt_long() finds it: its value, with optarg set; -1 after the last; CMD_BAD_OPTION for one that
+ * is unknown or abbreviated, lacks its value or has one too many, which has been told. short_options has to begin with
+ * ':'. */
+int cmd_next_option(const char *command, int argc, char **argv, const char *short_options,
+                    const struct option *options);
 
 /* Reads a decimal integer in [low, high]. Otherwise prints a message that names the option and returns false. */
 bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
@@ -92,6 +115,13 @@ int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_M
 
 /* ---- opening (options.c) ---- */
 
+/* What follows the last dot of a file's name, in lower case: "npy" of "a/b.NPY"; "" of "a.b/c", ".c" and "c.". */
+cmd_text cmd_extension(const char *path);
+
+/* Refuses an output of the given format (such as "omen", of what: "an index") whose name stands for another one that
+ * omendb reads or writes. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
+int cmd_check_extension(const char *command, const char *output, const char *format, const char *what);
+
 /* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why) OMEN_MUST_CHECK;
@@ -110,11 +140,7 @@ int cmd_name_damage(const char *path, int code, omen_detail *why);
 
 /* ---- printing (options.c) ---- */
 
-typedef struct cmd_text {
-    char text[32];
-} cmd_text;
-
-/* 1234567 as "1,234,567". Use: printf("%s", cmd_group(n).text). */
+/* 1234567 as "1,234,567". */
 cmd_text cmd_group(uint64_t value);
 
 /* The same for a value that is rounded to an integer first. */
@@ -202,8 +228,17 @@ int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_
 /* Blanks the line, so that other text can follow. */
 void cmd_progress_clear(cmd_progress *progress);
 
+/* From the start of the program: a mapped file that cannot be read (SIGBUS) ends the process with a line that names it
+ * and CMD_EXIT_IO, after the temporaries of formats/in_use.h are removed; SIGPIPE is noted, and the write that raised
+ * it fails. command may be NULL. */
+void cmd_signals_start(const char *command);
+
+/* Whether the reader of a pipe went away. Then failing to write is no message but a death by SIGPIPE: cmd_fail() gives
+ * CMD_EXIT_PIPE, and main() does the rest when all is tidied up. */
+bool cmd_signals_pipe_broke(void);
+
 /* From here SIGINT, SIGTERM and SIGHUP end the process at once with "omendb COMMAND: text" and CMD_EXIT_SIGNAL +
- * number, after removing temporaries. */
+ * number, after the temporaries are removed. */
 void cmd_signals_exit(const char *command, const char *text);
 
 /* From here the same signals are only noted: cmd_progress_update() and cmd_signals_noted() tell. */

@@ -394,6 +394,9 @@ static int check_outputs(const struct bench_options *o)
     if (rc != CMD_GO_ON) {
         return rc;
     }
+    if (o->keep_path != NULL && cmd_check_extension(NAME, o->keep_path, "omen", "an index") != CMD_GO_ON) {
+        return CMD_EXIT_USAGE;
+    }
     if (o->save_truth_path != NULL && omen_truth_parse(o->save_truth_path, &format) != OMEN_OK) {
         return cmd_misuse(NAME, "--save-truth wants a name that ends with .ivecs or .ibin, not \"%s\"",
                           o->save_truth_path);
@@ -439,14 +442,13 @@ static int parse_arguments(struct bench_options *o, int argc, char **argv)
 {
     int option;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
         if (option == 'h') {
             print_usage();
             return CMD_EXIT_OK;
         }
-        if (option == '?' || option == ':') {
-            return cmd_bad_option(NAME, option, argv, long_options);
+        if (option == CMD_BAD_OPTION) {
+            return CMD_EXIT_USAGE;
         }
         if (!take_option(o, option, optarg)) {
             return CMD_EXIT_USAGE;

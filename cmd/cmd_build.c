@@ -195,14 +195,13 @@ static int parse_arguments(struct build *b, int argc, char **argv)
 {
     int option;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
         if (option == 'h') {
             print_usage();
             return CMD_EXIT_OK;
         }
-        if (option == '?' || option == ':') {
-            return cmd_bad_option(NAME, option, argv, long_options);
+        if (option == CMD_BAD_OPTION) {
+            return CMD_EXIT_USAGE;
         }
         if (!take_option(b, option, optarg)) {
             return CMD_EXIT_USAGE;
@@ -252,6 +251,9 @@ static int choose_output(struct build *b)
     }
     if (strcmp(b->output, "-") == 0) {
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
+    }
+    if (cmd_check_extension(NAME, b->output, "omen", "an index") != CMD_GO_ON) {
+        return CMD_EXIT_USAGE;
     }
     /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
     if (omen_file_descriptor(b->output) >= 0 ||
@@ -425,7 +427,7 @@ static int run(struct build *b)
     }
     source = omen_vectors_source(vectors);
     if (b->verbosity > 0) {
-        fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", b->input, omen_vectors_format(vectors),
+        fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", cmd_printable(b->input).text, omen_vectors_format(vectors),
                 cmd_group(source.n_rows).text, source.d, cmd_group(source.n_bytes).text);
     }
 

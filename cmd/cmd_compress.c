@@ -189,8 +189,7 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
 {
     int option, level = -1;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
         if (option >= '0' && option <= '9') { /* -1 and -9 are -19 too, as zstd has it */
             level = (level < 0 ? 0 : level) * 10 + option - '0';
             level = level > 1000 ? 1000 : level;
@@ -200,8 +199,8 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
             print_usage();
             return CMD_EXIT_OK;
         }
-        if (option == '?' || option == ':') {
-            return cmd_bad_option(NAME, option, argv, long_options);
+        if (option == CMD_BAD_OPTION) {
+            return CMD_EXIT_USAGE;
         }
         if (!take_option(c, option, optarg)) {
             return CMD_EXIT_USAGE;
@@ -289,6 +288,9 @@ static int check_files(const struct compress *c)
 
     if (rc != CMD_GO_ON || c->to_stdout) {
         return rc;
+    }
+    if (!c->decompress && cmd_check_extension(NAME, c->output, "omz", "a compressed file") != CMD_GO_ON) {
+        return CMD_EXIT_USAGE;
     }
     bool exists = lstat(c->output, &status) == 0;
     if (exists && S_ISLNK(status.st_mode) && stat(c->output, &status) != 0) {
@@ -541,6 +543,44 @@ static int name_file(const struct compress *c, int rc, const omen_detail *reason
     return omen_fail(why, rc, "\"%s\": %s", name, reason->text);
 }
 
+/* The original comes back as it was: no other format is asked for, and the output's name stands for no other than the
+ * original is and the input's name without .omz says. */
+static int check_original(const struct compress *c, bool is_index, omen_detail *why)
+{
+    const char *named = omen_vectors_named(c->output), *original = NULL;
+    const char *kind = is_index ? "an index" : "vectors";
+    const size_t length = strlen(c->input), n_suffix = strlen(SUFFIX);
+    bool has_suffix;
+    char *inner;
+
+    if (c->out_format != NULL) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "\"%s\" holds %s without loss, which come back in their own format: --output-format is for "
+                         "codes",
+                         c->input, kind);
+    }
+    if (c->to_stdout) {
+        return OMEN_OK;
+    }
+    if (is_index ? named != NULL : strcmp(cmd_extension(c->output).text, "omen") == 0) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "\"%s\" holds %s, and \"%s\" is named like another format", c->input,
+                         kind, c->output);
+    }
+    has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, SUFFIX) == 0;
+    inner = strndup(c->input, has_suffix ? length - n_suffix : 0);
+    if (inner == NULL) {
+        return OMEN_ERR_MEMORY;
+    }
+    original = omen_vectors_named(inner);
+    free(inner);
+    if (named != NULL && original != NULL && strcmp(named, original) != 0) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "\"%s\" is named like %s, and what comes back is %s: without loss nothing is converted",
+                         c->output, named, original);
+    }
+    return OMEN_OK;
+}
+
 static int unpack(struct compress *c, const omen_container *container, omen_detail *why)
 {
     cmd_output out = {.stream = NULL};
@@ -554,7 +594,10 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = omen_omz_original_bytes(omz);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_holds_index(omz) ? "index" : "vectors");
-    rc = check_room(c, why);
+    rc = check_original(c, omen_omz_holds_index(omz), why);
+    if (rc == OMEN_OK) {
+        rc = check_room(c, why);
+    }
     if (rc == OMEN_OK) {
         rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
     }
@@ -719,8 +762,8 @@ static int tell(const struct compress *c)
                               stdout);
     }
     if (c->verbosity >= 0) {
-        fprintf(stderr, "%s: %s, %s -> %s bytes (ratio %.3f), %.2f s, %.0f MB/s\n", c->input, c->content,
-                cmd_group(c->in_bytes).text, cmd_group(c->out_bytes).text, ratio, c->seconds, rate);
+        fprintf(stderr, "%s: %s, %s -> %s bytes (ratio %.3f), %.2f s, %.0f MB/s\n", cmd_printable(c->input).text,
+                c->content, cmd_group(c->in_bytes).text, cmd_group(c->out_bytes).text, ratio, c->seconds, rate);
         if (c->lossy) {
             tell_account(c);
         }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "formats/results.h"
@@ -23,7 +24,7 @@ struct query {
     uint32_t d;
     omen_search_options search;
     omen_results_format output_format;
-    const char *output_format_name;
+    const char *output_format_name; /* NULL: not asked for */
     bool distances;
     bool no_check;
     int verbosity;
@@ -52,7 +53,8 @@ static void print_usage(void)
            "                         %s\n"
            "  -d, --dim N            dimensions of a query (default for raw: those of the index)\n"
            "  -o, --output FILE      where results go (default: standard output)\n"
-           "  -F, --output-format F  tsv, jsonl, ivecs or npy (default tsv)\n"
+           "  -F, --output-format F  tsv, jsonl, ivecs or npy (default: by the extension of --output; tsv if\n"
+           "                         it has none)\n"
            "      --distances        write distances too (not in ivecs)\n"
            "\n"
            "work:\n"
@@ -188,11 +190,41 @@ static bool take_option(struct query *q, int option, const char *value)
     }
 }
 
-/* What can be refused without opening anything. */
-static int check_arguments(const struct query *q)
+/* Takes the format from the output's name where -F does not tell. What is no file, such as /dev/null or a FIFO, may
+ * have any name. */
+static int choose_format(struct query *q)
 {
-    bool binary = q->output_format == OMEN_RESULTS_IVECS || q->output_format == OMEN_RESULTS_NPY;
+    const cmd_text extension = cmd_extension(q->output_path != NULL ? q->output_path : "");
+    struct stat status;
 
+    if (q->output_format_name != NULL) {
+        return CMD_GO_ON;
+    }
+    q->output_format_name = "tsv";
+    if (extension.text[0] == '\0' || omen_results_parse(extension.text, &q->output_format) == OMEN_OK ||
+        (stat(q->output_path, &status) == 0 && !S_ISREG(status.st_mode))) {
+        return CMD_GO_ON;
+    }
+    return cmd_misuse(NAME,
+                      "\"%s\" does not say how to write the results: name it .tsv, .jsonl, .ivecs or .npy, or choose "
+                      "with --output-format",
+                      q->output_path);
+}
+
+static int check_output(struct query *q)
+{
+    return q->output_path != NULL && q->output_path[0] == '\0' ? cmd_misuse(NAME, "--output wants a file name")
+                                                               : choose_format(q);
+}
+
+/* What can be refused without opening anything. */
+static int check_arguments(struct query *q)
+{
+    const int rc = check_output(q);
+
+    if (rc != CMD_GO_ON) {
+        return rc;
+    }
     if (q->search.exact && (q->search.recall > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
         return cmd_misuse(NAME,
                           "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
@@ -200,13 +232,10 @@ static int check_arguments(const struct query *q)
     if (q->output_format == OMEN_RESULTS_IVECS && q->distances) {
         return cmd_misuse(NAME, "ivecs holds no distances; use --output-format tsv, jsonl or npy");
     }
-    if (q->output_path == NULL) {
-        if (binary && isatty(STDOUT_FILENO)) {
-            return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
-                              q->output_format_name);
-        }
-    } else if (q->output_path[0] == '\0') {
-        return cmd_misuse(NAME, "--output wants a file name");
+    if (q->output_path == NULL && isatty(STDOUT_FILENO) &&
+        (q->output_format == OMEN_RESULTS_IVECS || q->output_format == OMEN_RESULTS_NPY)) {
+        return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
+                          q->output_format_name);
     }
     const cmd_file files[] = {
         {.role = "INDEX", .path = q->index_path},
@@ -220,14 +249,13 @@ static int parse_arguments(struct query *q, int argc, char **argv)
 {
     int option;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
         if (option == 'h') {
             print_usage();
             return CMD_EXIT_OK;
         }
-        if (option == '?' || option == ':') {
-            return cmd_bad_option(NAME, option, argv, long_options);
+        if (option == CMD_BAD_OPTION) {
+            return CMD_EXIT_USAGE;
         }
         if (!take_option(q, option, optarg)) {
             return CMD_EXIT_USAGE;
@@ -415,7 +443,7 @@ out:
 
 int cmd_query(int argc, char **argv)
 {
-    struct query q = {.output_format = OMEN_RESULTS_TSV, .output_format_name = "tsv"};
+    struct query q = {.output_format = OMEN_RESULTS_TSV};
     int rc;
 
     omen_search_options_init(&q.search);

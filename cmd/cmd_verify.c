@@ -57,8 +57,8 @@ static void print_usage(void)
            "  -q, --quiet        print faults only\n"
            "  -h, --help         print this help\n"
            "\n"
-           "exit codes: 0 all sound, 3 an index is corrupt or differs from its source, 4 a file cannot be\n"
-           "opened or read; of several the highest\n"
+           "exit codes: 0 all sound, 2 no file (a pipe, a device), 3 an index is corrupt or differs from its\n"
+           "source, 4 a file cannot be opened or read; of several the highest\n"
            "\n"
            "examples:\n"
            "  omendb verify --quick *.omen\n"
@@ -89,8 +89,7 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
 {
     int option;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
+    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
         switch (option) {
         case OPT_QUICK:
             v->mode = MODE_QUICK;
@@ -123,8 +122,8 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
         case 'h':
             print_usage();
             return CMD_EXIT_OK;
-        default:
-            return cmd_bad_option(NAME, option, argv, long_options);
+        default: /* CMD_BAD_OPTION */
+            return CMD_EXIT_USAGE;
         }
     }
     if (argc - optind < 1) {
@@ -179,14 +178,14 @@ static void add_fault(struct check *check, const char *section, uint64_t first, 
         }
         return;
     }
-    printf("%s: %s: ", check->path, check->verdict);
+    printf("%s: %s: ", cmd_printable(check->path).text, check->verdict);
     if (section != NULL) {
         printf("section %s%s", section, n_bytes > 0 ? ", " : ": ");
     }
     if (n_bytes > 0) {
         printf("bytes %llu-%llu: ", (unsigned long long)first, (unsigned long long)(first + n_bytes));
     }
-    printf("%s\n", text);
+    printf("%s\n", cmd_printable(text).text);
 }
 
 static void on_damage(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text)
@@ -351,6 +350,7 @@ out:
         return source_exit;
     case OMEN_ERR_IO:
     case OMEN_ERR_MEMORY:
+    case OMEN_ERR_ARGUMENT: /* nothing that could be an index: whether it holds one is not known */
         return cmd_fail(NAME, rc, &why);
     default:
         if (check->n_faults == 0) {
@@ -393,12 +393,13 @@ static int verify_file(const struct verify *v, const char *path, json_t *indexes
         }
         json_decref(check.faults);
     } else if (rc == CMD_EXIT_OK && !v->quiet && check.original_bytes > 0 && check.info.d == 0) {
-        printf("%s: sound (compressed, %s bytes of %s bytes %s, %s)\n", path, cmd_group(check.file_bytes).text,
-               cmd_group(check.original_bytes).text, check.holds_vectors ? "of vectors" : "of an index",
-               mode_names[v->mode]);
+        printf("%s: sound (compressed, %s bytes of %s bytes %s, %s)\n", cmd_printable(path).text,
+               cmd_group(check.file_bytes).text, cmd_group(check.original_bytes).text,
+               check.holds_vectors ? "of vectors" : "of an index", mode_names[v->mode]);
     } else if (rc == CMD_EXIT_OK && !v->quiet) {
-        printf("%s: sound (%s x %u, %zu sections, %s bytes, %s)\n", path, cmd_group(check.info.n_rows).text,
-               check.info.d, check.n_sections, cmd_group(check.file_bytes).text, mode_names[v->mode]);
+        printf("%s: sound (%s x %u, %zu sections, %s bytes, %s)\n", cmd_printable(path).text,
+               cmd_group(check.info.n_rows).text, check.info.d, check.n_sections, cmd_group(check.file_bytes).text,
+               mode_names[v->mode]);
     }
     return rc;
 }
@@ -428,6 +429,11 @@ int cmd_verify(int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         rc = verify_file(&v, argv[i], indexes);
         worst = rc > worst ? rc : worst;
+        /* as it is found; and nobody waits for the rest when the reader went away */
+        if (fflush(stdout) != 0) {
+            json_decref(indexes);
+            return cmd_fail(NAME, omen_fail(&why, OMEN_ERR_IO, "cannot write to standard output: %m"), &why);
+        }
     }
     if (v.json) {
         rc = cmd_json_print(NAME, json_pack("{s:o}", "indexes", indexes), stdout);

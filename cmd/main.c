@@ -49,7 +49,7 @@ static void print_help(void)
           "\n"
           "exit codes:\n"
           "  0 done   2 wrong usage or unusable input   3 corrupt index   4 I/O error   5 out of memory\n"
-          "  130 interrupted (128 + the signal's number)\n"
+          "  130 interrupted (128 + the signal's number)   141 the reader of the results went away\n"
           "\n"
           "example:\n"
           "  omendb build base.fvecs                 writes base.omen\n"
@@ -113,6 +113,18 @@ static int unknown_command(const char *name)
     return cmd_misuse(NULL, "unknown command \"%s\"; see \"omendb --help\"", name);
 }
 
+static int unknown_option(const char *word)
+{
+    static const char *const options[] = {"--help", "--version"};
+
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (strlen(word) > 2 && strncmp(options[i], word, strlen(word)) == 0) {
+            return cmd_misuse(NULL, "unknown option \"%s\"; did you mean \"%s\"?", word, options[i]);
+        }
+    }
+    return cmd_misuse(NULL, "unknown option \"%s\"; see \"omendb --help\"", word);
+}
+
 static int cmd_help(int argc, char **argv)
 {
     const struct command *command;
@@ -152,6 +164,9 @@ static int close_stdout(const char *command, int exit_code)
     if (!failed || exit_code >= CMD_EXIT_IO) {
         return exit_code;
     }
+    if (cmd_signals_pipe_broke()) {
+        return CMD_EXIT_PIPE;
+    }
     if (errno != 0) {
         cmd_say(command, "cannot write to standard output: %s", strerror(errno));
     } else {
@@ -167,7 +182,7 @@ static const char *running; /* the subcommand at work */
 static void on_exit_of_library(void)
 {
     if (running != NULL) {
-        omen_file_remove_all();
+        omen_temporaries_remove();
         cmd_say(running, "out of memory or threads, which a library does not survive; try fewer --threads");
         _exit(CMD_EXIT_MEMORY);
     }
@@ -180,9 +195,8 @@ int main(int argc, char **argv)
 
     occupy_standard_files();
     atexit(on_exit_of_library);
-    /* A reader that went away or a file at its size limit is an I/O error with a message, not a silent death. */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
+    command = argc > 1 ? find_command(argv[1]) : NULL;
+    cmd_signals_start(command != NULL ? command->name : NULL);
 
     if (argc < 2) {
         rc = cmd_misuse(NULL, "no command given; see \"omendb --help\"");
@@ -193,13 +207,18 @@ int main(int argc, char **argv)
         puts("omendb " OMEN_VERSION);
         rc = CMD_EXIT_OK;
     } else if (argv[1][0] == '-') {
-        rc = cmd_misuse(NULL, "unknown option \"%s\"; see \"omendb --help\"", argv[1]);
-    } else if ((command = find_command(argv[1])) == NULL) {
+        rc = unknown_option(argv[1]);
+    } else if (command == NULL) {
         rc = unknown_command(argv[1]);
     } else {
         running = command->name;
         rc = command->run(argc - 1, argv + 1);
         running = NULL;
     }
-    return close_stdout(command != NULL ? command->name : NULL, rc);
+    rc = close_stdout(command != NULL ? command->name : NULL, rc);
+    if (rc == CMD_EXIT_PIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    return rc;
 }

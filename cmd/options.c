@@ -13,17 +13,60 @@
 
 /* ---- messages ---- */
 
-/* One line, whatever a file name holds: control characters could break the line or drive the terminal. */
+/* The length of the UTF-8 sequence at the text's beginning that may be printed; 0 if there is none. Of more than one
+ * byte, neither the second set of control characters nor surrogates, U+FFFE, U+FFFF and what is beyond U+10FFFF. */
+static size_t printable_length(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    const size_t length = c[0] < 0x80 ? 1 : c[0] >= 0xc2 && c[0] < 0xe0 ? 2 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3 : 4;
+    uint32_t code = length == 1 ? c[0] : c[0] & (0x7fu >> length);
+
+    for (size_t i = 1; i < length; i++) {
+        if ((c[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        code = code << 6 | (c[i] & 0x3f);
+    }
+    if (length == 1) {
+        return code >= 0x20 && code != 0x7f;
+    }
+    return c[0] >= 0xc2 && c[0] < 0xf5 && code >= 0xa0 && code <= 0x10ffff && !(length == 3 && code < 0x800) &&
+                   !(length == 4 && code < 0x10000) && !(code >= 0xd800 && code < 0xe000) && (code & 0xfffe) != 0xfffe
+               ? length
+               : 0;
+}
+
+/* Replaces what would break a line, drive a terminal or is no text. */
+void cmd_make_printable(char *text)
+{
+    while (*text != '\0') {
+        const size_t length = printable_length(text);
+
+        if (length == 0) {
+            *text = '?';
+        }
+        text += length > 0 ? length : 1;
+    }
+}
+
+cmd_name cmd_printable(const char *text)
+{
+    const size_t length = strlen(text), room = sizeof(cmd_name) - 1;
+    cmd_name out;
+
+    snprintf(out.text, sizeof out.text, "%s%s", length > room ? "..." : "",
+             length > room ? text + length - room + 3 : text);
+    cmd_make_printable(out.text);
+    return out;
+}
+
+/* One line, whatever a file name holds. */
 static void print_line(const char *command, const char *format, va_list arguments)
 {
     char text[8192];
 
     vsnprintf(text, sizeof text, format, arguments);
-    for (char *c = text; *c != '\0'; c++) {
-        if (iscntrl((unsigned char)*c)) {
-            *c = '?';
-        }
-    }
+    cmd_make_printable(text);
     fprintf(stderr, command != NULL ? "omendb %s: %s\n" : "omendb%s: %s\n", command != NULL ? command : "", text);
 }
 
@@ -73,6 +116,9 @@ const char *cmd_cause(int code, const omen_detail *why)
 
 int cmd_fail(const char *command, int code, const omen_detail *why)
 {
+    if (code == OMEN_ERR_IO && cmd_signals_pipe_broke()) {
+        return CMD_EXIT_PIPE;
+    }
     cmd_say(command, "%s", cmd_cause(code, why));
     return cmd_exit_code(code);
 }
@@ -89,41 +135,87 @@ static const struct option *find_option(const struct option *options, int value)
     return NULL;
 }
 
-/* How many options begin with the given word (which may end in "=value"). */
-static int count_prefixed(const struct option *options, const char *word)
+/* The option that a word such as "--recall" or "--recall=0.9" is, or the first that it begins: *exact tells which. */
+static const struct option *find_word(const struct option *options, const char *word, bool *exact)
 {
-    size_t length = strcspn(word, "=");
-    int n = 0;
+    const size_t length = strcspn(word + 2, "=");
+    const struct option *begun = NULL;
 
     for (; options->name != NULL; options++) {
-        n += strncmp(options->name, word, length) == 0;
+        if (strncmp(options->name, word + 2, length) == 0) {
+            *exact = options->name[length] == '\0';
+            if (*exact) {
+                return options;
+            }
+            begun = begun == NULL ? options : begun;
+        }
     }
-    return n;
+    return begun;
 }
 
-int cmd_bad_option(const char *command, int returned, char **argv, const struct option *options)
+/* Tells that a word is no option, and which it may have been meant for. */
+static void refuse_word(const char *command, const char *word, const struct option *near)
 {
-    /* For a long option getopt_long() has moved past the word; for a letter inside a cluster it may not have. */
-    const char *word = argv[optind - 1];
-    bool is_long = strncmp(word, "--", 2) == 0;
-    const struct option *known = optopt != 0 ? find_option(options, optopt) : NULL;
+    if (near != NULL && strcspn(word, "=") > 2) {
+        cmd_say(command, "unknown option \"%.*s\"; did you mean \"--%s\"?", (int)strcspn(word, "="), word, near->name);
+    } else {
+        cmd_say(command, "unknown option \"%s\"; see \"omendb %s --help\"", word, command);
+    }
+}
 
-    if (returned == ':') {
-        if (is_long && known != NULL) {
-            return cmd_misuse(command, "option \"--%s\" needs a value; see \"omendb %s --help\"", known->name, command);
+/* Tells what getopt_long() returned '?' or ':' for. */
+static void refuse_option(const char *command, int returned, const char *word, const struct option *options)
+{
+    const struct option *known = optopt != 0 ? find_option(options, optopt) : NULL;
+    const bool is_long = strncmp(word, "--", 2) == 0;
+
+    if (returned == ':' && is_long && known != NULL) {
+        cmd_say(command, "option \"--%s\" needs a value; see \"omendb %s --help\"", known->name, command);
+    } else if (returned == ':') {
+        cmd_say(command, "option \"-%c\" needs a value; see \"omendb %s --help\"", optopt, command);
+    } else if (known != NULL && is_long) {
+        cmd_say(command, "option \"--%s\" takes no value; see \"omendb %s --help\"", known->name, command);
+    } else if (optopt != 0 && isprint((unsigned char)optopt)) {
+        cmd_say(command, "unknown option \"-%c\"; see \"omendb %s --help\"", optopt, command);
+    } else {
+        cmd_say(command, "unknown option \"%s\"; see \"omendb %s --help\"", word, command);
+    }
+}
+
+int cmd_next_option(const char *command, int argc, char **argv, const char *short_options, const struct option *options)
+{
+    const struct option *near;
+    const char *word;
+    int option, index = -1;
+    bool exact = false, is_letter;
+
+    opterr = 0;
+    optopt = 0;
+    option = getopt_long(argc, argv, short_options, options, &index);
+    if (option == -1) {
+        return -1;
+    }
+    /* getopt_long() is past the word, and past its value if that was a word of its own; of a cluster of letters it may
+     * still be inside */
+    word = argv[optind - 1];
+    if (index >= 0 && optarg != NULL && optarg == word) {
+        word = argv[optind - 2];
+    }
+    /* It takes the beginning of a name for the name: a script's --re would change its meaning with the next option that
+     * begins so. */
+    is_letter = optopt != 0 && find_option(options, optopt) == NULL;
+    if ((index >= 0 || ((option == '?' || option == ':') && !is_letter)) && strncmp(word, "--", 2) == 0) {
+        near = find_word(options, word, &exact);
+        if (!exact) {
+            refuse_word(command, word, near);
+            return CMD_BAD_OPTION;
         }
-        return cmd_misuse(command, "option \"-%c\" needs a value; see \"omendb %s --help\"", optopt, command);
     }
-    if (known != NULL && is_long) {
-        return cmd_misuse(command, "option \"--%s\" takes no value; see \"omendb %s --help\"", known->name, command);
+    if (option == '?' || option == ':') {
+        refuse_option(command, option, word, options);
+        return CMD_BAD_OPTION;
     }
-    if (optopt == 0 && is_long && count_prefixed(options, word + 2) > 1) {
-        return cmd_misuse(command, "option \"%s\" is ambiguous; see \"omendb %s --help\"", word, command);
-    }
-    if (optopt != 0 && isprint((unsigned char)optopt)) {
-        return cmd_misuse(command, "unknown option \"-%c\"; see \"omendb %s --help\"", optopt, command);
-    }
-    return cmd_misuse(command, "unknown option \"%s\"; see \"omendb %s --help\"", word, command);
+    return option;
 }
 
 bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
@@ -211,6 +303,47 @@ bool cmd_parse_dim(const char *command, const char *text, uint32_t *out)
 }
 
 /* ---- opening ---- */
+
+cmd_text cmd_extension(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path, *dot = strrchr(name, '.');
+    cmd_text out = {""};
+
+    if (dot != NULL && dot != name) {
+        snprintf(out.text, sizeof out.text, "%s", dot + 1);
+    }
+    for (char *c = out.text; *c != '\0'; c++) {
+        *c = (char)tolower((unsigned char)*c);
+    }
+    return out;
+}
+
+/* The format that a file's name stands for, of all that omendb reads or writes; NULL for none of them. */
+static const char *named_format(const char *path)
+{
+    static const char *const others[] = {"omen", "omz", "ibin", "tsv", "jsonl", "json", "svg", "png"};
+    const cmd_text extension = cmd_extension(path);
+
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(extension.text, others[i]) == 0) {
+            return others[i];
+        }
+    }
+    return omen_vectors_named(path);
+}
+
+int cmd_check_extension(const char *command, const char *output, const char *format, const char *what)
+{
+    const char *named = named_format(output);
+
+    if (named == NULL || strcmp(named, format) == 0) {
+        return CMD_GO_ON;
+    }
+    return cmd_misuse(command,
+                      "\"%s\" is named like %s, and would hold %s: choose another name, such as one that ends with .%s",
+                      output, named, what, format);
+}
 
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why)
@@ -343,11 +476,11 @@ int cmd_json_print(const char *command, json_t *object, FILE *stream)
         return cmd_fail(command, OMEN_ERR_MEMORY, NULL);
     }
     if (json_dumpf(object, stream, JSON_REAL_PRECISION(7)) != 0 || fputc('\n', stream) == EOF || fflush(stream) != 0) {
+        rc = cmd_signals_pipe_broke() ? CMD_EXIT_PIPE : CMD_EXIT_IO;
         /* Nowhere to complain about stderr. */
-        if (stream != stderr) {
+        if (stream != stderr && rc == CMD_EXIT_IO) {
             cmd_say(command, "cannot write to standard output: %s", strerror(errno));
         }
-        rc = CMD_EXIT_IO;
     }
     json_decref(object);
     return rc;

@@ -24,9 +24,9 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     const omen_index_info *info = &o->info;
     uint32_t hot = info->code_bytes + info->factor_bytes;
 
-    fprintf(stderr, "%s: %s x %u %s, %s %s, codec %s, refine %s\n", o->output, cmd_group(info->n_rows).text, info->d,
-            omen_metric_name(info->metric), cmd_group(info->n_lists).text, info->n_lists == 1 ? "list" : "lists",
-            omen_codec_name(info->codec), omen_refine_name(info->refine));
+    fprintf(stderr, "%s: %s x %u %s, %s %s, codec %s, refine %s\n", cmd_printable(o->output).text,
+            cmd_group(info->n_rows).text, info->d, omen_metric_name(info->metric), cmd_group(info->n_lists).text,
+            info->n_lists == 1 ? "list" : "lists", omen_codec_name(info->codec), omen_refine_name(info->refine));
     fprintf(stderr, "  time    %.2f s with %d %s (%s)", o->seconds, o->report.n_threads,
             o->report.n_threads == 1 ? "thread" : "threads", omen_cpu_level());
     if (o->is_resumed) {

@@ -46,7 +46,8 @@ void omen_writer_destroy(omen_writer *writer);
 /* Maps a file and checks header, trailer, section table, lengths and bounds (what `verify --quick` promises): no
  * truncation passes, no offset is used unchecked. Time does not depend on the file's size. *out is NULL
  * on failure. Returns OMEN_OK, OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED (newer version), OMEN_ERR_INPUT (not an index at
- * all), OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+ * all), OMEN_ERR_ARGUMENT (what cannot be mapped: "-", a pipe, a socket, a device), OMEN_ERR_IO (a directory too) or
+ * OMEN_ERR_MEMORY. */
 int omen_container_open(omen_container **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The same for a file that is open already; fd stays the caller's, path is for messages. */

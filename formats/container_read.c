@@ -9,11 +9,12 @@
  *   for the reader of the section to remember.
  * - check() reads with pread, not through the mapping: a bad disk sector is then a finding, not a SIGBUS. It allocates
  *   nothing; faults are told from the calling thread, in file order.
- * - The file has to stay as it is while it is open. One that is cut under a mapping ends the reader with SIGBUS; files
- *   that are replaced by rename, as the writer does, are safe.
+ * - The file has to stay as it is while it is open. One that is cut under a mapping raises SIGBUS in the reader, which
+ *   in_use.h can tell by name; files that are replaced by rename, as the writer does, are safe.
  */
 #include "formats/container.h"
 #include "formats/container_format.h"
+#include "formats/in_use.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,16 +59,31 @@ static int fail_section(omen_detail *why, const char *path, uint32_t id, const c
     return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: section \"%s\": %s", path, name, what);
 }
 
+/* What cannot be mapped is told as what it is. A directory exits like other files that cannot be opened. */
+static int fail_kind(omen_detail *why, const char *path, mode_t mode)
+{
+    if (S_ISDIR(mode)) {
+        return omen_fail(why, OMEN_ERR_IO, "\"%s\" is a directory, not an index", path);
+    }
+    return omen_fail(why, OMEN_ERR_ARGUMENT, "\"%s\" is %s; an index is read by mapping it: save it to a file first",
+                     path,
+                     S_ISFIFO(mode)   ? "a pipe"
+                     : S_ISSOCK(mode) ? "a socket"
+                     : S_ISCHR(mode)  ? "a character device"
+                                      : "a block device");
+}
+
 /* Maps the open file. */
 static int map_file(omen_container *container, const char *path, omen_detail *why)
 {
+    char label[OMEN_LABEL_BYTES];
     struct stat status;
 
     if (container->fd < 0 || fstat(container->fd, &status) != 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
     }
     if (!S_ISREG(status.st_mode)) {
-        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is not an omendb index: not a regular file", path);
+        return fail_kind(why, path, status.st_mode);
     }
     if (status.st_size == 0) {
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is empty", path);
@@ -75,7 +91,8 @@ static int map_file(omen_container *container, const char *path, omen_detail *wh
     if ((uint64_t)status.st_size > SIZE_MAX) {
         return omen_fail(why, OMEN_ERR_MEMORY, "\"%s\" is too large for this machine's address space", path);
     }
-    void *base = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, container->fd, 0);
+    omen_label_set(label, path);
+    void *base = omen_mapping_open(container->fd, 0, (size_t)status.st_size, label);
     if (base == MAP_FAILED) {
         const int code = errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
         return omen_fail(why, code, "cannot map \"%s\": %s", path, strerror(errno));
@@ -365,9 +382,7 @@ void omen_container_close(omen_container *container)
     if (container == NULL) {
         return;
     }
-    if (container->base != NULL) {
-        munmap((void *)container->base, (size_t)container->n_bytes);
-    }
+    omen_mapping_close(container->base, (size_t)container->n_bytes);
     if (container->fd >= 0) {
         close(container->fd);
     }

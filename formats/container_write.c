@@ -10,6 +10,7 @@
 #include "formats/container.h"
 #include "formats/container_format.h"
 #include "formats/file.h"
+#include "formats/in_use.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -167,9 +168,7 @@ void omen_writer_destroy(omen_writer *writer)
     }
     settle_sender(writer);
     for (uint32_t i = 0; i < writer->n_sections; i++) {
-        if (writer->sections[i].mapping != NULL) {
-            munmap(writer->sections[i].mapping, writer->sections[i].n_mapped_bytes);
-        }
+        omen_mapping_close(writer->sections[i].mapping, writer->sections[i].n_mapped_bytes);
     }
     omen_file_close(&writer->file);
     free(writer->sections);
@@ -377,7 +376,7 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
         const uint64_t n_bytes = skip + (entry->n_bytes > 0 ? entry->n_bytes : 1);
         void *mapping = n_bytes > SIZE_MAX
                             ? MAP_FAILED
-                            : mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, writer->file.fd, (off_t)(entry->offset - skip));
+                            : omen_mapping_open(writer->file.fd, entry->offset - skip, n_bytes, writer->label);
         if (mapping == MAP_FAILED) {
             const int code = errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
             return omen_fail(&writer->cause, code, "cannot map %s: %s", writer->label, strerror(errno));

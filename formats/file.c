@@ -8,11 +8,11 @@
  * - Permissions and times are set through the descriptor.
  */
 #include "formats/file.h"
+#include "formats/in_use.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,6 @@
 #define SUFFIX         ".tmp"
 #define MAX_TRIES      100 /* to claim a name */
 #define MAX_LINKS      40  /* followed in a row, as the system has it */
-#define MAX_OPEN       16  /* files that omen_file_remove_all() knows of */
 #define COPY_BYTES     (1u << 20)
 #define ACCESS_BITS    0777u
 #define MODE_SHARED    0666u /* less the umask */
@@ -343,40 +342,6 @@ int omen_file_descriptor(const char *path)
     return -1;
 }
 
-/* ---- files that are open, for omen_file_remove_all() ---- */
-
-static _Atomic(const char *) open_temporaries[MAX_OPEN];
-
-static void remember(const char *temporary)
-{
-    for (int i = 0; i < MAX_OPEN; i++) {
-        const char *none = NULL;
-        if (atomic_compare_exchange_strong(&open_temporaries[i], &none, temporary)) {
-            return;
-        }
-    }
-}
-
-static void forget(const char *temporary)
-{
-    for (int i = 0; i < MAX_OPEN; i++) {
-        const char *expected = temporary;
-        if (atomic_compare_exchange_strong(&open_temporaries[i], &expected, NULL)) {
-            return;
-        }
-    }
-}
-
-void omen_file_remove_all(void)
-{
-    for (int i = 0; i < MAX_OPEN; i++) {
-        const char *temporary = atomic_exchange(&open_temporaries[i], NULL);
-        if (temporary != NULL) {
-            unlink(temporary);
-        }
-    }
-}
-
 /* ---- opening ---- */
 
 /* What the file will be, for messages. */
@@ -473,7 +438,7 @@ int omen_file_open(omen_file *file, const char *path, int needs, const struct st
     rc = omen_file_claim(file->temporary, false, like != NULL ? MODE_PRIVATE : MODE_SHARED, "writing", &file->fd, why);
     if (rc == OMEN_OK) {
         file->is_owned = true;
-        remember(file->temporary);
+        omen_temporary_remember(file->temporary);
     }
     return rc;
 }
@@ -539,7 +504,7 @@ static int publish(omen_file *file, omen_detail *why)
         rc = omen_fail(why, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", file->temporary, file->path,
                        strerror(errno));
     } else {
-        forget(file->temporary);
+        omen_temporary_forget(file->temporary);
         file->is_owned = false;
         const int synced = directory >= 0 ? sync_file(directory) : syncfs(file->fd);
         if (synced != 0 && errno != EINVAL) { /* EINVAL: a file system that has no need of it */
@@ -599,7 +564,7 @@ void omen_file_close(omen_file *file)
         return;
     }
     if (file->is_owned) {
-        forget(file->temporary);
+        omen_temporary_forget(file->temporary);
         /* while the lock is held, so that it cannot be another process's */
         if (omen_file_leads_to(file->temporary, file->fd) == 1) {
             unlink(file->temporary);

@@ -58,10 +58,6 @@ int omen_file_commit(omen_file *file, omen_detail *why) OMEN_MUST_CHECK;
 /* Removes a temporary that was not committed, closes and frees. */
 void omen_file_close(omen_file *file);
 
-/* Removes the temporaries of all files that are open. For signal handlers and atexit(): calls what POSIX allows there
- * only, and nothing may be written afterwards. */
-void omen_file_remove_all(void);
-
 /* The number of the open descriptor that a path is a name of, such as /dev/stdout or /proc/self/fd/1 or a symbolic link
  * to either; -1 for any other path. */
 int omen_file_descriptor(const char *path);

@@ -307,22 +307,6 @@ const char *omen_vectors_format(const omen_vectors *vectors)
 
 /* ---- the input --------------------------------------------------------- */
 
-/* A message is one short line: a long path keeps its end, and control characters become question marks. */
-static void label_set(omen_input *input, const char *path)
-{
-    size_t length = strlen(path), keep = 200;
-    if (strcmp(path, "-") == 0)
-        snprintf(input->label, sizeof(input->label), "standard input");
-    else if (length <= keep)
-        snprintf(input->label, sizeof(input->label), "\"%s\"", path);
-    else
-        snprintf(input->label, sizeof(input->label), "\"...%s\"", path + length - keep);
-    for (char *c = input->label; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-    }
-}
-
 /* A signal that interrupts the wait for input ends it, since the sender may never write again. */
 int omen_stream_spool(int *fd, const char *label, omen_detail *why)
 {
@@ -371,7 +355,7 @@ static int map(omen_input *input, omen_detail *why)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is empty", input->label);
     if ((uint64_t)status.st_size > SIZE_MAX)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
-    void *bytes = mmap(NULL, status.st_size, PROT_READ, MAP_SHARED, input->fd, 0);
+    void *bytes = omen_mapping_open(input->fd, 0, status.st_size, input->label);
     if (bytes == MAP_FAILED) {
         return omen_fail(why, errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO, "cannot map %s: %s", input->label,
                          strerror(errno));
@@ -387,7 +371,7 @@ int omen_input_open(omen_input *input, const char *path, omen_detail *why)
     struct stat *status = &input->status;
     int rc = OMEN_OK;
 
-    label_set(input, path);
+    omen_label_set(input->label, path);
     input->stamp = 0;
     input->bytes = NULL;
     input->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -443,6 +427,13 @@ static const omen_kind *kind_by_suffix(const char *path, size_t length)
         }
     }
     return NULL;
+}
+
+const char *omen_vectors_named(const char *path)
+{
+    const omen_kind *kind = kind_by_suffix(path, strlen(path));
+
+    return kind != NULL ? kind->name : NULL;
 }
 
 /* Finds the formats other than except that the content fits. Returns their number, the last in *found, and all names
@@ -579,8 +570,7 @@ bool omen_input_is_container(const omen_input *input)
 
 void omen_input_close(omen_input *input)
 {
-    if (input->bytes != NULL)
-        munmap((void *)input->bytes, input->n_bytes);
+    omen_mapping_close(input->bytes, input->n_bytes);
     if (input->fd >= 0)
         close(input->fd);
     input->bytes = NULL;

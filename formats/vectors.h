@@ -42,4 +42,7 @@ int omen_stream_spool(int *fd, const char *label, omen_detail *why) OMEN_MUST_CH
 /* All format names, separated by ", ", for --help and messages. */
 const char *omen_vectors_formats(void);
 
+/* The format that a file name's extension stands for, such as "npy"; NULL for another one. */
+const char *omen_vectors_named(const char *path);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "formats/in_use.h"
 #include "formats/vectors.h"
 
 /* How one value is stored. Those from F2 on can hold a NaN or an infinity. */
@@ -18,9 +19,9 @@ typedef enum {
 
 /* A whole file, mapped. It is opened by name once: the name may lead to another file at any moment. */
 typedef struct omen_input {
-    char label[256];    /* for messages: the quoted path, long ones cut at the front, or "standard input" */
-    int fd;             /* what is mapped: the file, or the copy of a stream */
-    struct stat status; /* of the file or stream that the name led to */
+    char label[OMEN_LABEL_BYTES]; /* for messages: the quoted path, long ones cut at the front, or "standard input" */
+    int fd;                       /* what is mapped: the file, or the copy of a stream */
+    struct stat status;           /* of the file or stream that the name led to */
     const unsigned char *bytes;
     uint64_t n_bytes;
     uint64_t stamp; /* modification time of a named file in ns, else 0 */

@@ -282,7 +282,9 @@ typedef struct omen_index_info {
     omen_codec codec;
     omen_refine refine;
     uint32_t code_bytes, factor_bytes; /* hot bytes of one vector */
+    uint32_t bytes;                    /* that were asked for: not less than their sum */
     uint64_t seed;
+    bool zero_ok;            /* cosine: zero rows were accepted */
     uint64_t centroid_bytes; /* centroids, list offsets, per-list factor ranges */
     uint64_t model_bytes;    /* mean, basis, codebooks */
     uint64_t refine_bytes;

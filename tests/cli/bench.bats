@@ -17,6 +17,17 @@ bench_small()
     omendb bench $quick --base b.fvecs --queries q.fvecs "$@"
 }
 
+# edit RESULT.json STATEMENTS: changes r, a result, and p, its first point.
+edit()
+{
+    python3 -c '
+import json, sys
+r = json.load(open(sys.argv[1]))
+p = r["points"][0]
+exec(sys.argv[2])
+json.dump(r, open(sys.argv[1], "w"))' "$@"
+}
+
 # recall_agrees METRIC K ARGUMENT...: bench and numpy give the same recalls at one effort.
 recall_agrees()
 {
@@ -45,8 +56,9 @@ recall_agrees()
 @test "the document names every member of the JSON, and no other" {
     small
     bench_small b.omen --json --recall 0.8,0.9 >was.json
-    omendb build -q -b 8 -o worse.omen b.fvecs
-    expect 1 bench_small worse.omen --json --recall 0.8,0.9 --baseline was.json --baseline-binary "$OMENDB"
+    cp was.json better.json
+    edit better.json 'p["recall_by_id"] = 1; r["index"]["file_bytes"] //= 2'
+    expect 1 bench_small b.omen --json --recall 0.8,0.9 --baseline better.json --baseline-binary "$OMENDB"
     printf '%s\n' "$output" >gated.json
     omendb bench $quick --json --recall 0.8 --base b.fvecs --held-out 50 >built.json
     omendb bench $quick --json --probes 2 --rerank 50 b.omen --queries q.fvecs >plain.json
@@ -85,33 +97,123 @@ recall_agrees()
     has "$stderr" "recall and sizes: no worse than the baseline"
 }
 
-@test "the gate names recall for a worse code, at fixed effort and at a recall asked for" {
-    small -b 32 -c pq
+@test "the gate names recall that fell, at fixed effort and at a recall asked for" {
+    small
     bench_small b.omen --json --probes 8 --rerank 12 >fixed.json
     bench_small b.omen --json --probes 8 >half.json
     bench_small b.omen --json --recall 0.9 >asked.json
-    omendb build -q -b 8 -c pq -o worse.omen b.fvecs
-    expect 1 bench_small worse.omen --probes 8 --rerank 12 --baseline fixed.json
+    edit fixed.json 'p["recall_by_id"] += 0.02; p["recall_by_distance"] += 0.02'
+    expect 1 bench_small b.omen --probes 8 --rerank 12 --baseline fixed.json
     has "$stderr" "worse   recall@10 by distance at --probes 8 --rerank 12"
     has "$stderr" "worse   recall@10 by id at --probes 8 --rerank 12"
     # more candidates make up for it, but not at the effort of before
-    expect 1 bench_small worse.omen --probes 8 --baseline half.json
-    has "$stderr" "worse   recall@10 by id at the baseline's effort (--probes 8"
-    expect 1 bench_small worse.omen --recall 0.9 --baseline asked.json
+    edit half.json 'p["rerank"] = 10'
+    expect 1 bench_small b.omen --probes 8 --baseline half.json
+    has "$stderr" "worse   recall@10 by id at the baseline's effort (--probes 8 --rerank 10)"
+    edit asked.json 'p["rerank"] = 10; p["probes"] -= 1'
+    expect 1 bench_small b.omen --recall 0.9 --baseline asked.json
     has "$stderr" "worse   recall@10 by id at the baseline's effort"
     # as much as it drops is allowed
-    expect 0 bench_small worse.omen --probes 8 --rerank 12 --baseline fixed.json --max-recall-drop 1
+    expect 0 bench_small b.omen --probes 8 --rerank 12 --baseline fixed.json --max-recall-drop 1
 }
 
 @test "the gate names bytes and file size" {
-    small -b 8 -c pq
+    small
     bench_small b.omen --json --probes 8 --rerank 100 >was.json
-    omendb build -q -b 32 -c pq -r f32 -o larger.omen b.fvecs
-    expect 1 bench_small larger.omen --probes 8 --rerank 100 --baseline was.json
+    edit was.json 'i = r["index"]; i["bytes_per_vector"]["code"] -= 4; i["file_bytes"] -= i["file_bytes"] // 9'
+    expect 1 bench_small b.omen --probes 8 --rerank 100 --baseline was.json
     has "$stderr" "worse   bytes a vector, code"
     has "$stderr" "worse   file size in bytes"
     [[ "$stderr" != *"worse   recall"* ]]
-    expect 0 bench_small larger.omen --probes 8 --rerank 100 --baseline was.json --max-growth 900%
+    expect 0 bench_small b.omen --probes 8 --rerank 100 --baseline was.json --max-growth 900%
+}
+
+@test "a baseline whose index was built with other options is unusable" {
+    small -c pq
+    other="the baseline's index was built with other options"
+    bench_small b.omen --json --recall 0.9 >was.json
+    bench_small --json --recall 0.9 -c pq >built.json
+    for options in "-c rabitq:\"codec\" differs" "-r f16 -c pq:\"refine\" differs" "-b 31 -c pq:\"bytes\" differs" \
+        "-l 50 -c pq:\"lists\" differs" "--seed 1 -c pq:\"seed\" differs" \
+        "-c none --seed 3:\"codec\", \"seed\" differ"; do
+        omendb build -q ${options%%:*} -o other.omen b.fvecs
+        fails_with 2 "$other: ${options#*:}" bench_small other.omen --recall 0.9 --baseline was.json
+        fails_with 2 "$other: ${options#*:}" bench_small --recall 0.9 ${options%%:*} --baseline built.json
+    done
+    fails_with 2 'the baseline is of other data: "metric"' bench_small --recall 0.9 -m ip --baseline built.json
+    bench_small --json --recall 0.9 -m cosine >cosine.json
+    fails_with 2 "$other: \"zero_ok\" differs" bench_small --recall 0.9 -m cosine --zero-ok --baseline cosine.json
+    # auto that chooses pq is not pq that was asked for; an index built apart is compared as it is
+    fails_with 2 "$other: \"codec\" differs" bench_small --recall 0.9 -c auto --baseline built.json
+    expect 0 bench_small --recall 0.9 -c pq --baseline built.json
+    expect 0 bench_small --recall 0.9 -c pq --baseline was.json
+    expect 0 bench_small b.omen --recall 0.9 --baseline built.json
+    # a baseline that does not tell, or has nothing to compare
+    for cut in 'del r["index"]["seed"]' 'del r["build"], r["index"]' 'del p["recall_by_id"]' 'del r["options"]' \
+        'p["recall_by_distance"] = None' 'del r["index"]["file_bytes"]' 'del r["points"][0]' 'del r["data"]["held_out"]'
+    do
+        cp was.json cut.json
+        edit cut.json "$cut"
+        expect 2 bench_small b.omen --recall 0.9 --baseline cut.json
+        same "${#stderr_lines[@]}" 1
+    done
+}
+
+@test "a file that is no result, or a hostile one, exits 2 with one line" {
+    small
+    bench_small b.omen --json --recall 0.9 >was.json
+    cp was.json good.json
+    n=0
+    # refused STATEMENTS TEXT
+    refused()
+    {
+        n=$((n + 1))
+        cp good.json bad$n.json
+        edit bad$n.json "$1"
+        fails_with 2 "$2" bench_small b.omen --recall 0.9 --baseline bad$n.json
+        if command -v gnuplot >/dev/null; then
+            fails_with 2 "$2" omendb bench --plot p.svg --compare bad$n.json
+        fi
+    }
+    refused 'p["k"] = -1' 'points[].k cannot be -1'
+    refused 'p["k"] = 1e300' 'points[].k cannot be 1e300'
+    refused 'p["k"] = "10"' 'points[].k cannot be "10"'
+    refused 'p["probes"] = 1 << 40' 'points[].probes cannot be'
+    refused 'p["recall_by_id"] = -0.5' 'points[].recall_by_id cannot be -0.5'
+    refused 'p["recall_by_distance"] = 1.5' 'points[].recall_by_distance cannot be 1.5'
+    refused 'p["recall_by_distance"] = []' 'points[].recall_by_distance cannot be []'
+    refused 'p["dominated"] = 1' 'points[].dominated cannot be 1'
+    refused 'p["batch"]["median"] = -3' 'points[].batch.median cannot be -3'
+    refused 'p["batch"]["min"] = 0' 'points[].batch.min cannot be 0'
+    refused 'p["batch"]["max"] = 1e300' 'points[].batch.max cannot be 1e300'
+    refused 'r["points"][0] = 7' 'points[] cannot be 7'
+    refused 'r["points"] = {}' 'points cannot be {}'
+    refused 'r["points"] = [p] * 600' 'points cannot be what it is'
+    refused 'r["options"]["k"] = list(range(1, 100))' 'options.k cannot be what it is'
+    refused 'r["options"]["k"] = [0]' 'options.k[] cannot be 0'
+    refused 'r["data"]["n"] = -1' 'data.n cannot be -1'
+    refused 'r["data"]["d"] = 0' 'data.d cannot be 0'
+    refused 'r["data"] = "x"' 'data cannot be "x"'
+    refused 'r["machine"]["cpu"] = None' 'machine.cpu cannot be null'
+    refused 'r["machine"]["threads"] = "\x1b[2J"' 'machine.threads cannot be "\u001B[2J"'
+    refused 'r["index"]["file_bytes"] = -1' 'index.file_bytes cannot be -1'
+    refused 'p["batch"]["median"] = float("nan")' 'is no JSON'
+    refused 'p["batch"]["median"] = float("inf")' 'is no JSON'
+    refused 'r["schema"] = "omendb-bench/2"' 'its schema is not omendb-bench/1'
+    # what JSON itself does not promise
+    for text in '' '[]' '7' '"x"' '{"schema":"omendb-bench/1"}' '{"points":[],"points":[],"schema":"omendb-bench/1"}' \
+        '{"schema":"omendb-bench/1","points":[],"data":{"n":1e999}}' \
+        '{"schema":"omendb-bench/1","points":[],"data":{"n":99999999999999999999999}}'; do
+        printf '%s' "$text" >bad.json
+        fails_with 2 'is no' bench_small b.omen --recall 0.9 --baseline bad.json
+    done
+    python3 -c 'print("[" * 1000000)' >deep.json
+    fails_with 2 'is no JSON' bench_small b.omen --recall 0.9 --baseline deep.json
+    python3 -c 'print("[" + "0," * 3000000 + "0]")' >long.json
+    fails_with 2 'too long' bench_small b.omen --recall 0.9 --baseline long.json
+    fails_with 2 'too long' bench_small b.omen --recall 0.9 --baseline /dev/zero
+    fails_with 4 'Is a directory' bench_small b.omen --recall 0.9 --baseline .
+    fails_with 2 'is no' bench_small b.omen --recall 0.9 --baseline b.omen
 }
 
 @test "a baseline of other data, other options or no baseline at all is unusable" {
@@ -265,6 +367,116 @@ for p in points:
     [ "$(head -c 4 p.png | tail -c 3)" = PNG ]
     fails_with 2 "gnuplot, which is not installed" env PATH=/nowhere "$OMENDB" bench --plot p.svg --compare a.json
     fails_with 2 "ends with .svg or .png" omendb bench --plot p.gif --compare a.json
+}
+
+@test "a plot runs nothing and interprets no text, whatever results and files are called" {
+    command -v gnuplot >/dev/null || skip "no gnuplot"
+    small
+    bench_small b.omen --json --recall 0.8,0.9 >good.json
+    mkdir work home
+    printf 'system "touch ran"\n' >home/.gnuplot
+    cp home/.gnuplot home/.gnuplot-wxt
+    cd work
+    n=0
+    # drawn PICTURE LABEL: the picture's texts have the label, and nothing else came of it
+    drawn()
+    {
+        [ -s "$1" ] || fault "no picture $1"
+        python3 -c '
+import sys, xml.etree.ElementTree as tree
+texts = [t.text for t in tree.parse(sys.argv[1]).iter() if t.text]
+wanted = sys.argv[2].replace("\x27", "\u2019") # a single quote comes as the typographic one
+assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
+    }
+    for text in 'x`touch ran`y' '$(touch ran)' '"; system "touch ran' "'; system 'touch ran" \
+        '" . system("touch ran") . "' '@GPVAL_TERMINALS' '%s %n %g' '{/Symbol a}_b^c ~d{.8-}' 'a\nb \101 \"' \
+        '<b>&amp; ]>' '# comment' '| touch ran' '< touch ran' 'EOD' "it's" 'Prozessor ü €'; do
+        n=$((n + 1))
+        cp ../good.json r.json
+        edit r.json "r['machine']['cpu'] = $(python3 -c 'import sys; print(repr(sys.argv[1]))' "$text")"
+        HOME=$PWD/../home expect 0 omendb bench --plot p.svg --compare r.json
+        same "$output$stderr" ""
+        drawn p.svg "$text"
+        expect 0 omendb bench --plot p.png --compare r.json ../good.json
+        # the same as a file's name, of an input and of the picture
+        name=$(printf '%s' "$text" | tr / '|')
+        cp ../good.json "./$name.json"
+        expect 0 omendb bench --plot "./$name.svg" --compare "./$name.json"
+        drawn "./$name.svg" "$name.json"
+        rm "./$name.json" "./$name.svg"
+        only p.png p.svg r.json
+        [ ! -e ../ran ] && [ ! -e ../home/ran ]
+    done
+    # what no picture can hold is replaced
+    edit r.json "r['machine']['cpu'] = 'a\x1b[2Jb\nc\x9bd\u202ee\uffff&#1; ]]>'"
+    expect 0 omendb bench --plot p.svg --compare r.json
+    drawn p.svg 'a?[2Jb?c??d'
+    drawn p.svg '+#1; )]>'
+    name=$'n\n\033]0;x\007\377`touch ran`'
+    cp ../good.json "$name.json"
+    expect 0 omendb bench --plot "$name.svg" --compare "$name.json"
+    drawn "$name.svg" 'n??]0;x??`touch ran`.json'
+    rm "$name.json" "$name.svg"
+    only p.png p.svg r.json
+    # no point that could be drawn
+    edit r.json "r['options']['k'] = [99]"
+    fails_with 2 "no points to plot" omendb bench --plot q.svg --compare r.json
+    only p.png p.svg r.json
+}
+
+@test "bench starts gnuplot itself, without a shell, and tells when it fails" {
+    small
+    bench_small b.omen --json --recall 0.8 >a.json
+    mkdir bin relative
+    # stub COMMANDS: a gnuplot that does this
+    stub()
+    {
+        printf '#!/bin/sh\n%s\n' "$1" >bin/gnuplot
+        chmod +x bin/gnuplot
+    }
+    stub 'printf "%s\n" "$@" >words; cat >script; echo picture'
+    PATH=$PWD/bin:$PATH expect 0 omendb bench --plot p.svg --compare a.json
+    same "$(cat words)" "--default-settings"
+    same "$(cat p.svg)" picture
+    # no name of a file reaches it
+    grep -q -e '^set output' -e p.svg script && fault "$(cat script)"
+    rm p.svg
+    for commands in 'exit 3:gnuplot failed with exit code 3' 'exec <&-; kill -9 $$:gnuplot was ended by signal 9' \
+        ':did not draw "p.svg"' 'kill -PIPE $$:gnuplot was ended by signal 13'; do
+        stub "${commands%%:*}"
+        PATH=$PWD/bin:$PATH fails_with 4 "${commands#*:}" omendb bench --plot p.svg --compare a.json
+    done
+    # PATH's relative directories are not searched
+    mv bin/gnuplot relative
+    rmdir bin
+    fails_with 2 "gnuplot, which is not installed" env PATH=relative:: "$OMENDB" bench --plot p.svg --compare a.json
+    only a.json b.fvecs b.omen q.fvecs relative script words
+}
+
+@test "messages quote no control characters, from names or from results" {
+    small
+    bench_small b.omen --json --recall 0.9 >a.json
+    name=$'n\033[2J\n\302\2331m\377.json'
+    cp a.json "$name"
+    edit "$name" "r['version'] = 'v\x1b[31m\nx'"
+    expect 0 omendb bench --runs 1 --min-time 0 b.omen --base b.fvecs --queries q.fvecs --recall 0.9 --baseline "$name"
+    has "$output" "against n?[2J???1m?.json (omendb v?[31m?x)"
+    edit "$name" "r['truth']['origin'] = 'o\x1b[31m'"
+    fails_with 2 "from another place (o?[31m, here" bench_small b.omen --recall 0.9 --baseline "$name"
+    cp b.omen "$name"
+    expect 0 omendb verify "$name"
+    has "$output" "n?[2J???1m?.json: sound"
+    same "${#lines[@]}" 1
+    printf x | dd of="$name" bs=1 seek=5000 conv=notrunc status=none
+    expect 3 omendb verify "$name"
+    has "$output" "n?[2J???1m?.json: corrupt"
+    name=$'v\033[2J\n'
+    cp b.fvecs "$name"
+    expect 0 omendb build -v "$name"
+    has "$stderr" "v?[2J?: fvecs"
+    has "$stderr" "v?[2J?.omen: 3,000 x 32"
+    expect 0 omendb compress "$name"
+    has "$stderr" "v?[2J?: fvecs"
 }
 
 @test "misuse" {

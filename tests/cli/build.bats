@@ -165,6 +165,19 @@ v.x.omen"
     only hard other.tmp soft v.omen v.tmp
 }
 
+@test "an index under the name of another format is refused" {
+    vectors make v.fvecs -n 5 -d 3
+    for name in x.npy x.fvecs x.U8BIN x.omz x.tsv x.json x.svg; do
+        fails_with 2 "would hold an index: choose another name, such as one that ends with .omen" \
+            omendb build -o $name v.fvecs
+        fails_with 2 "would hold an index" omendb bench --base v.fvecs --held-out 2 -k 1 -o $name
+    done
+    only v.fvecs
+    for name in x.omen x x.idx2 x.v1; do
+        expect 0 omendb build -q -o $name v.fvecs
+    done
+}
+
 @test "files that cannot be opened or written exit 4" {
     vectors make v.fvecs -n 5 -d 3
     mkdir d

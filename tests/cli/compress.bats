@@ -208,6 +208,39 @@ PY
     [ ! -e junk.npy.omz ]
 }
 
+@test "no output has another format than its name says" {
+    vectors make v.fvecs -n 300 -d 8
+    omendb build -q -o i.omen v.fvecs
+    for name in x.npy x.fvecs x.omen x.tsv; do
+        fails_with 2 "would hold a compressed file" omendb compress -o $name v.fvecs
+        fails_with 2 "would hold a compressed file" omendb compress -b 8 -o $name v.fvecs
+    done
+    omendb compress -q v.fvecs
+    omendb compress -q i.omen
+    omendb compress -q --codec sq8 -o codes.omz v.fvecs
+    rm v.fvecs i.omen
+    fails_with 2 "without loss nothing is converted" omendb compress -d -o x.npy v.fvecs.omz
+    fails_with 2 "named like another format" omendb compress -d -o x.omen v.fvecs.omz
+    fails_with 2 "named like another format" omendb compress -d -o x.fvecs i.omen.omz
+    fails_with 2 "--output-format is for codes" omendb compress -d -F npy -o x.npy v.fvecs.omz
+    fails_with 2 "--output-format is for codes" omendb compress -d -F npy -c v.fvecs.omz
+    fails_with 2 "does not say how to write the rows" omendb compress -d -o x.tsv codes.omz
+    fails_with 2 "does not say how to write the rows" omendb compress -d codes.omz
+    only codes.omz i.omen.omz v.fvecs.omz
+    # names that say nothing, or the right thing
+    expect 0 omendb compress -d -q -o x.fvecs v.fvecs.omz
+    expect 0 omendb compress -d -q -o y v.fvecs.omz
+    cmp x.fvecs y
+    for name in rows.npy rows.fbin rows.raw; do
+        expect 0 omendb compress -d -q -o $name codes.omz
+    done
+    [ "$(head -c 6 rows.npy | tail -c 5)" = NUMPY ]
+    [ "$(wc -c <rows.raw)" -eq 9600 ]
+    # -F goes before the name
+    expect 0 omendb compress -d -q -F raw -o x.npy codes.omz
+    cmp x.npy rows.raw
+}
+
 @test "a terminal gets no binary" {
     vectors make v.fvecs -n 9 -d 3
     run script -qec '"$OMENDB" compress -o - v.fvecs' /dev/null </dev/null

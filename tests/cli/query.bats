@@ -67,6 +67,42 @@ line()
     only base.fvecs base.omen expected found q.fvecs
 }
 
+@test "the output's extension decides its format, -F before it, and an unknown one is an error" {
+    line
+    for format in tsv jsonl ivecs npy; do
+        omendb query -F $format base.omen q.fvecs >want.$format
+        expect 0 omendb query -o found.$format base.omen q.fvecs
+        cmp found.$format want.$format
+        expect 0 omendb query -F $format -o found.txt base.omen q.fvecs
+        cmp found.txt want.$format
+        expect 0 omendb query -F tsv -o found.$format base.omen q.fvecs
+        cmp found.$format want.tsv
+    done
+    expect 0 omendb query -o found.NPY base.omen q.fvecs
+    cmp found.NPY want.npy
+    for name in found.txt found.csv found.npz found.tsv.gz d.npy/found.x; do
+        fails_with 2 'does not say how to write the results: name it .tsv, .jsonl, .ivecs or .npy' \
+            omendb query -o $name base.omen q.fvecs
+    done
+    fails_with 2 'ivecs holds no distances' omendb query --distances -o found.ivecs base.omen q.fvecs
+    # names without an extension, and what is no file
+    mkdir d.npy
+    for name in found ./found d.npy/found .npy found.; do
+        rm -f "$name"
+        expect 0 omendb query -o $name base.omen q.fvecs
+        cmp $name want.tsv
+    done
+    expect 0 omendb query -o /dev/null base.omen q.fvecs
+    [ "$(omendb query -o /dev/stdout base.omen q.fvecs | hash_of /dev/stdin)" = "$(hash_of want.tsv)" ]
+    for name in fifo fifo.x fifo.npy; do
+        mkfifo $name
+        cat $name >got &
+        expect 0 omendb query -o $name base.omen q.fvecs
+        wait
+        case $name in fifo.npy) cmp got want.npy ;; *) cmp got want.tsv ;; esac
+    done
+}
+
 @test "queries from standard input, named and not" {
     line
     omendb query base.omen q.fvecs >expected

@@ -1,6 +1,7 @@
 /* formats/file.c: temporaries, names of descriptors, outputs in place. What planted files do to the commands is tested
  * in cli/files.bats. */
 #include "formats/file.h"
+#include "formats/in_use.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -279,7 +280,7 @@ static void test_remove_all(void)
     CHECK_EQ_INT(omen_file_open(&first, in_directory("first"), OMEN_FILE_NAMED, NULL, &why), OMEN_OK);
     CHECK_EQ_INT(omen_file_open(&second, in_directory("second"), OMEN_FILE_NAMED, NULL, &why), OMEN_OK);
     CHECK_EQ_INT(omen_file_commit(&second, &why), OMEN_OK);
-    omen_file_remove_all();
+    omen_temporaries_remove();
     CHECK(!exists(in_directory("first.tmp")));
     CHECK(exists(in_directory("second")));
     CHECK_EQ_INT(omen_file_commit(&first, &why), OMEN_ERR_IO);
