@@ -180,7 +180,7 @@ def lie_index(data, queries, n):
     allowed = (0, 2, 3, 5) if is_packed else (0, 3)
     for i in range(n):
         parts = list(sections(data))
-        lie(rng, rng.choice([payload for name, _, _, payload in parts if name not in (b"REFN", b"PERM")]))
+        lie(rng, rng.choice([payload for name, _, _, payload in parts]))
         write("lie.omen", pack(identity_of(data), parts))
         query = run(["query", "-q", "-t", "1", "-k", "5", "--distances", "lie.omen", queries], 1 << 30, allowed)
         quick = run(["verify", "-q", "-t", "1", "--quick", "lie.omen"], 1 << 30, (0, 3))

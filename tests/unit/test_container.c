@@ -473,12 +473,14 @@ static void test_other_files(void)
         CHECK_EQ_INT(open_only(path, &why), OMEN_ERR_INPUT);
         CHECK_STR_CONTAINS(why.text, "other\" is not an omendb index");
     }
-    CHECK_EQ_INT(open_only(directory, &why), OMEN_ERR_INPUT);
+    CHECK_EQ_INT(open_only(directory, &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, "is a directory");
     CHECK_EQ_INT(open_only(in_directory("absent"), &why), OMEN_ERR_IO);
     CHECK_STR_CONTAINS(why.text, "No such file");
     const char *fifo = in_directory("fifo");
     need(mkfifo(fifo, 0666) == 0, fifo);
-    CHECK_EQ_INT(open_only(fifo, &why), OMEN_ERR_INPUT);
+    CHECK_EQ_INT(open_only(fifo, &why), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(why.text, "is a pipe");
     unlink(fifo);
 }
 
