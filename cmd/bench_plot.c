@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PROGRAM    "gnuplot"
@@ -330,7 +331,9 @@ int bench_plot(const char *path, json_t *const *results, const char *const *labe
 {
     struct series series[MAX_SERIES];
     size_t n_series = list_series(series, results, labels, n_results), n_points = 0;
-    char *data = NULL, *machine = NULL, *subtitle = NULL, *temporary = NULL;
+    char *data = NULL, *machine = NULL, *subtitle = NULL, output[64];
+    omen_file file = {.path = NULL};
+    struct stat drawn;
     bool shared_data, shared_machine;
     FILE *pipe_end;
     int rc = OMEN_ERR_MEMORY, status;
@@ -349,29 +352,31 @@ int bench_plot(const char *path, json_t *const *results, const char *const *labe
         subtitle = NULL;
         goto out;
     }
-    if (asprintf(&temporary, "%s.tmp", path) < 0) {
-        temporary = NULL;
+    rc = omen_file_open(&file, path, OMEN_FILE_ANY, NULL, why);
+    if (rc != OMEN_OK) {
         goto out;
     }
+    /* what is open here, so that no name is followed there */
+    snprintf(output, sizeof output, "/proc/%ld/fd/%d", (long)getpid(), file.fd);
     pipe_end = popen(PROGRAM, "we");
     if (pipe_end == NULL) {
         rc = omen_fail(why, OMEN_ERR_IO, "cannot run gnuplot: %s", strerror(errno));
         goto out;
     }
-    rc = put_script(pipe_end, temporary, ends_with(path, ".svg"), series, n_series, subtitle, shared_data,
-                    shared_machine);
+    rc = put_script(pipe_end, output, ends_with(path, ".svg"), series, n_series, subtitle, shared_data, shared_machine);
     status = pclose(pipe_end);
-    if (rc == OMEN_OK && (status != 0 || rename(temporary, path) != 0)) {
+    if (rc == OMEN_OK &&
+        (status != 0 || fstat(file.fd, &drawn) != 0 || (omen_file_is_own(&file) && drawn.st_size == 0))) {
         rc = omen_fail(why, OMEN_ERR_IO, "gnuplot did not draw \"%s\"", path);
     }
-    if (rc != OMEN_OK) {
-        unlink(temporary);
+    if (rc == OMEN_OK) {
+        rc = omen_file_commit(&file, why);
     }
 
 out:
+    omen_file_close(&file);
     free(data);
     free(machine);
     free(subtitle);
-    free(temporary);
     return rc;
 }

@@ -240,15 +240,15 @@ int bench_save_truth(const struct bench *b, omen_detail *why)
         }
     }
     if (rc == OMEN_OK) {
-        rc = cmd_output_open(&output, b->options->save_truth_path, why);
+        rc = cmd_output_open(&output, b->options->save_truth_path, NULL, why);
     }
     if (rc == OMEN_OK) {
         rc = omen_truth_write(output.stream, format, b->n_queries, b->truth.k, b->truth.ids, distances, why);
     }
     if (rc == OMEN_OK) {
-        rc = cmd_output_finish(&output, why);
+        rc = cmd_output_commit(&output, why);
     }
-    cmd_output_abandon(&output);
+    cmd_output_close(&output);
     free(distances);
     return rc;
 }

@@ -10,6 +10,7 @@
 
 #include "formats/checkpoint.h"
 #include "formats/container.h"
+#include "formats/file.h"
 #include "formats/omz.h"
 #include "formats/rows.h"
 #include "formats/vectors.h"
@@ -75,13 +76,21 @@ bool cmd_parse_threads(const char *command, const char *text, int *out) OMEN_MUS
 bool cmd_parse_share(const char *command, const char *option, const char *text, float *out) OMEN_MUST_CHECK;
 bool cmd_parse_dim(const char *command, const char *text, uint32_t *out) OMEN_MUST_CHECK;
 
-/* ---- files (options.c) ---- */
+/* ---- files (files.c) ---- */
 
-/* Whether two paths are one file; "-" is standard input. False if either does not exist. */
-bool cmd_same_file(const char *a, const char *b);
+/* A file that a command reads or writes. */
+typedef struct cmd_file {
+    const char *role; /* how the command line calls it, such as "INPUT" or "--output" */
+    const char *path; /* NULL: not given; "-": standard input or output */
+    bool is_output;
+    bool has_checkpoint; /* it is made with path + ".part" beside it */
+} cmd_file;
 
-/* Whether writing output by way of output + ".tmp" would destroy the file input. */
-bool cmd_would_overwrite(const char *output, const char *input);
+/* Refuses (CMD_EXIT_USAGE, told) an output of which a name - its own, that of its temporary, or of its checkpoint - leads
+ * to a file that is read, or is another output's. Returns CMD_GO_ON otherwise. */
+int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
+
+/* ---- opening (options.c) ---- */
 
 /* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
@@ -89,6 +98,10 @@ int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint
 
 /* Opens an index file and tells what is in it. Container and index are the caller's to close, also after a failure. */
 int cmd_open_index(omen_container **container, omen_index **index, const char *path, omen_index_info *info,
+                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same of a container that is open already. */
+int cmd_read_index(omen_container **container, omen_index **index, const char *path, omen_index_info *info,
                    omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- printing (options.c) ---- */
@@ -142,23 +155,23 @@ int cmd_query_json(const struct cmd_query_outcome *outcome);
 
 /* ---- result files (output.c) ---- */
 
-/* Standard output, a device, or a temporary file that takes its name at the end. Starts zeroed. */
+/* A file, with a stream to write to it, or standard output. Starts zeroed. */
 typedef struct cmd_output {
+    omen_file file; /* zeroed: standard output */
     FILE *stream;
     const char *path; /* NULL: standard output */
-    char *temporary;  /* owned; NULL: written in place */
 } cmd_output;
 
-/* Starts path + ".tmp" beside a path that is a regular file or none yet. Returns OMEN_OK, OMEN_ERR_IO or
- * OMEN_ERR_MEMORY; cmd_output_abandon() is due either way. */
-int cmd_output_open(cmd_output *out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+/* Starts the file as omen_file_open() does; path NULL is standard output. Returns OMEN_OK, OMEN_ERR_IO or
+ * OMEN_ERR_MEMORY; cmd_output_close() is due either way. */
+int cmd_output_open(cmd_output *out, const char *path, const struct stat *like, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Gives the complete file its name. Returns OMEN_OK or OMEN_ERR_IO. What was written past the stream, to its
- * descriptor, is in it too. */
-int cmd_output_finish(cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
+/* Gives the complete file its name. Returns OMEN_OK, OMEN_ERR_IO or OMEN_ERR_MEMORY. What was written past the stream,
+ * to its descriptor, is in it too. */
+int cmd_output_commit(cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Releases what is left; an unfinished temporary file goes. */
-void cmd_output_abandon(cmd_output *out);
+/* Closes what is left; a temporary that was not committed goes. */
+void cmd_output_close(cmd_output *out);
 
 /* ---- time, progress and signals (progress.c) ---- */
 
@@ -186,11 +199,8 @@ int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_
 void cmd_progress_clear(cmd_progress *progress);
 
 /* From here SIGINT, SIGTERM and SIGHUP end the process at once with "omendb COMMAND: text" and CMD_EXIT_SIGNAL +
- * number, after removing the file that cmd_signals_temporary() named. */
+ * number, after removing temporaries. */
 void cmd_signals_exit(const char *command, const char *text);
-
-/* The file to remove then; NULL for none. The text must live until the next call. */
-void cmd_signals_temporary(const char *path);
 
 /* From here the same signals are only noted: cmd_progress_update() and cmd_signals_noted() tell. */
 void cmd_signals_note(void);

@@ -357,35 +357,42 @@ static bool measures(const struct bench_options *o)
     return o->index_path != NULL || o->base_path != NULL;
 }
 
-static bool overwrites_input(const struct bench_options *o, const char *output)
+/* Whether an output is something that is read, or another output. */
+static int check_files(const struct bench_options *o)
 {
-    const char *inputs[] = {o->index_path, o->base_path, o->queries_path, o->truth_path, o->baseline_path};
+    cmd_file files[10 + BENCH_MAX_FILES] = {
+        {.role = "INDEX", .path = o->index_path},
+        {.role = "--base", .path = o->base_path},
+        {.role = "--queries", .path = o->queries_path},
+        {.role = "--truth", .path = o->truth_path},
+        {.role = "--baseline", .path = o->baseline_path},
+        {.role = "--baseline-binary", .path = o->baseline_binary},
+        {.role = "--index", .path = o->keep_path, .is_output = true},
+        {.role = "--save-truth", .path = o->save_truth_path, .is_output = true},
+        {.role = "--plot", .path = o->plot_path, .is_output = true},
+        {.path = "-", .is_output = true},
+    };
 
-    for (size_t i = 0; output != NULL && i < sizeof inputs / sizeof inputs[0]; i++) {
-        if (inputs[i] != NULL && cmd_would_overwrite(output, inputs[i])) {
-            return true;
-        }
+    for (size_t i = 0; i < o->n_compare; i++) {
+        files[10 + i] = (cmd_file){.role = "--compare", .path = o->compare_paths[i]};
     }
-    for (size_t i = 0; output != NULL && i < o->n_compare; i++) {
-        if (cmd_would_overwrite(output, o->compare_paths[i])) {
-            return true;
-        }
-    }
-    return false;
+    return cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
 }
 
 static int check_outputs(const struct bench_options *o)
 {
     const char *outputs[] = {o->keep_path, o->save_truth_path, o->plot_path};
     omen_truth_format format;
+    int rc;
 
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++) {
         if (outputs[i] != NULL && (outputs[i][0] == '\0' || strcmp(outputs[i], "-") == 0)) {
             return cmd_misuse(NAME, "--index, --save-truth and --plot want a file name");
         }
-        if (overwrites_input(o, outputs[i])) {
-            return cmd_misuse(NAME, "writing \"%s\" would overwrite an input; name another file", outputs[i]);
-        }
+    }
+    rc = check_files(o);
+    if (rc != CMD_GO_ON) {
+        return rc;
     }
     if (o->save_truth_path != NULL && omen_truth_parse(o->save_truth_path, &format) != OMEN_OK) {
         return cmd_misuse(NAME, "--save-truth wants a name that ends with .ivecs or .ibin, not \"%s\"",

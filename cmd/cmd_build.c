@@ -253,14 +253,18 @@ static int choose_output(struct build *b)
     if (strcmp(b->output, "-") == 0) {
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
     }
-    if (cmd_would_overwrite(b->output, b->input)) {
-        return cmd_misuse(NAME, "writing \"%s\" would overwrite the input; name another file with --output", b->output);
-    }
-    /* The rename at the end would replace a device such as /dev/null. */
-    if (stat(b->output, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+    /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
+    if (omen_file_descriptor(b->output) >= 0 ||
+        (stat(b->output, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->output);
     }
-    return CMD_GO_ON;
+    const cmd_file files[] = {
+        {.role = "INPUT", .path = b->input},
+        {.role = "--tune-queries", .path = b->tune_queries},
+        {.role = "--output", .path = b->output, .is_output = true, .has_checkpoint = true},
+        {.path = b->json ? "-" : NULL, .is_output = true},
+    };
+    return cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
 }
 
 /* ---- the work ---- */
@@ -310,7 +314,7 @@ static int check_plan(struct build *b, const omen_source *source, omen_detail *w
     if (asprintf(&part, "%s.part", b->output) < 0) {
         return OMEN_ERR_MEMORY;
     }
-    if (stat(part, &status) == 0) {
+    if (lstat(part, &status) == 0) {
         there = (uint64_t)status.st_blocks * 512;
     }
     free(part);
@@ -319,7 +323,22 @@ static int check_plan(struct build *b, const omen_source *source, omen_detail *w
                : OMEN_OK;
 }
 
-/* Input to committed file. Returns an OMEN_ code. */
+/* What the finished file says about itself is what the summary tells. */
+static int read_info(const struct build *b, const omen_writer *writer, omen_index_info *info, omen_detail *why)
+{
+    omen_container *container = NULL;
+    omen_index *index = NULL;
+    int rc = omen_writer_open(writer, &container, why);
+
+    if (rc == OMEN_OK) {
+        rc = cmd_read_index(&container, &index, b->output, info, why);
+    }
+    omen_index_close(index);
+    omen_container_close(container);
+    return rc;
+}
+
+/* Input to committed file, and what it says about itself. Returns an OMEN_ code. */
 static int build_file(struct build *b, const omen_source *source, struct cmd_build_outcome *o, omen_detail *why)
 {
     omen_writer *writer = NULL;
@@ -363,6 +382,9 @@ static int build_file(struct build *b, const omen_source *source, struct cmd_bui
     }
     b->is_kept = checkpoint.get(checkpoint.self, 1, &(omen_record){0});
     omen_part_close(part);
+    if (rc == OMEN_OK) {
+        rc = read_info(b, writer, &o->info, why);
+    }
     omen_writer_destroy(writer);
     return rc;
 }
@@ -385,8 +407,6 @@ static int run(struct build *b)
     struct cmd_build_outcome o = {.input = b->input, .output = b->output};
     omen_detail why = {.text = ""};
     omen_vectors *vectors = NULL, *tune_vectors = NULL;
-    omen_container *container = NULL;
-    omen_index *index = NULL;
     omen_source source, tune_source;
     double started;
     int rc;
@@ -423,15 +443,8 @@ static int run(struct build *b)
     rc = build_file(b, &source, &o, &why);
     o.seconds = cmd_seconds() - started;
     o.is_resumed = b->is_resumed;
-    if (rc != OMEN_OK) {
-        goto out;
-    }
-    /* What the finished file says about itself is what the summary tells. */
-    rc = cmd_open_index(&container, &index, b->output, &o.info, &why);
 
 out:
-    omen_index_close(index);
-    omen_container_close(container);
     omen_vectors_close(tune_vectors);
     omen_vectors_close(vectors);
     if (rc == OMEN_ERR_INTERRUPTED) {

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NAME        "compress"
@@ -37,10 +36,11 @@ struct compress {
     bool decompress, force, remove, json, to_stdout, is_long;
     cmd_progress progress;
     /* what became of it */
+    struct stat status; /* of the input */
+    int like_error;     /* errno of what of it the output did not get */
     uint64_t in_bytes, out_bytes;
     double started, seconds;
     char content[32];
-    omen_source source;     /* of lossy compression */
     struct account account; /* lossy */
 };
 
@@ -234,13 +234,12 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
     return CMD_GO_ON;
 }
 
-/* Settles the output and refuses what would destroy something. */
+/* Settles the output. */
 static int choose_output(struct compress *c)
 {
     const bool from_stdin = strcmp(c->input, "-") == 0;
     const size_t length = strlen(c->input), n_suffix = strlen(SUFFIX);
     const bool has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, SUFFIX) == 0;
-    struct stat status;
 
     if (c->output == NULL && from_stdin) {
         c->output = "-";
@@ -274,16 +273,38 @@ static int choose_output(struct compress *c)
     if (c->remove && from_stdin) {
         return cmd_misuse(NAME, "--rm needs an input file");
     }
-    if (cmd_would_overwrite(c->output, c->input)) {
-        return cmd_misuse(NAME, "writing \"%s\" would overwrite the input; name another file with --output", c->output);
+    return CMD_GO_ON;
+}
+
+/* Refuses to write over what is read, and without --force over what is there. */
+static int check_files(const struct compress *c)
+{
+    const cmd_file files[] = {
+        {.role = "INPUT", .path = c->input},
+        {.role = "--output", .path = c->output, .is_output = true},
+        {.path = c->json ? "-" : NULL, .is_output = true},
+    };
+    struct stat status;
+    const int rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+
+    if (rc != CMD_GO_ON || c->to_stdout) {
+        return rc;
     }
-    if (stat(c->output, &status) == 0) {
-        if (!S_ISREG(status.st_mode)) {
-            return cmd_misuse(NAME, "\"%s\" is not a regular file", c->output);
-        }
-        if (!c->force) {
-            return cmd_misuse(NAME, "\"%s\" exists; replace it with --force", c->output);
-        }
+    bool exists = lstat(c->output, &status) == 0;
+    if (exists && S_ISLNK(status.st_mode) && stat(c->output, &status) != 0) {
+        lstat(c->output, &status); /* a link to nothing is there all the same */
+    }
+    if (exists && S_ISDIR(status.st_mode)) {
+        return cmd_misuse(NAME, "\"%s\" is not a regular file", c->output);
+    }
+    /* what has no contents to lose needs no --force */
+    const bool is_kept = omen_file_descriptor(c->output) >= 0 ||
+                         (exists && (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode) || S_ISSOCK(status.st_mode)));
+    if (c->remove && (is_kept || (exists && S_ISBLK(status.st_mode)))) {
+        return cmd_misuse(NAME, "--rm needs an output file: what went to \"%s\" cannot be verified", c->output);
+    }
+    if (exists && !is_kept && !c->force) {
+        return cmd_misuse(NAME, "\"%s\" exists; replace it with --force", c->output);
     }
     return CMD_GO_ON;
 }
@@ -297,84 +318,79 @@ static int show_progress(void *context, const char *stage, uint64_t done, uint64
     return cmd_progress_update(&c->progress, stage, done, total);
 }
 
-/* Copies a finished file to standard output. */
-static int copy_to_stdout(const char *path, omen_detail *why)
+/* Whose permission bits and times the output gets; NULL: of nothing, for what has no name. */
+static const struct stat *like(const struct compress *c)
 {
-    char buffer[1 << 16];
-    FILE *file = fopen(path, "r");
-    size_t n;
-
-    if (file == NULL) {
-        return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
-    }
-    while ((n = fread(buffer, 1, sizeof buffer, file)) > 0 && fwrite(buffer, 1, n, stdout) == n) {
-    }
-    const bool failed = ferror(file) || ferror(stdout);
-    fclose(file);
-    return failed ? omen_fail(why, OMEN_ERR_IO, "cannot write to standard output: %s", strerror(errno)) : OMEN_OK;
+    return strcmp(c->input, "-") != 0 && S_ISREG(c->status.st_mode) ? &c->status : NULL;
 }
 
-/* Writes the container to path. */
-static int write_container(struct compress *c, const omen_omz_input *input, const char *path, omen_detail *why)
+/* Reads a written container back whole: every block, against the checksum of its original bytes. */
+static int read_back(const struct compress *c, const omen_writer *writer, omen_detail *why)
+{
+    omen_container *container = NULL;
+    omen_omz *omz = NULL;
+    int rc = omen_writer_open(writer, &container, why);
+
+    if (rc == OMEN_OK) {
+        rc = omen_container_check(container, c->n_threads, NULL, NULL, NULL);
+    }
+    if (rc == OMEN_OK && !c->lossy) {
+        rc = omen_omz_open(&omz, container, why);
+    }
+    if (rc == OMEN_OK && !c->lossy) {
+        rc = omen_omz_original_bytes(omz) == c->in_bytes ? omen_omz_check(omz, c->n_threads, NULL, NULL)
+                                                         : OMEN_ERR_CORRUPT;
+    }
+    omen_omz_close(omz);
+    omen_container_close(container);
+    return rc == OMEN_OK && omen_writer_has_name(writer)
+               ? OMEN_OK
+               : omen_fail(why, rc != OMEN_OK ? rc : OMEN_ERR_IO, "\"%s\" is not as it was written; the input is kept",
+                           c->output);
+}
+
+/* Gives the complete container its name. */
+static int commit(struct compress *c, omen_writer *writer, omen_detail *why)
+{
+    int rc = omen_writer_commit(writer, &c->out_bytes, why);
+
+    c->like_error = omen_writer_like_error(writer);
+    if (rc == OMEN_OK && c->remove) {
+        rc = read_back(c, writer, why);
+    }
+    return rc;
+}
+
+static int write_container(struct compress *c, const omen_omz_input *input, omen_detail *why)
 {
     omen_writer *writer = NULL;
     omen_sink sink;
-    int rc = omen_writer_create(&writer, path, why);
+    int rc = omen_writer_create_like(&writer, c->output, like(c), why);
 
     if (rc != OMEN_OK) {
         return rc;
     }
+    cmd_signals_note();
     sink = omen_writer_sink(writer);
     const omen_omz_options options = {
         .level = c->level, .is_long = c->is_long, .n_threads = c->n_threads, .progress = show_progress, .context = c};
     rc = omen_omz_compress(input, &options, &sink, why);
     if (rc == OMEN_OK) {
-        rc = omen_writer_commit(writer, &c->out_bytes, why);
+        rc = commit(c, writer, why);
     }
     omen_writer_destroy(writer);
     return rc;
 }
 
-static int write_codes(struct compress *c, const omen_source *source, const char *path, omen_detail *why);
-
-/* A container begins with what is known last, so on its way to a pipe it passes through a temporary file. */
-static int through_temporary(struct compress *c, const omen_omz_input *input, omen_detail *why)
-{
-    const char *parent = getenv("TMPDIR");
-    char *directory = NULL, *path = NULL;
-    int rc = OMEN_ERR_MEMORY;
-
-    parent = parent != NULL && parent[0] != '\0' ? parent : "/tmp";
-    if (asprintf(&directory, "%s/omendb-XXXXXX", parent) < 0) {
-        return rc;
-    }
-    if (mkdtemp(directory) == NULL) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot create a temporary directory in \"%s\": %s", parent, strerror(errno));
-        free(directory);
-        return rc;
-    }
-    if (asprintf(&path, "%s/out", directory) >= 0) {
-        rc = c->lossy ? write_codes(c, &c->source, path, why) : write_container(c, input, path, why);
-        if (rc == OMEN_OK) {
-            rc = copy_to_stdout(path, why);
-        }
-        unlink(path);
-        free(path);
-    }
-    rmdir(directory);
-    free(directory);
-    return rc;
-}
-
 /* Bytes of each part of the written file. */
-static int take_account(struct compress *c, const char *path, const omen_source *original, omen_detail *why)
+static int take_account(struct compress *c, const omen_writer *writer, const omen_source *original, omen_detail *why)
 {
     struct account *a = &c->account;
     omen_container *container = NULL;
     omen_codes *codes = NULL;
     const omen_section *sections = NULL;
     size_t n = 0;
-    int rc = omen_container_open(&container, path, why);
+    int rc = omen_writer_open(writer, &container, why);
 
     if (rc == OMEN_OK) {
         sections = omen_container_sections(container, &n);
@@ -410,7 +426,7 @@ static int take_account(struct compress *c, const char *path, const omen_source 
 }
 
 /* Codes: an index of one list without row numbers. */
-static int write_codes(struct compress *c, const omen_source *source, const char *path, omen_detail *why)
+static int write_codes(struct compress *c, const omen_source *source, omen_detail *why)
 {
     const bool is_refine = strcmp(c->codec, "sq8") == 0 || strcmp(c->codec, "f16") == 0;
     omen_build_options options;
@@ -430,19 +446,23 @@ static int write_codes(struct compress *c, const omen_source *source, const char
     options.progress = show_progress;
     options.progress_context = c;
     if (rc == OMEN_OK) {
-        rc = omen_writer_create(&writer, path, why);
+        rc = omen_writer_create_like(&writer, c->output, like(c), why);
     }
     if (rc != OMEN_OK) {
         return rc;
     }
+    cmd_signals_note();
     sink = omen_writer_sink(writer);
     rc = omen_index_build(source, &options, &sink, NULL, NULL, why);
     if (rc == OMEN_OK) {
-        rc = omen_writer_commit(writer, &c->out_bytes, why);
+        rc = commit(c, writer, why);
+    }
+    c->seconds = cmd_seconds() - c->started; /* what follows is the account, not the work */
+    if (rc == OMEN_OK) {
+        rc = take_account(c, writer, source, why);
     }
     omen_writer_destroy(writer);
-    c->seconds = cmd_seconds() - c->started; /* what follows is the account, not the work */
-    return rc == OMEN_OK ? take_account(c, path, source, why) : rc;
+    return rc;
 }
 
 static int compress_lossy(struct compress *c, omen_detail *why)
@@ -454,11 +474,11 @@ static int compress_lossy(struct compress *c, omen_detail *why)
     if (rc != OMEN_OK) {
         return rc;
     }
-    cmd_signals_note();
-    c->source = omen_vectors_source(vectors);
-    c->in_bytes = c->source.n_bytes;
+    const omen_source source = omen_vectors_source(vectors);
+    c->status = *omen_vectors_status(vectors);
+    c->in_bytes = source.n_bytes;
     snprintf(c->content, sizeof c->content, "%s", omen_vectors_format(vectors));
-    rc = c->to_stdout ? through_temporary(c, NULL, why) : write_codes(c, &c->source, c->output, why);
+    rc = write_codes(c, &source, why);
     omen_vectors_close(vectors);
     return rc;
 }
@@ -471,26 +491,48 @@ static int compress(struct compress *c, omen_detail *why)
     if (rc != OMEN_OK) {
         return rc;
     }
-    cmd_signals_note();
+    c->status = *omen_omz_input_status(input);
     c->in_bytes = omen_omz_input_bytes(input);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_input_format(input));
-    rc = c->to_stdout ? through_temporary(c, input, why) : write_container(c, input, c->output, why);
+    rc = write_container(c, input, why);
     omen_omz_input_close(input);
     return rc;
 }
 
-/* Standard input becomes a file that can be mapped; path is its name, valid while *fd is open. */
-static int spool(char path[32], int *fd, omen_detail *why)
+/* Opens a compressed file. A stream is copied, since it has to be mapped. */
+static int open_packed(struct compress *c, omen_container **container, omen_detail *why)
 {
-    int rc;
+    const bool is_standard = strcmp(c->input, "-") == 0;
+    int fd = is_standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(c->input, O_RDONLY | O_CLOEXEC | O_NOCTTY),
+        rc = OMEN_OK;
+    char label[300] = "standard input";
 
-    *fd = dup(STDIN_FILENO);
-    if (*fd < 0) {
-        return omen_fail(why, OMEN_ERR_IO, "cannot read standard input: %s", strerror(errno));
+    if (!is_standard) {
+        snprintf(label, sizeof label, "\"%.290s\"", c->input);
     }
-    rc = omen_stream_spool(fd, "standard input", why);
-    snprintf(path, 32, "/proc/self/fd/%d", *fd);
+    if (fd < 0 || fstat(fd, &c->status) != 0) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", label, strerror(errno));
+    } else if (is_standard || (!S_ISREG(c->status.st_mode) && !S_ISDIR(c->status.st_mode))) {
+        rc = omen_stream_spool(&fd, label, why);
+    }
+    if (rc == OMEN_OK) {
+        rc = omen_container_open_fd(container, fd, is_standard ? label : c->input, why);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
     return rc;
+}
+
+/* Says which file a failure of unpacking was of. */
+static int name_file(const struct compress *c, int rc, const omen_detail *reason, omen_detail *why)
+{
+    const char *name = rc == OMEN_ERR_IO ? c->output : c->input;
+
+    if (strcmp(name, "-") == 0) {
+        return omen_fail(why, rc, "standard %s: %s", rc == OMEN_ERR_IO ? "output" : "input", reason->text);
+    }
+    return omen_fail(why, rc, "\"%s\": %s", name, reason->text);
 }
 
 static int unpack(struct compress *c, const omen_container *container, omen_detail *why)
@@ -501,26 +543,25 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     int rc = omen_omz_open(&omz, container, &reason);
 
     if (rc != OMEN_OK) {
-        return omen_fail(why, rc, "\"%s\": %s", c->input, reason.text);
+        return name_file(c, rc, &reason, why);
     }
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = omen_omz_original_bytes(omz);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_holds_index(omz) ? "index" : "vectors");
-    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, why);
+    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
+    cmd_signals_note();
     if (rc == OMEN_OK) {
-        rc = omen_omz_unpack_to(omz, fileno(out.stream), c->n_threads, show_progress, c, &reason);
-        if (rc == OMEN_ERR_IO) {
-            omen_fail(why, rc, "\"%s\": %s", c->output, reason.text);
-        } else if (rc != OMEN_OK) {
-            omen_fail(why, rc, "\"%s\": %s", c->input, reason.text);
+        rc = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads, show_progress, c,
+                                &reason);
+        if (rc != OMEN_OK) {
+            name_file(c, rc, &reason, why);
         }
     }
     if (rc == OMEN_OK) {
-        rc = cmd_output_finish(&out, why);
+        rc = cmd_output_commit(&out, why);
     }
-    if (rc != OMEN_OK) {
-        cmd_output_abandon(&out);
-    }
+    c->like_error = out.file.like_error;
+    cmd_output_close(&out);
     omen_omz_close(omz);
     return rc;
 }
@@ -543,22 +584,25 @@ static int unpack_codes(struct compress *c, const omen_container *container, ome
     }
     rc = omen_codes_open(&codes, sections, n, &reason);
     if (rc != OMEN_OK) {
-        return omen_fail(why, rc, "\"%s\": %s", c->input, reason.text);
+        return name_file(c, rc, &reason, why);
     }
     const omen_source source = omen_codes_source(codes);
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = source.n_bytes;
     snprintf(c->content, sizeof c->content, "codes");
-    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, why);
+    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
+    cmd_signals_note();
     if (rc == OMEN_OK) {
-        rc = omen_rows_write(out.stream, format, &source, show_progress, c, why);
+        rc = omen_rows_write(out.stream, format, &source, show_progress, c, &reason);
+        if (rc != OMEN_OK) {
+            name_file(c, rc, &reason, why);
+        }
     }
     if (rc == OMEN_OK) {
-        rc = cmd_output_finish(&out, why);
+        rc = cmd_output_commit(&out, why);
     }
-    if (rc != OMEN_OK) {
-        cmd_output_abandon(&out);
-    }
+    c->like_error = out.file.like_error;
+    cmd_output_close(&out);
     omen_codes_close(codes);
     return rc;
 }
@@ -567,69 +611,30 @@ static int decompress(struct compress *c, omen_detail *why)
 {
     size_t n;
     omen_container *container = NULL;
-    char spooled[32];
-    const char *path = c->input;
-    int fd = -1, rc = OMEN_OK;
+    int rc = open_packed(c, &container, why);
 
-    if (strcmp(c->input, "-") == 0) {
-        rc = spool(spooled, &fd, why);
-        path = spooled;
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_container_open(&container, path, why);
-    }
-    cmd_signals_note();
     if (rc == OMEN_OK) {
         const omen_section *sections = omen_container_sections(container, &n);
         rc = omen_codes_are(sections, n) ? unpack_codes(c, container, why) : unpack(c, container, why);
     }
     omen_container_close(container);
-    if (fd >= 0) {
-        close(fd);
-    }
     return rc;
 }
 
-/* Mode and times of the input, as far as this user may set them. */
-static void copy_attributes(const struct compress *c)
+/* Removes the input, if the name still leads to what was read. */
+static int remove_input(const struct compress *c, omen_detail *why)
 {
     struct stat status;
 
-    if (strcmp(c->input, "-") == 0 || c->to_stdout || stat(c->input, &status) != 0 || !S_ISREG(status.st_mode)) {
-        return;
+    if (stat(c->input, &status) != 0 ||
+        (status.st_dev == c->status.st_dev && status.st_ino == c->status.st_ino &&
+         status.st_size == c->status.st_size && status.st_mtim.tv_sec == c->status.st_mtim.tv_sec &&
+         status.st_mtim.tv_nsec == c->status.st_mtim.tv_nsec)) {
+        return unlink(c->input) == 0
+                   ? OMEN_OK
+                   : omen_fail(why, OMEN_ERR_IO, "cannot remove \"%s\": %s", c->input, strerror(errno));
     }
-    const struct timespec times[2] = {status.st_atim, status.st_mtim};
-    if (chmod(c->output, status.st_mode & 07777) != 0 || utimensat(AT_FDCWD, c->output, times, 0) != 0) {
-        cmd_say(NAME, "warning: mode and time of \"%s\" could not be copied: %s", c->input, strerror(errno));
-    }
-}
-
-/* Reads a written container back whole: every block, against the checksum of its original bytes. */
-static int read_back(const struct compress *c, omen_detail *why)
-{
-    omen_container *container = NULL;
-    omen_omz *omz = NULL;
-    int rc = omen_container_open(&container, c->output, why);
-
-    if (rc == OMEN_OK) {
-        rc = omen_container_check(container, c->n_threads, NULL, NULL, NULL);
-    }
-    if (c->lossy) {
-        omen_container_close(container);
-        return rc == OMEN_OK ? rc : omen_fail(why, rc, "\"%s\" is not as it was written; the input is kept", c->output);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_omz_open(&omz, container, why);
-    }
-    if (rc == OMEN_OK && omen_omz_original_bytes(omz) != c->in_bytes) {
-        rc = OMEN_ERR_CORRUPT;
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_omz_check(omz, c->n_threads, NULL, NULL);
-    }
-    omen_omz_close(omz);
-    omen_container_close(container);
-    return rc == OMEN_OK ? rc : omen_fail(why, rc, "\"%s\" is not as it was written; the input is kept", c->output);
+    return omen_fail(why, OMEN_ERR_IO, "\"%s\" was changed or replaced meanwhile; it is kept", c->input);
 }
 
 static void tell_part(const char *name, uint64_t n_bytes, const struct account *a)
@@ -720,6 +725,9 @@ int cmd_compress(int argc, char **argv)
     if (rc == CMD_GO_ON) {
         rc = choose_output(&c);
     }
+    if (rc == CMD_GO_ON) {
+        rc = check_files(&c);
+    }
     if (rc != CMD_GO_ON) {
         free(c.default_output);
         return rc;
@@ -733,15 +741,12 @@ int cmd_compress(int argc, char **argv)
         c.seconds = cmd_seconds() - c.started;
     }
     cmd_progress_clear(&c.progress);
-    if (rc == OMEN_OK) {
-        copy_attributes(&c);
+    if (rc == OMEN_OK && c.like_error != 0) {
+        cmd_say(NAME, "warning: mode and time of \"%s\" could not be copied: %s", c.input, strerror(c.like_error));
     }
-    if (rc == OMEN_OK && c.remove && !c.decompress) {
+    if (rc == OMEN_OK && c.remove) {
         cmd_signals_exit(NAME, INTERRUPTED); /* the output is whole, and the input stays until it has been read */
-        rc = read_back(&c, &why);
-    }
-    if (rc == OMEN_OK && c.remove && unlink(c.input) != 0) {
-        rc = omen_fail(&why, OMEN_ERR_IO, "cannot remove \"%s\": %s", c.input, strerror(errno));
+        rc = remove_input(&c, &why);
     }
     if (rc == OMEN_ERR_INTERRUPTED) {
         cmd_say(NAME, INTERRUPTED);

@@ -191,12 +191,13 @@ static int check_arguments(const struct query *q)
         }
     } else if (q->output_path[0] == '\0') {
         return cmd_misuse(NAME, "--output wants a file name");
-    } else if (cmd_would_overwrite(q->output_path, q->index_path) ||
-               cmd_would_overwrite(q->output_path, q->queries_path)) {
-        return cmd_misuse(NAME, "writing \"%s\" would overwrite an input; name another file with --output",
-                          q->output_path);
     }
-    return CMD_GO_ON;
+    const cmd_file files[] = {
+        {.role = "INDEX", .path = q->index_path},
+        {.role = "QUERIES", .path = q->queries_path},
+        {.role = "--output", .path = q->output_path != NULL ? q->output_path : "-", .is_output = true},
+    };
+    return cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
 }
 
 static int parse_arguments(struct query *q, int argc, char **argv)
@@ -363,7 +364,7 @@ static int run(struct query *q)
     o.n_threads = q->search.n_threads > 0 ? q->search.n_threads : omen_cpu_count();
     rc = batch_init(&batch, source.n_rows, source.d, o.k, q->distances);
     if (rc == OMEN_OK) {
-        rc = cmd_output_open(&output, q->output_path, &why);
+        rc = cmd_output_open(&output, q->output_path, NULL, &why);
     }
     if (rc != OMEN_OK) {
         goto out;
@@ -373,12 +374,12 @@ static int run(struct query *q)
     rc = search_all(q, index, &source, &results, &batch, &o, &why);
     if (rc == OMEN_OK) {
         started = cmd_seconds();
-        rc = cmd_output_finish(&output, &why);
+        rc = cmd_output_commit(&output, &why);
         lap(&started, &o.write_seconds);
     }
 
 out:
-    cmd_output_abandon(&output);
+    cmd_output_close(&output);
     batch_free(&batch);
     omen_vectors_close(vectors);
     omen_index_close(index);

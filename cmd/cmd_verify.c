@@ -146,6 +146,22 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
     return CMD_GO_ON;
 }
 
+/* The verdicts must not go into a file that is verified. */
+static int check_files(const struct verify *v, char **paths, int n)
+{
+    int rc = CMD_GO_ON;
+
+    for (int i = 0; i < n && rc == CMD_GO_ON; i++) {
+        const cmd_file files[] = {
+            {.role = "INDEX", .path = paths[i]},
+            {.role = "--source", .path = v->source},
+            {.path = "-", .is_output = true},
+        };
+        rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    }
+    return rc;
+}
+
 /* ---- faults ---- */
 
 /* A fault, as a line or as an object. section may be NULL; without a byte range n_bytes is 0. */
@@ -392,6 +408,9 @@ int cmd_verify(int argc, char **argv)
     int worst, rc;
 
     worst = parse_arguments(&v, argc, argv);
+    if (worst == CMD_GO_ON) {
+        worst = check_files(&v, argv + optind, argc - optind);
+    }
     if (worst != CMD_GO_ON) {
         return worst;
     }

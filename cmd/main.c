@@ -160,12 +160,26 @@ static int close_stdout(const char *command, int exit_code)
     return CMD_EXIT_IO;
 }
 
+static const char *running; /* the subcommand at work */
+
+/* A library that finds no memory or no thread may end the process by itself: what is half-made goes, and the exit code
+ * is this program's. */
+static void on_exit_of_library(void)
+{
+    if (running != NULL) {
+        omen_file_remove_all();
+        cmd_say(running, "out of memory or threads, which a library does not survive; try fewer --threads");
+        _exit(CMD_EXIT_MEMORY);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct command *command = NULL;
     int rc;
 
     occupy_standard_files();
+    atexit(on_exit_of_library);
     /* A reader that went away or a file at its size limit is an I/O error with a message, not a silent death. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
@@ -183,7 +197,9 @@ int main(int argc, char **argv)
     } else if ((command = find_command(argv[1])) == NULL) {
         rc = unknown_command(argv[1]);
     } else {
+        running = command->name;
         rc = command->run(argc - 1, argv + 1);
+        running = NULL;
     }
     return close_stdout(command != NULL ? command->name : NULL, rc);
 }

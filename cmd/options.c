@@ -210,46 +210,14 @@ bool cmd_parse_dim(const char *command, const char *text, uint32_t *out)
     return true;
 }
 
-/* ---- files ---- */
-
-static int stat_path(const char *path, struct stat *out)
-{
-    return strcmp(path, "-") == 0 ? fstat(STDIN_FILENO, out) : stat(path, out);
-}
-
-bool cmd_same_file(const char *a, const char *b)
-{
-    struct stat first, second;
-
-    return stat_path(a, &first) == 0 && stat_path(b, &second) == 0 && first.st_dev == second.st_dev &&
-           first.st_ino == second.st_ino;
-}
-
-bool cmd_would_overwrite(const char *output, const char *input)
-{
-    char temporary[PATH_MAX];
-
-    /* A longer path leads to no file. */
-    return cmd_same_file(output, input) ||
-           (snprintf(temporary, sizeof temporary, "%s.tmp", output) < (int)sizeof temporary &&
-            cmd_same_file(temporary, input));
-}
+/* ---- opening ---- */
 
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why)
 {
-    omen_vectors_options options = {.format = format, .d = d};
-    int rc;
+    const omen_vectors_options options = {.format = format, .d = d, .raw_d = index_d};
+    const int rc = omen_vectors_open(out, path, &options, why);
 
-    if (d == 0 && format != NULL && strcmp(format, "raw") == 0) {
-        options.d = index_d;
-    }
-    rc = omen_vectors_open(out, path, &options, why);
-    /* A raw file that was recognized by its name misses its dimension only now. */
-    if (rc == OMEN_ERR_ARGUMENT && format == NULL && d == 0 && strcmp(path, "-") != 0) {
-        options.d = index_d;
-        rc = omen_vectors_open(out, path, &options, why);
-    }
     /* Of vectors, not of an index: the exit code is that of unusable input. */
     return rc == OMEN_ERR_UNSUPPORTED || rc == OMEN_ERR_CORRUPT ? OMEN_ERR_INPUT : rc;
 }
@@ -257,14 +225,18 @@ int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint
 int cmd_open_index(omen_container **container, omen_index **index, const char *path, omen_index_info *info,
                    omen_detail *why)
 {
+    const int rc = omen_container_open(container, path, why);
+
+    return rc == OMEN_OK ? cmd_read_index(container, index, path, info, why) : rc;
+}
+
+int cmd_read_index(omen_container **container, omen_index **index, const char *path, omen_index_info *info,
+                   omen_detail *why)
+{
     const omen_section *sections;
     size_t n_sections;
-    int rc;
+    int rc = omen_omz_unpack_container(container, path, why);
 
-    rc = omen_container_open(container, path, why);
-    if (rc == OMEN_OK) {
-        rc = omen_omz_unpack_container(container, path, why);
-    }
     if (rc != OMEN_OK) {
         return rc;
     }

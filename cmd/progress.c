@@ -104,7 +104,6 @@ int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_
 /* ---- signals ---- */
 
 static volatile sig_atomic_t noted;
-static const char *volatile temporary;
 static char last_words[96];
 
 static void exit_handler(int signal_number)
@@ -112,9 +111,7 @@ static void exit_handler(int signal_number)
     ssize_t ignored;
 
     /* Only calls that POSIX allows in a handler. */
-    if (temporary != NULL) {
-        unlink(temporary);
-    }
+    omen_file_remove_all();
     ignored = write(STDERR_FILENO, last_words, strlen(last_words));
     (void)ignored;
     _exit(CMD_EXIT_SIGNAL + signal_number);
@@ -150,11 +147,6 @@ void cmd_signals_exit(const char *command, const char *text)
     /* A new line first if a progress line may be on the screen. */
     snprintf(last_words, sizeof last_words, "%somendb %s: %s\n", isatty(STDERR_FILENO) ? "\n" : "", command, text);
     install(exit_handler);
-}
-
-void cmd_signals_temporary(const char *path)
-{
-    temporary = path;
 }
 
 void cmd_signals_note(void)

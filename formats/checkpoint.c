@@ -3,16 +3,16 @@
  * by a thread of its own, while the build goes on; large ones past the page cache, which costs that thread a tenth of
  * the processor time.
  *
- * The file is ours from the moment it is locked and its name is known to lead to it. */
+ * The name is claimed as omen_file_claim() has it; a file of ours that is there already is continued. */
 #include "formats/checkpoint.h"
 #include "formats/container_format.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -25,7 +25,6 @@
 #define DIRECT_LEAST (1u << 20) /* payloads from here on are written past the page cache */
 #define PIECE_BYTES  (1u << 20)
 #define MAX_SPANS    8
-#define MAX_TRIES    100
 #define CHECK_BYTES  (1u << 20)
 #define PART_VERSION 1u
 
@@ -45,7 +44,7 @@ struct omen_part {
     int fd;
     int direct;     /* the same file, opened with O_DIRECT; -1: not possible there */
     uint8_t *piece; /* PIECE_BYTES, page-aligned, with direct */
-    bool owned, removed, written;
+    bool removed, written;
     uint64_t end; /* where the next record begins */
     part_record *records;
     uint32_t n_records, capacity;
@@ -74,22 +73,7 @@ static int fail_call(const omen_part *part, const char *what, omen_detail *why)
 static int write_fd(const omen_part *part, int fd, const void *data, uint64_t n_bytes, uint64_t offset,
                     omen_detail *why)
 {
-    const uint8_t *from = data;
-
-    while (n_bytes > 0) {
-        const ssize_t n = pwrite(fd, from, n_bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            errno = n == 0 ? ENOSPC : errno; /* 0 is not specified for regular files; do not loop on it */
-            return fail_call(part, "write", why);
-        }
-        from += n;
-        n_bytes -= (uint64_t)n;
-        offset += (uint64_t)n;
-    }
-    return OMEN_OK;
+    return omen_pwrite_all(fd, data, n_bytes, offset) == 0 ? OMEN_OK : fail_call(part, "write", why);
 }
 
 static int write_at(const omen_part *part, const void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
@@ -130,59 +114,6 @@ static int sync_data(const omen_part *part, omen_detail *why)
 }
 
 /* ---- opening ---- */
-
-/* 1 if the name leads to our open file, 0 if it does not, negative with errno set on failure. */
-static int is_ours(const omen_part *part)
-{
-    struct stat ours, named;
-
-    if (fstat(part->fd, &ours) != 0) {
-        return -1;
-    }
-    if (lstat(part->path, &named) != 0) {
-        return errno == ENOENT ? 0 : -1;
-    }
-    return ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
-}
-
-/* Opens and locks the file. Between open and lock its owner may have removed it: then the try is repeated. */
-static int acquire(omen_part *part, omen_detail *why)
-{
-    struct stat status;
-
-    for (int i = 0; i < MAX_TRIES; i++) {
-        part->fd = open(part->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-        if (part->fd < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return fail_call(part, "create", why);
-        }
-        if (fstat(part->fd, &status) != 0) {
-            return fail_call(part, "read", why);
-        }
-        if (!S_ISREG(status.st_mode)) {
-            return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is in the way: not a regular file", part->path);
-        }
-        if (flock(part->fd, LOCK_EX | LOCK_NB) != 0 && errno != EINTR) {
-            if (errno == EWOULDBLOCK) {
-                return omen_fail(why, OMEN_ERR_IO, "another process is at work on \"%s\"", part->path);
-            }
-            return fail_call(part, "lock", why);
-        }
-        const int ours = is_ours(part);
-        if (ours < 0) {
-            return fail_call(part, "read", why);
-        }
-        if (ours) {
-            part->owned = true;
-            return OMEN_OK;
-        }
-        close(part->fd);
-        part->fd = -1;
-    }
-    return omen_fail(why, OMEN_ERR_IO, "another process is at work on \"%s\"", part->path);
-}
 
 static int add_record(omen_part *part, const part_record *record, omen_detail *why)
 {
@@ -350,9 +281,17 @@ static int load(omen_part *part, bool fresh, omen_detail *why)
 /* File systems that know no O_DIRECT say EINVAL: they do without. */
 static int open_direct(omen_part *part, omen_detail *why)
 {
-    part->direct = open(part->path, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
+    struct stat first, second;
+
+    part->direct = open(part->path, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (part->direct < 0) {
         return errno == EINVAL ? OMEN_OK : fail_call(part, "open", why);
+    }
+    if (fstat(part->fd, &first) != 0 || fstat(part->direct, &second) != 0) {
+        return fail_call(part, "read", why);
+    }
+    if (first.st_dev != second.st_dev || first.st_ino != second.st_ino) { /* the name led elsewhere by then */
+        return omen_fail(why, OMEN_ERR_IO, "\"%s\" was replaced while it was opened", part->path);
     }
     part->piece = aligned_alloc(ALIGN_BYTES, PIECE_BYTES);
     return part->piece != NULL ? OMEN_OK
@@ -375,7 +314,7 @@ int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *w
     } else {
         memcpy(part->path, path, n_path);
         memcpy(part->path + n_path, ".part", sizeof ".part");
-        rc = acquire(part, why);
+        rc = omen_file_claim(part->path, true, 0666, "at work on", &part->fd, why);
     }
     if (rc == OMEN_OK) {
         rc = load(part, fresh, why);
@@ -412,7 +351,7 @@ bool omen_part_is_written(const omen_part *part)
 void omen_part_remove(omen_part *part)
 {
     /* while the lock is held, so that it cannot be another process's */
-    if (part->owned && !part->removed && is_ours(part) == 1) {
+    if (part->fd >= 0 && !part->removed && omen_file_leads_to(part->path, part->fd) == 1) {
         unlink(part->path);
     }
     part->removed = true;

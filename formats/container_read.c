@@ -45,13 +45,11 @@ static int fail_section(omen_detail *why, const char *path, uint32_t id, const c
     return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: section \"%s\": %s", path, name, what);
 }
 
-/* Opens and maps path. */
+/* Maps the open file. */
 static int map_file(omen_container *container, const char *path, omen_detail *why)
 {
     struct stat status;
 
-    /* O_NONBLOCK: a FIFO must be refused, not waited for */
-    container->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (container->fd < 0 || fstat(container->fd, &status) != 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
     }
@@ -249,6 +247,20 @@ static int check_table(omen_container *container, const char *path, omen_detail 
 
 int omen_container_open(omen_container **out, const char *path, omen_detail *why)
 {
+    /* O_NONBLOCK: a FIFO must be refused, not waited for */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    *out = NULL;
+    if (fd < 0) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
+    }
+    const int rc = omen_container_open_fd(out, fd, path, why);
+    close(fd);
+    return rc;
+}
+
+int omen_container_open_fd(omen_container **out, int fd, const char *path, omen_detail *why)
+{
     int rc;
 
     *out = NULL;
@@ -256,7 +268,7 @@ int omen_container_open(omen_container **out, const char *path, omen_detail *why
     if (container == NULL) {
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while opening \"%s\"", path);
     }
-    container->fd = -1;
+    container->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if ((rc = map_file(container, path, why)) != OMEN_OK || (rc = check_header(container, path, why)) != OMEN_OK ||
         (rc = check_trailer(container, path, why)) != OMEN_OK || (rc = check_table(container, path, why)) != OMEN_OK) {
         omen_container_close(container);

@@ -1,8 +1,6 @@
-/* Writes an .omen container: streams sections to a temporary, publishes it by rename.
+/* Writes an .omen container: streams sections into a new file (formats/file.c), which gets its name at the end.
  *
  * Invariants:
- * - The temporary is ours from the moment it is locked and its name is known to still lead to the locked inode. Nothing
- *   is truncated or unlinked before that.
  * - All writes are pwrite at positions this file computes; the descriptor's own position is never used.
  * - The buffer holds less than one checksum block, so a full buffer is a whole block. The section header is written
  *   when the section is finished, because only then its length is known.
@@ -11,19 +9,17 @@
  */
 #include "formats/container.h"
 #include "formats/container_format.h"
+#include "formats/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_LOCK_TRIES 100
-#define SEND_LEAST     (16u << 20)
+#define SEND_LEAST (16u << 20)
 
 typedef struct written_section {
     container_entry entry;
@@ -32,10 +28,8 @@ typedef struct written_section {
 } written_section;
 
 struct omen_writer {
-    char *path;
-    char *temp_path;
-    int fd;
-    bool owns_temp; /* the name temp_path leads to our locked file */
+    omen_file file;
+    char label[OMEN_FILE_LABEL_BYTES];
 
     int code; /* of the first failure, or OMEN_OK */
     omen_detail cause;
@@ -71,13 +65,13 @@ static int writer_return(omen_writer *writer, int code, omen_detail *why)
 
 static int fail_memory(omen_writer *writer)
 {
-    return omen_fail(&writer->cause, OMEN_ERR_MEMORY, "out of memory while writing \"%s\"", writer->temp_path);
+    return omen_fail(&writer->cause, OMEN_ERR_MEMORY, "out of memory while writing %s", writer->label);
 }
 
 /* verb: what could not be done to the temporary; errno says why. */
 static int fail_call(omen_writer *writer, const char *verb)
 {
-    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot %s \"%s\": %s", verb, writer->temp_path, strerror(errno));
+    return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot %s %s: %s", verb, writer->label, strerror(errno));
 }
 
 static int fail_write(omen_writer *writer)
@@ -87,30 +81,12 @@ static int fail_write(omen_writer *writer)
 
 static int fail_order(omen_writer *writer, const char *what)
 {
-    return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "cannot write \"%s\": %s", writer->temp_path, what);
+    return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "cannot write %s: %s", writer->label, what);
 }
 
 static int write_at(omen_writer *writer, const void *data, uint64_t n_bytes, uint64_t offset)
 {
-    const uint8_t *from = data;
-
-    while (n_bytes > 0) {
-        const ssize_t n = pwrite(writer->fd, from, n_bytes, (off_t)offset);
-        if (n < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return fail_write(writer);
-        }
-        if (n == 0) { /* not specified for regular files; do not loop on it */
-            errno = ENOSPC;
-            return fail_write(writer);
-        }
-        from += n;
-        n_bytes -= (uint64_t)n;
-        offset += (uint64_t)n;
-    }
-    return OMEN_OK;
+    return omen_pwrite_all(writer->file.fd, data, n_bytes, offset) == 0 ? OMEN_OK : fail_write(writer);
 }
 
 /* Less than a page of zeros. */
@@ -123,135 +99,45 @@ static int write_zeros(omen_writer *writer, uint64_t first, uint64_t end)
 
 /* ---- creating ---- */
 
-/* 1 if temp_path leads to our open file, 0 if it does not, negative with errno set on failure. */
-static int temp_is_ours(const omen_writer *writer)
-{
-    struct stat ours, named;
-
-    if (fstat(writer->fd, &ours) != 0) {
-        return -1;
-    }
-    if (lstat(writer->temp_path, &named) != 0) {
-        return errno == ENOENT ? 0 : -1;
-    }
-    return ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
-}
-
-static int lock_temp(omen_writer *writer)
-{
-    int rc;
-
-    do {
-        rc = flock(writer->fd, LOCK_EX | LOCK_NB);
-    } while (rc != 0 && errno == EINTR);
-    if (rc == 0) {
-        return OMEN_OK;
-    }
-    if (errno == EWOULDBLOCK) {
-        return omen_fail(&writer->cause, OMEN_ERR_IO, "another process is writing \"%s\"", writer->path);
-    }
-    return fail_call(writer, "lock");
-}
-
-/* Opens and locks the temporary and empties it. Between open and lock its owner may have renamed or removed it: then
- * the lock is on a file that has another name or none (it may be the published index), and the try is repeated. */
-static int acquire_temp(omen_writer *writer)
-{
-    struct stat status;
-
-    for (int i = 0; i < MAX_LOCK_TRIES; i++) {
-        writer->fd = open(writer->temp_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-        if (writer->fd < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return fail_call(writer, "create");
-        }
-        if (fstat(writer->fd, &status) != 0) {
-            return fail_call(writer, "examine");
-        }
-        if (!S_ISREG(status.st_mode)) {
-            return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": not a regular file", writer->temp_path);
-        }
-        const int rc = lock_temp(writer);
-        if (rc != OMEN_OK) {
-            return rc;
-        }
-        const int ours = temp_is_ours(writer);
-        if (ours < 0) {
-            return fail_call(writer, "examine");
-        }
-        if (ours) {
-            writer->owns_temp = true;
-            return ftruncate(writer->fd, 0) == 0 ? OMEN_OK : fail_call(writer, "truncate");
-        }
-        close(writer->fd);
-        writer->fd = -1;
-    }
-    return omen_fail(&writer->cause, OMEN_ERR_IO, "another process is writing \"%s\"", writer->path);
-}
-
-/* A rename would replace a device or a socket by a file; a directory would make it fail after all the work. */
-static int check_target(omen_writer *writer)
-{
-    struct stat status;
-
-    if (writer->path[0] == '\0') {
-        return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "the path of the index to write is empty");
-    }
-    if (stat(writer->path, &status) != 0) {
-        if (errno == ENOENT) {
-            return OMEN_OK;
-        }
-        return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": %s", writer->path, strerror(errno));
-    }
-    if (S_ISDIR(status.st_mode)) {
-        return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": %s", writer->path, strerror(EISDIR));
-    }
-    if (!S_ISREG(status.st_mode)) {
-        return omen_fail(&writer->cause, OMEN_ERR_IO, "cannot write \"%s\": not a regular file", writer->path);
-    }
-    return OMEN_OK;
-}
-
-int omen_writer_create(omen_writer **out, const char *path, omen_detail *why)
+static int create(omen_writer **out, const char *path, int needs, const struct stat *like, omen_detail *why)
 {
     *out = NULL;
     omen_writer *writer = calloc(1, sizeof *writer);
+    int rc = OMEN_OK;
+
     if (writer == NULL) {
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
     }
-    writer->fd = -1;
-    const size_t n_path = strlen(path);
-    writer->path = malloc(n_path + 1);
-    writer->temp_path = malloc(n_path + sizeof ".tmp");
     writer->buffer = malloc(CONTAINER_BLOCK_BYTES);
-    int rc = OMEN_OK;
-    if (writer->path == NULL || writer->temp_path == NULL || writer->buffer == NULL) {
+    if (writer->buffer == NULL) {
         rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
     } else {
-        memcpy(writer->path, path, n_path + 1);
-        memcpy(writer->temp_path, path, n_path);
-        memcpy(writer->temp_path + n_path, ".tmp", sizeof ".tmp");
-        rc = check_target(writer);
-        if (rc == OMEN_OK) {
-            rc = acquire_temp(writer);
-        }
-        rc = writer_return(writer, rc, why);
+        rc = omen_file_open(&writer->file, path, needs, like, why);
     }
     if (rc != OMEN_OK) {
         omen_writer_destroy(writer);
         return rc;
     }
+    omen_file_label(&writer->file, writer->label);
     *out = writer;
     return OMEN_OK;
+}
+
+int omen_writer_create(omen_writer **out, const char *path, omen_detail *why)
+{
+    return create(out, path, OMEN_FILE_NAMED, NULL, why);
+}
+
+int omen_writer_create_like(omen_writer **out, const char *path, const struct stat *like, omen_detail *why)
+{
+    return create(out, path, OMEN_FILE_SPOOLED, like, why);
 }
 
 static void *send_bytes(void *self)
 {
     const omen_writer *writer = self;
 
-    sync_file_range(writer->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    sync_file_range(writer->file.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     return NULL;
 }
 
@@ -284,18 +170,10 @@ void omen_writer_destroy(omen_writer *writer)
             munmap(writer->sections[i].mapping, writer->sections[i].n_mapped_bytes);
         }
     }
-    /* while the lock is held, so that it cannot be another writer's */
-    if (writer->owns_temp && temp_is_ours(writer) == 1) {
-        unlink(writer->temp_path);
-    }
-    if (writer->fd >= 0) {
-        close(writer->fd);
-    }
+    omen_file_close(&writer->file);
     free(writer->sections);
     free(writer->checksums);
     free(writer->buffer);
-    free(writer->temp_path);
-    free(writer->path);
     free(writer);
 }
 
@@ -471,12 +349,12 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
     const uint64_t skip = entry->offset % (uint64_t)sysconf(_SC_PAGESIZE);
     if (section->mapping == NULL) {
         const uint64_t n_bytes = skip + CONTAINER_RECORD_BYTES + entry->n_bytes;
-        void *mapping = n_bytes > SIZE_MAX
-                            ? MAP_FAILED
-                            : mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, writer->fd, (off_t)(entry->offset - skip));
+        void *mapping = n_bytes > SIZE_MAX ? MAP_FAILED
+                                           : mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, writer->file.fd,
+                                                  (off_t)(entry->offset - skip));
         if (mapping == MAP_FAILED) {
             const int code = errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
-            return omen_fail(&writer->cause, code, "cannot map \"%s\": %s", writer->temp_path, strerror(errno));
+            return omen_fail(&writer->cause, code, "cannot map %s: %s", writer->label, strerror(errno));
         }
         section->mapping = mapping;
         section->n_mapped_bytes = n_bytes;
@@ -576,70 +454,6 @@ static int write_table_and_trailer(omen_writer *writer, uint64_t *n_file_bytes)
     return rc;
 }
 
-/* The directory that holds path, or -1. */
-static int open_directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    if (slash == NULL) {
-        return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
-    if (slash == path) {
-        return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
-    char *directory = strndup(path, (size_t)(slash - path));
-    if (directory == NULL) {
-        return -1;
-    }
-    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(directory);
-    return fd;
-}
-
-static int sync_file(int fd)
-{
-    int rc;
-
-    do {
-        rc = fsync(fd);
-    } while (rc != 0 && errno == EINTR);
-    return rc;
-}
-
-static int writer_publish(omen_writer *writer)
-{
-    if (sync_file(writer->fd) != 0) {
-        return fail_call(writer, "sync");
-    }
-    const int ours = temp_is_ours(writer);
-    if (ours < 0) {
-        return fail_call(writer, "examine");
-    }
-    if (ours == 0) {
-        return omen_fail(&writer->cause, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written",
-                         writer->temp_path);
-    }
-    /* opened before the rename: afterwards little may fail. A directory that may be written but not read cannot be
-     * opened; then the whole file system is synced instead */
-    const int directory = open_directory_of(writer->path);
-    int rc = OMEN_OK;
-    if (rename(writer->temp_path, writer->path) != 0) {
-        rc = omen_fail(&writer->cause, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", writer->temp_path,
-                       writer->path, strerror(errno));
-    } else {
-        writer->owns_temp = false;
-        const int synced = directory >= 0 ? sync_file(directory) : syncfs(writer->fd);
-        if (synced != 0 && errno != EINVAL) { /* EINVAL: a file system that has no need of it */
-            rc = omen_fail(&writer->cause, OMEN_ERR_IO, "cannot sync the directory of \"%s\", which is complete: %s",
-                           writer->path, strerror(errno));
-        }
-    }
-    if (directory >= 0) {
-        close(directory);
-    }
-    return rc;
-}
-
 int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail *why)
 {
     uint64_t n_bytes = 0;
@@ -652,7 +466,7 @@ int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail 
         rc = write_table_and_trailer(writer, &n_bytes);
     }
     if (rc == OMEN_OK) {
-        rc = writer_publish(writer);
+        rc = omen_file_commit(&writer->file, &writer->cause);
     }
     if (rc == OMEN_OK) {
         writer->committed = true;
@@ -661,4 +475,19 @@ int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail 
         }
     }
     return writer_return(writer, rc, why);
+}
+
+int omen_writer_like_error(const omen_writer *writer)
+{
+    return writer->file.like_error;
+}
+
+int omen_writer_open(const omen_writer *writer, omen_container **out, omen_detail *why)
+{
+    return omen_container_open_fd(out, writer->file.fd, writer->file.path != NULL ? writer->file.path : "-", why);
+}
+
+bool omen_writer_has_name(const omen_writer *writer)
+{
+    return writer->file.path != NULL && omen_file_leads_to(writer->file.path, writer->file.fd) == 1;
 }

@@ -5,6 +5,7 @@
  * result with its checksum. */
 #include "formats/omz.h"
 #include "formats/container_format.h"
+#include "formats/file.h"
 #include "formats/omz_block.h"
 #include "formats/omz_order.h"
 #include "formats/rows.h"
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SECTION_HEAD  OMEN_FOURCC('Z', 'H', 'E', 'D')
@@ -63,25 +65,6 @@ typedef struct {
 
 static const omz_shape plain_bytes = {.value = OMEN_VALUE_U1, .record_bytes = 1};
 
-/* 0, or an errno. */
-static int write_all(int fd, const uint8_t *bytes, size_t n, bool at_offset, uint64_t offset)
-{
-    while (n > 0) {
-        const ssize_t written = at_offset ? pwrite(fd, bytes, n, (off_t)offset) : write(fd, bytes, n);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            errno = written == 0 ? ENOSPC : errno;
-            return errno;
-        }
-        bytes += written;
-        n -= (size_t)written;
-        offset += (uint64_t)written;
-    }
-    return 0;
-}
-
 /* ---- compressing a file ---- */
 
 /* What a file is made of. */
@@ -129,13 +112,13 @@ static uint32_t line_width(const omen_vectors *vectors)
 static int regions_of_vectors(omen_omz_input *in, const char *path, const char *format, uint32_t d, omen_detail *why)
 {
     const omen_vectors_options options = {.format = format, .d = d};
-    omen_vectors *vectors = NULL;
-    int rc = omen_vectors_open(&vectors, path, &options, why);
+    omen_vectors vectors = {.input = in->input}; /* a second look at the same mapping */
+    const int rc = omen_vectors_recognize(&vectors, path, &options, why);
 
     if (rc != OMEN_OK) {
         return rc;
     }
-    const omen_layout *layout = &vectors->layout;
+    const omen_layout *layout = &vectors.layout;
     const uint32_t n_value = omen_value_bytes(layout->value), n_head = layout->row_headers ? 4 : 0;
     const omz_shape shape = {
         .value = layout->value,
@@ -143,16 +126,14 @@ static int regions_of_vectors(omen_omz_input *in, const char *path, const char *
         .head_bytes = n_head,
         /* columns of all rows are one long run of values */
         .record_bytes = layout->by_columns ? n_value : (uint32_t)layout->stride,
-        .width = line_width(vectors),
+        .width = line_width(&vectors),
     };
-    snprintf(in->format, sizeof in->format, "%s", omen_vectors_format(vectors));
-    rc = add_region(in,
-                    (region){.offset = layout->offset - n_head,
-                             .n_bytes = layout->n_rows * (n_head + (uint64_t)layout->d * n_value),
-                             .shape = shape},
-                    why);
-    omen_vectors_close(vectors);
-    return rc;
+    snprintf(in->format, sizeof in->format, "%s", omen_vectors_format(&vectors));
+    return add_region(in,
+                      (region){.offset = layout->offset - n_head,
+                               .n_bytes = layout->n_rows * (n_head + (uint64_t)layout->d * n_value),
+                               .shape = shape},
+                      why);
 }
 
 /* What the bytes of an index's section are. A row of sq8 begins with two numbers of its own. */
@@ -184,10 +165,14 @@ static int regions_of_index(omen_omz_input *in, const char *path, omen_detail *w
     omen_index *index = NULL;
     omen_index_info info;
     size_t n;
-    int rc = omen_container_open(&container, path, why);
+    int rc = omen_container_open_fd(&container, in->input.fd, path, why);
 
     if (rc != OMEN_OK) {
         return rc;
+    }
+    if (omen_container_file_bytes(container) != in->input.n_bytes) { /* regions have to lie inside the mapping */
+        omen_container_close(container);
+        return omen_fail(why, OMEN_ERR_IO, "cannot read %s: its length changed meanwhile", in->input.label);
     }
     const omen_section *sections = omen_container_sections(container, &n);
     if (omen_omz_is(container) || omen_codes_are(sections, n)) {
@@ -214,8 +199,7 @@ static int regions_of_index(omen_omz_input *in, const char *path, omen_detail *w
 
 int omen_omz_input_open(omen_omz_input **out, const char *path, const char *format, uint32_t d, omen_detail *why)
 {
-    char number[32];
-    int fd = -1, rc;
+    int rc;
 
     *out = NULL;
     omen_omz_input *in = calloc(1, sizeof *in);
@@ -223,25 +207,12 @@ int omen_omz_input_open(omen_omz_input **out, const char *path, const char *form
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory to open \"%s\"", path);
     }
     rc = omen_input_open(&in->input, path, why);
-    /* what is no regular file was copied: the copy is opened once more to look inside */
-    if (rc == OMEN_OK && in->input.stamp == 0) {
-        rc = omen_temporary_open(in->input.label, &fd, why);
-        if (rc == OMEN_OK && write_all(fd, in->input.bytes, in->input.n_bytes, false, 0) != 0) {
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", in->input.label,
-                           strerror(errno));
-        }
-        snprintf(number, sizeof number, "/proc/self/fd/%d", fd);
-        path = number;
-    }
     if (rc == OMEN_OK) {
         rc = omen_input_is_container(&in->input) ? regions_of_index(in, path, why)
                                                  : regions_of_vectors(in, path, format, d, why);
     }
     if (rc == OMEN_OK) { /* what follows the last */
         rc = add_region(in, (region){.offset = in->input.n_bytes, .shape = plain_bytes}, why);
-    }
-    if (fd >= 0) {
-        close(fd);
     }
     if (rc != OMEN_OK) {
         omen_omz_input_close(in);
@@ -263,6 +234,11 @@ void omen_omz_input_close(omen_omz_input *in)
 uint64_t omen_omz_input_bytes(const omen_omz_input *in)
 {
     return in->input.n_bytes;
+}
+
+const struct stat *omen_omz_input_status(const omen_omz_input *in)
+{
+    return &in->input.status;
 }
 
 const char *omen_omz_input_format(const omen_omz_input *in)
@@ -396,6 +372,25 @@ static int append_blocks(packing *p)
     return rc == OMEN_ERR_MEMORY ? omen_fail(p->why, rc, "out of memory for the buffers of blocks") : rc;
 }
 
+/* A block is read twice, for its checksum and its codes: of a file that changes in between it could not be unpacked. */
+static int check_unchanged(const omen_input *input, omen_detail *why)
+{
+    const struct stat *before = &input->status;
+    struct stat now;
+
+    if (fstat(input->fd, &now) != 0) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", input->label, strerror(errno));
+    }
+    if (now.st_dev != before->st_dev || now.st_ino != before->st_ino) { /* a copy of our own */
+        return OMEN_OK;
+    }
+    if (now.st_size != before->st_size || now.st_mtim.tv_sec != before->st_mtim.tv_sec ||
+        now.st_mtim.tv_nsec != before->st_mtim.tv_nsec) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot read %s: it was changed meanwhile", input->label);
+    }
+    return OMEN_OK;
+}
+
 int omen_omz_compress(const omen_omz_input *in, const omen_omz_options *options, const omen_sink *sink,
                       omen_detail *why)
 {
@@ -438,6 +433,9 @@ int omen_omz_compress(const omen_omz_input *in, const omen_omz_options *options,
     }
     if (rc == OMEN_OK) {
         rc = append_table(&list, sink, why);
+    }
+    if (rc == OMEN_OK) {
+        rc = check_unchanged(&in->input, why);
     }
     free(list.blocks);
     return rc;
@@ -570,8 +568,8 @@ uint64_t omen_omz_original_bytes(const omen_omz *omz)
 /* Where unpacked blocks go: a file, or nowhere. */
 typedef struct {
     const omen_omz *omz;
-    int fd; /* -1: none */
-    bool seeks;
+    int fd;                /* -1: none */
+    bool is_ordered;       /* fd is written in order */
     omen_damage_fn damage; /* told of every damaged block, which then do not end the work */
     void *damage_context;
     omen_progress_fn progress;
@@ -596,7 +594,10 @@ static int unpack_block(void *context, void *worker, uint64_t i, uint8_t *slot)
         container_hash(slot, b->raw) != b->hash) {
         return OMEN_ERR_CORRUPT;
     }
-    return r->fd >= 0 && r->seeks ? write_all(r->fd, slot, b->raw, true, b->raw_offset) : OMEN_OK;
+    if (r->fd < 0 || r->is_ordered || omen_pwrite_all(r->fd, slot, b->raw, b->raw_offset) == 0) {
+        return OMEN_OK;
+    }
+    return errno;
 }
 
 static int take_block(void *context, uint64_t i, int made, const uint8_t *slot)
@@ -612,8 +613,8 @@ static int take_block(void *context, uint64_t i, int made, const uint8_t *slot)
     if (made == OMEN_ERR_CORRUPT) {
         return fail_block(i, "its checksum does not match", r->why);
     }
-    if (made == OMEN_OK && r->fd >= 0 && !r->seeks) {
-        made = write_all(r->fd, slot, b->raw, false, 0);
+    if (made == OMEN_OK && r->fd >= 0 && r->is_ordered && omen_write_all(r->fd, slot, b->raw) != 0) {
+        made = errno;
     }
     if (made != OMEN_OK) {
         return omen_fail(r->why, OMEN_ERR_IO, "cannot write: %s", strerror(made));
@@ -643,15 +644,10 @@ static int unpack_blocks(reading *r, int n_threads)
     return rc == OMEN_OK && r->damaged ? OMEN_ERR_CORRUPT : rc;
 }
 
-int omen_omz_unpack_to(const omen_omz *omz, int fd, int n_threads, omen_progress_fn progress, void *context,
-                       omen_detail *why)
+int omen_omz_unpack_to(const omen_omz *omz, int fd, bool is_new, int n_threads, omen_progress_fn progress,
+                       void *context, omen_detail *why)
 {
-    reading r = {.omz = omz,
-                 .fd = fd,
-                 .seeks = lseek(fd, 0, SEEK_CUR) == 0,
-                 .progress = progress,
-                 .context = context,
-                 .why = why};
+    reading r = {.omz = omz, .fd = fd, .is_ordered = !is_new, .progress = progress, .context = context, .why = why};
     return unpack_blocks(&r, n_threads);
 }
 
@@ -663,7 +659,6 @@ int omen_omz_check(const omen_omz *omz, int n_threads, omen_damage_fn damage, vo
 
 int omen_omz_unpack_container(omen_container **container, const char *path, omen_detail *why)
 {
-    char number[32];
     omen_omz *omz = NULL;
     omen_container *inner = NULL;
     omen_detail reason = {""};
@@ -681,12 +676,11 @@ int omen_omz_unpack_container(omen_container **container, const char *path, omen
         rc = omen_fail(&reason, OMEN_ERR_MEMORY, "no memory to unpack into: %s", strerror(errno));
     }
     if (rc == OMEN_OK) {
-        rc = omen_omz_unpack_to(omz, fd, 0, NULL, NULL, &reason);
+        rc = omen_omz_unpack_to(omz, fd, true, 0, NULL, NULL, &reason);
     }
     omen_omz_close(omz);
     if (rc == OMEN_OK) {
-        snprintf(number, sizeof number, "/proc/self/fd/%d", fd);
-        rc = omen_container_open(&inner, number, &reason);
+        rc = omen_container_open_fd(&inner, fd, "the index inside", &reason);
     }
     if (fd >= 0) {
         close(fd);
@@ -735,7 +729,7 @@ int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bo
     const omen_section *sections = NULL;
     const size_t length = strlen(path), n_suffix = strlen(OMZ_SUFFIX);
     const bool is_named_so = length > n_suffix && strcmp(path + length - n_suffix, OMZ_SUFFIX) == 0;
-    int rc = strcmp(path, "-") == 0 ? OMEN_ERR_INPUT : omen_container_open(&container, path, why);
+    int rc = omen_container_open_fd(&container, input->fd, path, why);
 
     *fd = -1;
     *is_fbin = false;
@@ -756,10 +750,11 @@ int omen_omz_unpack_input(const omen_input *input, const char *path, int *fd, bo
         return OMEN_OK;
     }
     if (rc == OMEN_OK) {
-        rc = omen_temporary_open(input->label, fd, &reason);
+        rc = omen_spool_open(input->label, fd, &reason);
     }
     if (rc == OMEN_OK) {
-        rc = *is_fbin ? reconstruct(container, *fd, &reason) : omen_omz_unpack_to(omz, *fd, 0, NULL, NULL, &reason);
+        rc = *is_fbin ? reconstruct(container, *fd, &reason)
+                      : omen_omz_unpack_to(omz, *fd, true, 0, NULL, NULL, &reason);
     }
     omen_omz_close(omz);
     omen_container_close(container);

@@ -20,6 +20,9 @@ int omen_omz_input_open(omen_omz_input **out, const char *path, const char *form
 void omen_omz_input_close(omen_omz_input *input);
 uint64_t omen_omz_input_bytes(const omen_omz_input *input);
 
+/* The file or stream that was opened. */
+const struct stat *omen_omz_input_status(const omen_omz_input *input);
+
 /* The format's name, or "index". */
 const char *omen_omz_input_format(const omen_omz_input *input);
 
@@ -31,8 +34,8 @@ typedef struct omen_omz_options {
     void *context;             /* of progress */
 } omen_omz_options;
 
-/* Compresses the input into sink. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what sink returned. The
- * bytes written depend on input, level and is_long only. */
+/* Compresses the input into sink. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED, OMEN_ERR_IO (the input was
+ * changed meanwhile) or what sink returned. The bytes written depend on input, level and is_long only. */
 int omen_omz_compress(const omen_omz_input *input, const omen_omz_options *options, const omen_sink *sink,
                       omen_detail *why) OMEN_MUST_CHECK;
 
@@ -56,10 +59,11 @@ bool omen_omz_holds_index(const omen_omz *omz);
 /* Bytes of the original file. */
 uint64_t omen_omz_original_bytes(const omen_omz *omz);
 
-/* Unpacks into a file descriptor, at its beginning when it can seek, else in order, and checks every block's checksum.
- * Returns OMEN_OK, OMEN_ERR_CORRUPT (why names the block), OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
-int omen_omz_unpack_to(const omen_omz *omz, int fd, int n_threads, omen_progress_fn progress, void *context,
-                       omen_detail *why) OMEN_MUST_CHECK;
+/* Unpacks into a file descriptor and checks every block's checksum. is_new: it is an empty file of the caller's own,
+ * written at any place by several threads; anything else is written in order from its current offset. Returns OMEN_OK,
+ * OMEN_ERR_CORRUPT (why names the block), OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_omz_unpack_to(const omen_omz *omz, int fd, bool is_new, int n_threads, omen_progress_fn progress,
+                       void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Replaces a container that holds a compressed index by that index, unpacked into memory; leaves others alone. path is
  * for messages. Returns OMEN_OK or as omen_omz_open(), omen_omz_unpack_to() and omen_container_open(); *container is

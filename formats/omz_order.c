@@ -3,6 +3,9 @@
  * Threads draw items in order and put results in a ring of slots; whoever finds the oldest one made takes results until
  * one is missing, while the others go on. A thread waits, asleep, only when the ring is full: an ordered loop of OpenMP
  * would have each wait for its turn, and spin while a thread that has no processor holds the turn.
+ *
+ * They are threads of POSIX and not of OpenMP, whose library ends the process when the system has no more threads: here
+ * there are fewer then, which changes no result.
  */
 #include "formats/omz_order.h"
 
@@ -10,6 +13,7 @@
 #include <stdlib.h>
 
 #define SLOTS_A_THREAD 3u
+#define STACK_BYTES    (1u << 20) /* of a thread; the system's default may be 8 MiB, or next to nothing */
 
 typedef struct ring {
     const omz_order *order;
@@ -40,7 +44,7 @@ static void take_results(ring *r)
     r->is_taking = false;
 }
 
-static void work(ring *r, void *worker)
+static void take_part(ring *r, void *worker)
 {
     const omz_order *order = r->order;
 
@@ -62,38 +66,62 @@ static void work(ring *r, void *worker)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* One thread. */
+static void *work(void *self)
+{
+    ring *r = self;
+    void *worker = r->order->start(r->order->context);
+
+    if (worker != NULL) {
+        take_part(r, worker);
+    } else {
+        pthread_mutex_lock(&r->lock);
+        r->status = OMEN_ERR_MEMORY;
+        pthread_cond_broadcast(&r->moved);
+        pthread_mutex_unlock(&r->lock);
+    }
+    r->order->stop(worker);
+    return NULL;
+}
+
+/* Works with that many threads at most, this one among them. */
+static void work_together(ring *r, pthread_t *threads, int n_threads)
+{
+    pthread_attr_t attributes;
+    int n = 0;
+
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->moved, NULL);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    while (n + 1 < n_threads && pthread_create(&threads[n], &attributes, work, r) == 0)
+        n++;
+    work(r);
+    while (n > 0)
+        pthread_join(threads[--n], NULL);
+    pthread_attr_destroy(&attributes);
+    pthread_cond_destroy(&r->moved);
+    pthread_mutex_destroy(&r->lock);
+}
+
 int omz_order_run(const omz_order *order)
 {
     const int wanted = order->n_threads > 0 ? order->n_threads : omen_cpu_count();
     const int n_threads = order->n_items < (uint64_t)wanted ? (int)order->n_items : wanted;
     ring r = {.order = order, .n_slots = SLOTS_A_THREAD * (uint64_t)n_threads, .status = OMEN_OK};
+    pthread_t *threads;
 
     if (r.n_slots > order->n_items)
         r.n_slots = order->n_items;
+    threads = malloc((size_t)n_threads * sizeof *threads + 1);
     r.slots = malloc(r.n_slots * order->slot_bytes + 1);
     r.made = calloc(r.n_slots + 1, sizeof *r.made);
     r.is_made = calloc(r.n_slots + 1, sizeof *r.is_made);
-    if (r.slots == NULL || r.made == NULL || r.is_made == NULL) {
+    if (threads == NULL || r.slots == NULL || r.made == NULL || r.is_made == NULL)
         r.status = OMEN_ERR_MEMORY;
-    } else {
-        pthread_mutex_init(&r.lock, NULL);
-        pthread_cond_init(&r.moved, NULL);
-#pragma omp parallel num_threads(n_threads) if (n_threads > 1)
-        {
-            void *worker = order->start(order->context);
-            if (worker == NULL) {
-                pthread_mutex_lock(&r.lock);
-                r.status = OMEN_ERR_MEMORY;
-                pthread_cond_broadcast(&r.moved);
-                pthread_mutex_unlock(&r.lock);
-            } else {
-                work(&r, worker);
-            }
-            order->stop(worker);
-        }
-        pthread_cond_destroy(&r.moved);
-        pthread_mutex_destroy(&r.lock);
-    }
+    else
+        work_together(&r, threads, n_threads);
+    free(threads);
     free(r.slots);
     free(r.made);
     free(r.is_made);

@@ -4,6 +4,7 @@
  * turns the header into an omen_layout whose every byte lies inside the map, so that reading rows needs no more bounds
  * checks and holds no state: several threads may read at once.
  */
+#include "formats/file.h"
 #include "formats/vectors_internal.h"
 
 #include <errno.h>
@@ -322,44 +323,12 @@ static void label_set(omen_input *input, const char *path)
     }
 }
 
-static int write_all(int fd, const char *bytes, size_t n)
-{
-    while (n > 0) {
-        ssize_t written = write(fd, bytes, n);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -1;
-        bytes += written;
-        n -= written;
-    }
-    return 0;
-}
-
-int omen_temporary_open(const char *label, int *fd, omen_detail *why)
-{
-    const char *directory = getenv("TMPDIR");
-    char path[4096];
-
-    if (directory == NULL || directory[0] == '\0')
-        directory = "/tmp";
-    if (snprintf(path, sizeof(path), "%s/omendb-XXXXXX", directory) >= (int)sizeof(path))
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the path in TMPDIR is too long");
-    *fd = mkostemp(path, O_CLOEXEC);
-    if (*fd < 0) {
-        return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of %s in \"%.100s\": %s", label, directory,
-                         strerror(errno));
-    }
-    unlink(path);
-    return OMEN_OK;
-}
-
 /* A signal that interrupts the wait for input ends it, since the sender may never write again. */
 int omen_stream_spool(int *fd, const char *label, omen_detail *why)
 {
     enum { CHUNK_BYTES = 1 << 20 };
     char *chunk = NULL;
-    int copy = -1, rc = omen_temporary_open(label, &copy, why);
+    int copy = -1, rc = omen_spool_open(label, &copy, why);
 
     if (rc != OMEN_OK)
         return rc;
@@ -377,7 +346,7 @@ int omen_stream_spool(int *fd, const char *label, omen_detail *why)
                            strerror(errno));
             goto out;
         }
-        if (write_all(copy, chunk, n) != 0) {
+        if (omen_write_all(copy, chunk, (uint64_t)n) != 0) {
             rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", label, strerror(errno));
             goto out;
         }
@@ -393,16 +362,16 @@ out:
     return OMEN_OK;
 }
 
-static int map(omen_input *input, int fd, omen_detail *why)
+static int map(omen_input *input, omen_detail *why)
 {
     struct stat status;
-    if (fstat(fd, &status) != 0)
+    if (fstat(input->fd, &status) != 0)
         return omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", input->label, strerror(errno));
     if (status.st_size == 0)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is empty", input->label);
     if ((uint64_t)status.st_size > SIZE_MAX)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
-    void *bytes = mmap(NULL, status.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    void *bytes = mmap(NULL, status.st_size, PROT_READ, MAP_SHARED, input->fd, 0);
     if (bytes == MAP_FAILED) {
         return omen_fail(why, errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO, "cannot map %s: %s", input->label,
                          strerror(errno));
@@ -415,35 +384,35 @@ static int map(omen_input *input, int fd, omen_detail *why)
 int omen_input_open(omen_input *input, const char *path, omen_detail *why)
 {
     bool standard = strcmp(path, "-") == 0;
-    struct stat status;
+    struct stat *status = &input->status;
     int rc = OMEN_OK;
 
     label_set(input, path);
     input->stamp = 0;
     input->bytes = NULL;
-    int fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0 || fstat(fd, &status) != 0) {
+    input->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (input->fd < 0 || fstat(input->fd, status) != 0) {
         rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
         goto out;
     }
-    if (S_ISDIR(status.st_mode)) {
+    if (S_ISDIR(status->st_mode)) {
         rc = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
         goto out;
     }
-    if (standard && isatty(fd)) {
+    if (standard && isatty(input->fd)) {
         rc = omen_fail(why, OMEN_ERR_ARGUMENT, "standard input is a terminal: pipe vectors into it or name a file");
         goto out;
     }
-    if (S_ISREG(status.st_mode) && !standard)
-        input->stamp = (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
+    if (S_ISREG(status->st_mode) && !standard)
+        input->stamp = (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec;
     /* A file on standard input may have been read in part: only what follows is ours. */
-    if (!S_ISREG(status.st_mode) || (standard && lseek(fd, 0, SEEK_CUR) != 0))
-        rc = omen_stream_spool(&fd, input->label, why);
+    if (!S_ISREG(status->st_mode) || (standard && lseek(input->fd, 0, SEEK_CUR) != 0))
+        rc = omen_stream_spool(&input->fd, input->label, why);
     if (rc == OMEN_OK)
-        rc = map(input, fd, why);
+        rc = map(input, why);
 out:
-    if (fd >= 0)
-        close(fd);
+    if (rc != OMEN_OK)
+        omen_input_close(input);
     return rc;
 }
 
@@ -548,8 +517,10 @@ static int choose_by_content(const omen_input *input, const char *path, const om
                      omen_vectors_formats());
 }
 
-static int content_open(omen_vectors *vectors, const omen_kind *kind, const char *path, uint32_t d, omen_detail *why)
+static int content_open(omen_vectors *vectors, const omen_kind *kind, const char *path,
+                        const omen_vectors_options *options, omen_detail *why)
 {
+    uint32_t d = options->d;
     const omen_input *input = &vectors->input;
     const struct compression *compression = compression_of(input);
     const omen_kind *other = NULL;
@@ -568,6 +539,8 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
             return rc;
     }
     vectors->kind = kind;
+    if (kind->open == omen_raw_open && d == 0)
+        d = options->raw_d;
 
     /* Four bytes alone may be the start of honest data: only a second sign makes the input compressed. */
     if (compression != NULL && ends_with(path, strlen(path), compression->suffix))
@@ -608,7 +581,10 @@ void omen_input_close(omen_input *input)
 {
     if (input->bytes != NULL)
         munmap((void *)input->bytes, input->n_bytes);
+    if (input->fd >= 0)
+        close(input->fd);
     input->bytes = NULL;
+    input->fd = -1;
 }
 
 /* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file. *name gets its
@@ -625,8 +601,8 @@ static int unpack_input(omen_input *input, const char *path, char **name, omen_d
         return rc;
     }
     omen_input_close(input);
-    rc = map(input, fd, why);
-    close(fd);
+    input->fd = fd;
+    rc = map(input, why);
     const size_t length = strlen(path);
     *name = is_fbin                           ? strdup("codes.fbin")
             : ends_with(path, length, suffix) ? strndup(path, length - strlen(suffix))
@@ -634,15 +610,11 @@ static int unpack_input(omen_input *input, const char *path, char **name, omen_d
     return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
 }
 
-int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
+int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
+                           omen_detail *why)
 {
-    static const omen_vectors_options none;
     const omen_kind *kind = NULL;
-    char *name = NULL;
 
-    *out = NULL;
-    if (options == NULL)
-        options = &none;
     if (options->format != NULL) {
         kind = kind_by_name(options->format);
         if (kind == NULL) {
@@ -654,6 +626,15 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%u dimensions asked for, at most %u are possible", options->d,
                          OMEN_MAX_DIM);
     }
+    return content_open(vectors, kind, path, options, why);
+}
+
+int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
+{
+    static const omen_vectors_options none;
+    char *name = NULL;
+
+    *out = NULL;
     omen_vectors *vectors = calloc(1, sizeof(*vectors));
     if (vectors == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
@@ -661,7 +642,7 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     if (rc == OMEN_OK && omen_input_is_container(&vectors->input))
         rc = unpack_input(&vectors->input, path, &name, why);
     if (rc == OMEN_OK)
-        rc = content_open(vectors, kind, name != NULL ? name : path, options->d, why);
+        rc = omen_vectors_recognize(vectors, name != NULL ? name : path, options != NULL ? options : &none, why);
     free(name);
     if (rc != OMEN_OK) {
         omen_vectors_close(vectors);
@@ -669,6 +650,11 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     }
     *out = vectors;
     return OMEN_OK;
+}
+
+const struct stat *omen_vectors_status(const omen_vectors *vectors)
+{
+    return &vectors->input.status;
 }
 
 void omen_vectors_close(omen_vectors *vectors)

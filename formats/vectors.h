@@ -2,6 +2,8 @@
 #ifndef OMEN_VECTORS_H
 #define OMEN_VECTORS_H
 
+#include <sys/stat.h>
+
 #include "lib/omendb.h"
 
 typedef struct omen_vectors omen_vectors;
@@ -9,6 +11,7 @@ typedef struct omen_vectors omen_vectors;
 typedef struct omen_vectors_options {
     const char *format; /* a name from omen_vectors_formats(); NULL: by extension and content */
     uint32_t d;         /* dimension of raw input; 0 elsewhere, or the dimension the caller insists on */
+    uint32_t raw_d;     /* dimension of raw input where d is 0 */
 } omen_vectors_options;
 
 /* Opens a vector file, or standard input when path is "-" (spooled to an unlinked temporary file first, so a stream
@@ -27,6 +30,9 @@ omen_source omen_vectors_source(omen_vectors *vectors);
 
 /* The format's name, such as "fvecs". */
 const char *omen_vectors_format(const omen_vectors *vectors);
+
+/* What was opened: of a stream that was copied, or a compressed file, the original. */
+const struct stat *omen_vectors_status(const omen_vectors *vectors);
 
 /* Replaces *fd, a stream that messages call label, by an unlinked file in TMPDIR of what is left in it, to be read from
  * its beginning, and closes the stream. Returns OMEN_OK, OMEN_ERR_IO, OMEN_ERR_ARGUMENT (a TMPDIR too long),

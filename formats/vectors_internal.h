@@ -16,9 +16,11 @@ typedef enum {
     OMEN_VALUE_F8,
 } omen_value;
 
-/* A whole file, mapped. */
+/* A whole file, mapped. It is opened by name once: the name may lead to another file at any moment. */
 typedef struct omen_input {
-    char label[256]; /* for messages: the quoted path, long ones cut at the front, or "standard input" */
+    char label[256];    /* for messages: the quoted path, long ones cut at the front, or "standard input" */
+    int fd;             /* what is mapped: the file, or the copy of a stream */
+    struct stat status; /* of the file or stream that the name led to */
     const unsigned char *bytes;
     uint64_t n_bytes;
     uint64_t stamp; /* modification time of a named file in ns, else 0 */
@@ -74,8 +76,10 @@ void omen_input_close(omen_input *input);
 /* Whether it begins like an index or a compressed file. */
 bool omen_input_is_container(const omen_input *input);
 
-/* Opens an unlinked file in TMPDIR; label names what it is a copy of. */
-int omen_temporary_open(const char *label, int *fd, omen_detail *why);
+/* Chooses the format of vectors->input, which is open, and sets kind and layout; path may tell it by its extension. As
+ * omen_vectors_open(). */
+int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
+                           omen_detail *why);
 
 /* In omz.c: unpacks a compressed file of vectors, or reconstructs the rows of codes (then *is_fbin: it is fbin), into
  * an unlinked temporary file. *fd is -1 when the input is an index. */

@@ -273,5 +273,5 @@ for p in points:
     fails_with 2 "no INDEX and no --base" omendb bench
     fails_with 2 "have no meaning with it" bench_small b.omen --recall 0.9 --probes 3
     fails_with 2 "more than the 3000 rows" bench_small b.omen -k 3001
-    fails_with 2 "would overwrite an input" bench_small b.omen --save-truth b.fvecs
+    fails_with 2 "would overwrite the input" bench_small b.omen --save-truth b.fvecs
 }

@@ -252,9 +252,9 @@ line()
 @test "outputs that would destroy an input are refused" {
     line
     cp q.fvecs found.tmp
-    fails_with 2 'would overwrite an input' omendb query -o base.omen base.omen q.fvecs
-    fails_with 2 'would overwrite an input' omendb query -o q.fvecs base.omen q.fvecs
-    fails_with 2 'would overwrite an input' omendb query -o found base.omen found.tmp
+    fails_with 2 'would overwrite the input' omendb query -o base.omen base.omen q.fvecs
+    fails_with 2 'would overwrite the input' omendb query -o q.fvecs base.omen q.fvecs
+    fails_with 2 'would overwrite the input' omendb query -o found base.omen found.tmp
     cmp q.fvecs found.tmp
     expect 0 omendb verify -q base.omen
 }

@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -59,12 +60,19 @@ typedef enum {
     CALL_FDOPEN,
     CALL_FFLUSH,
     CALL_FCLOSE,
+    CALL_FCHMOD,
+    CALL_FUTIMENS,
+    CALL_FCNTL,
+    CALL_READLINK,
+    CALL_REALPATH,
+    CALL_THREAD,
     CALL_ALLOC,
     N_CALLS,
 } call_kind;
 static const char *const call_names[N_CALLS] = {
-    "open", "read",  "pread", "write", "pwrite", "fsync", "fdatasync", "syncfs", "ftruncate", "rename", "unlink",
-    "mmap", "flock", "stat",  "fstat", "lstat",  "lseek", "mkostemp",  "fdopen", "fflush",    "fclose", "alloc",
+    "open",   "read",   "pread",    "write", "pwrite",   "fsync",    "fdatasync", "syncfs",   "ftruncate", "rename",
+    "unlink", "mmap",   "flock",    "stat",  "fstat",    "lstat",    "lseek",     "mkostemp", "fdopen",    "fflush",
+    "fclose", "fchmod", "futimens", "fcntl", "readlink", "realpath", "thread",    "alloc",
 };
 
 typedef enum { GO_ON, FAIL, HALF, DIE_AFTER_HALF } verdict;
@@ -81,6 +89,7 @@ static int count_fd = -1, trace_fd = -1;
 static atomic_flag trace_lock = ATOMIC_FLAG_INIT;
 
 int __real_open64(const char *path, int flags, ...);
+int __real_fcntl64(int fd, int command, ...);
 ssize_t __real_write(int fd, const void *bytes, size_t n_bytes);
 
 static void bad_plan(const char *text)
@@ -98,7 +107,7 @@ static int open_log(const char *variable)
     if (fd < 0)
         bad_plan(path);
     /* high numbers: the program's own descriptors are those of a run without logs */
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, 500);
+    int high = __real_fcntl64(fd, F_DUPFD_CLOEXEC, 500);
     close(fd);
     return high;
 }
@@ -426,7 +435,62 @@ WRAP(int, fclose, FILE *stream)
     return EOF;
 }
 
-/* ---- memory ---- */
+WRAP(int, fchmod, int fd, mode_t mode)
+{
+    return strike(CALL_FCHMOD, fd, NULL) == FAIL ? -1 : __real_fchmod(fd, mode);
+}
+
+WRAP(int, futimens, int fd, const struct timespec times[2])
+{
+    return strike(CALL_FUTIMENS, fd, NULL) == FAIL ? -1 : __real_futimens(fd, times);
+}
+
+WRAP(ssize_t, readlink, const char *path, char *out, size_t room)
+{
+    return strike(CALL_READLINK, -1, path) == FAIL ? -1 : __real_readlink(path, out, room);
+}
+
+ssize_t __wrap___readlink_chk(const char *path, char *out, size_t n_bytes, size_t room);
+ssize_t __wrap___readlink_chk(const char *path, char *out, size_t n_bytes, size_t room)
+{
+    return __wrap_readlink(path, out, n_bytes < room ? n_bytes : room);
+}
+
+WRAP(char *, realpath, const char *path, char *out)
+{
+    return strike(CALL_REALPATH, -1, path) == FAIL ? NULL : __real_realpath(path, out);
+}
+
+char *__wrap___realpath_chk(const char *path, char *out, size_t room);
+char *__wrap___realpath_chk(const char *path, char *out, size_t room)
+{
+    return __wrap_realpath(path, out);
+}
+
+int __wrap_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, command);
+    const long argument = va_arg(arguments, long); /* of the commands used here, or garbage that is not looked at */
+    va_end(arguments);
+    if (command == F_DUPFD_CLOEXEC && strike(CALL_FCNTL, fd, NULL) == FAIL)
+        return -1;
+    return __real_fcntl64(fd, command, argument);
+}
+
+/* ---- memory and threads ---- */
+
+WRAP(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes, void *(*work)(void *), void *context)
+{
+    atomic_fetch_add(&calls[CALL_THREAD], 1);
+    if (struck(COUNT_ALLOC)) {
+        note("hit thread -\n");
+        return EAGAIN;
+    }
+    return __real_pthread_create(thread, attributes, work, context);
+}
 
 WRAP(void *, malloc, size_t n_bytes)
 {

@@ -1,0 +1,117 @@
+/* What a command writes is not what it reads: compares its outputs with its inputs, and with each other, before any
+ * work. */
+#include "cmd/cmd.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Names that an output has while it is made; the first is its own. */
+static const char *const suffixes[] = {"", ".tmp", ".part"};
+
+#define N_SUFFIXES (sizeof suffixes / sizeof suffixes[0])
+
+/* The same file: also by way of links, and in place of a file, of a device that holds data. */
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode) ? a->st_rdev == b->st_rdev
+                                                      : a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool stat_file(const cmd_file *file, const char *suffix, struct stat *out)
+{
+    char name[PATH_MAX];
+
+    if (strcmp(file->path, "-") == 0) {
+        return suffix[0] == '\0' && fstat(file->is_output ? STDOUT_FILENO : STDIN_FILENO, out) == 0;
+    }
+    /* a longer name leads to no file */
+    return snprintf(name, sizeof name, "%s%s", file->path, suffix) < (int)sizeof name && stat(name, out) == 0;
+}
+
+static size_t count_suffixes(const cmd_file *file)
+{
+    return file->has_checkpoint ? N_SUFFIXES : N_SUFFIXES - 1;
+}
+
+/* Fills in the directory of a name that may lead to nothing yet and the last part of the name. */
+static bool stat_directory(const cmd_file *file, const char *suffix, struct stat *directory, char last[PATH_MAX])
+{
+    char name[PATH_MAX];
+
+    if (strcmp(file->path, "-") == 0 || snprintf(name, sizeof name, "%s", file->path) >= (int)sizeof name) {
+        return false;
+    }
+    char *slash = strrchr(name, '/');
+    snprintf(last, PATH_MAX, "%s%s", slash != NULL ? slash + 1 : name, suffix);
+    if (slash != NULL) {
+        slash[1] = '\0';
+    }
+    return stat(slash != NULL ? name : ".", directory) == 0;
+}
+
+/* Whether a name of one output will be a name of the other. Terminals and /dev/null may have any number. */
+static bool is_same_output(const cmd_file *a, const char *a_suffix, const cmd_file *b, const char *b_suffix)
+{
+    char a_last[PATH_MAX], b_last[PATH_MAX];
+    struct stat a_status, b_status;
+
+    if (stat_file(a, a_suffix, &a_status) && stat_file(b, b_suffix, &b_status)) {
+        return !S_ISCHR(a_status.st_mode) && is_same(&a_status, &b_status);
+    }
+    return stat_directory(a, a_suffix, &a_status, a_last) && stat_directory(b, b_suffix, &b_status, b_last) &&
+           is_same(&a_status, &b_status) && strcmp(a_last, b_last) == 0;
+}
+
+/* A file as messages call it. */
+static void put_label(const cmd_file *file, char label[300])
+{
+    if (strcmp(file->path, "-") == 0) {
+        snprintf(label, 300, "%s", file->is_output ? "standard output" : "standard input");
+    } else {
+        snprintf(label, 300, "%s \"%.200s\"", file->role, file->path);
+    }
+}
+
+static int refuse(const char *command, const cmd_file *output, const char *suffix, const cmd_file *other)
+{
+    char output_label[300], other_label[300], way[300] = "";
+
+    put_label(output, output_label);
+    put_label(other, other_label);
+    if (suffix[0] != '\0') {
+        snprintf(way, sizeof way, " by way of \"%.200s%s\"", output->path, suffix);
+    }
+    return cmd_misuse(command, "writing %s%s would overwrite the %s %s; name another file", output_label, way,
+                      other->is_output ? "output" : "input", other_label);
+}
+
+int cmd_files_check(const char *command, const cmd_file *files, size_t n)
+{
+    struct stat input, output;
+
+    for (size_t i = 0; i < n; i++) {
+        for (size_t s = 0; files[i].path != NULL && files[i].is_output && s < count_suffixes(&files[i]); s++) {
+            for (size_t j = 0; j < n; j++) {
+                if (files[j].path == NULL || j == i) {
+                    continue;
+                }
+                if (!files[j].is_output) {
+                    if (stat_file(&files[j], "", &input) && (S_ISREG(input.st_mode) || S_ISBLK(input.st_mode)) &&
+                        stat_file(&files[i], suffixes[s], &output) && is_same(&input, &output)) {
+                        return refuse(command, &files[i], suffixes[s], &files[j]);
+                    }
+                    continue;
+                }
+                for (size_t t = 0; j > i && t < count_suffixes(&files[j]); t++) {
+                    if (is_same_output(&files[i], suffixes[s], &files[j], suffixes[t])) {
+                        return refuse(command, &files[i], suffixes[s], &files[j]);
+                    }
+                }
+            }
+        }
+    }
+    return CMD_GO_ON;
+}

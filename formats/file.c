@@ -1,0 +1,617 @@
+/* Makes files: claims a temporary, writes, syncs, renames.
+ *
+ * Others may have put anything under the names used here, and may do so at any moment. So:
+ * - A temporary is created with O_EXCL and never opened otherwise. What a killed process left is recognized by what it
+ *   is, not by its name alone, and removed, never written through.
+ * - A temporary is ours from the moment it is locked and its name is known to still lead to the locked inode. Nothing
+ * is removed or renamed before that.
+ * - Permissions and times are set through the descriptor.
+ */
+#include "formats/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define SUFFIX         ".tmp"
+#define MAX_TRIES      100 /* to claim a name */
+#define MAX_LINKS      40  /* followed in a row, as the system has it */
+#define MAX_OPEN       16  /* files that omen_file_remove_all() knows of */
+#define COPY_BYTES     (1u << 20)
+#define ACCESS_BITS    0777u
+#define MODE_SHARED    0666u /* less the umask */
+#define MODE_PRIVATE   0600u
+#define STANDARD_LABEL "standard output"
+
+/* ---- writing ---- */
+
+int omen_write_all(int fd, const void *data, uint64_t n_bytes)
+{
+    const uint8_t *from = data;
+
+    while (n_bytes > 0) {
+        const ssize_t n = write(fd, from, n_bytes);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            errno = n == 0 ? ENOSPC : errno; /* 0 is not specified; do not loop on it */
+            return -1;
+        }
+        from += n;
+        n_bytes -= (uint64_t)n;
+    }
+    return 0;
+}
+
+int omen_pwrite_all(int fd, const void *data, uint64_t n_bytes, uint64_t offset)
+{
+    const uint8_t *from = data;
+
+    while (n_bytes > 0) {
+        const ssize_t n = pwrite(fd, from, n_bytes, (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            errno = n == 0 ? ENOSPC : errno;
+            return -1;
+        }
+        from += n;
+        n_bytes -= (uint64_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+static int sync_file(int fd)
+{
+    int rc;
+
+    do {
+        rc = fsync(fd);
+    } while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
+int omen_spool_open(const char *label, int *fd, omen_detail *why)
+{
+    const char *directory = getenv("TMPDIR");
+    char path[PATH_MAX];
+
+    *fd = -1;
+    if (directory == NULL || directory[0] == '\0') {
+        directory = "/tmp";
+    }
+    if (snprintf(path, sizeof path, "%s/omendb-XXXXXX", directory) >= (int)sizeof path) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the path in TMPDIR is too long");
+    }
+    *fd = mkostemp(path, O_CLOEXEC);
+    if (*fd < 0) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of %s in \"%.100s\": %s", label, directory,
+                         strerror(errno));
+    }
+    unlink(path);
+    return OMEN_OK;
+}
+
+/* ---- claiming a name ---- */
+
+static int fail_call(omen_detail *why, const char *verb, const char *path)
+{
+    return omen_fail(why, OMEN_ERR_IO, "cannot %s \"%s\": %s", verb, path, strerror(errno));
+}
+
+static int fail_busy(omen_detail *why, const char *work, const char *path)
+{
+    return omen_fail(why, OMEN_ERR_IO, "another process is %s \"%s\"", work, path);
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+int omen_file_leads_to(const char *path, int fd)
+{
+    struct stat opened, named;
+
+    if (fstat(fd, &opened) != 0) {
+        return -1;
+    }
+    if (lstat(path, &named) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return is_same(&opened, &named);
+}
+
+static int lock_file(int fd)
+{
+    int rc;
+
+    do {
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+    } while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
+/* Why what is there cannot be a leftover of ours; NULL: it can. */
+static const char *strangeness(const struct stat *status)
+{
+    if (S_ISLNK(status->st_mode)) {
+        return "a symbolic link";
+    }
+    if (S_ISDIR(status->st_mode)) {
+        return "a directory";
+    }
+    if (!S_ISREG(status->st_mode)) {
+        return "not a regular file";
+    }
+    if (status->st_uid != geteuid()) {
+        return "a file of another user";
+    }
+    return status->st_nlink > 1 ? "a file with another name, a hard link" : NULL;
+}
+
+static int fail_strange(omen_detail *why, const char *path, const struct stat *status)
+{
+    return omen_fail(why, OMEN_ERR_IO, "\"%s\" is in the way: it is %s; remove it", path, strangeness(status));
+}
+
+/* Looks at what is in the way of a new file: opens and locks it in *fd when it is a leftover of ours. Returns OMEN_OK
+ * with *fd < 0 when it was gone or replaced meanwhile. */
+static int open_leftover(const char *path, const char *work, int *fd, omen_detail *why)
+{
+    struct stat named, opened;
+    int rc = OMEN_OK;
+
+    if (lstat(path, &named) != 0) {
+        return errno == ENOENT ? OMEN_OK : fail_call(why, "examine", path);
+    }
+    if (strangeness(&named) != NULL) {
+        return fail_strange(why, path, &named);
+    }
+    *fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (*fd < 0) {
+        return errno == ENOENT || errno == EINTR ? OMEN_OK : fail_call(why, "open", path);
+    }
+    if (fstat(*fd, &opened) != 0) {
+        rc = fail_call(why, "examine", path);
+    } else if (!is_same(&named, &opened)) {
+        close(*fd);
+        *fd = -1;
+        return OMEN_OK;
+    } else if (strangeness(&opened) != NULL) {
+        rc = fail_strange(why, path, &opened);
+    } else if (lock_file(*fd) != 0) {
+        rc = errno == EWOULDBLOCK ? fail_busy(why, work, path) : fail_call(why, "lock", path);
+    }
+    if (rc != OMEN_OK) {
+        close(*fd);
+        *fd = -1;
+    }
+    return rc;
+}
+
+/* Whether the locked file still has its name: its owner may have renamed or removed it between open and lock. Closes a
+ * file that has not. */
+static int check_name(const char *path, int *fd, omen_detail *why)
+{
+    const int named = omen_file_leads_to(path, *fd);
+    const int rc = named < 0 ? fail_call(why, "examine", path) : OMEN_OK;
+
+    if (named != 1) {
+        close(*fd);
+        *fd = -1;
+    }
+    return rc;
+}
+
+int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, int *fd, omen_detail *why)
+{
+    for (int i = 0; i < MAX_TRIES; i++) {
+        int rc = OMEN_OK;
+
+        *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, mode);
+        const bool is_new = *fd >= 0;
+        if (!is_new && errno == EINTR) {
+            continue;
+        }
+        if (is_new && lock_file(*fd) != 0) {
+            /* another process that took it for a leftover removes it itself */
+            const bool is_busy = errno == EWOULDBLOCK;
+            rc = is_busy ? fail_busy(why, work, path) : fail_call(why, "lock", path);
+            if (!is_busy && omen_file_leads_to(path, *fd) == 1) {
+                unlink(path);
+            }
+            close(*fd);
+            *fd = -1;
+        } else if (!is_new) {
+            rc = errno == EEXIST ? open_leftover(path, work, fd, why) : fail_call(why, "create", path);
+        }
+        if (rc == OMEN_OK && *fd >= 0) {
+            rc = check_name(path, fd, why);
+        }
+        if (rc != OMEN_OK) {
+            return rc;
+        }
+        if (*fd >= 0 && (is_new || keep)) {
+            return OMEN_OK;
+        }
+        if (*fd >= 0) {
+            rc = unlink(path) == 0 || errno == ENOENT ? OMEN_OK : fail_call(why, "remove", path);
+            close(*fd);
+            *fd = -1;
+        }
+        if (rc != OMEN_OK) {
+            return rc;
+        }
+    }
+    return fail_busy(why, work, path);
+}
+
+/* ---- what a name means ---- */
+
+/* The number that a name like "17" is, or -1. */
+static int parse_number(const char *text)
+{
+    int number = 0;
+
+    for (; *text >= '0' && *text <= '9' && number < INT_MAX / 10 - 1; text++) {
+        number = 10 * number + *text - '0';
+    }
+    return *text == '\0' ? number : -1;
+}
+
+/* The number that a name of a descriptor tells by itself, also where /proc is missing; -1 for another name. */
+static int number_of_name(const char *path)
+{
+    static const char *const standard[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+    static const char *const directories[] = {"/dev/fd/", "/proc/self/fd/"};
+
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(path, standard[i]) == 0) {
+            return i;
+        }
+    }
+    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
+        const size_t n = strlen(directories[i]);
+        if (strncmp(path, directories[i], n) == 0 && path[n] != '\0') {
+            return parse_number(path + n);
+        }
+    }
+    return -1;
+}
+
+/* Whether a directory, as realpath() tells it, is this process's table of descriptors. */
+static bool is_descriptor_directory(const char *directory)
+{
+    char own[32];
+    const int length = snprintf(own, sizeof own, "/proc/%ld/", (long)getpid());
+    const size_t n = strlen(directory);
+
+    return strncmp(directory, own, (size_t)length) == 0 && n >= 3 && strcmp(directory + n - 3, "/fd") == 0;
+}
+
+int omen_file_descriptor(const char *path)
+{
+    char name[PATH_MAX], directory[PATH_MAX], link[PATH_MAX];
+    struct stat status;
+
+    if (snprintf(name, sizeof name, "%s", path) >= (int)sizeof name) {
+        return -1;
+    }
+    for (int i = 0; i < MAX_LINKS; i++) {
+        char *slash = strrchr(name, '/');
+        const char *last = slash != NULL ? slash + 1 : name;
+        int number = number_of_name(name);
+
+        if (number >= 0) {
+            return number;
+        }
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        const bool found = realpath(slash == NULL ? "." : slash == name ? "/" : name, directory) != NULL;
+        number = last[0] != '\0' ? parse_number(last) : -1;
+        if (found && number >= 0 && is_descriptor_directory(directory)) {
+            return number;
+        }
+        if (slash != NULL) {
+            *slash = '/';
+        }
+        if (!found || lstat(name, &status) != 0 || !S_ISLNK(status.st_mode)) {
+            return -1;
+        }
+        const ssize_t n = readlink(name, link, sizeof link - 1);
+        if (n <= 0) {
+            return -1;
+        }
+        link[n] = '\0';
+        if (link[0] == '/' || slash == NULL) {
+            memcpy(name, link, (size_t)n + 1);
+        } else if (snprintf(name, sizeof name, "%s/%s", directory, link) >= (int)sizeof name) {
+            return -1;
+        }
+    }
+    return -1;
+}
+
+/* ---- files that are open, for omen_file_remove_all() ---- */
+
+static _Atomic(const char *) open_temporaries[MAX_OPEN];
+
+static void remember(const char *temporary)
+{
+    for (int i = 0; i < MAX_OPEN; i++) {
+        const char *none = NULL;
+        if (atomic_compare_exchange_strong(&open_temporaries[i], &none, temporary)) {
+            return;
+        }
+    }
+}
+
+static void forget(const char *temporary)
+{
+    for (int i = 0; i < MAX_OPEN; i++) {
+        const char *expected = temporary;
+        if (atomic_compare_exchange_strong(&open_temporaries[i], &expected, NULL)) {
+            return;
+        }
+    }
+}
+
+void omen_file_remove_all(void)
+{
+    for (int i = 0; i < MAX_OPEN; i++) {
+        const char *temporary = atomic_exchange(&open_temporaries[i], NULL);
+        if (temporary != NULL) {
+            unlink(temporary);
+        }
+    }
+}
+
+/* ---- opening ---- */
+
+/* What the file will be, for messages. */
+static void put_target(const omen_file *file, char label[OMEN_FILE_LABEL_BYTES])
+{
+    snprintf(label, OMEN_FILE_LABEL_BYTES, file->path != NULL ? "\"%.280s\"" : STANDARD_LABEL, file->path);
+}
+
+void omen_file_label(const omen_file *file, char label[OMEN_FILE_LABEL_BYTES])
+{
+    char target[OMEN_FILE_LABEL_BYTES];
+
+    put_target(file, target);
+    if (file->temporary != NULL) {
+        snprintf(label, OMEN_FILE_LABEL_BYTES, "\"%.280s\"", file->temporary);
+    } else {
+        snprintf(label, OMEN_FILE_LABEL_BYTES, "%s%.290s", file->target > 0 ? "the temporary copy of " : "", target);
+    }
+}
+
+static int fail_target(const omen_file *file, const char *verb, omen_detail *why)
+{
+    char label[OMEN_FILE_LABEL_BYTES];
+
+    put_target(file, label);
+    return omen_fail(why, OMEN_ERR_IO, "cannot %s %s: %s", verb, label, strerror(errno));
+}
+
+/* Opens what keeps its name; a descriptor of that number when it is not negative. */
+static int open_in_place(omen_file *file, int number, const struct stat *status, int needs, omen_detail *why)
+{
+    char label[OMEN_FILE_LABEL_BYTES];
+    struct stat opened;
+    int fd;
+
+    put_target(file, label);
+    if (needs == OMEN_FILE_NAMED) {
+        return omen_fail(why, OMEN_ERR_IO, "cannot write %s: not a regular file", label);
+    }
+    fd = number >= 0 ? fcntl(number, F_DUPFD_CLOEXEC, 3) : open(file->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        return fail_target(file, "open", why);
+    }
+    file->fd = fd;
+    if (number < 0 && fstat(fd, &opened) != 0) {
+        return fail_target(file, "examine", why);
+    }
+    if (number < 0 && !is_same(&opened, status)) { /* it would be written over at its beginning */
+        return omen_fail(why, OMEN_ERR_IO, "\"%s\" was replaced while it was opened", file->path);
+    }
+    if (needs == OMEN_FILE_SPOOLED) {
+        file->target = fd;
+        return omen_spool_open(label, &file->fd, why);
+    }
+    return OMEN_OK;
+}
+
+int omen_file_open(omen_file *file, const char *path, int needs, const struct stat *like, omen_detail *why)
+{
+    struct stat status;
+    int rc;
+
+    *file = (omen_file){.fd = -1};
+    if (strcmp(path, "-") == 0) {
+        return open_in_place(file, STDOUT_FILENO, NULL, needs, why);
+    }
+    if (path[0] == '\0') {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the name of the file to write is empty");
+    }
+    file->path = strdup(path);
+    if (file->path == NULL) {
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
+    }
+    const int number = omen_file_descriptor(path);
+    const bool exists = stat(path, &status) == 0;
+    if (!exists && errno != ENOENT && number < 0) {
+        return fail_call(why, "write", path);
+    }
+    if (exists && S_ISDIR(status.st_mode)) { /* the rename would fail after all the work */
+        errno = EISDIR;
+        return fail_call(why, "write", path);
+    }
+    if (number >= 0 || (exists && !S_ISREG(status.st_mode))) {
+        return open_in_place(file, number, &status, needs, why);
+    }
+    if (asprintf(&file->temporary, "%s" SUFFIX, path) < 0) {
+        file->temporary = NULL;
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
+    }
+    if (like != NULL) {
+        file->like = *like;
+        file->has_like = true;
+    }
+    rc = omen_file_claim(file->temporary, false, like != NULL ? MODE_PRIVATE : MODE_SHARED, "writing", &file->fd, why);
+    if (rc == OMEN_OK) {
+        file->is_owned = true;
+        remember(file->temporary);
+    }
+    return rc;
+}
+
+bool omen_file_is_own(const omen_file *file)
+{
+    return file->is_owned || file->target > 0;
+}
+
+/* ---- the end ---- */
+
+/* The directory that holds path, or -1. */
+static int open_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (slash == NULL) {
+        return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    if (slash == path) {
+        return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    char *directory = strndup(path, (size_t)(slash - path));
+    if (directory == NULL) {
+        return -1;
+    }
+    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(directory);
+    return fd;
+}
+
+/* Of the mode the permission bits only: with setuid or setgid the file would run with the rights of its new owner. */
+static void copy_attributes(omen_file *file)
+{
+    const struct timespec times[2] = {file->like.st_atim, file->like.st_mtim};
+
+    if (fchmod(file->fd, file->like.st_mode & ACCESS_BITS) != 0 || futimens(file->fd, times) != 0) {
+        file->like_error = errno;
+    }
+}
+
+static int publish(omen_file *file, omen_detail *why)
+{
+    if (file->has_like) {
+        copy_attributes(file);
+    }
+    if (sync_file(file->fd) != 0) {
+        return fail_call(why, "sync", file->temporary);
+    }
+    const int ours = omen_file_leads_to(file->temporary, file->fd);
+    if (ours < 0) {
+        return fail_call(why, "examine", file->temporary);
+    }
+    if (ours == 0) {
+        return omen_fail(why, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written", file->temporary);
+    }
+    /* opened before the rename: afterwards little may fail. A directory that may be written but not read cannot be
+     * opened; then the whole file system is synced instead */
+    const int directory = open_directory_of(file->path);
+    int rc = OMEN_OK;
+    /* while open, so that the lock is held as long as the temporary's name exists */
+    if (rename(file->temporary, file->path) != 0) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", file->temporary, file->path,
+                       strerror(errno));
+    } else {
+        forget(file->temporary);
+        file->is_owned = false;
+        const int synced = directory >= 0 ? sync_file(directory) : syncfs(file->fd);
+        if (synced != 0 && errno != EINVAL) { /* EINVAL: a file system that has no need of it */
+            rc = omen_fail(why, OMEN_ERR_IO, "cannot sync the directory of \"%s\", which is complete: %s", file->path,
+                           strerror(errno));
+        }
+    }
+    if (directory >= 0) {
+        close(directory);
+    }
+    return rc;
+}
+
+/* Writes out what was collected, in order. */
+static int write_out(const omen_file *file, omen_detail *why)
+{
+    char label[OMEN_FILE_LABEL_BYTES], *buffer = malloc(COPY_BYTES);
+    int rc = OMEN_OK;
+
+    omen_file_label(file, label);
+    if (buffer == NULL) {
+        rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while writing %s", label);
+    }
+    for (uint64_t at = 0; rc == OMEN_OK;) {
+        const ssize_t n = pread(file->fd, buffer, COPY_BYTES, (off_t)at);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            rc = omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", label, strerror(errno));
+        } else if (n == 0) {
+            break;
+        } else if (omen_write_all(file->target, buffer, (uint64_t)n) != 0) {
+            rc = fail_target(file, "write", why);
+        }
+        at += (uint64_t)(n > 0 ? n : 0);
+    }
+    free(buffer);
+    return rc;
+}
+
+int omen_file_commit(omen_file *file, omen_detail *why)
+{
+    int rc = OMEN_OK;
+
+    if (file->is_owned) {
+        rc = publish(file, why);
+    } else if (file->target > 0) {
+        rc = write_out(file, why);
+    }
+    return rc;
+}
+
+void omen_file_close(omen_file *file)
+{
+    if (file->path == NULL && file->fd <= 0 && file->target == 0) { /* never opened */
+        return;
+    }
+    if (file->is_owned) {
+        forget(file->temporary);
+        /* while the lock is held, so that it cannot be another process's */
+        if (omen_file_leads_to(file->temporary, file->fd) == 1) {
+            unlink(file->temporary);
+        }
+    }
+    if (file->fd >= 0) {
+        close(file->fd);
+    }
+    if (file->target > 0) {
+        close(file->target);
+    }
+    free(file->temporary);
+    free(file->path);
+    *file = (omen_file){.fd = -1};
+}
