@@ -419,6 +419,7 @@ static int run(struct build *b)
     /* Nothing exists yet while standard input is spooled, so a signal may end the process there. */
     cmd_signals_exit(NAME, INTERRUPTED);
     started = cmd_seconds();
+    b->options.n_threads = cmd_threads(b->options.n_threads);
     rc = omen_vectors_open(&vectors, b->input, &b->vectors, &why);
     if (rc != OMEN_OK) {
         goto out;

@@ -342,6 +342,7 @@ static int run(struct query *q)
     if (rc != OMEN_OK) {
         goto out;
     }
+    q->search.n_threads = cmd_threads(q->search.n_threads);
     rc = cmd_open_index(&container, &index, q->index_path, &o.info, &why);
     if (rc != OMEN_OK) {
         goto out;
@@ -361,7 +362,7 @@ static int run(struct query *q)
         goto out;
     }
     o.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
-    o.n_threads = q->search.n_threads > 0 ? q->search.n_threads : omen_cpu_count();
+    o.n_threads = q->search.n_threads;
     rc = batch_init(&batch, source.n_rows, source.d, o.k, q->distances);
     if (rc == OMEN_OK) {
         rc = cmd_output_open(&output, q->output_path, NULL, &why);

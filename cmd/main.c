@@ -180,6 +180,7 @@ int main(int argc, char **argv)
 
     occupy_standard_files();
     atexit(on_exit_of_library);
+    cmd_threads_init();
     /* A reader that went away or a file at its size limit is an I/O error with a message, not a silent death. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

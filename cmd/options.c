@@ -16,7 +16,7 @@
 /* One line, whatever a file name holds: control characters could break the line or drive the terminal. */
 static void print_line(const char *command, const char *format, va_list arguments)
 {
-    char text[8192];
+    char text[4096];
 
     vsnprintf(text, sizeof text, format, arguments);
     for (char *c = text; *c != '\0'; c++) {

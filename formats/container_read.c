@@ -312,8 +312,8 @@ uint64_t omen_container_file_bytes(const omen_container *container)
 
 /* ---- the full check ---- */
 
-#define READ_BYTES   (64u << 10) /* stays in the L2 cache between read and hash */
-#define ROUND_BLOCKS 4096u       /* blocks whose verdicts are kept at once: 4 GiB of payload */
+#define READ_BYTES   8192u /* at once: they are on the stack */
+#define ROUND_BLOCKS 512u  /* blocks whose verdicts are kept at once, also there */
 
 /* What became of a read or a comparison: one of these, or a positive errno. */
 enum { FOUND_GOOD = 0, FOUND_DIFFERENT = -1, FOUND_SHORT = -2 };
