@@ -4,7 +4,7 @@
  *   - matmul: each output is one chain of fused multiply-adds over k = 0..n-1, started from 0;
  *   - distances: element i goes to lane i % 16, each lane is one chain of fused multiply-adds, and the lanes are summed
  *     by one tree (halves: 8, 4, 2, 1);
- *   - products in float64 are rounded before they are added: plain C, which every level's compiler flags make vectors of;
+ *   - products in float64 are rounded before they are added: plain C, which each level's compiler flags make vectors;
  *   - scans and products of bytes are integer arithmetic.
  */
 #ifndef OMEN_KERNELS_H
@@ -80,8 +80,8 @@ typedef struct omen_kernels {
     /* luts[16 m + j] = the whole part of (tables[16 m + j] - lows[m]) * scale + 0.5, or of most if that is less. */
     void (*table_round)(const float *tables, const float *lows, size_t n_sub, float scale, float most, uint8_t *luts);
 
-    /* Sum of a[i] b[i]: element i goes to lane i % 16, each lane is one chain of products added, and the lanes are summed
-     * by the tree. */
+    /* Sum of a[i] b[i]: element i goes to lane i % 16, each lane is one chain of products added, and the tree sums the
+     * lanes. */
     double (*dot_f64)(const double *a, const double *b, size_t n);
 
     /* row[j] -= x[t] * rows[t * ld + j], for t = 0..n_rows-1 in order, for j < n. */

@@ -18,7 +18,8 @@ typedef struct omen_watch {
 /* A watch of the calling thread. */
 omen_watch omen_watch_make(omen_progress_fn progress, void *context, const char *stage);
 
-/* True once the caller has asked to stop; never without a watch. Threads that are not the owner learn of it when the owner has asked. */
+/* True once the caller has asked to stop; never without a watch. Threads that are not the owner learn of it when the
+ * owner has asked. */
 bool omen_watch_stopped(omen_watch *watch);
 
 /* OMEN_OK, or OMEN_ERR_INTERRUPTED after a stop. */
