@@ -99,6 +99,15 @@ bool cmd_parse_threads(const char *command, const char *text, int *out) OMEN_MUS
 bool cmd_parse_share(const char *command, const char *option, const char *text, float *out) OMEN_MUST_CHECK;
 bool cmd_parse_dim(const char *command, const char *text, uint32_t *out) OMEN_MUST_CHECK;
 
+/* ---- threads (threads.c) ---- */
+
+/* Gives threads begun from now on a stack that is enough, and a share in one heap. */
+void cmd_threads_init(void);
+
+/* The threads to work with: as many as wanted (0: as there are processors), or fewer where the system has no more.
+ * Begins those of OpenMP. */
+int cmd_threads(int wanted);
+
 /* ---- files (files.c) ---- */
 
 /* A file that a command reads or writes. */

@@ -670,8 +670,8 @@ int cmd_bench(int argc, char **argv)
     if (rc != CMD_GO_ON) {
         return rc;
     }
-    o.n_threads = o.n_threads > 0 ? o.n_threads : omen_cpu_count();
     if (measures(&o)) {
+        o.n_threads = cmd_threads(o.n_threads);
         return run(&o);
     }
     rc = bench_plot_check(o.plot_path, &why);

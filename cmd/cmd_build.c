@@ -63,7 +63,8 @@ static void print_usage(void)
            "  -M, --memory SIZE    private memory to stay under, such as 512M or 4G (default: three\n"
            "                       quarters of what the machine or its cgroup has); refused at once\n"
            "                       when it cannot do\n"
-           "      --chunk-rows N   rows between two checkpoints (default: as many as make 32 MiB)\n"
+           "      --chunk-rows N   rows between two checkpoints (default: as many as make 32 MiB,\n"
+           "                       or hold 64 Mi values)\n"
            "      --fresh          start over: do not continue a checkpoint\n"
            "\n"
            "messages:\n"
@@ -421,6 +422,7 @@ static int run(struct build *b)
     /* Nothing exists yet while standard input is spooled, so a signal may end the process there. */
     cmd_signals_exit(NAME, INTERRUPTED);
     started = cmd_seconds();
+    b->options.n_threads = cmd_threads(b->options.n_threads);
     rc = omen_vectors_open(&vectors, b->input, &b->vectors, &why);
     if (rc != OMEN_OK) {
         goto out;

@@ -372,7 +372,6 @@ static int write_container(struct compress *c, const omen_omz_input *input, omen
     if (rc != OMEN_OK) {
         return rc;
     }
-    cmd_signals_note();
     sink = omen_writer_sink(writer);
     const omen_omz_options options = {
         .level = c->level, .is_long = c->is_long, .n_threads = c->n_threads, .progress = show_progress, .context = c};
@@ -453,7 +452,6 @@ static int write_codes(struct compress *c, const omen_source *source, omen_detai
     if (rc != OMEN_OK) {
         return rc;
     }
-    cmd_signals_note();
     sink = omen_writer_sink(writer);
     rc = omen_index_build(source, &options, &sink, NULL, NULL, why);
     if (rc == OMEN_OK) {
@@ -601,7 +599,6 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     if (rc == OMEN_OK) {
         rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
     }
-    cmd_signals_note();
     if (rc == OMEN_OK) {
         rc = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads, show_progress, c,
                                 &reason);
@@ -646,7 +643,6 @@ static int unpack_codes(struct compress *c, const omen_container *container, ome
     if (rc == OMEN_OK) {
         rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
     }
-    cmd_signals_note();
     if (rc == OMEN_OK) {
         rc = omen_rows_write(out.stream, format, &source, show_progress, c, &reason);
         if (rc != OMEN_OK) {
@@ -788,10 +784,16 @@ int cmd_compress(int argc, char **argv)
         return rc;
     }
     cmd_progress_init(&c.progress, c.verbosity);
-    /* nothing exists yet while standard input is read, so a signal may end the process there */
+    /* what is half-made goes with the process, which a signal ends at once */
     cmd_signals_exit(NAME, INTERRUPTED);
     c.started = cmd_seconds();
+    if (c.lossy || c.remove) { /* without loss, packing has threads of its own, and only reading back has not */
+        c.n_threads = cmd_threads(c.n_threads);
+    }
     rc = c.decompress ? decompress(&c, &why) : c.lossy ? compress_lossy(&c, &why) : compress(&c, &why);
+    if (rc == OMEN_OK) {
+        cmd_signals_note(); /* it is there: what is left takes no time */
+    }
     if (!c.lossy) {
         c.seconds = cmd_seconds() - c.started;
     }
@@ -802,12 +804,7 @@ int cmd_compress(int argc, char **argv)
     if (rc == OMEN_OK && c.remove) {
         rc = remove_input(&c, &why);
     }
-    if (rc == OMEN_ERR_INTERRUPTED) {
-        cmd_say(NAME, INTERRUPTED);
-        rc = cmd_exit_code(rc);
-    } else {
-        rc = rc == OMEN_OK ? tell(&c) : cmd_fail(NAME, rc, &why);
-    }
+    rc = rc == OMEN_OK ? tell(&c) : cmd_fail(NAME, rc, &why);
     free(c.default_output);
     return rc;
 }

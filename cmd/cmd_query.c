@@ -211,17 +211,23 @@ static int choose_format(struct query *q)
                       q->output_path);
 }
 
-static int check_output(struct query *q)
-{
-    return q->output_path != NULL && q->output_path[0] == '\0' ? cmd_misuse(NAME, "--output wants a file name")
-                                                               : choose_format(q);
-}
-
 /* What can be refused without opening anything. */
 static int check_arguments(struct query *q)
 {
-    const int rc = check_output(q);
+    const cmd_file files[] = {
+        {.role = "INDEX", .path = q->index_path},
+        {.role = "QUERIES", .path = q->queries_path},
+        {.role = "--output", .path = q->output_path != NULL ? q->output_path : "-", .is_output = true},
+    };
+    int rc;
 
+    if (q->output_path != NULL && q->output_path[0] == '\0') {
+        return cmd_misuse(NAME, "--output wants a file name");
+    }
+    rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    if (rc == CMD_GO_ON) {
+        rc = choose_format(q);
+    }
     if (rc != CMD_GO_ON) {
         return rc;
     }
@@ -237,12 +243,7 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
                           q->output_format_name);
     }
-    const cmd_file files[] = {
-        {.role = "INDEX", .path = q->index_path},
-        {.role = "QUERIES", .path = q->queries_path},
-        {.role = "--output", .path = q->output_path != NULL ? q->output_path : "-", .is_output = true},
-    };
-    return cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    return CMD_GO_ON;
 }
 
 static int parse_arguments(struct query *q, int argc, char **argv)
@@ -387,6 +388,7 @@ static int run(struct query *q)
     if (rc != OMEN_OK) {
         goto out;
     }
+    q->search.n_threads = cmd_threads(q->search.n_threads);
     rc = cmd_open_index(&container, &index, q->index_path, !q->no_check, &o.info, &why);
     if (rc != OMEN_OK) {
         goto out;
@@ -406,7 +408,7 @@ static int run(struct query *q)
         goto out;
     }
     o.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
-    o.n_threads = q->search.n_threads > 0 ? q->search.n_threads : omen_cpu_count();
+    o.n_threads = q->search.n_threads;
     rc = batch_init(&batch, source.n_rows, source.d, o.k, q->distances);
     if (rc == OMEN_OK) {
         rc = cmd_output_open(&output, q->output_path, NULL, &why);

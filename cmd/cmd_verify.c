@@ -425,6 +425,7 @@ int cmd_verify(int argc, char **argv)
     if (v.json && (indexes = json_array()) == NULL) {
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
     }
+    v.n_threads = cmd_threads(v.n_threads);
     worst = CMD_EXIT_OK;
     for (int i = optind; i < argc; i++) {
         rc = verify_file(&v, argv[i], indexes);

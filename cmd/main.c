@@ -195,6 +195,7 @@ int main(int argc, char **argv)
 
     occupy_standard_files();
     atexit(on_exit_of_library);
+    cmd_threads_init();
     command = argc > 1 ? find_command(argv[1]) : NULL;
     cmd_signals_start(command != NULL ? command->name : NULL);
 

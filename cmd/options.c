@@ -63,7 +63,7 @@ cmd_name cmd_printable(const char *text)
 /* One line, whatever a file name holds. */
 static void print_line(const char *command, const char *format, va_list arguments)
 {
-    char text[8192];
+    char text[4096];
 
     vsnprintf(text, sizeof text, format, arguments);
     cmd_make_printable(text);

@@ -346,10 +346,19 @@ static int check_table(omen_container *container, const char *path, omen_detail 
 
 int omen_container_open(omen_container **out, const char *path, omen_detail *why)
 {
-    /* O_NONBLOCK: a FIFO must be refused, not waited for */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
 
     *out = NULL;
+    if (strcmp(path, "-") == 0) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "an index cannot be standard input, since it is read by mapping it: save it to a file first "
+                         "(a file of that name is \"./-\")");
+    }
+    /* O_NONBLOCK: a FIFO must be refused, not waited for; O_NOCTTY: nor a terminal taken */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && errno == ENXIO && stat(path, &status) == 0) { /* sockets, and devices that are not there */
+        return fail_kind(why, path, status.st_mode);
+    }
     if (fd < 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
     }
@@ -417,7 +426,7 @@ uint64_t omen_container_file_bytes(const omen_container *container)
 
 /* ---- the full check ---- */
 
-#define READ_BLOCKS 4u    /* read at once: they stay in the first cache between read and hash */
+#define READ_BLOCKS 2u    /* read at once: they are on the stack */
 #define UNIT_BLOCKS 256u  /* checked by one thread at a time */
 #define ROUND_UNITS 1024u /* units whose verdicts are kept at once: 1 GiB of payload */
 

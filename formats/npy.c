@@ -230,7 +230,7 @@ bool omen_npy_probe(const omen_input *input, const omen_kind *kind)
 
 /* ---- arrays by columns ------------------------------------------------- */
 
-#define TILE_ROWS    256
+#define TILE_ROWS    64 /* a tile is on the stack */
 #define TILE_COLUMNS 16
 
 /* Transposes in tiles: each column's piece is read in one run, and each row of a tile fills a cache line of out. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BUFFER_BYTES 65536
@@ -13,7 +14,7 @@ typedef struct buffer {
     FILE *stream;
     size_t n;
     int failed; /* errno of the first write that failed */
-    char bytes[BUFFER_BYTES + ITEM_BYTES];
+    char *bytes; /* BUFFER_BYTES + ITEM_BYTES: too many for the stack */
 } buffer;
 
 static void buffer_flush(buffer *out)
@@ -35,6 +36,7 @@ static inline char *buffer_room(buffer *out)
 static int buffer_finish(buffer *out, omen_detail *why)
 {
     buffer_flush(out);
+    free(out->bytes);
     if (out->failed)
         return omen_fail(why, OMEN_ERR_IO, "cannot write the results: %s", strerror(out->failed));
     return OMEN_OK;
@@ -210,6 +212,9 @@ int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, 
             }
         }
     }
+    out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
+    if (out.bytes == NULL)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
     for (uint64_t i = 0; i < n && !out.failed; i++) {
         const int64_t *query_ids = ids + i * k;
         const float *query_distances = distances != NULL ? distances + i * k : NULL;

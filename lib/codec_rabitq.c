@@ -11,6 +11,8 @@
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 
+#define ROTATED_AT_ONCE 256u /* values of a rotated query */
+
 /* Nearly normal numbers, of variance 2^32: the sum of twelve 16-bit ones. Logarithms and cosines, which the method of
  * Box and Muller takes, are not rounded alike by every C library and processor. */
 static double random_normal(uint64_t seed, uint64_t i)
@@ -116,13 +118,17 @@ void omen_rabitq_tables(const omen_codec_model *model, const float *query, float
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t stride = rotated_stride(model), d_code = 4 * (size_t)model->n_sub;
-    float rotated[4 * 2 * OMEN_MAX_BYTES + OMEN_PANEL];
-    kernels->matmul(query, model->d_used, 1, model->panels, stride / OMEN_PANEL, model->d_used, rotated, stride);
+    float rotated[ROTATED_AT_ONCE];
     for (size_t m = 0; m * 4 < d_code; m++) {
+        const size_t at = m * 4 % ROTATED_AT_ONCE, left = stride - m * 4;
+        if (at == 0)
+            kernels->matmul(query, model->d_used, 1, model->panels + m * 4 * model->d_used,
+                            (left < ROTATED_AT_ONCE ? left : ROTATED_AT_ONCE) / OMEN_PANEL, model->d_used, rotated,
+                            stride);
         /* sums of the lowest b signs, then with the next one either way */
         float sums[16] = {0};
         for (size_t b = 0; b < 4; b++) {
-            const float x = rotated[4 * m + b];
+            const float x = rotated[at + b];
             for (size_t j = 0; j < (size_t)1 << b; j++) {
                 sums[j + ((size_t)1 << b)] = sums[j] + x;
                 sums[j] -= x;

@@ -258,12 +258,13 @@ static int turn_back(const double *a, size_t n, const double *scales, float *vec
     float *v = omen_alloc(most * ldv, sizeof *v), *v_panels = omen_alloc(most * n, sizeof *v_panels);
     float *columns = omen_alloc(most * width, sizeof *columns), *back = omen_alloc(m * width, sizeof *back);
     float *parts = omen_alloc(2 * m * most, sizeof *parts), *turned = parts + m * most;
-    int status = v && v_panels && columns && back && parts ? OMEN_OK : OMEN_ERR_MEMORY;
+    double(*t)[REFLECTORS] = omen_alloc(2 * REFLECTORS, sizeof *t);
+    float *t_rows = (float *)(t + REFLECTORS), *t_panels = t_rows + REFLECTORS * REFLECTORS;
+    int status = v && v_panels && columns && back && parts && t ? OMEN_OK : OMEN_ERR_MEMORY;
     const size_t n_blocks = n > 1 ? (n - 2) / most + 1 : 0;
     for (size_t block = n_blocks; block-- > 0 && status == OMEN_OK;) {
         const size_t j0 = block * most, count = least(most, n - 1 - j0), first = j0 + 1, tall = n - first;
-        double t[REFLECTORS][REFLECTORS] = {{0}};
-        float t_panels[REFLECTORS * REFLECTORS], t_rows[REFLECTORS * REFLECTORS];
+        memset(t, 0, REFLECTORS * sizeof *t);
         memset(v, 0, most * ldv * sizeof *v);
         for (size_t i = 0; i < count; i++)
             for (size_t k = j0 + i + 1; k < n; k++)
@@ -295,6 +296,7 @@ static int turn_back(const double *a, size_t n, const double *scales, float *vec
                 vectors[i * ld + first + k] -= back[i * width + k];
         status = omen_watch_status(watch);
     }
+    free(t);
     free(parts);
     free(back);
     free(columns);

@@ -1,0 +1,59 @@
+/* The threads of this process: their stacks, and how many it can have, since OpenMP ends a process that asks the
+ * system for one too many. */
+#include "cmd/cmd.h"
+
+#include <malloc.h>
+#include <omp.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define STACK_BYTES ((size_t)1 << 20) /* the system's default may be 8 MiB, or next to nothing (ulimit -s) */
+
+void cmd_threads_init(void)
+{
+    pthread_attr_t attributes;
+
+    /* the C library would set 64 MiB of addresses aside for each thread that allocates, which ulimit -v counts */
+    mallopt(M_ARENA_MAX, 1);
+    if (pthread_attr_init(&attributes) == 0) {
+        if (pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0) {
+            pthread_setattr_default_np(&attributes);
+        }
+        pthread_attr_destroy(&attributes);
+    }
+}
+
+/* Waits until the count is taken. */
+static void *wait_for_count(void *lock)
+{
+    pthread_mutex_lock(lock);
+    pthread_mutex_unlock(lock);
+    return NULL;
+}
+
+int cmd_threads(int wanted)
+{
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    const int most = wanted > 0 ? wanted : omen_cpu_count();
+    pthread_t *threads = calloc((size_t)most, sizeof *threads);
+    int n = 0;
+
+    pthread_mutex_lock(&lock);
+    while (threads != NULL && n + 1 < most && pthread_create(&threads[n], NULL, wait_for_count, &lock) == 0) {
+        n++;
+    }
+    pthread_mutex_unlock(&lock);
+    for (int i = 0; i < n; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    free(threads);
+    n++; /* this one */
+    /* at the limit, half of them: the others may have to wait for threads that end, and a checkpoint has one too */
+    n = n < most && n > 1 ? n / 2 : n;
+    omp_set_num_threads(n);
+    /* OpenMP keeps the threads that it has: now, while they are to be had */
+#pragma omp parallel num_threads(n)
+    {
+    }
+    return n;
+}
