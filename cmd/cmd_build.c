@@ -253,9 +253,6 @@ static int choose_output(struct build *b)
     if (strcmp(b->output, "-") == 0) {
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
     }
-    if (cmd_check_extension(NAME, b->output, "omen", "an index") != CMD_GO_ON) {
-        return CMD_EXIT_USAGE;
-    }
     /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
     if (omen_file_descriptor(b->output) >= 0 ||
         (stat(b->output, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))) {
@@ -267,7 +264,8 @@ static int choose_output(struct build *b)
         {.role = "--output", .path = b->output, .is_output = true, .has_checkpoint = true},
         {.path = b->json ? "-" : NULL, .is_output = true},
     };
-    return cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    const int rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    return rc == CMD_GO_ON ? cmd_check_extension(NAME, b->output, "omen", "an index") : rc;
 }
 
 /* ---- the work ---- */

@@ -525,9 +525,9 @@ static int open_packed(struct compress *c, omen_container **container, omen_deta
 }
 
 /* Refuses to unpack into a file what its file system has no room for. */
-static int check_room(const struct compress *c, omen_detail *why)
+static int check_room(const struct compress *c, const cmd_output *out, omen_detail *why)
 {
-    return c->to_stdout ? OMEN_OK : omen_disk_check(c->output, c->out_bytes, why);
+    return c->to_stdout || !omen_file_is_own(&out->file) ? OMEN_OK : omen_disk_check(c->output, c->out_bytes, why);
 }
 
 /* Says which file a failure of unpacking was of. */
@@ -594,10 +594,10 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
     snprintf(c->content, sizeof c->content, "%s", omen_omz_holds_index(omz) ? "index" : "vectors");
     rc = check_original(c, omen_omz_holds_index(omz), why);
     if (rc == OMEN_OK) {
-        rc = check_room(c, why);
+        rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
     }
     if (rc == OMEN_OK) {
-        rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
+        rc = check_room(c, &out, why);
     }
     if (rc == OMEN_OK) {
         rc = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads, show_progress, c,
@@ -639,9 +639,9 @@ static int unpack_codes(struct compress *c, const omen_container *container, ome
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = source.n_bytes;
     snprintf(c->content, sizeof c->content, "codes");
-    rc = check_room(c, why);
+    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
     if (rc == OMEN_OK) {
-        rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
+        rc = check_room(c, &out, why);
     }
     if (rc == OMEN_OK) {
         rc = omen_rows_write(out.stream, format, &source, show_progress, c, &reason);

@@ -380,7 +380,8 @@ int omen_records_load_codec(omen_records *records, omen_codec_model *m, const om
     m->d_used = records->codec.d_used;
     const bool is_wanted =
         o->codec == OMEN_CODEC_AUTO ? m->kind == OMEN_CODEC_PQ || m->kind == OMEN_CODEC_RABITQ : m->kind == o->codec;
-    if (r.status == OMEN_OK && (!is_wanted || m->d != d_kept || !omen_codec_counts_are_sound(m, o->bytes)))
+    const uint32_t d = m->kind == OMEN_CODEC_NONE ? 0 : d_kept;
+    if (r.status == OMEN_OK && (!is_wanted || m->d != d || !omen_codec_counts_are_sound(m, o->bytes)))
         r.status = omen_records_contradiction(why);
     if (m->kind == OMEN_CODEC_PQ) {
         m->sub_first = take_array(&r, (uint64_t)m->n_sub + 1, sizeof *m->sub_first);

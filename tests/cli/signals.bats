@@ -114,7 +114,7 @@ broken()
     mkfifo fifo
     mkdir directory
     python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
-    for command in "verify" "verify --quick" "verify --json" "query" "bench --queries v.fvecs" "compress -d -c"; do
+    for command in "verify" "verify --quick" "verify --json" "query" "bench --queries v.fvecs"; do
         # told CODE TEXT FILE
         told()
         {
