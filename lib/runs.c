@@ -170,7 +170,7 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why)
     int status = c ? c->wait(c->self, why) : OMEN_OK;
     if (status != OMEN_OK)
         return status;
-    omen_run *run = new_run(runs), *last = runs->n_runs > 1 ? run - 1 : NULL;
+    omen_run *run = new_run(runs), *last = run && runs->n_runs > 1 ? run - 1 : NULL;
     for (size_t p = 0; p < OMEN_N_RUN_PARTS && run; p++) {
         if (!runs->keep && last && last->parts[p]) { /* its room is used again */
             run->parts[p] = last->parts[p];

@@ -41,6 +41,12 @@ each_maker()
     done < <(makers)
 }
 
+# traced OPTION...: strace, under which the leak checker does not work
+traced()
+{
+    ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 exec strace -f -qq "$@"
+}
+
 # ---- temporaries ----
 
 refuses_planted()
@@ -347,7 +353,7 @@ replaces_link()
     # every file is created with no more than 0600, whatever becomes of it
     if command -v strace >/dev/null; then
         for words in "-f -o out.omz big.u8bin" "-f --codec sq8 -o out.omz big.u8bin" "-df -o out.omz big.u8bin.omz"; do
-            strace -f -qq -o trace -e trace=openat,open,creat,fchmod,chmod "$OMENDB" compress -q $words
+            (traced -o trace -e trace=openat,open,creat,fchmod,chmod "$OMENDB" compress -q $words)
             has "$(grep O_CREAT trace | grep out.omz.tmp)" "0600"
             same "$(grep -c 'out.omz' trace | head -1)" 1
             [ -z "$(grep chmod trace | grep -v '0600')" ]
@@ -372,7 +378,7 @@ opens()
 {
     local file=$1
     shift
-    strace -f -qq -o trace -e trace=open,openat "$OMENDB" "$@" >/dev/null
+    (traced -o trace -e trace=open,openat "$OMENDB" "$@" >/dev/null)
     grep -c "\"\(\./\)\?$file\"" trace || true
 }
 
@@ -412,7 +418,7 @@ for name, n in ("small", 16), ("large", 40000), ("mid", 31):
         for call in openat fstat mmap newfstatat; do
             cp small.u8bin x.u8bin
             cp $other.u8bin y.u8bin
-            strace -f -qq -o /dev/null -P "$PWD/x.u8bin" -e trace=$call -e inject=$call:delay_exit=300000:when=1 \
+            traced -o /dev/null -P "$PWD/x.u8bin" -e trace=$call -e inject=$call:delay_exit=300000:when=1 \
                 "$OMENDB" compress -q -f -o z.omz "$PWD/x.u8bin" &
             process=$!
             sleep 0.15
@@ -427,7 +433,7 @@ for name, n in ("small", 16), ("large", 40000), ("mid", 31):
 @test "an input that is written to while it is compressed is an error" {
     command -v strace >/dev/null || skip "needs strace"
     small
-    strace -f -qq -o /dev/null -e trace=pwrite64 -e inject=pwrite64:delay_enter=600000:when=1 \
+    traced -o /dev/null -e trace=pwrite64 -e inject=pwrite64:delay_enter=600000:when=1 \
         "$OMENDB" compress -q -o z.omz big.u8bin 2>error &
     process=$!
     sleep 0.3
@@ -465,7 +471,7 @@ for name, n in ("small", 16), ("large", 40000), ("mid", 31):
     command -v strace >/dev/null || skip "needs strace"
     small
     cp big.u8bin other
-    strace -f -qq -o /dev/null -e trace=pwrite64 -e inject=pwrite64:delay_enter=600000:when=1 \
+    traced -o /dev/null -e trace=pwrite64 -e inject=pwrite64:delay_enter=600000:when=1 \
         "$OMENDB" compress -q --rm -o z.omz big.u8bin 2>error &
     process=$!
     sleep 0.3
@@ -483,13 +489,13 @@ for name, n in ("small", 16), ("large", 40000), ("mid", 31):
 @test "without memory or threads: exit 5, or the right file, and no temporary" {
     small
     for limit in 40000 60000 80000 100000 120000 140000 170000 200000; do
+        # too little even to start the program
+        (ulimit -v $limit && "$OMENDB" --version) >/dev/null 2>&1 || continue
         for threads in 1 4 16; do
             for words in "-d -o back big.u8bin.omz" "-o back.omz big.u8bin"; do
                 rm -f back back.omz
                 code=0
                 (ulimit -v $limit && exec "$OMENDB" compress -q -t $threads $words) 2>error || code=$?
-                # too little even to start the program
-                [ $code != 127 ] || continue
                 [ ! -e back.tmp ] && [ ! -e back.omz.tmp ] || fault "limit $limit: exit $code, a temporary stays"
                 if [ $code = 0 ]; then
                     [ ! -e back.omz ] || omendb compress -dqf -o back back.omz
