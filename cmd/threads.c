@@ -5,7 +5,6 @@
 #include <malloc.h>
 #include <omp.h>
 #include <pthread.h>
-#include <stdlib.h>
 
 #define STACK_BYTES ((size_t)1 << 20) /* the system's default may be 8 MiB, or next to nothing (ulimit -s) */
 
@@ -33,23 +32,23 @@ static void *wait_for_count(void *lock)
 
 int cmd_threads(int wanted)
 {
+    static pthread_t threads[CMD_MAX_THREADS];
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    const int most = wanted > 0 ? wanted : omen_cpu_count();
-    pthread_t *threads = calloc((size_t)most, sizeof *threads);
+    const int asked = wanted > 0 ? wanted : omen_cpu_count(), most = (int)CMD_MAX_THREADS;
+    const int n_wanted = asked < most ? asked : most;
     int n = 0;
 
     pthread_mutex_lock(&lock);
-    while (threads != NULL && n + 1 < most && pthread_create(&threads[n], NULL, wait_for_count, &lock) == 0) {
+    while (n + 1 < n_wanted && pthread_create(&threads[n], NULL, wait_for_count, &lock) == 0) {
         n++;
     }
     pthread_mutex_unlock(&lock);
     for (int i = 0; i < n; i++) {
         pthread_join(threads[i], NULL);
     }
-    free(threads);
     n++; /* this one */
     /* at the limit, half of them: the others may have to wait for threads that end, and a checkpoint has one too */
-    n = n < most && n > 1 ? n / 2 : n;
+    n = n < n_wanted && n > 1 ? n / 2 : n;
     omp_set_num_threads(n);
     /* OpenMP keeps the threads that it has: now, while they are to be had */
 #pragma omp parallel num_threads(n)
