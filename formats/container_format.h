@@ -108,7 +108,7 @@ static inline void container_store_u64(uint8_t *to, uint64_t x)
 
 static inline uint64_t container_hash(const void *data, size_t n_bytes)
 {
-    return XXH3_64bits(data, n_bytes);
+    return omen_checksum(data, n_bytes);
 }
 
 /* Ends a file header or trailer with its checksum. */

@@ -64,6 +64,11 @@ const omen_kernels *omen_kernels_get(void)
     return active;
 }
 
+uint64_t omen_checksum(const void *data, size_t n)
+{
+    return omen_kernels_get()->xxh3(data, n);
+}
+
 const char *omen_cpu_level(void)
 {
     return omen_kernels_get()->name;

@@ -105,6 +105,9 @@ typedef struct omen_kernels {
     void (*scan_rabitq)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
                         const omen_scan *scans, size_t n_scans);
 
+    /* XXH3-64 of n bytes with seed 0: of the xxHash library, compiled for each level. */
+    uint64_t (*xxh3)(const void *data, size_t n);
+
     /* Keys of the lanes in mask: appends omen_key(base + unit * est[j], row + j) to keys for each bit j that is set, in
      * order, and returns how many; keys has room for 32 whatever the mask. */
     size_t (*take_keys)(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row, uint64_t *keys);

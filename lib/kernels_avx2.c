@@ -426,6 +426,7 @@ const omen_kernels omen_kernels_avx2 = {
     .table_round = table_round,
     .take_keys = plain_take_keys,
     .dot_f64 = plain_dot_f64,
+    .xxh3 = plain_xxh3,
     .reduce_f64 = plain_reduce_f64,
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,

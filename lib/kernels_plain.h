@@ -3,6 +3,9 @@
 #ifndef OMEN_KERNELS_PLAIN_H
 #define OMEN_KERNELS_PLAIN_H
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "lib/kernels.h"
 
 static inline void plain_pq_tables(const float *query, const uint32_t *dims, const uint32_t *sub_first, size_t n_sub,
@@ -112,6 +115,11 @@ static inline float plain_signs(const float *z, size_t d, uint8_t *code)
 
 /* Eight doubles, in as many registers as a level takes for them. */
 typedef double plain_doubles __attribute__((vector_size(64), aligned(8), may_alias));
+
+static uint64_t plain_xxh3(const void *data, size_t n)
+{
+    return XXH3_64bits(data, n);
+}
 
 static inline double plain_dot_f64(const double *a, const double *b, size_t n)
 {

@@ -127,6 +127,9 @@ struct omen_section {
 
 #define OMEN_CHECK_BYTES 4096u
 
+/* XXH3-64 of n bytes with seed 0 and the default secret, which is what files are checked by. */
+uint64_t omen_checksum(const void *data, size_t n);
+
 /* Checks all of a section. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
 int omen_section_check(const omen_section *section, omen_detail *why) OMEN_MUST_CHECK;
 
