@@ -97,12 +97,15 @@ class Result:
 
 
 class Case:
-    """One command line. Its directory holds out.omen before the run, and after it what it writes."""
+    """One command line. Its directory holds out.omen, or what compress replaces, before the run, and after it what it
+    writes."""
 
     def __init__(self, name, words, stdin=None, pipe=None, before=None, output=None):
         self.name, self.words, self.stdin, self.pipe, self.before, self.output = (
             name, words, stdin, pipe, before, output)
         self.is_build = words[0] == "build"
+        # what is there before is an index to read, or what the output replaces
+        self.old_name = output if words[0] == "compress" else OUT
 
 
 class Bench:
@@ -138,7 +141,7 @@ class Bench:
         for name in os.listdir(directory):
             os.unlink(os.path.join(directory, name))
         if case.before is not None:
-            shutil.copyfile(case.before, os.path.join(directory, OUT))
+            shutil.copyfile(case.before, os.path.join(directory, case.old_name))
 
     def start(self, directory, case, fault=None, notes=None, trace=None, limit=None):
         environment = dict(self.environment)
@@ -248,15 +251,16 @@ def make_cases(bench):
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],
              stdin=bench.path("queries.bvecs"), before=whole),
-        Case("compress", ["compress", "-q", "-f", "-t", threads, "-o", OUT, "../base.bvecs"], before=old, output=OUT),
-        Case("compress to codes", ["compress", "-q", "-f", "-t", threads, "--codec", "sq8", "-o", OUT, "../few.bvecs"],
-             before=old, output=OUT),
+        Case("compress", ["compress", "-q", "-f", "-t", threads, "-o", "out.omz", "../base.bvecs"], before=old,
+             output="out.omz"),
+        Case("compress to codes", ["compress", "-q", "-f", "-t", threads, "--codec", "sq8", "-o", "out.omz",
+                                   "../few.bvecs"], before=old, output="out.omz"),
         Case("compress to standard output", ["compress", "-q", "-t", threads, "-c", "../few.bvecs"]),
-        Case("decompress", ["compress", "-d", "-q", "-f", "-t", threads, "-o", OUT, packed("base.omz")], before=old,
-             output=OUT),
+        Case("decompress", ["compress", "-d", "-q", "-f", "-t", threads, "-o", "out.bvecs", packed("base.omz")],
+             before=old, output="out.bvecs"),
         Case("decompress to standard output", ["compress", "-d", "-q", "-t", threads, "-c", packed("base2.omz")]),
-        Case("decompress codes", ["compress", "-d", "-q", "-f", "-t", threads, "-F", "raw", "-o", OUT,
-                                  packed("codes.omz", "--codec", "f16")], before=old, output=OUT),
+        Case("decompress codes", ["compress", "-d", "-q", "-f", "-t", threads, "-F", "raw", "-o", "out.raw",
+                                  packed("codes.omz", "--codec", "f16")], before=old, output="out.raw"),
         Case("verify", ["verify", "-t", threads, OUT], before=whole),
         Case("verify with a source", ["verify", "-t", threads, "--source", "../few.bvecs", "--json", OUT],
              before=whole),
