@@ -620,8 +620,10 @@ static void check_array(const block_array *array, int n_threads, damage_report *
         }
         for (int i = 0; i < n; i++) {
             const uint64_t b = (start + (uint64_t)i) * UNIT_BLOCKS;
-            if (found[i] != FOUND_GOOD) {
-                check_unit(array, b, b + UNIT_BLOCKS < n_blocks ? b + UNIT_BLOCKS : n_blocks, &run, report);
+            const uint64_t end = b + UNIT_BLOCKS < n_blocks ? b + UNIT_BLOCKS : n_blocks;
+            if (found[i] != FOUND_GOOD && check_unit(array, b, end, &run, report) == FOUND_GOOD) {
+                report_run(&run, array, report); /* what failed once is told, whatever a second try gives */
+                run = (block_run){b, end, found[i]};
             }
         }
     }
