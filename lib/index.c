@@ -281,9 +281,11 @@ static int check_contents(omen_index *index, const section_list *list)
             if (status != OMEN_OK)
                 return status;
         }
-        if (!touched || !s->check)
+        if (!touched)
             continue;
         touched->section = *s;
+        if (!s->check)
+            continue;
         touched->seen = calloc(s->n_bytes / OMEN_CHECK_BYTES / 64 + 1, sizeof *touched->seen);
         if (!touched->seen)
             return OMEN_ERR_MEMORY;
