@@ -324,6 +324,7 @@ typedef struct omen_search_options {
     uint32_t rerank; /* candidates re-ranked by the refine tier; 0: what recall needs */
     bool exact;      /* compare with every row of the refine tier */
     bool zero_ok;    /* cosine: accept a zero query, at distance 1 from everything */
+    uint64_t first_query; /* the number of the first of these queries among the caller's, for messages */
     /* memory has no room for the refine tier: where it is a file mapping, prefetch only the rows needed */
     bool refine_cold;
     int n_threads;             /* 0: omen_cpu_count() */
