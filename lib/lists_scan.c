@@ -57,9 +57,9 @@ void omen_lists_make_tables(omen_lists_chunk *s, size_t query)
 {
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
-    const bool is_pq = m->codec == OMEN_CODEC_PQ;
+    const bool has_gain = omen_codec_has_gain(m->n_factors);
     /* what a table step is worth in distance; f codes may need a coarser step than the tables do */
-    const float gain = is_pq ? 1 : index->g_max / (float)(1u << s->shift);
+    const float gain = !has_gain ? 1 : index->g_max / (float)(1u << s->shift);
     const float unit_min = fmaxf(index->f_step_max * 255 / F_RANGE, UNIT_LEAST);
     float bias;
     omen_codec_tables(&index->model, s->transformed + query * s->ld, s->table);
@@ -68,11 +68,11 @@ void omen_lists_make_tables(omen_lists_chunk *s, size_t query)
                                 s->luts + query * m->n_sub * 16, &bias);
     omen_query_scale *out = &s->scales[query];
     out->unit = between(step * gain, UNIT_LEAST, FLT_MAX);
-    out->bias = is_pq ? between(bias, -BASE_MOST, BASE_MOST) : 0;
+    out->bias = has_gain ? 0 : between(bias, -BASE_MOST, BASE_MOST);
     out->per_unit = 1 / out->unit;
     out->f_per_step = 256 / out->unit;
-    const float middle = -bias / step + 0.5f; /* rabitq's tables are symmetric */
-    out->middle = (int16_t)(is_pq ? 0 : between(middle, 0, 16000));
+    const float middle = -bias / step + 0.5f; /* tables that have a gain are symmetric */
+    out->middle = (int16_t)(has_gain ? between(middle, 0, 16000) : 0);
 }
 
 /* ---- scanning ---- */
@@ -95,7 +95,7 @@ static omen_scan scan_of(const omen_lists_chunk *s, const omen_probe *pair, floa
     omen_scan scan = {.luts = s->luts + (size_t)pair->query * index->meta.n_sub * 16,
                       .f_scale = (uint16_t)between(range[1] * scale->f_per_step + 0.5f, 0, F_SCALE_MOST)};
     *base_out = between(pair->base + range[0] + scale->bias, -BASE_MOST, BASE_MOST);
-    if (index->meta.codec == OMEN_CODEC_RABITQ) {
+    if (omen_codec_has_gain(index->meta.n_factors)) {
         const float q15 = index->g_max > G_LEAST ? 32767 / index->g_max : 0;
         scan.g_base = (int16_t)(range[2] * q15);
         scan.g_scale = (uint16_t)(range[3] * q15 * 256);
@@ -136,7 +136,7 @@ void omen_lists_scan(omen_lists_chunk *s, const omen_probe *pairs, size_t n, con
 {
     const omen_kernels *kernels = omen_kernels_get();
     const omen_index *index = s->index;
-    const bool is_pq = index->meta.codec == OMEN_CODEC_PQ;
+    const bool has_gain = omen_codec_has_gain(index->meta.n_factors);
     const uint64_t row0 = index->first[pairs->list], row1 = index->first[pairs->list + 1];
     omen_scan scans[OMEN_SCANS];
     float bases[OMEN_SCANS];
@@ -159,8 +159,8 @@ void omen_lists_scan(omen_lists_chunk *s, const omen_probe *pairs, size_t n, con
             __builtin_prefetch(ahead, 0, 2);
         for (size_t i = 0; i < n; i++)
             scans[i].threshold = threshold_of(&s->pools[pairs[i].query], bases[i], s->scales[pairs[i].query].per_unit);
-        (is_pq ? kernels->scan_pq : kernels->scan_rabitq)(index->blocks + b0 * index->block_bytes, n_blocks,
-                                                          index->meta.n_sub / 2, index->block_bytes, scans, n);
+        (has_gain ? kernels->scan_rabitq : kernels->scan_pq)(index->blocks + b0 * index->block_bytes, n_blocks,
+                                                             index->meta.n_sub / 2, index->block_bytes, scans, n);
         for (size_t i = 0; i < n; i++)
             collect(s, &scans[i], &pairs[i], bases[i], b0, n_blocks, row0, row1);
     }
