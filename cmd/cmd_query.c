@@ -310,24 +310,6 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
     return OMEN_OK;
 }
 
-/* The library counts queries from the start of a batch; a message has to count them from the start of the input. */
-static void locate_zero_query(const struct batch *batch, uint64_t first, uint64_t n, uint32_t d, omen_detail *why)
-{
-    for (uint64_t i = 0; i < n; i++) {
-        const float *row = batch->rows + i * d;
-        uint32_t j = 0;
-
-        while (j < d && row[j] == 0) {
-            j++;
-        }
-        if (j == d) {
-            omen_fail(why, OMEN_ERR_INPUT, "query %llu is a zero vector, which has no direction; see --zero-ok",
-                      (unsigned long long)(first + i));
-            return;
-        }
-    }
-}
-
 /* Adds the time since *clock to *sum, and sets the clock anew. */
 static void lap(double *clock, double *sum)
 {
@@ -337,9 +319,20 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
+/* The library says what is wrong with a query; which option would take it is the program's to say. */
+static void name_zero_ok(omen_detail *why)
+{
+    const size_t length = strlen(why->text);
+
+    if (strstr(why->text, "zero vector") != NULL) {
+        snprintf(why->text + length, sizeof why->text - length, "; --zero-ok accepts it");
+    }
+}
+
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
                       const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
+    omen_search_options search = q->search;
     cmd_progress progress;
     double clock = cmd_seconds();
     uint64_t n;
@@ -353,12 +346,13 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         rc = source->read(source->self, first, n, batch->rows, why);
         lap(&clock, &o->read_seconds);
         if (rc == OMEN_OK) {
-            rc = omen_index_search(index, &q->search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
+            search.first_query = first;
+            rc = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
+            if (rc == OMEN_ERR_INPUT && o->info.metric == OMEN_METRIC_COSINE && !search.zero_ok) {
+                name_zero_ok(why);
+            }
             rc = cmd_name_damage(q->index_path, rc, why);
             lap(&clock, &o->search_seconds);
-            if (rc == OMEN_ERR_INPUT) {
-                locate_zero_query(batch, first, n, source->d, why);
-            }
         }
         if (rc == OMEN_OK) {
             rc = omen_results_write(results, first, n, batch->ids, batch->distances, why);

@@ -296,6 +296,7 @@ static int check_entry(omen_container *container, uint32_t i, uint64_t *end, con
         .optional = (entry->flags & CONTAINER_FLAG_OPTIONAL) != 0,
         .data = container->base + entry->offset,
         .n_bytes = entry->n_bytes,
+        .is_file_mapping = true,
         .check = check_section_blocks,
         .checker = &container->trees[i],
     };

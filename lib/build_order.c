@@ -9,10 +9,17 @@
 
 /* ---- order ---- */
 
+/* Begins a section, and remembers it for what reads the sections back. */
+static int begin_section(omen_build_state *b, uint32_t id, omen_element element)
+{
+    b->sections[b->n_sections++] = id;
+    return b->sink->begin(b->sink->self, id, element, false, b->why);
+}
+
 static int write_section(omen_build_state *b, uint32_t id, omen_element element, const void *data, uint64_t n_bytes)
 {
     const omen_sink *s = b->sink;
-    int status = s->begin(s->self, id, element, false, b->why);
+    int status = begin_section(b, id, element);
     if (status == OMEN_OK)
         status = s->append(s->self, data, n_bytes, b->why);
     return status == OMEN_OK ? s->finish(s->self, b->why) : status;
@@ -21,7 +28,7 @@ static int write_section(omen_build_state *b, uint32_t id, omen_element element,
 static int write_model(omen_build_state *b)
 {
     const omen_transform *t = &b->transform;
-    const omen_codec_model *model = &b->model;
+    omen_codec_model *model = &b->model;
     const omen_partition *p = &b->partition;
     int status = b->sink->start(b->sink->self, b->identity, b->why);
 #define SECTION(name, element, data, n_bytes)                                                                          \
@@ -33,13 +40,11 @@ static int write_model(omen_build_state *b)
     SECTION(CSCL, F32, p->scales, (uint64_t)p->d * 8);
     SECTION(CENT, U8, p->codes, (uint64_t)p->n_lists * p->d);
     SECTION(LIST, U32, b->first, ((uint64_t)p->n_lists + 1) * 4);
-    if (model->kind == OMEN_CODEC_PQ) {
-        SECTION(SUBS, U32, model->sub_first, ((uint64_t)model->n_sub + 1) * 4);
-        SECTION(DIMS, U32, model->dims, (uint64_t)model->n_active * 4);
-        SECTION(CODB, F32, model->codewords, (uint64_t)model->n_active * 64);
-    } else if (model->kind == OMEN_CODEC_RABITQ) {
-        SECTION(ROTA, F32, model->rotation, (uint64_t)model->n_sub * 16 * model->d_used);
-    }
+    omen_model_part parts[OMEN_CODEC_PARTS];
+    const size_t n_parts = omen_codec_parts(model, parts);
+    for (size_t i = 0; i < n_parts && status == OMEN_OK; i++)
+        status =
+            write_section(b, parts[i].id, parts[i].element, omen_part_data(&parts[i]), parts[i].count * parts[i].size);
     if (model->kind != OMEN_CODEC_NONE)
         SECTION(FRNG, F32, b->ranges, (uint64_t)p->n_lists * model->n_factors * 8);
 #undef SECTION
@@ -206,7 +211,7 @@ static int write_part(omen_build_state *b, order_state *o, uint32_t id, omen_ele
                       omen_run_fn take)
 {
     const omen_sink *s = b->sink;
-    int status = s->begin(s->self, id, element, false, b->why);
+    int status = begin_section(b, id, element);
     if (status == OMEN_OK)
         status = omen_runs_walk(&b->runs, part, take, o, b->why);
     return status == OMEN_OK ? s->finish(s->self, b->why) : status;
@@ -241,26 +246,14 @@ int omen_build_order(omen_build_state *b)
 
 int omen_build_calibrate(omen_build_state *b)
 {
-    static const uint32_t ids[] = {
-        OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT,
-        OMEN_SECTION_LIST, OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB,
-        OMEN_SECTION_ROTA, OMEN_SECTION_CODE, OMEN_SECTION_REFN, OMEN_SECTION_PERM,
-    };
-    const omen_codec kind = b->model.kind;
-    omen_section sections[sizeof ids / sizeof *ids];
+    omen_section sections[OMEN_MAX_INDEX_SECTIONS];
     size_t n = 0, n_entries = 0;
     omen_tune_entry entries[OMEN_N_TUNE];
     omen_index *index = NULL;
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
     int status = OMEN_OK;
-    for (size_t i = 0; i < sizeof ids / sizeof *ids && status == OMEN_OK; i++) {
-        const bool of_pq = ids[i] == OMEN_SECTION_SUBS || ids[i] == OMEN_SECTION_DIMS || ids[i] == OMEN_SECTION_CODB;
-        if ((of_pq && kind != OMEN_CODEC_PQ) || (ids[i] == OMEN_SECTION_ROTA && kind != OMEN_CODEC_RABITQ) ||
-            ((ids[i] == OMEN_SECTION_CODE || ids[i] == OMEN_SECTION_FRNG) && kind == OMEN_CODEC_NONE) ||
-            (ids[i] == OMEN_SECTION_REFN && b->options->refine == OMEN_REFINE_NONE))
-            continue;
-        status = b->sink->map(b->sink->self, ids[i], &sections[n++], b->why);
-    }
+    for (; n < b->n_sections && status == OMEN_OK; n++)
+        status = b->sink->map(b->sink->self, b->sections[n], &sections[n], b->why);
     if (status == OMEN_OK)
         status = omen_index_open(&index, sections, n, b->why);
     if (status == OMEN_OK)

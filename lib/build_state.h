@@ -36,8 +36,10 @@ typedef struct {
     size_t n_sample;
     float *sample, *transformed;
     omen_runs runs;
-    uint64_t n_encoded; /* rows in runs */
-    float code_scale;   /* codes_only, rabitq */
+    uint64_t n_encoded;                         /* rows in runs */
+    uint32_t sections[OMEN_MAX_INDEX_SECTIONS]; /* ids of those begun */
+    size_t n_sections;
+    float code_scale; /* codes_only, rabitq */
     /* one entry a list */
     uint32_t *first;
     float *ranges;

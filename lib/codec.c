@@ -15,64 +15,42 @@ uint32_t omen_codec_bytes(const omen_codec_model *model)
     return model->kind == OMEN_CODEC_NONE ? 0 : model->n_sub / 2 + model->n_factors;
 }
 
+/* NULL for a model without codes, and for a kind that there is not. */
+static const omen_codec_ops *ops_of(const omen_codec_model *m)
+{
+    return m->kind == OMEN_CODEC_PQ ? &omen_codec_pq : m->kind == OMEN_CODEC_RABITQ ? &omen_codec_rabitq : NULL;
+}
+
 bool omen_codec_counts_are_sound(const omen_codec_model *m, uint32_t bytes)
 {
-    if (m->kind == OMEN_CODEC_NONE)
-        return !m->n_sub && !m->n_factors && !m->n_active && !m->d_used;
-    if (m->n_sub < 2 || m->n_sub % 2 || m->n_factors > OMEN_MAX_FACTORS || m->n_sub / 2 + m->n_factors > bytes ||
-        bytes > OMEN_MAX_BYTES)
-        return false;
-    if (m->kind == OMEN_CODEC_PQ)
-        return m->n_factors == 1 && !m->d_used && m->n_active >= 1 && m->n_active <= m->d;
-    return m->kind == OMEN_CODEC_RABITQ && m->n_factors == 2 && !m->n_active && m->d_used >= 1 && m->d_used <= m->d &&
-           m->d_used <= 4 * m->n_sub;
-}
-
-/* Sub-quantisers cover the coded dimensions, none of them twice, and no codeword is too long. */
-static bool pq_is_sound(const omen_codec_model *m)
-{
-    uint8_t seen[(OMEN_MAX_DIM + 1) / 8 + 1] = {0};
-    bool sound = m->d <= OMEN_MAX_DIM + 1 && m->sub_first[0] == 0 && m->sub_first[m->n_sub] == m->n_active;
-    for (size_t i = 0; i < m->n_sub && sound; i++)
-        sound = m->sub_first[i] <= m->sub_first[i + 1];
-    for (size_t a = 0; a < m->n_active && sound; a++) {
-        const uint32_t dim = m->dims[a];
-        sound = dim < m->d && !(seen[dim / 8] >> dim % 8 & 1);
-        if (sound)
-            seen[dim / 8] |= (uint8_t)(1u << dim % 8);
-    }
-    for (size_t i = 0; i < m->n_sub && sound; i++) {
-        float norms[16] = {0};
-        for (size_t a = m->sub_first[i]; a < m->sub_first[i + 1]; a++)
-            for (size_t j = 0; j < 16; j++)
-                norms[j] += m->codewords[a * 16 + j] * m->codewords[a * 16 + j];
-        for (size_t j = 0; j < 16; j++)
-            sound &= norms[j] <= OMEN_LENGTH2_MOST;
-    }
-    return sound;
-}
-
-/* The columns of the rotation have length 1. */
-static bool rabitq_is_sound(const omen_codec_model *m)
-{
-    bool sound = true;
-    for (size_t j0 = 0; j0 < m->d_used; j0 += 64) {
-        const size_t width = m->d_used - j0 < 64 ? m->d_used - j0 : 64;
-        float norms[64] = {0};
-        for (size_t i = 0; i < 4 * (size_t)m->n_sub; i++) {
-            const float *row = m->rotation + i * m->d_used + j0;
-            for (size_t j = 0; j < width; j++)
-                norms[j] += row[j] * row[j];
-        }
-        for (size_t j = 0; j < width; j++)
-            sound &= fabsf(norms[j] - 1) <= OMEN_UNIT_SLACK;
-    }
-    return sound;
+    const omen_codec_ops *ops = ops_of(m);
+    if (!ops)
+        return m->kind == OMEN_CODEC_NONE && !m->n_sub && !m->n_factors && !m->n_active && !m->d_used;
+    return m->n_sub >= 2 && m->n_sub % 2 == 0 && m->n_factors == ops->n_factors &&
+           m->n_sub / 2 + m->n_factors <= bytes && bytes <= OMEN_MAX_BYTES && ops->counts_are_sound(m);
 }
 
 bool omen_codec_is_sound(const omen_codec_model *m)
 {
-    return m->kind == OMEN_CODEC_PQ ? pq_is_sound(m) : m->kind == OMEN_CODEC_RABITQ ? rabitq_is_sound(m) : true;
+    const omen_codec_ops *ops = ops_of(m);
+    return !ops || ops->is_sound(m);
+}
+
+const char *omen_codec_fault(const omen_codec_model *m)
+{
+    return ops_of(m)->fault;
+}
+
+size_t omen_codec_parts(omen_codec_model *m, omen_model_part parts[OMEN_CODEC_PARTS])
+{
+    const omen_codec_ops *ops = ops_of(m);
+    return ops ? ops->parts(m, parts) : 0;
+}
+
+int omen_codec_prepare(omen_codec_model *m)
+{
+    const omen_codec_ops *ops = ops_of(m);
+    return ops ? ops->prepare(m) : OMEN_OK;
 }
 
 bool omen_factor_is_sound(uint32_t i, float low, float step)
@@ -94,26 +72,19 @@ void omen_codec_finish(omen_codec_model *model)
 
 size_t omen_codec_scratch_floats(const omen_codec_model *model)
 {
-    return (size_t)OMEN_ENCODE_ROWS *
-           (model->kind == OMEN_CODEC_PQ ? model->n_active + model->n_sub : 8 * (size_t)model->n_sub + 32);
+    return OMEN_ENCODE_ROWS * ops_of(model)->scratch_floats_a_row(model);
 }
 
 void omen_codec_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n,
                        size_t ld, const float *tails, uint8_t *codes, float *factors, float *reconstructions,
                        float *scratch)
 {
-    if (model->kind == OMEN_CODEC_PQ)
-        omen_pq_encode(model, residuals, centroids, n, ld, tails, codes, factors, reconstructions, scratch);
-    else
-        omen_rabitq_encode(model, residuals, centroids, n, ld, tails, codes, factors, reconstructions, scratch);
+    ops_of(model)->encode(model, residuals, centroids, n, ld, tails, codes, factors, reconstructions, scratch);
 }
 
 void omen_codec_tables(const omen_codec_model *model, const float *query, float *table)
 {
-    if (model->kind == OMEN_CODEC_PQ)
-        omen_pq_tables(model, query, table);
-    else
-        omen_rabitq_tables(model, query, table);
+    ops_of(model)->tables(model, query, table);
 }
 
 #define TABLE_TOTAL 32000u /* most that a sum of table values may reach */
@@ -196,7 +167,7 @@ int omen_codec_error(const omen_codec_model *model, const float *rows, const flo
             const float *own_factors = factors + near * model->n_factors;
             const float sum = bias + step * (float)sum_luts(model, luts, codes + near * code_bytes);
             const float est = kernels->l2_f32(query, centroids + lists[near] * d, d) + own_factors[0] +
-                              (model->kind == OMEN_CODEC_RABITQ ? own_factors[1] * sum : sum);
+                              (omen_codec_has_gain(model->n_factors) ? own_factors[1] * sum : sum);
             const double miss = (double)est - (double)distances[near];
             error += miss * miss;
             energy += (double)distances[near] * (double)distances[near];

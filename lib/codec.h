@@ -29,6 +29,39 @@ typedef struct omen_codec_model {
     float *panels;   /* rotation, packed */
 } omen_codec_model;
 
+/* One array of a model: a section of an index, and a part of a record of the checkpoint. */
+typedef struct omen_model_part {
+    uint32_t id; /* of the section */
+    omen_element element;
+    void *slot; /* the pointer that the model keeps to it; see omen_part_data() */
+    uint64_t count;
+    size_t size; /* of an element */
+} omen_model_part;
+
+/* The part's array, which the model owns, and making p that. */
+static inline const void *omen_part_data(const omen_model_part *part)
+{
+    const void *p;
+    __builtin_memcpy(&p, part->slot, sizeof p);
+    return p;
+}
+
+static inline void omen_part_set(const omen_model_part *part, void *p)
+{
+    __builtin_memcpy(part->slot, &p, sizeof p);
+}
+
+#define OMEN_CODEC_PARTS 3u /* at most */
+
+/* The arrays that a model of its counts consists of, whether they are there yet or not. Returns how many. */
+size_t omen_codec_parts(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS]);
+
+/* Whether the sums of a codec's tables are multiplied by a second factor of each row, g, as rabitq's are. */
+static inline bool omen_codec_has_gain(uint32_t n_factors)
+{
+    return n_factors == 2;
+}
+
 /* Rows that one encode call takes: one per lane. */
 #define OMEN_ENCODE_ROWS 16u
 
@@ -57,9 +90,11 @@ bool omen_codec_is_sound(const omen_codec_model *model) OMEN_MUST_CHECK;
 /* Whether the codes of factor number i from low in steps of step are within the limits of docs/FORMAT.md. */
 bool omen_factor_is_sound(uint32_t i, float low, float step) OMEN_MUST_CHECK;
 
-/* Derives what is not stored (half norms, panels). */
-int omen_pq_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
-int omen_rabitq_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
+/* Derives what is not stored. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_codec_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
+
+/* What is wrong with a model that omen_codec_is_sound() refuses, naming its sections. */
+const char *omen_codec_fault(const omen_codec_model *model);
 
 void omen_codec_finish(omen_codec_model *model);
 

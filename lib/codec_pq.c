@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/codec_kinds.h"
+#include "lib/index_format.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 
@@ -175,6 +176,17 @@ static void train_sub(const float *groups, size_t n, size_t n_dims, uint64_t see
     }
 }
 
+static int prepare(omen_codec_model *model)
+{
+    model->half_norms = omen_alloc((size_t)model->n_sub * WORDS, sizeof *model->half_norms);
+    if (!model->half_norms)
+        return OMEN_ERR_MEMORY;
+    for (size_t m = 0; m < model->n_sub; m++)
+        half_norms(model->codewords + model->sub_first[m] * WORDS, model->sub_first[m + 1] - model->sub_first[m],
+                   model->half_norms + m * WORDS);
+    return OMEN_OK;
+}
+
 int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed,
                   omen_watch *watch)
 {
@@ -211,22 +223,11 @@ int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uin
     }
     if (status == OMEN_OK)
         status = omen_watch_status(watch);
-    return status == OMEN_OK ? omen_pq_prepare(model) : status;
+    return status == OMEN_OK ? prepare(model) : status;
 }
 
-int omen_pq_prepare(omen_codec_model *model)
-{
-    model->half_norms = omen_alloc((size_t)model->n_sub * WORDS, sizeof *model->half_norms);
-    if (!model->half_norms)
-        return OMEN_ERR_MEMORY;
-    for (size_t m = 0; m < model->n_sub; m++)
-        half_norms(model->codewords + model->sub_first[m] * WORDS, model->sub_first[m + 1] - model->sub_first[m],
-                   model->half_norms + m * WORDS);
-    return OMEN_OK;
-}
-
-void omen_pq_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n, size_t ld,
-                    const float *tails, uint8_t *codes, float *factors, float *reconstructions, float *scratch)
+static void encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n, size_t ld,
+                   const float *tails, uint8_t *codes, float *factors, float *reconstructions, float *scratch)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t n_active = model->n_active, row_bytes = model->n_sub / 2;
@@ -265,7 +266,64 @@ void omen_pq_encode(const omen_codec_model *model, const float *residuals, const
     memcpy(factors, f, n * sizeof *f);
 }
 
-void omen_pq_tables(const omen_codec_model *model, const float *query, float *table)
+static void tables(const omen_codec_model *model, const float *query, float *table)
 {
     omen_kernels_get()->pq_tables(query, model->dims, model->sub_first, model->n_sub, model->codewords, table);
 }
+
+static bool counts_are_sound(const omen_codec_model *m)
+{
+    return !m->d_used && m->n_active >= 1 && m->n_active <= m->d;
+}
+
+/* Sub-quantisers cover the coded dimensions, none of them twice, and no codeword is too long. */
+static bool is_sound(const omen_codec_model *m)
+{
+    uint8_t seen[(OMEN_MAX_DIM + 1) / 8 + 1] = {0};
+    bool sound = m->d <= OMEN_MAX_DIM + 1 && m->sub_first[0] == 0 && m->sub_first[m->n_sub] == m->n_active;
+    for (size_t i = 0; i < m->n_sub && sound; i++)
+        sound = m->sub_first[i] <= m->sub_first[i + 1];
+    for (size_t a = 0; a < m->n_active && sound; a++) {
+        const uint32_t dim = m->dims[a];
+        sound = dim < m->d && !(seen[dim / 8] >> dim % 8 & 1);
+        if (sound)
+            seen[dim / 8] |= (uint8_t)(1u << dim % 8);
+    }
+    for (size_t i = 0; i < m->n_sub && sound; i++) {
+        float norms[16] = {0};
+        for (size_t a = m->sub_first[i]; a < m->sub_first[i + 1]; a++)
+            for (size_t j = 0; j < 16; j++)
+                norms[j] += m->codewords[a * 16 + j] * m->codewords[a * 16 + j];
+        for (size_t j = 0; j < 16; j++)
+            sound &= norms[j] <= OMEN_LENGTH2_MOST;
+    }
+    return sound;
+}
+
+static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS])
+{
+    parts[0] = (omen_model_part){OMEN_SECTION_SUBS, OMEN_ELEMENT_U32, &model->sub_first, (uint64_t)model->n_sub + 1,
+                                 sizeof *model->sub_first};
+    parts[1] =
+        (omen_model_part){OMEN_SECTION_DIMS, OMEN_ELEMENT_U32, &model->dims, model->n_active, sizeof *model->dims};
+    parts[2] = (omen_model_part){OMEN_SECTION_CODB, OMEN_ELEMENT_F32, &model->codewords, (uint64_t)model->n_active * 16,
+                                 sizeof *model->codewords};
+    return 3;
+}
+
+static size_t scratch_floats_a_row(const omen_codec_model *model)
+{
+    return (size_t)model->n_active + model->n_sub;
+}
+
+const omen_codec_ops omen_codec_pq = {
+    .n_factors = 1,
+    .fault = "sections SUBS, DIMS or CODB are not a product quantiser",
+    .counts_are_sound = counts_are_sound,
+    .is_sound = is_sound,
+    .prepare = prepare,
+    .parts = parts_of,
+    .scratch_floats_a_row = scratch_floats_a_row,
+    .encode = encode,
+    .tables = tables,
+};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/codec_kinds.h"
+#include "lib/index_format.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 
@@ -22,6 +23,16 @@ static double random_normal(uint64_t seed, uint64_t i)
         for (uint64_t x = omen_random(seed, 3 * i + word); x; x >>= 16)
             sum += (int64_t)(x & 0xffff);
     return (double)sum;
+}
+
+static int prepare(omen_codec_model *model)
+{
+    const size_t d_code = 4 * (size_t)model->n_sub;
+    model->panels = omen_alloc(omen_panels_count(d_code, model->d_used), sizeof *model->panels);
+    if (!model->panels)
+        return OMEN_ERR_MEMORY;
+    omen_panels_pack(model->rotation, d_code, model->d_used, model->d_used, model->panels);
+    return OMEN_OK;
 }
 
 int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed, omen_watch *watch)
@@ -64,17 +75,7 @@ int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint6
         for (size_t j = 0; j < d_used; j++)
             model->rotation[i * d_used + j] = (float)columns[j * d_code + i];
     free(columns);
-    return omen_rabitq_prepare(model);
-}
-
-int omen_rabitq_prepare(omen_codec_model *model)
-{
-    const size_t d_code = 4 * (size_t)model->n_sub;
-    model->panels = omen_alloc(omen_panels_count(d_code, model->d_used), sizeof *model->panels);
-    if (!model->panels)
-        return OMEN_ERR_MEMORY;
-    omen_panels_pack(model->rotation, d_code, model->d_used, model->d_used, model->panels);
-    return OMEN_OK;
+    return prepare(model);
 }
 
 /* n_sub is even, so 4 n_sub is a multiple of 8 but maybe not of a panel. */
@@ -83,9 +84,8 @@ static size_t rotated_stride(const omen_codec_model *model)
     return (4 * (size_t)model->n_sub + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
 }
 
-void omen_rabitq_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n,
-                        size_t ld, const float *tails, uint8_t *codes, float *factors, float *reconstructions,
-                        float *scratch)
+static void encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n, size_t ld,
+                   const float *tails, uint8_t *codes, float *factors, float *reconstructions, float *scratch)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t d_code = 4 * (size_t)model->n_sub, stride = rotated_stride(model), row_bytes = model->n_sub / 2;
@@ -114,7 +114,7 @@ void omen_rabitq_encode(const omen_codec_model *model, const float *residuals, c
         factors[2 * i] += 2 * kernels->ip_f32(z + i * stride, rotated + i * stride, d_code);
 }
 
-void omen_rabitq_tables(const omen_codec_model *model, const float *query, float *table)
+static void tables(const omen_codec_model *model, const float *query, float *table)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t stride = rotated_stride(model), d_code = 4 * (size_t)model->n_sub;
@@ -138,3 +138,50 @@ void omen_rabitq_tables(const omen_codec_model *model, const float *query, float
             table[m * 16 + j] = -2 * sums[j];
     }
 }
+
+static bool counts_are_sound(const omen_codec_model *m)
+{
+    return !m->n_active && m->d_used >= 1 && m->d_used <= m->d && m->d_used <= 4 * m->n_sub;
+}
+
+/* The columns of the rotation have length 1. */
+static bool is_sound(const omen_codec_model *m)
+{
+    bool sound = true;
+    for (size_t j0 = 0; j0 < m->d_used; j0 += 64) {
+        const size_t width = m->d_used - j0 < 64 ? m->d_used - j0 : 64;
+        float norms[64] = {0};
+        for (size_t i = 0; i < 4 * (size_t)m->n_sub; i++) {
+            const float *row = m->rotation + i * m->d_used + j0;
+            for (size_t j = 0; j < width; j++)
+                norms[j] += row[j] * row[j];
+        }
+        for (size_t j = 0; j < width; j++)
+            sound &= fabsf(norms[j] - 1) <= OMEN_UNIT_SLACK;
+    }
+    return sound;
+}
+
+static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS])
+{
+    parts[0] = (omen_model_part){OMEN_SECTION_ROTA, OMEN_ELEMENT_F32, &model->rotation,
+                                 (uint64_t)4 * model->n_sub * model->d_used, sizeof *model->rotation};
+    return 1;
+}
+
+static size_t scratch_floats_a_row(const omen_codec_model *model)
+{
+    return 8 * (size_t)model->n_sub + 32;
+}
+
+const omen_codec_ops omen_codec_rabitq = {
+    .n_factors = 2,
+    .fault = "section ROTA is no rotation: a column is not of length 1",
+    .counts_are_sound = counts_are_sound,
+    .is_sound = is_sound,
+    .prepare = prepare,
+    .parts = parts_of,
+    .scratch_floats_a_row = scratch_floats_a_row,
+    .encode = encode,
+    .tables = tables,
+};

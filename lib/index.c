@@ -62,15 +62,21 @@ static int check_section(const section_list *list, uint32_t id, omen_element ele
     return OMEN_OK;
 }
 
+/* A model of META's counts, without its arrays. */
+static omen_codec_model model_of(const omen_meta *m)
+{
+    return (omen_codec_model){.kind = m->codec,
+                              .d = m->d_kept,
+                              .n_sub = m->n_sub,
+                              .n_factors = m->n_factors,
+                              .n_active = m->n_active,
+                              .d_used = m->d_used};
+}
+
 /* Bounds that every later size computation relies on. */
 static int check_meta(const omen_meta *m, omen_detail *why)
 {
-    const omen_codec_model model = {.kind = m->codec,
-                                    .d = m->d_kept,
-                                    .n_sub = m->n_sub,
-                                    .n_factors = m->n_factors,
-                                    .n_active = m->n_active,
-                                    .d_used = m->d_used};
+    const omen_codec_model model = model_of(m);
     const char *fault = NULL;
     if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine > OMEN_REFINE_F32 ||
         (m->flags & ~OMEN_META_FLAG_ZERO_OK))
@@ -130,12 +136,12 @@ static int check_sections(const section_list *list, omen_meta *m)
     CHECK_SECTION(CSCL, F32, 2 * (uint64_t)m->d_kept, 4);
     CHECK_SECTION(CENT, U8, (uint64_t)m->n_lists * m->d_kept, 1);
     CHECK_SECTION(LIST, U32, (uint64_t)m->n_lists + 1, 4);
-    if (m->codec == OMEN_CODEC_PQ) {
-        CHECK_SECTION(SUBS, U32, (uint64_t)m->n_sub + 1, 4);
-        CHECK_SECTION(DIMS, U32, m->n_active, 4);
-        CHECK_SECTION(CODB, F32, m->n_active, 64);
-    } else if (m->codec == OMEN_CODEC_RABITQ) {
-        CHECK_SECTION(ROTA, F32, (uint64_t)4 * m->n_sub * m->d_used, 4);
+    if (status == OMEN_OK) {
+        omen_codec_model model = model_of(m);
+        omen_model_part parts[OMEN_CODEC_PARTS];
+        const size_t n = omen_codec_parts(&model, parts);
+        for (size_t i = 0; i < n && status == OMEN_OK; i++)
+            status = check_section(list, parts[i].id, parts[i].element, parts[i].count, parts[i].size);
     }
     if (m->codec != OMEN_CODEC_NONE) {
         CHECK_SECTION(CODE, U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, block_bytes(m));
@@ -161,34 +167,19 @@ static int open_model(omen_index *index, const section_list *list)
 {
     const omen_meta *m = &index->meta;
     omen_codec_model *model = &index->model;
-    model->kind = m->codec;
-    model->d = m->d_kept;
-    model->n_sub = m->n_sub;
-    model->n_factors = m->n_factors;
-    if (m->codec == OMEN_CODEC_PQ) {
-        model->n_active = m->n_active;
-        model->sub_first = copy_of(data_of(list, OMEN_SECTION_SUBS), ((size_t)m->n_sub + 1) * 4);
-        model->dims = copy_of(data_of(list, OMEN_SECTION_DIMS), (size_t)m->n_active * 4);
-        model->codewords = copy_of(data_of(list, OMEN_SECTION_CODB), (size_t)m->n_active * 64);
-        index->model_bytes += (uint64_t)m->n_active * 68 + ((uint64_t)m->n_sub + 1) * 4;
-        if (!model->sub_first || !model->dims || !model->codewords)
+    omen_model_part parts[OMEN_CODEC_PARTS];
+    *model = model_of(m);
+    const size_t n = omen_codec_parts(model, parts);
+    for (size_t i = 0; i < n; i++) {
+        void *copy = copy_of(data_of(list, parts[i].id), parts[i].count * parts[i].size);
+        if (!copy)
             return OMEN_ERR_MEMORY;
-        if (!omen_codec_is_sound(model))
-            return omen_fail(list->why, OMEN_ERR_CORRUPT, "sections SUBS, DIMS or CODB are not a product quantiser");
-        return omen_pq_prepare(model);
+        omen_part_set(&parts[i], copy);
+        index->model_bytes += parts[i].count * parts[i].size;
     }
-    if (m->codec == OMEN_CODEC_RABITQ) {
-        const uint64_t n = (uint64_t)4 * m->n_sub * m->d_used;
-        model->d_used = m->d_used;
-        model->rotation = copy_of(data_of(list, OMEN_SECTION_ROTA), n * 4);
-        index->model_bytes += n * 4;
-        if (!model->rotation)
-            return OMEN_ERR_MEMORY;
-        if (!omen_codec_is_sound(model))
-            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section ROTA is no rotation: a column is not of length 1");
-        return omen_rabitq_prepare(model);
-    }
-    return OMEN_OK;
+    if (!omen_codec_is_sound(model))
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "%s", omen_codec_fault(model));
+    return omen_codec_prepare(model);
 }
 
 static int open_lists(omen_index *index, const section_list *list)
@@ -281,9 +272,11 @@ static int check_contents(omen_index *index, const section_list *list)
             if (status != OMEN_OK)
                 return status;
         }
-        if (!touched || !s->check)
+        if (!touched)
             continue;
         touched->section = *s;
+        if (!s->check)
+            continue;
         touched->seen = calloc(s->n_bytes / OMEN_CHECK_BYTES / 64 + 1, sizeof *touched->seen);
         if (!touched->seen)
             return OMEN_ERR_MEMORY;

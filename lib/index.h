@@ -5,6 +5,7 @@
 #include "lib/codec.h"
 #include "lib/index_format.h"
 #include "lib/kernels.h"
+#include "lib/keys.h"
 #include "lib/omendb.h"
 #include "lib/transform.h"
 
@@ -63,27 +64,20 @@ int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t 
 int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows,
                          omen_detail *why) OMEN_MUST_CHECK;
 
-static inline float omen_key_distance(uint64_t key)
-{
-    uint32_t bits = (uint32_t)(key >> 32);
-    bits = bits >> 31 ? bits & 0x7fffffffu : ~bits;
-    float distance;
-    __builtin_memcpy(&distance, &bits, 4);
-    return distance;
-}
-
-/* Moves the m smallest of n keys to the front, in any order; 0 < m <= n. */
-void omen_keys_select(uint64_t *keys, size_t n, size_t m);
-
-/* Sorts ascending. */
-void omen_keys_sort(uint64_t *keys, size_t n);
-
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
  * gets the k <= n nearest of each query as (distance, id), ascending. */
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The way through the lists: scans the n_probes nearest lists of each query and re-ranks the n_rerank best candidates
+ * (n_rerank >= k; where the index has no refine tier or no codes, k). keys gets the k best of each query as
+ * (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and why may be NULL. Returns OMEN_OK,
+ * OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
+int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, uint32_t n_probes,
+                      uint32_t n_rerank, bool refine_cold, int n_threads, uint64_t *keys, omen_search_stats *stats,
+                      omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The n_rerank rows with the smallest estimates in the n_probes nearest lists of each query, before re-ranking: keys
  * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */

@@ -24,6 +24,8 @@
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* omen_tune_entry [] */
 
+#define OMEN_MAX_INDEX_SECTIONS 32u /* more than there are kinds of */
+
 #define OMEN_META_FLAG_ZERO_OK 1u
 #define OMEN_MAX_ROWS          0xfffffff0u /* row numbers are 32 bits */
 

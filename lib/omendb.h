@@ -118,6 +118,8 @@ struct omen_section {
     bool optional;
     const void *data;
     uint64_t n_bytes;
+    /* data is a mapping of a file, of which the library may tell the system what it will read (madvise) */
+    bool is_file_mapping;
     /* Compares blocks [first, first + n) of OMEN_CHECK_BYTES (the last may be shorter) with their checksums. May be
      * called from several threads at once. Returns OMEN_OK or OMEN_ERR_CORRUPT (why names section and bytes). NULL:
      * memory that needs no check. Readers check what they touch, once. */
@@ -322,7 +324,8 @@ typedef struct omen_search_options {
     uint32_t rerank; /* candidates re-ranked by the refine tier; 0: what recall needs */
     bool exact;      /* compare with every row of the refine tier */
     bool zero_ok;    /* cosine: accept a zero query, at distance 1 from everything */
-    /* the refine tier is a mapped file that memory has no room for: rows are asked for ahead of their use, alone */
+    uint64_t first_query; /* the number of the first of these queries among the caller's, for messages */
+    /* memory has no room for the refine tier: where it is a file mapping, prefetch only the rows needed */
     bool refine_cold;
     int n_threads;             /* 0: omen_cpu_count() */
     omen_progress_fn progress; /* asked whether to stop, done 0 of 1; may be NULL */

@@ -352,19 +352,13 @@ int omen_records_save_codec(omen_records *records, const omen_codec_model *m, co
     records->codec.n_factors = m->n_factors;
     records->codec.n_active = m->n_active;
     records->codec.d_used = m->d_used;
-    const omen_span head = {&records->codec, sizeof records->codec};
-    const omen_span of_pq[] = {
-        head,
-        {m->sub_first, ((uint64_t)m->n_sub + 1) * sizeof *m->sub_first},
-        {m->dims, (uint64_t)m->n_active * sizeof *m->dims},
-        {m->codewords, (uint64_t)m->n_active * 16 * sizeof *m->codewords},
-    };
-    const omen_span of_rabitq[] = {head, {m->rotation, (uint64_t)m->n_sub * 4 * m->d_used * sizeof *m->rotation}};
-    return checkpoint->append(checkpoint->self, OMEN_RECORD_CODEC, m->kind == OMEN_CODEC_PQ ? of_pq : of_rabitq,
-                              m->kind == OMEN_CODEC_PQ       ? 4
-                              : m->kind == OMEN_CODEC_RABITQ ? 2
-                                                             : 1,
-                              NULL, why);
+    omen_codec_model model = *m;
+    omen_model_part parts[OMEN_CODEC_PARTS];
+    omen_span spans[1 + OMEN_CODEC_PARTS] = {{&records->codec, sizeof records->codec}};
+    const size_t n = omen_codec_parts(&model, parts);
+    for (size_t i = 0; i < n; i++)
+        spans[1 + i] = (omen_span){omen_part_data(&parts[i]), parts[i].count * parts[i].size};
+    return checkpoint->append(checkpoint->self, OMEN_RECORD_CODEC, spans, 1 + n, NULL, why);
 }
 
 int omen_records_load_codec(omen_records *records, omen_codec_model *m, const omen_build_options *o, uint32_t d_kept,
@@ -378,24 +372,18 @@ int omen_records_load_codec(omen_records *records, omen_codec_model *m, const om
     m->n_factors = records->codec.n_factors;
     m->n_active = records->codec.n_active;
     m->d_used = records->codec.d_used;
-    const bool is_wanted =
-        o->codec == OMEN_CODEC_AUTO ? m->kind == OMEN_CODEC_PQ || m->kind == OMEN_CODEC_RABITQ : m->kind == o->codec;
+    const bool is_wanted = o->codec == OMEN_CODEC_AUTO ? m->kind != OMEN_CODEC_NONE : m->kind == o->codec;
     const uint32_t d = m->kind == OMEN_CODEC_NONE ? 0 : d_kept;
     if (r.status == OMEN_OK && (!is_wanted || m->d != d || !omen_codec_counts_are_sound(m, o->bytes)))
         r.status = omen_records_contradiction(why);
-    if (m->kind == OMEN_CODEC_PQ) {
-        m->sub_first = take_array(&r, (uint64_t)m->n_sub + 1, sizeof *m->sub_first);
-        m->dims = take_array(&r, m->n_active, sizeof *m->dims);
-        m->codewords = take_array(&r, (uint64_t)m->n_active * 16, sizeof *m->codewords);
-    } else if (m->kind == OMEN_CODEC_RABITQ) {
-        m->rotation = take_array(&r, (uint64_t)m->n_sub * 4 * m->d_used, sizeof *m->rotation);
-    }
+    omen_model_part parts[OMEN_CODEC_PARTS];
+    const size_t n = r.status == OMEN_OK ? omen_codec_parts(m, parts) : 0;
+    for (size_t i = 0; i < n; i++)
+        omen_part_set(&parts[i], take_array(&r, parts[i].count, parts[i].size));
     int status = reader_end(&r);
     if (status == OMEN_OK && !omen_codec_is_sound(m))
         return omen_records_contradiction(why);
-    if (status == OMEN_OK && m->kind == OMEN_CODEC_PQ)
-        status = omen_pq_prepare(m);
-    else if (status == OMEN_OK && m->kind == OMEN_CODEC_RABITQ)
-        status = omen_rabitq_prepare(m);
+    if (status == OMEN_OK)
+        status = omen_codec_prepare(m);
     return status == OMEN_ERR_MEMORY ? no_memory(why) : status;
 }

@@ -265,6 +265,26 @@ line()
     expect 0 omendb query base.omen z.fvecs
 }
 
+@test "a message about a query counts from the start of the input" {
+    line -m l2
+    # a legal zero query first, an overlong one second
+    vectors make z.fvecs --text "0,0;3e19,0"
+    fails_with 2 'query 1 is too long' omendb query -o found base.omen z.fvecs
+    # one that is not in the first batch
+    python3 -c '
+import struct
+row = struct.pack("<iff", 2, 1, 2)
+open("many.fvecs", "wb").write(row * 16390 + struct.pack("<iff", 2, 3e19, 0) + row)'
+    fails_with 2 'query 16390 is too long' omendb query -o found base.omen many.fvecs
+    line -m cosine --zero-ok
+    python3 -c '
+import struct
+row = struct.pack("<iff", 2, 1, 2)
+open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)'
+    fails_with 2 'query 20000 is a zero vector, which has no cosine; --zero-ok accepts it' \
+        omendb query -o found base.omen many.fvecs
+}
+
 @test "exact search needs a refine tier" {
     line -r none
     fails_with 2 '--exact needs a refine tier' omendb query --exact base.omen q.fvecs

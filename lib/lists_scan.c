@@ -1,0 +1,198 @@
+/* Scanning a list for a few queries at once: integer tables, estimates, and the pool of each query.
+ *
+ * Estimates are integers in units of one table step: with T the query's tables, D their step and base the part that is
+ * the same for a whole list,
+ *   pq:      est = base + U (sum of T  +  f code * f step / U),      U = D
+ *   rabitq:  est = base + U ((sum of T - middle) * 2^shift * g / g_max  +  f code * f step / U),  U = D g_max / 2^shift
+ */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "lib/lists_search.h"
+#include "lib/refine.h"
+
+#define F_RANGE      16000.0f  /* most units that the f code may span */
+#define F_SCALE_MOST 32768.0f  /* times the largest f code, 255 / 256, still below 32768 */
+#define UNIT_LEAST   0x1p-119f /* a table step: 256 of them have an inverse */
+#define G_LEAST      1e-34f    /* a g_max below it is no more than rounding: 32767 / it would overflow */
+#define BASE_MOST    1.5e38f   /* of what the estimates of a list share: a sum of two does not overflow */
+
+/* ---- pools ---- */
+
+void omen_pool_cut(omen_pool *p)
+{
+    omen_keys_select(p->keys, p->n, p->limit);
+    p->n = p->limit;
+    uint64_t worst[4] = {0}; /* four, so that no comparison waits for the one before */
+    uint32_t i = 0;
+    for (; i + 4 <= p->n; i += 4)
+        for (uint32_t j = 0; j < 4; j++)
+            worst[j] = p->keys[i + j] > worst[j] ? p->keys[i + j] : worst[j];
+    for (; i < p->n; i++)
+        worst[0] = p->keys[i] > worst[0] ? p->keys[i] : worst[0];
+    for (uint32_t j = 1; j < 4; j++)
+        worst[0] = worst[j] > worst[0] ? worst[j] : worst[0];
+    p->worst = worst[0];
+}
+
+static inline void pool_add(omen_pool *p, uint64_t key, uint64_t size)
+{
+    if (key >= p->worst)
+        return;
+    p->keys[p->n++] = key;
+    if (p->n == size)
+        omen_pool_cut(p);
+}
+
+/* ---- tables ---- */
+
+static float between(float x, float least, float most)
+{
+    return x < least ? least : x > most ? most : x;
+}
+
+/* All conversions to integers saturate: of a model that no build made, the answer is poor, but the same everywhere. */
+void omen_lists_make_tables(omen_lists_chunk *s, size_t query)
+{
+    const omen_index *index = s->index;
+    const omen_meta *m = &index->meta;
+    const bool has_gain = omen_codec_has_gain(m->n_factors);
+    /* what a table step is worth in distance; f codes may need a coarser step than the tables do */
+    const float gain = !has_gain ? 1 : index->g_max / (float)(1u << s->shift);
+    const float unit_min = fmaxf(index->f_step_max * 255 / F_RANGE, UNIT_LEAST);
+    float bias;
+    omen_codec_tables(&index->model, s->transformed + query * s->ld, s->table);
+    const float step =
+        omen_codec_round_tables(&index->model, s->table, gain > 0 ? between(unit_min / gain, 0, FLT_MAX) : 0,
+                                s->luts + query * m->n_sub * 16, &bias);
+    omen_query_scale *out = &s->scales[query];
+    out->unit = between(step * gain, UNIT_LEAST, FLT_MAX);
+    out->bias = has_gain ? 0 : between(bias, -BASE_MOST, BASE_MOST);
+    out->per_unit = 1 / out->unit;
+    out->f_per_step = 256 / out->unit;
+    const float middle = -bias / step + 0.5f; /* tables that have a gain are symmetric */
+    out->middle = (int16_t)(has_gain ? between(middle, 0, 16000) : 0);
+}
+
+/* ---- scanning ---- */
+
+static int16_t threshold_of(const omen_pool *p, float base, float per_unit)
+{
+    if (p->worst == UINT64_MAX)
+        return INT16_MAX;
+    /* one unit of room: the exact comparison is made on the key */
+    const float t = floorf((omen_key_distance(p->worst) - base) * per_unit) + 1;
+    return (int16_t)(!(t < INT16_MAX) ? INT16_MAX : t < INT16_MIN ? INT16_MIN : t);
+}
+
+/* The query's part of the scan of a list. base_out gets what all estimates of the list share. */
+static omen_scan scan_of(const omen_lists_chunk *s, const omen_probe *pair, float *base_out)
+{
+    const omen_index *index = s->index;
+    const omen_query_scale *scale = &s->scales[pair->query];
+    const float *range = index->ranges + (size_t)pair->list * index->meta.n_factors * 2;
+    omen_scan scan = {.luts = s->luts + (size_t)pair->query * index->meta.n_sub * 16,
+                      .f_scale = (uint16_t)between(range[1] * scale->f_per_step + 0.5f, 0, F_SCALE_MOST)};
+    *base_out = between(pair->base + range[0] + scale->bias, -BASE_MOST, BASE_MOST);
+    if (omen_codec_has_gain(index->meta.n_factors)) {
+        const float q15 = index->g_max > G_LEAST ? 32767 / index->g_max : 0;
+        scan.g_base = (int16_t)(range[2] * q15);
+        scan.g_scale = (uint16_t)(range[3] * q15 * 256);
+        scan.middle = scale->middle;
+        scan.shift = (uint16_t)s->shift;
+    }
+    return scan;
+}
+
+/* Candidates of the scanned blocks from b0 on into the query's pool; rows outside [row0, row1) are of other lists. */
+static void collect(omen_lists_chunk *s, const omen_scan *scan, const omen_probe *pair, float base, uint64_t b0,
+                    size_t n_blocks, uint64_t row0, uint64_t row1)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const float unit = s->scales[pair->query].unit;
+    omen_pool *p = &s->pools[pair->query];
+    for (size_t b = 0; b < n_blocks; b++) {
+        uint32_t mask = scan->masks[b];
+        if (!mask)
+            continue;
+        const uint64_t first = (b0 + b) * OMEN_SCAN_BLOCK;
+        if (first < row0)
+            mask &= UINT32_MAX << (row0 - first);
+        if (first + OMEN_SCAN_BLOCK > row1)
+            mask &= UINT32_MAX >> (first + OMEN_SCAN_BLOCK - row1);
+        uint64_t *keys = p->keys + p->n;
+        const size_t n = kernels->take_keys(scan->est + b * OMEN_SCAN_BLOCK, mask, base, unit, (uint32_t)first, keys);
+        for (size_t i = 0; i < n && s->keys_are_ids; i++)
+            keys[i] = (keys[i] & ~(uint64_t)UINT32_MAX) | s->index->ids[(uint32_t)keys[i]];
+        p->n += (uint32_t)n;
+        if (p->n >= s->pool_size)
+            omen_pool_cut(p);
+    }
+}
+
+/* Scans one list for n <= OMEN_SCANS queries. */
+void omen_lists_scan(omen_lists_chunk *s, const omen_probe *pairs, size_t n, const uint8_t *ahead, size_t n_ahead_bytes)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const omen_index *index = s->index;
+    const bool has_gain = omen_codec_has_gain(index->meta.n_factors);
+    const uint64_t row0 = index->first[pairs->list], row1 = index->first[pairs->list + 1];
+    omen_scan scans[OMEN_SCANS];
+    float bases[OMEN_SCANS];
+    for (size_t i = 0; i < n; i++) {
+        scans[i] = scan_of(s, &pairs[i], &bases[i]);
+        scans[i].est = s->est + i * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK;
+        scans[i].masks = s->masks + i * LISTS_SCAN_BLOCKS;
+    }
+    s->stats.codes_scanned += n * (row1 - row0);
+    const uint64_t b_end = (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;
+    const size_t n_parts =
+        row1 > row0 ? (b_end - row0 / OMEN_SCAN_BLOCK + LISTS_SCAN_BLOCKS - 1) / LISTS_SCAN_BLOCKS : 1;
+    const size_t part_bytes = n_ahead_bytes / n_parts + 64;
+    const uint8_t *ahead_end = ahead + n_ahead_bytes;
+    for (uint64_t b0 = row0 / OMEN_SCAN_BLOCK; b0 * OMEN_SCAN_BLOCK < row1; b0 += LISTS_SCAN_BLOCKS) {
+        const uint64_t left = b_end - b0;
+        const size_t n_blocks = left < LISTS_SCAN_BLOCKS ? left : LISTS_SCAN_BLOCKS;
+        for (const uint8_t *end = ahead + part_bytes < ahead_end ? ahead + part_bytes : ahead_end; ahead < end;
+             ahead += 64)
+            __builtin_prefetch(ahead, 0, 2);
+        for (size_t i = 0; i < n; i++)
+            scans[i].threshold = threshold_of(&s->pools[pairs[i].query], bases[i], s->scales[pairs[i].query].per_unit);
+        (has_gain ? kernels->scan_rabitq : kernels->scan_pq)(index->blocks + b0 * index->block_bytes, n_blocks,
+                                                             index->meta.n_sub / 2, index->block_bytes, scans, n);
+        for (size_t i = 0; i < n; i++)
+            collect(s, &scans[i], &pairs[i], bases[i], b0, n_blocks, row0, row1);
+    }
+}
+
+/* What the scan of a list will read: its codes, and its ids where they are keys, or its refine rows and ids. */
+int omen_lists_touch(omen_lists_chunk *s, uint32_t list, omen_detail *why)
+{
+    const omen_index *index = s->index;
+    const uint64_t row0 = index->first[list], row1 = index->first[list + 1], b0 = row0 / OMEN_SCAN_BLOCK;
+    int status = OMEN_OK;
+    if (row0 == row1)
+        return OMEN_OK;
+    if (index->meta.codec == OMEN_CODEC_NONE)
+        status = omen_index_touch_rows(index, row0, row1 - row0, why);
+    else
+        status = omen_index_touch_codes(index, b0, (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK - b0, why);
+    if (status == OMEN_OK && s->keys_are_ids)
+        status = omen_index_touch_ids(index, row0, row1 - row0, why);
+    return status;
+}
+
+/* Without codes the refine rows of a list are compared directly. */
+void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const float *query)
+{
+    const omen_index *index = s->index;
+    const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
+    omen_pool *p = &s->pools[pair->query];
+    const uint64_t row0 = index->first[pair->list], row1 = index->first[pair->list + 1];
+    for (uint64_t row = row0; row < row1; row++) {
+        const float d = distance(query, index->refine_rows + row * index->refine_row_bytes, index->meta.d);
+        pool_add(p, omen_key(omen_metric_distance(index->meta.metric, d), index->ids[row]), s->pool_size);
+    }
+    s->stats.rows_reranked += row1 - row0;
+}

@@ -1,0 +1,344 @@
+/* The way through the lists: a batch of queries, list by list.
+ *
+ * Queries are taken in chunks, one chunk a thread. Phases of a chunk: transform; distances to all centroids by one
+ * matrix product and the nearest n_probes of each query; integer tables; (list, query) pairs in list order, so that a
+ * list is scanned for all its queries while it is in cache; re-ranking of each query's pool in order of address.
+ *
+ * A pool holds the n_rerank smallest (estimate, row) pairs met so far; a candidate is turned away only when n_rerank
+ * smaller ones are known, so its final content, and with it the result, does not depend on the order of the lists, on
+ * chunks or on threads.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/lists_search.h"
+#include "lib/refine.h"
+
+#define CHUNK       512u        /* most queries of a chunk */
+#define POOL_SLACK  64u         /* pool entries beyond n_rerank before it is cut back */
+#define ASK_AHEAD   16u         /* queries whose refine rows are prefetched before they are used */
+#define CHUNK_BYTES (64u << 20) /* most that the pools and probes of a chunk of more than one query take */
+
+/* ---- the state of one thread's chunk ---- */
+
+static void chunk_finish(omen_lists_chunk *s)
+{
+    free(s->lifted);
+    free(s->transformed);
+    free(s->tails);
+    free(s->dots);
+    free(s->values);
+    free(s->work);
+    free(s->short_lists);
+    free(s->table);
+    free(s->luts);
+    free(s->scales);
+    free(s->pools);
+    free(s->pool_keys);
+    free(s->probes);
+    free(s->sorted);
+    free(s->list_first);
+    free(s->est);
+    free(s->masks);
+}
+
+static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, uint32_t n_probes, uint32_t n_rerank,
+                      bool rank_only, size_t n_queries)
+{
+    const omen_meta *m = &index->meta;
+    memset(s, 0, sizeof *s);
+    s->index = index;
+    s->k = k;
+    s->n_probes = n_probes;
+    s->n_rerank = n_rerank;
+    s->rank_only = rank_only;
+    s->keys_are_ids = !rank_only && (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE);
+    s->ld = omen_round_up(m->d_kept, OMEN_PANEL);
+    s->pool_size = (uint64_t)2 * n_rerank + POOL_SLACK;
+    if (m->codec != OMEN_CODEC_NONE) {
+        while (s->shift < 10 &&
+               (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
+            s->shift++;
+    }
+    s->pairs_size = n_queries * n_probes;
+    const size_t ldc = omen_round_up(m->n_lists, OMEN_PANEL);
+    s->lifted = omen_alloc(n_queries * m->d_full, sizeof *s->lifted);
+    s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);
+    s->tails = omen_alloc(n_queries, sizeof *s->tails);
+    s->dots = omen_alloc(LISTS_COARSE_ROWS * ldc, sizeof *s->dots);
+    s->values = omen_alloc(ldc, sizeof *s->values);
+    s->work = omen_alloc(3 * ldc, sizeof *s->work);
+    s->short_lists = omen_alloc(ldc + 16, sizeof *s->short_lists);
+    s->table = omen_alloc((size_t)m->n_sub * 16, sizeof *s->table);
+    s->luts = omen_alloc(n_queries * m->n_sub, 16);
+    s->scales = omen_alloc(n_queries, sizeof *s->scales);
+    s->pools = omen_alloc(n_queries, sizeof *s->pools);
+    s->pool_keys = omen_alloc(n_queries * omen_pool_room(s), sizeof *s->pool_keys);
+    s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
+    s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
+    s->list_first = omen_alloc(2 * (size_t)m->n_lists + 1, sizeof *s->list_first);
+    s->est = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
+    s->masks = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS, sizeof *s->masks);
+    if (!s->lifted || !s->transformed || !s->tails || !s->dots || !s->values || !s->work || !s->short_lists ||
+        !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys || !s->probes || !s->sorted ||
+        !s->list_first || !s->est || !s->masks)
+        return OMEN_ERR_MEMORY;
+    return OMEN_OK;
+}
+
+/* Asks the system for the pages of a pool's rows. Only a hint. */
+static void ask_ahead(const omen_index *index, const omen_pool *p)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (uint32_t i = 0; i < p->n; i++) {
+        const uint8_t *row = index->refine_rows + (uint32_t)p->keys[i] * index->refine_row_bytes;
+        const uintptr_t first = (uintptr_t)row / page * page;
+        posix_madvise((void *)first, (uintptr_t)row + index->refine_row_bytes - first, POSIX_MADV_WILLNEED);
+    }
+}
+
+/* Whole pages within the refine rows: no other rows are read with those asked for. */
+static void expect_random(const omen_index *index)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)index->refine_rows;
+    const uintptr_t first = (begin + page - 1) / page * page,
+                    end = (begin + index->meta.n_rows * index->refine_row_bytes) / page * page;
+    if (first < end)
+        posix_madvise((void *)first, end - first, POSIX_MADV_RANDOM);
+}
+
+/* The pool's rows by their own distance, read in order of address. */
+static int rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_detail *why)
+{
+    const omen_index *index = s->index;
+    const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
+    const size_t row_bytes = index->refine_row_bytes, ahead = 4;
+    const size_t touched = row_bytes < 1024 ? row_bytes : 1024;
+    for (uint32_t i = 0; i < p->n; i++)
+        p->keys[i] = (uint32_t)p->keys[i];
+    omen_keys_sort(p->keys, p->n);
+    for (uint32_t i = 0; i < p->n; i++) {
+        if (i + ahead < p->n) {
+            const uint8_t *next = index->refine_rows + p->keys[i + ahead] * row_bytes;
+            for (size_t at = 0; at < touched; at += 64)
+                __builtin_prefetch(next + at);
+            __builtin_prefetch(index->ids + p->keys[i + ahead]);
+        }
+        const uint64_t row = p->keys[i];
+        if (!omen_touched_before(&index->refn, row * row_bytes, row_bytes) ||
+            !omen_touched_before(&index->perm, row * 4, 4)) {
+            int status = omen_index_touch_rows(index, row, 1, why);
+            if (status == OMEN_OK)
+                status = omen_index_touch_ids(index, row, 1, why);
+            if (status != OMEN_OK)
+                return status;
+        }
+        const float d = distance(query, index->refine_rows + row * row_bytes, index->meta.d);
+        p->keys[i] = omen_key(omen_metric_distance(index->meta.metric, d), index->ids[row]);
+    }
+    s->stats.rows_reranked += p->n;
+    return OMEN_OK;
+}
+
+/* An estimate is a squared distance in the lifted space; back to the metric's own. */
+static float estimate_distance(const omen_lists_chunk *s, float est, float tail, float query_norm2)
+{
+    const omen_metric metric = s->index->meta.metric;
+    const float sum = est + tail, d2 = sum < 0 ? 0 : sum > FLT_MAX ? FLT_MAX : sum;
+    if (metric == OMEN_METRIC_L2)
+        return d2;
+    if (metric == OMEN_METRIC_COSINE)
+        return d2 / 2;
+    /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
+    const double radius2 = s->index->meta.ip_radius2;
+    const double distance = radius2 > 0 ? (d2 / 2 - radius2) * sqrt(query_norm2 / radius2) : 0;
+    return (float)(distance < -FLT_MAX ? -FLT_MAX : distance > FLT_MAX ? FLT_MAX : distance);
+}
+
+/* Searches one chunk. refine_queries are what the refine tier is compared with. */
+static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_queries, uint64_t *keys, omen_detail *why)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const omen_index *index = s->index;
+    const omen_meta *m = &index->meta;
+    const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
+    omen_transform_project(&index->transform, lifted, n_queries, s->transformed, s->ld, s->tails);
+    int status = omen_lists_choose(s, n_queries, why);
+    if (status != OMEN_OK)
+        return status;
+    for (size_t q = 0; q < n_queries; q++) {
+        s->pools[q] = (omen_pool){s->pool_keys + q * omen_pool_room(s), 0, s->n_rerank, UINT64_MAX};
+        if (m->codec != OMEN_CODEC_NONE)
+            omen_lists_make_tables(s, q);
+    }
+    /* cosine re-ranks with the unit query; l2 and ip with the query itself */
+    const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
+    const uint8_t *ahead = NULL;
+    size_t list_end = 0, ahead_bytes = 0, ahead_step = 0;
+    for (size_t i = 0, n = 1; i < s->n_pairs; i += n) {
+        const omen_probe *pairs = s->sorted + i;
+        if (omen_watch_stopped(s->watch))
+            return OMEN_ERR_INTERRUPTED;
+        if ((i == 0 || pairs->list != pairs[-1].list) && (status = omen_lists_touch(s, pairs->list, why)) != OMEN_OK)
+            return status;
+        if (m->codec == OMEN_CODEC_NONE) {
+            omen_lists_scan_rows(s, pairs, rows + (size_t)pairs->query * m->d);
+            continue;
+        }
+        for (n = 1; n < OMEN_SCANS && i + n < s->n_pairs && pairs[n].list == pairs->list;)
+            n++;
+        /* the codes of the next list come from memory while this one is scanned: a part with each scan */
+        if (i == list_end) {
+            while (list_end < s->n_pairs && s->sorted[list_end].list == pairs->list)
+                list_end++;
+            const uint32_t next = list_end < s->n_pairs ? s->sorted[list_end].list : pairs->list;
+            ahead = index->blocks + (size_t)index->first[next] / OMEN_SCAN_BLOCK * index->block_bytes;
+            ahead_bytes = list_end < s->n_pairs ? (size_t)(index->first[next + 1] - index->first[next]) /
+                                                      OMEN_SCAN_BLOCK * index->block_bytes
+                                                : 0;
+            ahead_step = ahead_bytes / ((list_end - i + OMEN_SCANS - 1) / OMEN_SCANS) + 64;
+        }
+        const size_t step = ahead_step < ahead_bytes ? ahead_step : ahead_bytes;
+        omen_lists_scan(s, pairs, n, ahead, step);
+        ahead += step;
+        ahead_bytes -= step;
+    }
+    const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
+    for (size_t q = 0; q < n_queries; q++)
+        if (s->pools[q].n > s->pools[q].limit)
+            omen_pool_cut(&s->pools[q]);
+    for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
+        ask_ahead(index, &s->pools[q]);
+    for (size_t q = 0; q < n_queries; q++) {
+        omen_pool *p = &s->pools[q];
+        if (asks && q + ASK_AHEAD < n_queries)
+            ask_ahead(index, &s->pools[q + ASK_AHEAD]);
+        if (s->rank_only) {
+            omen_keys_sort(p->keys, p->n);
+            for (size_t i = 0; i < s->k; i++)
+                keys[q * s->k + i] = i < p->n ? p->keys[i] : UINT64_MAX;
+            continue;
+        }
+        if (!s->keys_are_ids && (status = rerank(s, p, rows + q * m->d, why)) != OMEN_OK)
+            return status;
+        if (p->n > s->k)
+            omen_keys_select(p->keys, p->n, s->k);
+        omen_keys_sort(p->keys, s->k);
+        memcpy(keys + q * s->k, p->keys, s->k * sizeof *keys);
+        if (m->refine == OMEN_REFINE_NONE) {
+            const float norm2 = kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d);
+            for (size_t i = 0; i < s->k; i++)
+                keys[q * s->k + i] = omen_key(estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2),
+                                              (uint32_t)p->keys[i]);
+            omen_keys_sort(keys + q * s->k, s->k); /* estimates below 0 have become equal */
+        }
+    }
+    s->stats.n_queries += n_queries;
+    s->stats.lists_probed += s->n_pairs;
+    return OMEN_OK;
+}
+
+static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                        uint32_t n_probes, uint32_t n_rerank, bool rank_only, bool refine_cold, int n_threads,
+                        uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
+{
+    const uint32_t d = index->meta.d;
+    uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
+    size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
+    /* an effort as large as the index must not ask for memory as large as 512 indexes */
+    const uint64_t query_bytes = 16 * (uint64_t)n_rerank + 2 * sizeof(omen_probe) * (uint64_t)n_probes;
+    size = size * query_bytes <= CHUNK_BYTES ? size : query_bytes < CHUNK_BYTES ? CHUNK_BYTES / query_bytes : 1;
+    const uint64_t n_chunks = (n_queries + size - 1) / size;
+    int status = OMEN_OK;
+    if ((uint64_t)n_threads > n_chunks)
+        n_threads = n_chunks ? (int)n_chunks : 1;
+#pragma omp parallel num_threads(n_threads)
+    {
+        omen_lists_chunk s;
+        omen_detail own_why = {""};
+        int own = chunk_init(&s, index, k, n_probes, n_rerank, rank_only, size);
+        s.refine_cold = refine_cold;
+        s.watch = watch;
+#pragma omp for schedule(dynamic)
+        for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
+            if (own == OMEN_OK)
+                own = search_chunk(&s, queries + q0 * d, n_queries - q0 < size ? n_queries - q0 : size, keys + q0 * k,
+                                   &own_why);
+#pragma omp critical
+        {
+            if (own != OMEN_OK) {
+                status = own;
+                if (why)
+                    *why = own_why;
+            }
+            if (stats) {
+                stats->n_queries += s.stats.n_queries;
+                stats->lists_probed += s.stats.lists_probed;
+                stats->codes_scanned += s.stats.codes_scanned;
+                stats->rows_reranked += s.stats.rows_reranked;
+            }
+        }
+        chunk_finish(&s);
+    }
+    return status;
+}
+
+int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, uint32_t n_probes,
+                      uint32_t n_rerank, bool refine_cold, int n_threads, uint64_t *keys, omen_search_stats *stats,
+                      omen_watch *watch, omen_detail *why)
+{
+    const omen_meta *m = &index->meta;
+    refine_cold = refine_cold && index->refn.section.is_file_mapping && m->codec != OMEN_CODEC_NONE;
+    if (refine_cold)
+        expect_random(index);
+    return search_lists(index, queries, n_queries, k, n_probes, n_rerank, false, refine_cold, n_threads, keys, stats,
+                        watch, why);
+}
+
+int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
+                           uint32_t n_rerank, int n_threads, uint64_t *keys, omen_watch *watch)
+{
+    return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, false, n_threads, keys, NULL,
+                        watch, NULL);
+}
+
+int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
+                      omen_watch *watch)
+{
+    const uint32_t n_lists = index->meta.n_lists, d = index->meta.d;
+    int status = OMEN_OK;
+#pragma omp parallel num_threads(n_threads)
+    {
+        omen_lists_chunk s;
+        uint64_t *order = omen_alloc(n_lists, sizeof *order);
+        int own = chunk_init(&s, index, 1, n_lists, 1, true, 1);
+        if (!order)
+            own = OMEN_ERR_MEMORY;
+#pragma omp for schedule(dynamic, 16)
+        for (uint64_t q = 0; q < n_queries; q++) {
+            if (own == OMEN_OK)
+                own = omen_watch_status(watch);
+            if (own != OMEN_OK)
+                continue;
+            const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
+            omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
+            own = omen_lists_choose(&s, 1, NULL);
+            for (uint32_t i = 0; i < n_lists && own == OMEN_OK; i++)
+                order[i] = omen_key(s.probes[i].value, s.probes[i].list);
+            omen_keys_sort(order, n_lists);
+            for (uint32_t i = 0; i < n_lists; i++)
+                ranks[q * n_lists + (uint32_t)order[i]] = i;
+        }
+        if (own != OMEN_OK) {
+#pragma omp atomic write
+            status = own;
+        }
+        chunk_finish(&s);
+        free(order);
+    }
+    return status;
+}
