@@ -1,5 +1,5 @@
 /* omendb compress: a file of vectors or an index to a smaller file, and back. */
-#include "cmd/cmd.h"
+#include "cmd/compress.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,40 +9,7 @@
 #include <unistd.h>
 
 #define NAME        "compress"
-#define SUFFIX      ".omz"
 #define INTERRUPTED "interrupted; nothing was written"
-
-/* Where the bytes of a file of codes are, and what the codes are worth. */
-struct account {
-    omen_index_info info;
-    omen_codes_quality quality;
-    uint64_t codes, factors, refine, codebooks, rotation, rest, container; /* bytes; their sum is the file */
-};
-
-struct compress {
-    const char *input;
-    const char *output;   /* as asked for, else default_output; "-": standard output */
-    char *default_output; /* owned */
-    const char *format;
-    uint32_t d;
-    int level, n_threads;
-    /* codes: --bytes or --codec was given */
-    bool lossy;
-    uint32_t bytes;
-    uint64_t seed;
-    const char *codec;      /* auto, pq, rabitq, sq8, f16 */
-    const char *out_format; /* of reconstructed rows */
-    int verbosity;          /* -1 quiet, 1 verbose */
-    bool decompress, force, remove, json, to_stdout, is_long;
-    cmd_progress progress;
-    /* what became of it */
-    struct stat status; /* of the input */
-    int like_error;     /* errno of what of it the output did not get */
-    uint64_t in_bytes, out_bytes;
-    double started, seconds;
-    char content[32];
-    struct account account; /* lossy */
-};
 
 static void print_usage(void)
 {
@@ -237,17 +204,18 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
 static int choose_output(struct compress *c)
 {
     const bool from_stdin = strcmp(c->input, "-") == 0;
-    const size_t length = strlen(c->input), n_suffix = strlen(SUFFIX);
-    const bool has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, SUFFIX) == 0;
+    const size_t length = strlen(c->input), n_suffix = strlen(COMPRESS_SUFFIX);
+    const bool has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, COMPRESS_SUFFIX) == 0;
 
     if (c->output == NULL && from_stdin) {
         c->output = "-";
     } else if (c->output == NULL) {
         if (c->decompress && !has_suffix) {
-            return cmd_misuse(NAME, "\"%s\" does not end in " SUFFIX "; name the output with --output", c->input);
+            return cmd_misuse(NAME, "\"%s\" does not end in " COMPRESS_SUFFIX "; name the output with --output",
+                              c->input);
         }
         if (asprintf(&c->default_output, "%.*s%s", (int)(c->decompress ? length - n_suffix : length), c->input,
-                     c->decompress ? "" : SUFFIX) < 0) {
+                     c->decompress ? "" : COMPRESS_SUFFIX) < 0) {
             c->default_output = NULL;
             return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         }
@@ -313,192 +281,6 @@ static int check_files(const struct compress *c)
 
 /* ---- the work ---- */
 
-static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
-{
-    struct compress *c = context;
-
-    return cmd_progress_update(&c->progress, stage, done, total);
-}
-
-/* Whose permission bits and times the output gets; NULL: of nothing, for what has no name. */
-static const struct stat *like(const struct compress *c)
-{
-    return strcmp(c->input, "-") != 0 && S_ISREG(c->status.st_mode) ? &c->status : NULL;
-}
-
-/* Reads a written container back whole: every block, against the checksum of its original bytes. */
-static int read_back(const struct compress *c, const omen_writer *writer, omen_detail *why)
-{
-    omen_container *container = NULL;
-    omen_omz *omz = NULL;
-    int rc = omen_writer_open(writer, &container, why);
-
-    if (rc == OMEN_OK) {
-        rc = omen_container_check(container, c->n_threads, NULL, NULL, NULL);
-    }
-    if (rc == OMEN_OK && !c->lossy) {
-        rc = omen_omz_open(&omz, container, why);
-    }
-    if (rc == OMEN_OK && !c->lossy) {
-        rc = omen_omz_original_bytes(omz) == c->in_bytes ? omen_omz_check(omz, c->n_threads, NULL, NULL)
-                                                         : OMEN_ERR_CORRUPT;
-    }
-    omen_omz_close(omz);
-    omen_container_close(container);
-    return rc == OMEN_OK && omen_writer_has_name(writer)
-               ? OMEN_OK
-               : omen_fail(why, rc != OMEN_OK ? rc : OMEN_ERR_IO, "\"%s\" is not as it was written; the input is kept",
-                           c->output);
-}
-
-/* Gives the complete container its name. */
-static int commit(struct compress *c, omen_writer *writer, omen_detail *why)
-{
-    int rc = omen_writer_commit(writer, &c->out_bytes, why);
-
-    c->like_error = omen_writer_like_error(writer);
-    if (rc == OMEN_OK && c->remove) {
-        rc = read_back(c, writer, why);
-    }
-    return rc;
-}
-
-static int write_container(struct compress *c, const omen_omz_input *input, omen_detail *why)
-{
-    omen_writer *writer = NULL;
-    omen_sink sink;
-    int rc = omen_writer_create_like(&writer, c->output, like(c), why);
-
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    sink = omen_writer_sink(writer);
-    const omen_omz_options options = {
-        .level = c->level, .is_long = c->is_long, .n_threads = c->n_threads, .progress = show_progress, .context = c};
-    rc = omen_omz_compress(input, &options, &sink, why);
-    if (rc == OMEN_OK) {
-        rc = commit(c, writer, why);
-    }
-    omen_writer_destroy(writer);
-    return rc;
-}
-
-/* Bytes of each part of the written file. */
-static int take_account(struct compress *c, const omen_writer *writer, const omen_source *original, omen_detail *why)
-{
-    struct account *a = &c->account;
-    omen_container *container = NULL;
-    omen_codes *codes = NULL;
-    const omen_section *sections = NULL;
-    size_t n = 0;
-    int rc = omen_writer_open(writer, &container, why);
-
-    if (rc == OMEN_OK) {
-        sections = omen_container_sections(container, &n);
-        rc = omen_codes_open(&codes, sections, n, why);
-    }
-    if (rc == OMEN_OK) {
-        omen_codes_get_info(codes, &a->info);
-        a->container = omen_container_file_bytes(container);
-        for (size_t i = 0; i < n; i++) {
-            const uint32_t id = sections[i].id, per_code = a->info.code_bytes, per_factor = a->info.factor_bytes;
-            const uint64_t n_bytes = sections[i].n_bytes;
-
-            a->container -= n_bytes;
-            if (id == OMEN_FOURCC('C', 'O', 'D', 'E')) {
-                a->codes = n_bytes / (per_code + per_factor) * per_code;
-                a->factors = n_bytes - a->codes;
-            } else if (id == OMEN_FOURCC('R', 'E', 'F', 'N')) {
-                a->refine = n_bytes;
-            } else if (id == OMEN_FOURCC('S', 'U', 'B', 'S') || id == OMEN_FOURCC('D', 'I', 'M', 'S') ||
-                       id == OMEN_FOURCC('C', 'O', 'D', 'B')) {
-                a->codebooks += n_bytes;
-            } else if (id == OMEN_FOURCC('R', 'O', 'T', 'A') || id == OMEN_FOURCC('B', 'A', 'S', 'E')) {
-                a->rotation += n_bytes;
-            } else {
-                a->rest += n_bytes;
-            }
-        }
-        rc = omen_codes_measure(codes, original, c->seed, c->n_threads, show_progress, c, &a->quality, why);
-    }
-    omen_codes_close(codes);
-    omen_container_close(container);
-    return rc;
-}
-
-/* Codes: an index of one list without row numbers. */
-static int write_codes(struct compress *c, const omen_source *source, omen_detail *why)
-{
-    const bool is_refine = strcmp(c->codec, "sq8") == 0 || strcmp(c->codec, "f16") == 0;
-    omen_build_options options;
-    omen_writer *writer = NULL;
-    omen_sink sink;
-    int rc;
-
-    omen_build_options_init(&options);
-    options.codes_only = true;
-    options.n_lists = 1;
-    options.seed = c->seed;
-    options.n_threads = c->n_threads;
-    options.bytes = c->bytes != 0 ? c->bytes : OMEN_DEFAULT_BYTES;
-    options.codec = OMEN_CODEC_NONE;
-    options.refine = OMEN_REFINE_NONE;
-    rc = is_refine ? omen_refine_parse(c->codec, &options.refine) : omen_codec_parse(c->codec, &options.codec);
-    options.progress = show_progress;
-    options.progress_context = c;
-    if (rc == OMEN_OK) {
-        rc = omen_writer_create_like(&writer, c->output, like(c), why);
-    }
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    sink = omen_writer_sink(writer);
-    rc = omen_index_build(source, &options, &sink, NULL, NULL, why);
-    if (rc == OMEN_OK) {
-        rc = commit(c, writer, why);
-    }
-    c->seconds = cmd_seconds() - c->started; /* what follows is the account, not the work */
-    if (rc == OMEN_OK) {
-        rc = take_account(c, writer, source, why);
-    }
-    omen_writer_destroy(writer);
-    return rc;
-}
-
-static int compress_lossy(struct compress *c, omen_detail *why)
-{
-    const omen_vectors_options options = {.format = c->format, .d = c->d};
-    omen_vectors *vectors = NULL;
-    int rc = omen_vectors_open(&vectors, c->input, &options, why);
-
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    const omen_source source = omen_vectors_source(vectors);
-    c->status = *omen_vectors_status(vectors);
-    c->in_bytes = source.n_bytes;
-    snprintf(c->content, sizeof c->content, "%s", omen_vectors_format(vectors));
-    rc = write_codes(c, &source, why);
-    omen_vectors_close(vectors);
-    return rc;
-}
-
-static int compress(struct compress *c, omen_detail *why)
-{
-    omen_omz_input *input = NULL;
-    int rc = omen_omz_input_open(&input, c->input, c->format, c->d, why);
-
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    c->status = *omen_omz_input_status(input);
-    c->in_bytes = omen_omz_input_bytes(input);
-    snprintf(c->content, sizeof c->content, "%s", omen_omz_input_format(input));
-    rc = write_container(c, input, why);
-    omen_omz_input_close(input);
-    return rc;
-}
-
 /* Opens a compressed file. A stream is copied, since it has to be mapped. */
 static int open_packed(struct compress *c, omen_container **container, omen_detail *why)
 {
@@ -524,140 +306,6 @@ static int open_packed(struct compress *c, omen_container **container, omen_deta
     return rc;
 }
 
-/* Refuses to unpack into a file what its file system has no room for. */
-static int check_room(const struct compress *c, const cmd_output *out, omen_detail *why)
-{
-    return c->to_stdout || !omen_file_is_own(&out->file) ? OMEN_OK : omen_disk_check(c->output, c->out_bytes, why);
-}
-
-/* Says which file a failure of unpacking was of. */
-static int name_file(const struct compress *c, int rc, const omen_detail *reason, omen_detail *why)
-{
-    const char *name = rc == OMEN_ERR_IO ? c->output : c->input;
-
-    if (strcmp(name, "-") == 0) {
-        return omen_fail(why, rc, "standard %s: %s", rc == OMEN_ERR_IO ? "output" : "input", reason->text);
-    }
-    return omen_fail(why, rc, "\"%s\": %s", name, reason->text);
-}
-
-/* The original comes back as it was: no other format is asked for, and the output's name stands for no other than the
- * original is and the input's name without .omz says. */
-static int check_original(const struct compress *c, bool is_index, omen_detail *why)
-{
-    const char *named = omen_vectors_named(c->output), *original = NULL;
-    const char *kind = is_index ? "an index" : "vectors";
-    const size_t length = strlen(c->input), n_suffix = strlen(SUFFIX);
-    bool has_suffix;
-    char *inner;
-
-    if (c->out_format != NULL) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT,
-                         "\"%s\" holds %s without loss, which come back in their own format: --output-format is for "
-                         "codes",
-                         c->input, kind);
-    }
-    if (c->to_stdout) {
-        return OMEN_OK;
-    }
-    if (is_index ? named != NULL : strcmp(cmd_extension(c->output).text, "omen") == 0) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "\"%s\" holds %s, and \"%s\" is named like another format", c->input,
-                         kind, c->output);
-    }
-    has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, SUFFIX) == 0;
-    inner = strndup(c->input, has_suffix ? length - n_suffix : 0);
-    if (inner == NULL) {
-        return OMEN_ERR_MEMORY;
-    }
-    original = omen_vectors_named(inner);
-    free(inner);
-    if (named != NULL && original != NULL && strcmp(named, original) != 0) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT,
-                         "\"%s\" is named like %s, and what comes back is %s: without loss nothing is converted",
-                         c->output, named, original);
-    }
-    return OMEN_OK;
-}
-
-static int unpack(struct compress *c, const omen_container *container, omen_detail *why)
-{
-    cmd_output out = {.stream = NULL};
-    omen_omz *omz = NULL;
-    omen_detail reason = {.text = ""};
-    int rc = omen_omz_open(&omz, container, &reason);
-
-    if (rc != OMEN_OK) {
-        return name_file(c, rc, &reason, why);
-    }
-    c->in_bytes = omen_container_file_bytes(container);
-    c->out_bytes = omen_omz_original_bytes(omz);
-    snprintf(c->content, sizeof c->content, "%s", omen_omz_holds_index(omz) ? "index" : "vectors");
-    rc = check_original(c, omen_omz_holds_index(omz), why);
-    if (rc == OMEN_OK) {
-        rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
-    }
-    if (rc == OMEN_OK) {
-        rc = check_room(c, &out, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads, show_progress, c,
-                                &reason);
-        if (rc != OMEN_OK) {
-            name_file(c, rc, &reason, why);
-        }
-    }
-    if (rc == OMEN_OK) {
-        rc = cmd_output_commit(&out, why);
-    }
-    c->like_error = out.file.like_error;
-    cmd_output_close(&out);
-    omen_omz_close(omz);
-    return rc;
-}
-
-/* The rows that codes stand for. */
-static int unpack_codes(struct compress *c, const omen_container *container, omen_detail *why)
-{
-    const char *format = c->out_format != NULL ? c->out_format : omen_rows_format(c->output);
-    cmd_output out = {.stream = NULL};
-    omen_codes *codes = NULL;
-    omen_detail reason = {.text = ""};
-    size_t n;
-    const omen_section *sections = omen_container_sections(container, &n);
-    int rc;
-
-    if (format == NULL) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT,
-                         "\"%s\" does not say how to write the rows; name a format with --output-format: %s", c->output,
-                         omen_rows_formats());
-    }
-    rc = omen_codes_open(&codes, sections, n, &reason);
-    if (rc != OMEN_OK) {
-        return name_file(c, rc, &reason, why);
-    }
-    const omen_source source = omen_codes_source(codes);
-    c->in_bytes = omen_container_file_bytes(container);
-    c->out_bytes = source.n_bytes;
-    snprintf(c->content, sizeof c->content, "codes");
-    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, like(c), why);
-    if (rc == OMEN_OK) {
-        rc = check_room(c, &out, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_rows_write(out.stream, format, &source, show_progress, c, &reason);
-        if (rc != OMEN_OK) {
-            name_file(c, rc, &reason, why);
-        }
-    }
-    if (rc == OMEN_OK) {
-        rc = cmd_output_commit(&out, why);
-    }
-    c->like_error = out.file.like_error;
-    cmd_output_close(&out);
-    omen_codes_close(codes);
-    return rc;
-}
-
 static int decompress(struct compress *c, omen_detail *why)
 {
     size_t n;
@@ -666,7 +314,8 @@ static int decompress(struct compress *c, omen_detail *why)
 
     if (rc == OMEN_OK) {
         const omen_section *sections = omen_container_sections(container, &n);
-        rc = omen_codes_are(sections, n) ? unpack_codes(c, container, why) : unpack(c, container, why);
+        rc = omen_codes_are(sections, n) ? compress_unpack_codes(c, container, why)
+                                         : compress_unpack_original(c, container, why);
     }
     omen_container_close(container);
     return rc;
@@ -688,60 +337,6 @@ static int remove_input(const struct compress *c, omen_detail *why)
     return omen_fail(why, OMEN_ERR_IO, "\"%s\" was changed or replaced meanwhile; it is kept", c->input);
 }
 
-static void tell_part(const char *name, uint64_t n_bytes, const struct account *a)
-{
-    if (n_bytes > 0) {
-        fprintf(stderr, "  %-10s %14s bytes  %9.2f a vector\n", name, cmd_group(n_bytes).text,
-                (double)n_bytes / a->info.n_rows);
-    }
-}
-
-/* The table of a file of codes: nothing is left out of its sum. */
-static void tell_account(const struct compress *c)
-{
-    const struct account *a = &c->account;
-    const omen_codes_quality *q = &a->quality;
-    const double hot = a->refine > 0 ? (double)a->refine / a->info.n_rows : a->info.code_bytes + a->info.factor_bytes;
-
-    tell_part("codes", a->codes, a);
-    tell_part("factors", a->factors, a);
-    tell_part("rows", a->refine, a);
-    tell_part("codebooks", a->codebooks, a);
-    tell_part("rotation", a->rotation, a);
-    tell_part("mean, lists", a->rest, a);
-    tell_part("container", a->container, a);
-    tell_part("file", c->out_bytes, a);
-    fprintf(stderr, "  float32 rows are %.1fx the codes and factors, %.2fx the file; the input is %.2fx the file\n",
-            4.0 * a->info.d / hot, 4.0 * a->info.d * a->info.n_rows / c->out_bytes, (double)c->in_bytes / c->out_bytes);
-    fprintf(stderr, "  error      %.5f of the variance (mean squared %.6g a value), %s rows\n", q->relative_error,
-            q->mean_squared_error, cmd_group(q->n_error_rows).text);
-    fprintf(stderr, "             means of %u neighbouring values, for as many bytes: %.5f, %.1fx as much\n",
-            q->group_values, q->group_relative_error,
-            q->relative_error > 0 ? q->group_relative_error / q->relative_error : 0);
-    fprintf(stderr, "  recall@10  %.4f by codes alone, %.4f with the best %u re-ranked by original rows, %s rows\n",
-            q->recall_codes, q->recall_reranked, q->n_rerank, cmd_group(q->n_queries).text);
-}
-
-static json_t *account_object(const struct compress *c)
-{
-    const struct account *a = &c->account;
-    const omen_codes_quality *q = &a->quality;
-
-    return json_pack(
-        "{s:I, s:i, s:s, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:o, s:i, s:o, s:o, s:i}", "n",
-        (json_int_t)a->info.n_rows, "d", (int)a->info.d, "codec",
-        a->refine > 0 ? omen_refine_name(a->info.refine) : omen_codec_name(a->info.codec), "bytes", "codes",
-        (json_int_t)a->codes, "factors", (json_int_t)a->factors, "rows", (json_int_t)a->refine, "codebooks",
-        (json_int_t)a->codebooks, "rotation", (json_int_t)a->rotation, "ids", (json_int_t)0, "rest",
-        (json_int_t)a->rest, "container", (json_int_t)a->container, "file", (json_int_t)c->out_bytes, "code_ratio",
-        cmd_json_real(
-            4.0 * a->info.d * a->info.n_rows /
-            (a->refine > 0 ? (double)a->refine : (double)a->info.n_rows * (a->info.code_bytes + a->info.factor_bytes))),
-        "mean_squared_error", cmd_json_real(q->mean_squared_error), "relative_error", cmd_json_real(q->relative_error),
-        "group_values", (int)q->group_values, "recall_codes", cmd_json_real(q->recall_codes), "recall_reranked",
-        cmd_json_real(q->recall_reranked), "rerank", (int)q->n_rerank);
-}
-
 static int tell(const struct compress *c)
 {
     const double ratio = c->decompress ? (double)c->out_bytes / c->in_bytes : (double)c->in_bytes / c->out_bytes;
@@ -754,14 +349,14 @@ static int tell(const struct compress *c)
                                         c->content, "input_bytes", (json_int_t)c->in_bytes, "output_bytes",
                                         (json_int_t)c->out_bytes, "ratio", cmd_json_real(ratio), "seconds",
                                         cmd_json_real(c->seconds), "mb_per_second", cmd_json_real(rate), "codes",
-                                        c->lossy ? account_object(c) : json_null()),
+                                        c->lossy ? compress_account_object(c) : json_null()),
                               stdout);
     }
     if (c->verbosity >= 0) {
         fprintf(stderr, "%s: %s, %s -> %s bytes (ratio %.3f), %.2f s, %.0f MB/s\n", cmd_printable(c->input).text,
                 c->content, cmd_group(c->in_bytes).text, cmd_group(c->out_bytes).text, ratio, c->seconds, rate);
         if (c->lossy) {
-            tell_account(c);
+            compress_tell_account(c);
         }
     }
     return CMD_EXIT_OK;
@@ -790,7 +385,9 @@ int cmd_compress(int argc, char **argv)
     if (c.lossy || c.remove) { /* without loss, packing has threads of its own, and only reading back has not */
         c.n_threads = cmd_threads(c.n_threads);
     }
-    rc = c.decompress ? decompress(&c, &why) : c.lossy ? compress_lossy(&c, &why) : compress(&c, &why);
+    rc = c.decompress ? decompress(&c, &why)
+         : c.lossy    ? compress_write_codes(&c, &why)
+                      : compress_write_original(&c, &why);
     if (rc == OMEN_OK) {
         cmd_signals_note(); /* it is there: what is left takes no time */
     }
