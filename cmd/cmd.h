@@ -2,7 +2,6 @@
 #ifndef OMEN_CMD_H
 #define OMEN_CMD_H
 
-#include <getopt.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -67,30 +66,6 @@ const char *cmd_cause(int code, const omen_detail *why);
 
 /* Prints the cause and returns the exit code. */
 int cmd_fail(const char *command, int code, const omen_detail *why);
-
-/* ---- options (options.c) ---- */
-
-/* What cmd_next_option() returns after it has told a mistake. */
-#define CMD_BAD_OPTION '?'
-
-/* The next option as getopt_long() finds it: its value, with optarg set; -1 after the last; CMD_BAD_OPTION for one that
- * is unknown or abbreviated, lacks its value or has one too many, which has been told. short_options has to begin with
- * ':'. */
-int cmd_next_option(const char *command, int argc, char **argv, const char *short_options,
-                    const struct option *options);
-
-/* Reads a decimal integer in [low, high]. Otherwise prints a message that names the option and returns false. */
-bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
-                       uint64_t *out) OMEN_MUST_CHECK;
-
-/* Reads a number of bytes, with K, M, G or T for powers of 1024. */
-bool cmd_parse_size(const char *command, const char *option, const char *text, uint64_t *out) OMEN_MUST_CHECK;
-
-/* --threads and --dim, alike everywhere. */
-bool cmd_parse_threads(const char *command, const char *text, int *out) OMEN_MUST_CHECK;
-/* A number over 0 and up to 1. */
-bool cmd_parse_share(const char *command, const char *option, const char *text, float *out) OMEN_MUST_CHECK;
-bool cmd_parse_dim(const char *command, const char *text, uint32_t *out) OMEN_MUST_CHECK;
 
 /* ---- threads (threads.c) ---- */
 

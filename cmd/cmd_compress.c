@@ -1,5 +1,6 @@
 /* omendb compress: a file of vectors or an index to a smaller file, and back. */
 #include "cmd/compress.h"
+#include "cmd/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,173 +12,139 @@
 #define NAME        "compress"
 #define INTERRUPTED "interrupted; nothing was written"
 
-static void print_usage(void)
-{
-    printf("usage: omendb compress [options] INPUT\n"
-           "       omendb compress -d [options] INPUT.omz\n"
-           "\n"
-           "Compresses a file of vectors or an index to INPUT.omz, in blocks that are independent of one\n"
-           "another; -d gives it back bit for bit. build and query read a compressed file like its\n"
-           "original. INPUT \"-\" is standard input. The input is kept.\n"
-           "\n"
-           "what to do:\n"
-           "  -d, --decompress     give the original back\n"
-           "  -b, --bytes N        codes of N bytes a vector, %u to %u, from which -d reconstructs rows\n"
-           "                       nearly (default without --codec: every bit is kept)\n"
-           "      --codec NAME     kind of codes: auto, pq, rabitq, sq8 or f16 (default auto: pq or rabitq,\n"
-           "                       the smaller measured error)\n"
-           "      --seed N         seed of all random choices of codes (default 0)\n"
-           "  -F, --output-format NAME\n"
-           "                       format of reconstructed rows (default: by extension of the output), one\n"
-           "                       of %s\n"
-           "  -1 ... -19           level of zstd: faster ... smaller (default -%d)\n"
-           "      --long           find repetitions up to 32 MiB apart (takes about 100 MB a thread)\n"
-           "      --format NAME    format of INPUT (default: by extension and content), one of\n"
-           "                       %s\n"
-           "      --dim N          dimensions of a row, needed for raw; elsewhere a check\n"
-           "\n"
-           "files:\n"
-           "  -o, --output FILE    default: INPUT.omz, with -d INPUT without .omz; \"-\": standard output,\n"
-           "                       which is the default when INPUT is standard input\n"
-           "  -c, --stdout         write to standard output\n"
-           "  -f, --force          replace an output that exists; write to a terminal\n"
-           "      --rm             remove INPUT when the output is on disk and verified\n"
-           "\n"
-           "work:\n"
-           "  -t, --threads N      threads (default: the processors this process may use); the output\n"
-           "                       does not depend on it\n"
-           "\n"
-           "messages:\n"
-           "  -q, --quiet          no progress and no summary\n"
-           "  -v, --verbose        say more on stderr\n"
-           "      --json           print a summary as one JSON object on stdout, none on stderr\n"
-           "  -h, --help           print this help\n"
-           "\n"
-           "examples:\n"
-           "  omendb compress embeddings.npy                   writes embeddings.npy.omz\n"
-           "  omendb compress -d embeddings.npy.omz            and back\n"
-           "  omendb compress -b 32 -o small.omz embeddings.npy\n"
-           "  omendb compress -c base.omen | ssh host 'cat >base.omen.omz'\n",
-           OMEN_MIN_BYTES, OMEN_MAX_BYTES, omen_rows_formats(), OMEN_OMZ_LEVEL_DEFAULT, omen_vectors_formats());
-}
-
 /* ---- arguments ---- */
 
-enum { OPT_FORMAT = 256, OPT_DIM, OPT_RM, OPT_JSON, OPT_CODEC, OPT_SEED, OPT_LONG };
+static bool take_bytes(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    ((struct compress *)self)->lossy = true;
+    return cmd_take_u32(command, option, value, self);
+}
 
-static const char short_options[] = ":do:cfb:F:t:qvh0123456789";
+static bool take_codec(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct compress *c = self;
 
-static const struct option long_options[] = {
-    {"decompress", no_argument, NULL, 'd'},
-    {"format", required_argument, NULL, OPT_FORMAT},
-    {"dim", required_argument, NULL, OPT_DIM},
-    {"output", required_argument, NULL, 'o'},
-    {"stdout", no_argument, NULL, 'c'},
-    {"force", no_argument, NULL, 'f'},
-    {"bytes", required_argument, NULL, 'b'},
-    {"codec", required_argument, NULL, OPT_CODEC},
-    {"seed", required_argument, NULL, OPT_SEED},
-    {"output-format", required_argument, NULL, 'F'},
-    {"long", no_argument, NULL, OPT_LONG},
-    {"rm", no_argument, NULL, OPT_RM},
-    {"threads", required_argument, NULL, 't'},
-    {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    if (strcmp(value, "auto") != 0 && strcmp(value, "pq") != 0 && strcmp(value, "rabitq") != 0 &&
+        strcmp(value, "sq8") != 0 && strcmp(value, "f16") != 0) {
+        cmd_say(command, "--codec must be auto, pq, rabitq, sq8 or f16, not \"%s\"", value);
+        return false;
+    }
+    c->codec = value;
+    c->lossy = true;
+    return true;
+}
+
+/* The next digit of the level: -1 and -9 are -19 too, as zstd has it. */
+static bool take_level(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct compress *c = self;
+    const int level = (c->level < 0 ? 0 : c->level) * 10 + value[0] - '0';
+
+    c->level = level > 1000 ? 1000 : level;
+    return true;
+}
+
+static bool take_stdout(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    ((struct compress *)self)->output = "-";
+    return true;
+}
+
+static const cmd_option options[] = {
+    {.group = "what to do",
+     .letters = "d",
+     .name = "decompress",
+     CMD_FLAG(struct compress, decompress),
+     .help = "give the original back"},
+    {.letters = "b",
+     .name = "bytes",
+     .argument = "N",
+     .take = take_bytes,
+     .least = OMEN_MIN_BYTES,
+     .most = OMEN_MAX_BYTES,
+     .offset = CMD_OFFSET(struct compress, bytes, uint32_t),
+     .help = "codes of N bytes a vector, %l to %m, from which -d reconstructs rows\n"
+             "nearly (default without --codec: every bit is kept)"},
+    {.name = "codec",
+     .argument = "NAME",
+     .take = take_codec,
+     .help = "kind of codes: auto, pq, rabitq, sq8 or f16 (default auto: pq or rabitq,\n"
+             "the smaller measured error)"},
+    {CMD_OPTION_SEED(struct compress, seed, " of codes")},
+    {.letters = "F",
+     .name = "output-format",
+     .argument = "NAME",
+     CMD_TEXT(struct compress, out_format),
+     .help = "format of reconstructed rows (default: by extension of the output), one\n"
+             "of ",
+     .names = omen_rows_formats},
+    {.letters = "0123456789",
+     .shown = "-1 ... -19",
+     .take = take_level,
+     .usual = OMEN_OMZ_LEVEL_DEFAULT,
+     .help = "level of zstd: faster ... smaller (default -%d)"},
+    {.name = "long",
+     CMD_FLAG(struct compress, is_long),
+     .help = "find repetitions up to 32 MiB apart (takes about 100 MB a thread)"},
+    {.name = "format", CMD_OPTION_FORMAT(struct compress, format, "INPUT") ", one of\n", .names = omen_vectors_formats},
+    {CMD_OPTION_DIM(struct compress, d), .help = "dimensions of a row, needed for raw; elsewhere a check"},
+
+    {.group = "files",
+     .letters = "o",
+     .name = "output",
+     .argument = "FILE",
+     CMD_TEXT(struct compress, output),
+     .help = "default: INPUT.omz, with -d INPUT without .omz; \"-\": standard output,\n"
+             "which is the default when INPUT is standard input"},
+    {.letters = "c", .name = "stdout", .take = take_stdout, .help = "write to standard output"},
+    {.letters = "f",
+     .name = "force",
+     CMD_FLAG(struct compress, force),
+     .help = "replace an output that exists; write to a terminal"},
+    {.name = "rm", CMD_FLAG(struct compress, remove), .help = "remove INPUT when the output is on disk and verified"},
+
+    {.group = "work",
+     CMD_OPTION_THREADS(struct compress, n_threads,
+                        "; the output\n"
+                        "does not depend on it")},
+
+    {.group = "messages", CMD_OPTION_QUIET(struct compress, verbosity), .help = "no progress and no summary"},
+    {CMD_OPTION_VERBOSE(struct compress, verbosity), .help = "say more on stderr"},
+    {CMD_OPTION_JSON(struct compress, json), .help = "print a summary as one JSON object on stdout, none on stderr"},
+    {CMD_OPTION_HELP},
 };
 
-/* Takes one option; false if its value is bad, which has been told. */
-static bool take_option(struct compress *c, int option, const char *value)
-{
-    uint64_t number;
-
-    switch (option) {
-    case 'b':
-        if (!cmd_parse_integer(NAME, "--bytes", value, OMEN_MIN_BYTES, OMEN_MAX_BYTES, &number)) {
-            return false;
-        }
-        c->bytes = (uint32_t)number;
-        c->lossy = true;
-        return true;
-    case OPT_CODEC:
-        if (strcmp(value, "auto") != 0 && strcmp(value, "pq") != 0 && strcmp(value, "rabitq") != 0 &&
-            strcmp(value, "sq8") != 0 && strcmp(value, "f16") != 0) {
-            cmd_say(NAME, "--codec must be auto, pq, rabitq, sq8 or f16, not \"%s\"", value);
-            return false;
-        }
-        c->codec = value;
-        c->lossy = true;
-        return true;
-    case OPT_SEED:
-        return cmd_parse_integer(NAME, "--seed", value, 0, UINT64_MAX, &c->seed);
-    case 'F':
-        c->out_format = value;
-        return true;
-    case 'd':
-        c->decompress = true;
-        return true;
-    case 'o':
-        c->output = value;
-        return true;
-    case 'c':
-        c->output = "-";
-        return true;
-    case 'f':
-        c->force = true;
-        return true;
-    case 't':
-        return cmd_parse_threads(NAME, value, &c->n_threads);
-    case OPT_FORMAT:
-        c->format = value;
-        return true;
-    case OPT_DIM:
-        return cmd_parse_dim(NAME, value, &c->d);
-    case OPT_RM:
-        c->remove = true;
-        return true;
-    case OPT_LONG:
-        c->is_long = true;
-        return true;
-    case 'q':
-        c->verbosity = -1;
-        return true;
-    case 'v':
-        c->verbosity = 1;
-        return true;
-    default: /* OPT_JSON */
-        c->json = true;
-        return true;
-    }
-}
+static const cmd_syntax syntax = {
+    .command = NAME,
+    .usage = "usage: omendb compress [options] INPUT\n"
+             "       omendb compress -d [options] INPUT.omz\n"
+             "\n"
+             "Compresses a file of vectors or an index to INPUT.omz, in blocks that are independent of one\n"
+             "another; -d gives it back bit for bit. build and query read a compressed file like its\n"
+             "original. INPUT \"-\" is standard input. The input is kept.\n",
+    .notes = "examples:\n"
+             "  omendb compress embeddings.npy                   writes embeddings.npy.omz\n"
+             "  omendb compress -d embeddings.npy.omz            and back\n"
+             "  omendb compress -b 32 -o small.omz embeddings.npy\n"
+             "  omendb compress -c base.omen | ssh host 'cat >base.omen.omz'\n",
+    .column = 23,
+    .options = options,
+    .n_options = CMD_COUNT(options),
+};
 
 static int parse_arguments(struct compress *c, int argc, char **argv)
 {
-    int option, level = -1;
+    const int rc = cmd_options_parse(&syntax, argc, argv, c);
 
-    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
-        if (option >= '0' && option <= '9') { /* -1 and -9 are -19 too, as zstd has it */
-            level = (level < 0 ? 0 : level) * 10 + option - '0';
-            level = level > 1000 ? 1000 : level;
-            continue;
-        }
-        if (option == 'h') {
-            print_usage();
-            return CMD_EXIT_OK;
-        }
-        if (option == CMD_BAD_OPTION) {
-            return CMD_EXIT_USAGE;
-        }
-        if (!take_option(c, option, optarg)) {
-            return CMD_EXIT_USAGE;
-        }
+    if (rc != CMD_GO_ON) {
+        return rc;
     }
-    if (level != -1 && (level < 1 || level > OMEN_OMZ_LEVEL_MOST)) {
+    const bool has_level = c->level >= 0;
+    if (has_level && (c->level < 1 || c->level > OMEN_OMZ_LEVEL_MOST)) {
         return cmd_misuse(NAME, "the level is -1 to -%d", OMEN_OMZ_LEVEL_MOST);
     }
-    c->level = level == -1 ? OMEN_OMZ_LEVEL_DEFAULT : level;
-    if (c->lossy && (c->decompress || level != -1 || c->is_long)) {
+    c->level = has_level ? c->level : OMEN_OMZ_LEVEL_DEFAULT;
+    if (c->lossy && (c->decompress || has_level || c->is_long)) {
         return cmd_misuse(NAME, c->decompress ? "--bytes and --codec are for compressing"
                                               : "levels are for compressing without loss; codes are of --bytes");
     }
@@ -364,7 +331,7 @@ static int tell(const struct compress *c)
 
 int cmd_compress(int argc, char **argv)
 {
-    struct compress c = {.input = NULL, .codec = "auto"};
+    struct compress c = {.level = -1, .codec = "auto"};
     omen_detail why = {.text = ""};
     int rc = parse_arguments(&c, argc, argv);
 

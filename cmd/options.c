@@ -1,10 +1,15 @@
-/* Options of the command line: which one it is, and its value. */
-#include "cmd/cmd.h"
+/* The options of a command line, by the table of its subcommand: parsing and --help. */
+#include "cmd/options.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+
+/* What next_option() returns after it has told a mistake. */
+#define BAD_OPTION '?'
+
+/* What it returns for the first option of a table that has no letter; those of others follow. */
+#define FIRST_WITHOUT_LETTER 256
 
 static const struct option *find_option(const struct option *options, int value)
 {
@@ -16,7 +21,8 @@ static const struct option *find_option(const struct option *options, int value)
     return NULL;
 }
 
-/* The option that a word such as "--recall" or "--recall=0.9" is, or the first that it begins: *exact tells which. */
+/* The option that a word such as "--recall" or "--recall=0.9" is, or the first that it begins: *exact tells which.
+ * "--outp" begins --output before it begins --output-format, wherever they stand. */
 static const struct option *find_word(const struct option *options, const char *word, bool *exact)
 {
     const size_t length = strcspn(word + 2, "=");
@@ -28,7 +34,9 @@ static const struct option *find_word(const struct option *options, const char *
             if (*exact) {
                 return options;
             }
-            begun = begun == NULL ? options : begun;
+            if (begun == NULL || strncmp(begun->name, options->name, strlen(options->name)) == 0) {
+                begun = options;
+            }
         }
     }
     return begun;
@@ -63,7 +71,11 @@ static void refuse_option(const char *command, int returned, const char *word, c
     }
 }
 
-int cmd_next_option(const char *command, int argc, char **argv, const char *short_options, const struct option *options)
+/* The next option as getopt_long() finds it: its value, with optarg set; -1 after the last; BAD_OPTION for one that is
+ * unknown or abbreviated, lacks its value or has one too many, which has been told. short_options has to begin with
+ * ':'. */
+static int next_option(const char *command, int argc, char **argv, const char *short_options,
+                       const struct option *options)
 {
     const struct option *near;
     const char *word;
@@ -89,96 +101,137 @@ int cmd_next_option(const char *command, int argc, char **argv, const char *shor
         near = find_word(options, word, &exact);
         if (!exact) {
             refuse_word(command, word, near);
-            return CMD_BAD_OPTION;
+            return BAD_OPTION;
         }
     }
     if (option == '?' || option == ':') {
         refuse_option(command, option, word, options);
-        return CMD_BAD_OPTION;
+        return BAD_OPTION;
     }
     return option;
 }
 
-bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
-                       uint64_t *out)
-{
-    bool is_number = text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
-    unsigned long long value = 0;
+/* ---- the table ---- */
 
-    if (is_number) {
-        errno = 0;
-        value = strtoull(text, NULL, 10);
-        if (errno == 0 && value >= low && value <= high) {
-            *out = value;
-            return true;
+/* What getopt_long() wants to know. letters begins with ':'. */
+static void put_getopt(const cmd_syntax *syntax, char letters[4 * CMD_MAX_OPTIONS], struct option *options)
+{
+    char *to = letters;
+
+    *to++ = ':';
+    for (size_t i = 0; i < syntax->n_options; i++) {
+        const cmd_option *option = &syntax->options[i];
+
+        for (const char *letter = option->letters; letter != NULL && *letter != '\0'; letter++) {
+            *to++ = *letter;
+            if (option->argument != NULL) {
+                *to++ = ':';
+            }
         }
-        if (errno == 0 && value < low) {
-            cmd_say(command, "%s must be at least %s", option, cmd_group(low).text);
+        if (option->name != NULL) {
+            *options++ = (struct option){
+                .name = option->name,
+                .has_arg = option->argument != NULL ? required_argument : no_argument,
+                .val = option->letters != NULL ? option->letters[0] : FIRST_WITHOUT_LETTER + (int)i,
+            };
+        }
+    }
+    *to = '\0';
+    *options = (struct option){.name = NULL};
+}
+
+/* The option of the table that next_option() returned found for. */
+static const cmd_option *look_up(const cmd_syntax *syntax, int found)
+{
+    const cmd_option *option = syntax->options;
+
+    if (found >= FIRST_WITHOUT_LETTER) {
+        return &option[found - FIRST_WITHOUT_LETTER];
+    }
+    while (option->letters == NULL || strchr(option->letters, found) == NULL) {
+        option++;
+    }
+    return option;
+}
+
+/* A text of --help with the numbers of its option; lines after the first are indented. */
+static void print_text(const cmd_option *option, int column)
+{
+    for (const char *c = option->help; *c != '\0'; c++) {
+        if (*c == '%' && c[1] != '\0' && strchr("lmd", c[1]) != NULL) {
+            c++;
+            printf("%llu", (unsigned long long)(*c == 'l' ? option->least : *c == 'm' ? option->most : option->usual));
+        } else if (*c == '\n') {
+            printf("\n%*s", column, "");
         } else {
-            cmd_say(command, "%s must be at most %s", option, cmd_group(high).text);
+            putchar(*c);
         }
+    }
+    printf("%s\n", option->names != NULL ? option->names() : "");
+}
+
+static void print_option(const cmd_option *option, int column)
+{
+    char left[80];
+    int width;
+
+    if (option->shown != NULL) {
+        width = snprintf(left, sizeof left, "  %s", option->shown);
     } else {
-        cmd_say(command, "%s wants a whole number, not \"%s\"", option, text);
+        width = snprintf(left, sizeof left, "  %s%s%s--%s%s%s", option->letters != NULL ? "-" : "",
+                         option->letters != NULL ? option->letters : "    ", option->letters != NULL ? ", " : "",
+                         option->name, option->argument != NULL ? " " : "",
+                         option->argument != NULL ? option->argument : "");
     }
-    return false;
+    if (width + 2 > column) {
+        printf("%s\n%*s", left, column, "");
+    } else {
+        printf("%-*s", column, left);
+    }
+    print_text(option, column);
 }
 
-bool cmd_parse_size(const char *command, const char *option, const char *text, uint64_t *out)
+static void print_help(const cmd_syntax *syntax)
 {
-    static const char units[] = "KMGT";
-    char *end = NULL;
-    uint64_t scale = 1;
-    unsigned long long value = 0;
-
-    errno = 0;
-    if (text[0] >= '0' && text[0] <= '9') {
-        value = strtoull(text, &end, 10);
-    }
-    if (end != NULL && *end != '\0') {
-        const char *unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
-
-        if (unit != NULL && (end[1] == '\0' || strcmp(end + 1, "iB") == 0 || strcmp(end + 1, "B") == 0)) {
-            scale <<= 10 * (unit - units + 1);
-            end += strlen(end);
+    fputs(syntax->usage, stdout);
+    for (size_t i = 0; i < syntax->n_options; i++) {
+        if (syntax->options[i].group != NULL) {
+            printf("\n%s:\n", syntax->options[i].group);
+        }
+        if (syntax->options[i].help != NULL) {
+            print_option(&syntax->options[i], syntax->column);
         }
     }
-    if (end == NULL || *end != '\0' || errno != 0 || value == 0 || __builtin_mul_overflow(value, scale, out)) {
-        cmd_say(command, "%s wants a size such as 512M or 4G, not \"%s\"", option, text);
-        return false;
-    }
-    return true;
+    printf("\n%s", syntax->notes);
 }
 
-bool cmd_parse_threads(const char *command, const char *text, int *out)
+int cmd_options_parse(const cmd_syntax *syntax, int argc, char **argv, void *self)
 {
-    uint64_t value;
+    struct option options[CMD_MAX_OPTIONS + 1];
+    char letters[4 * CMD_MAX_OPTIONS];
+    int found;
 
-    if (!cmd_parse_integer(command, "--threads", text, 1, CMD_MAX_THREADS, &value)) {
-        return false;
+    put_getopt(syntax, letters, options);
+    while ((found = next_option(syntax->command, argc, argv, letters, options)) != -1) {
+        const char letter[2] = {found < FIRST_WITHOUT_LETTER ? (char)found : '\0', '\0'};
+        const cmd_option *option;
+
+        if (found == BAD_OPTION) {
+            return CMD_EXIT_USAGE;
+        }
+        option = look_up(syntax, found);
+        if (option->take == NULL) {
+            print_help(syntax);
+            return CMD_EXIT_OK;
+        }
+        if (!option->take(syntax->command, option, option->argument != NULL ? optarg : letter, self)) {
+            return CMD_EXIT_USAGE;
+        }
+        while (option->takes_words && optind < argc && argv[optind][0] != '-') {
+            if (!option->take(syntax->command, option, argv[optind++], self)) {
+                return CMD_EXIT_USAGE;
+            }
+        }
     }
-    *out = (int)value;
-    return true;
-}
-
-bool cmd_parse_share(const char *command, const char *option, const char *text, float *out)
-{
-    char *end;
-
-    *out = strtof(text, &end);
-    if (end == text || *end != '\0' || !(*out > 0 && *out <= 1)) {
-        cmd_misuse(command, "%s takes a number over 0 and up to 1, not \"%s\"", option, text);
-        return false;
-    }
-    return true;
-}
-
-bool cmd_parse_dim(const char *command, const char *text, uint32_t *out)
-{
-    uint64_t value;
-
-    if (!cmd_parse_integer(command, "--dim", text, 1, OMEN_MAX_DIM, &value)) {
-        return false;
-    }
-    *out = (uint32_t)value;
-    return true;
+    return CMD_GO_ON;
 }
