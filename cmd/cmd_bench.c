@@ -74,9 +74,10 @@ static bool parse_recalls(const char *list, struct bench_options *o)
     return true;
 }
 
-/* A number from 0 to most, or a percentage if it may be one. */
-static bool parse_number(const char *option, const char *text, double most, bool percentage, double *out)
+/* A number from 0 to the option's most, or a percentage if it may be one. */
+static bool take_real(const cmd_option *option, const char *text, bool percentage, void *self)
 {
+    double *out = (double *)((char *)self + option->offset);
     char *end;
 
     *out = strtod(text, &end);
@@ -84,12 +85,22 @@ static bool parse_number(const char *option, const char *text, double most, bool
         *out /= 100;
         end++;
     }
-    if (end == text || *end != '\0' || !(*out >= 0 && *out <= most)) {
-        cmd_say(NAME, percentage ? "%s takes a share or a percentage, not \"%s\"" : "%s takes a number, not \"%s\"",
-                option, text);
+    if (end == text || *end != '\0' || !(*out >= 0 && *out <= option->most)) {
+        cmd_say(NAME, percentage ? "--%s takes a share or a percentage, not \"%s\"" : "--%s takes a number, not \"%s\"",
+                option->name, text);
         return false;
     }
     return true;
+}
+
+static bool take_number(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    return take_real(option, value, false, self);
+}
+
+static bool take_share(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    return take_real(option, value, true, self);
 }
 
 static bool take_ks(const char *command, const cmd_option *option, const char *value, void *self)
@@ -116,34 +127,6 @@ static bool take_reranks(const char *command, const cmd_option *option, const ch
 static bool take_recalls(const char *command, const cmd_option *option, const char *value, void *self)
 {
     return parse_recalls(value, self);
-}
-
-static bool take_min_time(const char *command, const cmd_option *option, const char *value, void *self)
-{
-    struct bench_options *o = self;
-
-    return parse_number("--min-time", value, MAX_MIN_SECONDS, false, &o->min_seconds);
-}
-
-static bool take_max_recall_drop(const char *command, const cmd_option *option, const char *value, void *self)
-{
-    struct bench_options *o = self;
-
-    return parse_number("--max-recall-drop", value, 1, false, &o->max_recall_drop);
-}
-
-static bool take_max_slowdown(const char *command, const cmd_option *option, const char *value, void *self)
-{
-    struct bench_options *o = self;
-
-    return parse_number("--max-slowdown", value, 1000, true, &o->max_slowdown);
-}
-
-static bool take_max_growth(const char *command, const cmd_option *option, const char *value, void *self)
-{
-    struct bench_options *o = self;
-
-    return parse_number("--max-growth", value, 1000, true, &o->max_growth);
 }
 
 static bool take_compared(const char *command, const cmd_option *option, const char *value, void *self)
@@ -222,7 +205,8 @@ static const cmd_option options[] = {
      .help = "timed runs of each figure, at least (default %d)"},
     {.name = "min-time",
      .argument = "S",
-     .take = take_min_time,
+     CMD_TAKE(take_number, struct bench_options, min_seconds, double),
+     .most = MAX_MIN_SECONDS,
      .usual = DEFAULT_MIN_SECONDS,
      .help = "seconds of each figure, at least (default %d)"},
     {CMD_OPTION_THREADS(struct bench_options, n_threads, "")},
@@ -237,14 +221,20 @@ static const cmd_option options[] = {
      .argument = "P",
      CMD_TEXT(struct bench_options, baseline_binary),
      .help = "compare search times with the program P, run in turn; exit 1 if slower"},
-    {.name = "max-recall-drop", .argument = "R", .take = take_max_recall_drop, .help = "(default 0.005)"},
+    {.name = "max-recall-drop",
+     .argument = "R",
+     CMD_TAKE(take_number, struct bench_options, max_recall_drop, double),
+     .most = 1,
+     .help = "(default 0.005)"},
     {.name = "max-slowdown",
      .argument = "P",
-     .take = take_max_slowdown,
+     CMD_TAKE(take_share, struct bench_options, max_slowdown, double),
+     .most = 1000,
      .help = "a share or a percentage (default 10%); of --baseline-binary"},
     {.name = "max-growth",
      .argument = "P",
-     .take = take_max_growth,
+     CMD_TAKE(take_share, struct bench_options, max_growth, double),
+     .most = 1000,
      .help = "of bytes a vector and the file (default 1%)"},
     {.name = "compare",
      .argument = "FILE ...",
