@@ -2,7 +2,6 @@
 #ifndef OMEN_CMD_H
 #define OMEN_CMD_H
 
-#include <getopt.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -51,20 +50,13 @@ int cmd_compress(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
-/* ---- messages (options.c): one line on stderr, control characters replaced ---- */
+/* ---- messages (message.c): one line on stderr, control characters replaced ---- */
 
 /* "omendb COMMAND: text"; command NULL leaves it out. */
 void cmd_say(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same, and returns CMD_EXIT_USAGE. */
 int cmd_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* A text of unknown origin, such as a file's name, for a terminal or a picture: control characters and bytes that are
- * no UTF-8 are replaced; of a long one the end is kept. Use: printf("%s", cmd_printable(path).text). */
-cmd_name cmd_printable(const char *text);
-
-/* The same in place. For signal handlers too. */
-void cmd_make_printable(char *text);
 
 /* The exit code of an OMEN_ERR_* code. */
 int cmd_exit_code(int code);
@@ -74,30 +66,6 @@ const char *cmd_cause(int code, const omen_detail *why);
 
 /* Prints the cause and returns the exit code. */
 int cmd_fail(const char *command, int code, const omen_detail *why);
-
-/* ---- options (options.c) ---- */
-
-/* What cmd_next_option() returns after it has told a mistake. */
-#define CMD_BAD_OPTION '?'
-
-/* The next option as getopt_long() finds it: its value, with optarg set; -1 after the last; CMD_BAD_OPTION for one that
- * is unknown or abbreviated, lacks its value or has one too many, which has been told. short_options has to begin with
- * ':'. */
-int cmd_next_option(const char *command, int argc, char **argv, const char *short_options,
-                    const struct option *options);
-
-/* Reads a decimal integer in [low, high]. Otherwise prints a message that names the option and returns false. */
-bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
-                       uint64_t *out) OMEN_MUST_CHECK;
-
-/* Reads a number of bytes, with K, M, G or T for powers of 1024. */
-bool cmd_parse_size(const char *command, const char *option, const char *text, uint64_t *out) OMEN_MUST_CHECK;
-
-/* --threads and --dim, alike everywhere. */
-bool cmd_parse_threads(const char *command, const char *text, int *out) OMEN_MUST_CHECK;
-/* A number over 0 and up to 1. */
-bool cmd_parse_share(const char *command, const char *option, const char *text, float *out) OMEN_MUST_CHECK;
-bool cmd_parse_dim(const char *command, const char *text, uint32_t *out) OMEN_MUST_CHECK;
 
 /* ---- threads (threads.c) ---- */
 
@@ -122,14 +90,14 @@ typedef struct cmd_file {
  * to a file that is read, or is a name of another output. Returns CMD_GO_ON otherwise. */
 int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
 
-/* ---- opening (options.c) ---- */
-
 /* What follows the last dot of a file's name, in lower case: "npy" of "a/b.NPY"; "" of "a.b/c", ".c" and "c.". */
 cmd_text cmd_extension(const char *path);
 
 /* Refuses an output of the given format (such as "omen", of what: "an index") whose name stands for another one that
  * omendb reads or writes. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
 int cmd_check_extension(const char *command, const char *output, const char *format, const char *what);
+
+/* ---- opening (inputs.c) ---- */
 
 /* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
@@ -147,7 +115,14 @@ int cmd_read_index(omen_container **container, omen_index **index, const char *p
 /* Puts the name of an index file in front of the cause, where code says that the file is corrupt. Returns code. */
 int cmd_name_damage(const char *path, int code, omen_detail *why);
 
-/* ---- printing (options.c) ---- */
+/* ---- text for people (text.c) ---- */
+
+/* A text of unknown origin, such as a file's name, for a terminal or a picture: control characters and bytes that are
+ * no UTF-8 are replaced; of a long one the end is kept. Use: printf("%s", cmd_printable(path).text). */
+cmd_name cmd_printable(const char *text);
+
+/* The same in place. For signal handlers too. */
+void cmd_make_printable(char *text);
 
 /* 1234567 as "1,234,567". */
 cmd_text cmd_group(uint64_t value);
@@ -157,6 +132,8 @@ cmd_text cmd_group_round(double value);
 
 /* 52428800 as "52.4 MB". */
 cmd_text cmd_human_bytes(uint64_t n_bytes);
+
+/* ---- JSON (json.c) ---- */
 
 /* A JSON string of any bytes (bytes that are not UTF-8 become U+FFFD); NULL without memory. */
 json_t *cmd_json_text(const char *text);
@@ -212,7 +189,7 @@ int cmd_output_commit(cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
 /* Closes what is left; a temporary that was not committed goes. */
 void cmd_output_close(cmd_output *out);
 
-/* ---- time, progress and signals (progress.c) ---- */
+/* ---- time and progress (progress.c) ---- */
 
 /* Seconds of a clock that never steps. */
 double cmd_seconds(void);
@@ -236,6 +213,8 @@ int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_
 
 /* Blanks the line, so that other text can follow. */
 void cmd_progress_clear(cmd_progress *progress);
+
+/* ---- signals (signals.c) ---- */
 
 /* From the start of the program: a mapped file that cannot be read (SIGBUS) ends the process with a line that names it
  * and CMD_EXIT_IO, after the temporaries of formats/in_use.h are removed; SIGPIPE is noted, and the write that raised

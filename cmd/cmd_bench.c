@@ -1,5 +1,6 @@
 /* omendb bench: what an index costs and what it gives: recall, speed, memory, and whether they got worse. */
 #include "cmd/bench.h"
+#include "cmd/options.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,134 +19,7 @@
 
 static const float default_recalls[] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f, 0.96f, 0.97f, 0.98f, 0.99f, 0.995f};
 
-static void print_usage(void)
-{
-    printf("usage: omendb bench [options] --base FILE --queries FILE\n"
-           "       omendb bench [options] --base FILE --held-out N\n"
-           "       omendb bench [options] INDEX --queries FILE\n"
-           "       omendb bench --plot FILE --compare A.json B.json ...\n"
-           "\n"
-           "Measures recall, speed and memory of an index, which is built first from --base without INDEX.\n"
-           "Every rate stands beside the recall that it was measured at.\n"
-           "\n"
-           "input:\n"
-           "      --base FILE          vectors; with INDEX: those it was built from, for true distances\n"
-           "      --queries FILE       queries\n"
-           "      --held-out N         take N rows of the base as queries, and leave them out of the index\n"
-           "      --truth FILE         true neighbours in ivecs or ibin (default: exact search of the base;\n"
-           "                           without a base, of the index's refine tier)\n"
-           "      --save-truth FILE    keep the true neighbours (.ivecs or .ibin)\n"
-           "  -f, --format NAME        format of base and queries (default: by extension and content)\n"
-           "  -d, --dim N              dimensions of raw rows\n"
-           "      --zero-ok            cosine: accept zero rows and queries\n"
-           "\n"
-           "index, without INDEX:\n"
-           "  -o, --index FILE         keep the index under this name (default: temporary, in TMPDIR)\n"
-           "  -m, -b, -c, -r, -l, --seed\n"
-           "                           as for build: --metric, --bytes, --codec, --refine, --lists\n"
-           "\n"
-           "sweep:\n"
-           "  -k, --neighbors LIST     rows to find a query, such as 1,10,100 (default %u)\n"
-           "      --recall LIST        recalls to ask for (default 0.8,0.85,0.9,0.93,0.95,0.96,0.97,0.98,0.99,\n"
-           "                           0.995)\n"
-           "      --probes LIST        instead of --recall: lists to scan a query,\n"
-           "      --rerank LIST        and candidates to re-rank; every pair of both lists\n"
-           "      --runs N             timed runs of each figure, at least (default %u)\n"
-           "      --min-time S         seconds of each figure, at least (default %g)\n"
-           "  -t, --threads N          threads (default: the processors this process may use)\n"
-           "      --cpu LEVEL          SIMD level: scalar, avx2, avx512, avx512vnni or neon (default: the best)\n"
-           "\n"
-           "comparison:\n"
-           "      --baseline FILE      compare with a result of --json; exit 1 if recall or sizes got worse\n"
-           "      --baseline-binary P  compare search times with the program P, run in turn; exit 1 if slower\n"
-           "      --max-recall-drop R  (default 0.005)\n"
-           "      --max-slowdown P     a share or a percentage (default 10%%); of --baseline-binary\n"
-           "      --max-growth P       of bytes a vector and the file (default 1%%)\n"
-           "      --compare FILE ...   results of --json to draw with, or instead of, this run's\n"
-           "      --plot FILE          draw recall against queries/s (.svg or .png; needs gnuplot)\n"
-           "\n"
-           "messages:\n"
-           "  -q, --quiet              no progress, no table\n"
-           "  -v, --verbose            tell each step on stderr\n"
-           "      --json               print one JSON object on stdout instead of the table\n"
-           "  -h, --help               print this help\n"
-           "\n"
-           "An interrupted run prints what was measured so far. Exit code 1: worse than the baseline, 2: wrong\n"
-           "usage, unusable input, or a baseline of other data or options.\n"
-           "\n"
-           "examples:\n"
-           "  omendb bench --base base.fvecs --queries q.fvecs -k 1,10,100\n"
-           "  omendb bench base.omen --queries q.fvecs --truth gt.ivecs --json > today.json\n"
-           "  omendb bench base.omen --queries q.fvecs --truth gt.ivecs --baseline last.json\n"
-           "  omendb bench --plot both.svg --compare last.json today.json\n",
-           DEFAULT_K, DEFAULT_RUNS, DEFAULT_MIN_SECONDS);
-}
-
 /* ---- arguments ---- */
-
-enum {
-    OPT_BASE = 256,
-    OPT_QUERIES,
-    OPT_HELD_OUT,
-    OPT_TRUTH,
-    OPT_SAVE_TRUTH,
-    OPT_ZERO_OK,
-    OPT_SEED,
-    OPT_RECALL,
-    OPT_PROBES,
-    OPT_RERANK,
-    OPT_RUNS,
-    OPT_MIN_TIME,
-    OPT_CPU,
-    OPT_BASELINE,
-    OPT_BASELINE_BINARY,
-    OPT_MAX_RECALL_DROP,
-    OPT_MAX_SLOWDOWN,
-    OPT_MAX_GROWTH,
-    OPT_COMPARE,
-    OPT_PLOT,
-    OPT_JSON,
-};
-
-static const char short_options[] = ":f:d:o:m:b:c:r:l:k:t:qvh";
-
-static const struct option long_options[] = {
-    {"base", required_argument, NULL, OPT_BASE},
-    {"queries", required_argument, NULL, OPT_QUERIES},
-    {"held-out", required_argument, NULL, OPT_HELD_OUT},
-    {"truth", required_argument, NULL, OPT_TRUTH},
-    {"save-truth", required_argument, NULL, OPT_SAVE_TRUTH},
-    {"format", required_argument, NULL, 'f'},
-    {"dim", required_argument, NULL, 'd'},
-    {"zero-ok", no_argument, NULL, OPT_ZERO_OK},
-    {"index", required_argument, NULL, 'o'},
-    {"metric", required_argument, NULL, 'm'},
-    {"bytes", required_argument, NULL, 'b'},
-    {"codec", required_argument, NULL, 'c'},
-    {"refine", required_argument, NULL, 'r'},
-    {"lists", required_argument, NULL, 'l'},
-    {"seed", required_argument, NULL, OPT_SEED},
-    {"neighbors", required_argument, NULL, 'k'},
-    {"recall", required_argument, NULL, OPT_RECALL},
-    {"probes", required_argument, NULL, OPT_PROBES},
-    {"rerank", required_argument, NULL, OPT_RERANK},
-    {"runs", required_argument, NULL, OPT_RUNS},
-    {"min-time", required_argument, NULL, OPT_MIN_TIME},
-    {"threads", required_argument, NULL, 't'},
-    {"cpu", required_argument, NULL, OPT_CPU},
-    {"baseline", required_argument, NULL, OPT_BASELINE},
-    {"baseline-binary", required_argument, NULL, OPT_BASELINE_BINARY},
-    {"max-recall-drop", required_argument, NULL, OPT_MAX_RECALL_DROP},
-    {"max-slowdown", required_argument, NULL, OPT_MAX_SLOWDOWN},
-    {"max-growth", required_argument, NULL, OPT_MAX_GROWTH},
-    {"compare", required_argument, NULL, OPT_COMPARE},
-    {"plot", required_argument, NULL, OPT_PLOT},
-    {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
 
 /* Copies the next word of a list with commas between; moves *list on. False at its end. */
 static bool next_word(const char **list, char word[32])
@@ -200,9 +74,10 @@ static bool parse_recalls(const char *list, struct bench_options *o)
     return true;
 }
 
-/* A number from 0 to most, or a percentage if it may be one. */
-static bool parse_number(const char *option, const char *text, double most, bool percentage, double *out)
+/* A number from 0 to the option's most, or a percentage if it may be one. */
+static bool take_real(const cmd_option *option, const char *text, bool percentage, void *self)
 {
+    double *out = (double *)((char *)self + option->offset);
     char *end;
 
     *out = strtod(text, &end);
@@ -210,146 +85,194 @@ static bool parse_number(const char *option, const char *text, double most, bool
         *out /= 100;
         end++;
     }
-    if (end == text || *end != '\0' || !(*out >= 0 && *out <= most)) {
-        cmd_say(NAME, percentage ? "%s takes a share or a percentage, not \"%s\"" : "%s takes a number, not \"%s\"",
-                option, text);
+    if (end == text || *end != '\0' || !(*out >= 0 && *out <= option->most)) {
+        cmd_say(NAME, percentage ? "--%s takes a share or a percentage, not \"%s\"" : "--%s takes a number, not \"%s\"",
+                option->name, text);
         return false;
     }
     return true;
 }
 
-static bool add_compared(struct bench_options *o, const char *path)
+static bool take_number(const char *command, const cmd_option *option, const char *value, void *self)
 {
+    return take_real(option, value, false, self);
+}
+
+static bool take_share(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    return take_real(option, value, true, self);
+}
+
+static bool take_ks(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct bench_options *o = self;
+
+    return parse_counts("-k", value, o->ks, BENCH_MAX_KS, &o->n_ks);
+}
+
+static bool take_probes(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct bench_options *o = self;
+
+    return parse_counts("--probes", value, o->probes, BENCH_MAX_GRID, &o->n_probes);
+}
+
+static bool take_reranks(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct bench_options *o = self;
+
+    return parse_counts("--rerank", value, o->reranks, BENCH_MAX_GRID, &o->n_reranks);
+}
+
+static bool take_recalls(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    return parse_recalls(value, self);
+}
+
+static bool take_compared(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct bench_options *o = self;
+
     if (o->n_compare == BENCH_MAX_FILES - 1) {
         return too_many("--compare", BENCH_MAX_FILES - 1);
     }
-    o->compare_paths[o->n_compare++] = path;
+    o->compare_paths[o->n_compare++] = value;
     return true;
 }
 
-/* Takes one option about the index to build. */
-static bool take_build_option(struct bench_options *o, int option, const char *value)
-{
-    uint64_t number;
+static const cmd_option options[] = {
+    {.group = "input",
+     .name = "base",
+     .argument = "FILE",
+     CMD_TEXT(struct bench_options, base_path),
+     .help = "vectors; with INDEX: those it was built from, for true distances"},
+    {.name = "queries", .argument = "FILE", CMD_TEXT(struct bench_options, queries_path), .help = "queries"},
+    {.name = "held-out",
+     .argument = "N",
+     CMD_U64(struct bench_options, n_held_out, 1, UINT32_MAX),
+     .help = "take N rows of the base as queries, and leave them out of the index"},
+    {.name = "truth",
+     .argument = "FILE",
+     CMD_TEXT(struct bench_options, truth_path),
+     .help = "true neighbours in ivecs or ibin (default: exact search of the base;\n"
+             "without a base, of the index's refine tier)"},
+    {.name = "save-truth",
+     .argument = "FILE",
+     CMD_TEXT(struct bench_options, save_truth_path),
+     .help = "keep the true neighbours (.ivecs or .ibin)"},
+    {.letters = "f", .name = "format", CMD_OPTION_FORMAT(struct bench_options, format, "base and queries")},
+    {.letters = "d", CMD_OPTION_DIM(struct bench_options, d), .help = "dimensions of raw rows"},
+    {.name = "zero-ok", CMD_FLAG(struct bench_options, build.zero_ok), .help = "cosine: accept zero rows and queries"},
 
-    switch (option) {
-    case 'm':
-        if (omen_metric_parse(value, &o->build.metric) != OMEN_OK) {
-            cmd_say(NAME, "--metric must be l2, ip or cosine, not \"%s\"", value);
-            return false;
-        }
-        return true;
-    case 'b':
-        if (!cmd_parse_integer(NAME, "--bytes", value, OMEN_MIN_BYTES, OMEN_MAX_BYTES, &number)) {
-            return false;
-        }
-        o->build.bytes = (uint32_t)number;
-        return true;
-    case 'c':
-        if (omen_codec_parse(value, &o->build.codec) != OMEN_OK) {
-            cmd_say(NAME, "--codec must be auto, pq, rabitq or none, not \"%s\"", value);
-            return false;
-        }
-        return true;
-    case 'r':
-        if (omen_refine_parse(value, &o->build.refine) != OMEN_OK) {
-            cmd_say(NAME, "--refine must be sq8, f16, f32 or none, not \"%s\"", value);
-            return false;
-        }
-        return true;
-    case 'l':
-        if (!cmd_parse_integer(NAME, "--lists", value, 1, UINT32_MAX, &number)) {
-            return false;
-        }
-        o->build.n_lists = (uint32_t)number;
-        return true;
-    default: /* OPT_SEED */
-        return cmd_parse_integer(NAME, "--seed", value, 0, UINT64_MAX, &o->build.seed);
-    }
-}
+    {.group = "index, without INDEX",
+     .letters = "o",
+     .name = "index",
+     .argument = "FILE",
+     CMD_TEXT(struct bench_options, keep_path),
+     .help = "keep the index under this name (default: temporary, in TMPDIR)"},
+    {.shown = "-m, -b, -c, -r, -l, --seed", .help = "as for build: --metric, --bytes, --codec, --refine, --lists"},
+    {.letters = "m", .name = "metric", .argument = "NAME", CMD_METRIC(struct bench_options, build.metric)},
+    {.letters = "b",
+     .name = "bytes",
+     .argument = "N",
+     CMD_U32(struct bench_options, build.bytes, OMEN_MIN_BYTES, OMEN_MAX_BYTES)},
+    {.letters = "c", .name = "codec", .argument = "NAME", CMD_CODEC(struct bench_options, build.codec)},
+    {.letters = "r", .name = "refine", .argument = "NAME", CMD_REFINE(struct bench_options, build.refine)},
+    {.letters = "l", .name = "lists", .argument = "N", CMD_U32(struct bench_options, build.n_lists, 1, UINT32_MAX)},
+    {.name = "seed", .argument = "N", CMD_U64(struct bench_options, build.seed, 0, UINT64_MAX)},
 
-/* Takes one option; false if its value is bad, which has been told. */
-static bool take_option(struct bench_options *o, int option, const char *value)
-{
-    uint64_t number;
+    {.group = "sweep",
+     .letters = "k",
+     .name = "neighbors",
+     .argument = "LIST",
+     .take = take_ks,
+     .usual = DEFAULT_K,
+     .help = "rows to find a query, such as 1,10,100 (default %d)"},
+    {.name = "recall",
+     .argument = "LIST",
+     .take = take_recalls,
+     .help = "recalls to ask for (default 0.8,0.85,0.9,0.93,0.95,0.96,0.97,0.98,0.99,\n"
+             "0.995)"},
+    {.name = "probes", .argument = "LIST", .take = take_probes, .help = "instead of --recall: lists to scan a query,"},
+    {.name = "rerank",
+     .argument = "LIST",
+     .take = take_reranks,
+     .help = "and candidates to re-rank; every pair of both lists"},
+    {.name = "runs",
+     .argument = "N",
+     CMD_U32(struct bench_options, n_runs, 1, MAX_RUNS),
+     .usual = DEFAULT_RUNS,
+     .help = "timed runs of each figure, at least (default %d)"},
+    {.name = "min-time",
+     .argument = "S",
+     CMD_TAKE(take_number, struct bench_options, min_seconds, double),
+     .most = MAX_MIN_SECONDS,
+     .usual = DEFAULT_MIN_SECONDS,
+     .help = "seconds of each figure, at least (default %d)"},
+    {CMD_OPTION_THREADS(struct bench_options, n_threads, "")},
+    {CMD_OPTION_CPU(struct bench_options, cpu)},
 
-    switch (option) {
-    case OPT_BASE:
-        o->base_path = value;
-        return true;
-    case OPT_QUERIES:
-        o->queries_path = value;
-        return true;
-    case OPT_HELD_OUT:
-        return cmd_parse_integer(NAME, "--held-out", value, 1, UINT32_MAX, &o->n_held_out);
-    case OPT_TRUTH:
-        o->truth_path = value;
-        return true;
-    case OPT_SAVE_TRUTH:
-        o->save_truth_path = value;
-        return true;
-    case 'f':
-        o->format = value;
-        return true;
-    case 'd':
-        return cmd_parse_dim(NAME, value, &o->d);
-    case OPT_ZERO_OK:
-        o->build.zero_ok = true;
-        return true;
-    case 'o':
-        o->keep_path = value;
-        return true;
-    case 'k':
-        return parse_counts("-k", value, o->ks, BENCH_MAX_KS, &o->n_ks);
-    case OPT_RECALL:
-        return parse_recalls(value, o);
-    case OPT_PROBES:
-        return parse_counts("--probes", value, o->probes, BENCH_MAX_GRID, &o->n_probes);
-    case OPT_RERANK:
-        return parse_counts("--rerank", value, o->reranks, BENCH_MAX_GRID, &o->n_reranks);
-    case OPT_RUNS:
-        if (!cmd_parse_integer(NAME, "--runs", value, 1, MAX_RUNS, &number)) {
-            return false;
-        }
-        o->n_runs = (uint32_t)number;
-        return true;
-    case OPT_MIN_TIME:
-        return parse_number("--min-time", value, MAX_MIN_SECONDS, false, &o->min_seconds);
-    case 't':
-        return cmd_parse_threads(NAME, value, &o->n_threads);
-    case OPT_CPU:
-        o->cpu = value;
-        return true;
-    case OPT_BASELINE:
-        o->baseline_path = value;
-        return true;
-    case OPT_BASELINE_BINARY:
-        o->baseline_binary = value;
-        return true;
-    case OPT_MAX_RECALL_DROP:
-        return parse_number("--max-recall-drop", value, 1, false, &o->max_recall_drop);
-    case OPT_MAX_SLOWDOWN:
-        return parse_number("--max-slowdown", value, 1000, true, &o->max_slowdown);
-    case OPT_MAX_GROWTH:
-        return parse_number("--max-growth", value, 1000, true, &o->max_growth);
-    case OPT_COMPARE:
-        return add_compared(o, value);
-    case OPT_PLOT:
-        o->plot_path = value;
-        return true;
-    case 'q':
-        o->verbosity = -1;
-        return true;
-    case 'v':
-        o->verbosity = 1;
-        return true;
-    case OPT_JSON:
-        o->json = true;
-        return true;
-    default:
-        return take_build_option(o, option, value);
-    }
-}
+    {.group = "comparison",
+     .name = "baseline",
+     .argument = "FILE",
+     CMD_TEXT(struct bench_options, baseline_path),
+     .help = "compare with a result of --json; exit 1 if recall or sizes got worse"},
+    {.name = "baseline-binary",
+     .argument = "P",
+     CMD_TEXT(struct bench_options, baseline_binary),
+     .help = "compare search times with the program P, run in turn; exit 1 if slower"},
+    {.name = "max-recall-drop",
+     .argument = "R",
+     CMD_TAKE(take_number, struct bench_options, max_recall_drop, double),
+     .most = 1,
+     .help = "(default 0.005)"},
+    {.name = "max-slowdown",
+     .argument = "P",
+     CMD_TAKE(take_share, struct bench_options, max_slowdown, double),
+     .most = 1000,
+     .help = "a share or a percentage (default 10%); of --baseline-binary"},
+    {.name = "max-growth",
+     .argument = "P",
+     CMD_TAKE(take_share, struct bench_options, max_growth, double),
+     .most = 1000,
+     .help = "of bytes a vector and the file (default 1%)"},
+    {.name = "compare",
+     .argument = "FILE ...",
+     .take = take_compared,
+     .takes_words = true,
+     .help = "results of --json to draw with, or instead of, this run's"},
+    {.name = "plot",
+     .argument = "FILE",
+     CMD_TEXT(struct bench_options, plot_path),
+     .help = "draw recall against queries/s (.svg or .png; needs gnuplot)"},
+
+    {.group = "messages", CMD_OPTION_QUIET(struct bench_options, verbosity), .help = "no progress, no table"},
+    {CMD_OPTION_VERBOSE(struct bench_options, verbosity), .help = "tell each step on stderr"},
+    {CMD_OPTION_JSON(struct bench_options, json), .help = "print one JSON object on stdout instead of the table"},
+    {CMD_OPTION_HELP},
+};
+
+static const cmd_syntax syntax = {
+    .command = NAME,
+    .usage = "usage: omendb bench [options] --base FILE --queries FILE\n"
+             "       omendb bench [options] --base FILE --held-out N\n"
+             "       omendb bench [options] INDEX --queries FILE\n"
+             "       omendb bench --plot FILE --compare A.json B.json ...\n"
+             "\n"
+             "Measures recall, speed and memory of an index, which is built first from --base without INDEX.\n"
+             "Every rate stands beside the recall that it was measured at.\n",
+    .notes = "An interrupted run prints what was measured so far. Exit code 1: worse than the baseline, 2: wrong\n"
+             "usage, unusable input, or a baseline of other data or options.\n"
+             "\n"
+             "examples:\n"
+             "  omendb bench --base base.fvecs --queries q.fvecs -k 1,10,100\n"
+             "  omendb bench base.omen --queries q.fvecs --truth gt.ivecs --json > today.json\n"
+             "  omendb bench base.omen --queries q.fvecs --truth gt.ivecs --baseline last.json\n"
+             "  omendb bench --plot both.svg --compare last.json today.json\n",
+    .column = 27,
+    .options = options,
+    .n_options = CMD_COUNT(options),
+};
 
 /* Whether there is something to measure; otherwise results are only drawn. */
 static bool measures(const struct bench_options *o)
@@ -440,25 +363,10 @@ static int check_arguments(const struct bench_options *o)
 
 static int parse_arguments(struct bench_options *o, int argc, char **argv)
 {
-    int option;
+    const int rc = cmd_options_parse(&syntax, argc, argv, o);
 
-    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
-        if (option == 'h') {
-            print_usage();
-            return CMD_EXIT_OK;
-        }
-        if (option == CMD_BAD_OPTION) {
-            return CMD_EXIT_USAGE;
-        }
-        if (!take_option(o, option, optarg)) {
-            return CMD_EXIT_USAGE;
-        }
-        /* --compare takes all words up to the next option. */
-        while (option == OPT_COMPARE && optind < argc && argv[optind][0] != '-') {
-            if (!add_compared(o, argv[optind++])) {
-                return CMD_EXIT_USAGE;
-            }
-        }
+    if (rc != CMD_GO_ON) {
+        return rc;
     }
     if (argc - optind > 1) {
         return cmd_misuse(NAME, "one INDEX at a time; \"%s\" is one too many", argv[optind + 1]);

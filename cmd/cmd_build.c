@@ -1,5 +1,5 @@
 /* omendb build: a vector file in, an index file out. */
-#include "cmd/cmd.h"
+#include "cmd/options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,185 +28,115 @@ struct build {
     cmd_progress progress;
 };
 
-static void print_usage(void)
-{
-    printf("usage: omendb build [options] INPUT\n"
-           "\n"
-           "Writes an index of all vectors in INPUT (a file, or \"-\" for standard input).\n"
-           "The index appears under its name when it is complete, never before.\n"
-           "\n"
-           "input and output:\n"
-           "  -o, --output FILE    the index (default: INPUT with its extension replaced by .omen;\n"
-           "                       required when INPUT is \"-\")\n"
-           "  -f, --format NAME    format of INPUT (default: by extension and content), one of\n"
-           "                       %s\n"
-           "  -d, --dim N          dimensions of a row, needed for raw; elsewhere a check\n"
-           "      --tune-queries FILE\n"
-           "                       measure search effort on these queries, for queries of another\n"
-           "                       distribution than the rows (default: measure on rows of INPUT)\n"
-           "      --zero-ok        cosine: accept zero rows, at distance 1 from everything\n"
-           "                       (default: an error)\n"
-           "\n"
-           "index:\n"
-           "  -m, --metric NAME    l2, ip or cosine (default l2)\n"
-           "  -b, --bytes N        hot bytes a vector, code and factors together, %u to %u\n"
-           "                       (default %u)\n"
-           "  -c, --codec NAME     auto, pq, rabitq or none (default auto: the smaller measured error)\n"
-           "  -r, --refine NAME    rows for re-ranking: sq8, f16, f32 or none (default sq8)\n"
-           "  -l, --lists N        inverted lists (default: from the number of rows)\n"
-           "      --seed N         seed of all random choices (default 0)\n"
-           "\n"
-           "work:\n"
-           "  -t, --threads N      threads (default: the processors this process may use); the index\n"
-           "                       does not depend on it\n"
-           "      --cpu LEVEL      SIMD level: scalar, avx2, avx512, avx512vnni or neon (default: the best)\n"
-           "  -M, --memory SIZE    private memory to stay under, such as 512M or 4G (default: three\n"
-           "                       quarters of what the machine or its cgroup has); refused at once\n"
-           "                       when it cannot do\n"
-           "      --chunk-rows N   rows between two checkpoints (default: as many as make 32 MiB,\n"
-           "                       or hold 64 Mi values)\n"
-           "      --fresh          start over: do not continue a checkpoint\n"
-           "\n"
-           "messages:\n"
-           "  -q, --quiet          no progress, warnings or summary\n"
-           "  -v, --verbose        say more on stderr\n"
-           "      --json           print a summary as one JSON object on stdout, none on stderr\n"
-           "  -h, --help           print this help\n"
-           "\n"
-           "A build that was killed or interrupted leaves a checkpoint, OUTPUT.part; the same command\n"
-           "continues it and ends in the same index.\n"
-           "\n"
-           "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
-           "product, cosine is 1 - cosine similarity.\n"
-           "\n"
-           "examples:\n"
-           "  omendb build base.fvecs                          writes base.omen\n"
-           "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
-           "  zcat base.f32.gz | omendb build -f raw -d 768 -o base.omen -\n",
-           omen_vectors_formats(), OMEN_MIN_BYTES, OMEN_MAX_BYTES, OMEN_DEFAULT_BYTES);
-}
-
 /* ---- arguments ---- */
 
-enum { OPT_SEED = 256, OPT_TUNE_QUERIES, OPT_CPU, OPT_ZERO_OK, OPT_JSON, OPT_CHUNK_ROWS, OPT_FRESH };
+static const cmd_option options[] = {
+    {.group = "input and output",
+     .letters = "o",
+     .name = "output",
+     .argument = "FILE",
+     CMD_TEXT(struct build, output),
+     .help = "the index (default: INPUT with its extension replaced by .omen;\n"
+             "required when INPUT is \"-\")"},
+    {.letters = "f",
+     .name = "format",
+     CMD_OPTION_FORMAT(struct build, vectors.format, "INPUT") ", one of\n",
+     .names = omen_vectors_formats},
+    {.letters = "d",
+     CMD_OPTION_DIM(struct build, vectors.d),
+     .help = "dimensions of a row, needed for raw; elsewhere a check"},
+    {.name = "tune-queries",
+     .argument = "FILE",
+     CMD_TEXT(struct build, tune_queries),
+     .help = "measure search effort on these queries, for queries of another\n"
+             "distribution than the rows (default: measure on rows of INPUT)"},
+    {.name = "zero-ok",
+     CMD_FLAG(struct build, options.zero_ok),
+     .help = "cosine: accept zero rows, at distance 1 from everything\n"
+             "(default: an error)"},
 
-static const char short_options[] = ":o:f:d:m:b:c:r:l:t:M:qvh";
+    {.group = "index",
+     .letters = "m",
+     .name = "metric",
+     .argument = "NAME",
+     CMD_METRIC(struct build, options.metric),
+     .help = "l2, ip or cosine (default l2)"},
+    {.letters = "b",
+     .name = "bytes",
+     .argument = "N",
+     CMD_U32(struct build, options.bytes, OMEN_MIN_BYTES, OMEN_MAX_BYTES),
+     .usual = OMEN_DEFAULT_BYTES,
+     .help = "hot bytes a vector, code and factors together, %l to %m\n"
+             "(default %d)"},
+    {.letters = "c",
+     .name = "codec",
+     .argument = "NAME",
+     CMD_CODEC(struct build, options.codec),
+     .help = "auto, pq, rabitq or none (default auto: the smaller measured error)"},
+    {.letters = "r",
+     .name = "refine",
+     .argument = "NAME",
+     CMD_REFINE(struct build, options.refine),
+     .help = "rows for re-ranking: sq8, f16, f32 or none (default sq8)"},
+    {.letters = "l",
+     .name = "lists",
+     .argument = "N",
+     CMD_U32(struct build, options.n_lists, 1, UINT32_MAX),
+     .help = "inverted lists (default: from the number of rows)"},
+    {CMD_OPTION_SEED(struct build, options.seed, "")},
 
-static const struct option long_options[] = {
-    {"output", required_argument, NULL, 'o'},
-    {"format", required_argument, NULL, 'f'},
-    {"dim", required_argument, NULL, 'd'},
-    {"metric", required_argument, NULL, 'm'},
-    {"bytes", required_argument, NULL, 'b'},
-    {"codec", required_argument, NULL, 'c'},
-    {"refine", required_argument, NULL, 'r'},
-    {"lists", required_argument, NULL, 'l'},
-    {"threads", required_argument, NULL, 't'},
-    {"seed", required_argument, NULL, OPT_SEED},
-    {"cpu", required_argument, NULL, OPT_CPU},
-    {"memory", required_argument, NULL, 'M'},
-    {"chunk-rows", required_argument, NULL, OPT_CHUNK_ROWS},
-    {"fresh", no_argument, NULL, OPT_FRESH},
-    {"tune-queries", required_argument, NULL, OPT_TUNE_QUERIES},
-    {"zero-ok", no_argument, NULL, OPT_ZERO_OK},
-    {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {.group = "work",
+     CMD_OPTION_THREADS(struct build, options.n_threads,
+                        "; the index\n"
+                        "does not depend on it")},
+    {CMD_OPTION_CPU(struct build, cpu)},
+    {.letters = "M",
+     .name = "memory",
+     .argument = "SIZE",
+     CMD_SIZE(struct build, options.memory_bytes),
+     .help = "private memory to stay under, such as 512M or 4G (default: three\n"
+             "quarters of what the machine or its cgroup has); refused at once\n"
+             "when it cannot do"},
+    {.name = "chunk-rows",
+     .argument = "N",
+     CMD_U64(struct build, options.chunk_rows, 1, UINT32_MAX),
+     .help = "rows between two checkpoints (default: as many as make 32 MiB,\n"
+             "or hold 64 Mi values)"},
+    {.name = "fresh", CMD_FLAG(struct build, fresh), .help = "start over: do not continue a checkpoint"},
+
+    {.group = "messages", CMD_OPTION_QUIET(struct build, verbosity), .help = "no progress, warnings or summary"},
+    {CMD_OPTION_VERBOSE(struct build, verbosity), .help = "say more on stderr"},
+    {CMD_OPTION_JSON(struct build, json), .help = "print a summary as one JSON object on stdout, none on stderr"},
+    {CMD_OPTION_HELP},
 };
 
-/* Takes one option; false if its value is bad, which has been told. */
-static bool take_option(struct build *b, int option, const char *value)
-{
-    uint64_t number;
-
-    switch (option) {
-    case 'o':
-        b->output = value;
-        return true;
-    case 'f':
-        b->vectors.format = value;
-        return true;
-    case 'd':
-        return cmd_parse_dim(NAME, value, &b->vectors.d);
-    case 'm':
-        if (omen_metric_parse(value, &b->options.metric) != OMEN_OK) {
-            cmd_say(NAME, "--metric must be l2, ip or cosine, not \"%s\"", value);
-            return false;
-        }
-        return true;
-    case 'b':
-        if (!cmd_parse_integer(NAME, "--bytes", value, OMEN_MIN_BYTES, OMEN_MAX_BYTES, &number)) {
-            return false;
-        }
-        b->options.bytes = (uint32_t)number;
-        return true;
-    case 'c':
-        if (omen_codec_parse(value, &b->options.codec) != OMEN_OK) {
-            cmd_say(NAME, "--codec must be auto, pq, rabitq or none, not \"%s\"", value);
-            return false;
-        }
-        return true;
-    case 'r':
-        if (omen_refine_parse(value, &b->options.refine) != OMEN_OK) {
-            cmd_say(NAME, "--refine must be sq8, f16, f32 or none, not \"%s\"", value);
-            return false;
-        }
-        return true;
-    case 'l':
-        if (!cmd_parse_integer(NAME, "--lists", value, 1, UINT32_MAX, &number)) {
-            return false;
-        }
-        b->options.n_lists = (uint32_t)number;
-        return true;
-    case 't':
-        return cmd_parse_threads(NAME, value, &b->options.n_threads);
-    case OPT_SEED:
-        return cmd_parse_integer(NAME, "--seed", value, 0, UINT64_MAX, &b->options.seed);
-    case OPT_CPU:
-        b->cpu = value;
-        return true;
-    case 'M':
-        return cmd_parse_size(NAME, "--memory", value, &b->options.memory_bytes);
-    case OPT_CHUNK_ROWS:
-        return cmd_parse_integer(NAME, "--chunk-rows", value, 1, UINT32_MAX, &b->options.chunk_rows);
-    case OPT_FRESH:
-        b->fresh = true;
-        return true;
-    case OPT_TUNE_QUERIES:
-        b->tune_queries = value;
-        return true;
-    case OPT_ZERO_OK:
-        b->options.zero_ok = true;
-        return true;
-    case 'q':
-        b->verbosity = -1;
-        return true;
-    case 'v':
-        b->verbosity = 1;
-        return true;
-    default: /* OPT_JSON */
-        b->json = true;
-        return true;
-    }
-}
+static const cmd_syntax syntax = {
+    .command = NAME,
+    .usage = "usage: omendb build [options] INPUT\n"
+             "\n"
+             "Writes an index of all vectors in INPUT (a file, or \"-\" for standard input).\n"
+             "The index appears under its name when it is complete, never before.\n",
+    .notes = "A build that was killed or interrupted leaves a checkpoint, OUTPUT.part; the same command\n"
+             "continues it and ends in the same index.\n"
+             "\n"
+             "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
+             "product, cosine is 1 - cosine similarity.\n"
+             "\n"
+             "examples:\n"
+             "  omendb build base.fvecs                          writes base.omen\n"
+             "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
+             "  zcat base.f32.gz | omendb build -f raw -d 768 -o base.omen -\n",
+    .column = 23,
+    .options = options,
+    .n_options = CMD_COUNT(options),
+};
 
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
-    int option;
+    const int rc = cmd_options_parse(&syntax, argc, argv, b);
 
-    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
-        if (option == 'h') {
-            print_usage();
-            return CMD_EXIT_OK;
-        }
-        if (option == CMD_BAD_OPTION) {
-            return CMD_EXIT_USAGE;
-        }
-        if (!take_option(b, option, optarg)) {
-            return CMD_EXIT_USAGE;
-        }
+    if (rc != CMD_GO_ON) {
+        return rc;
     }
     if (argc - optind < 1) {
         return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");

@@ -1,5 +1,5 @@
 /* omendb query: queries in, nearest neighbours out, in batches of bounded memory. */
-#include "cmd/cmd.h"
+#include "cmd/options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,164 +31,120 @@ struct query {
     bool json;
 };
 
-static void print_usage(void)
-{
-    printf("usage: omendb query [options] INDEX [QUERIES]\n"
-           "\n"
-           "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
-           "input) and prints them in order of distance, ties by lower row. Rows count from 0.\n"
-           "\n"
-           "search:\n"
-           "  -k, --neighbors N      rows to find a query (default %u; all if the index has fewer)\n"
-           "      --recall R         share of the true nearest rows to find, over 0 up to 1 (default 0.95);\n"
-           "                         the build measured which effort that takes\n"
-           "      --probes N         lists to scan a query (default: what --recall takes)\n"
-           "      --rerank N         candidates to re-rank a query (default: what --recall takes)\n"
-           "      --exact            compare with every row of the refine tier\n"
-           "      --zero-ok          cosine: accept zero queries (default: an error), at distance 1\n"
-           "      --no-check         do not compare what is read of INDEX with its checksums\n"
-           "\n"
-           "input and output:\n"
-           "  -f, --format NAME      format of QUERIES (default: by extension and content), one of\n"
-           "                         %s\n"
-           "  -d, --dim N            dimensions of a query (default for raw: those of the index)\n"
-           "  -o, --output FILE      where results go (default: standard output)\n"
-           "  -F, --output-format F  tsv, jsonl, ivecs or npy (default: by the extension of --output; tsv if\n"
-           "                         it has none)\n"
-           "      --distances        write distances too (not in ivecs)\n"
-           "\n"
-           "work:\n"
-           "  -t, --threads N        threads (default: the processors this process may use); results\n"
-           "                         do not depend on it\n"
-           "      --cpu LEVEL        SIMD level: scalar, avx2, avx512, avx512vnni or neon (default: the best)\n"
-           "\n"
-           "messages:\n"
-           "  -q, --quiet            no progress\n"
-           "  -v, --verbose          print times and effort on stderr\n"
-           "      --json             the same as one JSON object on stderr\n"
-           "  -h, --help             print this help\n"
-           "\n"
-           "output formats:\n"
-           "  tsv    a line per neighbour: query, rank from 1, row, and the distance if asked for\n"
-           "  jsonl  a line per query: {\"query\":0,\"ids\":[...],\"distances\":[...]}\n"
-           "  ivecs  per query the int32 k, then k int32 rows\n"
-           "  npy    int64 array of queries x k; with distances a structured array (id, distance)\n"
-           "\n"
-           "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
-           "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
-           "\n"
-           "examples:\n"
-           "  omendb query base.omen queries.fvecs > neighbours.tsv\n"
-           "  omendb query -k 100 -F npy -o neighbours.npy base.omen queries.npy\n"
-           "  head -c 3072 base.f32 | omendb query -f raw --exact --distances base.omen\n",
-           DEFAULT_K, omen_vectors_formats());
-}
-
 /* ---- arguments ---- */
 
-enum {
-    OPT_RECALL = 256,
-    OPT_PROBES,
-    OPT_RERANK,
-    OPT_EXACT,
-    OPT_ZERO_OK,
-    OPT_DISTANCES,
-    OPT_NO_CHECK,
-    OPT_CPU,
-    OPT_JSON
-};
-
-static const char short_options[] = ":k:o:F:f:d:t:qvh";
-
-static const struct option long_options[] = {
-    {"neighbors", required_argument, NULL, 'k'},
-    {"recall", required_argument, NULL, OPT_RECALL},
-    {"probes", required_argument, NULL, OPT_PROBES},
-    {"rerank", required_argument, NULL, OPT_RERANK},
-    {"exact", no_argument, NULL, OPT_EXACT},
-    {"zero-ok", no_argument, NULL, OPT_ZERO_OK},
-    {"no-check", no_argument, NULL, OPT_NO_CHECK},
-    {"output", required_argument, NULL, 'o'},
-    {"output-format", required_argument, NULL, 'F'},
-    {"distances", no_argument, NULL, OPT_DISTANCES},
-    {"format", required_argument, NULL, 'f'},
-    {"dim", required_argument, NULL, 'd'},
-    {"threads", required_argument, NULL, 't'},
-    {"cpu", required_argument, NULL, OPT_CPU},
-    {"quiet", no_argument, NULL, 'q'},
-    {"verbose", no_argument, NULL, 'v'},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-/* An integer of at least 1 that fits uint32_t. */
-static bool parse_count(const char *option, const char *text, uint32_t *out)
+/* An integer of at least 1, told of as -k. */
+static bool take_k(const char *command, const cmd_option *option, const char *value, void *self)
 {
-    uint64_t value;
+    struct query *q = self;
+    uint64_t number;
 
-    if (!cmd_parse_integer(NAME, option, text, 1, INT32_MAX, &value)) {
+    if (!cmd_parse_integer(command, "-k", value, option->least, option->most, &number)) {
         return false;
     }
-    *out = (uint32_t)value;
+    q->search.k = (uint32_t)number;
     return true;
 }
 
-/* Takes one option; false if its value is bad, which has been told. */
-static bool take_option(struct query *q, int option, const char *value)
+static bool take_output_format(const char *command, const cmd_option *option, const char *value, void *self)
 {
-    switch (option) {
-    case 'k':
-        return parse_count("-k", value, &q->search.k);
-    case OPT_RECALL:
-        return cmd_parse_share(NAME, "--recall", value, &q->search.recall);
-    case OPT_PROBES:
-        return parse_count("--probes", value, &q->search.probes);
-    case OPT_RERANK:
-        return parse_count("--rerank", value, &q->search.rerank);
-    case OPT_EXACT:
-        q->search.exact = true;
-        return true;
-    case OPT_ZERO_OK:
-        q->search.zero_ok = true;
-        return true;
-    case OPT_NO_CHECK:
-        q->no_check = true;
-        return true;
-    case 'o':
-        q->output_path = value;
-        return true;
-    case 'F':
-        if (omen_results_parse(value, &q->output_format) != OMEN_OK) {
-            cmd_say(NAME, "--output-format must be tsv, jsonl, ivecs or npy, not \"%s\"", value);
-            return false;
-        }
-        q->output_format_name = value;
-        return true;
-    case OPT_DISTANCES:
-        q->distances = true;
-        return true;
-    case 'f':
-        q->format = value;
-        return true;
-    case 'd':
-        return cmd_parse_dim(NAME, value, &q->d);
-    case 't':
-        return cmd_parse_threads(NAME, value, &q->search.n_threads);
-    case OPT_CPU:
-        q->cpu = value;
-        return true;
-    case 'q':
-        q->verbosity = -1;
-        return true;
-    case 'v':
-        q->verbosity = 1;
-        return true;
-    default: /* OPT_JSON */
-        q->json = true;
-        return true;
+    struct query *q = self;
+
+    if (omen_results_parse(value, &q->output_format) != OMEN_OK) {
+        cmd_say(command, "--output-format must be tsv, jsonl, ivecs or npy, not \"%s\"", value);
+        return false;
     }
+    q->output_format_name = value;
+    return true;
 }
+
+static const cmd_option options[] = {
+    {.group = "search",
+     .letters = "k",
+     .name = "neighbors",
+     .argument = "N",
+     .take = take_k,
+     .least = 1,
+     .most = INT32_MAX,
+     .usual = DEFAULT_K,
+     .help = "rows to find a query (default %d; all if the index has fewer)"},
+    {.name = "recall",
+     .argument = "R",
+     CMD_SHARE(struct query, search.recall),
+     .help = "share of the true nearest rows to find, over 0 up to 1 (default 0.95);\n"
+             "the build measured which effort that takes"},
+    {.name = "probes",
+     .argument = "N",
+     CMD_U32(struct query, search.probes, 1, INT32_MAX),
+     .help = "lists to scan a query (default: what --recall takes)"},
+    {.name = "rerank",
+     .argument = "N",
+     CMD_U32(struct query, search.rerank, 1, INT32_MAX),
+     .help = "candidates to re-rank a query (default: what --recall takes)"},
+    {.name = "exact", CMD_FLAG(struct query, search.exact), .help = "compare with every row of the refine tier"},
+    {.name = "zero-ok",
+     CMD_FLAG(struct query, search.zero_ok),
+     .help = "cosine: accept zero queries (default: an error), at distance 1"},
+    {.name = "no-check",
+     CMD_FLAG(struct query, no_check),
+     .help = "do not compare what is read of INDEX with its checksums"},
+
+    {.group = "input and output",
+     .letters = "f",
+     .name = "format",
+     CMD_OPTION_FORMAT(struct query, format, "QUERIES") ", one of\n",
+     .names = omen_vectors_formats},
+    {.letters = "d",
+     CMD_OPTION_DIM(struct query, d),
+     .help = "dimensions of a query (default for raw: those of the index)"},
+    {.letters = "o",
+     .name = "output",
+     .argument = "FILE",
+     CMD_TEXT(struct query, output_path),
+     .help = "where results go (default: standard output)"},
+    {.letters = "F",
+     .name = "output-format",
+     .argument = "F",
+     .take = take_output_format,
+     .help = "tsv, jsonl, ivecs or npy (default: by the extension of --output; tsv if\n"
+             "it has none)"},
+    {.name = "distances", CMD_FLAG(struct query, distances), .help = "write distances too (not in ivecs)"},
+
+    {.group = "work",
+     CMD_OPTION_THREADS(struct query, search.n_threads,
+                        "; results\n"
+                        "do not depend on it")},
+    {CMD_OPTION_CPU(struct query, cpu)},
+
+    {.group = "messages", CMD_OPTION_QUIET(struct query, verbosity), .help = "no progress"},
+    {CMD_OPTION_VERBOSE(struct query, verbosity), .help = "print times and effort on stderr"},
+    {CMD_OPTION_JSON(struct query, json), .help = "the same as one JSON object on stderr"},
+    {CMD_OPTION_HELP},
+};
+
+static const cmd_syntax syntax = {
+    .command = NAME,
+    .usage = "usage: omendb query [options] INDEX [QUERIES]\n"
+             "\n"
+             "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
+             "input) and prints them in order of distance, ties by lower row. Rows count from 0.\n",
+    .notes = "output formats:\n"
+             "  tsv    a line per neighbour: query, rank from 1, row, and the distance if asked for\n"
+             "  jsonl  a line per query: {\"query\":0,\"ids\":[...],\"distances\":[...]}\n"
+             "  ivecs  per query the int32 k, then k int32 rows\n"
+             "  npy    int64 array of queries x k; with distances a structured array (id, distance)\n"
+             "\n"
+             "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
+             "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
+             "\n"
+             "examples:\n"
+             "  omendb query base.omen queries.fvecs > neighbours.tsv\n"
+             "  omendb query -k 100 -F npy -o neighbours.npy base.omen queries.npy\n"
+             "  head -c 3072 base.f32 | omendb query -f raw --exact --distances base.omen\n",
+    .column = 25,
+    .options = options,
+    .n_options = CMD_COUNT(options),
+};
 
 /* Takes the format from the output's name where -F does not tell. What is no file, such as /dev/null or a FIFO, may
  * have any name. */
@@ -248,19 +204,10 @@ static int check_arguments(struct query *q)
 
 static int parse_arguments(struct query *q, int argc, char **argv)
 {
-    int option;
+    const int rc = cmd_options_parse(&syntax, argc, argv, q);
 
-    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
-        if (option == 'h') {
-            print_usage();
-            return CMD_EXIT_OK;
-        }
-        if (option == CMD_BAD_OPTION) {
-            return CMD_EXIT_USAGE;
-        }
-        if (!take_option(q, option, optarg)) {
-            return CMD_EXIT_USAGE;
-        }
+    if (rc != CMD_GO_ON) {
+        return rc;
     }
     if (argc - optind < 1) {
         return cmd_misuse(NAME, "no INDEX given; see \"omendb query --help\"");

@@ -1,5 +1,5 @@
 /* omendb verify: is every byte of an index what the build wrote, and does it hold its source? */
-#include "cmd/cmd.h"
+#include "cmd/options.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,97 +34,69 @@ struct check {
     bool holds_vectors;      /* a compressed file of vectors, not an index */
 };
 
-static void print_usage(void)
-{
-    printf("usage: omendb verify [options] INDEX...\n"
-           "\n"
-           "Checks index files and prints one line for each that is sound, or one for each fault.\n"
-           "\n"
-           "what to check:\n"
-           "      --quick        header, trailer, section table, lengths and bounds: instant on any size,\n"
-           "                     finds every truncation\n"
-           "      --full         also the checksum of every block, then the structure (default)\n"
-           "      --source FILE  also that the index holds the vectors in FILE (\"-\": standard input);\n"
-           "                     without a refine tier only the numbers of rows and dimensions can be\n"
-           "                     compared\n"
-           "  -f, --format NAME  format of the source (default: by extension and content), one of\n"
-           "                     %s\n"
-           "  -d, --dim N        dimensions of a source row (default for raw: those of the index)\n"
-           "\n"
-           "work and messages:\n"
-           "  -t, --threads N    threads (default: the processors this process may use)\n"
-           "      --json         print one JSON object on stdout\n"
-           "  -q, --quiet        print faults only\n"
-           "  -h, --help         print this help\n"
-           "\n"
-           "exit codes: 0 all sound, 2 no file (a pipe, a device), 3 an index is corrupt or differs from its\n"
-           "source, 4 a file cannot be opened or read; of several the highest\n"
-           "\n"
-           "examples:\n"
-           "  omendb verify --quick *.omen\n"
-           "  omendb verify --source base.fvecs base.omen\n",
-           omen_vectors_formats());
-}
-
 /* ---- arguments ---- */
 
-enum { OPT_QUICK = 256, OPT_FULL, OPT_SOURCE, OPT_JSON };
+static bool take_quick(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    ((struct verify *)self)->mode = MODE_QUICK;
+    return true;
+}
 
-static const char short_options[] = ":f:d:t:qh";
+static bool take_full(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    ((struct verify *)self)->mode = MODE_FULL;
+    return true;
+}
 
-static const struct option long_options[] = {
-    {"quick", no_argument, NULL, OPT_QUICK},
-    {"full", no_argument, NULL, OPT_FULL},
-    {"source", required_argument, NULL, OPT_SOURCE},
-    {"format", required_argument, NULL, 'f'},
-    {"dim", required_argument, NULL, 'd'},
-    {"threads", required_argument, NULL, 't'},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+static const cmd_option options[] = {
+    {.group = "what to check",
+     .name = "quick",
+     .take = take_quick,
+     .help = "header, trailer, section table, lengths and bounds: instant on any size,\n"
+             "finds every truncation"},
+    {.name = "full", .take = take_full, .help = "also the checksum of every block, then the structure (default)"},
+    {.name = "source",
+     .argument = "FILE",
+     CMD_TEXT(struct verify, source),
+     .help = "also that the index holds the vectors in FILE (\"-\": standard input);\n"
+             "without a refine tier only the numbers of rows and dimensions can be\n"
+             "compared"},
+    {.letters = "f",
+     .name = "format",
+     CMD_OPTION_FORMAT(struct verify, format, "the source") ", one of\n",
+     .names = omen_vectors_formats},
+    {.letters = "d",
+     CMD_OPTION_DIM(struct verify, d),
+     .help = "dimensions of a source row (default for raw: those of the index)"},
+
+    {.group = "work and messages", CMD_OPTION_THREADS(struct verify, n_threads, "")},
+    {CMD_OPTION_JSON(struct verify, json), .help = "print one JSON object on stdout"},
+    {.letters = "q", .name = "quiet", CMD_FLAG(struct verify, quiet), .help = "print faults only"},
+    {CMD_OPTION_HELP},
+};
+
+static const cmd_syntax syntax = {
+    .command = NAME,
+    .usage = "usage: omendb verify [options] INDEX...\n"
+             "\n"
+             "Checks index files and prints one line for each that is sound, or one for each fault.\n",
+    .notes = "exit codes: 0 all sound, 2 no file (a pipe, a device), 3 an index is corrupt or differs from its\n"
+             "source, 4 a file cannot be opened or read; of several the highest\n"
+             "\n"
+             "examples:\n"
+             "  omendb verify --quick *.omen\n"
+             "  omendb verify --source base.fvecs base.omen\n",
+    .column = 21,
+    .options = options,
+    .n_options = CMD_COUNT(options),
 };
 
 static int parse_arguments(struct verify *v, int argc, char **argv)
 {
-    int option;
+    const int rc = cmd_options_parse(&syntax, argc, argv, v);
 
-    while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
-        switch (option) {
-        case OPT_QUICK:
-            v->mode = MODE_QUICK;
-            break;
-        case OPT_FULL:
-            v->mode = MODE_FULL;
-            break;
-        case OPT_SOURCE:
-            v->source = optarg;
-            break;
-        case 'f':
-            v->format = optarg;
-            break;
-        case 'd':
-            if (!cmd_parse_dim(NAME, optarg, &v->d)) {
-                return CMD_EXIT_USAGE;
-            }
-            break;
-        case 't':
-            if (!cmd_parse_threads(NAME, optarg, &v->n_threads)) {
-                return CMD_EXIT_USAGE;
-            }
-            break;
-        case OPT_JSON:
-            v->json = true;
-            break;
-        case 'q':
-            v->quiet = true;
-            break;
-        case 'h':
-            print_usage();
-            return CMD_EXIT_OK;
-        default: /* CMD_BAD_OPTION */
-            return CMD_EXIT_USAGE;
-        }
+    if (rc != CMD_GO_ON) {
+        return rc;
     }
     if (argc - optind < 1) {
         return cmd_misuse(NAME, "no INDEX given; see \"omendb verify --help\"");

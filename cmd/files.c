@@ -1,7 +1,8 @@
-/* What a command writes is not what it reads: compares its outputs with its inputs, and with each other, before any
- * work. */
+/* What a command writes is not what it reads, and is not named like something else: looks at the names of outputs
+ * before any work. */
 #include "cmd/cmd.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,4 +115,45 @@ int cmd_files_check(const char *command, const cmd_file *files, size_t n)
         }
     }
     return CMD_GO_ON;
+}
+
+cmd_text cmd_extension(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path, *dot = strrchr(name, '.');
+    cmd_text out = {""};
+
+    if (dot != NULL && dot != name) {
+        snprintf(out.text, sizeof out.text, "%s", dot + 1);
+    }
+    for (char *c = out.text; *c != '\0'; c++) {
+        *c = (char)tolower((unsigned char)*c);
+    }
+    return out;
+}
+
+/* The format that a file's name stands for, of all that omendb reads or writes; NULL for none of them. */
+static const char *named_format(const char *path)
+{
+    static const char *const others[] = {"omen", "omz", "ibin", "tsv", "jsonl", "json", "svg", "png"};
+    const cmd_text extension = cmd_extension(path);
+
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(extension.text, others[i]) == 0) {
+            return others[i];
+        }
+    }
+    return omen_vectors_named(path);
+}
+
+int cmd_check_extension(const char *command, const char *output, const char *format, const char *what)
+{
+    const char *named = named_format(output);
+
+    if (named == NULL || strcmp(named, format) == 0) {
+        return CMD_GO_ON;
+    }
+    return cmd_misuse(command,
+                      "\"%s\" is named like %s, and would hold %s: choose another name, such as one that ends with .%s",
+                      output, named, what, format);
 }

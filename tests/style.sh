@@ -1,6 +1,6 @@
 #!/bin/sh
-# The rules that a compiler does not know: layout of text, direction of includes, what the library may call, help and
-# man page in step. Prints "ok - rule" or "not ok - rule" after what breaks it; exits 1 if anything does.
+# The rules that a compiler does not know: layout of text, direction of includes, no circles, what the library may call,
+# help and man page in step. Prints "ok - rule" or "not ok - rule" after what breaks it; exits 1 if anything does.
 # The program is $OMENDB (default build/cmd/omendb).
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -58,6 +58,29 @@ includes lib 'lib/[a-z0-9_]+\.h' | result "lib includes only lib"
 includes formats 'lib/omendb\.h|formats/[a-z0-9_]+\.h' | result "formats includes only lib/omendb.h and formats"
 includes cmd 'lib/omendb\.h|formats/[a-z0-9_]+\.h|cmd/[a-z0-9_]+\.h' |
     result "cmd includes only lib/omendb.h, formats and cmd"
+
+# ---- no circles: files of a folder use one another one way ----
+
+# circles OBJECTS...: the loops among object files by the symbols that they define and use
+circles()
+{
+    for object; do
+        nm -P "$object" | awk -v file="$(basename "$object" .c.o)" '{ print file, $1, $2 }'
+    done >"$scratch/symbols"
+    awk '$3 ~ /^[BCDRT]$/ { home[$2] = $1 }
+        { line[NR] = $0 }
+        END {
+            for (i = 1; i <= NR; i++) {
+                split(line[i], use)
+                if (use[3] == "U" && use[2] in home) print use[1], home[use[2]]
+            }
+        }' "$scratch/symbols" | sort -u | tsort 2>&1 >/dev/null
+}
+if [ -d "$omendb.p" ]; then
+    circles "$omendb.p"/*.c.o | result "no circle between files of cmd"
+else
+    echo "ok - no circle between files of cmd # SKIP no $omendb.p"
+fi
 
 # ---- the library ----
 

@@ -74,6 +74,7 @@ load helper
     done
     fails_with 2 'unknown option "--jso"; did you mean "--json"?' omendb query --jso=1 v.omen
     fails_with 2 'unknown option "--vers"; did you mean "--version"?' omendb --vers
+    fails_with 2 'unknown option "--outp"; did you mean "--output"?' omendb compress --outp x v.fvecs
     fails_with 2 'unknown option "-Z"' omendb query -o --recal -Zq
     only v.fvecs
     # whole names with a value after "=" or as the next word, and values that look like options

@@ -1,0 +1,72 @@
+/* The file that omendb compress writes: whose times it gets, its name, whether it can be read back. */
+#include "cmd/compress.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+int compress_show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct compress *c = context;
+
+    return cmd_progress_update(&c->progress, stage, done, total);
+}
+
+/* Whose permission bits and times the output gets; NULL: of nothing, for what has no name. */
+const struct stat *compress_like(const struct compress *c)
+{
+    return strcmp(c->input, "-") != 0 && S_ISREG(c->status.st_mode) ? &c->status : NULL;
+}
+
+/* Reads a written container back whole: every block, against the checksum of its original bytes. */
+static int read_back(const struct compress *c, const omen_writer *writer, omen_detail *why)
+{
+    omen_container *container = NULL;
+    omen_omz *omz = NULL;
+    int rc = omen_writer_open(writer, &container, why);
+
+    if (rc == OMEN_OK) {
+        rc = omen_container_check(container, c->n_threads, NULL, NULL, NULL);
+    }
+    if (rc == OMEN_OK && !c->lossy) {
+        rc = omen_omz_open(&omz, container, why);
+    }
+    if (rc == OMEN_OK && !c->lossy) {
+        rc = omen_omz_original_bytes(omz) == c->in_bytes ? omen_omz_check(omz, c->n_threads, NULL, NULL)
+                                                         : OMEN_ERR_CORRUPT;
+    }
+    omen_omz_close(omz);
+    omen_container_close(container);
+    return rc == OMEN_OK && omen_writer_has_name(writer)
+               ? OMEN_OK
+               : omen_fail(why, rc != OMEN_OK ? rc : OMEN_ERR_IO, "\"%s\" is not as it was written; the input is kept",
+                           c->output);
+}
+
+/* Gives the complete container its name. */
+int compress_commit(struct compress *c, omen_writer *writer, omen_detail *why)
+{
+    int rc = omen_writer_commit(writer, &c->out_bytes, why);
+
+    c->like_error = omen_writer_like_error(writer);
+    if (rc == OMEN_OK && c->remove) {
+        rc = read_back(c, writer, why);
+    }
+    return rc;
+}
+
+/* Refuses to unpack into a file what its file system has no room for. */
+int compress_check_room(const struct compress *c, const cmd_output *out, omen_detail *why)
+{
+    return c->to_stdout || !omen_file_is_own(&out->file) ? OMEN_OK : omen_disk_check(c->output, c->out_bytes, why);
+}
+
+/* Says which file a failure of unpacking was of. */
+int compress_name_file(const struct compress *c, int rc, const omen_detail *reason, omen_detail *why)
+{
+    const char *name = rc == OMEN_ERR_IO ? c->output : c->input;
+
+    if (strcmp(name, "-") == 0) {
+        return omen_fail(why, rc, "standard %s: %s", rc == OMEN_ERR_IO ? "output" : "input", reason->text);
+    }
+    return omen_fail(why, rc, "\"%s\": %s", name, reason->text);
+}

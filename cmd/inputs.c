@@ -1,0 +1,53 @@
+/* Opens what the subcommands read: rows and indexes. */
+#include "cmd/cmd.h"
+
+int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
+                  omen_detail *why)
+{
+    const omen_vectors_options options = {.format = format, .d = d, .raw_d = index_d};
+    const int rc = omen_vectors_open(out, path, &options, why);
+
+    /* Of vectors, not of an index: the exit code is that of unusable input. */
+    return rc == OMEN_ERR_UNSUPPORTED || rc == OMEN_ERR_CORRUPT ? OMEN_ERR_INPUT : rc;
+}
+
+int cmd_name_damage(const char *path, int code, omen_detail *why)
+{
+    const omen_detail cause = *why;
+
+    return code == OMEN_ERR_CORRUPT ? omen_fail(why, code, "\"%s\" is damaged: %.300s", path, cmd_cause(code, &cause))
+                                    : code;
+}
+
+int cmd_open_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
+                   omen_detail *why)
+{
+    const int rc = omen_container_open(container, path, why);
+
+    return rc == OMEN_OK ? cmd_read_index(container, index, path, checks, info, why) : rc;
+}
+
+int cmd_read_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
+                   omen_detail *why)
+{
+    const omen_section *sections;
+    size_t n_sections;
+    int rc = omen_omz_unpack_container(container, path, cmd_memory_free_bytes(), why);
+
+    if (rc != OMEN_OK) {
+        return rc;
+    }
+    if (!checks) {
+        omen_container_trust(*container);
+    }
+    sections = omen_container_sections(*container, &n_sections);
+    if (omen_codes_are(sections, n_sections)) {
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" holds codes without lists, not an index; omendb build reads it",
+                         path);
+    }
+    rc = omen_index_open(index, sections, n_sections, why);
+    if (rc == OMEN_OK) {
+        omen_index_get_info(*index, info);
+    }
+    return cmd_name_damage(path, rc, why);
+}

@@ -1,0 +1,106 @@
+/* The command line of a subcommand, described by one table: parsing and --help come from it. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <getopt.h> /* optind */
+#include <stddef.h>
+
+#include "cmd/cmd.h"
+
+typedef struct cmd_option cmd_option;
+
+/* Takes an option: its value, or for an option without one its letter, the one given, or "". self is
+ * what cmd_options_parse() fills in. False if the value is bad, which has been told. */
+typedef bool cmd_take_fn(const char *command, const cmd_option *option, const char *value, void *self);
+
+/* One option. */
+struct cmd_option {
+    const char *group;    /* heading of --help that begins here; NULL: the one before goes on */
+    const char *letters;  /* "o" for -o; NULL: none. Of several, each is this option */
+    const char *name;     /* "output" for --output; NULL: none */
+    const char *argument; /* what --help calls its value; NULL: it takes none */
+    const char *shown;    /* what --help shows instead of letter, name and argument; NULL: these */
+    /* What --help says, in lines; NULL: it is not listed. %l, %m and %d stand for least, most and usual. */
+    const char *help;
+    const char *(*names)(void); /* of the values, printed after help; may be NULL */
+    cmd_take_fn *take;          /* NULL: --help, or a line of --help that is no option */
+    size_t offset;              /* for take: where in self the value goes */
+    uint64_t least, most, usual;
+    bool takes_words; /* each word that follows, up to the next option, is a value too */
+};
+
+/* What a subcommand's command line is. */
+typedef struct cmd_syntax {
+    const char *command;
+    const char *usage; /* the beginning of --help */
+    const char *notes; /* its end, after a blank line */
+    int column;        /* of --help, where the text of options begins */
+    const cmd_option *options;
+    size_t n_options;
+} cmd_syntax;
+
+#define CMD_MAX_OPTIONS 64u
+
+/* The number of options in a table, which has to be in the limit. */
+#define CMD_COUNT(table)                                                                                               \
+    (sizeof(table) / sizeof((table)[0]) +                                                                              \
+     0 * sizeof(char[sizeof(table) / sizeof((table)[0]) <= CMD_MAX_OPTIONS ? 1 : -1]))
+
+/* Takes all options. Returns CMD_GO_ON, with optind at the first word that is no option; CMD_EXIT_OK after --help; or
+ * CMD_EXIT_USAGE for an option that is unknown or abbreviated, lacks its value, has one too many or a bad one, which
+ * has been told. */
+int cmd_options_parse(const cmd_syntax *syntax, int argc, char **argv, void *self) OMEN_MUST_CHECK;
+
+/* ---- how values are taken (option_values.c); each of these macros gives the members take and offset ---- */
+
+/* The place of a field that has to be of the given type: of another, an array has -1 elements. */
+#define CMD_OFFSET(type, field, kind)                                                                                  \
+    (offsetof(type, field) +                                                                                           \
+     0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((type *)NULL)->field), kind) ? 1 : -1]))
+#define CMD_TAKE(function, type, field, kind) .take = (function), .offset = CMD_OFFSET(type, field, kind)
+
+#define CMD_TEXT(type, field)  CMD_TAKE(cmd_take_text, type, field, const char *) /* as it is, not copied */
+#define CMD_FLAG(type, field)  CMD_TAKE(cmd_take_flag, type, field, bool)
+#define CMD_SIZE(type, field)  CMD_TAKE(cmd_take_size, type, field, uint64_t) /* bytes */
+#define CMD_SHARE(type, field) CMD_TAKE(cmd_take_share, type, field, float)   /* over 0 up to 1 */
+/* decimal integers from low to high */
+#define CMD_INT(type, field, low, high) CMD_TAKE(cmd_take_int, type, field, int), .least = (low), .most = (high)
+#define CMD_U32(type, field, low, high) CMD_TAKE(cmd_take_u32, type, field, uint32_t), .least = (low), .most = (high)
+#define CMD_U64(type, field, low, high) CMD_TAKE(cmd_take_u64, type, field, uint64_t), .least = (low), .most = (high)
+#define CMD_METRIC(type, field)         CMD_TAKE(cmd_take_metric, type, field, omen_metric)
+#define CMD_CODEC(type, field)          CMD_TAKE(cmd_take_codec, type, field, omen_codec)
+#define CMD_REFINE(type, field)         CMD_TAKE(cmd_take_refine, type, field, omen_refine)
+
+cmd_take_fn cmd_take_text, cmd_take_flag, cmd_take_size, cmd_take_share, cmd_take_int, cmd_take_u32, cmd_take_u64,
+    cmd_take_metric, cmd_take_codec, cmd_take_refine;
+cmd_take_fn cmd_take_quiet, cmd_take_verbose; /* an int: -1 and 1 */
+
+/* ---- options that several subcommands have; what is left to say is their help or the rest of it ---- */
+
+#define CMD_OPTION_FORMAT(type, field, of)                                                                             \
+    .argument = "NAME", CMD_TEXT(type, field), .help = "format of " of " (default: by extension and content)"
+#define CMD_OPTION_DIM(type, field) .name = "dim", .argument = "N", CMD_U32(type, field, 1, OMEN_MAX_DIM)
+#define CMD_OPTION_THREADS(type, field, more)                                                                          \
+    .letters = "t", .name = "threads", .argument = "N", CMD_INT(type, field, 1, CMD_MAX_THREADS),                      \
+    .help = "threads (default: the processors this process may use)" more
+#define CMD_OPTION_CPU(type, field)                                                                                    \
+    .name = "cpu", .argument = "LEVEL", CMD_TEXT(type, field),                                                         \
+    .help = "SIMD level: scalar, avx2, avx512, avx512vnni or neon (default: the best)"
+#define CMD_OPTION_SEED(type, field, of)                                                                               \
+    .name = "seed", .argument = "N", CMD_U64(type, field, 0, UINT64_MAX),                                              \
+    .help = "seed of all random choices" of " (default 0)"
+#define CMD_OPTION_QUIET(type, field)   .letters = "q", .name = "quiet", CMD_TAKE(cmd_take_quiet, type, field, int)
+#define CMD_OPTION_VERBOSE(type, field) .letters = "v", .name = "verbose", CMD_TAKE(cmd_take_verbose, type, field, int)
+#define CMD_OPTION_JSON(type, field)    .name = "json", CMD_FLAG(type, field)
+#define CMD_OPTION_HELP                 .letters = "h", .name = "help", .help = "print this help"
+
+/* ---- values (option_values.c); option is how a message calls the option ---- */
+
+/* Reads a decimal integer in [low, high]. Otherwise prints a message that names the option and returns false. */
+bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
+                       uint64_t *out) OMEN_MUST_CHECK;
+
+/* A number over 0 and up to 1. */
+bool cmd_parse_share(const char *command, const char *option, const char *text, float *out) OMEN_MUST_CHECK;
+
+#endif

@@ -1,0 +1,91 @@
+/* Text for people: names that are safe to print, numbers that can be read. */
+#include "cmd/cmd.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The length of the UTF-8 sequence at the text's beginning that may be printed; 0 if there is none. Of more than one
+ * byte, neither the second set of control characters nor surrogates, U+FFFE, U+FFFF and what is beyond U+10FFFF. */
+static size_t printable_length(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    const size_t length = c[0] < 0x80 ? 1 : c[0] >= 0xc2 && c[0] < 0xe0 ? 2 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3 : 4;
+    uint32_t code = length == 1 ? c[0] : c[0] & (0x7fu >> length);
+
+    for (size_t i = 1; i < length; i++) {
+        if ((c[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        code = code << 6 | (c[i] & 0x3f);
+    }
+    if (length == 1) {
+        return code >= 0x20 && code != 0x7f;
+    }
+    return c[0] >= 0xc2 && c[0] < 0xf5 && code >= 0xa0 && code <= 0x10ffff && !(length == 3 && code < 0x800) &&
+                   !(length == 4 && code < 0x10000) && !(code >= 0xd800 && code < 0xe000) && (code & 0xfffe) != 0xfffe
+               ? length
+               : 0;
+}
+
+/* Replaces what would break a line, drive a terminal or is no text. */
+void cmd_make_printable(char *text)
+{
+    while (*text != '\0') {
+        const size_t length = printable_length(text);
+
+        if (length == 0) {
+            *text = '?';
+        }
+        text += length > 0 ? length : 1;
+    }
+}
+
+cmd_name cmd_printable(const char *text)
+{
+    const size_t length = strlen(text), room = sizeof(cmd_name) - 1;
+    cmd_name out;
+
+    snprintf(out.text, sizeof out.text, "%s%s", length > room ? "..." : "",
+             length > room ? text + length - room + 3 : text);
+    cmd_make_printable(out.text);
+    return out;
+}
+
+cmd_text cmd_group(uint64_t value)
+{
+    cmd_text out;
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    char *to = out.text;
+
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) {
+            *to++ = ',';
+        }
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return out;
+}
+
+cmd_text cmd_group_round(double value)
+{
+    return cmd_group(value > 0 && value < 1e18 ? (uint64_t)llround(value) : 0);
+}
+
+cmd_text cmd_human_bytes(uint64_t n_bytes)
+{
+    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB", "PB", "EB"};
+    double value = n_bytes;
+    size_t unit = 0;
+    cmd_text out;
+
+    /* 999.95 and up would print as 1000.0 */
+    while (value >= 999.95 && unit + 1 < sizeof units / sizeof units[0]) {
+        value /= 1000;
+        unit++;
+    }
+    snprintf(out.text, sizeof out.text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return out;
+}
