@@ -20,8 +20,7 @@ void omz_split_heads(const omz_shape *shape, const uint8_t *raw, size_t n_record
     }
 }
 
-void omz_join_heads(const omz_shape *shape, const uint8_t *heads, const uint8_t *values, size_t n_records,
-                       uint8_t *raw)
+void omz_join_heads(const omz_shape *shape, const uint8_t *heads, const uint8_t *values, size_t n_records, uint8_t *raw)
 {
     const size_t head = shape->head_bytes, record = shape->record_bytes;
     for (size_t i = 0; i < n_records; i++) {
@@ -283,7 +282,7 @@ void omz_join_delta(size_t distance, uint8_t *values, size_t n)
 
 /* Decimals: a float32 that is the one nearest to m / 10^k, m a whole number of so many digits. Its top byte is symbol +
  * 8 sign + 16 (m / 65536), where the symbol tells k, or 0 an exception. */
-#define N_DECADES    6 /* 10 to 100, 1 to 10, ... */
+#define N_DECADES 6 /* 10 to 100, 1 to 10, ... */
 
 static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10};
 static const float decades[N_DECADES + 1] = {1e2f, 1e1f, 1, 1e-1f, 1e-2f, 1e-3f, 1e-4f};
