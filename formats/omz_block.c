@@ -7,6 +7,7 @@
 #include "formats/omz_block.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "formats/container_format.h"
 

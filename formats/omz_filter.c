@@ -6,6 +6,7 @@
 #include "formats/omz_filter.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- heads and byte order ---- */
 

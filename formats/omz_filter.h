@@ -2,7 +2,7 @@
 #ifndef OMEN_OMZ_FILTER_H
 #define OMEN_OMZ_FILTER_H
 
-#include "formats/vectors_internal.h"
+#include "formats/values.h"
 
 /* What a block's bytes are: records of head_bytes (the dimension in front of a row, the range of
  * one of sq8), then whole values. */

@@ -4,6 +4,7 @@
 #define OMEN_OMZ_PARTS_H
 
 #include "formats/container_format.h"
+#include "formats/input.h"
 #include "formats/omz.h"
 #include "formats/omz_block.h"
 

@@ -3,7 +3,6 @@
 #include "formats/file.h"
 #include "formats/omz_parts.h"
 #include "formats/rows.h"
-#include "formats/vectors_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -262,7 +261,7 @@ static int reconstruct(const omen_container *container, int fd, omen_detail *why
     return rc;
 }
 
-int omen_omz_unpack_input(const omen_input *input, const char *path, omen_head_fn check, void *context, int *fd,
+int omen_omz_unpack_input(int from, const char *label, const char *path, omen_head_fn check, void *context, int *fd,
                           bool *is_fbin, omen_detail *why)
 {
     omen_container *container = NULL;
@@ -272,7 +271,7 @@ int omen_omz_unpack_input(const omen_input *input, const char *path, omen_head_f
     const omen_section *sections = NULL;
     const size_t length = strlen(path), n_suffix = strlen(OMZ_SUFFIX);
     const bool is_named_so = length > n_suffix && strcmp(path + length - n_suffix, OMZ_SUFFIX) == 0;
-    int rc = omen_container_open_fd(&container, input->fd, path, why);
+    int rc = omen_container_open_fd(&container, from, path, why);
 
     *fd = -1;
     *is_fbin = false;
@@ -293,7 +292,7 @@ int omen_omz_unpack_input(const omen_input *input, const char *path, omen_head_f
         return OMEN_OK;
     }
     if (rc == OMEN_OK) {
-        rc = omen_spool_open(input->label, fd, &reason);
+        rc = omen_spool_open(label, fd, &reason);
     }
     if (rc == OMEN_OK) {
         rc = *is_fbin ? reconstruct(container, *fd, &reason) : unpack_vectors(omz, *fd, check, context, &reason);
@@ -301,7 +300,7 @@ int omen_omz_unpack_input(const omen_input *input, const char *path, omen_head_f
     omen_omz_close(omz);
     omen_container_close(container);
     /* what check says names the input already */
-    return rc == OMEN_OK || strstr(reason.text, input->label) == reason.text
+    return rc == OMEN_OK || strstr(reason.text, label) == reason.text
                ? (rc == OMEN_OK ? OMEN_OK : omen_fail(why, rc, "%s", reason.text))
-               : omen_fail(why, rc, "%s: %s", input->label, reason.text);
+               : omen_fail(why, rc, "%s: %s", label, reason.text);
 }

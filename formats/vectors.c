@@ -1,20 +1,16 @@
-/* Vector files: mapping the input, choosing its format, converting rows to float32.
+/* Vector files: the table of formats, the choice of one, rows as a source.
  *
  * The input is always a mapped file; a stream is first copied to an unlinked temporary one. A format's open function
  * turns the header into an omen_layout whose every byte lies inside the map, so that reading rows needs no more bounds
  * checks and holds no state: several threads may read at once.
  */
-#include "formats/file.h"
 #include "formats/vectors_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ivecs is not probed: its structure is that of fvecs, which is far more common for vectors. */
@@ -30,8 +26,6 @@ static const omen_kind kinds[] = {
     {"raw", {".raw", ".f32"}, OMEN_VALUE_F4, omen_raw_open, NULL},
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
-
-#define INDEX_MAGIC "OMENDB\r\n"
 
 static const struct compression {
     const char *magic;
@@ -49,116 +43,6 @@ static const struct compression {
 const char *omen_vectors_formats(void)
 {
     return "fvecs, bvecs, ivecs, npy, fbin, u8bin, i8bin, idx, raw";
-}
-
-/* ---- values ------------------------------------------------------------ */
-
-uint32_t omen_value_bytes(omen_value value)
-{
-    switch (value) {
-    case OMEN_VALUE_U1:
-    case OMEN_VALUE_I1:
-        return 1;
-    case OMEN_VALUE_F2:
-        return 2;
-    case OMEN_VALUE_I4:
-    case OMEN_VALUE_F4:
-        return 4;
-    case OMEN_VALUE_F8:
-        return 8;
-    }
-    return 0;
-}
-
-static inline uint32_t float_bits(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
-/* Masks instead of branches, so that the loop over it becomes SIMD code. */
-static inline uint32_t half_to_float_bits(uint32_t half)
-{
-    uint32_t magnitude = half & 0x7fffu;
-    uint32_t is_special = 0u - (uint32_t)(magnitude >= 0x7c00u), is_tiny = 0u - (uint32_t)(magnitude < 0x0400u);
-    /* Moving the exponent by 112 twice takes 31, infinity and NaN, to 255. */
-    uint32_t bits = (magnitude << 13) + 0x38000000u + (is_special & 0x38000000u);
-    uint32_t tiny = float_bits((float)(int32_t)magnitude * 0x1p-24f);
-    return (bits & ~is_tiny) | (tiny & is_tiny) | (half & 0x8000u) << 16;
-}
-
-/* Each loop exists twice because a test for the byte order inside it would keep it from becoming SIMD code. */
-#define CONVERT(type, expression)                                                                                      \
-    for (size_t i = 0; i < n; i++) {                                                                                   \
-        type x;                                                                                                        \
-        memcpy(&x, from + i * sizeof(x), sizeof(x));                                                                   \
-        uint32_t bits = (expression);                                                                                  \
-        memcpy(out + i, &bits, sizeof(bits));                                                                          \
-    }
-
-static inline uint32_t double_to_float_bits(uint64_t x)
-{
-    double value;
-    memcpy(&value, &x, sizeof(value));
-    return float_bits((float)value);
-}
-
-void omen_values_convert(omen_value value, bool big_endian, const unsigned char *from, size_t n, float *restrict out)
-{
-    bool swap = big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
-    switch (value) {
-    case OMEN_VALUE_U1:
-        for (size_t i = 0; i < n; i++)
-            out[i] = (float)from[i];
-        break;
-    case OMEN_VALUE_I1:
-        for (size_t i = 0; i < n; i++)
-            out[i] = (float)(signed char)from[i];
-        break;
-    case OMEN_VALUE_I4:
-        if (swap)
-            CONVERT(uint32_t, float_bits((float)(int32_t)__builtin_bswap32(x)))
-        else
-            CONVERT(uint32_t, float_bits((float)(int32_t)x))
-        break;
-    case OMEN_VALUE_F2:
-        if (swap)
-            CONVERT(uint16_t, half_to_float_bits(__builtin_bswap16(x)))
-        else
-            CONVERT(uint16_t, half_to_float_bits(x))
-        break;
-    case OMEN_VALUE_F4:
-        if (swap)
-            CONVERT(uint32_t, __builtin_bswap32(x))
-        else
-            memcpy(out, from, n * sizeof(float));
-        break;
-    case OMEN_VALUE_F8:
-        if (swap)
-            CONVERT(uint64_t, double_to_float_bits(__builtin_bswap64(x)))
-        else
-            CONVERT(uint64_t, double_to_float_bits(x))
-        break;
-    }
-}
-
-bool omen_values_finite(const float *values, size_t n)
-{
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++)
-        bad |= (float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
-    return !bad;
-}
-
-int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why)
-{
-    uint64_t i = 0;
-    while (omen_values_finite(rows + i, 1))
-        i++;
-    bool nan = (float_bits(rows[i]) & 0x007fffffu) != 0;
-    return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has %s in column %" PRIu64, vectors->input.label,
-                     first + i / vectors->layout.d, nan ? "a NaN" : "an infinite value", i % vectors->layout.d);
 }
 
 /* ---- rows -------------------------------------------------------------- */
@@ -202,6 +86,23 @@ int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, 
     }
     layout->stride = layout->by_columns ? n * omen_value_bytes(layout->value) : row_bytes;
     return OMEN_OK;
+}
+
+static inline uint32_t float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why)
+{
+    uint64_t i = 0;
+    while (omen_values_finite(rows + i, 1))
+        i++;
+    bool nan = (float_bits(rows[i]) & 0x007fffffu) != 0;
+    return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has %s in column %" PRIu64, vectors->input.label,
+                     first + i / vectors->layout.d, nan ? "a NaN" : "an infinite value", i % vectors->layout.d);
 }
 
 /* Values converted before they are checked: few enough to be in the first-level cache still. */
@@ -303,101 +204,6 @@ omen_source omen_vectors_source(omen_vectors *vectors)
 const char *omen_vectors_format(const omen_vectors *vectors)
 {
     return vectors->kind->name;
-}
-
-/* ---- the input --------------------------------------------------------- */
-
-/* A signal that interrupts the wait for input ends it, since the sender may never write again. */
-int omen_stream_spool(int *fd, const char *label, omen_detail *why)
-{
-    enum { CHUNK_BYTES = 1 << 20 };
-    char *chunk = NULL;
-    int copy = -1, rc = omen_spool_open(label, &copy, why);
-
-    if (rc != OMEN_OK)
-        return rc;
-    chunk = malloc(CHUNK_BYTES);
-    if (chunk == NULL) {
-        rc = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", label);
-        goto out;
-    }
-    for (;;) {
-        ssize_t n = read(*fd, chunk, CHUNK_BYTES);
-        if (n == 0)
-            break;
-        if (n < 0) {
-            rc = omen_fail(why, errno == EINTR ? OMEN_ERR_INTERRUPTED : OMEN_ERR_IO, "cannot read %s: %s", label,
-                           strerror(errno));
-            goto out;
-        }
-        if (omen_write_all(copy, chunk, (uint64_t)n) != 0) {
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", label, strerror(errno));
-            goto out;
-        }
-    }
-out:
-    free(chunk);
-    if (rc != OMEN_OK) {
-        close(copy);
-        return rc;
-    }
-    close(*fd);
-    *fd = copy;
-    return OMEN_OK;
-}
-
-static int map(omen_input *input, omen_detail *why)
-{
-    struct stat status;
-    if (fstat(input->fd, &status) != 0)
-        return omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", input->label, strerror(errno));
-    if (status.st_size == 0)
-        return omen_fail(why, OMEN_ERR_INPUT, "%s is empty", input->label);
-    if ((uint64_t)status.st_size > SIZE_MAX)
-        return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
-    void *bytes = omen_mapping_open(input->fd, 0, status.st_size, input->label);
-    if (bytes == MAP_FAILED) {
-        return omen_fail(why, errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO, "cannot map %s: %s", input->label,
-                         strerror(errno));
-    }
-    input->bytes = bytes;
-    input->n_bytes = status.st_size;
-    return OMEN_OK;
-}
-
-int omen_input_open(omen_input *input, const char *path, omen_detail *why)
-{
-    bool standard = strcmp(path, "-") == 0;
-    struct stat *status = &input->status;
-    int rc = OMEN_OK;
-
-    omen_label_set(input->label, path);
-    input->stamp = 0;
-    input->bytes = NULL;
-    input->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (input->fd < 0 || fstat(input->fd, status) != 0) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
-        goto out;
-    }
-    if (S_ISDIR(status->st_mode)) {
-        rc = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
-        goto out;
-    }
-    if (standard && isatty(input->fd)) {
-        rc = omen_fail(why, OMEN_ERR_ARGUMENT, "standard input is a terminal: pipe vectors into it or name a file");
-        goto out;
-    }
-    if (S_ISREG(status->st_mode) && !standard)
-        input->stamp = (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec;
-    /* A file on standard input may have been read in part: only what follows is ours. */
-    if (!S_ISREG(status->st_mode) || (standard && lseek(input->fd, 0, SEEK_CUR) != 0))
-        rc = omen_stream_spool(&input->fd, input->label, why);
-    if (rc == OMEN_OK)
-        rc = map(input, why);
-out:
-    if (rc != OMEN_OK)
-        omen_input_close(input);
-    return rc;
 }
 
 /* ---- the choice of a format -------------------------------------------- */
@@ -563,32 +369,11 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
     return OMEN_OK;
 }
 
-bool omen_input_is_container(const omen_input *input)
-{
-    return input->n_bytes >= strlen(INDEX_MAGIC) && memcmp(input->bytes, INDEX_MAGIC, strlen(INDEX_MAGIC)) == 0;
-}
-
-void omen_input_close(omen_input *input)
-{
-    omen_mapping_close(input->bytes, input->n_bytes);
-    if (input->fd >= 0)
-        close(input->fd);
-    input->bytes = NULL;
-    input->fd = -1;
-}
-
 /* What is asked of a compressed file, whose name without .omz tells the format. */
 typedef struct {
     const omen_vectors_options *options;
     const char *path, *label;
 } expectation;
-
-static char *name_inside(const char *path)
-{
-    static const char suffix[] = ".omz";
-    const size_t length = strlen(path);
-    return ends_with(path, length, suffix) ? strndup(path, length - strlen(suffix)) : strdup(path);
-}
 
 /* An omen_head_fn: opens the file as it will be opened when it is whole. Rows of fvecs and the like, which are told by
  * looks at some of them, may be in what is missing. */
@@ -596,12 +381,12 @@ static int check_head(void *context, int fd, omen_detail *why)
 {
     const expectation *e = context;
     omen_vectors vectors = {.kind = NULL};
-    char *name = name_inside(e->path);
+    char *name = omen_input_name_inside(e->path);
     if (name == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     snprintf(vectors.input.label, sizeof(vectors.input.label), "%s", e->label);
     vectors.input.fd = fd;
-    int rc = map(&vectors.input, why);
+    int rc = omen_input_map(&vectors.input, why);
     bool may_be = false;
     if (rc == OMEN_OK && e->options->format == NULL && kind_by_suffix(name, strlen(name)) == NULL) {
         for (size_t i = 0; i < N_KINDS; i++)
@@ -614,27 +399,6 @@ static int check_head(void *context, int fd, omen_detail *why)
     omen_input_close(&vectors.input);
     free(name);
     return rc;
-}
-
-/* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file. *name gets its
- * name without .omz, which tells the format; it is the caller's to free. An index stays as it is. */
-static int unpack_input(omen_input *input, const char *path, const omen_vectors_options *options, char **name,
-                        omen_detail *why)
-{
-    expectation e = {.options = options, .path = path, .label = input->label};
-    int fd = -1;
-    bool is_fbin = false;
-    int rc = omen_omz_unpack_input(input, path, check_head, &e, &fd, &is_fbin, why);
-    if (rc != OMEN_OK || fd < 0) {
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
-    omen_input_close(input);
-    input->fd = fd;
-    rc = map(input, why);
-    *name = is_fbin ? strdup("codes.fbin") : name_inside(path);
-    return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
 }
 
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
@@ -666,9 +430,10 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     omen_vectors *vectors = calloc(1, sizeof(*vectors));
     if (vectors == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    expectation e = {.options = options, .path = path, .label = vectors->input.label};
     int rc = omen_input_open(&vectors->input, path, why);
     if (rc == OMEN_OK && omen_input_is_container(&vectors->input))
-        rc = unpack_input(&vectors->input, path, options, &name, why);
+        rc = omen_input_unpack(&vectors->input, path, check_head, &e, &name, why);
     if (rc == OMEN_OK)
         rc = omen_vectors_recognize(vectors, name != NULL ? name : path, options, why);
     free(name);
