@@ -14,7 +14,6 @@
 #include "formats/in_use.h"
 #include "formats/input.h"
 #include "formats/omz.h"
-#include "formats/rows.h"
 #include "formats/vectors.h"
 #include "lib/omendb.h"
 

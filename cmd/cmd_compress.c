@@ -91,7 +91,8 @@ static void print_usage(void)
            "  omendb compress -d embeddings.npy.omz            and back\n"
            "  omendb compress -b 32 -o small.omz embeddings.npy\n"
            "  omendb compress -c base.omen | ssh host 'cat >base.omen.omz'\n",
-           OMEN_MIN_BYTES, OMEN_MAX_BYTES, omen_rows_formats(), OMEN_OMZ_LEVEL_DEFAULT, omen_vectors_formats());
+           OMEN_MIN_BYTES, OMEN_MAX_BYTES, omen_vectors_write_formats(), OMEN_OMZ_LEVEL_DEFAULT,
+           omen_vectors_formats());
 }
 
 /* ---- arguments ---- */
@@ -618,7 +619,7 @@ static int unpack(struct compress *c, const omen_container *container, omen_deta
 /* The rows that codes stand for. */
 static int unpack_codes(struct compress *c, const omen_container *container, omen_detail *why)
 {
-    const char *format = c->out_format != NULL ? c->out_format : omen_rows_format(c->output);
+    const char *format = c->out_format != NULL ? c->out_format : omen_vectors_write_named(c->output);
     cmd_output out = {.stream = NULL};
     omen_codes *codes = NULL;
     omen_detail reason = {.text = ""};
@@ -629,7 +630,7 @@ static int unpack_codes(struct compress *c, const omen_container *container, ome
     if (format == NULL) {
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "\"%s\" does not say how to write the rows; name a format with --output-format: %s", c->output,
-                         omen_rows_formats());
+                         omen_vectors_write_formats());
     }
     rc = omen_codes_open(&codes, sections, n, &reason);
     if (rc != OMEN_OK) {
@@ -644,7 +645,7 @@ static int unpack_codes(struct compress *c, const omen_container *container, ome
         rc = check_room(c, &out, why);
     }
     if (rc == OMEN_OK) {
-        rc = omen_rows_write(out.stream, format, &source, show_progress, c, &reason);
+        rc = omen_vectors_write(out.stream, format, &source, show_progress, c, &reason);
         if (rc != OMEN_OK) {
             name_file(c, rc, &reason, why);
         }

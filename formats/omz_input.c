@@ -48,10 +48,12 @@ static int regions_of_vectors(omen_omz_input *in, const char *path, const char *
     omen_vectors vectors = {.input = in->input}; /* a second look at the same mapping */
     const int rc = omen_vectors_recognize(&vectors, path, &options, why);
 
-    if (rc != OMEN_OK) {
+    if (rc != OMEN_OK || vectors.layout == NULL) { /* without fixed places: bytes like any others */
+        snprintf(in->format, sizeof in->format, "%s", rc == OMEN_OK ? omen_vectors_format(&vectors) : "");
+        omen_vectors_finish(&vectors);
         return rc;
     }
-    const omen_layout *layout = &vectors.layout;
+    const omen_layout *layout = vectors.layout;
     const uint32_t n_value = omen_value_bytes(layout->value), n_head = layout->row_headers ? 4 : 0;
     const omz_shape shape = {
         .value = layout->value,
@@ -62,11 +64,11 @@ static int regions_of_vectors(omen_omz_input *in, const char *path, const char *
         .width = line_width(&vectors),
     };
     snprintf(in->format, sizeof in->format, "%s", omen_vectors_format(&vectors));
-    return add_region(in,
-                      (region){.offset = layout->offset - n_head,
-                               .n_bytes = layout->n_rows * (n_head + (uint64_t)layout->d * n_value),
-                               .shape = shape},
-                      why);
+    const region rows = {.offset = layout->offset - n_head,
+                         .n_bytes = layout->n_rows * (n_head + (uint64_t)layout->d * n_value),
+                         .shape = shape};
+    omen_vectors_finish(&vectors);
+    return add_region(in, rows, why);
 }
 
 /* What the bytes of an index's section are. A row of sq8 begins with two numbers of its own. */

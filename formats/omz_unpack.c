@@ -2,7 +2,7 @@
  * whole will be, then the rest. */
 #include "formats/file.h"
 #include "formats/omz_parts.h"
-#include "formats/rows.h"
+#include "formats/vectors_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -252,7 +252,7 @@ static int reconstruct(const omen_container *container, int fd, omen_detail *why
     }
     if (rc == OMEN_OK) {
         const omen_source source = omen_codes_source(codes);
-        rc = omen_rows_write(stream, "fbin", &source, NULL, NULL, why);
+        rc = omen_bin_write(stream, &source, NULL, NULL, why);
     }
     if (stream != NULL && fclose(stream) != 0 && rc == OMEN_OK) {
         rc = omen_fail(why, OMEN_ERR_IO, "cannot write a temporary copy: %s", strerror(errno));

@@ -2,6 +2,7 @@
 #ifndef OMEN_VECTORS_H
 #define OMEN_VECTORS_H
 
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "lib/omendb.h"
@@ -39,5 +40,16 @@ const char *omen_vectors_formats(void);
 
 /* The format that a file name's extension stands for, such as "npy"; NULL for another one. */
 const char *omen_vectors_named(const char *path);
+
+/* The names of the formats that can be written, separated by ", ". */
+const char *omen_vectors_write_formats(void);
+
+/* As omen_vectors_named(), NULL also for a format that cannot be written. */
+const char *omen_vectors_write_named(const char *path);
+
+/* Writes all rows of source as float32 to stream. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a format that cannot be written),
+ * OMEN_ERR_MEMORY, OMEN_ERR_IO, OMEN_ERR_INTERRUPTED or what source returned. progress may be NULL. */
+int omen_vectors_write(FILE *stream, const char *format, const omen_source *source, omen_progress_fn progress,
+                       void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -22,36 +22,71 @@ typedef struct omen_layout {
 
 typedef struct omen_kind omen_kind;
 
-/* One format. open() gets the dimension the caller gave (0: none) and returns OMEN_OK, OMEN_ERR_INPUT or
- * OMEN_ERR_ARGUMENT with a reason that does not name the file. probe() tells from the content alone whether this is
- * most likely the format; NULL for one that nothing in the content gives away. */
+/* One format. To add one: a file in formats/vectors/ and an entry in vectors.c. */
 struct omen_kind {
     const char *name;
     const char *suffixes[6];
-    omen_value value; /* of the formats that hold one type only */
-    int (*open)(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+    omen_value value;     /* of the formats that hold one type only */
+    bool is_told_by_rows; /* open() and probe() look at rows all over the file */
+    bool is_bare;         /* values alone, which any content could be: needs its dimension */
+    /* Whether the content alone says that it is most likely this format; NULL: nothing in it gives that away. */
     bool (*probe)(const omen_input *input, const omen_kind *kind);
+    /* Sets state, n_rows, d, value and has_bytes of vectors, whose input and kind are set. d is the dimension the
+     * caller gave (0: none). Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY with a reason that
+     * does not name the file. close() is due whenever state is not NULL. */
+    int (*open)(omen_vectors *vectors, uint32_t d, omen_detail *reason);
+    /* As those of omen_source, of rows that exist. */
+    int (*read)(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
+    int (*read_bytes)(const omen_vectors *vectors, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
+    void (*release)(const omen_vectors *vectors, uint64_t first, uint64_t n);
+    void (*close)(omen_vectors *vectors);
+    /* Writes float32 rows, as omen_vectors_write(); NULL: it cannot be written. */
+    int (*write)(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
 };
 
 struct omen_vectors {
     omen_input input;
-    omen_layout layout;
     const omen_kind *kind;
+    void *state; /* of the format alone */
+    uint64_t n_rows;
+    uint32_t d;
+    omen_value value;
+    bool has_bytes;            /* read_bytes() gives the rows */
+    const omen_layout *layout; /* where the rows lie in the input; NULL: at no fixed places */
 };
 
-/* The open and probe functions of the table, in vecs.c, npy.c, bin.c, idx.c and raw.c. */
-int omen_vecs_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+/* The functions of the table, in vecs.c, npy.c, bin.c, idx.c and raw.c. */
+int omen_vecs_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_vecs_probe(const omen_input *input, const omen_kind *kind);
-int omen_npy_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+int omen_vecs_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context,
+                    omen_detail *why);
+int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_npy_probe(const omen_input *input, const omen_kind *kind);
-int omen_bin_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+int omen_npy_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
+int omen_bin_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_bin_probe(const omen_input *input, const omen_kind *kind);
-int omen_idx_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+int omen_bin_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
+int omen_idx_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_idx_probe(const omen_input *input, const omen_kind *kind);
-int omen_raw_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+int omen_raw_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
+int omen_raw_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
+int omen_npy_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
 
-/* Chooses the format of vectors->input, which is open, and sets kind and layout; path may tell it by its extension. As
- * omen_vectors_open(). */
+/* Those that fixed places share, in layout.c; open() finds the layout by a function of the format, whose result and
+ * reason are those of open(). */
+typedef int (*omen_layout_fn)(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+                              omen_detail *reason);
+int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, omen_detail *reason);
+int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
+int omen_layout_read_bytes(const omen_vectors *vectors, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
+void omen_layout_release(const omen_vectors *vectors, uint64_t first, uint64_t n);
+void omen_layout_close(omen_vectors *vectors);
+
+/* Closes the format's state; the input stays. */
+void omen_vectors_finish(omen_vectors *vectors);
+
+/* Chooses the format of vectors->input, which is open, and sets kind and what its open() sets; path may tell it by its
+ * extension. As omen_vectors_open(); omen_vectors_finish() is due either way. */
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
                            omen_detail *why);
 
@@ -62,9 +97,6 @@ int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, 
 
 /* Names the first value that is not finite in rows of which the first is row number first. Returns OMEN_ERR_INPUT. */
 int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why);
-
-/* The reader of layouts by columns, in npy.c. */
-int omen_columns_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
 
 static inline uint32_t omen_load_le32(const unsigned char *p)
 {
