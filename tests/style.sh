@@ -60,6 +60,11 @@ includes formats 'lib/omendb\.h|formats/([a-z0-9_]+/)?[a-z0-9_]+\.h' |
 includes cmd 'lib/omendb\.h|formats/[a-z0-9_]+\.h|cmd/[a-z0-9_]+\.h' |
     result "cmd includes only lib/omendb.h, formats and cmd"
 
+# no two files of a folder need one another, be it by way of others
+for folder in formats; do
+    python3 tests/circles.py $folder 2>&1 | result "no circle between the files of $folder"
+done
+
 # ---- the library ----
 
 # what a comment says does not count
