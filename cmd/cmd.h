@@ -11,8 +11,8 @@
 #include "formats/container.h"
 #include "formats/file.h"
 #include "formats/in_use.h"
+#include "formats/input.h"
 #include "formats/omz.h"
-#include "formats/rows.h"
 #include "formats/vectors.h"
 #include "lib/omendb.h"
 

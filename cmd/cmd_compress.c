@@ -77,7 +77,7 @@ static const cmd_option options[] = {
      CMD_TEXT(struct compress, out_format),
      .help = "format of reconstructed rows (default: by extension of the output), one\n"
              "of ",
-     .names = omen_rows_formats},
+     .names = omen_vectors_write_formats},
     {.letters = "0123456789",
      .shown = "-1 ... -19",
      .take = take_level,

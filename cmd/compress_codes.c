@@ -107,7 +107,7 @@ int compress_write_codes(struct compress *c, omen_detail *why)
 /* The rows that codes stand for. */
 int compress_unpack_codes(struct compress *c, const omen_container *container, omen_detail *why)
 {
-    const char *format = c->out_format != NULL ? c->out_format : omen_rows_format(c->output);
+    const char *format = c->out_format != NULL ? c->out_format : omen_vectors_write_named(c->output);
     cmd_output out = {.stream = NULL};
     omen_codes *codes = NULL;
     omen_detail reason = {.text = ""};
@@ -118,7 +118,7 @@ int compress_unpack_codes(struct compress *c, const omen_container *container, o
     if (format == NULL) {
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "\"%s\" does not say how to write the rows; name a format with --output-format: %s", c->output,
-                         omen_rows_formats());
+                         omen_vectors_write_formats());
     }
     rc = omen_codes_open(&codes, sections, n, &reason);
     if (rc != OMEN_OK) {
@@ -133,7 +133,7 @@ int compress_unpack_codes(struct compress *c, const omen_container *container, o
         rc = compress_check_room(c, &out, why);
     }
     if (rc == OMEN_OK) {
-        rc = omen_rows_write(out.stream, format, &source, compress_show_progress, c, &reason);
+        rc = omen_vectors_write(out.stream, format, &source, compress_show_progress, c, &reason);
         if (rc != OMEN_OK) {
             compress_name_file(c, rc, &reason, why);
         }

@@ -72,6 +72,15 @@ int omen_omz_unpack_to(const omen_omz *omz, int fd, bool is_new, int n_threads, 
 int omen_omz_unpack_container(omen_container **container, const char *path, uint64_t memory_bytes,
                               omen_detail *why) OMEN_MUST_CHECK;
 
+/* Whether a file of vectors, of which only the beginning and the last row are as they will be, may be one. */
+typedef int (*omen_head_fn)(void *context, int fd, omen_detail *why);
+
+/* Unpacks a compressed file of vectors, or reconstructs the rows of codes (then *is_fbin: it is fbin), into
+ * an unlinked temporary file. The file's ends come first, for check to look at; what it returns ends the work. *fd is
+ * -1 when the input is an index. */
+int omen_omz_unpack_input(int from, const char *label, const char *path, omen_head_fn check, void *context, int *fd,
+                          bool *is_fbin, omen_detail *why);
+
 /* Unpacks and checks every block, keeping nothing; each damaged one is told to damage. */
 int omen_omz_check(const omen_omz *omz, int n_threads, omen_damage_fn damage, void *context) OMEN_MUST_CHECK;
 

@@ -1,20 +1,11 @@
-/* One block of a compressed file: filters that make rows of numbers compressible, and zstd. Bytes: docs/FORMAT.md, part
- * 3. Private to formats/omz*.c. */
+/* One block of a compressed file: the choice of filters that make its numbers compressible, and zstd. Bytes:
+ * docs/FORMAT.md, part 3. Private to formats/omz*.c. */
 #ifndef OMEN_OMZ_BLOCK_H
 #define OMEN_OMZ_BLOCK_H
 
-#include "formats/vectors_internal.h"
+#include "formats/omz_filter.h"
 
 #define OMZ_MAX_BLOCK_BYTES (32u << 20)
-
-/* What a block's bytes are: records of head_bytes (the dimension in front of a row, the range of
- * one of sq8), then whole values. */
-typedef struct omz_shape {
-    omen_value value;
-    bool big_endian;
-    uint32_t head_bytes, record_bytes;
-    uint32_t width; /* of a line of an image of bytes: a distance worth trying; 0: none known */
-} omz_shape;
 
 typedef struct omz_coder omz_coder; /* contexts and scratch of one thread */
 

@@ -1,4 +1,4 @@
-/* Writers of float32 rows. */
+/* Writer of float32 rows, for the formats that can be written. */
 #ifndef OMEN_ROWS_H
 #define OMEN_ROWS_H
 
@@ -6,15 +6,10 @@
 
 #include "lib/omendb.h"
 
-/* The format that a file name's extension stands for: "fvecs", "npy", "fbin" or "raw"; NULL for another one. */
-const char *omen_rows_format(const char *path);
-
-/* All names, separated by ", ". */
-const char *omen_rows_formats(void);
-
-/* Writes all rows of source to stream. Returns OMEN_OK, OMEN_ERR_ARGUMENT (unknown format), OMEN_ERR_MEMORY,
- * OMEN_ERR_IO, OMEN_ERR_INTERRUPTED or what source returned. progress may be NULL. */
-int omen_rows_write(FILE *stream, const char *format, const omen_source *source, omen_progress_fn progress,
-                    void *context, omen_detail *why) OMEN_MUST_CHECK;
+/* Writes header and all rows of source to stream, with has_row_headers an int32 d in front of each. progress may be
+ * NULL. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_IO, OMEN_ERR_INTERRUPTED or what source returned. */
+int omen_rows_write(FILE *stream, const void *header, size_t n_header_bytes, bool has_row_headers,
+                    const omen_source *source, omen_progress_fn progress, void *context,
+                    omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

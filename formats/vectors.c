@@ -1,37 +1,132 @@
-/* Vector files: mapping the input, choosing its format, converting rows to float32.
+/* Vector files: the table of formats, the choice of one, rows as a source.
  *
  * The input is always a mapped file; a stream is first copied to an unlinked temporary one. A format's open function
- * turns the header into an omen_layout whose every byte lies inside the map, so that reading rows needs no more bounds
- * checks and holds no state: several threads may read at once.
+ * checks the shape and keeps what it needs in a state of its own; its read function may be called by several threads.
  */
-#include "formats/file.h"
 #include "formats/vectors_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ivecs is not probed: its structure is that of fvecs, which is far more common for vectors. */
 static const omen_kind kinds[] = {
-    {"fvecs", {".fvecs"}, OMEN_VALUE_F4, omen_vecs_open, omen_vecs_probe},
-    {"bvecs", {".bvecs"}, OMEN_VALUE_U1, omen_vecs_open, omen_vecs_probe},
-    {"ivecs", {".ivecs"}, OMEN_VALUE_I4, omen_vecs_open, NULL},
-    {"npy", {".npy"}, OMEN_VALUE_F4, omen_npy_open, omen_npy_probe},
-    {"fbin", {".fbin"}, OMEN_VALUE_F4, omen_bin_open, omen_bin_probe},
-    {"u8bin", {".u8bin"}, OMEN_VALUE_U1, omen_bin_open, omen_bin_probe},
-    {"i8bin", {".i8bin"}, OMEN_VALUE_I1, omen_bin_open, omen_bin_probe},
-    {"idx", {".idx", "idx1-ubyte", "idx2-ubyte", "idx3-ubyte", "idx4-ubyte"}, 0, omen_idx_open, omen_idx_probe},
-    {"raw", {".raw", ".f32"}, OMEN_VALUE_F4, omen_raw_open, NULL},
+    {
+        .name = "fvecs",
+        .suffixes = {".fvecs"},
+        .value = OMEN_VALUE_F4,
+        .is_told_by_rows = true,
+        .probe = omen_vecs_probe,
+        .open = omen_vecs_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = omen_vecs_write,
+    },
+    {
+        .name = "bvecs",
+        .suffixes = {".bvecs"},
+        .value = OMEN_VALUE_U1,
+        .is_told_by_rows = true,
+        .probe = omen_vecs_probe,
+        .open = omen_vecs_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "ivecs",
+        .suffixes = {".ivecs"},
+        .value = OMEN_VALUE_I4,
+        .is_told_by_rows = true,
+        .probe = NULL,
+        .open = omen_vecs_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "npy",
+        .suffixes = {".npy"},
+        .value = OMEN_VALUE_F4,
+        .probe = omen_npy_probe,
+        .open = omen_npy_open,
+        .read = omen_npy_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = omen_npy_write,
+    },
+    {
+        .name = "fbin",
+        .suffixes = {".fbin"},
+        .value = OMEN_VALUE_F4,
+        .probe = omen_bin_probe,
+        .open = omen_bin_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = omen_bin_write,
+    },
+    {
+        .name = "u8bin",
+        .suffixes = {".u8bin"},
+        .value = OMEN_VALUE_U1,
+        .probe = omen_bin_probe,
+        .open = omen_bin_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "i8bin",
+        .suffixes = {".i8bin"},
+        .value = OMEN_VALUE_I1,
+        .probe = omen_bin_probe,
+        .open = omen_bin_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "idx",
+        .suffixes = {".idx", "idx1-ubyte", "idx2-ubyte", "idx3-ubyte", "idx4-ubyte"},
+        .value = OMEN_VALUE_U1,
+        .probe = omen_idx_probe,
+        .open = omen_idx_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "raw",
+        .suffixes = {".raw", ".f32"},
+        .value = OMEN_VALUE_F4,
+        .is_bare = true,
+        .probe = NULL,
+        .open = omen_raw_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = omen_raw_write,
+    },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
-
-#define INDEX_MAGIC "OMENDB\r\n"
 
 static const struct compression {
     const char *magic;
@@ -46,201 +141,42 @@ static const struct compression {
 };
 #define N_COMPRESSIONS (sizeof(compressions) / sizeof(compressions[0]))
 
+/* All names and those that can be written, for help and messages. */
+static char names_all[N_KINDS * 8], names_written[N_KINDS * 8];
+static pthread_once_t names_once = PTHREAD_ONCE_INIT;
+
+static void add_name(char names[N_KINDS * 8], const char *name)
+{
+    const size_t used = strlen(names);
+    snprintf(names + used, N_KINDS * 8 - used, "%s%s", used > 0 ? ", " : "", name);
+}
+
+static void set_names(void)
+{
+    for (size_t i = 0; i < N_KINDS; i++) {
+        add_name(names_all, kinds[i].name);
+        if (kinds[i].write != NULL)
+            add_name(names_written, kinds[i].name);
+    }
+}
+
 const char *omen_vectors_formats(void)
 {
-    return "fvecs, bvecs, ivecs, npy, fbin, u8bin, i8bin, idx, raw";
+    pthread_once(&names_once, set_names);
+    return names_all;
 }
 
-/* ---- values ------------------------------------------------------------ */
-
-uint32_t omen_value_bytes(omen_value value)
+const char *omen_vectors_write_formats(void)
 {
-    switch (value) {
-    case OMEN_VALUE_U1:
-    case OMEN_VALUE_I1:
-        return 1;
-    case OMEN_VALUE_F2:
-        return 2;
-    case OMEN_VALUE_I4:
-    case OMEN_VALUE_F4:
-        return 4;
-    case OMEN_VALUE_F8:
-        return 8;
-    }
-    return 0;
-}
-
-static inline uint32_t float_bits(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits;
-}
-
-/* Masks instead of branches, so that the loop over it becomes SIMD code. */
-static inline uint32_t half_to_float_bits(uint32_t half)
-{
-    uint32_t magnitude = half & 0x7fffu;
-    uint32_t is_special = 0u - (uint32_t)(magnitude >= 0x7c00u), is_tiny = 0u - (uint32_t)(magnitude < 0x0400u);
-    /* Moving the exponent by 112 twice takes 31, infinity and NaN, to 255. */
-    uint32_t bits = (magnitude << 13) + 0x38000000u + (is_special & 0x38000000u);
-    uint32_t tiny = float_bits((float)(int32_t)magnitude * 0x1p-24f);
-    return (bits & ~is_tiny) | (tiny & is_tiny) | (half & 0x8000u) << 16;
-}
-
-/* Each loop exists twice because a test for the byte order inside it would keep it from becoming SIMD code. */
-#define CONVERT(type, expression)                                                                                      \
-    for (size_t i = 0; i < n; i++) {                                                                                   \
-        type x;                                                                                                        \
-        memcpy(&x, from + i * sizeof(x), sizeof(x));                                                                   \
-        uint32_t bits = (expression);                                                                                  \
-        memcpy(out + i, &bits, sizeof(bits));                                                                          \
-    }
-
-static inline uint32_t double_to_float_bits(uint64_t x)
-{
-    double value;
-    memcpy(&value, &x, sizeof(value));
-    return float_bits((float)value);
-}
-
-void omen_values_convert(omen_value value, bool big_endian, const unsigned char *from, size_t n, float *restrict out)
-{
-    bool swap = big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
-    switch (value) {
-    case OMEN_VALUE_U1:
-        for (size_t i = 0; i < n; i++)
-            out[i] = (float)from[i];
-        break;
-    case OMEN_VALUE_I1:
-        for (size_t i = 0; i < n; i++)
-            out[i] = (float)(signed char)from[i];
-        break;
-    case OMEN_VALUE_I4:
-        if (swap)
-            CONVERT(uint32_t, float_bits((float)(int32_t)__builtin_bswap32(x)))
-        else
-            CONVERT(uint32_t, float_bits((float)(int32_t)x))
-        break;
-    case OMEN_VALUE_F2:
-        if (swap)
-            CONVERT(uint16_t, half_to_float_bits(__builtin_bswap16(x)))
-        else
-            CONVERT(uint16_t, half_to_float_bits(x))
-        break;
-    case OMEN_VALUE_F4:
-        if (swap)
-            CONVERT(uint32_t, __builtin_bswap32(x))
-        else
-            memcpy(out, from, n * sizeof(float));
-        break;
-    case OMEN_VALUE_F8:
-        if (swap)
-            CONVERT(uint64_t, double_to_float_bits(__builtin_bswap64(x)))
-        else
-            CONVERT(uint64_t, double_to_float_bits(x))
-        break;
-    }
-}
-
-bool omen_values_finite(const float *values, size_t n)
-{
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++)
-        bad |= (float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
-    return !bad;
-}
-
-int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why)
-{
-    uint64_t i = 0;
-    while (omen_values_finite(rows + i, 1))
-        i++;
-    bool nan = (float_bits(rows[i]) & 0x007fffffu) != 0;
-    return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has %s in column %" PRIu64, vectors->input.label,
-                     first + i / vectors->layout.d, nan ? "a NaN" : "an infinite value", i % vectors->layout.d);
+    pthread_once(&names_once, set_names);
+    return names_written;
 }
 
 /* ---- rows -------------------------------------------------------------- */
 
-int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, omen_detail *reason)
-{
-    uint64_t n = layout->n_rows, row_bytes, end;
-    if (n == 0)
-        return omen_fail(reason, OMEN_ERR_INPUT, "there are no rows: the header says 0 x %" PRIu64, d);
-    if (d == 0)
-        return omen_fail(reason, OMEN_ERR_INPUT, "the rows have no values: the header says %" PRIu64 " x 0", n);
-    if (d > OMEN_MAX_DIM) {
-        return omen_fail(reason, OMEN_ERR_INPUT,
-                         "the header says %" PRIu64 " x %" PRIu64 ", and a row may have at most %u dimensions", n, d,
-                         OMEN_MAX_DIM);
-    }
-    layout->d = (uint32_t)d;
-    row_bytes = d * omen_value_bytes(layout->value);
-    if (__builtin_mul_overflow(n, row_bytes, &end) || __builtin_add_overflow(end, layout->offset, &end)) {
-        return omen_fail(reason, OMEN_ERR_INPUT,
-                         "the header says %" PRIu64 " x %" PRIu64 " values, more than a file can hold", n, d);
-    }
-    if (input->n_bytes > end) {
-        return omen_fail(reason, OMEN_ERR_INPUT,
-                         "the header says %" PRIu64 " x %" PRIu64 " (%" PRIu64 " bytes), but the file has %" PRIu64
-                         " bytes",
-                         n, d, end, input->n_bytes);
-    }
-    if (input->n_bytes < end) {
-        char where[48] = "";
-        if (!layout->by_columns && input->n_bytes >= layout->offset) {
-            snprintf(where, sizeof(where), " and is cut short at row %" PRIu64,
-                     (input->n_bytes - layout->offset) / row_bytes);
-        } else {
-            snprintf(where, sizeof(where), " and is cut short");
-        }
-        return omen_fail(reason, OMEN_ERR_INPUT,
-                         "the header says %" PRIu64 " x %" PRIu64 " (%" PRIu64 " bytes), but the file has %" PRIu64
-                         " bytes%s",
-                         n, d, end, input->n_bytes, where);
-    }
-    layout->stride = layout->by_columns ? n * omen_value_bytes(layout->value) : row_bytes;
-    return OMEN_OK;
-}
-
-/* Values converted before they are checked: few enough to be in the first-level cache still. */
-#define RUN_VALUES 4096
-
-static int row_header_check(const omen_vectors *vectors, const unsigned char *row, uint64_t number, omen_detail *why)
-{
-    if (!vectors->layout.row_headers || omen_load_le32(row - 4) == vectors->layout.d)
-        return OMEN_OK;
-    return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has dimension %d, the first row has %u",
-                     vectors->input.label, number, (int)omen_load_le32(row - 4), vectors->layout.d);
-}
-
-static int rows_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
-{
-    const omen_layout *layout = &vectors->layout;
-    const unsigned char *from = vectors->input.bytes + layout->offset + first * layout->stride;
-    bool floats = layout->value >= OMEN_VALUE_F2;
-    uint64_t d = layout->d;
-    uint64_t run = !layout->row_headers && d < RUN_VALUES ? RUN_VALUES / d : 1;
-
-    for (uint64_t done = 0; done < n; done += run) {
-        if (run > n - done)
-            run = n - done;
-        int rc = row_header_check(vectors, from, first + done, why);
-        if (rc != OMEN_OK)
-            return rc;
-        omen_values_convert(layout->value, layout->big_endian, from, run * d, out);
-        if (floats && !omen_values_finite(out, run * d))
-            return omen_values_fault(vectors, first + done, out, why);
-        from += run * layout->stride;
-        out += run * d;
-    }
-    return OMEN_OK;
-}
-
 static int range_check(const omen_vectors *vectors, uint64_t first, uint64_t n, omen_detail *why)
 {
-    uint64_t n_rows = vectors->layout.n_rows;
+    uint64_t n_rows = vectors->n_rows;
     if (first <= n_rows && n <= n_rows - first)
         return OMEN_OK;
     return omen_fail(why, OMEN_ERR_ARGUMENT, "%s: rows %" PRIu64 " + %" PRIu64 " asked for, the file has %" PRIu64,
@@ -251,51 +187,33 @@ static int source_read(void *self, uint64_t first, uint64_t n, float *out, omen_
 {
     const omen_vectors *vectors = self;
     int rc = range_check(vectors, first, n, why);
-    if (rc != OMEN_OK)
-        return rc;
-    return vectors->layout.by_columns ? omen_columns_read(vectors, first, n, out, why)
-                                      : rows_read(vectors, first, n, out, why);
+    return rc == OMEN_OK ? vectors->kind->read(vectors, first, n, out, why) : rc;
 }
 
 static int source_read_bytes(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why)
 {
     const omen_vectors *vectors = self;
-    const omen_layout *layout = &vectors->layout;
     int rc = range_check(vectors, first, n, why);
-    for (uint64_t i = first; i < first + n && rc == OMEN_OK; i++) {
-        const unsigned char *row = vectors->input.bytes + layout->offset + i * layout->stride;
-        rc = row_header_check(vectors, row, i, why);
-        memcpy(out + (i - first) * layout->d, row, layout->d);
-    }
-    return rc;
+    return rc == OMEN_OK ? vectors->kind->read_bytes(vectors, first, n, out, why) : rc;
 }
 
-/* The pages inside the range leave the process; the kernel still has them cached. */
 static void source_release(void *self, uint64_t first, uint64_t n)
 {
     const omen_vectors *vectors = self;
-    const omen_layout *layout = &vectors->layout;
-    if (layout->by_columns)
-        return;
-    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    const uint64_t from = (layout->offset + first * layout->stride + page - 1) / page * page;
-    const uint64_t to = (layout->offset + (first + n) * layout->stride) / page * page;
-    if (from < to)
-        madvise((void *)(vectors->input.bytes + from), to - from, MADV_DONTNEED);
+    vectors->kind->release(vectors, first, n);
 }
 
 omen_source omen_vectors_source(omen_vectors *vectors)
 {
-    const omen_layout *layout = &vectors->layout;
     return (omen_source){
         .self = vectors,
-        .n_rows = vectors->layout.n_rows,
-        .d = vectors->layout.d,
-        .element_bytes = omen_value_bytes(vectors->layout.value),
+        .n_rows = vectors->n_rows,
+        .d = vectors->d,
+        .element_bytes = omen_value_bytes(vectors->value),
         .n_bytes = vectors->input.n_bytes,
         .stamp = vectors->input.stamp,
         .read = source_read,
-        .read_bytes = layout->value == OMEN_VALUE_U1 && !layout->by_columns ? source_read_bytes : NULL,
+        .read_bytes = vectors->has_bytes ? source_read_bytes : NULL,
         .release = source_release,
     };
 }
@@ -303,101 +221,6 @@ omen_source omen_vectors_source(omen_vectors *vectors)
 const char *omen_vectors_format(const omen_vectors *vectors)
 {
     return vectors->kind->name;
-}
-
-/* ---- the input --------------------------------------------------------- */
-
-/* A signal that interrupts the wait for input ends it, since the sender may never write again. */
-int omen_stream_spool(int *fd, const char *label, omen_detail *why)
-{
-    enum { CHUNK_BYTES = 1 << 20 };
-    char *chunk = NULL;
-    int copy = -1, rc = omen_spool_open(label, &copy, why);
-
-    if (rc != OMEN_OK)
-        return rc;
-    chunk = malloc(CHUNK_BYTES);
-    if (chunk == NULL) {
-        rc = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", label);
-        goto out;
-    }
-    for (;;) {
-        ssize_t n = read(*fd, chunk, CHUNK_BYTES);
-        if (n == 0)
-            break;
-        if (n < 0) {
-            rc = omen_fail(why, errno == EINTR ? OMEN_ERR_INTERRUPTED : OMEN_ERR_IO, "cannot read %s: %s", label,
-                           strerror(errno));
-            goto out;
-        }
-        if (omen_write_all(copy, chunk, (uint64_t)n) != 0) {
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", label, strerror(errno));
-            goto out;
-        }
-    }
-out:
-    free(chunk);
-    if (rc != OMEN_OK) {
-        close(copy);
-        return rc;
-    }
-    close(*fd);
-    *fd = copy;
-    return OMEN_OK;
-}
-
-static int map(omen_input *input, omen_detail *why)
-{
-    struct stat status;
-    if (fstat(input->fd, &status) != 0)
-        return omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", input->label, strerror(errno));
-    if (status.st_size == 0)
-        return omen_fail(why, OMEN_ERR_INPUT, "%s is empty", input->label);
-    if ((uint64_t)status.st_size > SIZE_MAX)
-        return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
-    void *bytes = omen_mapping_open(input->fd, 0, status.st_size, input->label);
-    if (bytes == MAP_FAILED) {
-        return omen_fail(why, errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO, "cannot map %s: %s", input->label,
-                         strerror(errno));
-    }
-    input->bytes = bytes;
-    input->n_bytes = status.st_size;
-    return OMEN_OK;
-}
-
-int omen_input_open(omen_input *input, const char *path, omen_detail *why)
-{
-    bool standard = strcmp(path, "-") == 0;
-    struct stat *status = &input->status;
-    int rc = OMEN_OK;
-
-    omen_label_set(input->label, path);
-    input->stamp = 0;
-    input->bytes = NULL;
-    input->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (input->fd < 0 || fstat(input->fd, status) != 0) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
-        goto out;
-    }
-    if (S_ISDIR(status->st_mode)) {
-        rc = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
-        goto out;
-    }
-    if (standard && isatty(input->fd)) {
-        rc = omen_fail(why, OMEN_ERR_ARGUMENT, "standard input is a terminal: pipe vectors into it or name a file");
-        goto out;
-    }
-    if (S_ISREG(status->st_mode) && !standard)
-        input->stamp = (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec;
-    /* A file on standard input may have been read in part: only what follows is ours. */
-    if (!S_ISREG(status->st_mode) || (standard && lseek(input->fd, 0, SEEK_CUR) != 0))
-        rc = omen_stream_spool(&input->fd, input->label, why);
-    if (rc == OMEN_OK)
-        rc = map(input, why);
-out:
-    if (rc != OMEN_OK)
-        omen_input_close(input);
-    return rc;
 }
 
 /* ---- the choice of a format -------------------------------------------- */
@@ -530,14 +353,14 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
             return rc;
     }
     vectors->kind = kind;
-    if (kind->open == omen_raw_open && d == 0)
+    if (kind->is_bare && d == 0)
         d = options->raw_d;
 
     /* Four bytes alone may be the start of honest data: only a second sign makes the input compressed. */
     if (compression != NULL && ends_with(path, strlen(path), compression->suffix))
         return fail_compressed(input, compression, kind, path, why);
     /* Raw values have no structure to contradict, so its extension must not hide a format that has. */
-    if (kind->open == omen_raw_open && !insisted) {
+    if (kind->is_bare && !insisted) {
         if (compression != NULL)
             return fail_compressed(input, compression, kind, path, why);
         if (kinds_by_content(input, kind, &other, names) > 0) {
@@ -547,7 +370,7 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
                              input->label, names, other->name);
         }
     }
-    rc = kind->open(input, kind, d, &vectors->layout, &reason);
+    rc = kind->open(vectors, d, &reason);
     if (rc == OMEN_ERR_INPUT && compression != NULL)
         return fail_compressed(input, compression, kind, path, why);
     if (rc == OMEN_ERR_INPUT && kinds_by_content(input, kind, &other, names) > 0) {
@@ -556,25 +379,19 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
     }
     if (rc != OMEN_OK)
         return omen_fail(why, rc, "%s: %s", input->label, reason.text);
-    if (d != 0 && d != vectors->layout.d) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "%s has %u dimensions, not %u as asked for", input->label,
-                         vectors->layout.d, d);
+    if (d != 0 && d != vectors->d) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%s has %u dimensions, not %u as asked for", input->label, vectors->d,
+                         d);
     }
     return OMEN_OK;
 }
 
-bool omen_input_is_container(const omen_input *input)
+void omen_vectors_finish(omen_vectors *vectors)
 {
-    return input->n_bytes >= strlen(INDEX_MAGIC) && memcmp(input->bytes, INDEX_MAGIC, strlen(INDEX_MAGIC)) == 0;
-}
-
-void omen_input_close(omen_input *input)
-{
-    omen_mapping_close(input->bytes, input->n_bytes);
-    if (input->fd >= 0)
-        close(input->fd);
-    input->bytes = NULL;
-    input->fd = -1;
+    if (vectors->state != NULL)
+        vectors->kind->close(vectors);
+    vectors->state = NULL;
+    vectors->layout = NULL;
 }
 
 /* What is asked of a compressed file, whose name without .omz tells the format. */
@@ -583,58 +400,37 @@ typedef struct {
     const char *path, *label;
 } expectation;
 
-static char *name_inside(const char *path)
-{
-    static const char suffix[] = ".omz";
-    const size_t length = strlen(path);
-    return ends_with(path, length, suffix) ? strndup(path, length - strlen(suffix)) : strdup(path);
-}
-
 /* An omen_head_fn: opens the file as it will be opened when it is whole. Rows of fvecs and the like, which are told by
  * looks at some of them, may be in what is missing. */
 static int check_head(void *context, int fd, omen_detail *why)
 {
     const expectation *e = context;
     omen_vectors vectors = {.kind = NULL};
-    char *name = name_inside(e->path);
+    char *name = omen_input_name_inside(e->path);
     if (name == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     snprintf(vectors.input.label, sizeof(vectors.input.label), "%s", e->label);
     vectors.input.fd = fd;
-    int rc = map(&vectors.input, why);
+    int rc = omen_input_map(&vectors.input, why);
     bool may_be = false;
     if (rc == OMEN_OK && e->options->format == NULL && kind_by_suffix(name, strlen(name)) == NULL) {
-        for (size_t i = 0; i < N_KINDS; i++)
-            may_be |= kinds[i].open == omen_vecs_open &&
-                      omen_vecs_open(&vectors.input, &kinds[i], 0, &vectors.layout, NULL) == OMEN_OK;
+        for (size_t i = 0; i < N_KINDS && rc == OMEN_OK && !may_be; i++) {
+            if (!kinds[i].is_told_by_rows)
+                continue;
+            vectors.kind = &kinds[i];
+            int opened = kinds[i].open(&vectors, 0, why);
+            omen_vectors_finish(&vectors);
+            may_be = opened == OMEN_OK;
+            rc = opened == OMEN_ERR_MEMORY ? opened : OMEN_OK;
+        }
     }
     if (rc == OMEN_OK && !may_be)
         rc = omen_vectors_recognize(&vectors, name, e->options, why);
+    omen_vectors_finish(&vectors);
     vectors.input.fd = -1; /* the caller's */
     omen_input_close(&vectors.input);
     free(name);
     return rc;
-}
-
-/* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file. *name gets its
- * name without .omz, which tells the format; it is the caller's to free. An index stays as it is. */
-static int unpack_input(omen_input *input, const char *path, const omen_vectors_options *options, char **name,
-                        omen_detail *why)
-{
-    expectation e = {.options = options, .path = path, .label = input->label};
-    int fd = -1;
-    bool is_fbin = false;
-    int rc = omen_omz_unpack_input(input, path, check_head, &e, &fd, &is_fbin, why);
-    if (rc != OMEN_OK || fd < 0) {
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
-    omen_input_close(input);
-    input->fd = fd;
-    rc = map(input, why);
-    *name = is_fbin ? strdup("codes.fbin") : name_inside(path);
-    return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
 }
 
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
@@ -666,9 +462,10 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     omen_vectors *vectors = calloc(1, sizeof(*vectors));
     if (vectors == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    expectation e = {.options = options, .path = path, .label = vectors->input.label};
     int rc = omen_input_open(&vectors->input, path, why);
     if (rc == OMEN_OK && omen_input_is_container(&vectors->input))
-        rc = unpack_input(&vectors->input, path, options, &name, why);
+        rc = omen_input_unpack(&vectors->input, path, check_head, &e, &name, why);
     if (rc == OMEN_OK)
         rc = omen_vectors_recognize(vectors, name != NULL ? name : path, options, why);
     free(name);
@@ -689,6 +486,26 @@ void omen_vectors_close(omen_vectors *vectors)
 {
     if (vectors == NULL)
         return;
+    omen_vectors_finish(vectors);
     omen_input_close(&vectors->input);
     free(vectors);
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+const char *omen_vectors_write_named(const char *path)
+{
+    const omen_kind *kind = kind_by_suffix(path, strlen(path));
+    return kind != NULL && kind->write != NULL ? kind->name : NULL;
+}
+
+int omen_vectors_write(FILE *stream, const char *format, const omen_source *source, omen_progress_fn progress,
+                       void *context, omen_detail *why)
+{
+    const omen_kind *kind = kind_by_name(format);
+    if (kind == NULL || kind->write == NULL) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": rows are written as %s", format,
+                         omen_vectors_write_formats());
+    }
+    return kind->write(stream, source, progress, context, why);
 }

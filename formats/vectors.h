@@ -2,6 +2,7 @@
 #ifndef OMEN_VECTORS_H
 #define OMEN_VECTORS_H
 
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "lib/omendb.h"
@@ -34,15 +35,21 @@ const char *omen_vectors_format(const omen_vectors *vectors);
 /* What was opened: of a stream that was copied, or a compressed file, the original. */
 const struct stat *omen_vectors_status(const omen_vectors *vectors);
 
-/* Replaces *fd, a stream that messages call label, by an unlinked file in TMPDIR of what is left in it, to be read from
- * its beginning, and closes the stream. Returns OMEN_OK, OMEN_ERR_IO, OMEN_ERR_ARGUMENT (a TMPDIR too long),
- * OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED (a signal ended the wait for input); then *fd is as it was. */
-int omen_stream_spool(int *fd, const char *label, omen_detail *why) OMEN_MUST_CHECK;
-
 /* All format names, separated by ", ", for --help and messages. */
 const char *omen_vectors_formats(void);
 
 /* The format that a file name's extension stands for, such as "npy"; NULL for another one. */
 const char *omen_vectors_named(const char *path);
+
+/* The names of the formats that can be written, separated by ", ". */
+const char *omen_vectors_write_formats(void);
+
+/* As omen_vectors_named(), NULL also for a format that cannot be written. */
+const char *omen_vectors_write_named(const char *path);
+
+/* Writes all rows of source as float32 to stream. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a format that cannot be written),
+ * OMEN_ERR_MEMORY, OMEN_ERR_IO, OMEN_ERR_INTERRUPTED or what source returned. progress may be NULL. */
+int omen_vectors_write(FILE *stream, const char *format, const omen_source *source, omen_progress_fn progress,
+                       void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -4,28 +4,9 @@
 
 #include <string.h>
 
-#include "formats/in_use.h"
+#include "formats/input.h"
+#include "formats/values.h"
 #include "formats/vectors.h"
-
-/* How one value is stored. Those from F2 on can hold a NaN or an infinity. */
-typedef enum {
-    OMEN_VALUE_U1,
-    OMEN_VALUE_I1,
-    OMEN_VALUE_I4,
-    OMEN_VALUE_F2,
-    OMEN_VALUE_F4,
-    OMEN_VALUE_F8,
-} omen_value;
-
-/* A whole file, mapped. It is opened by name once: the name may lead to another file at any moment. */
-typedef struct omen_input {
-    char label[OMEN_LABEL_BYTES]; /* for messages: the quoted path, long ones cut at the front, or "standard input" */
-    int fd;                       /* what is mapped: the file, or the copy of a stream */
-    struct stat status;           /* of the file or stream that the name led to */
-    const unsigned char *bytes;
-    uint64_t n_bytes;
-    uint64_t stamp; /* modification time of a named file in ns, else 0 */
-} omen_input;
 
 /* Where the rows are. Row r starts at offset + r * stride, or, by columns, column c at offset + c * stride. An open
  * function that fills it has checked that all of it lies inside the file. */
@@ -41,75 +22,81 @@ typedef struct omen_layout {
 
 typedef struct omen_kind omen_kind;
 
-/* One format. open() gets the dimension the caller gave (0: none) and returns OMEN_OK, OMEN_ERR_INPUT or
- * OMEN_ERR_ARGUMENT with a reason that does not name the file. probe() tells from the content alone whether this is
- * most likely the format; NULL for one that nothing in the content gives away. */
+/* One format. To add one: a file in formats/vectors/ and an entry in vectors.c. */
 struct omen_kind {
     const char *name;
     const char *suffixes[6];
-    omen_value value; /* of the formats that hold one type only */
-    int (*open)(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+    omen_value value;     /* of the formats that hold one type only */
+    bool is_told_by_rows; /* open() and probe() look at rows all over the file */
+    bool is_bare;         /* values alone, which any content could be: needs its dimension */
+    /* Whether the content alone says that it is most likely this format; NULL: nothing in it gives that away. */
     bool (*probe)(const omen_input *input, const omen_kind *kind);
+    /* Sets state, n_rows, d, value and has_bytes of vectors, whose input and kind are set. d is the dimension the
+     * caller gave (0: none). Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY with a reason that
+     * does not name the file. close() is due whenever state is not NULL. */
+    int (*open)(omen_vectors *vectors, uint32_t d, omen_detail *reason);
+    /* As those of omen_source, of rows that exist. */
+    int (*read)(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
+    int (*read_bytes)(const omen_vectors *vectors, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
+    void (*release)(const omen_vectors *vectors, uint64_t first, uint64_t n);
+    void (*close)(omen_vectors *vectors);
+    /* Writes float32 rows, as omen_vectors_write(); NULL: it cannot be written. */
+    int (*write)(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
 };
 
 struct omen_vectors {
     omen_input input;
-    omen_layout layout;
     const omen_kind *kind;
+    void *state; /* of the format alone */
+    uint64_t n_rows;
+    uint32_t d;
+    omen_value value;
+    bool has_bytes;            /* read_bytes() gives the rows */
+    const omen_layout *layout; /* where the rows lie in the input; NULL: at no fixed places */
 };
 
-/* The open and probe functions of the table, in vecs.c, npy.c, bin.c, idx.c and raw.c. */
-int omen_vecs_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+/* The functions of the table, in vecs.c, npy.c, bin.c, idx.c and raw.c. */
+int omen_vecs_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_vecs_probe(const omen_input *input, const omen_kind *kind);
-int omen_npy_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+int omen_vecs_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context,
+                    omen_detail *why);
+int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_npy_probe(const omen_input *input, const omen_kind *kind);
-int omen_bin_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+int omen_npy_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
+int omen_bin_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_bin_probe(const omen_input *input, const omen_kind *kind);
-int omen_idx_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+int omen_bin_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
+int omen_idx_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_idx_probe(const omen_input *input, const omen_kind *kind);
-int omen_raw_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
+int omen_raw_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
+int omen_raw_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
+int omen_npy_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
 
-/* Maps a file, or a copy of standard input ("-") or another stream. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT,
- * OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED; omen_input_close() is due after OMEN_OK. */
-int omen_input_open(omen_input *input, const char *path, omen_detail *why);
-void omen_input_close(omen_input *input);
+/* Those that fixed places share, in layout.c; open() finds the layout by a function of the format, whose result and
+ * reason are those of open(). */
+typedef int (*omen_layout_fn)(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+                              omen_detail *reason);
+int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, omen_detail *reason);
+int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
+int omen_layout_read_bytes(const omen_vectors *vectors, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
+void omen_layout_release(const omen_vectors *vectors, uint64_t first, uint64_t n);
+void omen_layout_close(omen_vectors *vectors);
 
-/* Whether it begins like an index or a compressed file. */
-bool omen_input_is_container(const omen_input *input);
+/* Closes the format's state; the input stays. */
+void omen_vectors_finish(omen_vectors *vectors);
 
-/* Chooses the format of vectors->input, which is open, and sets kind and layout; path may tell it by its extension. As
- * omen_vectors_open(). */
+/* Chooses the format of vectors->input, which is open, and sets kind and what its open() sets; path may tell it by its
+ * extension. As omen_vectors_open(); omen_vectors_finish() is due either way. */
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
                            omen_detail *why);
-
-/* Whether a file of vectors, of which only the beginning and the last row are as they will be, may be one. */
-typedef int (*omen_head_fn)(void *context, int fd, omen_detail *why);
-
-/* In omz.c: unpacks a compressed file of vectors, or reconstructs the rows of codes (then *is_fbin: it is fbin), into
- * an unlinked temporary file. The file's ends come first, for check to look at; what it returns ends the work. *fd is
- * -1 when the input is an index. */
-int omen_omz_unpack_input(const omen_input *input, const char *path, omen_head_fn check, void *context, int *fd,
-                          bool *is_fbin, omen_detail *why);
-
-/* Bytes of one stored value. */
-uint32_t omen_value_bytes(omen_value value);
 
 /* Checks the shape a header claims (n x d values from offset to the end of the file, nothing after them) against the
  * limits and the file's size. Uses n_rows, d, value, offset and by_columns of layout; sets stride. Returns OMEN_OK or
  * OMEN_ERR_INPUT. d is passed apart from the layout because a header may claim more than 32 bits hold. */
 int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, omen_detail *reason);
 
-/* Converts n stored values to float32. */
-void omen_values_convert(omen_value value, bool big_endian, const unsigned char *from, size_t n, float *restrict out);
-
-/* False when one of n values is a NaN or infinite. */
-bool omen_values_finite(const float *values, size_t n);
-
 /* Names the first value that is not finite in rows of which the first is row number first. Returns OMEN_ERR_INPUT. */
 int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why);
-
-/* The reader of layouts by columns, in npy.c. */
-int omen_columns_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
 
 static inline uint32_t omen_load_le32(const unsigned char *p)
 {

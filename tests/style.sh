@@ -52,10 +52,11 @@ grep -v -e '/meson\.build$' -e '^meson\.build$' "$scratch/all" | sed 's/.*\///' 
 # includes DIRECTORY PATTERN: quoted includes that the pattern does not allow
 includes()
 {
-    grep -n '^#include "' "$1"/*.c "$1"/*.h | grep -vE ":#include \"($2)\""
+    find "$1" -name '*.[ch]' -exec grep -Hn '^#include "' {} + | grep -vE ":#include \"($2)\""
 }
 includes lib 'lib/[a-z0-9_]+\.h' | result "lib includes only lib"
-includes formats 'lib/omendb\.h|formats/[a-z0-9_]+\.h' | result "formats includes only lib/omendb.h and formats"
+includes formats 'lib/omendb\.h|formats/([a-z0-9_]+/)?[a-z0-9_]+\.h' |
+    result "formats includes only lib/omendb.h and formats"
 includes cmd 'lib/omendb\.h|formats/[a-z0-9_]+\.h|cmd/[a-z0-9_]+\.h' |
     result "cmd includes only lib/omendb.h, formats and cmd"
 

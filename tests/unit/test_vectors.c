@@ -963,6 +963,51 @@ static void test_results_long(void)
     free(ids);
 }
 
+static int read_sequence(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    for (uint64_t i = 0; i < n * 5; i++)
+        out[i] = (float)(first * 5 + i) / 4;
+    return OMEN_OK;
+}
+
+/* Every format that the table says can be written is read back as what was written; the others are refused. */
+static void test_written(void)
+{
+    enum { N_ROWS = 70000 }; /* more than are written at once */
+    const omen_source source = {.n_rows = N_ROWS, .d = 5, .read = read_sequence};
+    char all[128], written[128], *rest = all;
+    float row[5];
+    unsigned n_written = 0;
+    snprintf(all, sizeof(all), "%s", omen_vectors_formats());
+    snprintf(written, sizeof(written), ", %s, ", omen_vectors_write_formats());
+    for (char *name = strtok_r(all, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest)) {
+        char file[64], entry[64];
+        omen_detail why = {""};
+        omen_vectors *vectors = NULL;
+        snprintf(file, sizeof(file), "written.%s", name);
+        snprintf(entry, sizeof(entry), ", %s, ", name);
+        const bool can_be = strstr(written, entry) != NULL;
+        CHECK(strcmp(omen_vectors_named(file), name) == 0);
+        CHECK((omen_vectors_write_named(file) != NULL) == can_be);
+        FILE *stream = fopen(path_of(file), "wb");
+        const int rc = omen_vectors_write(stream, name, &source, NULL, NULL, &why);
+        fclose(stream);
+        CHECK_EQ_INT(rc, can_be ? OMEN_OK : OMEN_ERR_ARGUMENT);
+        if (!can_be) {
+            CHECK(strstr(why.text, omen_vectors_write_formats()) != NULL);
+            continue;
+        }
+        n_written++;
+        CHECK_EQ_INT(omen_vectors_open(&vectors, path_of(file), &(omen_vectors_options){.raw_d = 5}, &why), OMEN_OK);
+        const omen_source back = omen_vectors_source(vectors);
+        CHECK_EQ_INT(back.n_rows, N_ROWS);
+        CHECK_EQ_INT(back.read(back.self, N_ROWS - 1, 1, row, &why), OMEN_OK);
+        CHECK(row[4] == (N_ROWS * 5 - 1) / 4.0f);
+        omen_vectors_close(vectors);
+    }
+    CHECK(n_written >= 4);
+}
+
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
 {
     return remove(path);
@@ -989,6 +1034,7 @@ int main(void)
     RUN(test_raw);
     RUN(test_contradictions);
     RUN(test_other_content);
+    RUN(test_written);
     RUN(test_standard_input);
     RUN(test_results_text);
     RUN(test_results_binary);

@@ -1,9 +1,11 @@
 /* Raw float32 values, little-endian, nothing else: the caller says how many make a row. */
+#include "formats/rows.h"
 #include "formats/vectors_internal.h"
 
 #include <inttypes.h>
 
-int omen_raw_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason)
+static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+                       omen_detail *reason)
 {
     if (d == 0)
         return omen_fail(reason, OMEN_ERR_ARGUMENT, "raw values need their dimension named with --dim");
@@ -17,4 +19,14 @@ int omen_raw_open(const omen_input *input, const omen_kind *kind, uint32_t d, om
     }
     *out = (omen_layout){.value = kind->value, .n_rows = n_rows, .d = d, .stride = row_bytes};
     return OMEN_OK;
+}
+
+int omen_raw_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
+{
+    return omen_layout_open(vectors, find_layout, d, reason);
+}
+
+int omen_raw_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why)
+{
+    return omen_rows_write(stream, NULL, 0, false, source, progress, context, why);
 }

@@ -1,6 +1,7 @@
 /* npy, NumPy's array file, versions 1 to 3: a magic string, the length of a header, a header that is a Python dict
  * literal of descr, fortran_order and shape, then the array. Two-dimensional arrays of real numbers are read, by rows
  * (C order) or by columns (Fortran order). */
+#include "formats/rows.h"
 #include "formats/vectors_internal.h"
 
 #include <ctype.h>
@@ -183,7 +184,8 @@ static int type_parse(const char *descr, omen_layout *out, omen_detail *reason)
                      name[0] == 'O' ? "object " : "", descr);
 }
 
-int omen_npy_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason)
+static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+                       omen_detail *reason)
 {
     const unsigned char *bytes = input->bytes;
     npy_header header;
@@ -223,6 +225,11 @@ int omen_npy_open(const omen_input *input, const omen_kind *kind, uint32_t d, om
     return omen_layout_check(input, header.shape[1], out, reason);
 }
 
+int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
+{
+    return omen_layout_open(vectors, find_layout, d, reason);
+}
+
 bool omen_npy_probe(const omen_input *input, const omen_kind *kind)
 {
     return input->n_bytes >= MAGIC_BYTES && memcmp(input->bytes, MAGIC, MAGIC_BYTES) == 0;
@@ -234,9 +241,9 @@ bool omen_npy_probe(const omen_input *input, const omen_kind *kind)
 #define TILE_COLUMNS 16
 
 /* Transposes in tiles: each column's piece is read in one run, and each row of a tile fills a cache line of out. */
-int omen_columns_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
+static int columns_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
 {
-    const omen_layout *layout = &vectors->layout;
+    const omen_layout *layout = vectors->layout;
     const uint64_t value_bytes = omen_value_bytes(layout->value), d = layout->d;
     bool finite = true;
     float tile[TILE_COLUMNS][TILE_ROWS];
@@ -260,4 +267,25 @@ int omen_columns_read(const omen_vectors *vectors, uint64_t first, uint64_t n, f
         }
     }
     return finite ? OMEN_OK : omen_values_fault(vectors, first, out, why);
+}
+
+int omen_npy_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    return vectors->layout->by_columns ? columns_read(vectors, first, n, out, why)
+                                       : omen_layout_read(vectors, first, n, out, why);
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+int omen_npy_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why)
+{
+    enum { ALIGN = 64, PREFIX_BYTES = 10, TEXT_BYTES = 2 * ALIGN - PREFIX_BYTES };
+    char header[PREFIX_BYTES + TEXT_BYTES + 1] = {MAGIC "\x01"};
+    header[8] = TEXT_BYTES;
+    int n =
+        snprintf(header + PREFIX_BYTES, TEXT_BYTES,
+                 "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRIu64 ", %u), }", source->n_rows, source->d);
+    memset(header + PREFIX_BYTES + n, ' ', TEXT_BYTES - n);
+    header[PREFIX_BYTES + TEXT_BYTES - 1] = '\n';
+    return omen_rows_write(stream, header, PREFIX_BYTES + TEXT_BYTES, false, source, progress, context, why);
 }

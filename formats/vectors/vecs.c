@@ -1,6 +1,7 @@
 /* fvecs, bvecs and ivecs, the formats of the TEXMEX corpora: each row is an int32 d followed by d values,
  * little-endian. Every row repeats d; opening looks at few of them, since each may cost a page from disk, and reading a
  * row checks its own. */
+#include "formats/rows.h"
 #include "formats/vectors_internal.h"
 
 #include <inttypes.h>
@@ -23,7 +24,8 @@ static int fail_dimension(const omen_input *input, const omen_layout *layout, ui
                      (int)omen_load_le32(input->bytes + bad * layout->stride), layout->d);
 }
 
-int omen_vecs_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason)
+static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+                       omen_detail *reason)
 {
     if (input->n_bytes < HEADER_BYTES)
         return omen_fail(reason, OMEN_ERR_INPUT, "row 0 is cut short: %" PRIu64 " bytes in all", input->n_bytes);
@@ -55,12 +57,17 @@ int omen_vecs_open(const omen_input *input, const omen_kind *kind, uint32_t d, o
     return OMEN_OK;
 }
 
+int omen_vecs_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
+{
+    return omen_layout_open(vectors, find_layout, d, reason);
+}
+
 /* Sizes that divide by chance do occur: a few rows between first and last must fit too. */
 bool omen_vecs_probe(const omen_input *input, const omen_kind *kind)
 {
     enum { N_LOOKS = 16 };
     omen_layout layout;
-    if (omen_vecs_open(input, kind, 0, &layout, NULL) != OMEN_OK)
+    if (find_layout(input, kind, 0, &layout, NULL) != OMEN_OK)
         return false;
     uint64_t step = layout.n_rows / N_LOOKS + 1;
     for (uint64_t row = 1; row < layout.n_rows; row += step) {
@@ -68,4 +75,9 @@ bool omen_vecs_probe(const omen_input *input, const omen_kind *kind)
             return false;
     }
     return true;
+}
+
+int omen_vecs_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why)
+{
+    return omen_rows_write(stream, NULL, 0, true, source, progress, context, why);
 }

@@ -53,7 +53,8 @@ static int header_read(const omen_input *input, idx_header *out, omen_detail *re
     return OMEN_OK;
 }
 
-int omen_idx_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason)
+static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+                       omen_detail *reason)
 {
     idx_header header;
     int rc = header_read(input, &header, reason);
@@ -74,6 +75,11 @@ int omen_idx_open(const omen_input *input, const omen_kind *kind, uint32_t d, om
         .offset = header.offset,
     };
     return omen_layout_check(input, header.d, out, reason);
+}
+
+int omen_idx_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
+{
+    return omen_layout_open(vectors, find_layout, d, reason);
 }
 
 /* Types that are not read count as well: naming them helps more than not knowing the file. */

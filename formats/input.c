@@ -1,0 +1,148 @@
+/* The input: a mapped file. A stream is copied to an unlinked temporary file first, a compressed file unpacked to
+ * one. */
+#include "formats/input.h"
+#include "formats/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define INDEX_MAGIC "OMENDB\r\n"
+
+/* A signal that interrupts the wait for input ends it, since the sender may never write again. */
+int omen_stream_spool(int *fd, const char *label, omen_detail *why)
+{
+    enum { CHUNK_BYTES = 1 << 20 };
+    char *chunk = NULL;
+    int copy = -1, rc = omen_spool_open(label, &copy, why);
+
+    if (rc != OMEN_OK)
+        return rc;
+    chunk = malloc(CHUNK_BYTES);
+    if (chunk == NULL) {
+        rc = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", label);
+        goto out;
+    }
+    for (;;) {
+        ssize_t n = read(*fd, chunk, CHUNK_BYTES);
+        if (n == 0)
+            break;
+        if (n < 0) {
+            rc = omen_fail(why, errno == EINTR ? OMEN_ERR_INTERRUPTED : OMEN_ERR_IO, "cannot read %s: %s", label,
+                           strerror(errno));
+            goto out;
+        }
+        if (omen_write_all(copy, chunk, (uint64_t)n) != 0) {
+            rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", label, strerror(errno));
+            goto out;
+        }
+    }
+out:
+    free(chunk);
+    if (rc != OMEN_OK) {
+        close(copy);
+        return rc;
+    }
+    close(*fd);
+    *fd = copy;
+    return OMEN_OK;
+}
+
+int omen_input_map(omen_input *input, omen_detail *why)
+{
+    struct stat status;
+    if (fstat(input->fd, &status) != 0)
+        return omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", input->label, strerror(errno));
+    if (status.st_size == 0)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is empty", input->label);
+    if ((uint64_t)status.st_size > SIZE_MAX)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
+    void *bytes = omen_mapping_open(input->fd, 0, status.st_size, input->label);
+    if (bytes == MAP_FAILED) {
+        return omen_fail(why, errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO, "cannot map %s: %s", input->label,
+                         strerror(errno));
+    }
+    input->bytes = bytes;
+    input->n_bytes = status.st_size;
+    return OMEN_OK;
+}
+
+int omen_input_open(omen_input *input, const char *path, omen_detail *why)
+{
+    bool standard = strcmp(path, "-") == 0;
+    struct stat *status = &input->status;
+    int rc = OMEN_OK;
+
+    omen_label_set(input->label, path);
+    input->stamp = 0;
+    input->bytes = NULL;
+    input->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (input->fd < 0 || fstat(input->fd, status) != 0) {
+        rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
+        goto out;
+    }
+    if (S_ISDIR(status->st_mode)) {
+        rc = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
+        goto out;
+    }
+    if (standard && isatty(input->fd)) {
+        rc = omen_fail(why, OMEN_ERR_ARGUMENT, "standard input is a terminal: pipe vectors into it or name a file");
+        goto out;
+    }
+    if (S_ISREG(status->st_mode) && !standard)
+        input->stamp = (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec;
+    /* A file on standard input may have been read in part: only what follows is ours. */
+    if (!S_ISREG(status->st_mode) || (standard && lseek(input->fd, 0, SEEK_CUR) != 0))
+        rc = omen_stream_spool(&input->fd, input->label, why);
+    if (rc == OMEN_OK)
+        rc = omen_input_map(input, why);
+out:
+    if (rc != OMEN_OK)
+        omen_input_close(input);
+    return rc;
+}
+
+bool omen_input_is_container(const omen_input *input)
+{
+    return input->n_bytes >= strlen(INDEX_MAGIC) && memcmp(input->bytes, INDEX_MAGIC, strlen(INDEX_MAGIC)) == 0;
+}
+
+void omen_input_close(omen_input *input)
+{
+    omen_mapping_close(input->bytes, input->n_bytes);
+    if (input->fd >= 0)
+        close(input->fd);
+    input->bytes = NULL;
+    input->fd = -1;
+}
+
+char *omen_input_name_inside(const char *path)
+{
+    static const char suffix[] = ".omz";
+    const size_t length = strlen(path);
+    const size_t n = strlen(suffix);
+    const bool has_suffix = length > n && strcasecmp(path + length - n, suffix) == 0;
+    return has_suffix ? strndup(path, length - n) : strdup(path);
+}
+
+int omen_input_unpack(omen_input *input, const char *path, omen_head_fn check, void *context, char **name,
+                      omen_detail *why)
+{
+    int fd = -1;
+    bool is_fbin = false;
+    int rc = omen_omz_unpack_input(input->fd, input->label, path, check, context, &fd, &is_fbin, why);
+    if (rc != OMEN_OK || fd < 0) {
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    omen_input_close(input);
+    input->fd = fd;
+    rc = omen_input_map(input, why);
+    *name = is_fbin ? strdup("codes.fbin") : omen_input_name_inside(path);
+    return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
+}

@@ -1,0 +1,102 @@
+/* Stored values: how many bytes they take, and their conversion to float32. */
+#include "formats/values.h"
+
+#include <string.h>
+
+uint32_t omen_value_bytes(omen_value value)
+{
+    switch (value) {
+    case OMEN_VALUE_U1:
+    case OMEN_VALUE_I1:
+        return 1;
+    case OMEN_VALUE_F2:
+        return 2;
+    case OMEN_VALUE_I4:
+    case OMEN_VALUE_F4:
+        return 4;
+    case OMEN_VALUE_F8:
+        return 8;
+    }
+    return 0;
+}
+
+static inline uint32_t float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+/* Masks instead of branches, so that the loop over it becomes SIMD code. */
+static inline uint32_t half_to_float_bits(uint32_t half)
+{
+    uint32_t magnitude = half & 0x7fffu;
+    uint32_t is_special = 0u - (uint32_t)(magnitude >= 0x7c00u), is_tiny = 0u - (uint32_t)(magnitude < 0x0400u);
+    /* Moving the exponent by 112 twice takes 31, infinity and NaN, to 255. */
+    uint32_t bits = (magnitude << 13) + 0x38000000u + (is_special & 0x38000000u);
+    uint32_t tiny = float_bits((float)(int32_t)magnitude * 0x1p-24f);
+    return (bits & ~is_tiny) | (tiny & is_tiny) | (half & 0x8000u) << 16;
+}
+
+/* Each loop exists twice because a test for the byte order inside it would keep it from becoming SIMD code. */
+#define CONVERT(type, expression)                                                                                      \
+    for (size_t i = 0; i < n; i++) {                                                                                   \
+        type x;                                                                                                        \
+        memcpy(&x, from + i * sizeof(x), sizeof(x));                                                                   \
+        uint32_t bits = (expression);                                                                                  \
+        memcpy(out + i, &bits, sizeof(bits));                                                                          \
+    }
+
+static inline uint32_t double_to_float_bits(uint64_t x)
+{
+    double value;
+    memcpy(&value, &x, sizeof(value));
+    return float_bits((float)value);
+}
+
+void omen_values_convert(omen_value value, bool big_endian, const unsigned char *from, size_t n, float *restrict out)
+{
+    bool swap = big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+    switch (value) {
+    case OMEN_VALUE_U1:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (float)from[i];
+        break;
+    case OMEN_VALUE_I1:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (float)(signed char)from[i];
+        break;
+    case OMEN_VALUE_I4:
+        if (swap)
+            CONVERT(uint32_t, float_bits((float)(int32_t)__builtin_bswap32(x)))
+        else
+            CONVERT(uint32_t, float_bits((float)(int32_t)x))
+        break;
+    case OMEN_VALUE_F2:
+        if (swap)
+            CONVERT(uint16_t, half_to_float_bits(__builtin_bswap16(x)))
+        else
+            CONVERT(uint16_t, half_to_float_bits(x))
+        break;
+    case OMEN_VALUE_F4:
+        if (swap)
+            CONVERT(uint32_t, __builtin_bswap32(x))
+        else
+            memcpy(out, from, n * sizeof(float));
+        break;
+    case OMEN_VALUE_F8:
+        if (swap)
+            CONVERT(uint64_t, double_to_float_bits(__builtin_bswap64(x)))
+        else
+            CONVERT(uint64_t, double_to_float_bits(x))
+        break;
+    }
+}
+
+bool omen_values_finite(const float *values, size_t n)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= (float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
+    return !bad;
+}

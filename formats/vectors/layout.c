@@ -1,0 +1,149 @@
+/* What the formats share whose rows lie in the file at fixed places: the check of the shape, reading, closing. Their
+ * state is an omen_layout whose every byte lies inside the map, so that reading needs no more bounds checks and several
+ * threads may read at once. */
+#include "formats/vectors_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, omen_detail *reason)
+{
+    uint64_t n = layout->n_rows, row_bytes, end;
+    if (n == 0)
+        return omen_fail(reason, OMEN_ERR_INPUT, "there are no rows: the header says 0 x %" PRIu64, d);
+    if (d == 0)
+        return omen_fail(reason, OMEN_ERR_INPUT, "the rows have no values: the header says %" PRIu64 " x 0", n);
+    if (d > OMEN_MAX_DIM) {
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the header says %" PRIu64 " x %" PRIu64 ", and a row may have at most %u dimensions", n, d,
+                         OMEN_MAX_DIM);
+    }
+    layout->d = (uint32_t)d;
+    row_bytes = d * omen_value_bytes(layout->value);
+    if (__builtin_mul_overflow(n, row_bytes, &end) || __builtin_add_overflow(end, layout->offset, &end)) {
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the header says %" PRIu64 " x %" PRIu64 " values, more than a file can hold", n, d);
+    }
+    if (input->n_bytes > end) {
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the header says %" PRIu64 " x %" PRIu64 " (%" PRIu64 " bytes), but the file has %" PRIu64
+                         " bytes",
+                         n, d, end, input->n_bytes);
+    }
+    if (input->n_bytes < end) {
+        char where[48] = "";
+        if (!layout->by_columns && input->n_bytes >= layout->offset) {
+            snprintf(where, sizeof(where), " and is cut short at row %" PRIu64,
+                     (input->n_bytes - layout->offset) / row_bytes);
+        } else {
+            snprintf(where, sizeof(where), " and is cut short");
+        }
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the header says %" PRIu64 " x %" PRIu64 " (%" PRIu64 " bytes), but the file has %" PRIu64
+                         " bytes%s",
+                         n, d, end, input->n_bytes, where);
+    }
+    layout->stride = layout->by_columns ? n * omen_value_bytes(layout->value) : row_bytes;
+    return OMEN_OK;
+}
+
+int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, omen_detail *reason)
+{
+    omen_layout *layout = calloc(1, sizeof(*layout));
+    if (layout == NULL)
+        return omen_fail(reason, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    vectors->state = layout;
+    int rc = find(&vectors->input, vectors->kind, d, layout, reason);
+    if (rc != OMEN_OK)
+        return rc;
+    vectors->layout = layout;
+    vectors->n_rows = layout->n_rows;
+    vectors->d = layout->d;
+    vectors->value = layout->value;
+    vectors->has_bytes = layout->value == OMEN_VALUE_U1 && !layout->by_columns;
+    return OMEN_OK;
+}
+
+void omen_layout_close(omen_vectors *vectors)
+{
+    free(vectors->state);
+}
+
+static inline uint32_t float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why)
+{
+    uint64_t i = 0;
+    while (omen_values_finite(rows + i, 1))
+        i++;
+    bool nan = (float_bits(rows[i]) & 0x007fffffu) != 0;
+    return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has %s in column %" PRIu64, vectors->input.label,
+                     first + i / vectors->d, nan ? "a NaN" : "an infinite value", i % vectors->d);
+}
+
+/* Values converted before they are checked: few enough to be in the first-level cache still. */
+#define RUN_VALUES 4096
+
+static int row_header_check(const omen_vectors *vectors, const unsigned char *row, uint64_t number, omen_detail *why)
+{
+    if (!vectors->layout->row_headers || omen_load_le32(row - 4) == vectors->layout->d)
+        return OMEN_OK;
+    return omen_fail(why, OMEN_ERR_INPUT, "%s: row %" PRIu64 " has dimension %d, the first row has %u",
+                     vectors->input.label, number, (int)omen_load_le32(row - 4), vectors->layout->d);
+}
+
+int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const omen_layout *layout = vectors->layout;
+    const unsigned char *from = vectors->input.bytes + layout->offset + first * layout->stride;
+    bool floats = layout->value >= OMEN_VALUE_F2;
+    uint64_t d = layout->d;
+    uint64_t run = !layout->row_headers && d < RUN_VALUES ? RUN_VALUES / d : 1;
+
+    for (uint64_t done = 0; done < n; done += run) {
+        if (run > n - done)
+            run = n - done;
+        int rc = row_header_check(vectors, from, first + done, why);
+        if (rc != OMEN_OK)
+            return rc;
+        omen_values_convert(layout->value, layout->big_endian, from, run * d, out);
+        if (floats && !omen_values_finite(out, run * d))
+            return omen_values_fault(vectors, first + done, out, why);
+        from += run * layout->stride;
+        out += run * d;
+    }
+    return OMEN_OK;
+}
+
+int omen_layout_read_bytes(const omen_vectors *vectors, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why)
+{
+    const omen_layout *layout = vectors->layout;
+    int rc = OMEN_OK;
+    for (uint64_t i = first; i < first + n && rc == OMEN_OK; i++) {
+        const unsigned char *row = vectors->input.bytes + layout->offset + i * layout->stride;
+        rc = row_header_check(vectors, row, i, why);
+        memcpy(out + (i - first) * layout->d, row, layout->d);
+    }
+    return rc;
+}
+
+/* The pages inside the range leave the process; the kernel still has them cached. */
+void omen_layout_release(const omen_vectors *vectors, uint64_t first, uint64_t n)
+{
+    const omen_layout *layout = vectors->layout;
+    if (layout->by_columns)
+        return;
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    const uint64_t from = (layout->offset + first * layout->stride + page - 1) / page * page;
+    const uint64_t to = (layout->offset + (first + n) * layout->stride) / page * page;
+    if (from < to)
+        madvise((void *)(vectors->input.bytes + from), to - from, MADV_DONTNEED);
+}
