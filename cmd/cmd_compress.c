@@ -398,7 +398,11 @@ static int take_account(struct compress *c, const omen_writer *writer, const ome
         rc = omen_codes_open(&codes, sections, n, why);
     }
     if (rc == OMEN_OK) {
-        omen_codes_get_info(codes, &a->info);
+        a->info.struct_bytes = sizeof a->info;
+        rc = omen_codes_get_info(codes, &a->info);
+    }
+    if (rc == OMEN_OK) {
+        a->quality.struct_bytes = sizeof a->quality;
         a->container = omen_container_file_bytes(container);
         for (size_t i = 0; i < n; i++) {
             const uint32_t id = sections[i].id, per_code = a->info.code_bytes, per_factor = a->info.factor_bytes;

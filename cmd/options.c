@@ -391,7 +391,8 @@ int cmd_read_index(omen_container **container, omen_index **index, const char *p
     }
     rc = omen_index_open(index, sections, n_sections, why);
     if (rc == OMEN_OK) {
-        omen_index_get_info(*index, info);
+        info->struct_bytes = sizeof *info;
+        rc = omen_index_get_info(*index, info);
     }
     return cmd_name_damage(path, rc, why);
 }

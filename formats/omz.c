@@ -181,7 +181,7 @@ static int regions_of_index(omen_omz_input *in, const char *path, omen_detail *w
 {
     omen_container *container = NULL;
     omen_index *index = NULL;
-    omen_index_info info;
+    omen_index_info info = {.struct_bytes = sizeof info};
     size_t n;
     int rc = omen_container_open_fd(&container, in->input.fd, path, why);
 
@@ -200,7 +200,7 @@ static int regions_of_index(omen_omz_input *in, const char *path, omen_detail *w
         rc = omen_index_open(&index, sections, n, why);
     }
     if (rc == OMEN_OK) {
-        omen_index_get_info(index, &info);
+        rc = omen_index_get_info(index, &info);
     }
     snprintf(in->format, sizeof in->format, "index");
     for (size_t i = 0; i < n && rc == OMEN_OK; i++) {

@@ -25,6 +25,7 @@
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
+#include "lib/sized.h"
 
 #define CHUNK          512u        /* most queries of a chunk */
 #define COARSE_ROWS    32u         /* queries whose centroid distances are held at once */
@@ -41,9 +42,10 @@
 #define G_LEAST        1e-34f      /* a g_max below it is no more than rounding: 32767 / it would overflow */
 #define BASE_MOST      1.5e38f     /* of what the estimates of a list share: a sum of two does not overflow */
 
-void omen_search_options_init(omen_search_options *options)
+void(omen_search_options_init)(omen_search_options *options, size_t struct_bytes)
 {
-    *options = (omen_search_options){.k = 10};
+    const omen_search_options defaults = {.k = 10};
+    omen_sized_init(options, struct_bytes, &defaults, sizeof defaults);
 }
 
 /* ---- keys ---- */
@@ -887,6 +889,15 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
 {
     const omen_meta *m = &index->meta;
     const omen_kernels *kernels = omen_kernels_get();
+    omen_search_options known;
+    omen_search_stats sums, *const program_stats = stats;
+    int status = omen_sized_take(&known, sizeof known, options, "omen_search_options", why);
+    if (status == OMEN_OK && stats)
+        status = omen_sized_take(&sums, sizeof sums, stats, "omen_search_stats", why);
+    if (status != OMEN_OK)
+        return status;
+    options = &known;
+    stats = stats ? &sums : NULL;
     if (options->k < 1)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
     if (options->exact && m->refine == OMEN_REFINE_NONE)
@@ -919,7 +930,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
     omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
-    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, &watch, why)
+    status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, &watch, why)
                                 : search_lists(index, queries, n_queries, k, n_probes, n_rerank, false,
                                                options->refine_cold, n_threads, keys, stats, &watch, why);
     if (status == OMEN_OK)
@@ -942,6 +953,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
             stats->n_queries += n_queries;
             stats->rows_reranked += n_queries * m->n_rows;
         }
+        omen_sized_give(program_stats, stats);
     }
     if (status == OMEN_ERR_INTERRUPTED)
         return omen_fail(why, status, "interrupted");
