@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "formats/results.h"
 
 #define NAME "query"
 

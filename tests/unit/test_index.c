@@ -871,7 +871,8 @@ static void test_long_queries(void)
                 queries[j] = j % 5 < (j / 5 + 1) ? sizes[s] : j % 2;
             for (int exact = 0; exact <= (o.refine != OMEN_REFINE_NONE); exact++) {
                 for (uint32_t k = 10; k <= 300; k += 290) {
-                    const omen_search_options options = {.struct_bytes = sizeof options, .k = k, .exact = exact, .zero_ok = true};
+                    const omen_search_options options = {
+                        .struct_bytes = sizeof options, .k = k, .exact = exact, .zero_ok = true};
                     results r = {3, k, malloc(3 * k * sizeof *r.ids), malloc(3 * k * sizeof *r.distances)};
                     char what[200];
                     snprintf(what, sizeof what, "%s: %s search for %g", case_name(&rows, &o), exact ? "exact" : "list",
