@@ -163,7 +163,7 @@ static omz_shape shape_of_section(const omen_section *s, const omen_index_info *
     if ((s->element == OMEN_ELEMENT_F32 || s->element == OMEN_ELEMENT_U32)) {
         shape.value = s->element == OMEN_ELEMENT_F32 ? OMEN_VALUE_F4 : OMEN_VALUE_I4;
         record_bytes = 4;
-    } else if (s->id == OMEN_FOURCC('R', 'E', 'F', 'N')) {
+    } else if (s->id == OMEN_SECTION_REFN) {
         shape.value = info->refine == OMEN_REFINE_F32   ? OMEN_VALUE_F4
                       : info->refine == OMEN_REFINE_F16 ? OMEN_VALUE_F2
                                                         : OMEN_VALUE_U1;
@@ -783,7 +783,7 @@ static int peek_container(peeking *p)
             return omen_fail(p->why, OMEN_ERR_IO, "cannot read back what was unpacked: %s", strerror(errno));
         }
         container_decode_entry(&entry, record);
-        if (entry.id == OMEN_FOURCC('M', 'E', 'T', 'A') && entry.offset < n_bytes) {
+        if (entry.id == OMEN_SECTION_META && entry.offset < n_bytes) {
             rc = peek(p, entry.offset, CONTAINER_PAGE_BYTES); /* with its checksum */
         }
     }

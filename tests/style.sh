@@ -61,6 +61,13 @@ includes formats 'lib/omendb\.h|formats/[a-z0-9_]+\.h' | grep -v '^formats/omend
 includes cmd 'lib/omendb\.h|formats/[a-z0-9_]+\.h|cmd/[a-z0-9_]+\.h' |
     result "cmd includes only lib/omendb.h, formats and cmd"
 
+# the letters of an index's sections stand in lib/omendb.h alone
+sed -n "s/^#define OMEN_SECTION_[A-Z]* *\(OMEN_FOURCC([^)]*)\).*/\1/p" lib/omendb.h >"$scratch/letters"
+{
+    [ -s "$scratch/letters" ] || echo "no sections found"
+    find lib formats cmd -name '*.[ch]' ! -path lib/omendb.h -exec grep -nF -f "$scratch/letters" {} +
+} | result "the letters of sections are written once"
+
 # ---- the library ----
 
 # what a comment says does not count
