@@ -216,6 +216,7 @@ static int build_index(struct bench *b, omen_detail *why)
     options.n_threads = b->options->n_threads;
     options.progress = cmd_progress_update;
     options.progress_context = &b->progress;
+    b->build.report.struct_bytes = sizeof b->build.report;
     started = cmd_seconds();
     rc = bench_open_base(b, why);
     if (rc == OMEN_OK) {

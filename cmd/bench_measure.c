@@ -224,7 +224,7 @@ static void work_finish(struct work *w)
 /* The warm-up with all threads: its results are those that recall is of. */
 static int measure_recall(struct work *w, struct bench_point *p, omen_detail *why)
 {
-    omen_search_stats stats = {.n_queries = 0};
+    omen_search_stats stats = {.struct_bytes = sizeof stats};
     int rc = look(w, "warm-up");
 
     if (rc == OMEN_OK) {

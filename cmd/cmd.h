@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "formats/checkpoint.h"
 #include "formats/container.h"
 #include "formats/file.h"
 #include "formats/in_use.h"

@@ -227,7 +227,7 @@ static int show_progress(void *context, const char *stage, uint64_t done, uint64
 /* Shows the plan, and refuses it when there is no room on the disk beside what an earlier build left there. */
 static int check_plan(struct build *b, const omen_source *source, omen_detail *why)
 {
-    omen_build_plan plan;
+    omen_build_plan plan = {.struct_bytes = sizeof plan};
     struct stat status;
     uint64_t there = 0;
     char *part;
@@ -335,7 +335,7 @@ static void say_interrupted(const struct build *b, const omen_build_report *repo
 
 static int run(struct build *b)
 {
-    struct cmd_build_outcome o = {.input = b->input, .output = b->output};
+    struct cmd_build_outcome o = {.input = b->input, .output = b->output, .report.struct_bytes = sizeof o.report};
     omen_detail why = {.text = ""};
     omen_vectors *vectors = NULL, *tune_vectors = NULL;
     omen_source source, tune_source;

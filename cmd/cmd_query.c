@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "formats/results.h"
 
 #define NAME "query"
 
@@ -312,7 +311,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
 
 static int run(struct query *q)
 {
-    struct cmd_query_outcome o = {.exact = q->search.exact};
+    struct cmd_query_outcome o = {.exact = q->search.exact, .stats.struct_bytes = sizeof o.stats};
     omen_detail why = {.text = ""};
     omen_container *container = NULL;
     omen_index *index = NULL;

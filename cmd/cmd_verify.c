@@ -248,8 +248,9 @@ static int check_codes(struct check *check, const omen_section *sections, size_t
     int rc = omen_codes_open(&codes, sections, n_sections, why);
 
     if (rc == OMEN_OK) {
-        omen_codes_get_info(codes, &check->info);
-        if (check->options->mode != MODE_QUICK) {
+        check->info.struct_bytes = sizeof check->info;
+        rc = omen_codes_get_info(codes, &check->info);
+        if (rc == OMEN_OK && check->options->mode != MODE_QUICK) {
             rc = omen_codes_check(codes, on_fault, check);
         }
         if (rc == OMEN_OK && check->options->mode == MODE_SOURCE) {
@@ -305,8 +306,9 @@ static int check_index(struct check *check)
         rc = omen_index_open(&index, sections, n_sections, &why);
     }
     if (rc == OMEN_OK) {
-        omen_index_get_info(index, &check->info);
-        if (v->mode != MODE_QUICK) {
+        check->info.struct_bytes = sizeof check->info;
+        rc = omen_index_get_info(index, &check->info);
+        if (rc == OMEN_OK && v->mode != MODE_QUICK) {
             rc = omen_index_check(index, on_fault, check);
         }
     }

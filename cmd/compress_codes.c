@@ -19,22 +19,26 @@ static int take_account(struct compress *c, const omen_writer *writer, const ome
         rc = omen_codes_open(&codes, sections, n, why);
     }
     if (rc == OMEN_OK) {
-        omen_codes_get_info(codes, &a->info);
+        a->info.struct_bytes = sizeof a->info;
+        rc = omen_codes_get_info(codes, &a->info);
+    }
+    if (rc == OMEN_OK) {
+        a->quality.struct_bytes = sizeof a->quality;
         a->container = omen_container_file_bytes(container);
         for (size_t i = 0; i < n; i++) {
             const uint32_t id = sections[i].id, per_code = a->info.code_bytes, per_factor = a->info.factor_bytes;
             const uint64_t n_bytes = sections[i].n_bytes;
 
             a->container -= n_bytes;
-            if (id == OMEN_FOURCC('C', 'O', 'D', 'E')) {
+            if (id == OMEN_SECTION_CODE) {
                 a->codes = n_bytes / (per_code + per_factor) * per_code;
                 a->factors = n_bytes - a->codes;
-            } else if (id == OMEN_FOURCC('R', 'E', 'F', 'N')) {
+            } else if (id == OMEN_SECTION_REFN) {
                 a->refine = n_bytes;
-            } else if (id == OMEN_FOURCC('S', 'U', 'B', 'S') || id == OMEN_FOURCC('D', 'I', 'M', 'S') ||
-                       id == OMEN_FOURCC('C', 'O', 'D', 'B')) {
+            } else if (id == OMEN_SECTION_SUBS || id == OMEN_SECTION_DIMS ||
+                       id == OMEN_SECTION_CODB) {
                 a->codebooks += n_bytes;
-            } else if (id == OMEN_FOURCC('R', 'O', 'T', 'A') || id == OMEN_FOURCC('B', 'A', 'S', 'E')) {
+            } else if (id == OMEN_SECTION_ROTA || id == OMEN_SECTION_BASE) {
                 a->rotation += n_bytes;
             } else {
                 a->rest += n_bytes;

@@ -30,24 +30,11 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
 int cmd_read_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
                    omen_detail *why)
 {
-    const omen_section *sections;
-    size_t n_sections;
-    int rc = omen_omz_unpack_container(container, path, cmd_memory_free_bytes(), why);
+    int rc = omen_container_open_index(container, index, path, cmd_memory_free_bytes(), checks, why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    if (!checks) {
-        omen_container_trust(*container);
-    }
-    sections = omen_container_sections(*container, &n_sections);
-    if (omen_codes_are(sections, n_sections)) {
-        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" holds codes without lists, not an index; omendb build reads it",
-                         path);
-    }
-    rc = omen_index_open(index, sections, n_sections, why);
     if (rc == OMEN_OK) {
-        omen_index_get_info(*index, info);
+        info->struct_bytes = sizeof *info;
+        rc = omen_index_get_info(*index, info);
     }
     return cmd_name_damage(path, rc, why);
 }

@@ -4,7 +4,7 @@
  * the processor time.
  *
  * The name is claimed as omen_file_claim() has it; a file of ours that is there already is continued. */
-#include "formats/checkpoint.h"
+#include "formats/omendb_files.h"
 #include "formats/container_format.h"
 #include "formats/file.h"
 

@@ -1,33 +1,19 @@
 /* The .omen container: sections with checksums in one immutable file. Bytes: docs/FORMAT.md. It knows nothing of what
- * the sections mean. */
+ * the sections mean. What programs that link the library may call is in omendb_files.h. */
 #ifndef OMEN_CONTAINER_H
 #define OMEN_CONTAINER_H
 
 #include <sys/stat.h>
 
-#include "lib/omendb.h"
+#include "formats/omendb_files.h"
 
 /* ---- writing ---- */
 
-typedef struct omen_writer omen_writer;
-typedef struct omen_container omen_container;
-
-/* Starts a file that will be called path: bytes go to a temporary name beside it (path + ".tmp") until commit, as
- * omen_file_open() has it. Refuses a path that is a directory, a device or the like. *out is NULL on failure. Returns
- * OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
-int omen_writer_create(omen_writer **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
-
-/* The same for a copy of a file in another form: it gets like's permission bits and times, unless that is NULL. path
- * may also be something that is written in place, or "-" for standard output: it gets everything on commit. */
+/* omen_writer_create() for a copy of a file in another form: it gets like's permission bits and times, unless that is
+ * NULL. path may also be something that is written in place, or "-" for standard output: it gets everything on commit.
+ */
 int omen_writer_create_like(omen_writer **out, const char *path, const struct stat *like,
                             omen_detail *why) OMEN_MUST_CHECK;
-
-/* The sink that a build writes to. */
-omen_sink omen_writer_sink(omen_writer *writer);
-
-/* Writes table and trailer, then omen_file_commit(): fsync(file), rename to path, fsync(directory). After a failure
- * path is what it was. n_file_bytes, if not NULL, receives the size. */
-int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail *why) OMEN_MUST_CHECK;
 
 /* After commit: errno of an attribute of like that could not be copied, else 0. */
 int omen_writer_like_error(const omen_writer *writer);
@@ -38,26 +24,10 @@ int omen_writer_open(const omen_writer *writer, omen_container **out, omen_detai
 /* After commit: whether the path still leads to what was written. */
 bool omen_writer_has_name(const omen_writer *writer);
 
-/* Frees; removes the temporary unless it was committed. NULL is fine. */
-void omen_writer_destroy(omen_writer *writer);
-
 /* ---- reading ---- */
 
-/* Maps a file and checks header, trailer, section table, lengths and bounds (what `verify --quick` promises): no
- * truncation passes, no offset is used unchecked. Time does not depend on the file's size. *out is NULL
- * on failure. Returns OMEN_OK, OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED (newer version), OMEN_ERR_INPUT (not an index at
- * all), OMEN_ERR_ARGUMENT (what cannot be mapped: "-", a pipe, a socket, a device), OMEN_ERR_IO (a directory too) or
- * OMEN_ERR_MEMORY. */
-int omen_container_open(omen_container **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
-
-/* The same for a file that is open already; fd stays the caller's, path is for messages. */
+/* omen_container_open() for a file that is open already; fd stays the caller's, path is for messages. */
 int omen_container_open_fd(omen_container **out, int fd, const char *path, omen_detail *why) OMEN_MUST_CHECK;
-
-/* Unmaps and frees; NULL is fine. */
-void omen_container_close(omen_container *container);
-
-/* The sections, in file order; they live as long as the container. Their check() compares with the file's checksums. */
-const omen_section *omen_container_sections(const omen_container *container, size_t *n_sections);
 
 /* Takes check() away from the sections: whoever reads them from now on believes every byte. */
 void omen_container_trust(omen_container *container);

@@ -80,7 +80,7 @@ static omz_shape shape_of_section(const omen_section *s, const omen_index_info *
     if ((s->element == OMEN_ELEMENT_F32 || s->element == OMEN_ELEMENT_U32)) {
         shape.value = s->element == OMEN_ELEMENT_F32 ? OMEN_VALUE_F4 : OMEN_VALUE_I4;
         record_bytes = 4;
-    } else if (s->id == OMEN_FOURCC('R', 'E', 'F', 'N')) {
+    } else if (s->id == OMEN_SECTION_REFN) {
         shape.value = info->refine == OMEN_REFINE_F32   ? OMEN_VALUE_F4
                       : info->refine == OMEN_REFINE_F16 ? OMEN_VALUE_F2
                                                         : OMEN_VALUE_U1;
@@ -98,7 +98,7 @@ static int regions_of_index(omen_omz_input *in, const char *path, omen_detail *w
 {
     omen_container *container = NULL;
     omen_index *index = NULL;
-    omen_index_info info;
+    omen_index_info info = {.struct_bytes = sizeof info};
     size_t n;
     int rc = omen_container_open_fd(&container, in->input.fd, path, why);
 
@@ -117,7 +117,7 @@ static int regions_of_index(omen_omz_input *in, const char *path, omen_detail *w
         rc = omen_index_open(&index, sections, n, why);
     }
     if (rc == OMEN_OK) {
-        omen_index_get_info(index, &info);
+        rc = omen_index_get_info(index, &info);
     }
     snprintf(in->format, sizeof in->format, "index");
     for (size_t i = 0; i < n && rc == OMEN_OK; i++) {

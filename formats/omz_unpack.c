@@ -125,7 +125,7 @@ static int peek_container(peeking *p)
             return omen_fail(p->why, OMEN_ERR_IO, "cannot read back what was unpacked: %s", strerror(errno));
         }
         container_decode_entry(&entry, record);
-        if (entry.id == OMEN_FOURCC('M', 'E', 'T', 'A') && entry.offset < n_bytes) {
+        if (entry.id == OMEN_SECTION_META && entry.offset < n_bytes) {
             rc = peek(p, entry.offset, CONTAINER_PAGE_BYTES); /* with its checksum */
         }
     }

@@ -1,5 +1,5 @@
 /* Result writers. Text and binary alike go through one buffer, so that the stream sees few large writes. */
-#include "formats/results.h"
+#include "formats/omendb_files.h"
 
 #include <errno.h>
 #include <inttypes.h>

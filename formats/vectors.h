@@ -1,36 +1,12 @@
-/* Readers of vector files: every format behind one small table (vectors.c), one file per family. */
+/* Readers of vector files: every format behind one small table (vectors.c), one file per family. What programs that
+ * link the library may call is in omendb_files.h. */
 #ifndef OMEN_VECTORS_H
 #define OMEN_VECTORS_H
 
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "lib/omendb.h"
-
-typedef struct omen_vectors omen_vectors;
-
-typedef struct omen_vectors_options {
-    const char *format; /* a name from omen_vectors_formats(); NULL: by extension and content */
-    uint32_t d;         /* dimension of raw input; 0 elsewhere, or the dimension the caller insists on */
-    uint32_t raw_d;     /* dimension of raw input where d is 0 */
-} omen_vectors_options;
-
-/* Opens a vector file, or standard input when path is "-" (spooled to an unlinked temporary file first, so a stream
- * of any size becomes re-readable). The whole shape is validated: dimensions, length, a last row cut short. Values are
- * checked by the source's read(). *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short,
- * no rows: why names the file, the row and what to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension),
- * OMEN_ERR_IO or OMEN_ERR_MEMORY. */
-int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options,
-                      omen_detail *why) OMEN_MUST_CHECK;
-
-/* Closes and frees; NULL is fine. Sources taken from it die with it. */
-void omen_vectors_close(omen_vectors *vectors);
-
-/* The rows as the library wants them. Its read() may be called from several threads. */
-omen_source omen_vectors_source(omen_vectors *vectors);
-
-/* The format's name, such as "fvecs". */
-const char *omen_vectors_format(const omen_vectors *vectors);
+#include "formats/omendb_files.h"
 
 /* What was opened: of a stream that was copied, or a compressed file, the original. */
 const struct stat *omen_vectors_status(const omen_vectors *vectors);
@@ -51,5 +27,9 @@ const char *omen_vectors_write_named(const char *path);
  * OMEN_ERR_MEMORY, OMEN_ERR_IO, OMEN_ERR_INTERRUPTED or what source returned. progress may be NULL. */
 int omen_vectors_write(FILE *stream, const char *format, const omen_source *source, omen_progress_fn progress,
                        void *context, omen_detail *why) OMEN_MUST_CHECK;
+/* Replaces *fd, a stream that messages call label, by an unlinked file in TMPDIR of what is left in it, to be read from
+ * its beginning, and closes the stream. Returns OMEN_OK, OMEN_ERR_IO, OMEN_ERR_ARGUMENT (a TMPDIR too long),
+ * OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED (a signal ended the wait for input); then *fd is as it was. */
+int omen_stream_spool(int *fd, const char *label, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

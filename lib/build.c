@@ -14,11 +14,13 @@
 
 #include "lib/build_state.h"
 #include "lib/refine.h"
+#include "lib/sized.h"
 
-void omen_build_options_init(omen_build_options *options)
+void(omen_build_options_init)(omen_build_options *options, size_t struct_bytes)
 {
-    *options = (omen_build_options){
+    const omen_build_options defaults = {
         .metric = OMEN_METRIC_L2, .codec = OMEN_CODEC_AUTO, .refine = OMEN_REFINE_SQ8, .bytes = OMEN_DEFAULT_BYTES};
+    omen_sized_init(options, struct_bytes, &defaults, sizeof defaults);
 }
 
 static const char *const stage_names[OMEN_N_STAGES] = {"sample", "transform", "partition", "codec",
@@ -209,20 +211,29 @@ static int run_stage(omen_build_state *b, omen_stage stage)
 int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                      const omen_checkpoint *checkpoint, omen_build_report *report, omen_detail *why)
 {
-    omen_build_report unused;
+    omen_build_report made;
+    omen_build_options known;
+    int status = omen_sized_take(&known, sizeof known, options, "omen_build_options", why);
+    if (status == OMEN_OK && report)
+        status = omen_sized_take(&made, sizeof made, report, "omen_build_report", why);
+    if (status != OMEN_OK)
+        return status;
+    options = &known;
     omen_build_state b = {.source = source,
                           .options = options,
                           .sink = sink,
                           .checkpoint = checkpoint,
-                          .report = report ? report : &unused,
+                          .report = &made,
+                          .plan.struct_bytes = sizeof b.plan,
                           .why = why};
-    int status = omen_build_plan_make(source, options, checkpoint != NULL, &b.plan, why);
+    status = omen_build_plan_make(source, options, checkpoint != NULL, &b.plan, why);
     if (status != OMEN_OK)
         return status;
     b.n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     b.n_lists = options->n_lists ? options->n_lists : omen_build_lists(source->n_rows, source->d, options->bytes);
     b.transform.metric = options->metric;
-    *b.report = (omen_build_report){.n_rows = source->n_rows,
+    *b.report = (omen_build_report){.struct_bytes = sizeof made,
+                                    .n_rows = source->n_rows,
                                     .d = source->d,
                                     .n_lists = b.n_lists,
                                     .n_threads = b.n_threads,
@@ -258,5 +269,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     free(b.transformed);
     free(b.first);
     free(b.ranges);
+    if (report)
+        omen_sized_give(report, &made);
     return status;
 }

@@ -4,6 +4,7 @@
 #include "lib/build_state.h"
 #include "lib/kernels.h"
 #include "lib/refine.h"
+#include "lib/sized.h"
 
 #define LIST_BYTES   20u         /* of a list besides its centroid: offset, factor ranges */
 #define DIM_BYTES    8u          /* of all centroids, a dimension: scale and offset of their codes */
@@ -64,7 +65,14 @@ static uint64_t most_of(uint64_t a, uint64_t b)
 int omen_build_plan_make(const omen_source *source, const omen_build_options *o, bool has_checkpoint,
                          omen_build_plan *out, omen_detail *why)
 {
-    const int status = omen_build_check(source, o, why);
+    omen_build_options known;
+    omen_build_plan plan;
+    int status = omen_sized_take(&known, sizeof known, o, "omen_build_options", why);
+    o = &known;
+    if (status == OMEN_OK)
+        status = omen_sized_take(&plan, sizeof plan, out, "omen_build_plan", why);
+    if (status == OMEN_OK)
+        status = omen_build_check(source, o, why);
     if (status != OMEN_OK)
         return status;
     const uint64_t n = source->n_rows, d = source->d, d_full = d + (o->metric == OMEN_METRIC_IP);
@@ -116,7 +124,8 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             continue;
         }
         peak += kept;
-        *out = (omen_build_plan){
+        plan = (omen_build_plan){
+            .struct_bytes = sizeof plan,
             .memory_bytes = peak,
             .chunk_rows = chunk,
             .keeps_runs = keep,
@@ -124,7 +133,8 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             .checkpoint_bytes = has_checkpoint ? model + n * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes) : 0,
             .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model,
         };
-        out->index_bytes += out->index_bytes / (OMEN_CHECK_BYTES / 8 - 2);
+        plan.index_bytes += plan.index_bytes / (OMEN_CHECK_BYTES / 8 - 2);
+        omen_sized_give(out, &plan);
         if (!o->memory_bytes || peak <= o->memory_bytes)
             return OMEN_OK;
         if (!has_checkpoint || o->chunk_rows || chunk <= CHUNK_LEAST)

@@ -8,6 +8,7 @@
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
+#include "lib/sized.h"
 
 #define DECODE_ROWS    64u
 #define ERROR_ROWS     2000u
@@ -102,10 +103,16 @@ int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void *context
     return omen_index_check(codes->index, fault, context);
 }
 
-void omen_codes_get_info(const omen_codes *codes, omen_index_info *out)
+int omen_codes_get_info(const omen_codes *codes, omen_index_info *out)
 {
-    omen_index_get_info(codes->index, out);
-    out->id_bytes = 0;
+    omen_index_info info;
+    int status = omen_sized_take(&info, sizeof info, out, "omen_index_info", NULL);
+    if (status == OMEN_OK)
+        status = omen_index_get_info(codes->index, &info);
+    info.id_bytes = 0;
+    if (status == OMEN_OK)
+        omen_sized_give(out, &info);
+    return status;
 }
 
 /* ---- reconstruction ---- */
@@ -335,7 +342,14 @@ int omen_codes_measure(const omen_codes *codes, const omen_source *original, uin
     omen_watch watch = omen_watch_make(progress, context, "measure");
     const uint32_t n_bytes =
         m->codec == OMEN_CODEC_NONE ? (uint32_t)codes->index->refine_row_bytes : m->n_sub / 2 + m->n_factors;
-    *out = (omen_codes_quality){0};
-    const int status = measure_errors(codes, original, seed, n_bytes, &watch, out, why);
-    return status == OMEN_OK ? measure_recall(codes, original, seed, n_threads, progress, context, out, why) : status;
+    omen_codes_quality quality;
+    int status = omen_sized_take(&quality, sizeof quality, out, "omen_codes_quality", why);
+    if (status != OMEN_OK)
+        return status;
+    quality = (omen_codes_quality){.struct_bytes = sizeof quality};
+    status = measure_errors(codes, original, seed, n_bytes, &watch, &quality, why);
+    if (status == OMEN_OK)
+        status = measure_recall(codes, original, seed, n_threads, progress, context, &quality, why);
+    omen_sized_give(out, &quality);
+    return status;
 }

@@ -13,6 +13,7 @@
 #include "lib/matrix.h"
 #include "lib/partition.h"
 #include "lib/refine.h"
+#include "lib/sized.h"
 
 typedef struct {
     const omen_section *sections;
@@ -423,10 +424,15 @@ int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n
     return touch(index, &index->perm, first_row * 4, n_rows * 4, ids_valid, why);
 }
 
-void omen_index_get_info(const omen_index *index, omen_index_info *out)
+int omen_index_get_info(const omen_index *index, omen_index_info *out)
 {
     const omen_meta *m = &index->meta;
-    *out = (omen_index_info){
+    omen_index_info info;
+    const int status = omen_sized_take(&info, sizeof info, out, "omen_index_info", NULL);
+    if (status != OMEN_OK)
+        return status;
+    info = (omen_index_info){
+        .struct_bytes = sizeof info,
         .n_rows = m->n_rows,
         .d = m->d,
         .n_lists = m->n_lists,
@@ -444,7 +450,9 @@ void omen_index_get_info(const omen_index *index, omen_index_info *out)
         .refine_bytes = m->n_rows * index->refine_row_bytes,
         .id_bytes = m->n_rows * 4,
     };
-    omen_index_effort(index, 10, OMEN_DEFAULT_RECALL, &out->default_probes, &out->default_rerank);
+    omen_index_effort(index, 10, OMEN_DEFAULT_RECALL, &info.default_probes, &info.default_rerank);
+    omen_sized_give(out, &info);
+    return OMEN_OK;
 }
 
 int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context)

@@ -8,22 +8,6 @@
 #error "index sections are mapped as they are: little-endian processors only"
 #endif
 
-#define OMEN_SECTION_META OMEN_FOURCC('M', 'E', 'T', 'A') /* omen_meta */
-#define OMEN_SECTION_MEAN OMEN_FOURCC('M', 'E', 'A', 'N') /* f32 [d_full] */
-#define OMEN_SECTION_BASE OMEN_FOURCC('B', 'A', 'S', 'E') /* f32 [d_kept][d_full] */
-#define OMEN_SECTION_CSCL OMEN_FOURCC('C', 'S', 'C', 'L') /* f32 [2][d_kept] */
-#define OMEN_SECTION_CENT OMEN_FOURCC('C', 'E', 'N', 'T') /* u8 [n_lists][d_kept] */
-#define OMEN_SECTION_LIST OMEN_FOURCC('L', 'I', 'S', 'T') /* u32 [n_lists + 1] */
-#define OMEN_SECTION_FRNG OMEN_FOURCC('F', 'R', 'N', 'G') /* f32 [n_lists][n_factors][2] */
-#define OMEN_SECTION_SUBS OMEN_FOURCC('S', 'U', 'B', 'S') /* u32 [n_sub + 1], pq */
-#define OMEN_SECTION_DIMS OMEN_FOURCC('D', 'I', 'M', 'S') /* u32 [n_active], pq */
-#define OMEN_SECTION_CODB OMEN_FOURCC('C', 'O', 'D', 'B') /* f32 [n_active][16], pq */
-#define OMEN_SECTION_ROTA OMEN_FOURCC('R', 'O', 'T', 'A') /* f32 [4 n_sub][d_used], rabitq */
-#define OMEN_SECTION_CODE OMEN_FOURCC('C', 'O', 'D', 'E') /* u8 [n_blocks][block_bytes] */
-#define OMEN_SECTION_REFN OMEN_FOURCC('R', 'E', 'F', 'N') /* u8 [n_rows][refine_row_bytes] */
-#define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
-#define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* omen_tune_entry [] */
-
 #define OMEN_MAX_INDEX_SECTIONS 32u /* more than there are kinds of */
 
 #define OMEN_META_FLAG_ZERO_OK 1u

@@ -1,11 +1,15 @@
 /* Chooses the kernel table: scalar first, the best level this processor runs unless capped. */
-#include <stdlib.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 
 #include "lib/kernels.h"
 #include "lib/omendb.h"
 
-static const omen_kernels *active;
+/* The one thing that the library knows besides what it is given. Several threads may ask for it first. */
+static _Atomic(const omen_kernels *) active;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static bool level_runs_here(const omen_kernels *k)
 {
@@ -49,7 +53,7 @@ int omen_cpu_select(const char *level, omen_detail *why)
         if (level ? strcmp(level, levels[i]->name) == 0 : level_runs_here(levels[i])) {
             if (!level_runs_here(levels[i]))
                 return omen_fail(why, OMEN_ERR_ARGUMENT, "this processor has no %s", name);
-            active = levels[i];
+            atomic_store_explicit(&active, levels[i], memory_order_release);
             return OMEN_OK;
         }
     }
@@ -57,11 +61,23 @@ int omen_cpu_select(const char *level, omen_detail *why)
                      "unknown SIMD level \"%s\" in this build (scalar, avx2, avx512, avx512vnni or neon)", name);
 }
 
+/* The best level, unless one was chosen meanwhile. */
+static void choose_best(void)
+{
+    const omen_kernels *none = NULL, *best = &omen_kernels_scalar;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (level_runs_here(levels[i]))
+            best = levels[i];
+    atomic_compare_exchange_strong(&active, &none, best);
+}
+
 const omen_kernels *omen_kernels_get(void)
 {
-    if (!active && omen_cpu_select(NULL, NULL) != OMEN_OK)
-        active = &omen_kernels_scalar;
-    return active;
+    const omen_kernels *chosen = atomic_load_explicit(&active, memory_order_acquire);
+    if (chosen)
+        return chosen;
+    pthread_once(&once, choose_best);
+    return atomic_load_explicit(&active, memory_order_acquire);
 }
 
 uint64_t omen_checksum(const void *data, size_t n)

@@ -11,6 +11,13 @@
  *   l2      squared Euclidean distance
  *   ip      the negated inner product
  *   cosine  1 - cosine similarity
+ *
+ * Structs that may grow begin with struct_bytes, the sizeof of the struct in the program, so that a program compiled
+ * against an older header goes on working with a newer library: the library reads and writes no more than that. The
+ * _init functions set it; of a struct without one the program sets it (omen_search_stats stats = {.struct_bytes =
+ * sizeof stats};). New fields are added at the end, and 0 in them means what was done before them. A function that is
+ * given a struct with struct_bytes of 0, or larger than what it knows, returns OMEN_ERR_ARGUMENT. Structs without a
+ * struct_bytes never change while the library's file is called libomendb.so.0.
  */
 #ifndef OMENDB_H
 #define OMENDB_H
@@ -23,6 +30,11 @@
 #define OMEN_MAX_DIM    65536u
 #define OMEN_NORM2_MOST 1e37f /* largest squared norm of a vector: sums of a few such stay within float32 */
 #define OMEN_MUST_CHECK __attribute__((warn_unused_result))
+#define OMEN_API        __attribute__((visibility("default"))) /* what libomendb.so exports: omendb.map lists it too */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 enum {
     OMEN_OK = 0,
@@ -36,7 +48,7 @@ enum {
 };
 
 /* A short fixed text for an OMEN_ERR_* code ("corrupt index"). Never NULL. */
-const char *omen_error_text(int code);
+OMEN_API const char *omen_error_text(int code);
 
 /* Filled by a failing call with one sentence that names the row, section, file or system call at fault. */
 typedef struct omen_detail {
@@ -45,7 +57,7 @@ typedef struct omen_detail {
 
 /* Formats into detail->text, truncating; detail may be NULL. Returns code, so: return omen_fail(why, OMEN_ERR_INPUT,
  * "row %d ..."). */
-int omen_fail(omen_detail *detail, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+OMEN_API int omen_fail(omen_detail *detail, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* ---- names of choices -------------------------------------------------- */
 
@@ -55,25 +67,26 @@ typedef enum { OMEN_REFINE_NONE = 0, OMEN_REFINE_SQ8 = 1, OMEN_REFINE_F16 = 2, O
 
 /* Names as the command line and JSON write them. The _name functions return "?" for an unknown value; the _parse
  * functions return OMEN_OK or OMEN_ERR_ARGUMENT. */
-const char *omen_metric_name(omen_metric metric);
-const char *omen_codec_name(omen_codec codec);
-const char *omen_refine_name(omen_refine refine);
-int omen_metric_parse(const char *name, omen_metric *out) OMEN_MUST_CHECK;
-int omen_codec_parse(const char *name, omen_codec *out) OMEN_MUST_CHECK;
-int omen_refine_parse(const char *name, omen_refine *out) OMEN_MUST_CHECK;
+OMEN_API const char *omen_metric_name(omen_metric metric);
+OMEN_API const char *omen_codec_name(omen_codec codec);
+OMEN_API const char *omen_refine_name(omen_refine refine);
+OMEN_API int omen_metric_parse(const char *name, omen_metric *out) OMEN_MUST_CHECK;
+OMEN_API int omen_codec_parse(const char *name, omen_codec *out) OMEN_MUST_CHECK;
+OMEN_API int omen_refine_parse(const char *name, omen_refine *out) OMEN_MUST_CHECK;
 
 /* ---- processor --------------------------------------------------------- */
 
 /* Chooses the kernels: "scalar", "avx2", "avx512", "avx512vnni" or "neon" caps the SIMD level, NULL takes the best this
- * processor runs. Returns OMEN_OK or OMEN_ERR_ARGUMENT (unknown level, or one this processor or build has not). Not
- * thread-safe: call it once before other work. Results and index bytes do not depend on the level. */
-int omen_cpu_select(const char *level, omen_detail *why) OMEN_MUST_CHECK;
+ * processor runs, which is what is used without this call. Returns OMEN_OK or OMEN_ERR_ARGUMENT (unknown level, or one
+ * this processor or build has not). Any thread may call it at any time; work begins with the level that it finds.
+ * Results and index bytes do not depend on the level. */
+OMEN_API int omen_cpu_select(const char *level, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The level in use, such as "avx2". */
-const char *omen_cpu_level(void);
+OMEN_API const char *omen_cpu_level(void);
 
 /* Processors in this process's affinity mask; at least 1. */
-int omen_cpu_count(void);
+OMEN_API int omen_cpu_count(void);
 
 /* ---- rows in ----------------------------------------------------------- */
 
@@ -109,6 +122,23 @@ typedef enum {
     OMEN_ELEMENT_F32 = 6,
 } omen_element;
 
+/* The sections of an index: docs/FORMAT.md, part 2. */
+#define OMEN_SECTION_META OMEN_FOURCC('M', 'E', 'T', 'A') /* u8 [128] */
+#define OMEN_SECTION_MEAN OMEN_FOURCC('M', 'E', 'A', 'N') /* f32 [d_full] */
+#define OMEN_SECTION_BASE OMEN_FOURCC('B', 'A', 'S', 'E') /* f32 [d_kept][d_full] */
+#define OMEN_SECTION_CSCL OMEN_FOURCC('C', 'S', 'C', 'L') /* f32 [2][d_kept] */
+#define OMEN_SECTION_CENT OMEN_FOURCC('C', 'E', 'N', 'T') /* u8 [n_lists][d_kept] */
+#define OMEN_SECTION_LIST OMEN_FOURCC('L', 'I', 'S', 'T') /* u32 [n_lists + 1] */
+#define OMEN_SECTION_FRNG OMEN_FOURCC('F', 'R', 'N', 'G') /* f32 [n_lists][n_factors][2] */
+#define OMEN_SECTION_SUBS OMEN_FOURCC('S', 'U', 'B', 'S') /* u32 [n_sub + 1], pq */
+#define OMEN_SECTION_DIMS OMEN_FOURCC('D', 'I', 'M', 'S') /* u32 [n_active], pq */
+#define OMEN_SECTION_CODB OMEN_FOURCC('C', 'O', 'D', 'B') /* f32 [n_active][16], pq */
+#define OMEN_SECTION_ROTA OMEN_FOURCC('R', 'O', 'T', 'A') /* f32 [4 n_sub][d_used], rabitq */
+#define OMEN_SECTION_CODE OMEN_FOURCC('C', 'O', 'D', 'E') /* u8 [n_blocks][block_bytes] */
+#define OMEN_SECTION_REFN OMEN_FOURCC('R', 'E', 'F', 'N') /* u8 [n_rows][refine_row_bytes] */
+#define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
+#define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
+
 /* One section in memory. data is 64-byte aligned. A reader that does not know a mandatory section must refuse the
  * file; an unknown optional one is skipped. */
 typedef struct omen_section omen_section;
@@ -130,10 +160,10 @@ struct omen_section {
 #define OMEN_CHECK_BYTES 4096u
 
 /* XXH3-64 of n bytes with seed 0 and the default secret, which is what files are checked by. */
-uint64_t omen_checksum(const void *data, size_t n);
+OMEN_API uint64_t omen_checksum(const void *data, size_t n);
 
 /* Checks all of a section. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
-int omen_section_check(const omen_section *section, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_section_check(const omen_section *section, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Where a build writes. Calls come from one thread, in this order: start, then for each section begin, append any
  * number of times, finish. map() gives a finished section back, readable until the sink is destroyed. Each returns
@@ -199,6 +229,7 @@ typedef struct omen_checkpoint {
 #define OMEN_MAX_BYTES     256u
 
 typedef struct omen_build_options {
+    size_t struct_bytes;
     omen_metric metric;
     omen_codec codec;
     omen_refine refine;
@@ -217,8 +248,10 @@ typedef struct omen_build_options {
     void *progress_context;
 } omen_build_options;
 
-/* The defaults: l2, codec auto, refine sq8, 32 bytes, everything else 0. */
-void omen_build_options_init(omen_build_options *options);
+/* The defaults: l2, codec auto, refine sq8, 32 bytes, everything else 0. Written omen_build_options_init(&options): the
+ * macro adds the size that the program's struct has, which nothing else could know. */
+OMEN_API void omen_build_options_init(omen_build_options *options, size_t struct_bytes);
+#define omen_build_options_init(options) (omen_build_options_init)(options, sizeof(omen_build_options))
 
 typedef enum {
     OMEN_STAGE_SAMPLE,    /* choose and read the training rows */
@@ -232,9 +265,10 @@ typedef enum {
 } omen_stage;
 
 /* The stage's name, such as "encode"; "?" for an unknown one. */
-const char *omen_stage_name(omen_stage stage);
+OMEN_API const char *omen_stage_name(omen_stage stage);
 
 typedef struct omen_build_report {
+    size_t struct_bytes; /* set it */
     uint64_t n_rows;
     uint64_t n_encoded; /* less than n_rows when the build failed before; with a checkpoint these are in it */
     uint32_t d, n_lists;
@@ -252,6 +286,7 @@ typedef struct omen_build_report {
 
 /* What a build will take, in bytes; estimates from above. */
 typedef struct omen_build_plan {
+    size_t struct_bytes;   /* set it */
     uint64_t memory_bytes; /* private memory at its peak */
     uint64_t chunk_rows, n_chunks;
     bool keeps_runs;           /* encoded rows stay in memory until they are written; else they are read back */
@@ -261,8 +296,8 @@ typedef struct omen_build_plan {
 
 /* Fills *out for a build with or without a checkpoint. Returns OMEN_OK, OMEN_ERR_MEMORY (options->memory_bytes is less
  * than the least that would do, which why names), OMEN_ERR_ARGUMENT or OMEN_ERR_INPUT. */
-int omen_build_plan_make(const omen_source *source, const omen_build_options *options, bool has_checkpoint,
-                         omen_build_plan *out, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_build_plan_make(const omen_source *source, const omen_build_options *options, bool has_checkpoint,
+                                  omen_build_plan *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Builds an index of all rows of source into sink. None of the three is closed. checkpoint may be NULL: then encoded
  * rows stay in memory until they are written. Records of an earlier build in it are continued, if source and options
@@ -270,8 +305,9 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *op
  * OMEN_ERR_CORRUPT (of the checkpoint), OMEN_ERR_INTERRUPTED (with a checkpoint, after the chunk under way), or what
  * source, sink or checkpoint returned. The bytes that reach the sink depend on the rows and on metric, codec, refine,
  * bytes, n_lists, seed, tune_queries and zero_ok only. */
-int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
-                     const omen_checkpoint *checkpoint, omen_build_report *report, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
+                              const omen_checkpoint *checkpoint, omen_build_report *report,
+                              omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- an open index ----------------------------------------------------- */
 
@@ -279,6 +315,7 @@ typedef struct omen_index omen_index;
 
 /* What an index is and where its bytes are. Sizes in bytes of the whole index. */
 typedef struct omen_index_info {
+    size_t struct_bytes; /* set it */
     uint64_t n_rows;
     uint32_t d;
     uint32_t n_lists;
@@ -300,24 +337,26 @@ typedef struct omen_index_info {
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
  * bound that a search relies on; does not read the large sections. *out is NULL on failure. Returns OMEN_OK,
  * OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED or OMEN_ERR_MEMORY. */
-int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections,
-                    omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections,
+                             omen_detail *why) OMEN_MUST_CHECK;
 
 /* Whether the sections of an index, or of codes, are there and of the lengths that META gives; reads no data but that
  * of META. Returns as omen_index_open(). */
-int omen_index_check_lengths(const omen_section *sections, size_t n_sections, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_index_check_lengths(const omen_section *sections, size_t n_sections,
+                                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees the index (not the sections). NULL is fine. */
-void omen_index_close(omen_index *index);
+OMEN_API void omen_index_close(omen_index *index);
 
-/* Fills *out. */
-void omen_index_get_info(const omen_index *index, omen_index_info *out);
+/* Fills *out. Returns OMEN_OK or OMEN_ERR_ARGUMENT (out->struct_bytes). */
+OMEN_API int omen_index_get_info(const omen_index *index, omen_index_info *out) OMEN_MUST_CHECK;
 
 /* ---- search ------------------------------------------------------------ */
 
 #define OMEN_DEFAULT_RECALL 0.95f
 
 typedef struct omen_search_options {
+    size_t struct_bytes;
     uint32_t k;
     float recall; /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort */
     uint32_t probes; /* lists scanned a query; 0: what recall needs */
@@ -332,10 +371,12 @@ typedef struct omen_search_options {
     void *progress_context;
 } omen_search_options;
 
-/* The defaults: k 10, everything else 0. */
-void omen_search_options_init(omen_search_options *options);
+/* The defaults: k 10, everything else 0. Written omen_search_options_init(&options), as above. */
+OMEN_API void omen_search_options_init(omen_search_options *options, size_t struct_bytes);
+#define omen_search_options_init(options) (omen_search_options_init)(options, sizeof(omen_search_options))
 
 typedef struct omen_search_stats {
+    size_t struct_bytes; /* set it */
     uint64_t n_queries;
     uint64_t lists_probed, codes_scanned, rows_reranked; /* totals over all queries */
     uint32_t probes, rerank;                             /* the effort asked for; 0 when exact */
@@ -349,17 +390,17 @@ typedef struct omen_search_stats {
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
  * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or how
  * queries are batched. */
-int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
-                      uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
-                      omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
+                               uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
+                               omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would give them
  * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may
  * be NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
  * the source returned. */
-int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
-                       uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_progress_fn progress,
-                       void *context, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
+                                uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
+                                omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
@@ -371,27 +412,28 @@ typedef void (*omen_fault_fn)(void *context, const char *section, const char *te
 typedef struct omen_codes omen_codes;
 
 /* Whether sections are such codes. */
-bool omen_codes_are(const omen_section *sections, size_t n_sections);
+OMEN_API bool omen_codes_are(const omen_section *sections, size_t n_sections);
 
 /* Opens codes over sections that stay the caller's and must outlive them. *out is NULL on failure. Returns as
  * omen_index_open(). */
-int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sections,
-                    omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sections,
+                             omen_detail *why) OMEN_MUST_CHECK;
 
 /* NULL is fine. */
-void omen_codes_close(omen_codes *codes);
+OMEN_API void omen_codes_close(omen_codes *codes);
 
 /* As omen_index_check(). */
-int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
+OMEN_API int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
 
 /* As omen_index_get_info(); there are no ids. */
-void omen_codes_get_info(const omen_codes *codes, omen_index_info *out);
+OMEN_API int omen_codes_get_info(const omen_codes *codes, omen_index_info *out) OMEN_MUST_CHECK;
 
 /* The rows that the codes stand for. It dies with the codes. */
-omen_source omen_codes_source(omen_codes *codes);
+OMEN_API omen_source omen_codes_source(omen_codes *codes);
 
 /* Measured on rows spread over the input. The neighbours of a row do not include itself. */
 typedef struct omen_codes_quality {
+    size_t struct_bytes; /* set it */
     uint64_t n_error_rows, n_queries;
     double mean_squared_error;   /* a value */
     double relative_error;       /* squared errors over squared distances from the mean row */
@@ -402,23 +444,27 @@ typedef struct omen_codes_quality {
     uint32_t n_rerank;
 } omen_codes_quality;
 
-/* Compares codes with the rows they were made from. progress may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY,
- * OMEN_ERR_INTERRUPTED or what original returned. */
-int omen_codes_measure(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
-                       omen_progress_fn progress, void *context, omen_codes_quality *out,
-                       omen_detail *why) OMEN_MUST_CHECK;
+/* Compares codes with the rows they were made from. progress may be NULL. Returns OMEN_OK, OMEN_ERR_ARGUMENT,
+ * OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what original returned. */
+OMEN_API int omen_codes_measure(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
+                                omen_progress_fn progress, void *context, omen_codes_quality *out,
+                                omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- verification ------------------------------------------------------ */
 
 /* Reads every section and checks what omen_index_open() leaves: list offsets monotone and complete, ids a permutation,
  * factors and refine rows finite and in range. Returns OMEN_OK, OMEN_ERR_CORRUPT (each fault told to fault()) or
  * OMEN_ERR_MEMORY. */
-int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
+OMEN_API int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
 
 /* Compares the index with the vectors it claims to hold: n and d agree and every stored refine row is its source row
  * within the codec's bound. Returns as omen_index_check(), or OMEN_ERR_UNSUPPORTED without a refine tier (n and d are
  * compared first), or what the source returned. */
-int omen_index_check_source(const omen_index *index, const omen_source *source, omen_fault_fn fault, void *context,
-                            omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_index_check_source(const omen_index *index, const omen_source *source, omen_fault_fn fault,
+                                     void *context, omen_detail *why) OMEN_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

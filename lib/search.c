@@ -4,13 +4,16 @@
 
 #include "lib/index.h"
 #include "lib/matrix.h"
+#include "lib/refine.h"
+#include "lib/sized.h"
 #include "lib/watch.h"
 
 #define DEFAULT_RERANK 10u /* times k, where nothing was measured */
 
-void omen_search_options_init(omen_search_options *options)
+void(omen_search_options_init)(omen_search_options *options, size_t struct_bytes)
 {
-    *options = (omen_search_options){.k = 10};
+    const omen_search_options defaults = {.k = 10};
+    omen_sized_init(options, struct_bytes, &defaults, sizeof defaults);
 }
 
 /* Between a and b, rounded up. */
@@ -112,6 +115,15 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
 {
     const omen_meta *m = &index->meta;
     const omen_kernels *kernels = omen_kernels_get();
+    omen_search_options known;
+    omen_search_stats sums, *const program_stats = stats;
+    int status = omen_sized_take(&known, sizeof known, options, "omen_search_options", why);
+    if (status == OMEN_OK && stats)
+        status = omen_sized_take(&sums, sizeof sums, stats, "omen_search_stats", why);
+    if (status != OMEN_OK)
+        return status;
+    options = &known;
+    stats = stats ? &sums : NULL;
     if (options->k < 1)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
     if (options->exact && m->refine == OMEN_REFINE_NONE)
@@ -142,9 +154,9 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
     omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
-    int status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, &watch, why)
-                                : omen_search_lists(index, queries, n_queries, k, n_probes, n_rerank,
-                                                    options->refine_cold, n_threads, keys, stats, &watch, why);
+    status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, &watch, why)
+                            : omen_search_lists(index, queries, n_queries, k, n_probes, n_rerank, options->refine_cold,
+                                                n_threads, keys, stats, &watch, why);
     if (status == OMEN_OK)
         status = check_results(index, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
@@ -165,6 +177,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
             stats->n_queries += n_queries;
             stats->rows_reranked += n_queries * m->n_rows;
         }
+        omen_sized_give(program_stats, stats);
     }
     if (status == OMEN_ERR_INTERRUPTED)
         return omen_fail(why, status, "interrupted");

@@ -1,7 +1,7 @@
 #!/bin/sh
 # All tests: a build with gcc (warnings are errors), unit tests, CLI tests, fault injection, exact search against numpy,
-# style, NEON under qemu-user, a build with clang, unit and CLI tests and failing allocations under AddressSanitizer and
-# UBSan. Installs what is missing.
+# style, the installed library, NEON under qemu-user, a build with clang, unit and CLI tests and failing allocations
+# under AddressSanitizer and UBSan. Installs what is missing.
 # Ends with "N passed, N failed" and exits 1 if any failed. Builds into build-test, build-clang and build-sanitize.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -108,6 +108,7 @@ stage "lost writes" python3 tests/fault/fault.py replay
 # the interpreter that Debian's python3-numpy belongs to
 stage "exact search and numpy" /usr/bin/python3 tests/exact_numpy.py
 stage "style" sh tests/style.sh
+stage "library" sh tests/library.sh
 if [ -f tests/neon.sh ]; then
     stage "neon" sh tests/neon.sh
 fi

@@ -474,8 +474,8 @@ static void check_case(rows_in_memory *rows, const rows_in_memory *queries, cons
         CHECK_EQ_INT(omen_index_check(index, fault_told, what), OMEN_OK);
         CHECK_EQ_INT(omen_index_check_source(index, &source, fault_told, what, &detail),
                      o.refine == OMEN_REFINE_NONE ? OMEN_ERR_UNSUPPORTED : OMEN_OK);
-        omen_index_info info;
-        omen_index_get_info(index, &info);
+        omen_index_info info = {.struct_bytes = sizeof info};
+        CHECK(omen_index_get_info(index, &info) == OMEN_OK);
         CHECK(info.n_rows == rows->n && info.d == rows->d && info.metric == o.metric && info.refine == o.refine);
         CHECK(info.default_probes >= 1 && info.default_probes <= info.n_lists);
         CHECK(info.code_bytes + info.factor_bytes <= o.bytes);
@@ -871,7 +871,8 @@ static void test_long_queries(void)
                 queries[j] = j % 5 < (j / 5 + 1) ? sizes[s] : j % 2;
             for (int exact = 0; exact <= (o.refine != OMEN_REFINE_NONE); exact++) {
                 for (uint32_t k = 10; k <= 300; k += 290) {
-                    const omen_search_options options = {.k = k, .exact = exact, .zero_ok = true};
+                    const omen_search_options options = {
+                        .struct_bytes = sizeof options, .k = k, .exact = exact, .zero_ok = true};
                     results r = {3, k, malloc(3 * k * sizeof *r.ids), malloc(3 * k * sizeof *r.distances)};
                     char what[200];
                     snprintf(what, sizeof what, "%s: %s search for %g", case_name(&rows, &o), exact ? "exact" : "list",

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "formats/results.h"
+#include "formats/omendb_files.h"
 #include "formats/vectors.h"
 #include "tests/unit/check.h"
 

@@ -1,0 +1,161 @@
+/* omendb: the public interface to files. Vectors in, an index out, results out, each by its path; what is done with
+ * them in memory is in omendb.h, which is installed beside this file.
+ *
+ * A build by path: omen_vectors_open() and omen_vectors_source() give the rows, omen_writer_create() and
+ * omen_writer_sink() take the sections, omen_part_open() and omen_part_checkpoint() keep what a killed build continues
+ * from, omen_index_build() does the work, and omen_writer_commit() gives the file its name. A search by path:
+ * omen_container_open(), omen_container_open_index(), omen_index_search(), omen_results_write().
+ *
+ * Functions return as those of omendb.h do. None of them prints or exits. */
+#ifndef OMENDB_FILES_H
+#define OMENDB_FILES_H
+
+#include <stdio.h>
+
+#include "omendb.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- vectors ------------------------------------------------------------ */
+
+typedef struct omen_vectors omen_vectors;
+
+typedef struct omen_vectors_options {
+    const char *format; /* a name from omen_vectors_formats(); NULL: by extension and content */
+    uint32_t d;         /* dimension of raw input; 0 elsewhere, or the dimension the caller insists on */
+    uint32_t raw_d;     /* dimension of raw input where d is 0 */
+} omen_vectors_options;
+
+/* Opens a vector file, or standard input when path is "-" (spooled to an unlinked temporary file first, so a stream
+ * of any size becomes re-readable). The whole shape is validated: dimensions, length, a last row cut short. Values are
+ * checked by the source's read(). options may be NULL. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not
+ * this format, cut short, no rows: why names the file, the row and what to do), OMEN_ERR_ARGUMENT (unknown format name,
+ * missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+OMEN_API int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options,
+                               omen_detail *why) OMEN_MUST_CHECK;
+
+/* Closes and frees; NULL is fine. Sources taken from it die with it. */
+OMEN_API void omen_vectors_close(omen_vectors *vectors);
+
+/* The rows as the library wants them. Its read() may be called from several threads. */
+OMEN_API omen_source omen_vectors_source(omen_vectors *vectors);
+
+/* The format's name, such as "fvecs". */
+OMEN_API const char *omen_vectors_format(const omen_vectors *vectors);
+
+/* All format names, separated by ", ", for messages. */
+OMEN_API const char *omen_vectors_formats(void);
+
+/* The format that a file name's extension stands for, such as "npy"; NULL for another one. */
+OMEN_API const char *omen_vectors_named(const char *path);
+
+/* ---- writing an index --------------------------------------------------- */
+
+typedef struct omen_writer omen_writer;
+typedef struct omen_container omen_container;
+
+/* Starts a file that will be called path: bytes go to a temporary name beside it (path + ".tmp") until commit, a
+ * new and locked one. Refuses a path that is a directory, a device or the like. *out is NULL on failure. Returns
+ * OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+OMEN_API int omen_writer_create(omen_writer **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The sink that a build writes to. */
+OMEN_API omen_sink omen_writer_sink(omen_writer *writer);
+
+/* Writes table and trailer, and gives the file its name: fsync(file), rename to path, fsync(directory). After a
+ * failure path is what it was. n_file_bytes, if not NULL, receives the size. */
+OMEN_API int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Frees; removes the temporary unless it was committed. NULL is fine. */
+OMEN_API void omen_writer_destroy(omen_writer *writer);
+
+/* ---- the checkpoint of a build: records that survive the process -------- */
+
+typedef struct omen_part omen_part;
+
+/* Opens or creates the checkpoint of the file that will be called path: path + ".part". Of records that an earlier
+ * build left the headers are read; what follows the last good one is cut off. Refuses one that a living process holds
+ * (OMEN_ERR_IO) and a file that is no checkpoint (OMEN_ERR_INPUT). fresh: starts with none. *out is NULL on failure. */
+OMEN_API int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *why) OMEN_MUST_CHECK;
+
+/* What a build takes. It dies with the part. */
+OMEN_API omen_checkpoint omen_part_checkpoint(omen_part *part);
+
+/* The file's name. */
+OMEN_API const char *omen_part_path(const omen_part *part);
+
+/* Bytes of the records found or written. */
+OMEN_API uint64_t omen_part_bytes(const omen_part *part);
+
+/* Whether this process has written a record. */
+OMEN_API bool omen_part_is_written(const omen_part *part);
+
+/* Removes the file. The part still has to be closed. */
+OMEN_API void omen_part_remove(omen_part *part);
+
+/* Waits for what is being written, closes and frees. The file stays unless it was removed or holds no record. NULL is
+ * fine. */
+OMEN_API void omen_part_close(omen_part *part);
+
+/* Refuses (OMEN_ERR_IO, naming what is there and what is needed) when the file system that path will be on has less
+ * than n_bytes to give. */
+OMEN_API int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- reading an index --------------------------------------------------- */
+
+/* Maps a file and checks header, trailer, section table, lengths and bounds (what `verify --quick` promises): no
+ * truncation passes, no offset is used unchecked. Time does not depend on the file's size. *out is NULL
+ * on failure. Returns OMEN_OK, OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED (newer version), OMEN_ERR_INPUT (not an index at
+ * all), OMEN_ERR_ARGUMENT (what cannot be mapped: "-", a pipe, a socket, a device), OMEN_ERR_IO (a directory too) or
+ * OMEN_ERR_MEMORY. */
+OMEN_API int omen_container_open(omen_container **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Unmaps and frees; NULL is fine. */
+OMEN_API void omen_container_close(omen_container *container);
+
+/* The sections, in file order; they live as long as the container. Their check() compares with the file's checksums. */
+OMEN_API const omen_section *omen_container_sections(const omen_container *container, size_t *n_sections);
+
+/* Opens the index in a container that is open; both are the caller's to close, the index first, also after a failure.
+ * A compressed index takes the container's place, unpacked into memory, if it has no more than memory_bytes. checks:
+ * what is read of the file, now and by each search, is compared with its checksums. path is for messages. Returns as
+ * omen_index_open(), OMEN_ERR_INPUT (vectors, or codes without lists), OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+OMEN_API int omen_container_open_index(omen_container **container, omen_index **index, const char *path,
+                                       uint64_t memory_bytes, bool checks, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- search results ----------------------------------------------------- */
+
+typedef enum { OMEN_RESULTS_TSV, OMEN_RESULTS_JSONL, OMEN_RESULTS_IVECS, OMEN_RESULTS_NPY } omen_results_format;
+
+/* "tsv", "jsonl", "ivecs" or "npy". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+OMEN_API int omen_results_parse(const char *name, omen_results_format *out) OMEN_MUST_CHECK;
+
+/* Writes the results of n_queries queries in blocks, so that a batch need not be held whole.
+ *   tsv    one line per neighbour: query, rank, id, distance (rank counts from 1; distance only if asked)
+ *   jsonl  one object per query: {"query":0,"ids":[...],"distances":[...]}
+ *   ivecs  int32 k, then k int32 ids per query (OMEN_ERR_INPUT for an id beyond int32)
+ *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance",
+ *          "<f4") */
+typedef struct omen_results {
+    FILE *stream; /* the caller's */
+    omen_results_format format;
+    bool with_distances;
+    uint64_t n_queries; /* of the whole output */
+    uint32_t k;
+} omen_results;
+
+/* Writes what comes before the first block (the npy header). Returns as omen_results_write(). */
+OMEN_API int omen_results_begin(const omen_results *results, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Writes one block of n queries, of which first is the number of the first: ids and distances are n x k; distances may
+ * be NULL. Returns OMEN_OK, OMEN_ERR_INPUT or OMEN_ERR_IO (a write failed; errno is named in why). */
+OMEN_API int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
+                                const float *distances, omen_detail *why) OMEN_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,180 @@
+/* What a program that links the library relies on: structs of another size than the library's, as a program compiled
+ * against an older or newer header has them, and first calls from several threads at once. */
+#include <pthread.h>
+#include <unistd.h>
+
+#include "formats/omendb_files.h"
+#include "tests/unit/check.h"
+
+enum { N = 300, D = 8 };
+
+static float rows[N][D];
+
+static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    memcpy(out, rows[first], n * sizeof rows[0]);
+    return OMEN_OK;
+}
+
+static const omen_source source = {.n_rows = N, .d = D, .element_bytes = 4, .n_bytes = sizeof rows, .read = read_rows};
+
+/* ---- the first calls ---- */
+
+enum { N_THREADS = 16 };
+
+static void *first_call(void *unused)
+{
+    return (void *)omen_cpu_level();
+}
+
+/* Has to run first: nothing has chosen the kernels yet. */
+static void test_threads_begin_at_once(void)
+{
+    pthread_t threads[N_THREADS];
+    for (int i = 0; i < N_THREADS; i++)
+        CHECK_EQ_INT(pthread_create(&threads[i], NULL, first_call, NULL), 0);
+    for (int i = 0; i < N_THREADS; i++) {
+        void *level;
+        pthread_join(threads[i], &level);
+        CHECK(strcmp(level, omen_cpu_level()) == 0);
+    }
+    omen_detail why = {""};
+    CHECK_EQ_INT(omen_cpu_select("scalar", &why), OMEN_OK);
+    CHECK(strcmp(omen_cpu_level(), "scalar") == 0);
+    CHECK_EQ_INT(omen_cpu_select(NULL, &why), OMEN_OK);
+}
+
+/* ---- structs of another size ---- */
+
+/* What lies behind a program's struct is not the library's. */
+#define GUARD 0x5a
+
+static bool is_untouched(const void *of, size_t from, size_t to)
+{
+    const unsigned char *bytes = of;
+    for (size_t i = from; i < to; i++)
+        if (bytes[i] != GUARD)
+            return false;
+    return true;
+}
+
+static void test_init_of_older_program(void)
+{
+    omen_build_options build;
+    omen_search_options search;
+    const size_t known = offsetof(omen_build_options, seed);
+    memset(&build, GUARD, sizeof build);
+    (omen_build_options_init)(&build, known);
+    CHECK(build.struct_bytes == known && build.refine == OMEN_REFINE_SQ8 && build.bytes == OMEN_DEFAULT_BYTES);
+    CHECK(is_untouched(&build, known, sizeof build));
+    memset(&search, GUARD, sizeof search);
+    (omen_search_options_init)(&search, offsetof(omen_search_options, recall));
+    CHECK(search.k == 10 && is_untouched(&search, offsetof(omen_search_options, recall), sizeof search));
+}
+
+static void test_init_of_newer_program(void)
+{
+    struct {
+        omen_search_options known;
+        uint64_t newer;
+    } search;
+    memset(&search, GUARD, sizeof search);
+    (omen_search_options_init)(&search.known, sizeof search);
+    CHECK(search.known.struct_bytes == sizeof search && search.known.k == 10 && search.newer == 0);
+}
+
+static void test_plan_sizes(void)
+{
+    omen_build_options build;
+    omen_build_plan plan = {.struct_bytes = sizeof plan}, older;
+    omen_detail why = {""};
+    omen_build_options_init(&build);
+    CHECK_EQ_INT(omen_build_plan_make(&source, &build, false, &plan, &why), OMEN_OK);
+    CHECK(plan.struct_bytes == sizeof plan && plan.index_bytes > 0);
+    memset(&older, GUARD, sizeof older);
+    older.struct_bytes = offsetof(omen_build_plan, index_bytes);
+    CHECK_EQ_INT(omen_build_plan_make(&source, &build, false, &older, &why), OMEN_OK);
+    CHECK(older.memory_bytes == plan.memory_bytes && older.struct_bytes == offsetof(omen_build_plan, index_bytes));
+    CHECK(is_untouched(&older, older.struct_bytes, sizeof older));
+    plan.struct_bytes = 0;
+    CHECK_EQ_INT(omen_build_plan_make(&source, &build, false, &plan, &why), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(why.text, "omen_build_plan.struct_bytes is not set");
+    plan.struct_bytes = sizeof plan;
+    build.struct_bytes = sizeof build + 8;
+    CHECK_EQ_INT(omen_build_plan_make(&source, &build, false, &plan, &why), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(why.text, "newer");
+}
+
+static char path[] = "/tmp/omendb-test-api-XXXXXX";
+
+static void test_build_sizes(void)
+{
+    omen_build_options build;
+    omen_build_report report = {.struct_bytes = offsetof(omen_build_report, near_copies), .near_copies = 7};
+    omen_writer *writer = NULL;
+    omen_detail why = {""};
+    omen_build_options_init(&build);
+    CHECK_EQ_INT(omen_writer_create(&writer, path, &why), OMEN_OK);
+    if (!writer)
+        return;
+    const omen_sink sink = omen_writer_sink(writer);
+    build.struct_bytes = 0;
+    CHECK_EQ_INT(omen_index_build(&source, &build, &sink, NULL, &report, &why), OMEN_ERR_ARGUMENT);
+    build.struct_bytes = offsetof(omen_build_options, seed); /* what follows is 0, whatever is there */
+    memset((char *)&build + build.struct_bytes, GUARD, sizeof build - build.struct_bytes);
+    CHECK_EQ_INT(omen_index_build(&source, &build, &sink, NULL, &report, &why), OMEN_OK);
+    CHECK(report.n_rows == N && report.n_encoded == N && report.near_copies == 7);
+    CHECK_EQ_INT(omen_writer_commit(writer, NULL, &why), OMEN_OK);
+    omen_writer_destroy(writer);
+}
+
+static void test_search_sizes(void)
+{
+    omen_container *container = NULL;
+    omen_index *index = NULL;
+    omen_detail why = {""};
+    CHECK_EQ_INT(omen_container_open(&container, path, &why), OMEN_OK);
+    if (container)
+        CHECK_EQ_INT(omen_container_open_index(&container, &index, path, UINT64_MAX, true, &why), OMEN_OK);
+    if (index) {
+        omen_index_info info = {.struct_bytes = offsetof(omen_index_info, d_kept), .d_kept = 7};
+        CHECK_EQ_INT(omen_index_get_info(index, &info), OMEN_OK);
+        CHECK(info.n_rows == N && info.d == D && info.d_kept == 7);
+        info.struct_bytes = sizeof info + 1;
+        CHECK_EQ_INT(omen_index_get_info(index, &info), OMEN_ERR_ARGUMENT);
+
+        omen_search_options search;
+        omen_search_stats stats = {.struct_bytes = offsetof(omen_search_stats, codes_scanned), .codes_scanned = 7};
+        int64_t ids[10];
+        (omen_search_options_init)(&search, offsetof(omen_search_options, probes));
+        for (int i = 1; i <= 2; i++) { /* stats are added to */
+            CHECK_EQ_INT(omen_index_search(index, &search, rows[5], 1, ids, NULL, &stats, &why), OMEN_OK);
+            CHECK(ids[0] == 5 && stats.n_queries == (uint64_t)i && stats.codes_scanned == 7);
+        }
+        stats.struct_bytes = 0;
+        CHECK_EQ_INT(omen_index_search(index, &search, rows[5], 1, ids, NULL, &stats, &why), OMEN_ERR_ARGUMENT);
+        search.struct_bytes = sizeof search + 8;
+        CHECK_EQ_INT(omen_index_search(index, &search, rows[5], 1, ids, NULL, NULL, &why), OMEN_ERR_ARGUMENT);
+        CHECK_STR_CONTAINS(why.text, "omen_search_options");
+    }
+    omen_index_close(index);
+    omen_container_close(container);
+}
+
+int main(void)
+{
+    for (int i = 0; i < N * D; i++)
+        rows[i / D][i % D] = (float)(i / D * (i % D + 1) % 37 + i / D);
+    const int fd = mkstemp(path);
+    if (fd < 0)
+        return 1;
+    close(fd);
+    RUN(test_threads_begin_at_once);
+    RUN(test_init_of_older_program);
+    RUN(test_init_of_newer_program);
+    RUN(test_plan_sizes);
+    RUN(test_build_sizes);
+    RUN(test_search_sizes);
+    unlink(path);
+    return check_finish();
+}
