@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 #define NAME "query"
 
 /* Queries searched together: enough for lists to be shared; fewer if k is so large that a batch passes BATCH_BYTES. */

@@ -35,8 +35,7 @@ static int take_account(struct compress *c, const omen_writer *writer, const ome
                 a->factors = n_bytes - a->codes;
             } else if (id == OMEN_SECTION_REFN) {
                 a->refine = n_bytes;
-            } else if (id == OMEN_SECTION_SUBS || id == OMEN_SECTION_DIMS ||
-                       id == OMEN_SECTION_CODB) {
+            } else if (id == OMEN_SECTION_SUBS || id == OMEN_SECTION_DIMS || id == OMEN_SECTION_CODB) {
                 a->codebooks += n_bytes;
             } else if (id == OMEN_SECTION_ROTA || id == OMEN_SECTION_BASE) {
                 a->rotation += n_bytes;

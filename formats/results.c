@@ -13,7 +13,7 @@
 typedef struct buffer {
     FILE *stream;
     size_t n;
-    int failed; /* errno of the first write that failed */
+    int failed;  /* errno of the first write that failed */
     char *bytes; /* BUFFER_BYTES + ITEM_BYTES: too many for the stack */
 } buffer;
 

@@ -23,45 +23,11 @@ void(omen_build_options_init)(omen_build_options *options, size_t struct_bytes)
     omen_sized_init(options, struct_bytes, &defaults, sizeof defaults);
 }
 
-static const char *const stage_names[OMEN_N_STAGES] = {"sample", "transform", "partition", "codec",
-                                                       "encode", "order",     "calibrate"};
-
-const char *omen_stage_name(omen_stage stage)
-{
-    return stage < OMEN_N_STAGES ? stage_names[stage] : "?";
-}
-
 static double now_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-int omen_build_no_memory(omen_build_state *b)
-{
-    return omen_fail(b->why, OMEN_ERR_MEMORY, "out of memory for %llu x %u vectors",
-                     (unsigned long long)b->source->n_rows, b->source->d);
-}
-
-omen_watch omen_build_watch(const omen_build_state *b, omen_stage stage)
-{
-    return omen_watch_make(b->options->progress, b->options->progress_context, stage_names[stage]);
-}
-
-int omen_build_status(omen_build_state *b, int status)
-{
-    if (status == OMEN_ERR_MEMORY)
-        return omen_build_no_memory(b);
-    return status == OMEN_ERR_INTERRUPTED ? omen_fail(b->why, status, "interrupted") : status;
-}
-
-int omen_build_progress(omen_build_state *b, omen_stage stage, uint64_t done, uint64_t total)
-{
-    const omen_build_options *o = b->options;
-    if (o->progress && o->progress(o->progress_context, stage_names[stage], done, total))
-        return omen_fail(b->why, OMEN_ERR_INTERRUPTED, "interrupted");
-    return OMEN_OK;
 }
 
 /* ---- the whole ---- */
@@ -127,7 +93,8 @@ static int resume(omen_build_state *b)
     if (b->n_encoded == b->source->n_rows)
         b->first_stage = OMEN_STAGE_ORDER;
     if (status == OMEN_OK && b->first_stage > OMEN_STAGE_SAMPLE && b->options->resumed)
-        b->options->resumed(b->options->progress_context, stage_names[b->first_stage], b->n_encoded, b->source->n_rows);
+        b->options->resumed(b->options->progress_context, omen_stage_name(b->first_stage), b->n_encoded,
+                            b->source->n_rows);
     return status;
 }
 

@@ -85,7 +85,7 @@ int omen_build_order(omen_build_state *b);
 /* Measures the default efforts on the sections written, and writes their table. Returns as the training stages. */
 int omen_build_calibrate(omen_build_state *b);
 
-/* ---- build.c ---- */
+/* ---- build_state.c ---- */
 
 int omen_build_no_memory(omen_build_state *b);
 

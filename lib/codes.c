@@ -23,17 +23,6 @@ struct omen_codes {
     float *unrotate; /* ROTA transposed, packed: d_used columns of 4 n_sub; rabitq */
 };
 
-bool omen_codes_are(const omen_section *sections, size_t n_sections)
-{
-    bool has_meta = false;
-    for (size_t i = 0; i < n_sections; i++) {
-        if (sections[i].id == OMEN_SECTION_PERM)
-            return false;
-        has_meta |= sections[i].id == OMEN_SECTION_META;
-    }
-    return has_meta;
-}
-
 /* Packs the transpose of a (n x m). NULL without memory. */
 static float *pack_transposed(const float *a, size_t n, size_t m)
 {

@@ -342,6 +342,17 @@ int omen_index_open_codes(omen_index **out, const omen_section *sections, size_t
     return open_index(out, sections, n_sections, false, why);
 }
 
+bool omen_codes_are(const omen_section *sections, size_t n_sections)
+{
+    bool has_meta = false;
+    for (size_t i = 0; i < n_sections; i++) {
+        if (sections[i].id == OMEN_SECTION_PERM)
+            return false;
+        has_meta |= sections[i].id == OMEN_SECTION_META;
+    }
+    return has_meta;
+}
+
 int omen_index_check_lengths(const omen_section *sections, size_t n_sections, omen_detail *why)
 {
     const section_list list = {sections, n_sections, !omen_codes_are(sections, n_sections), why};

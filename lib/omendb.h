@@ -359,10 +359,10 @@ typedef struct omen_search_options {
     size_t struct_bytes;
     uint32_t k;
     float recall; /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort */
-    uint32_t probes; /* lists scanned a query; 0: what recall needs */
-    uint32_t rerank; /* candidates re-ranked by the refine tier; 0: what recall needs */
-    bool exact;      /* compare with every row of the refine tier */
-    bool zero_ok;    /* cosine: accept a zero query, at distance 1 from everything */
+    uint32_t probes;      /* lists scanned a query; 0: what recall needs */
+    uint32_t rerank;      /* candidates re-ranked by the refine tier; 0: what recall needs */
+    bool exact;           /* compare with every row of the refine tier */
+    bool zero_ok;         /* cosine: accept a zero query, at distance 1 from everything */
     uint64_t first_query; /* the number of the first of these queries among the caller's, for messages */
     /* memory has no room for the refine tier: where it is a file mapping, prefetch only the rows needed */
     bool refine_cold;

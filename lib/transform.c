@@ -12,11 +12,11 @@
 #include "lib/matrix.h"
 #include "lib/transform.h"
 
-#define CHUNK  1024u                /* rows or columns of one float32 chain */
-#define LD     (CHUNK + OMEN_PANEL) /* of a chunk turned: a power of two would fight for few cache lines */
-#define STRIPE 48u                  /* rows of a product that one thread makes at once */
-#define WIDTH  64u                  /* columns that one thread centres at once */
-#define NORM2_EXACT 0x1p-100f /* shorter rows are scaled in float64 */
+#define CHUNK       1024u                /* rows or columns of one float32 chain */
+#define LD          (CHUNK + OMEN_PANEL) /* of a chunk turned: a power of two would fight for few cache lines */
+#define STRIPE      48u                  /* rows of a product that one thread makes at once */
+#define WIDTH       64u                  /* columns that one thread centres at once */
+#define NORM2_EXACT 0x1p-100f            /* shorter rows are scaled in float64 */
 
 static size_t round_up(size_t n, size_t to)
 {

@@ -1,80 +1,77 @@
 #!/usr/bin/env python3
-"""Finds circles between the files of a folder.
+"""Circles between the files of a folder: a.c calls what b.c defines, and b.c, perhaps by others, what a.c defines.
 
-    circles.py FOLDER...
-
-A source file needs another one of its folder, subfolders included, when it uses a function or object that the other
-one defines; a header needs another one when it includes it. Each circle is printed, one a line; exits 1 if there is
-one, or if a folder defines nothing, which is a mistake of this script.
+Usage: circles.py FOLDER [KNOWN...], with the folder of a build directory that holds the objects (build/lib). A known
+circle is FILE+FILE+...; one within it is not told. Prints each circle and the symbols that make it; exits 1 if there is
+one, 2 if there are no objects. Static functions do not count.
 """
 import pathlib
-import re
+import subprocess
 import sys
 
-COMMENTS = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
-# at the beginning of a line: a type, a name, then a parameter list and a body, or an initial value
-FUNCTION = re.compile(r"^(?!static\b|typedef\b|extern\b)[a-z][\w \t*]*?[ *](\w+)\([^;{}]*\)\s*\{", re.M)
-OBJECT = re.compile(r"^(?!static\b|typedef\b|extern\b)[a-z][\w \t*]*?[ *](\w+)(?:\[[^\]]*\])*\s*=", re.M)
-INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
+
+def symbols(path):
+    """The names that an object defines and those that it wants."""
+    defined, wanted = set(), set()
+    listing = subprocess.run(["nm", "-P", "-g", str(path)], capture_output=True, text=True, check=True).stdout
+    for line in listing.splitlines():
+        name, kind = line.split()[:2]
+        (wanted if kind in "Uwv" else defined).add(name)
+    return defined, wanted
 
 
-def needs(folder):
-    """The graph of a folder, {file: {file, ...}}, and whether it defines anything."""
-    sources = {p: COMMENTS.sub(" ", p.read_text()) for p in sorted(folder.rglob("*.c"))}
-    headers = sorted(folder.rglob("*.h"))
-    home = {}
-    for path, text in sources.items():
-        for name in FUNCTION.findall(text) + OBJECT.findall(text):
-            home.setdefault(name, set()).add(path)
-    graph = {}
-    for path, text in sources.items():
-        used = set(re.findall(r"\w+", text))
-        # names that several files define are levels of one interface, chosen by the build
-        owners = [home[name] for name in used if name in home and len(home[name]) == 1]
-        graph[path] = {owner for found in owners for owner in found if owner != path}
-    for path in headers:
-        included = {pathlib.Path(name) for name in INCLUDE.findall(path.read_text())}
-        graph[path] = {other for other in headers if other in included and other != path}
-    return graph, bool(home)
+def uses_of(folder):
+    """{file: {other file: symbols}} of all objects below the folder."""
+    defined, wanted = {}, {}
+    for path in sorted(pathlib.Path(folder).rglob("*.c.o")):
+        defines, wants = symbols(path)
+        name = path.name[:-len(".o")]
+        wanted.setdefault(name, set()).update(wants)
+        for symbol in defines:
+            defined.setdefault(symbol, name)
+    uses = {name: {} for name in wanted}
+    for name, wants in wanted.items():
+        for symbol in sorted(wants):
+            owner = defined.get(symbol, name)
+            if owner != name:
+                uses[name].setdefault(owner, []).append(symbol)
+    return uses
 
 
-def circles(graph):
-    """Sets of files that reach one another (Tarjan's strongly connected components of more than one file)."""
-    order, low, stack, found = {}, {}, [], []
-
-    def visit(node):
-        order[node] = low[node] = len(order)
-        stack.append(node)
-        for other in sorted(graph[node]):
-            if other not in order:
-                visit(other)
-                low[node] = min(low[node], low[other])
-            elif other in stack:
-                low[node] = min(low[node], order[other])
-        if low[node] == order[node]:
-            at = stack.index(node)
-            group = stack[at:]
-            del stack[at:]
-            if len(group) > 1:
-                found.append(sorted(group))
-
-    for node in graph:
-        if node not in order:
-            visit(node)
-    return found
+def reached(uses, start):
+    """All files that the start's calls lead to, itself only by a circle."""
+    seen, left = set(), list(uses[start])
+    while left:
+        name = left.pop()
+        if name not in seen:
+            seen.add(name)
+            left.extend(uses[name])
+    return seen
 
 
 def main():
-    failed = False
-    for name in sys.argv[1:]:
-        graph, defines = needs(pathlib.Path(name))
-        if not defines:
-            print(f"{name}: no definitions found")
-            failed = True
-        for group in circles(graph):
-            print(f"{name}: " + ", ".join(str(path) for path in group) + " need one another")
-            failed = True
-    return failed
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    uses = uses_of(sys.argv[1])
+    if not uses:
+        print(f"no objects below {sys.argv[1]}")
+        return 2
+    known = [set(circle.split("+")) for circle in sys.argv[2:]]
+    reach = {name: reached(uses, name) for name in uses}
+    told, status = set(), 0
+    for name in sorted(uses):
+        circle = {other for other in reach[name] if name in reach[other]}
+        if not circle or name in told:
+            continue
+        told |= circle
+        if any(circle <= files for files in known):
+            continue
+        status = 1
+        print("circle: " + "+".join(sorted(circle)))
+        for one in sorted(circle):
+            for other in sorted(circle & set(uses[one])):
+                print(f"  {one} uses {', '.join(uses[one][other])} of {other}")
+    return status
 
 
 if __name__ == "__main__":

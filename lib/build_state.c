@@ -1,0 +1,36 @@
+/* What all stages of a build use: their names, progress and failures. */
+#include "lib/build_state.h"
+
+static const char *const stage_names[OMEN_N_STAGES] = {"sample", "transform", "partition", "codec",
+                                                       "encode", "order",     "calibrate"};
+
+const char *omen_stage_name(omen_stage stage)
+{
+    return stage < OMEN_N_STAGES ? stage_names[stage] : "?";
+}
+
+int omen_build_no_memory(omen_build_state *b)
+{
+    return omen_fail(b->why, OMEN_ERR_MEMORY, "out of memory for %llu x %u vectors",
+                     (unsigned long long)b->source->n_rows, b->source->d);
+}
+
+omen_watch omen_build_watch(const omen_build_state *b, omen_stage stage)
+{
+    return omen_watch_make(b->options->progress, b->options->progress_context, stage_names[stage]);
+}
+
+int omen_build_status(omen_build_state *b, int status)
+{
+    if (status == OMEN_ERR_MEMORY)
+        return omen_build_no_memory(b);
+    return status == OMEN_ERR_INTERRUPTED ? omen_fail(b->why, status, "interrupted") : status;
+}
+
+int omen_build_progress(omen_build_state *b, omen_stage stage, uint64_t done, uint64_t total)
+{
+    const omen_build_options *o = b->options;
+    if (o->progress && o->progress(o->progress_context, stage_names[stage], done, total))
+        return omen_fail(b->why, OMEN_ERR_INTERRUPTED, "interrupted");
+    return OMEN_OK;
+}

@@ -1,0 +1,161 @@
+/* The result writers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "formats/omendb_files.h"
+#include "formats/vectors.h"
+#include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
+#include "tests/unit/vector_files.h"
+
+static const int64_t some_ids[] = {7, 0, 9000000000, 12, -1, 3};
+static const float some_distances[] = {0, 0.1f, 1234567, 1e-10f, -0.0f, -2.5f};
+
+static size_t results_bytes(omen_results_format format, bool with_distances, const int64_t *ids, char *bytes,
+                            size_t size)
+{
+    omen_results results = {tmpfile(), format, with_distances, 3, 2};
+    CHECK_EQ_INT(omen_results_begin(&results, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_results_write(&results, 0, 2, ids, some_distances, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_results_write(&results, 2, 1, ids + 4, some_distances + 4, &detail), OMEN_OK);
+    rewind(results.stream);
+    size_t n = fread(bytes, 1, size - 1, results.stream);
+    bytes[n] = '\0';
+    fclose(results.stream);
+    return n;
+}
+
+static void test_results_text(void)
+{
+    char text[1024];
+    results_bytes(OMEN_RESULTS_TSV, true, some_ids, text, sizeof(text));
+    CHECK(strcmp(text, "0\t1\t7\t0\n0\t2\t0\t0.100000001\n1\t1\t9000000000\t1234567\n1\t2\t12\t1.00000001e-10\n"
+                       "2\t1\t-1\t-0\n2\t2\t3\t-2.5\n") == 0);
+    results_bytes(OMEN_RESULTS_TSV, false, some_ids, text, sizeof(text));
+    CHECK(strcmp(text, "0\t1\t7\n0\t2\t0\n1\t1\t9000000000\n1\t2\t12\n2\t1\t-1\n2\t2\t3\n") == 0);
+    results_bytes(OMEN_RESULTS_JSONL, true, some_ids, text, sizeof(text));
+    CHECK(strcmp(text, "{\"query\":0,\"ids\":[7,0],\"distances\":[0,0.100000001]}\n"
+                       "{\"query\":1,\"ids\":[9000000000,12],\"distances\":[1234567,1.00000001e-10]}\n"
+                       "{\"query\":2,\"ids\":[-1,3],\"distances\":[-0,-2.5]}\n") == 0);
+    results_bytes(OMEN_RESULTS_JSONL, false, some_ids, text, sizeof(text));
+    CHECK(strcmp(text, "{\"query\":0,\"ids\":[7,0]}\n{\"query\":1,\"ids\":[9000000000,12]}\n"
+                       "{\"query\":2,\"ids\":[-1,3]}\n") == 0);
+
+    /* The extremes, and distances JSON has no number for. */
+    int64_t ids[] = {INT64_MIN, INT64_MAX};
+    float distances[] = {INFINITY, 3.40282347e38f};
+    omen_results results = {tmpfile(), OMEN_RESULTS_JSONL, true, 1, 2};
+    CHECK_EQ_INT(omen_results_write(&results, UINT32_MAX, 1, ids, distances, &detail), OMEN_OK);
+    rewind(results.stream);
+    text[fread(text, 1, sizeof(text) - 1, results.stream)] = '\0';
+    CHECK(strcmp(text, "{\"query\":4294967295,\"ids\":[-9223372036854775808,9223372036854775807],"
+                       "\"distances\":[null,3.40282347e+38]}\n") == 0);
+    fclose(results.stream);
+}
+
+static void test_results_binary(void)
+{
+    static const int64_t ids[] = {7, 0, 2147483647, 12, -1, 3};
+    char bytes[1024], want[1024];
+    size_t n = results_bytes(OMEN_RESULTS_IVECS, true, ids, bytes, sizeof(bytes));
+    static const char ivecs[] = "\2\0\0\0\7\0\0\0\0\0\0\0"
+                                "\2\0\0\0\xff\xff\xff\x7f\x0c\0\0\0"
+                                "\2\0\0\0\xff\xff\xff\xff\3\0\0\0";
+    CHECK_EQ_INT(n, 36);
+    CHECK(memcmp(bytes, ivecs, 36) == 0);
+
+    n = results_bytes(OMEN_RESULTS_NPY, false, some_ids, bytes, sizeof(bytes));
+    CHECK_EQ_INT(n, 128 + 48);
+    snprintf(want, sizeof(want), "%-117s\n", "{'descr': '<i8', 'fortran_order': False, 'shape': (3, 2), }");
+    CHECK(memcmp(bytes, "\x93NUMPY\1\0\x76\0", 10) == 0);
+    CHECK(memcmp(bytes + 10, want, 118) == 0);
+    blob b = {0};
+    for (int i = 0; i < 6; i++)
+        add_value(&b, (uint64_t)some_ids[i], 8, false);
+    CHECK(memcmp(bytes + 128, b.bytes, 48) == 0);
+
+    n = results_bytes(OMEN_RESULTS_NPY, true, some_ids, bytes, sizeof(bytes));
+    CHECK_EQ_INT(n, 128 + 72);
+    snprintf(want, sizeof(want), "%-117s\n",
+             "{'descr': [('id', '<i8'), ('distance', '<f4')], 'fortran_order': False, 'shape': (3, 2), }");
+    CHECK(memcmp(bytes + 10, want, 118) == 0);
+    b.n = 0;
+    for (int i = 0; i < 6; i++) {
+        add_value(&b, (uint64_t)some_ids[i], 8, false);
+        add_float(&b, some_distances[i], false);
+    }
+    CHECK(memcmp(bytes + 128, b.bytes, 72) == 0);
+}
+
+static void test_results_refused(void)
+{
+    omen_results results = {tmpfile(), OMEN_RESULTS_IVECS, false, 3, 2};
+    CHECK_EQ_INT(omen_results_write(&results, 5, 3, some_ids, NULL, &detail), OMEN_ERR_INPUT);
+    CHECK_STR_CONTAINS(detail.text, "query 6 found row 9000000000, beyond");
+    CHECK_EQ_INT(ftell(results.stream), 0);
+    results.k = UINT32_MAX;
+    CHECK_EQ_INT(omen_results_begin(&results, &detail), OMEN_ERR_INPUT);
+    fclose(results.stream);
+
+    omen_results_format format;
+    CHECK_EQ_INT(omen_results_parse("npy", &format), OMEN_OK);
+    CHECK_EQ_INT(format, OMEN_RESULTS_NPY);
+    CHECK_EQ_INT(omen_results_parse("tsv", &format), OMEN_OK);
+    CHECK_EQ_INT(format, OMEN_RESULTS_TSV);
+    CHECK_EQ_INT(omen_results_parse("csv", &format), OMEN_ERR_ARGUMENT);
+
+    FILE *full = fopen("/dev/full", "w");
+    if (full == NULL)
+        return;
+    static const omen_results_format all[] = {OMEN_RESULTS_TSV, OMEN_RESULTS_JSONL, OMEN_RESULTS_NPY};
+    setvbuf(full, NULL, _IONBF, 0);
+    for (int i = 0; i < 3; i++) {
+        omen_results to_full = {full, all[i], false, 3, 2};
+        CHECK_EQ_INT(omen_results_write(&to_full, 0, 3, some_ids, NULL, &detail), OMEN_ERR_IO);
+        CHECK_STR_CONTAINS(detail.text, "No space left on device");
+    }
+    omen_results to_full = {full, OMEN_RESULTS_NPY, false, 3, 2};
+    CHECK_EQ_INT(omen_results_begin(&to_full, &detail), OMEN_ERR_IO);
+    fclose(full);
+}
+
+/* More than the writer's buffer holds. */
+static void test_results_long(void)
+{
+    enum { N = 5000, K = 7 };
+    int64_t *ids = malloc(N * K * sizeof(*ids));
+    float *distances = malloc(N * K * sizeof(*distances));
+    for (int i = 0; i < N * K; i++) {
+        ids[i] = (int64_t)i * i * i;
+        distances[i] = (float)i / 3;
+    }
+    omen_results results = {tmpfile(), OMEN_RESULTS_TSV, true, N, K};
+    CHECK_EQ_INT(omen_results_write(&results, 0, N, ids, distances, &detail), OMEN_OK);
+    rewind(results.stream);
+    int bad = 0;
+    for (int i = 0; i < N * K; i++) {
+        char line[128], want[128];
+        snprintf(want, sizeof(want), "%d\t%d\t%" PRId64 "\t%.9g\n", i / K, i % K + 1, ids[i], (double)distances[i]);
+        bad += fgets(line, sizeof(line), results.stream) == NULL || strcmp(line, want) != 0;
+    }
+    CHECK_EQ_INT(bad, 0);
+    CHECK_EQ_INT(fgetc(results.stream), EOF);
+    fclose(results.stream);
+    free(distances);
+    free(ids);
+}
+
+int main(void)
+{
+    directory_make();
+    RUN(test_results_text);
+    RUN(test_results_binary);
+    RUN(test_results_refused);
+    RUN(test_results_long);
+    directory_remove();
+    return check_finish();
+}

@@ -1,0 +1,155 @@
+/* Searching by lists: recall, and vectors that have no direction or no length that float32 holds. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "lib/index.h"
+#include "lib/index_format.h"
+#include "lib/matrix.h"
+#include "tests/unit/check.h"
+#include "tests/unit/index_cases.h"
+
+/* Share of the exact neighbours that the default effort finds. */
+static double recall_of(const omen_index *index, const rows_in_memory *queries, uint32_t k)
+{
+    omen_search_options options;
+    omen_search_options_init(&options);
+    options.k = k;
+    results found = search(index, &options, queries->x, queries->n);
+    options.exact = true;
+    results exact = search(index, &options, queries->x, queries->n);
+    uint64_t hits = 0;
+    for (uint64_t q = 0; q < exact.n_queries; q++)
+        for (uint32_t a = 0; a < k; a++)
+            for (uint32_t b = 0; b < k; b++)
+                hits += found.ids[q * k + a] == exact.ids[q * k + b];
+    const double recall = (double)hits / (double)(queries->n * k);
+    results_free(&found);
+    results_free(&exact);
+    return recall;
+}
+
+static void test_recall(void)
+{
+    rows_in_memory rows = make_rows(3000, 40, CLUSTERED, 1), queries = make_rows(200, 40, CLUSTERED, 1000);
+    for (int i = 0; i < 12; i++) {
+        omen_build_options o;
+        CHECK(combination(i + 12, &o));
+        if (o.codec == OMEN_CODEC_AUTO && o.metric != OMEN_METRIC_L2)
+            continue;
+        sections_in_memory sections;
+        omen_index *index = make_index(&rows, &o, &sections);
+        if (index) {
+            const double recall = recall_of(index, &queries, 10);
+            printf("# %s: recall@10 %.3f\n", case_name(&rows, &o), recall);
+            CHECK_CASE(recall >= 0.9, "%s: recall@10 %.3f", case_name(&rows, &o), recall);
+        }
+        omen_index_close(index);
+        sections_free(&sections);
+    }
+    rows_free(&rows);
+    rows_free(&queries);
+}
+
+static void test_zero_rows(void)
+{
+    rows_in_memory rows = make_rows(3000, 13, CLUSTERED, 1);
+    memset(rows.x + 700 * 13, 0, 13 * sizeof(float));
+    memset(rows.x + 2900 * 13, 0, 13 * sizeof(float));
+    for (int i = 0; i < 48; i++) {
+        omen_build_options o;
+        if (!combination(i, &o) || o.metric != OMEN_METRIC_COSINE || o.codec == OMEN_CODEC_AUTO || i % 4 == 3)
+            continue;
+        for (size_t v = 0; v < N_VARIANTS; v++) {
+            o.n_threads = variants[v].n_threads;
+            if (i == 2 || v == 3) /* the first row at fault is the one told, however many threads meet others first */
+                refuse_build(&rows, &o, OMEN_ERR_INPUT, "row 700 is a zero vector");
+        }
+        o.zero_ok = true;
+        rows.n = 1000; /* one zero row is left */
+        sections_in_memory sections;
+        omen_index *index = make_index(&rows, &o, &sections);
+        if (index == NULL)
+            break;
+        omen_search_options options;
+        omen_search_options_init(&options);
+        options.k = 1000;
+        options.probes = index->meta.n_lists;
+        results r = search(index, &options, rows.x, 3);
+        check_complete(&r, rows.n, case_name(&rows, &o));
+        for (uint64_t j = 0; j < r.n_queries * r.k; j++)
+            if (o.refine != OMEN_REFINE_NONE && r.ids[j] == 700)
+                CHECK_CASE(r.distances[j] == 1, "%s: a zero row at %g", case_name(&rows, &o), (double)r.distances[j]);
+        results_free(&r);
+        /* a zero query: refused, or 1 from every row */
+        int64_t ids[5];
+        float distances[5];
+        options.k = 5;
+        CHECK_EQ_INT(omen_index_search(index, &options, rows.x + 699 * 13, 2, ids, distances, NULL, &detail),
+                     OMEN_ERR_INPUT);
+        CHECK_STR_CONTAINS(detail.text, "query 1 is a zero vector");
+        options.zero_ok = true;
+        for (int exact = 0; exact <= (o.refine != OMEN_REFINE_NONE); exact++) {
+            options.exact = exact;
+            r = search(index, &options, rows.x + 700 * 13, 1);
+            for (uint64_t j = 0; j < r.n_queries * 5; j++)
+                CHECK_CASE(r.ids[j] == (int64_t)j && r.distances[j] == 1, "%s: a zero query finds %lld at %g",
+                           case_name(&rows, &o), (long long)r.ids[j], (double)r.distances[j]);
+            results_free(&r);
+        }
+        omen_index_close(index);
+        sections_free(&sections);
+        rows.n = 3000;
+    }
+    rows_free(&rows);
+}
+
+/* Queries are finite, and no more is asked of them. One too long for float32 sums may be refused by number; what is not
+ * refused is answered in full. */
+static void test_long_queries(void)
+{
+    rows_in_memory rows = make_rows(300, 5, CLUSTERED, 1);
+    for (int i = 0; i < 48; i++) {
+        omen_build_options o;
+        if (!combination(i, &o) || o.codec == OMEN_CODEC_AUTO)
+            continue;
+        o.n_lists = i % 2 ? 100 : 280;
+        sections_in_memory sections;
+        omen_index *index = make_index(&rows, &o, &sections);
+        static const float sizes[] = {1e15f, 1e19f, 1e20f, 3e38f, -3e38f, 1e-30f, 1e-45f};
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes && index; s++) {
+            float queries[15] = {0};
+            for (int j = 0; j < 15; j++)
+                queries[j] = j % 5 < (j / 5 + 1) ? sizes[s] : j % 2;
+            for (int exact = 0; exact <= (o.refine != OMEN_REFINE_NONE); exact++) {
+                for (uint32_t k = 10; k <= 300; k += 290) {
+                    const omen_search_options options = {
+                        .struct_bytes = sizeof options, .k = k, .exact = exact, .zero_ok = true};
+                    results r = {3, k, malloc(3 * k * sizeof *r.ids), malloc(3 * k * sizeof *r.distances)};
+                    char what[200];
+                    snprintf(what, sizeof what, "%s: %s search for %g", case_name(&rows, &o), exact ? "exact" : "list",
+                             (double)sizes[s]);
+                    const int status =
+                        omen_index_search(index, &options, queries, 3, r.ids, r.distances, NULL, &detail);
+                    if (status == OMEN_OK) {
+                        check_distinct(&r, rows.n, what);
+                    } else {
+                        CHECK_CASE(status == OMEN_ERR_INPUT && fabsf(sizes[s]) > 1e18f, "%s: %d", what, status);
+                        CHECK_STR_CONTAINS(detail.text, "query 0");
+                    }
+                    results_free(&r);
+                }
+            }
+        }
+        omen_index_close(index);
+        sections_free(&sections);
+    }
+    rows_free(&rows);
+}
+
+int main(void)
+{
+    RUN(test_recall);
+    RUN(test_zero_rows);
+    RUN(test_long_queries);
+    return check_finish();
+}

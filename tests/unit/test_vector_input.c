@@ -1,0 +1,177 @@
+/* What an input is taken for: contradictions, other content, standard input. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "formats/omendb_files.h"
+#include "formats/vectors.h"
+#include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
+#include "tests/unit/vector_files.h"
+
+static void test_contradictions(void)
+{
+    blob vecs = {0}, npy = {0}, fbin = {0}, idx = {0};
+    add_vecs(&vecs, "f4", 20, 5);
+    add_npy(&npy, 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (20, 5), }");
+    add_rows(&npy, "f4", false, 20, 5);
+    add_u32(&fbin, 20);
+    add_u32(&fbin, 5);
+    add_rows(&fbin, "f4", false, 20, 5);
+    add_idx(&idx, 0x0D, 2, 20, 5, 0);
+    add_rows(&idx, "f4", true, 20, 5);
+    const struct {
+        const blob *b;
+        const char *name;
+    } files[] = {{&vecs, "fvecs"}, {&npy, "npy"}, {&fbin, "fbin"}, {&idx, "idx"}};
+    static const char *const others[] = {"fvecs", "npy", "fbin", "idx", "bvecs", "i8bin", "raw"};
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < 7; j++) {
+            char name[32], part[64];
+            if (strcmp(files[i].name, others[j]) == 0)
+                continue;
+            snprintf(name, sizeof(name), "wrong.%s", others[j]);
+            snprintf(part, sizeof(part), "looks like %s (try --format %s", files[i].name, files[i].name);
+            save(name, files[i].b);
+            refuse(name, NULL, 5, OMEN_ERR_INPUT, part);
+            expect(name, files[i].name, 0, files[i].name, 20, 5, 0);
+            if (strcmp(others[j], "raw") != 0) {
+                save("plain", files[i].b);
+                refuse("plain", others[j], 0, OMEN_ERR_INPUT, part);
+            }
+        }
+        save("plain", files[i].b);
+        expect("plain", NULL, 0, files[i].name, 20, 5, 0);
+        save("plain.unknown", files[i].b);
+        expect("plain.unknown", NULL, 5, files[i].name, 20, 5, 0);
+    }
+    save("x.fbin", &vecs);
+    refuse("x.fbin", NULL, 0, OMEN_ERR_INPUT, "x.fbin\" is not fbin: the header says 5 x 3262119936, ");
+
+    blob b = {0};
+    add_u32(&b, 20);
+    add_u32(&b, 5);
+    add_rows(&b, "u1", false, 20, 5);
+    refuse_blob("plain", &b, OMEN_ERR_INPUT, "may be u8bin or i8bin: choose with --format");
+    refuse_blob("wrong.fbin", &b, OMEN_ERR_INPUT, "looks like u8bin or i8bin");
+    refuse_blob("text.csv", &(blob){6, "1,2,3\n"}, OMEN_ERR_INPUT, omen_vectors_formats());
+    refuse("text.csv", "parquet", 0, OMEN_ERR_ARGUMENT, "unknown format \"parquet\": the formats are fvecs, ");
+
+    /* Every name listed is a format. */
+    char names[128];
+    snprintf(names, sizeof(names), "%s", omen_vectors_formats());
+    for (char *name = strtok(names, ", "); name; name = strtok(NULL, ", "))
+        refuse("absent", name, 0, OMEN_ERR_IO, "cannot open");
+}
+
+static void test_other_content(void)
+{
+    blob b = {0};
+    refuse_blob("empty.fvecs", &b, OMEN_ERR_INPUT, "empty.fvecs\" is empty");
+    add(&b, "\x1f\x8b\x08\0\0\0\0\0\0\3", 10);
+    char part[1024];
+    save("x.idx.gz", &b);
+    snprintf(part, sizeof(part), "is compressed: use zcat %s | omendb ... --format idx -", path_of("x.idx.gz"));
+    refuse("x.idx.gz", NULL, 0, OMEN_ERR_INPUT, part);
+    refuse("x.idx.gz", "npy", 0, OMEN_ERR_INPUT, "--format npy -");
+    refuse_blob("x.gz", &b, OMEN_ERR_INPUT, "--format FORMAT -");
+    refuse_blob("x.fvecs", &b, OMEN_ERR_INPUT, "zcat");
+    refuse_blob("x.raw", &b, OMEN_ERR_INPUT, "zcat");
+    refuse_blob("odd name.npy", &b, OMEN_ERR_INPUT, "odd name.npy\" | omendb ... --format npy -");
+    b.n = 0;
+    add(&b, "\x28\xb5\x2f\xfd....", 8);
+    refuse_blob("x.fvecs.zst", &b, OMEN_ERR_INPUT, "zstdcat");
+    b.n = 0;
+    add(&b, "OMENDB\r\n........", 16);
+    refuse_blob("x.omen", &b, OMEN_ERR_INPUT, "x.omen\" is an omendb index");
+    refuse("x.omen", "raw", 4, OMEN_ERR_INPUT, "is an omendb index");
+    refuse_blob("x.fvecs", &b, OMEN_ERR_INPUT, "is an omendb index");
+
+    refuse("absent.fvecs", NULL, 0, OMEN_ERR_IO, "cannot open \"");
+    refuse("absent.fvecs", NULL, 0, OMEN_ERR_IO, "absent.fvecs\": No such file or directory");
+    refuse(directory, NULL, 0, OMEN_ERR_IO, "\" is a directory");
+    refuse("new\nline.fvecs", NULL, 0, OMEN_ERR_IO, "new?line");
+    char name[401] = "/";
+    memset(name + 1, 'x', 399);
+    refuse(name, NULL, 0, OMEN_ERR_IO, "\"...xx");
+    refuse(name, NULL, 0, OMEN_ERR_IO, "File name too long");
+}
+
+static void redirect(int fd)
+{
+    dup2(fd, STDIN_FILENO);
+    close(fd);
+}
+
+/* Puts bytes into a pipe on standard input. The pipe holds them all, so that no second process is needed. */
+static void pipe_in(const blob *b)
+{
+    int ends[2];
+    CHECK_EQ_INT(pipe(ends), 0);
+    CHECK_EQ_INT(write(ends[1], b->bytes, b->n), b->n);
+    close(ends[1]);
+    redirect(ends[0]);
+}
+
+static void test_standard_input(void)
+{
+    int saved = dup(STDIN_FILENO);
+    blob b = {0}, raw = {0};
+    add_vecs(&b, "f4", 20, 5);
+    add_rows(&raw, "f4", false, 20, 5);
+    pipe_in(&b);
+    expect("-", "fvecs", 0, "fvecs", 20, 5, 0);
+    pipe_in(&b);
+    expect("-", NULL, 0, "fvecs", 20, 5, 0);
+    pipe_in(&raw);
+    expect("-", "raw", 5, "raw", 20, 5, 0);
+    pipe_in(&raw);
+    refuse("-", NULL, 0, OMEN_ERR_ARGUMENT, "standard input needs its format named with --format");
+    pipe_in(&(blob){0});
+    refuse("-", "fvecs", 0, OMEN_ERR_INPUT, "standard input is empty");
+    pipe_in(&(blob){4, "\x1f\x8b\x08"});
+    refuse("-", NULL, 0, OMEN_ERR_INPUT, "zcat | omendb ... --format FORMAT -");
+    pipe_in(&b);
+    setenv("TMPDIR", path_of("absent"), 1);
+    refuse("-", "fvecs", 0, OMEN_ERR_IO, "absent\": No such file or directory");
+    setenv("TMPDIR", directory, 1);
+    expect("-", "fvecs", 0, "fvecs", 20, 5, 0);
+    unsetenv("TMPDIR");
+
+    save("a.fvecs", &b);
+    redirect(open(path_of("a.fvecs"), O_RDONLY));
+    expect("-", NULL, 0, "fvecs", 20, 5, 0);
+    expect("-", NULL, 0, "fvecs", 20, 5, 0);
+    /* Only what has not been read yet is the input. */
+    blob late = {0};
+    add(&late, "skip", 4);
+    add(&late, b.bytes, b.n);
+    save("late", &late);
+    redirect(open(path_of("late"), O_RDONLY));
+    CHECK_EQ_INT(lseek(STDIN_FILENO, 4, SEEK_SET), 4);
+    expect("-", NULL, 0, "fvecs", 20, 5, 0);
+
+    /* So is a pipe that has a name, as the shell's <(...) has. */
+    pipe_in(&b);
+    expect("/dev/stdin", NULL, 5, "fvecs", 20, 5, 0);
+
+    omen_vectors *vectors;
+    close(STDIN_FILENO);
+    CHECK_EQ_INT(try_open("-", "fvecs", 0, &vectors), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(detail.text, "cannot open standard input: Bad file descriptor");
+    dup2(saved, STDIN_FILENO);
+    close(saved);
+}
+
+int main(void)
+{
+    directory_make();
+    RUN(test_contradictions);
+    RUN(test_other_content);
+    RUN(test_standard_input);
+    directory_remove();
+    return check_finish();
+}
