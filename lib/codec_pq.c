@@ -3,8 +3,8 @@
  * With reconstruction r of residual x - c, |q - x|^2 is estimated as |q - c|^2 - 2 <q, r> + f,
  *   f = |x - c|^2 + 2 <c, r> + |tail of the transform|^2:
  * only the cross term <q - c, x - c> is approximated. Taking |r|^2 for |x - c|^2, as plain asymmetric distances do,
- * ranks worse on all sets measured (docs/BENCHMARKS.md). Dimensions without a code lose their cross term, whose mean is
- * 0. */
+ * ranks worse on all sets measured (docs/EXPERIMENTS.md). Dimensions without a code lose their cross term, whose mean
+ * is 0. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
