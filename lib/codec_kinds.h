@@ -1,4 +1,4 @@
-/* The codecs' own halves of the calls in codec.h. */
+/* The part of each codec behind the calls in codec.h: encoding and query tables. */
 #ifndef OMEN_CODEC_KINDS_H
 #define OMEN_CODEC_KINDS_H
 

@@ -65,8 +65,8 @@ int omen_refine_parse(const char *name, omen_refine *out) OMEN_MUST_CHECK;
 /* ---- processor --------------------------------------------------------- */
 
 /* Chooses the kernels: "scalar", "avx2", "avx512", "avx512vnni" or "neon" caps the SIMD level, NULL takes the best this
- * processor runs. Returns OMEN_OK or OMEN_ERR_ARGUMENT (unknown level, or one this processor or build has not). Not
- * thread-safe: call it once before other work. Results and index bytes do not depend on the level. */
+ * processor runs. Returns OMEN_OK or OMEN_ERR_ARGUMENT (an unknown level, or one that this processor or build does
+ * not have). Not thread-safe: call it once before other work. Results and index bytes do not depend on the level. */
 int omen_cpu_select(const char *level, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The level in use, such as "avx2". */
@@ -86,11 +86,11 @@ typedef struct omen_source {
     uint32_t d;
     uint32_t element_bytes; /* of one stored value: 1, 2, 4 or 8 */
     uint64_t n_bytes;       /* of the whole input as stored */
-    uint64_t stamp;         /* another one where the input has changed, such as its modification time; 0: not known */
+    uint64_t stamp;         /* changes whenever the input does, such as its modification time; 0: unknown */
     int (*read)(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why);
-    /* the same rows as they are, where all values are unsigned bytes; NULL where they are not */
+    /* the same rows without conversion, if all values are unsigned bytes; else NULL */
     int (*read_bytes)(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
-    /* rows [first, first + n) are not needed for a while: memory that holds them may go. May be NULL */
+    /* rows [first, first + n) will not be read for a while: the memory that caches them may be freed. May be NULL */
     void (*release)(void *self, uint64_t first, uint64_t n);
 } omen_source;
 
@@ -120,14 +120,14 @@ struct omen_section {
     uint64_t n_bytes;
     /* Compares blocks [first, first + n) of OMEN_CHECK_BYTES (the last may be shorter) with their checksums. May be
      * called from several threads at once. Returns OMEN_OK or OMEN_ERR_CORRUPT (why names section and bytes). NULL:
-     * memory that needs no check. Readers check what they touch, once. */
+     * the data need no check. A reader checks each block once, before it first uses it. */
     int (*check)(const omen_section *section, uint64_t first, uint64_t n, omen_detail *why);
     const void *checker; /* of check() */
 };
 
 #define OMEN_CHECK_BYTES 4096u
 
-/* XXH3-64 of n bytes with seed 0 and the default secret, which is what files are checked by. */
+/* XXH3-64 of n bytes with seed 0 and the default secret: the checksum that files use. */
 uint64_t omen_checksum(const void *data, size_t n);
 
 /* Checks all of a section. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
@@ -172,14 +172,14 @@ typedef struct omen_span {
 } omen_span;
 
 /* A list of records that grows at its end and outlives the process. Calls but read() come from one thread.
- *   get     fills *out with record i, as its header has it; false when there are not so many
- *   prove   compares the contents of the records before number n with their checksums; the first that differs and what
- *           follows it are dropped. Until then nothing in a record found may be believed, nor read for longer than
- *           what this build could have written. progress is called as a build calls it, for every MiB
- *   read    copies bytes [at, at + n_bytes) of record i, which lie inside it
- *   append  starts to write a record made of n spans, whose memory stays untouched until the next append() or wait();
- *           one write at a time, so a failure of the one before is returned here. number, if not NULL, gets the
- *           record's. A record is there for a later process either whole or not at all
+ *   get     fills *out with the kind and length of record i, from its header; false if there is no record i
+ *   prove   compares records 0 .. n - 1 with their checksums, and drops the first that differs and all after it. Until
+ *           then the contents of a record that was found must not be trusted, and no more of it may be read than this
+ *           build could have written. progress is called as by a build, for every MiB
+ *   read    copies bytes [at, at + n_bytes) of record i; the range must lie inside the record
+ *   append  starts to write a record made of n spans; their memory must not change before the next append() or wait().
+ *           One record is written at a time, so append() returns the failure of the one before. number, if not NULL,
+ *           gets the number of the record. A later process sees a record whole or not at all
  *   wait    returns when the last record is durable */
 typedef struct omen_checkpoint {
     void *self;
@@ -200,17 +200,17 @@ typedef struct omen_build_options {
     omen_metric metric;
     omen_codec codec;
     omen_refine refine;
-    uint32_t bytes;   /* hot bytes a vector, code and factors; OMEN_MIN_BYTES..OMEN_MAX_BYTES */
+    uint32_t bytes;   /* hot bytes a vector, code plus factors; OMEN_MIN_BYTES..OMEN_MAX_BYTES */
     uint32_t n_lists; /* 0: from n */
     uint64_t seed;
     const omen_source *tune_queries; /* measure search effort on these; NULL: on rows of the source */
     int n_threads;                   /* 0: omen_cpu_count() */
     bool zero_ok;                    /* cosine: accept zero rows, with similarity 0 to everything */
     bool codes_only;                 /* l2: one list, rows in input order, no row numbers: see omen_codes */
-    uint64_t memory_bytes;           /* most private memory to take; 0: no limit */
+    uint64_t memory_bytes;           /* limit of private memory; 0: none */
     uint64_t chunk_rows;             /* rows encoded between checkpoints; 0: from their size and memory_bytes */
     omen_progress_fn progress;       /* may be NULL */
-    /* told once when a checkpoint is continued: the stage that comes next, and its first row. May be NULL */
+    /* called once if a checkpoint is continued, with the stage that comes next and its first row. May be NULL */
     void (*resumed)(void *context, const char *stage, uint64_t row, uint64_t n_rows);
     void *progress_context;
 } omen_build_options;
@@ -234,7 +234,7 @@ const char *omen_stage_name(omen_stage stage);
 
 typedef struct omen_build_report {
     uint64_t n_rows;
-    uint64_t n_encoded; /* less than n_rows when the build failed before; with a checkpoint these are in it */
+    uint64_t n_encoded; /* rows encoded; fewer than n_rows if the build failed. With a checkpoint, rows that it holds */
     uint32_t d, n_lists;
     omen_codec codec; /* never AUTO */
     int n_threads;
@@ -242,13 +242,13 @@ typedef struct omen_build_report {
     /* mean squared error of the codes' distance estimates relative to the mean squared distance, measured on training
      * rows; NaN for a codec that was not tried */
     double pq_error, rabitq_error;
-    /* of the rows that measured the search effort, the share with a near copy: a nearest neighbour less than a quarter
-     * as far as the tenth. Where many have one, rows say little of other queries. NaN: not looked at */
+    /* share of the rows used to measure search effort that have a near copy: a nearest neighbour less than a quarter as
+     * far away as the tenth. If many do, the measured effort says little about other queries. NaN: not measured */
     double near_copies;
     bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
 } omen_build_report;
 
-/* What a build will take, in bytes; estimates from above. */
+/* What a build will need, in bytes: upper estimates. */
 typedef struct omen_build_plan {
     uint64_t memory_bytes; /* private memory at its peak */
     uint64_t chunk_rows, n_chunks;
@@ -257,8 +257,8 @@ typedef struct omen_build_plan {
     uint64_t index_bytes;      /* of all sections */
 } omen_build_plan;
 
-/* Fills *out for a build with or without a checkpoint. Returns OMEN_OK, OMEN_ERR_MEMORY (options->memory_bytes is less
- * than the least that would do, which why names), OMEN_ERR_ARGUMENT or OMEN_ERR_INPUT. */
+/* Fills *out for a build with or without a checkpoint. Returns OMEN_OK, OMEN_ERR_MEMORY (options->memory_bytes is too
+ * small; why names the smallest that is enough), OMEN_ERR_ARGUMENT or OMEN_ERR_INPUT. */
 int omen_build_plan_make(const omen_source *source, const omen_build_options *options, bool has_checkpoint,
                          omen_build_plan *out, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -285,7 +285,7 @@ typedef struct omen_index_info {
     omen_codec codec;
     omen_refine refine;
     uint32_t code_bytes, factor_bytes; /* hot bytes of one vector */
-    uint32_t bytes;                    /* that were asked for: not less than their sum */
+    uint32_t bytes;                    /* as asked for; at least code_bytes + factor_bytes */
     uint64_t seed;
     bool zero_ok;            /* cosine: zero rows were accepted */
     uint64_t centroid_bytes; /* centroids, list offsets, per-list factor ranges */
@@ -301,8 +301,8 @@ typedef struct omen_index_info {
 int omen_index_open(omen_index **out, const omen_section *sections, size_t n_sections,
                     omen_detail *why) OMEN_MUST_CHECK;
 
-/* Whether the sections of an index, or of codes, are there and of the lengths that META gives; reads no data but that
- * of META. Returns as omen_index_open(). */
+/* Checks that all sections of an index, or of codes, are present and have the lengths that META implies. Reads META and
+ * no other data. Returns as omen_index_open(). */
 int omen_index_check_lengths(const omen_section *sections, size_t n_sections, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees the index (not the sections). NULL is fine. */
@@ -317,15 +317,15 @@ void omen_index_get_info(const omen_index *index, omen_index_info *out);
 
 typedef struct omen_search_options {
     uint32_t k;
-    float recall; /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort */
-    uint32_t probes; /* lists scanned a query; 0: what recall needs */
-    uint32_t rerank; /* candidates re-ranked by the refine tier; 0: what recall needs */
+    float recall; /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table maps it to an effort */
+    uint32_t probes; /* lists to scan a query; 0: as many as recall needs */
+    uint32_t rerank; /* candidates to re-rank with the refine tier; 0: as many as recall needs */
     bool exact;      /* compare with every row of the refine tier */
     bool zero_ok;    /* cosine: accept a zero query, at distance 1 from everything */
-    /* the refine tier is a mapped file that memory has no room for: rows are asked for ahead of their use, alone */
+    /* the refine tier is a mapped file too large for memory: prefetch only the rows needed */
     bool refine_cold;
     int n_threads;             /* 0: omen_cpu_count() */
-    omen_progress_fn progress; /* asked whether to stop, done 0 of 1; may be NULL */
+    omen_progress_fn progress; /* called with 0 of 1 done, to ask whether to stop; may be NULL */
     void *progress_context;
 } omen_search_options;
 
@@ -350,15 +350,15 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                       uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                       omen_detail *why) OMEN_MUST_CHECK;
 
-/* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would give them
- * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may
- * be NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
- * the source returned. */
+/* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would find them
+ * with a float32 refine tier. A zero row or query under cosine has similarity 0 to everything. progress, which may be
+ * NULL, is called to ask whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or
+ * what the source returned. */
 int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
                        uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_progress_fn progress,
                        void *context, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
+/* Called for each fault found, with the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
 
 /* ---- codes without lists ------------------------------------------------ */
@@ -367,7 +367,7 @@ typedef void (*omen_fault_fn)(void *context, const char *section, const char *te
  * reconstruct the rows from. */
 typedef struct omen_codes omen_codes;
 
-/* Whether sections are such codes. */
+/* Whether the sections hold codes without lists. */
 bool omen_codes_are(const omen_section *sections, size_t n_sections);
 
 /* Opens codes over sections that stay the caller's and must outlive them. *out is NULL on failure. Returns as
@@ -384,18 +384,18 @@ int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void *context
 /* As omen_index_get_info(); there are no ids. */
 void omen_codes_get_info(const omen_codes *codes, omen_index_info *out);
 
-/* The rows that the codes stand for. It dies with the codes. */
+/* The rows that the codes stand for. The source must not be used after omen_codes_close(). */
 omen_source omen_codes_source(omen_codes *codes);
 
 /* Measured on rows spread over the input. The neighbours of a row do not include itself. */
 typedef struct omen_codes_quality {
     uint64_t n_error_rows, n_queries;
-    double mean_squared_error;   /* a value */
-    double relative_error;       /* squared errors over squared distances from the mean row */
-    uint32_t group_values;       /* neighbouring values whose mean takes a byte, for as many bytes a row */
-    double group_relative_error; /* of those means, kept exactly */
-    double recall_codes;         /* recall@10 by distance to what all codes stand for; NaN with less than 11 rows */
-    double recall_reranked;      /* the same with the n_rerank best by code compared by their original rows */
+    double mean_squared_error;   /* of one value */
+    double relative_error;       /* sum of squared errors over that of squared distances from the mean row */
+    uint32_t group_values;       /* for comparison: so many neighbouring values share a byte, their mean */
+    double group_relative_error; /* of rows made of those means, not rounded */
+    double recall_codes;         /* recall@10 by distances to reconstructed rows; NaN with fewer than 11 rows */
+    double recall_reranked;      /* the same with the n_rerank best re-ranked by their original rows */
     uint32_t n_rerank;
 } omen_codes_quality;
 
@@ -407,14 +407,14 @@ int omen_codes_measure(const omen_codes *codes, const omen_source *original, uin
 
 /* ---- verification ------------------------------------------------------ */
 
-/* Reads every section and checks what omen_index_open() leaves: list offsets monotone and complete, ids a permutation,
- * factors and refine rows finite and in range. Returns OMEN_OK, OMEN_ERR_CORRUPT (each fault told to fault()) or
- * OMEN_ERR_MEMORY. */
+/* Reads every section and checks what omen_index_open() does not: list offsets monotone and complete, ids a
+ * permutation, factors and refine rows finite and in range. Returns OMEN_OK, OMEN_ERR_CORRUPT (each fault is passed to
+ * fault()) or OMEN_ERR_MEMORY. */
 int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
 
 /* Compares the index with the vectors it claims to hold: n and d agree and every stored refine row is its source row
  * within the codec's bound. Returns as omen_index_check(), or OMEN_ERR_UNSUPPORTED without a refine tier (n and d are
- * compared first), or what the source returned. */
+ * still compared), or what the source returned. */
 int omen_index_check_source(const omen_index *index, const omen_source *source, omen_fault_fn fault, void *context,
                             omen_detail *why) OMEN_MUST_CHECK;
 
