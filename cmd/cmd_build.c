@@ -24,7 +24,7 @@ struct build {
     bool json;
     bool fresh;
     bool is_resumed;
-    bool is_kept; /* the checkpoint, with more than what was asked for in it */
+    bool is_kept; /* a resumable checkpoint remains */
     cmd_progress progress;
 };
 

@@ -1,5 +1,5 @@
-/* The .omen container: sections with checksums in one immutable file. Bytes: docs/FORMAT.md. It knows nothing of what
- * the sections mean. */
+/* The .omen container: sections with checksums in one immutable file. Bytes: docs/FORMAT.md. The container does
+ * not know what the sections mean. */
 #ifndef OMEN_CONTAINER_H
 #define OMEN_CONTAINER_H
 
@@ -12,13 +12,13 @@
 typedef struct omen_writer omen_writer;
 typedef struct omen_container omen_container;
 
-/* Starts a file that will be called path: bytes go to a temporary name beside it (path + ".tmp") until commit, as
- * omen_file_open() has it. Refuses a path that is a directory, a device or the like. *out is NULL on failure. Returns
+/* Starts a file that will be called path: until commit it has a temporary name beside it (path + ".tmp"), see
+ * omen_file_open(). Refuses a path that is a directory, a device or the like. *out is NULL on failure. Returns
  * OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 int omen_writer_create(omen_writer **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The same for a copy of a file in another form: it gets like's permission bits and times, unless that is NULL. path
- * may also be something that is written in place, or "-" for standard output: it gets everything on commit. */
+/* The same for a file that is another form of like: it gets like's permission bits and times (like may be NULL). path
+ * may also be a pipe or device, or "-" for standard output: everything is written to it on commit. */
 int omen_writer_create_like(omen_writer **out, const char *path, const struct stat *like,
                             omen_detail *why) OMEN_MUST_CHECK;
 
@@ -32,7 +32,8 @@ int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail 
 /* After commit: errno of an attribute of like that could not be copied, else 0. */
 int omen_writer_like_error(const omen_writer *writer);
 
-/* After commit: opens what was written, whatever has its name by now. As omen_container_open(). */
+/* After commit: opens the file that was written, even if its name leads to another file by now. As
+ * omen_container_open(). */
 int omen_writer_open(const omen_writer *writer, omen_container **out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* After commit: whether the path still leads to what was written. */
@@ -43,14 +44,14 @@ void omen_writer_destroy(omen_writer *writer);
 
 /* ---- reading ---- */
 
-/* Maps a file and checks header, trailer, section table, lengths and bounds (what `verify --quick` promises): no
- * truncation passes, no offset is used unchecked. Time does not depend on the file's size. *out is NULL
- * on failure. Returns OMEN_OK, OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED (newer version), OMEN_ERR_INPUT (not an index at
- * all), OMEN_ERR_ARGUMENT (what cannot be mapped: "-", a pipe, a socket, a device), OMEN_ERR_IO (a directory too) or
- * OMEN_ERR_MEMORY. */
+/* Maps a file and checks header, trailer, section table, lengths and bounds (what `verify --quick` promises): every
+ * truncation is found, and no offset is used unchecked. Time does not depend on the file's size. *out is NULL
+ * on failure. Returns OMEN_OK, OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED (newer version), OMEN_ERR_INPUT (not a
+ * container), OMEN_ERR_ARGUMENT (cannot be mapped: "-", a pipe, a socket, a device), OMEN_ERR_IO (also for a directory)
+ * or OMEN_ERR_MEMORY. */
 int omen_container_open(omen_container **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The same for a file that is open already; fd stays the caller's, path is for messages. */
+/* The same for a file that is already open; the caller keeps fd, and path is used in messages only. */
 int omen_container_open_fd(omen_container **out, int fd, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Unmaps and frees; NULL is fine. */
@@ -59,7 +60,7 @@ void omen_container_close(omen_container *container);
 /* The sections, in file order; they live as long as the container. Their check() compares with the file's checksums. */
 const omen_section *omen_container_sections(const omen_container *container, size_t *n_sections);
 
-/* Takes check() away from the sections: whoever reads them from now on believes every byte. */
+/* Removes check() from the sections: readers then use their bytes without comparing checksums. */
 void omen_container_trust(omen_container *container);
 
 /* Where section i's payload is in the file. */
@@ -67,13 +68,13 @@ uint64_t omen_container_offset(const omen_container *container, size_t i);
 
 uint64_t omen_container_file_bytes(const omen_container *container);
 
-/* Told of each damaged range: the section's four-letter name ("head", "tabl", "tail" outside sections), the byte range
- * [first, first + n_bytes) of the file, and a sentence. */
+/* Called for each damaged range: the section's four-letter name ("head", "tabl", "tail" outside sections), the byte
+ * range [first, first + n_bytes) of the file, and a sentence. */
 typedef void (*omen_damage_fn)(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text);
 
 /* Reads every byte: block checksums of all sections, zero padding. n_threads <= 0: all. Returns OMEN_OK,
- * OMEN_ERR_CORRUPT, or OMEN_ERR_IO where bytes cannot be read (why has the first such range; damage in the others has
- * been told). */
+ * OMEN_ERR_CORRUPT, or OMEN_ERR_IO if bytes cannot be read (why names the first such range; damage elsewhere has
+ * still been reported). */
 int omen_container_check(const omen_container *container, int n_threads, omen_damage_fn damage, void *context,
                          omen_detail *why) OMEN_MUST_CHECK;
 

@@ -675,7 +675,7 @@ static size_t pack_stream(omz_coder *coder, const uint8_t *from, size_t n_bytes,
     return n;
 }
 
-/* Writes one stream. Returns its length, 0 on an error of zstd, which is want of memory. */
+/* Writes one stream. Returns its length, 0 if zstd fails, which means out of memory. */
 static size_t put_stream(omz_coder *coder, const uint8_t *from, size_t n_bytes, bool search, bool plain, uint8_t *out)
 {
     uint8_t *body = out + STREAM_HEADER_BYTES;

@@ -7,30 +7,30 @@
 
 #define OMZ_MAX_BLOCK_BYTES (32u << 20)
 
-/* What a block's bytes are: records of head_bytes (the dimension in front of a row, the range of
- * one of sq8), then whole values. */
+/* The layout of a block: records, each of head_bytes (the dimension before an fvecs row, the range of an sq8 row) and
+ * then whole values. */
 typedef struct omz_shape {
     omen_value value;
     bool big_endian;
     uint32_t head_bytes, record_bytes;
-    uint32_t width; /* of a line of an image of bytes: a distance worth trying; 0: none known */
+    uint32_t width; /* bytes of an image line, a distance worth trying for differences; 0: unknown */
 } omz_shape;
 
 typedef struct omz_coder omz_coder; /* contexts and scratch of one thread */
 
-/* For blocks of at most n_block_bytes; level 1 to 19, or 0 to decode only. NULL without memory. */
+/* For blocks of at most n_block_bytes; level 1 to 19, or 0 to decode only. NULL if out of memory. */
 omz_coder *omz_coder_create(size_t n_block_bytes, int level, bool is_long);
 void omz_coder_destroy(omz_coder *coder);
 
-/* Room that encoding n_bytes may need. */
+/* Most bytes that encoding n_bytes may produce. */
 size_t omz_block_bound(size_t n_bytes);
 
-/* Encodes n_bytes, whole records, into out. Returns the length, 0 without memory. Depends on bytes, shape and level
- * only. */
+/* Encodes n_bytes, whole records, into out. Returns the length, 0 if out of memory. The result depends on
+ * bytes, shape and level only. */
 size_t omz_block_encode(omz_coder *coder, const omz_shape *shape, const uint8_t *raw, size_t n_bytes, uint8_t *out);
 
-/* Whether stored can hold n_bytes of such records, as its own headers and those of its zstd frames tell: cheap, and due
- * before memory for the whole is allocated. */
+/* Whether stored can hold n_bytes of such records, by its own headers and those of its zstd frames. Cheap; call it
+ * before allocating memory for all blocks. */
 bool omz_block_check(const omz_shape *shape, const uint8_t *stored, size_t n_stored, size_t n_bytes);
 
 /* Decodes into n_bytes of raw. False if stored contradicts itself or the shape. */

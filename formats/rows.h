@@ -6,10 +6,10 @@
 
 #include "lib/omendb.h"
 
-/* The format that a file name's extension stands for: "fvecs", "npy", "fbin" or "raw"; NULL for another one. */
+/* The format for a file name's extension: "fvecs", "npy", "fbin" or "raw"; NULL for any other extension. */
 const char *omen_rows_format(const char *path);
 
-/* All names, separated by ", ". */
+/* The names of all formats, separated by ", ". */
 const char *omen_rows_formats(void);
 
 /* Writes all rows of source to stream. Returns OMEN_OK, OMEN_ERR_ARGUMENT (unknown format), OMEN_ERR_MEMORY,

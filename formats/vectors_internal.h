@@ -17,9 +17,9 @@ typedef enum {
     OMEN_VALUE_F8,
 } omen_value;
 
-/* A whole file, mapped. It is opened by name once: the name may lead to another file at any moment. */
+/* A whole file, mapped. It is opened by name only once, since the name may lead to another file at any moment. */
 typedef struct omen_input {
-    char label[OMEN_LABEL_BYTES]; /* for messages: the quoted path, long ones cut at the front, or "standard input" */
+    char label[OMEN_LABEL_BYTES]; /* for messages: the quoted path (cut at the front if long) or "standard input" */
     int fd;                       /* what is mapped: the file, or the copy of a stream */
     struct stat status;           /* of the file or stream that the name led to */
     const unsigned char *bytes;
@@ -27,8 +27,8 @@ typedef struct omen_input {
     uint64_t stamp; /* modification time of a named file in ns, else 0 */
 } omen_input;
 
-/* Where the rows are. Row r starts at offset + r * stride, or, by columns, column c at offset + c * stride. An open
- * function that fills it has checked that all of it lies inside the file. */
+/* Where the rows are. Row r starts at offset + r * stride, or, by columns, column c at offset + c * stride. The open
+ * function that fills it must have checked that all rows lie inside the file. */
 typedef struct omen_layout {
     omen_value value;
     bool big_endian;
@@ -42,8 +42,8 @@ typedef struct omen_layout {
 typedef struct omen_kind omen_kind;
 
 /* One format. open() gets the dimension the caller gave (0: none) and returns OMEN_OK, OMEN_ERR_INPUT or
- * OMEN_ERR_ARGUMENT with a reason that does not name the file. probe() tells from the content alone whether this is
- * most likely the format; NULL for one that nothing in the content gives away. */
+ * OMEN_ERR_ARGUMENT with a reason that does not name the file. probe() tells from the content alone whether the file
+ * most likely has this format; NULL if the content of a format has nothing typical. */
 struct omen_kind {
     const char *name;
     const char *suffixes[6];
@@ -70,24 +70,25 @@ bool omen_idx_probe(const omen_input *input, const omen_kind *kind);
 int omen_raw_open(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out, omen_detail *reason);
 
 /* Maps a file, or a copy of standard input ("-") or another stream. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT,
- * OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED; omen_input_close() is due after OMEN_OK. */
+ * OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED; call omen_input_close() after OMEN_OK. */
 int omen_input_open(omen_input *input, const char *path, omen_detail *why);
 void omen_input_close(omen_input *input);
 
-/* Whether it begins like an index or a compressed file. */
+/* Whether the input begins like an index or a compressed file. */
 bool omen_input_is_container(const omen_input *input);
 
-/* Chooses the format of vectors->input, which is open, and sets kind and layout; path may tell it by its extension. As
- * omen_vectors_open(). */
+/* Chooses the format of vectors->input, which is open, also by the extension of path, and sets kind and layout. Returns
+ * as omen_vectors_open(). */
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
                            omen_detail *why);
 
-/* Whether a file of vectors, of which only the beginning and the last row are as they will be, may be one. */
+/* Checks a file of vectors of which only the beginning and the last row have been written yet. Returns OMEN_OK, or
+ * an OMEN_ERR_* code if it cannot be one. */
 typedef int (*omen_head_fn)(void *context, int fd, omen_detail *why);
 
 /* In omz.c: unpacks a compressed file of vectors, or reconstructs the rows of codes (then *is_fbin: it is fbin), into
- * an unlinked temporary file. The file's ends come first, for check to look at; what it returns ends the work. *fd is
- * -1 when the input is an index. */
+ * an unlinked temporary file. The beginning and end of the file are written first and passed to check; if that
+ * fails, its result is returned. *fd is -1 if the input is an index. */
 int omen_omz_unpack_input(const omen_input *input, const char *path, omen_head_fn check, void *context, int *fd,
                           bool *is_fbin, omen_detail *why);
 
@@ -96,7 +97,7 @@ uint32_t omen_value_bytes(omen_value value);
 
 /* Checks the shape a header claims (n x d values from offset to the end of the file, nothing after them) against the
  * limits and the file's size. Uses n_rows, d, value, offset and by_columns of layout; sets stride. Returns OMEN_OK or
- * OMEN_ERR_INPUT. d is passed apart from the layout because a header may claim more than 32 bits hold. */
+ * OMEN_ERR_INPUT. d is a separate argument because a header may claim more than fits in 32 bits. */
 int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, omen_detail *reason);
 
 /* Converts n stored values to float32. */

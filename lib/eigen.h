@@ -4,7 +4,7 @@
 
 #include "lib/watch.h"
 
-/* Orthonormal vectors that span most of a symmetric positive semidefinite matrix: vectors (m x n, rows ld >= n
+/* Orthonormal vectors that capture the most of a symmetric positive semidefinite matrix: vectors (m x n, rows ld >= n
  * rounded up to 16 floats apart) by falling value, values[r] = v_r' A v_r. Where m is more than about half of n they
  * are the eigenvectors of the m largest eigenvalues; where it is less, the best vectors of a space that holds as much,
  * to within 1e-4 of the sum of the values. matrix is n x n; only its upper triangle is read; it is overwritten.
