@@ -32,9 +32,9 @@
 #define POOL_SLACK     64u         /* pool entries beyond n_rerank before it is cut back */
 #define F_RANGE        16000.0f    /* most units that the f code may span */
 #define F_SCALE_MOST   32768.0f    /* times the largest f code, 255 / 256, still below 32768 */
-#define SAMPLE_STEP    8u          /* every which list is looked at to guess a limit */
-#define FIRST_SHARE    8u          /* a list in this many is scanned in the first turn */
-#define ASK_AHEAD      16u         /* queries whose refine rows are asked for before they are used */
+#define SAMPLE_STEP    8u          /* sample every 8th list to guess a limit */
+#define FIRST_SHARE    8u          /* scan the nearest 1/8 of the lists first */
+#define ASK_AHEAD      16u         /* queries whose refine rows are prefetched before they are used */
 #define DEFAULT_RERANK 10u         /* times k, where nothing was measured */
 #define CHUNK_BYTES    (64u << 20) /* most that the pools and probes of a chunk of more than one query take */
 #define UNIT_LEAST     0x1p-119f   /* a table step: 256 of them have an inverse */
@@ -172,7 +172,7 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-/* Keys of one pool: a block's may come on top of what makes it be cut. */
+/* Capacity of a pool in keys: one block beyond the size that triggers a cut. */
 static size_t pool_room(const chunk_state *s)
 {
     return s->pool_size + OMEN_SCAN_BLOCK;
