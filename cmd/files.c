@@ -1,4 +1,4 @@
-/* What a command writes is not what it reads: compares its outputs with its inputs, and with each other, before any
+/* Keeps a command from overwriting its inputs: compares its outputs with its inputs, and with each other, before any
  * work. */
 #include "cmd/cmd.h"
 

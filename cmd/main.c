@@ -1,4 +1,4 @@
-/* omendb: the program. Finds the subcommand, and sees to it that all results reached standard output. */
+/* omendb: the program. Finds the subcommand, and checks that all results reached standard output. */
 #include "cmd/cmd.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* The threads of this process: their stacks, and how many it can have, since OpenMP ends a process that asks the
- * system for one too many. */
+/* The threads of this process: their stacks, and how many it can have, since OpenMP ends a process if it asks for more
+ * than the system grants. */
 #include "cmd/cmd.h"
 
 #include <malloc.h>

@@ -1,9 +1,9 @@
-/* The checkpoint file. A record's payload is written and made durable before its header, so a header that can be read
- * vouches for what follows it; the header itself becomes durable with the next record. One record at a time is written,
- * by a thread of its own, while the build goes on; large ones past the page cache, which costs that thread a tenth of
- * the processor time.
+/* The checkpoint file. A record's payload is written and made durable before its header, so a readable header means
+ * that its payload is complete; the header itself becomes durable with the next record. A separate thread writes one
+ * record at a time while the build goes on; large ones bypass the page cache, which takes that thread a tenth of the
+ * processor time.
  *
- * The name is claimed as omen_file_claim() has it; a file of ours that is there already is continued. */
+ * The name is claimed by omen_file_claim(); a checkpoint that exists is continued. */
 #include "formats/checkpoint.h"
 #include "formats/container_format.h"
 #include "formats/file.h"

@@ -1,7 +1,7 @@
-/* Compressed files: a file cut into blocks of about 1 MiB that know what their bytes are, packed and unpacked in
+/* Compressed files: a file cut into blocks of about 1 MiB, each with the type of its values, packed and unpacked in
  * parallel.
  *
- * Nothing about a block is believed: lengths are compared with the table and the buffers before they are used, and the
+ * Nothing in a block is trusted: lengths are compared with the table and the buffers before they are used, and the
  * result with its checksum. */
 #include "formats/omz.h"
 #include "formats/container_format.h"

@@ -1,4 +1,5 @@
-/* Which effort reaches which recall: measured on queries of the user's, or on rows of the source, themselves excluded.
+/* Measures which effort reaches which recall, on the user's queries or on rows of the source (a row is then not its own
+ * neighbour).
  *
  * One exact search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool,
  * then tells for every true neighbour the rank of its list and, for any smaller number of lists, its rank by estimate:

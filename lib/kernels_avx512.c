@@ -1,4 +1,4 @@
-/* Kernels for AVX-512 (F, BW, VL, DQ), of which VNNI has one in a better form. */
+/* Kernels for AVX-512 (F, BW, VL, DQ), and for AVX-512 with VNNI, which has a faster product of bytes. */
 #include <immintrin.h>
 #include <stdbool.h>
 

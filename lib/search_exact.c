@@ -1,8 +1,8 @@
 /* Exact search: every query against every row, of the refine tier or of a source.
  *
- * Rows are read block by block and multiplied with a group of queries; what comes near a query's k nearest so far is
- * kept, with some room for the rounding of the product, and measured again by the distance kernel, whose value is the
- * one returned. Bytes compared with bytes under l2 are multiplied as such. */
+ * Rows are read block by block and multiplied with a group of queries; a row that comes near a query's k nearest so
+ * far, with some room for the rounding of the product, is kept and measured again by the distance kernel, whose value
+ * is returned. Under l2, bytes compared with bytes are multiplied as bytes. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
