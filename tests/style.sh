@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The rules that a compiler does not know: layout of text, direction of includes, what the library may call, help and
 # man page in step. Prints "ok - rule" or "not ok - rule" after what breaks it; exits 1 if anything does.
 # The program is $OMENDB (default build/cmd/omendb).
@@ -46,6 +47,15 @@ LC_ALL=C.UTF-8 xargs grep -nE '^.{121}' <"$scratch/texts" | grep -v '\.md:[0-9]*
     result "lines of 120 columns at most"
 grep -v -e '/meson\.build$' -e '^meson\.build$' "$scratch/all" | sed 's/.*\///' | sort | uniq -d |
     result "file names are unique"
+
+# ---- license ----
+
+grep -E '\.[ch]$' "$scratch/all" | while read -r file; do
+    [ "$(head -n 1 "$file")" = '/* SPDX-License-Identifier: Apache-2.0 */' ] || echo "$file"
+done | result "every .c and .h begins with an SPDX line"
+grep -E '\.(sh|py|bats|bash)$|(^|/)meson\.build$|^\.ci/' "$scratch/all" | while read -r file; do
+    sed '1{/^#!/d}' "$file" | head -n 1 | grep -qx '# SPDX-License-Identifier: Apache-2.0' || echo "$file"
+done | result "every script begins with an SPDX line"
 
 # ---- includes run one way: lib <- formats <- cmd ----
 
