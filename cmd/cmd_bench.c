@@ -268,7 +268,7 @@ static bool take_build_option(struct bench_options *o, int option, const char *v
     }
 }
 
-/* Takes one option; false if its value is bad, which has been told. */
+/* Takes one option; false, after a message, if its value is bad. */
 static bool take_option(struct bench_options *o, int option, const char *value)
 {
     uint64_t number;
@@ -546,7 +546,7 @@ static int prepare(struct bench *b, json_t **baseline, omen_detail *why)
     if (rc == OMEN_OK && o->save_truth_path != NULL) {
         rc = bench_save_truth(b, why);
     }
-    /* A baseline that does not fit is told before the long part. */
+    /* A baseline that does not fit is reported before the long part. */
     if (rc == OMEN_OK && *baseline != NULL) {
         head = bench_json_head(b);
         rc = head != NULL ? bench_gate_check(head, *baseline, why) : OMEN_ERR_MEMORY;
@@ -555,7 +555,7 @@ static int prepare(struct bench *b, json_t **baseline, omen_detail *why)
     return rc;
 }
 
-/* This run as JSON, without gate and ab. NULL without memory. */
+/* This run as JSON, without gate and ab. NULL if out of memory. */
 static json_t *result_of(const struct bench *b)
 {
     json_t *now = bench_json_head(b);

@@ -116,7 +116,7 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* Takes one option; false if its value is bad, which has been told. */
+/* Takes one option; false, after a message, if its value is bad. */
 static bool take_option(struct build *b, int option, const char *value)
 {
     uint64_t number;

@@ -121,7 +121,7 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* Takes one option; false if its value is bad, which has been told. */
+/* Takes one option; false, after a message, if its value is bad. */
 static bool take_option(struct compress *c, int option, const char *value)
 {
     uint64_t number;
@@ -190,7 +190,7 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
     int option, level = -1;
 
     while ((option = cmd_next_option(NAME, argc, argv, short_options, long_options)) != -1) {
-        if (option >= '0' && option <= '9') { /* -1 and -9 are -19 too, as zstd has it */
+        if (option >= '0' && option <= '9') { /* -1 followed by -9 means -19, as in zstd */
             level = (level < 0 ? 0 : level) * 10 + option - '0';
             level = level > 1000 ? 1000 : level;
             continue;
@@ -787,7 +787,7 @@ int cmd_compress(int argc, char **argv)
     /* what is half-made goes with the process, which a signal ends at once */
     cmd_signals_exit(NAME, INTERRUPTED);
     c.started = cmd_seconds();
-    if (c.lossy || c.remove) { /* without loss, packing has threads of its own, and only reading back has not */
+    if (c.lossy || c.remove) { /* lossless packing has its own threads; only reading back needs OpenMP's */
         c.n_threads = cmd_threads(c.n_threads);
     }
     rc = c.decompress ? decompress(&c, &why) : c.lossy ? compress_lossy(&c, &why) : compress(&c, &why);

@@ -134,7 +134,7 @@ static bool parse_count(const char *option, const char *text, uint32_t *out)
     return true;
 }
 
-/* Takes one option; false if its value is bad, which has been told. */
+/* Takes one option; false, after a message, if its value is bad. */
 static bool take_option(struct query *q, int option, const char *value)
 {
     switch (option) {

@@ -195,7 +195,7 @@ void cmd_signals_start(const char *command)
     action.sa_flags = SA_SIGINFO;
     action.sa_sigaction = bus_handler;
     sigaction(SIGBUS, &action, NULL);
-    /* Who ignores it wants a failed write told instead. */
+    /* If it is ignored, a failed write is reported instead. */
     action.sa_flags = SA_RESTART;
     action.sa_handler = pipe_handler;
     if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {

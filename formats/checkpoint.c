@@ -529,7 +529,7 @@ static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t
     }
     part->written = true;
     part->running = pthread_create(&part->thread, NULL, write_job, part) == 0;
-    if (!part->running) { /* no thread to be had: then here */
+    if (!part->running) { /* no thread could be started: write here */
         write_job(part);
         return settle(part, why);
     }
@@ -588,7 +588,7 @@ int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why)
     if (directory == NULL) {
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%s\"", path);
     }
-    /* what is wrong with the directory is told by what creates a file in it */
+    /* a faulty directory is reported when a file is created in it */
     if (statvfs(directory, &status) == 0) {
         const uint64_t n_free = (uint64_t)status.f_bavail * status.f_frsize;
         if (n_free < n_bytes) {

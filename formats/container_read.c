@@ -59,7 +59,7 @@ static int fail_section(omen_detail *why, const char *path, uint32_t id, const c
     return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: section \"%s\": %s", path, name, what);
 }
 
-/* What cannot be mapped is told as what it is. A directory exits like other files that cannot be opened. */
+/* Names the kind of what cannot be mapped. A directory is an error like other files that cannot be opened. */
 static int fail_kind(omen_detail *why, const char *path, mode_t mode)
 {
     if (S_ISDIR(mode)) {

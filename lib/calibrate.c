@@ -398,7 +398,7 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
     *n_entries = 0;
     *near_copies = NAN;
     if (index->meta.n_rows < 2)
-        return OMEN_OK; /* nobody to be a neighbour */
+        return OMEN_OK; /* no other row to be a neighbour */
     calibration c;
     int status = calibration_init(&c, index, source, queries, seed, n_threads, watch, why);
     /* one scan serves every k: of the lists that the most demanding one looks at */

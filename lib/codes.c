@@ -33,7 +33,7 @@ bool omen_codes_are(const omen_section *sections, size_t n_sections)
     return has_meta;
 }
 
-/* Packs the transpose of a (n x m). NULL without memory. */
+/* Packs the transpose of a (n x m). NULL if out of memory. */
 static float *pack_transposed(const float *a, size_t n, size_t m)
 {
     float *transposed = omen_alloc(n * m, sizeof *transposed);

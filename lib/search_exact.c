@@ -32,7 +32,7 @@ typedef struct {
     uint32_t *positions; /* index: of each id, so that ties are broken by id all the way */
     bool as_bytes;       /* rows and queries are bytes, and products of bytes will do */
     float *centre;       /* l2: subtracted from rows and queries, so that products do not cancel */
-    omen_watch *watch;   /* NULL: nobody will stop the search */
+    omen_watch *watch;   /* NULL: the search is never stopped */
 } row_supply;
 
 static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float *rows, omen_detail *why)
