@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private to cmd_bench.c and bench_*.c: the parts of omendb bench.
  *
  *   bench_data.c     base, held-out queries, queries, and the index that is measured
  *   bench_truth.c    exact neighbours, and recall against them
  *   bench_measure.c  the sweep: one point an effort
  *   bench_report.c   the table;  bench_json.c  the same as JSON (docs/BENCH-JSON.md)
- *   bench_gate.c     comparison with a result of before;  bench_ab.c  with another program, in one run
+ *   bench_gate.c     comparison with an earlier result;  bench_ab.c  with another program, in one run
  *   bench_plot.c     pictures by gnuplot
  */
 #ifndef BENCH_H
@@ -15,7 +16,7 @@
 #define BENCH_NAME   "bench"
 #define BENCH_SCHEMA "omendb-bench/1"
 
-/* A baseline got worse: the only code that is bench's own. */
+/* Worse than the baseline: the only exit code of bench alone. */
 #define BENCH_EXIT_WORSE 1
 
 #define BENCH_MAX_KS      8
@@ -56,7 +57,7 @@ struct bench_figure {
 /* One effort at one k. Rates are queries a second. */
 struct bench_point {
     uint32_t k;
-    float target; /* recall asked for; 0: probes and rerank were */
+    float target; /* recall asked for; 0: probes and rerank were asked for */
     uint32_t probes, rerank;
     double recall_distance, recall_id;                 /* by distance: NaN if the true distances are not known */
     double lists_probed, codes_scanned, rows_reranked; /* a query */
@@ -130,13 +131,13 @@ int bench_open_index(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
 /* Reads all queries, from their file or from the rows held out. */
 int bench_read_queries(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Closes and frees all, and removes a temporary index. */
+/* Closes and frees everything, and removes a temporary index. */
 void bench_finish(struct bench *b);
 
-/* The processor's name, such as "AMD EPYC 9654"; "unknown" if the system does not tell. Static storage. */
+/* The processor's name, such as "AMD EPYC 9654"; "unknown" if the system does not say. Static storage. */
 const char *bench_cpu_model(void);
 
-/* The largest resident set of this program so far, in bytes; 0 if the system does not tell. */
+/* The largest resident set of this program so far, in bytes; 0 if unknown. */
 uint64_t bench_peak_bytes(void);
 
 /* ---- bench_truth.c ---- */
@@ -150,13 +151,13 @@ int bench_save_truth(const struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
 void bench_truth_text(const struct bench *b, char *text, size_t size);
 
 /* Recall of ids (n_queries x k) with the distances that the index gave, which may be NULL: recall by distance then
- * needs the base. An id that a query has twice counts once. */
+ * needs the base. An id that a query returns twice counts once. */
 int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const float *distances, double *by_distance,
                  double *by_id, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- bench_measure.c ---- */
 
-/* Measures all points. What is complete after OMEN_ERR_INTERRUPTED is in b->points. */
+/* Measures all points. After OMEN_ERR_INTERRUPTED b->points has those that are complete. */
 int bench_sweep(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Recall at one effort, untimed. */
@@ -166,33 +167,34 @@ int bench_recall_at(struct bench *b, uint32_t k, uint32_t probes, uint32_t reran
 /* Median, least and greatest of n values, which it sorts. */
 struct bench_figure bench_summarize(double *values, uint64_t n);
 
-/* The value at the share p of n sorted values. */
+/* The p-quantile (0 <= p <= 1) of n sorted values. */
 double bench_percentile(const double *sorted, uint64_t n, double p);
 
 /* ---- bench_report.c, bench_json.c ---- */
 
 void bench_print_table(const struct bench *b);
 
-/* One line of what every rate depends on besides k and effort: n, d, metric, SIMD level, threads, processor. */
+/* Prints one line with what every rate depends on besides k and effort: n, d, metric, SIMD level, threads,
+ * processor. */
 void bench_print_context(const struct bench *b, FILE *stream);
 
-/* Each returns NULL without memory. The head has everything but points, gate and ab. */
+/* Each returns NULL if out of memory. The head has everything but points, gate and ab. */
 json_t *bench_json_head(const struct bench *b);
 json_t *bench_json_points(const struct bench *b);
 
-/* Reads a result of before and checks its schema. Returns OMEN_OK, OMEN_ERR_IO or OMEN_ERR_INPUT (*out is NULL then).
+/* Reads an earlier result and checks its schema. Returns OMEN_OK, OMEN_ERR_IO or OMEN_ERR_INPUT (*out is NULL then).
  */
 int bench_json_load(json_t **out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
-/* A number of an object by a path such as "index.file_bytes"; NaN if it is not there or null. */
+/* A number of an object by a path such as "index.file_bytes"; NaN if it is missing or null. */
 double bench_json_number(const json_t *object, const char *path);
 
-/* A string by a path; "" if it is not there. */
+/* A string by such a path; "" if it is missing. */
 const char *bench_json_string(const json_t *object, const char *path);
 
 /* ---- bench_gate.c ---- */
 
-/* Whether the baseline of --baseline is of the same data and options as the head of this run; OMEN_ERR_INPUT if not. */
+/* Checks that the result of --baseline has the same data and options as the head of this run; OMEN_ERR_INPUT if not. */
 int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Compares, prints a line for each figure that matters on stream, and sets *worse. *out is an object for the JSON. */
@@ -201,7 +203,7 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
 
 /* ---- bench_ab.c ---- */
 
-/* Whether --baseline-binary can be run at all, before the long part. */
+/* Checks that --baseline-binary can be run, before the long part of the work. */
 int bench_ab_check(const struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Runs --baseline-binary and this program in turn. As bench_gate(). */
@@ -209,7 +211,7 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
 
 /* ---- bench_plot.c ---- */
 
-/* Whether gnuplot can be run and the name ends with .svg or .png; else OMEN_ERR_ARGUMENT with what to do. */
+/* Checks that gnuplot can be run and that the name ends in .svg or .png; else OMEN_ERR_ARGUMENT, with what to do. */
 int bench_plot_check(const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Draws results (objects of the schema) into path. labels[i] names results[i]. */

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb bench --baseline-binary: this program (A) and another (B) search the same index in pairs, each time as a
- * process of its own, with a lot for which is first. The ratio of the medians of search time has an interval by
- * bootstrap over the pairs. A regression is told when both hold:
+ * process of its own, in random order. The ratio of the medians of search time has an interval by
+ * bootstrap over the pairs. A regression is reported if both hold:
  *
  *   - the whole interval is beyond --max-slowdown;
  *   - so many pairs are beyond it that two equally fast programs, for which each pair is at best a fair coin, would

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb bench, the data: base without the rows held out, queries, and the index, built or opened. */
 #include "cmd/bench.h"
 
@@ -255,7 +256,7 @@ static bool drop_cache(const char *path)
     struct stat status = {.st_size = 0};
     uint64_t n_pages = 0;
     bool dropped = false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is told by the open that is timed */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is reported by the open that is timed */
 
     if (fd >= 0 && fstat(fd, &status) == 0 && status.st_size > 0 && fdatasync(fd) == 0 &&
         posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0) {

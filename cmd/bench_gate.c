@@ -1,4 +1,5 @@
-/* omendb bench --baseline: today's result against one of before.
+/* SPDX-License-Identifier: Apache-2.0 */
+/* omendb bench --baseline: compares this result with an earlier one.
  *
  * Gated are the figures that do not depend on the machine: recall at the efforts that are asked for and again at the
  * very effort that the baseline used (a recall wanted is met by more effort, which would hide a worse code), bytes a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb bench as JSON, schema omendb-bench/1: docs/BENCH-JSON.md. */
 #include "cmd/bench.h"
 
@@ -367,7 +368,7 @@ static bool is_fitting(const json_t *value, const struct member *member)
     }
 }
 
-/* A value for a message; its text is the caller's. NULL without memory, and for long ones. */
+/* A value for a message; the caller frees it. NULL if out of memory, and for long ones. */
 static char *value_text(const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(7));

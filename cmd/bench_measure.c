@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb bench, the sweep: for each k and effort a warm-up whose results give recall, then timed runs.
  *
  * Each rate has at least --runs runs and --min-time seconds. The results of one thread and of single queries must be

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb bench --plot: recall against queries a second, as ann-benchmarks draws it, by gnuplot.
  *
  * One line per result and k through the points that no other dominates; dominated points are hollow and pale. What was
@@ -185,7 +186,7 @@ static char *machine_text(const json_t *result)
                : NULL;
 }
 
-/* Whether text() gives the same for all results; the text itself in *out, the caller's, NULL without memory. */
+/* Whether text() gives the same for all results; the text itself in *out, the caller's, NULL if out of memory. */
 static bool is_shared(char *(*text)(const json_t *), json_t *const *results, size_t n_results, char **out)
 {
     bool shared = true;
@@ -217,7 +218,7 @@ static char *series_title(const struct series *s, bool shared_data, bool shared_
     return out;
 }
 
-/* The data blocks $f0, $d0, $f1, ...; returns the least recall, or NaN without memory. Sets lowest and highest rate. */
+/* The data blocks $f0, $d0, $f1, ...; returns the least recall, NaN if out of memory. Sets lowest and highest rate. */
 static double put_data(FILE *out, const struct series *series, size_t n_series, size_t *counts, double *lowest,
                        double *highest)
 {

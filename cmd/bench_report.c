@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb bench, the table for people. A rate never stands without recall, n, d, k, metric, threads, SIMD level and
  * processor: what holds for all of the table is in the line above it. */
 #include "cmd/bench.h"

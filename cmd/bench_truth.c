@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb bench, the truth: exact neighbours from a file, the base or the refine tier, and recall against them.
  *
  * Distances are compared in float64, computed here from base rows for the truth and for what was found alike; without

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private declarations of the program: what the subcommands share. */
 #ifndef OMEN_CMD_H
 #define OMEN_CMD_H
@@ -68,32 +69,32 @@ int cmd_fail(const char *command, int code, const omen_detail *why);
 
 /* ---- threads (threads.c) ---- */
 
-/* Gives threads begun from now on a stack that is enough, and a share in one heap. */
+/* From now on, new threads get a stack of sufficient size and share one heap. */
 void cmd_threads_init(void);
 
-/* The threads to work with: as many as wanted (0: as there are processors), or fewer where the system has no more.
- * Begins those of OpenMP. */
+/* The number of threads to use: wanted (0: the number of processors), or fewer if the system grants no more. Starts
+ * OpenMP's threads. */
 int cmd_threads(int wanted);
 
 /* ---- files (files.c) ---- */
 
 /* A file that a command reads or writes. */
 typedef struct cmd_file {
-    const char *role; /* how the command line calls it, such as "INPUT" or "--output" */
+    const char *role; /* its name on the command line, such as "INPUT" or "--output" */
     const char *path; /* NULL: not given; "-": standard input or output */
     bool is_output;
-    bool has_checkpoint; /* it is made with path + ".part" beside it */
+    bool has_checkpoint; /* path + ".part" is written beside it */
 } cmd_file;
 
-/* Refuses (CMD_EXIT_USAGE, told) an output of which a name - its own, its temporary's or its checkpoint's - leads
- * to a file that is read, or is a name of another output. Returns CMD_GO_ON otherwise. */
+/* Refuses, with a message, an output if one of its names - its own, its temporary's or its checkpoint's - leads to an
+ * input or is also a name of another output. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
 int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
 
 /* What follows the last dot of a file's name, in lower case: "npy" of "a/b.NPY"; "" of "a.b/c", ".c" and "c.". */
 cmd_text cmd_extension(const char *path);
 
-/* Refuses an output of the given format (such as "omen", of what: "an index") whose name stands for another one that
- * omendb reads or writes. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
+/* Refuses an output of the given format (such as "omen"; what: "an index") if its extension stands for another format
+ * that omendb reads or writes. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
 int cmd_check_extension(const char *command, const char *output, const char *format, const char *what);
 
 /* ---- opening (inputs.c) ---- */
@@ -102,16 +103,16 @@ int cmd_check_extension(const char *command, const char *output, const char *for
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why) OMEN_MUST_CHECK;
 
-/* Opens an index file and tells what is in it. checks: what is read of it is compared with its checksums, now and by
- * each search. Container and index are the caller's to close, also after a failure. */
+/* Opens an index file and fills *info. checks: every block that is read, now or by a search, is compared with its
+ * checksum. The caller closes container and index, even after a failure. */
 int cmd_open_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
                    omen_detail *why) OMEN_MUST_CHECK;
 
-/* The same of a container that is open already. */
+/* The same for a container that is already open. */
 int cmd_read_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
                    omen_detail *why) OMEN_MUST_CHECK;
 
-/* Puts the name of an index file in front of the cause, where code says that the file is corrupt. Returns code. */
+/* Puts the name of an index file in front of the cause if code says that the file is corrupt. Returns code. */
 int cmd_name_damage(const char *path, int code, omen_detail *why);
 
 /* ---- text for people (text.c) ---- */
@@ -137,10 +138,11 @@ cmd_text cmd_human_bytes(uint64_t n_bytes);
 /* A JSON string of any bytes (bytes that are not UTF-8 become U+FFFD); NULL without memory. */
 json_t *cmd_json_text(const char *text);
 
-/* A JSON number, null if it is not finite; NULL without memory. */
+/* A JSON number, null if it is not finite; NULL if out of memory. */
 json_t *cmd_json_real(double value);
 
-/* Writes object (which may be NULL: no memory) as one line and releases it. Returns an exit code; a failure is told. */
+/* Writes object (NULL: out of memory) as one line and releases it. Returns an exit code; prints a message on
+ * failure. */
 int cmd_json_print(const char *command, json_t *object, FILE *stream);
 
 /* ---- summaries (summary.c): for people on stderr; as JSON, build's on stdout and query's on stderr ---- */
@@ -151,7 +153,7 @@ struct cmd_build_outcome {
     omen_index_info info;
     uint64_t file_bytes;
     double seconds;  /* from opening the input to the commit */
-    bool is_resumed; /* a part of the work was done before */
+    bool is_resumed; /* a checkpoint was continued */
 };
 
 struct cmd_query_outcome {
@@ -178,14 +180,14 @@ typedef struct cmd_output {
 } cmd_output;
 
 /* Starts the file as omen_file_open() does; path NULL is standard output. Returns OMEN_OK, OMEN_ERR_IO or
- * OMEN_ERR_MEMORY; cmd_output_close() is due either way. */
+ * OMEN_ERR_MEMORY; call cmd_output_close() even on failure. */
 int cmd_output_open(cmd_output *out, const char *path, const struct stat *like, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Gives the complete file its name. Returns OMEN_OK, OMEN_ERR_IO or OMEN_ERR_MEMORY. What was written past the stream,
- * to its descriptor, is in it too. */
+/* Gives the complete file its name. Returns OMEN_OK, OMEN_ERR_IO or OMEN_ERR_MEMORY. Bytes written to the stream's
+ * descriptor directly are part of the file too. */
 int cmd_output_commit(cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Closes what is left; a temporary that was not committed goes. */
+/* Closes the file; removes a temporary that was not committed. */
 void cmd_output_close(cmd_output *out);
 
 /* ---- time and progress (progress.c) ---- */
@@ -199,7 +201,7 @@ typedef struct cmd_progress {
     double started;      /* of all work */
     double stage_began;  /* of the current stage */
     double last_drawn;   /* to draw a few times a second only */
-    const char *stage;   /* as told last; compared by content */
+    const char *stage;   /* of the last call; compared by content */
     char stage_name[32]; /* storage of stage */
     int width;           /* of the line on the screen, to blank it */
 } cmd_progress;
@@ -220,15 +222,15 @@ void cmd_progress_clear(cmd_progress *progress);
  * it fails. command may be NULL. */
 void cmd_signals_start(const char *command);
 
-/* Whether the reader of a pipe went away. Then failing to write is no message but a death by SIGPIPE: cmd_fail() gives
- * CMD_EXIT_PIPE, and main() does the rest when all is tidied up. */
+/* Whether the reader of a pipe went away. If so, a failed write prints no message: cmd_fail() returns CMD_EXIT_PIPE,
+ * and main() ends the process by SIGPIPE after everything is cleaned up. */
 bool cmd_signals_pipe_broke(void);
 
 /* From here SIGINT, SIGTERM and SIGHUP end the process at once with "omendb COMMAND: text" and CMD_EXIT_SIGNAL +
  * number, after the temporaries are removed. */
 void cmd_signals_exit(const char *command, const char *text);
 
-/* From here the same signals are only noted: cmd_progress_update() and cmd_signals_noted() tell. */
+/* From here the same signals are only noted, for cmd_progress_update() and cmd_signals_noted(). */
 void cmd_signals_note(void);
 
 /* The number of the signal noted, or 0. */
@@ -239,7 +241,7 @@ int cmd_signals_noted(void);
 /* Bytes of memory that this process may use: the least of the machine's and of its cgroup's limits (version 1 or 2). */
 uint64_t cmd_memory_bytes(void);
 
-/* Of these, what the machine has free or can free without swapping. */
+/* Of these, the bytes that the machine has free or can free without swapping. */
 uint64_t cmd_memory_free_bytes(void);
 
 #endif

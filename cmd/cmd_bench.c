@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb bench: what an index costs and what it gives: recall, speed, memory, and whether they got worse. */
 #include "cmd/bench.h"
 #include "cmd/options.h"
@@ -454,7 +455,7 @@ static int prepare(struct bench *b, json_t **baseline, omen_detail *why)
     if (rc == OMEN_OK && o->save_truth_path != NULL) {
         rc = bench_save_truth(b, why);
     }
-    /* A baseline that does not fit is told before the long part. */
+    /* A baseline that does not fit is reported before the long part. */
     if (rc == OMEN_OK && *baseline != NULL) {
         head = bench_json_head(b);
         rc = head != NULL ? bench_gate_check(head, *baseline, why) : OMEN_ERR_MEMORY;
@@ -463,7 +464,7 @@ static int prepare(struct bench *b, json_t **baseline, omen_detail *why)
     return rc;
 }
 
-/* This run as JSON, without gate and ab. NULL without memory. */
+/* This run as JSON, without gate and ab. NULL if out of memory. */
 static json_t *result_of(const struct bench *b)
 {
     json_t *now = bench_json_head(b);

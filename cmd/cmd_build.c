@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb build: a vector file in, an index file out. */
 #include "cmd/options.h"
 
@@ -24,7 +25,7 @@ struct build {
     bool json;
     bool fresh;
     bool is_resumed;
-    bool is_kept; /* the checkpoint, with more than what was asked for in it */
+    bool is_kept; /* a resumable checkpoint remains */
     cmd_progress progress;
 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb compress: a file of vectors or an index to a smaller file, and back. */
 #include "cmd/compress.h"
 #include "cmd/options.h"
@@ -349,7 +350,7 @@ int cmd_compress(int argc, char **argv)
     /* what is half-made goes with the process, which a signal ends at once */
     cmd_signals_exit(NAME, INTERRUPTED);
     c.started = cmd_seconds();
-    if (c.lossy || c.remove) { /* without loss, packing has threads of its own, and only reading back has not */
+    if (c.lossy || c.remove) { /* lossless packing has its own threads; only reading back needs OpenMP's */
         c.n_threads = cmd_threads(c.n_threads);
     }
     rc = c.decompress ? decompress(&c, &why)

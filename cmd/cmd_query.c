@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb query: queries in, nearest neighbours out, in batches of bounded memory. */
 #include "cmd/options.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb verify: is every byte of an index what the build wrote, and does it hold its source? */
 #include "cmd/options.h"
 
@@ -278,7 +279,7 @@ static int check_index(struct check *check)
     if (rc == OMEN_OK) {
         check->file_bytes = omen_container_file_bytes(container);
         omen_container_sections(container, &check->n_sections);
-        /* Before the structure is trusted, so that damage is told as damage and where it is. */
+        /* Before the structure is trusted, so that damage is reported as damage, with its place. */
         if (v->mode != MODE_QUICK) {
             omen_detail unreadable = {.text = ""};
             rc = omen_container_check(container, v->n_threads, on_damage, check, &unreadable);
@@ -404,7 +405,7 @@ int cmd_verify(int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         rc = verify_file(&v, argv[i], indexes);
         worst = rc > worst ? rc : worst;
-        /* as it is found; and nobody waits for the rest when the reader went away */
+        /* as each is found; if the reader went away, the rest is not needed */
         if (fflush(stdout) != 0) {
             json_decref(indexes);
             return cmd_fail(NAME, omen_fail(&why, OMEN_ERR_IO, "cannot write to standard output: %m"), &why);

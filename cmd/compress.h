@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private to cmd_compress.c and compress_*.c: the parts of omendb compress.
  *
  *   compress_original.c  without loss, and back

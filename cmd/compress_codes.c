@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Codes in place of vectors: written, told what they are worth, and turned into rows again. */
 #include "cmd/compress.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The file that omendb compress writes: whose times it gets, its name, whether it can be read back. */
 #include "cmd/compress.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compression without loss: the original in blocks, and back. */
 #include "cmd/compress.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a command writes is not what it reads, and is not named like something else: looks at the names of outputs
  * before any work. */
 #include "cmd/cmd.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opens what the subcommands read: rows and indexes. */
 #include "cmd/cmd.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values and lines of JSON. */
 #include "cmd/cmd.h"
 

@@ -1,4 +1,5 @@
-/* omendb: the program. Finds the subcommand, and sees to it that all results reached standard output. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* omendb: the program. Finds the subcommand, and checks that all results reached standard output. */
 #include "cmd/cmd.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One line on stderr for what went wrong, and its exit code. */
 #include "cmd/cmd.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values of options: from text to where they belong. */
 #include "cmd/options.h"
 

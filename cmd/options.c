@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The options of a command line, by the table of its subcommand: parsing and --help. */
 #include "cmd/options.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The command line of a subcommand, described by one table: parsing and --help come from it. */
 #ifndef OPTIONS_H
 #define OPTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Outputs written through a stream. */
 #include "cmd/cmd.h"
 

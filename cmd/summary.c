@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The summaries of build and query, for people and as JSON. */
 #include "cmd/cmd.h"
 

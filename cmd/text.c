@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text for people: names that are safe to print, numbers that can be read. */
 #include "cmd/cmd.h"
 

@@ -1,5 +1,6 @@
-/* The threads of this process: their stacks, and how many it can have, since OpenMP ends a process that asks the
- * system for one too many. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The threads of this process: their stacks, and how many it can have, since OpenMP ends a process if it asks for more
+ * than the system grants. */
 #include "cmd/cmd.h"
 
 #include <malloc.h>
@@ -50,7 +51,7 @@ int cmd_threads(int wanted)
     /* at the limit, half of them: the others may have to wait for threads that end, and a checkpoint has one too */
     n = n < n_wanted && n > 1 ? n / 2 : n;
     omp_set_num_threads(n);
-    /* OpenMP keeps the threads that it has: now, while they are to be had */
+    /* OpenMP keeps the threads that it has: start them now, while the system grants them */
 #pragma omp parallel num_threads(n)
     {
     }

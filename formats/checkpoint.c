@@ -1,7 +1,8 @@
-/* The checkpoint file. A record's payload is written and made durable before its header, so a header that can be read
- * vouches for what follows it; the header itself becomes durable with the next record. One record at a time is written,
- * by a thread of its own, while the build goes on; large ones past the page cache, which costs that thread a tenth of
- * the processor time.
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The checkpoint file. A record's payload is written and made durable before its header, so a readable header means
+ * that its payload is complete; the header itself becomes durable with the next record. A separate thread writes one
+ * record at a time while the build goes on; large ones bypass the page cache, which takes that thread a tenth of the
+ * processor time.
  *
  * The name is claimed as omen_file_claim() has it; a file of ours that is there already is continued. */
 #include "formats/omendb_files.h"
@@ -529,7 +530,7 @@ static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t
     }
     part->written = true;
     part->running = pthread_create(&part->thread, NULL, write_job, part) == 0;
-    if (!part->running) { /* no thread to be had: then here */
+    if (!part->running) { /* no thread could be started: write here */
         write_job(part);
         return settle(part, why);
     }
@@ -588,7 +589,7 @@ int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why)
     if (directory == NULL) {
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%s\"", path);
     }
-    /* what is wrong with the directory is told by what creates a file in it */
+    /* a faulty directory is reported when a file is created in it */
     if (statvfs(directory, &status) == 0) {
         const uint64_t n_free = (uint64_t)status.f_bavail * status.f_frsize;
         if (n_free < n_bytes) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The .omen container: sections with checksums in one immutable file. Bytes: docs/FORMAT.md. It knows nothing of what
  * the sections mean. What programs that link the library may call is in omendb_files.h. */
 #ifndef OMEN_CONTAINER_H
@@ -18,7 +19,8 @@ int omen_writer_create_like(omen_writer **out, const char *path, const struct st
 /* After commit: errno of an attribute of like that could not be copied, else 0. */
 int omen_writer_like_error(const omen_writer *writer);
 
-/* After commit: opens what was written, whatever has its name by now. As omen_container_open(). */
+/* After commit: opens the file that was written, even if its name leads to another file by now. As
+ * omen_container_open(). */
 int omen_writer_open(const omen_writer *writer, omen_container **out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* After commit: whether the path still leads to what was written. */
@@ -37,13 +39,13 @@ uint64_t omen_container_offset(const omen_container *container, size_t i);
 
 uint64_t omen_container_file_bytes(const omen_container *container);
 
-/* Told of each damaged range: the section's four-letter name ("head", "tabl", "tail" outside sections), the byte range
- * [first, first + n_bytes) of the file, and a sentence. */
+/* Called for each damaged range: the section's four-letter name ("head", "tabl", "tail" outside sections), the byte
+ * range [first, first + n_bytes) of the file, and a sentence. */
 typedef void (*omen_damage_fn)(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text);
 
 /* Reads every byte: block checksums of all sections, zero padding. n_threads <= 0: all. Returns OMEN_OK,
- * OMEN_ERR_CORRUPT, or OMEN_ERR_IO where bytes cannot be read (why has the first such range; damage in the others has
- * been told). */
+ * OMEN_ERR_CORRUPT, or OMEN_ERR_IO if bytes cannot be read (why names the first such range; damage elsewhere has
+ * still been reported). */
 int omen_container_check(const omen_container *container, int n_threads, omen_damage_fn damage, void *context,
                          omen_detail *why) OMEN_MUST_CHECK;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The byte layout of the .omen container, shared by its writer and its reader: docs/FORMAT.md, part 1, in code.
  *
  * Private to formats/container_*.c and their test. Offsets are counted within each 64-byte record. Loads and stores go
@@ -22,7 +23,7 @@
 #define CONTAINER_MINOR         0u
 #define CONTAINER_PAGE_BYTES    4096u
 #define CONTAINER_RECORD_BYTES  64u                         /* file header, table entry, trailer */
-#define CONTAINER_HASHED_BYTES  56u                         /* of a record that ends with its own checksum */
+#define CONTAINER_HASHED_BYTES  56u                         /* bytes that the checksum at a record's end covers */
 #define CONTAINER_BLOCK_BYTES   OMEN_CHECK_BYTES            /* what one checksum covers */
 #define CONTAINER_FANOUT        (CONTAINER_BLOCK_BYTES / 8) /* checksums in a block of them */
 #define CONTAINER_MAX_LEVELS    6u /* of checksums: CONTAINER_FANOUT to this power blocks have more than 2^63 bytes */
@@ -188,7 +189,7 @@ static inline bool container_lay_out(container_layout *out, uint64_t offset, uin
 {
     const uint64_t limit = INT64_MAX;
 
-    /* checksums and padding add far less than 2^63, so that no sum below wraps */
+    /* checksums and padding add far less than 2^63, so no sum below wraps */
     if (offset > limit || n_bytes > limit - offset) {
         return false;
     }
@@ -208,8 +209,8 @@ static inline bool container_lay_out(container_layout *out, uint64_t offset, uin
     return out->end <= limit;
 }
 
-/* Whether an id may name a section: printable, and not a name that reports use for the rest of the file. Printable
- * also keeps control characters of a hostile file off the terminal. */
+/* Whether an id may name a section: printable, and not a name that reports use for the parts outside sections. Being
+ * printable also keeps control characters of a hostile file off the terminal. */
 static inline bool container_id_is_valid(uint32_t id)
 {
     for (int i = 0; i < 4; i++) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a container to the index in it. */
 #include "formats/omz.h"
 

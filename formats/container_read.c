@@ -1,16 +1,17 @@
-/* Reads an .omen container: maps it, proves its structure, and its bytes block by block as they are needed, or all.
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads an .omen container: maps it and checks its structure, then its bytes, block by block as needed or all at once.
  *
  * Invariants:
  * - The file is hostile until proven otherwise: each offset, length and count is compared with what the layout rules
  *   and the file's real size give before it is used.
  * - open() reads header, table and trailer only, so its time does not depend on the file's size.
- * - A block is checked against its checksum, that against the one of its block of checksums, and so on to the table,
- *   which open() has checked. Blocks of checksums are checked once; which blocks of the payload have been checked is
- *   for the reader of the section to remember.
+ * - A block is checked against its checksum, the block of checksums that holds it against its own, and so on up to the
+ *   table, which open() has checked. Blocks of checksums are checked once; the reader of a section must remember which
+ *   blocks of the payload have been checked.
  * - check() reads with pread, not through the mapping: a bad disk sector is then a finding, not a SIGBUS. It allocates
- *   nothing; faults are told from the calling thread, in file order.
- * - The file has to stay as it is while it is open. One that is cut under a mapping raises SIGBUS in the reader, which
- *   in_use.h can tell by name; files that are replaced by rename, as the writer does, are safe.
+ *   nothing; faults are reported from the calling thread, in file order.
+ * - The file must not change while it is open. One that is cut short raises SIGBUS in the reader, and in_use.h gives
+ *   the handler its name; files that are replaced by rename, as the writer does, are safe.
  */
 #include "formats/container.h"
 #include "formats/container_format.h"
@@ -59,7 +60,7 @@ static int fail_section(omen_detail *why, const char *path, uint32_t id, const c
     return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: section \"%s\": %s", path, name, what);
 }
 
-/* What cannot be mapped is told as what it is. A directory exits like other files that cannot be opened. */
+/* Names the kind of what cannot be mapped. A directory is an error like other files that cannot be opened. */
 static int fail_kind(omen_detail *why, const char *path, mode_t mode)
 {
     if (S_ISDIR(mode)) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes an .omen container: streams sections into a new file (formats/file.c), which gets its name at the end.
  *
  * Invariants:

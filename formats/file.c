@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Makes files: claims a temporary, writes, syncs, renames.
  *
- * Others may have put anything under the names used here, and may do so at any moment. So:
- * - A temporary is created with O_EXCL and never opened otherwise. What a killed process left is recognized by what it
- *   is, not by its name alone, and removed, never written through.
- * - A temporary is ours from the moment it is locked and its name is known to still lead to the locked inode. Nothing
- * is removed or renamed before that.
+ * Other processes may create anything under the names used here, at any moment. So:
+ * - A temporary is created with O_EXCL and never opened otherwise. What a killed process left is recognised by its
+ *   type, owner and lock, not by its name alone, and is removed, never written to.
+ * - A temporary is ours once it is locked and its name is known to still lead to the locked inode. Nothing is removed
+ *   or renamed before that.
  * - Permissions and times are set through the descriptor.
  */
 #include "formats/file.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mapped files and temporaries in two tables of fixed size, since a signal handler may neither lock nor allocate. Other
  * threads may change a table while a handler reads it: an entry becomes visible when it is complete, and invisible
  * before it is taken apart.

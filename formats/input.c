@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The input: a mapped file. A stream is copied to an unlinked temporary file first, a compressed file unpacked to
  * one. */
 #include "formats/input.h"

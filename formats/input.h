@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The input of everything that reads a file as a whole: mapped, a stream or a compressed file unpacked first. */
 #ifndef OMEN_INPUT_H
 #define OMEN_INPUT_H

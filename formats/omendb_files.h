@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb: the public interface to files. Vectors in, an index out, results out, each by its path; what is done with
  * them in memory is in omendb.h, which is installed beside this file.
  *

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads compressed files: the table of blocks, and blocks unpacked in parallel.
  *
- * Nothing about a block is believed: lengths are compared with the table and the buffers before they are used, and the
+ * Nothing in a block is trusted: lengths are compared with the table and the buffers before they are used, and the
  * result with its checksum. */
 #include "formats/file.h"
 #include "formats/omz_order.h"

@@ -1,5 +1,6 @@
-/* Compressed files (.omz): any file of vectors or any index, in independent blocks, back bit for bit. They are
- * containers with sections of their own. Bytes: docs/FORMAT.md, part 3. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compressed files (.omz): any file of vectors or any index, in independent blocks, restored bit for bit. They
+ * are containers with their own sections. Bytes: docs/FORMAT.md, part 3. */
 #ifndef OMEN_OMZ_H
 #define OMEN_OMZ_H
 
@@ -8,12 +9,12 @@
 #define OMEN_OMZ_LEVEL_DEFAULT 1
 #define OMEN_OMZ_LEVEL_MOST    19
 
-/* A file to compress: mapped, and what its stretches look like. */
+/* A file to compress: mapped, with a description of its parts (what values they hold). */
 typedef struct omen_omz_input omen_omz_input;
 
 /* Opens a file of vectors or an index; "-" is standard input, copied to an unlinked temporary file first. format and d
- * are those of omen_vectors_options. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (no format that the
- * readers know, or compressed already), OMEN_ERR_ARGUMENT, OMEN_ERR_CORRUPT (an index), OMEN_ERR_IO or
+ * are those of omen_vectors_options. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not a known
+ * format, or already compressed), OMEN_ERR_ARGUMENT, OMEN_ERR_CORRUPT (an index), OMEN_ERR_IO or
  * OMEN_ERR_MEMORY. */
 int omen_omz_input_open(omen_omz_input **out, const char *path, const char *format, uint32_t d,
                         omen_detail *why) OMEN_MUST_CHECK;
@@ -43,8 +44,8 @@ int omen_omz_compress(const omen_omz_input *input, const omen_omz_options *optio
 
 typedef struct omen_omz omen_omz;
 
-/* Opens a container that was written by omen_omz_compress() and has to outlive it; checks the table of blocks against
- * the sizes that are really there. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (a container of another
+/* Opens a container that was written by omen_omz_compress(); the container must outlive *out. Checks the table of
+ * blocks against the real sizes. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (a container of another
  * kind), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
 int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -59,16 +60,17 @@ bool omen_omz_holds_index(const omen_omz *omz);
 /* Bytes of the original file. */
 uint64_t omen_omz_original_bytes(const omen_omz *omz);
 
-/* Unpacks into a file descriptor and checks every block's checksum. is_new: it is an empty file of the caller's own,
- * written at any place by several threads; anything else is written in order from its current offset. Returns OMEN_OK,
+/* Unpacks into a file descriptor and checks every block's checksum. is_new: it is a new, empty file,
+ * written at any offset by several threads; anything else is written in order from its current offset. Returns OMEN_OK,
  * OMEN_ERR_CORRUPT (why names the block), OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
 int omen_omz_unpack_to(const omen_omz *omz, int fd, bool is_new, int n_threads, omen_progress_fn progress,
                        void *context, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Replaces a container that holds a compressed index by that index, unpacked into memory; leaves others alone. What
- * makes it an index is unpacked first: nothing else is unpacked of a file whose structure is not sound, nor of one that
- * is longer than memory_bytes. path is for messages. Returns OMEN_OK, OMEN_ERR_MEMORY, or as omen_omz_open(),
- * omen_omz_unpack_to() and omen_container_open(); *container is still to be closed after a failure. */
+/* If *container holds a compressed index, replaces it by that index, unpacked into memory; does nothing to others. The
+ * parts that show the index's structure are unpacked first; if the structure is not sound, or the index longer than
+ * memory_bytes, nothing else is unpacked. path is for messages. Returns OMEN_OK, OMEN_ERR_MEMORY, or as
+ * omen_omz_open(), omen_omz_unpack_to() and omen_container_open(); the caller closes *container even after a
+ * failure. */
 int omen_omz_unpack_container(omen_container **container, const char *path, uint64_t memory_bytes,
                               omen_detail *why) OMEN_MUST_CHECK;
 

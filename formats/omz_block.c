@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One block of a compressed file: chooses its filters and packs its streams.
  *
  * The heads of the records go to a stream of their own; the values are brought to little-endian, narrowed where that

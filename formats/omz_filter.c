@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filters of a block's values: byte order, narrowing, planes, differences, decimals, and the way back of each.
  *
  * Decimals are the idea of ALP (Afroozeh et al., SIGMOD 2024) with a decimal exponent for each value, since numbers

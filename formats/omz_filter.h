@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filters of a block's values, each with its way back. Private to formats/omz*.c. */
 #ifndef OMEN_OMZ_FILTER_H
 #define OMEN_OMZ_FILTER_H

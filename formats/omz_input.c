@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A file to compress: mapped, and cut into regions whose bytes are alike. */
 #include "formats/omz_parts.h"
 #include "formats/vectors_internal.h"

@@ -1,12 +1,12 @@
-/* Work on numbered items in parallel, its results taken in order.
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Processes numbered items in parallel and takes the results in order.
  *
- * Threads draw items in order and put results in a ring of slots; whoever finds the oldest one made takes results until
- * one is missing, while the others go on. A thread waits, asleep, only when the ring is full: an ordered loop of OpenMP
- * would have each wait for its turn, and spin while a thread that has no processor holds the turn.
+ * Threads take items in order and put results in a ring of slots. The thread that finds the oldest result ready takes
+ * results until one is missing, while the others go on. A thread sleeps only when the ring is full: in an ordered loop
+ * of OpenMP each would wait for its turn, and spin while the thread whose turn it is has no processor.
  *
- * They are threads of POSIX and not of OpenMP, whose library ends the process when the system has no more threads: here
- * there are fewer then, which changes no result.
- */
+ * They are POSIX threads, since OpenMP's library ends the process if the system grants no more threads. Here fewer
+ * threads then do the work, with the same result. */
 #include "formats/omz_order.h"
 
 #include <pthread.h>

@@ -1,4 +1,5 @@
-/* Work on numbered items in parallel, its results taken in order. Private to formats/omz*.c. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Processes numbered items in parallel and takes the results in order. Private to formats/omz*.c. */
 #ifndef OMEN_OMZ_ORDER_H
 #define OMEN_OMZ_ORDER_H
 
@@ -9,12 +10,12 @@ typedef struct omz_order {
     uint64_t n_items;
     size_t slot_bytes; /* of one result */
     int n_threads;     /* <= 0: all */
-    /* What a thread keeps between items; NULL without memory. */
+    /* Creates and destroys what a thread keeps between items; NULL if out of memory. */
     void *(*start)(void *context);
     void (*stop)(void *worker);
-    /* Makes the result of an item. The value it returns goes to take(). */
+    /* Computes the result of an item into slot. Its return value is passed to take() as made. */
     int (*make)(void *context, void *worker, uint64_t item, uint8_t *slot);
-    /* Called for each item in order, by one thread at a time. Another value than OMEN_OK ends the work. */
+    /* Called for each item in order, by one thread at a time. Any value but OMEN_OK ends the work. */
     int (*take)(void *context, uint64_t item, int made, const uint8_t *slot);
 } omz_order;
 

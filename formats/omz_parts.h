@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files that write and read compressed files share: sections, the table of blocks, both handles. Private to
  * formats/omz*.c. */
 #ifndef OMEN_OMZ_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Unpacks compressed files to be read in place of their originals: beginning and end first, which are opened as the
  * whole will be, then the rest. */
 #include "formats/file.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes compressed files: blocks of about 1 MiB, packed in parallel and appended in order. */
 #include "formats/omz_order.h"
 #include "formats/omz_parts.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Result writers. Text and binary alike go through one buffer, so that the stream sees few large writes. */
 #include "formats/omendb_files.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes float32 rows behind a header: what all formats that can be written share. */
 #include "formats/rows.h"
 

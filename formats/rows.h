@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writer of float32 rows, for the formats that can be written. */
 #ifndef OMEN_ROWS_H
 #define OMEN_ROWS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ground truth in ivecs and ibin: read as a whole, since recall needs it in memory anyway. */
 #include "formats/truth.h"
 

@@ -1,4 +1,5 @@
-/* Ground truth: the true nearest rows of each query, as others publish it. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ground truth: the true nearest rows of each query, in the formats in which it is published. */
 #ifndef OMEN_TRUTH_H
 #define OMEN_TRUTH_H
 
@@ -21,9 +22,9 @@ int omen_truth_parse(const char *path, omen_truth_format *out) OMEN_MUST_CHECK;
 /* Reads a file of either format.
  *   ivecs  per query the int32 k, then k int32 ids (TEXMEX)
  *   ibin   uint32 n, uint32 k, n x k int32 ids, and perhaps n x k float32 distances, which are skipped (big-ann)
- * A name that ends with .ivecs is ivecs, any other is ibin if its length fits, else ivecs. Ids are at least 0. Returns
- * OMEN_OK, OMEN_ERR_INPUT (why names the query), OMEN_ERR_IO or OMEN_ERR_MEMORY. omen_truth_finish() is due either way.
- */
+ * A name that ends in .ivecs is ivecs; any other file is ibin if its length fits, else ivecs. Ids are at least 0.
+ * Returns OMEN_OK, OMEN_ERR_INPUT (why names the query), OMEN_ERR_IO or OMEN_ERR_MEMORY. Call omen_truth_finish() even
+ * on failure. */
 int omen_truth_read(omen_truth *out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees what a read filled. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stored values: how many bytes they take, and their conversion to float32. */
 #include "formats/values.h"
 

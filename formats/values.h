@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stored values and their conversion to float32. */
 #ifndef OMEN_VALUES_H
 #define OMEN_VALUES_H

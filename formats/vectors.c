@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Vector files: the table of formats, the choice of one, rows as a source.
  *
  * The input is always a mapped file; a stream is first copied to an unlinked temporary one. A format's open function

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Readers of vector files: every format behind one small table (vectors.c), one file per family. What programs that
  * link the library may call is in omendb_files.h. */
 #ifndef OMEN_VECTORS_H
@@ -8,13 +9,13 @@
 
 #include "formats/omendb_files.h"
 
-/* What was opened: of a stream that was copied, or a compressed file, the original. */
+/* The status of what was opened: for a stream that was copied, or a compressed file, of the original. */
 const struct stat *omen_vectors_status(const omen_vectors *vectors);
 
 /* All format names, separated by ", ", for --help and messages. */
 const char *omen_vectors_formats(void);
 
-/* The format that a file name's extension stands for, such as "npy"; NULL for another one. */
+/* The format for a file name's extension, such as "npy"; NULL for an unknown extension. */
 const char *omen_vectors_named(const char *path);
 
 /* The names of the formats that can be written, separated by ", ". */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What vectors.c and the files of the format families share: the mapped input, a row layout, the table's entries. */
 #ifndef OMEN_VECTORS_INTERNAL_H
 #define OMEN_VECTORS_INTERNAL_H
@@ -92,7 +93,7 @@ int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_v
 
 /* Checks the shape a header claims (n x d values from offset to the end of the file, nothing after them) against the
  * limits and the file's size. Uses n_rows, d, value, offset and by_columns of layout; sets stride. Returns OMEN_OK or
- * OMEN_ERR_INPUT. d is passed apart from the layout because a header may claim more than 32 bits hold. */
+ * OMEN_ERR_INPUT. d is a separate argument because a header may claim more than fits in 32 bits. */
 int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, omen_detail *reason);
 
 /* Names the first value that is not finite in rows of which the first is row number first. Returns OMEN_ERR_INPUT. */

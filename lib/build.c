@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The build: a row source in, the sections of an index out.
  *
  * Stages: sample rows; transform (PCA); partition (centroids of the inverted lists); codec (trained on residuals of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The encode stage: the one pass over all rows, in blocks that stay in cache, a chunk of them to a record. */
 #include <omp.h>
 #include <stdlib.h>

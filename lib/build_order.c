@@ -1,4 +1,6 @@
-/* The order stage: sections of the index from the model and the encoded rows, and what is measured on them. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order stage: writes the sections of the index from the model and the encoded rows; then the calibrate stage's
+ * table of efforts. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* What a build will take: options checked, and memory, disk and chunks counted before any work. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan of a build: checks options, and counts memory, disk space and chunks before any work. */
 #include <math.h>
 
 #include "lib/build_state.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What all stages of a build use: their names, progress and failures. */
 #include "lib/build_state.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The state of a build and its stages. Private to lib/build*.c. */
 #ifndef OMEN_BUILD_STATE_H
 #define OMEN_BUILD_STATE_H
@@ -22,7 +23,7 @@ typedef struct {
     const omen_checkpoint *checkpoint; /* NULL: none */
     omen_build_plan plan;
     omen_records records;
-    omen_stage first_stage; /* the first that a checkpoint has not */
+    omen_stage first_stage; /* the first stage that is not in the checkpoint */
     omen_build_report *report;
     omen_detail *why;
     int n_threads;
@@ -50,20 +51,20 @@ typedef struct {
 /* Checks options against the source. Returns OMEN_OK, OMEN_ERR_ARGUMENT or OMEN_ERR_INPUT. */
 int omen_build_check(const omen_source *source, const omen_build_options *o, omen_detail *why);
 
-/* Lists of an index of n rows when none are asked for. */
+/* Default number of lists of an index of n rows. */
 uint32_t omen_build_lists(uint64_t n, uint32_t d, uint32_t bytes);
 
 /* ---- build_train.c ---- */
 
-/* Whether a row can be indexed; row is its number, for why. Returns OMEN_OK or OMEN_ERR_INPUT. */
+/* Checks that a row can be indexed; row is its number, for messages. Returns OMEN_OK or OMEN_ERR_INPUT. */
 int omen_build_check_row(const omen_build_state *b, const float *values, uint64_t row, omen_detail *why);
 
-/* Rows of the training sample, and those of it that PCA takes. */
+/* Number of rows in the training sample, and of those that PCA uses. */
 size_t omen_build_sample_rows(uint64_t n, uint32_t n_lists);
 size_t omen_build_pca_rows(size_t n_sample, size_t d_full);
 
-/* The training stages: rows read; transform fitted; sample projected (n_sample x d_kept); codec trained and chosen.
- * Each returns OMEN_OK or a failure with why set. */
+/* The training stages, in order: read the sample; fit the transform; project the sample (n_sample x d_kept); train the
+ * codec, or choose one. Each returns OMEN_OK or a failure with why set. */
 int omen_build_read_sample(omen_build_state *b);
 int omen_build_fit_transform(omen_build_state *b);
 int omen_build_project_sample(omen_build_state *b);
@@ -71,7 +72,7 @@ int omen_build_train_codec(omen_build_state *b);
 
 /* ---- build_encode.c ---- */
 
-/* Rows that are encoded at once. */
+/* Rows encoded in one block. */
 size_t omen_build_block_rows(size_t d);
 
 /* Encodes the rows that no record holds yet, chunk by chunk. Returns as the training stages. */
@@ -89,13 +90,13 @@ int omen_build_calibrate(omen_build_state *b);
 
 int omen_build_no_memory(omen_build_state *b);
 
-/* A watch that asks the caller of the build. */
+/* A watch that calls the progress function of the build's caller. */
 omen_watch omen_build_watch(const omen_build_state *b, omen_stage stage);
 
-/* Passes status on, with a sentence for a lack of memory or a stop, which what failed had none for. */
+/* Returns status; sets a message for out of memory and for a stop, where the failing call set none. */
 int omen_build_status(omen_build_state *b, int status);
 
-/* Tells the caller how far a stage is. Returns OMEN_OK or OMEN_ERR_INTERRUPTED. */
+/* Reports a stage's progress to the caller. Returns OMEN_OK or OMEN_ERR_INTERRUPTED. */
 int omen_build_progress(omen_build_state *b, omen_stage stage, uint64_t done, uint64_t total);
 
 static inline size_t round_up(size_t n, size_t to)

@@ -1,4 +1,6 @@
-/* Which effort reaches which recall: measured on queries of the user's, or on rows of the source, themselves excluded.
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Measures which effort reaches which recall, on the user's queries or on rows of the source (a row is then not its own
+ * neighbour).
  *
  * One exact search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool,
  * then tells for every true neighbour the rank of its list and, for any smaller number of lists, its rank by estimate:
@@ -397,7 +399,7 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
     *n_entries = 0;
     *near_copies = NAN;
     if (index->meta.n_rows < 2)
-        return OMEN_OK; /* nobody to be a neighbour */
+        return OMEN_OK; /* no other row to be a neighbour */
     calibration c;
     int status = calibration_init(&c, index, source, queries, seed, n_threads, watch, why);
     /* one scan serves every k: of the lists that the most demanding one looks at */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the codecs share: dispatch by kind, lifetime, measured error. */
 #include <float.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Codecs: residuals (row - centroid, in the transformed space) to 4-bit codes and per-row factors, and query tables.
  *
  * A codec gives each row an effective reconstruction r of its residual, linear in the code's table values, so that
@@ -80,14 +81,14 @@ int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uin
 int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed,
                       omen_watch *watch) OMEN_MUST_CHECK;
 
-/* Whether the counts of a model read from a file (kind, d, n_sub, n_factors, n_active, d_used) can be those of one for
- * bytes a row. */
+/* Whether the counts of a model read from a file (kind, d, n_sub, n_factors, n_active, d_used) are possible for a
+ * budget of bytes a row. */
 bool omen_codec_counts_are_sound(const omen_codec_model *model, uint32_t bytes) OMEN_MUST_CHECK;
 
-/* Whether its arrays, of sound counts, are within the limits of docs/FORMAT.md. */
+/* Whether the arrays of a model with sound counts are within the limits of docs/FORMAT.md. */
 bool omen_codec_is_sound(const omen_codec_model *model) OMEN_MUST_CHECK;
 
-/* Whether the codes of factor number i from low in steps of step are within the limits of docs/FORMAT.md. */
+/* Whether factor i, coded from low in steps of step, stays within the limits of docs/FORMAT.md. */
 bool omen_factor_is_sound(uint32_t i, float low, float step) OMEN_MUST_CHECK;
 
 /* Derives what is not stored. Returns OMEN_OK or OMEN_ERR_MEMORY. */
@@ -98,7 +99,7 @@ const char *omen_codec_fault(const omen_codec_model *model);
 
 void omen_codec_finish(omen_codec_model *model);
 
-/* Floats of scratch that encoding takes. */
+/* Size in floats of the scratch memory that encoding needs. */
 size_t omen_codec_scratch_floats(const omen_codec_model *model);
 
 /* Encodes n <= OMEN_ENCODE_ROWS rows: residuals and centroids are n x ld, tails[i] the squared norm that the transform
@@ -112,17 +113,18 @@ void omen_codec_encode(const omen_codec_model *model, const float *residuals, co
  * whose sum is to be multiplied by the row's g. */
 void omen_codec_tables(const omen_codec_model *model, const float *query, float *table);
 
-/* The largest value of a rounded table: OMEN_LUT_MAX, less where so many sub-codes might overflow a 16-bit sum. */
+/* The largest value of a rounded table: OMEN_LUT_MAX, or less if there are so many sub-codes that a 16-bit sum could
+ * overflow. */
 uint32_t omen_codec_lut_max(const omen_codec_model *model);
 
 /* Rounds tables to bytes: table value ~ low of its sub-code + step * lut. bias gets the sum of the lows. Returns the
- * step: the one that fits the widest table, at least step_least, never so small that it has no inverse. */
+ * step: what the widest table needs, but at least step_least, and never so small that its inverse overflows. */
 float omen_codec_round_tables(const omen_codec_model *model, const float *table, float step_least, uint8_t *luts,
                               float *bias);
 
 /* Mean squared error of the distance estimates between queries and their near rows, relative to the mean squared
  * distance, rounded tables included, over n rows (n x d) in lists with centroids[lists[i]], every (n / n_queries)-th
- * row a query. Returns OMEN_OK or OMEN_ERR_MEMORY, which leaves *out as it is. */
+ * row a query. Returns OMEN_OK or OMEN_ERR_MEMORY; on failure *out is unchanged. */
 int omen_codec_error(const omen_codec_model *model, const float *rows, const float *centroids, const uint32_t *lists,
                      size_t n, size_t n_queries, double *out);
 

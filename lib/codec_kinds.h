@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of codecs: each one's own halves of the calls in codec.h. */
 #ifndef OMEN_CODEC_KINDS_H
 #define OMEN_CODEC_KINDS_H

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The pq codec: a product quantiser of 4-bit sub-codes whose sub-spaces share the bits evenly.
  *
  * With reconstruction r of residual x - c, |q - x|^2 is estimated as |q - c|^2 - 2 <q, r> + f,
  *   f = |x - c|^2 + 2 <c, r> + |tail of the transform|^2:
  * only the cross term <q - c, x - c> is approximated. Taking |r|^2 for |x - c|^2, as plain asymmetric distances do,
- * ranks worse on all sets measured (docs/BENCHMARKS.md). Dimensions without a code lose their cross term, whose mean is
- * 0. */
+ * ranks worse on all sets measured (docs/EXPERIMENTS.md). Dimensions without a code lose their cross term, whose mean
+ * is 0. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rabitq codec: the signs of a randomly rotated residual, and two factors.
  *
  * With z the rotated leading dimensions of residual x - c, s its signs and g = |z|^2 / |z|_1, <q - c, x - c> is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Codes without lists: the sections of an index of one list, in input order and without PERM, and the rows that the
  * codes stand for. */
 #include <math.h>

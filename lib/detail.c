@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Error details and the names of choices. */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The effort that a recall takes, by the table of what the build measured. */
 #include <math.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Eigenvectors of symmetric matrices.
  *
  * All of them: Householder's reduction to a tridiagonal matrix, in float64; Cuppen's divide and conquer with the
@@ -5,9 +6,9 @@
  * orthogonal however near their values are; reflections undone in blocks (compact WY). The largest of many: subspace
  * iteration, accelerated by Chebyshev polynomials, and Rayleigh-Ritz at the end.
  *
- * Products of matrices are the float32 kernel's, which leaves errors of some 1e-7 in the vectors; Gram and Schmidt have
- * the last word. Everything is cut in fixed blocks, each output is computed by one thread in a fixed order, and nothing
- * but additions, products, quotients and square roots is used, so the bits are the same everywhere. */
+ * Products of matrices are the float32 kernel's, which leaves errors of some 1e-7 in the vectors; a final Gram-Schmidt
+ * pass removes them. Everything is cut in fixed blocks, each output is computed by one thread in a fixed order, and
+ * nothing but additions, products, quotients and square roots is used, so the bits are the same everywhere. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>

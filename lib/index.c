@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening an index over its sections, and checking what is inside them.
  *
  * Nothing in a section is trusted: every count is compared with the section lengths before it is used, so that a search

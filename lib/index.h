@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An open index as search, verification and calibration see it. */
 #ifndef OMEN_INDEX_H
 #define OMEN_INDEX_H
@@ -9,10 +10,10 @@
 #include "lib/omendb.h"
 #include "lib/transform.h"
 
-/* A section that is checked where it is first touched. */
+/* A section whose blocks are checked when they are first used. */
 typedef struct omen_touched {
     omen_section section;
-    uint64_t *seen; /* a bit for each block of OMEN_CHECK_BYTES that has been checked; NULL: no check is wanted */
+    uint64_t *seen; /* one bit per block of OMEN_CHECK_BYTES, set once it has been checked; NULL: do not check */
 } omen_touched;
 
 struct omen_index {
@@ -38,7 +39,7 @@ struct omen_index {
     omen_touched code, refn, perm;
 };
 
-/* Opens codes without lists as omen_index_open() does an index: there need be no PERM. */
+/* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. */
 int omen_index_open_codes(omen_index **out, const omen_section *sections, size_t n_sections,
                           omen_detail *why) OMEN_MUST_CHECK;
 
@@ -54,9 +55,9 @@ static inline bool omen_touched_before(const omen_touched *touched, uint64_t at,
     return true;
 }
 
-/* To be called before bytes of CODE, of refine rows or of ids are read: what no thread has touched before is compared
- * with its checksums, refine rows have to be finite, and ids below n. Blocks of codes are those of 32 rows. Return
- * OMEN_OK or OMEN_ERR_CORRUPT. */
+/* Call these before reading from CODE, refine rows or ids. Blocks that no thread has used before are compared with
+ * their checksums; refine rows must be finite, and ids below n. A block of codes is 32 rows. Return OMEN_OK or
+ * OMEN_ERR_CORRUPT. */
 int omen_index_touch_codes(const omen_index *index, uint64_t first_block, uint64_t n_blocks,
                            omen_detail *why) OMEN_MUST_CHECK;
 int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t n_rows,
@@ -84,24 +85,24 @@ int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
                            uint32_t n_rerank, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
 
-/* Distance order of all lists for each query: ranks[q * n_lists + l] = 0 for the nearest. */
+/* Ranks all lists by distance to each query: ranks[q * n_lists + l] is 0 for the nearest list. */
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
                       omen_watch *watch) OMEN_MUST_CHECK;
 
-/* The effort that reaches recall for k: from TUNE, or a default rule where nothing was measured. */
+/* The effort that reaches recall for k: from TUNE, or by a default rule if the index has no TUNE. */
 void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank);
 
-/* Measures which effort reaches which recall, on the given queries, or (NULL) on rows of source, the one that the index
- * was built from, themselves excluded; for k = 1, 10 and 100 as far as there are rows. near_copies gets the share of
- * those rows whose nearest neighbour is less than a quarter as far as their tenth; NaN for given queries, inner product
- * and fewer than 11 rows. */
+/* Measures which effort reaches which recall for k = 1, 10 and 100, those of them that do not exceed the number of
+ * rows: on the given queries, or if NULL on rows of source, which the index was built from; a row is then not its own
+ * neighbour. near_copies gets the share of those rows whose nearest neighbour is less than a quarter as far away as
+ * their tenth; NaN for given queries, for inner product and for fewer than 11 rows. */
 #define OMEN_N_TUNE       30u
 #define OMEN_TUNE_HIGHEST 0.995f /* the highest recall that is calibrated for */
 int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
                          int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, double *near_copies,
                          omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
-/* About the private memory that calibration takes. */
+/* Estimate, in bytes, of the private memory that calibration needs. */
 uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The sections of an index and the META record. Bytes: docs/FORMAT.md, part 2. */
 #ifndef OMEN_INDEX_FORMAT_H
 #define OMEN_INDEX_FORMAT_H
@@ -13,8 +14,8 @@
 #define OMEN_META_FLAG_ZERO_OK 1u
 #define OMEN_MAX_ROWS          0xfffffff0u /* row numbers are 32 bits */
 
-/* Limits of the values in a model, docs/FORMAT.md: what they allow cannot overflow a search. */
-#define OMEN_MEAN2_MOST      1.01e37f /* squared length of MEAN: OMEN_NORM2_MOST and some rounding */
+/* Limits of the values in a model, docs/FORMAT.md. Within them no step of a search overflows. */
+#define OMEN_MEAN2_MOST      1.01e37f /* squared length of MEAN: OMEN_NORM2_MOST plus rounding */
 #define OMEN_UNIT_SLACK      1e-3f    /* how far from 1 the squared length of an axis may be */
 #define OMEN_ANGLE_SLACK     0.1f     /* sum of the inner products of an axis with all others */
 #define OMEN_COORDINATE_MOST 1e19f    /* of a centroid */
@@ -30,7 +31,7 @@ typedef struct omen_meta {
     uint32_t n_lists;
     uint32_t n_sub, n_factors; /* 0 for codec none */
     uint32_t n_active, d_used; /* pq, rabitq */
-    uint32_t bytes;            /* asked for */
+    uint32_t bytes;            /* hot bytes a vector, as asked for */
     uint64_t seed;
     float ip_radius2;
     uint32_t flags;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Chooses the kernel table: scalar first, the best level this processor runs unless capped. */
 #include <pthread.h>
 #include <sched.h>

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The hot kernels, one function table per SIMD level.
  *
  * Every level gives the same bits as the scalar reference:
  *   - matmul: each output is one chain of fused multiply-adds over k = 0..n-1, started from 0;
  *   - distances: element i goes to lane i % 16, each lane is one chain of fused multiply-adds, and the lanes are summed
  *     by one tree (halves: 8, 4, 2, 1);
- *   - products in float64 are rounded before they are added: plain C, of which every level's compiler flags make
- *     vectors;
+ *   - products in float64 are rounded before they are added: plain C, which the compiler vectorises with each level's
+ *     flags;
  *   - scans and products of bytes are integer arithmetic.
  */
 #ifndef OMEN_KERNELS_H
@@ -21,7 +22,7 @@
 #define OMEN_SCAN_BLOCK 32u /* codes of a scan block */
 #define OMEN_SQ8_HEADER 8u  /* bytes before the codes of an sq8 row: float lo, float step */
 
-#define OMEN_SCANS 4u /* queries that one scan takes */
+#define OMEN_SCANS 4u /* most queries of one scan */
 
 /* One query's part in the scan of a list; see search.c for how the integers are derived. */
 typedef struct omen_scan {
@@ -55,7 +56,7 @@ typedef struct omen_kernels {
     /* Bit j of masks[p] is set when dots[16 p + j] - half_norm >= floors[16 p + j], for p < n_panels. */
     void (*reach)(const float *dots, float half_norm, const float *floors, size_t n_panels, uint16_t *masks);
 
-    /* Writes the numbers of the values up to limit to at, ascending, and returns how many; at has room for n + 16. */
+    /* Writes to at, ascending, the indices i with values[i] <= limit, and returns how many; at has room for n + 16. */
     size_t (*filter)(const float *values, size_t n, float limit, uint32_t *at);
 
     /* Nearest of 16 codewords for 16 rows at once. residual is [n_dims][16 rows], codewords [n_dims][16 codewords],
@@ -78,7 +79,7 @@ typedef struct omen_kernels {
     /* Smallest value of each of n_sub tables of 16; returns the widest span of one. */
     float (*table_lows)(const float *tables, size_t n_sub, float *lows);
 
-    /* luts[16 m + j] = the whole part of (tables[16 m + j] - lows[m]) * scale + 0.5, or of most if that is less. */
+    /* luts[16 m + j] = the whole part of (tables[16 m + j] - lows[m]) * scale + 0.5, or most if that is less. */
     void (*table_round)(const float *tables, const float *lows, size_t n_sub, float scale, float most, uint8_t *luts);
 
     /* Sum of a[i] b[i]: element i goes to lane i % 16, each lane is one chain of products added, and the lanes are
@@ -88,7 +89,7 @@ typedef struct omen_kernels {
     /* row[j] -= x[t] * rows[t * ld + j], for t = 0..n_rows-1 in order, for j < n. */
     void (*reduce_f64)(double *row, const double *x, const double *rows, size_t ld, size_t n_rows, size_t n);
 
-    /* Squared distance and inner product of a query with a stored row of d values (no alignment asked of the row). */
+    /* Squared distance and inner product of a query with a stored row of d values (the row may be unaligned). */
     float (*l2_f32)(const float *query, const void *row, size_t d);
     float (*l2_f16)(const float *query, const void *row, size_t d);
     float (*l2_sq8)(const float *query, const void *row, size_t d);
@@ -97,15 +98,15 @@ typedef struct omen_kernels {
     float (*ip_sq8)(const float *query, const void *row, size_t d);
 
     /* Scans n_blocks blocks for n_scans <= OMEN_SCANS queries at once, which share the work of unpacking codes. Query i
-     * has the tables scans[i].luts[2 * n_pairs][16] (values <= 63) and its own parameters but for n_pairs and
-     * block_bytes. scans[i].masks[b] has bit j set when est <= threshold for code j; scans[i].est[32 b + j] is written
+     * has the tables scans[i].luts[2 * n_pairs][16] (values <= 63) and its own parameters; n_pairs and block_bytes
+     * are shared. scans[i].masks[b] has bit j set when est <= threshold for code j; scans[i].est[32 b + j] is written
      * for the blocks whose mask is not 0. */
     void (*scan_pq)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
                     size_t n_scans);
     void (*scan_rabitq)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
                         const omen_scan *scans, size_t n_scans);
 
-    /* XXH3-64 of n bytes with seed 0: of the xxHash library, compiled for each level. */
+    /* XXH3-64 of n bytes with seed 0: the code of the xxHash library, compiled for each level. */
     uint64_t (*xxh3)(const void *data, size_t n);
 
     /* Keys of the lanes in mask: appends omen_key(base + unit * est[j], row + j) to keys for each bit j that is set, in
@@ -128,7 +129,7 @@ static inline uint64_t omen_key(float distance, uint32_t id)
     return (uint64_t)u << 32 | id;
 }
 
-/* The one reduction tree. */
+/* Sums the lanes by halves: the only order in which lanes are ever summed. */
 static inline float omen_lanes_sum(float s[OMEN_LANES])
 {
     for (size_t half = OMEN_LANES / 2; half > 0; half /= 2)

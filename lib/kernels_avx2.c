@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels for AVX2 with FMA and F16C. */
 #include <immintrin.h>
 #include <stdbool.h>

@@ -1,4 +1,5 @@
-/* Kernels for AVX-512 (F, BW, VL, DQ), of which VNNI has one in a better form. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kernels for AVX-512 (F, BW, VL, DQ), and for AVX-512 with VNNI, which has a faster product of bytes. */
 #include <immintrin.h>
 #include <stdbool.h>
 

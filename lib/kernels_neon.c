@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels for NEON (AArch64). */
 #include <arm_neon.h>
 #include <stdbool.h>

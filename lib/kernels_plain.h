@@ -1,5 +1,6 @@
-/* Kernels in plain C. Each level's file includes them, so that its compiler flags make them that level's vectors; the
- * same operations in the same order make the same bits. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kernels in plain C. Each level's file includes them, so that the compiler vectorises them with that level's flags;
+ * the same operations in the same order give the same bits. */
 #ifndef OMEN_KERNELS_PLAIN_H
 #define OMEN_KERNELS_PLAIN_H
 
@@ -26,7 +27,7 @@ static inline float plain_table_lows(const float *tables, size_t n_sub, float *l
 {
     float widest = 0;
     for (size_t m = 0; m < n_sub; m++) {
-        /* by halves: one value after the other would wait for each comparison */
+        /* by halves: one value after another would make each comparison wait for the one before */
         float lo[16], hi[16];
         memcpy(lo, tables + m * 16, sizeof lo);
         memcpy(hi, tables + m * 16, sizeof hi);
@@ -46,7 +47,7 @@ static inline float plain_table_lows(const float *tables, size_t n_sub, float *l
     return widest;
 }
 
-/* Lanes one below the other: compilers make vectors of that without being told that order does not matter. */
+/* The lanes are independent of one another, so the compiler may vectorise without reordering operations. */
 static inline void plain_sq8_encode(const float *row, size_t d, uint8_t *out)
 {
     float lo[OMEN_LANES], hi[OMEN_LANES], last[OMEN_LANES];

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The reference kernels: plain C that defines what every SIMD level must give, bit for bit. */
 #include "lib/kernels_plain.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Selecting and sorting keys, without branches on the data. */
 #include <math.h>
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keys: a distance and a number in one integer, which sort by distance, then by number (omen_key() in kernels.h). */
 #ifndef OMEN_KEYS_H
 #define OMEN_KEYS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which lists a query probes: those of the nearest centroids, by one matrix product for a chunk of queries. */
 #include <float.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scanning a list for a few queries at once: integer tables, estimates, and the pool of each query.
  *
  * Estimates are integers in units of one table step: with T the query's tables, D their step and base the part that is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The way through the lists: a batch of queries, list by list.
  *
  * Queries are taken in chunks, one chunk a thread. Phases of a chunk: transform; distances to all centroids by one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Aligned memory, counter-based random numbers, and the packed right-hand sides of matrix products. */
 #include <stdlib.h>
 

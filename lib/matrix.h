@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Aligned memory, counter-based random numbers, and the packed right-hand sides of matrix products. */
 #ifndef OMEN_MATRIX_H
 #define OMEN_MATRIX_H
@@ -11,7 +12,7 @@ void *omen_alloc(size_t count, size_t size);
 /* The same, cleared. */
 void *omen_alloc_zero(size_t count, size_t size);
 
-/* Floats that n rows of n_k values take when packed. */
+/* Number of floats that n rows of n_k values take when packed. */
 size_t omen_panels_count(size_t n, size_t n_k);
 
 /* Packs rows (n x n_k, ld floats apart) for omen_kernels.matmul: panels[j / 16][k][j % 16] = rows[j][k], zero beyond n.
@@ -27,7 +28,7 @@ uint64_t omen_random(uint64_t seed, uint64_t i);
 /* The same in [0, 1). */
 double omen_random_unit(uint64_t seed, uint64_t i);
 
-/* m of n rows, ascending and distinct: one drawn in each of m equal strata. rows gets m row numbers; m <= n. */
+/* Draws m of n rows, one from each of m equal strata: rows gets m distinct row numbers, ascending; m <= n. */
 void omen_random_rows(uint64_t seed, uint64_t n, uint64_t m, uint64_t *rows);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* omendb: the public interface of the library (libomendb).
  *
  * Memory in, memory out: nothing here opens a file, prints or exits. Rows come
@@ -99,11 +100,11 @@ typedef struct omen_source {
     uint32_t d;
     uint32_t element_bytes; /* of one stored value: 1, 2, 4 or 8 */
     uint64_t n_bytes;       /* of the whole input as stored */
-    uint64_t stamp;         /* another one where the input has changed, such as its modification time; 0: not known */
+    uint64_t stamp;         /* changes whenever the input does, such as its modification time; 0: unknown */
     int (*read)(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why);
-    /* the same rows as they are, where all values are unsigned bytes; NULL where they are not */
+    /* the same rows without conversion, if all values are unsigned bytes; else NULL */
     int (*read_bytes)(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
-    /* rows [first, first + n) are not needed for a while: memory that holds them may go. May be NULL */
+    /* rows [first, first + n) will not be read for a while: the memory that caches them may be freed. May be NULL */
     void (*release)(void *self, uint64_t first, uint64_t n);
 } omen_source;
 
@@ -152,7 +153,7 @@ struct omen_section {
     bool is_file_mapping;
     /* Compares blocks [first, first + n) of OMEN_CHECK_BYTES (the last may be shorter) with their checksums. May be
      * called from several threads at once. Returns OMEN_OK or OMEN_ERR_CORRUPT (why names section and bytes). NULL:
-     * memory that needs no check. Readers check what they touch, once. */
+     * the data need no check. A reader checks each block once, before it first uses it. */
     int (*check)(const omen_section *section, uint64_t first, uint64_t n, omen_detail *why);
     const void *checker; /* of check() */
 };
@@ -204,14 +205,14 @@ typedef struct omen_span {
 } omen_span;
 
 /* A list of records that grows at its end and outlives the process. Calls but read() come from one thread.
- *   get     fills *out with record i, as its header has it; false when there are not so many
- *   prove   compares the contents of the records before number n with their checksums; the first that differs and what
- *           follows it are dropped. Until then nothing in a record found may be believed, nor read for longer than
- *           what this build could have written. progress is called as a build calls it, for every MiB
- *   read    copies bytes [at, at + n_bytes) of record i, which lie inside it
- *   append  starts to write a record made of n spans, whose memory stays untouched until the next append() or wait();
- *           one write at a time, so a failure of the one before is returned here. number, if not NULL, gets the
- *           record's. A record is there for a later process either whole or not at all
+ *   get     fills *out with the kind and length of record i, from its header; false if there is no record i
+ *   prove   compares records 0 .. n - 1 with their checksums, and drops the first that differs and all after it. Until
+ *           then the contents of a record that was found must not be trusted, and no more of it may be read than this
+ *           build could have written. progress is called as by a build, for every MiB
+ *   read    copies bytes [at, at + n_bytes) of record i; the range must lie inside the record
+ *   append  starts to write a record made of n spans; their memory must not change before the next append() or wait().
+ *           One record is written at a time, so append() returns the failure of the one before. number, if not NULL,
+ *           gets the number of the record. A later process sees a record whole or not at all
  *   wait    returns when the last record is durable */
 typedef struct omen_checkpoint {
     void *self;
@@ -233,17 +234,17 @@ typedef struct omen_build_options {
     omen_metric metric;
     omen_codec codec;
     omen_refine refine;
-    uint32_t bytes;   /* hot bytes a vector, code and factors; OMEN_MIN_BYTES..OMEN_MAX_BYTES */
+    uint32_t bytes;   /* hot bytes a vector, code plus factors; OMEN_MIN_BYTES..OMEN_MAX_BYTES */
     uint32_t n_lists; /* 0: from n */
     uint64_t seed;
     const omen_source *tune_queries; /* measure search effort on these; NULL: on rows of the source */
     int n_threads;                   /* 0: omen_cpu_count() */
     bool zero_ok;                    /* cosine: accept zero rows, with similarity 0 to everything */
     bool codes_only;                 /* l2: one list, rows in input order, no row numbers: see omen_codes */
-    uint64_t memory_bytes;           /* most private memory to take; 0: no limit */
+    uint64_t memory_bytes;           /* limit of private memory; 0: none */
     uint64_t chunk_rows;             /* rows encoded between checkpoints; 0: from their size and memory_bytes */
     omen_progress_fn progress;       /* may be NULL */
-    /* told once when a checkpoint is continued: the stage that comes next, and its first row. May be NULL */
+    /* called once if a checkpoint is continued, with the stage that comes next and its first row. May be NULL */
     void (*resumed)(void *context, const char *stage, uint64_t row, uint64_t n_rows);
     void *progress_context;
 } omen_build_options;
@@ -270,7 +271,7 @@ OMEN_API const char *omen_stage_name(omen_stage stage);
 typedef struct omen_build_report {
     size_t struct_bytes; /* set it */
     uint64_t n_rows;
-    uint64_t n_encoded; /* less than n_rows when the build failed before; with a checkpoint these are in it */
+    uint64_t n_encoded; /* rows encoded; fewer than n_rows if the build failed. With a checkpoint, rows that it holds */
     uint32_t d, n_lists;
     omen_codec codec; /* never AUTO */
     int n_threads;
@@ -278,13 +279,13 @@ typedef struct omen_build_report {
     /* mean squared error of the codes' distance estimates relative to the mean squared distance, measured on training
      * rows; NaN for a codec that was not tried */
     double pq_error, rabitq_error;
-    /* of the rows that measured the search effort, the share with a near copy: a nearest neighbour less than a quarter
-     * as far as the tenth. Where many have one, rows say little of other queries. NaN: not looked at */
+    /* share of the rows used to measure search effort that have a near copy: a nearest neighbour less than a quarter as
+     * far away as the tenth. If many do, the measured effort says little about other queries. NaN: not measured */
     double near_copies;
     bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
 } omen_build_report;
 
-/* What a build will take, in bytes; estimates from above. */
+/* What a build will need, in bytes: upper estimates. */
 typedef struct omen_build_plan {
     size_t struct_bytes;   /* set it */
     uint64_t memory_bytes; /* private memory at its peak */
@@ -324,7 +325,7 @@ typedef struct omen_index_info {
     omen_codec codec;
     omen_refine refine;
     uint32_t code_bytes, factor_bytes; /* hot bytes of one vector */
-    uint32_t bytes;                    /* that were asked for: not less than their sum */
+    uint32_t bytes;                    /* as asked for; at least code_bytes + factor_bytes */
     uint64_t seed;
     bool zero_ok;            /* cosine: zero rows were accepted */
     uint64_t centroid_bytes; /* centroids, list offsets, per-list factor ranges */
@@ -367,7 +368,7 @@ typedef struct omen_search_options {
     /* memory has no room for the refine tier: where it is a file mapping, prefetch only the rows needed */
     bool refine_cold;
     int n_threads;             /* 0: omen_cpu_count() */
-    omen_progress_fn progress; /* asked whether to stop, done 0 of 1; may be NULL */
+    omen_progress_fn progress; /* called with 0 of 1 done, to ask whether to stop; may be NULL */
     void *progress_context;
 } omen_search_options;
 
@@ -402,7 +403,7 @@ OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, u
                                 uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
                                 omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Told about each fault found: the section at fault (a four-letter name) and a sentence. */
+/* Called for each fault found, with the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
 
 /* ---- codes without lists ------------------------------------------------ */
@@ -435,12 +436,12 @@ OMEN_API omen_source omen_codes_source(omen_codes *codes);
 typedef struct omen_codes_quality {
     size_t struct_bytes; /* set it */
     uint64_t n_error_rows, n_queries;
-    double mean_squared_error;   /* a value */
-    double relative_error;       /* squared errors over squared distances from the mean row */
-    uint32_t group_values;       /* neighbouring values whose mean takes a byte, for as many bytes a row */
-    double group_relative_error; /* of those means, kept exactly */
-    double recall_codes;         /* recall@10 by distance to what all codes stand for; NaN with less than 11 rows */
-    double recall_reranked;      /* the same with the n_rerank best by code compared by their original rows */
+    double mean_squared_error;   /* of one value */
+    double relative_error;       /* sum of squared errors over that of squared distances from the mean row */
+    uint32_t group_values;       /* for comparison: so many neighbouring values share a byte, their mean */
+    double group_relative_error; /* of rows made of those means, not rounded */
+    double recall_codes;         /* recall@10 by distances to reconstructed rows; NaN with fewer than 11 rows */
+    double recall_reranked;      /* the same with the n_rerank best re-ranked by their original rows */
     uint32_t n_rerank;
 } omen_codes_quality;
 

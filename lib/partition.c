@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inverted lists: centroids by hierarchical k-means, and the assignment of rows to them through the hierarchy.
  *
  * Phases of training, for more than FLAT_LISTS lists: k-means to sqrt(n_lists) parents; k-means of each parent's rows

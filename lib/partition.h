@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inverted lists: centroids by hierarchical k-means, and the assignment of rows to them through the hierarchy. */
 #ifndef OMEN_PARTITION_H
 #define OMEN_PARTITION_H
@@ -18,26 +19,26 @@ typedef struct omen_partition {
     size_t *panels_at; /* where a parent's children begin in child_panels */
 } omen_partition;
 
-/* Trains on n rows (n x d). Returns OMEN_OK, OMEN_ERR_MEMORY
- * or OMEN_ERR_INTERRUPTED. The result depends on rows, n_lists and seed only. */
+/* Trains on n rows (n x d). Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. The result depends on rows,
+ * n_lists and seed only. */
 int omen_partition_train(omen_partition *partition, const float *rows, size_t n, uint32_t d, uint32_t n_lists,
                          uint64_t seed, omen_watch *watch) OMEN_MUST_CHECK;
 
-/* Parents that a partition of n_lists lists has. */
+/* Number of parents in a partition of n_lists lists. */
 uint32_t omen_partition_parents(uint32_t n_lists) OMEN_MUST_CHECK;
 
 /* Whether scales, and the squared lengths of n centroids, read from a file, are within the limits of docs/FORMAT.md. */
 bool omen_scales_are_sound(const float *scales, uint32_t d) OMEN_MUST_CHECK;
 bool omen_half_norms_are_sound(const float *half_norms, size_t n) OMEN_MUST_CHECK;
 
-/* Derives the rest from first_child, parents, codes and scales. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+/* Derives everything else from first_child, parents, codes and scales. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_partition_restore(omen_partition *partition) OMEN_MUST_CHECK;
 
 void omen_partition_finish(omen_partition *partition);
 
 #define OMEN_ASSIGN_ROWS 512u
 
-/* Bytes of scratch that assigning up to OMEN_ASSIGN_ROWS rows takes. */
+/* Size in bytes of the scratch memory for assigning up to OMEN_ASSIGN_ROWS rows. */
 size_t omen_partition_scratch_bytes(const omen_partition *partition);
 
 /* The nearest list of each of n <= OMEN_ASSIGN_ROWS rows (ld floats apart): the nearest child of its nearest eight

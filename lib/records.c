@@ -1,5 +1,6 @@
-/* Saving and loading what a build was asked for and what its training stages made. Each record is a short fixed part,
- * kept in omen_records, and then the arrays. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Saves and loads a build's options and the results of its training stages. Each record is a short fixed part, kept in
+ * omen_records, followed by the arrays. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

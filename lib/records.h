@@ -1,5 +1,6 @@
-/* The records of a checkpoint that hold what a build was asked for and what its training stages made. (Runs write
- * their own, runs.h.) */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The checkpoint records of a build's options and of the results of its training stages. (runs.h writes those of
+ * runs.) */
 #ifndef OMEN_RECORDS_H
 #define OMEN_RECORDS_H
 
@@ -8,7 +9,7 @@
 #include "lib/partition.h"
 #include "lib/transform.h"
 
-/* What a build depends on: a checkpoint made with other values cannot be continued. */
+/* What the bytes of an index depend on: a checkpoint with other values cannot be continued. */
 typedef enum {
     OMEN_HEAD_VERSION, /* a hash */
     OMEN_HEAD_N_ROWS,
@@ -24,11 +25,12 @@ typedef enum {
     OMEN_HEAD_N_LISTS,
     OMEN_HEAD_SEED,
     OMEN_HEAD_ZERO_OK,
-    OMEN_HEAD_TUNE, /* a hash of the size and time of the queries to tune for; 0 without */
+    OMEN_HEAD_TUNE, /* a hash of the size and modification time of the tuning queries; 0 without them */
     OMEN_N_HEAD,
 } omen_head_field;
 
-/* Leading parts of the records. They live here because the checkpoint may still be writing them after a call. */
+/* The fixed parts at the start of the records. They are kept here since the checkpoint may still be writing them after
+ * a call has returned. */
 typedef struct omen_records {
     uint64_t head[OMEN_N_HEAD];
     struct {
@@ -51,24 +53,23 @@ int omen_records_describe(omen_records *records, const omen_source *source, cons
 
 int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Compares records->head with that of the checkpoint, its first record. Returns OMEN_OK, OMEN_ERR_ARGUMENT (other
- * options), OMEN_ERR_INPUT (other input), either with the difference in why, or what the checkpoint returned. */
+/* Compares records->head with the first record of the checkpoint. Returns OMEN_OK, OMEN_ERR_ARGUMENT (different
+ * options) or OMEN_ERR_INPUT (different input), both with the difference in why, or what the checkpoint returned. */
 int omen_records_check_head(const omen_records *records, const omen_checkpoint *checkpoint,
                             omen_detail *why) OMEN_MUST_CHECK;
 
-/* Checks kinds and lengths of all records against what a build of source and options with n_lists lists could have
- * written, before anything is read of them but the head. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+/* Checks that a build of source and options with n_lists lists could have written records of these kinds and lengths.
+ * To be called before any record but the head is read. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
 int omen_records_check_lengths(const omen_source *source, const omen_build_options *options, uint32_t n_lists,
                                const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
 
-/* What is wrong with a record whose checksum is right. Returns OMEN_ERR_CORRUPT. */
+/* Sets the message for a record whose checksum is right and whose contents are impossible. Returns OMEN_ERR_CORRUPT. */
 int omen_records_contradiction(omen_detail *why);
 
-/* Save what a stage made; it stays untouched until the next call of the checkpoint. The codec's measured errors are
- * set in records by the caller. Load it back, check that it fits source, options and what was loaded before, and derive
- * what is not stored; the caller finishes the target also after a failure. transform->metric is the caller's to set.
- * Return OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
- * checkpoint returned. */
+/* Save or load the result of a stage. What is saved must not change before the next call of the checkpoint; the caller
+ * sets the codec's measured errors in records first. Loading checks that the record fits source, options and what was
+ * loaded before, and derives what is not stored; the caller sets transform->metric, and finishes the target even after
+ * a failure. Return OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the checkpoint returned. */
 int omen_records_save_transform(omen_records *records, const omen_transform *transform, uint64_t identity,
                                 const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
 int omen_records_load_transform(omen_records *records, omen_transform *transform, const omen_source *source,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The refine tier: rows kept precisely enough to re-rank candidates. */
 #include <float.h>
 #include <math.h>

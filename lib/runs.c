@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs: chunks of encoded rows sorted by list, and their merge.
  *
  * A run in the checkpoint is one record:
@@ -87,7 +88,7 @@ void omen_runs_finish(omen_runs *runs)
     memset(runs, 0, sizeof *runs);
 }
 
-/* Makes room for one more run and returns it, with an uninitialised table; NULL without memory. */
+/* Makes room for one more run and returns it, with an uninitialised table; NULL if out of memory. */
 static omen_run *new_run(omen_runs *runs)
 {
     if (runs->n_runs == runs->runs_capacity) {

@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Encoded rows on their way into list order: each chunk of the input, sorted by list, is a run; all runs together are
- * read back list by list. Runs live in the checkpoint, and in memory as far as there is room: at least the last. */
+ * read back list by list. Runs are kept in the checkpoint, and in memory too if there is room; the last run always
+ * is. */
 #ifndef OMEN_RUNS_H
 #define OMEN_RUNS_H
 
@@ -24,7 +26,7 @@ typedef struct omen_runs {
     uint32_t n_lists, n_factors;
     size_t code_bytes;
     size_t item_bytes[OMEN_N_RUN_PARTS];
-    const omen_checkpoint *checkpoint; /* NULL: there can be one run only, the whole input */
+    const omen_checkpoint *checkpoint; /* NULL: there can be only one run, the whole input */
     omen_run *runs;
     size_t n_runs, runs_capacity;
     float *extremes; /* n_lists x n_factors x 2: least and largest over all runs */
@@ -41,11 +43,11 @@ typedef struct omen_runs {
 } omen_runs;
 
 /* code_bytes and n_factors describe a row's code (0 for none), refine_bytes its refine row. Returns OMEN_OK or
- * OMEN_ERR_MEMORY; omen_runs_finish() is due either way. */
+ * OMEN_ERR_MEMORY; call omen_runs_finish() even on failure. */
 int omen_runs_init(omen_runs *runs, uint32_t n_lists, size_t code_bytes, uint32_t n_factors, size_t refine_bytes,
                    const omen_checkpoint *checkpoint) OMEN_MUST_CHECK;
 
-/* Allocates the chunk's buffers. keep: runs stay in memory; else only the last. */
+/* Allocates the chunk's buffers. keep: all runs stay in memory, not only the last. */
 int omen_runs_reserve(omen_runs *runs, size_t chunk_rows, bool keep) OMEN_MUST_CHECK;
 
 /* Frees the buffers that only encoding needs. */
@@ -53,7 +55,7 @@ void omen_runs_trim(omen_runs *runs);
 
 void omen_runs_finish(omen_runs *runs);
 
-/* Bytes of memory that a chunk takes for each of its rows. */
+/* Bytes of memory that each row of a chunk takes. */
 size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t refine_bytes);
 
 /* Sorts the first n rows of the chunk, which are rows row0 .. row0 + n - 1 of the input, into a new run and hands it
@@ -61,21 +63,21 @@ size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t r
  * returned. */
 int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Takes over a run that an earlier build left in the checkpoint, and checks all of it that numbers rows or lists; it
- * has to begin with row row0 of the n_rows of the input. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
+/* Takes over a run that an earlier build left in the checkpoint, and checks all its row and list numbers; it must start
+ * at row row0 of the n_rows of the input. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
  * checkpoint returned. */
 int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, uint64_t row0, uint64_t n_rows,
                       omen_detail *why) OMEN_MUST_CHECK;
 
-/* Called with n items, the next in list order. */
+/* Called with the next n items in list order. */
 typedef int (*omen_run_fn)(void *context, const uint8_t *items, uint64_t n, omen_detail *why);
 
-/* Gives one part of all rows to fn, by list, rows of a list by row number; a few MiB at a time. Returns OMEN_OK,
- * OMEN_ERR_MEMORY, or what the checkpoint or fn returned. */
+/* Passes one part of all rows to fn, a few MiB at a time: list by list, the rows of a list by row number. Returns
+ * OMEN_OK, OMEN_ERR_MEMORY, or what the checkpoint or fn returned. */
 int omen_runs_walk(const omen_runs *runs, omen_run_part part, omen_run_fn fn, void *context,
                    omen_detail *why) OMEN_MUST_CHECK;
 
-/* Bytes of memory that a walk over n_runs runs takes. */
+/* Bytes of memory that a walk over n_runs runs needs. */
 size_t omen_runs_walk_bytes(size_t n_runs);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The search entry points: they choose the effort and the way, and look at what was found before it leaves. */
 #include <math.h>
 #include <stdlib.h>

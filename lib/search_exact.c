@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Exact search: every query against every row, of the refine tier or of a source.
  *
- * Rows are read block by block and multiplied with a group of queries; what comes near a query's k nearest so far is
- * kept, with some room for the rounding of the product, and measured again by the distance kernel, whose value is the
- * one returned. Bytes compared with bytes under l2 are multiplied as such. */
+ * Rows are read block by block and multiplied with a group of queries; a row that comes near a query's k nearest so
+ * far, with some room for the rounding of the product, is kept and measured again by the distance kernel, whose value
+ * is returned. Under l2, bytes compared with bytes are multiplied as bytes. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@ typedef struct {
     uint32_t *positions; /* index: of each id, so that ties are broken by id all the way */
     bool as_bytes;       /* rows and queries are bytes, and products of bytes will do */
     float *centre;       /* l2: subtracted from rows and queries, so that products do not cancel */
-    omen_watch *watch;   /* NULL: nobody will stop the search */
+    omen_watch *watch;   /* NULL: the search is never stopped */
 } row_supply;
 
 static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float *rows, omen_detail *why)

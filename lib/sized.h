@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Structs that may grow: between a program's idea of one and the library's (see the top of omendb.h). */
 #ifndef OMEN_SIZED_H
 #define OMEN_SIZED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From input rows to the space of lists and codes: normalise or augment, centre, project on principal axes.
  *
  * Sums over rows go in row order in fixed chunks, whatever the number of threads: float32 chains within a chunk (one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From input rows to the space of lists and codes: normalise or augment, centre, project on principal axes. */
 #ifndef OMEN_TRANSFORM_H
 #define OMEN_TRANSFORM_H
@@ -23,15 +24,15 @@ typedef struct omen_transform {
 int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_t d_kept_max,
                        omen_watch *watch) OMEN_MUST_CHECK;
 
-/* Most memory that it takes besides the rows. */
+/* Upper bound, in bytes, of the memory that it needs besides the rows. */
 uint64_t omen_transform_fit_bytes(uint64_t n, uint64_t d_full, uint64_t d_kept_max, uint64_t n_threads);
 
-/* Whether mean, basis and radius, read from a file, are within the limits of docs/FORMAT.md. That the axes are at right
- * angles is not looked at, which would take as long as fitting them. */
+/* Whether mean, basis and radius, read from a file, are within the limits of docs/FORMAT.md. Does not check that the
+ * axes are at right angles, which would take as long as fitting them. */
 bool omen_transform_is_sound(const omen_transform *transform) OMEN_MUST_CHECK;
 
-/* Whether the axes are at right angles, near enough that no row becomes longer by projection than the limits allow.
- * Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+/* Checks that the axes are so nearly at right angles that projection makes no row longer than the limits allow. Returns
+ * OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
 int omen_transform_check_angles(const omen_transform *transform) OMEN_MUST_CHECK;
 
 /* Derives panels and offset from mean and basis. */
@@ -42,7 +43,7 @@ void omen_transform_finish(omen_transform *transform);
 /* Lifts n rows (n x d) to n x d_full: cosine rows to unit length, ip rows by a coordinate that brings them to squared
  * norm ip_radius2 (Bachrach et al., RecSys 2014), so that squared Euclidean distance ranks as the metric does. A zero
  * cosine row stays zero. Queries of ip are scaled to the radius and get coordinate 0. Returns out; under l2, where
- * there is nothing to do, it returns rows and leaves out alone. */
+ * nothing needs to be done, returns rows and does not touch out. */
 const float *omen_transform_lift(const omen_transform *transform, const float *rows, size_t n, bool queries,
                                  float *out);
 

@@ -1,4 +1,5 @@
-/* Whether the caller of a long piece of work wants it to stop. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether the caller of long-running work wants it to stop. */
 #include "lib/watch.h"
 
 /* An address of its own in each thread. */

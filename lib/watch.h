@@ -1,25 +1,27 @@
-/* Whether the caller of a long piece of work wants it to stop: any thread may look, the first one asks the caller. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether the caller of long-running work wants it to stop. Any thread may ask; the thread that made the watch calls
+ * the caller's progress function. */
 #ifndef OMEN_WATCH_H
 #define OMEN_WATCH_H
 
 #include "lib/omendb.h"
 
-#define OMEN_WATCH_STEP (1u << 24) /* multiply-adds between two looks, more or less: milliseconds */
+#define OMEN_WATCH_STEP (1u << 24) /* multiply-adds between two checks, roughly: milliseconds */
 
 typedef struct omen_watch {
-    omen_progress_fn progress; /* NULL: nobody will */
+    omen_progress_fn progress; /* NULL: the work is never stopped */
     void *context;
     const char *stage;
-    uint64_t done, total; /* told to progress */
+    uint64_t done, total; /* passed to progress */
     const void *owner;    /* the thread that may call progress */
-    int stopped;          /* told to stop; read and written atomically */
+    int stopped;          /* asked to stop; read and written atomically */
 } omen_watch;
 
-/* A watch of the calling thread. */
+/* A watch owned by the calling thread. */
 omen_watch omen_watch_make(omen_progress_fn progress, void *context, const char *stage);
 
-/* True once the caller has asked to stop; never without a watch. Threads that are not the owner learn of it when the
- * owner has asked. */
+/* True once the caller has asked to stop; always false if watch is NULL. The owner calls progress; other threads see
+ * the answer that it got last. */
 bool omen_watch_stopped(omen_watch *watch);
 
 /* OMEN_OK, or OMEN_ERR_INTERRUPTED after a stop. */

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Circles between the files of a folder: a.c calls what b.c defines, and b.c, perhaps by others, what a.c defines.
 
 Usage: circles.py FOLDER [KNOWN...], with the folder of a build directory that holds the objects (build/lib). A known

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Exact search equals brute force in float64, for every metric, on 5,000 rows and 200 queries of fashion-mnist.
 
 The index is built with --refine f32, whose rows are the input's own. Rows may differ only where distances tie.

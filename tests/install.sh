@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Installs Debian packages that are missing, for quickstart.sh and run.sh, which source this file. POSIX sh.
 
 # What meson.build needs, and the data of the demonstration.

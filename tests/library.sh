@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The library as others get it: what libomendb.so exports, headers that compile alone, and what an installed copy has
 # and does. Prints "ok - rule" or "not ok - rule" after what breaks it; exits 1 if anything does.
 # The build is the one that $OMENDB is in (default build/cmd/omendb). CC and CXX default to cc and g++.

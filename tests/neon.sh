@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The NEON kernels on any machine: cross-compiled, and run under qemu-user against the scalar reference, and the
 # eigenvectors, which are the same bits as here.
 # Prints "ok"/"not ok" lines; exit 0 when nothing failed. Where the tools are missing it says so and skips.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The demonstration: installs what is missing, builds omendb, indexes fashion-mnist (60,000 images of 784 pixels) at 32
 # bytes a vector, searches it with 10,000 queries and compares the result with exact search. Exits 1 below recall 0.95.
 set -eu

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # All tests: a build with gcc (warnings are errors), unit tests, CLI tests, fault injection, exact search against numpy,
 # style, the installed library, NEON under qemu-user, a build with clang, unit and CLI tests and failing allocations
 # under AddressSanitizer and UBSan. Installs what is missing.

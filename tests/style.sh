@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The rules that a compiler does not know: layout of text, direction of includes, no circles, what the library may call,
 # help and man page in step. Prints "ok - rule" or "not ok - rule" after what breaks it; exits 1 if anything does.
 # The program is $OMENDB (default build/cmd/omendb).
@@ -56,6 +57,15 @@ xargs wc -l <"$scratch/sources" | awk '$2 != "total" && $1 > 1000 { print $2 ": 
     result "files of C have 1000 lines at most"
 grep -v -e '/meson\.build$' -e '^meson\.build$' "$scratch/all" | sed 's/.*\///' | sort | uniq -d |
     result "file names are unique"
+
+# ---- license ----
+
+grep -E '\.[ch]$' "$scratch/all" | while read -r file; do
+    [ "$(head -n 1 "$file")" = '/* SPDX-License-Identifier: Apache-2.0 */' ] || echo "$file"
+done | result "every .c and .h begins with an SPDX line"
+grep -E '\.(sh|py|bats|bash)$|(^|/)meson\.build$|^\.ci/' "$scratch/all" | while read -r file; do
+    sed '1{/^#!/d}' "$file" | head -n 1 | grep -qx '# SPDX-License-Identifier: Apache-2.0' || echo "$file"
+done | result "every script begins with an SPDX line"
 
 # ---- includes run one way: lib <- formats <- cmd ----
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fbin, u8bin and i8bin, the formats of the billion-scale benchmarks: uint32 n, uint32 d, then n rows of d values, all
  * little-endian. */
 #include "formats/container_format.h"

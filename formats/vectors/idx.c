@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* idx, the format of MNIST and its relatives: two zero bytes, a type, the number of dimensions, each dimension as a
  * big-endian uint32, then the values, big-endian. All dimensions after the first make up the row. */
 #include "formats/vectors_internal.h"

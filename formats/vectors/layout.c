@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the formats share whose rows lie in the file at fixed places: the check of the shape, reading, closing. Their
  * state is an omen_layout whose every byte lies inside the map, so that reading needs no more bounds checks and several
  * threads may read at once. */

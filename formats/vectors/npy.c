@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* npy, NumPy's array file, versions 1 to 3: a magic string, the length of a header, a header that is a Python dict
  * literal of descr, fortran_order and shape, then the array. Two-dimensional arrays of real numbers are read, by rows
  * (C order) or by columns (Fortran order). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Raw float32 values, little-endian, nothing else: the caller says how many make a row. */
 #include "formats/rows.h"
 #include "formats/vectors_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fvecs, bvecs and ivecs, the formats of the TEXMEX corpora: each row is an int32 d followed by d values,
  * little-endian. Every row repeats d; opening looks at few of them, since each may cost a page from disk, and reading a
  * row checks its own. */

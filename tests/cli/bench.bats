@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # omendb bench: recall, the JSON result, gates, plots, interruption. No test depends on how fast anything is.
 load helper
 

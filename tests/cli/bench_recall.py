@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """bench_recall.py METRIC K BASE.fvecs QUERIES.fvecs FOUND.ivecs RESULT.json: recall of what a query found, by numpy.
 
 Compares both recalls with the first point of that k in a result of omendb bench --json: exact neighbours in float64,

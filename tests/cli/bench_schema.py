@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """bench_schema.py BENCH-JSON.md RESULT.json...: the document and the results name the same members.
 
 Each member of a result must be a row of the document, with its type, and each row must occur in some result."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # omendb build: options, unusual data, and what is left behind when it fails.
 load helper
 

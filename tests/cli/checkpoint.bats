@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Builds that are killed, interrupted, refused or damaged on the way.
 
 load helper

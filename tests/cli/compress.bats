@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Compressing and back: bit for bit, or as codes.
 
 load helper

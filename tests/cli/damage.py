@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Damages an index in every place and checks that omendb notices each time.
 
 damage.py flip INDEX SCRATCH    flips one bit in each byte: verify exits 3 and names every file

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The same bytes and the same results for any number of threads and any SIMD level.
 load helper
 

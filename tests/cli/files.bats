@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What is made and how: temporaries, links, pipes, modes, and inputs that must not be overwritten.
 
 load helper

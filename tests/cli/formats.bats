@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Vector files: every format, by file and by standard input, and what is wrong with bad ones.
 load helper
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What the CLI tests share. Each test runs in an empty directory of its own.
 #
 #   OMENDB            the program (default: build/cmd/omendb)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Changes a file and makes all its checksums right again, so that only the contents lie.
 
 hostile.py packed PACKED N   fields of the sections of a compressed file, or of codes, in each of N copies: verify and

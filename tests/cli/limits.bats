@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # What the system does not grant: addresses, stack, threads; and the time that a signal leaves.
 load helper
 

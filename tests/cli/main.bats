@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # omendb itself: commands, help, version, standard output that cannot be written.
 load helper
 

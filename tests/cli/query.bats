@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # omendb query: options, output formats, and queries that cannot be answered.
 load helper
 

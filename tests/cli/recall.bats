@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Recall at default effort on real data. A floor is of recall@10 against exact search, or against the set's own truth.
 load helper
 

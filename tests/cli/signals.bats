@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Readers that go away, what cannot be mapped, and mapped files that are cut short.
 load helper
 

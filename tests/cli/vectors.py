@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes and reads the small vector files of the CLI tests, without numpy.
 
 vectors.py make FILE [options]          a file of vectors

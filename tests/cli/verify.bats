@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # omendb verify: sound, damaged and foreign files; comparison with the source.
 load helper
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rows from memory, an index of them, and the nearest of a query. Usage: nearest INDEX, the file to write.
  * cc nearest.c $(pkg-config --cflags --libs omendb) -o nearest */
 #include <omendb_files.h>

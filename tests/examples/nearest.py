@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds an index of a file of vectors and prints the rows nearest to a query. Usage: nearest.py VECTORS INDEX X..."""
 import sys
 from ctypes import CDLL, Structure, byref, c_char_p, c_float, c_int64, c_uint64, c_void_p, create_string_buffer

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fault injection for the tests: the linker's --wrap puts this between omendb's own code and libc, so that a chosen
  * call fails, stops half way or ends the process. Calls that libraries make on their own are not seen. fault.py steers
  * it by the environment:

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Fault injection: builds, queries and verifications of which calls fail, that are killed, or that lose what was not
 synced. Prints "ok - name" or "not ok - name: why" and exits 1 if anything is not ok. docs/RELIABILITY.md has the
 promises that it checks.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Measures omendb beside other vector indexes: same data, same threads, one run, one machine.
 
     pip install numpy faiss-cpu hnswlib rabitqlib usearch scann              # any of them; numpy is needed

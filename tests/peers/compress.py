@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Size and speed of `omendb compress` beside zstd and Blosc2, on the files given.
 
 compress.py --omendb PATH [--runs 3] [--threads 2] FILE...

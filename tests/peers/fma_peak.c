@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rate of fused multiply-adds on float32 that this machine reaches with registers alone: the ceiling of exact
  * search.
  *

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """How cost grows with the number of rows: `omendb bench` of several files of the same kind, as a table and a picture.
 
 growth.py --omendb PATH --queries Q --table T.md --plot P.svg [options] FILE...

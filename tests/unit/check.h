@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A unit test's tools: CHECK macros, RUN(test_function), check_finish(). Prints "ok - name" or "not ok - name: why".
  * OMEN_TEST_QUICK in the environment thins the longest loops, for emulators: see check_quick(). */
 #ifndef OMEN_CHECK_H

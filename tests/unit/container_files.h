@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Containers written to the scratch directory, opened and checked. */
 #ifndef OMEN_CONTAINER_FILES_H
 #define OMEN_CONTAINER_FILES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a library test works on instead of files: a source of made-up rows and a sink for sections, either of which can
  * be told to fail at a call. Sections are kept in buffers of exactly their size, so that AddressSanitizer sees a read
  * beyond one. */

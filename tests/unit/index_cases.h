@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Indexes of made-up rows, built and searched: the combinations of options that the library tests go through, and the
  * checks that hold for all of them. */
 #ifndef OMEN_INDEX_CASES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A directory of the test program's own under $TMPDIR. */
 #ifndef OMEN_SCRATCH_H
 #define OMEN_SCRATCH_H

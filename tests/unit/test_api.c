@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a program that links the library relies on: structs of another size than the library's, as a program compiled
  * against an older or newer header has them, and first calls from several threads at once. */
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Building: the same bytes and results for any threads and SIMD level, and what a build refuses. */
 #include <math.h>
 #include <stdlib.h>

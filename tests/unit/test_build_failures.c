@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Failures of source, sink and caller at every call of a build. */
 #include <math.h>
 #include <stdlib.h>

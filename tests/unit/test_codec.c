@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The codecs of residuals (pq, rabitq), the refine tier's codecs, and the integer keys that results are sorted by. */
 #include <float.h>
 #include <math.h>

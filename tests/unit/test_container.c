@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The .omen container: what was written is read back. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Nothing that was changed passes. Lies with correct checksums are made by changing a record and sealing everything
  * that covers it again. */
 #include <errno.h>

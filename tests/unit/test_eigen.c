@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The eigensolver: orthonormal vectors, what they hold against Jacobi's method, and the same bits for every number of
  * threads and SIMD level. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Exact search of rows that are bytes, against floats and whole numbers. */
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* formats/file.c: temporaries, names of descriptors, outputs in place. What planted files do to the commands is tested
  * in cli/files.bats. */
 #include "formats/file.h"

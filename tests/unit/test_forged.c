@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Models that no build makes, at and beyond the limits of docs/FORMAT.md. */
 #include <math.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening: sections that are damaged, missing or of another kind, and what is left to the full check. */
 #include <math.h>
 #include <stdlib.h>

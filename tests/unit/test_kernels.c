@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every SIMD level against the scalar reference, bit for bit: every length, unaligned rows, extreme values.
  *
  * Every argument ends at a page that cannot be read or written, so that a kernel that goes beyond one dies, with or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks of compressed files: every shape and every kind of values come back, lies are refused or survived; and the
  * parallel work that is taken in order. */
 #include "formats/omz_block.h"

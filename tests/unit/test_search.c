@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Searching by lists: recall, and vectors that have no direction or no length that float32 holds. */
 #include <math.h>
 #include <stdlib.h>

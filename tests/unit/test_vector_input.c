@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an input is taken for: contradictions, other content, standard input. */
 #include <errno.h>
 #include <fcntl.h>

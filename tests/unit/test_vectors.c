@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The vector readers, format by format, on small files in a scratch directory. */
 #include <errno.h>
 #include <fcntl.h>

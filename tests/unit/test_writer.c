@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the writer of containers refuses, and what it leaves behind. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Vector files made byte by byte in the scratch directory, and what is expected of opening and reading them. */
 #ifndef OMEN_VECTOR_FILES_H
 #define OMEN_VECTOR_FILES_H
