@@ -42,7 +42,7 @@ quiet()
 
 # ---- symbols ----
 
-awk '/^    omen_[a-z0-9_]*;$/ { sub(/;/, ""); print $1 }' omendb.map | sort >"$scratch/map"
+awk '/^    omen_[a-z0-9_]*;$/ { sub(/;/, ""); print $1 }' lib/omendb.map | sort >"$scratch/map"
 nm -D --defined-only "$build/libomendb.so" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort >"$scratch/so"
 # a declaration may be broken after its type
 sed -n '/^OMEN_API/s/^OMEN_API [^(]*\(omen_[a-z0-9_]*\)(.*/\1/p' lib/omendb.h formats/omendb_files.h |
