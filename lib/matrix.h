@@ -6,6 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+static inline size_t omen_round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static inline size_t omen_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /* count * size bytes, 64-byte aligned, not cleared; NULL when out of memory or the product overflows. free() it. */
 void *omen_alloc(size_t count, size_t size);
 

@@ -68,8 +68,8 @@ def main():
     parser.add_argument("--query", default="", help="more options of query")
     parser.add_argument("sets", nargs="+", metavar="NAME,METRIC,BASE,QUERIES")
     options = parser.parse_args()
-    print("| set | k | asked | found - asked | least | most | standard error | under 0.5 |\n|---|---:|---:|---:|---:|---:|"
-          "---:|---:|", flush=True)
+    print("| set | k | asked | found - asked | least | most | standard error | under 0.5 |\n"
+          "|---|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for name, metric, base_path, query_path in (one.split(",") for one in options.sets):
         base, queries = read(base_path), read(query_path)
         truth = Truth(base, queries, metric, max(KS))
@@ -77,8 +77,8 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             np.save(folder + "/q.npy", queries)
             for seed in range(options.seeds):
-                subprocess.run([options.omendb, "build", "-q", "-m", metric, "--seed", str(seed), "-o", folder + "/i.omen",
-                                *options.build.split(), base_path], check=True)
+                subprocess.run([options.omendb, "build", "-q", "-m", metric, "--seed", str(seed), "-o",
+                                folder + "/i.omen", *options.build.split(), base_path], check=True)
                 for k in KS:
                     for recall in RECALLS:
                         subprocess.run([options.omendb, "query", "-q", "-k", str(k), "--recall", str(recall), "-o",
