@@ -42,7 +42,7 @@ const char *omen_codec_fault(const omen_codec_model *m)
     return ops_of(m)->fault;
 }
 
-size_t omen_codec_parts(omen_codec_model *m, omen_model_part parts[OMEN_CODEC_PARTS])
+size_t omen_codec_parts(omen_codec_model *m, omen_model_part parts[OMEN_MODEL_PARTS])
 {
     const omen_codec_ops *ops = ops_of(m);
     return ops ? ops->parts(m, parts) : 0;

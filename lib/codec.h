@@ -8,8 +8,10 @@
 #ifndef OMEN_CODEC_H
 #define OMEN_CODEC_H
 
+#include "lib/model_part.h"
 #include "lib/watch.h"
 
+#define OMEN_N_CODECS    2u  /* kinds of codes: omen_codec from 1 on */
 #define OMEN_LUT_MAX     63u /* largest table value: four fit a byte */
 #define OMEN_MAX_FACTORS 2u  /* f, and for rabitq g */
 
@@ -30,32 +32,8 @@ typedef struct omen_codec_model {
     float *panels;   /* rotation, packed */
 } omen_codec_model;
 
-/* One array of a model: a section of an index, and a part of a record of the checkpoint. */
-typedef struct omen_model_part {
-    uint32_t id; /* of the section */
-    omen_element element;
-    void *slot; /* the pointer that the model keeps to it; see omen_part_data() */
-    uint64_t count;
-    size_t size; /* of an element */
-} omen_model_part;
-
-/* The part's array, which the model owns, and making p that. */
-static inline const void *omen_part_data(const omen_model_part *part)
-{
-    const void *p;
-    __builtin_memcpy(&p, part->slot, sizeof p);
-    return p;
-}
-
-static inline void omen_part_set(const omen_model_part *part, void *p)
-{
-    __builtin_memcpy(part->slot, &p, sizeof p);
-}
-
-#define OMEN_CODEC_PARTS 3u /* at most */
-
 /* The arrays that a model of its counts consists of, whether they are there yet or not. Returns how many. */
-size_t omen_codec_parts(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS]);
+size_t omen_codec_parts(omen_codec_model *model, omen_model_part parts[OMEN_MODEL_PARTS]);
 
 /* Whether the sums of a codec's tables are multiplied by a second factor of each row, g, as rabitq's are. */
 static inline bool omen_codec_has_gain(uint32_t n_factors)

@@ -12,7 +12,7 @@ typedef struct omen_codec_ops {
     bool (*counts_are_sound)(const omen_codec_model *model);
     bool (*is_sound)(const omen_codec_model *model);
     int (*prepare)(omen_codec_model *model);
-    size_t (*parts)(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS]);
+    size_t (*parts)(omen_codec_model *model, omen_model_part parts[OMEN_MODEL_PARTS]);
     size_t (*scratch_floats_a_row)(const omen_codec_model *model);
     void (*encode)(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n, size_t ld,
                    const float *tails, uint8_t *codes, float *factors, float *reconstructions, float *scratch);

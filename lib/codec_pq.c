@@ -301,14 +301,12 @@ static bool is_sound(const omen_codec_model *m)
     return sound;
 }
 
-static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS])
+static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_MODEL_PARTS])
 {
-    parts[0] = (omen_model_part){OMEN_SECTION_SUBS, OMEN_ELEMENT_U32, &model->sub_first, (uint64_t)model->n_sub + 1,
-                                 sizeof *model->sub_first};
-    parts[1] =
-        (omen_model_part){OMEN_SECTION_DIMS, OMEN_ELEMENT_U32, &model->dims, model->n_active, sizeof *model->dims};
-    parts[2] = (omen_model_part){OMEN_SECTION_CODB, OMEN_ELEMENT_F32, &model->codewords, (uint64_t)model->n_active * 16,
-                                 sizeof *model->codewords};
+    parts[0] = (omen_model_part){OMEN_SECTION_SUBS, OMEN_ELEMENT_U32, &model->sub_first, (uint64_t)model->n_sub + 1};
+    parts[1] = (omen_model_part){OMEN_SECTION_DIMS, OMEN_ELEMENT_U32, &model->dims, model->n_active};
+    parts[2] =
+        (omen_model_part){OMEN_SECTION_CODB, OMEN_ELEMENT_F32, &model->codewords, (uint64_t)model->n_active * WORDS};
     return 3;
 }
 

@@ -163,10 +163,10 @@ static bool is_sound(const omen_codec_model *m)
     return sound;
 }
 
-static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS])
+static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_MODEL_PARTS])
 {
     parts[0] = (omen_model_part){OMEN_SECTION_ROTA, OMEN_ELEMENT_F32, &model->rotation,
-                                 (uint64_t)4 * model->n_sub * model->d_used, sizeof *model->rotation};
+                                 (uint64_t)4 * model->n_sub * model->d_used};
     return 1;
 }
 
