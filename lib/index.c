@@ -91,7 +91,7 @@ static int check_meta(const omen_meta *m, omen_detail *why)
 {
     const omen_codec_model model = codec_of(m);
     const char *fault = NULL;
-    if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine > OMEN_REFINE_F32 ||
+    if (m->metric > OMEN_METRIC_COSINE || !omen_codec_is_known(m->codec) || m->refine > OMEN_REFINE_F32 ||
         (m->flags & ~OMEN_META_FLAG_ZERO_OK))
         return omen_fail(why, OMEN_ERR_UNSUPPORTED,
                          "META names a metric, codec, refine tier or flag of a newer version");
