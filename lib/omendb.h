@@ -382,10 +382,17 @@ typedef struct omen_search_stats {
     uint32_t probes, rerank;                             /* the effort asked for; 0 when exact */
 } omen_search_stats;
 
-/* Finds the min(k, n) nearest rows of each query, nearest first, ties by lower id, no id twice.
+/* In the place of a row number: the query has no more neighbours. */
+#define OMEN_NO_ROW (-1)
+
+/* How many neighbours a query has: the number of ids, of the k that a search gave it, before the first OMEN_NO_ROW. */
+OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
+
+/* Finds the k nearest rows of each query, nearest first, ties by lower id, no id twice. A query finds fewer if the
+ * index has fewer than k rows: OMEN_NO_ROW, at distance INFINITY, fills what is left of its k places.
  *   queries    n_queries x d float32, finite
- *   ids        n_queries x min(k, n) row numbers, written
- *   distances  n_queries x min(k, n) float32, written; may be NULL. Without a refine tier they are estimates.
+ *   ids        n_queries x k row numbers, written
+ *   distances  n_queries x k float32, written; may be NULL. Without a refine tier they are estimates.
  *   stats      added to; may be NULL
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
  * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or how
@@ -394,9 +401,9 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
 
-/* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would give them
- * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may
- * be NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
+/* Exact search without an index: the k nearest rows of source under metric, as omen_index_search() would give them with
+ * a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may be
+ * NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
  * the source returned. */
 OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
                                 uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
