@@ -6,6 +6,7 @@
 #include "lib/kernels.h"
 #include "lib/refine.h"
 #include "lib/sized.h"
+#include "lib/ways.h"
 
 #define LIST_BYTES   20u         /* of a list besides its centroid: offset, factor ranges */
 #define DIM_BYTES    8u          /* of all centroids, a dimension: scale and offset of their codes */
@@ -106,7 +107,11 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t encode = model + assign + threads * block * 4 * (d + d_full + d_kept);
     const uint64_t sums = n * most_of(code_bytes, row_bytes) / (OMEN_CHECK_BYTES / 8) * 2; /* of the sink */
     const uint64_t row = omen_runs_chunk_row_bytes(code_bytes, has_codes ? OMEN_MAX_FACTORS : 0, row_bytes);
-    const uint64_t calibrate = model + omen_calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads);
+    uint64_t calibrate = 0; /* one way after the other */
+    for (size_t i = 0; i < OMEN_N_WAYS; i++)
+        if (omen_ways[i].calibrate)
+            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads));
+    calibrate += model;
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
     bool keep = true; /* all runs in memory: first choice */
