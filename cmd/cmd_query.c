@@ -294,16 +294,6 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
-/* The library says what is wrong with a query; which option would take it is the program's to say. */
-static void name_zero_ok(omen_detail *why)
-{
-    const size_t length = strlen(why->text);
-
-    if (strstr(why->text, "zero vector") != NULL) {
-        snprintf(why->text + length, sizeof why->text - length, "; --zero-ok accepts it");
-    }
-}
-
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
                       const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
@@ -323,9 +313,6 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         if (rc == OMEN_OK) {
             search.first_query = first;
             rc = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
-            if (rc == OMEN_ERR_INPUT && o->info.metric == OMEN_METRIC_COSINE && !search.zero_ok) {
-                name_zero_ok(why);
-            }
             rc = cmd_name_damage(q->index_path, rc, why);
             lap(&clock, &o->search_seconds);
         }

@@ -291,25 +291,13 @@ static int fail_compressed(const omen_input *input, const struct compression *co
                            const char *path, omen_detail *why)
 {
     size_t length = strlen(path);
-    bool standard = strcmp(path, "-") == 0;
     if (ends_with(path, length, compression->suffix))
         length -= strlen(compression->suffix);
     if (kind == NULL)
         kind = kind_by_suffix(path, length);
     const char *format = kind ? kind->name : "FORMAT";
-    if (standard) {
-        return omen_fail(why, OMEN_ERR_INPUT, "standard input is compressed: use ... | %s | omendb ... --format %s -",
-                         compression->tool, format);
-    }
-    /* The label is the path in quotes, which the shell needs only around some characters. */
-    const char *shown = input->label;
-    size_t n_shown = strlen(shown);
-    if (strspn(path, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-") == strlen(path)) {
-        shown++;
-        n_shown -= 2;
-    }
-    return omen_fail(why, OMEN_ERR_INPUT, "%s is compressed: use %s %.*s | omendb ... --format %s -", input->label,
-                     compression->tool, (int)n_shown, shown, format);
+    return omen_fail(why, OMEN_ERR_INPUT, "%s is compressed: open what %s makes of it, with options.format %s",
+                     input->label, compression->tool, format);
 }
 
 /* Sets *kind when neither the caller nor the extension tells: exactly one format fits the content. */
@@ -321,14 +309,14 @@ static int choose_by_content(const omen_input *input, const char *path, const om
     if (n_found == 1)
         return OMEN_OK;
     if (n_found > 1)
-        return omen_fail(why, OMEN_ERR_INPUT, "%s may be %s: choose with --format", input->label, names);
+        return omen_fail(why, OMEN_ERR_INPUT, "%s may be %s: choose with options.format", input->label, names);
     if (compression != NULL)
         return fail_compressed(input, compression, NULL, path, why);
     if (strcmp(path, "-") == 0) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "standard input needs its format named with --format: %s",
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "standard input needs its format named with options.format: %s",
                          omen_vectors_formats());
     }
-    return omen_fail(why, OMEN_ERR_INPUT, "cannot tell the format of %s: name it with --format: %s", input->label,
+    return omen_fail(why, OMEN_ERR_INPUT, "cannot tell the format of %s: name it with options.format: %s", input->label,
                      omen_vectors_formats());
 }
 
@@ -365,18 +353,19 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
         if (compression != NULL)
             return fail_compressed(input, compression, kind, path, why);
         if (kinds_by_content(input, kind, &other, names) > 0) {
-            return omen_fail(why, OMEN_ERR_INPUT,
-                             "%s is named like raw values but looks like %s (try --format %s, or --format raw to "
-                             "insist)",
-                             input->label, names, other->name);
+            return omen_fail(
+                why, OMEN_ERR_INPUT,
+                "%s is named like raw values but looks like %s (try options.format %s, or options.format raw to "
+                "insist)",
+                input->label, names, other->name);
         }
     }
     rc = kind->open(vectors, d, &reason);
     if (rc == OMEN_ERR_INPUT && compression != NULL)
         return fail_compressed(input, compression, kind, path, why);
     if (rc == OMEN_ERR_INPUT && kinds_by_content(input, kind, &other, names) > 0) {
-        return omen_fail(why, rc, "%s is not %s: %s; it looks like %s (try --format %s)", input->label, kind->name,
-                         reason.text, names, other->name);
+        return omen_fail(why, rc, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
+                         kind->name, reason.text, names, other->name);
     }
     if (rc != OMEN_OK)
         return omen_fail(why, rc, "%s: %s", input->label, reason.text);

@@ -9,7 +9,7 @@ static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t 
                        omen_detail *reason)
 {
     if (d == 0)
-        return omen_fail(reason, OMEN_ERR_ARGUMENT, "raw values need their dimension named with --dim");
+        return omen_fail(reason, OMEN_ERR_ARGUMENT, "raw values need their dimension named with options.d");
     uint64_t row_bytes = (uint64_t)d * omen_value_bytes(kind->value);
     uint64_t n_rows = input->n_bytes / row_bytes, rest = input->n_bytes % row_bytes;
     if (rest != 0) {
