@@ -62,11 +62,11 @@ static bool take_output_format(const char *command, const cmd_option *option, co
 /* Names of the formats that hold distances. */
 static const char *name_with_distances(size_t i)
 {
-    const omen_results_kind *kind;
+    const omen_results_writer *writer;
 
-    for (size_t at = 0; (kind = omen_results_kind_at(at)) != NULL; at++) {
-        if (kind->has_distances && i-- == 0) {
-            return kind->name;
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++) {
+        if (writer->has_distances && i-- == 0) {
+            return writer->name;
         }
     }
     return NULL;
@@ -83,11 +83,11 @@ static const char *output_formats(void)
 
 static void print_output_formats(void)
 {
-    const omen_results_kind *kind;
+    const omen_results_writer *writer;
 
     printf("output formats:\n");
-    for (size_t i = 0; (kind = omen_results_kind_at(i)) != NULL; i++) {
-        printf("  %-6s %s\n", kind->name, kind->help);
+    for (size_t i = 0; (writer = omen_results_writer_at(i)) != NULL; i++) {
+        printf("  %-6s %s\n", writer->name, writer->help);
     }
 }
 
@@ -201,7 +201,7 @@ static int check_arguments(struct query *q)
         {.role = "QUERIES", .path = q->queries_path},
         {.role = "--output", .path = q->output_path != NULL ? q->output_path : "-", .is_output = true},
     };
-    const omen_results_kind *kind;
+    const omen_results_writer *writer;
     int rc;
 
     if (q->output_path != NULL && q->output_path[0] == '\0') {
@@ -218,14 +218,14 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME,
                           "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
     }
-    kind = omen_results_kind_at(q->output_format);
-    if (!kind->has_distances && q->distances) {
-        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", kind->name,
+    writer = omen_results_writer_at(q->output_format);
+    if (!writer->has_distances && q->distances) {
+        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
                           cmd_choice("", name_with_distances).text);
     }
-    if (q->output_path == NULL && isatty(STDOUT_FILENO) && kind->is_binary) {
+    if (q->output_path == NULL && isatty(STDOUT_FILENO) && writer->is_binary) {
         return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
-                          kind->name);
+                          writer->name);
     }
     return CMD_GO_ON;
 }
