@@ -236,7 +236,7 @@ int bench_find_truth(struct bench *b, omen_detail *why)
 int bench_save_truth(const struct bench *b, omen_detail *why)
 {
     const uint64_t n = b->n_queries * b->truth.k;
-    const omen_truth_kind *kind = omen_truth_named(b->options->save_truth_path);
+    const omen_truth_format *format = omen_truth_named(b->options->save_truth_path);
     cmd_output output = {.stream = NULL};
     float *distances = NULL;
     int rc = OMEN_OK;
@@ -252,7 +252,7 @@ int bench_save_truth(const struct bench *b, omen_detail *why)
         rc = cmd_output_open(&output, b->options->save_truth_path, NULL, why);
     }
     if (rc == OMEN_OK) {
-        rc = omen_truth_write(output.stream, kind, b->n_queries, b->truth.k, b->truth.ids, distances, why);
+        rc = omen_truth_write(output.stream, format, b->n_queries, b->truth.k, b->truth.ids, distances, why);
     }
     if (rc == OMEN_OK) {
         rc = cmd_output_commit(&output, why);

@@ -61,11 +61,14 @@ int cmd_misuse(const char *command, const char *format, ...) __attribute__((form
 /* The exit code of an OMEN_ERR_* code. */
 int cmd_exit_code(int code);
 
-/* The cause of a failed call in words: the detail if there is one, else the text of the code. */
-const char *cmd_cause(int code, const omen_detail *why);
+/* The cause of a failed call in words: the detail if there is one, reworded, else the text of the code. */
+const char *cmd_cause(int code, omen_detail *why);
 
 /* Prints the cause and returns the exit code. */
-int cmd_fail(const char *command, int code, const omen_detail *why);
+int cmd_fail(const char *command, int code, omen_detail *why);
+
+/* Puts a text of the library into the words of the command line: "options.zero_ok" is "--zero-ok" (wording.c). */
+void cmd_reword(omen_detail *why);
 
 /* ---- threads (threads.c) ---- */
 

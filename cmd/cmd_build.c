@@ -14,18 +14,14 @@
 #define NEAR_COPIES_MANY 0.5  /* of the rows, to warn of */
 
 struct build {
-    const char *input;
-    const char *output;   /* as asked for, else default_output */
-    char *default_output; /* owned */
-    const char *tune_queries;
+    omen_build_paths paths; /* output: as asked for, else default_output */
+    char *default_output;   /* owned */
     const char *cpu;
     omen_vectors_options vectors;
     omen_build_options options;
     int verbosity; /* -1 quiet, 1 verbose */
     bool json;
-    bool fresh;
     bool is_resumed;
-    bool is_kept; /* a resumable checkpoint remains */
     cmd_progress progress;
 };
 
@@ -36,7 +32,7 @@ static const cmd_option options[] = {
      .letters = "o",
      .name = "output",
      .argument = "FILE",
-     CMD_TEXT(struct build, output),
+     CMD_TEXT(struct build, paths.output),
      .help = "the index (default: INPUT with its extension replaced by .omen;\n"
              "required when INPUT is \"-\")"},
     {.letters = "f",
@@ -48,7 +44,7 @@ static const cmd_option options[] = {
      .help = "dimensions of a row, needed for raw; elsewhere a check"},
     {.name = "tune-queries",
      .argument = "FILE",
-     CMD_TEXT(struct build, tune_queries),
+     CMD_TEXT(struct build, paths.tune_queries),
      .help = "measure search effort on these queries, for queries of another\n"
              "distribution than the rows (default: measure on rows of INPUT)"},
     {.name = "zero-ok",
@@ -103,7 +99,7 @@ static const cmd_option options[] = {
      CMD_U64(struct build, options.chunk_rows, 1, UINT32_MAX),
      .help = "rows between two checkpoints (default: as many as make 32 MiB,\n"
              "or hold 64 Mi values)"},
-    {.name = "fresh", CMD_FLAG(struct build, fresh), .help = "start over: do not continue a checkpoint"},
+    {.name = "fresh", CMD_FLAG(struct build, paths.fresh), .help = "start over: do not continue a checkpoint"},
 
     {.group = "messages", CMD_OPTION_QUIET(struct build, verbosity), .help = "no progress, warnings or summary"},
     {CMD_OPTION_VERBOSE(struct build, verbosity), .help = "say more on stderr"},
@@ -145,7 +141,7 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     if (argc - optind > 1) {
         return cmd_misuse(NAME, "one INPUT at a time; \"%s\" is one too many", argv[optind + 1]);
     }
-    b->input = argv[optind];
+    b->paths.input = argv[optind];
     return CMD_GO_ON;
 }
 
@@ -168,35 +164,35 @@ static int choose_output(struct build *b)
 {
     struct stat status;
 
-    if (b->output == NULL) {
-        if (strcmp(b->input, "-") == 0) {
+    if (b->paths.output == NULL) {
+        if (strcmp(b->paths.input, "-") == 0) {
             return cmd_misuse(NAME, "--output is required when INPUT is standard input");
         }
-        b->default_output = replace_extension(b->input);
+        b->default_output = replace_extension(b->paths.input);
         if (b->default_output == NULL) {
             return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         }
-        b->output = b->default_output;
+        b->paths.output = b->default_output;
     }
-    if (b->output[0] == '\0') {
+    if (b->paths.output[0] == '\0') {
         return cmd_misuse(NAME, "--output wants a file name");
     }
-    if (strcmp(b->output, "-") == 0) {
+    if (strcmp(b->paths.output, "-") == 0) {
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
     }
     /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
-    if (omen_file_descriptor(b->output) >= 0 ||
-        (stat(b->output, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))) {
-        return cmd_misuse(NAME, "\"%s\" is not a regular file", b->output);
+    if (omen_file_descriptor(b->paths.output) >= 0 ||
+        (stat(b->paths.output, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))) {
+        return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
     const cmd_file files[] = {
-        {.role = "INPUT", .path = b->input},
-        {.role = "--tune-queries", .path = b->tune_queries},
-        {.role = "--output", .path = b->output, .is_output = true, .has_checkpoint = true},
+        {.role = "INPUT", .path = b->paths.input},
+        {.role = "--tune-queries", .path = b->paths.tune_queries},
+        {.role = "--output", .path = b->paths.output, .is_output = true, .has_checkpoint = true},
         {.path = b->json ? "-" : NULL, .is_output = true},
     };
     const int rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
-    return rc == CMD_GO_ON ? cmd_check_extension(NAME, b->output, "omen", "an index") : rc;
+    return rc == CMD_GO_ON ? cmd_check_extension(NAME, b->paths.output, "omen", "an index") : rc;
 }
 
 /* ---- the work ---- */
@@ -225,106 +221,37 @@ static int show_progress(void *context, const char *stage, uint64_t done, uint64
     return cmd_progress_update(&b->progress, stage, done, total);
 }
 
-/* Shows the plan, and refuses it when there is no room on the disk beside what an earlier build left there. */
-static int check_plan(struct build *b, const omen_source *source, omen_detail *why)
+/* Tells what the input is. */
+static void say_opened(void *context, const char *format, const omen_source *source)
 {
-    omen_build_plan plan = {.struct_bytes = sizeof plan};
-    struct stat status;
-    uint64_t there = 0;
-    char *part;
-    int rc = omen_build_plan_make(source, &b->options, true, &plan, why);
+    const struct build *b = context;
 
-    if (rc != OMEN_OK) {
-        return rc;
+    if (b->verbosity > 0) {
+        fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", cmd_printable(b->paths.input).text, format,
+                cmd_group(source->n_rows).text, source->d, cmd_group(source->n_bytes).text);
     }
+}
+
+/* Shows the plan. Files are made from here on, so signals end the build in order. */
+static void say_planned(void *context, const omen_build_plan *plan)
+{
+    struct build *b = context;
+
+    cmd_signals_note();
+    cmd_progress_init(&b->progress, b->verbosity);
     if (b->verbosity > 0) {
         fprintf(stderr, "plan: memory %s of %s allowed; %s %s of %s rows; on disk: checkpoint %s, index %s\n",
-                cmd_human_bytes(plan.memory_bytes).text, cmd_human_bytes(b->options.memory_bytes).text,
-                cmd_group(plan.n_chunks).text, plan.n_chunks == 1 ? "chunk" : "chunks", cmd_group(plan.chunk_rows).text,
-                cmd_human_bytes(plan.checkpoint_bytes).text, cmd_human_bytes(plan.index_bytes).text);
+                cmd_human_bytes(plan->memory_bytes).text, cmd_human_bytes(b->options.memory_bytes).text,
+                cmd_group(plan->n_chunks).text, plan->n_chunks == 1 ? "chunk" : "chunks",
+                cmd_group(plan->chunk_rows).text, cmd_human_bytes(plan->checkpoint_bytes).text,
+                cmd_human_bytes(plan->index_bytes).text);
     }
-    if (asprintf(&part, "%s.part", b->output) < 0) {
-        return OMEN_ERR_MEMORY;
-    }
-    if (lstat(part, &status) == 0) {
-        there = (uint64_t)status.st_blocks * 512;
-    }
-    free(part);
-    return there < plan.checkpoint_bytes + plan.index_bytes
-               ? omen_disk_check(b->output, plan.checkpoint_bytes + plan.index_bytes - there, why)
-               : OMEN_OK;
-}
-
-/* What the finished file says about itself is what the summary tells. */
-static int read_info(const struct build *b, const omen_writer *writer, omen_index_info *info, omen_detail *why)
-{
-    omen_container *container = NULL;
-    omen_index *index = NULL;
-    int rc = omen_writer_open(writer, &container, why);
-
-    if (rc == OMEN_OK) {
-        rc = cmd_read_index(&container, &index, b->output, true, info, why);
-    }
-    omen_index_close(index);
-    omen_container_close(container);
-    return rc;
-}
-
-/* Input to committed file, and what it says about itself. Returns an OMEN_ code. */
-static int build_file(struct build *b, const omen_source *source, struct cmd_build_outcome *o, omen_detail *why)
-{
-    omen_writer *writer = NULL;
-    omen_part *part = NULL;
-    omen_checkpoint checkpoint;
-    omen_sink sink;
-    int rc;
-
-    cmd_progress_init(&b->progress, b->verbosity);
-    b->options.progress = show_progress;
-    b->options.resumed = say_resumed;
-    b->options.progress_context = b;
-
-    rc = check_plan(b, source, why);
-    if (rc == OMEN_OK) {
-        rc = omen_writer_create(&writer, b->output, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_part_open(&part, b->output, b->fresh, why);
-    }
-    if (rc != OMEN_OK) {
-        omen_writer_destroy(writer);
-        return rc;
-    }
-    sink = omen_writer_sink(writer);
-    checkpoint = omen_part_checkpoint(part);
-    rc = omen_index_build(source, &b->options, &sink, &checkpoint, &o->report, why);
-    cmd_progress_clear(&b->progress);
-    if (rc == OMEN_OK && cmd_signals_noted() != 0) {
-        rc = OMEN_ERR_INTERRUPTED;
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_writer_commit(writer, &o->file_bytes, why);
-    }
-    /* Kept for what may go better next time; of what cannot, such as a bad row, nothing is left. */
-    if (rc == OMEN_OK || ((rc == OMEN_ERR_INPUT || rc == OMEN_ERR_ARGUMENT) && omen_part_is_written(part))) {
-        omen_part_remove(part);
-    } else if (rc == OMEN_ERR_INPUT || rc == OMEN_ERR_ARGUMENT || rc == OMEN_ERR_CORRUPT) {
-        const size_t n = strlen(why->text);
-        snprintf(why->text + n, sizeof why->text - n, "; --fresh starts over (\"%.200s\")", omen_part_path(part));
-    }
-    b->is_kept = checkpoint.get(checkpoint.self, 1, &(omen_record){0});
-    omen_part_close(part);
-    if (rc == OMEN_OK) {
-        rc = read_info(b, writer, &o->info, why);
-    }
-    omen_writer_destroy(writer);
-    return rc;
 }
 
 /* What a stop by a signal leaves. */
-static void say_interrupted(const struct build *b, const omen_build_report *report)
+static void say_interrupted(bool can_continue, const omen_build_report *report)
 {
-    if (!b->is_kept) {
+    if (!can_continue) {
         cmd_say(NAME, INTERRUPTED);
     } else if (report->n_encoded > 0 && report->n_encoded < report->n_rows) {
         cmd_say(NAME, "interrupted at row %s of %s; the same command continues there",
@@ -336,10 +263,10 @@ static void say_interrupted(const struct build *b, const omen_build_report *repo
 
 static int run(struct build *b)
 {
-    struct cmd_build_outcome o = {.input = b->input, .output = b->output, .report.struct_bytes = sizeof o.report};
+    struct cmd_build_outcome o = {
+        .input = b->paths.input, .output = b->paths.output, .report.struct_bytes = sizeof o.report};
+    omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
     omen_detail why = {.text = ""};
-    omen_vectors *vectors = NULL, *tune_vectors = NULL;
-    omen_source source, tune_source;
     double started;
     int rc;
 
@@ -352,37 +279,27 @@ static int run(struct build *b)
     cmd_signals_exit(NAME, INTERRUPTED);
     started = cmd_seconds();
     b->options.n_threads = cmd_threads(b->options.n_threads);
-    rc = omen_vectors_open(&vectors, b->input, &b->vectors, &why);
-    if (rc != OMEN_OK) {
-        goto out;
-    }
-    source = omen_vectors_source(vectors);
-    if (b->verbosity > 0) {
-        fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", cmd_printable(b->input).text, omen_vectors_format(vectors),
-                cmd_group(source.n_rows).text, source.d, cmd_group(source.n_bytes).text);
-    }
-
-    if (b->tune_queries != NULL) {
-        const omen_vectors_options detect = {.format = NULL};
-        rc = omen_vectors_open(&tune_vectors, b->tune_queries, &detect, &why);
-        if (rc != OMEN_OK) {
-            goto out;
-        }
-        tune_source = omen_vectors_source(tune_vectors);
-        b->options.tune_queries = &tune_source;
-    }
-
-    cmd_signals_note();
-    rc = build_file(b, &source, &o, &why);
+    b->options.progress = show_progress;
+    b->options.resumed = say_resumed;
+    b->options.progress_context = b;
+    b->paths.struct_bytes = sizeof b->paths;
+    b->paths.vectors = &b->vectors;
+    b->paths.opened = say_opened;
+    b->paths.planned = say_planned;
+    b->paths.context = b;
+    o.info.struct_bytes = sizeof o.info;
+    rc = omen_index_build_file(&b->paths, &b->options, &o.report, &o.info, &outcome, &why);
+    cmd_progress_clear(&b->progress);
+    o.file_bytes = outcome.file_bytes;
     o.seconds = cmd_seconds() - started;
     o.is_resumed = b->is_resumed;
-
-out:
-    omen_vectors_close(tune_vectors);
-    omen_vectors_close(vectors);
     if (rc == OMEN_ERR_INTERRUPTED) {
-        say_interrupted(b, &o.report);
+        say_interrupted(outcome.can_continue, &o.report);
         return cmd_exit_code(rc);
+    }
+    if (outcome.needs_fresh) {
+        const size_t n = strlen(why.text);
+        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", b->paths.output);
     }
     if (rc != OMEN_OK) {
         /* What is not supported here is the input. */
@@ -410,7 +327,7 @@ out:
 
 int cmd_build(int argc, char **argv)
 {
-    struct build b = {.input = NULL};
+    struct build b = {.default_output = NULL};
     int rc;
 
     omen_build_options_init(&b.options);

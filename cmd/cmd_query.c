@@ -62,11 +62,11 @@ static bool take_output_format(const char *command, const cmd_option *option, co
 /* Names of the formats that hold distances. */
 static const char *name_with_distances(size_t i)
 {
-    const omen_results_kind *kind;
+    const omen_results_writer *writer;
 
-    for (size_t at = 0; (kind = omen_results_kind_at(at)) != NULL; at++) {
-        if (kind->has_distances && i-- == 0) {
-            return kind->name;
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++) {
+        if (writer->has_distances && i-- == 0) {
+            return writer->name;
         }
     }
     return NULL;
@@ -83,11 +83,11 @@ static const char *output_formats(void)
 
 static void print_output_formats(void)
 {
-    const omen_results_kind *kind;
+    const omen_results_writer *writer;
 
     printf("output formats:\n");
-    for (size_t i = 0; (kind = omen_results_kind_at(i)) != NULL; i++) {
-        printf("  %-6s %s\n", kind->name, kind->help);
+    for (size_t i = 0; (writer = omen_results_writer_at(i)) != NULL; i++) {
+        printf("  %-6s %s\n", writer->name, writer->help);
     }
 }
 
@@ -201,7 +201,7 @@ static int check_arguments(struct query *q)
         {.role = "QUERIES", .path = q->queries_path},
         {.role = "--output", .path = q->output_path != NULL ? q->output_path : "-", .is_output = true},
     };
-    const omen_results_kind *kind;
+    const omen_results_writer *writer;
     int rc;
 
     if (q->output_path != NULL && q->output_path[0] == '\0') {
@@ -218,14 +218,14 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME,
                           "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
     }
-    kind = omen_results_kind_at(q->output_format);
-    if (!kind->has_distances && q->distances) {
-        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", kind->name,
+    writer = omen_results_writer_at(q->output_format);
+    if (!writer->has_distances && q->distances) {
+        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
                           cmd_choice("", name_with_distances).text);
     }
-    if (q->output_path == NULL && isatty(STDOUT_FILENO) && kind->is_binary) {
+    if (q->output_path == NULL && isatty(STDOUT_FILENO) && writer->is_binary) {
         return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
-                          kind->name);
+                          writer->name);
     }
     return CMD_GO_ON;
 }
@@ -294,16 +294,6 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
-/* The library says what is wrong with a query; which option would take it is the program's to say. */
-static void name_zero_ok(omen_detail *why)
-{
-    const size_t length = strlen(why->text);
-
-    if (strstr(why->text, "zero vector") != NULL) {
-        snprintf(why->text + length, sizeof why->text - length, "; --zero-ok accepts it");
-    }
-}
-
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
                       const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
@@ -323,9 +313,6 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         if (rc == OMEN_OK) {
             search.first_query = first;
             rc = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
-            if (rc == OMEN_ERR_INPUT && o->info.metric == OMEN_METRIC_COSINE && !search.zero_ok) {
-                name_zero_ok(why);
-            }
             rc = cmd_name_damage(q->index_path, rc, why);
             lap(&clock, &o->search_seconds);
         }

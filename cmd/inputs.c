@@ -14,7 +14,7 @@ int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint
 
 int cmd_name_damage(const char *path, int code, omen_detail *why)
 {
-    const omen_detail cause = *why;
+    omen_detail cause = *why;
 
     return code == OMEN_ERR_CORRUPT ? omen_fail(why, code, "\"%s\" is damaged: %.300s", path, cmd_cause(code, &cause))
                                     : code;

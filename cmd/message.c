@@ -53,12 +53,16 @@ int cmd_exit_code(int code)
     }
 }
 
-const char *cmd_cause(int code, const omen_detail *why)
+const char *cmd_cause(int code, omen_detail *why)
 {
-    return why != NULL && why->text[0] != '\0' ? why->text : omen_error_text(code);
+    if (why == NULL || why->text[0] == '\0') {
+        return omen_error_text(code);
+    }
+    cmd_reword(why);
+    return why->text;
 }
 
-int cmd_fail(const char *command, int code, const omen_detail *why)
+int cmd_fail(const char *command, int code, omen_detail *why)
 {
     if (code == OMEN_ERR_IO && cmd_signals_pipe_broke()) {
         return CMD_EXIT_PIPE;

@@ -2,9 +2,10 @@
 /* omendb: the public interface to files. Vectors in, an index out, results out, each by its path; what is done with
  * them in memory is in omendb.h, which is installed beside this file.
  *
- * A build by path: omen_vectors_open() and omen_vectors_source() give the rows, omen_writer_create() and
- * omen_writer_sink() take the sections, omen_part_open() and omen_part_checkpoint() keep what a killed build continues
- * from, omen_index_build() does the work, and omen_writer_commit() gives the file its name. A search by path:
+ * A build by path: omen_index_build_file(), or its steps. omen_vectors_open() and omen_vectors_source() give the rows,
+ * omen_writer_create() and omen_writer_sink() take the sections, omen_part_open() and omen_part_checkpoint() keep what
+ * a killed build continues from, omen_index_build() does the work, and omen_writer_commit() gives the file its name. A
+ * search by path:
  * omen_container_open(), omen_container_open_index(), omen_index_search(), omen_results_write().
  *
  * Functions return as those of omendb.h do. None of them prints or exits. */
@@ -103,6 +104,41 @@ OMEN_API void omen_part_close(omen_part *part);
 /* Refuses (OMEN_ERR_IO, naming what is there and what is needed) when the file system that path will be on has less
  * than n_bytes to give. */
 OMEN_API int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- a build by path ---------------------------------------------------- */
+
+/* What a build by path reads and writes, and who is told of it. */
+typedef struct omen_build_paths {
+    size_t struct_bytes;                 /* set it */
+    const char *input;                   /* the vectors to index; "-": standard input */
+    const omen_vectors_options *vectors; /* how input is read; NULL: by extension and content */
+    const char *tune_queries;            /* vectors to measure search effort on; NULL: those of omen_build_options */
+    const char *output;                  /* the index */
+    bool fresh;                          /* start over: do not continue a checkpoint */
+    /* Called once each, if not NULL: when input is open, with its format, and with the plan, before the first byte is
+     * written. Nothing has to be undone until then. */
+    void (*opened)(void *context, const char *format, const omen_source *source);
+    void (*planned)(void *context, const omen_build_plan *plan);
+    void *context;
+} omen_build_paths;
+
+/* What a build by path leaves. */
+typedef struct omen_build_outcome {
+    size_t struct_bytes; /* set it */
+    uint64_t file_bytes; /* of the index */
+    bool can_continue;   /* it failed, and a checkpoint remains that the same call continues */
+    bool needs_fresh;    /* the checkpoint is one of another build, or damaged; with fresh the build starts over */
+} omen_build_outcome;
+
+/* Builds an index of a file of vectors into a file. The index is written to output + ".tmp", what a killed build
+ * continues from to output + ".part", both locked; output is what it was until the index is complete and on disk, and
+ * is opened once more then. A plan with no room on the disk is refused before any work. report, info (of the index) and
+ * outcome may be NULL; outcome is set after a failure too. Returns as omen_vectors_open(), omen_writer_create(),
+ * omen_part_open(), omen_index_build(), omen_writer_commit() and omen_container_open_index(). After OMEN_ERR_INPUT and
+ * OMEN_ERR_ARGUMENT, which would come again, no checkpoint of this call is left; after other failures it is. */
+OMEN_API int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options,
+                                   omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
+                                   omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- reading an index --------------------------------------------------- */
 

@@ -36,7 +36,7 @@ static uint32_t line_width(const omen_vectors *vectors)
 {
     const uint8_t *bytes = vectors->input.bytes;
 
-    if (strcmp(vectors->kind->name, "idx") != 0 || bytes[3] < 3) {
+    if (strcmp(vectors->format->name, "idx") != 0 || bytes[3] < 3) {
         return 0;
     }
     bytes += 4 * (size_t)bytes[3];

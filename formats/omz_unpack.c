@@ -188,8 +188,7 @@ int omen_omz_unpack_container(omen_container **container, const char *path, uint
     }
     if (rc == OMEN_OK && omz->original_bytes > memory_bytes) {
         rc = omen_fail(&reason, OMEN_ERR_MEMORY,
-                       "unpacked it takes %llu MiB of memory, and %llu MiB are to be had; unpack it to a file with "
-                       "omendb compress -d",
+                       "unpacked it takes %llu MiB of memory, and %llu MiB are to be had; unpack it to a file first",
                        (unsigned long long)(omz->original_bytes >> 20), (unsigned long long)(memory_bytes >> 20));
     }
     if (rc == OMEN_OK) {

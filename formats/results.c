@@ -180,7 +180,7 @@ static void write_npy(buffer *out, uint64_t query, uint32_t n, uint32_t k, const
 
 /* ---- the table --------------------------------------------------------- */
 
-static const omen_results_kind kinds[] = {
+static const omen_results_writer writers[] = {
     [OMEN_RESULTS_TSV] =
         {
             .name = "tsv",
@@ -220,22 +220,22 @@ static const omen_results_kind kinds[] = {
             .write = write_npy,
         },
 };
-#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+#define N_WRITERS (sizeof(writers) / sizeof(writers[0]))
 
-const omen_results_kind *omen_results_kind_at(size_t i)
+const omen_results_writer *omen_results_writer_at(size_t i)
 {
-    return i < N_KINDS ? &kinds[i] : NULL;
+    return i < N_WRITERS ? &writers[i] : NULL;
 }
 
 const char *omen_results_name(size_t i)
 {
-    return i < N_KINDS ? kinds[i].name : NULL;
+    return i < N_WRITERS ? writers[i].name : NULL;
 }
 
 int omen_results_parse(const char *name, omen_results_format *out)
 {
-    for (size_t i = 0; i < N_KINDS; i++) {
-        if (strcmp(name, kinds[i].name) == 0) {
+    for (size_t i = 0; i < N_WRITERS; i++) {
+        if (strcmp(name, writers[i].name) == 0) {
             *out = (omen_results_format)i;
             return OMEN_OK;
         }
@@ -247,22 +247,22 @@ int omen_results_parse(const char *name, omen_results_format *out)
 
 int omen_results_begin(const omen_results *results, omen_detail *why)
 {
-    const omen_results_kind *kind = &kinds[results->format];
-    return kind->begin != NULL ? kind->begin(results, why) : OMEN_OK;
+    const omen_results_writer *writer = &writers[results->format];
+    return writer->begin != NULL ? writer->begin(results, why) : OMEN_OK;
 }
 
 /* Names the first row whose number the format does not hold. */
 static int check_ids(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids, omen_detail *why)
 {
-    const omen_results_kind *kind = &kinds[results->format];
-    for (uint64_t i = 0; i < n && kind->most_id < INT64_MAX; i++) {
+    const omen_results_writer *writer = &writers[results->format];
+    for (uint64_t i = 0; i < n && writer->most_id < INT64_MAX; i++) {
         const int64_t *query_ids = ids + i * results->k;
         const uint32_t n_found = omen_found_count(query_ids, results->k);
         for (uint32_t j = 0; j < n_found; j++) {
-            if (query_ids[j] < -kind->most_id - 1 || query_ids[j] > kind->most_id) {
+            if (query_ids[j] < -writer->most_id - 1 || query_ids[j] > writer->most_id) {
                 return omen_fail(why, OMEN_ERR_INPUT,
                                  "query %" PRIu64 " found row %" PRId64 ", beyond the int32 ids of %s: use npy",
-                                 first + i, query_ids[j], kind->name);
+                                 first + i, query_ids[j], writer->name);
             }
         }
     }
@@ -272,7 +272,7 @@ static int check_ids(const omen_results *results, uint64_t first, uint64_t n, co
 int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
                        const float *distances, omen_detail *why)
 {
-    const omen_results_kind *kind = &kinds[results->format];
+    const omen_results_writer *writer = &writers[results->format];
     const uint32_t k = results->k;
     buffer out;
     out.stream = results->stream;
@@ -281,8 +281,8 @@ int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, 
 
     if (!results->with_distances)
         distances = NULL;
-    else if (distances == NULL && kind->has_fixed_fields)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", kind->name);
+    else if (distances == NULL && writer->has_fixed_fields)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", writer->name);
     int rc = check_ids(results, first, n, ids, why);
     if (rc != OMEN_OK)
         return rc;
@@ -291,8 +291,8 @@ int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, 
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
     for (uint64_t i = 0; i < n && !out.failed; i++) {
         const int64_t *query_ids = ids + i * k;
-        kind->write(&out, first + i, omen_found_count(query_ids, k), k, query_ids,
-                    distances != NULL ? distances + i * k : NULL);
+        writer->write(&out, first + i, omen_found_count(query_ids, k), k, query_ids,
+                      distances != NULL ? distances + i * k : NULL);
     }
     return buffer_finish(&out, why);
 }

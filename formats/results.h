@@ -10,7 +10,7 @@
 typedef struct omen_results_buffer omen_results_buffer;
 
 /* One format. To add one: a number in omen_results_format, and a row in results.c. */
-typedef struct omen_results_kind {
+typedef struct omen_results_writer {
     const char *name; /* also the extension of its files */
     const char *help; /* what one query becomes, in a line */
     bool is_binary;
@@ -23,9 +23,9 @@ typedef struct omen_results_kind {
      */
     void (*write)(omen_results_buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids,
                   const float *distances);
-} omen_results_kind;
+} omen_results_writer;
 
 /* The row of format number i; NULL past the last. */
-const omen_results_kind *omen_results_kind_at(size_t i);
+const omen_results_writer *omen_results_writer_at(size_t i);
 
 #endif

@@ -105,7 +105,7 @@ static int write_ivecs(FILE *stream, uint64_t n, uint32_t k, const int64_t *ids,
 /* ---- the table --------------------------------------------------------- */
 
 /* One format. */
-struct omen_truth_kind {
+struct omen_truth_format {
     const char *name; /* also the extension of its files */
     /* Finds where the ids are. Returns OMEN_OK, or OMEN_ERR_INPUT for bytes that are not this format. */
     int (*find)(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why);
@@ -114,23 +114,23 @@ struct omen_truth_kind {
 };
 
 /* A file of another name is taken for the last of them that its content fits. */
-static const omen_truth_kind kinds[] = {
+static const omen_truth_format formats[] = {
     {.name = "ivecs", .find = find_ivecs, .write = write_ivecs},
     {.name = "ibin", .find = find_ibin, .write = write_ibin},
 };
-#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+#define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
 
 const char *omen_truth_name(size_t i)
 {
-    return i < N_KINDS ? kinds[i].name : NULL;
+    return i < N_FORMATS ? formats[i].name : NULL;
 }
 
-const omen_truth_kind *omen_truth_named(const char *path)
+const omen_truth_format *omen_truth_named(const char *path)
 {
     const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot != NULL && i < N_KINDS; i++) {
-        if (strcmp(dot + 1, kinds[i].name) == 0)
-            return &kinds[i];
+    for (size_t i = 0; dot != NULL && i < N_FORMATS; i++) {
+        if (strcmp(dot + 1, formats[i].name) == 0)
+            return &formats[i];
     }
     return NULL;
 }
@@ -168,10 +168,10 @@ out:
 /* By the file's extension, else by its content. */
 static int find_shape(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why)
 {
-    const omen_truth_kind *named = omen_truth_named(path);
+    const omen_truth_format *named = omen_truth_named(path);
     int rc = named != NULL ? named->find(path, bytes, n_bytes, out, why) : OMEN_ERR_INPUT;
-    for (size_t i = N_KINDS; named == NULL && rc == OMEN_ERR_INPUT && i > 0; i--)
-        rc = kinds[i - 1].find(path, bytes, n_bytes, out, why);
+    for (size_t i = N_FORMATS; named == NULL && rc == OMEN_ERR_INPUT && i > 0; i--)
+        rc = formats[i - 1].find(path, bytes, n_bytes, out, why);
     return rc;
 }
 
@@ -218,7 +218,7 @@ void omen_truth_finish(omen_truth *truth)
 
 /* ---- writing ----------------------------------------------------------- */
 
-int omen_truth_write(FILE *stream, const omen_truth_kind *kind, uint64_t n, uint32_t k, const int64_t *ids,
+int omen_truth_write(FILE *stream, const omen_truth_format *format, uint64_t n, uint32_t k, const int64_t *ids,
                      const float *distances, omen_detail *why)
 {
     for (uint64_t i = 0; i < n * k; i++) {
@@ -226,7 +226,7 @@ int omen_truth_write(FILE *stream, const omen_truth_kind *kind, uint64_t n, uint
             return omen_fail(why, OMEN_ERR_INPUT, "truth files have 32-bit ids, and row %" PRId64 " does not fit",
                              ids[i]);
     }
-    const int rc = kind->write(stream, n, k, ids, distances, why);
+    const int rc = format->write(stream, n, k, ids, distances, why);
     return rc == OMEN_OK && ferror(stream) ? omen_fail(why, OMEN_ERR_IO, "cannot write the truth: %s", strerror(errno))
                                            : rc;
 }

@@ -8,7 +8,7 @@
 #include "lib/omendb.h"
 
 /* A format: a row of the table in truth.c. */
-typedef struct omen_truth_kind omen_truth_kind;
+typedef struct omen_truth_format omen_truth_format;
 
 /* ids is n x k, nearest first; OMEN_NO_ROW follows the last neighbour of a query that has fewer. */
 typedef struct omen_truth {
@@ -21,7 +21,7 @@ typedef struct omen_truth {
 const char *omen_truth_name(size_t i);
 
 /* The format that a file name's extension stands for; NULL for another one. */
-const omen_truth_kind *omen_truth_named(const char *path);
+const omen_truth_format *omen_truth_named(const char *path);
 
 /* Reads a file of one of these formats.
  *   ivecs  per query the int32 k, then k int32 ids (TEXMEX)
@@ -36,7 +36,7 @@ void omen_truth_finish(omen_truth *truth);
 
 /* Writes n x k ids to the caller's stream; distances (n x k or NULL) go to ibin only, infinity where there is no
  * neighbour. Returns OMEN_OK, OMEN_ERR_INPUT (an id beyond int32) or OMEN_ERR_IO. */
-int omen_truth_write(FILE *stream, const omen_truth_kind *kind, uint64_t n, uint32_t k, const int64_t *ids,
+int omen_truth_write(FILE *stream, const omen_truth_format *format, uint64_t n, uint32_t k, const int64_t *ids,
                      const float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -13,7 +13,7 @@
 #include <strings.h>
 
 /* ivecs is not probed: its structure is that of fvecs, which is far more common for vectors. */
-static const omen_kind kinds[] = {
+static const omen_vector_format formats[] = {
     {
         .name = "fvecs",
         .suffixes = {".fvecs"},
@@ -127,7 +127,7 @@ static const omen_kind kinds[] = {
         .write = omen_raw_write,
     },
 };
-#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+#define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
 
 static const struct compression {
     const char *magic;
@@ -143,21 +143,21 @@ static const struct compression {
 #define N_COMPRESSIONS (sizeof(compressions) / sizeof(compressions[0]))
 
 /* All names and those that can be written, for help and messages. */
-static char names_all[N_KINDS * 8], names_written[N_KINDS * 8];
+static char names_all[N_FORMATS * 8], names_written[N_FORMATS * 8];
 static pthread_once_t names_once = PTHREAD_ONCE_INIT;
 
-static void add_name(char names[N_KINDS * 8], const char *name)
+static void add_name(char names[N_FORMATS * 8], const char *name)
 {
     const size_t used = strlen(names);
-    snprintf(names + used, N_KINDS * 8 - used, "%s%s", used > 0 ? ", " : "", name);
+    snprintf(names + used, N_FORMATS * 8 - used, "%s%s", used > 0 ? ", " : "", name);
 }
 
 static void set_names(void)
 {
-    for (size_t i = 0; i < N_KINDS; i++) {
-        add_name(names_all, kinds[i].name);
-        if (kinds[i].write != NULL)
-            add_name(names_written, kinds[i].name);
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        add_name(names_all, formats[i].name);
+        if (formats[i].write != NULL)
+            add_name(names_written, formats[i].name);
     }
 }
 
@@ -188,20 +188,20 @@ static int source_read(void *self, uint64_t first, uint64_t n, float *out, omen_
 {
     const omen_vectors *vectors = self;
     int rc = range_check(vectors, first, n, why);
-    return rc == OMEN_OK ? vectors->kind->read(vectors, first, n, out, why) : rc;
+    return rc == OMEN_OK ? vectors->format->read(vectors, first, n, out, why) : rc;
 }
 
 static int source_read_bytes(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why)
 {
     const omen_vectors *vectors = self;
     int rc = range_check(vectors, first, n, why);
-    return rc == OMEN_OK ? vectors->kind->read_bytes(vectors, first, n, out, why) : rc;
+    return rc == OMEN_OK ? vectors->format->read_bytes(vectors, first, n, out, why) : rc;
 }
 
 static void source_release(void *self, uint64_t first, uint64_t n)
 {
     const omen_vectors *vectors = self;
-    vectors->kind->release(vectors, first, n);
+    vectors->format->release(vectors, first, n);
 }
 
 omen_source omen_vectors_source(omen_vectors *vectors)
@@ -221,16 +221,16 @@ omen_source omen_vectors_source(omen_vectors *vectors)
 
 const char *omen_vectors_format(const omen_vectors *vectors)
 {
-    return vectors->kind->name;
+    return vectors->format->name;
 }
 
 /* ---- the choice of a format -------------------------------------------- */
 
-static const omen_kind *kind_by_name(const char *name)
+static const omen_vector_format *format_by_name(const char *name)
 {
-    for (size_t i = 0; i < N_KINDS; i++) {
-        if (strcmp(kinds[i].name, name) == 0)
-            return &kinds[i];
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        if (strcmp(formats[i].name, name) == 0)
+            return &formats[i];
     }
     return NULL;
 }
@@ -242,12 +242,12 @@ static bool ends_with(const char *text, size_t length, const char *suffix)
 }
 
 /* By the extension of the first length characters of path. */
-static const omen_kind *kind_by_suffix(const char *path, size_t length)
+static const omen_vector_format *format_by_suffix(const char *path, size_t length)
 {
-    for (size_t i = 0; i < N_KINDS; i++) {
-        for (size_t j = 0; j < sizeof(kinds[i].suffixes) / sizeof(kinds[i].suffixes[0]); j++) {
-            if (kinds[i].suffixes[j] != NULL && ends_with(path, length, kinds[i].suffixes[j]))
-                return &kinds[i];
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        for (size_t j = 0; j < sizeof(formats[i].suffixes) / sizeof(formats[i].suffixes[0]); j++) {
+            if (formats[i].suffixes[j] != NULL && ends_with(path, length, formats[i].suffixes[j]))
+                return &formats[i];
         }
     }
     return NULL;
@@ -255,23 +255,24 @@ static const omen_kind *kind_by_suffix(const char *path, size_t length)
 
 const char *omen_vectors_named(const char *path)
 {
-    const omen_kind *kind = kind_by_suffix(path, strlen(path));
+    const omen_vector_format *format = format_by_suffix(path, strlen(path));
 
-    return kind != NULL ? kind->name : NULL;
+    return format != NULL ? format->name : NULL;
 }
 
 /* Finds the formats other than except that the content fits. Returns their number, the last in *found, and all names
  * separated by " or " in names. */
-static int kinds_by_content(const omen_input *input, const omen_kind *except, const omen_kind **found, char names[80])
+static int formats_by_content(const omen_input *input, const omen_vector_format *except,
+                              const omen_vector_format **found, char names[80])
 {
     int n_found = 0;
     names[0] = '\0';
-    for (size_t i = 0; i < N_KINDS; i++) {
-        if (&kinds[i] == except || kinds[i].probe == NULL || !kinds[i].probe(input, &kinds[i]))
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        if (&formats[i] == except || formats[i].probe == NULL || !formats[i].probe(input, &formats[i]))
             continue;
         size_t used = strlen(names);
-        snprintf(names + used, 80 - used, "%s%s", n_found ? " or " : "", kinds[i].name);
-        *found = &kinds[i];
+        snprintf(names + used, 80 - used, "%s%s", n_found ? " or " : "", formats[i].name);
+        *found = &formats[i];
         n_found++;
     }
     return n_found;
@@ -287,96 +288,85 @@ static const struct compression *compression_of(const omen_input *input)
     return NULL;
 }
 
-static int fail_compressed(const omen_input *input, const struct compression *compression, const omen_kind *kind,
-                           const char *path, omen_detail *why)
+static int fail_compressed(const omen_input *input, const struct compression *compression,
+                           const omen_vector_format *format, const char *path, omen_detail *why)
 {
     size_t length = strlen(path);
-    bool standard = strcmp(path, "-") == 0;
     if (ends_with(path, length, compression->suffix))
         length -= strlen(compression->suffix);
-    if (kind == NULL)
-        kind = kind_by_suffix(path, length);
-    const char *format = kind ? kind->name : "FORMAT";
-    if (standard) {
-        return omen_fail(why, OMEN_ERR_INPUT, "standard input is compressed: use ... | %s | omendb ... --format %s -",
-                         compression->tool, format);
-    }
-    /* The label is the path in quotes, which the shell needs only around some characters. */
-    const char *shown = input->label;
-    size_t n_shown = strlen(shown);
-    if (strspn(path, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-") == strlen(path)) {
-        shown++;
-        n_shown -= 2;
-    }
-    return omen_fail(why, OMEN_ERR_INPUT, "%s is compressed: use %s %.*s | omendb ... --format %s -", input->label,
-                     compression->tool, (int)n_shown, shown, format);
+    if (format == NULL)
+        format = format_by_suffix(path, length);
+    return omen_fail(why, OMEN_ERR_INPUT, "%s is compressed: open what %s makes of it, with options.format %s",
+                     input->label, compression->tool, format ? format->name : "FORMAT");
 }
 
-/* Sets *kind when neither the caller nor the extension tells: exactly one format fits the content. */
-static int choose_by_content(const omen_input *input, const char *path, const omen_kind **kind, omen_detail *why)
+/* Sets *format when neither the caller nor the extension tells: exactly one format fits the content. */
+static int choose_by_content(const omen_input *input, const char *path, const omen_vector_format **format,
+                             omen_detail *why)
 {
     const struct compression *compression = compression_of(input);
     char names[80];
-    int n_found = kinds_by_content(input, NULL, kind, names);
+    int n_found = formats_by_content(input, NULL, format, names);
     if (n_found == 1)
         return OMEN_OK;
     if (n_found > 1)
-        return omen_fail(why, OMEN_ERR_INPUT, "%s may be %s: choose with --format", input->label, names);
+        return omen_fail(why, OMEN_ERR_INPUT, "%s may be %s: choose with options.format", input->label, names);
     if (compression != NULL)
         return fail_compressed(input, compression, NULL, path, why);
     if (strcmp(path, "-") == 0) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "standard input needs its format named with --format: %s",
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "standard input needs its format named with options.format: %s",
                          omen_vectors_formats());
     }
-    return omen_fail(why, OMEN_ERR_INPUT, "cannot tell the format of %s: name it with --format: %s", input->label,
+    return omen_fail(why, OMEN_ERR_INPUT, "cannot tell the format of %s: name it with options.format: %s", input->label,
                      omen_vectors_formats());
 }
 
-static int content_open(omen_vectors *vectors, const omen_kind *kind, const char *path,
+static int content_open(omen_vectors *vectors, const omen_vector_format *format, const char *path,
                         const omen_vectors_options *options, omen_detail *why)
 {
     uint32_t d = options->d;
     const omen_input *input = &vectors->input;
     const struct compression *compression = compression_of(input);
-    const omen_kind *other = NULL;
-    bool insisted = kind != NULL;
+    const omen_vector_format *other = NULL;
+    bool insisted = format != NULL;
     char names[80];
     omen_detail reason = {""};
     int rc;
 
     if (omen_input_is_container(input))
         return omen_fail(why, OMEN_ERR_INPUT, "%s is an omendb index, not a file of vectors", input->label);
-    if (kind == NULL && strcmp(path, "-") != 0)
-        kind = kind_by_suffix(path, strlen(path));
-    if (kind == NULL) {
-        rc = choose_by_content(input, path, &kind, why);
+    if (format == NULL && strcmp(path, "-") != 0)
+        format = format_by_suffix(path, strlen(path));
+    if (format == NULL) {
+        rc = choose_by_content(input, path, &format, why);
         if (rc != OMEN_OK)
             return rc;
     }
-    vectors->kind = kind;
-    if (kind->is_bare && d == 0)
+    vectors->format = format;
+    if (format->is_bare && d == 0)
         d = options->raw_d;
 
     /* Four bytes alone may be the start of honest data: only a second sign makes the input compressed. */
     if (compression != NULL && ends_with(path, strlen(path), compression->suffix))
-        return fail_compressed(input, compression, kind, path, why);
+        return fail_compressed(input, compression, format, path, why);
     /* Raw values have no structure to contradict, so its extension must not hide a format that has. */
-    if (kind->is_bare && !insisted) {
+    if (format->is_bare && !insisted) {
         if (compression != NULL)
-            return fail_compressed(input, compression, kind, path, why);
-        if (kinds_by_content(input, kind, &other, names) > 0) {
-            return omen_fail(why, OMEN_ERR_INPUT,
-                             "%s is named like raw values but looks like %s (try --format %s, or --format raw to "
-                             "insist)",
-                             input->label, names, other->name);
+            return fail_compressed(input, compression, format, path, why);
+        if (formats_by_content(input, format, &other, names) > 0) {
+            return omen_fail(
+                why, OMEN_ERR_INPUT,
+                "%s is named like raw values but looks like %s (try options.format %s, or options.format raw to "
+                "insist)",
+                input->label, names, other->name);
         }
     }
-    rc = kind->open(vectors, d, &reason);
+    rc = format->open(vectors, d, &reason);
     if (rc == OMEN_ERR_INPUT && compression != NULL)
-        return fail_compressed(input, compression, kind, path, why);
-    if (rc == OMEN_ERR_INPUT && kinds_by_content(input, kind, &other, names) > 0) {
-        return omen_fail(why, rc, "%s is not %s: %s; it looks like %s (try --format %s)", input->label, kind->name,
-                         reason.text, names, other->name);
+        return fail_compressed(input, compression, format, path, why);
+    if (rc == OMEN_ERR_INPUT && formats_by_content(input, format, &other, names) > 0) {
+        return omen_fail(why, rc, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
+                         format->name, reason.text, names, other->name);
     }
     if (rc != OMEN_OK)
         return omen_fail(why, rc, "%s: %s", input->label, reason.text);
@@ -390,7 +380,7 @@ static int content_open(omen_vectors *vectors, const omen_kind *kind, const char
 void omen_vectors_finish(omen_vectors *vectors)
 {
     if (vectors->state != NULL)
-        vectors->kind->close(vectors);
+        vectors->format->close(vectors);
     vectors->state = NULL;
     vectors->layout = NULL;
 }
@@ -406,7 +396,7 @@ typedef struct {
 static int check_head(void *context, int fd, omen_detail *why)
 {
     const expectation *e = context;
-    omen_vectors vectors = {.kind = NULL};
+    omen_vectors vectors = {.format = NULL};
     char *name = omen_input_name_inside(e->path);
     if (name == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
@@ -414,12 +404,12 @@ static int check_head(void *context, int fd, omen_detail *why)
     vectors.input.fd = fd;
     int rc = omen_input_map(&vectors.input, why);
     bool may_be = false;
-    if (rc == OMEN_OK && e->options->format == NULL && kind_by_suffix(name, strlen(name)) == NULL) {
-        for (size_t i = 0; i < N_KINDS && rc == OMEN_OK && !may_be; i++) {
-            if (!kinds[i].is_told_by_rows)
+    if (rc == OMEN_OK && e->options->format == NULL && format_by_suffix(name, strlen(name)) == NULL) {
+        for (size_t i = 0; i < N_FORMATS && rc == OMEN_OK && !may_be; i++) {
+            if (!formats[i].is_told_by_rows)
                 continue;
-            vectors.kind = &kinds[i];
-            int opened = kinds[i].open(&vectors, 0, why);
+            vectors.format = &formats[i];
+            int opened = formats[i].open(&vectors, 0, why);
             omen_vectors_finish(&vectors);
             may_be = opened == OMEN_OK;
             rc = opened == OMEN_ERR_MEMORY ? opened : OMEN_OK;
@@ -437,11 +427,11 @@ static int check_head(void *context, int fd, omen_detail *why)
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
                            omen_detail *why)
 {
-    const omen_kind *kind = NULL;
+    const omen_vector_format *format = NULL;
 
     if (options->format != NULL) {
-        kind = kind_by_name(options->format);
-        if (kind == NULL) {
+        format = format_by_name(options->format);
+        if (format == NULL) {
             return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": the formats are %s", options->format,
                              omen_vectors_formats());
         }
@@ -450,7 +440,7 @@ int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_v
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%u dimensions asked for, at most %u are possible", options->d,
                          OMEN_MAX_DIM);
     }
-    return content_open(vectors, kind, path, options, why);
+    return content_open(vectors, format, path, options, why);
 }
 
 int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
@@ -496,17 +486,17 @@ void omen_vectors_close(omen_vectors *vectors)
 
 const char *omen_vectors_write_named(const char *path)
 {
-    const omen_kind *kind = kind_by_suffix(path, strlen(path));
-    return kind != NULL && kind->write != NULL ? kind->name : NULL;
+    const omen_vector_format *format = format_by_suffix(path, strlen(path));
+    return format != NULL && format->write != NULL ? format->name : NULL;
 }
 
-int omen_vectors_write(FILE *stream, const char *format, const omen_source *source, omen_progress_fn progress,
+int omen_vectors_write(FILE *stream, const char *name, const omen_source *source, omen_progress_fn progress,
                        void *context, omen_detail *why)
 {
-    const omen_kind *kind = kind_by_name(format);
-    if (kind == NULL || kind->write == NULL) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": rows are written as %s", format,
+    const omen_vector_format *format = format_by_name(name);
+    if (format == NULL || format->write == NULL) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": rows are written as %s", name,
                          omen_vectors_write_formats());
     }
-    return kind->write(stream, source, progress, context, why);
+    return format->write(stream, source, progress, context, why);
 }

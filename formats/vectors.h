@@ -12,12 +12,6 @@
 /* The status of what was opened: for a stream that was copied, or a compressed file, of the original. */
 const struct stat *omen_vectors_status(const omen_vectors *vectors);
 
-/* All format names, separated by ", ", for --help and messages. */
-const char *omen_vectors_formats(void);
-
-/* The format for a file name's extension, such as "npy"; NULL for an unknown extension. */
-const char *omen_vectors_named(const char *path);
-
 /* The names of the formats that can be written, separated by ", ". */
 const char *omen_vectors_write_formats(void);
 

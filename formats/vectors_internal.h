@@ -21,18 +21,18 @@ typedef struct omen_layout {
     uint64_t offset, stride;
 } omen_layout;
 
-typedef struct omen_kind omen_kind;
+typedef struct omen_vector_format omen_vector_format;
 
 /* One format. To add one: a file in formats/vectors/ and an entry in vectors.c. */
-struct omen_kind {
+struct omen_vector_format {
     const char *name;
     const char *suffixes[6];
     omen_value value;     /* of the formats that hold one type only */
     bool is_told_by_rows; /* open() and probe() look at rows all over the file */
     bool is_bare;         /* values alone, which any content could be: needs its dimension */
     /* Whether the content alone says that it is most likely this format; NULL: nothing in it gives that away. */
-    bool (*probe)(const omen_input *input, const omen_kind *kind);
-    /* Sets state, n_rows, d, value and has_bytes of vectors, whose input and kind are set. d is the dimension the
+    bool (*probe)(const omen_input *input, const omen_vector_format *format);
+    /* Sets state, n_rows, d, value and has_bytes of vectors, whose input and format are set. d is the dimension the
      * caller gave (0: none). Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY with a reason that
      * does not name the file. close() is due whenever state is not NULL. */
     int (*open)(omen_vectors *vectors, uint32_t d, omen_detail *reason);
@@ -47,7 +47,7 @@ struct omen_kind {
 
 struct omen_vectors {
     omen_input input;
-    const omen_kind *kind;
+    const omen_vector_format *format;
     void *state; /* of the format alone */
     uint64_t n_rows;
     uint32_t d;
@@ -58,24 +58,24 @@ struct omen_vectors {
 
 /* The functions of the table, in vecs.c, npy.c, bin.c, idx.c and raw.c. */
 int omen_vecs_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
-bool omen_vecs_probe(const omen_input *input, const omen_kind *kind);
+bool omen_vecs_probe(const omen_input *input, const omen_vector_format *format);
 int omen_vecs_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context,
                     omen_detail *why);
 int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
-bool omen_npy_probe(const omen_input *input, const omen_kind *kind);
+bool omen_npy_probe(const omen_input *input, const omen_vector_format *format);
 int omen_npy_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
 int omen_bin_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
-bool omen_bin_probe(const omen_input *input, const omen_kind *kind);
+bool omen_bin_probe(const omen_input *input, const omen_vector_format *format);
 int omen_bin_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
 int omen_idx_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
-bool omen_idx_probe(const omen_input *input, const omen_kind *kind);
+bool omen_idx_probe(const omen_input *input, const omen_vector_format *format);
 int omen_raw_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 int omen_raw_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
 int omen_npy_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
 
 /* Those that fixed places share, in layout.c; open() finds the layout by a function of the format, whose result and
  * reason are those of open(). */
-typedef int (*omen_layout_fn)(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+typedef int (*omen_layout_fn)(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
                               omen_detail *reason);
 int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, omen_detail *reason);
 int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
@@ -86,8 +86,8 @@ void omen_layout_close(omen_vectors *vectors);
 /* Closes the format's state; the input stays. */
 void omen_vectors_finish(omen_vectors *vectors);
 
-/* Chooses the format of vectors->input, which is open, and sets kind and what its open() sets; path may tell it by its
- * extension. As omen_vectors_open(); omen_vectors_finish() is due either way. */
+/* Chooses the format of vectors->input, which is open, and sets format and what its open() sets; path may tell it by
+ * its extension. As omen_vectors_open(); omen_vectors_finish() is due either way. */
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
                            omen_detail *why);
 

@@ -30,7 +30,7 @@ int omen_build_check_row(const omen_build_state *b, const float *values, uint64_
     if (b->options->metric != OMEN_METRIC_COSINE || b->options->zero_ok || norm2 > 0)
         return OMEN_OK;
     return omen_fail(why, OMEN_ERR_INPUT,
-                     "row %llu is a zero vector, which has no cosine; --zero-ok accepts it, with similarity 0 to "
+                     "row %llu is a zero vector, which has no cosine; options.zero_ok accepts it, with similarity 0 to "
                      "everything",
                      (unsigned long long)row);
 }

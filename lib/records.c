@@ -81,14 +81,14 @@ int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpo
     return checkpoint->append(checkpoint->self, OMEN_RECORD_HEAD, &span, 1, NULL, why);
 }
 
-static int other_name(const char *option, const char *was, const char *now, omen_detail *why)
+static int other_name(const char *field, const char *was, const char *now, omen_detail *why)
 {
-    return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s %s, not %s", option, was, now);
+    return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s %s, not %s", field, was, now);
 }
 
-static int other_number(const char *option, uint64_t was, uint64_t now, omen_detail *why)
+static int other_number(const char *field, uint64_t was, uint64_t now, omen_detail *why)
 {
-    return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s %llu, not %llu", option,
+    return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s %llu, not %llu", field,
                      (unsigned long long)was, (unsigned long long)now);
 }
 
@@ -115,21 +115,24 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
     case OMEN_HEAD_CONTENT:
         return other_input("its contents", why);
     case OMEN_HEAD_METRIC:
-        return other_name("--metric", omen_metric_name((omen_metric)was), omen_metric_name((omen_metric)now), why);
+        return other_name("options.metric", omen_metric_name((omen_metric)was), omen_metric_name((omen_metric)now),
+                          why);
     case OMEN_HEAD_CODEC:
-        return other_name("--codec", omen_codec_name((omen_codec)was), omen_codec_name((omen_codec)now), why);
+        return other_name("options.codec", omen_codec_name((omen_codec)was), omen_codec_name((omen_codec)now), why);
     case OMEN_HEAD_REFINE:
-        return other_name("--refine", omen_refine_name((omen_refine)was), omen_refine_name((omen_refine)now), why);
+        return other_name("options.refine", omen_refine_name((omen_refine)was), omen_refine_name((omen_refine)now),
+                          why);
     case OMEN_HEAD_BYTES:
-        return other_number("--bytes", was, now, why);
+        return other_number("options.bytes", was, now, why);
     case OMEN_HEAD_N_LISTS:
-        return other_number("--lists", was, now, why);
+        return other_number("options.n_lists", was, now, why);
     case OMEN_HEAD_SEED:
-        return other_number("--seed", was, now, why);
+        return other_number("options.seed", was, now, why);
     case OMEN_HEAD_ZERO_OK:
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun %s --zero-ok", was ? "with" : "without");
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun %s options.zero_ok",
+                         was ? "with" : "without");
     default:
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with other --tune-queries");
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with other options.tune_queries");
     }
 }
 

@@ -108,7 +108,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
             return omen_fail(why, OMEN_ERR_INPUT, "query %llu is too long: its squared norm is over %g",
                              (unsigned long long)(options->first_query + q), (double)OMEN_NORM2_MOST);
         if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && norm2 == 0)
-            return omen_fail(why, OMEN_ERR_INPUT, "query %llu is a zero vector, which has no cosine",
+            return omen_fail(why, OMEN_ERR_INPUT,
+                             "query %llu is a zero vector, which has no cosine; options.zero_ok accepts it",
                              (unsigned long long)(options->first_query + q));
     }
     uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);

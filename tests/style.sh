@@ -108,6 +108,9 @@ calls='v?f?printf|f?put[cs]|putchar|perror|f?open(at)?|fclose|fread|fwrite'
 calls="$calls|creat|read|write|close|mmap|_?exit|abort|system"
 code lib | grep -E "[^a-z0-9_](FILE|stdin|stdout|stderr)[^a-z0-9_]|[^a-z0-9_.>]($calls) *\(" |
     grep -vE '__attribute__|int \(\*' | result "lib opens no file, prints nothing and never exits"
+# what sets a field on the command line is for cmd/ to name (cmd/wording.c)
+code lib formats | grep -E '"(([^"\\]|\\.)*[ (])?(--[a-zA-Z]|-[a-zA-Z]([^a-zA-Z]))' |
+    result "texts of lib and formats name no option of the command line"
 # a comment covers the declarations up to the next blank line
 awk '$0 == "" { commented = 0 }
     /^\/\*/ && !/^\/\* ----/ { commented = 1 }

@@ -9,7 +9,7 @@
 
 #define HEADER_BYTES 8
 
-static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
                        omen_detail *reason)
 {
     if (input->n_bytes < HEADER_BYTES) {
@@ -17,7 +17,7 @@ static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t 
                          HEADER_BYTES);
     }
     *out = (omen_layout){
-        .value = kind->value,
+        .value = format->value,
         .n_rows = omen_load_le32(input->bytes),
         .offset = HEADER_BYTES,
     };
@@ -29,10 +29,10 @@ int omen_bin_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
     return omen_layout_open(vectors, find_layout, d, reason);
 }
 
-bool omen_bin_probe(const omen_input *input, const omen_kind *kind)
+bool omen_bin_probe(const omen_input *input, const omen_vector_format *format)
 {
     omen_layout layout;
-    return find_layout(input, kind, 0, &layout, NULL) == OMEN_OK;
+    return find_layout(input, format, 0, &layout, NULL) == OMEN_OK;
 }
 
 int omen_bin_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why)

@@ -54,7 +54,7 @@ static int header_read(const omen_input *input, idx_header *out, omen_detail *re
     return OMEN_OK;
 }
 
-static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
                        omen_detail *reason)
 {
     idx_header header;
@@ -84,7 +84,7 @@ int omen_idx_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
 }
 
 /* Types that are not read count as well: naming them helps more than not knowing the file. */
-bool omen_idx_probe(const omen_input *input, const omen_kind *kind)
+bool omen_idx_probe(const omen_input *input, const omen_vector_format *format)
 {
     idx_header header;
     uint64_t n_bytes;

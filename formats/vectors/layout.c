@@ -57,7 +57,7 @@ int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, ome
     if (layout == NULL)
         return omen_fail(reason, OMEN_ERR_MEMORY, "no memory to open the vectors");
     vectors->state = layout;
-    int rc = find(&vectors->input, vectors->kind, d, layout, reason);
+    int rc = find(&vectors->input, vectors->format, d, layout, reason);
     if (rc != OMEN_OK)
         return rc;
     vectors->layout = layout;

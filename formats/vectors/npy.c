@@ -185,13 +185,13 @@ static int type_parse(const char *descr, omen_layout *out, omen_detail *reason)
                      name[0] == 'O' ? "object " : "", descr);
 }
 
-static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
                        omen_detail *reason)
 {
     const unsigned char *bytes = input->bytes;
     npy_header header;
 
-    if (!omen_npy_probe(input, kind))
+    if (!omen_npy_probe(input, format))
         return omen_fail(reason, OMEN_ERR_INPUT, "the file does not begin with the npy magic string");
     uint64_t start = input->n_bytes > MAGIC_BYTES && bytes[MAGIC_BYTES] > 1 ? 12 : 10;
     if (input->n_bytes < start)
@@ -207,7 +207,7 @@ static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t 
     }
     npy_text text = {(const char *)bytes + start, (const char *)bytes + start + length};
     if (!header_parse(text, &header))
-        return omen_fail(reason, OMEN_ERR_INPUT, "the npy header is damaged or of an unknown kind");
+        return omen_fail(reason, OMEN_ERR_INPUT, "the npy header is damaged or of an unknown format");
     if (header.is_structured) {
         return omen_fail(reason, OMEN_ERR_INPUT,
                          "the array has a structured dtype; plain f2, f4, f8, i1 and u1 are read");
@@ -231,7 +231,7 @@ int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
     return omen_layout_open(vectors, find_layout, d, reason);
 }
 
-bool omen_npy_probe(const omen_input *input, const omen_kind *kind)
+bool omen_npy_probe(const omen_input *input, const omen_vector_format *format)
 {
     return input->n_bytes >= MAGIC_BYTES && memcmp(input->bytes, MAGIC, MAGIC_BYTES) == 0;
 }

@@ -5,12 +5,12 @@
 
 #include <inttypes.h>
 
-static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
                        omen_detail *reason)
 {
     if (d == 0)
-        return omen_fail(reason, OMEN_ERR_ARGUMENT, "raw values need their dimension named with --dim");
-    uint64_t row_bytes = (uint64_t)d * omen_value_bytes(kind->value);
+        return omen_fail(reason, OMEN_ERR_ARGUMENT, "raw values need their dimension named with options.d");
+    uint64_t row_bytes = (uint64_t)d * omen_value_bytes(format->value);
     uint64_t n_rows = input->n_bytes / row_bytes, rest = input->n_bytes % row_bytes;
     if (rest != 0) {
         return omen_fail(reason, OMEN_ERR_INPUT,
@@ -18,7 +18,7 @@ static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t 
                          " bytes)",
                          n_rows, rest, d, row_bytes);
     }
-    *out = (omen_layout){.value = kind->value, .n_rows = n_rows, .d = d, .stride = row_bytes};
+    *out = (omen_layout){.value = format->value, .n_rows = n_rows, .d = d, .stride = row_bytes};
     return OMEN_OK;
 }
 

@@ -25,7 +25,7 @@ static int fail_dimension(const omen_input *input, const omen_layout *layout, ui
                      (int)omen_load_le32(input->bytes + bad * layout->stride), layout->d);
 }
 
-static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t d, omen_layout *out,
+static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
                        omen_detail *reason)
 {
     if (input->n_bytes < HEADER_BYTES)
@@ -37,10 +37,10 @@ static int find_layout(const omen_input *input, const omen_kind *kind, uint32_t 
         return omen_fail(reason, OMEN_ERR_INPUT, "row 0 has dimension %d, and a row may have 1 to %u", (int)dimension,
                          OMEN_MAX_DIM);
     }
-    uint64_t row_bytes = HEADER_BYTES + (uint64_t)dimension * omen_value_bytes(kind->value);
+    uint64_t row_bytes = HEADER_BYTES + (uint64_t)dimension * omen_value_bytes(format->value);
     uint64_t n_rows = input->n_bytes / row_bytes, rest = input->n_bytes % row_bytes;
     *out = (omen_layout){
-        .value = kind->value,
+        .value = format->value,
         .row_headers = true,
         .n_rows = n_rows,
         .d = dimension,
@@ -64,11 +64,11 @@ int omen_vecs_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
 }
 
 /* Sizes that divide by chance do occur: a few rows between first and last must fit too. */
-bool omen_vecs_probe(const omen_input *input, const omen_kind *kind)
+bool omen_vecs_probe(const omen_input *input, const omen_vector_format *format)
 {
     enum { N_LOOKS = 16 };
     omen_layout layout;
-    if (find_layout(input, kind, 0, &layout, NULL) != OMEN_OK)
+    if (find_layout(input, format, 0, &layout, NULL) != OMEN_OK)
         return false;
     uint64_t step = layout.n_rows / N_LOOKS + 1;
     for (uint64_t row = 1; row < layout.n_rows; row += step) {

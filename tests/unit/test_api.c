@@ -177,6 +177,102 @@ static void test_search_sizes(void)
     omen_container_close(container);
 }
 
+/* ---- a build by path ---- */
+
+enum { STOP_AFTER = 100 }; /* rows */
+
+static int n_opened, n_planned;
+
+static void note_opened(void *context, const char *format, const omen_source *input)
+{
+    n_opened += context == &n_opened && strcmp(format, "raw") == 0 && input->n_rows == N;
+}
+
+static void note_planned(void *context, const omen_build_plan *plan)
+{
+    char tmp[sizeof path + 4];
+    snprintf(tmp, sizeof tmp, "%s.tmp", path);
+    n_planned += context == &n_opened && plan->index_bytes > 0 && access(tmp, F_OK) != 0;
+}
+
+static int stop_in_encode(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    return strcmp(stage, omen_stage_name(OMEN_STAGE_ENCODE)) == 0 && done >= STOP_AFTER;
+}
+
+static size_t read_file(const char *name, char *bytes, size_t size)
+{
+    FILE *file = fopen(name, "rb");
+    const size_t n = file ? fread(bytes, 1, size, file) : 0;
+    if (file)
+        fclose(file);
+    return n;
+}
+
+/* The same bytes as by the steps, also when it is stopped and continued; and what it says when it cannot continue. */
+static void test_build_by_path(void)
+{
+    static char want[1 << 20], got[1 << 20];
+    char input[sizeof path + 4], part[sizeof path + 5];
+    omen_build_options build;
+    omen_build_report report = {.struct_bytes = sizeof report};
+    omen_index_info info = {.struct_bytes = sizeof info};
+    omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
+    omen_writer *writer = NULL;
+    omen_detail why = {""};
+    snprintf(input, sizeof input, "%s.f32", path);
+    snprintf(part, sizeof part, "%s.part", path);
+    FILE *file = fopen(input, "wb");
+    CHECK(file && fwrite(rows, sizeof rows, 1, file) == 1 && fclose(file) == 0);
+    omen_vectors *vectors = NULL;
+    const omen_vectors_options raw = {.d = D};
+    omen_build_options_init(&build);
+    build.chunk_rows = 50;
+    CHECK_EQ_INT(omen_vectors_open(&vectors, input, &raw, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_writer_create(&writer, path, &why), OMEN_OK);
+    const omen_source from_file = omen_vectors_source(vectors);
+    const omen_sink sink = omen_writer_sink(writer);
+    CHECK_EQ_INT(omen_index_build(&from_file, &build, &sink, NULL, NULL, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_writer_commit(writer, NULL, &why), OMEN_OK);
+    omen_writer_destroy(writer);
+    omen_vectors_close(vectors);
+    const size_t n_want = read_file(path, want, sizeof want);
+    CHECK_EQ_INT(unlink(path), 0);
+
+    omen_build_paths paths = {.struct_bytes = sizeof paths, .input = input, .vectors = &raw, .output = path};
+    paths.opened = note_opened;
+    paths.planned = note_planned;
+    paths.context = &n_opened;
+    build.progress = stop_in_encode;
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, &report, &info, &outcome, &why), OMEN_ERR_INTERRUPTED);
+    CHECK(outcome.can_continue && !outcome.needs_fresh && outcome.file_bytes == 0);
+    CHECK(n_opened == 1 && n_planned == 1 && access(path, F_OK) != 0 && access(part, F_OK) == 0);
+    build.progress = NULL;
+    build.seed = 1;
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, &outcome, &why), OMEN_ERR_ARGUMENT);
+    CHECK(!outcome.can_continue && outcome.needs_fresh && access(part, F_OK) == 0);
+    CHECK_STR_CONTAINS(why.text, "options.seed 0, not 1");
+    build.seed = 0;
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, &report, &info, &outcome, &why), OMEN_OK);
+    CHECK(outcome.file_bytes == n_want && !outcome.can_continue && !outcome.needs_fresh);
+    CHECK(info.n_rows == N && info.d == D && report.n_rows == N && access(part, F_OK) != 0);
+    CHECK(read_file(path, got, sizeof got) == n_want && memcmp(want, got, n_want) == 0);
+
+    /* of an older program, which knows no callbacks; of one that forgot the size; what cannot be read */
+    paths.struct_bytes = offsetof(omen_build_paths, opened);
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_OK);
+    CHECK(n_opened == 3 && n_planned == 3);
+    paths.struct_bytes = 0;
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(why.text, "omen_build_paths.struct_bytes is not set");
+    paths.struct_bytes = sizeof paths;
+    paths.tune_queries = "/nowhere/q.fvecs";
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, "/nowhere/q.fvecs");
+    CHECK(read_file(path, got, sizeof got) == n_want && memcmp(want, got, n_want) == 0);
+    unlink(input);
+}
+
 int main(void)
 {
     for (int i = 0; i < N * D; i++)
@@ -191,6 +287,7 @@ int main(void)
     RUN(test_plan_sizes);
     RUN(test_build_sizes);
     RUN(test_search_sizes);
+    RUN(test_build_by_path);
     unlink(path);
     return check_finish();
 }

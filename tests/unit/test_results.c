@@ -131,11 +131,11 @@ static void test_results_table(void)
     size_t n = 0;
     for (; omen_results_name(n) != NULL; n++) {
         omen_results_format format;
-        const omen_results_kind *kind = omen_results_kind_at(n);
+        const omen_results_writer *kind = omen_results_writer_at(n);
         CHECK_EQ_INT(omen_results_parse(omen_results_name(n), &format), OMEN_OK);
         CHECK(format == n && kind->help != NULL && kind->write != NULL);
     }
-    CHECK(n == OMEN_RESULTS_NPY + 1 && omen_results_kind_at(n) == NULL);
+    CHECK(n == OMEN_RESULTS_NPY + 1 && omen_results_writer_at(n) == NULL);
 }
 
 /* ---- truth ---- */

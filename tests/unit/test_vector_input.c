@@ -35,7 +35,7 @@ static void test_contradictions(void)
             if (strcmp(files[i].name, others[j]) == 0)
                 continue;
             snprintf(name, sizeof(name), "wrong.%s", others[j]);
-            snprintf(part, sizeof(part), "looks like %s (try --format %s", files[i].name, files[i].name);
+            snprintf(part, sizeof(part), "looks like %s (try options.format %s", files[i].name, files[i].name);
             save(name, files[i].b);
             refuse(name, NULL, 5, OMEN_ERR_INPUT, part);
             expect(name, files[i].name, 0, files[i].name, 20, 5, 0);
@@ -56,7 +56,7 @@ static void test_contradictions(void)
     add_u32(&b, 20);
     add_u32(&b, 5);
     add_rows(&b, "u1", false, 20, 5);
-    refuse_blob("plain", &b, OMEN_ERR_INPUT, "may be u8bin or i8bin: choose with --format");
+    refuse_blob("plain", &b, OMEN_ERR_INPUT, "may be u8bin or i8bin: choose with options.format");
     refuse_blob("wrong.fbin", &b, OMEN_ERR_INPUT, "looks like u8bin or i8bin");
     refuse_blob("text.csv", &(blob){6, "1,2,3\n"}, OMEN_ERR_INPUT, omen_vectors_formats());
     refuse("text.csv", "parquet", 0, OMEN_ERR_ARGUMENT, "unknown format \"parquet\": the formats are fvecs, ");
@@ -73,15 +73,16 @@ static void test_other_content(void)
     blob b = {0};
     refuse_blob("empty.fvecs", &b, OMEN_ERR_INPUT, "empty.fvecs\" is empty");
     add(&b, "\x1f\x8b\x08\0\0\0\0\0\0\3", 10);
-    char part[1024];
     save("x.idx.gz", &b);
-    snprintf(part, sizeof(part), "is compressed: use zcat %s | omendb ... --format idx -", path_of("x.idx.gz"));
-    refuse("x.idx.gz", NULL, 0, OMEN_ERR_INPUT, part);
-    refuse("x.idx.gz", "npy", 0, OMEN_ERR_INPUT, "--format npy -");
-    refuse_blob("x.gz", &b, OMEN_ERR_INPUT, "--format FORMAT -");
+    refuse("x.idx.gz", NULL, 0, OMEN_ERR_INPUT,
+           "x.idx.gz\" is compressed: open what zcat makes of it, with "
+           "options.format idx");
+    refuse("x.idx.gz", "npy", 0, OMEN_ERR_INPUT, "with options.format npy");
+    refuse_blob("x.gz", &b, OMEN_ERR_INPUT, "zcat makes of it, with options.format FORMAT");
     refuse_blob("x.fvecs", &b, OMEN_ERR_INPUT, "zcat");
     refuse_blob("x.raw", &b, OMEN_ERR_INPUT, "zcat");
-    refuse_blob("odd name.npy", &b, OMEN_ERR_INPUT, "odd name.npy\" | omendb ... --format npy -");
+    refuse_blob("odd name.npy", &b, OMEN_ERR_INPUT,
+                "odd name.npy\" is compressed: open what zcat makes of it, with options.format npy");
     b.n = 0;
     add(&b, "\x28\xb5\x2f\xfd....", 8);
     refuse_blob("x.fvecs.zst", &b, OMEN_ERR_INPUT, "zstdcat");
@@ -130,11 +131,12 @@ static void test_standard_input(void)
     pipe_in(&raw);
     expect("-", "raw", 5, "raw", 20, 5, 0);
     pipe_in(&raw);
-    refuse("-", NULL, 0, OMEN_ERR_ARGUMENT, "standard input needs its format named with --format");
+    refuse("-", NULL, 0, OMEN_ERR_ARGUMENT, "standard input needs its format named with options.format");
     pipe_in(&(blob){0});
     refuse("-", "fvecs", 0, OMEN_ERR_INPUT, "standard input is empty");
     pipe_in(&(blob){4, "\x1f\x8b\x08"});
-    refuse("-", NULL, 0, OMEN_ERR_INPUT, "zcat | omendb ... --format FORMAT -");
+    refuse("-", NULL, 0, OMEN_ERR_INPUT,
+           "standard input is compressed: open what zcat makes of it, with options.format FORMAT");
     pipe_in(&b);
     setenv("TMPDIR", path_of("absent"), 1);
     refuse("-", "fvecs", 0, OMEN_ERR_IO, "absent\": No such file or directory");

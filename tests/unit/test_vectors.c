@@ -414,7 +414,7 @@ static void test_raw(void)
     save("a.F32", &b);
     expect("a.raw", NULL, 5, "raw", 20, 5, 0);
     expect("a.F32", NULL, 5, "raw", 20, 5, 0);
-    refuse("a.raw", NULL, 0, OMEN_ERR_ARGUMENT, "--dim");
+    refuse("a.raw", NULL, 0, OMEN_ERR_ARGUMENT, "options.d");
     refuse("a.raw", NULL, 7, OMEN_ERR_INPUT, "row 14 is cut short: 8 bytes are left for its 7 dimensions (28 bytes)");
     refuse("a.raw", NULL, OMEN_MAX_DIM, OMEN_ERR_INPUT, "row 0 is cut short");
     refuse("a.raw", NULL, OMEN_MAX_DIM + 1, OMEN_ERR_ARGUMENT, "65537");

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The library's texts, which name fields of its options, in the words of the command line. */
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Options that are called otherwise than the field that they set. */
+static const struct {
+    const char *field, *option;
+} names[] = {{"d", "dim"}, {"n_lists", "lists"}, {"memory_bytes", "memory"}};
+
+/* Writes the option that sets a field of length characters, "--zero-ok" for zero_ok, and returns the end of it. */
+static char *put_option(char *to, const char *field, size_t length)
+{
+    const char *renamed = NULL;
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strlen(names[i].field) == length && strncmp(names[i].field, field, length) == 0) {
+            renamed = names[i].option;
+        }
+    }
+    to = stpcpy(to, "--");
+    if (renamed != NULL) {
+        return stpcpy(to, renamed);
+    }
+    for (size_t i = 0; i < length; i++) {
+        *to++ = field[i] == '_' ? '-' : field[i];
+    }
+    return to;
+}
+
+/* Every "options.zero_ok" becomes "--zero-ok", which is shorter; not in quotes, where names of files are. */
+static void name_options(char *text)
+{
+    static const char mark[] = "options.";
+    const char *from = text;
+    char *to = text;
+    bool quoted = false;
+
+    while (*from != '\0') {
+        const size_t length = strncmp(from, mark, sizeof mark - 1) == 0
+                                  ? strspn(from + sizeof mark - 1, "abcdefghijklmnopqrstuvwxyz_")
+                                  : 0;
+
+        quoted ^= *from == '"';
+        if (length > 0 && !quoted) {
+            to = put_option(to, from + sizeof mark - 1, length);
+            from += sizeof mark - 1 + length;
+        } else {
+            *to++ = *from++;
+        }
+    }
+    *to = '\0';
+}
+
+/* Puts text in the place of the end of *why from at on. */
+static void put_end(omen_detail *why, const char *at, const char *text)
+{
+    const size_t n = (size_t)(at - why->text);
+
+    snprintf(why->text + n, sizeof why->text - n, "%s", text);
+}
+
+/* A command that reads a compressed input, whose label, in quotes unless it is standard input, begins the text. */
+static void name_unpacking(omen_detail *why)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-";
+    const char *at = strstr(why->text, " is compressed: ");
+    char tool[16], format[16], command[sizeof why->text], path[sizeof why->text];
+
+    if (at == NULL || sscanf(at, " is compressed: open what %15s makes of it, with --format %15s", tool, format) != 2) {
+        return;
+    }
+    snprintf(path, sizeof path, "%.*s", (int)(at - why->text), why->text);
+    if (path[0] != '"') {
+        snprintf(command, sizeof command, " is compressed: use ... | %s | omendb ... --format %s -", tool, format);
+    } else {
+        /* the shell needs quotes only around some characters */
+        const size_t length = strlen(path) - 2;
+        const bool bare = strspn(path + 1, plain) == length;
+        snprintf(command, sizeof command, " is compressed: use %s %.*s | omendb ... --format %s -", tool,
+                 (int)(bare ? length : length + 2), bare ? path + 1 : path, format);
+    }
+    put_end(why, at, command);
+}
+
+/* The command that unpacks. */
+static void name_compress(omen_detail *why)
+{
+    static const char words[] = "unpack it to a file first";
+    const char *at = strstr(why->text, words);
+
+    if (at != NULL) {
+        char text[sizeof why->text];
+        snprintf(text, sizeof text, "unpack it to a file with omendb compress -d%s", at + sizeof words - 1);
+        put_end(why, at, text);
+    }
+}
+
+void cmd_reword(omen_detail *why)
+{
+    name_options(why->text);
+    name_unpacking(why);
+    name_compress(why);
+}
