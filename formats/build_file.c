@@ -101,7 +101,7 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
 
     /* the last look before the file gets its name */
     if (rc == OMEN_OK && options->progress != NULL &&
-        options->progress(options->progress_context, omen_stage_name(OMEN_STAGE_CALIBRATE), 1, 1) != 0) {
+        options->progress(options->progress_context, "calibrate", 1, 1) != 0) {
         rc = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     }
     if (rc == OMEN_OK) {
