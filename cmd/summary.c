@@ -20,6 +20,26 @@ static double input_ratio(const struct cmd_build_outcome *o)
     return hot > 0 ? 4.0 * o->info.d / hot : NAN;
 }
 
+/* Which tier the rows are kept in, and why: what it and smaller ones keep of the true neighbours. */
+static void refine_line(const omen_build_report *report)
+{
+    if (report->refine_ceilings[report->refine] == 0) {
+        return;
+    }
+    fprintf(stderr, "  refine  %s keeps ", omen_refine_name(report->refine));
+    if (report->refine_ceilings[report->refine] == 1) {
+        fprintf(stderr, "all of the 10 nearest rows");
+    } else {
+        fprintf(stderr, "%.4f of the 10 nearest rows, by estimate", report->refine_ceilings[report->refine]);
+    }
+    for (size_t i = 0; i < OMEN_N_REFINES; i++) {
+        if (i != (size_t)report->refine && report->refine_ceilings[i] > 0) {
+            fprintf(stderr, "; %s would keep %.4f", omen_refine_name((omen_refine)i), report->refine_ceilings[i]);
+        }
+    }
+    fprintf(stderr, "\n");
+}
+
 void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
 {
     const omen_index_info *info = &o->info;
@@ -47,6 +67,7 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     fprintf(stderr, "  cold    refine %.1f, ids %.1f, centroids %.1f, model %.1f bytes a vector\n",
             share(o, info->refine_bytes), share(o, info->id_bytes), share(o, info->centroid_bytes),
             share(o, info->model_bytes));
+    refine_line(&o->report);
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
     if (verbose) {
@@ -76,6 +97,21 @@ static json_t *stage_object(const struct cmd_build_outcome *o)
     return out;
 }
 
+/* By tier, of those that were measured: the share of the 10 nearest rows that it keeps. */
+static json_t *ceilings_object(const struct cmd_build_outcome *o)
+{
+    json_t *out = json_object();
+
+    for (size_t i = 0; i < OMEN_N_REFINES; i++) {
+        double ceiling = o->report.refine_ceilings[i];
+        if (ceiling > 0 && json_object_set_new(out, omen_refine_name((omen_refine)i), cmd_json_real(ceiling)) != 0) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
 int cmd_build_json(const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
@@ -86,7 +122,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     return cmd_json_print(
         "build",
         json_pack("{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
-                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o, s:o, s:o, s:b}",
+                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o, s:o, s:o, s:o, s:b}",
                   "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows,
                   "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
                   omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists",
@@ -98,7 +134,8 @@ int cmd_build_json(const struct cmd_build_outcome *o)
                   cmd_json_real(share(o, info->model_bytes)), "total", cmd_json_real(hot + cold), "ratio_input",
                   cmd_json_real(input_ratio(o)), "file_bytes", (json_int_t)o->file_bytes, "pq_error",
                   cmd_json_real(o->report.pq_error), "rabitq_error", cmd_json_real(o->report.rabitq_error),
-                  "near_copies", cmd_json_real(o->report.near_copies), "resumed", o->is_resumed),
+                  "near_copies", cmd_json_real(o->report.near_copies), "refine_ceilings", ceilings_object(o), "resumed",
+                  o->is_resumed),
         stdout);
 }
 

@@ -24,9 +24,9 @@ typedef struct {
 } section_list;
 
 static const uint32_t known[] = {
-    OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT,
-    OMEN_SECTION_LIST, OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB,
-    OMEN_SECTION_ROTA, OMEN_SECTION_CODE, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE,
+    OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
+    OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
+    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE,
 };
 
 static const omen_section *find(const section_list *list, uint32_t id)
@@ -80,7 +80,7 @@ static int check_meta(const omen_meta *m, omen_detail *why)
 {
     const omen_codec_model model = model_of(m);
     const char *fault = NULL;
-    if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine > OMEN_REFINE_F32 ||
+    if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine >= OMEN_N_REFINES ||
         (m->flags & ~OMEN_META_FLAG_ZERO_OK))
         return omen_fail(why, OMEN_ERR_UNSUPPORTED,
                          "META names a metric, codec, refine tier or flag of a newer version");
@@ -100,6 +100,8 @@ static int check_meta(const omen_meta *m, omen_detail *why)
         fault = "code sizes";
     if (!fault && !(m->code_scale >= 0 && m->code_scale <= 4))
         fault = "scale";
+    if (!fault && !(m->refine_ceiling >= 0 && m->refine_ceiling <= 1))
+        fault = "ceiling";
     for (size_t i = 0; i < sizeof m->zero / sizeof *m->zero && !fault; i++)
         if (m->zero[i])
             fault = "reserved field";
@@ -148,6 +150,12 @@ static int check_sections(const section_list *list, omen_meta *m)
     if (m->codec != OMEN_CODEC_NONE) {
         CHECK_SECTION(CODE, U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, block_bytes(m));
         CHECK_SECTION(FRNG, F32, (uint64_t)m->n_lists * m->n_factors * 2, 4);
+    }
+    if (find(list, OMEN_SECTION_RCEN)) {
+        CHECK_SECTION(RCEN, F32, m->d, 4);
+        if (status == OMEN_OK &&
+            (!omen_refine_rounds(m->refine) || !list->has_ids || (m->flags & OMEN_META_FLAG_ZERO_OK)))
+            status = omen_fail(list->why, OMEN_ERR_CORRUPT, "section RCEN: refine rows of this index have no centre");
     }
     if (m->refine != OMEN_REFINE_NONE)
         CHECK_SECTION(REFN, U8, m->n_rows, omen_refine_row_bytes(m->refine, m->d));
@@ -240,6 +248,14 @@ static int open_rows(omen_index *index, const section_list *list)
         index->centroid_bytes += n_ranges * 4;
     }
     index->refine_row_bytes = omen_refine_row_bytes(m->refine, m->d);
+    index->refine = (omen_refine_space){
+        .tier = m->refine, .metric = m->metric, .d = m->d, .has_zero_rows = (m->flags & OMEN_META_FLAG_ZERO_OK) != 0};
+    if (find(list, OMEN_SECTION_RCEN)) {
+        index->refine.centre = data_of(list, OMEN_SECTION_RCEN);
+        index->model_bytes += 4 * (uint64_t)m->d;
+        if (!omen_refine_centre_is_sound(index->refine.centre, m->d))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section RCEN: the centre is too long");
+    }
     if (m->refine != OMEN_REFINE_NONE)
         index->refine_rows = data_of(list, OMEN_SECTION_REFN);
     if (list->has_ids)
@@ -461,6 +477,7 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .model_bytes = index->model_bytes,
         .refine_bytes = m->n_rows * index->refine_row_bytes,
         .id_bytes = m->n_rows * 4,
+        .refine_ceiling = (double)m->refine_ceiling,
     };
     omen_index_effort(index, 10, OMEN_DEFAULT_RECALL, &info.default_probes, &info.default_rerank);
     omen_sized_give(out, &info);
@@ -560,6 +577,7 @@ int omen_index_check_source(const omen_index *index, const omen_source *source, 
         if (status != OMEN_OK)
             break;
         const float *lifted = omen_transform_lift(&plain, rows, n, false, rows + chunk * m->d);
+        lifted = omen_refine_shift(&index->refine, lifted, n, false, rows + chunk * m->d);
         for (size_t i = 0; i < n && status == OMEN_OK; i++) {
             const uint8_t *stored = index->refine_rows + (uint64_t)position[i0 + i] * index->refine_row_bytes;
             if (!omen_refine_matches(m->refine, stored, lifted + i * m->d, m->d)) {

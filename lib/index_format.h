@@ -35,8 +35,9 @@ typedef struct omen_meta {
     uint64_t seed;
     float ip_radius2;
     uint32_t flags;
-    float code_scale; /* codes without lists, rabitq: what reconstructions are multiplied by; else 0 */
-    uint32_t zero[13];
+    float code_scale;     /* codes without lists, rabitq: what reconstructions are multiplied by; else 0 */
+    float refine_ceiling; /* share of the 10 nearest that the refine tier's rounding keeps, estimated; 0: unknown */
+    uint32_t zero[12];
 } omen_meta;
 
 _Static_assert(sizeof(omen_meta) == 128, "META is 128 bytes");

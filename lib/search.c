@@ -101,7 +101,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
         if (!(norm2 <= OMEN_NORM2_MOST))
             return omen_fail(why, OMEN_ERR_INPUT, "query %llu is too long: its squared norm is over %g",
                              (unsigned long long)(options->first_query + q), (double)OMEN_NORM2_MOST);
-        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && norm2 == 0)
+        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && omen_norm2(queries + q * m->d, m->d) == 0)
             return omen_fail(why, OMEN_ERR_INPUT, "query %llu is a zero vector, which has no cosine",
                              (unsigned long long)(options->first_query + q));
     }
@@ -118,7 +118,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */
-        const bool zero = m->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(query, query, m->d) > 0);
+        const bool zero = m->metric == OMEN_METRIC_COSINE && !(omen_norm2(query, m->d) > 0);
         for (uint64_t i = q * k; i < (q + 1) * k; i++) {
             ids[i] = zero ? (int64_t)(i - q * k) : (int64_t)(uint32_t)keys[i];
             if (distances)
