@@ -120,7 +120,7 @@ static void fill_meta(omen_build_state *b)
         .bytes = b->options->bytes,
         .seed = b->options->seed,
         .ip_radius2 = b->transform.ip_radius2,
-        .flags = b->options->zero_ok ? OMEN_META_FLAG_ZERO_OK : 0,
+        .flags = (b->options->zero_ok ? OMEN_META_FLAG_ZERO_OK : 0) | (b->refine_centre ? OMEN_META_FLAG_CENTRED : 0),
         .code_scale = b->code_scale,
         .refine_ceiling = b->refine_ceilings[b->refine],
     };

@@ -81,7 +81,7 @@ static int check_meta(const omen_meta *m, omen_detail *why)
     const omen_codec_model model = model_of(m);
     const char *fault = NULL;
     if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine >= OMEN_N_REFINES ||
-        (m->flags & ~OMEN_META_FLAG_ZERO_OK))
+        (m->flags & ~(OMEN_META_FLAG_ZERO_OK | OMEN_META_FLAG_CENTRED)))
         return omen_fail(why, OMEN_ERR_UNSUPPORTED,
                          "META names a metric, codec, refine tier or flag of a newer version");
     if (m->n_rows < 1 || m->n_rows > OMEN_MAX_ROWS)
@@ -102,6 +102,10 @@ static int check_meta(const omen_meta *m, omen_detail *why)
         fault = "scale";
     if (!fault && !(m->refine_ceiling >= 0 && m->refine_ceiling <= 1))
         fault = "ceiling";
+    /* zero rows stay zero rows, and what is not rounded needs no centre */
+    if (!fault && (m->flags & OMEN_META_FLAG_CENTRED) &&
+        (!omen_refine_rounds((omen_refine)m->refine) || (m->flags & OMEN_META_FLAG_ZERO_OK)))
+        fault = "centre";
     for (size_t i = 0; i < sizeof m->zero / sizeof *m->zero && !fault; i++)
         if (m->zero[i])
             fault = "reserved field";
@@ -151,12 +155,13 @@ static int check_sections(const section_list *list, omen_meta *m)
         CHECK_SECTION(CODE, U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, block_bytes(m));
         CHECK_SECTION(FRNG, F32, (uint64_t)m->n_lists * m->n_factors * 2, 4);
     }
-    if (find(list, OMEN_SECTION_RCEN)) {
+    const bool is_centred = m->flags & OMEN_META_FLAG_CENTRED;
+    if (is_centred)
         CHECK_SECTION(RCEN, F32, m->d, 4);
-        if (status == OMEN_OK &&
-            (!omen_refine_rounds(m->refine) || !list->has_ids || (m->flags & OMEN_META_FLAG_ZERO_OK)))
-            status = omen_fail(list->why, OMEN_ERR_CORRUPT, "section RCEN: refine rows of this index have no centre");
-    }
+    if (status == OMEN_OK && !is_centred && find(list, OMEN_SECTION_RCEN))
+        status = omen_fail(list->why, OMEN_ERR_CORRUPT, "section RCEN is there, but META knows of no centre");
+    if (status == OMEN_OK && is_centred && !list->has_ids)
+        status = omen_fail(list->why, OMEN_ERR_CORRUPT, "section RCEN: codes have no centre");
     if (m->refine != OMEN_REFINE_NONE)
         CHECK_SECTION(REFN, U8, m->n_rows, omen_refine_row_bytes(m->refine, m->d));
     if (list->has_ids)
@@ -250,7 +255,7 @@ static int open_rows(omen_index *index, const section_list *list)
     index->refine_row_bytes = omen_refine_row_bytes(m->refine, m->d);
     index->refine = (omen_refine_space){
         .tier = m->refine, .metric = m->metric, .d = m->d, .has_zero_rows = (m->flags & OMEN_META_FLAG_ZERO_OK) != 0};
-    if (find(list, OMEN_SECTION_RCEN)) {
+    if (m->flags & OMEN_META_FLAG_CENTRED) {
         index->refine.centre = data_of(list, OMEN_SECTION_RCEN);
         index->model_bytes += 4 * (uint64_t)m->d;
         if (!omen_refine_centre_is_sound(index->refine.centre, m->d))

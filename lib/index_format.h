@@ -12,6 +12,7 @@
 #define OMEN_MAX_INDEX_SECTIONS 32u /* more than there are kinds of */
 
 #define OMEN_META_FLAG_ZERO_OK 1u
+#define OMEN_META_FLAG_CENTRED 2u          /* refine rows less RCEN */
 #define OMEN_MAX_ROWS          0xfffffff0u /* row numbers are 32 bits */
 
 /* Limits of the values in a model, docs/FORMAT.md. Within them no step of a search overflows. */

@@ -382,8 +382,7 @@ static void check_range_rows(const range_rows *rows, size_t d, int turn)
     }
     CHECK_CASE(is_near && header[0] == lo, "%s row of %zu, turn %d: not the nearest values", rows->name, d, turn);
     const bool is_whole = turn % 20 == 0;
-    CHECK_CASE(!is_whole || header[1] == 1, "%s: whole numbers of %zu have step %g", rows->name, d,
-               (double)header[1]);
+    CHECK_CASE(!is_whole || header[1] == 1, "%s: whole numbers of %zu have step %g", rows->name, d, (double)header[1]);
 }
 
 static void test_range_encode(void)
