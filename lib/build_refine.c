@@ -19,9 +19,9 @@
 #include "lib/refine.h"
 
 #define STUDY_ROWS    16384u
-#define STUDY_VALUES  (1u << 23) /* of the rows that are compared, or */
+#define STUDY_VALUES  (1u << 22) /* of the rows that are compared, or */
 #define STUDY_LEAST   1024u      /* so many rows of any dimension */
-#define STUDY_QUERIES 256u
+#define STUDY_QUERIES 192u
 #define CENTRE_ROWS   255u
 #define RANK          10u /* the cut that the ceiling is for */
 #define NEAR          (4 * RANK)
@@ -30,8 +30,8 @@
 
 typedef struct {
     const omen_build_state *b;
-    size_t n, d;
-    size_t n_queries;
+    omen_metric metric; /* l2 for cosine, of rows of unit length */
+    size_t n, d, n_queries;
     float *rows;         /* n x d; cosine: of unit length */
     uint64_t *near;      /* [n_queries][NEAR]: (distance, row) of the nearest, ascending */
     double (*losses)[2]; /* [n_queries]: share lost of the first RANK: of these rows, of half of them */
@@ -54,6 +54,7 @@ static int study_init(study *s, const omen_build_state *b)
 {
     const omen_transform unit = {.metric = OMEN_METRIC_COSINE, .d = b->transform.d, .d_full = b->transform.d};
     *s = (study){.b = b, .d = b->transform.d, .n = omen_build_study_rows(b->n_sample, b->transform.d)};
+    s->metric = b->options->metric == OMEN_METRIC_COSINE ? OMEN_METRIC_L2 : b->options->metric;
     s->n_queries = least(s->n, STUDY_QUERIES);
     s->rows = omen_alloc(s->n * s->d, sizeof *s->rows);
     s->near = omen_alloc(s->n_queries * NEAR, sizeof *s->near);
@@ -124,37 +125,34 @@ static size_t row_of(const study *s, size_t q)
     return q * s->n / s->n_queries;
 }
 
+static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const study *s = self;
+    memcpy(out, s->rows + first * s->d, n * s->d * sizeof *out);
+    return OMEN_OK;
+}
+
 /* The nearest rows of every query, unrounded. */
 static int find_near(study *s, omen_watch *watch)
 {
-    const omen_refine_space space = {
-        .tier = OMEN_REFINE_F32, .metric = s->b->options->metric, .d = (uint32_t)s->d, .centre = NULL};
-    const omen_distance_fn kernel = omen_refine_kernel(space.tier, space.metric);
-    int status = OMEN_OK;
-#pragma omp parallel
-    {
-        uint64_t *keys = omen_alloc(s->n, sizeof *keys);
-        if (!keys) {
-#pragma omp atomic write
-            status = OMEN_ERR_MEMORY;
-        }
-#pragma omp for schedule(dynamic)
-        for (size_t q = 0; q < s->n_queries; q++) {
-            const size_t own = row_of(s, q);
-            size_t n = 0;
-            if (!keys || omen_watch_stopped(watch))
-                continue;
-            for (size_t i = 0; i < s->n; i++)
-                if (i != own)
-                    keys[n++] = omen_key(
-                        omen_refine_distance(&space, kernel, s->rows + own * s->d, 0, s->rows + i * s->d), (uint32_t)i);
-            omen_keys_select(keys, n, NEAR);
-            omen_keys_sort(keys, NEAR);
-            memcpy(s->near + q * NEAR, keys, NEAR * sizeof *keys);
-        }
-        free(keys);
+    const omen_source source = {.self = s, .n_rows = s->n, .d = (uint32_t)s->d, .read = read_rows};
+    float *queries = omen_alloc(s->n_queries * s->d, sizeof *queries);
+    uint64_t *keys = omen_alloc(s->n_queries * (NEAR + 1), sizeof *keys);
+    int status = queries && keys ? OMEN_OK : OMEN_ERR_MEMORY;
+    for (size_t q = 0; q < s->n_queries && status == OMEN_OK; q++)
+        memcpy(queries + q * s->d, s->rows + row_of(s, q) * s->d, s->d * sizeof *queries);
+    if (status == OMEN_OK)
+        status = omen_search_source(&source, s->metric, queries, s->n_queries, NEAR + 1, s->b->n_threads, keys, watch,
+                                    s->b->why);
+    for (size_t q = 0; q < s->n_queries && status == OMEN_OK; q++) {
+        const uint64_t *found = keys + q * (NEAR + 1);
+        for (size_t i = 0, n = 0; n < NEAR; i++) /* but the query itself, which may be behind its copies */
+            if ((uint32_t)found[i] != row_of(s, q))
+                s->near[q * NEAR + n++] = found[i];
     }
-    return status == OMEN_OK ? omen_watch_status(watch) : status;
+    free(queries);
+    free(keys);
+    return status;
 }
 
 /* The share of the first rank rows that errors of their distances, and of as many behind them, take away; near has 2
@@ -270,7 +268,7 @@ int omen_build_choose_refine(omen_build_state *b)
 {
     const omen_build_options *o = b->options;
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_TRANSFORM);
-    omen_refine_space space = {.tier = o->refine, .metric = o->metric, .d = b->transform.d};
+    omen_refine_space space = {.tier = o->refine, .d = b->transform.d};
     study s = {0};
     float *centre = NULL;
     bool whole, narrow;
@@ -281,6 +279,7 @@ int omen_build_choose_refine(omen_build_state *b)
         status = study_init(&s, b);
         if (status != OMEN_OK)
             goto out;
+        space.metric = s.metric;
         look_at_numbers(&s, &whole, &narrow);
         if (whole && narrow && o->refine != OMEN_REFINE_F16) {
             space.tier = o->refine == OMEN_REFINE_AUTO ? OMEN_REFINE_SQ8 : o->refine;
