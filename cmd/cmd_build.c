@@ -74,7 +74,8 @@ static const cmd_option options[] = {
      .name = "refine",
      .argument = "NAME",
      CMD_REFINE(struct build, options.refine),
-     .help = "rows for re-ranking: sq8, f16, f32 or none (default sq8)"},
+     .help = "rows for re-ranking: auto, sq8, sq12, sq16, f16, f32 or none (default\n"
+             "auto: the smallest that keeps 0.999 of the nearest rows, by estimate)"},
     {.letters = "l",
      .name = "lists",
      .argument = "N",

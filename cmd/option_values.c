@@ -173,7 +173,7 @@ bool cmd_take_codec(const char *command, const cmd_option *option, const char *v
 bool cmd_take_refine(const char *command, const cmd_option *option, const char *value, void *self)
 {
     if (omen_refine_parse(value, field(option, self)) != OMEN_OK) {
-        cmd_say(command, "--%s must be sq8, f16, f32 or none, not \"%s\"", option->name, value);
+        cmd_say(command, "--%s must be auto, sq8, sq12, sq16, f16, f32 or none, not \"%s\"", option->name, value);
         return false;
     }
     return true;

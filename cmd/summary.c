@@ -20,6 +20,26 @@ static double input_ratio(const struct cmd_build_outcome *o)
     return hot > 0 ? 4.0 * o->info.d / hot : NAN;
 }
 
+/* Which tier the rows are kept in, and why: what it and smaller ones keep of the true neighbours. */
+static void refine_line(const omen_build_report *report)
+{
+    if (report->refine_ceilings[report->refine] == 0) {
+        return;
+    }
+    fprintf(stderr, "  refine  %s keeps ", omen_refine_name(report->refine));
+    if (report->refine_ceilings[report->refine] == 1) {
+        fprintf(stderr, "all of the 10 nearest rows");
+    } else {
+        fprintf(stderr, "%.4f of the 10 nearest rows, by estimate", report->refine_ceilings[report->refine]);
+    }
+    for (size_t i = 0; i < OMEN_N_REFINES; i++) {
+        if (i != (size_t)report->refine && report->refine_ceilings[i] > 0) {
+            fprintf(stderr, "; %s would keep %.4f", omen_refine_name((omen_refine)i), report->refine_ceilings[i]);
+        }
+    }
+    fprintf(stderr, "\n");
+}
+
 void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
 {
     const omen_index_info *info = &o->info;
@@ -47,6 +67,7 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     fprintf(stderr, "  cold    refine %.1f, ids %.1f, centroids %.1f, model %.1f bytes a vector\n",
             share(o, info->refine_bytes), share(o, info->id_bytes), share(o, info->centroid_bytes),
             share(o, info->model_bytes));
+    refine_line(&o->report);
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
     if (verbose) {
@@ -79,6 +100,21 @@ static json_t *stage_object(const struct cmd_build_outcome *o)
     return out;
 }
 
+/* By tier, of those that were measured: the share of the 10 nearest rows that it keeps. */
+static json_t *ceilings_object(const struct cmd_build_outcome *o)
+{
+    json_t *out = json_object();
+
+    for (size_t i = 0; i < OMEN_N_REFINES; i++) {
+        double ceiling = o->report.refine_ceilings[i];
+        if (ceiling > 0 && json_object_set_new(out, omen_refine_name((omen_refine)i), cmd_json_real(ceiling)) != 0) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
 int cmd_build_json(const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
@@ -86,19 +122,19 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     double cold = share(o, info->centroid_bytes) + share(o, info->refine_bytes) + share(o, info->id_bytes) +
                   share(o, info->model_bytes);
 
-    json_t *out =
-        json_pack("{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
-                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I}",
-                  "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows,
-                  "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
-                  omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists",
-                  (json_int_t)info->n_lists, "threads", o->report.n_threads, "simd", omen_cpu_level(), "seconds",
-                  stage_object(o), "vectors_per_second", cmd_json_real(o->is_resumed ? NAN : info->n_rows / o->seconds),
-                  "bytes_per_vector", "code", (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes,
-                  "centroids", cmd_json_real(share(o, info->centroid_bytes)), "refine",
-                  cmd_json_real(share(o, info->refine_bytes)), "ids", cmd_json_real(share(o, info->id_bytes)), "model",
-                  cmd_json_real(share(o, info->model_bytes)), "total", cmd_json_real(hot + cold), "ratio_input",
-                  cmd_json_real(input_ratio(o)), "file_bytes", (json_int_t)o->file_bytes);
+    json_t *out = json_pack(
+        "{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
+        " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o}",
+        "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows, "d",
+        (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec", omen_codec_name(info->codec), "refine",
+        omen_refine_name(info->refine), "lists", (json_int_t)info->n_lists, "threads", o->report.n_threads, "simd",
+        omen_cpu_level(), "seconds", stage_object(o), "vectors_per_second",
+        cmd_json_real(o->is_resumed ? NAN : info->n_rows / o->seconds), "bytes_per_vector", "code",
+        (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes, "centroids",
+        cmd_json_real(share(o, info->centroid_bytes)), "refine", cmd_json_real(share(o, info->refine_bytes)), "ids",
+        cmd_json_real(share(o, info->id_bytes)), "model", cmd_json_real(share(o, info->model_bytes)), "total",
+        cmd_json_real(hot + cold), "ratio_input", cmd_json_real(input_ratio(o)), "file_bytes",
+        (json_int_t)o->file_bytes, "refine_ceilings", ceilings_object(o));
 
     for (uint32_t i = 0; i < o->report.n_codec_errors; i++) {
         char name[32];

@@ -39,7 +39,7 @@ static bool shape_is_sound(const block *b, uint32_t most_bytes)
     const omz_shape *s = &b->shape;
 
     return b->raw > 0 && b->raw <= most_bytes && s->record_bytes > 0 && b->raw % s->record_bytes == 0 &&
-           s->head_bytes <= SQ8_HEAD_BYTES && s->head_bytes < s->record_bytes && s->value <= OMEN_VALUE_F8 &&
+           s->head_bytes <= SQ_HEAD_BYTES && s->head_bytes < s->record_bytes && s->value <= OMEN_VALUE_F8 &&
            (s->record_bytes - s->head_bytes) % omen_value_bytes(s->value) == 0;
 }
 

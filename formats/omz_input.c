@@ -72,7 +72,7 @@ static int regions_of_vectors(omen_omz_input *in, const char *path, const char *
     return add_region(in, rows, why);
 }
 
-/* What the bytes of an index's section are. A row of sq8 begins with two numbers of its own. */
+/* What the bytes of an index's section are. A row of sq8, sq12 or sq16 begins with two numbers of its own. */
 static omz_shape shape_of_section(const omen_section *s, const omen_index_info *info)
 {
     omz_shape shape = plain_bytes;
@@ -82,11 +82,14 @@ static omz_shape shape_of_section(const omen_section *s, const omen_index_info *
         shape.value = s->element == OMEN_ELEMENT_F32 ? OMEN_VALUE_F4 : OMEN_VALUE_I4;
         record_bytes = 4;
     } else if (s->id == OMEN_SECTION_REFN) {
-        shape.value = info->refine == OMEN_REFINE_F32   ? OMEN_VALUE_F4
-                      : info->refine == OMEN_REFINE_F16 ? OMEN_VALUE_F2
-                                                        : OMEN_VALUE_U1;
-        shape.head_bytes = info->refine == OMEN_REFINE_SQ8 ? SQ8_HEAD_BYTES : 0;
-        record_bytes = shape.head_bytes + (uint64_t)info->d * omen_value_bytes(shape.value);
+        bool has_head =
+            info->refine == OMEN_REFINE_SQ8 || info->refine == OMEN_REFINE_SQ12 || info->refine == OMEN_REFINE_SQ16;
+        /* planes of sq16's integers are those of binary16 */
+        bool has_pairs = info->refine == OMEN_REFINE_F16 || info->refine == OMEN_REFINE_SQ16;
+
+        shape.value = info->refine == OMEN_REFINE_F32 ? OMEN_VALUE_F4 : has_pairs ? OMEN_VALUE_F2 : OMEN_VALUE_U1;
+        shape.head_bytes = has_head ? SQ_HEAD_BYTES : 0;
+        record_bytes = info->refine_bytes / info->n_rows;
     }
     if (record_bytes == 0 || record_bytes > BLOCK_BYTES || s->n_bytes % record_bytes != 0) {
         return plain_bytes;

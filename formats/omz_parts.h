@@ -13,7 +13,7 @@
 #define SECTION_DATA  OMEN_FOURCC('Z', 'D', 'A', 'T')
 #define SECTION_TABLE OMEN_FOURCC('Z', 'T', 'A', 'B')
 
-#define SQ8_HEAD_BYTES 8u
+#define SQ_HEAD_BYTES 8u
 
 /* Sections: HEAD is one record of 32 bytes, TABLE one of 40 for each block. */
 enum { HEAD_BYTES = 32, HEAD_ORIGINAL = 0, HEAD_N_BLOCKS = 8, HEAD_KIND = 16, HEAD_BLOCK = 20, HEAD_ZERO = 24 };

@@ -20,7 +20,7 @@
 void(omen_build_options_init)(omen_build_options *options, size_t struct_bytes)
 {
     const omen_build_options defaults = {
-        .metric = OMEN_METRIC_L2, .codec = OMEN_CODEC_AUTO, .refine = OMEN_REFINE_SQ8, .bytes = OMEN_DEFAULT_BYTES};
+        .metric = OMEN_METRIC_L2, .codec = OMEN_CODEC_AUTO, .refine = OMEN_REFINE_AUTO, .bytes = OMEN_DEFAULT_BYTES};
     omen_sized_init(options, struct_bytes, &defaults, sizeof defaults);
 }
 
@@ -36,7 +36,7 @@ static double now_seconds(void)
 static int init_runs(omen_build_state *b)
 {
     const int status = omen_runs_init(&b->runs, b->n_lists, b->model.n_sub / 2, b->model.n_factors,
-                                      omen_refine_row_bytes(b->options->refine, b->transform.d), b->checkpoint);
+                                      omen_refine_row_bytes(b->refine, b->transform.d), b->checkpoint);
     return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
 }
 
@@ -66,8 +66,11 @@ static int resume(omen_build_state *b)
     for (uint32_t i = 1; status == OMEN_OK && c->get(c->self, i, &record); i++) {
         switch (record.kind) {
         case OMEN_RECORD_TRANSFORM:
-            status = omen_records_load_transform(&b->records, &b->transform, b->source, b->options, c, i, b->why);
+            status = omen_records_load_transform(&b->records, &b->transform, &b->refine_centre, b->source, b->options,
+                                                 c, i, b->why);
             b->identity = b->records.transform.identity;
+            b->refine = (omen_refine)b->records.transform.refine;
+            memcpy(b->refine_ceilings, b->records.transform.refine_ceilings, sizeof b->refine_ceilings);
             b->first_stage = OMEN_STAGE_PARTITION;
             break;
         case OMEN_RECORD_PARTITION:
@@ -106,7 +109,7 @@ static void fill_meta(omen_build_state *b)
         .d_kept = b->transform.d_kept,
         .metric = b->options->metric,
         .codec = b->model.kind,
-        .refine = b->options->refine,
+        .refine = b->refine,
         .n_lists = b->n_lists,
         .n_sub = b->model.n_sub,
         .n_factors = b->model.n_factors,
@@ -115,8 +118,9 @@ static void fill_meta(omen_build_state *b)
         .bytes = b->options->bytes,
         .seed = b->options->seed,
         .ip_radius2 = b->transform.ip_radius2,
-        .flags = b->options->zero_ok ? OMEN_META_FLAG_ZERO_OK : 0,
+        .flags = (b->options->zero_ok ? OMEN_META_FLAG_ZERO_OK : 0) | (b->refine_centre ? OMEN_META_FLAG_CENTRED : 0),
         .code_scale = b->code_scale,
+        .refine_ceiling = b->refine_ceilings[b->refine],
     };
 }
 
@@ -136,8 +140,12 @@ static int run_training(omen_build_state *b, omen_stage stage)
     case OMEN_STAGE_TRANSFORM:
         if (!made)
             status = omen_build_fit_transform(b);
+        if (!made && status == OMEN_OK)
+            status = omen_build_choose_refine(b);
+        b->records.transform.refine = b->refine;
+        memcpy(b->records.transform.refine_ceilings, b->refine_ceilings, sizeof b->refine_ceilings);
         if (!made && status == OMEN_OK && c)
-            status = omen_records_save_transform(&b->records, &b->transform, b->identity, c, b->why);
+            status = omen_records_save_transform(&b->records, &b->transform, b->refine_centre, b->identity, c, b->why);
         return status == OMEN_OK ? omen_build_project_sample(b) : status;
     case OMEN_STAGE_PARTITION:
         if (made)
@@ -222,6 +230,9 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
         b.report->codec_errors[i].codec = i + 1;
         b.report->codec_errors[i].error = b.records.codec.errors[i];
     }
+    b.report->refine = b.refine;
+    for (size_t i = 0; i < OMEN_N_REFINES; i++)
+        b.report->refine_ceilings[i] = (double)b.refine_ceilings[i];
     omp_set_num_threads(threads_before);
     b.report->n_encoded = b.n_encoded;
     /* a record may still be on its way out of memory that is freed next; it matters only to a build that goes on later
@@ -234,6 +245,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     omen_transform_finish(&b.transform);
     omen_partition_finish(&b.partition);
     omen_codec_finish(&b.model);
+    free(b.refine_centre);
     free(b.sample);
     free(b.transformed);
     free(b.first);

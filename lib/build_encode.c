@@ -64,7 +64,8 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
     const omen_transform *t = &b->transform;
     const size_t d = t->d, d_kept = t->d_kept, ld = round_up(d_kept, OMEN_PANEL);
     const size_t code_bytes = b->model.n_sub / 2, n_factors = b->model.n_factors;
-    const size_t row_bytes = omen_refine_row_bytes(b->options->refine, t->d);
+    const omen_refine_space space = omen_build_refine_space(b);
+    const size_t row_bytes = omen_refine_row_bytes(space.tier, t->d);
     int status = b->source->read(b->source->self, row0, n, e->rows, why);
     if (status != OMEN_OK)
         return status;
@@ -93,9 +94,15 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
                           b->runs.codes + (at + i0) * code_bytes, b->runs.factors + (at + i0) * n_factors, NULL,
                           e->scratch);
     }
-    const float *stored = t->metric == OMEN_METRIC_COSINE ? lifted : e->rows;
-    for (size_t i = 0; i < n && row_bytes; i++)
-        omen_refine_encode(b->options->refine, stored + i * d, t->d, b->runs.refine + (at + i) * row_bytes);
+    /* nothing needs the rows again: they are shifted where they are */
+    float *own = t->metric == OMEN_METRIC_COSINE ? e->lifted : e->rows;
+    const float *stored = omen_refine_shift(&space, own, n, false, own);
+    for (size_t i = 0; i < n && row_bytes; i++) {
+        if (!omen_refine_fits(space.tier, stored + i * d, t->d))
+            return omen_fail(why, OMEN_ERR_INPUT, "row %llu holds a value that f16, which ends at 65,504, cannot hold",
+                             (unsigned long long)(row0 + i));
+        omen_refine_encode(space.tier, stored + i * d, t->d, b->runs.refine + (at + i) * row_bytes);
+    }
     return OMEN_OK;
 }
 

@@ -57,6 +57,8 @@ static int write_model(omen_build_state *b)
     if (status == OMEN_OK && b->model.kind != OMEN_CODEC_NONE)
         status = write_section(b, OMEN_SECTION_FRNG, OMEN_ELEMENT_F32, b->ranges,
                                n_lists * b->model.n_factors * 2 * sizeof *b->ranges);
+    if (status == OMEN_OK)
+        status = write_parts(b, parts, omen_refine_parts(&b->refine_centre, b->transform.d, b->refine_centre, parts));
     return status;
 }
 
@@ -160,7 +162,7 @@ static int take_refine(void *context, const uint8_t *items, uint64_t n, omen_det
     if (b->first_stage > OMEN_STAGE_CODEC) {
 #pragma omp parallel for schedule(static) reduction(&& : sound)
         for (uint64_t i = 0; i < n; i++)
-            sound = sound && omen_refine_is_valid(b->options->refine, items + i * row_bytes, b->transform.d);
+            sound = sound && omen_refine_is_valid(b->refine, items + i * row_bytes, b->transform.d);
     }
     return sound ? give_bytes(o, items, n * row_bytes) : unsound_rows(b);
 }
@@ -240,7 +242,7 @@ int omen_build_order(omen_build_state *b)
         status = write_model(b);
     if (status == OMEN_OK && b->model.kind != OMEN_CODEC_NONE)
         status = write_part(b, &o, OMEN_SECTION_CODE, OMEN_ELEMENT_U8, OMEN_RUN_CODES, take_codes);
-    if (status == OMEN_OK && b->options->refine != OMEN_REFINE_NONE)
+    if (status == OMEN_OK && b->refine != OMEN_REFINE_NONE)
         status = write_part(b, &o, OMEN_SECTION_REFN, OMEN_ELEMENT_U8, OMEN_RUN_REFINE, take_refine);
     if (status == OMEN_OK)
         status = b->options->codes_only

@@ -86,7 +86,10 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
                    n_pca = omen_build_pca_rows(n_sample, d_full);
     const uint64_t threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
     const bool has_codes = o->codec != OMEN_CODEC_NONE;
-    const uint64_t code_bytes = has_codes ? o->bytes : 0, row_bytes = omen_refine_row_bytes(o->refine, source->d);
+    /* bytes fit sq8; of other rows auto may choose any tier */
+    const bool are_bytes = source->element_bytes == 1 && o->metric != OMEN_METRIC_COSINE;
+    const omen_refine refine = o->refine == OMEN_REFINE_AUTO && are_bytes ? OMEN_REFINE_SQ8 : o->refine;
+    const uint64_t code_bytes = has_codes ? o->bytes : 0, row_bytes = omen_refine_row_bytes(refine, source->d);
     const uint64_t factor_bytes = has_codes ? OMEN_MAX_FACTORS * sizeof(float) : 0;
     const uint64_t parents = n_lists > 1 ? (uint64_t)sqrt((double)n_lists) + 1 : 1;
 
@@ -97,6 +100,9 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     uint64_t stages =
         sample + n_pca * d_full * 4 +
         omen_transform_fit_bytes(n_pca, d_full, least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes), threads);
+    const uint64_t n_study = omen_build_study_rows(n_sample, d);
+    stages = most_of(stages, sample + 2 * d_full * d_kept * 4 + n_study * 4 * 2 * d + threads * (8 * n_study + 4 * d) +
+                                 (1u << 20));
     stages = most_of(stages, sample + transformed + 2 * d_full * d_kept * 4 +
                                  threads * BUILD_PROJECT_ROWS * 4 * (d_full + d_kept));
     stages = most_of(stages, transformed + model + n_sample * 24 + assign + 256 * parents * d_kept * 4 +

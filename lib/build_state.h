@@ -51,7 +51,10 @@ typedef struct {
     uint64_t n_encoded;                         /* rows in runs */
     uint32_t sections[OMEN_MAX_INDEX_SECTIONS]; /* ids of those begun */
     size_t n_sections;
-    float code_scale; /* codes_only, of a codec with a gain; else 0 */
+    float code_scale;                      /* codes_only, of a codec with a gain; else 0 */
+    omen_refine refine;                    /* never AUTO once the transform stage is over */
+    float *refine_centre;                  /* d; NULL: none */
+    float refine_ceilings[OMEN_N_REFINES]; /* by tier: share of the 10 nearest that it keeps; 0: not measured */
     /* one entry a list */
     uint32_t *first;
     float *ranges;
@@ -80,6 +83,24 @@ int omen_build_read_sample(omen_build_state *b);
 int omen_build_fit_transform(omen_build_state *b);
 int omen_build_project_sample(omen_build_state *b);
 int omen_build_train_codec(omen_build_state *b);
+
+/* ---- build_refine.c ---- */
+
+/* Rows of the sample that the refine tier is chosen by. */
+size_t omen_build_study_rows(size_t n_sample, size_t d);
+
+/* Sets refine, refine_centre and refine_ceilings, from the sample as read. Returns as the training stages. */
+int omen_build_choose_refine(omen_build_state *b);
+
+/* How the rows will be stored. */
+static inline omen_refine_space omen_build_refine_space(const omen_build_state *b)
+{
+    return (omen_refine_space){.tier = b->refine,
+                               .metric = b->options->metric,
+                               .d = b->transform.d,
+                               .has_zero_rows = b->options->zero_ok,
+                               .centre = b->refine_centre};
+}
 
 /* ---- build_encode.c ---- */
 

@@ -27,7 +27,7 @@ int omen_build_check_row(const omen_build_state *b, const float *values, uint64_
     if (!(norm2 <= OMEN_NORM2_MOST))
         return omen_fail(why, OMEN_ERR_INPUT, "row %llu is too long: its squared norm is over %g",
                          (unsigned long long)row, (double)OMEN_NORM2_MOST);
-    if (b->options->metric != OMEN_METRIC_COSINE || b->options->zero_ok || norm2 > 0)
+    if (b->options->metric != OMEN_METRIC_COSINE || b->options->zero_ok || omen_norm2(values, b->source->d) > 0)
         return OMEN_OK;
     return omen_fail(why, OMEN_ERR_INPUT,
                      "row %llu is a zero vector, which has no cosine; options.zero_ok accepts it, with similarity 0 to "

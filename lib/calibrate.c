@@ -150,14 +150,17 @@ static int refine_truth(calibration *c)
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
     const size_t d_full = index->meta.d_full;
     const bool is_cosine = index->meta.metric == OMEN_METRIC_COSINE;
-    float *lifted = is_cosine ? omen_alloc(c->n_queries * d_full, sizeof *lifted) : NULL;
-    if (is_cosine && !lifted)
+    float *lifted = omen_alloc(c->n_queries * d_full, sizeof *lifted);
+    if (!lifted)
         return OMEN_ERR_MEMORY;
     /* cosine compares the unit query, as a search does */
     const float *queries =
         is_cosine ? omen_transform_lift(&index->transform, c->queries, c->n_queries, true, lifted) : c->queries;
+    queries = omen_refine_shift(&index->refine, queries, c->n_queries, true, lifted);
 #pragma omp parallel for schedule(dynamic)
     for (uint32_t q = 0; q < c->n_queries; q++) {
+        const float *query = queries + (size_t)q * index->meta.d;
+        const double offset = omen_refine_offset(&index->refine, query);
         for (uint32_t i = 0; i < c->n_truth; i++) {
             const uint32_t id = (uint32_t)c->truth[(size_t)q * c->n_truth + i], list = c->list_of[id];
             uint32_t row = index->first[list], above = index->first[list + 1]; /* ids of a list rise */
@@ -168,9 +171,9 @@ static int refine_truth(calibration *c)
                 else
                     above = middle;
             }
-            const float value = distance(queries + (size_t)q * index->meta.d,
-                                         index->refine_rows + (uint64_t)row * index->refine_row_bytes, index->meta.d);
-            c->refined[(size_t)q * c->n_truth + i] = omen_key(omen_metric_distance(index->meta.metric, value), id);
+            const uint8_t *stored = index->refine_rows + (uint64_t)row * index->refine_row_bytes;
+            const float found = omen_refine_distance(&index->refine, distance, query, offset, stored);
+            c->refined[(size_t)q * c->n_truth + i] = omen_key(found, id);
         }
     }
     free(lifted);

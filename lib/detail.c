@@ -52,11 +52,9 @@ static const choice codecs[] = {{"auto", OMEN_CODEC_AUTO},
                                 {"rabitq", OMEN_CODEC_RABITQ},
                                 {"none", OMEN_CODEC_NONE},
                                 {NULL, 0}};
-static const choice refines[] = {{"sq8", OMEN_REFINE_SQ8},
-                                 {"f16", OMEN_REFINE_F16},
-                                 {"f32", OMEN_REFINE_F32},
-                                 {"none", OMEN_REFINE_NONE},
-                                 {NULL, 0}};
+static const choice refines[] = {
+    {"auto", OMEN_REFINE_AUTO}, {"sq8", OMEN_REFINE_SQ8}, {"sq12", OMEN_REFINE_SQ12}, {"sq16", OMEN_REFINE_SQ16},
+    {"f16", OMEN_REFINE_F16},   {"f32", OMEN_REFINE_F32}, {"none", OMEN_REFINE_NONE}, {NULL, 0}};
 
 static const char *choice_name(const choice *list, int value)
 {

@@ -18,9 +18,9 @@
 #include "lib/ways.h"
 
 static const uint32_t known[] = {
-    OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT,
-    OMEN_SECTION_LIST, OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB,
-    OMEN_SECTION_ROTA, OMEN_SECTION_CODE, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE,
+    OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
+    OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
+    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -45,8 +45,8 @@ static int check_meta(const omen_meta *m, omen_detail *why)
 {
     const omen_codec_model model = codec_of(m);
     const char *fault = NULL;
-    if (m->metric > OMEN_METRIC_COSINE || !omen_codec_is_known(m->codec) || m->refine > OMEN_REFINE_F32 ||
-        (m->flags & ~OMEN_META_FLAG_ZERO_OK))
+    if (m->metric > OMEN_METRIC_COSINE || !omen_codec_is_known(m->codec) || m->refine >= OMEN_N_REFINES ||
+        (m->flags & ~(OMEN_META_FLAG_ZERO_OK | OMEN_META_FLAG_CENTRED)))
         return omen_fail(why, OMEN_ERR_UNSUPPORTED,
                          "META names a metric, codec, refine tier or flag of a newer version");
     if (m->n_rows < 1 || m->n_rows > OMEN_MAX_ROWS)
@@ -65,6 +65,12 @@ static int check_meta(const omen_meta *m, omen_detail *why)
         fault = "code sizes";
     if (!fault && !(m->code_scale >= 0 && m->code_scale <= 4))
         fault = "scale";
+    if (!fault && !(m->refine_ceiling >= 0 && m->refine_ceiling <= 1))
+        fault = "ceiling";
+    /* zero rows stay zero rows, and what is not rounded needs no centre */
+    if (!fault && (m->flags & OMEN_META_FLAG_CENTRED) &&
+        (!omen_refine_rounds((omen_refine)m->refine) || (m->flags & OMEN_META_FLAG_ZERO_OK)))
+        fault = "centre";
     for (size_t i = 0; i < sizeof m->zero / sizeof *m->zero && !fault; i++)
         if (m->zero[i])
             fault = "reserved field";
@@ -113,6 +119,13 @@ static int check_sections(const omen_section_list *list, omen_meta *m)
         CHECK_SECTION(CODE, U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, block_bytes(m));
         CHECK_SECTION(FRNG, F32, (uint64_t)m->n_lists * m->n_factors * 2, 4);
     }
+    const bool is_centred = m->flags & OMEN_META_FLAG_CENTRED;
+    if (is_centred)
+        CHECK_SECTION(RCEN, F32, m->d, 4);
+    if (status == OMEN_OK && !is_centred && omen_sections_find(list, OMEN_SECTION_RCEN))
+        status = omen_fail(list->why, OMEN_ERR_CORRUPT, "section RCEN is there, but META knows of no centre");
+    if (status == OMEN_OK && is_centred && !list->has_ids)
+        status = omen_fail(list->why, OMEN_ERR_CORRUPT, "section RCEN: codes have no centre");
     if (m->refine != OMEN_REFINE_NONE)
         CHECK_SECTION(REFN, U8, m->n_rows, omen_refine_row_bytes(m->refine, m->d));
     if (list->has_ids)
@@ -185,6 +198,14 @@ static int open_rows(omen_index *index, const omen_section_list *list)
         index->centroid_bytes += n_ranges * 4;
     }
     index->refine_row_bytes = omen_refine_row_bytes(m->refine, m->d);
+    index->refine = (omen_refine_space){
+        .tier = m->refine, .metric = m->metric, .d = m->d, .has_zero_rows = (m->flags & OMEN_META_FLAG_ZERO_OK) != 0};
+    if (m->flags & OMEN_META_FLAG_CENTRED) {
+        index->refine.centre = omen_sections_data(list, OMEN_SECTION_RCEN);
+        index->model_bytes += 4 * (uint64_t)m->d;
+        if (!omen_refine_centre_is_sound(index->refine.centre, m->d))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section RCEN: the centre is too long");
+    }
     if (m->refine != OMEN_REFINE_NONE)
         index->refine_rows = omen_sections_data(list, OMEN_SECTION_REFN);
     if (list->has_ids)
@@ -331,6 +352,7 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .model_bytes = index->model_bytes,
         .refine_bytes = m->n_rows * index->refine_row_bytes,
         .id_bytes = m->n_rows * 4,
+        .refine_ceiling = (double)m->refine_ceiling,
     };
     omen_index_effort(index, 10, OMEN_DEFAULT_RECALL, &info.default_probes, &info.default_rerank);
     omen_sized_give(out, &info);
@@ -423,6 +445,7 @@ int omen_index_check_source(const omen_index *index, const omen_source *source, 
         if (status != OMEN_OK)
             break;
         const float *lifted = omen_transform_lift(&plain, rows, n, false, rows + chunk * m->d);
+        lifted = omen_refine_shift(&index->refine, lifted, n, false, rows + chunk * m->d);
         for (size_t i = 0; i < n && status == OMEN_OK; i++) {
             const uint8_t *stored = index->refine_rows + (uint64_t)position[i0 + i] * index->refine_row_bytes;
             if (!omen_refine_matches(m->refine, stored, lifted + i * m->d, m->d)) {

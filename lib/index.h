@@ -8,6 +8,7 @@
 #include "lib/kernels.h"
 #include "lib/keys.h"
 #include "lib/omendb.h"
+#include "lib/refine.h"
 #include "lib/transform.h"
 
 /* A section whose blocks are checked when they are first used. */
@@ -27,6 +28,7 @@ struct omen_index {
     float f_step_max, g_max;
     const uint8_t *blocks; /* codes */
     uint32_t block_bytes;
+    omen_refine_space refine;
     const uint8_t *refine_rows;
     size_t refine_row_bytes;
     const uint32_t *ids; /* NULL: codes without lists, which are never searched */

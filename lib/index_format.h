@@ -12,6 +12,7 @@
 #define OMEN_MAX_INDEX_SECTIONS 32u /* more than there are kinds of */
 
 #define OMEN_META_FLAG_ZERO_OK 1u
+#define OMEN_META_FLAG_CENTRED 2u          /* refine rows less RCEN */
 #define OMEN_MAX_ROWS          0xfffffff0u /* row numbers are 32 bits */
 
 /* Limits of the values in a model, docs/FORMAT.md. Within them no step of a search overflows. */
@@ -35,8 +36,9 @@ typedef struct omen_meta {
     uint64_t seed;
     float ip_radius2;
     uint32_t flags;
-    float code_scale; /* codes without lists, rabitq: what reconstructions are multiplied by; else 0 */
-    uint32_t zero[13];
+    float code_scale;     /* codes without lists, rabitq: what reconstructions are multiplied by; else 0 */
+    float refine_ceiling; /* share of the 10 nearest that the refine tier's rounding keeps, estimated; 0: unknown */
+    uint32_t zero[12];
 } omen_meta;
 
 _Static_assert(sizeof(omen_meta) == 128, "META is 128 bytes");

@@ -20,7 +20,7 @@
 #define OMEN_PANEL      16u /* columns of a packed matrix panel */
 #define OMEN_LANES      16u /* lanes of a distance, rows of an encode group */
 #define OMEN_SCAN_BLOCK 32u /* codes of a scan block */
-#define OMEN_SQ8_HEADER 8u  /* bytes before the codes of an sq8 row: float lo, float step */
+#define OMEN_SQ_HEADER  8u  /* bytes before the codes of an sq8, sq12 or sq16 row: float lo, float step */
 
 #define OMEN_SCANS 4u /* most queries of one scan */
 
@@ -64,9 +64,11 @@ typedef struct omen_kernels {
     void (*encode16)(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes);
 
-    /* Stores a row of d >= 1 values as sq8: float lo, float step, and bytes u with lo + u * step nearest to each value.
-     * step is 1 where that is exact. */
+    /* Stores a row of d >= 1 values as sq8, sq12 or sq16: float lo, float step, and integers u of so many bits with lo
+     * + u * step nearest to each value; docs/FORMAT.md says how they are packed. step is 1 where that is exact. */
     void (*sq8_encode)(const float *row, size_t d, uint8_t *out);
+    void (*sq12_encode)(const float *row, size_t d, uint8_t *out);
+    void (*sq16_encode)(const float *row, size_t d, uint8_t *out);
 
     /* Bit j % 8 of code[j / 8] is set when z[j] >= 0, for j < d, a multiple of 8; returns the sum of |z[j]|. */
     float (*signs)(const float *z, size_t d, uint8_t *code);
@@ -93,9 +95,13 @@ typedef struct omen_kernels {
     float (*l2_f32)(const float *query, const void *row, size_t d);
     float (*l2_f16)(const float *query, const void *row, size_t d);
     float (*l2_sq8)(const float *query, const void *row, size_t d);
+    float (*l2_sq12)(const float *query, const void *row, size_t d);
+    float (*l2_sq16)(const float *query, const void *row, size_t d);
     float (*ip_f32)(const float *query, const void *row, size_t d);
     float (*ip_f16)(const float *query, const void *row, size_t d);
     float (*ip_sq8)(const float *query, const void *row, size_t d);
+    float (*ip_sq12)(const float *query, const void *row, size_t d);
+    float (*ip_sq16)(const float *query, const void *row, size_t d);
 
     /* Scans n_blocks blocks for n_scans <= OMEN_SCANS queries at once, which share the work of unpacking codes. Query i
      * has the tables scans[i].luts[2 * n_pairs][16] (values <= 63) and its own parameters; n_pairs and block_bytes
@@ -136,6 +142,20 @@ static inline float omen_lanes_sum(float s[OMEN_LANES])
         for (size_t i = 0; i < half; i++)
             s[i] += s[i + half];
     return s[0];
+}
+
+/* The 12 bits of value i of an sq12 row of d. */
+static inline uint32_t omen_sq12_code(const void *row, size_t d, size_t i)
+{
+    const uint8_t *codes = (const uint8_t *)row + OMEN_SQ_HEADER;
+    return (uint32_t)codes[i] << 4 | (codes[d + i / 2] >> i % 2 * 4 & 15u);
+}
+
+static inline uint32_t omen_sq16_code(const void *row, size_t i)
+{
+    uint16_t u;
+    memcpy(&u, (const uint8_t *)row + OMEN_SQ_HEADER + 2 * i, sizeof u);
+    return u;
 }
 
 static inline float omen_half_to_float(uint16_t h)

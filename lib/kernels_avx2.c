@@ -198,11 +198,12 @@ static void encode16(const float *residual, const float *codewords, const float 
 
 typedef struct {
     __m256 lo, step;
+    size_t d;
 } row_scale;
 
-INLINE row_scale scale_f32(const void *row)
+INLINE row_scale scale_f32(const void *row, size_t d)
 {
-    return (row_scale){_mm256_setzero_ps(), _mm256_setzero_ps()};
+    return (row_scale){_mm256_setzero_ps(), _mm256_setzero_ps(), d};
 }
 
 INLINE __m256 load_f32(const void *row, size_t i, row_scale s)
@@ -210,11 +211,16 @@ INLINE __m256 load_f32(const void *row, size_t i, row_scale s)
     return _mm256_loadu_ps((const float *)row + i);
 }
 
-INLINE float load1_f32(const void *row, size_t i)
+INLINE float raw_f32(const void *row, size_t i)
 {
     float x;
     memcpy(&x, (const char *)row + 4 * i, 4);
     return x;
+}
+
+INLINE float load1_f32(const void *row, size_t d, size_t i)
+{
+    return raw_f32(row, i);
 }
 
 #define scale_f16 scale_f32
@@ -224,34 +230,71 @@ INLINE __m256 load_f16(const void *row, size_t i, row_scale s)
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const char *)row + 2 * i)));
 }
 
-INLINE float load1_f16(const void *row, size_t i)
+INLINE float load1_f16(const void *row, size_t d, size_t i)
 {
     uint16_t h;
     memcpy(&h, (const char *)row + 2 * i, 2);
     return _cvtsh_ss(h);
 }
 
-INLINE row_scale scale_sq8(const void *row)
+INLINE row_scale scale_sq8(const void *row, size_t d)
 {
-    return (row_scale){_mm256_set1_ps(load1_f32(row, 0)), _mm256_set1_ps(load1_f32(row, 1))};
+    return (row_scale){_mm256_set1_ps(raw_f32(row, 0)), _mm256_set1_ps(raw_f32(row, 1)), d};
 }
+
+#define scale_sq12 scale_sq8
+#define scale_sq16 scale_sq8
 
 INLINE __m256 load_sq8(const void *row, size_t i, row_scale s)
 {
-    const __m128i bytes = _mm_loadl_epi64((const __m128i *)((const uint8_t *)row + OMEN_SQ8_HEADER + i));
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)((const uint8_t *)row + OMEN_SQ_HEADER + i));
     return _mm256_fmadd_ps(s.step, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), s.lo);
 }
 
-INLINE float load1_sq8(const void *row, size_t i)
+INLINE __m256 load_sq12(const void *row, size_t i, row_scale s)
 {
-    return fmaf(load1_f32(row, 1), (float)((const uint8_t *)row)[OMEN_SQ8_HEADER + i], load1_f32(row, 0));
+    const uint8_t *codes = (const uint8_t *)row + OMEN_SQ_HEADER;
+    int32_t four;
+    memcpy(&four, codes + s.d + i / 2, sizeof four);
+    const __m128i high = _mm_loadl_epi64((const __m128i *)(codes + i)), pairs = _mm_cvtsi32_si128(four);
+    const __m128i nibble = _mm_set1_epi8(15);
+    const __m128i low =
+        _mm_unpacklo_epi8(_mm_and_si128(pairs, nibble), _mm_and_si128(_mm_srli_epi16(pairs, 4), nibble));
+    const __m256i u = _mm256_or_si256(_mm256_slli_epi32(_mm256_cvtepu8_epi32(high), 4), _mm256_cvtepu8_epi32(low));
+    return _mm256_fmadd_ps(s.step, _mm256_cvtepi32_ps(u), s.lo);
+}
+
+INLINE __m256 load_sq16(const void *row, size_t i, row_scale s)
+{
+    const __m128i u = _mm_loadu_si128((const __m128i *)((const uint8_t *)row + OMEN_SQ_HEADER + 2 * i));
+    return _mm256_fmadd_ps(s.step, _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(u)), s.lo);
+}
+
+INLINE float of_range(const void *row, uint32_t code)
+{
+    return fmaf(raw_f32(row, 1), (float)code, raw_f32(row, 0));
+}
+
+INLINE float load1_sq8(const void *row, size_t d, size_t i)
+{
+    return of_range(row, ((const uint8_t *)row)[OMEN_SQ_HEADER + i]);
+}
+
+INLINE float load1_sq12(const void *row, size_t d, size_t i)
+{
+    return of_range(row, omen_sq12_code(row, d, i));
+}
+
+INLINE float load1_sq16(const void *row, size_t d, size_t i)
+{
+    return of_range(row, omen_sq16_code(row, i));
 }
 
 #define DISTANCES(type)                                                                                                \
     static float l2_##type(const float *query, const void *row, size_t d)                                              \
     {                                                                                                                  \
         __m256 s0 = _mm256_setzero_ps(), s1 = s0;                                                                      \
-        const row_scale scale = scale_##type(row);                                                                     \
+        const row_scale scale = scale_##type(row, d);                                                                  \
         size_t i = 0;                                                                                                  \
         for (; i + OMEN_LANES <= d; i += OMEN_LANES) {                                                                 \
             __m256 t0 = _mm256_sub_ps(_mm256_loadu_ps(query + i), load_##type(row, i, scale));                         \
@@ -263,7 +306,7 @@ INLINE float load1_sq8(const void *row, size_t i)
         _mm256_storeu_ps(s, s0);                                                                                       \
         _mm256_storeu_ps(s + 8, s1);                                                                                   \
         for (size_t lane = 0; i < d; i++, lane++) {                                                                    \
-            float t = query[i] - load1_##type(row, i);                                                                 \
+            float t = query[i] - load1_##type(row, d, i);                                                              \
             s[lane] = fmaf(t, t, s[lane]);                                                                             \
         }                                                                                                              \
         return omen_lanes_sum(s);                                                                                      \
@@ -271,7 +314,7 @@ INLINE float load1_sq8(const void *row, size_t i)
     static float ip_##type(const float *query, const void *row, size_t d)                                              \
     {                                                                                                                  \
         __m256 s0 = _mm256_setzero_ps(), s1 = s0;                                                                      \
-        const row_scale scale = scale_##type(row);                                                                     \
+        const row_scale scale = scale_##type(row, d);                                                                  \
         size_t i = 0;                                                                                                  \
         for (; i + OMEN_LANES <= d; i += OMEN_LANES) {                                                                 \
             s0 = _mm256_fmadd_ps(_mm256_loadu_ps(query + i), load_##type(row, i, scale), s0);                          \
@@ -281,13 +324,15 @@ INLINE float load1_sq8(const void *row, size_t i)
         _mm256_storeu_ps(s, s0);                                                                                       \
         _mm256_storeu_ps(s + 8, s1);                                                                                   \
         for (size_t lane = 0; i < d; i++, lane++)                                                                      \
-            s[lane] = fmaf(query[i], load1_##type(row, i), s[lane]);                                                   \
+            s[lane] = fmaf(query[i], load1_##type(row, d, i), s[lane]);                                                \
         return omen_lanes_sum(s);                                                                                      \
     }
 
 DISTANCES(f32)
 DISTANCES(f16)
 DISTANCES(sq8)
+DISTANCES(sq12)
+DISTANCES(sq16)
 
 /* Sums of table values as 16-bit lanes for n queries: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four values
  * of at most 63 are added as bytes before they are widened; all += v leaves even + 256 * odd in each lane, taken apart
@@ -421,6 +466,8 @@ const omen_kernels omen_kernels_avx2 = {
     .filter = filter,
     .encode16 = encode16,
     .sq8_encode = plain_sq8_encode,
+    .sq12_encode = plain_sq12_encode,
+    .sq16_encode = plain_sq16_encode,
     .signs = plain_signs,
     .pq_tables = plain_pq_tables,
     .table_lows = plain_table_lows,
@@ -432,9 +479,13 @@ const omen_kernels omen_kernels_avx2 = {
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,
+    .l2_sq12 = l2_sq12,
+    .l2_sq16 = l2_sq16,
     .ip_f32 = ip_f32,
     .ip_f16 = ip_f16,
     .ip_sq8 = ip_sq8,
+    .ip_sq12 = ip_sq12,
+    .ip_sq16 = ip_sq16,
     .scan_plain = scan_plain,
     .scan_gain = scan_gain,
 };

@@ -197,21 +197,25 @@ static void encode16(const float *residual, const float *codewords, const float 
 
 typedef struct {
     __m512 lo, step;
+    size_t d;
 } row_scale;
 
-INLINE row_scale scale_f32(const void *row)
+INLINE row_scale scale_f32(const void *row, size_t d)
 {
-    return (row_scale){_mm512_setzero_ps(), _mm512_setzero_ps()};
+    return (row_scale){_mm512_setzero_ps(), _mm512_setzero_ps(), d};
 }
 
 #define scale_f16 scale_f32
 
-INLINE row_scale scale_sq8(const void *row)
+INLINE row_scale scale_sq8(const void *row, size_t d)
 {
     float header[2];
     memcpy(header, row, sizeof header);
-    return (row_scale){_mm512_set1_ps(header[0]), _mm512_set1_ps(header[1])};
+    return (row_scale){_mm512_set1_ps(header[0]), _mm512_set1_ps(header[1]), d};
 }
+
+#define scale_sq12 scale_sq8
+#define scale_sq16 scale_sq8
 
 /* Lanes outside the mask read as anything: the callers' arithmetic is masked too. */
 INLINE __m512 load_f32(__mmask16 in, const void *row, size_t i, row_scale s)
@@ -226,15 +230,33 @@ INLINE __m512 load_f16(__mmask16 in, const void *row, size_t i, row_scale s)
 
 INLINE __m512 load_sq8(__mmask16 in, const void *row, size_t i, row_scale s)
 {
-    __m128i bytes = _mm_maskz_loadu_epi8(in, (const uint8_t *)row + OMEN_SQ8_HEADER + i);
+    __m128i bytes = _mm_maskz_loadu_epi8(in, (const uint8_t *)row + OMEN_SQ_HEADER + i);
     return _mm512_fmadd_ps(s.step, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), s.lo);
+}
+
+INLINE __m512 load_sq12(__mmask16 in, const void *row, size_t i, row_scale s)
+{
+    const uint8_t *codes = (const uint8_t *)row + OMEN_SQ_HEADER;
+    const __mmask16 half = (__mmask16)((1u << (_mm_popcnt_u32(in) + 1) / 2) - 1);
+    const __m128i high = _mm_maskz_loadu_epi8(in, codes + i), pairs = _mm_maskz_loadu_epi8(half, codes + s.d + i / 2);
+    const __m128i nibble = _mm_set1_epi8(15);
+    const __m128i low =
+        _mm_unpacklo_epi8(_mm_and_si128(pairs, nibble), _mm_and_si128(_mm_srli_epi16(pairs, 4), nibble));
+    const __m512i u = _mm512_or_si512(_mm512_slli_epi32(_mm512_cvtepu8_epi32(high), 4), _mm512_cvtepu8_epi32(low));
+    return _mm512_fmadd_ps(s.step, _mm512_cvtepi32_ps(u), s.lo);
+}
+
+INLINE __m512 load_sq16(__mmask16 in, const void *row, size_t i, row_scale s)
+{
+    const __m256i u = _mm256_maskz_loadu_epi16(in, (const uint8_t *)row + OMEN_SQ_HEADER + 2 * i);
+    return _mm512_fmadd_ps(s.step, _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(u)), s.lo);
 }
 
 #define DISTANCES(type)                                                                                                \
     static float l2_##type(const float *query, const void *row, size_t d)                                              \
     {                                                                                                                  \
         __m512 sum = _mm512_setzero_ps();                                                                              \
-        const row_scale scale = scale_##type(row);                                                                     \
+        const row_scale scale = scale_##type(row, d);                                                                  \
         size_t i = 0;                                                                                                  \
         for (; i + OMEN_LANES <= d; i += OMEN_LANES) {                                                                 \
             __m512 t = _mm512_sub_ps(_mm512_loadu_ps(query + i), load_##type(0xffff, row, i, scale));                  \
@@ -252,7 +274,7 @@ INLINE __m512 load_sq8(__mmask16 in, const void *row, size_t i, row_scale s)
     static float ip_##type(const float *query, const void *row, size_t d)                                              \
     {                                                                                                                  \
         __m512 sum = _mm512_setzero_ps();                                                                              \
-        const row_scale scale = scale_##type(row);                                                                     \
+        const row_scale scale = scale_##type(row, d);                                                                  \
         size_t i = 0;                                                                                                  \
         for (; i + OMEN_LANES <= d; i += OMEN_LANES)                                                                   \
             sum = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), load_##type(0xffff, row, i, scale), sum);                \
@@ -269,6 +291,8 @@ INLINE __m512 load_sq8(__mmask16 in, const void *row, size_t i, row_scale s)
 DISTANCES(f32)
 DISTANCES(f16)
 DISTANCES(sq8)
+DISTANCES(sq12)
+DISTANCES(sq16)
 
 /* Table sums of two blocks, one in each half, for n queries: even holds codes 0, 2, .. 30, odd codes 1, 3, .. 31. Four
  * values of at most 63 are added as bytes before they are widened. */
@@ -440,10 +464,12 @@ static size_t take_keys(const int16_t *est, uint32_t mask, float base, float uni
 
 #define KERNELS                                                                                                        \
     .matmul = matmul, .argmin = argmin, .reach = reach, .filter = filter, .encode16 = encode16,                        \
-    .sq8_encode = plain_sq8_encode, .signs = plain_signs, .pq_tables = plain_pq_tables,                                \
-    .table_lows = plain_table_lows, .table_round = table_round, .take_keys = take_keys, .dot_f64 = plain_dot_f64,      \
-    .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64, .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8,          \
-    .ip_f32 = ip_f32, .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .scan_plain = scan_plain, .scan_gain = scan_gain,
+    .sq8_encode = plain_sq8_encode, .sq12_encode = plain_sq12_encode, .sq16_encode = plain_sq16_encode,                \
+    .signs = plain_signs, .pq_tables = plain_pq_tables, .table_lows = plain_table_lows, .table_round = table_round,    \
+    .take_keys = take_keys, .dot_f64 = plain_dot_f64, .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64,              \
+    .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .l2_sq12 = l2_sq12, .l2_sq16 = l2_sq16, .ip_f32 = ip_f32,    \
+    .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12, .ip_sq16 = ip_sq16, .scan_plain = scan_plain,              \
+    .scan_gain = scan_gain,
 
 const omen_kernels omen_kernels_avx512 = {.name = "avx512", .matmul_u8 = matmul_u8, KERNELS};
 const omen_kernels omen_kernels_avx512vnni = {.name = "avx512vnni", .matmul_u8 = matmul_u8_vnni, KERNELS};

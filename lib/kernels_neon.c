@@ -187,21 +187,25 @@ typedef struct {
 
 typedef struct {
     float lo, step;
+    size_t d;
 } row_scale;
 
-INLINE row_scale scale_f32(const void *row)
+INLINE row_scale scale_f32(const void *row, size_t d)
 {
-    return (row_scale){0, 0};
+    return (row_scale){0, 0, d};
 }
 
 #define scale_f16 scale_f32
 
-INLINE row_scale scale_sq8(const void *row)
+INLINE row_scale scale_sq8(const void *row, size_t d)
 {
-    row_scale s;
-    memcpy(&s, row, sizeof s);
-    return s;
+    float header[2];
+    memcpy(header, row, sizeof header);
+    return (row_scale){header[0], header[1], d};
 }
+
+#define scale_sq12 scale_sq8
+#define scale_sq16 scale_sq8
 
 INLINE lanes16 load_f32(const void *row, size_t i, row_scale s)
 {
@@ -234,10 +238,8 @@ INLINE float load1_f16(const void *row, size_t i, row_scale s)
     return omen_half_to_float(h);
 }
 
-INLINE lanes16 load_sq8(const void *row, size_t i, row_scale s)
+INLINE lanes16 of_range(uint16x8_t lo, uint16x8_t hi, row_scale s)
 {
-    uint8x16_t bytes = vld1q_u8((const uint8_t *)row + OMEN_SQ8_HEADER + i);
-    uint16x8_t lo = vmovl_u8(vget_low_u8(bytes)), hi = vmovl_u8(vget_high_u8(bytes));
     uint32x4_t words[4] = {vmovl_u16(vget_low_u16(lo)), vmovl_u16(vget_high_u16(lo)), vmovl_u16(vget_low_u16(hi)),
                            vmovl_u16(vget_high_u16(hi))};
     lanes16 r;
@@ -246,16 +248,48 @@ INLINE lanes16 load_sq8(const void *row, size_t i, row_scale s)
     return r;
 }
 
+INLINE lanes16 load_sq8(const void *row, size_t i, row_scale s)
+{
+    uint8x16_t bytes = vld1q_u8((const uint8_t *)row + OMEN_SQ_HEADER + i);
+    return of_range(vmovl_u8(vget_low_u8(bytes)), vmovl_u8(vget_high_u8(bytes)), s);
+}
+
+INLINE lanes16 load_sq12(const void *row, size_t i, row_scale s)
+{
+    const uint8_t *codes = (const uint8_t *)row + OMEN_SQ_HEADER;
+    uint8x16_t high = vld1q_u8(codes + i);
+    uint8x8_t pairs = vld1_u8(codes + s.d + i / 2);
+    uint8x8x2_t low = vzip_u8(vand_u8(pairs, vdup_n_u8(15)), vshr_n_u8(pairs, 4));
+    return of_range(vorrq_u16(vshll_n_u8(vget_low_u8(high), 4), vmovl_u8(low.val[0])),
+                    vorrq_u16(vshll_n_u8(vget_high_u8(high), 4), vmovl_u8(low.val[1])), s);
+}
+
+INLINE lanes16 load_sq16(const void *row, size_t i, row_scale s)
+{
+    const uint8_t *codes = (const uint8_t *)row + OMEN_SQ_HEADER + 2 * i;
+    return of_range(vreinterpretq_u16_u8(vld1q_u8(codes)), vreinterpretq_u16_u8(vld1q_u8(codes + 16)), s);
+}
+
 INLINE float load1_sq8(const void *row, size_t i, row_scale s)
 {
-    return fmaf(s.step, (float)((const uint8_t *)row)[OMEN_SQ8_HEADER + i], s.lo);
+    return fmaf(s.step, (float)((const uint8_t *)row)[OMEN_SQ_HEADER + i], s.lo);
+}
+
+INLINE float load1_sq12(const void *row, size_t i, row_scale s)
+{
+    return fmaf(s.step, (float)omen_sq12_code(row, s.d, i), s.lo);
+}
+
+INLINE float load1_sq16(const void *row, size_t i, row_scale s)
+{
+    return fmaf(s.step, (float)omen_sq16_code(row, i), s.lo);
 }
 
 #define DISTANCES(type)                                                                                                \
     static float l2_##type(const float *query, const void *row, size_t d)                                              \
     {                                                                                                                  \
         lanes16 sum = {{vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)}};                              \
-        const row_scale scale = scale_##type(row);                                                                     \
+        const row_scale scale = scale_##type(row, d);                                                                  \
         size_t i = 0;                                                                                                  \
         for (; i + OMEN_LANES <= d; i += OMEN_LANES) {                                                                 \
             lanes16 x = load_##type(row, i, scale);                                                                    \
@@ -276,7 +310,7 @@ INLINE float load1_sq8(const void *row, size_t i, row_scale s)
     static float ip_##type(const float *query, const void *row, size_t d)                                              \
     {                                                                                                                  \
         lanes16 sum = {{vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)}};                              \
-        const row_scale scale = scale_##type(row);                                                                     \
+        const row_scale scale = scale_##type(row, d);                                                                  \
         size_t i = 0;                                                                                                  \
         for (; i + OMEN_LANES <= d; i += OMEN_LANES) {                                                                 \
             lanes16 x = load_##type(row, i, scale);                                                                    \
@@ -294,6 +328,8 @@ INLINE float load1_sq8(const void *row, size_t i, row_scale s)
 DISTANCES(f32)
 DISTANCES(f16)
 DISTANCES(sq8)
+DISTANCES(sq12)
+DISTANCES(sq16)
 
 /* Table sums of one block as four vectors of eight 16-bit lanes, in code order. */
 INLINE void sum_block(const uint8_t *block, const uint8_t *luts, size_t n_pairs, int16x8_t sums[4])
@@ -383,6 +419,8 @@ const omen_kernels omen_kernels_neon = {
     .filter = plain_filter,
     .encode16 = encode16,
     .sq8_encode = plain_sq8_encode,
+    .sq12_encode = plain_sq12_encode,
+    .sq16_encode = plain_sq16_encode,
     .signs = plain_signs,
     .pq_tables = plain_pq_tables,
     .table_lows = plain_table_lows,
@@ -394,9 +432,13 @@ const omen_kernels omen_kernels_neon = {
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,
+    .l2_sq12 = l2_sq12,
+    .l2_sq16 = l2_sq16,
     .ip_f32 = ip_f32,
     .ip_f16 = ip_f16,
     .ip_sq8 = ip_sq8,
+    .ip_sq12 = ip_sq12,
+    .ip_sq16 = ip_sq16,
     .scan_plain = scan_plain,
     .scan_gain = scan_gain,
 };

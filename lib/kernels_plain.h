@@ -47,8 +47,9 @@ static inline float plain_table_lows(const float *tables, size_t n_sub, float *l
     return widest;
 }
 
-/* The lanes are independent of one another, so the compiler may vectorise without reordering operations. */
-static inline void plain_sq8_encode(const float *row, size_t d, uint8_t *out)
+/* Low and step of a row of d values stored as integers of up to top. The lanes are independent of one another, so the
+ * compiler may vectorise without reordering operations. */
+static inline void plain_sq_range(const float *row, size_t d, float top, float *row_low, float *row_step)
 {
     float lo[OMEN_LANES], hi[OMEN_LANES], last[OMEN_LANES];
     int off[OMEN_LANES] = {0};
@@ -72,9 +73,10 @@ static inline void plain_sq8_encode(const float *row, size_t d, uint8_t *out)
         }
     }
     const float low = lo[0] + 0.0f, high = hi[0]; /* there is one zero */
-    /* halves, so that the range of the widest finite row does not overflow */
-    float step = high / 255 - low / 255;
-    if (high - low <= 255 && low >= -0x1p24f && high <= 0x1p24f) {
+    const float span = high - low;
+    /* in two parts where the range of the widest finite row would overflow */
+    float step = isfinite(span) ? span / top : high / top - low / top;
+    if (span <= top && low >= -0x1p24f && high <= 0x1p24f) {
         int any = 0;
 #define COMPARE(x)                                                                                                     \
     for (size_t l = 0; l < OMEN_LANES; l++)                                                                            \
@@ -91,14 +93,52 @@ static inline void plain_sq8_encode(const float *row, size_t d, uint8_t *out)
 #undef WIDEN
     if (step < 0x1p-126f) /* its inverse would overflow, and the row is as good as constant */
         step = 0;
-    const float scale = step > 0 ? 1 / step : 0;
-    memcpy(out, &low, 4);
-    memcpy(out + 4, &step, 4);
+    *row_low = low;
+    *row_step = step;
+}
+
+/* The integer nearest to (x - low) * scale, at most top. */
+static inline uint32_t plain_sq_code(float x, float low, float scale, float top)
+{
+    const float u = (x - low) * scale + 0.5f;
+    return (uint32_t)(int)(u < top ? u : top);
+}
+
+#define SQ_BEGIN(top)                                                                                                  \
+    float low, step;                                                                                                   \
+    plain_sq_range(row, d, top, &low, &step);                                                                          \
+    const float scale = step > 0 ? 1 / step : 0;                                                                       \
+    memcpy(out, &low, 4);                                                                                              \
+    memcpy(out + 4, &step, 4);                                                                                         \
+    out += OMEN_SQ_HEADER;
+
+static inline void plain_sq8_encode(const float *row, size_t d, uint8_t *out)
+{
+    SQ_BEGIN(255)
+    for (size_t j = 0; j < d; j++)
+        out[j] = (uint8_t)plain_sq_code(row[j], low, scale, 255);
+}
+
+static inline void plain_sq12_encode(const float *row, size_t d, uint8_t *out)
+{
+    SQ_BEGIN(4095)
     for (size_t j = 0; j < d; j++) {
-        const float u = (row[j] - low) * scale + 0.5f;
-        out[OMEN_SQ8_HEADER + j] = (uint8_t)(int)(u < 255 ? u : 255);
+        const uint32_t u = plain_sq_code(row[j], low, scale, 4095);
+        out[j] = (uint8_t)(u >> 4);
+        out[d + j / 2] = j % 2 ? (uint8_t)(out[d + j / 2] | (u & 15) << 4) : (uint8_t)(u & 15);
     }
 }
+
+static inline void plain_sq16_encode(const float *row, size_t d, uint8_t *out)
+{
+    SQ_BEGIN(65535)
+    for (size_t j = 0; j < d; j++) {
+        const uint16_t u = (uint16_t)plain_sq_code(row[j], low, scale, 65535);
+        memcpy(out + 2 * j, &u, sizeof u);
+    }
+}
+
+#undef SQ_BEGIN
 
 static inline float plain_signs(const float *z, size_t d, uint8_t *code)
 {

@@ -78,23 +78,43 @@ static void encode16(const float *residual, const float *codewords, const float 
     }
 }
 
-static float load_f32(const void *row, size_t i)
+static float load1_f32(const void *row, size_t i)
 {
     float x;
     memcpy(&x, (const char *)row + 4 * i, 4);
     return x;
 }
 
-static float load_f16(const void *row, size_t i)
+static float load_f32(const void *row, size_t d, size_t i)
+{
+    return load1_f32(row, i);
+}
+
+static float load_f16(const void *row, size_t d, size_t i)
 {
     uint16_t h;
     memcpy(&h, (const char *)row + 2 * i, 2);
     return omen_half_to_float(h);
 }
 
-static float load_sq8(const void *row, size_t i)
+static float of_range(const void *row, uint32_t code)
 {
-    return fmaf(load_f32(row, 1), (float)((const uint8_t *)row)[OMEN_SQ8_HEADER + i], load_f32(row, 0));
+    return fmaf(load1_f32(row, 1), (float)code, load1_f32(row, 0));
+}
+
+static float load_sq8(const void *row, size_t d, size_t i)
+{
+    return of_range(row, ((const uint8_t *)row)[OMEN_SQ_HEADER + i]);
+}
+
+static float load_sq12(const void *row, size_t d, size_t i)
+{
+    return of_range(row, omen_sq12_code(row, d, i));
+}
+
+static float load_sq16(const void *row, size_t d, size_t i)
+{
+    return of_range(row, omen_sq16_code(row, i));
 }
 
 #define DISTANCES(type)                                                                                                \
@@ -102,7 +122,7 @@ static float load_sq8(const void *row, size_t i)
     {                                                                                                                  \
         float s[OMEN_LANES] = {0};                                                                                     \
         for (size_t i = 0; i < d; i++) {                                                                               \
-            float t = query[i] - load_##type(row, i);                                                                  \
+            float t = query[i] - load_##type(row, d, i);                                                               \
             s[i % OMEN_LANES] = fmaf(t, t, s[i % OMEN_LANES]);                                                         \
         }                                                                                                              \
         return omen_lanes_sum(s);                                                                                      \
@@ -111,13 +131,15 @@ static float load_sq8(const void *row, size_t i)
     {                                                                                                                  \
         float s[OMEN_LANES] = {0};                                                                                     \
         for (size_t i = 0; i < d; i++)                                                                                 \
-            s[i % OMEN_LANES] = fmaf(query[i], load_##type(row, i), s[i % OMEN_LANES]);                                \
+            s[i % OMEN_LANES] = fmaf(query[i], load_##type(row, d, i), s[i % OMEN_LANES]);                             \
         return omen_lanes_sum(s);                                                                                      \
     }
 
 DISTANCES(f32)
 DISTANCES(f16)
 DISTANCES(sq8)
+DISTANCES(sq12)
+DISTANCES(sq16)
 
 /* Saturating sum, as the vector instructions give it. */
 static int16_t add_saturated(int a, int b)
@@ -182,6 +204,8 @@ const omen_kernels omen_kernels_scalar = {
     .filter = plain_filter,
     .encode16 = encode16,
     .sq8_encode = plain_sq8_encode,
+    .sq12_encode = plain_sq12_encode,
+    .sq16_encode = plain_sq16_encode,
     .signs = plain_signs,
     .pq_tables = plain_pq_tables,
     .table_lows = plain_table_lows,
@@ -193,9 +217,13 @@ const omen_kernels omen_kernels_scalar = {
     .l2_f32 = l2_f32,
     .l2_f16 = l2_f16,
     .l2_sq8 = l2_sq8,
+    .l2_sq12 = l2_sq12,
+    .l2_sq16 = l2_sq16,
     .ip_f32 = ip_f32,
     .ip_f16 = ip_f16,
     .ip_sq8 = ip_sq8,
+    .ip_sq12 = ip_sq12,
+    .ip_sq16 = ip_sq16,
     .scan_plain = scan_plain,
     .scan_gain = scan_gain,
 };

@@ -191,10 +191,12 @@ void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const flo
     const omen_index *index = s->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
     omen_pool *p = &s->pools[pair->query];
+    const double offset = omen_refine_offset(&index->refine, query);
     const uint64_t row0 = index->first[pair->list], row1 = index->first[pair->list + 1];
     for (uint64_t row = row0; row < row1; row++) {
-        const float d = distance(query, index->refine_rows + row * index->refine_row_bytes, index->meta.d);
-        pool_add(p, omen_key(omen_metric_distance(index->meta.metric, d), index->ids[row]), s->pool_size);
+        const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
+        const float d = omen_refine_distance(&index->refine, distance, query, offset, stored);
+        pool_add(p, omen_key(d, index->ids[row]), s->pool_size);
     }
     s->stats.rows_reranked += row1 - row0;
 }

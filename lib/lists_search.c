@@ -118,6 +118,7 @@ static int rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_de
     const omen_index *index = s->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
     const size_t row_bytes = index->refine_row_bytes, ahead = 4;
+    const double offset = omen_refine_offset(&index->refine, query);
     const size_t touched = row_bytes < 1024 ? row_bytes : 1024;
     for (uint32_t i = 0; i < p->n; i++)
         p->keys[i] = (uint32_t)p->keys[i];
@@ -138,15 +139,15 @@ static int rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_de
             if (status != OMEN_OK)
                 return status;
         }
-        const float d = distance(query, index->refine_rows + row * row_bytes, index->meta.d);
-        p->keys[i] = omen_key(omen_metric_distance(index->meta.metric, d), index->ids[row]);
+        const uint8_t *stored = index->refine_rows + row * row_bytes;
+        p->keys[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
     }
     s->stats.rows_reranked += p->n;
     return OMEN_OK;
 }
 
 /* An estimate is a squared distance in the lifted space; back to the metric's own. */
-static float estimate_distance(const omen_lists_chunk *s, float est, float tail, float query_norm2)
+static float estimate_distance(const omen_lists_chunk *s, float est, float tail, double query_norm2)
 {
     const omen_metric metric = s->index->meta.metric;
     const float sum = est + tail, d2 = sum < 0 ? 0 : sum > FLT_MAX ? FLT_MAX : sum;
@@ -163,7 +164,6 @@ static float estimate_distance(const omen_lists_chunk *s, float est, float tail,
 /* Searches one chunk. refine_queries are what the refine tier is compared with. */
 static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_queries, uint64_t *keys, omen_detail *why)
 {
-    const omen_kernels *kernels = omen_kernels_get();
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
     const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
@@ -176,8 +176,9 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_quer
         if (m->codec != OMEN_CODEC_NONE)
             omen_lists_make_tables(s, q);
     }
-    /* cosine re-ranks with the unit query; l2 and ip with the query itself */
+    /* cosine re-ranks with the unit query; l2 and ip with the query itself. Nothing needs the lifted ones again */
     const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
+    rows = omen_refine_shift(&index->refine, rows, n_queries, true, s->lifted);
     const uint8_t *ahead = NULL;
     size_t list_end = 0, ahead_bytes = 0, ahead_step = 0;
     for (size_t i = 0, n = 1; i < s->n_pairs; i += n) {
@@ -231,7 +232,7 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_quer
         omen_keys_sort(p->keys, s->k);
         memcpy(keys + q * s->k, p->keys, s->k * sizeof *keys);
         if (m->refine == OMEN_REFINE_NONE) {
-            const float norm2 = kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d);
+            const double norm2 = omen_norm2(queries + q * m->d, m->d);
             for (size_t i = 0; i < s->k; i++)
                 keys[q * s->k + i] = omen_key(estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2),
                                               (uint32_t)p->keys[i]);

@@ -64,7 +64,16 @@ OMEN_API int omen_fail(omen_detail *detail, int code, const char *format, ...) _
 
 typedef enum { OMEN_METRIC_L2 = 0, OMEN_METRIC_IP = 1, OMEN_METRIC_COSINE = 2 } omen_metric;
 typedef enum { OMEN_CODEC_NONE = 0, OMEN_CODEC_PQ = 1, OMEN_CODEC_RABITQ = 2, OMEN_CODEC_AUTO = 255 } omen_codec;
-typedef enum { OMEN_REFINE_NONE = 0, OMEN_REFINE_SQ8 = 1, OMEN_REFINE_F16 = 2, OMEN_REFINE_F32 = 3 } omen_refine;
+typedef enum {
+    OMEN_REFINE_NONE = 0,
+    OMEN_REFINE_SQ8 = 1,
+    OMEN_REFINE_F16 = 2,
+    OMEN_REFINE_F32 = 3,
+    OMEN_REFINE_SQ12 = 4,
+    OMEN_REFINE_SQ16 = 5,
+    OMEN_REFINE_AUTO = 255,
+} omen_refine;
+#define OMEN_N_REFINES 6u /* tiers, of these numbers */
 
 /* Names as the command line and JSON write them. The _name functions return "?" for an unknown value; the _parse
  * functions return OMEN_OK or OMEN_ERR_ARGUMENT. */
@@ -136,6 +145,7 @@ typedef enum {
 #define OMEN_SECTION_CODB OMEN_FOURCC('C', 'O', 'D', 'B') /* f32 [n_active][16], pq */
 #define OMEN_SECTION_ROTA OMEN_FOURCC('R', 'O', 'T', 'A') /* f32 [4 n_sub][d_used], rabitq */
 #define OMEN_SECTION_CODE OMEN_FOURCC('C', 'O', 'D', 'E') /* u8 [n_blocks][block_bytes] */
+#define OMEN_SECTION_RCEN OMEN_FOURCC('R', 'C', 'E', 'N') /* f32 [d], where refine rows are centred */
 #define OMEN_SECTION_REFN OMEN_FOURCC('R', 'E', 'F', 'N') /* u8 [n_rows][refine_row_bytes] */
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
@@ -249,8 +259,8 @@ typedef struct omen_build_options {
     void *progress_context;
 } omen_build_options;
 
-/* The defaults: l2, codec auto, refine sq8, 32 bytes, everything else 0. Written omen_build_options_init(&options): the
- * macro adds the size that the program's struct has, which nothing else could know. */
+/* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
+ * the macro adds the size that the program's struct has, which nothing else could know. */
 OMEN_API void omen_build_options_init(omen_build_options *options, size_t struct_bytes);
 #define omen_build_options_init(options) (omen_build_options_init)(options, sizeof(omen_build_options))
 
@@ -282,6 +292,10 @@ typedef struct omen_build_report {
      * far away as the tenth. If many do, the measured effort says little about other queries. NaN: not measured */
     double near_copies;
     bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
+    omen_refine refine;     /* never AUTO */
+    /* by tier: the share of the 10 nearest rows that are still the nearest after its rounding, estimated from rows of
+     * the sample; 0 for tiers that were not measured */
+    double refine_ceilings[OMEN_N_REFINES];
 } omen_build_report;
 
 /* What a build will need, in bytes: upper estimates. */
@@ -332,6 +346,9 @@ typedef struct omen_index_info {
     uint64_t refine_bytes;
     uint64_t id_bytes;
     uint32_t default_probes, default_rerank; /* for k = 10 at OMEN_DEFAULT_RECALL */
+    /* share of the 10 nearest rows that are still the nearest after the refine tier's rounding, as the build estimated
+     * it; 1: nothing is rounded; 0: unknown */
+    double refine_ceiling;
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and

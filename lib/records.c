@@ -165,7 +165,9 @@ static uint64_t most_bytes(omen_record_kind kind, const omen_source *source, con
     switch (kind) {
     case OMEN_RECORD_TRANSFORM: {
         omen_transform t = {.d_full = d_full, .d_kept = d_kept};
-        return sizeof r->transform + omen_model_parts_bytes(parts, omen_transform_parts(&t, parts));
+        size_t n = omen_transform_parts(&t, parts);
+        n += omen_refine_parts(NULL, source->d, true, parts + n);
+        return sizeof r->transform + omen_model_parts_bytes(parts, n);
     }
     case OMEN_RECORD_PARTITION: {
         omen_partition p = {.n_lists = n_lists, .n_parents = omen_partition_parents(n_lists), .d = d_kept};
@@ -281,23 +283,39 @@ static int save(const omen_checkpoint *checkpoint, omen_record_kind kind, const 
 
 /* ---- transform ---- */
 
-int omen_records_save_transform(omen_records *records, const omen_transform *t, uint64_t identity,
-                                const omen_checkpoint *checkpoint, omen_detail *why)
+int omen_records_save_transform(omen_records *records, const omen_transform *t, const float *refine_centre,
+                                uint64_t identity, const omen_checkpoint *checkpoint, omen_detail *why)
 {
     records->transform.identity = identity;
     records->transform.d = t->d;
     records->transform.d_full = t->d_full;
     records->transform.d_kept = t->d_kept;
     records->transform.ip_radius2 = t->ip_radius2;
+    records->transform.has_centre = refine_centre != NULL;
     omen_transform transform = *t;
+    float *centre = (float *)refine_centre;
     omen_model_part parts[OMEN_MODEL_PARTS];
-    const size_t n = omen_transform_parts(&transform, parts);
+    size_t n = omen_transform_parts(&transform, parts);
+    n += omen_refine_parts(&centre, t->d, centre, parts + n);
     return save(checkpoint, OMEN_RECORD_TRANSFORM, &records->transform, sizeof records->transform, parts, n, why);
 }
 
-int omen_records_load_transform(omen_records *records, omen_transform *t, const omen_source *source,
-                                const omen_build_options *o, const omen_checkpoint *checkpoint, uint32_t record,
-                                omen_detail *why)
+/* Whether a refine tier, its centre and what was measured of it can be a build's with these options. */
+static bool refine_is_sound(const omen_records *r, const omen_build_options *o)
+{
+    const uint32_t refine = r->transform.refine;
+    bool sound = o->refine == OMEN_REFINE_AUTO ? refine != OMEN_REFINE_NONE : refine == o->refine;
+    sound = sound && refine < OMEN_N_REFINES &&
+            (r->transform.has_centre == 0 || (r->transform.has_centre == 1 && omen_refine_rounds((omen_refine)refine) &&
+                                              !o->zero_ok && !o->codes_only));
+    for (size_t i = 0; i < OMEN_N_REFINES; i++) /* comparisons that a NaN fails */
+        sound = sound && r->transform.refine_ceilings[i] >= 0 && r->transform.refine_ceilings[i] <= 1;
+    return sound;
+}
+
+int omen_records_load_transform(omen_records *records, omen_transform *t, float **refine_centre,
+                                const omen_source *source, const omen_build_options *o,
+                                const omen_checkpoint *checkpoint, uint32_t record, omen_detail *why)
 {
     reader r = reader_start(checkpoint, record, why);
     take(&r, &records->transform, sizeof records->transform);
@@ -307,14 +325,16 @@ int omen_records_load_transform(omen_records *records, omen_transform *t, const 
     t->ip_radius2 = records->transform.ip_radius2;
     if (r.status == OMEN_OK &&
         (t->d != source->d || t->d_full != t->d + (o->metric == OMEN_METRIC_IP) || t->d_kept < 1 ||
-         t->d_kept > least(t->d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes)))
+         t->d_kept > least(t->d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes) || !refine_is_sound(records, o)))
         r.status = omen_records_contradiction(why);
     omen_model_part parts[OMEN_MODEL_PARTS];
-    take_parts(&r, parts, omen_transform_parts(t, parts));
+    size_t n = omen_transform_parts(t, parts);
+    n += omen_refine_parts(refine_centre, t->d, records->transform.has_centre, parts + n);
+    take_parts(&r, parts, n);
     const int status = reader_end(&r);
     if (status != OMEN_OK)
         return status;
-    if (!omen_transform_is_sound(t))
+    if (!omen_transform_is_sound(t) || (*refine_centre && !omen_refine_centre_is_sound(*refine_centre, t->d)))
         return omen_records_contradiction(why);
     return omen_transform_prepare(t) == OMEN_OK ? OMEN_OK : no_memory(why);
 }

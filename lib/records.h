@@ -37,6 +37,8 @@ typedef struct omen_records {
         uint64_t identity;
         uint32_t d, d_full, d_kept;
         float ip_radius2;
+        uint32_t refine, has_centre; /* the centre of refine rows */
+        float refine_ceilings[OMEN_N_REFINES];
     } transform;
     struct {
         uint32_t n_lists, n_parents, d, zero;
@@ -70,11 +72,11 @@ int omen_records_contradiction(omen_detail *why);
  * sets the codec's measured errors in records first. Loading checks that the record fits source, options and what was
  * loaded before, and derives what is not stored; the caller sets transform->metric, and finishes the target even after
  * a failure. Return OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the checkpoint returned. */
-int omen_records_save_transform(omen_records *records, const omen_transform *transform, uint64_t identity,
-                                const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
-int omen_records_load_transform(omen_records *records, omen_transform *transform, const omen_source *source,
-                                const omen_build_options *options, const omen_checkpoint *checkpoint, uint32_t record,
-                                omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_save_transform(omen_records *records, const omen_transform *transform, const float *refine_centre,
+                                uint64_t identity, const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_load_transform(omen_records *records, omen_transform *transform, float **refine_centre,
+                                const omen_source *source, const omen_build_options *options,
+                                const omen_checkpoint *checkpoint, uint32_t record, omen_detail *why) OMEN_MUST_CHECK;
 int omen_records_save_partition(omen_records *records, const omen_partition *partition,
                                 const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
 int omen_records_load_partition(omen_records *records, omen_partition *partition, uint32_t n_lists, uint32_t d_kept,

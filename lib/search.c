@@ -107,7 +107,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
         if (!(norm2 <= OMEN_NORM2_MOST))
             return omen_fail(why, OMEN_ERR_INPUT, "query %llu is too long: its squared norm is over %g",
                              (unsigned long long)(options->first_query + q), (double)OMEN_NORM2_MOST);
-        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && norm2 == 0)
+        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && omen_norm2(queries + q * m->d, m->d) == 0)
             return omen_fail(why, OMEN_ERR_INPUT,
                              "query %llu is a zero vector, which has no cosine; options.zero_ok accepts it",
                              (unsigned long long)(options->first_query + q));
@@ -132,7 +132,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */
-        const bool zero = m->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(query, query, m->d) > 0);
+        const bool zero = m->metric == OMEN_METRIC_COSINE && !(omen_norm2(query, m->d) > 0);
         for (uint32_t i = 0; i < k && zero; i++)
             keys[q * k + i] = omen_key(1, i);
         put_found(keys + q * k, k, options->k, ids + q * options->k, distances ? distances + q * options->k : NULL);

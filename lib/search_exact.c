@@ -3,7 +3,9 @@
  *
  * Rows are read block by block and multiplied with a group of queries; a row that comes near a query's k nearest so
  * far, with some room for the rounding of the product, is kept and measured again by the distance kernel, whose value
- * is returned. Under l2, bytes compared with bytes are multiplied as bytes. */
+ * is returned. Where the product is too coarse for that, as for values far from the others, the kernel measures all
+ * rows. Cosine is the squared distance of unit vectors, which cancels less than their product. Under l2, bytes compared
+ * with bytes are multiplied as bytes. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,8 @@
 #define ROWS       192u  /* rows of one product */
 #define ROOM       32u   /* candidates kept beyond k */
 #define RANGE_ROWS 4096u /* fewest rows worth a task of their own */
+
+#define COARSE_SHARE 1e-3f /* of a distance, that a product may be off by */
 
 #define BYTE_CENTRE  128
 #define BYTE_DIMS    16384u /* of which the products of bytes fit 32 bits */
@@ -32,7 +36,7 @@ typedef struct {
     uint32_t d;
     uint32_t *positions; /* index: of each id, so that ties are broken by id all the way */
     bool as_bytes;       /* rows and queries are bytes, and products of bytes will do */
-    float *centre;       /* l2: subtracted from rows and queries, so that products do not cancel */
+    float *centre;       /* l2, cosine: subtracted from rows and queries, so that products do not cancel */
     omen_watch *watch;   /* NULL: the search is never stopped */
 } row_supply;
 
@@ -63,29 +67,52 @@ static int supply_bytes(const row_supply *supply, uint64_t first, size_t n, uint
         float lo;
         memcpy(&lo, row, sizeof lo);
         for (size_t k = 0; k < d; k++)
-            rows[i * d + k] = (uint8_t)(row[OMEN_SQ8_HEADER + k] + (uint8_t)lo);
+            rows[i * d + k] = (uint8_t)(row[OMEN_SQ_HEADER + k] + (uint8_t)lo);
     }
     return OMEN_OK;
 }
 
-/* The key (distance, id) of one row by id; scratch holds a row. */
-static int supply_key(const row_supply *supply, const float *query, uint32_t id, float *scratch, uint64_t *key,
-                      omen_detail *why)
+/* Squared distance, from unit vectors too, unless the metric is ip. */
+static bool is_squared(const row_supply *supply)
+{
+    return supply->metric != OMEN_METRIC_IP;
+}
+
+/* Whether one of the rows supplied is a zero row under cosine. */
+static bool is_zero_row(const row_supply *supply, const float *row)
+{
+    return supply->metric == OMEN_METRIC_COSINE && (!supply->index || supply->index->refine.has_zero_rows) &&
+           !(omen_kernels_get()->ip_f32(row, row, supply->d) > 0);
+}
+
+static uint64_t source_key(const row_supply *supply, const float *query, uint32_t id, const float *row)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    float value;
+    if (!is_squared(supply))
+        return omen_key(-kernels->ip_f32(query, row, supply->d), id);
+    const float value = kernels->l2_f32(query, row, supply->d);
+    return omen_key(supply->metric == OMEN_METRIC_L2 ? value : is_zero_row(supply, row) ? 1 : value / 2, id);
+}
+
+static uint64_t index_key(const row_supply *supply, const float *query, double offset, uint64_t position)
+{
+    const omen_index *index = supply->index;
+    const omen_distance_fn kernel = omen_refine_kernel(index->refine.tier, index->refine.metric);
+    const uint8_t *stored = index->refine_rows + position * index->refine_row_bytes;
+    return omen_key(omen_refine_distance(&index->refine, kernel, query, offset, stored), index->ids[position]);
+}
+
+/* The key (distance, id) of one row by id; scratch holds a row. */
+static int supply_key(const row_supply *supply, const float *query, double offset, uint32_t id, float *scratch,
+                      uint64_t *key, omen_detail *why)
+{
     if (supply->index) {
-        const omen_index *index = supply->index;
-        value = omen_refine_kernel(index->meta.refine, supply->metric)(
-            query, index->refine_rows + (size_t)supply->positions[id] * index->refine_row_bytes, supply->d);
-        *key = omen_key(omen_metric_distance(supply->metric, value), id);
+        *key = index_key(supply, query, offset, supply->positions[id]);
         return OMEN_OK;
     }
-    int status = supply_rows(supply, id, 1, scratch, why);
-    if (status == OMEN_OK) {
-        value = (supply->metric == OMEN_METRIC_L2 ? kernels->l2_f32 : kernels->ip_f32)(query, scratch, supply->d);
-        *key = omen_key(omen_metric_distance(supply->metric, value), id);
-    }
+    const int status = supply_rows(supply, id, 1, scratch, why);
+    if (status == OMEN_OK)
+        *key = source_key(supply, query, id, scratch);
     return status;
 }
 
@@ -144,16 +171,17 @@ static int state_init(exact_state *s, const row_supply *supply, size_t kept)
     return has_product && s->rows && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
-/* The mean of the first rows: near enough to the middle of all. */
+/* The mean of the first rows: near enough to the middle of all. That of centred refine rows is 0. */
 static int find_centre(row_supply *supply, omen_detail *why)
 {
     const size_t d = supply->d, n = supply->n_rows < ROWS ? supply->n_rows : ROWS;
     float *rows = omen_alloc(n * d, sizeof *rows);
     supply->centre = omen_alloc_zero(d, sizeof *supply->centre);
+    const bool is_wanted = is_squared(supply) && !(supply->index && supply->index->refine.centre);
     int status = rows && supply->centre ? OMEN_OK : OMEN_ERR_MEMORY;
-    if (status == OMEN_OK && supply->metric == OMEN_METRIC_L2)
+    if (status == OMEN_OK && is_wanted)
         status = supply_rows(supply, 0, n, rows, why);
-    for (size_t j = 0; j < d && status == OMEN_OK && supply->metric == OMEN_METRIC_L2; j++) {
+    for (size_t j = 0; j < d && status == OMEN_OK && is_wanted; j++) {
         double sum = 0;
         for (size_t i = 0; i < n; i++)
             sum += (double)rows[i * d + j];
@@ -205,9 +233,16 @@ static void pack_queries(exact_state *s, const row_supply *supply, const float *
     }
 }
 
+/* What a product may be off by, at most, as a share of both squared norms together: a rounding for each of its terms,
+ * and some for the norm and the centre. */
+static float coarseness(const row_supply *supply)
+{
+    return (float)(supply->d + 16) * 0x1p-24f;
+}
+
 /* How near rows [first, first + n) are to the packed queries, more being nearer: s->dots less half_norms of the row. As
- * bytes that is minus the squared distance, exactly up to 2^24; else the product, and under l2 half the squared norm.
- */
+ * bytes that is minus the squared distance, exactly up to 2^24; else the product, and but for ip half the squared norm,
+ * less what the product may be off by. */
 static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t first, size_t n, size_t n_panels,
                          float half_norms[ROWS], omen_detail *why)
 {
@@ -235,12 +270,16 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
     int status = supply_rows(supply, first, n, s->rows, why);
     if (status != OMEN_OK)
         return status;
-    const bool is_l2 = supply->metric == OMEN_METRIC_L2;
-    if (is_l2)
+    if (is_squared(supply)) {
+        for (size_t i = 0; i < n; i++) /* as far from a unit query as from one at a right angle */
+            half_norms[i] = is_zero_row(supply, s->rows + i * d) ? 0.5f : 0;
         subtract_centre(supply, s->rows, n, s->rows);
+    }
     kernels->matmul(s->rows, d, n, s->panels, n_panels, d, s->dots, ldc);
     for (size_t i = 0; i < n; i++)
-        half_norms[i] = is_l2 ? 0.5f * kernels->ip_f32(s->rows + i * d, s->rows + i * d, d) : 0;
+        half_norms[i] = is_squared(supply) ? half_norms[i] + 0.5f * (1 - coarseness(supply)) *
+                                                                 kernels->ip_f32(s->rows + i * d, s->rows + i * d, d)
+                                           : 0;
     return OMEN_OK;
 }
 
@@ -251,7 +290,7 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
 {
     const omen_kernels *kernels = omen_kernels_get();
     const size_t width = (n_queries + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
-    const bool halved = supply->metric == OMEN_METRIC_L2 && !supply->as_bytes;
+    const bool halved = is_squared(supply) && !supply->as_bytes;
     uint16_t masks[GROUP / OMEN_PANEL];
     float half_norms[ROWS];
     pack_queries(s, supply, queries, n_queries);
@@ -289,18 +328,68 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
     return OMEN_OK;
 }
 
-/* Replaces the distances of n keys by measured ones; out gets the k best, padded with UINT64_MAX. row holds a row. */
-static int measure(const row_supply *supply, const float *query, uint64_t *keys, size_t n, uint32_t k, float *row,
+/* The nearest rows of one query by the distance kernel alone, the best kept and perhaps more: keys has room for twice
+ * as many. */
+static int measure_all(exact_state *s, const row_supply *supply, const float *query, double offset, uint64_t *keys,
+                       size_t *n_keys, omen_detail *why)
+{
+    size_t n_kept = 0;
+    for (uint64_t i0 = 0; i0 < supply->n_rows; i0 += ROWS) {
+        const size_t n = supply->n_rows - i0 < ROWS ? supply->n_rows - i0 : ROWS;
+        if (omen_watch_stopped(supply->watch))
+            return OMEN_ERR_INTERRUPTED;
+        const int status = supply->index ? OMEN_OK : supply_rows(supply, i0, n, s->rows, why);
+        if (status != OMEN_OK)
+            return status;
+        for (size_t i = 0; i < n; i++) {
+            keys[n_kept++] = supply->index ? index_key(supply, query, offset, i0 + i)
+                                           : source_key(supply, query, (uint32_t)(i0 + i), s->rows + i * supply->d);
+            if (n_kept == s->size) {
+                omen_keys_select(keys, n_kept, s->kept);
+                n_kept = s->kept;
+            }
+        }
+    }
+    *n_keys = n_kept;
+    return OMEN_OK;
+}
+
+/* Whether a row that is not among n > 0 keys of products could be nearer than the k-th of those measured, by more than
+ * a share of its distance. limit is the largest product. */
+static bool is_coarse(const row_supply *supply, const float *query, float limit, float kth)
+{
+    double norm2 = 0;
+    for (size_t j = 0; j < supply->d; j++) {
+        const double x = (double)(query[j] - supply->centre[j]);
+        norm2 += x * x;
+    }
+    const double squared = supply->metric == OMEN_METRIC_COSINE ? 2 * (double)kth : (double)kth;
+    return squared * (double)(1 - COARSE_SHARE) > (double)limit + norm2 * (double)(1 - coarseness(supply));
+}
+
+/* Replaces the distances of n keys by measured ones; out gets the k best, padded with UINT64_MAX. keys has room for
+ * s->size. */
+static int measure(exact_state *s, const row_supply *supply, const float *query, uint64_t *keys, size_t n, uint32_t k,
                    uint64_t *out, omen_detail *why)
 {
+    const double offset = supply->index ? omen_refine_offset(&supply->index->refine, query) : 0;
+    float limit = -INFINITY;
     for (size_t i = 0; i < n; i++) {
         if (omen_watch_stopped(supply->watch))
             return OMEN_ERR_INTERRUPTED;
-        int status = supply_key(supply, query, (uint32_t)keys[i], row, keys + i, why);
+        limit = omen_key_distance(keys[i]) > limit ? omen_key_distance(keys[i]) : limit;
+        int status = supply_key(supply, query, offset, (uint32_t)keys[i], s->rows, keys + i, why);
         if (status != OMEN_OK)
             return status;
     }
     omen_keys_sort(keys, n);
+    if (is_squared(supply) && !supply->as_bytes && n < supply->n_rows && n >= k &&
+        is_coarse(supply, query, limit, omen_key_distance(keys[k - 1]))) {
+        const int status = measure_all(s, supply, query, offset, keys, &n, why);
+        if (status != OMEN_OK)
+            return status;
+        omen_keys_sort(keys, n);
+    }
     for (size_t i = 0; i < k; i++)
         out[i] = i < n ? keys[i] : UINT64_MAX;
     return OMEN_OK;
@@ -317,7 +406,7 @@ static int search_task(exact_state *s, const row_supply *supply, const float *qu
     for (size_t q = 0; q < n && status == OMEN_OK; q++) {
         uint64_t *found = s->keys + q * s->size;
         if (n_ranges == 1) {
-            status = measure(supply, queries + (q0 + q) * d, found, s->counts[q], k, s->rows, keys + (q0 + q) * k, why);
+            status = measure(s, supply, queries + (q0 + q) * d, found, s->counts[q], k, keys + (q0 + q) * k, why);
             continue;
         }
         uint64_t *part = parts + ((q0 + q) * n_ranges + range) * s->kept;
@@ -340,14 +429,14 @@ static int merge_parts(exact_state *s, const row_supply *supply, const float *qu
         omen_keys_select(part, n, s->kept);
         n = s->kept;
     }
-    return measure(supply, query, part, n, k, s->rows, keys, why);
+    return measure(s, supply, query, part, n, k, keys, why);
 }
 
 /* Whether all refine rows are whole numbers from 0 to 255. */
 static bool rows_are_bytes(const omen_index *index, int n_threads, omen_watch *watch)
 {
     int any = 0;
-    if (index->meta.refine != OMEN_REFINE_SQ8)
+    if (index->meta.refine != OMEN_REFINE_SQ8 || index->refine.centre)
         return false;
 #pragma omp parallel for schedule(static) num_threads(n_threads) reduction(| : any)
     for (uint64_t i = 0; i < index->meta.n_rows; i++) {
@@ -361,7 +450,7 @@ static bool rows_are_bytes(const omen_index *index, int n_threads, omen_watch *w
         }
         uint8_t most = 0;
         for (size_t k = 0; k < index->meta.d; k++)
-            most = row[OMEN_SQ8_HEADER + k] > most ? row[OMEN_SQ8_HEADER + k] : most;
+            most = row[OMEN_SQ_HEADER + k] > most ? row[OMEN_SQ_HEADER + k] : most;
         any |= most > 0 && !(header[1] == 1 && header[0] + (float)most <= 255);
     }
     return !any;
@@ -396,15 +485,16 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     if (n_ranges > 1 && !parts)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     supply->as_bytes = bytes_will_do(supply, queries, n_queries, n_threads);
+    supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
     status = find_centre(supply, why);
-    if (status == OMEN_OK && supply->metric == OMEN_METRIC_COSINE) {
-        supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
+    const omen_refine_space *space = supply->index ? &supply->index->refine : NULL;
+    if (status == OMEN_OK && (supply->metric == OMEN_METRIC_COSINE || (space && space->centre))) {
         lifted = omen_alloc(n_queries * supply->d, sizeof *lifted);
-        if (lifted)
-            omen_transform_lift(&supply->unit, queries, n_queries, true, lifted);
-        else
-            status = OMEN_ERR_MEMORY;
-        queries = lifted;
+        status = lifted ? OMEN_OK : OMEN_ERR_MEMORY;
+        if (lifted && supply->metric == OMEN_METRIC_COSINE)
+            queries = omen_transform_lift(&supply->unit, queries, n_queries, true, lifted);
+        if (lifted && space)
+            queries = omen_refine_shift(space, queries, n_queries, true, lifted);
     }
 #pragma omp parallel num_threads(n_threads) if (status == OMEN_OK)
     {

@@ -299,13 +299,21 @@ void omen_transform_finish(omen_transform *t)
     memset(t, 0, sizeof *t);
 }
 
-/* Of a row whose squared length float32 holds badly, or whose inverse it does not hold. */
+double omen_norm2(const float *row, size_t d)
+{
+    const float norm2 = omen_kernels_get()->ip_f32(row, row, d);
+    double sum = 0;
+    if (!(norm2 < NORM2_EXACT))
+        return (double)norm2;
+    for (size_t j = 0; j < d; j++)
+        sum += (double)row[j] * (double)row[j];
+    return sum;
+}
+
+/* A row whose squared length float32 holds badly or not at all, or whose inverse it does not hold. */
 static void scale_short_row(const float *row, size_t d, float wanted2, float *to)
 {
-    double norm2 = 0;
-    for (size_t j = 0; j < d; j++)
-        norm2 += (double)row[j] * (double)row[j];
-    const double scale = sqrt((double)wanted2 / norm2);
+    const double norm2 = omen_norm2(row, d), scale = norm2 > 0 ? sqrt((double)wanted2 / norm2) : 0;
     for (size_t j = 0; j < d; j++)
         to[j] = (float)((double)row[j] * scale);
 }
@@ -322,11 +330,10 @@ const float *omen_transform_lift(const omen_transform *t, const float *rows, siz
         const float norm2 = kernels->ip_f32(row, row, d);
         const bool is_scaled = t->metric == OMEN_METRIC_COSINE || queries;
         const float wanted2 = t->metric == OMEN_METRIC_COSINE ? 1 : t->ip_radius2;
-        if (is_scaled && norm2 > 0 && norm2 < NORM2_EXACT) {
+        if (is_scaled && norm2 < NORM2_EXACT) {
             scale_short_row(row, d, wanted2, to);
         } else {
             const float scale = !is_scaled                        ? 1
-                                : !(norm2 > 0)                    ? 0
                                 : t->metric == OMEN_METRIC_COSINE ? 1 / sqrtf(norm2)
                                                                   : sqrtf(wanted2 / norm2);
             for (size_t j = 0; j < d; j++)

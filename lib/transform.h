@@ -44,6 +44,9 @@ int omen_transform_prepare(omen_transform *transform) OMEN_MUST_CHECK;
 
 void omen_transform_finish(omen_transform *transform);
 
+/* Squared length of a row, where float32 would lose it too: 0 only of a zero row. */
+double omen_norm2(const float *row, size_t d);
+
 /* Lifts n rows (n x d) to n x d_full: cosine rows to unit length, ip rows by a coordinate that brings them to squared
  * norm ip_radius2 (Bachrach et al., RecSys 2014), so that squared Euclidean distance ranks as the metric does. A zero
  * cosine row stays zero. Queries of ip are scaled to the radius and get coordinate 0. Returns out; under l2, where

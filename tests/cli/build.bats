@@ -23,7 +23,7 @@ v.x.omen"
     expect 0 omendb build --json -m cosine v.fvecs
     same "$stderr" ""
     same "${#lines[@]}" 1
-    for path in input output n d metric codec refine lists threads simd seconds.sample seconds.total \
+    for path in input output n d metric codec refine refine_ceilings lists threads simd seconds.sample seconds.total \
         vectors_per_second bytes_per_vector.code bytes_per_vector.factors bytes_per_vector.centroids \
         bytes_per_vector.refine bytes_per_vector.ids bytes_per_vector.model bytes_per_vector.total ratio_input \
         file_bytes pq_error rabitq_error near_copies resumed; do
@@ -72,7 +72,7 @@ v.x.omen"
     vectors make v.npy -n 400 -d 13 --kind gauss
     for metric in l2 ip cosine; do
         for codec in auto pq rabitq none; do
-            for refine in sq8 f16 f32 none; do
+            for refine in sq8 sq12 sq16 f16 f32 none; do
                 if [ $codec$refine = nonenone ]; then
                     continue
                 fi
@@ -118,7 +118,7 @@ v.x.omen"
     vectors make v.fvecs -n 5 -d 3
     fails_with 2 '--metric must be l2, ip or cosine, not "L2"' omendb build -m L2 v.fvecs
     fails_with 2 '--codec must be auto, pq, rabitq or none, not ""' omendb build -c "" v.fvecs
-    fails_with 2 '--refine must be sq8, f16, f32 or none, not "f64"' omendb build -r f64 v.fvecs
+    fails_with 2 '--refine must be auto, sq8, sq12, sq16, f16, f32 or none, not "f64"' omendb build -r f64 v.fvecs
     fails_with 2 '--bytes must be at least 4' omendb build -b 3 v.fvecs
     fails_with 2 '--bytes must be at most 256' omendb build -b 257 v.fvecs
     fails_with 2 '--bytes must be at most 256' omendb build -b 99999999999999999999999 v.fvecs

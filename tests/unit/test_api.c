@@ -67,7 +67,7 @@ static void test_init_of_older_program(void)
     const size_t known = offsetof(omen_build_options, seed);
     memset(&build, GUARD, sizeof build);
     (omen_build_options_init)(&build, known);
-    CHECK(build.struct_bytes == known && build.refine == OMEN_REFINE_SQ8 && build.bytes == OMEN_DEFAULT_BYTES);
+    CHECK(build.struct_bytes == known && build.refine == OMEN_REFINE_AUTO && build.bytes == OMEN_DEFAULT_BYTES);
     CHECK(is_untouched(&build, known, sizeof build));
     memset(&search, GUARD, sizeof search);
     (omen_search_options_init)(&search, offsetof(omen_search_options, recall));

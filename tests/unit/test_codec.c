@@ -386,20 +386,22 @@ static void check_row(omen_refine refine, const float *row, uint32_t d)
         low = row[j] < low ? row[j] : low;
         high = row[j] > high ? row[j] : high;
     }
-    const double step = ((double)high - (double)low) / 255;
+    const double top = refine == OMEN_REFINE_SQ8 ? 255 : refine == OMEN_REFINE_SQ12 ? 4095 : 65535;
+    const bool has_step = refine != OMEN_REFINE_F16 && refine != OMEN_REFINE_F32;
+    const double step = ((double)high - (double)low) / top;
     float stored_step = 0; /* 1 for rows of integers, however near each other */
-    if (refine == OMEN_REFINE_SQ8)
+    if (has_step)
         memcpy(&stored_step, stored + 4, sizeof stored_step);
     for (size_t j = 0; j < d; j++) {
         const double x = (double)row[j], miss = fabs((double)decoded[j] - x);
         double most = 0;
-        if (refine == OMEN_REFINE_SQ8) /* half a step, and the rounding of low and step to float32 */
-            most = 0.5 * step * 1.0001 + 2.4e-7 * fmax(fabs((double)low), fabs((double)high));
+        if (has_step) /* half a step and that of the product, and the rounding of low and step to float32 */
+            most = (0.5 + top * 2.4e-7) * step + 2.4e-7 * fmax(fabs((double)low), fabs((double)high));
         else if (refine == OMEN_REFINE_F16)
             most = fabs(x) > 65504 ? fabs(x) - 65504 : fmax(fabs(x) * 0x1p-11, 0x1p-25);
         CHECK_CASE(miss <= most, "%s, d %u, value %zu: %.9g became %.9g", name, d, j, x, (double)decoded[j]);
         /* a value that is another by more than the codec's step is seen; f16's clamp hides what is beyond its range */
-        const double moved = refine == OMEN_REFINE_SQ8   ? 2 * (double)stored_step + 4e-6 * fabs(x) + 1e-30
+        const double moved = has_step                    ? 2 * (double)stored_step + 4e-6 * fabs(x) + 1e-30
                              : refine == OMEN_REFINE_F16 ? fmax(fabs(x) * 0x1p-9, 0x1p-23)
                                                          : fabs(x) * 0x1p-22 + 1e-45;
         if (refine == OMEN_REFINE_F16 && fabs(x) > 60000)
@@ -426,6 +428,8 @@ static void test_refine_rows(void)
             for (size_t j = 0; j < d; j++)
                 row[j] = row[j] * scale + offset;
             check_row(OMEN_REFINE_SQ8, row, d);
+            check_row(OMEN_REFINE_SQ12, row, d);
+            check_row(OMEN_REFINE_SQ16, row, d);
             check_row(OMEN_REFINE_F16, row, d);
             check_row(OMEN_REFINE_F32, row, d);
             free(row);
@@ -447,7 +451,7 @@ static void test_refine_edges(void)
                                     {0x1.ffep-15f, 0x1.fffp-15f, 0x1.fff8p-15f, 0x1p-14f},
                                     {1e5f, -1e5f, 3, 4}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        for (omen_refine refine = OMEN_REFINE_SQ8; refine <= OMEN_REFINE_F32; refine++)
+        for (omen_refine refine = OMEN_REFINE_SQ8; refine < OMEN_N_REFINES; refine++)
             check_row(refine, rows[i], 4);
     /* rows so small that one step, or its reciprocal, is no normal number */
     static const float tiny[][4] = {{0, 1e-38f, 5e-39f, 0}, {0, 1e-40f, 5e-41f, 0}, {0, 0x1p-149f, 0, 0}};
@@ -537,8 +541,58 @@ static void test_invalid_rows(void)
     CHECK(!omen_refine_is_valid(OMEN_REFINE_SQ8, sq8, 3));
     CHECK_EQ_INT(omen_refine_row_bytes(OMEN_REFINE_NONE, 9), 0);
     CHECK_EQ_INT(omen_refine_row_bytes(OMEN_REFINE_SQ8, 9), 17);
+    CHECK_EQ_INT(omen_refine_row_bytes(OMEN_REFINE_SQ12, 9), 22);
+    CHECK_EQ_INT(omen_refine_row_bytes(OMEN_REFINE_SQ12, 10), 23);
+    CHECK_EQ_INT(omen_refine_row_bytes(OMEN_REFINE_SQ16, 9), 26);
     CHECK_EQ_INT(omen_refine_row_bytes(OMEN_REFINE_F16, 9), 18);
     CHECK_EQ_INT(omen_refine_row_bytes(OMEN_REFINE_F32, 9), 36);
+}
+
+/* Distances from centred rows are those from the rows, and a zero row is one. */
+static void test_centred(void)
+{
+    enum { D = 20 };
+    float query[D], row[D], centre[D], shifted_query[D], shifted_row[D];
+    uint8_t stored[OMEN_SQ_HEADER + 2 * D];
+    for (uint32_t j = 0; j < D; j++) {
+        centre[j] = j == 3 ? 1e6f : 100;
+        row[j] = centre[j] + (float)(omen_random(1, j) % 1000) / 256;
+        query[j] = centre[j] + (float)(omen_random(2, j) % 1000) / 256;
+    }
+    for (int metric = OMEN_METRIC_L2; metric <= OMEN_METRIC_IP; metric++) {
+        const omen_refine_space space = {
+            .tier = OMEN_REFINE_SQ16, .metric = (omen_metric)metric, .d = D, .centre = centre};
+        double l2 = 0, ip = 0;
+        for (uint32_t j = 0; j < D; j++) {
+            l2 += ((double)query[j] - (double)row[j]) * ((double)query[j] - (double)row[j]);
+            ip += (double)query[j] * (double)row[j];
+        }
+        const float *q = omen_refine_shift(&space, query, 1, true, shifted_query);
+        CHECK((q == query) == (metric == OMEN_METRIC_IP));
+        omen_refine_encode(space.tier, omen_refine_shift(&space, row, 1, false, shifted_row), D, stored);
+        const double found = (double)omen_refine_distance(&space, omen_refine_kernel(space.tier, space.metric), q,
+                                                          omen_refine_offset(&space, query), stored);
+        const double wanted = metric == OMEN_METRIC_L2 ? l2 : -ip;
+        CHECK_CASE(fabs(found - wanted) <= (metric == OMEN_METRIC_L2 ? 1e-3 : 1e-6) * fabs(wanted), "%s: %g, not %g",
+                   omen_metric_name(space.metric), found, wanted);
+    }
+    const float zeros[D] = {0}, unit[D] = {[2] = 1};
+    for (omen_refine refine = OMEN_REFINE_SQ8; refine < OMEN_N_REFINES; refine++) {
+        uint8_t any[4 * D + OMEN_SQ_HEADER];
+        const omen_refine_space space = {.tier = refine, .metric = OMEN_METRIC_COSINE, .d = D, .has_zero_rows = true};
+        const omen_distance_fn kernel = omen_refine_kernel(refine, OMEN_METRIC_COSINE);
+        omen_refine_encode(refine, zeros, D, any);
+        CHECK(omen_refine_is_zero(&space, any) && omen_refine_distance(&space, kernel, unit, 0, any) == 1);
+        omen_refine_encode(refine, unit, D, any);
+        CHECK(!omen_refine_is_zero(&space, any) && omen_refine_distance(&space, kernel, unit, 0, any) == 0);
+    }
+    const float wide[D] = {65519, -65519}, wider[D] = {0, -65520};
+    CHECK(omen_refine_fits(OMEN_REFINE_F16, wide, D) && !omen_refine_fits(OMEN_REFINE_F16, wider, D) &&
+          omen_refine_fits(OMEN_REFINE_SQ8, wider, D));
+    centre[7] = NAN;
+    CHECK(!omen_refine_centre_is_sound(centre, D));
+    centre[7] = 1e19f;
+    CHECK(!omen_refine_centre_is_sound(centre, D));
 }
 
 /* ---- keys --------------------------------------------------------------- */
@@ -620,6 +674,7 @@ int main(void)
     RUN(test_refine_rows);
     RUN(test_refine_edges);
     RUN(test_sq8_integers);
+    RUN(test_centred);
     RUN(test_f16);
     RUN(test_invalid_rows);
     RUN(test_keys_select_sort);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exact search of rows that are bytes, against floats and whole numbers. */
+/* Exact search: of rows that are bytes, against floats and whole numbers; and of rows as they come, against float64. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -141,10 +141,196 @@ static void test_near_bytes(void)
     rows_free(&rows);
 }
 
+/* ---- rows as they come ---- */
+
+typedef enum {
+    PLAIN,
+    COLUMN_AT_1E3,
+    COLUMN_AT_1E4,
+    COORDINATES,
+    UNIX_TIME,
+    COLUMN_TIMES_1E4,
+    CAUCHY,
+    LENGTHS,
+    SPARSE,
+    HALF_EQUAL,
+    HALF_ZERO,
+    HUGE_ROW,
+    FAR_COSINE,
+    TINY_COSINE,
+    N_DATA_KINDS,
+} data_kind;
+
+static const char *const data_names[N_DATA_KINDS] = {"plain",
+                                                     "a column at 1,000",
+                                                     "a column at 10,000",
+                                                     "coordinates",
+                                                     "unix time",
+                                                     "a column times 10,000",
+                                                     "Cauchy",
+                                                     "lengths",
+                                                     "sparse",
+                                                     "half equal",
+                                                     "half zero",
+                                                     "a huge row",
+                                                     "far from the origin",
+                                                     "tiny"};
+
+static double gauss(uint64_t seed, uint64_t at)
+{
+    double sum = -6;
+    for (uint64_t i = 0; i < 12; i++)
+        sum += (double)(omen_random(seed, 12 * at + i) >> 40) * 0x1p-24;
+    return sum;
+}
+
+/* Clusters, and what the kind makes of them. Rows and queries differ by seed. */
+static rows_in_memory make_data(data_kind kind, uint64_t n, uint32_t d, uint64_t seed)
+{
+    rows_in_memory rows = make_rows(n, d, CLUSTERED, seed);
+    for (uint64_t i = 0; i < n; i++) {
+        const double length = exp(1.5 * gauss(seed + 7, i));
+        for (uint32_t j = 0; j < d; j++) {
+            const uint64_t at = i * d + j;
+            double x = (double)rows.x[at];
+            if (kind == COLUMN_AT_1E3 || kind == COLUMN_AT_1E4)
+                x += j != 5 ? 0 : kind == COLUMN_AT_1E3 ? 1000 : 10000;
+            else if (kind == COORDINATES)
+                x = j == 5 ? 5e5 + 1e3 * x : j == 6 ? 5e6 + 1e3 * x : x;
+            else if (kind == UNIX_TIME && j == 5)
+                x = 1.7e9 + 1e7 * x;
+            else if (kind == COLUMN_TIMES_1E4)
+                x *= j == 5 ? 1e4 : 1;
+            else if (kind == CAUCHY)
+                x = gauss(seed, at) / (1e-4 + fabs(gauss(seed + 1, at)));
+            else if (kind == LENGTHS)
+                x *= length;
+            else if (kind == SPARSE)
+                x = omen_random(seed, at) % 25 ? 0 : x;
+            else if (kind == HALF_EQUAL && i % 2)
+                x = 1.5;
+            else if (kind == HALF_ZERO && i % 2)
+                x = 0;
+            else if (kind == HUGE_ROW && i == 77 && seed == 1)
+                x = 1e9;
+            else if (kind == FAR_COSINE)
+                x = 100 + x / 2;
+            else if (kind == TINY_COSINE)
+                x *= 1e-23;
+            rows.x[at] = (float)x;
+        }
+    }
+    return rows;
+}
+
+static double distance64(omen_metric metric, const float *a, const float *b, uint32_t d)
+{
+    double ab = 0, aa = 0, bb = 0, apart = 0;
+    for (uint32_t j = 0; j < d; j++) {
+        ab += (double)a[j] * (double)b[j];
+        aa += (double)a[j] * (double)a[j];
+        bb += (double)b[j] * (double)b[j];
+        apart += ((double)a[j] - (double)b[j]) * ((double)a[j] - (double)b[j]);
+    }
+    if (metric != OMEN_METRIC_COSINE)
+        return metric == OMEN_METRIC_L2 ? apart : -ab;
+    apart = 0;
+    for (uint32_t j = 0; j < d; j++)
+        apart += pow((double)a[j] / sqrt(aa) - (double)b[j] / sqrt(bb), 2);
+    return apart / 2;
+}
+
+static int by_distance(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Share of the k = 10 found that are as near as the true tenth, to within 1e-6 of it. */
+static double share_right(const results *r, omen_metric metric, const rows_in_memory *rows,
+                          const rows_in_memory *queries)
+{
+    double *all = malloc(rows->n * sizeof *all), *sorted = malloc(rows->n * sizeof *sorted);
+    uint64_t n_right = 0;
+    for (uint64_t q = 0; q < queries->n; q++) {
+        for (uint64_t i = 0; i < rows->n; i++)
+            all[i] = sorted[i] = distance64(metric, queries->x + q * rows->d, rows->x + i * rows->d, rows->d);
+        qsort(sorted, rows->n, sizeof *sorted, by_distance);
+        for (uint32_t i = 0; i < 10; i++)
+            n_right += all[r->ids[q * 10 + i]] <= sorted[9] + 1e-6 * fabs(sorted[9]);
+    }
+    free(all);
+    free(sorted);
+    return (double)n_right / (double)(10 * queries->n);
+}
+
+/* Exact search over the tier that a build chooses is exact search of the rows, whatever they are. */
+static void test_chosen_tier(void)
+{
+    for (data_kind kind = PLAIN; kind < N_DATA_KINDS; kind++) {
+        const uint32_t d = kind == SPARSE ? 128 : 32;
+        rows_in_memory rows = make_data(kind, 2000, d, 1), queries = make_data(kind, 100, d, 1000);
+        omen_build_options o;
+        omen_search_options options;
+        sections_in_memory sections;
+        omen_build_options_init(&o);
+        omen_search_options_init(&options);
+        o.codec = OMEN_CODEC_NONE;
+        o.n_lists = 5;
+        o.metric = kind >= FAR_COSINE ? OMEN_METRIC_COSINE : kind == HUGE_ROW ? OMEN_METRIC_IP : OMEN_METRIC_L2;
+        omen_index *index = make_index(&rows, &o, &sections);
+        options.k = 10;
+        options.exact = true;
+        if (index) {
+            results r = search(index, &options, queries.x, queries.n);
+            const double share = share_right(&r, o.metric, &rows, &queries);
+            printf("# %s: %s keeps %.5f, exact %.4f\n", data_names[kind], omen_refine_name(index->meta.refine),
+                   (double)index->meta.refine_ceiling, share);
+            CHECK_CASE(share >= 0.998, "%s: exact search over %s finds %.4f", data_names[kind],
+                       omen_refine_name(index->meta.refine), share);
+            results_free(&r);
+        }
+        omen_index_close(index);
+        sections_free(&sections);
+        rows_free(&rows);
+        rows_free(&queries);
+    }
+}
+
+/* What is chosen for rows that need no rounding, and what f16 cannot hold. */
+static void test_choice(void)
+{
+    static const struct {
+        rows_kind kind;
+        uint32_t d;
+        omen_refine wanted;
+    } cases[] = {{INTEGERS, 30, OMEN_REFINE_SQ8}, {CLUSTERED, 2, OMEN_REFINE_F32}, {EQUAL, 30, OMEN_REFINE_SQ8}};
+    omen_build_options o;
+    sections_in_memory sections;
+    omen_build_options_init(&o);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rows_in_memory rows = make_rows(600, cases[i].d, cases[i].kind, 1);
+        omen_index *index = make_index(&rows, &o, &sections);
+        CHECK_CASE(index && index->meta.refine == cases[i].wanted && index->meta.refine_ceiling == 1, "rows %zu: %s", i,
+                   index ? omen_refine_name(index->meta.refine) : "no index");
+        CHECK_CASE(index && (index->refine.centre != NULL) == (cases[i].kind == EQUAL), "rows %zu: the centre", i);
+        omen_index_close(index);
+        sections_free(&sections);
+        rows_free(&rows);
+    }
+    rows_in_memory rows = make_rows(600, 5, CLUSTERED, 1);
+    rows.x[300 * 5 + 2] = 70000;
+    o.refine = OMEN_REFINE_F16;
+    refuse_build(&rows, &o, OMEN_ERR_INPUT, "row 300 holds a value that f16");
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_bytes);
     RUN(test_fewer_rows);
     RUN(test_near_bytes);
+    RUN(test_chosen_tier);
+    RUN(test_choice);
     return check_finish();
 }

@@ -82,6 +82,7 @@ static void test_forged_models(void)
         {OMEN_SECTION_FRNG, -1.4e38f}, {OMEN_SECTION_FRNG, 0},      {OMEN_SECTION_CODB, 1e-44f},
         {OMEN_SECTION_CSCL, 1e-44f},   {OMEN_SECTION_CSCL, 0},      {OMEN_SECTION_BASE, 0.25f},
         {OMEN_SECTION_BASE, 1},        {OMEN_SECTION_ROTA, 0.2f},   {OMEN_SECTION_BASE, 1.5f},
+        {OMEN_SECTION_RCEN, 3.1e18f},
     };
     static const float beyond[] = {1e38f, -1e38f, 3.4e38f, NAN, INFINITY, -INFINITY};
     uint64_t n_searched = 0, n_refused = 0;
@@ -141,8 +142,55 @@ static void test_forged_models(void)
     rows_free(&queries);
 }
 
+static int open_changed(const sections_in_memory *sections, const omen_meta *meta)
+{
+    sections_in_memory changed = *sections;
+    omen_index *index = NULL;
+    for (size_t s = 0; s < changed.n; s++)
+        if (changed.sections[s].id == OMEN_SECTION_META)
+            changed.sections[s].data = meta;
+    const int status = omen_index_open(&index, changed.sections, changed.n, &detail);
+    omen_index_close(index);
+    return status;
+}
+
+/* What META says of the refine tier. */
+static void test_forged_refine(void)
+{
+    static const float shares[] = {-0.1f, 1.1f, NAN, INFINITY};
+    rows_in_memory rows = make_rows(300, 16, CLUSTERED, 1);
+    for (omen_refine refine = OMEN_REFINE_SQ8; refine < OMEN_N_REFINES; refine++) {
+        omen_build_options o;
+        sections_in_memory sections;
+        omen_build_options_init(&o);
+        o.refine = refine;
+        omen_index *index = make_index(&rows, &o, &sections);
+        const omen_meta sound = index->meta;
+        omen_meta meta = sound;
+        omen_index_close(index);
+        CHECK_EQ_INT(open_changed(&sections, &meta), OMEN_OK);
+        CHECK(!(meta.flags & OMEN_META_FLAG_CENTRED) == (refine == OMEN_REFINE_F32));
+        meta.flags ^= OMEN_META_FLAG_CENTRED; /* a centre of nothing, or rows that lack theirs */
+        CHECK_EQ_INT(open_changed(&sections, &meta), OMEN_ERR_CORRUPT);
+        meta = sound;
+        meta.flags ^= OMEN_META_FLAG_ZERO_OK;
+        CHECK_EQ_INT(open_changed(&sections, &meta), refine == OMEN_REFINE_F32 ? OMEN_OK : OMEN_ERR_CORRUPT);
+        meta = sound;
+        meta.refine = OMEN_N_REFINES;
+        CHECK_EQ_INT(open_changed(&sections, &meta), OMEN_ERR_UNSUPPORTED);
+        for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+            meta = sound;
+            meta.refine_ceiling = shares[i];
+            CHECK_EQ_INT(open_changed(&sections, &meta), OMEN_ERR_CORRUPT);
+        }
+        sections_free(&sections);
+    }
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_forged_models);
+    RUN(test_forged_refine);
     return check_finish();
 }

@@ -146,7 +146,7 @@ static void test_check(void)
 {
     rows_in_memory rows = make_rows(300, 13, CLUSTERED, 1);
     const omen_source source = source_of(&rows);
-    for (omen_refine refine = OMEN_REFINE_SQ8; refine <= OMEN_REFINE_F32; refine++) {
+    for (omen_refine refine = OMEN_REFINE_SQ8; refine < OMEN_N_REFINES; refine++) {
         omen_build_options o;
         sections_in_memory sections;
         char at_fault[8] = "";

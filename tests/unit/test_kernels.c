@@ -345,34 +345,55 @@ static void test_tables(void)
     }
 }
 
-static void test_sq8_encode(void)
+/* The kinds of rows that are integers between a low and a high value. */
+typedef struct {
+    const char *name;
+    uint32_t bits;
+    void (*want)(const float *row, size_t d, uint8_t *out);
+    void (*got)(const float *row, size_t d, uint8_t *out);
+} range_rows;
+
+static uint32_t range_code(const uint8_t *row, uint32_t bits, size_t d, size_t j)
 {
-    for (size_t d = 1; d <= 100; d++) {
-        for (int turn = 0; turn < 60; turn++) {
-            float *row = last_floats(0, d), header[2];
-            uint8_t *got = last_bytes(1, OMEN_SQ8_HEADER + d), want[OMEN_SQ8_HEADER + 100];
-            draw_floats(row, d, turn % 3 == 0 ? MIXED : turn % 3 == 1 ? TIES : PLAIN);
-            for (size_t j = 0; j < d && turn % 5 == 0; j++) /* whole numbers, of which one may be too far or broken */
-                row[j] = (float)draw_below(256) + (turn % 2 ? -100.0f : 0);
-            if (turn % 20 == 5)
-                row[d - 1] += turn % 40 == 5 ? 0.5f : 300;
-            scalar->sq8_encode(row, d, want);
-            level->sq8_encode(row, d, got);
-            CHECK_CASE(memcmp(want, got, OMEN_SQ8_HEADER + d) == 0, "sq8 row of %zu, turn %d", d, turn);
-            memcpy(header, got, sizeof header);
-            bool is_near = true;
-            float lo = INFINITY, hi = -INFINITY;
-            for (size_t j = 0; j < d; j++) {
-                lo = row[j] < lo ? row[j] : lo;
-                hi = row[j] > hi ? row[j] : hi;
-                const double back = (double)header[0] + (double)header[1] * got[OMEN_SQ8_HEADER + j];
-                is_near &= fabs(back - (double)row[j]) <= 0.5 * (double)header[1] * 1.0001 + 255 * 0x1p-126;
-            }
-            CHECK_CASE(is_near && header[0] == lo, "sq8 row of %zu, turn %d: not the nearest values", d, turn);
-            const bool is_whole = turn % 20 == 0;
-            CHECK_CASE(!is_whole || header[1] == 1, "whole numbers of %zu have step %g", d, (double)header[1]);
-        }
+    return bits == 8 ? row[OMEN_SQ_HEADER + j] : bits == 12 ? omen_sq12_code(row, d, j) : omen_sq16_code(row, j);
+}
+
+static void check_range_rows(const range_rows *rows, size_t d, int turn)
+{
+    const uint32_t top = (1u << rows->bits) - 1;
+    const size_t n_bytes = OMEN_SQ_HEADER + (d * rows->bits + 7) / 8;
+    float *row = last_floats(0, d), header[2];
+    uint8_t *got = last_bytes(1, n_bytes), want[OMEN_SQ_HEADER + 200];
+    draw_floats(row, d, turn % 3 == 0 ? MIXED : turn % 3 == 1 ? TIES : PLAIN);
+    for (size_t j = 0; j < d && turn % 5 == 0; j++) /* whole numbers, of which one may be too far or broken */
+        row[j] = (float)draw_below(top + 1) + (turn % 2 ? -100.0f : 0);
+    if (turn % 20 == 5)
+        row[d - 1] += turn % 40 == 5 ? 0.5f : 1.2f * (float)top;
+    rows->want(row, d, want);
+    rows->got(row, d, got);
+    CHECK_CASE(memcmp(want, got, n_bytes) == 0, "%s row of %zu, turn %d", rows->name, d, turn);
+    memcpy(header, got, sizeof header);
+    bool is_near = true;
+    float lo = INFINITY;
+    for (size_t j = 0; j < d; j++) {
+        lo = row[j] < lo ? row[j] : lo;
+        const double back = (double)header[0] + (double)header[1] * range_code(got, rows->bits, d, j);
+        is_near &= fabs(back - (double)row[j]) <= 0.51 * (double)header[1] + top * 0x1p-126;
     }
+    CHECK_CASE(is_near && header[0] == lo, "%s row of %zu, turn %d: not the nearest values", rows->name, d, turn);
+    const bool is_whole = turn % 20 == 0;
+    CHECK_CASE(!is_whole || header[1] == 1, "%s: whole numbers of %zu have step %g", rows->name, d, (double)header[1]);
+}
+
+static void test_range_encode(void)
+{
+    const range_rows kinds[] = {{"sq8", 8, scalar->sq8_encode, level->sq8_encode},
+                                {"sq12", 12, scalar->sq12_encode, level->sq12_encode},
+                                {"sq16", 16, scalar->sq16_encode, level->sq16_encode}};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t d = 1; d <= 100; d++)
+            for (int turn = 0; turn < 60; turn++)
+                check_range_rows(&kinds[i], d, turn);
 }
 
 static void test_signs(void)
@@ -440,11 +461,12 @@ static void test_encode16(void)
     }
 }
 
-typedef enum { F32, F16, SQ8, N_ROW_TYPES } row_type;
+typedef enum { F32, F16, SQ8, SQ12, SQ16, N_ROW_TYPES } row_type;
 
 static size_t row_bytes(row_type type, size_t d)
 {
-    return type == F32 ? 4 * d : type == F16 ? 2 * d : OMEN_SQ8_HEADER + d;
+    static const size_t bits[N_ROW_TYPES] = {32, 16, 8, 12, 16};
+    return (type < SQ8 ? 0 : OMEN_SQ_HEADER) + (bits[type] * d + 7) / 8;
 }
 
 static void draw_row(uint8_t *row, row_type type, size_t d, value_kind kind)
@@ -469,18 +491,28 @@ static void draw_row(uint8_t *row, row_type type, size_t d, value_kind kind)
         const float step = kind == PLAIN ? draw_value(PLAIN) : steps[draw_below(6)];
         memcpy(row, &low, 4);
         memcpy(row + 4, &step, 4);
-        draw_bytes(row + OMEN_SQ8_HEADER, d, 256);
+        draw_bytes(row + OMEN_SQ_HEADER, row_bytes(type, d) - OMEN_SQ_HEADER, 256);
     }
 }
 
 static void test_distances(void)
 {
     typedef float (*distance_fn)(const float *query, const void *row, size_t d);
-    const distance_fn want[N_ROW_TYPES][2] = {
-        {scalar->l2_f32, scalar->ip_f32}, {scalar->l2_f16, scalar->ip_f16}, {scalar->l2_sq8, scalar->ip_sq8}};
-    const distance_fn got[N_ROW_TYPES][2] = {
-        {level->l2_f32, level->ip_f32}, {level->l2_f16, level->ip_f16}, {level->l2_sq8, level->ip_sq8}};
-    static const char *const names[N_ROW_TYPES][2] = {{"l2_f32", "ip_f32"}, {"l2_f16", "ip_f16"}, {"l2_sq8", "ip_sq8"}};
+    const distance_fn want[N_ROW_TYPES][2] = {{scalar->l2_f32, scalar->ip_f32},
+                                              {scalar->l2_f16, scalar->ip_f16},
+                                              {scalar->l2_sq8, scalar->ip_sq8},
+                                              {scalar->l2_sq12, scalar->ip_sq12},
+                                              {scalar->l2_sq16, scalar->ip_sq16}};
+    const distance_fn got[N_ROW_TYPES][2] = {{level->l2_f32, level->ip_f32},
+                                             {level->l2_f16, level->ip_f16},
+                                             {level->l2_sq8, level->ip_sq8},
+                                             {level->l2_sq12, level->ip_sq12},
+                                             {level->l2_sq16, level->ip_sq16}};
+    static const char *const names[N_ROW_TYPES][2] = {{"l2_f32", "ip_f32"},
+                                                      {"l2_f16", "ip_f16"},
+                                                      {"l2_sq8", "ip_sq8"},
+                                                      {"l2_sq12", "ip_sq12"},
+                                                      {"l2_sq16", "ip_sq16"}};
     const int n_turns = check_quick() ? 2 : 10;
     for (row_type type = 0; type < N_ROW_TYPES; type++) {
         for (size_t d = 0; d <= 130; d++) {
@@ -646,10 +678,18 @@ static void test_level(const omen_kernels *kernels)
     static const struct {
         const char *name;
         void (*run)(void);
-    } tests[] = {{"matmul", test_matmul},       {"bytes", test_matmul_u8},     {"argmin", test_argmin},
-                 {"reach", test_reach},         {"filter", test_filter},       {"tables", test_tables},
-                 {"sq8 rows", test_sq8_encode}, {"signs", test_signs},         {"keys", test_take_keys},
-                 {"encode16", test_encode16},   {"distances", test_distances}, {"halves", test_all_halves},
+    } tests[] = {{"matmul", test_matmul},
+                 {"bytes", test_matmul_u8},
+                 {"argmin", test_argmin},
+                 {"reach", test_reach},
+                 {"filter", test_filter},
+                 {"tables", test_tables},
+                 {"rows of integers", test_range_encode},
+                 {"signs", test_signs},
+                 {"keys", test_take_keys},
+                 {"encode16", test_encode16},
+                 {"distances", test_distances},
+                 {"halves", test_all_halves},
                  {"float64", test_float64}};
     char name[64];
     snprintf(name, sizeof name, "kernels %s", kernels->name);
