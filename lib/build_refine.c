@@ -19,7 +19,7 @@
 #include "lib/refine.h"
 
 #define STUDY_ROWS    16384u
-#define STUDY_VALUES  (1u << 22) /* of the rows that are compared, or */
+#define STUDY_VALUES  (1u << 21) /* of the rows that are compared, or */
 #define STUDY_LEAST   1024u      /* so many rows of any dimension */
 #define STUDY_QUERIES 192u
 #define CENTRE_ROWS   255u
