@@ -70,6 +70,17 @@ int omen_build_fit_transform(omen_build_state *b);
 int omen_build_project_sample(omen_build_state *b);
 int omen_build_train_codec(omen_build_state *b);
 
+/* ---- build_outliers.c ---- */
+
+/* Pulls what lies far from the most of n lifted rows (n x d) nearer to them, before the transform is fitted. Returns
+ * OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_build_pull_far(const omen_build_state *b, float *rows, size_t n, size_t d, omen_watch *watch);
+
+/* The partition stage: trains it on the projected sample, whose outliers it pulls nearer, and finds the limit of each
+ * list. Or, with a partition from the checkpoint, pulls the sample as then. Return as the training stages. */
+int omen_build_train_partition(omen_build_state *b);
+int omen_build_pull_sample(omen_build_state *b);
+
 /* ---- build_encode.c ---- */
 
 /* Rows encoded in one block. */

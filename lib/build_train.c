@@ -146,7 +146,9 @@ int omen_build_fit_transform(omen_build_state *b)
         if (lifted == row)
             memcpy(rows + i * d_full, row, d * sizeof *row);
     }
-    const int status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes, &watch);
+    int status = omen_build_pull_far(b, rows, n_pca, d_full, &watch);
+    if (status == OMEN_OK)
+        status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes, &watch);
     free(rows);
     return omen_build_status(b, status);
 }

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""kinds.py KIND ROWS DIMENSION SEED BASE.npy QUERIES.npy: vectors as raw data has them: offset columns, outliers, ties.
+
+Prints the metric that the kind is for. As a module, make() gives the arrays, and recall() compares what was found with
+float64 brute force.
+"""
+
+import sys
+
+import numpy as np
+
+N_QUERIES = 200
+
+
+def clustered(g, n, d):
+    centres = g.standard_normal((200, d))
+    return centres[g.integers(0, 200, n)] + 0.3 * g.standard_normal((n, d))
+
+
+def add_column(offset, scale=1):
+    def kind(g, n, d):
+        x = clustered(g, n, d)
+        x[:, 5] = x[:, 5] * scale + offset
+        return x
+
+    return kind
+
+
+def utm(g, n, d):
+    x = clustered(g, n, d)
+    x[:, 0] = 500_000 + 20_000 * g.standard_normal(n)
+    x[:, 1] = 5_400_000 + 20_000 * g.standard_normal(n)
+    return x
+
+
+def utm_small(g, n, d):
+    x = clustered(g, n, d)
+    x[:, 0] += 500_000
+    x[:, 1] += 5_400_000
+    return x
+
+
+def unix_time(g, n, d):
+    x = clustered(g, n, d)
+    x[:, -1] = 1.7e9 + 1e7 * g.random(n)
+    return x
+
+
+def unix_time_near(g, n, d):
+    x = clustered(g, n, d)
+    x[:, -1] = 1.7e9 + 256 * g.integers(0, 10, n)
+    return x
+
+
+def cauchy(g, n, d):
+    return g.standard_cauchy((n, d))
+
+
+def lognormal_norms(sigma):
+    def kind(g, n, d):
+        return clustered(g, n, d) * np.exp(sigma * g.standard_normal((n, 1)))
+
+    return kind
+
+
+def sparse(g, n, d):
+    x = np.zeros((n, d))
+    mask = g.random((n, d)) < 0.02
+    x[mask] = g.standard_exponential(mask.sum())
+    return x
+
+
+def huge_rows(count, value):
+    def kind(g, n, d):
+        x = clustered(g, n, d)
+        for i in range(count):
+            x[777 + 311 * i] = value * (1 + i) * (1 if count == 1 else g.choice([-1, 1], d))
+        return x
+
+    return kind
+
+
+def halves_equal(g, n, d):
+    x = clustered(g, n, d)
+    x[g.random(n) < 0.5] = x[0]
+    return x
+
+
+def halves_zero(g, n, d):
+    x = clustered(g, n, d)
+    x[g.random(n) < 0.5] = 0
+    return x
+
+
+def far_mean(deviations):
+    def kind(g, n, d):
+        return clustered(g, n, d) + deviations
+
+    return kind
+
+
+KINDS = {
+    # name: (metric, rows)
+    "plain": ("l2", clustered),
+    "column+1e3": ("l2", add_column(1e3)),
+    "column+1e4": ("l2", add_column(1e4)),
+    "utm": ("l2", utm),
+    "utm-near": ("l2", utm_small),
+    "unix-time": ("l2", unix_time),
+    "unix-time-near": ("l2", unix_time_near),
+    "column*1e4": ("l2", add_column(0, 1e4)),
+    "cauchy": ("l2", cauchy),
+    "lognormal1": ("l2", lognormal_norms(1)),
+    "lognormal2": ("l2", lognormal_norms(2)),
+    "sparse": ("l2", sparse),
+    "ip-huge-1e9": ("ip", huge_rows(1, 1e9)),
+    "ip-huge-1e7": ("ip", huge_rows(1, 1e7)),
+    "ip-huge-several": ("ip", huge_rows(7, 1e6)),
+    "l2-huge-several": ("l2", huge_rows(7, 1e6)),
+    "ip-lognormal1": ("ip", lognormal_norms(1)),
+    "ip-lognormal2": ("ip", lognormal_norms(2)),
+    "half-equal": ("l2", halves_equal),
+    "half-zero": ("l2", halves_zero),
+    "cosine-far-mean": ("cosine", far_mean(100)),
+    "ip-plain": ("ip", clustered),
+    "cosine-plain": ("cosine", clustered),
+}
+
+
+def make(name, n, d, seed, n_queries=N_QUERIES):
+    """Metric, rows (n x d) and queries (n_queries x d) of a kind, float32."""
+    metric, rows = KINDS[name]
+    x = rows(np.random.default_rng(seed), n + n_queries, d).astype("f4")
+    return metric, x[:n], x[n:]
+
+
+def recall(metric, base, queries, found, k=10):
+    """Share of the k found rows (n_queries x k) that are as near as the k-th nearest of base, by float64."""
+    base, queries = base.astype("f8"), queries.astype("f8")
+    if metric == "cosine":
+        base = base / np.maximum(np.linalg.norm(base, axis=1, keepdims=True), 1e-300)
+        queries = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-300)
+    n_right = 0
+    for q, rows in zip(queries, found[:, :k]):
+        if metric == "l2":
+            distances = ((base - q) ** 2).sum(1)
+        else:
+            distances = -(base @ q)
+        kth = np.partition(distances, k - 1)[k - 1]
+        n_right += (distances[rows] <= kth + abs(kth) * 1e-6).sum()
+    return n_right / (k * len(queries))
+
+
+def main():
+    kind, n, d, seed, base_path, queries_path = sys.argv[1:]
+    metric, base, queries = make(kind, int(n), int(d), int(seed))
+    np.save(base_path, base)
+    np.save(queries_path, queries)
+    print(metric)
+
+
+if __name__ == "__main__":
+    main()
