@@ -8,6 +8,7 @@
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
+#include "lib/ways.h"
 
 /* ---- order ---- */
 
@@ -264,9 +265,10 @@ int omen_build_calibrate(omen_build_state *b)
         status = b->sink->map(b->sink->self, b->sections[n], &sections[n], b->why);
     if (status == OMEN_OK)
         status = omen_index_open(&index, sections, n, b->why);
-    if (status == OMEN_OK)
-        status = omen_index_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
-                                      entries, &n_entries, &b->report->near_copies, &watch, b->why);
+    for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
+        if (omen_ways[i].calibrate)
+            status = omen_ways[i].calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
+                                            entries, &n_entries, &b->report->near_copies, &watch, b->why);
     if (status == OMEN_OK && n_entries > 0)
         status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
     omen_index_close(index);

@@ -6,6 +6,7 @@
 #include "lib/kernels.h"
 #include "lib/refine.h"
 #include "lib/sized.h"
+#include "lib/ways.h"
 
 #define LIST_BYTES   20u         /* of a list besides its centroid: offset, factor ranges */
 #define DIM_BYTES    8u          /* of all centroids, a dimension: scale and offset of their codes */
@@ -33,6 +34,8 @@ int omen_build_check(const omen_source *source, const omen_build_options *o, ome
                          o->tune_queries->d, source->d);
     if (o->codes_only && (o->metric != OMEN_METRIC_L2 || o->n_lists != 1))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codes without lists have one list and metric l2");
+    if (o->codec != OMEN_CODEC_AUTO && !omen_codec_is_known(o->codec))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "there is no codec of number %u", (unsigned)o->codec);
     if (o->codec == OMEN_CODEC_NONE && o->refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codec none and refine none leave nothing to search");
     return OMEN_OK;
@@ -105,7 +108,11 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t encode = model + assign + threads * block * 4 * (d + d_full + d_kept);
     const uint64_t sums = n * most_of(code_bytes, row_bytes) / (OMEN_CHECK_BYTES / 8) * 2; /* of the sink */
     const uint64_t row = omen_runs_chunk_row_bytes(code_bytes, has_codes ? OMEN_MAX_FACTORS : 0, row_bytes);
-    const uint64_t calibrate = model + omen_calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads);
+    uint64_t calibrate = 0; /* one way after the other */
+    for (size_t i = 0; i < OMEN_N_WAYS; i++)
+        if (omen_ways[i].calibrate)
+            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads));
+    calibrate += model;
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
     bool keep = true; /* all runs in memory: first choice */

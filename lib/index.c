@@ -12,16 +12,10 @@
 #include "lib/index.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
-#include "lib/partition.h"
 #include "lib/refine.h"
+#include "lib/sections.h"
 #include "lib/sized.h"
-
-typedef struct {
-    const omen_section *sections;
-    size_t n;
-    bool has_ids; /* PERM has to be there */
-    omen_detail *why;
-} section_list;
+#include "lib/ways.h"
 
 static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT,
@@ -29,51 +23,11 @@ static const uint32_t known[] = {
     OMEN_SECTION_ROTA, OMEN_SECTION_CODE, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE,
 };
 
-static const omen_section *find(const section_list *list, uint32_t id)
-{
-    for (size_t i = 0; i < list->n; i++)
-        if (list->sections[i].id == id)
-            return &list->sections[i];
-    return NULL;
-}
-
-int omen_section_check(const omen_section *section, omen_detail *why)
-{
-    const uint64_t n = section->n_bytes / OMEN_CHECK_BYTES + (section->n_bytes % OMEN_CHECK_BYTES != 0);
-    return section->check ? section->check(section, 0, n, why) : OMEN_OK;
-}
-
-static const void *data_of(const section_list *list, uint32_t id)
-{
-    return find(list, id)->data;
-}
-
-/* Whether the section is there and has exactly n elements of size bytes of the given type. */
-static int check_section(const section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)
-{
-    const char name[5] = {(char)id, (char)(id >> 8), (char)(id >> 16), (char)(id >> 24), 0};
-    const omen_section *s = find(list, id);
-    if (!s)
-        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section %s is missing", name);
-    uint64_t n_bytes;
-    if (s->element != element || __builtin_mul_overflow(n, size, &n_bytes) || n_bytes != s->n_bytes)
-        return omen_fail(list->why, OMEN_ERR_CORRUPT,
-                         "section %s has %llu bytes of type %u, META asks for %llu x %llu of %u", name,
-                         (unsigned long long)s->n_bytes, s->element, (unsigned long long)n, (unsigned long long)size,
-                         (unsigned)element);
-    return OMEN_OK;
-}
-
 /* Models of META's counts, without their arrays. */
 static omen_transform transform_of(const omen_meta *m)
 {
     return (omen_transform){
         .metric = m->metric, .d = m->d, .d_full = m->d_full, .d_kept = m->d_kept, .ip_radius2 = m->ip_radius2};
-}
-
-static omen_partition partition_of(const omen_meta *m)
-{
-    return (omen_partition){.n_lists = m->n_lists, .d = m->d_kept};
 }
 
 static omen_codec_model codec_of(const omen_meta *m)
@@ -91,7 +45,7 @@ static int check_meta(const omen_meta *m, omen_detail *why)
 {
     const omen_codec_model model = codec_of(m);
     const char *fault = NULL;
-    if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine > OMEN_REFINE_F32 ||
+    if (m->metric > OMEN_METRIC_COSINE || !omen_codec_is_known(m->codec) || m->refine > OMEN_REFINE_F32 ||
         (m->flags & ~OMEN_META_FLAG_ZERO_OK))
         return omen_fail(why, OMEN_ERR_UNSUPPORTED,
                          "META names a metric, codec, refine tier or flag of a newer version");
@@ -122,20 +76,9 @@ static uint32_t block_bytes(const omen_meta *m)
     return (m->n_sub / 2 + m->n_factors) * OMEN_SCAN_BLOCK;
 }
 
-/* The same for the sections that hold parts of a model. */
-static int check_parts(const section_list *list, const omen_model_part *parts, size_t n)
-{
-    int status = OMEN_OK;
-    for (size_t i = 0; i < n && status == OMEN_OK; i++)
-        if (parts[i].id)
-            status =
-                check_section(list, parts[i].id, parts[i].element, parts[i].count, omen_model_part_size(&parts[i]));
-    return status;
-}
-
 /* Reads META, and checks that the sections it asks for are there and as long as its counts make them: nothing is
  * allocated by a count before. Of the other sections no data is read. */
-static int check_sections(const section_list *list, omen_meta *m)
+static int check_sections(const omen_section_list *list, omen_meta *m)
 {
     for (size_t i = 0; i < list->n; i++) {
         bool is_known = list->sections[i].optional;
@@ -145,28 +88,27 @@ static int check_sections(const section_list *list, omen_meta *m)
             return omen_fail(list->why, OMEN_ERR_UNSUPPORTED, "section %.4s is of a newer version",
                              (const char *)&list->sections[i].id);
     }
-    int status = check_section(list, OMEN_SECTION_META, OMEN_ELEMENT_BYTES, 1, sizeof *m);
+    int status = omen_sections_check(list, OMEN_SECTION_META, OMEN_ELEMENT_BYTES, 1, sizeof *m);
     if (status == OMEN_OK)
-        status = omen_section_check(find(list, OMEN_SECTION_META), list->why);
+        status = omen_section_check(omen_sections_find(list, OMEN_SECTION_META), list->why);
     if (status == OMEN_OK) {
-        memcpy(m, data_of(list, OMEN_SECTION_META), sizeof *m);
+        memcpy(m, omen_sections_data(list, OMEN_SECTION_META), sizeof *m);
         status = check_meta(m, list->why);
     }
     if (status != OMEN_OK)
         return status;
     omen_model_part parts[OMEN_MODEL_PARTS];
     omen_transform transform = transform_of(m);
-    omen_partition partition = partition_of(m);
     omen_codec_model model = codec_of(m);
-    status = check_parts(list, parts, omen_transform_parts(&transform, parts));
+    status = omen_sections_check_parts(list, parts, omen_transform_parts(&transform, parts));
     if (status == OMEN_OK)
-        status = check_parts(list, parts, omen_partition_parts(&partition, parts));
-    if (status == OMEN_OK)
-        status = check_parts(list, parts, omen_codec_parts(&model, parts));
+        status = omen_sections_check_parts(list, parts, omen_codec_parts(&model, parts));
+    for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
+        if (omen_ways[i].check_sections)
+            status = omen_ways[i].check_sections(list, m);
 #define CHECK_SECTION(name, element, n, size)                                                                          \
     if (status == OMEN_OK)                                                                                             \
-    status = check_section(list, OMEN_SECTION_##name, OMEN_ELEMENT_##element, n, size)
-    CHECK_SECTION(LIST, U32, (uint64_t)m->n_lists + 1, 4);
+    status = omen_sections_check(list, OMEN_SECTION_##name, OMEN_ELEMENT_##element, n, size)
     if (m->codec != OMEN_CODEC_NONE) {
         CHECK_SECTION(CODE, U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, block_bytes(m));
         CHECK_SECTION(FRNG, F32, (uint64_t)m->n_lists * m->n_factors * 2, 4);
@@ -180,21 +122,21 @@ static int check_sections(const section_list *list, omen_meta *m)
 }
 
 /* Gives a model copies of its arrays. */
-static int copy_parts(omen_index *index, const section_list *list, const omen_model_part *parts, size_t n)
+static int copy_parts(omen_index *index, const omen_section_list *list, const omen_model_part *parts, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const uint64_t n_bytes = omen_model_parts_bytes(&parts[i], 1);
         void *copy = omen_alloc(n_bytes, 1);
         if (!copy)
             return OMEN_ERR_MEMORY;
-        memcpy(copy, data_of(list, parts[i].id), n_bytes);
+        memcpy(copy, omen_sections_data(list, parts[i].id), n_bytes);
         omen_model_part_set(&parts[i], copy);
         index->model_bytes += n_bytes;
     }
     return OMEN_OK;
 }
 
-static int open_transform(omen_index *index, const section_list *list)
+static int open_transform(omen_index *index, const omen_section_list *list)
 {
     omen_transform *t = &index->transform;
     omen_model_part parts[OMEN_MODEL_PARTS];
@@ -209,7 +151,7 @@ static int open_transform(omen_index *index, const section_list *list)
     return omen_transform_prepare(t);
 }
 
-static int open_codec(omen_index *index, const section_list *list)
+static int open_codec(omen_index *index, const omen_section_list *list)
 {
     omen_codec_model *model = &index->model;
     omen_model_part parts[OMEN_MODEL_PARTS];
@@ -222,58 +164,14 @@ static int open_codec(omen_index *index, const section_list *list)
     return omen_codec_prepare(model);
 }
 
-static int open_lists(omen_index *index, const section_list *list)
-{
-    const omen_meta *m = &index->meta;
-    const size_t n_lists = m->n_lists, d = m->d_kept;
-    omen_partition partition = partition_of(m);
-    omen_model_part parts[OMEN_MODEL_PARTS];
-    const size_t n_parts = omen_partition_parts(&partition, parts);
-    for (size_t i = 0; i < n_parts; i++) {
-        if (!parts[i].id)
-            continue;
-        omen_model_part_set(&parts[i], data_of(list, parts[i].id)); /* which stay where they are */
-        index->centroid_bytes += omen_model_parts_bytes(&parts[i], 1);
-    }
-    index->centroid_codes = partition.codes;
-    index->centroid_scales = partition.scales;
-    index->first = data_of(list, OMEN_SECTION_LIST);
-    if (!omen_scales_are_sound(index->centroid_scales, m->d_kept))
-        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CSCL holds a value that is out of range");
-    for (size_t l = 0; l < n_lists; l++) {
-        if (index->first[l] > index->first[l + 1])
-            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section LIST: offsets of list %zu fall", l);
-        if (index->first[l + 1] - index->first[l] > index->largest_list)
-            index->largest_list = index->first[l + 1] - index->first[l];
-    }
-    if (index->first[0] != 0 || index->first[n_lists] != m->n_rows)
-        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section LIST: the lists do not hold all rows");
-    index->centroid_bytes += (uint64_t)n_lists * sizeof *index->first;
-
-    float *centroids = omen_alloc(n_lists * d, sizeof *centroids);
-    index->panels = omen_alloc(omen_panels_count(n_lists, d), sizeof *index->panels);
-    index->half_norms = omen_alloc(n_lists, sizeof *index->half_norms);
-    if (!centroids || !index->panels || !index->half_norms) {
-        free(centroids);
-        return OMEN_ERR_MEMORY;
-    }
-    omen_centroids_decode(index->centroid_codes, index->centroid_scales, m->n_lists, m->d_kept, centroids);
-    omen_panels_pack(centroids, n_lists, d, d, index->panels);
-    omen_half_norms(centroids, n_lists, d, index->half_norms);
-    free(centroids);
-    if (!omen_half_norms_are_sound(index->half_norms, n_lists))
-        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CENT: a centroid is too long");
-    return OMEN_OK;
-}
-
-static int open_rows(omen_index *index, const section_list *list)
+static int open_rows(omen_index *index, const omen_section_list *list)
 {
     const omen_meta *m = &index->meta;
     if (m->codec != OMEN_CODEC_NONE) {
         const uint64_t n_ranges = (uint64_t)m->n_lists * m->n_factors * 2;
         index->block_bytes = block_bytes(m);
-        index->blocks = data_of(list, OMEN_SECTION_CODE);
-        index->ranges = data_of(list, OMEN_SECTION_FRNG);
+        index->blocks = omen_sections_data(list, OMEN_SECTION_CODE);
+        index->ranges = omen_sections_data(list, OMEN_SECTION_FRNG);
         for (size_t i = 0; i < n_ranges; i += 2) {
             const float lo = index->ranges[i], step = index->ranges[i + 1];
             const bool is_g = m->n_factors == 2 && i % 4 == 2;
@@ -288,10 +186,10 @@ static int open_rows(omen_index *index, const section_list *list)
     }
     index->refine_row_bytes = omen_refine_row_bytes(m->refine, m->d);
     if (m->refine != OMEN_REFINE_NONE)
-        index->refine_rows = data_of(list, OMEN_SECTION_REFN);
+        index->refine_rows = omen_sections_data(list, OMEN_SECTION_REFN);
     if (list->has_ids)
-        index->ids = data_of(list, OMEN_SECTION_PERM);
-    const omen_section *tune = find(list, OMEN_SECTION_TUNE);
+        index->ids = omen_sections_data(list, OMEN_SECTION_PERM);
+    const omen_section *tune = omen_sections_find(list, OMEN_SECTION_TUNE);
     if (tune) {
         index->tune = tune->data;
         index->n_tune = tune->n_bytes / sizeof *index->tune;
@@ -308,7 +206,7 @@ static int open_rows(omen_index *index, const section_list *list)
 }
 
 /* Compares what opening reads with its checksums, and keeps those of the rest for the first touch. */
-static int check_contents(omen_index *index, const section_list *list)
+static int check_contents(omen_index *index, const omen_section_list *list)
 {
     for (size_t i = 0; i < list->n; i++) {
         const omen_section *s = &list->sections[i];
@@ -335,7 +233,7 @@ static int check_contents(omen_index *index, const section_list *list)
 
 static int open_index(omen_index **out, const omen_section *sections, size_t n_sections, bool has_ids, omen_detail *why)
 {
-    const section_list list = {sections, n_sections, has_ids, why};
+    const omen_section_list list = {sections, n_sections, has_ids, why};
     *out = NULL;
     omen_index *index = calloc(1, sizeof *index);
     if (!index)
@@ -347,8 +245,9 @@ static int open_index(omen_index **out, const omen_section *sections, size_t n_s
         goto fail;
     index->model_bytes = sizeof index->meta;
     status = open_transform(index, &list);
-    if (status == OMEN_OK)
-        status = open_lists(index, &list);
+    for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
+        if (omen_ways[i].open)
+            status = omen_ways[i].open(index, &list);
     if (status == OMEN_OK)
         status = open_codec(index, &list);
     if (status == OMEN_OK)
@@ -387,7 +286,7 @@ bool omen_codes_are(const omen_section *sections, size_t n_sections)
 
 int omen_index_check_lengths(const omen_section *sections, size_t n_sections, omen_detail *why)
 {
-    const section_list list = {sections, n_sections, !omen_codes_are(sections, n_sections), why};
+    const omen_section_list list = {sections, n_sections, !omen_codes_are(sections, n_sections), why};
     omen_meta meta;
     return check_sections(&list, &meta);
 }
@@ -401,70 +300,10 @@ void omen_index_close(omen_index *index)
     free(index->code.seen);
     free(index->refn.seen);
     free(index->perm.seen);
-    free(index->panels);
-    free(index->half_norms);
+    for (size_t i = 0; i < OMEN_N_WAYS; i++)
+        if (omen_ways[i].close)
+            omen_ways[i].close(index);
     free(index);
-}
-
-/* ---- what a search touches ---- */
-
-/* Checks the blocks of bytes [at, at + n_bytes) that nobody has touched before, and calls valid for the bytes of each.
- */
-static int touch(const omen_index *index, const omen_touched *touched, uint64_t at, uint64_t n_bytes,
-                 int (*valid)(const omen_index *, uint64_t begin, uint64_t end, omen_detail *), omen_detail *why)
-{
-    if (!n_bytes || omen_touched_before(touched, at, n_bytes))
-        return OMEN_OK;
-    const omen_section *s = &touched->section;
-    const uint64_t end = (at + n_bytes - 1) / OMEN_CHECK_BYTES;
-    for (uint64_t b = at / OMEN_CHECK_BYTES; b <= end; b++) {
-        const uint64_t begin = b * OMEN_CHECK_BYTES, left = s->n_bytes - begin;
-        if (omen_touched_before(touched, begin, 1))
-            continue;
-        int status = s->check(s, b, 1, why);
-        if (status == OMEN_OK && valid)
-            status = valid(index, begin, begin + (left < OMEN_CHECK_BYTES ? left : OMEN_CHECK_BYTES), why);
-        if (status != OMEN_OK)
-            return status;
-        __atomic_fetch_or(touched->seen + b / 64, (uint64_t)1 << b % 64, __ATOMIC_RELAXED);
-    }
-    return OMEN_OK;
-}
-
-/* Refine rows that begin in [begin, end). */
-static int rows_valid(const omen_index *index, uint64_t begin, uint64_t end, omen_detail *why)
-{
-    const uint64_t row_bytes = index->refine_row_bytes;
-    for (uint64_t i = (begin + row_bytes - 1) / row_bytes; i * row_bytes < end; i++)
-        if (!omen_refine_is_valid(index->meta.refine, index->refine_rows + i * row_bytes, index->meta.d))
-            return omen_fail(why, OMEN_ERR_CORRUPT, "section REFN: row at position %llu is not finite",
-                             (unsigned long long)i);
-    return OMEN_OK;
-}
-
-static int ids_valid(const omen_index *index, uint64_t begin, uint64_t end, omen_detail *why)
-{
-    for (uint64_t i = begin / 4; i < end / 4; i++)
-        if (index->ids[i] >= index->meta.n_rows)
-            return omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds id %u, which no row has",
-                             (unsigned long long)i, index->ids[i]);
-    return OMEN_OK;
-}
-
-int omen_index_touch_codes(const omen_index *index, uint64_t first_block, uint64_t n_blocks, omen_detail *why)
-{
-    return touch(index, &index->code, first_block * index->block_bytes, n_blocks * index->block_bytes, NULL, why);
-}
-
-int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)
-{
-    return touch(index, &index->refn, first_row * index->refine_row_bytes, n_rows * index->refine_row_bytes, rows_valid,
-                 why);
-}
-
-int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)
-{
-    return touch(index, &index->perm, first_row * 4, n_rows * 4, ids_valid, why);
 }
 
 int omen_index_get_info(const omen_index *index, omen_index_info *out)
@@ -523,16 +362,9 @@ int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context
         seen[id / 8] |= (uint8_t)(1u << id % 8);
     }
     free(seen);
-    for (size_t l = 0; l < m->n_lists && index->ids; l++) {
-        for (uint64_t i = (uint64_t)index->first[l] + 1; i < index->first[l + 1]; i++) {
-            if (index->ids[i] <= index->ids[i - 1] && status == OMEN_OK) {
-                snprintf(text, sizeof text, "list %zu is not in order of id at position %llu", l,
-                         (unsigned long long)i);
-                fault(context, "PERM", text);
-                status = OMEN_ERR_CORRUPT;
-            }
-        }
-    }
+    for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
+        if (omen_ways[i].check)
+            status = omen_ways[i].check(index, fault, context);
     for (uint64_t i = 0; i < m->n_rows && index->refine_rows; i++) {
         if (!omen_refine_is_valid(m->refine, index->refine_rows + i * index->refine_row_bytes, m->d)) {
             snprintf(text, sizeof text, "row at position %llu is not finite, or too long", (unsigned long long)i);

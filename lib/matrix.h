@@ -19,6 +19,9 @@ size_t omen_panels_count(size_t n, size_t n_k);
  */
 void omen_panels_pack(const float *rows, size_t n, size_t n_k, size_t ld, float *panels);
 
+/* Packs the transpose of a (n x m): m rows of n values. Allocated; NULL when out of memory. free() it. */
+float *omen_panels_transposed(const float *a, size_t n, size_t m);
+
 /* half[i] = |row i|^2 / 2 */
 void omen_half_norms(const float *rows, size_t n, size_t d, float *half);
 

@@ -254,31 +254,30 @@ typedef struct omen_build_options {
 OMEN_API void omen_build_options_init(omen_build_options *options, size_t struct_bytes);
 #define omen_build_options_init(options) (omen_build_options_init)(options, sizeof(omen_build_options))
 
-typedef enum {
-    OMEN_STAGE_SAMPLE,    /* choose and read the training rows */
-    OMEN_STAGE_TRANSFORM, /* PCA */
-    OMEN_STAGE_PARTITION, /* centroids */
-    OMEN_STAGE_CODEC,     /* codebooks */
-    OMEN_STAGE_ENCODE,    /* the pass over all rows */
-    OMEN_STAGE_ORDER,     /* codes and refine rows into list order, written */
-    OMEN_STAGE_CALIBRATE, /* default search effort, measured */
-    OMEN_N_STAGES,
-} omen_stage;
-
-/* The stage's name, such as "encode"; "?" for an unknown one. */
-OMEN_API const char *omen_stage_name(omen_stage stage);
+#define OMEN_MAX_STAGES 16u /* room in a report: there are fewer, of either */
+#define OMEN_MAX_CODECS 16u
 
 typedef struct omen_build_report {
     size_t struct_bytes; /* set it */
     uint64_t n_rows;
     uint64_t n_encoded; /* rows encoded; fewer than n_rows if the build failed. With a checkpoint, rows that it holds */
-    uint32_t d, n_lists;
+    uint32_t d;
     omen_codec codec; /* never AUTO */
     int n_threads;
-    double stage_seconds[OMEN_N_STAGES];
-    /* mean squared error of the codes' distance estimates relative to the mean squared distance, measured on training
-     * rows; NaN for a codec that was not tried */
-    double pq_error, rabitq_error;
+    /* the stages begun, in the order in which they ran; after a build that succeeded, all. Names, such as "encode", are
+     * the library's and stay */
+    uint32_t n_stages;
+    struct {
+        const char *name;
+        double seconds;
+    } stages[OMEN_MAX_STAGES];
+    /* of each codec there is: mean squared error of its distance estimates relative to the mean squared distance,
+     * measured on training rows; NaN for one that was not tried */
+    uint32_t n_codec_errors;
+    struct {
+        omen_codec codec;
+        double error;
+    } codec_errors[OMEN_MAX_CODECS];
     /* share of the rows used to measure search effort that have a near copy: a nearest neighbour less than a quarter as
      * far away as the tenth. If many do, the measured effort says little about other queries. NaN: not measured */
     double near_copies;

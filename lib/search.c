@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The search entry points: they choose the effort and the way, and look at what was found before it leaves. */
+/* The search entry points: they check queries, choose the way, and look at what was found before it leaves. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,6 +8,7 @@
 #include "lib/refine.h"
 #include "lib/sized.h"
 #include "lib/watch.h"
+#include "lib/ways.h"
 
 void(omen_search_options_init)(omen_search_options *options, size_t struct_bytes)
 {
@@ -82,20 +83,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     stats = stats ? &sums : NULL;
     if (options->k < 1)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
-    if (options->exact && m->refine == OMEN_REFINE_NONE)
-        return omen_fail(why, OMEN_ERR_ARGUMENT,
-                         "exact search needs a refine tier, which this index was built without");
     const uint32_t k = options->k < m->n_rows ? options->k : (uint32_t)m->n_rows;
     const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
-    uint32_t n_probes, n_rerank;
-    omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
-    if (options->probes)
-        n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
-    if (options->rerank)
-        n_rerank = options->rerank < m->n_rows ? options->rerank : (uint32_t)m->n_rows;
-    if (n_rerank < k || m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE)
-        n_rerank = k;
-
     for (uint64_t q = 0; q < n_queries; q++) {
         const float norm2 = kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d);
         if (!(norm2 <= OMEN_NORM2_MOST))
@@ -110,9 +99,16 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
     omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
-    status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, &watch, why)
-                            : omen_search_lists(index, queries, n_queries, k, n_probes, n_rerank, options->refine_cold,
-                                                n_threads, keys, stats, &watch, why);
+    const omen_search_job job = {.options = options,
+                                 .queries = queries,
+                                 .n_queries = n_queries,
+                                 .k = k,
+                                 .n_threads = n_threads,
+                                 .keys = keys,
+                                 .stats = stats,
+                                 .watch = &watch,
+                                 .why = why};
+    status = omen_ways[options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS].search(index, &job);
     if (status == OMEN_OK)
         status = check_results(index, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
@@ -126,15 +122,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
         }
     }
     free(keys);
-    if (stats) {
-        stats->probes = options->exact ? 0 : n_probes;
-        stats->rerank = options->exact ? 0 : n_rerank;
-        if (options->exact) {
-            stats->n_queries += n_queries;
-            stats->rows_reranked += n_queries * m->n_rows;
-        }
+    if (stats)
         omen_sized_give(program_stats, stats);
-    }
     if (status == OMEN_ERR_INTERRUPTED)
         return omen_fail(why, status, "interrupted");
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
