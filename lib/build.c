@@ -235,6 +235,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     free(b.transformed);
     free(b.first);
     free(b.ranges);
+    free(b.apart);
     if (report)
         omen_sized_give(report, &made);
     return status;

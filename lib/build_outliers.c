@@ -22,7 +22,8 @@
 #define FAR_SHARE     0.01
 #define FAR_TIMES2    4.0f /* squared distances, as all here */
 #define MEDIAN_TIMES2 2.0f
-#define WIDE_TIMES2   8.0f /* the ratio of the two quantiles that makes a second partition worth trying */
+#define WIDE_TIMES2   8.0f  /* the ratio of the two quantiles that makes a second partition worth trying */
+#define APART_MOST    512.0 /* rows of ip that are set apart, by the sample: each costs every query a comparison */
 #define LIST_SHARE    0.1
 #define LIST_TIMES2   4.0f
 #define LIST_LEAST    10u   /* rows: fewer tell no limit */
@@ -126,6 +127,29 @@ int omen_build_pull_far(const omen_build_state *b, float *rows, size_t n, size_t
         pull(&s, rows, n, d, far_limit(&s));
     spread_finish(&s);
     return status;
+}
+
+int omen_build_fit_radius(omen_build_state *b)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t n = b->n_sample, d = b->transform.d;
+    const double most = APART_MOST / (double)b->source->n_rows;
+    const size_t n_far = (size_t)((most < FAR_SHARE ? most : FAR_SHARE) * (double)n);
+    float *norms2 = omen_alloc(2 * n, sizeof *norms2), limit = FLT_MAX, radius2 = 0;
+    if (!norms2)
+        return omen_build_no_memory(b);
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n; i++)
+        norms2[i] = kernels->ip_f32(b->sample + i * d, b->sample + i * d, d);
+    if (n_far > 0) {
+        const float rest = value_below(norms2, n, n_far, norms2 + n);
+        limit = rest > 0 ? FAR_TIMES2 * rest : FLT_MAX;
+    }
+    for (size_t i = 0; i < n; i++)
+        radius2 = norms2[i] > radius2 && norms2[i] <= limit ? norms2[i] : radius2;
+    b->transform.ip_radius2 = radius2;
+    free(norms2);
+    return OMEN_OK;
 }
 
 /* ---- partition ---- */

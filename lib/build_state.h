@@ -55,6 +55,9 @@ typedef struct {
     /* one entry a list */
     uint32_t *first;
     float *ranges;
+    /* positions of rows set apart, ascending */
+    uint32_t *apart;
+    size_t n_apart, apart_size;
 } omen_build_state;
 
 /* ---- build_plan.c ---- */
@@ -82,6 +85,10 @@ int omen_build_project_sample(omen_build_state *b);
 int omen_build_train_codec(omen_build_state *b);
 
 /* ---- build_outliers.c ---- */
+
+/* Sets the radius that rows of ip are lifted to: the longest length in the sample, or the longest but a few outliers.
+ * Returns as the training stages. */
+int omen_build_fit_radius(omen_build_state *b);
 
 /* Pulls what lies far from the most of n lifted rows (n x d) nearer to them, before the transform is fitted. Returns
  * OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */

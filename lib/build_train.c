@@ -72,7 +72,6 @@ static uint64_t hash_sample(const omen_build_state *b, uint64_t seed, omen_watch
 
 int omen_build_read_sample(omen_build_state *b)
 {
-    const omen_kernels *kernels = omen_kernels_get();
     const uint64_t n = b->source->n_rows;
     const size_t d = b->source->d;
     omen_transform *t = &b->transform;
@@ -113,11 +112,9 @@ int omen_build_read_sample(omen_build_state *b)
 
     t->d = (uint32_t)d;
     t->d_full = (uint32_t)d + (o->metric == OMEN_METRIC_IP);
-    for (size_t i = 0; i < b->n_sample && o->metric == OMEN_METRIC_IP && !omen_watch_stopped(&watch); i++) {
-        const float norm2 = kernels->ip_f32(b->sample + i * d, b->sample + i * d, d);
-        t->ip_radius2 = norm2 > t->ip_radius2 && isfinite(norm2) ? norm2 : t->ip_radius2;
-    }
-    return omen_build_status(b, omen_watch_status(&watch));
+    if (o->metric == OMEN_METRIC_IP)
+        status = omen_build_fit_radius(b);
+    return omen_build_status(b, status == OMEN_OK ? omen_watch_status(&watch) : status);
 }
 
 /* ---- transform ---- */

@@ -27,6 +27,7 @@
 #define TOP_MARGIN    0.002f
 #define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW        UINT32_MAX
+#define APART         UINT32_MAX
 #define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
 #define PROBE_STEP    16u
 #define COPY_RANK     10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
@@ -54,7 +55,7 @@ typedef struct {
     uint64_t *refined;    /* the same rows, (distance to the refine row, id) */
     bool *lost;           /* n_queries x k_most: re-ranking puts the neighbour behind k others */
     uint32_t *ranks;      /* n_queries x n_lists */
-    uint32_t *list_of;    /* by id */
+    uint32_t *list_of;    /* by id; APART for rows that are found whatever the effort */
     uint32_t *needed;     /* n_queries x k_most: by hit, candidates to re-rank at the probes looked at; 0: not found */
     uint64_t *found;      /* pool + 1: true neighbours found with as many candidates re-ranked, at these probes */
     uint64_t *squares;    /* pool + 1: the same, of each query squared */
@@ -86,6 +87,12 @@ static void name_neighbours(calibration *c)
     }
 }
 
+/* The rank of the list that a row is in. */
+static uint32_t rank_of(const calibration *c, uint32_t query, uint32_t id)
+{
+    return c->list_of[id] == APART ? 0 : c->ranks[(size_t)query * c->index->meta.n_lists + c->list_of[id]];
+}
+
 /* Lists needed to hold share of the true k nearest of all queries. */
 static int probes_for(const calibration *c, uint32_t k, double share, uint32_t *n_probes)
 {
@@ -95,7 +102,7 @@ static int probes_for(const calibration *c, uint32_t k, double share, uint32_t *
         return OMEN_ERR_MEMORY;
     for (uint32_t q = 0; q < c->n_queries; q++)
         for (uint32_t i = 0; i < k; i++)
-            n_at[c->ranks[(size_t)q * n_lists + c->list_of[c->neighbours[(size_t)q * c->k_most + i]]]]++;
+            n_at[rank_of(c, q, c->neighbours[(size_t)q * c->k_most + i])]++;
     uint64_t wanted = (uint64_t)ceil(share * (double)c->n_queries * k), n = n_at[0];
     for (*n_probes = 1; n < wanted; n += n_at[(*n_probes)++])
         ;
@@ -109,14 +116,18 @@ static void mark_candidates(calibration *c, uint32_t k)
     const omen_index *index = c->index;
 #pragma omp parallel for schedule(dynamic)
     for (uint32_t q = 0; q < c->n_queries; q++) {
-        const uint32_t *ranks = c->ranks + (size_t)q * index->meta.n_lists;
         const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
         const size_t at = (size_t)q * c->pool;
         uint32_t *hits = c->hits + (size_t)q * c->k_most, *hit_truth = c->hit_truth + (size_t)q * c->k_most;
         uint64_t wanted[K_MOST]; /* id, number */
         c->n_hits[q] = 0;
-        for (uint32_t i = 0; i < k; i++)
+        for (uint32_t i = 0; i < k; i++) {
             wanted[i] = (uint64_t)neighbours[i] << 32 | i;
+            if (c->list_of[neighbours[i]] == APART) {
+                hits[c->n_hits[q]] = APART;
+                hit_truth[c->n_hits[q]++] = i;
+            }
+        }
         omen_keys_sort(wanted, k);
         for (uint32_t j = 0; j < c->pool; j++) {
             const uint64_t key = c->pools[at + j];
@@ -126,7 +137,9 @@ static void mark_candidates(calibration *c, uint32_t k)
             const uint32_t id = index->ids[(uint32_t)key];
             if (id == c->own[q]) /* which no real query would meet */
                 continue;
-            c->pool_ranks[at + j] = ranks[c->list_of[id]];
+            c->pool_ranks[at + j] = rank_of(c, q, id);
+            if (c->list_of[id] == APART)
+                continue;
             uint32_t lo = 0, hi = k;
             while (hi - lo > 1) {
                 const uint32_t mid = (lo + hi) / 2;
@@ -160,6 +173,10 @@ static int refine_truth(calibration *c)
     for (uint32_t q = 0; q < c->n_queries; q++) {
         for (uint32_t i = 0; i < c->n_truth; i++) {
             const uint32_t id = (uint32_t)c->truth[(size_t)q * c->n_truth + i], list = c->list_of[id];
+            if (list == APART) {
+                c->refined[(size_t)q * c->n_truth + i] = c->truth[(size_t)q * c->n_truth + i];
+                continue;
+            }
             uint32_t row = index->first[list], above = index->first[list + 1]; /* ids of a list rise */
             while (above - row > 1) {
                 const uint32_t middle = row + (above - row) / 2;
@@ -201,14 +218,17 @@ static void count_found(calibration *c, uint32_t k, uint32_t n_probes)
 #pragma omp parallel for schedule(static)
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const size_t at = (size_t)q * c->k_most;
-        const uint32_t *ranks = c->ranks + (size_t)q * c->index->meta.n_lists;
         const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
         const bool *lost = c->lost + (size_t)q * k;
         uint32_t *needed = c->needed + at;
         for (uint32_t i = 0; i < k && !has_codes; i++) /* every row of a probed list is compared */
-            needed[i] = ranks[c->list_of[c->neighbours[at + i]]] < n_probes && !lost[i];
+            needed[i] = rank_of(c, q, c->neighbours[at + i]) < n_probes && !lost[i];
         for (uint32_t h = 0, j = 0, rank = 0; has_codes && h < c->n_hits[q]; h++) {
             const uint32_t hit = c->hits[at + h];
+            if (hit == APART) { /* those come first */
+                needed[h] = !lost[c->hit_truth[at + h]];
+                continue;
+            }
             for (; j <= hit; j++)
                 rank += pool_ranks[j] < n_probes;
             needed[h] = pool_ranks[hit] < n_probes && !lost[c->hit_truth[at + h]] ? rank : 0;
@@ -372,6 +392,8 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
         for (uint32_t l = 0; l < m->n_lists && !omen_watch_stopped(watch); l++)
             for (uint32_t i = index->first[l]; i < index->first[l + 1]; i++)
                 c->list_of[index->ids[i]] = l;
+        for (uint32_t i = 0; i < index->n_apart; i++)
+            c->list_of[index->ids[index->apart[i]]] = APART;
         status = omen_watch_status(watch);
     }
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {

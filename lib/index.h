@@ -30,6 +30,8 @@ struct omen_index {
     const uint8_t *refine_rows;
     size_t refine_row_bytes;
     const uint32_t *ids; /* NULL: codes without lists, which are never searched */
+    const uint32_t *apart; /* n_apart positions of rows that every query is compared with, ascending */
+    uint32_t n_apart;
     const omen_tune_entry *tune;
     size_t n_tune;
     uint32_t largest_list;
