@@ -83,13 +83,13 @@ def huge_rows(count, value):
 
 def halves_equal(g, n, d):
     x = clustered(g, n, d)
-    x[g.random(n) < 0.5] = x[0]
+    x[:-N_QUERIES][g.random(n - N_QUERIES) < 0.5] = x[0]
     return x
 
 
 def halves_zero(g, n, d):
     x = clustered(g, n, d)
-    x[g.random(n) < 0.5] = 0
+    x[:-N_QUERIES][g.random(n - N_QUERIES) < 0.5] = 0
     return x
 
 
