@@ -1,16 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""kinds.py KIND ROWS DIMENSION SEED BASE.npy QUERIES.npy: vectors as raw data has them: offset columns, outliers, ties.
+"""Vectors as raw data has them: offset columns, outliers, ties; and whether their recall is what was asked for.
 
-Prints the metric that the kind is for. As a module, make() gives the arrays, and recall() compares what was found with
-float64 brute force.
+kinds.py make KIND ROWS DIMENSION SEED BASE.npy QUERIES.npy
+    writes rows and queries, and prints the metric that the kind is for
+kinds.py check FLOOR ROWS DIMENSION SEED BUILD-OPTION... -- KIND...
+    builds and queries each kind (all, if none is named) with the program $OMENDB in the current directory; exits 1 if
+    recall@10, of float64 brute force, is below FLOOR
+
+As a module, make() gives the arrays, and recall() compares what was found.
 """
 
+import os
+import subprocess
 import sys
 
 import numpy as np
 
-N_QUERIES = 200
+N_QUERIES = 400
+SPARSE_DIM = 512
 
 
 def clustered(g, n, d):
@@ -152,12 +160,37 @@ def recall(metric, base, queries, found, k=10):
     return n_right / (k * len(queries))
 
 
-def main():
-    kind, n, d, seed, base_path, queries_path = sys.argv[1:]
-    metric, base, queries = make(kind, int(n), int(d), int(seed))
+def write(kind, n, d, seed, base_path, queries_path):
+    metric, base, queries = make(kind, n, d, seed)
     np.save(base_path, base)
     np.save(queries_path, queries)
-    print(metric)
+    return metric, base, queries
+
+
+def check(floor, n, d, seed, options, names):
+    program = os.environ["OMENDB"]
+    missed = False
+    for name in names or KINDS:
+        metric, base, queries = write(name, n, SPARSE_DIM if name == "sparse" else d, seed, "base.npy", "queries.npy")
+        subprocess.run([program, "build", "-q", "-m", metric, *options, "base.npy"], check=True)
+        subprocess.run([program, "query", "-F", "npy", "-o", "found.npy", "base.omen", "queries.npy"], check=True)
+        share = recall(metric, base, queries, np.load("found.npy"))
+        print(f"{name}: recall@10 {share:.4f}{' is short' if share < floor else ''}")
+        missed |= share < floor
+    return missed
+
+
+def main():
+    command, *words = sys.argv[1:]
+    if command == "make":
+        kind, n, d, seed, base_path, queries_path = words
+        print(write(kind, int(n), int(d), int(seed), base_path, queries_path)[0])
+    elif command == "check":
+        floor, n, d, seed, *rest = words
+        at = rest.index("--")
+        sys.exit(check(float(floor), int(n), int(d), int(seed), rest[:at], rest[at + 1 :]))
+    else:
+        sys.exit(__doc__)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ check_fashion()
     at_least 0.95 "$share"
 }
 
+@test "heavy tails, outliers, offset columns, ties: defaults reach 0.95 on data as it comes" {
+    /usr/bin/python3 -c 'import numpy' 2>/dev/null || skip "no numpy"
+    /usr/bin/python3 "$tests_dir/cli/kinds.py" check 0.94 6000 32 1 -r f32 --
+}
+
 check_shared()
 {
     local set=$OMENDB_TEST_DATA/$1 suffix=$2
