@@ -16,6 +16,7 @@
 #define SAMPLE_ROWS          1024u /* sampled rows read at a time; what surrounds them may leave memory then */
 #define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES        64u
+#define QUERIES_SHARE        4u /* of the sample, one in so many may be left out for calibration */
 #define HASH_BYTES           (64u << 20)
 
 /* ---- sample ---- */
@@ -70,6 +71,26 @@ static uint64_t hash_sample(const omen_build_state *b, uint64_t seed, omen_watch
     return XXH3_64bits_digest(&state);
 }
 
+/* Leaves rows that calibration will search for out of the sample, where enough others are left: a model fits the rows
+ * that it was trained on better than others, and so would the effort that is measured on them. */
+static void leave_out_queries(omen_build_state *b, uint64_t *rows)
+{
+    uint64_t queries[OMEN_CALIBRATE_QUERIES];
+    size_t n = 0, at = 0;
+    if (b->options->tune_queries || b->options->codes_only)
+        return;
+    const uint32_t n_queries = omen_calibrate_draw(b->source->n_rows, b->source->d, b->options->seed, queries);
+    if (b->n_sample / QUERIES_SHARE < n_queries)
+        return;
+    for (size_t i = 0; i < b->n_sample; i++) {
+        while (at < n_queries && queries[at] < rows[i])
+            at++;
+        if (at == n_queries || queries[at] != rows[i])
+            rows[n++] = rows[i];
+    }
+    b->n_sample = n;
+}
+
 int omen_build_read_sample(omen_build_state *b)
 {
     const uint64_t n = b->source->n_rows;
@@ -83,6 +104,7 @@ int omen_build_read_sample(omen_build_state *b)
         return omen_build_no_memory(b);
     }
     omen_random_rows(b->options->seed, n, b->n_sample, rows);
+    leave_out_queries(b, rows);
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_SAMPLE);
     int status = OMEN_OK;
     size_t failed_at = SIZE_MAX; /* the first row at fault is told, whichever thread meets it */

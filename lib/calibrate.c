@@ -444,6 +444,14 @@ uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_th
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
 }
 
+uint32_t omen_calibrate_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES])
+{
+    uint64_t n = n_queries_for(n_rows, d);
+    n = n < n_rows ? n : n_rows;
+    omen_random_rows(seed ^ 0x63616c69, n_rows, n, rows);
+    return (uint32_t)n;
+}
+
 /* Draws the queries: from queries if not NULL, else from the rows of source. */
 static int calibration_init(calibration *c, const omen_index *index, const omen_source *source,
                             const omen_source *queries, uint64_t seed, int n_threads, omen_watch *watch,
@@ -481,7 +489,10 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
-        omen_random_rows(seed ^ 0x63616c69, from->n_rows, n, rows);
+        if (queries)
+            omen_random_rows(seed ^ 0x63616c69, from->n_rows, n, rows);
+        else
+            omen_calibrate_draw(m->n_rows, m->d, seed, rows);
         for (uint32_t l = 0; l < m->n_lists && !omen_watch_stopped(watch); l++)
             for (uint32_t i = index->first[l]; i < index->first[l + 1]; i++)
                 c->list_of[index->ids[i]] = l;
