@@ -127,10 +127,8 @@ static void fill_meta(omen_build_state *b)
 /* A training stage: what it makes is saved; on a resumed build it does only what later stages need of it. */
 static int run_training(omen_build_state *b, omen_stage stage)
 {
-    const omen_build_options *o = b->options;
     const omen_checkpoint *c = b->checkpoint;
     const bool made = stage < b->first_stage;
-    omen_watch watch = omen_build_watch(b, stage);
     int status = OMEN_OK;
     if (b->first_stage > OMEN_STAGE_CODEC)
         return OMEN_OK;
@@ -149,11 +147,10 @@ static int run_training(omen_build_state *b, omen_stage stage)
         return status == OMEN_OK ? omen_build_project_sample(b) : status;
     case OMEN_STAGE_PARTITION:
         if (made)
-            return OMEN_OK;
-        status = omen_partition_train(&b->partition, b->transformed, b->n_sample, b->transform.d_kept, b->n_lists,
-                                      o->seed, &watch);
+            return omen_build_pull_sample(b);
+        status = omen_build_train_partition(b);
         if (status != OMEN_OK)
-            return omen_build_status(b, status);
+            return status;
         return c ? omen_records_save_partition(&b->records, &b->partition, c, b->why) : OMEN_OK;
     default:
         status = omen_build_train_codec(b);
@@ -250,6 +247,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     free(b.transformed);
     free(b.first);
     free(b.ranges);
+    free(b.apart);
     if (report)
         omen_sized_give(report, &made);
     return status;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The encode stage: the one pass over all rows, in blocks that stay in cache, a chunk of them to a record. */
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,19 @@ size_t omen_build_block_rows(size_t d)
     return d > BLOCK_VALUES / 16 ? 16 : least(OMEN_ASSIGN_ROWS, BLOCK_VALUES / d / 16 * 16);
 }
 
+/* Takes a row that is farther from its centroid than its list's limit to that distance. */
+static void limit_residual(const omen_build_state *b, float *residual, float *tail, float limit2)
+{
+    const size_t d = b->transform.d_kept;
+    const float length2 = *tail + omen_kernels_get()->ip_f32(residual, residual, d);
+    if (!(length2 > limit2))
+        return;
+    const float scale = sqrtf(limit2 / length2);
+    for (size_t j = 0; j < d; j++)
+        residual[j] *= scale;
+    *tail *= limit2 / length2;
+}
+
 /* Encodes n rows, of which the first is number at of the chunk that begins with row chunk0. */
 static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0, size_t at, size_t n, omen_detail *why)
 {
@@ -75,10 +89,6 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
         status = omen_build_check_row(b, e->rows + i * d, row0 + i, why);
         if (status != OMEN_OK)
             return status;
-        /* a zero row has similarity 0, squared distance 2 from a unit query: as if it had length 1 outside the kept
-         * dimensions */
-        if (t->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(lifted + i * d, lifted + i * d, d) > 0))
-            e->tails[i] += 1;
     }
     omen_partition_assign(&b->partition, e->projected, n, ld, lists, e->assign);
     for (size_t i0 = 0; i0 < n && b->model.kind != OMEN_CODEC_NONE; i0 += OMEN_ENCODE_ROWS) {
@@ -89,6 +99,13 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
             memcpy(e->centroids + i * ld, c, d_kept * sizeof *c);
             for (size_t j = 0; j < d_kept; j++)
                 e->residuals[i * ld + j] = y[j] - c[j];
+            const float *row = lifted + (i0 + i) * t->d_full;
+            /* a zero row has similarity 0, squared distance 2 from a unit query: as if it had length 1 outside the kept
+             * dimensions */
+            if (t->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(row, row, d) > 0))
+                e->tails[i0 + i] += 1;
+            else
+                limit_residual(b, e->residuals + i * ld, e->tails + i0 + i, b->partition.limits[lists[i0 + i]]);
         }
         omen_codec_encode(&b->model, e->residuals, e->centroids, count, ld, e->tails + i0,
                           b->runs.codes + (at + i0) * code_bytes, b->runs.factors + (at + i0) * n_factors, NULL,

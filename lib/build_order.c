@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/apart.h"
 #include "lib/build_state.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
@@ -135,8 +136,10 @@ typedef struct {
     uint64_t n_taken;  /* code items so far */
     uint64_t position; /* of the first of them that is in no block yet */
     uint64_t done, total;
-    uint8_t *pending; /* items of the block that is not full yet */
-    uint8_t *blocks;  /* BUILD_BLOCKS_AT_ONCE */
+    uint8_t *pending;   /* items of the block that is not full yet */
+    uint8_t *blocks;    /* BUILD_BLOCKS_AT_ONCE */
+    uint64_t n_refined; /* refine rows so far */
+    float *row;         /* one of them */
 } order_state;
 
 static int give_bytes(order_state *o, const void *data, uint64_t n_bytes)
@@ -152,6 +155,34 @@ static int take_rows(void *context, const uint8_t *items, uint64_t n, omen_detai
     return give_bytes(context, items, n * sizeof(uint32_t));
 }
 
+/* Notes which of the next n refine rows are longer than the radius. */
+static int set_apart(order_state *o, const uint8_t *items, uint64_t n)
+{
+    omen_build_state *b = o->b;
+    const size_t row_bytes = b->runs.item_bytes[OMEN_RUN_REFINE], d = b->transform.d;
+    const uint64_t position = o->n_refined;
+    o->n_refined += n;
+    if (b->options->metric != OMEN_METRIC_IP)
+        return OMEN_OK;
+    for (uint64_t i = 0; i < n; i++) {
+        omen_refine_decode(b->refine, items + i * row_bytes, b->transform.d, o->row);
+        for (size_t j = 0; j < d && b->refine_centre; j++)
+            o->row[j] += b->refine_centre[j];
+        if (!omen_apart_is(o->row, d, b->transform.ip_radius2))
+            continue;
+        if (b->n_apart == b->apart_size) {
+            const size_t size = b->apart_size ? 2 * b->apart_size : 64;
+            uint32_t *grown = realloc(b->apart, size * sizeof *grown);
+            if (!grown)
+                return omen_build_no_memory(b);
+            b->apart = grown;
+            b->apart_size = size;
+        }
+        b->apart[b->n_apart++] = (uint32_t)(position + i);
+    }
+    return OMEN_OK;
+}
+
 static int take_refine(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
 {
     order_state *o = context;
@@ -164,7 +195,10 @@ static int take_refine(void *context, const uint8_t *items, uint64_t n, omen_det
         for (uint64_t i = 0; i < n; i++)
             sound = sound && omen_refine_is_valid(b->refine, items + i * row_bytes, b->transform.d);
     }
-    return sound ? give_bytes(o, items, n * row_bytes) : unsound_rows(b);
+    if (!sound)
+        return unsound_rows(b);
+    const int status = set_apart(o, items, n);
+    return status == OMEN_OK ? give_bytes(o, items, n * row_bytes) : status;
 }
 
 static int give_blocks(order_state *o, const uint8_t *items, size_t n)
@@ -237,7 +271,8 @@ int omen_build_order(omen_build_state *b)
               n * (b->runs.item_bytes[OMEN_RUN_REFINE] + sizeof(uint32_t));
     o.pending = omen_alloc(OMEN_SCAN_BLOCK, b->runs.item_bytes[OMEN_RUN_CODES]);
     o.blocks = omen_alloc(BUILD_BLOCKS_AT_ONCE, block_bytes);
-    int status = o.pending && o.blocks ? add_up_runs(b) : omen_build_no_memory(b);
+    o.row = omen_alloc(b->transform.d, sizeof *o.row);
+    int status = o.pending && o.blocks && o.row ? add_up_runs(b) : omen_build_no_memory(b);
     if (status == OMEN_OK)
         status = write_model(b);
     if (status == OMEN_OK && b->model.kind != OMEN_CODEC_NONE)
@@ -248,6 +283,9 @@ int omen_build_order(omen_build_state *b)
         status = b->options->codes_only
                      ? OMEN_OK
                      : write_part(b, &o, OMEN_SECTION_PERM, OMEN_ELEMENT_U32, OMEN_RUN_ROWS, take_rows);
+    if (status == OMEN_OK && b->n_apart)
+        status = write_section(b, OMEN_SECTION_APRT, OMEN_ELEMENT_U32, b->apart, b->n_apart * sizeof *b->apart);
+    free(o.row);
     free(o.pending);
     free(o.blocks);
     return status;

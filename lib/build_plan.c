@@ -105,7 +105,8 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
                                  (1u << 20));
     stages = most_of(stages, sample + transformed + 2 * d_full * d_kept * 4 +
                                  threads * BUILD_PROJECT_ROWS * 4 * (d_full + d_kept));
-    stages = most_of(stages, transformed + model + n_sample * 24 + assign + 256 * parents * d_kept * 4 +
+    /* twice where outliers call for a second partition */
+    stages = most_of(stages, 2 * (transformed + model) + n_sample * 36 + assign + 256 * parents * d_kept * 4 +
                                  threads * 3 * (n_sample / parents + 1) * d_kept * 4);
     stages = most_of(stages, transformed + model + n_sample * 8 + 3 * BUILD_CODEC_SAMPLE * d_kept * 4 + assign +
                                  (has_codes ? code_bytes * 8 * 8 * d_kept : 0));

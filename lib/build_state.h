@@ -58,6 +58,9 @@ typedef struct {
     /* one entry a list */
     uint32_t *first;
     float *ranges;
+    /* positions of rows set apart, ascending */
+    uint32_t *apart;
+    size_t n_apart, apart_size;
 } omen_build_state;
 
 /* ---- build_plan.c ---- */
@@ -101,6 +104,21 @@ static inline omen_refine_space omen_build_refine_space(const omen_build_state *
                                .has_zero_rows = b->options->zero_ok,
                                .centre = b->refine_centre};
 }
+
+/* ---- build_outliers.c ---- */
+
+/* Sets the radius that rows of ip are lifted to: the longest length in the sample, or the longest but a few outliers.
+ * Returns as the training stages. */
+int omen_build_fit_radius(omen_build_state *b);
+
+/* Pulls what lies far from the most of n lifted rows (n x d) nearer to them, before the transform is fitted. Returns
+ * OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_build_pull_far(const omen_build_state *b, float *rows, size_t n, size_t d, omen_watch *watch);
+
+/* The partition stage: trains it on the projected sample, whose outliers it pulls nearer, and finds the limit of each
+ * list. Or, with a partition from the checkpoint, pulls the sample as then. Return as the training stages. */
+int omen_build_train_partition(omen_build_state *b);
+int omen_build_pull_sample(omen_build_state *b);
 
 /* ---- build_encode.c ---- */
 

@@ -16,6 +16,7 @@
 #define SAMPLE_ROWS          1024u /* sampled rows read at a time; what surrounds them may leave memory then */
 #define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES        64u
+#define QUERIES_SHARE        4u /* of the sample, one in so many may be left out for calibration */
 #define HASH_BYTES           (64u << 20)
 
 /* ---- sample ---- */
@@ -70,9 +71,28 @@ static uint64_t hash_sample(const omen_build_state *b, uint64_t seed, omen_watch
     return XXH3_64bits_digest(&state);
 }
 
+/* Leaves rows that calibration will search for out of the sample, where enough others are left: a model fits the rows
+ * that it was trained on better than others, and so would the effort that is measured on them. */
+static void leave_out_queries(omen_build_state *b, uint64_t *rows)
+{
+    uint64_t queries[OMEN_CALIBRATE_QUERIES];
+    size_t n = 0, at = 0;
+    if (b->options->tune_queries || b->options->codes_only)
+        return;
+    const uint32_t n_queries = omen_calibrate_draw(b->source->n_rows, b->source->d, b->options->seed, queries);
+    if (b->n_sample / QUERIES_SHARE < n_queries)
+        return;
+    for (size_t i = 0; i < b->n_sample; i++) {
+        while (at < n_queries && queries[at] < rows[i])
+            at++;
+        if (at == n_queries || queries[at] != rows[i])
+            rows[n++] = rows[i];
+    }
+    b->n_sample = n;
+}
+
 int omen_build_read_sample(omen_build_state *b)
 {
-    const omen_kernels *kernels = omen_kernels_get();
     const uint64_t n = b->source->n_rows;
     const size_t d = b->source->d;
     omen_transform *t = &b->transform;
@@ -84,6 +104,7 @@ int omen_build_read_sample(omen_build_state *b)
         return omen_build_no_memory(b);
     }
     omen_random_rows(b->options->seed, n, b->n_sample, rows);
+    leave_out_queries(b, rows);
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_SAMPLE);
     int status = OMEN_OK;
     size_t failed_at = SIZE_MAX; /* the first row at fault is told, whichever thread meets it */
@@ -113,11 +134,9 @@ int omen_build_read_sample(omen_build_state *b)
 
     t->d = (uint32_t)d;
     t->d_full = (uint32_t)d + (o->metric == OMEN_METRIC_IP);
-    for (size_t i = 0; i < b->n_sample && o->metric == OMEN_METRIC_IP && !omen_watch_stopped(&watch); i++) {
-        const float norm2 = kernels->ip_f32(b->sample + i * d, b->sample + i * d, d);
-        t->ip_radius2 = norm2 > t->ip_radius2 && isfinite(norm2) ? norm2 : t->ip_radius2;
-    }
-    return omen_build_status(b, omen_watch_status(&watch));
+    if (o->metric == OMEN_METRIC_IP)
+        status = omen_build_fit_radius(b);
+    return omen_build_status(b, status == OMEN_OK ? omen_watch_status(&watch) : status);
 }
 
 /* ---- transform ---- */
@@ -146,7 +165,9 @@ int omen_build_fit_transform(omen_build_state *b)
         if (lifted == row)
             memcpy(rows + i * d_full, row, d * sizeof *row);
     }
-    const int status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes, &watch);
+    int status = omen_build_pull_far(b, rows, n_pca, d_full, &watch);
+    if (status == OMEN_OK)
+        status = omen_transform_fit(t, rows, n_pca, BUILD_KEPT_DIMS_A_BYTE * b->options->bytes, &watch);
     free(rows);
     return omen_build_status(b, status);
 }

@@ -18,26 +18,35 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define QUERIES       700u
-#define QUERIES_LEAST 100u
-#define WORK_MOST     5e10  /* multiply-adds spent on exact neighbours */
-#define POOL          1536u /* candidates looked at; a neighbour behind them counts as not found */
-#define LOWER_BOUND   1.5
-#define MARGIN_MOST   0.005
-#define TOP_MARGIN    0.002f
-#define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
-#define NO_ROW        UINT32_MAX
-#define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
-#define PROBE_STEP    16u
-#define COPY_RANK     10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
-#define COPY_NEARER   16.0f
-#define N_KS          3u
-#define N_LEVELS      10u
+#define QUERIES        700u
+#define QUERIES_LEAST  100u
+#define WORK_MOST      5e10  /* multiply-adds spent on exact neighbours */
+#define POOL           1536u /* candidates looked at, where that is enough; one behind them counts as not found */
+#define LOWER_BOUND    1.5
+#define MARGIN_MOST    0.005
+#define TOP_MARGIN     0.002f
+#define BEYOND         32u /* neighbours behind the last wanted one that might take its place after rounding */
+#define NO_ROW         UINT32_MAX
+#define APART          UINT32_MAX
+#define SHARE_MOST     0.999 /* of the true neighbours are in the lists looked at */
+#define PROBE_STEP     16u
+#define COPY_RANK      10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
+#define COPY_NEARER    16.0f
+#define N_KS           3u
+#define TRIVIAL_RANK   10u   /* a query whose neighbour of this rank is at distance 0 is trivial, */
+#define TRIVIAL_COSINE 1e-6f /* or, under cosine, at no more than rounding */
+#define TRIVIAL_LEFT   50u   /* queries to measure on, at least */
+#define N_LEVELS       10u
 
 /* Relative costs: a code scanned is 1. Measured on AVX2 and AVX-512 machines; they steer the choice, nothing more. */
 #define COST_LIST      150.0
 #define COST_ROW       100.0
 #define COST_ROW_VALUE 0.5
+
+/* Where the pools of so many candidates miss more than 1 - SHORT of the nearest, wider ones are looked at. */
+#define SHORT   0.96
+#define N_WIDER 2u
+static const uint32_t wider[N_WIDER] = {4 * POOL, 7 * POOL};
 
 #define K_MOST 100u
 static const uint32_t ks[N_KS] = {1, 10, K_MOST};
@@ -54,7 +63,7 @@ typedef struct {
     uint64_t *refined;    /* the same rows, (distance to the refine row, id) */
     bool *lost;           /* n_queries x k_most: re-ranking puts the neighbour behind k others */
     uint32_t *ranks;      /* n_queries x n_lists */
-    uint32_t *list_of;    /* by id */
+    uint32_t *list_of;    /* by id; APART for rows that are found whatever the effort */
     uint32_t *needed;     /* n_queries x k_most: by hit, candidates to re-rank at the probes looked at; 0: not found */
     uint64_t *found;      /* pool + 1: true neighbours found with as many candidates re-ranked, at these probes */
     uint64_t *squares;    /* pool + 1: the same, of each query squared */
@@ -86,6 +95,12 @@ static void name_neighbours(calibration *c)
     }
 }
 
+/* The rank of the list that a row is in. */
+static uint32_t rank_of(const calibration *c, uint32_t query, uint32_t id)
+{
+    return c->list_of[id] == APART ? 0 : c->ranks[(size_t)query * c->index->meta.n_lists + c->list_of[id]];
+}
+
 /* Lists needed to hold share of the true k nearest of all queries. */
 static int probes_for(const calibration *c, uint32_t k, double share, uint32_t *n_probes)
 {
@@ -95,7 +110,7 @@ static int probes_for(const calibration *c, uint32_t k, double share, uint32_t *
         return OMEN_ERR_MEMORY;
     for (uint32_t q = 0; q < c->n_queries; q++)
         for (uint32_t i = 0; i < k; i++)
-            n_at[c->ranks[(size_t)q * n_lists + c->list_of[c->neighbours[(size_t)q * c->k_most + i]]]]++;
+            n_at[rank_of(c, q, c->neighbours[(size_t)q * c->k_most + i])]++;
     uint64_t wanted = (uint64_t)ceil(share * (double)c->n_queries * k), n = n_at[0];
     for (*n_probes = 1; n < wanted; n += n_at[(*n_probes)++])
         ;
@@ -109,14 +124,18 @@ static void mark_candidates(calibration *c, uint32_t k)
     const omen_index *index = c->index;
 #pragma omp parallel for schedule(dynamic)
     for (uint32_t q = 0; q < c->n_queries; q++) {
-        const uint32_t *ranks = c->ranks + (size_t)q * index->meta.n_lists;
         const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
         const size_t at = (size_t)q * c->pool;
         uint32_t *hits = c->hits + (size_t)q * c->k_most, *hit_truth = c->hit_truth + (size_t)q * c->k_most;
         uint64_t wanted[K_MOST]; /* id, number */
         c->n_hits[q] = 0;
-        for (uint32_t i = 0; i < k; i++)
+        for (uint32_t i = 0; i < k; i++) {
             wanted[i] = (uint64_t)neighbours[i] << 32 | i;
+            if (c->list_of[neighbours[i]] == APART) {
+                hits[c->n_hits[q]] = APART;
+                hit_truth[c->n_hits[q]++] = i;
+            }
+        }
         omen_keys_sort(wanted, k);
         for (uint32_t j = 0; j < c->pool; j++) {
             const uint64_t key = c->pools[at + j];
@@ -126,7 +145,9 @@ static void mark_candidates(calibration *c, uint32_t k)
             const uint32_t id = index->ids[(uint32_t)key];
             if (id == c->own[q]) /* which no real query would meet */
                 continue;
-            c->pool_ranks[at + j] = ranks[c->list_of[id]];
+            c->pool_ranks[at + j] = rank_of(c, q, id);
+            if (c->list_of[id] == APART)
+                continue;
             uint32_t lo = 0, hi = k;
             while (hi - lo > 1) {
                 const uint32_t mid = (lo + hi) / 2;
@@ -163,6 +184,10 @@ static int refine_truth(calibration *c)
         const double offset = omen_refine_offset(&index->refine, query);
         for (uint32_t i = 0; i < c->n_truth; i++) {
             const uint32_t id = (uint32_t)c->truth[(size_t)q * c->n_truth + i], list = c->list_of[id];
+            if (list == APART) {
+                c->refined[(size_t)q * c->n_truth + i] = c->truth[(size_t)q * c->n_truth + i];
+                continue;
+            }
             uint32_t row = index->first[list], above = index->first[list + 1]; /* ids of a list rise */
             while (above - row > 1) {
                 const uint32_t middle = row + (above - row) / 2;
@@ -204,14 +229,17 @@ static void count_found(calibration *c, uint32_t k, uint32_t n_probes)
 #pragma omp parallel for schedule(static)
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const size_t at = (size_t)q * c->k_most;
-        const uint32_t *ranks = c->ranks + (size_t)q * c->index->meta.n_lists;
         const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
         const bool *lost = c->lost + (size_t)q * k;
         uint32_t *needed = c->needed + at;
         for (uint32_t i = 0; i < k && !has_codes; i++) /* every row of a probed list is compared */
-            needed[i] = ranks[c->list_of[c->neighbours[at + i]]] < n_probes && !lost[i];
+            needed[i] = rank_of(c, q, c->neighbours[at + i]) < n_probes && !lost[i];
         for (uint32_t h = 0, j = 0, rank = 0; has_codes && h < c->n_hits[q]; h++) {
             const uint32_t hit = c->hits[at + h];
+            if (hit == APART) { /* those come first */
+                needed[h] = !lost[c->hit_truth[at + h]];
+                continue;
+            }
             for (; j <= hit; j++)
                 rank += pool_ranks[j] < n_probes;
             needed[h] = pool_ranks[hit] < n_probes && !lost[c->hit_truth[at + h]] ? rank : 0;
@@ -241,6 +269,91 @@ static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
     const double variance = (double)c->squares[n_rerank] / (n * k * k) - mean * mean;
     const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
     return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+}
+
+/* Keeps n of the queries, those numbered in kept, which rises. */
+static void keep_queries(calibration *c, const uint32_t *kept, uint32_t n)
+{
+    const size_t d = c->index->meta.d, n_lists = c->index->meta.n_lists;
+    for (size_t q = 0; q < n; q++) {
+        const size_t from = kept[q];
+        c->own[q] = c->own[from];
+        memmove(c->queries + q * d, c->queries + from * d, d * sizeof *c->queries);
+        memmove(c->truth + q * c->n_truth, c->truth + from * c->n_truth, c->n_truth * sizeof *c->truth);
+        memmove(c->refined + q * c->n_truth, c->refined + from * c->n_truth, c->n_truth * sizeof *c->refined);
+        memmove(c->neighbours + q * c->k_most, c->neighbours + from * c->k_most, c->k_most * sizeof *c->neighbours);
+        memmove(c->ranks + q * n_lists, c->ranks + from * n_lists, n_lists * sizeof *c->ranks);
+    }
+    c->n_queries = n;
+}
+
+/* Leaves out queries that equal so many rows that any search finds enough of them, unless few others would remain. */
+static int leave_out_trivial(calibration *c)
+{
+    const uint32_t k = c->k_most < TRIVIAL_RANK ? c->k_most : TRIVIAL_RANK;
+    const float least = c->index->meta.metric == OMEN_METRIC_COSINE ? TRIVIAL_COSINE : 0;
+    uint32_t *kept = omen_alloc(c->n_queries, sizeof *kept), n = 0;
+    if (!kept)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        /* the k-th of the truth without the query, which is its first where it is there */
+        const uint64_t *truth = c->truth + (size_t)q * c->n_truth;
+        if (omen_key_distance(truth[k - 1 + (c->own[q] != NO_ROW)]) > least)
+            kept[n++] = q;
+    }
+    if (n >= TRIVIAL_LEFT && n < c->n_queries)
+        keep_queries(c, kept, n);
+    free(kept);
+    return OMEN_OK;
+}
+
+/* Whether the pools miss so many of the k nearest that the default recall is out of reach. */
+static bool is_short(calibration *c, uint32_t k)
+{
+    uint64_t n_found = 0;
+    mark_candidates(c, k);
+    for (uint32_t q = 0; q < c->n_queries; q++)
+        n_found += c->n_hits[q];
+    return (double)n_found < SHORT * (double)c->n_queries * k;
+}
+
+/* Wider pools for the same memory: of fewer queries. */
+static int widen(calibration *c, uint32_t pool)
+{
+    const uint32_t before = c->n_queries, fewer = QUERIES * POOL / pool;
+    const uint32_t n = before < fewer ? before : fewer;
+    c->pool = pool < c->index->meta.n_rows ? pool : (uint32_t)c->index->meta.n_rows;
+    free(c->pools);
+    free(c->pool_ranks);
+    free(c->found);
+    free(c->squares);
+    c->pools = omen_alloc((size_t)n * c->pool, sizeof *c->pools);
+    c->pool_ranks = omen_alloc((size_t)n * c->pool, sizeof *c->pool_ranks);
+    c->found = omen_alloc(c->pool + 1, sizeof *c->found);
+    c->squares = omen_alloc(c->pool + 1, sizeof *c->squares);
+    uint32_t *kept = omen_alloc(n, sizeof *kept);
+    const bool ready = c->pools && c->pool_ranks && c->found && c->squares && kept;
+    for (uint32_t q = 0; q < n && ready; q++)
+        kept[q] = (uint32_t)((uint64_t)q * before / n);
+    if (ready)
+        keep_queries(c, kept, n);
+    free(kept);
+    return ready ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
+/* The candidates of all queries in the n_probes nearest lists, in pools as wide as it takes. */
+static int find_candidates(calibration *c, uint32_t n_probes)
+{
+    const uint32_t k = c->k_most < TRIVIAL_RANK ? c->k_most : TRIVIAL_RANK;
+    int status = OMEN_OK;
+    for (size_t i = 0; status == OMEN_OK; i++) {
+        status = omen_search_candidates(c->index, c->queries, c->n_queries, n_probes, c->pool, c->n_threads, c->pools,
+                                        c->watch);
+        if (status != OMEN_OK || i == N_WIDER || c->pool == c->index->meta.n_rows || !is_short(c, k))
+            break;
+        status = widen(c, wider[i]);
+    }
+    return status;
 }
 
 static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, size_t *n_entries)
@@ -334,6 +447,14 @@ uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_th
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
 }
 
+uint32_t omen_calibrate_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES])
+{
+    uint64_t n = n_queries_for(n_rows, d);
+    n = n < n_rows ? n : n_rows;
+    omen_random_rows(seed ^ 0x63616c69, n_rows, n, rows);
+    return (uint32_t)n;
+}
+
 /* Draws the queries: from queries if not NULL, else from the rows of source. */
 static int calibration_init(calibration *c, const omen_index *index, const omen_source *source,
                             const omen_source *queries, uint64_t seed, int n_threads, omen_watch *watch,
@@ -371,10 +492,15 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
-        omen_random_rows(seed ^ 0x63616c69, from->n_rows, n, rows);
+        if (queries)
+            omen_random_rows(seed ^ 0x63616c69, from->n_rows, n, rows);
+        else
+            omen_calibrate_draw(m->n_rows, m->d, seed, rows);
         for (uint32_t l = 0; l < m->n_lists && !omen_watch_stopped(watch); l++)
             for (uint32_t i = index->first[l]; i < index->first[l + 1]; i++)
                 c->list_of[index->ids[i]] = l;
+        for (uint32_t i = 0; i < index->n_apart; i++)
+            c->list_of[index->ids[index->apart[i]]] = APART;
         status = omen_watch_status(watch);
     }
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
@@ -405,6 +531,9 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
         return OMEN_OK; /* no other row to be a neighbour */
     calibration c;
     int status = calibration_init(&c, index, source, queries, seed, n_threads, watch, why);
+    const uint32_t n_drawn = c.n_queries;
+    if (status == OMEN_OK && !queries && index->meta.metric != OMEN_METRIC_IP)
+        status = leave_out_trivial(&c);
     /* one scan serves every k: of the lists that the most demanding one looks at */
     uint32_t n_high = 1, n_probes = 1;
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++) {
@@ -412,12 +541,12 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
         n_high = n_probes > n_high ? n_probes : n_high;
     }
     if (status == OMEN_OK && index->meta.codec != OMEN_CODEC_NONE)
-        status = omen_search_candidates(index, c.queries, c.n_queries, n_high, c.pool, n_threads, c.pools, watch);
+        status = find_candidates(&c, n_high);
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
         status = calibrate_k(&c, ks[i], entries, n_entries);
     /* inner products are no distances: what is nearest need not be near */
     if (!queries && c.k_most >= COPY_RANK && index->meta.metric != OMEN_METRIC_IP)
-        *near_copies = (double)c.n_with_copies / c.n_queries;
+        *near_copies = (double)c.n_with_copies / n_drawn;
     calibration_finish(&c);
     return status;
 }

@@ -33,23 +33,6 @@ static int by_falling_bits(const void *a, const void *b)
     return x->dim < y->dim ? -1 : x->dim > y->dim;
 }
 
-/* The binary logarithm of x > 0, to within some 1e-15, by arithmetic that rounds alike everywhere; the C library's does
- * not. With m the mantissa, ln m = 2 artanh((m - 1) / (m + 1)). */
-static double log2_of(double x)
-{
-    int exponent;
-    double m = frexp(x, &exponent);
-    if (m < 0.70710678118654752) {
-        m *= 2;
-        exponent--;
-    }
-    const double s = (m - 1) / (m + 1), s2 = s * s;
-    double sum = 0;
-    for (int power = 21; power > 0; power -= 2)
-        sum = sum * s2 + 1.0 / power;
-    return exponent + 2 * s * sum * 1.4426950408889634;
-}
-
 /* Decides which dimensions are coded, and by which sub-quantiser: reverse water-filling gives dimension i
  * max(0, log2(v_i / theta) / 2) bits with theta such that they sum to 4 n_sub; then, most demanding first, each
  * dimension goes to the sub-quantiser with the least demand so far. */
@@ -70,7 +53,7 @@ static int allocate(omen_codec_model *model, const float *residuals, size_t n, u
             for (size_t j = 0; j < width; j++)
                 sums[j] += (double)residuals[i * d + j0 + j] * (double)residuals[i * d + j0 + j];
         for (size_t j = 0; j < width; j++)
-            wanted[j0 + j] = (dim_bits){sums[j] > 0 ? log2_of(sums[j] / (double)n) : -INFINITY, (uint32_t)(j0 + j)};
+            wanted[j0 + j] = (dim_bits){sums[j] > 0 ? omen_log2(sums[j] / (double)n) : -INFINITY, (uint32_t)(j0 + j)};
     }
     qsort(wanted, d, sizeof *wanted, by_falling_bits);
     uint32_t n_varying = 0;

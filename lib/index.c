@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/apart.h"
 #include "lib/index.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
@@ -20,7 +21,7 @@
 static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
     OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
-    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE,
+    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -210,6 +211,9 @@ static int open_rows(omen_index *index, const omen_section_list *list)
         index->refine_rows = omen_sections_data(list, OMEN_SECTION_REFN);
     if (list->has_ids)
         index->ids = omen_sections_data(list, OMEN_SECTION_PERM);
+    const int status = omen_apart_open(index, list);
+    if (status != OMEN_OK)
+        return status;
     const omen_section *tune = omen_sections_find(list, OMEN_SECTION_TUNE);
     if (tune) {
         index->tune = tune->data;

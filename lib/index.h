@@ -31,7 +31,9 @@ struct omen_index {
     omen_refine_space refine;
     const uint8_t *refine_rows;
     size_t refine_row_bytes;
-    const uint32_t *ids; /* NULL: codes without lists, which are never searched */
+    const uint32_t *ids;   /* NULL: codes without lists, which are never searched */
+    const uint32_t *apart; /* n_apart positions of rows that every query is compared with, ascending */
+    uint32_t n_apart;
     const omen_tune_entry *tune;
     size_t n_tune;
     uint32_t largest_list;
@@ -103,6 +105,11 @@ void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32
 int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
                          int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, double *near_copies,
                          omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
+ * ascending. Returns how many. */
+#define OMEN_CALIBRATE_QUERIES 700u
+uint32_t omen_calibrate_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES]);
 
 /* Estimate, in bytes, of the private memory that calibration needs. */
 uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads);

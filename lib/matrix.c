@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Aligned memory, counter-based random numbers, and the packed right-hand sides of matrix products. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "lib/kernels.h"
@@ -83,4 +84,20 @@ void omen_random_rows(uint64_t seed, uint64_t n, uint64_t m, uint64_t *rows)
         uint64_t first = (uint64_t)((unsigned __int128)n * i / m), end = (uint64_t)((unsigned __int128)n * (i + 1) / m);
         rows[i] = first + omen_random(seed, i) % (end - first);
     }
+}
+
+/* With m the mantissa, ln m = 2 artanh((m - 1) / (m + 1)). */
+double omen_log2(double x)
+{
+    int exponent;
+    double m = frexp(x, &exponent);
+    if (m < 0.70710678118654752) {
+        m *= 2;
+        exponent--;
+    }
+    const double s = (m - 1) / (m + 1), s2 = s * s;
+    double sum = 0;
+    for (int power = 21; power > 0; power -= 2)
+        sum = sum * s2 + 1.0 / power;
+    return exponent + 2 * s * sum * 1.4426950408889634;
 }

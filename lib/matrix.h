@@ -35,6 +35,10 @@ float *omen_panels_transposed(const float *a, size_t n, size_t m);
 /* half[i] = |row i|^2 / 2 */
 void omen_half_norms(const float *rows, size_t n, size_t d, float *half);
 
+/* The binary logarithm of x > 0, to within some 1e-15, by arithmetic that rounds alike everywhere; the C library's does
+ * not. */
+double omen_log2(double x);
+
 /* Random number i of stream seed, in [0, 2^64): the splitmix64 mix of a counter. */
 uint64_t omen_random(uint64_t seed, uint64_t i);
 

@@ -148,6 +148,7 @@ typedef enum {
 #define OMEN_SECTION_RCEN OMEN_FOURCC('R', 'C', 'E', 'N') /* f32 [d], where refine rows are centred */
 #define OMEN_SECTION_REFN OMEN_FOURCC('R', 'E', 'F', 'N') /* u8 [n_rows][refine_row_bytes] */
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
+#define OMEN_SECTION_APRT OMEN_FOURCC('A', 'P', 'R', 'T') /* u32 [], ip */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
 
 /* One section in memory. data is 64-byte aligned. A reader that does not know a mandatory section must refuse the

@@ -442,7 +442,8 @@ size_t omen_partition_parts(omen_partition *p, omen_model_part parts[OMEN_MODEL_
     parts[1] = (omen_model_part){0, OMEN_ELEMENT_F32, &p->parents, (uint64_t)p->n_parents * p->d};
     parts[2] = (omen_model_part){OMEN_SECTION_CSCL, OMEN_ELEMENT_F32, &p->scales, 2 * (uint64_t)p->d};
     parts[3] = (omen_model_part){OMEN_SECTION_CENT, OMEN_ELEMENT_U8, &p->codes, (uint64_t)p->n_lists * p->d};
-    return 4;
+    parts[4] = (omen_model_part){0, OMEN_ELEMENT_F32, &p->limits, p->n_lists};
+    return 5;
 }
 
 bool omen_scales_are_sound(const float *scales, uint32_t d)
@@ -544,6 +545,7 @@ void omen_partition_finish(omen_partition *p)
     free(p->centroids);
     free(p->codes);
     free(p->scales);
+    free(p->limits);
     free(p->parent_panels);
     free(p->parent_half_norms);
     free(p->child_panels);

@@ -15,6 +15,9 @@ typedef struct omen_partition {
     float *centroids;      /* n_lists x d, the values that centroid_codes stand for */
     uint8_t *codes;        /* n_lists x d */
     float *scales;         /* d lows, then d steps: centroid = low + step * code */
+    /* what a build knows of outliers, see build_outliers.c; squared distances, FLT_MAX: no limit */
+    float *limits; /* n_lists: rows are coded as if they were no farther from the centroid */
+    float pull2;   /* to which the rows that it was trained on were pulled */
     /* derived for matrix products */
     float *parent_panels, *parent_half_norms, *child_panels, *half_norms;
     size_t *panels_at; /* where a parent's children begin in child_panels */

@@ -347,7 +347,7 @@ int omen_records_save_partition(omen_records *records, const omen_partition *p, 
     records->partition.n_lists = p->n_lists;
     records->partition.n_parents = p->n_parents;
     records->partition.d = p->d;
-    records->partition.zero = 0;
+    records->partition.pull2 = p->pull2;
     omen_partition partition = *p;
     omen_model_part parts[OMEN_MODEL_PARTS];
     const size_t n = omen_partition_parts(&partition, parts);
@@ -362,8 +362,9 @@ int omen_records_load_partition(omen_records *records, omen_partition *p, uint32
     p->n_lists = records->partition.n_lists;
     p->n_parents = records->partition.n_parents;
     p->d = records->partition.d;
+    p->pull2 = records->partition.pull2;
     if (r.status == OMEN_OK && (p->n_lists != n_lists || p->n_parents != omen_partition_parents(n_lists) ||
-                                p->d != d_kept || records->partition.zero != 0))
+                                p->d != d_kept || !(records->partition.pull2 > 0)))
         r.status = omen_records_contradiction(why);
     omen_model_part parts[OMEN_MODEL_PARTS];
     take_parts(&r, parts, omen_partition_parts(p, parts));
@@ -376,6 +377,8 @@ int omen_records_load_partition(omen_records *records, omen_partition *p, uint32
         sound = sound && p->first_child[i] < p->first_child[i + 1];
     for (size_t i = 0; i < (size_t)p->n_parents * p->d; i++)
         sound &= fabsf(p->parents[i]) <= OMEN_COORDINATE_MOST;
+    for (size_t i = 0; i < p->n_lists; i++)
+        sound &= p->limits[i] > 0;
     if (!sound || !omen_scales_are_sound(p->scales, p->d))
         return omen_records_contradiction(why);
     if (omen_partition_restore(p) != OMEN_OK)

@@ -41,7 +41,8 @@ typedef struct omen_records {
         float refine_ceilings[OMEN_N_REFINES];
     } transform;
     struct {
-        uint32_t n_lists, n_parents, d, zero;
+        uint32_t n_lists, n_parents, d;
+        float pull2;
     } partition;
     struct {
         uint32_t kind, d, n_sub, n_factors, n_active, d_used;

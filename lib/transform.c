@@ -333,7 +333,8 @@ const float *omen_transform_lift(const omen_transform *t, const float *rows, siz
         if (is_scaled && norm2 < NORM2_EXACT) {
             scale_short_row(row, d, wanted2, to);
         } else {
-            const float scale = !is_scaled                        ? 1
+            /* rows longer than the radius are cut to it */
+            const float scale = !is_scaled                        ? (norm2 > wanted2 ? sqrtf(wanted2 / norm2) : 1)
                                 : t->metric == OMEN_METRIC_COSINE ? 1 / sqrtf(norm2)
                                                                   : sqrtf(wanted2 / norm2);
             for (size_t j = 0; j < d; j++)

@@ -48,9 +48,9 @@ void omen_transform_finish(omen_transform *transform);
 double omen_norm2(const float *row, size_t d);
 
 /* Lifts n rows (n x d) to n x d_full: cosine rows to unit length, ip rows by a coordinate that brings them to squared
- * norm ip_radius2 (Bachrach et al., RecSys 2014), so that squared Euclidean distance ranks as the metric does. A zero
- * cosine row stays zero. Queries of ip are scaled to the radius and get coordinate 0. Returns out; under l2, where
- * nothing needs to be done, returns rows and does not touch out. */
+ * norm ip_radius2 (Bachrach et al., RecSys 2014), so that squared Euclidean distance ranks as the metric does; longer
+ * ones are cut to it. A zero cosine row stays zero. Queries of ip are scaled to the radius and get coordinate 0.
+ * Returns out; under l2, where nothing needs to be done, returns rows and does not touch out. */
 const float *omen_transform_lift(const omen_transform *transform, const float *rows, size_t n, bool queries,
                                  float *out);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of ways through an index, and how each plans a search from the options. */
+#include "lib/apart.h"
 #include "lib/lists.h"
 #include "lib/ways.h"
 
@@ -20,8 +21,13 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
         job->stats->probes = n_probes;
         job->stats->rerank = n_rerank;
     }
-    return omen_search_lists(index, job->queries, job->n_queries, k, n_probes, n_rerank, options->refine_cold,
-                             job->n_threads, job->keys, job->stats, job->watch, job->why);
+    const int status =
+        omen_search_lists(index, job->queries, job->n_queries, k, n_probes, n_rerank, options->refine_cold,
+                          job->n_threads, job->keys, job->stats, job->watch, job->why);
+    if (status != OMEN_OK || !index->n_apart)
+        return status;
+    return omen_apart_search(index, job->queries, job->n_queries, k, job->n_threads, job->keys, job->stats, job->watch,
+                             job->why);
 }
 
 static int search_exact(const omen_index *index, const omen_search_job *job)

@@ -118,7 +118,7 @@ def record_header(kind, number, n, checksum):
 
 
 def pack_records(parts):
-    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<I", 2) + bytes(44)).ljust(4096, b"\0"))
+    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<I", 3) + bytes(44)).ljust(4096, b"\0"))
     for number, (kind, payload) in enumerate(parts):
         out += record_header(kind, number, len(payload), xxh3(payload)) + payload
         out += bytes(up(len(out), 4096) - len(out))

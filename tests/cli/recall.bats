@@ -43,6 +43,14 @@ check_fashion()
     at_least 0.95 "$share"
 }
 
+@test "heavy tails, outliers, offset columns, ties: defaults reach 0.95 on data as it comes" {
+    /usr/bin/python3 -c 'import numpy' 2>/dev/null || skip "no numpy"
+    kinds="cauchy lognormal1 lognormal2 sparse l2-huge-several ip-huge-1e9 ip-huge-several ip-lognormal2 half-equal
+        half-zero"
+    # shellcheck disable=SC2086 # a list of words
+    /usr/bin/python3 "$tests_dir/cli/kinds.py" check 0.94 4000 24 1 -r f32 -- $kinds
+}
+
 check_shared()
 {
     local set=$OMENDB_TEST_DATA/$1 suffix=$2

@@ -31,6 +31,8 @@ def make_rows(options):
         return [[rng.randint(0, 100) for _ in range(d)] for _ in range(n)]
     if options.kind == "gauss":
         return [[rng.gauss(0, 1) for _ in range(d)] for _ in range(n)]
+    if options.kind == "long-row":  # of row 7, among those of "gauss"
+        return [[rng.gauss(0, 1000 if i == 7 else 1) for _ in range(d)] for i in range(n)]
     if options.kind == "walk":  # whole numbers too; neighbouring columns go together
         return [list(itertools.accumulate(rng.randint(-3, 3) for _ in range(d))) for _ in range(n)]
     if options.kind == "equal":

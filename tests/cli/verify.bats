@@ -129,6 +129,11 @@ small()
     done
     omendb compress -q -o v.omz v.omen
     python3 "$tests_dir/cli/hostile.py" index v.omz q.fvecs ${lies:-40}
+    # one row is set apart
+    vectors make v.fvecs -n 400 -d 12 --kind long-row
+    omendb build -q -l 5 -m ip v.fvecs
+    [[ $(omendb verify --source v.fvecs v.omen) =~ "15 sections" ]]
+    python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-40}
 }
 
 @test "bytes after the end are found" {
