@@ -134,7 +134,7 @@ int omen_build_read_sample(omen_build_state *b)
 
     t->d = (uint32_t)d;
     t->d_full = (uint32_t)d + (o->metric == OMEN_METRIC_IP);
-    if (o->metric == OMEN_METRIC_IP)
+    if (o->metric == OMEN_METRIC_IP && !omen_watch_stopped(&watch)) /* else there are rows that were not read */
         status = omen_build_fit_radius(b);
     return omen_build_status(b, status == OMEN_OK ? omen_watch_status(&watch) : status);
 }
