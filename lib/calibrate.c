@@ -2,10 +2,10 @@
 /* Measures which effort reaches which recall, on the user's queries or on rows of the source (a row is then not its own
  * neighbour).
  *
- * One exact search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool,
- * then tells for every true neighbour the rank of its list and, for any smaller number of lists, its rank by estimate:
- * what probes and pool it would take to find it. From these the cheapest effort for each recall is read off; no search
- * is repeated.
+ * Effort is a reach, which lists a query takes, and a margin, which of their rows are re-ranked (index.h). One exact
+ * search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool, then tells
+ * for every true neighbour the score of its list and, for any reach, the margin that it takes to find it. From these the
+ * cheapest effort for each recall is read off; no search is repeated.
  *
  * A true neighbour that the refine tier, whose rows are rounded, ranks behind k others counts as not found whatever the
  * effort. A recall counts as reached when the mean over the queries less a margin reaches it: LOWER_BOUND standard
@@ -28,7 +28,9 @@
 #define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW        UINT32_MAX
 #define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
-#define PROBE_STEP    16u
+#define REACH_STEP    1.06f /* between two reaches that are looked at */
+#define N_REACHES     64u
+#define N_MARGINS     256u /* looked at, besides 0 */
 #define COPY_RANK     10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER   16.0f
 #define N_KS          3u
@@ -54,10 +56,15 @@ typedef struct {
     uint64_t *refined;    /* the same rows, (distance to the refine row, id) */
     bool *lost;           /* n_queries x k_most: re-ranking puts the neighbour behind k others */
     uint32_t *ranks;      /* n_queries x n_lists */
-    uint32_t *list_of;    /* by id */
-    uint32_t *needed;     /* n_queries x k_most: by hit, candidates to re-rank at the probes looked at; 0: not found */
-    uint64_t *found;      /* pool + 1: true neighbours found with as many candidates re-ranked, at these probes */
-    uint64_t *squares;    /* pool + 1: the same, of each query squared */
+    float *ahead;         /* n_queries x n_lists: as omen_search_ranks() gives it */
+    float *nearest2, *tails, *norms2; /* n_queries; the last of the queries themselves */
+    float *d_k2;                      /* n_queries: what scores are relative to */
+    uint32_t *n_first;                /* n_queries: first lists */
+    uint32_t *list_of;                /* by id */
+    uint32_t *n_lists;                /* n_queries: lists taken, at the reach looked at */
+    uint32_t *n_found, *n_rows;       /* n_queries x (N_MARGINS + 1): neighbours found, rows re-ranked, at that reach */
+    double recall[N_MARGINS + 1], rows[N_MARGINS + 1]; /* the recall counted as reached, mean rows */
+    float margin_most;
     uint64_t *pools;      /* n_queries x pool keys (estimate, position) */
     uint32_t *pool_ranks; /* n_queries x pool: rank of the list a candidate is in */
     uint32_t *hits;       /* n_queries x k_most: places in the pool that hold true neighbours, ascending, */
@@ -193,73 +200,250 @@ static void mark_lost(calibration *c, uint32_t k)
     }
 }
 
-/* Fills needed, found and squares for n_probes lists. The hits of a query come by rank: the nth adds one to what it
- * finds, at its rank and beyond, and 2 n - 1 to the square. */
-static void count_found(calibration *c, uint32_t k, uint32_t n_probes)
+/* The first lists of each query and, from their k-th smallest estimate, what scores are relative to. */
+static int measure_first(calibration *c, uint32_t k)
 {
-    const bool has_codes = c->index->meta.codec != OMEN_CODEC_NONE;
-#pragma omp parallel for schedule(static)
+    const omen_index *index = c->index;
+    const omen_meta *m = &index->meta;
+    const bool has_codes = m->codec != OMEN_CODEC_NONE;
+    const uint64_t wanted = omen_first_rows(index, k);
+    const uint32_t n_nearest = (uint32_t)wanted, first = omen_first_lists(index);
+    uint64_t *nearest = has_codes ? NULL : omen_alloc((uint64_t)c->n_queries * n_nearest, sizeof *nearest);
+    uint64_t *order = omen_alloc(m->n_lists, sizeof *order);
+    int status = (has_codes || nearest) && order ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK && !has_codes) {
+        const omen_effort effort = omen_effort_fixed(first, n_nearest);
+        status = omen_search_lists(index, c->queries, c->n_queries, n_nearest, &effort, false, c->n_threads, nearest,
+                                   NULL, c->watch, NULL);
+    }
+    for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++) {
+        const uint32_t *ranks = c->ranks + (size_t)q * m->n_lists, *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
+        uint64_t n_rows = 0;
+        uint32_t n = first, counted = 0, left = k;
+        for (uint32_t l = 0; l < m->n_lists; l++)
+            order[ranks[l]] = l;
+        for (;; n = n < m->n_lists / 2 ? 2 * n : m->n_lists) {
+            for (; counted < n; counted++)
+                n_rows += index->first[order[counted] + 1] - index->first[order[counted]];
+            if (n_rows >= wanted || n == m->n_lists)
+                break;
+        }
+        float kth = 0;
+        for (uint32_t j = 0; has_codes && j < c->pool && left > 0; j++) {
+            const uint64_t key = c->pools[(size_t)q * c->pool + j];
+            if (key == UINT64_MAX)
+                break;
+            kth = omen_key_distance(key);
+            left -= pool_ranks[j] < n;
+        }
+        for (uint32_t j = 0; !has_codes && j < n_nearest && left > 0; j++) {
+            const uint64_t key = nearest[(size_t)q * n_nearest + j];
+            kth = omen_lifted_distance2(index, omen_key_distance(key), c->norms2[q]) - c->tails[q];
+            left -= (uint32_t)key != c->own[q];
+        }
+        c->n_first[q] = n;
+        c->d_k2[q] = omen_d_k2(kth, c->nearest2[q], c->tails[q]);
+    }
+    free(nearest);
+    free(order);
+    return status;
+}
+
+static float score_of(const calibration *c, uint32_t q, uint32_t rank)
+{
+    return omen_list_score(rank + 1, c->ahead[(size_t)q * c->index->meta.n_lists + rank], c->d_k2[q]);
+}
+
+/* Lists that the query takes: those up to reach, at least n_least, at most n_most. */
+static uint32_t lists_taken(const calibration *c, uint32_t q, float reach, uint32_t n_least, uint32_t n_most)
+{
+    uint32_t taken = n_least > c->n_first[q] ? n_least : c->n_first[q], beyond = n_most + 1;
+    if (taken >= n_most)
+        return taken;
+    for (; beyond - taken > 1;) {
+        const uint32_t middle = taken + (beyond - taken) / 2;
+        if (score_of(c, q, middle - 1) <= reach)
+            taken = middle;
+        else
+            beyond = middle;
+    }
+    return taken;
+}
+
+/* Fills n_lists for a reach; returns the mean, rounded up. */
+static uint32_t take_lists(calibration *c, float reach, uint32_t n_high)
+{
+    uint32_t n_least = 0, mean = 0;
+    for (int pass = 0; pass < 2; pass++) { /* the least is half of the mean, which it raises a little */
+        uint64_t sum = 0;
+        for (uint32_t q = 0; q < c->n_queries; q++)
+            sum += c->n_lists[q] = lists_taken(c, q, reach, n_least, n_high);
+        mean = (uint32_t)((sum + c->n_queries - 1) / c->n_queries);
+        n_least = omen_least_lists(c->index, mean);
+    }
+    return mean;
+}
+
+/* Reaches to look at: from one that holds nearly all neighbours down. */
+static int highest_reach(calibration *c, uint32_t k, float *reach)
+{
+    const uint64_t n = (uint64_t)c->n_queries * k, m = (uint64_t)(SHARE_MOST * (double)n);
+    float *scores = omen_alloc(2 * n, sizeof *scores);
+    if (!scores)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t q = 0; q < c->n_queries; q++)
+        for (uint32_t i = 0; i < k; i++) {
+            const uint32_t list = c->list_of[c->neighbours[(size_t)q * c->k_most + i]];
+            const uint32_t rank = c->ranks[(size_t)q * c->index->meta.n_lists + list];
+            scores[(size_t)q * k + i] = score_of(c, q, rank);
+        }
+    const float most = omen_values_select(scores, n, m > 0 ? m : 1, scores + n);
+    *reach = most < OMEN_REACH_MOST ? most : OMEN_REACH_MOST;
+    free(scores);
+    return OMEN_OK;
+}
+
+/* The number of the smallest margin looked at that takes in so much; N_MARGINS + 1 if none does. */
+static uint32_t margin_number(const calibration *c, float margin)
+{
+    if (!(margin > 0))
+        return 0;
+    if (margin > c->margin_most)
+        return N_MARGINS + 1;
+    const uint32_t n = (uint32_t)ceilf(sqrtf(margin / c->margin_most) * N_MARGINS);
+    return n < N_MARGINS ? n : N_MARGINS;
+}
+
+static float margin_of(const calibration *c, uint32_t number)
+{
+    const float share = (float)number / N_MARGINS;
+    return c->margin_most * share * share;
+}
+
+/* What is relative to the k-th estimate of the lists taken: place of the first candidate of theirs, k-th estimate. */
+static float kth_estimate(const calibration *c, uint32_t q, uint32_t k, uint32_t n_lists)
+{
+    const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
+    float kth = 0;
+    for (uint32_t j = 0, left = k; j < c->pool && left > 0; j++) {
+        const uint64_t key = c->pools[(size_t)q * c->pool + j];
+        if (key == UINT64_MAX)
+            break;
+        kth = pool_ranks[j] < n_lists ? omen_key_distance(key) : kth;
+        left -= pool_ranks[j] < n_lists;
+    }
+    return kth;
+}
+
+/* The margin that each hit takes where many lists are looked at, at most. */
+static void measure_margins(calibration *c, uint32_t k, uint32_t n_high)
+{
+    c->margin_most = 0;
     for (uint32_t q = 0; q < c->n_queries; q++) {
-        const size_t at = (size_t)q * c->k_most;
-        const uint32_t *ranks = c->ranks + (size_t)q * c->index->meta.n_lists;
-        const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
-        const bool *lost = c->lost + (size_t)q * k;
-        uint32_t *needed = c->needed + at;
-        for (uint32_t i = 0; i < k && !has_codes; i++) /* every row of a probed list is compared */
-            needed[i] = ranks[c->list_of[c->neighbours[at + i]]] < n_probes && !lost[i];
-        for (uint32_t h = 0, j = 0, rank = 0; has_codes && h < c->n_hits[q]; h++) {
-            const uint32_t hit = c->hits[at + h];
-            for (; j <= hit; j++)
-                rank += pool_ranks[j] < n_probes;
-            needed[h] = pool_ranks[hit] < n_probes && !lost[c->hit_truth[at + h]] ? rank : 0;
+        const float kth = kth_estimate(c, q, k, n_high);
+        const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        for (uint32_t h = 0; h < c->n_hits[q]; h++) {
+            const uint32_t hit = c->hits[(size_t)q * c->k_most + h];
+            const float margin = (omen_key_distance(c->pools[(size_t)q * c->pool + hit]) - kth) / scale;
+            if (c->pool_ranks[(size_t)q * c->pool + hit] < n_high && margin > c->margin_most &&
+                margin <= OMEN_COORDINATE_MOST)
+                c->margin_most = margin;
         }
     }
-    memset(c->found, 0, (c->pool + 1) * sizeof *c->found);
-    memset(c->squares, 0, (c->pool + 1) * sizeof *c->squares);
-    for (uint32_t q = 0; q < c->n_queries; q++) {
-        const uint32_t n_hits = has_codes ? c->n_hits[q] : k, *needed = c->needed + (size_t)q * c->k_most;
-        for (uint32_t h = 0, n = 0; h < n_hits; h++) {
-            if (needed[h] == 0)
+}
+
+/* Fills n_found and n_rows of a query, for every margin. */
+static void count_query(calibration *c, uint32_t q, uint32_t k)
+{
+    const size_t at = (size_t)q * c->pool;
+    const uint32_t n_lists = c->n_lists[q], *pool_ranks = c->pool_ranks + at;
+    const uint32_t *hits = c->hits + (size_t)q * c->k_most, *hit_truth = c->hit_truth + (size_t)q * c->k_most;
+    const bool *lost = c->lost + (size_t)q * k;
+    uint32_t *n_found = c->n_found + (size_t)q * (N_MARGINS + 1), *n_rows = c->n_rows + (size_t)q * (N_MARGINS + 1);
+    memset(n_found, 0, (N_MARGINS + 1) * sizeof *n_found);
+    memset(n_rows, 0, (N_MARGINS + 1) * sizeof *n_rows);
+    if (c->index->meta.codec == OMEN_CODEC_NONE) { /* every row of a probed list is compared */
+        const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
+        for (uint32_t i = 0; i < k; i++)
+            n_found[0] += c->ranks[(size_t)q * c->index->meta.n_lists + c->list_of[neighbours[i]]] < n_lists && !lost[i];
+    } else {
+        const float kth = kth_estimate(c, q, k, n_lists);
+        const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        for (uint32_t j = 0, h = 0, number = 0; j < c->pool; j++) {
+            const bool is_hit = h < c->n_hits[q] && hits[h] == j;
+            h += is_hit;
+            if (pool_ranks[j] >= n_lists)
                 continue;
-            c->found[needed[h]]++;
-            c->squares[needed[h]] += 2 * ++n - 1;
+            const float margin = (omen_key_distance(c->pools[at + j]) - kth) / scale;
+            if (margin > margin_of(c, number)) {
+                number = margin_number(c, margin);
+                if (number > N_MARGINS)
+                    break;
+            }
+            n_rows[number]++;
+            n_found[number] += is_hit && !lost[hit_truth[h - 1]];
         }
     }
-    for (uint32_t rank = 1; rank <= c->pool; rank++) {
-        c->found[rank] += c->found[rank - 1];
-        c->squares[rank] += c->squares[rank - 1];
+    for (uint32_t i = 1; i <= N_MARGINS; i++) {
+        n_found[i] += n_found[i - 1];
+        n_rows[i] += n_rows[i - 1];
     }
 }
 
-/* Recall with n_rerank candidates re-ranked, as cautiously as said above. */
-static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
+/* Fills recall, as cautiously as said above, and rows, for the lists taken. */
+static void count_found(calibration *c, uint32_t k)
 {
-    const double n = c->n_queries, mean = (double)c->found[n_rerank] / (n * k);
-    const double variance = (double)c->squares[n_rerank] / (n * k * k) - mean * mean;
-    const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
-    return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+#pragma omp parallel for schedule(static)
+    for (uint32_t q = 0; q < c->n_queries; q++)
+        count_query(c, q, k);
+    const double n = c->n_queries;
+    for (uint32_t i = 0; i <= N_MARGINS; i++) {
+        uint64_t found = 0, squares = 0, rows = 0;
+        for (uint32_t q = 0; q < c->n_queries; q++) {
+            const uint64_t one = c->n_found[(size_t)q * (N_MARGINS + 1) + i];
+            found += one;
+            squares += one * one;
+            rows += c->n_rows[(size_t)q * (N_MARGINS + 1) + i];
+        }
+        const double mean = (double)found / (n * k), variance = (double)squares / (n * k * k) - mean * mean;
+        const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
+        c->recall[i] = mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+        c->rows[i] = (double)rows / n;
+    }
 }
 
-static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, size_t *n_entries)
+/* The smallest margin from number on that reaches recall; N_MARGINS + 1 if none does. Without a refine tier there is
+ * no re-ranking. */
+static uint32_t margin_for(const calibration *c, float recall, uint32_t number)
+{
+    const uint32_t most = c->index->meta.refine != OMEN_REFINE_NONE ? N_MARGINS : 0;
+    while (number <= most && c->recall[number] < (double)recall)
+        number++;
+    return number <= most ? number : N_MARGINS + 1;
+}
+
+static int calibrate_k(calibration *c, uint32_t k, uint32_t n_high, omen_tune_entry *entries, size_t *n_entries)
 {
     const omen_meta *m = &c->index->meta;
     const double rows_a_list = (double)m->n_rows / m->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * m->d;
-    float level[N_LEVELS];
+    float level[N_LEVELS], reach;
     double best_cost[N_LEVELS];
-    omen_tune_entry best[N_LEVELS] = {{0, 0, 0, 0}};
-    uint32_t n_low, n_high;
-    int status = probes_for(c, k, levels[0], &n_low);
-    if (status == OMEN_OK)
-        status = probes_for(c, k, SHARE_MOST, &n_high);
-    if (status != OMEN_OK)
-        return status;
+    omen_tune_entry best[N_LEVELS] = {{0}};
     if (m->codec != OMEN_CODEC_NONE)
         mark_candidates(c, k);
     if (m->refine != OMEN_REFINE_NONE)
         mark_lost(c, k);
+    int status = measure_first(c, k);
+    if (status == OMEN_OK)
+        status = highest_reach(c, k, &reach);
+    if (status != OMEN_OK)
+        return status;
+    if (m->codec != OMEN_CODEC_NONE)
+        measure_margins(c, k, n_high);
     /* where no effort reaches a level, as behind rounded refine rows, the table ends with nearly the most there is */
-    count_found(c, k, n_high);
-    const float top = (float)recall_at(c, k, c->pool) - TOP_MARGIN;
+    take_lists(c, reach, n_high);
+    count_found(c, k);
+    const float top = (float)c->recall[m->refine != OMEN_REFINE_NONE ? N_MARGINS : 0] - TOP_MARGIN;
     size_t n_levels = 0;
     while (n_levels < N_LEVELS && levels[n_levels] <= top) {
         level[n_levels] = levels[n_levels];
@@ -269,25 +453,26 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         level[n_levels++] = top;
     for (size_t l = 0; l < n_levels; l++)
         best_cost[l] = INFINITY;
-    for (uint32_t probes = n_low;; probes += probes < PROBE_STEP ? 1 : probes / PROBE_STEP) {
-        probes = probes < n_high ? probes : n_high;
+    for (uint32_t i = 0; i < N_REACHES; i++, reach /= REACH_STEP) {
         if (omen_watch_stopped(c->watch))
             return OMEN_ERR_INTERRUPTED;
-        count_found(c, k, probes);
-        uint32_t rerank = k < c->pool ? k : c->pool;
+        const uint32_t n_lists = take_lists(c, reach, n_high);
+        count_found(c, k);
+        uint32_t number = 0;
         for (size_t l = 0; l < n_levels; l++) {
-            while (recall_at(c, k, rerank) < (double)level[l] && rerank < c->pool && m->refine != OMEN_REFINE_NONE)
-                rerank++;
-            if (recall_at(c, k, rerank) < (double)level[l])
+            number = margin_for(c, level[l], number);
+            if (number > N_MARGINS) {
+                if (l == 0)
+                    i = N_REACHES;
                 break;
-            const double cost = probes * (COST_LIST + rows_a_list) + rerank * cost_row;
+            }
+            const double rows = c->rows[number] > k ? c->rows[number] : k;
+            const double cost = n_lists * (COST_LIST + rows_a_list) + rows * cost_row;
             if (cost < best_cost[l]) {
                 best_cost[l] = cost;
-                best[l] = (omen_tune_entry){k, probes, rerank, level[l]};
+                best[l] = (omen_tune_entry){k, level[l], reach, margin_of(c, number), n_lists, (uint32_t)ceil(rows)};
             }
         }
-        if (probes == n_high)
-            break;
     }
     for (size_t l = 0; l < n_levels && best[l].k; l++)
         entries[(*n_entries)++] = best[l];
@@ -304,9 +489,15 @@ static void calibration_finish(calibration *c)
     free(c->lost);
     free(c->ranks);
     free(c->list_of);
-    free(c->needed);
-    free(c->found);
-    free(c->squares);
+    free(c->ahead);
+    free(c->nearest2);
+    free(c->tails);
+    free(c->norms2);
+    free(c->d_k2);
+    free(c->n_first);
+    free(c->n_lists);
+    free(c->n_found);
+    free(c->n_rows);
     free(c->pools);
     free(c->pool_ranks);
     free(c->hits);
@@ -325,7 +516,7 @@ uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_th
     const uint64_t n_queries = n_queries_for(n, d);
     /* the exact search keeps some more keys than asked for, in each of two ranges of rows a thread */
     const uint64_t exact = 2 * (uint64_t)n_threads * (K_MOST + 2 * BEYOND) * 8;
-    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 36 + exact + n_lists * 12 + POOL * 24;
+    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 36 + exact + n_lists * 16 + POOL * 24 + (N_MARGINS + 1) * 8;
     /* each thread of an exact search holds a block of rows and its products with the queries */
     const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
@@ -354,16 +545,23 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->lost = omen_alloc_zero(n * c->k_most, sizeof *c->lost);
     c->ranks = omen_alloc(n * m->n_lists, sizeof *c->ranks);
     c->list_of = omen_alloc(m->n_rows, sizeof *c->list_of);
-    c->needed = omen_alloc(n * c->k_most, sizeof *c->needed);
-    c->found = omen_alloc(c->pool + 1, sizeof *c->found);
-    c->squares = omen_alloc(c->pool + 1, sizeof *c->squares);
+    c->ahead = omen_alloc(n * m->n_lists, sizeof *c->ahead);
+    c->nearest2 = omen_alloc(n, sizeof *c->nearest2);
+    c->tails = omen_alloc(n, sizeof *c->tails);
+    c->norms2 = omen_alloc(n, sizeof *c->norms2);
+    c->d_k2 = omen_alloc(n, sizeof *c->d_k2);
+    c->n_first = omen_alloc(n, sizeof *c->n_first);
+    c->n_lists = omen_alloc(n, sizeof *c->n_lists);
+    c->n_found = omen_alloc(n * (N_MARGINS + 1), sizeof *c->n_found);
+    c->n_rows = omen_alloc(n * (N_MARGINS + 1), sizeof *c->n_rows);
     c->pools = omen_alloc(n * c->pool, sizeof *c->pools);
     c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
     c->hits = omen_alloc(n * c->k_most, sizeof *c->hits);
     c->hit_truth = omen_alloc(n * c->k_most, sizeof *c->hit_truth);
     c->n_hits = omen_alloc(n, sizeof *c->n_hits);
     int status = rows && c->queries && c->own && c->truth && c->neighbours && c->refined && c->lost && c->ranks &&
-                         c->list_of && c->needed && c->found && c->squares && c->pools && c->pool_ranks && c->hits &&
+                         c->list_of && c->ahead && c->nearest2 && c->tails && c->norms2 && c->d_k2 && c->n_first &&
+                         c->n_lists && c->n_found && c->n_rows && c->pools && c->pool_ranks && c->hits &&
                          c->hit_truth && c->n_hits
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
@@ -385,7 +583,9 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     if (status == OMEN_OK)
         name_neighbours(c);
     if (status == OMEN_OK)
-        status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks, watch);
+        status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks, c->ahead, c->nearest2, c->tails, watch);
+    for (uint64_t i = 0; i < n && status == OMEN_OK; i++)
+        c->norms2[i] = omen_kernels_get()->ip_f32(c->queries + i * m->d, c->queries + i * m->d, m->d);
     if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE)
         status = refine_truth(c);
     free(rows);
@@ -411,7 +611,7 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
     if (status == OMEN_OK && index->meta.codec != OMEN_CODEC_NONE)
         status = omen_search_candidates(index, c.queries, c.n_queries, n_high, c.pool, n_threads, c.pools, watch);
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
-        status = calibrate_k(&c, ks[i], entries, n_entries);
+        status = calibrate_k(&c, ks[i], n_high, entries, n_entries);
     /* inner products are no distances: what is nearest need not be near */
     if (!queries && c.k_most >= COPY_RANK && index->meta.metric != OMEN_METRIC_IP)
         *near_copies = (double)c.n_with_copies / c.n_queries;

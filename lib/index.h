@@ -3,6 +3,8 @@
 #ifndef OMEN_INDEX_H
 #define OMEN_INDEX_H
 
+#include <math.h>
+
 #include "lib/codec.h"
 #include "lib/index_format.h"
 #include "lib/kernels.h"
@@ -72,25 +74,99 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The way through the lists: scans the n_probes nearest lists of each query and re-ranks the n_rerank best candidates
- * (n_rerank >= k; where the index has no refine tier or no codes, k). keys gets the k best of each query as
- * (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and why may be NULL. Returns OMEN_OK,
- * OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
-int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, uint32_t n_probes,
-                      uint32_t n_rerank, bool refine_cold, int n_threads, uint64_t *keys, omen_search_stats *stats,
-                      omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+#define OMEN_FIRST_LISTS 4u /* what d_k is taken from */
 
-/* The n_rerank rows with the smallest estimates in the n_probes nearest lists of each query, before re-ranking: keys
+/* What a query may cost. A query is searched in its first_lists nearest lists (more where they hold few rows), then in
+ * others as far as its own neighbours are (lists_probe.c), then the rows within the margin are re-ranked. */
+typedef struct omen_effort {
+    float reach;  /* largest score of a list */
+    float margin; /* of estimates, times the root of omen_margin_scale2(); INFINITY: most_rows in any case */
+    uint32_t first_lists, least_lists, most_lists; /* rising */
+    uint32_t most_rows;
+} omen_effort;
+
+static inline omen_effort omen_effort_fixed(uint32_t n_lists, uint32_t n_rows)
+{
+    return (omen_effort){0, INFINITY, n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS, n_lists,
+                         n_lists, n_rows};
+}
+
+/* Lists that d_k is taken from, at least. */
+static inline uint32_t omen_first_lists(const omen_index *index)
+{
+    return index->meta.n_lists < OMEN_FIRST_LISTS ? index->meta.n_lists : OMEN_FIRST_LISTS;
+}
+
+/* The least that a query takes where the average takes n_lists. */
+static inline uint32_t omen_least_lists(const omen_index *index, uint32_t n_lists)
+{
+    const uint32_t half = n_lists / 2 + n_lists % 2, first = omen_first_lists(index);
+    return half > first ? half : first;
+}
+
+/* Rows that the first lists hold at least: d_k is taken from them. */
+static inline uint64_t omen_first_rows(const omen_index *index, uint32_t k)
+{
+    return 2 * (uint64_t)k < index->meta.n_rows ? 2 * (uint64_t)k : index->meta.n_rows;
+}
+
+/* What a list's score is relative to: kth the k-th smallest estimate, nearest2 the squared distance to the nearest
+ * centroid, tail what the projection dropped of the query. Never 0. */
+static inline float omen_d_k2(float kth, float nearest2, float tail)
+{
+    const float d_k2 = kth + tail, least = 1e-6f * (nearest2 + tail) + 1e-30f;
+    return d_k2 > least ? d_k2 : least;
+}
+
+/* The square of what a margin is relative to: the error of an estimate grows with the distance to the centroid. */
+static inline float omen_margin_scale2(float kth, float nearest2, float tail)
+{
+    const float most = kth > nearest2 ? kth : nearest2;
+    return most + tail > 0 ? most + tail : 0;
+}
+
+/* The score of a list: rank from 1, ahead = D^2 - D_1^2. Rises with both. Exact operations and roots only: a
+ * calibration is the same bytes everywhere. */
+static inline float omen_list_score(uint32_t rank, float ahead, float d_k2)
+{
+    const double ratio = (double)ahead / (double)d_k2, x = ratio < 1e30 ? ratio : 1e30;
+    const double x2 = x * x, x7 = x2 * x2 * x2 * x;
+    return (float)sqrt(sqrt(sqrt(x7 * rank)));
+}
+
+/* The squared distance in the lifted space, by the metric's own. */
+static inline float omen_lifted_distance2(const omen_index *index, float distance, float query_norm2)
+{
+    if (index->meta.metric != OMEN_METRIC_IP)
+        return index->meta.metric == OMEN_METRIC_COSINE ? 2 * distance : distance;
+    /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
+    const double radius2 = (double)index->meta.ip_radius2, norm2 = (double)query_norm2;
+    return norm2 > 0 ? (float)(2 * radius2 + 2 * (double)distance * sqrt(radius2 / norm2)) : 0;
+}
+
+/* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys
+ * gets the k best of each query as (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and why
+ * may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
+int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                      const omen_effort *effort, bool refine_cold, int n_threads, uint64_t *keys,
+                      omen_search_stats *stats, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The n_candidates rows with the smallest estimates in the n_lists nearest lists of each query, before re-ranking: keys
  * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */
-int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
-                           uint32_t n_rerank, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
+int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
+                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
 
-/* Ranks all lists by distance to each query: ranks[q * n_lists + l] is 0 for the nearest list. */
+/* Ranks all lists by distance to each query: ranks[q * n_lists + l] is 0 for the nearest list. By rank, ahead gets how
+ * much farther a list is than the nearest one, squared; nearest2 and tails as omen_margin_scale2() takes them. */
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
-                      omen_watch *watch) OMEN_MUST_CHECK;
+                      float *ahead, float *nearest2, float *tails, omen_watch *watch) OMEN_MUST_CHECK;
 
-/* The effort that reaches recall for k: from TUNE, or by a default rule if the index has no TUNE. */
-void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank);
+/* The effort that reaches recall for k <= n: from TUNE, or by a default rule if the index has no TUNE. n_lists and n_rows
+ * get what it was on average when it was measured. */
+omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows);
+
+/* Multiplies it; a factor of 0 leaves it as it is. */
+void omen_effort_scale(omen_effort *effort, const omen_index *index, float factor);
 
 /* Measures which effort reaches which recall for k = 1, 10 and 100, those of them that do not exceed the number of
  * rows: on the given queries, or if NULL on rows of source, which the index was built from; a row is then not its own

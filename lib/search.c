@@ -88,13 +88,23 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     const uint32_t k = options->k < m->n_rows ? options->k : (uint32_t)m->n_rows;
     const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     uint32_t n_probes, n_rerank;
-    omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
-    if (options->probes)
+    omen_effort effort = omen_index_effort(
+        index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
+    omen_effort_scale(&effort, index, options->effort_factor);
+    if (options->probes) {
         n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
-    if (options->rerank)
+        effort.least_lists = effort.most_lists = n_probes;
+        effort.first_lists = effort.first_lists < n_probes ? effort.first_lists : n_probes;
+    }
+    if (options->rerank) {
         n_rerank = options->rerank < m->n_rows ? options->rerank : (uint32_t)m->n_rows;
-    if (n_rerank < k || m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE)
-        n_rerank = k;
+        effort.margin = INFINITY;
+        effort.most_rows = n_rerank;
+    }
+    if (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE)
+        effort.most_rows = n_rerank = k;
+    if (effort.most_rows < k)
+        effort.most_rows = n_rerank = k;
 
     for (uint64_t q = 0; q < n_queries; q++) {
         const float norm2 = kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d);
@@ -111,8 +121,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                          (unsigned long long)n_queries);
     omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
     status = options->exact ? omen_search_exact(index, queries, n_queries, k, n_threads, keys, &watch, why)
-                            : omen_search_lists(index, queries, n_queries, k, n_probes, n_rerank, options->refine_cold,
-                                                n_threads, keys, stats, &watch, why);
+                            : omen_search_lists(index, queries, n_queries, k, &effort, options->refine_cold, n_threads,
+                                                keys, stats, &watch, why);
     if (status == OMEN_OK)
         status = check_results(index, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
