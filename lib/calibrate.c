@@ -4,7 +4,7 @@
  *
  * Effort is a reach, which lists a query takes, and a margin, which of their rows are re-ranked (index.h). One exact
  * search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool, then tells
- * for every true neighbour the score of its list and, for any reach, the margin that it takes to find it. From these the
+ * for every true neighbour the reach that its list takes and, for any reach, the margin that it takes to find it. From these the
  * cheapest effort for each recall is read off; no search is repeated.
  *
  * A true neighbour that the refine tier, whose rows are rounded, ranks behind k others counts as not found whatever the
@@ -58,7 +58,7 @@ typedef struct {
     uint32_t *ranks;      /* n_queries x n_lists */
     float *ahead;         /* n_queries x n_lists: as omen_search_ranks() gives it */
     float *nearest2, *tails, *norms2; /* n_queries; the last of the queries themselves */
-    float *d_k2;                      /* n_queries: what scores are relative to */
+    float *d_k2, *spread;             /* n_queries: as omen_d_k2() gives it; as omen_margin_of() takes it */
     uint32_t *n_first;                /* n_queries: first lists */
     uint32_t *list_of;                /* by id */
     uint32_t *n_lists;                /* n_queries: lists taken, at the reach looked at */
@@ -200,7 +200,7 @@ static void mark_lost(calibration *c, uint32_t k)
     }
 }
 
-/* The first lists of each query and, from their k-th smallest estimate, what scores are relative to. */
+/* The first lists of each query and, from their estimates, what reach and margin are relative to. */
 static int measure_first(calibration *c, uint32_t k)
 {
     const omen_index *index = c->index;
@@ -219,7 +219,7 @@ static int measure_first(calibration *c, uint32_t k)
     for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++) {
         const uint32_t *ranks = c->ranks + (size_t)q * m->n_lists, *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
         uint64_t n_rows = 0;
-        uint32_t n = first, counted = 0, left = k;
+        uint32_t n = first, counted = 0, left;
         for (uint32_t l = 0; l < m->n_lists; l++)
             order[ranks[l]] = l;
         for (;; n = n < m->n_lists / 2 ? 2 * n : m->n_lists) {
@@ -228,14 +228,19 @@ static int measure_first(calibration *c, uint32_t k)
             if (n_rows >= wanted || n == m->n_lists)
                 break;
         }
-        float kth = 0;
+        float kth = 0, last = 0;
+        left = has_codes ? omen_spread_rank(k) : k;
         for (uint32_t j = 0; has_codes && j < c->pool && left > 0; j++) {
             const uint64_t key = c->pools[(size_t)q * c->pool + j];
             if (key == UINT64_MAX)
                 break;
-            kth = omen_key_distance(key);
-            left -= pool_ranks[j] < n;
+            if (pool_ranks[j] >= n)
+                continue;
+            last = omen_key_distance(key);
+            kth = omen_spread_rank(k) - left < k ? last : kth;
+            left--;
         }
+        c->spread[q] = last - kth;
         for (uint32_t j = 0; !has_codes && j < n_nearest && left > 0; j++) {
             const uint64_t key = nearest[(size_t)q * n_nearest + j];
             kth = omen_lifted_distance2(index, omen_key_distance(key), c->norms2[q]) - c->tails[q];
@@ -249,9 +254,10 @@ static int measure_first(calibration *c, uint32_t k)
     return status;
 }
 
-static float score_of(const calibration *c, uint32_t q, uint32_t rank)
+/* The reach that the list of a rank takes. */
+static float reach_of(const calibration *c, uint32_t q, uint32_t rank)
 {
-    return omen_list_score(rank + 1, c->ahead[(size_t)q * c->index->meta.n_lists + rank], c->d_k2[q]);
+    return c->ahead[(size_t)q * c->index->meta.n_lists + rank] / c->d_k2[q];
 }
 
 /* Lists that the query takes: those up to reach, at least n_least, at most n_most. */
@@ -262,7 +268,7 @@ static uint32_t lists_taken(const calibration *c, uint32_t q, float reach, uint3
         return taken;
     for (; beyond - taken > 1;) {
         const uint32_t middle = taken + (beyond - taken) / 2;
-        if (score_of(c, q, middle - 1) <= reach)
+        if (reach_of(c, q, middle - 1) <= reach)
             taken = middle;
         else
             beyond = middle;
@@ -284,22 +290,22 @@ static uint32_t take_lists(calibration *c, float reach, uint32_t n_high)
     return mean;
 }
 
-/* Reaches to look at: from one that holds nearly all neighbours down. */
+/* The reach that takes in the lists of nearly all neighbours. */
 static int highest_reach(calibration *c, uint32_t k, float *reach)
 {
     const uint64_t n = (uint64_t)c->n_queries * k, m = (uint64_t)(SHARE_MOST * (double)n);
-    float *scores = omen_alloc(2 * n, sizeof *scores);
-    if (!scores)
+    float *reaches = omen_alloc(2 * n, sizeof *reaches);
+    if (!reaches)
         return OMEN_ERR_MEMORY;
     for (uint32_t q = 0; q < c->n_queries; q++)
         for (uint32_t i = 0; i < k; i++) {
             const uint32_t list = c->list_of[c->neighbours[(size_t)q * c->k_most + i]];
             const uint32_t rank = c->ranks[(size_t)q * c->index->meta.n_lists + list];
-            scores[(size_t)q * k + i] = score_of(c, q, rank);
+            reaches[(size_t)q * k + i] = reach_of(c, q, rank);
         }
-    const float most = omen_values_select(scores, n, m > 0 ? m : 1, scores + n);
+    const float most = omen_values_select(reaches, n, m > 0 ? m : 1, reaches + n);
     *reach = most < OMEN_REACH_MOST ? most : OMEN_REACH_MOST;
-    free(scores);
+    free(reaches);
     return OMEN_OK;
 }
 
@@ -320,7 +326,7 @@ static float margin_of(const calibration *c, uint32_t number)
     return c->margin_most * share * share;
 }
 
-/* What is relative to the k-th estimate of the lists taken: place of the first candidate of theirs, k-th estimate. */
+/* The k-th smallest estimate in the n_lists nearest lists. */
 static float kth_estimate(const calibration *c, uint32_t q, uint32_t k, uint32_t n_lists)
 {
     const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
@@ -335,16 +341,22 @@ static float kth_estimate(const calibration *c, uint32_t q, uint32_t k, uint32_t
     return kth;
 }
 
+static float scale_of(const calibration *c, uint32_t q, float kth)
+{
+    return sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+}
+
 /* The margin that each hit takes where many lists are looked at, at most. */
 static void measure_margins(calibration *c, uint32_t k, uint32_t n_high)
 {
     c->margin_most = 0;
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const float kth = kth_estimate(c, q, k, n_high);
-        const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        const float scale = scale_of(c, q, kth);
         for (uint32_t h = 0; h < c->n_hits[q]; h++) {
             const uint32_t hit = c->hits[(size_t)q * c->k_most + h];
-            const float margin = (omen_key_distance(c->pools[(size_t)q * c->pool + hit]) - kth) / scale;
+            const float wanted = (omen_key_distance(c->pools[(size_t)q * c->pool + hit]) - kth) / scale;
+            const float margin = omen_margin_for(wanted, scale_of(c, q, kth_estimate(c, q, k, c->n_first[q])), c->spread[q]);
             if (c->pool_ranks[(size_t)q * c->pool + hit] < n_high && margin > c->margin_most &&
                 margin <= OMEN_COORDINATE_MOST)
                 c->margin_most = margin;
@@ -368,13 +380,15 @@ static void count_query(calibration *c, uint32_t q, uint32_t k)
             n_found[0] += c->ranks[(size_t)q * c->index->meta.n_lists + c->list_of[neighbours[i]]] < n_lists && !lost[i];
     } else {
         const float kth = kth_estimate(c, q, k, n_lists);
-        const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        const float scale = scale_of(c, q, kth);
+        const float scale_first = scale_of(c, q, kth_estimate(c, q, k, c->n_first[q]));
         for (uint32_t j = 0, h = 0, number = 0; j < c->pool; j++) {
             const bool is_hit = h < c->n_hits[q] && hits[h] == j;
             h += is_hit;
             if (pool_ranks[j] >= n_lists)
                 continue;
-            const float margin = (omen_key_distance(c->pools[at + j]) - kth) / scale;
+            const float wanted = (omen_key_distance(c->pools[at + j]) - kth) / scale;
+            const float margin = omen_margin_for(wanted, scale_first, c->spread[q]);
             if (margin > margin_of(c, number)) {
                 number = margin_number(c, margin);
                 if (number > N_MARGINS)
@@ -494,6 +508,7 @@ static void calibration_finish(calibration *c)
     free(c->tails);
     free(c->norms2);
     free(c->d_k2);
+    free(c->spread);
     free(c->n_first);
     free(c->n_lists);
     free(c->n_found);
@@ -550,6 +565,7 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->tails = omen_alloc(n, sizeof *c->tails);
     c->norms2 = omen_alloc(n, sizeof *c->norms2);
     c->d_k2 = omen_alloc(n, sizeof *c->d_k2);
+    c->spread = omen_alloc(n, sizeof *c->spread);
     c->n_first = omen_alloc(n, sizeof *c->n_first);
     c->n_lists = omen_alloc(n, sizeof *c->n_lists);
     c->n_found = omen_alloc(n * (N_MARGINS + 1), sizeof *c->n_found);
@@ -560,7 +576,7 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->hit_truth = omen_alloc(n * c->k_most, sizeof *c->hit_truth);
     c->n_hits = omen_alloc(n, sizeof *c->n_hits);
     int status = rows && c->queries && c->own && c->truth && c->neighbours && c->refined && c->lost && c->ranks &&
-                         c->list_of && c->ahead && c->nearest2 && c->tails && c->norms2 && c->d_k2 && c->n_first &&
+                         c->list_of && c->ahead && c->nearest2 && c->tails && c->norms2 && c->d_k2 && c->spread && c->n_first &&
                          c->n_lists && c->n_found && c->n_rows && c->pools && c->pool_ranks && c->hits &&
                          c->hit_truth && c->n_hits
                      ? OMEN_OK

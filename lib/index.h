@@ -77,10 +77,10 @@ int omen_search_source(const omen_source *source, omen_metric metric, const floa
 #define OMEN_FIRST_LISTS 4u /* what d_k is taken from */
 
 /* What a query may cost. A query is searched in its first_lists nearest lists (more where they hold few rows), then in
- * others as far as its own neighbours are (lists_probe.c), then the rows within the margin are re-ranked. */
+ * others as far as its own neighbours are (lists_probe.c); then the rows within the margin are re-ranked. */
 typedef struct omen_effort {
-    float reach;  /* largest score of a list */
-    float margin; /* of estimates, times the root of omen_margin_scale2(); INFINITY: most_rows in any case */
+    float reach;  /* how much farther than the nearest list, in d_k^2 */
+    float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
     uint32_t first_lists, least_lists, most_lists; /* rising */
     uint32_t most_rows;
 } omen_effort;
@@ -104,13 +104,41 @@ static inline uint32_t omen_least_lists(const omen_index *index, uint32_t n_list
     return half > first ? half : first;
 }
 
+/* How crowded the rows are about the k-th neighbour is told by the estimate of this rank. */
+static inline uint32_t omen_spread_rank(uint32_t k)
+{
+    return k < (UINT32_MAX - 12) / 4 ? 4 * k + 12 : UINT32_MAX;
+}
+
+#define OMEN_CROWDED_MOST 8.0f
+
+/* A query's margin, relative to scale. Of n rows about as far as the k-th neighbour, those with the luckiest errors have
+ * the best estimates, which are the more too low, the more rows there are: the k-th best one by about error^2 /
+ * spread. */
+static inline float omen_margin_of(float margin, float scale, float spread)
+{
+    const float part = margin * scale, crowded = spread > 0 ? part / spread : part > 0 ? OMEN_CROWDED_MOST : 0;
+    return margin * (1 + (crowded < OMEN_CROWDED_MOST ? crowded : OMEN_CROWDED_MOST));
+}
+
+/* The margin for which omen_margin_of() is wanted. */
+static inline float omen_margin_for(float wanted, float scale, float spread)
+{
+    const float least = wanted / (1 + OMEN_CROWDED_MOST);
+    if (!(wanted > 0) || !(spread > 0) || least * scale >= OMEN_CROWDED_MOST * spread)
+        return least;
+    /* m + m^2 scale / spread = wanted */
+    return 2 * wanted / (1 + sqrtf(1 + 4 * wanted * scale / spread));
+}
+
 /* Rows that the first lists hold at least: d_k is taken from them. */
 static inline uint64_t omen_first_rows(const omen_index *index, uint32_t k)
 {
-    return 2 * (uint64_t)k < index->meta.n_rows ? 2 * (uint64_t)k : index->meta.n_rows;
+    const uint64_t n = omen_spread_rank(k);
+    return n < index->meta.n_rows ? n : index->meta.n_rows;
 }
 
-/* What a list's score is relative to: kth the k-th smallest estimate, nearest2 the squared distance to the nearest
+/* What a reach is relative to: kth the k-th smallest estimate, nearest2 the squared distance to the nearest
  * centroid, tail what the projection dropped of the query. Never 0. */
 static inline float omen_d_k2(float kth, float nearest2, float tail)
 {
@@ -123,15 +151,6 @@ static inline float omen_margin_scale2(float kth, float nearest2, float tail)
 {
     const float most = kth > nearest2 ? kth : nearest2;
     return most + tail > 0 ? most + tail : 0;
-}
-
-/* The score of a list: rank from 1, ahead = D^2 - D_1^2. Rises with both. Exact operations and roots only: a
- * calibration is the same bytes everywhere. */
-static inline float omen_list_score(uint32_t rank, float ahead, float d_k2)
-{
-    const double ratio = (double)ahead / (double)d_k2, x = ratio < 1e30 ? ratio : 1e30;
-    const double x2 = x * x, x7 = x2 * x2 * x2 * x;
-    return (float)sqrt(sqrt(sqrt(x7 * rank)));
 }
 
 /* The squared distance in the lifted space, by the metric's own. */

@@ -2,11 +2,10 @@
 /* Which lists a query probes.
  *
  * The distances to all centroids come from one matrix product for a chunk of queries. The first lists of a query are a
- * fixed number of the nearest ones. The k-th best estimate in them, d_k^2, tells how far the search has to reach: other
- * lists are taken in order of distance while
- *     rank^(1/8) ((D^2 - D_1^2) / d_k^2)^(7/8)  <=  reach,
- * D and D_1 being the distances of the query to the list's centroid and to the nearest one; never fewer than least_lists
- * and never more than most_lists. Without the rank an average query would pay for those far from everything. */
+ * fixed number of the nearest ones. The k-th best estimate in them, d_k^2, tells how far the search has to reach: lists
+ * are taken while D^2 - D_1^2 <= reach d_k^2, D and D_1 being the distances of the query to the list's centroid and to
+ * the nearest one; never fewer than least_lists and never more than most_lists. A neighbour at distance d_k lies across
+ * the plane between two centroids only where (D^2 - D_1^2) / 2 is at most d_k times the distance between them. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -164,12 +163,11 @@ int omen_lists_choose_first(omen_lists_chunk *s, size_t n_queries)
     return OMEN_OK;
 }
 
-/* The largest value that a list of this rank may have; lists behind it may have less. */
-static float value_within_reach(const omen_lists_chunk *s, const omen_query_lists *lists, float d_k2, uint32_t rank)
+/* The value of a list that is at the query's reach. */
+static float value_at_reach(const omen_lists_chunk *s, const omen_query_lists *lists, float d_k2)
 {
-    const double most = pow(pow((double)s->effort.reach, 8) / rank, 1.0 / 7) * 1.001 * (double)d_k2 / 2;
-    const double value = (double)lists->nearest_value + (most < FLT_MAX ? most : FLT_MAX);
-    return (float)(value < FLT_MAX ? value : FLT_MAX);
+    const double value = (double)lists->nearest_value + (double)s->effort.reach * (double)d_k2 / 2;
+    return (float)(value < (double)FLT_MAX ? value : (double)FLT_MAX);
 }
 
 /* The k-th smallest estimate so far. Without codes there are distances in its place. */
@@ -194,19 +192,13 @@ static int choose_others(omen_lists_chunk *s, uint32_t query)
         uint64_t last = 0;
         uint32_t n = least < lists->n_first ? lists->n_first : least;
         last = nearest_lists(s, values, n);
-        if (n < most) {
-            const float d_k2 = omen_d_k2(kth_estimate(s, query), p->nearest2, p->tail), limit = value_within_reach(s, lists, d_k2, n + 1);
-            if (limit >= omen_key_distance(last)) {
-                const uint32_t n_within = lists_within(s, values, limit);
-                if (n_within > n) {
-                    omen_keys_select(s->list_keys, n_within, n);
-                    omen_keys_sort(s->list_keys + n, n_within - n);
-                    for (; n < n_within && n < most; n++) {
-                        const float ahead = 2 * (omen_key_distance(s->list_keys[n]) - lists->nearest_value);
-                        if (!(omen_list_score(n + 1, ahead, d_k2) <= s->effort.reach))
-                            break;
-                    }
-                }
+        const float limit = value_at_reach(s, lists, omen_d_k2(kth_estimate(s, query), p->nearest2, p->tail));
+        if (n < most && limit > omen_key_distance(last)) {
+            const uint32_t n_within = lists_within(s, values, limit);
+            n = n_within > n ? n_within : n;
+            if (n > most) {
+                omen_keys_select(s->list_keys, n, most);
+                n = most;
             }
         }
         if (n == n_lists || rows_of(s, n) >= wanted)

@@ -39,21 +39,30 @@ static uint64_t largest_key(const uint64_t *keys, uint32_t n)
 
 void omen_pool_cut(omen_pool *p, uint32_t size)
 {
-    if (p->n > p->k) {
-        omen_keys_select(p->keys, p->n, p->k);
+    const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
+    if (p->n > least)
+        omen_keys_select(p->keys, p->n, least);
+    if (p->n >= p->k) {
+        if (least > p->k)
+            omen_keys_select(p->keys, least, p->k);
         p->kth = omen_key_distance(largest_key(p->keys, p->k));
-    } else if (p->n == p->k)
-        p->kth = omen_key_distance(largest_key(p->keys, p->k));
-    if (p->n > p->k && p->margin < INFINITY) {
+    }
+    if (p->n > least && p->margin < INFINITY) {
         const float most = p->kth + p->margin * sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
         const uint64_t worst = most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
-        uint32_t n = p->k;
-        for (uint32_t i = p->k; i < p->n; i++) {
+        uint32_t n = least;
+        for (uint32_t i = least; i < p->n; i++) {
             p->keys[n] = p->keys[i];
             n += p->keys[i] < worst;
         }
         p->n = n;
-        p->worst = worst;
+        /* what is less than worst may yet be among the n_least smallest */
+        if (p->n_least == p->k)
+            p->worst = worst;
+        else {
+            const uint64_t last = largest_key(p->keys, least);
+            p->worst = worst > last ? worst : last;
+        }
     }
     if (p->n > p->n_most)
         omen_keys_select(p->keys, p->n, p->n_most);
@@ -63,6 +72,16 @@ void omen_pool_cut(omen_pool *p, uint32_t size)
         p->worst = worst < p->worst ? worst : p->worst;
     }
     p->n_cut = 2 * p->n + POOL_SLACK < size ? 2 * p->n + POOL_SLACK : size;
+}
+
+void omen_pool_set_margin(omen_pool *p, float margin)
+{
+    if (margin < INFINITY && p->n >= p->k) {
+        const float last = omen_key_distance(largest_key(p->keys, p->n < p->n_least ? p->n : p->n_least));
+        margin = omen_margin_of(margin, sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail)), last - p->kth);
+    }
+    p->margin = margin;
+    p->n_least = p->k;
 }
 
 static inline void pool_add(omen_pool *p, uint64_t key, uint32_t size)

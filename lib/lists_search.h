@@ -17,7 +17,8 @@ typedef struct omen_pool {
     uint64_t *keys;
     uint32_t n, n_cut;  /* keys held; so many are cut back */
     uint32_t k, n_most; /* n_most >= k */
-    float margin;       /* INFINITY: the n_most smallest, whatever their estimates */
+    uint32_t n_least;   /* so many are kept in any case */
+    float margin;       /* of estimates; INFINITY: the n_most smallest, whatever their estimates */
     float nearest2;     /* squared distance to the nearest centroid */
     float tail;         /* what the projection dropped of the query's squared length */
     float kth;          /* the k-th smallest estimate when it was last cut; INFINITY before */
@@ -104,6 +105,9 @@ int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CH
 
 /* Drops what is not within the margin, or behind the n_most smallest. size: most keys before it is cut again. */
 void omen_pool_cut(omen_pool *p, uint32_t size);
+
+/* The query's own margin, by what its first lists hold; the pool has just been cut. */
+void omen_pool_set_margin(omen_pool *p, float margin);
 
 /* The integer tables of one query. */
 void omen_lists_make_tables(omen_lists_chunk *s, size_t query);
