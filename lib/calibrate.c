@@ -4,8 +4,8 @@
  *
  * Effort is a reach, which lists a query takes, and a margin, which of their rows are re-ranked (index.h). One exact
  * search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool, then tells
- * for every true neighbour the reach that its list takes and, for any reach, the margin that it takes to find it. From these the
- * cheapest effort for each recall is read off; no search is repeated.
+ * for every true neighbour the reach that its list takes and, for any reach, the margin that it takes to find it. From
+ * these the cheapest effort for each recall is read off; no search is repeated.
  *
  * A true neighbour that the refine tier, whose rows are rounded, ranks behind k others counts as not found whatever the
  * effort. A recall counts as reached when the mean over the queries less a margin reaches it: LOWER_BOUND standard
@@ -23,7 +23,7 @@
 #define WORK_MOST     5e10  /* multiply-adds spent on exact neighbours */
 #define POOL          1536u /* candidates looked at; a neighbour behind them counts as not found */
 #define LOWER_BOUND   1.5
-#define MARGIN_MOST   0.005
+#define MARGIN_MOST   0.004
 #define TOP_MARGIN    0.002f
 #define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW        UINT32_MAX
@@ -31,7 +31,7 @@
 #define REACH_STEP    1.06f /* between two reaches that are looked at */
 #define N_REACHES     64u
 #define N_MARGINS     256u /* looked at, besides 0 */
-#define COPY_RANK     10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
+#define COPY_RANK     10u  /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER   16.0f
 #define N_KS          3u
 #define N_LEVELS      10u
@@ -50,15 +50,15 @@ typedef struct {
     const omen_index *index;
     uint32_t n_queries, k_most, n_truth; /* n_truth: BEYOND more, and 1 where the query itself is among them */
     float *queries;
-    uint32_t *own;        /* ids of the queries; NO_ROW for those that are not rows */
-    uint64_t *truth;      /* n_queries x n_truth keys (distance, id) */
-    uint32_t *neighbours; /* n_queries x k_most: the ids among them, without the query's own */
-    uint64_t *refined;    /* the same rows, (distance to the refine row, id) */
-    bool *lost;           /* n_queries x k_most: re-ranking puts the neighbour behind k others */
-    uint32_t *ranks;      /* n_queries x n_lists */
-    float *ahead;         /* n_queries x n_lists: as omen_search_ranks() gives it */
+    uint32_t *own;                    /* ids of the queries; NO_ROW for those that are not rows */
+    uint64_t *truth;                  /* n_queries x n_truth keys (distance, id) */
+    uint32_t *neighbours;             /* n_queries x k_most: the ids among them, without the query's own */
+    uint64_t *refined;                /* the same rows, (distance to the refine row, id) */
+    bool *lost;                       /* n_queries x k_most: re-ranking puts the neighbour behind k others */
+    uint32_t *ranks;                  /* n_queries x n_lists */
+    float *ahead;                     /* n_queries x n_lists: as omen_search_ranks() gives it */
     float *nearest2, *tails, *norms2; /* n_queries; the last of the queries themselves */
-    float *d_k2, *spread;             /* n_queries: as omen_d_k2() gives it; as omen_margin_of() takes it */
+    float *d_k2, *scale, *spread;     /* n_queries: of the first lists, as omen_margin_of() takes them */
     uint32_t *n_first;                /* n_queries: first lists */
     uint32_t *list_of;                /* by id */
     uint32_t *n_lists;                /* n_queries: lists taken, at the reach looked at */
@@ -200,54 +200,60 @@ static void mark_lost(calibration *c, uint32_t k)
     }
 }
 
-/* The first lists of each query and, from their estimates, what reach and margin are relative to. */
+/* The number of first lists of a query. */
+static uint32_t count_first(const omen_index *index, const uint32_t *ranks, uint64_t wanted, uint32_t *order)
+{
+    const uint32_t n_lists = index->meta.n_lists;
+    uint64_t n_rows = 0;
+    uint32_t n = omen_first_lists(index), counted = 0;
+    for (uint32_t l = 0; l < n_lists; l++)
+        order[ranks[l]] = l;
+    for (;; n = n < n_lists / 2 ? 2 * n : n_lists) {
+        for (; counted < n; counted++)
+            n_rows += index->first[order[counted] + 1] - index->first[order[counted]];
+        if (n_rows >= wanted || n == n_lists)
+            return n;
+    }
+}
+
+/* Searches the first lists of each query: what is in them is what reach and margin are relative to. */
 static int measure_first(calibration *c, uint32_t k)
 {
     const omen_index *index = c->index;
-    const omen_meta *m = &index->meta;
-    const bool has_codes = m->codec != OMEN_CODEC_NONE;
-    const uint64_t wanted = omen_first_rows(index, k);
-    const uint32_t n_nearest = (uint32_t)wanted, first = omen_first_lists(index);
-    uint64_t *nearest = has_codes ? NULL : omen_alloc((uint64_t)c->n_queries * n_nearest, sizeof *nearest);
-    uint64_t *order = omen_alloc(m->n_lists, sizeof *order);
-    int status = (has_codes || nearest) && order ? OMEN_OK : OMEN_ERR_MEMORY;
-    if (status == OMEN_OK && !has_codes) {
+    const bool has_codes = index->meta.codec != OMEN_CODEC_NONE;
+    const uint32_t n_lists = index->meta.n_lists, first = omen_first_lists(index);
+    /* one more where the query itself is in the way */
+    const uint64_t wanted = omen_first_rows(index, k), more = wanted + (wanted < index->meta.n_rows);
+    const uint32_t n_nearest = (uint32_t)more;
+    uint64_t *nearest = omen_alloc((uint64_t)c->n_queries * n_nearest, sizeof *nearest);
+    uint32_t *order = omen_alloc(n_lists, sizeof *order);
+    int status = nearest && order ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK && has_codes)
+        status =
+            omen_search_candidates(index, c->queries, c->n_queries, first, n_nearest, c->n_threads, nearest, c->watch);
+    else if (status == OMEN_OK) {
         const omen_effort effort = omen_effort_fixed(first, n_nearest);
         status = omen_search_lists(index, c->queries, c->n_queries, n_nearest, &effort, false, c->n_threads, nearest,
                                    NULL, c->watch, NULL);
     }
     for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++) {
-        const uint32_t *ranks = c->ranks + (size_t)q * m->n_lists, *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
-        uint64_t n_rows = 0;
-        uint32_t n = first, counted = 0, left;
-        for (uint32_t l = 0; l < m->n_lists; l++)
-            order[ranks[l]] = l;
-        for (;; n = n < m->n_lists / 2 ? 2 * n : m->n_lists) {
-            for (; counted < n; counted++)
-                n_rows += index->first[order[counted] + 1] - index->first[order[counted]];
-            if (n_rows >= wanted || n == m->n_lists)
-                break;
-        }
+        const uint64_t *keys = nearest + (size_t)q * n_nearest;
         float kth = 0, last = 0;
-        left = has_codes ? omen_spread_rank(k) : k;
-        for (uint32_t j = 0; has_codes && j < c->pool && left > 0; j++) {
-            const uint64_t key = c->pools[(size_t)q * c->pool + j];
-            if (key == UINT64_MAX)
-                break;
-            if (pool_ranks[j] >= n)
+        uint64_t n = 0;
+        for (uint32_t j = 0; j < n_nearest && n < wanted && keys[j] != UINT64_MAX; j++) {
+            const uint32_t id = has_codes ? index->ids[(uint32_t)keys[j]] : (uint32_t)keys[j];
+            if (id == c->own[q])
                 continue;
-            last = omen_key_distance(key);
-            kth = omen_spread_rank(k) - left < k ? last : kth;
-            left--;
+            last = omen_key_distance(keys[j]);
+            if (!has_codes)
+                last = omen_lifted_distance2(index, last, c->norms2[q]) - c->tails[q];
+            kth = n < k ? last : kth;
+            n++;
         }
-        c->spread[q] = last - kth;
-        for (uint32_t j = 0; !has_codes && j < n_nearest && left > 0; j++) {
-            const uint64_t key = nearest[(size_t)q * n_nearest + j];
-            kth = omen_lifted_distance2(index, omen_key_distance(key), c->norms2[q]) - c->tails[q];
-            left -= (uint32_t)key != c->own[q];
-        }
-        c->n_first[q] = n;
+        c->n_first[q] = count_first(index, c->ranks + (size_t)q * n_lists, wanted, order);
         c->d_k2[q] = omen_d_k2(kth, c->nearest2[q], c->tails[q]);
+        c->scale[q] = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        c->spread[q] = last - kth;
     }
     free(nearest);
     free(order);
@@ -341,27 +347,28 @@ static float kth_estimate(const calibration *c, uint32_t q, uint32_t k, uint32_t
     return kth;
 }
 
-static float scale_of(const calibration *c, uint32_t q, float kth)
+/* The margin that nearly every hit takes at most, where many lists are looked at. */
+static int measure_margins(calibration *c, uint32_t k, uint32_t n_high)
 {
-    return sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
-}
-
-/* The margin that each hit takes where many lists are looked at, at most. */
-static void measure_margins(calibration *c, uint32_t k, uint32_t n_high)
-{
-    c->margin_most = 0;
+    float *margins = omen_alloc(2 * (uint64_t)c->n_queries * k, sizeof *margins);
+    uint64_t n = 0;
+    if (!margins)
+        return OMEN_ERR_MEMORY;
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const float kth = kth_estimate(c, q, k, n_high);
-        const float scale = scale_of(c, q, kth);
-        for (uint32_t h = 0; h < c->n_hits[q]; h++) {
-            const uint32_t hit = c->hits[(size_t)q * c->k_most + h];
-            const float wanted = (omen_key_distance(c->pools[(size_t)q * c->pool + hit]) - kth) / scale;
-            const float margin = omen_margin_for(wanted, scale_of(c, q, kth_estimate(c, q, k, c->n_first[q])), c->spread[q]);
-            if (c->pool_ranks[(size_t)q * c->pool + hit] < n_high && margin > c->margin_most &&
-                margin <= OMEN_COORDINATE_MOST)
-                c->margin_most = margin;
+        const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        for (uint32_t h = 0; h < c->n_hits[q] && scale > 0; h++) {
+            const size_t at = (size_t)q * c->pool + c->hits[(size_t)q * c->k_most + h];
+            const float wanted = (omen_key_distance(c->pools[at]) - kth) / scale;
+            if (c->pool_ranks[at] < n_high)
+                margins[n++] = fmaxf(omen_margin_for(wanted, c->scale[q], c->spread[q]), 0);
         }
     }
+    const uint64_t m = (uint64_t)(SHARE_MOST * (double)n);
+    const float most = n > 0 ? omen_values_select(margins, n, m > 0 ? m : 1, margins + (uint64_t)c->n_queries * k) : 0;
+    c->margin_most = most < OMEN_COORDINATE_MOST ? most : OMEN_COORDINATE_MOST;
+    free(margins);
+    return OMEN_OK;
 }
 
 /* Fills n_found and n_rows of a query, for every margin. */
@@ -377,18 +384,18 @@ static void count_query(calibration *c, uint32_t q, uint32_t k)
     if (c->index->meta.codec == OMEN_CODEC_NONE) { /* every row of a probed list is compared */
         const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
         for (uint32_t i = 0; i < k; i++)
-            n_found[0] += c->ranks[(size_t)q * c->index->meta.n_lists + c->list_of[neighbours[i]]] < n_lists && !lost[i];
+            n_found[0] +=
+                c->ranks[(size_t)q * c->index->meta.n_lists + c->list_of[neighbours[i]]] < n_lists && !lost[i];
     } else {
         const float kth = kth_estimate(c, q, k, n_lists);
-        const float scale = scale_of(c, q, kth);
-        const float scale_first = scale_of(c, q, kth_estimate(c, q, k, c->n_first[q]));
+        const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
         for (uint32_t j = 0, h = 0, number = 0; j < c->pool; j++) {
             const bool is_hit = h < c->n_hits[q] && hits[h] == j;
             h += is_hit;
             if (pool_ranks[j] >= n_lists)
                 continue;
             const float wanted = (omen_key_distance(c->pools[at + j]) - kth) / scale;
-            const float margin = omen_margin_for(wanted, scale_first, c->spread[q]);
+            const float margin = omen_margin_for(wanted, c->scale[q], c->spread[q]);
             if (margin > margin_of(c, number)) {
                 number = margin_number(c, margin);
                 if (number > N_MARGINS)
@@ -452,8 +459,8 @@ static int calibrate_k(calibration *c, uint32_t k, uint32_t n_high, omen_tune_en
         status = highest_reach(c, k, &reach);
     if (status != OMEN_OK)
         return status;
-    if (m->codec != OMEN_CODEC_NONE)
-        measure_margins(c, k, n_high);
+    if (m->codec != OMEN_CODEC_NONE && (status = measure_margins(c, k, n_high)) != OMEN_OK)
+        return status;
     /* where no effort reaches a level, as behind rounded refine rows, the table ends with nearly the most there is */
     take_lists(c, reach, n_high);
     count_found(c, k);
@@ -508,6 +515,7 @@ static void calibration_finish(calibration *c)
     free(c->tails);
     free(c->norms2);
     free(c->d_k2);
+    free(c->scale);
     free(c->spread);
     free(c->n_first);
     free(c->n_lists);
@@ -565,6 +573,7 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->tails = omen_alloc(n, sizeof *c->tails);
     c->norms2 = omen_alloc(n, sizeof *c->norms2);
     c->d_k2 = omen_alloc(n, sizeof *c->d_k2);
+    c->scale = omen_alloc(n, sizeof *c->scale);
     c->spread = omen_alloc(n, sizeof *c->spread);
     c->n_first = omen_alloc(n, sizeof *c->n_first);
     c->n_lists = omen_alloc(n, sizeof *c->n_lists);
@@ -576,9 +585,9 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->hit_truth = omen_alloc(n * c->k_most, sizeof *c->hit_truth);
     c->n_hits = omen_alloc(n, sizeof *c->n_hits);
     int status = rows && c->queries && c->own && c->truth && c->neighbours && c->refined && c->lost && c->ranks &&
-                         c->list_of && c->ahead && c->nearest2 && c->tails && c->norms2 && c->d_k2 && c->spread && c->n_first &&
-                         c->n_lists && c->n_found && c->n_rows && c->pools && c->pool_ranks && c->hits &&
-                         c->hit_truth && c->n_hits
+                         c->list_of && c->ahead && c->nearest2 && c->tails && c->norms2 && c->d_k2 && c->scale &&
+                         c->spread && c->n_first && c->n_lists && c->n_found && c->n_rows && c->pools &&
+                         c->pool_ranks && c->hits && c->hit_truth && c->n_hits
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {

@@ -87,8 +87,8 @@ typedef struct omen_effort {
 
 static inline omen_effort omen_effort_fixed(uint32_t n_lists, uint32_t n_rows)
 {
-    return (omen_effort){0, INFINITY, n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS, n_lists,
-                         n_lists, n_rows};
+    return (omen_effort){0,       INFINITY, n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS,
+                         n_lists, n_lists,  n_rows};
 }
 
 /* Lists that d_k is taken from, at least. */
@@ -112,8 +112,8 @@ static inline uint32_t omen_spread_rank(uint32_t k)
 
 #define OMEN_CROWDED_MOST 8.0f
 
-/* A query's margin, relative to scale. Of n rows about as far as the k-th neighbour, those with the luckiest errors have
- * the best estimates, which are the more too low, the more rows there are: the k-th best one by about error^2 /
+/* A query's margin, relative to scale. Of n rows about as far as the k-th neighbour, those with the luckiest errors
+ * have the best estimates, which are the more too low, the more rows there are: the k-th best one by about error^2 /
  * spread. */
 static inline float omen_margin_of(float margin, float scale, float spread)
 {
@@ -164,8 +164,8 @@ static inline float omen_lifted_distance2(const omen_index *index, float distanc
 }
 
 /* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys
- * gets the k best of each query as (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and why
- * may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
+ * gets the k best of each query as (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and
+ * why may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
 int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                       const omen_effort *effort, bool refine_cold, int n_threads, uint64_t *keys,
                       omen_search_stats *stats, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
@@ -180,8 +180,8 @@ int omen_search_candidates(const omen_index *index, const float *queries, uint64
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
                       float *ahead, float *nearest2, float *tails, omen_watch *watch) OMEN_MUST_CHECK;
 
-/* The effort that reaches recall for k <= n: from TUNE, or by a default rule if the index has no TUNE. n_lists and n_rows
- * get what it was on average when it was measured. */
+/* The effort that reaches recall for k <= n: from TUNE, or by a default rule if the index has no TUNE. n_lists and
+ * n_rows get what it was on average when it was measured. */
 omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows);
 
 /* Multiplies it; a factor of 0 leaves it as it is. */

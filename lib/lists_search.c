@@ -3,12 +3,12 @@
  *
  * Queries are taken in chunks, one chunk a thread. Phases of a chunk: transform; distances to all centroids by one
  * matrix product; integer tables; the first lists of each query; the other lists that it takes, by what was found in
- * the first; re-ranking of each query's pool in order of address. (List, query) pairs are scanned in list order, so that
- * a list is scanned for all its queries while it is in cache.
+ * the first; re-ranking of each query's pool in order of address. (List, query) pairs are scanned in list order, so
+ * that a list is scanned for all its queries while it is in cache.
  *
- * A pool holds the (estimate, row) pairs within a margin of the k-th smallest estimate met so far, and not more than the
- * n_most smallest. A candidate is turned away only when one of the two conditions can no longer be met, so its final
- * content, and with it the result, does not depend on the order of the lists, on chunks or on threads.
+ * A pool holds the (estimate, row) pairs within a margin of the k-th smallest estimate met so far, and not more than
+ * the n_most smallest. A candidate is turned away only when one of the two conditions can no longer be met, so its
+ * final content, and with it the result, does not depend on the order of the lists, on chunks or on threads.
  */
 #include <float.h>
 #include <math.h>

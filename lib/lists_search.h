@@ -56,8 +56,8 @@ typedef struct omen_lists_chunk {
     omen_effort effort;
     bool rank_only; /* the pools themselves are wanted */
     bool refine_cold;
-    bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
-    uint32_t shift;    /* rabitq */
+    bool keys_are_ids;  /* no refine tier, or no codes: pool keys are final */
+    uint32_t shift;     /* rabitq */
     uint32_t pool_size; /* most keys of a pool before it is cut back */
     size_t ld, ldc;     /* floats of a transformed query; of its values */
     omen_watch *watch;
