@@ -18,12 +18,12 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define QUERIES       700u
+#define QUERIES       1000u
 #define QUERIES_LEAST 100u
-#define WORK_MOST     5e10  /* multiply-adds spent on exact neighbours */
+#define WORK_MOST     7e10  /* multiply-adds spent on exact neighbours */
 #define POOL          1536u /* candidates looked at; a neighbour behind them counts as not found */
 #define LOWER_BOUND   1.5
-#define MARGIN_MOST   0.004
+#define MARGIN_MOST   0.003
 #define TOP_MARGIN    0.002f
 #define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW        UINT32_MAX
@@ -40,6 +40,8 @@
 #define COST_LIST      150.0
 #define COST_ROW       100.0
 #define COST_ROW_VALUE 0.5
+
+#define COST_WORTH 0.96 /* a smaller reach has to save so much: it is the one less safe for other queries */
 
 #define K_MOST 100u
 static const uint32_t ks[N_KS] = {1, 10, K_MOST};
@@ -489,7 +491,7 @@ static int calibrate_k(calibration *c, uint32_t k, uint32_t n_high, omen_tune_en
             }
             const double rows = c->rows[number] > k ? c->rows[number] : k;
             const double cost = n_lists * (COST_LIST + rows_a_list) + rows * cost_row;
-            if (cost < best_cost[l]) {
+            if (cost < COST_WORTH * best_cost[l]) {
                 best_cost[l] = cost;
                 best[l] = (omen_tune_entry){k, level[l], reach, margin_of(c, number), n_lists, (uint32_t)ceil(rows)};
             }

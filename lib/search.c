@@ -88,8 +88,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     const uint32_t k = options->k < m->n_rows ? options->k : (uint32_t)m->n_rows;
     const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     uint32_t n_probes, n_rerank;
-    omen_effort effort = omen_index_effort(
-        index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
+    omen_effort effort =
+        omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->probes) {
         n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
