@@ -54,8 +54,8 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
         fprintf(stderr, isnan(o->report.pq_error) ? " pq not tried," : " pq %.4f,", o->report.pq_error);
         fprintf(stderr, isnan(o->report.rabitq_error) ? " rabitq not tried\n" : " rabitq %.4f\n",
                 o->report.rabitq_error);
-        fprintf(stderr, "  effort  %u lists probed, %u rows re-ranked on average by default (k = 10)\n", info->default_probes,
-                info->default_rerank);
+        fprintf(stderr, "  effort  %u lists probed, %u rows re-ranked on average by default (k = 10)\n",
+                info->default_probes, info->default_rerank);
     }
 }
 
@@ -123,8 +123,8 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
     if (o->exact) {
         fprintf(stderr, "  effort   exact\n");
     } else {
-        fprintf(stderr, "  effort   by the query; where it was measured, %u lists and %u rows on average\n", stats->probes,
-                stats->rerank);
+        fprintf(stderr, "  effort   by the query; where it was measured, %u lists and %u rows on average\n",
+                stats->probes, stats->rerank);
     }
     fprintf(stderr, "  a query  %.1f lists probed, %.1f codes scanned, %.1f rows re-ranked\n",
             per_query(o, stats->lists_probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));

@@ -23,15 +23,15 @@
 #define WORK_MOST     7e10  /* multiply-adds spent on exact neighbours */
 #define POOL          1536u /* candidates looked at; a neighbour behind them counts as not found */
 #define LOWER_BOUND   1.5
-#define MARGIN_MOST   0.003
+#define MARGIN_MOST   0.0035
 #define TOP_MARGIN    0.002f
 #define BEYOND        32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW        UINT32_MAX
 #define SHARE_MOST    0.999 /* of the true neighbours are in the lists looked at */
-#define REACH_STEP    1.06f /* between two reaches that are looked at */
-#define N_REACHES     64u
-#define N_MARGINS     256u /* looked at, besides 0 */
-#define COPY_RANK     10u  /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
+#define N_REACHES     64u   /* looked at, */
+#define SHARE_STEP    1.09  /* each leaves out so many times the neighbours of the one before */
+#define N_MARGINS     256u  /* looked at, besides 0 */
+#define COPY_RANK     10u   /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER   16.0f
 #define N_KS          3u
 #define N_LEVELS      10u
@@ -41,7 +41,10 @@
 #define COST_ROW       100.0
 #define COST_ROW_VALUE 0.5
 
-#define COST_WORTH 0.96 /* a smaller reach has to save so much: it is the one less safe for other queries */
+/* Where the first lists are nearly all that it takes, the sample hardly tells one reach from another. A smaller one,
+ * less safe for other queries, then has to save something. */
+#define FEW_LISTS  (2 * OMEN_FIRST_LISTS)
+#define COST_WORTH 0.96
 
 #define K_MOST 100u
 static const uint32_t ks[N_KS] = {1, 10, K_MOST};
@@ -298,21 +301,30 @@ static uint32_t take_lists(calibration *c, float reach, uint32_t n_high)
     return mean;
 }
 
-/* The reach that takes in the lists of nearly all neighbours. */
-static int highest_reach(calibration *c, uint32_t k, float *reach)
+static int by_value(const void *a, const void *b)
 {
-    const uint64_t n = (uint64_t)c->n_queries * k, m = (uint64_t)(SHARE_MOST * (double)n);
-    float *reaches = omen_alloc(2 * n, sizeof *reaches);
+    const float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Reaches to look at, falling: those that the lists of all neighbours but a share take. */
+static int choose_reaches(calibration *c, uint32_t k, float out[N_REACHES])
+{
+    const uint64_t n = (uint64_t)c->n_queries * k;
+    float *reaches = omen_alloc(n, sizeof *reaches);
+    double share = 1 - SHARE_MOST;
     if (!reaches)
         return OMEN_ERR_MEMORY;
     for (uint32_t q = 0; q < c->n_queries; q++)
         for (uint32_t i = 0; i < k; i++) {
             const uint32_t list = c->list_of[c->neighbours[(size_t)q * c->k_most + i]];
             const uint32_t rank = c->ranks[(size_t)q * c->index->meta.n_lists + list];
-            reaches[(size_t)q * k + i] = reach_of(c, q, rank);
+            const float reach = reach_of(c, q, rank);
+            reaches[(size_t)q * k + i] = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
         }
-    const float most = omen_values_select(reaches, n, m > 0 ? m : 1, reaches + n);
-    *reach = most < OMEN_REACH_MOST ? most : OMEN_REACH_MOST;
+    qsort(reaches, n, sizeof *reaches, by_value);
+    for (uint32_t i = 0; i < N_REACHES; i++, share *= SHARE_STEP)
+        out[i] = reaches[(uint64_t)((1 - share) * (double)(n - 1))];
     free(reaches);
     return OMEN_OK;
 }
@@ -449,7 +461,7 @@ static int calibrate_k(calibration *c, uint32_t k, uint32_t n_high, omen_tune_en
 {
     const omen_meta *m = &c->index->meta;
     const double rows_a_list = (double)m->n_rows / m->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * m->d;
-    float level[N_LEVELS], reach;
+    float level[N_LEVELS], reaches[N_REACHES];
     double best_cost[N_LEVELS];
     omen_tune_entry best[N_LEVELS] = {{0}};
     if (m->codec != OMEN_CODEC_NONE)
@@ -458,13 +470,13 @@ static int calibrate_k(calibration *c, uint32_t k, uint32_t n_high, omen_tune_en
         mark_lost(c, k);
     int status = measure_first(c, k);
     if (status == OMEN_OK)
-        status = highest_reach(c, k, &reach);
+        status = choose_reaches(c, k, reaches);
     if (status != OMEN_OK)
         return status;
     if (m->codec != OMEN_CODEC_NONE && (status = measure_margins(c, k, n_high)) != OMEN_OK)
         return status;
     /* where no effort reaches a level, as behind rounded refine rows, the table ends with nearly the most there is */
-    take_lists(c, reach, n_high);
+    take_lists(c, reaches[0], n_high);
     count_found(c, k);
     const float top = (float)c->recall[m->refine != OMEN_REFINE_NONE ? N_MARGINS : 0] - TOP_MARGIN;
     size_t n_levels = 0;
@@ -476,24 +488,25 @@ static int calibrate_k(calibration *c, uint32_t k, uint32_t n_high, omen_tune_en
         level[n_levels++] = top;
     for (size_t l = 0; l < n_levels; l++)
         best_cost[l] = INFINITY;
-    for (uint32_t i = 0; i < N_REACHES; i++, reach /= REACH_STEP) {
+    uint32_t n_reaches = N_REACHES;
+    for (uint32_t i = 0; i < n_reaches; i++) {
         if (omen_watch_stopped(c->watch))
             return OMEN_ERR_INTERRUPTED;
-        const uint32_t n_lists = take_lists(c, reach, n_high);
+        const uint32_t n_lists = take_lists(c, reaches[i], n_high);
         count_found(c, k);
         uint32_t number = 0;
         for (size_t l = 0; l < n_levels; l++) {
             number = margin_for(c, level[l], number);
             if (number > N_MARGINS) {
-                if (l == 0)
-                    i = N_REACHES;
+                n_reaches = l == 0 ? i : n_reaches; /* no level is reached with less */
                 break;
             }
             const double rows = c->rows[number] > k ? c->rows[number] : k;
             const double cost = n_lists * (COST_LIST + rows_a_list) + rows * cost_row;
-            if (cost < COST_WORTH * best_cost[l]) {
+            if (cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best_cost[l]) {
                 best_cost[l] = cost;
-                best[l] = (omen_tune_entry){k, level[l], reach, margin_of(c, number), n_lists, (uint32_t)ceil(rows)};
+                best[l] =
+                    (omen_tune_entry){k, level[l], reaches[i], margin_of(c, number), n_lists, (uint32_t)ceil(rows)};
             }
         }
     }

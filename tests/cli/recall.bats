@@ -77,7 +77,8 @@ check_shared()
     /usr/bin/python3 -c '
 import numpy as np
 rng = np.random.default_rng(5)
-x = rng.standard_normal((60, 32))[rng.integers(60, size=12500)] * 1.5 + rng.standard_normal((12500, 32)) * np.linspace(1.5, .2, 32)
+centres, noise = rng.standard_normal((60, 32)) * 1.5, rng.standard_normal((12500, 32)) * np.linspace(1.5, .2, 32)
+x = centres[rng.integers(60, size=12500)] + noise
 np.save("base.npy", x[:12000].astype(np.float32))
 np.save("q.npy", x[12000:].astype(np.float32))'
     # the same effort for every query was .06 (noise 2) to .28 (rotated) short

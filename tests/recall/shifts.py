@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recall of queries unlike the rows: makes shifted queries from a set, searches them, and prints found - asked.
 
-    shifts.py PROGRAM BASE QUERIES [--metric NAME] [--other FILE] [--recall R] [-k K] [-n QUERIES] [--seeds N] [--rows N]
-              [--least SHIFT=GAP ...]
+    shifts.py PROGRAM BASE QUERIES [--metric NAME] [--other FILE] [--recall R] [-k K] [-n QUERIES] [--seeds N]
+              [--rows N] [--least SHIFT=GAP ...]
 
 Kinds of queries (d_k is the distance of a row's k-th neighbour):
     real       as given                            noise 1, 2, 4   rows + Gaussian noise of 1, 2, 4 d_k
