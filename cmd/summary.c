@@ -78,8 +78,8 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
                     o->report.codec_errors[i].error);
         }
         fputc('\n', stderr);
-        fprintf(stderr, "  effort  %u lists probed, %u rows re-ranked by default (k = 10)\n", info->default_probes,
-                info->default_rerank);
+        fprintf(stderr, "  effort  %u lists probed, %u rows re-ranked on average by default (k = 10)\n",
+                info->default_probes, info->default_rerank);
     }
 }
 
@@ -174,7 +174,8 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
     if (o->exact) {
         fprintf(stderr, "  effort   exact\n");
     } else {
-        fprintf(stderr, "  effort   --probes %u --rerank %u\n", stats->probes, stats->rerank);
+        fprintf(stderr, "  effort   by the query; where it was measured, %u lists and %u rows on average\n",
+                stats->probes, stats->rerank);
     }
     fprintf(stderr, "  a query  %.1f lists probed, %.1f codes scanned, %.1f rows re-ranked\n",
             per_query(o, stats->lists_probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));

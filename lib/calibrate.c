@@ -2,10 +2,10 @@
 /* Measures which effort reaches which recall, on the user's queries or on rows of the source (a row is then not its own
  * neighbour).
  *
- * One exact search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool,
- * then tells for every true neighbour the rank of its list and, for any smaller number of lists, its rank by estimate:
- * what probes and pool it would take to find it. From these the cheapest effort for each recall is read off; no search
- * is repeated.
+ * Effort is a reach, which lists a query takes, and a margin, which of their rows are re-ranked (index.h). One exact
+ * search gives the true neighbours. One scan of as many lists as the highest recall needs, with a wide pool, then tells
+ * for every true neighbour the reach that its list takes and, for any reach, the margin that it takes to find it. From
+ * these the cheapest effort for each recall is read off; no search is repeated.
  *
  * A true neighbour that the refine tier, whose rows are rounded, ranks behind k others counts as not found whatever the
  * effort. A recall counts as reached when the mean over the queries less a margin reaches it: LOWER_BOUND standard
@@ -18,19 +18,21 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define QUERIES        700u
+#define QUERIES        OMEN_CALIBRATE_QUERIES
 #define QUERIES_LEAST  100u
-#define WORK_MOST      5e10  /* multiply-adds spent on exact neighbours */
+#define WORK_MOST      7e10  /* multiply-adds spent on exact neighbours */
 #define POOL           1536u /* candidates looked at, where that is enough; one behind them counts as not found */
 #define LOWER_BOUND    1.5
-#define MARGIN_MOST    0.005
+#define MARGIN_MOST    0.0035
 #define TOP_MARGIN     0.002f
 #define BEYOND         32u /* neighbours behind the last wanted one that might take its place after rounding */
 #define NO_ROW         UINT32_MAX
 #define APART          UINT32_MAX
 #define SHARE_MOST     0.999 /* of the true neighbours are in the lists looked at */
-#define PROBE_STEP     16u
-#define COPY_RANK      10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
+#define N_REACHES      64u   /* looked at, */
+#define SHARE_STEP     1.09  /* each leaves out so many times the neighbours of the one before */
+#define N_MARGINS      256u  /* looked at, besides 0 */
+#define COPY_RANK      10u   /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER    16.0f
 #define N_KS           3u
 #define TRIVIAL_RANK   10u   /* a query whose neighbour of this rank is at distance 0 is trivial, */
@@ -42,6 +44,11 @@
 #define COST_LIST      150.0
 #define COST_ROW       100.0
 #define COST_ROW_VALUE 0.5
+
+/* Where the first lists are nearly all that it takes, the sample hardly tells one reach from another. A smaller one,
+ * less safe for other queries, then has to save something. */
+#define FEW_LISTS  (2 * OMEN_FIRST_LISTS)
+#define COST_WORTH 0.96
 
 /* Where the pools of so many candidates miss more than 1 - SHORT of the nearest, wider ones are looked at. */
 #define SHORT   0.96
@@ -57,21 +64,27 @@ typedef struct {
     const omen_index *index;
     uint32_t n_queries, k_most, n_truth; /* n_truth: BEYOND more, and 1 where the query itself is among them */
     float *queries;
-    uint32_t *own;        /* ids of the queries; NO_ROW for those that are not rows */
-    uint64_t *truth;      /* n_queries x n_truth keys (distance, id) */
-    uint32_t *neighbours; /* n_queries x k_most: the ids among them, without the query's own */
-    uint64_t *refined;    /* the same rows, (distance to the refine row, id) */
-    bool *lost;           /* n_queries x k_most: re-ranking puts the neighbour behind k others */
-    uint32_t *ranks;      /* n_queries x n_lists */
-    uint32_t *list_of;    /* by id; APART for rows that are found whatever the effort */
-    uint32_t *needed;     /* n_queries x k_most: by hit, candidates to re-rank at the probes looked at; 0: not found */
-    uint64_t *found;      /* pool + 1: true neighbours found with as many candidates re-ranked, at these probes */
-    uint64_t *squares;    /* pool + 1: the same, of each query squared */
+    uint32_t *own;                /* ids of the queries; NO_ROW for those that are not rows */
+    uint64_t *truth;              /* n_queries x n_truth keys (distance, id) */
+    uint32_t *neighbours;         /* n_queries x k_most: the ids among them, without the query's own */
+    uint64_t *refined;            /* the same rows, (distance to the refine row, id) */
+    bool *lost;                   /* n_queries x k_most: re-ranking puts the neighbour behind k others */
+    uint32_t *ranks;              /* n_queries x n_lists */
+    float *ahead;                 /* n_queries x n_lists: as omen_search_ranks() gives it */
+    float *nearest2, *tails;      /* n_queries */
+    double *norms2;               /* n_queries: of the queries themselves */
+    float *d_k2, *scale, *spread; /* n_queries: of the first lists, as omen_margin_of() takes them */
+    uint32_t *n_first;            /* n_queries: first lists */
+    uint32_t *list_of;            /* by id; APART for rows that are found whatever the effort */
+    uint32_t *n_lists;            /* n_queries: lists taken, at the reach looked at */
+    uint32_t *n_found, *n_rows;   /* n_queries x (N_MARGINS + 1): neighbours found, rows re-ranked, at that reach */
+    double recall[N_MARGINS + 1], rows[N_MARGINS + 1]; /* the recall counted as reached, mean rows */
+    float margin_most;
     uint64_t *pools;      /* n_queries x pool keys (estimate, position) */
     uint32_t *pool_ranks; /* n_queries x pool: rank of the list a candidate is in */
-    uint32_t *hits;       /* n_queries x k_most: places in the pool that hold true neighbours, ascending, */
-    uint32_t *hit_truth;  /* and which ones these are */
-    uint32_t *n_hits;     /* n_queries */
+    uint32_t *hits; /* n_queries x k_most: places in the pool that hold true neighbours, ascending (APART first), */
+    uint32_t *hit_truth; /* and which ones these are */
+    uint32_t *n_hits;    /* n_queries */
     uint32_t pool, n_with_copies;
     int n_threads;
     omen_watch *watch;
@@ -221,54 +234,258 @@ static void mark_lost(calibration *c, uint32_t k)
     }
 }
 
-/* Fills needed, found and squares for n_probes lists. The hits of a query come by rank: the nth adds one to what it
- * finds, at its rank and beyond, and 2 n - 1 to the square. */
-static void count_found(calibration *c, uint32_t k, uint32_t n_probes)
+/* The number of first lists of a query. */
+static uint32_t count_first(const omen_index *index, const uint32_t *ranks, uint64_t wanted, uint32_t *order)
 {
-    const bool has_codes = c->index->meta.codec != OMEN_CODEC_NONE;
-#pragma omp parallel for schedule(static)
-    for (uint32_t q = 0; q < c->n_queries; q++) {
-        const size_t at = (size_t)q * c->k_most;
-        const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
-        const bool *lost = c->lost + (size_t)q * k;
-        uint32_t *needed = c->needed + at;
-        for (uint32_t i = 0; i < k && !has_codes; i++) /* every row of a probed list is compared */
-            needed[i] = rank_of(c, q, c->neighbours[at + i]) < n_probes && !lost[i];
-        for (uint32_t h = 0, j = 0, rank = 0; has_codes && h < c->n_hits[q]; h++) {
-            const uint32_t hit = c->hits[at + h];
-            if (hit == APART) { /* those come first */
-                needed[h] = !lost[c->hit_truth[at + h]];
-                continue;
-            }
-            for (; j <= hit; j++)
-                rank += pool_ranks[j] < n_probes;
-            needed[h] = pool_ranks[hit] < n_probes && !lost[c->hit_truth[at + h]] ? rank : 0;
-        }
-    }
-    memset(c->found, 0, (c->pool + 1) * sizeof *c->found);
-    memset(c->squares, 0, (c->pool + 1) * sizeof *c->squares);
-    for (uint32_t q = 0; q < c->n_queries; q++) {
-        const uint32_t n_hits = has_codes ? c->n_hits[q] : k, *needed = c->needed + (size_t)q * c->k_most;
-        for (uint32_t h = 0, n = 0; h < n_hits; h++) {
-            if (needed[h] == 0)
-                continue;
-            c->found[needed[h]]++;
-            c->squares[needed[h]] += 2 * ++n - 1;
-        }
-    }
-    for (uint32_t rank = 1; rank <= c->pool; rank++) {
-        c->found[rank] += c->found[rank - 1];
-        c->squares[rank] += c->squares[rank - 1];
+    const uint32_t n_lists = index->meta.n_lists;
+    uint64_t n_rows = 0;
+    uint32_t n = omen_first_lists(index), counted = 0;
+    for (uint32_t l = 0; l < n_lists; l++)
+        order[ranks[l]] = l;
+    for (;; n = n < n_lists / 2 ? 2 * n : n_lists) {
+        for (; counted < n; counted++)
+            n_rows += index->first[order[counted] + 1] - index->first[order[counted]];
+        if (n_rows >= wanted || n == n_lists)
+            return n;
     }
 }
 
-/* Recall with n_rerank candidates re-ranked, as cautiously as said above. */
-static double recall_at(const calibration *c, uint32_t k, uint32_t n_rerank)
+/* Searches the first lists of each query: what is in them is what reach and margin are relative to. */
+static int measure_first(calibration *c, uint32_t k)
 {
-    const double n = c->n_queries, mean = (double)c->found[n_rerank] / (n * k);
-    const double variance = (double)c->squares[n_rerank] / (n * k * k) - mean * mean;
-    const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
-    return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+    const omen_index *index = c->index;
+    const bool has_codes = index->meta.codec != OMEN_CODEC_NONE;
+    const uint32_t n_lists = index->meta.n_lists, first = omen_first_lists(index);
+    /* one more where the query itself is in the way */
+    const uint64_t wanted = omen_first_rows(index, k), more = wanted + (wanted < index->meta.n_rows);
+    const uint32_t n_nearest = (uint32_t)more;
+    uint64_t *nearest = omen_alloc((uint64_t)c->n_queries * n_nearest, sizeof *nearest);
+    uint32_t *order = omen_alloc(n_lists, sizeof *order);
+    int status = nearest && order ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK && has_codes)
+        status =
+            omen_search_candidates(index, c->queries, c->n_queries, first, n_nearest, c->n_threads, nearest, c->watch);
+    else if (status == OMEN_OK) {
+        const omen_effort effort = omen_effort_fixed(first, n_nearest);
+        status = omen_search_lists(index, c->queries, c->n_queries, n_nearest, &effort, false, c->n_threads, nearest,
+                                   NULL, c->watch, NULL);
+    }
+    for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++) {
+        const uint64_t *keys = nearest + (size_t)q * n_nearest;
+        float kth = 0, last = 0;
+        uint64_t n = 0;
+        for (uint32_t j = 0; j < n_nearest && n < wanted && keys[j] != UINT64_MAX; j++) {
+            const uint32_t id = has_codes ? index->ids[(uint32_t)keys[j]] : (uint32_t)keys[j];
+            if (id == c->own[q])
+                continue;
+            last = omen_key_distance(keys[j]);
+            if (!has_codes)
+                last = omen_lifted_distance2(index, last, c->norms2[q]) - c->tails[q];
+            kth = n < k ? last : kth;
+            n++;
+        }
+        c->n_first[q] = count_first(index, c->ranks + (size_t)q * n_lists, wanted, order);
+        c->d_k2[q] = omen_d_k2(kth, c->nearest2[q], c->tails[q]);
+        c->scale[q] = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        c->spread[q] = last - kth;
+    }
+    free(nearest);
+    free(order);
+    return status;
+}
+
+/* The reach that the list of a rank takes. */
+static float reach_of(const calibration *c, uint32_t q, uint32_t rank)
+{
+    return c->ahead[(size_t)q * c->index->meta.n_lists + rank] / c->d_k2[q];
+}
+
+/* Lists that the query takes: those up to reach, at least n_least, at most n_most. */
+static uint32_t lists_taken(const calibration *c, uint32_t q, float reach, uint32_t n_least, uint32_t n_most)
+{
+    uint32_t taken = n_least > c->n_first[q] ? n_least : c->n_first[q], beyond = n_most + 1;
+    if (taken >= n_most)
+        return taken;
+    for (; beyond - taken > 1;) {
+        const uint32_t middle = taken + (beyond - taken) / 2;
+        if (reach_of(c, q, middle - 1) <= reach)
+            taken = middle;
+        else
+            beyond = middle;
+    }
+    return taken;
+}
+
+/* Fills n_lists for a reach; returns the mean, rounded up. */
+static uint32_t take_lists(calibration *c, float reach, uint32_t n_high)
+{
+    uint32_t n_least = 0, mean = 0;
+    for (int pass = 0; pass < 2; pass++) { /* the least is half of the mean, which it raises a little */
+        uint64_t sum = 0;
+        for (uint32_t q = 0; q < c->n_queries; q++)
+            sum += c->n_lists[q] = lists_taken(c, q, reach, n_least, n_high);
+        mean = (uint32_t)((sum + c->n_queries - 1) / c->n_queries);
+        n_least = omen_least_lists(c->index, mean);
+    }
+    return mean;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Reaches to look at, falling: those that the lists of all neighbours but a share take. */
+static int choose_reaches(calibration *c, uint32_t k, float out[N_REACHES])
+{
+    const uint64_t n = (uint64_t)c->n_queries * k;
+    float *reaches = omen_alloc(n, sizeof *reaches);
+    double share = 1 - SHARE_MOST;
+    if (!reaches)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t q = 0; q < c->n_queries; q++)
+        for (uint32_t i = 0; i < k; i++) {
+            const float reach = reach_of(c, q, rank_of(c, q, c->neighbours[(size_t)q * c->k_most + i]));
+            reaches[(size_t)q * k + i] = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
+        }
+    qsort(reaches, n, sizeof *reaches, by_value);
+    for (uint32_t i = 0; i < N_REACHES; i++, share *= SHARE_STEP)
+        out[i] = reaches[(uint64_t)((1 - share) * (double)(n - 1))];
+    free(reaches);
+    return OMEN_OK;
+}
+
+/* The number of the smallest margin looked at that takes in so much; N_MARGINS + 1 if none does. */
+static uint32_t margin_number(const calibration *c, float margin)
+{
+    if (!(margin > 0))
+        return 0;
+    if (margin > c->margin_most)
+        return N_MARGINS + 1;
+    const uint32_t n = (uint32_t)ceilf(sqrtf(margin / c->margin_most) * N_MARGINS);
+    return n < N_MARGINS ? n : N_MARGINS;
+}
+
+static float margin_of(const calibration *c, uint32_t number)
+{
+    const float share = (float)number / N_MARGINS;
+    return c->margin_most * share * share;
+}
+
+/* The k-th smallest estimate in the n_lists nearest lists. */
+static float kth_estimate(const calibration *c, uint32_t q, uint32_t k, uint32_t n_lists)
+{
+    const uint32_t *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
+    float kth = 0;
+    for (uint32_t j = 0, left = k; j < c->pool && left > 0; j++) {
+        const uint64_t key = c->pools[(size_t)q * c->pool + j];
+        if (key == UINT64_MAX)
+            break;
+        kth = pool_ranks[j] < n_lists ? omen_key_distance(key) : kth;
+        left -= pool_ranks[j] < n_lists;
+    }
+    return kth;
+}
+
+/* The margin that nearly every hit takes at most, where many lists are looked at. */
+static int measure_margins(calibration *c, uint32_t k, uint32_t n_high)
+{
+    float *margins = omen_alloc(2 * (uint64_t)c->n_queries * k, sizeof *margins);
+    uint64_t n = 0;
+    if (!margins)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        const float kth = kth_estimate(c, q, k, n_high);
+        const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        for (uint32_t h = 0; h < c->n_hits[q] && scale > 0; h++) {
+            if (c->hits[(size_t)q * c->k_most + h] == APART)
+                continue;
+            const size_t at = (size_t)q * c->pool + c->hits[(size_t)q * c->k_most + h];
+            const float wanted = (omen_key_distance(c->pools[at]) - kth) / scale;
+            if (c->pool_ranks[at] < n_high)
+                margins[n++] = fmaxf(omen_margin_for(wanted, c->scale[q], c->spread[q]), 0);
+        }
+    }
+    const uint64_t m = (uint64_t)(SHARE_MOST * (double)n);
+    const float most = n > 0 ? omen_values_select(margins, n, m > 0 ? m : 1, margins + (uint64_t)c->n_queries * k) : 0;
+    c->margin_most = most < OMEN_COORDINATE_MOST ? most : OMEN_COORDINATE_MOST;
+    free(margins);
+    return OMEN_OK;
+}
+
+/* Fills n_found and n_rows of a query, for every margin. */
+static void count_query(calibration *c, uint32_t q, uint32_t k)
+{
+    const size_t at = (size_t)q * c->pool;
+    const uint32_t n_lists = c->n_lists[q], *pool_ranks = c->pool_ranks + at;
+    const uint32_t *hits = c->hits + (size_t)q * c->k_most, *hit_truth = c->hit_truth + (size_t)q * c->k_most;
+    const bool *lost = c->lost + (size_t)q * k;
+    uint32_t *n_found = c->n_found + (size_t)q * (N_MARGINS + 1), *n_rows = c->n_rows + (size_t)q * (N_MARGINS + 1);
+    memset(n_found, 0, (N_MARGINS + 1) * sizeof *n_found);
+    memset(n_rows, 0, (N_MARGINS + 1) * sizeof *n_rows);
+    if (c->index->meta.codec == OMEN_CODEC_NONE) { /* every row of a probed list is compared */
+        const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
+        for (uint32_t i = 0; i < k; i++)
+            n_found[0] += rank_of(c, q, neighbours[i]) < n_lists && !lost[i];
+    } else {
+        const float kth = kth_estimate(c, q, k, n_lists);
+        const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        uint32_t h = 0;
+        for (; h < c->n_hits[q] && hits[h] == APART; h++) /* those come first */
+            n_found[0] += !lost[hit_truth[h]];
+        for (uint32_t j = 0, number = 0; j < c->pool; j++) {
+            const bool is_hit = h < c->n_hits[q] && hits[h] == j;
+            h += is_hit;
+            if (pool_ranks[j] >= n_lists)
+                continue;
+            const float wanted = (omen_key_distance(c->pools[at + j]) - kth) / scale;
+            const float margin = omen_margin_for(wanted, c->scale[q], c->spread[q]);
+            if (margin > margin_of(c, number)) {
+                number = margin_number(c, margin);
+                if (number > N_MARGINS)
+                    break;
+            }
+            n_rows[number]++;
+            n_found[number] += is_hit && !lost[hit_truth[h - 1]];
+        }
+    }
+    for (uint32_t i = 1; i <= N_MARGINS; i++) {
+        n_found[i] += n_found[i - 1];
+        n_rows[i] += n_rows[i - 1];
+    }
+}
+
+/* Fills recall, as cautiously as said above, and rows, for the lists taken. */
+static void count_found(calibration *c, uint32_t k)
+{
+#pragma omp parallel for schedule(static)
+    for (uint32_t q = 0; q < c->n_queries; q++)
+        count_query(c, q, k);
+    const double n = c->n_queries;
+    for (uint32_t i = 0; i <= N_MARGINS; i++) {
+        uint64_t found = 0, squares = 0, rows = 0;
+        for (uint32_t q = 0; q < c->n_queries; q++) {
+            const uint64_t one = c->n_found[(size_t)q * (N_MARGINS + 1) + i];
+            found += one;
+            squares += one * one;
+            rows += c->n_rows[(size_t)q * (N_MARGINS + 1) + i];
+        }
+        const double mean = (double)found / (n * k), variance = (double)squares / (n * k * k) - mean * mean;
+        const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
+        c->recall[i] = mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+        c->rows[i] = (double)rows / n;
+    }
+}
+
+/* The smallest margin from number on that reaches recall; N_MARGINS + 1 if none does. Without a refine tier there is
+ * no re-ranking. */
+static uint32_t margin_for(const calibration *c, float recall, uint32_t number)
+{
+    const uint32_t most = c->index->meta.refine != OMEN_REFINE_NONE ? N_MARGINS : 0;
+    while (number <= most && c->recall[number] < (double)recall)
+        number++;
+    return number <= most ? number : N_MARGINS + 1;
 }
 
 /* Keeps n of the queries, those numbered in kept, which rises. */
@@ -278,11 +495,15 @@ static void keep_queries(calibration *c, const uint32_t *kept, uint32_t n)
     for (size_t q = 0; q < n; q++) {
         const size_t from = kept[q];
         c->own[q] = c->own[from];
+        c->nearest2[q] = c->nearest2[from];
+        c->tails[q] = c->tails[from];
+        c->norms2[q] = c->norms2[from];
         memmove(c->queries + q * d, c->queries + from * d, d * sizeof *c->queries);
         memmove(c->truth + q * c->n_truth, c->truth + from * c->n_truth, c->n_truth * sizeof *c->truth);
         memmove(c->refined + q * c->n_truth, c->refined + from * c->n_truth, c->n_truth * sizeof *c->refined);
         memmove(c->neighbours + q * c->k_most, c->neighbours + from * c->k_most, c->k_most * sizeof *c->neighbours);
         memmove(c->ranks + q * n_lists, c->ranks + from * n_lists, n_lists * sizeof *c->ranks);
+        memmove(c->ahead + q * n_lists, c->ahead + from * n_lists, n_lists * sizeof *c->ahead);
     }
     c->n_queries = n;
 }
@@ -325,14 +546,10 @@ static int widen(calibration *c, uint32_t pool)
     c->pool = pool < c->index->meta.n_rows ? pool : (uint32_t)c->index->meta.n_rows;
     free(c->pools);
     free(c->pool_ranks);
-    free(c->found);
-    free(c->squares);
     c->pools = omen_alloc((size_t)n * c->pool, sizeof *c->pools);
     c->pool_ranks = omen_alloc((size_t)n * c->pool, sizeof *c->pool_ranks);
-    c->found = omen_alloc(c->pool + 1, sizeof *c->found);
-    c->squares = omen_alloc(c->pool + 1, sizeof *c->squares);
     uint32_t *kept = omen_alloc(n, sizeof *kept);
-    const bool ready = c->pools && c->pool_ranks && c->found && c->squares && kept;
+    const bool ready = c->pools && c->pool_ranks && kept;
     for (uint32_t q = 0; q < n && ready; q++)
         kept[q] = (uint32_t)((uint64_t)q * before / n);
     if (ready)
@@ -356,26 +573,28 @@ static int find_candidates(calibration *c, uint32_t n_probes)
     return status;
 }
 
-static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, size_t *n_entries)
+static int calibrate_k(calibration *c, uint32_t k, uint32_t n_high, omen_tune_entry *entries, size_t *n_entries)
 {
     const omen_meta *m = &c->index->meta;
     const double rows_a_list = (double)m->n_rows / m->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * m->d;
-    float level[N_LEVELS];
+    float level[N_LEVELS], reaches[N_REACHES];
     double best_cost[N_LEVELS];
-    omen_tune_entry best[N_LEVELS] = {{0, 0, 0, 0}};
-    uint32_t n_low, n_high;
-    int status = probes_for(c, k, levels[0], &n_low);
-    if (status == OMEN_OK)
-        status = probes_for(c, k, SHARE_MOST, &n_high);
-    if (status != OMEN_OK)
-        return status;
+    omen_tune_entry best[N_LEVELS] = {{0}};
     if (m->codec != OMEN_CODEC_NONE)
         mark_candidates(c, k);
     if (m->refine != OMEN_REFINE_NONE)
         mark_lost(c, k);
+    int status = measure_first(c, k);
+    if (status == OMEN_OK)
+        status = choose_reaches(c, k, reaches);
+    if (status != OMEN_OK)
+        return status;
+    if (m->codec != OMEN_CODEC_NONE && (status = measure_margins(c, k, n_high)) != OMEN_OK)
+        return status;
     /* where no effort reaches a level, as behind rounded refine rows, the table ends with nearly the most there is */
-    count_found(c, k, n_high);
-    const float top = (float)recall_at(c, k, c->pool) - TOP_MARGIN;
+    take_lists(c, reaches[0], n_high);
+    count_found(c, k);
+    const float top = (float)c->recall[m->refine != OMEN_REFINE_NONE ? N_MARGINS : 0] - TOP_MARGIN;
     size_t n_levels = 0;
     while (n_levels < N_LEVELS && levels[n_levels] <= top) {
         level[n_levels] = levels[n_levels];
@@ -385,25 +604,27 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         level[n_levels++] = top;
     for (size_t l = 0; l < n_levels; l++)
         best_cost[l] = INFINITY;
-    for (uint32_t probes = n_low;; probes += probes < PROBE_STEP ? 1 : probes / PROBE_STEP) {
-        probes = probes < n_high ? probes : n_high;
+    uint32_t n_reaches = N_REACHES;
+    for (uint32_t i = 0; i < n_reaches; i++) {
         if (omen_watch_stopped(c->watch))
             return OMEN_ERR_INTERRUPTED;
-        count_found(c, k, probes);
-        uint32_t rerank = k < c->pool ? k : c->pool;
+        const uint32_t n_lists = take_lists(c, reaches[i], n_high);
+        count_found(c, k);
+        uint32_t number = 0;
         for (size_t l = 0; l < n_levels; l++) {
-            while (recall_at(c, k, rerank) < (double)level[l] && rerank < c->pool && m->refine != OMEN_REFINE_NONE)
-                rerank++;
-            if (recall_at(c, k, rerank) < (double)level[l])
+            number = margin_for(c, level[l], number);
+            if (number > N_MARGINS) {
+                n_reaches = l == 0 ? i : n_reaches; /* no level is reached with less */
                 break;
-            const double cost = probes * (COST_LIST + rows_a_list) + rerank * cost_row;
-            if (cost < best_cost[l]) {
+            }
+            const double rows = c->rows[number] > k ? c->rows[number] : k;
+            const double cost = n_lists * (COST_LIST + rows_a_list) + rows * cost_row;
+            if (cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best_cost[l]) {
                 best_cost[l] = cost;
-                best[l] = (omen_tune_entry){k, probes, rerank, level[l]};
+                best[l] =
+                    (omen_tune_entry){k, level[l], reaches[i], margin_of(c, number), n_lists, (uint32_t)ceil(rows)};
             }
         }
-        if (probes == n_high)
-            break;
     }
     for (size_t l = 0; l < n_levels && best[l].k; l++)
         entries[(*n_entries)++] = best[l];
@@ -420,9 +641,17 @@ static void calibration_finish(calibration *c)
     free(c->lost);
     free(c->ranks);
     free(c->list_of);
-    free(c->needed);
-    free(c->found);
-    free(c->squares);
+    free(c->ahead);
+    free(c->nearest2);
+    free(c->tails);
+    free(c->norms2);
+    free(c->d_k2);
+    free(c->scale);
+    free(c->spread);
+    free(c->n_first);
+    free(c->n_lists);
+    free(c->n_found);
+    free(c->n_rows);
     free(c->pools);
     free(c->pool_ranks);
     free(c->hits);
@@ -441,7 +670,7 @@ uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_th
     const uint64_t n_queries = n_queries_for(n, d);
     /* the exact search keeps some more keys than asked for, in each of two ranges of rows a thread */
     const uint64_t exact = 2 * (uint64_t)n_threads * (K_MOST + 2 * BEYOND) * 8;
-    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 36 + exact + n_lists * 12 + POOL * 24;
+    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 36 + exact + n_lists * 16 + POOL * 24 + (N_MARGINS + 1) * 8;
     /* each thread of an exact search holds a block of rows and its products with the queries */
     const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
@@ -478,17 +707,26 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->lost = omen_alloc_zero(n * c->k_most, sizeof *c->lost);
     c->ranks = omen_alloc(n * m->n_lists, sizeof *c->ranks);
     c->list_of = omen_alloc(m->n_rows, sizeof *c->list_of);
-    c->needed = omen_alloc(n * c->k_most, sizeof *c->needed);
-    c->found = omen_alloc(c->pool + 1, sizeof *c->found);
-    c->squares = omen_alloc(c->pool + 1, sizeof *c->squares);
+    c->ahead = omen_alloc(n * m->n_lists, sizeof *c->ahead);
+    c->nearest2 = omen_alloc(n, sizeof *c->nearest2);
+    c->tails = omen_alloc(n, sizeof *c->tails);
+    c->norms2 = omen_alloc(n, sizeof *c->norms2);
+    c->d_k2 = omen_alloc(n, sizeof *c->d_k2);
+    c->scale = omen_alloc(n, sizeof *c->scale);
+    c->spread = omen_alloc(n, sizeof *c->spread);
+    c->n_first = omen_alloc(n, sizeof *c->n_first);
+    c->n_lists = omen_alloc(n, sizeof *c->n_lists);
+    c->n_found = omen_alloc(n * (N_MARGINS + 1), sizeof *c->n_found);
+    c->n_rows = omen_alloc(n * (N_MARGINS + 1), sizeof *c->n_rows);
     c->pools = omen_alloc(n * c->pool, sizeof *c->pools);
     c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
     c->hits = omen_alloc(n * c->k_most, sizeof *c->hits);
     c->hit_truth = omen_alloc(n * c->k_most, sizeof *c->hit_truth);
     c->n_hits = omen_alloc(n, sizeof *c->n_hits);
     int status = rows && c->queries && c->own && c->truth && c->neighbours && c->refined && c->lost && c->ranks &&
-                         c->list_of && c->needed && c->found && c->squares && c->pools && c->pool_ranks && c->hits &&
-                         c->hit_truth && c->n_hits
+                         c->list_of && c->ahead && c->nearest2 && c->tails && c->norms2 && c->d_k2 && c->scale &&
+                         c->spread && c->n_first && c->n_lists && c->n_found && c->n_rows && c->pools &&
+                         c->pool_ranks && c->hits && c->hit_truth && c->n_hits
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
@@ -514,7 +752,9 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     if (status == OMEN_OK)
         name_neighbours(c);
     if (status == OMEN_OK)
-        status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks, watch);
+        status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks, c->ahead, c->nearest2, c->tails, watch);
+    for (uint64_t i = 0; i < n && status == OMEN_OK; i++)
+        c->norms2[i] = omen_norm2(c->queries + i * m->d, m->d);
     if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE)
         status = refine_truth(c);
     free(rows);
@@ -543,7 +783,7 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
     if (status == OMEN_OK && index->meta.codec != OMEN_CODEC_NONE)
         status = find_candidates(&c, n_high);
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
-        status = calibrate_k(&c, ks[i], entries, n_entries);
+        status = calibrate_k(&c, ks[i], n_high, entries, n_entries);
     /* inner products are no distances: what is nearest need not be near */
     if (!queries && c.k_most >= COPY_RANK && index->meta.metric != OMEN_METRIC_IP)
         *near_copies = (double)c.n_with_copies / n_drawn;

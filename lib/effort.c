@@ -4,47 +4,101 @@
 
 #include "lib/index.h"
 
-#define DEFAULT_RERANK 10u /* times k, where nothing was measured */
+#define DEFAULT_RERANK 10u   /* times k, where nothing was measured */
+#define LISTS_MOST     8u    /* times the average: the most that a query may take */
+#define ROWS_MOST      1536u /* rows that a query may re-rank; more where the average is near */
 
-/* Between a and b, rounded up. */
-static uint64_t share_of(uint32_t a, uint32_t b, float share)
+/* Between a and b. */
+static float mix(float a, float b, float share)
 {
-    return (uint64_t)ceilf((float)a + share * ((float)b - (float)a));
+    return a + share * (b - a);
 }
 
-void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank_rows)
+/* The entry of k_measured that reaches recall, or what is between two; n 0 where there is none. */
+static omen_tune_entry entry_for(const omen_index *index, uint32_t k_measured, float recall)
 {
-    const omen_meta *m = &index->meta;
     const omen_tune_entry *e = NULL, *before = NULL;
-    /* entries rise by k, then by recall: the first that covers both, or the last of the largest k */
-    uint32_t k_covered = index->n_tune ? index->tune[index->n_tune - 1].k : 0;
-    for (size_t i = index->n_tune; i-- > 0;)
-        if (index->tune[i].k >= k)
-            k_covered = index->tune[i].k;
     for (size_t i = 0; i < index->n_tune && !(e && e->recall >= recall); i++) {
-        if (index->tune[i].k != k_covered)
+        if (index->tune[i].k != k_measured)
             continue;
         before = e;
         e = &index->tune[i];
     }
-    uint64_t n_probes = e ? e->n_probes : (m->n_lists + 15) / 16,
-             n_rerank = e ? e->n_rerank : DEFAULT_RERANK * (uint64_t)k;
+    if (!e || !before || e->recall <= recall || recall <= before->recall)
+        return e ? *e : (omen_tune_entry){0};
     /* between two entries: recall grows more slowly than effort does, so a share of the effort gives more than that
      * share of the recall */
-    if (before && e->recall > recall && recall > before->recall) {
-        const float share = (recall - before->recall) / (e->recall - before->recall);
-        n_probes = share_of(before->n_probes, e->n_probes, share);
-        n_rerank = share_of(before->n_rerank, e->n_rerank, share);
+    const float share = (recall - before->recall) / (e->recall - before->recall);
+    return (omen_tune_entry){e->k,
+                             recall,
+                             mix(before->reach, e->reach, share),
+                             mix(before->margin, e->margin, share),
+                             (uint32_t)ceilf(mix((float)before->n_lists, (float)e->n_lists, share)),
+                             (uint32_t)ceilf(mix((float)before->n_rows, (float)e->n_rows, share))};
+}
+
+static uint32_t at_most(double n, uint64_t most)
+{
+    return (uint32_t)(n < (double)most ? n : (double)most);
+}
+
+omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows)
+{
+    const omen_meta *m = &index->meta;
+    /* entries rise by k, then by recall */
+    uint32_t below = 0, above = 0; /* of the measured ks, the largest up to k and the smallest from k on */
+    for (size_t i = 0; i < index->n_tune; i++) {
+        if (index->tune[i].k <= k)
+            below = index->tune[i].k;
+        if (index->tune[i].k >= k && !above)
+            above = index->tune[i].k;
     }
+    omen_tune_entry e = entry_for(index, above ? above : below, recall);
+    if (!e.k) {
+        *n_lists = (m->n_lists + 15) / 16;
+        *n_rows = at_most(DEFAULT_RERANK * (double)k, m->n_rows);
+        return omen_effort_fixed(*n_lists, *n_rows);
+    }
+    if (below && above > below) {
+        const omen_tune_entry b = entry_for(index, below, recall);
+        const float share = (sqrtf((float)k) - sqrtf((float)below)) / (sqrtf((float)above) - sqrtf((float)below));
+        e.reach = mix(b.reach, e.reach, share);
+        e.margin = mix(b.margin, e.margin, share);
+        e.n_lists = (uint32_t)ceilf(mix((float)b.n_lists, (float)e.n_lists, share));
+        e.n_rows = (uint32_t)ceilf(mix((float)b.n_rows, (float)e.n_rows, share));
+    }
+    double lists = e.n_lists, rows = e.n_rows;
+    if (e.k < k) { /* beyond what was measured: in proportion */
+        rows = rows * k / e.k;
+        lists += lists * k / (4.0 * e.k);
+    }
+    omen_effort out = {.reach = e.reach,
+                       .margin = e.margin,
+                       .first_lists = omen_first_lists(index),
+                       .least_lists = omen_least_lists(index, at_most(ceil(lists), m->n_lists)),
+                       .most_lists = at_most(lists * LISTS_MOST, m->n_lists),
+                       .most_rows = at_most(fmax(fmax(ROWS_MOST, 4 * rows), k), m->n_rows)};
     /* more than was measured: every list, and a wide pool; but a table that ends early says that more does not help */
-    if (e && e->recall < recall && e->recall >= OMEN_TUNE_HIGHEST) {
-        n_probes = m->n_lists;
-        n_rerank *= 4;
+    if (e.recall < recall && e.recall >= OMEN_TUNE_HIGHEST) {
+        out.least_lists = out.most_lists = m->n_lists;
+        out.margin *= 2;
+        out.most_rows = at_most(4.0 * out.most_rows, m->n_rows);
     }
-    if (e && e->k < k) { /* beyond what was measured: in proportion */
-        n_rerank = n_rerank * k / e->k;
-        n_probes += n_probes * k / (4 * (uint64_t)e->k);
-    }
-    *probes = (uint32_t)(n_probes < m->n_lists ? n_probes : m->n_lists);
-    *rerank_rows = (uint32_t)(n_rerank < m->n_rows ? n_rerank : m->n_rows);
+    out.most_lists = out.most_lists > out.least_lists ? out.most_lists : out.least_lists;
+    *n_lists = at_most(lists, m->n_lists);
+    *n_rows = at_most(fmax(rows, k), m->n_rows);
+    return out;
+}
+
+void omen_effort_scale(omen_effort *e, const omen_index *index, float factor)
+{
+    if (!(factor > 0))
+        return;
+    const omen_meta *m = &index->meta;
+    const float reach = e->reach * factor, margin = e->margin * factor;
+    e->reach = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
+    e->margin = e->margin < INFINITY && !(margin < OMEN_COORDINATE_MOST) ? OMEN_COORDINATE_MOST : margin;
+    e->least_lists = at_most(fmax(ceil((double)e->least_lists * (double)factor), e->first_lists), m->n_lists);
+    e->most_lists = at_most(fmax(ceil((double)e->most_lists * (double)factor), e->least_lists), m->n_lists);
+    e->most_rows = at_most(ceil((double)e->most_rows * (double)factor), m->n_rows);
 }

@@ -222,7 +222,9 @@ static int open_rows(omen_index *index, const omen_section_list *list)
             return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE is not whole entries");
         for (size_t i = 0; i < index->n_tune; i++) {
             const omen_tune_entry *e = &index->tune[i];
-            if (e->k < 1 || e->n_probes < 1 || e->n_rerank < 1 || !(e->recall >= 0 && e->recall <= 1) ||
+            if (e->k < 1 || e->n_lists < 1 || e->n_lists > m->n_lists || e->n_rows < 1 || e->n_rows > m->n_rows ||
+                !(e->recall >= 0 && e->recall <= 1) || !(e->reach >= 0 && e->reach <= OMEN_REACH_MOST) ||
+                !(e->margin >= 0 && e->margin <= OMEN_COORDINATE_MOST) ||
                 (i > 0 && (e->k < e[-1].k || (e->k == e[-1].k && e->recall <= e[-1].recall))))
                 return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE: impossible entry %zu", i);
         }
@@ -358,7 +360,8 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .id_bytes = m->n_rows * 4,
         .refine_ceiling = (double)m->refine_ceiling,
     };
-    omen_index_effort(index, 10, OMEN_DEFAULT_RECALL, &info.default_probes, &info.default_rerank);
+    omen_index_effort(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL, &info.default_probes,
+                      &info.default_rerank);
     omen_sized_give(out, &info);
     return OMEN_OK;
 }

@@ -3,6 +3,8 @@
 #ifndef OMEN_INDEX_H
 #define OMEN_INDEX_H
 
+#include <math.h>
+
 #include "lib/codec.h"
 #include "lib/index_format.h"
 #include "lib/kernels.h"
@@ -76,25 +78,118 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The way through the lists: scans the n_probes nearest lists of each query and re-ranks the n_rerank best candidates
- * (n_rerank >= k; where the index has no refine tier or no codes, k). keys gets the k best of each query as
- * (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and why may be NULL. Returns OMEN_OK,
- * OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
-int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, uint32_t n_probes,
-                      uint32_t n_rerank, bool refine_cold, int n_threads, uint64_t *keys, omen_search_stats *stats,
-                      omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+#define OMEN_FIRST_LISTS 4u /* what d_k is taken from */
 
-/* The n_rerank rows with the smallest estimates in the n_probes nearest lists of each query, before re-ranking: keys
+/* What a query may cost. A query is searched in its first_lists nearest lists (more where they hold few rows), then in
+ * others as far as its own neighbours are (lists_probe.c); then the rows within the margin are re-ranked. */
+typedef struct omen_effort {
+    float reach;  /* how much farther than the nearest list, in d_k^2 */
+    float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
+    uint32_t first_lists, least_lists, most_lists; /* rising */
+    uint32_t most_rows;
+} omen_effort;
+
+static inline omen_effort omen_effort_fixed(uint32_t n_lists, uint32_t n_rows)
+{
+    return (omen_effort){0,       INFINITY, n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS,
+                         n_lists, n_lists,  n_rows};
+}
+
+/* Lists that d_k is taken from, at least. */
+static inline uint32_t omen_first_lists(const omen_index *index)
+{
+    return index->meta.n_lists < OMEN_FIRST_LISTS ? index->meta.n_lists : OMEN_FIRST_LISTS;
+}
+
+/* The least that a query takes where the average takes n_lists. */
+static inline uint32_t omen_least_lists(const omen_index *index, uint32_t n_lists)
+{
+    const uint32_t half = n_lists / 2 + n_lists % 2, first = omen_first_lists(index);
+    return half > first ? half : first;
+}
+
+/* How crowded the rows are about the k-th neighbour is told by the estimate of this rank. */
+static inline uint32_t omen_spread_rank(uint32_t k)
+{
+    return k < (UINT32_MAX - 12) / 4 ? 4 * k + 12 : UINT32_MAX;
+}
+
+#define OMEN_CROWDED_MOST 8.0f
+
+/* A query's margin, relative to scale. Of n rows about as far as the k-th neighbour, those with the luckiest errors
+ * have the best estimates, which are the more too low, the more rows there are: the k-th best one by about error^2 /
+ * spread. */
+static inline float omen_margin_of(float margin, float scale, float spread)
+{
+    const float part = margin * scale, crowded = spread > 0 ? part / spread : part > 0 ? OMEN_CROWDED_MOST : 0;
+    return margin * (1 + (crowded < OMEN_CROWDED_MOST ? crowded : OMEN_CROWDED_MOST));
+}
+
+/* The margin for which omen_margin_of() is wanted. */
+static inline float omen_margin_for(float wanted, float scale, float spread)
+{
+    const float least = wanted / (1 + OMEN_CROWDED_MOST);
+    if (!(wanted > 0) || !(spread > 0) || least * scale >= OMEN_CROWDED_MOST * spread)
+        return least;
+    /* m + m^2 scale / spread = wanted */
+    return 2 * wanted / (1 + sqrtf(1 + 4 * wanted * scale / spread));
+}
+
+/* Rows that the first lists hold at least: d_k is taken from them. */
+static inline uint64_t omen_first_rows(const omen_index *index, uint32_t k)
+{
+    const uint64_t n = omen_spread_rank(k);
+    return n < index->meta.n_rows ? n : index->meta.n_rows;
+}
+
+/* What a reach is relative to: kth the k-th smallest estimate, nearest2 the squared distance to the nearest
+ * centroid, tail what the projection dropped of the query. Never 0. */
+static inline float omen_d_k2(float kth, float nearest2, float tail)
+{
+    const float d_k2 = kth + tail, least = 1e-6f * (nearest2 + tail) + 1e-30f;
+    return d_k2 > least ? d_k2 : least;
+}
+
+/* The square of what a margin is relative to: the error of an estimate grows with the distance to the centroid. */
+static inline float omen_margin_scale2(float kth, float nearest2, float tail)
+{
+    const float most = kth > nearest2 ? kth : nearest2;
+    return most + tail > 0 ? most + tail : 0;
+}
+
+/* The squared distance in the lifted space, by the metric's own. */
+static inline float omen_lifted_distance2(const omen_index *index, float distance, double query_norm2)
+{
+    if (index->meta.metric != OMEN_METRIC_IP)
+        return index->meta.metric == OMEN_METRIC_COSINE ? 2 * distance : distance;
+    /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
+    const double radius2 = (double)index->meta.ip_radius2, norm2 = query_norm2;
+    return norm2 > 0 ? (float)(2 * radius2 + 2 * (double)distance * sqrt(radius2 / norm2)) : 0;
+}
+
+/* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys
+ * gets the k best of each query as (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and
+ * why may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
+int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                      const omen_effort *effort, bool refine_cold, int n_threads, uint64_t *keys,
+                      omen_search_stats *stats, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The n_candidates rows with the smallest estimates in the n_lists nearest lists of each query, before re-ranking: keys
  * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */
-int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
-                           uint32_t n_rerank, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
+int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
+                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
 
-/* Ranks all lists by distance to each query: ranks[q * n_lists + l] is 0 for the nearest list. */
+/* Ranks all lists by distance to each query: ranks[q * n_lists + l] is 0 for the nearest list. By rank, ahead gets how
+ * much farther a list is than the nearest one, squared; nearest2 and tails as omen_margin_scale2() takes them. */
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
-                      omen_watch *watch) OMEN_MUST_CHECK;
+                      float *ahead, float *nearest2, float *tails, omen_watch *watch) OMEN_MUST_CHECK;
 
-/* The effort that reaches recall for k: from TUNE, or by a default rule if the index has no TUNE. */
-void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank);
+/* The effort that reaches recall for k <= n: from TUNE, or by a default rule if the index has no TUNE. n_lists and
+ * n_rows get what it was on average when it was measured. */
+omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows);
+
+/* Multiplies it; a factor of 0 leaves it as it is. */
+void omen_effort_scale(omen_effort *effort, const omen_index *index, float factor);
 
 /* Measures which effort reaches which recall for k = 1, 10 and 100, those of them that do not exceed the number of
  * rows: on the given queries, or if NULL on rows of source, which the index was built from; a row is then not its own
@@ -108,7 +203,7 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
 
 /* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
  * ascending. Returns how many. */
-#define OMEN_CALIBRATE_QUERIES 700u
+#define OMEN_CALIBRATE_QUERIES 1000u
 uint32_t omen_calibrate_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES]);
 
 /* Estimate, in bytes, of the private memory that calibration needs. */

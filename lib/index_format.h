@@ -23,6 +23,7 @@
 #define OMEN_LENGTH2_MOST    1e38f    /* squared length of a centroid, a codeword or a refine row */
 #define OMEN_F_MOST          1.5e38f  /* of factor f, either sign */
 #define OMEN_G_MOST          1e20f    /* of factor g */
+#define OMEN_REACH_MOST      1e9f     /* of an entry of TUNE */
 #define OMEN_PROJECTED2_MOST 5e37f    /* squared length of a projected query: orthonormal axes make none longer */
 
 typedef struct omen_meta {
@@ -43,10 +44,14 @@ typedef struct omen_meta {
 
 _Static_assert(sizeof(omen_meta) == 128, "META is 128 bytes");
 
-/* Measured on held-out rows: for this k, probing n_probes lists and re-ranking n_rerank candidates reaches recall. */
+/* Measured on held-out rows: for this k, reach and margin (docs/FORMAT.md) find recall of the neighbours and take
+ * n_lists and n_rows on average. */
 typedef struct omen_tune_entry {
-    uint32_t k, n_probes, n_rerank;
-    float recall;
+    uint32_t k;
+    float recall, reach, margin;
+    uint32_t n_lists, n_rows;
 } omen_tune_entry;
+
+_Static_assert(sizeof(omen_tune_entry) == 24, "an entry of TUNE is 24 bytes");
 
 #endif

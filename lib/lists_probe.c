@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which lists a query probes: those of the nearest centroids, by one matrix product for a chunk of queries. */
+/* Which lists a query probes.
+ *
+ * The distances to all centroids come from one matrix product for a chunk of queries. The first lists of a query are a
+ * fixed number of the nearest ones. The k-th best estimate in them, d_k^2, tells how far the search has to reach: lists
+ * are taken while D^2 - D_1^2 <= reach d_k^2, D and D_1 being the distances of the query to the list's centroid and to
+ * the nearest one; never fewer than least_lists and never more than most_lists. A neighbour at distance d_k lies across
+ * the plane between two centroids only where (D^2 - D_1^2) / 2 is at most d_k times the distance between them. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,7 +14,6 @@
 #include "lib/lists_search.h"
 
 #define SAMPLE_STEP 8u /* every 8th list is looked at to guess a limit */
-#define FIRST_SHARE 8u /* the nearest 1/8 of the lists are scanned in the first turn */
 
 static int probes_reserve(omen_lists_chunk *s, size_t n)
 {
@@ -30,95 +35,183 @@ static int probes_reserve(omen_lists_chunk *s, size_t n)
     return OMEN_OK;
 }
 
-/* Lists that may be among the n nearest: all up to a limit guessed from a sample, at least n of them. */
-static uint32_t shortlist(omen_lists_chunk *s, uint32_t n_lists, uint32_t n)
+/* Keys (value, list) of the lists up to limit into list_keys. */
+static uint32_t lists_within(omen_lists_chunk *s, const float *values, float limit)
 {
+    const uint32_t n = (uint32_t)omen_kernels_get()->filter(values, s->index->meta.n_lists, limit, s->short_lists);
+    for (uint32_t i = 0; i < n; i++)
+        s->list_keys[i] = omen_key(values[s->short_lists[i]], s->short_lists[i]);
+    return n;
+}
+
+/* Keys of lists that may be among the n nearest: all up to a limit guessed from a sample, at least n of them. */
+static uint32_t shortlist(omen_lists_chunk *s, const float *values, uint32_t n)
+{
+    const uint32_t n_lists = s->index->meta.n_lists;
     if (n < n_lists / 4 && n_lists >= 256) {
         float *sample = s->work;
         const uint32_t m = n_lists / SAMPLE_STEP;
         for (uint32_t i = 0; i < m; i++)
-            sample[i] = s->values[i * SAMPLE_STEP];
+            sample[i] = values[i * SAMPLE_STEP];
         const uint32_t expected = n / SAMPLE_STEP, rank = expected + 2 * (uint32_t)sqrtf((float)expected) + 3;
         if (rank < m) {
-            const float limit = omen_values_select(sample, m, rank, s->work + m);
-            const size_t found = omen_kernels_get()->filter(s->values, n_lists, limit, s->short_lists);
+            const uint32_t found = lists_within(s, values, omen_values_select(sample, m, rank, s->work + m));
             if (found >= n)
-                return (uint32_t)found;
+                return found;
         }
     }
     for (uint32_t l = 0; l < n_lists; l++)
-        s->short_lists[l] = l;
+        s->list_keys[l] = omen_key(values[l], l);
     return n_lists;
 }
 
-/* Adds the lists nearest to one query: n_probes of them, more while they hold fewer than n_rerank rows. dots is one row
- * of the product with the centroids. Within the limits of a model (index_format.h) nothing overflows here. */
-static int choose_lists(omen_lists_chunk *s, uint32_t query, const float *dots, float norm2)
+/* Moves the n nearest lists to the front of list_keys and returns the last of them. */
+static uint64_t nearest_lists(omen_lists_chunk *s, const float *values, uint32_t n)
 {
-    const omen_index *index = s->index;
-    const uint32_t n_lists = index->meta.n_lists;
-    const uint64_t wanted = s->n_rerank < index->meta.n_rows ? s->n_rerank : index->meta.n_rows;
-    for (size_t l = 0; l < n_lists; l++)
-        s->values[l] = index->half_norms[l] - dots[l];
-    for (uint32_t n = s->n_probes;; n = n < n_lists / 2 ? 2 * n : n_lists) {
-        uint64_t n_rows = 0;
-        const size_t before = s->n_pairs;
-        if (probes_reserve(s, before + n) != OMEN_OK)
-            return OMEN_ERR_MEMORY;
-        const uint32_t n_short = shortlist(s, n_lists, n);
-        float *short_values = s->work + n_lists;
-        for (uint32_t i = 0; i < n_short; i++)
-            short_values[i] = s->values[s->short_lists[i]];
-        const float limit = omen_values_select(short_values, n_short, n, s->work);
-        uint32_t n_equal = n; /* lists at the limit that still fit */
-        for (uint32_t i = 0; i < n; i++)
-            n_equal -= s->work[i] < limit;
-        /* the nearest lists are scanned first: they fill the pool with what turns most others away */
-        const uint32_t n_first = (n + FIRST_SHARE - 1) / FIRST_SHARE;
-        const float first_limit = omen_values_select(s->work, n, n_first, s->work + n_lists);
-        for (uint32_t i = 0; i < n_short; i++) {
-            const uint32_t l = s->short_lists[i];
-            const float value = s->values[l];
-            if (value > limit || (value == limit && n_equal == 0))
-                continue;
-            n_equal -= value == limit;
-            const float base = norm2 + 2 * value;
-            s->probes[s->n_pairs++] = (omen_probe){l, query, base > 0 ? base : 0, value, value > first_limit};
-            n_rows += index->first[l + 1] - index->first[l];
-        }
-        if (n_rows >= wanted || n == n_lists)
-            return OMEN_OK;
-        s->n_pairs = before;
-    }
+    const uint32_t n_short = shortlist(s, values, n);
+    uint64_t last = 0;
+    omen_keys_select(s->list_keys, n_short, n);
+    for (uint32_t i = 0; i < n; i++)
+        last = s->list_keys[i] > last ? s->list_keys[i] : last;
+    return last;
 }
 
-int omen_lists_choose(omen_lists_chunk *s, size_t n_queries, omen_detail *why)
+static uint64_t rows_of(const omen_lists_chunk *s, uint32_t n)
+{
+    uint64_t n_rows = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t l = (uint32_t)s->list_keys[i];
+        n_rows += s->index->first[l + 1] - s->index->first[l];
+    }
+    return n_rows;
+}
+
+/* Adds the first n lists of list_keys but those up to done. */
+static int add_probes(omen_lists_chunk *s, uint32_t query, uint32_t n, uint64_t done)
+{
+    if (probes_reserve(s, s->n_pairs + n) != OMEN_OK)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t i = 0; i < n; i++) {
+        const float base = s->lists[query].norm2 + 2 * omen_key_distance(s->list_keys[i]);
+        if (s->list_keys[i] > done)
+            s->probes[s->n_pairs++] = (omen_probe){(uint32_t)s->list_keys[i], query, base > 0 ? base : 0};
+    }
+    return OMEN_OK;
+}
+
+/* Counting sort by list. */
+static void sort_probes(omen_lists_chunk *s)
+{
+    const size_t n_lists = s->index->meta.n_lists;
+    memset(s->list_first, 0, (n_lists + 1) * sizeof *s->list_first);
+    for (size_t i = 0; i < s->n_pairs; i++)
+        s->list_first[s->probes[i].list + 1]++;
+    for (size_t l = 0; l < n_lists; l++)
+        s->list_first[l + 1] += s->list_first[l];
+    for (size_t i = 0; i < s->n_pairs; i++)
+        s->sorted[s->list_first[s->probes[i].list]++] = s->probes[i];
+}
+
+/* Within the limits of a model (index_format.h) nothing overflows here. */
+int omen_lists_rank(omen_lists_chunk *s, size_t n_queries, omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const omen_index *index = s->index;
-    const size_t d = index->meta.d_kept, ldc = omen_round_up(index->meta.n_lists, OMEN_PANEL);
-    s->n_pairs = 0;
+    const size_t d = index->meta.d_kept, ldc = s->ldc;
     for (size_t q0 = 0; q0 < n_queries; q0 += LISTS_COARSE_ROWS) {
         const size_t n = n_queries - q0 < LISTS_COARSE_ROWS ? n_queries - q0 : LISTS_COARSE_ROWS;
-        kernels->matmul(s->transformed + q0 * s->ld, s->ld, n, index->panels, ldc / OMEN_PANEL, d, s->dots, ldc);
-        for (size_t i = 0; i < n; i++) {
-            const float *y = s->transformed + (q0 + i) * s->ld;
+        kernels->matmul(s->transformed + q0 * s->ld, s->ld, n, index->panels, ldc / OMEN_PANEL, d, s->values + q0 * ldc,
+                        ldc);
+        for (size_t q = q0; q < q0 + n; q++) {
+            const float *y = s->transformed + q * s->ld;
+            float *values = s->values + q * ldc, nearest = FLT_MAX;
             const float norm2 = kernels->ip_f32(y, y, d);
             /* only axes that are not at right angles make a query so long */
             if (!(norm2 <= OMEN_PROJECTED2_MOST))
                 return omen_fail(why, OMEN_ERR_CORRUPT, "section BASE: its axes are not at right angles");
-            if (choose_lists(s, (uint32_t)(q0 + i), s->dots + i * ldc, norm2) != OMEN_OK)
-                return OMEN_ERR_MEMORY;
+            for (size_t l = 0; l < index->meta.n_lists; l++) {
+                values[l] = index->half_norms[l] - values[l];
+                nearest = values[l] < nearest ? values[l] : nearest;
+            }
+            s->lists[q] = (omen_query_lists){.norm2 = norm2, .nearest_value = nearest};
         }
     }
-    /* counting sort: by turn, then by list */
-    const size_t n_lists = index->meta.n_lists;
-    memset(s->list_first, 0, (2 * n_lists + 1) * sizeof *s->list_first);
-    for (size_t i = 0; i < s->n_pairs; i++)
-        s->list_first[s->probes[i].turn * n_lists + s->probes[i].list + 1]++;
-    for (size_t l = 0; l < 2 * n_lists; l++)
-        s->list_first[l + 1] += s->list_first[l];
-    for (size_t i = 0; i < s->n_pairs; i++)
-        s->sorted[s->list_first[s->probes[i].turn * n_lists + s->probes[i].list]++] = s->probes[i];
+    return OMEN_OK;
+}
+
+int omen_lists_choose_first(omen_lists_chunk *s, size_t n_queries)
+{
+    const omen_index *index = s->index;
+    const uint32_t n_lists = index->meta.n_lists;
+    const bool fixed = s->effort.least_lists == s->effort.most_lists;
+    const uint64_t wanted = fixed ? 0 : omen_first_rows(index, s->k);
+    s->n_pairs = 0;
+    for (uint32_t q = 0; q < n_queries; q++) {
+        omen_query_lists *lists = &s->lists[q];
+        uint32_t n = s->effort.first_lists;
+        for (;; n = n < n_lists / 2 ? 2 * n : n_lists) {
+            lists->last_first = nearest_lists(s, s->values + q * s->ldc, n);
+            lists->n_first_rows = rows_of(s, n);
+            if (lists->n_first_rows >= wanted || n == n_lists)
+                break;
+        }
+        lists->n_first = n;
+        if (add_probes(s, q, n, 0) != OMEN_OK)
+            return OMEN_ERR_MEMORY;
+    }
+    sort_probes(s);
+    return OMEN_OK;
+}
+
+/* The value of a list that is at the query's reach. */
+static float value_at_reach(const omen_lists_chunk *s, const omen_query_lists *lists, float d_k2)
+{
+    const double value = (double)lists->nearest_value + (double)s->effort.reach * (double)d_k2 / 2;
+    return (float)(value < (double)FLT_MAX ? value : (double)FLT_MAX);
+}
+
+/* The k-th smallest estimate so far. Without codes there are distances in its place. */
+static float kth_estimate(const omen_lists_chunk *s, uint32_t query)
+{
+    const omen_meta *m = &s->index->meta;
+    const omen_pool *p = &s->pools[query];
+    if (m->codec != OMEN_CODEC_NONE)
+        return p->kth;
+    return omen_lifted_distance2(s->index, p->kth, s->lists[query].query_norm2) - p->tail;
+}
+
+static int choose_others(omen_lists_chunk *s, uint32_t query)
+{
+    const omen_index *index = s->index;
+    const omen_query_lists *lists = &s->lists[query];
+    const omen_pool *p = &s->pools[query];
+    const float *values = s->values + query * s->ldc;
+    const uint32_t n_lists = index->meta.n_lists, most = s->effort.most_lists;
+    const uint64_t wanted = p->margin < INFINITY ? p->k : p->n_most;
+    for (uint32_t least = s->effort.least_lists;; least = least < n_lists / 2 ? 2 * least : n_lists) {
+        uint64_t last = 0;
+        uint32_t n = least < lists->n_first ? lists->n_first : least;
+        last = nearest_lists(s, values, n);
+        const float limit = value_at_reach(s, lists, omen_d_k2(kth_estimate(s, query), p->nearest2, p->tail));
+        if (n < most && limit > omen_key_distance(last)) {
+            const uint32_t n_within = lists_within(s, values, limit);
+            n = n_within > n ? n_within : n;
+            if (n > most) {
+                omen_keys_select(s->list_keys, n, most);
+                n = most;
+            }
+        }
+        if (n == n_lists || rows_of(s, n) >= wanted)
+            return add_probes(s, query, n, lists->last_first);
+    }
+}
+
+int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries)
+{
+    s->n_pairs = 0;
+    for (uint32_t q = 0; q < n_queries; q++)
+        if (choose_others(s, q) != OMEN_OK)
+            return OMEN_ERR_MEMORY;
+    sort_probes(s);
     return OMEN_OK;
 }

@@ -14,6 +14,7 @@
 #include "lib/lists_search.h"
 #include "lib/refine.h"
 
+#define POOL_SLACK   64u       /* keys taken in before a pool is cut back, besides as many as it has */
 #define F_RANGE      16000.0f  /* most units that the f code may span */
 #define F_SCALE_MOST 32768.0f  /* times the largest f code, 255 / 256, still below 32768 */
 #define UNIT_LEAST   0x1p-119f /* a table step: 256 of them have an inverse */
@@ -22,29 +23,75 @@
 
 /* ---- pools ---- */
 
-void omen_pool_cut(omen_pool *p)
+/* The largest of the n first keys. */
+static uint64_t largest_key(const uint64_t *keys, uint32_t n)
 {
-    omen_keys_select(p->keys, p->n, p->limit);
-    p->n = p->limit;
-    uint64_t worst[4] = {0}; /* four, so that no comparison waits for the one before */
+    uint64_t largest[4] = {0}; /* four, so that no comparison waits for the one before */
     uint32_t i = 0;
-    for (; i + 4 <= p->n; i += 4)
+    for (; i + 4 <= n; i += 4)
         for (uint32_t j = 0; j < 4; j++)
-            worst[j] = p->keys[i + j] > worst[j] ? p->keys[i + j] : worst[j];
-    for (; i < p->n; i++)
-        worst[0] = p->keys[i] > worst[0] ? p->keys[i] : worst[0];
+            largest[j] = keys[i + j] > largest[j] ? keys[i + j] : largest[j];
+    for (; i < n; i++)
+        largest[0] = keys[i] > largest[0] ? keys[i] : largest[0];
     for (uint32_t j = 1; j < 4; j++)
-        worst[0] = worst[j] > worst[0] ? worst[j] : worst[0];
-    p->worst = worst[0];
+        largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+    return largest[0];
 }
 
-static inline void pool_add(omen_pool *p, uint64_t key, uint64_t size)
+void omen_pool_cut(omen_pool *p, uint32_t size)
+{
+    const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
+    if (p->n > least)
+        omen_keys_select(p->keys, p->n, least);
+    if (p->n >= p->k) {
+        if (least > p->k)
+            omen_keys_select(p->keys, least, p->k);
+        p->kth = omen_key_distance(largest_key(p->keys, p->k));
+    }
+    if (p->n > least && p->margin < INFINITY) {
+        const float most = p->kth + p->margin * sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
+        const uint64_t worst = most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
+        uint32_t n = least;
+        for (uint32_t i = least; i < p->n; i++) {
+            p->keys[n] = p->keys[i];
+            n += p->keys[i] < worst;
+        }
+        p->n = n;
+        /* what is less than worst may yet be among the n_least smallest */
+        if (p->n_least == p->k)
+            p->worst = worst;
+        else {
+            const uint64_t last = largest_key(p->keys, least);
+            p->worst = worst > last ? worst : last;
+        }
+    }
+    if (p->n > p->n_most)
+        omen_keys_select(p->keys, p->n, p->n_most);
+    if (p->n >= p->n_most) {
+        const uint64_t worst = largest_key(p->keys, p->n_most);
+        p->n = p->n_most;
+        p->worst = worst < p->worst ? worst : p->worst;
+    }
+    p->n_cut = 2 * p->n + POOL_SLACK < size ? 2 * p->n + POOL_SLACK : size;
+}
+
+void omen_pool_set_margin(omen_pool *p, float margin)
+{
+    if (margin < INFINITY && p->n >= p->k) {
+        const float last = omen_key_distance(largest_key(p->keys, p->n < p->n_least ? p->n : p->n_least));
+        margin = omen_margin_of(margin, sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail)), last - p->kth);
+    }
+    p->margin = margin;
+    p->n_least = p->k;
+}
+
+static inline void pool_add(omen_pool *p, uint64_t key, uint32_t size)
 {
     if (key >= p->worst)
         return;
     p->keys[p->n++] = key;
-    if (p->n == size)
-        omen_pool_cut(p);
+    if (p->n >= p->n_cut)
+        omen_pool_cut(p, size);
 }
 
 /* ---- tables ---- */
@@ -128,8 +175,8 @@ static void collect(omen_lists_chunk *s, const omen_scan *scan, const omen_probe
         for (size_t i = 0; i < n && s->keys_are_ids; i++)
             keys[i] = (keys[i] & ~(uint64_t)UINT32_MAX) | s->index->ids[(uint32_t)keys[i]];
         p->n += (uint32_t)n;
-        if (p->n >= s->pool_size)
-            omen_pool_cut(p);
+        if (p->n >= p->n_cut)
+            omen_pool_cut(p, s->pool_size);
     }
 }
 

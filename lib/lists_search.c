@@ -2,12 +2,13 @@
 /* The way through the lists: a batch of queries, list by list.
  *
  * Queries are taken in chunks, one chunk a thread. Phases of a chunk: transform; distances to all centroids by one
- * matrix product and the nearest n_probes of each query; integer tables; (list, query) pairs in list order, so that a
- * list is scanned for all its queries while it is in cache; re-ranking of each query's pool in order of address.
+ * matrix product; integer tables; the first lists of each query; the other lists that it takes, by what was found in
+ * the first; re-ranking of each query's pool in order of address. (List, query) pairs are scanned in list order, so
+ * that a list is scanned for all its queries while it is in cache.
  *
- * A pool holds the n_rerank smallest (estimate, row) pairs met so far; a candidate is turned away only when n_rerank
- * smaller ones are known, so its final content, and with it the result, does not depend on the order of the lists, on
- * chunks or on threads.
+ * A pool holds the (estimate, row) pairs within a margin of the k-th smallest estimate met so far, and not more than
+ * the n_most smallest. A candidate is turned away only when one of the two conditions can no longer be met, so its
+ * final content, and with it the result, does not depend on the order of the lists, on chunks or on threads.
  */
 #include <float.h>
 #include <math.h>
@@ -20,7 +21,7 @@
 #include "lib/refine.h"
 
 #define CHUNK       512u        /* most queries of a chunk */
-#define POOL_SLACK  64u         /* pool entries beyond n_rerank before it is cut back */
+#define POOL_SLACK  64u         /* pool entries beyond the most that count before it is cut back */
 #define ASK_AHEAD   16u         /* queries whose refine rows are prefetched before they are used */
 #define CHUNK_BYTES (64u << 20) /* most that the pools and probes of a chunk of more than one query take */
 
@@ -31,10 +32,11 @@ static void chunk_finish(omen_lists_chunk *s)
     free(s->lifted);
     free(s->transformed);
     free(s->tails);
-    free(s->dots);
     free(s->values);
     free(s->work);
     free(s->short_lists);
+    free(s->list_keys);
+    free(s->lists);
     free(s->table);
     free(s->luts);
     free(s->scales);
@@ -47,33 +49,33 @@ static void chunk_finish(omen_lists_chunk *s)
     free(s->masks);
 }
 
-static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, uint32_t n_probes, uint32_t n_rerank,
+static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
                       bool rank_only, size_t n_queries)
 {
     const omen_meta *m = &index->meta;
     memset(s, 0, sizeof *s);
     s->index = index;
     s->k = k;
-    s->n_probes = n_probes;
-    s->n_rerank = n_rerank;
+    s->effort = *effort;
     s->rank_only = rank_only;
     s->keys_are_ids = !rank_only && (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE);
     s->ld = omen_round_up(m->d_kept, OMEN_PANEL);
-    s->pool_size = (uint64_t)2 * n_rerank + POOL_SLACK;
+    s->ldc = omen_round_up(m->n_lists, OMEN_PANEL);
+    s->pool_size = 2 * effort->most_rows + POOL_SLACK;
     if (m->codec != OMEN_CODEC_NONE) {
         while (s->shift < 10 &&
                (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
             s->shift++;
     }
-    s->pairs_size = n_queries * n_probes;
-    const size_t ldc = omen_round_up(m->n_lists, OMEN_PANEL);
+    s->pairs_size = n_queries * effort->least_lists;
     s->lifted = omen_alloc(n_queries * m->d_full, sizeof *s->lifted);
     s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);
     s->tails = omen_alloc(n_queries, sizeof *s->tails);
-    s->dots = omen_alloc(LISTS_COARSE_ROWS * ldc, sizeof *s->dots);
-    s->values = omen_alloc(ldc, sizeof *s->values);
-    s->work = omen_alloc(3 * ldc, sizeof *s->work);
-    s->short_lists = omen_alloc(ldc + 16, sizeof *s->short_lists);
+    s->values = omen_alloc(n_queries * s->ldc, sizeof *s->values);
+    s->work = omen_alloc(2 * s->ldc, sizeof *s->work);
+    s->short_lists = omen_alloc(s->ldc + 16, sizeof *s->short_lists);
+    s->list_keys = omen_alloc(s->ldc, sizeof *s->list_keys);
+    s->lists = omen_alloc(n_queries, sizeof *s->lists);
     s->table = omen_alloc((size_t)m->n_sub * 16, sizeof *s->table);
     s->luts = omen_alloc(n_queries * m->n_sub, 16);
     s->scales = omen_alloc(n_queries, sizeof *s->scales);
@@ -81,11 +83,11 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
     s->pool_keys = omen_alloc(n_queries * omen_pool_room(s), sizeof *s->pool_keys);
     s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
     s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
-    s->list_first = omen_alloc(2 * (size_t)m->n_lists + 1, sizeof *s->list_first);
+    s->list_first = omen_alloc((size_t)m->n_lists + 1, sizeof *s->list_first);
     s->est = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
     s->masks = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS, sizeof *s->masks);
-    if (!s->lifted || !s->transformed || !s->tails || !s->dots || !s->values || !s->work || !s->short_lists ||
-        !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys || !s->probes || !s->sorted ||
+    if (!s->lifted || !s->transformed || !s->tails || !s->values || !s->work || !s->short_lists || !s->list_keys ||
+        !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys || !s->probes || !s->sorted ||
         !s->list_first || !s->est || !s->masks)
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
@@ -161,26 +163,14 @@ static float estimate_distance(const omen_lists_chunk *s, float est, float tail,
     return (float)(distance < -FLT_MAX ? -FLT_MAX : distance > FLT_MAX ? FLT_MAX : distance);
 }
 
-/* Searches one chunk. refine_queries are what the refine tier is compared with. */
-static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_queries, uint64_t *keys, omen_detail *why)
+/* Scans the chosen lists. rows are what the refine tier is compared with. */
+static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
 {
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
-    const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
-    omen_transform_project(&index->transform, lifted, n_queries, s->transformed, s->ld, s->tails);
-    int status = omen_lists_choose(s, n_queries, why);
-    if (status != OMEN_OK)
-        return status;
-    for (size_t q = 0; q < n_queries; q++) {
-        s->pools[q] = (omen_pool){s->pool_keys + q * omen_pool_room(s), 0, s->n_rerank, UINT64_MAX};
-        if (m->codec != OMEN_CODEC_NONE)
-            omen_lists_make_tables(s, q);
-    }
-    /* cosine re-ranks with the unit query; l2 and ip with the query itself. Nothing needs the lifted ones again */
-    const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
-    rows = omen_refine_shift(&index->refine, rows, n_queries, true, s->lifted);
     const uint8_t *ahead = NULL;
     size_t list_end = 0, ahead_bytes = 0, ahead_step = 0;
+    int status = OMEN_OK;
     for (size_t i = 0, n = 1; i < s->n_pairs; i += n) {
         const omen_probe *pairs = s->sorted + i;
         if (omen_watch_stopped(s->watch))
@@ -209,10 +199,66 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_quer
         ahead += step;
         ahead_bytes -= step;
     }
-    const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
+    s->stats.lists_probed += s->n_pairs;
+    return OMEN_OK;
+}
+
+/* Fills the pools of a chunk: the first lists, then the others. */
+static int fill_pools(omen_lists_chunk *s, const float *queries, const float *rows, size_t n_queries, omen_detail *why)
+{
+    const omen_meta *m = &s->index->meta;
+    const uint32_t n_cut = 2 * omen_spread_rank(s->k) + POOL_SLACK;
+    int status = omen_lists_choose_first(s, n_queries);
+    for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
+        const float nearest2 = s->lists[q].norm2 + 2 * s->lists[q].nearest_value;
+        s->lists[q].query_norm2 = omen_norm2(queries + q * m->d, m->d);
+        s->pools[q] = (omen_pool){.keys = s->pool_keys + q * omen_pool_room(s),
+                                  .n_cut = n_cut < s->pool_size ? n_cut : s->pool_size,
+                                  .k = s->k,
+                                  .n_most = s->effort.most_rows,
+                                  .n_least = omen_spread_rank(s->k) < s->effort.most_rows ? omen_spread_rank(s->k)
+                                                                                          : s->effort.most_rows,
+                                  .margin = s->effort.margin * (1 + OMEN_CROWDED_MOST),
+                                  .nearest2 = nearest2 > 0 ? nearest2 : 0,
+                                  .tail = s->tails[q],
+                                  .kth = INFINITY,
+                                  .worst = UINT64_MAX};
+        if (m->codec != OMEN_CODEC_NONE)
+            omen_lists_make_tables(s, q);
+    }
+    if (status == OMEN_OK)
+        status = scan_pairs(s, rows, why);
+    for (size_t q = 0; q < n_queries; q++) {
+        omen_pool_cut(&s->pools[q], s->pool_size);
+        omen_pool_set_margin(&s->pools[q], s->effort.margin);
+        omen_pool_cut(&s->pools[q], s->pool_size);
+    }
+    if (status == OMEN_OK)
+        status = omen_lists_choose_others(s, n_queries);
+    if (status == OMEN_OK)
+        status = scan_pairs(s, rows, why);
     for (size_t q = 0; q < n_queries; q++)
-        if (s->pools[q].n > s->pools[q].limit)
-            omen_pool_cut(&s->pools[q]);
+        omen_pool_cut(&s->pools[q], s->pool_size);
+    return status;
+}
+
+/* Searches one chunk. */
+static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_queries, uint64_t *keys, omen_detail *why)
+{
+    const omen_index *index = s->index;
+    const omen_meta *m = &index->meta;
+    const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
+    omen_transform_project(&index->transform, lifted, n_queries, s->transformed, s->ld, s->tails);
+    /* cosine re-ranks with the unit query; l2 and ip with the query itself */
+    const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
+    rows =
+        omen_refine_shift(&index->refine, rows, n_queries, true, s->lifted); /* nothing needs the lifted ones again */
+    int status = omen_lists_rank(s, n_queries, why);
+    if (status == OMEN_OK)
+        status = fill_pools(s, queries, rows, n_queries, why);
+    if (status != OMEN_OK)
+        return status;
+    const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
     for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
         ask_ahead(index, &s->pools[q]);
     for (size_t q = 0; q < n_queries; q++) {
@@ -232,7 +278,7 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_quer
         omen_keys_sort(p->keys, s->k);
         memcpy(keys + q * s->k, p->keys, s->k * sizeof *keys);
         if (m->refine == OMEN_REFINE_NONE) {
-            const double norm2 = omen_norm2(queries + q * m->d, m->d);
+            const double norm2 = s->lists[q].query_norm2;
             for (size_t i = 0; i < s->k; i++)
                 keys[q * s->k + i] = omen_key(estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2),
                                               (uint32_t)p->keys[i]);
@@ -240,19 +286,19 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_quer
         }
     }
     s->stats.n_queries += n_queries;
-    s->stats.lists_probed += s->n_pairs;
     return OMEN_OK;
 }
 
 static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                        uint32_t n_probes, uint32_t n_rerank, bool rank_only, bool refine_cold, int n_threads,
-                        uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
+                        const omen_effort *effort, bool rank_only, bool refine_cold, int n_threads, uint64_t *keys,
+                        omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
     const uint32_t d = index->meta.d;
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
     size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
     /* an effort as large as the index must not ask for memory as large as 512 indexes */
-    const uint64_t query_bytes = 16 * (uint64_t)n_rerank + 2 * sizeof(omen_probe) * (uint64_t)n_probes;
+    const uint64_t query_bytes = 16 * (uint64_t)effort->most_rows + 4 * (uint64_t)index->meta.n_lists +
+                                 2 * sizeof(omen_probe) * (uint64_t)effort->least_lists;
     size = size * query_bytes <= CHUNK_BYTES ? size : query_bytes < CHUNK_BYTES ? CHUNK_BYTES / query_bytes : 1;
     const uint64_t n_chunks = (n_queries + size - 1) / size;
     int status = OMEN_OK;
@@ -262,7 +308,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     {
         omen_lists_chunk s;
         omen_detail own_why = {""};
-        int own = chunk_init(&s, index, k, n_probes, n_rerank, rank_only, size);
+        int own = chunk_init(&s, index, k, effort, rank_only, size);
         s.refine_cold = refine_cold;
         s.watch = watch;
 #pragma omp for schedule(dynamic)
@@ -289,35 +335,36 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     return status;
 }
 
-int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, uint32_t n_probes,
-                      uint32_t n_rerank, bool refine_cold, int n_threads, uint64_t *keys, omen_search_stats *stats,
-                      omen_watch *watch, omen_detail *why)
+int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                      const omen_effort *effort, bool refine_cold, int n_threads, uint64_t *keys,
+                      omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
     refine_cold = refine_cold && index->refn.section.is_file_mapping && m->codec != OMEN_CODEC_NONE;
     if (refine_cold)
         expect_random(index);
-    return search_lists(index, queries, n_queries, k, n_probes, n_rerank, false, refine_cold, n_threads, keys, stats,
-                        watch, why);
+    return search_lists(index, queries, n_queries, k, effort, false, refine_cold, n_threads, keys, stats, watch, why);
 }
 
-int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_probes,
-                           uint32_t n_rerank, int n_threads, uint64_t *keys, omen_watch *watch)
+int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
+                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch)
 {
-    return search_lists(index, queries, n_queries, n_rerank, n_probes, n_rerank, true, false, n_threads, keys, NULL,
-                        watch, NULL);
+    const omen_effort effort = omen_effort_fixed(n_lists, n_candidates);
+    return search_lists(index, queries, n_queries, n_candidates, &effort, true, false, n_threads, keys, NULL, watch,
+                        NULL);
 }
 
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
-                      omen_watch *watch)
+                      float *ahead, float *nearest2, float *tails, omen_watch *watch)
 {
     const uint32_t n_lists = index->meta.n_lists, d = index->meta.d;
+    const omen_effort effort = omen_effort_fixed(1, 1);
     int status = OMEN_OK;
 #pragma omp parallel num_threads(n_threads)
     {
         omen_lists_chunk s;
         uint64_t *order = omen_alloc(n_lists, sizeof *order);
-        int own = chunk_init(&s, index, 1, n_lists, 1, true, 1);
+        int own = chunk_init(&s, index, 1, &effort, true, 1);
         if (!order)
             own = OMEN_ERR_MEMORY;
 #pragma omp for schedule(dynamic, 16)
@@ -328,12 +375,18 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
                 continue;
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
             omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
-            own = omen_lists_choose(&s, 1, NULL);
-            for (uint32_t i = 0; i < n_lists && own == OMEN_OK; i++)
-                order[i] = omen_key(s.probes[i].value, s.probes[i].list);
+            own = omen_lists_rank(&s, 1, NULL);
+            for (uint32_t l = 0; l < n_lists && own == OMEN_OK; l++)
+                order[l] = omen_key(s.values[l], l);
+            if (own != OMEN_OK)
+                continue;
             omen_keys_sort(order, n_lists);
-            for (uint32_t i = 0; i < n_lists; i++)
+            for (uint32_t i = 0; i < n_lists; i++) {
                 ranks[q * n_lists + (uint32_t)order[i]] = i;
+                ahead[q * n_lists + i] = 2 * (omen_key_distance(order[i]) - s.lists->nearest_value);
+            }
+            nearest2[q] = fmaxf(s.lists->norm2 + 2 * s.lists->nearest_value, 0);
+            tails[q] = s.tails[0];
         }
         if (own != OMEN_OK) {
 #pragma omp atomic write

@@ -346,7 +346,7 @@ typedef struct omen_index_info {
     uint64_t model_bytes;    /* mean, basis, codebooks */
     uint64_t refine_bytes;
     uint64_t id_bytes;
-    uint32_t default_probes, default_rerank; /* for k = 10 at OMEN_DEFAULT_RECALL */
+    uint32_t default_probes, default_rerank; /* on average, as measured, for k = 10 at OMEN_DEFAULT_RECALL */
     /* share of the 10 nearest rows that are still the nearest after the refine tier's rounding, as the build estimated
      * it; 1: nothing is rounded; 0: unknown */
     double refine_ceiling;
@@ -376,9 +376,11 @@ OMEN_API int omen_index_get_info(const omen_index *index, omen_index_info *out) 
 typedef struct omen_search_options {
     size_t struct_bytes;
     uint32_t k;
-    float recall; /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort */
-    uint32_t probes;      /* lists scanned a query; 0: what recall needs */
-    uint32_t rerank;      /* candidates re-ranked by the refine tier; 0: what recall needs */
+    /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort, which each query
+     * takes as far as its own neighbours are */
+    float recall;
+    uint32_t probes;      /* the same number of lists for every query; 0: what recall needs */
+    uint32_t rerank;      /* as many candidates re-ranked by the refine tier; 0: what recall needs */
     bool exact;           /* compare with every row of the refine tier */
     bool zero_ok;         /* cosine: accept a zero query, at distance 1 from everything */
     uint64_t first_query; /* the number of the first of these queries among the caller's, for messages */
@@ -387,6 +389,8 @@ typedef struct omen_search_options {
     int n_threads;             /* 0: omen_cpu_count() */
     omen_progress_fn progress; /* called with 0 of 1 done, to ask whether to stop; may be NULL */
     void *progress_context;
+    /* multiplies the effort that the recall takes: more lists and more candidates for every query; 0: 1 */
+    float effort_factor;
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. Written omen_search_options_init(&options), as above. */
@@ -397,7 +401,8 @@ typedef struct omen_search_stats {
     size_t struct_bytes; /* set it */
     uint64_t n_queries;
     uint64_t lists_probed, codes_scanned, rows_reranked; /* totals over all queries */
-    uint32_t probes, rerank;                             /* the effort asked for; 0 when exact */
+    /* as asked for; else what a query took on average when the effort for this recall was measured; 0 when exact */
+    uint32_t probes, rerank;
 } omen_search_stats;
 
 /* In the place of a row number: the query has no more neighbours. */

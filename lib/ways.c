@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of ways through an index, and how each plans a search from the options. */
+#include <math.h>
+
 #include "lib/apart.h"
 #include "lib/lists.h"
 #include "lib/ways.h"
@@ -9,21 +11,30 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     const omen_meta *m = &index->meta;
     const omen_search_options *options = job->options;
     const uint32_t k = job->k;
-    uint32_t n_probes, n_rerank;
-    omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
-    if (options->probes)
+    uint32_t n_probes, n_rerank; /* on average */
+    omen_effort effort =
+        omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
+    omen_effort_scale(&effort, index, options->effort_factor);
+    if (options->probes) {
         n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
-    if (options->rerank)
+        effort.least_lists = effort.most_lists = n_probes;
+        effort.first_lists = effort.first_lists < n_probes ? effort.first_lists : n_probes;
+    }
+    if (options->rerank) {
         n_rerank = options->rerank < m->n_rows ? options->rerank : (uint32_t)m->n_rows;
-    if (n_rerank < k || m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE)
-        n_rerank = k;
+        effort.margin = INFINITY;
+        effort.most_rows = n_rerank;
+    }
+    if (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE)
+        effort.most_rows = n_rerank = k;
+    if (effort.most_rows < k)
+        effort.most_rows = n_rerank = k;
     if (job->stats) {
         job->stats->probes = n_probes;
         job->stats->rerank = n_rerank;
     }
-    const int status =
-        omen_search_lists(index, job->queries, job->n_queries, k, n_probes, n_rerank, options->refine_cold,
-                          job->n_threads, job->keys, job->stats, job->watch, job->why);
+    const int status = omen_search_lists(index, job->queries, job->n_queries, k, &effort, options->refine_cold,
+                                         job->n_threads, job->keys, job->stats, job->watch, job->why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
     return omen_apart_search(index, job->queries, job->n_queries, k, job->n_threads, job->keys, job->stats, job->watch,

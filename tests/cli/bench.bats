@@ -135,9 +135,10 @@ EOF
     edit half.json 'p["rerank"] = 10'
     expect 1 bench_small b.omen --probes 8 --baseline half.json
     has "$stderr" "worse   recall@10 by id at the baseline's effort (--probes 8 --rerank 10)"
-    edit asked.json 'p["rerank"] = 10; p["probes"] -= 1'
+    edit asked.json 'p["recall_by_id"] += 0.02; p["codes_scanned"] /= 2'
     expect 1 bench_small b.omen --recall 0.9 --baseline asked.json
-    has "$stderr" "worse   recall@10 by id at the baseline's effort"
+    has "$stderr" "worse   recall@10 by id at --recall 0.9"
+    has "$stderr" "work    codes scanned a query, k 10 at --recall 0.9"
     # as much as it drops is allowed
     expect 0 bench_small b.omen --probes 8 --rerank 12 --baseline fixed.json --max-recall-drop 1
 }

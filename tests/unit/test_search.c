@@ -147,9 +147,60 @@ static void test_long_queries(void)
     rows_free(&rows);
 }
 
+/* Effort is chosen by the query: the answer is that of the query alone, whatever it is searched with; queries unlike
+ * the rows take more; a factor raises it, and 1 leaves it as it is. */
+static void test_effort_by_query(void)
+{
+    enum { n_queries = 60, d = 24 };
+    rows_in_memory rows = make_rows(6000, d, CLUSTERED, 5);
+    float *queries = malloc(n_queries * d * sizeof *queries);
+    for (uint64_t q = 0; q < n_queries; q++) /* half of them are rows, half are far from all */
+        for (uint32_t j = 0; j < d; j++)
+            queries[q * d + j] = rows.x[q * 50 * d + j] * (q % 2 ? 1 : 2);
+    omen_build_options o;
+    for (int i = 0; i < 48; i++) {
+        if (!combination(i, &o) || o.codec == OMEN_CODEC_AUTO || o.refine == OMEN_REFINE_F16 || i % 3 == 0)
+            continue;
+        o.n_lists = 120;
+        sections_in_memory sections;
+        omen_index *index = make_index(&rows, &o, &sections);
+        if (index == NULL)
+            break;
+        omen_search_options options;
+        omen_search_options_init(&options);
+        results all = search(index, &options, queries, n_queries);
+        for (uint64_t q = 0; q < n_queries; q++) {
+            options.n_threads = 1 + q % 3;
+            results one = search(index, &options, queries + q * d, 1);
+            CHECK_CASE(memcmp(one.ids, all.ids + q * 10, 10 * sizeof *one.ids) == 0, "%s: query %llu alone",
+                       case_name(&rows, &o), (unsigned long long)q);
+            results_free(&one);
+        }
+        uint64_t probed[3], ids[3];
+        static const float factors[3] = {0, 1, 2};
+        for (int f = 0; f < 3; f++) {
+            omen_search_stats stats = {.struct_bytes = sizeof stats};
+            options.effort_factor = factors[f];
+            int64_t found[600];
+            CHECK_EQ_INT(omen_index_search(index, &options, queries, n_queries, found, NULL, &stats, &detail), OMEN_OK);
+            probed[f] = stats.lists_probed;
+            ids[f] = (uint64_t)memcmp(found, all.ids, sizeof found);
+        }
+        CHECK_CASE(ids[0] == 0 && ids[1] == 0 && probed[0] == probed[1], "%s: a factor of 1", case_name(&rows, &o));
+        CHECK_CASE(probed[2] > probed[1], "%s: %llu lists, doubled %llu", case_name(&rows, &o),
+                   (unsigned long long)probed[1], (unsigned long long)probed[2]);
+        results_free(&all);
+        omen_index_close(index);
+        sections_free(&sections);
+    }
+    free(queries);
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_recall);
+    RUN(test_effort_by_query);
     RUN(test_zero_rows);
     RUN(test_long_queries);
     return check_finish();
