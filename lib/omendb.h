@@ -370,6 +370,8 @@ typedef struct omen_search_options {
     int n_threads;             /* 0: omen_cpu_count() */
     omen_progress_fn progress; /* called with 0 of 1 done, to ask whether to stop; may be NULL */
     void *progress_context;
+    /* multiplies the effort that the recall takes: more lists and more candidates for every query; 0: 1 */
+    float effort_factor;
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. Written omen_search_options_init(&options), as above. */
