@@ -12,15 +12,32 @@ static uint64_t share_of(uint32_t a, uint32_t b, float share)
     return (uint64_t)ceilf((float)a + share * ((float)b - (float)a));
 }
 
+/* The k of the table that serves k: the smallest that covers it, or the largest; 0 without a table. */
+static uint32_t covering(const omen_index *index, uint32_t k)
+{
+    uint32_t k_covered = index->n_tune ? index->tune[index->n_tune - 1].k : 0;
+    for (size_t i = index->n_tune; i-- > 0;)
+        if (index->tune[i].k >= k)
+            k_covered = index->tune[i].k;
+    return k_covered;
+}
+
+const omen_tune_entry *omen_index_effort_most(const omen_index *index, uint32_t k)
+{
+    const uint32_t k_covered = covering(index, k);
+    const omen_tune_entry *last = NULL;
+    for (size_t i = 0; i < index->n_tune; i++)
+        if (index->tune[i].k == k_covered)
+            last = &index->tune[i];
+    return last;
+}
+
 void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank_rows)
 {
     const omen_meta *m = &index->meta;
     const omen_tune_entry *e = NULL, *before = NULL;
     /* entries rise by k, then by recall: the first that covers both, or the last of the largest k */
-    uint32_t k_covered = index->n_tune ? index->tune[index->n_tune - 1].k : 0;
-    for (size_t i = index->n_tune; i-- > 0;)
-        if (index->tune[i].k >= k)
-            k_covered = index->tune[i].k;
+    const uint32_t k_covered = covering(index, k);
     for (size_t i = 0; i < index->n_tune && !(e && e->recall >= recall); i++) {
         if (index->tune[i].k != k_covered)
             continue;

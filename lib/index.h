@@ -72,6 +72,9 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Whether all refine rows are whole numbers from 0 to 255. */
+bool omen_search_rows_are_bytes(const omen_index *index, int n_threads, omen_watch *watch);
+
 /* The way through the lists: scans the n_probes nearest lists of each query and re-ranks the n_rerank best candidates
  * (n_rerank >= k; where the index has no refine tier or no codes, k). keys gets the k best of each query as
  * (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and why may be NULL. Returns OMEN_OK,
@@ -91,6 +94,9 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
 
 /* The effort that reaches recall for k: from TUNE, or by a default rule if the index has no TUNE. */
 void omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *probes, uint32_t *rerank);
+
+/* The last entry of the table that omen_index_effort() uses for k; NULL if nothing was measured. */
+const omen_tune_entry *omen_index_effort_most(const omen_index *index, uint32_t k);
 
 /* Measures which effort reaches which recall for k = 1, 10 and 100, those of them that do not exceed the number of
  * rows: on the given queries, or if NULL on rows of source, which the index was built from; a row is then not its own

@@ -405,6 +405,41 @@ OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, u
                                 uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
                                 omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
 
+/* ---- audit: the recall of a batch, measured on a sample of its queries -- */
+
+/* Chooses n_sample of queries 0 .. n_queries - 1: those with the smallest hashes of seed and number. numbers gets them
+ * in ascending order. Returns OMEN_OK, OMEN_ERR_ARGUMENT (n_sample > n_queries) or OMEN_ERR_MEMORY. */
+OMEN_API int omen_audit_choose(uint64_t seed, uint64_t n_queries, uint64_t n_sample, uint64_t *numbers) OMEN_MUST_CHECK;
+
+/* Counts for each of n queries how many of its k found rows are as near as the k-th nearest row.
+ *   found   n x k distances of omen_index_search()
+ *   limits  n distances of the k-th nearest row, from omen_index_search() with its option exact
+ *   hits    n counts, written */
+OMEN_API void omen_audit_count(const float *found, const float *limits, uint64_t n, uint32_t k, uint32_t *hits);
+
+/* A recall, and the limits that its true value is between in 95 of 100 samples. */
+typedef struct omen_recall {
+    double mean, low, high;
+} omen_recall;
+
+/* The recall@k of n_queries, of which n_sample (at least 1) were compared with exact search: Wilson's interval for
+ * n_sample * k rows over the design effect, since rows of one query are found or missed together. Where the sample is
+ * all there is, mean, low and high are the same. ceiling is the recall of the exact search itself, and multiplies all
+ * three: omen_index_ceiling(), or 1. */
+OMEN_API omen_recall omen_audit_recall(const uint32_t *hits, uint64_t n_sample, uint64_t n_queries, uint32_t k,
+                                       double ceiling);
+
+/* The recall@k of exact search, whose refine rows may be rounded, as the build measured it; 1 where nothing says
+ * otherwise. at_least, if not NULL, gets what is known not to be too much. May look at all refine rows. */
+OMEN_API double omen_index_ceiling(const omen_index *index, uint32_t k, int n_threads, double *at_least);
+
+/* Whether the refine tier holds rows as they were read; false without one. Looks at all of them. */
+OMEN_API bool omen_index_rows_are_exact(const omen_index *index, int n_threads);
+
+/* Whether the build found that an effort reaches recall@k, or measured nothing. most, if not NULL, gets the highest
+ * recall that it measured, or 1; more effort gives next to nothing more. May look at all refine rows. */
+OMEN_API bool omen_index_can_reach(const omen_index *index, uint32_t k, float recall, int n_threads, double *most);
+
 /* Called for each fault found, with the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
 

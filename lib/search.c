@@ -66,6 +66,14 @@ static int check_results(const omen_index *index, const uint64_t *keys, uint64_t
     return status;
 }
 
+/* Rounded up, and no more than there is. */
+static void multiply_effort(const omen_meta *m, float factor, uint32_t *n_probes, uint32_t *n_rerank)
+{
+    const double probes = ceil((double)*n_probes * (double)factor), rerank = ceil((double)*n_rerank * (double)factor);
+    *n_probes = probes < m->n_lists ? (uint32_t)probes : m->n_lists;
+    *n_rerank = rerank < (double)m->n_rows ? (uint32_t)rerank : (uint32_t)m->n_rows;
+}
+
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                       uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
 {
@@ -89,6 +97,8 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     uint32_t n_probes, n_rerank;
     omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
+    if (options->effort_factor > 0)
+        multiply_effort(m, options->effort_factor, &n_probes, &n_rerank);
     if (options->probes)
         n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
     if (options->rerank)

@@ -51,7 +51,7 @@ static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float
     return OMEN_OK;
 }
 
-/* The same as bytes; see rows_are_bytes(). */
+/* The same as bytes; see omen_search_rows_are_bytes(). */
 static int supply_bytes(const row_supply *supply, uint64_t first, size_t n, uint8_t *rows, omen_detail *why)
 {
     const omen_index *index = supply->index;
@@ -343,8 +343,7 @@ static int merge_parts(exact_state *s, const row_supply *supply, const float *qu
     return measure(supply, query, part, n, k, s->rows, keys, why);
 }
 
-/* Whether all refine rows are whole numbers from 0 to 255. */
-static bool rows_are_bytes(const omen_index *index, int n_threads, omen_watch *watch)
+bool omen_search_rows_are_bytes(const omen_index *index, int n_threads, omen_watch *watch)
 {
     int any = 0;
     if (index->meta.refine != OMEN_REFINE_SQ8)
@@ -372,7 +371,7 @@ static bool bytes_will_do(const row_supply *supply, const float *queries, uint64
     if (supply->metric != OMEN_METRIC_L2 || supply->d > BYTE_DIMS)
         return false;
     /* rows of an index have to be looked at, which one query does not pay for */
-    if (supply->index ? n_queries < BYTE_QUERIES || !rows_are_bytes(supply->index, n_threads, supply->watch)
+    if (supply->index ? n_queries < BYTE_QUERIES || !omen_search_rows_are_bytes(supply->index, n_threads, supply->watch)
                       : !supply->source->read_bytes)
         return false;
     for (uint64_t i = 0; i < n_queries * supply->d; i++)
