@@ -259,7 +259,8 @@ static int calibrate_k(calibration *c, uint32_t k, omen_tune_entry *entries, siz
         mark_lost(c, k);
     /* where no effort reaches a level, as behind rounded refine rows, the table ends with nearly the most there is */
     count_found(c, k, n_high);
-    const float top = (float)recall_at(c, k, c->pool) - TOP_MARGIN;
+    const uint32_t most = m->refine != OMEN_REFINE_NONE || k > c->pool ? c->pool : k; /* what a search can re-rank */
+    const float top = (float)recall_at(c, k, most) - TOP_MARGIN;
     size_t n_levels = 0;
     while (n_levels < N_LEVELS && levels[n_levels] <= top) {
         level[n_levels] = levels[n_levels];
