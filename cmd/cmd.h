@@ -117,8 +117,8 @@ int cmd_name_damage(const char *path, int code, omen_detail *why);
 
 /* ---- what an index can reach (reach.c) ---- */
 
-/* Whether recall@k is more than the build of the index measured; if so, fills *out with a sentence that says what it
- * measured and what would raise it. */
+/* Whether recall@k is more than the build of the index measured; if so, fills *out with what it measured and what would
+ * raise that. */
 bool cmd_reach_tell(const omen_index *index, const omen_index_info *info, uint32_t k, float recall, int n_threads,
                     omen_detail *out);
 
@@ -159,10 +159,10 @@ struct cmd_build_outcome {
     omen_build_report report;
     omen_index_info info;
     uint64_t file_bytes;
-    double seconds;      /* from opening the input to the commit */
-    bool is_resumed;     /* a checkpoint was continued */
-    double recall_most;  /* recall@10 at most, as measured; 1: no limit was met */
-    omen_detail warning; /* of the default recall, if it is out of reach; else empty */
+    double seconds;     /* from opening the input to the commit */
+    bool is_resumed;    /* a checkpoint was continued */
+    double recall_most; /* recall@10 at most, as measured; NaN: no limit was met */
+    omen_detail reach;  /* the same in words; "" without a limit */
 };
 
 /* Of query --certify. */

@@ -2,6 +2,7 @@
 /* omendb build: a vector file in, an index file out. */
 #include "cmd/options.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,11 @@
 #define INTERRUPTED      "interrupted; nothing was written"
 #define MEMORY_SHARE     0.75 /* of what there is, unless --memory says otherwise */
 #define NEAR_COPIES_MANY 0.5  /* of the rows, to warn of */
+
+/* The recall that an index is expected to reach: if it does not, the summary says so; a warning tells of one below the
+ * default of a query. */
+#define REACH_K      10u
+#define REACH_RECALL 0.99f
 
 struct build {
     const char *input;
@@ -256,14 +262,17 @@ static int check_plan(struct build *b, const omen_source *source, omen_detail *w
 }
 
 /* What the finished file says about itself is what the summary tells. */
-static int read_info(const struct build *b, const omen_writer *writer, omen_index_info *info, omen_detail *why)
+static int read_info(const struct build *b, const omen_writer *writer, struct cmd_build_outcome *o, omen_detail *why)
 {
     omen_container *container = NULL;
     omen_index *index = NULL;
     int rc = omen_writer_open(writer, &container, why);
 
     if (rc == OMEN_OK) {
-        rc = cmd_read_index(&container, &index, b->output, true, info, why);
+        rc = cmd_read_index(&container, &index, b->output, true, &o->info, why);
+    }
+    if (rc == OMEN_OK && cmd_reach_tell(index, &o->info, REACH_K, REACH_RECALL, b->options.n_threads, &o->reach)) {
+        omen_index_can_reach(index, REACH_K, REACH_RECALL, b->options.n_threads, &o->recall_most);
     }
     omen_index_close(index);
     omen_container_close(container);
@@ -315,7 +324,7 @@ static int build_file(struct build *b, const omen_source *source, struct cmd_bui
     b->is_kept = checkpoint.get(checkpoint.self, 1, &(omen_record){0});
     omen_part_close(part);
     if (rc == OMEN_OK) {
-        rc = read_info(b, writer, &o->info, why);
+        rc = read_info(b, writer, o, why);
     }
     omen_writer_destroy(writer);
     return rc;
@@ -336,7 +345,8 @@ static void say_interrupted(const struct build *b, const omen_build_report *repo
 
 static int run(struct build *b)
 {
-    struct cmd_build_outcome o = {.input = b->input, .output = b->output, .report.struct_bytes = sizeof o.report};
+    struct cmd_build_outcome o = {
+        .input = b->input, .output = b->output, .report.struct_bytes = sizeof o.report, .recall_most = NAN};
     omen_detail why = {.text = ""};
     omen_vectors *vectors = NULL, *tune_vectors = NULL;
     omen_source source, tune_source;
@@ -398,6 +408,10 @@ out:
                 "warning: %.0f%% of the rows have a near copy, so queries that are no rows may find less than "
                 "--recall asks for; measure on some with --tune-queries",
                 100 * o.report.near_copies);
+    }
+    if (o.recall_most < (double)OMEN_DEFAULT_RECALL && b->verbosity >= 0) {
+        cmd_say(NAME, "warning: recall@%u of %g is out of reach: %s", REACH_K, (double)OMEN_DEFAULT_RECALL,
+                o.reach.text);
     }
     if (b->json) {
         return cmd_build_json(&o);

@@ -201,18 +201,18 @@ void query_audit_print(const struct cmd_query_outcome *o)
 
 void query_audit_warn(struct cmd_query_outcome *o, const omen_index *index)
 {
-    const bool out_of_reach =
-        !o->exact && cmd_reach_tell(index, &o->info, o->k, (float)o->asked, o->n_threads, &o->note);
-    char bound[64] = "nothing measures it without a refine tier";
-    char reach[sizeof o->note.text];
+    omen_detail reach = {.text = ""};
+    bool out_of_reach = cmd_reach_tell(index, &o->info, o->k, (float)o->asked, o->n_threads, &reach);
+    char bound[64] = "without a refine tier nothing measures it";
 
     if (o->certified == CMD_CERTIFIED_NO) {
         if (o->n_audited > 0) {
-            snprintf(bound, sizeof bound, "the bound is %.4f",
+            snprintf(bound, sizeof bound, "its bound is %.4f",
                      o->ceiling_known < o->recall.low ? o->ceiling_known : o->recall.low);
         }
-        snprintf(reach, sizeof reach, "%s", out_of_reach ? o->note.text : "");
         omen_fail(&o->note, OMEN_OK, "recall@%u of at least %g is not certified: %s%s%.300s", o->k, o->asked, bound,
-                  out_of_reach ? "; " : "", reach);
+                  out_of_reach ? "; " : "", reach.text);
+    } else if (out_of_reach && !o->exact) {
+        omen_fail(&o->note, OMEN_OK, "recall@%u of %g is out of reach: %.300s", o->k, o->asked, reach.text);
     }
 }

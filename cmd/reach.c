@@ -24,7 +24,6 @@ bool cmd_reach_tell(const omen_index *index, const omen_index_info *info, uint32
     if (omen_index_can_reach(index, k, recall, n_threads, &most)) {
         return false;
     }
-    omen_fail(out, OMEN_OK, "recall@%u of %g is out of reach: the build measured %.3f at most; %s", k, (double)recall,
-              most, advice(index, info, k, n_threads));
+    omen_fail(out, OMEN_OK, "the build measured %.3f at most; %s", most, advice(index, info, k, n_threads));
     return true;
 }

@@ -49,6 +49,9 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
             share(o, info->model_bytes));
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
+    if (!isnan(o->recall_most)) {
+        fprintf(stderr, "  recall  @10: %s\n", o->reach.text);
+    }
     if (verbose) {
         fprintf(stderr, "  errors ");
         fprintf(stderr, isnan(o->report.pq_error) ? " pq not tried," : " pq %.4f,", o->report.pq_error);
@@ -86,7 +89,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     return cmd_json_print(
         "build",
         json_pack("{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
-                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o, s:o, s:o, s:b}",
+                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o, s:o, s:o, s:o, s:b}",
                   "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows,
                   "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
                   omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists",
@@ -98,7 +101,8 @@ int cmd_build_json(const struct cmd_build_outcome *o)
                   cmd_json_real(share(o, info->model_bytes)), "total", cmd_json_real(hot + cold), "ratio_input",
                   cmd_json_real(input_ratio(o)), "file_bytes", (json_int_t)o->file_bytes, "pq_error",
                   cmd_json_real(o->report.pq_error), "rabitq_error", cmd_json_real(o->report.rabitq_error),
-                  "near_copies", cmd_json_real(o->report.near_copies), "resumed", o->is_resumed),
+                  "near_copies", cmd_json_real(o->report.near_copies), "recall_most", cmd_json_real(o->recall_most),
+                  "resumed", o->is_resumed),
         stdout);
 }
 
