@@ -397,6 +397,16 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
 
+/* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
+ *   queries    n_queries x d float32, finite
+ *   ids        n_queries x k row numbers
+ *   distances  n_queries x k float32, written
+ * Returns OMEN_OK, OMEN_ERR_ARGUMENT (no refine tier; a row that does not exist), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY.
+ */
+OMEN_API int omen_index_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                                  const int64_t *ids, int n_threads, float *distances,
+                                  omen_detail *why) OMEN_MUST_CHECK;
+
 /* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would give them
  * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may
  * be NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what

@@ -380,6 +380,19 @@ static bool bytes_will_do(const row_supply *supply, const float *queries, uint64
     return true;
 }
 
+/* Cosine: makes *queries point at the same of unit length, in *lifted, which is the caller's to free. */
+static int lift_queries(row_supply *supply, const float **queries, uint64_t n_queries, float **lifted)
+{
+    if (supply->metric != OMEN_METRIC_COSINE)
+        return OMEN_OK;
+    supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
+    *lifted = omen_alloc(n_queries * supply->d, sizeof **lifted);
+    if (!*lifted)
+        return OMEN_ERR_MEMORY;
+    *queries = omen_transform_lift(&supply->unit, *queries, n_queries, true, *lifted);
+    return OMEN_OK;
+}
+
 static int search_all(row_supply *supply, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_detail *why)
 {
@@ -396,15 +409,8 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     supply->as_bytes = bytes_will_do(supply, queries, n_queries, n_threads);
     status = find_centre(supply, why);
-    if (status == OMEN_OK && supply->metric == OMEN_METRIC_COSINE) {
-        supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
-        lifted = omen_alloc(n_queries * supply->d, sizeof *lifted);
-        if (lifted)
-            omen_transform_lift(&supply->unit, queries, n_queries, true, lifted);
-        else
-            status = OMEN_ERR_MEMORY;
-        queries = lifted;
-    }
+    if (status == OMEN_OK)
+        status = lift_queries(supply, &queries, n_queries, &lifted);
 #pragma omp parallel num_threads(n_threads) if (status == OMEN_OK)
     {
         exact_state s = {0};
@@ -438,26 +444,73 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
+/* Fills positions, which is the caller's to free even after a failure. */
+static int find_positions(row_supply *supply, omen_detail *why)
+{
+    const omen_index *index = supply->index;
+    const uint64_t n_rows = index->meta.n_rows;
+    supply->positions = omen_alloc_zero(n_rows, sizeof *supply->positions);
+    if (!supply->positions)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    int status = omen_index_touch_ids(index, 0, n_rows, why);
+    for (uint64_t i = 0; i < n_rows && status == OMEN_OK; i++) {
+        if (index->ids[i] >= n_rows) /* of sections in memory nothing was checked */
+            status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds an id beyond the rows",
+                               (unsigned long long)i);
+        else
+            supply->positions[index->ids[i]] = (uint32_t)i;
+    }
+    return status;
+}
+
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_watch *watch, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
     row_supply supply = {.index = index, .metric = m->metric, .n_rows = m->n_rows, .d = m->d, .watch = watch};
-    supply.positions = omen_alloc_zero(m->n_rows, sizeof *supply.positions);
-    if (!supply.positions)
-        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
-    int status = omen_index_touch_ids(index, 0, m->n_rows, why);
-    for (uint64_t i = 0; i < m->n_rows && status == OMEN_OK; i++) {
-        if (index->ids[i] >= m->n_rows) /* of sections in memory nothing was checked */
-            status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds an id beyond the rows",
-                               (unsigned long long)i);
-        else
-            supply.positions[index->ids[i]] = (uint32_t)i;
-    }
+    int status = find_positions(&supply, why);
     if (status == OMEN_OK)
         status = search_all(&supply, queries, n_queries, k, n_threads, keys, why);
     free(supply.positions);
     return status;
+}
+
+int omen_search_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                          const int64_t *ids, int n_threads, float *distances, omen_detail *why)
+{
+    const omen_meta *m = &index->meta;
+    row_supply supply = {.index = index, .metric = m->metric, .n_rows = m->n_rows, .d = m->d};
+    float *lifted = NULL;
+    int status = find_positions(&supply, why);
+    if (status == OMEN_OK)
+        status = lift_queries(&supply, &queries, n_queries, &lifted);
+    if (status == OMEN_OK) {
+#pragma omp parallel num_threads(n_threads)
+        {
+            omen_detail own_why = {""};
+            int own = OMEN_OK;
+#pragma omp for schedule(static)
+            for (uint64_t i = 0; i < n_queries * k; i++) {
+                uint64_t key = 0;
+                if (own == OMEN_OK)
+                    own = omen_index_touch_rows(index, supply.positions[ids[i]], 1, &own_why);
+                if (own == OMEN_OK)
+                    own = supply_key(&supply, queries + i / k * m->d, (uint32_t)ids[i], NULL, &key, &own_why);
+                distances[i] = omen_key_distance(key);
+            }
+            if (own != OMEN_OK) {
+#pragma omp critical(omen_exact)
+                {
+                    status = own;
+                    if (why)
+                        *why = own_why;
+                }
+            }
+        }
+    }
+    free(lifted);
+    free(supply.positions);
+    return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,

@@ -19,8 +19,9 @@ here()
 # told TEXT: "recall low high sample queries" of the line that --audit prints.
 told()
 {
-    sed -nE 's/^recall@10 ([0-9.]+) \(([0-9.]+) to ([0-9.]+) at 95%, ([0-9,]+) of ([0-9,]+) queries\)$/\1 \2 \3 \4 \5/p' \
-        <<<"$1"
+    local n='([0-9.,]+)'
+
+    sed -nE "s/^recall@10 $n \\($n to $n at 95%, $n of $n queries\\)\$/\\1 \\2 \\3 \\4 \\5/p" <<<"$1"
 }
 
 @test "--audit tells the recall and leaves the results as they are" {

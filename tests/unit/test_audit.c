@@ -152,6 +152,35 @@ static void test_index(void)
     rows_free(&queries);
 }
 
+/* Distances of rows by number are those that a search returns, bit for bit. */
+static void test_distances(void)
+{
+    rows_in_memory rows = make_rows(3000, 40, CLUSTERED, 1);
+    for (int refine = OMEN_REFINE_SQ8; refine <= OMEN_REFINE_F32; refine++) {
+        for (int metric = OMEN_METRIC_L2; metric <= OMEN_METRIC_COSINE; metric++) {
+            omen_build_options o;
+            omen_build_options_init(&o);
+            o.metric = (omen_metric)metric;
+            o.codec = OMEN_CODEC_NONE;
+            o.refine = (omen_refine)refine;
+            sections_in_memory sections;
+            omen_index *index = make_index(&rows, &o, &sections);
+            omen_search_options options;
+            omen_search_options_init(&options);
+            results r = search(index, &options, rows.x, 20);
+            float distances[200];
+            CHECK_EQ_INT(omen_index_distances(index, rows.x, 20, 10, r.ids, 2, distances, &detail), OMEN_OK);
+            CHECK_CASE(memcmp(distances, r.distances, sizeof distances) == 0, "%s", case_name(&rows, &o));
+            r.ids[7] = 3000;
+            CHECK_EQ_INT(omen_index_distances(index, rows.x, 20, 10, r.ids, 2, distances, &detail), OMEN_ERR_ARGUMENT);
+            results_free(&r);
+            omen_index_close(index);
+            sections_free(&sections);
+        }
+    }
+    rows_free(&rows);
+}
+
 /* A factor of 0 is 1, and a larger one looks at more. */
 static void test_factor(void)
 {
@@ -184,6 +213,7 @@ int main(void)
     RUN(test_interval);
     RUN(test_coverage);
     RUN(test_index);
+    RUN(test_distances);
     RUN(test_factor);
     return check_finish();
 }
