@@ -9,10 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAME             "build"
-#define INTERRUPTED      "interrupted; nothing was written"
-#define MEMORY_SHARE     0.75 /* of what there is, unless --memory says otherwise */
-#define NEAR_COPIES_MANY 0.5  /* of the rows, to warn of */
+#define NAME         "build"
+#define INTERRUPTED  "interrupted; nothing was written"
+#define MEMORY_SHARE 0.75 /* of what there is, unless --memory says otherwise */
 
 /* The recall that an index is expected to reach: if it does not, the summary says so; a warning tells of one below the
  * default of a query. */
@@ -403,7 +402,7 @@ out:
         cmd_say(NAME, "warning: too few rows for %s lists, the partition will be poor; try fewer with --lists",
                 cmd_group(o.info.n_lists).text);
     }
-    if (o.report.near_copies > NEAR_COPIES_MANY && b->verbosity >= 0) {
+    if (o.report.near_copies > OMEN_NEAR_COPIES_MOST && b->verbosity >= 0) {
         cmd_say(NAME,
                 "warning: %.0f%% of the rows have a near copy, so queries that are no rows may find less than "
                 "--recall asks for; measure on some with --tune-queries",

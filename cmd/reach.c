@@ -8,12 +8,10 @@ static const char *advice(const omen_index *index, const omen_index_info *info, 
     if (info->refine == OMEN_REFINE_NONE) {
         return "an index with a refine tier finds more";
     }
-    if (omen_index_ceiling(index, k, n_threads, NULL) < 1) {
-        return info->refine == OMEN_REFINE_SQ8 ? "its sq8 rows are rounded, and --refine f16 or f32 finds more"
-                                               : "its f16 rows are rounded, and --refine f32 finds more";
+    if (info->codec == OMEN_CODEC_NONE || omen_index_ceiling(index, k, n_threads, NULL) < 1) {
+        return "its rows are rounded, and one with a finer --refine finds more";
     }
-    return info->codec == OMEN_CODEC_NONE ? "its rows are rounded, and a finer --refine finds more"
-                                          : "--exact finds more, and so does an index of more --bytes";
+    return "--exact finds more, and so does an index of more --bytes";
 }
 
 bool cmd_reach_tell(const omen_index *index, const omen_index_info *info, uint32_t k, float recall, int n_threads,

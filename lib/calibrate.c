@@ -63,25 +63,60 @@ typedef struct {
     uint32_t *hits;       /* n_queries x k_most: places in the pool that hold true neighbours, ascending, */
     uint32_t *hit_truth;  /* and which ones these are */
     uint32_t *n_hits;     /* n_queries */
-    uint32_t pool, n_with_copies;
+    uint32_t pool;
+    double near_copies;
     int n_threads;
     omen_watch *watch;
 } calibration;
 
-/* Fills neighbours: the truth, the queries themselves left out. Counts the queries that have a near copy. */
+/* Whether the query has a near copy among the rows, which any effort finds. Inner products are no distances: what is
+ * nearest need not be near. */
+static bool is_trivial(const calibration *c, uint32_t q)
+{
+    const uint64_t *truth = c->truth + (size_t)q * c->n_truth;
+    if (c->own[q] == NO_ROW || c->k_most < COPY_RANK || c->index->meta.metric == OMEN_METRIC_IP)
+        return false;
+    float nearest = 0, distance = 0;
+    for (uint32_t i = 0, t = 0; i < COPY_RANK; i++, t++) {
+        t += (uint32_t)truth[t] == c->own[q];
+        distance = omen_key_distance(truth[t]);
+        nearest = i == 0 ? distance : nearest;
+    }
+    return nearest * COPY_NEARER <= distance;
+}
+
+/* Leaves out the trivial queries, unless next to none would be left, and returns their share. */
+static double leave_out_trivial(calibration *c)
+{
+    const uint32_t n = c->n_queries;
+    const size_t d = c->index->meta.d;
+    uint32_t n_left = 0;
+    for (uint32_t q = 0; q < n; q++)
+        n_left += !is_trivial(c, q);
+    const double share = 1 - (double)n_left / n;
+    if (n_left == n || share > OMEN_NEAR_COPIES_MOST)
+        return share;
+    n_left = 0;
+    for (uint32_t q = 0; q < n; q++) {
+        if (is_trivial(c, q))
+            continue;
+        memmove(c->queries + n_left * d, c->queries + q * d, d * sizeof *c->queries);
+        memmove(c->truth + (size_t)n_left * c->n_truth, c->truth + (size_t)q * c->n_truth,
+                c->n_truth * sizeof *c->truth);
+        c->own[n_left++] = c->own[q];
+    }
+    c->n_queries = n_left;
+    return share;
+}
+
+/* Fills neighbours: the truth, the queries themselves left out. */
 static void name_neighbours(calibration *c)
 {
     for (uint32_t q = 0; q < c->n_queries; q++) {
         const uint64_t *truth = c->truth + (size_t)q * c->n_truth;
-        float nearest = 0;
         for (uint32_t i = 0, t = 0; i < c->k_most; i++, t++) {
             t += (uint32_t)truth[t] == c->own[q];
             c->neighbours[(size_t)q * c->k_most + i] = (uint32_t)truth[t];
-            const float distance = omen_key_distance(truth[t]);
-            if (i == 0)
-                nearest = distance;
-            if (i == COPY_RANK - 1)
-                c->n_with_copies += nearest * COPY_NEARER <= distance;
         }
     }
 }
@@ -383,10 +418,11 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     }
     if (status == OMEN_OK)
         status = omen_search_source(source, m->metric, c->queries, n, c->n_truth, n_threads, c->truth, watch, why);
-    if (status == OMEN_OK)
+    if (status == OMEN_OK) {
+        c->near_copies = leave_out_trivial(c);
         name_neighbours(c);
-    if (status == OMEN_OK)
-        status = omen_search_ranks(index, c->queries, n, n_threads, c->ranks, watch);
+        status = omen_search_ranks(index, c->queries, c->n_queries, n_threads, c->ranks, watch);
+    }
     if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE)
         status = refine_truth(c);
     free(rows);
@@ -413,9 +449,8 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
         status = omen_search_candidates(index, c.queries, c.n_queries, n_high, c.pool, n_threads, c.pools, watch);
     for (size_t i = 0; i < N_KS && ks[i] <= c.k_most && status == OMEN_OK; i++)
         status = calibrate_k(&c, ks[i], entries, n_entries);
-    /* inner products are no distances: what is nearest need not be near */
     if (!queries && c.k_most >= COPY_RANK && index->meta.metric != OMEN_METRIC_IP)
-        *near_copies = (double)c.n_with_copies / c.n_queries;
+        *near_copies = c.near_copies;
     calibration_finish(&c);
     return status;
 }

@@ -268,6 +268,8 @@ typedef enum {
 /* The stage's name, such as "encode"; "?" for an unknown one. */
 OMEN_API const char *omen_stage_name(omen_stage stage);
 
+#define OMEN_NEAR_COPIES_MOST 0.75
+
 typedef struct omen_build_report {
     size_t struct_bytes; /* set it */
     uint64_t n_rows;
@@ -279,8 +281,9 @@ typedef struct omen_build_report {
     /* mean squared error of the codes' distance estimates relative to the mean squared distance, measured on training
      * rows; NaN for a codec that was not tried */
     double pq_error, rabitq_error;
-    /* share of the rows used to measure search effort that have a near copy: a nearest neighbour less than a quarter as
-     * far away as the tenth. If many do, the measured effort says little about other queries. NaN: not measured */
+    /* share of the rows drawn to measure search effort that have a near copy: a nearest neighbour less than a quarter
+     * as far away as the tenth. Any effort finds it, so these rows are left out of the measurement; if more than
+     * OMEN_NEAR_COPIES_MOST have one, it is made on all, and says little about other queries. NaN: not measured */
     double near_copies;
     bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
 } omen_build_report;
