@@ -135,8 +135,8 @@ static json_t *build_object(const struct bench *b)
     const omen_build_options *options = &b->options->build;
     json_t *out = json_object(), *seconds = json_object();
 
-    for (int i = 0; i < OMEN_N_STAGES; i++) {
-        put(seconds, omen_stage_name(i), cmd_json_real(build->report.stage_seconds[i]));
+    for (uint32_t i = 0; i < build->report.n_stages; i++) {
+        put(seconds, build->report.stages[i].name, cmd_json_real(build->report.stages[i].seconds));
     }
     put(seconds, "commit", cmd_json_real(build->commit_seconds));
     put(seconds, "total", cmd_json_real(build->seconds));
@@ -147,7 +147,7 @@ static json_t *build_object(const struct bench *b)
     put(out, "seed", integer(options->seed));
     put(out, "zero_ok", json_boolean(options->zero_ok));
     put(out, "threads", json_integer(build->report.n_threads));
-    put(out, "seconds", finish(seconds, OMEN_N_STAGES + 2));
+    put(out, "seconds", finish(seconds, build->report.n_stages + 2));
     put(out, "vectors_per_second", cmd_json_real((double)b->info.n_rows / build->seconds));
     put(out, "peak_memory_bytes", integer(build->peak_bytes));
     return finish(out, 10);

@@ -55,8 +55,8 @@ static void print_build(const struct bench *b)
            plural(build->report.n_threads), cmd_group_round((double)b->info.n_rows / build->seconds).text,
            cmd_human_bytes(build->peak_bytes).text);
     printf("       ");
-    for (int i = 0; i < OMEN_N_STAGES; i++) {
-        printf(" %s %.2f,", omen_stage_name(i), build->report.stage_seconds[i]);
+    for (uint32_t i = 0; i < build->report.n_stages; i++) {
+        printf(" %s %.2f,", build->report.stages[i].name, build->report.stages[i].seconds);
     }
     printf(" commit %.2f s\n", build->commit_seconds);
 }

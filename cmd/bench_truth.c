@@ -86,6 +86,7 @@ static int read_truth(struct bench *b, uint32_t k, omen_detail *why)
 {
     const char *path = b->options->truth_path;
     omen_truth file;
+    uint64_t n_found = 0;
     int rc = omen_truth_read(&file, path, why);
 
     b->truth.kind = BENCH_TRUTH_FILE;
@@ -97,7 +98,7 @@ static int read_truth(struct bench *b, uint32_t k, omen_detail *why)
         rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" has %u neighbours a query, too few for -k %u", path, file.k, k);
     }
     for (uint64_t i = 0; rc == OMEN_OK && i < file.n * file.k; i++) {
-        if ((uint64_t)file.ids[i] >= b->info.n_rows) {
+        if (file.ids[i] != OMEN_NO_ROW && (uint64_t)file.ids[i] >= b->info.n_rows) {
             rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" names row %d, and the index has %llu rows", path, file.ids[i],
                            (unsigned long long)b->info.n_rows);
         }
@@ -108,6 +109,10 @@ static int read_truth(struct bench *b, uint32_t k, omen_detail *why)
     }
     for (uint64_t i = 0; rc == OMEN_OK && i < b->n_queries * k; i++) {
         b->truth.ids[i] = file.ids[i / k * file.k + i % k];
+        n_found += b->truth.ids[i] != OMEN_NO_ROW;
+    }
+    if (rc == OMEN_OK && n_found == 0) {
+        rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" has no neighbour of any query", path);
     }
     omen_truth_finish(&file);
     return rc;
@@ -156,7 +161,8 @@ static int search_truth(struct bench *b, uint32_t k, float *distances, omen_deta
     return rc;
 }
 
-/* True distances in float64, made to rise: the limit of k is the greatest of the first k. */
+/* True distances in float64, made to rise: the limit of k is the greatest of the first k. Of what is no neighbour,
+ * infinity. */
 static int measure_truth(struct bench *b, const float *found, omen_detail *why)
 {
     const uint32_t k = b->truth.k;
@@ -175,13 +181,16 @@ static int measure_truth(struct bench *b, const float *found, omen_detail *why)
 #pragma omp for schedule(dynamic, 64)
         for (uint64_t q = 0; q < b->n_queries; q++) {
             double *distances = b->truth.distances + q * k;
+            const uint32_t n_found = omen_found_count(b->truth.ids + q * k, k);
 
             if (cmd_signals_noted() != 0) {
                 own = OMEN_ERR_INTERRUPTED;
             }
 
             for (uint32_t i = 0; own == OMEN_OK && i < k; i++) {
-                if (b->has_base) {
+                if (i >= n_found) {
+                    distances[i] = INFINITY;
+                } else if (b->has_base) {
                     own = base_distance(b, q, b->truth.ids[q * k + i], row, &distances[i], &own_why);
                 } else {
                     distances[i] = found[q * k + i];
@@ -243,13 +252,14 @@ static int contradicts(const struct bench *b, const struct checked *c, uint64_t 
     const uint32_t n_true = b->truth.k;
     const int64_t *true_ids = b->truth.ids + (c->first + q) * n_true, *found = c->found + q * n_true;
     const float *query = b->queries + (c->first + q) * b->info.d;
-    const double last = c->true_distances[q * n_true + k - 1];
+    const uint32_t n_known = omen_found_count(true_ids, k);
+    const double last = n_known > 0 ? c->true_distances[q * n_true + n_known - 1] : -INFINITY;
 
-    for (uint32_t i = 0; i < k; i++) {
+    for (uint32_t i = 0; i < k && n_known > 0; i++) {
         double value = c->found_distances[q * n_true + i], scale;
         int rc = OMEN_OK;
 
-        if (has_id(true_ids, k, found[i])) {
+        if (found[i] == OMEN_NO_ROW || has_id(true_ids, n_known, found[i])) {
             continue;
         }
         if (b->has_base) {
@@ -267,7 +277,7 @@ static int contradicts(const struct bench *b, const struct checked *c, uint64_t 
                              "%.7g, and the last of its %u true rows is at %.7g; they are of another metric, or of "
                              "other rows or queries",
                              b->options->truth_path, omen_metric_name(b->info.metric),
-                             (unsigned long long)(c->first + q), (long long)found[i], value, k, last);
+                             (unsigned long long)(c->first + q), (long long)found[i], value, n_known, last);
         }
     }
     return OMEN_OK;
@@ -401,13 +411,12 @@ int bench_find_truth(struct bench *b, omen_detail *why)
 int bench_save_truth(const struct bench *b, omen_detail *why)
 {
     const uint64_t n = b->n_queries * b->truth.k;
-    omen_truth_format format;
+    const omen_truth_kind *kind = omen_truth_named(b->options->save_truth_path);
     cmd_output output = {.stream = NULL};
     float *distances = NULL;
-    int rc;
+    int rc = OMEN_OK;
 
-    rc = omen_truth_parse(b->options->save_truth_path, &format);
-    if (rc == OMEN_OK && b->truth.distances != NULL) {
+    if (b->truth.distances != NULL) {
         distances = malloc(n * sizeof *distances);
         rc = distances != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
         for (uint64_t i = 0; rc == OMEN_OK && i < n; i++) {
@@ -418,7 +427,7 @@ int bench_save_truth(const struct bench *b, omen_detail *why)
         rc = cmd_output_open(&output, b->options->save_truth_path, NULL, why);
     }
     if (rc == OMEN_OK) {
-        rc = omen_truth_write(output.stream, format, b->n_queries, b->truth.k, b->truth.ids, distances, why);
+        rc = omen_truth_write(output.stream, kind, b->n_queries, b->truth.k, b->truth.ids, distances, why);
     }
     if (rc == OMEN_OK) {
         rc = cmd_output_commit(&output, why);
@@ -441,44 +450,59 @@ void bench_truth_text(const struct bench *b, char *text, size_t size)
 
 /* ---- recall ---- */
 
+/* What the queries of a recall found. */
+struct tally {
+    uint64_t wanted; /* true neighbours: k a query, or as many as it has */
+    uint64_t near;   /* found, by distance */
+    uint64_t same;   /* found, by id */
+};
+
 /* Counts what one query found. row holds a base row. */
 static int count_found(const struct bench *b, uint64_t q, uint32_t k, const int64_t *ids, const float *distances,
-                       float *row, uint64_t *near, uint64_t *same, omen_detail *why)
+                       float *row, struct tally *tally, omen_detail *why)
 {
     const struct bench_truth *truth = &b->truth;
     const int64_t *true_ids = truth->ids + q * truth->k;
+    const uint32_t n_true = omen_found_count(true_ids, k), n_found = omen_found_count(ids, k);
     double limit = 0, value;
+    uint64_t near = 0;
     int rc = OMEN_OK;
 
-    if (truth->distances != NULL) {
-        limit = comparable(b->info.metric, truth->distances[q * truth->k + k - 1]) + DISTANCE_SLACK;
+    if (n_true == 0) {
+        return OMEN_OK;
     }
-    for (uint32_t i = 0; rc == OMEN_OK && i < k; i++) {
+    if (truth->distances != NULL) {
+        limit = comparable(b->info.metric, truth->distances[q * truth->k + n_true - 1]) + DISTANCE_SLACK;
+    }
+    for (uint32_t i = 0; rc == OMEN_OK && i < n_found; i++) {
         if (has_id(ids, i, ids[i])) {
             continue; /* twice in one answer */
         }
-        if (has_id(true_ids, k, ids[i])) {
-            ++*same;
-            ++*near;
+        if (has_id(true_ids, n_true, ids[i])) {
+            tally->same++;
+            near++;
         } else if (truth->distances != NULL) {
             value = distances != NULL ? distances[i] : INFINITY;
             if (b->has_base) {
                 rc = base_distance(b, q, ids[i], row, &value, why);
             }
-            *near += comparable(b->info.metric, value) <= limit;
+            near += comparable(b->info.metric, value) <= limit;
         }
     }
+    tally->wanted += n_true;
+    tally->near += near < n_true ? near : n_true; /* rows as near as the last may be more */
     return rc;
 }
 
 int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const float *distances, double *by_distance,
                  double *by_id, omen_detail *why)
 {
-    uint64_t near = 0, same = 0;
+    struct tally all = {.wanted = 0};
     int rc = OMEN_OK;
 
-#pragma omp parallel num_threads(b->options->n_threads) reduction(+ : near, same)
+#pragma omp parallel num_threads(b->options->n_threads)
     {
+        struct tally tally = {.wanted = 0};
         float *row = malloc(b->info.d * sizeof *row);
         omen_detail own_why = {.text = ""};
         int own = row != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
@@ -489,22 +513,24 @@ int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const fl
                 own = OMEN_ERR_INTERRUPTED;
             }
             if (own == OMEN_OK) {
-                own = count_found(b, q, k, ids + q * k, distances != NULL ? distances + q * k : NULL, row, &near, &same,
+                own = count_found(b, q, k, ids + q * k, distances != NULL ? distances + q * k : NULL, row, &tally,
                                   &own_why);
             }
         }
         free(row);
-        if (own != OMEN_OK) {
 #pragma omp critical(bench_truth)
-            {
+        {
+            all.wanted += tally.wanted;
+            all.near += tally.near;
+            all.same += tally.same;
+            if (own != OMEN_OK) {
                 rc = own;
                 *why = own_why;
             }
         }
     }
-    *by_distance = b->truth.distances != NULL && (b->has_base || distances != NULL)
-                       ? (double)near / ((double)b->n_queries * k)
-                       : NAN;
-    *by_id = (double)same / ((double)b->n_queries * k);
+    *by_distance =
+        b->truth.distances != NULL && (b->has_base || distances != NULL) ? (double)all.near / (double)all.wanted : NAN;
+    *by_id = (double)all.same / (double)all.wanted;
     return rc;
 }

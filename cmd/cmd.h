@@ -140,6 +140,9 @@ cmd_text cmd_group_round(double value);
 /* 52428800 as "52.4 MB". */
 cmd_text cmd_human_bytes(uint64_t n_bytes);
 
+/* Names as a choice: "a, b or c", each after prefix; name(i) is the i-th, NULL past the last. */
+cmd_name cmd_choice(const char *prefix, const char *(*name)(size_t i));
+
 /* ---- JSON (json.c) ---- */
 
 /* A JSON string of any bytes (bytes that are not UTF-8 become U+FFFD); NULL without memory. */

@@ -141,6 +141,23 @@ static bool take_compared(const char *command, const cmd_option *option, const c
     return true;
 }
 
+/* For --help. */
+static const char *truth_formats(void)
+{
+    static cmd_name names;
+
+    names = cmd_choice("", omen_truth_name);
+    return names.text;
+}
+
+static const char *truth_extensions(void)
+{
+    static cmd_name names;
+
+    names = cmd_choice(".", omen_truth_name);
+    return names.text;
+}
+
 static const cmd_option options[] = {
     {.group = "input",
      .name = "base",
@@ -155,12 +172,14 @@ static const cmd_option options[] = {
     {.name = "truth",
      .argument = "FILE",
      CMD_TEXT(struct bench_options, truth_path),
-     .help = "true neighbours in ivecs or ibin (default: exact search of the base;\n"
-             "without a base, of the index's refine tier)"},
+     .help = "true neighbours (default: exact search of the base; without a base, of\n"
+             "the index's refine tier), in ",
+     .names = truth_formats},
     {.name = "save-truth",
      .argument = "FILE",
      CMD_TEXT(struct bench_options, save_truth_path),
-     .help = "keep the true neighbours (.ivecs or .ibin)"},
+     .help = "keep the true neighbours, in a file that ends with ",
+     .names = truth_extensions},
     {.letters = "f", .name = "format", CMD_OPTION_FORMAT(struct bench_options, format, "base and queries")},
     {.letters = "d", CMD_OPTION_DIM(struct bench_options, d), .help = "dimensions of raw rows"},
     {.name = "zero-ok", CMD_FLAG(struct bench_options, build.zero_ok), .help = "cosine: accept zero rows and queries"},
@@ -306,7 +325,6 @@ static int check_files(const struct bench_options *o)
 static int check_outputs(const struct bench_options *o)
 {
     const char *outputs[] = {o->keep_path, o->save_truth_path, o->plot_path};
-    omen_truth_format format;
     int rc;
 
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++) {
@@ -321,9 +339,9 @@ static int check_outputs(const struct bench_options *o)
     if (o->keep_path != NULL && cmd_check_extension(NAME, o->keep_path, "omen", "an index") != CMD_GO_ON) {
         return CMD_EXIT_USAGE;
     }
-    if (o->save_truth_path != NULL && omen_truth_parse(o->save_truth_path, &format) != OMEN_OK) {
-        return cmd_misuse(NAME, "--save-truth wants a name that ends with .ivecs or .ibin, not \"%s\"",
-                          o->save_truth_path);
+    if (o->save_truth_path != NULL && omen_truth_named(o->save_truth_path) == NULL) {
+        return cmd_misuse(NAME, "--save-truth wants a name that ends with %s, not \"%s\"",
+                          cmd_choice(".", omen_truth_name).text, o->save_truth_path);
     }
     return CMD_GO_ON;
 }

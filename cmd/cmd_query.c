@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "formats/results.h"
+
 #define NAME "query"
 
 /* Queries searched together: enough for lists to be shared; fewer if k is so large that a batch passes BATCH_BYTES. */
@@ -24,7 +26,7 @@ struct query {
     uint32_t d;
     omen_search_options search;
     omen_results_format output_format;
-    const char *output_format_name; /* NULL: not asked for */
+    bool has_output_format; /* -F was given */
     bool distances;
     bool no_check;
     uint64_t n_audit; /* queries of the sample; 0: not asked for */
@@ -55,10 +57,10 @@ static bool take_output_format(const char *command, const cmd_option *option, co
     struct query *q = self;
 
     if (omen_results_parse(value, &q->output_format) != OMEN_OK) {
-        cmd_say(command, "--output-format must be tsv, jsonl, ivecs or npy, not \"%s\"", value);
+        cmd_say(command, "--output-format must be %s, not \"%s\"", cmd_choice("", omen_results_name).text, value);
         return false;
     }
-    q->output_format_name = value;
+    q->has_output_format = true;
     return true;
 }
 
@@ -68,6 +70,38 @@ static bool take_seed(const char *command, const cmd_option *option, const char 
 
     q->has_seed = true;
     return cmd_take_u64(command, option, value, self);
+}
+
+/* Names of the formats that hold distances. */
+static const char *name_with_distances(size_t i)
+{
+    const omen_results_kind *kind;
+
+    for (size_t at = 0; (kind = omen_results_kind_at(at)) != NULL; at++) {
+        if (kind->has_distances && i-- == 0) {
+            return kind->name;
+        }
+    }
+    return NULL;
+}
+
+/* For --help. */
+static const char *output_formats(void)
+{
+    static cmd_name names;
+
+    names = cmd_choice("", omen_results_name);
+    return names.text;
+}
+
+static void print_output_formats(void)
+{
+    const omen_results_kind *kind;
+
+    printf("output formats:\n");
+    for (size_t i = 0; (kind = omen_results_kind_at(i)) != NULL; i++) {
+        printf("  %-6s %s\n", kind->name, kind->help);
+    }
 }
 
 static const cmd_option options[] = {
@@ -138,8 +172,9 @@ static const cmd_option options[] = {
      .name = "output-format",
      .argument = "F",
      .take = take_output_format,
-     .help = "tsv, jsonl, ivecs or npy (default: by the extension of --output; tsv if\n"
-             "it has none)"},
+     .help = "format of the results (default: by the extension of --output; tsv if it\n"
+             "has none), one of\n",
+     .names = output_formats},
     {.name = "distances", CMD_FLAG(struct query, distances), .help = "write distances too (not in ivecs)"},
 
     {.group = "work",
@@ -160,13 +195,8 @@ static const cmd_syntax syntax = {
              "\n"
              "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
              "input) and prints them in order of distance, ties by lower row. Rows count from 0.\n",
-    .notes = "output formats:\n"
-             "  tsv    a line per neighbour: query, rank from 1, row, and the distance if asked for\n"
-             "  jsonl  a line per query: {\"query\":0,\"ids\":[...],\"distances\":[...]}\n"
-             "  ivecs  per query the int32 k, then k int32 rows\n"
-             "  npy    int64 array of queries x k; with distances a structured array (id, distance)\n"
-             "\n"
-             "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
+    .print_lists = print_output_formats,
+    .notes = "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
              "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
              "\n"
              "examples:\n"
@@ -185,18 +215,15 @@ static int choose_format(struct query *q)
     const cmd_text extension = cmd_extension(q->output_path != NULL ? q->output_path : "");
     struct stat status;
 
-    if (q->output_format_name != NULL) {
+    if (q->has_output_format) {
         return CMD_GO_ON;
     }
-    q->output_format_name = "tsv";
     if (extension.text[0] == '\0' || omen_results_parse(extension.text, &q->output_format) == OMEN_OK ||
         (stat(q->output_path, &status) == 0 && !S_ISREG(status.st_mode))) {
         return CMD_GO_ON;
     }
-    return cmd_misuse(NAME,
-                      "\"%s\" does not say how to write the results: name it .tsv, .jsonl, .ivecs or .npy, or choose "
-                      "with --output-format",
-                      q->output_path);
+    return cmd_misuse(NAME, "\"%s\" does not say how to write the results: name it %s, or choose with --output-format",
+                      q->output_path, cmd_choice(".", omen_results_name).text);
 }
 
 /* What can be refused without opening anything. */
@@ -207,6 +234,7 @@ static int check_arguments(struct query *q)
         {.role = "QUERIES", .path = q->queries_path},
         {.role = "--output", .path = q->output_path != NULL ? q->output_path : "-", .is_output = true},
     };
+    const omen_results_kind *kind;
     int rc;
 
     if (q->output_path != NULL && q->output_path[0] == '\0') {
@@ -233,13 +261,14 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME, "--certify finds the effort: --effort-factor, --probes and --rerank have no meaning "
                                 "with it");
     }
-    if (q->output_format == OMEN_RESULTS_IVECS && q->distances) {
-        return cmd_misuse(NAME, "ivecs holds no distances; use --output-format tsv, jsonl or npy");
+    kind = omen_results_kind_at(q->output_format);
+    if (!kind->has_distances && q->distances) {
+        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", kind->name,
+                          cmd_choice("", name_with_distances).text);
     }
-    if (q->output_path == NULL && isatty(STDOUT_FILENO) &&
-        (q->output_format == OMEN_RESULTS_IVECS || q->output_format == OMEN_RESULTS_NPY)) {
+    if (q->output_path == NULL && isatty(STDOUT_FILENO) && kind->is_binary) {
         return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
-                          q->output_format_name);
+                          kind->name);
     }
     return CMD_GO_ON;
 }
@@ -448,7 +477,9 @@ static int run(struct query *q)
         rc = omen_fail(&why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", source.d, o.info.d);
         goto out;
     }
-    o.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
+    /* of an index with fewer rows, all: results then have so many columns */
+    q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
+    o.k = q->search.k;
     o.n_threads = q->search.n_threads;
     o.n_in_batch = source.n_rows;
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);

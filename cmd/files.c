@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "formats/truth.h"
+
 /* Names that an output has while it is made; the first is its own. */
 static const char *const suffixes[] = {"", ".tmp", ".part"};
 
@@ -136,12 +138,20 @@ cmd_text cmd_extension(const char *path)
 /* The format that a file's name stands for, of all that omendb reads or writes; NULL for none of them. */
 static const char *named_format(const char *path)
 {
-    static const char *const others[] = {"omen", "omz", "ibin", "tsv", "jsonl", "json", "svg", "png"};
+    static const char *const others[] = {"omen", "omz", "json", "svg", "png"};
+    const char *(*const tables[])(size_t) = {omen_results_name, omen_truth_name};
     const cmd_text extension = cmd_extension(path);
 
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (strcmp(extension.text, others[i]) == 0) {
             return others[i];
+        }
+    }
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        for (size_t i = 0; tables[t](i) != NULL; i++) {
+            if (strcmp(extension.text, tables[t](i)) == 0) {
+                return tables[t](i);
+            }
         }
     }
     return omen_vectors_named(path);

@@ -203,6 +203,10 @@ static void print_help(const cmd_syntax *syntax)
             print_option(&syntax->options[i], syntax->column);
         }
     }
+    if (syntax->print_lists != NULL) {
+        printf("\n");
+        syntax->print_lists();
+    }
     printf("\n%s", syntax->notes);
 }
 

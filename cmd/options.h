@@ -33,9 +33,10 @@ struct cmd_option {
 /* What a subcommand's command line is. */
 typedef struct cmd_syntax {
     const char *command;
-    const char *usage; /* the beginning of --help */
-    const char *notes; /* its end, after a blank line */
-    int column;        /* of --help, where the text of options begins */
+    const char *usage;         /* the beginning of --help */
+    void (*print_lists)(void); /* prints what stands between the options and notes, after a blank line; may be NULL */
+    const char *notes;         /* its end, after a blank line */
+    int column;                /* of --help, where the text of options begins */
     const cmd_option *options;
     size_t n_options;
 } cmd_syntax;

@@ -38,8 +38,8 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
         fprintf(stderr, ": %s vectors/s\n", cmd_group_round(info->n_rows / o->seconds).text);
     }
     fprintf(stderr, "  stages ");
-    for (int i = 0; i < OMEN_N_STAGES; i++) {
-        fprintf(stderr, " %s %.2f%s", omen_stage_name(i), o->report.stage_seconds[i], i + 1 < OMEN_N_STAGES ? "," : "");
+    for (uint32_t i = 0; i < o->report.n_stages; i++) {
+        fprintf(stderr, "%s %s %.2f", i > 0 ? "," : "", o->report.stages[i].name, o->report.stages[i].seconds);
     }
     fprintf(stderr, " s\n");
     if (hot > 0) {
@@ -60,9 +60,12 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     }
     if (verbose) {
         fprintf(stderr, "  errors ");
-        fprintf(stderr, isnan(o->report.pq_error) ? " pq not tried," : " pq %.4f,", o->report.pq_error);
-        fprintf(stderr, isnan(o->report.rabitq_error) ? " rabitq not tried\n" : " rabitq %.4f\n",
-                o->report.rabitq_error);
+        for (uint32_t i = 0; i < o->report.n_codec_errors; i++) {
+            fprintf(stderr, "%s %s ", i > 0 ? "," : "", omen_codec_name(o->report.codec_errors[i].codec));
+            fprintf(stderr, isnan(o->report.codec_errors[i].error) ? "not tried" : "%.4f",
+                    o->report.codec_errors[i].error);
+        }
+        fputc('\n', stderr);
         fprintf(stderr, "  effort  %u lists probed, %u rows re-ranked by default (k = 10)\n", info->default_probes,
                 info->default_rerank);
     }
@@ -72,8 +75,8 @@ static json_t *stage_object(const struct cmd_build_outcome *o)
 {
     json_t *out = json_object();
 
-    for (int i = 0; i < OMEN_N_STAGES; i++) {
-        if (json_object_set_new(out, omen_stage_name(i), cmd_json_real(o->report.stage_seconds[i])) != 0) {
+    for (uint32_t i = 0; i < o->report.n_stages; i++) {
+        if (json_object_set_new(out, o->report.stages[i].name, cmd_json_real(o->report.stages[i].seconds)) != 0) {
             json_decref(out);
             return NULL;
         }
@@ -92,10 +95,9 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     double cold = share(o, info->centroid_bytes) + share(o, info->refine_bytes) + share(o, info->id_bytes) +
                   share(o, info->model_bytes);
 
-    return cmd_json_print(
-        "build",
+    json_t *out =
         json_pack("{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
-                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o, s:o, s:o, s:o, s:b}",
+                  " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I}",
                   "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows,
                   "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
                   omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists",
@@ -105,11 +107,24 @@ int cmd_build_json(const struct cmd_build_outcome *o)
                   "centroids", cmd_json_real(share(o, info->centroid_bytes)), "refine",
                   cmd_json_real(share(o, info->refine_bytes)), "ids", cmd_json_real(share(o, info->id_bytes)), "model",
                   cmd_json_real(share(o, info->model_bytes)), "total", cmd_json_real(hot + cold), "ratio_input",
-                  cmd_json_real(input_ratio(o)), "file_bytes", (json_int_t)o->file_bytes, "pq_error",
-                  cmd_json_real(o->report.pq_error), "rabitq_error", cmd_json_real(o->report.rabitq_error),
-                  "near_copies", cmd_json_real(o->report.near_copies), "recall_most", cmd_json_real(o->recall_most),
-                  "resumed", o->is_resumed),
-        stdout);
+                  cmd_json_real(input_ratio(o)), "file_bytes", (json_int_t)o->file_bytes);
+
+    for (uint32_t i = 0; i < o->report.n_codec_errors; i++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "%s_error", omen_codec_name(o->report.codec_errors[i].codec));
+        if (json_object_set_new(out, name, cmd_json_real(o->report.codec_errors[i].error)) != 0) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    if (out != NULL && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
+                        json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
+                        json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
+        json_decref(out);
+        out = NULL;
+    }
+    return cmd_json_print("build", out, stdout);
 }
 
 /* ---- query ---- */

@@ -90,3 +90,18 @@ cmd_text cmd_human_bytes(uint64_t n_bytes)
     snprintf(out.text, sizeof out.text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
     return out;
 }
+
+cmd_name cmd_choice(const char *prefix, const char *(*name)(size_t i))
+{
+    cmd_name out = {""};
+    size_t n = 0;
+
+    for (size_t i = 0; n < sizeof out.text && name(i) != NULL; i++) {
+        n += (size_t)snprintf(out.text + n, sizeof out.text - n, "%s%s%s",
+                              i == 0                ? ""
+                              : name(i + 1) != NULL ? ", "
+                                                    : " or ",
+                              prefix, name(i));
+    }
+    return out;
+}

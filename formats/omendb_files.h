@@ -133,12 +133,17 @@ typedef enum { OMEN_RESULTS_TSV, OMEN_RESULTS_JSONL, OMEN_RESULTS_IVECS, OMEN_RE
 /* "tsv", "jsonl", "ivecs" or "npy". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_results_parse(const char *name, omen_results_format *out) OMEN_MUST_CHECK;
 
+/* The name of format number i, which is also the extension of its files; NULL past the last. */
+OMEN_API const char *omen_results_name(size_t i);
+
 /* Writes the results of n_queries queries in blocks, so that a batch need not be held whole.
  *   tsv    one line per neighbour: query, rank, id, distance (rank counts from 1; distance only if asked)
  *   jsonl  one object per query: {"query":0,"ids":[...],"distances":[...]}
  *   ivecs  int32 k, then k int32 ids per query (OMEN_ERR_INPUT for an id beyond int32)
  *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance",
- *          "<f4") */
+ *          "<f4")
+ * Of a query with fewer than k neighbours (omen_found_count()) tsv and jsonl have those that there are; ivecs and npy
+ * have k, the missing ones as id -1 at distance infinity. */
 typedef struct omen_results {
     FILE *stream; /* the caller's */
     omen_results_format format;

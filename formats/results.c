@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Result writers. Text and binary alike go through one buffer, so that the stream sees few large writes. */
-#include "formats/omendb_files.h"
+/* Result writers: the table of formats. Text and binary alike go through one buffer, so that the stream sees few large
+ * writes. */
+#include "formats/results.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,12 +12,13 @@
 #define BUFFER_BYTES 65536
 #define ITEM_BYTES   64 /* no single put writes more than this */
 
-typedef struct buffer {
+struct omen_results_buffer {
     FILE *stream;
     size_t n;
     int failed;  /* errno of the first write that failed */
     char *bytes; /* BUFFER_BYTES + ITEM_BYTES: too many for the stack */
-} buffer;
+};
+typedef struct omen_results_buffer buffer;
 
 static void buffer_flush(buffer *out)
 {
@@ -90,9 +92,11 @@ static void put_float(buffer *out, float value)
     put_le(out, bits, 4);
 }
 
-static void write_tsv(buffer *out, uint64_t query, uint32_t k, const int64_t *ids, const float *distances)
+/* ---- one query in each format ------------------------------------------ */
+
+static void write_tsv(buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids, const float *distances)
 {
-    for (uint32_t i = 0; i < k; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         put_integer(out, (int64_t)query);
         PUT(out, "\t");
         put_integer(out, (int64_t)i + 1);
@@ -106,19 +110,19 @@ static void write_tsv(buffer *out, uint64_t query, uint32_t k, const int64_t *id
     }
 }
 
-static void write_jsonl(buffer *out, uint64_t query, uint32_t k, const int64_t *ids, const float *distances)
+static void write_jsonl(buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids, const float *distances)
 {
     PUT(out, "{\"query\":");
     put_integer(out, (int64_t)query);
     PUT(out, ",\"ids\":[");
-    for (uint32_t i = 0; i < k; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         if (i > 0)
             PUT(out, ",");
         put_integer(out, ids[i]);
     }
     if (distances != NULL) {
         PUT(out, "],\"distances\":[");
-        for (uint32_t i = 0; i < k; i++) {
+        for (uint32_t i = 0; i < n; i++) {
             if (i > 0)
                 PUT(out, ",");
             /* JSON has no word for a distance that overflowed. */
@@ -131,48 +135,22 @@ static void write_jsonl(buffer *out, uint64_t query, uint32_t k, const int64_t *
     PUT(out, "]}\n");
 }
 
-static void write_ivecs(buffer *out, uint32_t k, const int64_t *ids)
+static int begin_ivecs(const omen_results *results, omen_detail *why)
+{
+    if (results->k > INT32_MAX)
+        return omen_fail(why, OMEN_ERR_INPUT, "%u results a query are more than ivecs can hold", results->k);
+    return OMEN_OK;
+}
+
+static void write_ivecs(buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids, const float *distances)
 {
     put_le(out, k, 4);
     for (uint32_t i = 0; i < k; i++)
-        put_le(out, (uint64_t)ids[i], 4);
+        put_le(out, (uint64_t)(i < n ? ids[i] : OMEN_NO_ROW), 4);
 }
 
-static void write_npy(buffer *out, uint32_t k, const int64_t *ids, const float *distances)
+static int begin_npy(const omen_results *results, omen_detail *why)
 {
-    for (uint32_t i = 0; i < k; i++) {
-        put_le(out, (uint64_t)ids[i], 8);
-        if (distances != NULL)
-            put_float(out, distances[i]);
-    }
-}
-
-/* ---- public ------------------------------------------------------------ */
-
-int omen_results_parse(const char *name, omen_results_format *out)
-{
-    static const char *const names[] = {
-        [OMEN_RESULTS_TSV] = "tsv",
-        [OMEN_RESULTS_JSONL] = "jsonl",
-        [OMEN_RESULTS_IVECS] = "ivecs",
-        [OMEN_RESULTS_NPY] = "npy",
-    };
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(name, names[i]) == 0) {
-            *out = (omen_results_format)i;
-            return OMEN_OK;
-        }
-    }
-    return OMEN_ERR_ARGUMENT;
-}
-
-int omen_results_begin(const omen_results *results, omen_detail *why)
-{
-    if (results->format == OMEN_RESULTS_IVECS && results->k > INT32_MAX)
-        return omen_fail(why, OMEN_ERR_INPUT, "%u results a query are more than ivecs can hold", results->k);
-    if (results->format != OMEN_RESULTS_NPY)
-        return OMEN_OK;
-
     /* The header's text is padded so that the array starts at a multiple of 64 bytes. */
     enum { PREFIX_BYTES = 10, HEADER_BYTES = 192 };
     char header[HEADER_BYTES] = "\x93NUMPY\x01";
@@ -191,10 +169,111 @@ int omen_results_begin(const omen_results *results, omen_detail *why)
     return OMEN_OK;
 }
 
+static void write_npy(buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids, const float *distances)
+{
+    for (uint32_t i = 0; i < k; i++) {
+        put_le(out, (uint64_t)(i < n ? ids[i] : OMEN_NO_ROW), 8);
+        if (distances != NULL)
+            put_float(out, i < n ? distances[i] : INFINITY);
+    }
+}
+
+/* ---- the table --------------------------------------------------------- */
+
+static const omen_results_kind kinds[] = {
+    [OMEN_RESULTS_TSV] =
+        {
+            .name = "tsv",
+            .help = "a line per neighbour: query, rank from 1, row, and the distance if asked for",
+            .has_distances = true,
+            .most_id = INT64_MAX,
+            .begin = NULL,
+            .write = write_tsv,
+        },
+    [OMEN_RESULTS_JSONL] =
+        {
+            .name = "jsonl",
+            .help = "a line per query: {\"query\":0,\"ids\":[...],\"distances\":[...]}",
+            .has_distances = true,
+            .most_id = INT64_MAX,
+            .begin = NULL,
+            .write = write_jsonl,
+        },
+    [OMEN_RESULTS_IVECS] =
+        {
+            .name = "ivecs",
+            .help = "per query the int32 k, then k int32 rows",
+            .is_binary = true,
+            .most_id = INT32_MAX,
+            .begin = begin_ivecs,
+            .write = write_ivecs,
+        },
+    [OMEN_RESULTS_NPY] =
+        {
+            .name = "npy",
+            .help = "int64 array of queries x k; with distances a structured array (id, distance)",
+            .is_binary = true,
+            .has_distances = true,
+            .has_fixed_fields = true,
+            .most_id = INT64_MAX,
+            .begin = begin_npy,
+            .write = write_npy,
+        },
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+const omen_results_kind *omen_results_kind_at(size_t i)
+{
+    return i < N_KINDS ? &kinds[i] : NULL;
+}
+
+const char *omen_results_name(size_t i)
+{
+    return i < N_KINDS ? kinds[i].name : NULL;
+}
+
+int omen_results_parse(const char *name, omen_results_format *out)
+{
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (strcmp(name, kinds[i].name) == 0) {
+            *out = (omen_results_format)i;
+            return OMEN_OK;
+        }
+    }
+    return OMEN_ERR_ARGUMENT;
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+int omen_results_begin(const omen_results *results, omen_detail *why)
+{
+    const omen_results_kind *kind = &kinds[results->format];
+    return kind->begin != NULL ? kind->begin(results, why) : OMEN_OK;
+}
+
+/* Names the first row whose number the format does not hold. */
+static int check_ids(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids, omen_detail *why)
+{
+    const omen_results_kind *kind = &kinds[results->format];
+    for (uint64_t i = 0; i < n && kind->most_id < INT64_MAX; i++) {
+        const int64_t *query_ids = ids + i * results->k;
+        const uint32_t n_found = omen_found_count(query_ids, results->k);
+        for (uint32_t j = 0; j < n_found; j++) {
+            if (query_ids[j] < -kind->most_id - 1 || query_ids[j] > kind->most_id) {
+                return omen_fail(why, OMEN_ERR_INPUT,
+                                 "query %" PRIu64 " found row %" PRId64 ", beyond the int32 ids of %s: use npy",
+                                 first + i, query_ids[j], kind->name);
+            }
+        }
+    }
+    return OMEN_OK;
+}
+
 int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
                        const float *distances, omen_detail *why)
 {
-    uint32_t k = results->k;
+    const omen_results_kind *kind = &kinds[results->format];
+    const uint32_t k = results->k;
     buffer out;
     out.stream = results->stream;
     out.n = 0;
@@ -202,37 +281,18 @@ int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, 
 
     if (!results->with_distances)
         distances = NULL;
-    else if (distances == NULL && results->format == OMEN_RESULTS_NPY)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the npy output announced distances and got none");
-    if (results->format == OMEN_RESULTS_IVECS) {
-        for (uint64_t i = 0; i < n * k; i++) {
-            if (ids[i] < INT32_MIN || ids[i] > INT32_MAX) {
-                return omen_fail(why, OMEN_ERR_INPUT,
-                                 "query %" PRIu64 " found row %" PRId64 ", beyond the int32 ids of ivecs: use npy",
-                                 first + i / k, ids[i]);
-            }
-        }
-    }
+    else if (distances == NULL && kind->has_fixed_fields)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", kind->name);
+    int rc = check_ids(results, first, n, ids, why);
+    if (rc != OMEN_OK)
+        return rc;
     out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
     if (out.bytes == NULL)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
     for (uint64_t i = 0; i < n && !out.failed; i++) {
         const int64_t *query_ids = ids + i * k;
-        const float *query_distances = distances != NULL ? distances + i * k : NULL;
-        switch (results->format) {
-        case OMEN_RESULTS_TSV:
-            write_tsv(&out, first + i, k, query_ids, query_distances);
-            break;
-        case OMEN_RESULTS_JSONL:
-            write_jsonl(&out, first + i, k, query_ids, query_distances);
-            break;
-        case OMEN_RESULTS_IVECS:
-            write_ivecs(&out, k, query_ids);
-            break;
-        case OMEN_RESULTS_NPY:
-            write_npy(&out, k, query_ids, query_distances);
-            break;
-        }
+        kind->write(&out, first + i, omen_found_count(query_ids, k), k, query_ids,
+                    distances != NULL ? distances + i * k : NULL);
     }
     return buffer_finish(&out, why);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ground truth in ivecs and ibin: read as a whole, since recall needs it in memory anyway. */
+/* Ground truth: the table of formats. Files are read as a whole, since recall needs them in memory anyway. */
 #include "formats/truth.h"
 
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,22 +13,12 @@
 #define IBIN_HEADER_BYTES 8u
 #define MAX_K             (1u << 24)
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
-    return length >= end_length && strcmp(text + length - end_length, end) == 0;
-}
-
-int omen_truth_parse(const char *path, omen_truth_format *out)
-{
-    if (ends_with(path, ".ivecs"))
-        *out = OMEN_TRUTH_IVECS;
-    else if (ends_with(path, ".ibin"))
-        *out = OMEN_TRUTH_IBIN;
-    else
-        return OMEN_ERR_ARGUMENT;
-    return OMEN_OK;
-}
+/* Where the ids of the queries are: those of query i at offset + i * stride. */
+typedef struct shape {
+    uint64_t n;
+    uint32_t k;
+    uint64_t offset, stride;
+} shape;
 
 static uint32_t load_u32(const uint8_t *from)
 {
@@ -36,7 +27,115 @@ static uint32_t load_u32(const uint8_t *from)
     return le32toh(x);
 }
 
-/* ---- reading ---- */
+static void write_u32(FILE *stream, uint32_t x)
+{
+    x = htole32(x);
+    fwrite(&x, sizeof x, 1, stream);
+}
+
+/* The ids of a query, of which those after the last neighbour are OMEN_NO_ROW. */
+static void write_ids(FILE *stream, uint32_t k, const int64_t *ids)
+{
+    const uint32_t n_found = omen_found_count(ids, k);
+    for (uint32_t i = 0; i < k; i++)
+        write_u32(stream, (uint32_t)(i < n_found ? ids[i] : OMEN_NO_ROW));
+}
+
+/* ---- ibin -------------------------------------------------------------- */
+
+static int find_ibin(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why)
+{
+    if (n_bytes >= IBIN_HEADER_BYTES) {
+        const uint64_t n = load_u32(bytes), k = load_u32(bytes + 4), rest = n_bytes - IBIN_HEADER_BYTES;
+        *out = (shape){.n = n, .k = (uint32_t)k, .offset = IBIN_HEADER_BYTES, .stride = 4 * k};
+        if (n > 0 && k > 0 && k <= MAX_K && rest % (4 * k) == 0 && (rest / (4 * k) == n || rest / (4 * k) == 2 * n))
+            return OMEN_OK;
+    }
+    return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no ibin file: its length does not fit its first 8 bytes", path);
+}
+
+static int write_ibin(FILE *stream, uint64_t n, uint32_t k, const int64_t *ids, const float *distances,
+                      omen_detail *why)
+{
+    if (n > UINT32_MAX)
+        return omen_fail(why, OMEN_ERR_INPUT, "ibin counts at most 2^32 - 1 queries");
+    write_u32(stream, (uint32_t)n);
+    write_u32(stream, k);
+    for (uint64_t i = 0; i < n; i++)
+        write_ids(stream, k, ids + i * k);
+    for (uint64_t i = 0; distances != NULL && i < n; i++) {
+        const uint32_t n_found = omen_found_count(ids + i * k, k);
+        for (uint32_t j = 0; j < k; j++) {
+            const float distance = j < n_found ? distances[i * k + j] : INFINITY;
+            uint32_t bits;
+            memcpy(&bits, &distance, sizeof bits);
+            write_u32(stream, bits);
+        }
+    }
+    return OMEN_OK;
+}
+
+/* ---- ivecs ------------------------------------------------------------- */
+
+static int find_ivecs(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why)
+{
+    const uint32_t k = n_bytes >= 4 ? load_u32(bytes) : 0;
+    const uint64_t stride = 4 + 4 * (uint64_t)k;
+    if (k == 0 || k > MAX_K || n_bytes % stride != 0)
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no truth in ivecs or ibin, or is cut short", path);
+    *out = (shape){.n = n_bytes / stride, .k = k, .offset = 4, .stride = stride};
+    for (uint64_t i = 0; i < out->n; i++) {
+        if (load_u32(bytes + i * stride) != k)
+            return omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has %d neighbours, the first has %u", path,
+                             i, (int)load_u32(bytes + i * stride), k);
+    }
+    return OMEN_OK;
+}
+
+static int write_ivecs(FILE *stream, uint64_t n, uint32_t k, const int64_t *ids, const float *distances,
+                       omen_detail *why)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        write_u32(stream, k);
+        write_ids(stream, k, ids + i * k);
+    }
+    return OMEN_OK;
+}
+
+/* ---- the table --------------------------------------------------------- */
+
+/* One format. */
+struct omen_truth_kind {
+    const char *name; /* also the extension of its files */
+    /* Finds where the ids are. Returns OMEN_OK, or OMEN_ERR_INPUT for bytes that are not this format. */
+    int (*find)(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why);
+    /* As omen_truth_write(), of ids that fit and without a look at the stream's errors. */
+    int (*write)(FILE *stream, uint64_t n, uint32_t k, const int64_t *ids, const float *distances, omen_detail *why);
+};
+
+/* A file of another name is taken for the last of them that its content fits. */
+static const omen_truth_kind kinds[] = {
+    {.name = "ivecs", .find = find_ivecs, .write = write_ivecs},
+    {.name = "ibin", .find = find_ibin, .write = write_ibin},
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+const char *omen_truth_name(size_t i)
+{
+    return i < N_KINDS ? kinds[i].name : NULL;
+}
+
+const omen_truth_kind *omen_truth_named(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot != NULL && i < N_KINDS; i++) {
+        if (strcmp(dot + 1, kinds[i].name) == 0)
+            return &kinds[i];
+    }
+    return NULL;
+}
+
+/* ---- reading ----------------------------------------------------------- */
 
 /* The whole file; *bytes is the caller's to free. */
 static int read_whole(const char *path, uint8_t **bytes, uint64_t *n_bytes, omen_detail *why)
@@ -66,39 +165,27 @@ out:
     return rc;
 }
 
-static bool is_ibin(const uint8_t *bytes, uint64_t n_bytes)
+/* By the file's extension, else by its content. */
+static int find_shape(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why)
 {
-    if (n_bytes < IBIN_HEADER_BYTES)
-        return false;
-    const uint64_t n = load_u32(bytes), k = load_u32(bytes + 4), rest = n_bytes - IBIN_HEADER_BYTES;
-    return n > 0 && k > 0 && k <= MAX_K && rest % (4 * k) == 0 && (rest / (4 * k) == n || rest / (4 * k) == 2 * n);
+    const omen_truth_kind *named = omen_truth_named(path);
+    int rc = named != NULL ? named->find(path, bytes, n_bytes, out, why) : OMEN_ERR_INPUT;
+    for (size_t i = N_KINDS; named == NULL && rc == OMEN_ERR_INPUT && i > 0; i--)
+        rc = kinds[i - 1].find(path, bytes, n_bytes, out, why);
+    return rc;
 }
 
-/* Finds n, k, and where the ids of a query are: at offset + query * stride. */
-static int find_shape(const char *path, const uint8_t *bytes, uint64_t n_bytes, omen_truth *out, uint64_t *offset,
-                      uint64_t *stride, omen_detail *why)
+/* Reads the ids of query i: row numbers, and OMEN_NO_ROW after the last. */
+static int read_ids(const char *path, const uint8_t *from, uint64_t i, uint32_t k, int32_t *out, omen_detail *why)
 {
-    if (!ends_with(path, ".ivecs") && is_ibin(bytes, n_bytes)) {
-        out->n = load_u32(bytes);
-        out->k = load_u32(bytes + 4);
-        *offset = IBIN_HEADER_BYTES;
-        *stride = 4 * (uint64_t)out->k;
-        return OMEN_OK;
-    }
-    if (ends_with(path, ".ibin"))
-        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no ibin file: its length does not fit its first 8 bytes",
-                         path);
-    const uint32_t k = n_bytes >= 4 ? load_u32(bytes) : 0;
-    if (k == 0 || k > MAX_K || n_bytes % (4 + 4 * (uint64_t)k) != 0)
-        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no truth in ivecs or ibin, or is cut short", path);
-    out->k = k;
-    out->n = n_bytes / (4 + 4 * (uint64_t)k);
-    *offset = 4;
-    *stride = 4 + 4 * (uint64_t)k;
-    for (uint64_t i = 0; i < out->n; i++) {
-        if (load_u32(bytes + i * *stride) != k)
-            return omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has %d neighbours, the first has %u", path,
-                             i, (int)load_u32(bytes + i * *stride), k);
+    for (uint32_t j = 0; j < k; j++) {
+        out[j] = (int32_t)load_u32(from + 4 * (uint64_t)j);
+        if (out[j] < OMEN_NO_ROW)
+            return omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has the neighbour %d", path, i,
+                             (int)out[j]);
+        if (j > 0 && out[j] != OMEN_NO_ROW && out[j - 1] == OMEN_NO_ROW)
+            return omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has the neighbour %d after -1, the end",
+                             path, i, (int)out[j]);
     }
     return OMEN_OK;
 }
@@ -106,24 +193,19 @@ static int find_shape(const char *path, const uint8_t *bytes, uint64_t n_bytes, 
 int omen_truth_read(omen_truth *out, const char *path, omen_detail *why)
 {
     uint8_t *bytes = NULL;
-    uint64_t n_bytes = 0, offset = 0, stride = 0;
+    uint64_t n_bytes = 0;
+    shape found = {.n = 0};
     *out = (omen_truth){.n = 0};
     int rc = read_whole(path, &bytes, &n_bytes, why);
     if (rc == OMEN_OK)
-        rc = find_shape(path, bytes, n_bytes, out, &offset, &stride, why);
+        rc = find_shape(path, bytes, n_bytes, &found, why);
     if (rc == OMEN_OK) {
-        out->ids = malloc(out->n * out->k * sizeof *out->ids);
+        *out = (omen_truth){.n = found.n, .k = found.k, .ids = malloc(found.n * found.k * sizeof *out->ids)};
         if (out->ids == NULL)
             rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
     }
-    for (uint64_t i = 0; rc == OMEN_OK && i < out->n; i++) {
-        for (uint32_t j = 0; rc == OMEN_OK && j < out->k; j++) {
-            const int32_t id = (int32_t)load_u32(bytes + offset + i * stride + 4 * (uint64_t)j);
-            out->ids[i * out->k + j] = id;
-            if (id < 0)
-                rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has the neighbour %d", path, i, (int)id);
-        }
-    }
+    for (uint64_t i = 0; rc == OMEN_OK && i < out->n; i++)
+        rc = read_ids(path, bytes + found.offset + i * found.stride, i, out->k, out->ids + i * out->k, why);
     free(bytes);
     return rc;
 }
@@ -134,38 +216,17 @@ void omen_truth_finish(omen_truth *truth)
     truth->ids = NULL;
 }
 
-/* ---- writing ---- */
+/* ---- writing ----------------------------------------------------------- */
 
-static void write_u32(FILE *stream, uint32_t x)
-{
-    x = htole32(x);
-    fwrite(&x, sizeof x, 1, stream);
-}
-
-int omen_truth_write(FILE *stream, omen_truth_format format, uint64_t n, uint32_t k, const int64_t *ids,
+int omen_truth_write(FILE *stream, const omen_truth_kind *kind, uint64_t n, uint32_t k, const int64_t *ids,
                      const float *distances, omen_detail *why)
 {
     for (uint64_t i = 0; i < n * k; i++) {
-        if (ids[i] < 0 || ids[i] > INT32_MAX)
+        if (ids[i] < OMEN_NO_ROW || ids[i] > INT32_MAX)
             return omen_fail(why, OMEN_ERR_INPUT, "truth files have 32-bit ids, and row %" PRId64 " does not fit",
                              ids[i]);
     }
-    if (format == OMEN_TRUTH_IBIN) {
-        if (n > UINT32_MAX)
-            return omen_fail(why, OMEN_ERR_INPUT, "ibin counts at most 2^32 - 1 queries");
-        write_u32(stream, (uint32_t)n);
-        write_u32(stream, k);
-    }
-    for (uint64_t i = 0; i < n; i++) {
-        if (format == OMEN_TRUTH_IVECS)
-            write_u32(stream, k);
-        for (uint32_t j = 0; j < k; j++)
-            write_u32(stream, (uint32_t)ids[i * k + j]);
-    }
-    for (uint64_t i = 0; format == OMEN_TRUTH_IBIN && distances != NULL && i < n * k; i++) {
-        uint32_t bits;
-        memcpy(&bits, distances + i, sizeof bits);
-        write_u32(stream, bits);
-    }
-    return ferror(stream) ? omen_fail(why, OMEN_ERR_IO, "cannot write the truth: %s", strerror(errno)) : OMEN_OK;
+    const int rc = kind->write(stream, n, k, ids, distances, why);
+    return rc == OMEN_OK && ferror(stream) ? omen_fail(why, OMEN_ERR_IO, "cannot write the truth: %s", strerror(errno))
+                                           : rc;
 }

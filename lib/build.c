@@ -79,8 +79,6 @@ static int resume(omen_build_state *b)
             status = omen_records_load_codec(&b->records, &b->model, b->options, b->transform.d_kept, c, i, b->why);
             if (status == OMEN_OK)
                 status = init_runs(b);
-            b->report->pq_error = b->records.codec.pq_error;
-            b->report->rabitq_error = b->records.codec.rabitq_error;
             b->first_stage = OMEN_STAGE_ENCODE;
             break;
         default:
@@ -153,8 +151,6 @@ static int run_training(omen_build_state *b, omen_stage stage)
         status = omen_build_train_codec(b);
         free(b->transformed);
         b->transformed = NULL;
-        b->records.codec.pq_error = b->report->pq_error;
-        b->records.codec.rabitq_error = b->report->rabitq_error;
         if (status == OMEN_OK && c)
             status = omen_records_save_codec(&b->records, &b->model, c, b->why);
         return status == OMEN_OK ? init_runs(b) : status;
@@ -203,11 +199,11 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     *b.report = (omen_build_report){.struct_bytes = sizeof made,
                                     .n_rows = source->n_rows,
                                     .d = source->d,
-                                    .n_lists = b.n_lists,
                                     .n_threads = b.n_threads,
-                                    .pq_error = NAN,
-                                    .rabitq_error = NAN,
+                                    .n_codec_errors = OMEN_N_CODECS,
                                     .near_copies = NAN};
+    for (size_t i = 0; i < OMEN_N_CODECS; i++)
+        b.records.codec.errors[i] = NAN;
     b.report->few_training_rows = b.n_lists > 1 && source->n_rows / b.n_lists < BUILD_ROWS_A_LIST;
     const int threads_before = omp_get_max_threads();
     omp_set_num_threads(b.n_threads);
@@ -215,12 +211,17 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
         status = resume(&b);
     for (int stage = 0; stage < OMEN_N_STAGES && status == OMEN_OK; stage++) {
         const double start = now_seconds();
+        b.report->stages[b.report->n_stages++].name = omen_stage_name(stage);
         status = omen_build_progress(&b, stage, 0, 1);
         if (status == OMEN_OK)
             status = run_stage(&b, stage);
-        b.report->stage_seconds[stage] = now_seconds() - start;
+        b.report->stages[stage].seconds = now_seconds() - start;
     }
     b.report->codec = b.model.kind;
+    for (uint32_t i = 0; i < OMEN_N_CODECS; i++) {
+        b.report->codec_errors[i].codec = i + 1;
+        b.report->codec_errors[i].error = b.records.codec.errors[i];
+    }
     omp_set_num_threads(threads_before);
     b.report->n_encoded = b.n_encoded;
     /* a record may still be on its way out of memory that is freed next; it matters only to a build that goes on later

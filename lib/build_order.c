@@ -27,29 +27,35 @@ static int write_section(omen_build_state *b, uint32_t id, omen_element element,
     return status == OMEN_OK ? s->finish(s->self, b->why) : status;
 }
 
+/* The arrays of a model that an index keeps. */
+static int write_parts(omen_build_state *b, const omen_model_part *parts, size_t n)
+{
+    int status = OMEN_OK;
+    for (size_t i = 0; i < n && status == OMEN_OK; i++)
+        if (parts[i].id)
+            status = write_section(b, parts[i].id, parts[i].element, omen_model_part_data(&parts[i]),
+                                   omen_model_parts_bytes(&parts[i], 1));
+    return status;
+}
+
 static int write_model(omen_build_state *b)
 {
-    const omen_transform *t = &b->transform;
-    omen_codec_model *model = &b->model;
-    const omen_partition *p = &b->partition;
+    const uint64_t n_lists = b->n_lists;
+    omen_model_part parts[OMEN_MODEL_PARTS];
     int status = b->sink->start(b->sink->self, b->identity, b->why);
-#define SECTION(name, element, data, n_bytes)                                                                          \
-    if (status == OMEN_OK)                                                                                             \
-    status = write_section(b, OMEN_SECTION_##name, OMEN_ELEMENT_##element, data, n_bytes)
-    SECTION(META, BYTES, &b->meta, sizeof b->meta);
-    SECTION(MEAN, F32, t->mean, (uint64_t)t->d_full * 4);
-    SECTION(BASE, F32, t->basis, (uint64_t)t->d_kept * t->d_full * 4);
-    SECTION(CSCL, F32, p->scales, (uint64_t)p->d * 8);
-    SECTION(CENT, U8, p->codes, (uint64_t)p->n_lists * p->d);
-    SECTION(LIST, U32, b->first, ((uint64_t)p->n_lists + 1) * 4);
-    omen_model_part parts[OMEN_CODEC_PARTS];
-    const size_t n_parts = omen_codec_parts(model, parts);
-    for (size_t i = 0; i < n_parts && status == OMEN_OK; i++)
-        status =
-            write_section(b, parts[i].id, parts[i].element, omen_part_data(&parts[i]), parts[i].count * parts[i].size);
-    if (model->kind != OMEN_CODEC_NONE)
-        SECTION(FRNG, F32, b->ranges, (uint64_t)p->n_lists * model->n_factors * 8);
-#undef SECTION
+    if (status == OMEN_OK)
+        status = write_section(b, OMEN_SECTION_META, OMEN_ELEMENT_BYTES, &b->meta, sizeof b->meta);
+    if (status == OMEN_OK)
+        status = write_parts(b, parts, omen_transform_parts(&b->transform, parts));
+    if (status == OMEN_OK)
+        status = write_parts(b, parts, omen_partition_parts(&b->partition, parts));
+    if (status == OMEN_OK)
+        status = write_section(b, OMEN_SECTION_LIST, OMEN_ELEMENT_U32, b->first, (n_lists + 1) * sizeof *b->first);
+    if (status == OMEN_OK)
+        status = write_parts(b, parts, omen_codec_parts(&b->model, parts));
+    if (status == OMEN_OK && b->model.kind != OMEN_CODEC_NONE)
+        status = write_section(b, OMEN_SECTION_FRNG, OMEN_ELEMENT_F32, b->ranges,
+                               n_lists * b->model.n_factors * 2 * sizeof *b->ranges);
     return status;
 }
 

@@ -33,6 +33,8 @@ int omen_build_check(const omen_source *source, const omen_build_options *o, ome
                          o->tune_queries->d, source->d);
     if (o->codes_only && (o->metric != OMEN_METRIC_L2 || o->n_lists != 1))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codes without lists have one list and metric l2");
+    if (o->codec != OMEN_CODEC_AUTO && !omen_codec_is_known(o->codec))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "there is no codec of number %u", (unsigned)o->codec);
     if (o->codec == OMEN_CODEC_NONE && o->refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codec none and refine none leave nothing to search");
     return OMEN_OK;

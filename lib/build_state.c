@@ -7,7 +7,7 @@ static const char *const stage_names[OMEN_N_STAGES] = {"sample", "transform", "p
 
 const char *omen_stage_name(omen_stage stage)
 {
-    return stage < OMEN_N_STAGES ? stage_names[stage] : "?";
+    return stage_names[stage];
 }
 
 int omen_build_no_memory(omen_build_state *b)

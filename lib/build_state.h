@@ -16,6 +16,17 @@
 #define BUILD_KEPT_DIMS_A_BYTE 8u     /* transform dimensions kept for each hot byte */
 #define BUILD_BLOCKS_AT_ONCE   2048u  /* code blocks written at a time */
 
+typedef enum {
+    OMEN_STAGE_SAMPLE,    /* choose and read the training rows */
+    OMEN_STAGE_TRANSFORM, /* PCA */
+    OMEN_STAGE_PARTITION, /* centroids */
+    OMEN_STAGE_CODEC,     /* codebooks */
+    OMEN_STAGE_ENCODE,    /* the pass over all rows */
+    OMEN_STAGE_ORDER,     /* codes and refine rows into list order, written */
+    OMEN_STAGE_CALIBRATE, /* default search effort, measured */
+    OMEN_N_STAGES,        /* at most OMEN_MAX_STAGES */
+} omen_stage;
+
 typedef struct {
     const omen_source *source;
     const omen_build_options *options;
@@ -40,7 +51,7 @@ typedef struct {
     uint64_t n_encoded;                         /* rows in runs */
     uint32_t sections[OMEN_MAX_INDEX_SECTIONS]; /* ids of those begun */
     size_t n_sections;
-    float code_scale; /* codes_only, rabitq */
+    float code_scale; /* codes_only, of a codec with a gain; else 0 */
     /* one entry a list */
     uint32_t *first;
     float *ranges;
@@ -87,6 +98,9 @@ int omen_build_order(omen_build_state *b);
 int omen_build_calibrate(omen_build_state *b);
 
 /* ---- build_state.c ---- */
+
+/* The stage's name, such as "encode". */
+const char *omen_stage_name(omen_stage stage);
 
 int omen_build_no_memory(omen_build_state *b);
 

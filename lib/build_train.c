@@ -216,8 +216,8 @@ static int spread_rows(const omen_build_state *b, size_t from, size_t span, size
     return status == OMEN_OK ? omen_watch_status(watch) : status;
 }
 
-/* Squared error of a codec's reconstructions of n rows of the sample, all in the one list. Those of rabitq, which are
- * scaled for unbiased products, are multiplied by what brings them nearest to their rows: *scale. */
+/* Squared error of a codec's reconstructions of n rows of the sample, all in the one list. Those that have a gain,
+ * which are scaled for unbiased products, are multiplied by what brings them nearest to their rows: *scale, else 0. */
 static int reconstruction_error(const omen_build_state *b, const omen_codec_model *model, size_t n, double *error,
                                 float *scale, omen_watch *watch)
 {
@@ -248,31 +248,81 @@ static int reconstruction_error(const omen_build_state *b, const omen_codec_mode
             }
         }
     }
-    *scale = model->kind == OMEN_CODEC_RABITQ && norm2 > 0 && product > 0 ? (float)(product / norm2) : 1;
-    *error = whole - 2 * (double)*scale * product + (double)*scale * (double)*scale * norm2;
+    const bool has_gain = omen_codec_has_gain(model->n_factors);
+    const float by = has_gain && norm2 > 0 && product > 0 ? (float)(product / norm2) : 1;
+    *error = whole - 2 * (double)by * product + (double)by * (double)by * norm2;
+    *scale = has_gain ? by : 0;
     free(codes);
     free(scratch);
     free(work);
     return ready ? omen_watch_status(watch) : OMEN_ERR_MEMORY;
 }
 
-/* Codes that are reconstructed are judged by that, not by distances: errors relative to the variance. */
-static int judge_reconstructions(omen_build_state *b, const omen_codec_model *rabitq, size_t n, omen_watch *watch)
+/* Codes that are reconstructed are judged by that, not by distances: errors relative to the variance. models, errors
+ * and scales have OMEN_N_CODECS entries; those not trained are left out. */
+static int judge_reconstructions(const omen_build_state *b, const omen_codec_model *models, size_t n, double *errors,
+                                 float *scales, omen_watch *watch)
 {
     const size_t d = b->transform.d_kept;
     double spread = 0;
-    float unused;
     int status = OMEN_OK;
     for (size_t i = 0; i < n * d; i++) {
         const double r = (double)(b->transformed[i] - b->partition.centroids[i % d]);
         spread += r * r;
     }
-    if (b->model.kind == OMEN_CODEC_PQ)
-        status = reconstruction_error(b, &b->model, n, &b->report->pq_error, &unused, watch);
-    if (status == OMEN_OK && rabitq->kind == OMEN_CODEC_RABITQ)
-        status = reconstruction_error(b, rabitq, n, &b->report->rabitq_error, &b->code_scale, watch);
-    b->report->pq_error /= spread > 0 ? spread : 1;
-    b->report->rabitq_error /= spread > 0 ? spread : 1;
+    for (size_t i = 0; i < OMEN_N_CODECS && status == OMEN_OK; i++) {
+        if (models[i].kind == OMEN_CODEC_NONE)
+            continue;
+        status = reconstruction_error(b, &models[i], n, &errors[i], &scales[i], watch);
+        errors[i] /= spread > 0 ? spread : 1;
+    }
+    return status;
+}
+
+/* The same by distances between rows (n x d) in their lists. */
+static int judge_distances(const omen_build_state *b, const omen_codec_model *models, const float *rows,
+                           const uint32_t *lists, size_t n, double *errors)
+{
+    int status = OMEN_OK;
+#pragma omp parallel for schedule(static, 1)
+    for (size_t i = 0; i < OMEN_N_CODECS; i++) {
+        if (models[i].kind == OMEN_CODEC_NONE)
+            continue;
+        const int own =
+            omen_codec_error(&models[i], rows, b->partition.centroids, lists, n, least(ERROR_QUERIES, n), &errors[i]);
+        if (own != OMEN_OK) {
+#pragma omp atomic write
+            status = own;
+        }
+    }
+    return status;
+}
+
+/* Trains the codecs that are to be tried into models, of OMEN_N_CODECS. rows and lists have room for n rows, those of
+ * the sample from the given one on, n of span. */
+static int train_models(omen_build_state *b, omen_codec_model *models, size_t from, size_t span, size_t n, float *rows,
+                        uint32_t *lists, omen_watch *watch)
+{
+    const omen_build_options *o = b->options;
+    const size_t d = b->transform.d_kept;
+    bool has_residuals = false;
+    int status = OMEN_OK;
+    for (uint32_t kind = 1; kind <= OMEN_N_CODECS && status == OMEN_OK; kind++) {
+        if (o->codec != OMEN_CODEC_AUTO && o->codec != kind)
+            continue;
+        if (omen_codec_needs_residuals(kind) && !has_residuals) {
+            status = spread_rows(b, from, span, n, rows, lists, watch);
+            if (status != OMEN_OK)
+                return status;
+#pragma omp parallel for schedule(static)
+            for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j < d; j++)
+                    rows[i * d + j] -= b->partition.centroids[lists[i] * d + j];
+            has_residuals = true;
+        }
+        status = omen_codec_train(&models[kind - 1], kind, has_residuals ? rows : NULL, n, (uint32_t)d, o->bytes,
+                                  o->seed, watch);
+    }
     return status;
 }
 
@@ -280,66 +330,39 @@ int omen_build_train_codec(omen_build_state *b)
 {
     const omen_build_options *o = b->options;
     const size_t d = b->transform.d_kept;
-    b->report->pq_error = b->report->rabitq_error = NAN;
+    double *errors = b->records.codec.errors;
     if (o->codec == OMEN_CODEC_NONE)
         return OMEN_OK;
-    /* an eighth of the sample is held out from training, where there is enough */
+    /* an eighth of the sample is held out from training, where there is enough: its first rows */
     const size_t n_held = b->n_sample >= 2048 ? b->n_sample / 8 : 0, n_train = b->n_sample - n_held;
     const size_t n_codec = least(n_train, BUILD_CODEC_SAMPLE);
     const size_t n_error = n_held ? least(n_held, ERROR_SAMPLE) : b->n_sample;
     const size_t n_most = n_codec > n_error ? n_codec : n_error;
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_CODEC);
-    int status = OMEN_ERR_MEMORY;
+    omen_codec_model models[OMEN_N_CODECS] = {0};
+    float scales[OMEN_N_CODECS] = {0};
     float *rows = omen_alloc(n_most * d, sizeof *rows);
     uint32_t *lists = omen_alloc(n_most, sizeof *lists);
-    if (!rows || !lists)
-        goto out;
-    omen_codec_model rabitq = {0};
-    const bool try_both = o->codec == OMEN_CODEC_AUTO;
-    status = OMEN_OK;
-    if (o->codec != OMEN_CODEC_RABITQ) {
-        /* held-out rows are the first n_held of the sample */
-        status = spread_rows(b, n_held, n_train, n_codec, rows, lists, &watch);
-        if (status == OMEN_OK) {
-#pragma omp parallel for schedule(static)
-            for (size_t i = 0; i < n_codec; i++)
-                for (size_t j = 0; j < d; j++)
-                    rows[i * d + j] -= b->partition.centroids[lists[i] * d + j];
-            status = omen_pq_train(&b->model, rows, n_codec, (uint32_t)d, o->bytes, o->seed, &watch);
-        }
-    }
-    if (status == OMEN_OK && o->codec != OMEN_CODEC_PQ)
-        status = omen_rabitq_train(&rabitq, (uint32_t)d, o->bytes, o->seed, &watch);
+    int status =
+        rows && lists ? train_models(b, models, n_held, n_train, n_codec, rows, lists, &watch) : OMEN_ERR_MEMORY;
     if (status == OMEN_OK)
         status = spread_rows(b, 0, n_error, n_error, rows, lists, &watch);
-    if (status == OMEN_OK) {
-        if (o->codes_only) {
-            status = judge_reconstructions(b, &rabitq, n_error, &watch);
-        } else {
-            const omen_codec_model *models[] = {&b->model, &rabitq};
-            double *errors[] = {&b->report->pq_error, &b->report->rabitq_error};
-#pragma omp parallel for schedule(static, 1)
-            for (int i = 0; i < 2; i++) {
-                if (models[i]->kind == OMEN_CODEC_NONE)
-                    continue;
-                const int own = omen_codec_error(models[i], rows, b->partition.centroids, lists, n_error,
-                                                 least(ERROR_QUERIES, n_error), errors[i]);
-                if (own != OMEN_OK) {
-#pragma omp atomic write
-                    status = own;
-                }
-            }
+    if (status == OMEN_OK)
+        status = o->codes_only ? judge_reconstructions(b, models, n_error, errors, scales, &watch)
+                               : judge_distances(b, models, rows, lists, n_error, errors);
+    /* of those tried the one with the smallest error, the first among equals */
+    size_t best = OMEN_N_CODECS;
+    for (size_t i = 0; i < OMEN_N_CODECS; i++)
+        if (models[i].kind != OMEN_CODEC_NONE && (best == OMEN_N_CODECS || errors[i] < errors[best]))
+            best = i;
+    for (size_t i = 0; i < OMEN_N_CODECS; i++) {
+        if (i != best) {
+            omen_codec_finish(&models[i]);
+            continue;
         }
+        b->model = models[i];
+        b->code_scale = scales[i];
     }
-    if (status == OMEN_OK &&
-        (o->codec == OMEN_CODEC_RABITQ || (try_both && b->report->rabitq_error < b->report->pq_error))) {
-        omen_codec_finish(&b->model);
-        b->model = rabitq;
-    } else {
-        omen_codec_finish(&rabitq);
-    }
-    b->code_scale = b->model.kind == OMEN_CODEC_RABITQ ? b->code_scale : 0;
-out:
     free(lists);
     free(rows);
     return omen_build_status(b, status);

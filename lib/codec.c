@@ -16,10 +16,32 @@ uint32_t omen_codec_bytes(const omen_codec_model *model)
     return model->kind == OMEN_CODEC_NONE ? 0 : model->n_sub / 2 + model->n_factors;
 }
 
+static const omen_codec_ops *const codecs[1 + OMEN_N_CODECS] = {
+    [OMEN_CODEC_PQ] = &omen_codec_pq,
+    [OMEN_CODEC_RABITQ] = &omen_codec_rabitq,
+};
+
 /* NULL for a model without codes, and for a kind that there is not. */
 static const omen_codec_ops *ops_of(const omen_codec_model *m)
 {
-    return m->kind == OMEN_CODEC_PQ ? &omen_codec_pq : m->kind == OMEN_CODEC_RABITQ ? &omen_codec_rabitq : NULL;
+    return omen_codec_is_known(m->kind) ? codecs[m->kind] : NULL;
+}
+
+bool omen_codec_is_known(uint32_t kind)
+{
+    return kind <= OMEN_N_CODECS;
+}
+
+bool omen_codec_needs_residuals(omen_codec kind)
+{
+    return codecs[kind]->needs_residuals;
+}
+
+int omen_codec_train(omen_codec_model *model, omen_codec kind, const float *residuals, size_t n, uint32_t d,
+                     uint32_t bytes, uint64_t seed, omen_watch *watch)
+{
+    *model = (omen_codec_model){.kind = kind, .d = d, .n_factors = codecs[kind]->n_factors};
+    return codecs[kind]->train(model, residuals, n, d, bytes, seed, watch);
 }
 
 bool omen_codec_counts_are_sound(const omen_codec_model *m, uint32_t bytes)
@@ -42,7 +64,7 @@ const char *omen_codec_fault(const omen_codec_model *m)
     return ops_of(m)->fault;
 }
 
-size_t omen_codec_parts(omen_codec_model *m, omen_model_part parts[OMEN_CODEC_PARTS])
+size_t omen_codec_parts(omen_codec_model *m, omen_model_part parts[OMEN_MODEL_PARTS])
 {
     const omen_codec_ops *ops = ops_of(m);
     return ops ? ops->parts(m, parts) : 0;
@@ -68,6 +90,7 @@ void omen_codec_finish(omen_codec_model *model)
     free(model->half_norms);
     free(model->rotation);
     free(model->panels);
+    free(model->unrotate);
     memset(model, 0, sizeof *model);
 }
 
@@ -86,6 +109,24 @@ void omen_codec_encode(const omen_codec_model *model, const float *residuals, co
 void omen_codec_tables(const omen_codec_model *model, const float *query, float *table)
 {
     ops_of(model)->tables(model, query, table);
+}
+
+int omen_codec_prepare_decode(omen_codec_model *model)
+{
+    const omen_codec_ops *ops = ops_of(model);
+    return ops && ops->prepare_decode ? ops->prepare_decode(model) : OMEN_OK;
+}
+
+size_t omen_codec_decode_floats(const omen_codec_model *model)
+{
+    const omen_codec_ops *ops = ops_of(model);
+    return ops->decode_floats ? ops->decode_floats(model) : 0;
+}
+
+void omen_codec_decode(const omen_codec_model *model, const uint8_t *codes, const float *gains, size_t n, float *y,
+                       size_t ld, float *scratch)
+{
+    ops_of(model)->decode(model, codes, gains, n, y, ld, scratch);
 }
 
 #define TABLE_TOTAL 32000u /* most that a sum of table values may reach */

@@ -8,10 +8,12 @@
 #ifndef OMEN_CODEC_H
 #define OMEN_CODEC_H
 
+#include "lib/model_part.h"
 #include "lib/watch.h"
 
+#define OMEN_N_CODECS    2u  /* kinds of codes: omen_codec from 1 on */
 #define OMEN_LUT_MAX     63u /* largest table value: four fit a byte */
-#define OMEN_MAX_FACTORS 2u  /* f, and for rabitq g */
+#define OMEN_MAX_FACTORS 2u  /* f, and perhaps a gain g */
 
 typedef struct omen_codec_model {
     omen_codec kind;
@@ -28,36 +30,13 @@ typedef struct omen_codec_model {
     uint32_t d_used;
     float *rotation; /* (4 n_sub) x d_used, orthonormal columns */
     float *panels;   /* rotation, packed */
+    float *unrotate; /* rotation transposed, packed; NULL before omen_codec_prepare_decode() */
 } omen_codec_model;
 
-/* One array of a model: a section of an index, and a part of a record of the checkpoint. */
-typedef struct omen_model_part {
-    uint32_t id; /* of the section */
-    omen_element element;
-    void *slot; /* the pointer that the model keeps to it; see omen_part_data() */
-    uint64_t count;
-    size_t size; /* of an element */
-} omen_model_part;
-
-/* The part's array, which the model owns, and making p that. */
-static inline const void *omen_part_data(const omen_model_part *part)
-{
-    const void *p;
-    __builtin_memcpy(&p, part->slot, sizeof p);
-    return p;
-}
-
-static inline void omen_part_set(const omen_model_part *part, void *p)
-{
-    __builtin_memcpy(part->slot, &p, sizeof p);
-}
-
-#define OMEN_CODEC_PARTS 3u /* at most */
-
 /* The arrays that a model of its counts consists of, whether they are there yet or not. Returns how many. */
-size_t omen_codec_parts(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS]);
+size_t omen_codec_parts(omen_codec_model *model, omen_model_part parts[OMEN_MODEL_PARTS]);
 
-/* Whether the sums of a codec's tables are multiplied by a second factor of each row, g, as rabitq's are. */
+/* Whether the sums of a codec's tables are multiplied by a second factor of each row, its gain g. */
 static inline bool omen_codec_has_gain(uint32_t n_factors)
 {
     return n_factors == 2;
@@ -69,17 +48,16 @@ static inline bool omen_codec_has_gain(uint32_t n_factors)
 /* Hot bytes of a row: codes and factors. */
 uint32_t omen_codec_bytes(const omen_codec_model *model);
 
-/* Product quantiser (Jegou et al., TPAMI 2011) whose sub-spaces get equal shares of the bits that reverse water-filling
- * grants the principal dimensions (the closed form of Ge et al., OPQ, 2013, for unequal widths). Trains on n residuals
- * (n x d); bytes is the budget with factors. Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
-int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed,
-                  omen_watch *watch) OMEN_MUST_CHECK;
+/* Whether there is a codec of this number, none included. */
+bool omen_codec_is_known(uint32_t kind);
 
-/* RaBitQ (Gao and Long, SIGMOD 2024): one bit a dimension after a random rotation, and the scale that makes the
- * estimate unbiased. Dimensions beyond the budget enter through their norm (MRQ, 2024). Nothing is trained. Returns as
- * omen_pq_train(). */
-int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed,
-                      omen_watch *watch) OMEN_MUST_CHECK;
+/* Whether training looks at residuals. */
+bool omen_codec_needs_residuals(omen_codec kind);
+
+/* Trains a codec of the given kind on n residuals (n x d; NULL where it needs none); bytes is the budget a row, with
+ * factors. Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED; the caller finishes the model even then. */
+int omen_codec_train(omen_codec_model *model, omen_codec kind, const float *residuals, size_t n, uint32_t d,
+                     uint32_t bytes, uint64_t seed, omen_watch *watch) OMEN_MUST_CHECK;
 
 /* Whether the counts of a model read from a file (kind, d, n_sub, n_factors, n_active, d_used) are possible for a
  * budget of bytes a row. */
@@ -109,8 +87,19 @@ void omen_codec_encode(const omen_codec_model *model, const float *residuals, co
                        size_t ld, const float *tails, uint8_t *codes, float *factors, float *reconstructions,
                        float *scratch);
 
-/* Query tables, n_sub x 16: for pq, table[m][j] = -2 <q, codeword j of m>; for rabitq, -2 <rotated q, signs of j>,
- * whose sum is to be multiplied by the row's g. */
+/* Derives what decoding needs besides. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_codec_prepare_decode(omen_codec_model *model) OMEN_MUST_CHECK;
+
+/* Size in floats of the scratch memory that decoding a row needs. */
+size_t omen_codec_decode_floats(const omen_codec_model *model);
+
+/* Adds to y (n x ld) the residuals that n rows' codes (as omen_codec_encode() gives them) stand for. gains: of each row
+ * g, where the codec has one. scratch has n times omen_codec_decode_floats(). */
+void omen_codec_decode(const omen_codec_model *model, const uint8_t *codes, const float *gains, size_t n, float *y,
+                       size_t ld, float *scratch);
+
+/* Query tables, n_sub x 16: the estimate of -2 <q, residual> is the sum of the values that a row's codes choose, times
+ * the row's g where the codec has one. */
 void omen_codec_tables(const omen_codec_model *model, const float *query, float *table);
 
 /* The largest value of a rounded table: OMEN_LUT_MAX, or less if there are so many sub-codes that a 16-bit sum could

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pq codec: a product quantiser of 4-bit sub-codes whose sub-spaces share the bits evenly.
+/* The pq codec: a product quantiser (Jegou et al., TPAMI 2011) of 4-bit sub-codes, whose sub-spaces get equal shares of
+ * the bits that reverse water-filling grants the principal dimensions (the closed form of Ge et al., OPQ, 2013, for
+ * unequal widths).
  *
  * With reconstruction r of residual x - c, |q - x|^2 is estimated as |q - c|^2 - 2 <q, r> + f,
  *   f = |x - c|^2 + 2 <c, r> + |tail of the transform|^2:
@@ -188,13 +190,9 @@ static int prepare(omen_codec_model *model)
     return OMEN_OK;
 }
 
-int omen_pq_train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed,
-                  omen_watch *watch)
+static int train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed,
+                 omen_watch *watch)
 {
-    memset(model, 0, sizeof *model);
-    model->kind = OMEN_CODEC_PQ;
-    model->d = d;
-    model->n_factors = 1;
     int status = allocate(model, residuals, n, 2 * (bytes - 1));
     if (status != OMEN_OK)
         return status;
@@ -267,6 +265,18 @@ static void encode(const omen_codec_model *model, const float *residuals, const 
     memcpy(factors, f, n * sizeof *f);
 }
 
+static void decode(const omen_codec_model *model, const uint8_t *codes, const float *gains, size_t n, float *y,
+                   size_t ld, float *scratch)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t m = 0; m < model->n_sub; m++) {
+            const uint32_t code = omen_code_of(codes + i * (model->n_sub / 2), m);
+            for (uint32_t a = model->sub_first[m]; a < model->sub_first[m + 1]; a++)
+                y[i * ld + model->dims[a]] += model->codewords[(size_t)a * WORDS + code];
+        }
+    }
+}
+
 static void tables(const omen_codec_model *model, const float *query, float *table)
 {
     omen_kernels_get()->pq_tables(query, model->dims, model->sub_first, model->n_sub, model->codewords, table);
@@ -301,14 +311,12 @@ static bool is_sound(const omen_codec_model *m)
     return sound;
 }
 
-static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS])
+static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_MODEL_PARTS])
 {
-    parts[0] = (omen_model_part){OMEN_SECTION_SUBS, OMEN_ELEMENT_U32, &model->sub_first, (uint64_t)model->n_sub + 1,
-                                 sizeof *model->sub_first};
-    parts[1] =
-        (omen_model_part){OMEN_SECTION_DIMS, OMEN_ELEMENT_U32, &model->dims, model->n_active, sizeof *model->dims};
-    parts[2] = (omen_model_part){OMEN_SECTION_CODB, OMEN_ELEMENT_F32, &model->codewords, (uint64_t)model->n_active * 16,
-                                 sizeof *model->codewords};
+    parts[0] = (omen_model_part){OMEN_SECTION_SUBS, OMEN_ELEMENT_U32, &model->sub_first, (uint64_t)model->n_sub + 1};
+    parts[1] = (omen_model_part){OMEN_SECTION_DIMS, OMEN_ELEMENT_U32, &model->dims, model->n_active};
+    parts[2] =
+        (omen_model_part){OMEN_SECTION_CODB, OMEN_ELEMENT_F32, &model->codewords, (uint64_t)model->n_active * WORDS};
     return 3;
 }
 
@@ -319,6 +327,8 @@ static size_t scratch_floats_a_row(const omen_codec_model *model)
 
 const omen_codec_ops omen_codec_pq = {
     .n_factors = 1,
+    .needs_residuals = true,
+    .train = train,
     .fault = "sections SUBS, DIMS or CODB are not a product quantiser",
     .counts_are_sound = counts_are_sound,
     .is_sound = is_sound,
@@ -326,5 +336,6 @@ const omen_codec_ops omen_codec_pq = {
     .parts = parts_of,
     .scratch_floats_a_row = scratch_floats_a_row,
     .encode = encode,
+    .decode = decode,
     .tables = tables,
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rabitq codec: the signs of a randomly rotated residual, and two factors.
+/* The rabitq codec: the signs of a randomly rotated residual, and two factors (RaBitQ, Gao and Long, SIGMOD 2024).
+ * Dimensions beyond the budget enter through their norm (MRQ, 2024).
  *
  * With z the rotated leading dimensions of residual x - c, s its signs and g = |z|^2 / |z|_1, <q - c, x - c> is
  * estimated without bias by g <q' - c', s> (primes: rotated), so |q - x|^2 ~ |q - c|^2 - 2 g <q', s> + f,   f = |x -
@@ -36,13 +37,11 @@ static int prepare(omen_codec_model *model)
     return OMEN_OK;
 }
 
-int omen_rabitq_train(omen_codec_model *model, uint32_t d, uint32_t bytes, uint64_t seed, omen_watch *watch)
+/* Nothing is trained. */
+static int train(omen_codec_model *model, const float *residuals, size_t n, uint32_t d, uint32_t bytes, uint64_t seed,
+                 omen_watch *watch)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    memset(model, 0, sizeof *model);
-    model->kind = OMEN_CODEC_RABITQ;
-    model->d = d;
-    model->n_factors = 2;
     model->n_sub = 2 * (bytes - 2);
     const size_t d_code = 4 * (size_t)model->n_sub;
     model->d_used = d < d_code ? d : (uint32_t)d_code;
@@ -115,6 +114,41 @@ static void encode(const omen_codec_model *model, const float *residuals, const 
         factors[2 * i] += 2 * kernels->ip_f32(z + i * stride, rotated + i * stride, d_code);
 }
 
+static int prepare_decode(omen_codec_model *model)
+{
+    model->unrotate = omen_panels_transposed(model->rotation, 4 * (size_t)model->n_sub, model->d_used);
+    return model->unrotate ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
+/* Of a row turned back, in whole panels. */
+static size_t unrotated_stride(const omen_codec_model *model)
+{
+    return (model->d_used + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
+}
+
+static size_t decode_floats(const omen_codec_model *model)
+{
+    return 4 * (size_t)model->n_sub + unrotated_stride(model);
+}
+
+static void decode(const omen_codec_model *model, const uint8_t *codes, const float *gains, size_t n, float *y,
+                   size_t ld, float *scratch)
+{
+    const size_t n_sub = model->n_sub, d_code = 4 * n_sub, stride = unrotated_stride(model);
+    float *signs = scratch + n * stride, *unrotated = scratch;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t m = 0; m < n_sub; m++) {
+            const uint32_t code = omen_code_of(codes + i * (n_sub / 2), m);
+            for (size_t bit = 0; bit < 4; bit++)
+                signs[i * d_code + 4 * m + bit] = code >> bit & 1 ? 1 : -1;
+        }
+    }
+    omen_kernels_get()->matmul(signs, d_code, n, model->unrotate, stride / OMEN_PANEL, d_code, unrotated, stride);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < model->d_used; j++)
+            y[i * ld + j] += gains[i] * unrotated[i * stride + j];
+}
+
 static void tables(const omen_codec_model *model, const float *query, float *table)
 {
     const omen_kernels *kernels = omen_kernels_get();
@@ -163,10 +197,10 @@ static bool is_sound(const omen_codec_model *m)
     return sound;
 }
 
-static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_CODEC_PARTS])
+static size_t parts_of(omen_codec_model *model, omen_model_part parts[OMEN_MODEL_PARTS])
 {
     parts[0] = (omen_model_part){OMEN_SECTION_ROTA, OMEN_ELEMENT_F32, &model->rotation,
-                                 (uint64_t)4 * model->n_sub * model->d_used, sizeof *model->rotation};
+                                 (uint64_t)4 * model->n_sub * model->d_used};
     return 1;
 }
 
@@ -177,6 +211,7 @@ static size_t scratch_floats_a_row(const omen_codec_model *model)
 
 const omen_codec_ops omen_codec_rabitq = {
     .n_factors = 2,
+    .train = train,
     .fault = "section ROTA is no rotation: a column is not of length 1",
     .counts_are_sound = counts_are_sound,
     .is_sound = is_sound,
@@ -184,5 +219,8 @@ const omen_codec_ops omen_codec_rabitq = {
     .parts = parts_of,
     .scratch_floats_a_row = scratch_floats_a_row,
     .encode = encode,
+    .prepare_decode = prepare_decode,
+    .decode_floats = decode_floats,
+    .decode = decode,
     .tables = tables,
 };

@@ -21,42 +21,20 @@ struct omen_codes {
     omen_index *index;
     float *centroid; /* d_kept */
     float *back;     /* BASE transposed, packed: d_full columns of d_kept */
-    float *unrotate; /* ROTA transposed, packed: d_used columns of 4 n_sub; rabitq */
 };
-
-/* Packs the transpose of a (n x m). NULL without memory. */
-static float *pack_transposed(const float *a, size_t n, size_t m)
-{
-    float *transposed = omen_alloc(n * m, sizeof *transposed);
-    float *panels = omen_alloc(omen_panels_count(m, n), sizeof *panels);
-    if (transposed && panels) {
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < m; j++)
-                transposed[j * n + i] = a[i * m + j];
-        omen_panels_pack(transposed, m, n, n, panels);
-    } else {
-        free(panels);
-        panels = NULL;
-    }
-    free(transposed);
-    return panels;
-}
 
 static int prepare(omen_codes *codes)
 {
-    const omen_index *index = codes->index;
+    omen_index *index = codes->index;
     const omen_meta *m = &index->meta;
     codes->centroid = omen_alloc(m->d_kept, sizeof *codes->centroid);
-    codes->back = pack_transposed(index->transform.basis, m->d_kept, m->d_full);
+    codes->back = omen_panels_transposed(index->transform.basis, m->d_kept, m->d_full);
     if (!codes->centroid || !codes->back)
         return OMEN_ERR_MEMORY;
     for (size_t j = 0; j < m->d_kept; j++)
         codes->centroid[j] =
             index->centroid_scales[j] + index->centroid_scales[m->d_kept + j] * (float)index->centroid_codes[j];
-    if (m->codec != OMEN_CODEC_RABITQ)
-        return OMEN_OK;
-    codes->unrotate = pack_transposed(index->model.rotation, 4 * (size_t)m->n_sub, m->d_used);
-    return codes->unrotate ? OMEN_OK : OMEN_ERR_MEMORY;
+    return omen_codec_prepare_decode(&index->model);
 }
 
 int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sections, omen_detail *why)
@@ -84,7 +62,6 @@ void omen_codes_close(omen_codes *codes)
     omen_index_close(codes->index);
     free(codes->centroid);
     free(codes->back);
-    free(codes->unrotate);
     free(codes);
 }
 
@@ -107,48 +84,17 @@ int omen_codes_get_info(const omen_codes *codes, omen_index_info *out)
 
 /* ---- reconstruction ---- */
 
-/* The 4-bit code of sub-quantiser m of a row. */
-static uint32_t code_of(const omen_index *index, uint64_t row, size_t m)
+/* Takes the codes of a row out of its block, n_sub / 2 bytes, and its gain, where the codec has one. */
+static void take_code(const omen_index *index, uint64_t row, uint8_t *codes, float *gain)
 {
+    const size_t code_bytes = index->model.n_sub / 2, lane = row % OMEN_SCAN_BLOCK;
     const uint8_t *block = index->blocks + row / OMEN_SCAN_BLOCK * index->block_bytes;
-    const uint8_t byte = block[m / 2 * OMEN_SCAN_BLOCK + row % OMEN_SCAN_BLOCK];
-    return m % 2 ? byte >> 4 : byte & 15;
-}
-
-/* Adds what n rows' codes say of their residuals to y (n x ld). signs and unrotated are scratch. */
-static void add_residuals(const omen_codes *codes, uint64_t first, size_t n, float *y, size_t ld, float *signs,
-                          float *unrotated)
-{
-    const omen_index *index = codes->index;
-    const omen_codec_model *model = &index->model;
-    const size_t n_sub = model->n_sub;
-    if (model->kind == OMEN_CODEC_PQ) {
-        for (size_t i = 0; i < n; i++) {
-            for (size_t m = 0; m < n_sub; m++) {
-                const uint32_t code = code_of(index, first + i, m);
-                for (uint32_t a = model->sub_first[m]; a < model->sub_first[m + 1]; a++)
-                    y[i * ld + model->dims[a]] += model->codewords[(size_t)a * 16 + code];
-            }
-        }
-        return;
-    }
-    const size_t d_code = 4 * n_sub, width = (model->d_used + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
-    const float *range = index->ranges + 2; /* of g */
-    for (size_t i = 0; i < n; i++) {
-        for (size_t m = 0; m < n_sub; m++) {
-            const uint32_t code = code_of(index, first + i, m);
-            for (size_t bit = 0; bit < 4; bit++)
-                signs[i * d_code + 4 * m + bit] = code >> bit & 1 ? 1 : -1;
-        }
-    }
-    omen_kernels_get()->matmul(signs, d_code, n, codes->unrotate, width / OMEN_PANEL, d_code, unrotated, width);
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t row = first + i;
-        const uint8_t u = index->blocks[row / OMEN_SCAN_BLOCK * index->block_bytes + (n_sub / 2 + 1) * OMEN_SCAN_BLOCK +
-                                        row % OMEN_SCAN_BLOCK];
-        const float g = (range[0] + range[1] * (float)u) * index->meta.code_scale;
-        for (size_t j = 0; j < model->d_used; j++)
-            y[i * ld + j] += g * unrotated[i * width + j];
+    for (size_t p = 0; p < code_bytes; p++)
+        codes[p] = block[p * OMEN_SCAN_BLOCK + lane];
+    if (omen_codec_has_gain(index->model.n_factors)) {
+        const float *range = index->ranges + 2;
+        const uint8_t u = block[(code_bytes + 1) * OMEN_SCAN_BLOCK + lane];
+        *gain = (range[0] + range[1] * (float)u) * index->meta.code_scale;
     }
 }
 
@@ -171,19 +117,22 @@ static int codes_read(void *self, uint64_t first, uint64_t n, float *out, omen_d
         }
         return OMEN_OK;
     }
-    const size_t used = (m->d_used + OMEN_PANEL - 1) / OMEN_PANEL * OMEN_PANEL;
+    const size_t code_bytes = m->n_sub / 2;
     float *y = omen_alloc(DECODE_ROWS * d_kept, sizeof *y), *x = omen_alloc(DECODE_ROWS * width, sizeof *x);
-    float *signs = omen_alloc(DECODE_ROWS * 4 * (size_t)m->n_sub, sizeof *signs);
-    float *unrotated = omen_alloc(DECODE_ROWS * used, sizeof *unrotated);
+    float *scratch = omen_alloc(DECODE_ROWS * omen_codec_decode_floats(&index->model), sizeof *scratch);
+    uint8_t *row_codes = omen_alloc(DECODE_ROWS, code_bytes);
+    float gains[DECODE_ROWS] = {0};
     const uint64_t b0 = first / OMEN_SCAN_BLOCK, b1 = (first + n + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;
-    int status = y && x && signs && unrotated ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    int status = y && x && scratch && row_codes ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     if (status == OMEN_OK)
         status = omen_index_touch_codes(index, b0, b1 - b0, why);
     for (uint64_t i0 = 0; i0 < n && status == OMEN_OK; i0 += DECODE_ROWS) {
         const size_t count = n - i0 < DECODE_ROWS ? n - i0 : DECODE_ROWS;
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             memcpy(y + i * d_kept, codes->centroid, d_kept * sizeof *y);
-        add_residuals(codes, first + i0, count, y, d_kept, signs, unrotated);
+            take_code(index, first + i0 + i, row_codes + i * code_bytes, &gains[i]);
+        }
+        omen_codec_decode(&index->model, row_codes, gains, count, y, d_kept, scratch);
         omen_kernels_get()->matmul(y, d_kept, count, codes->back, width / OMEN_PANEL, d_kept, x, width);
         for (size_t i = 0; i < count; i++)
             for (size_t j = 0; j < d; j++)
@@ -191,8 +140,8 @@ static int codes_read(void *self, uint64_t first, uint64_t n, float *out, omen_d
     }
     free(y);
     free(x);
-    free(signs);
-    free(unrotated);
+    free(scratch);
+    free(row_codes);
     return status;
 }
 

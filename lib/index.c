@@ -64,8 +64,19 @@ static int check_section(const section_list *list, uint32_t id, omen_element ele
     return OMEN_OK;
 }
 
-/* A model of META's counts, without its arrays. */
-static omen_codec_model model_of(const omen_meta *m)
+/* Models of META's counts, without their arrays. */
+static omen_transform transform_of(const omen_meta *m)
+{
+    return (omen_transform){
+        .metric = m->metric, .d = m->d, .d_full = m->d_full, .d_kept = m->d_kept, .ip_radius2 = m->ip_radius2};
+}
+
+static omen_partition partition_of(const omen_meta *m)
+{
+    return (omen_partition){.n_lists = m->n_lists, .d = m->d_kept};
+}
+
+static omen_codec_model codec_of(const omen_meta *m)
 {
     return (omen_codec_model){.kind = m->codec,
                               .d = m->d_kept,
@@ -78,9 +89,9 @@ static omen_codec_model model_of(const omen_meta *m)
 /* Bounds that every later size computation relies on. */
 static int check_meta(const omen_meta *m, omen_detail *why)
 {
-    const omen_codec_model model = model_of(m);
+    const omen_codec_model model = codec_of(m);
     const char *fault = NULL;
-    if (m->metric > OMEN_METRIC_COSINE || m->codec > OMEN_CODEC_RABITQ || m->refine > OMEN_REFINE_F32 ||
+    if (m->metric > OMEN_METRIC_COSINE || !omen_codec_is_known(m->codec) || m->refine > OMEN_REFINE_F32 ||
         (m->flags & ~OMEN_META_FLAG_ZERO_OK))
         return omen_fail(why, OMEN_ERR_UNSUPPORTED,
                          "META names a metric, codec, refine tier or flag of a newer version");
@@ -111,6 +122,17 @@ static uint32_t block_bytes(const omen_meta *m)
     return (m->n_sub / 2 + m->n_factors) * OMEN_SCAN_BLOCK;
 }
 
+/* The same for the sections that hold parts of a model. */
+static int check_parts(const section_list *list, const omen_model_part *parts, size_t n)
+{
+    int status = OMEN_OK;
+    for (size_t i = 0; i < n && status == OMEN_OK; i++)
+        if (parts[i].id)
+            status =
+                check_section(list, parts[i].id, parts[i].element, parts[i].count, omen_model_part_size(&parts[i]));
+    return status;
+}
+
 /* Reads META, and checks that the sections it asks for are there and as long as its counts make them: nothing is
  * allocated by a count before. Of the other sections no data is read. */
 static int check_sections(const section_list *list, omen_meta *m)
@@ -130,21 +152,21 @@ static int check_sections(const section_list *list, omen_meta *m)
         memcpy(m, data_of(list, OMEN_SECTION_META), sizeof *m);
         status = check_meta(m, list->why);
     }
+    if (status != OMEN_OK)
+        return status;
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    omen_transform transform = transform_of(m);
+    omen_partition partition = partition_of(m);
+    omen_codec_model model = codec_of(m);
+    status = check_parts(list, parts, omen_transform_parts(&transform, parts));
+    if (status == OMEN_OK)
+        status = check_parts(list, parts, omen_partition_parts(&partition, parts));
+    if (status == OMEN_OK)
+        status = check_parts(list, parts, omen_codec_parts(&model, parts));
 #define CHECK_SECTION(name, element, n, size)                                                                          \
     if (status == OMEN_OK)                                                                                             \
     status = check_section(list, OMEN_SECTION_##name, OMEN_ELEMENT_##element, n, size)
-    CHECK_SECTION(MEAN, F32, m->d_full, 4);
-    CHECK_SECTION(BASE, F32, (uint64_t)m->d_kept * m->d_full, 4);
-    CHECK_SECTION(CSCL, F32, 2 * (uint64_t)m->d_kept, 4);
-    CHECK_SECTION(CENT, U8, (uint64_t)m->n_lists * m->d_kept, 1);
     CHECK_SECTION(LIST, U32, (uint64_t)m->n_lists + 1, 4);
-    if (status == OMEN_OK) {
-        omen_codec_model model = model_of(m);
-        omen_model_part parts[OMEN_CODEC_PARTS];
-        const size_t n = omen_codec_parts(&model, parts);
-        for (size_t i = 0; i < n && status == OMEN_OK; i++)
-            status = check_section(list, parts[i].id, parts[i].element, parts[i].count, parts[i].size);
-    }
     if (m->codec != OMEN_CODEC_NONE) {
         CHECK_SECTION(CODE, U8, (m->n_rows + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK, block_bytes(m));
         CHECK_SECTION(FRNG, F32, (uint64_t)m->n_lists * m->n_factors * 2, 4);
@@ -157,28 +179,44 @@ static int check_sections(const section_list *list, omen_meta *m)
     return status;
 }
 
-static void *copy_of(const void *data, size_t n_bytes)
+/* Gives a model copies of its arrays. */
+static int copy_parts(omen_index *index, const section_list *list, const omen_model_part *parts, size_t n)
 {
-    void *p = omen_alloc(n_bytes, 1);
-    if (p)
-        memcpy(p, data, n_bytes);
-    return p;
-}
-
-static int open_model(omen_index *index, const section_list *list)
-{
-    const omen_meta *m = &index->meta;
-    omen_codec_model *model = &index->model;
-    omen_model_part parts[OMEN_CODEC_PARTS];
-    *model = model_of(m);
-    const size_t n = omen_codec_parts(model, parts);
     for (size_t i = 0; i < n; i++) {
-        void *copy = copy_of(data_of(list, parts[i].id), parts[i].count * parts[i].size);
+        const uint64_t n_bytes = omen_model_parts_bytes(&parts[i], 1);
+        void *copy = omen_alloc(n_bytes, 1);
         if (!copy)
             return OMEN_ERR_MEMORY;
-        omen_part_set(&parts[i], copy);
-        index->model_bytes += parts[i].count * parts[i].size;
+        memcpy(copy, data_of(list, parts[i].id), n_bytes);
+        omen_model_part_set(&parts[i], copy);
+        index->model_bytes += n_bytes;
     }
+    return OMEN_OK;
+}
+
+static int open_transform(omen_index *index, const section_list *list)
+{
+    omen_transform *t = &index->transform;
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    *t = transform_of(&index->meta);
+    const int status = copy_parts(index, list, parts, omen_transform_parts(t, parts));
+    if (status != OMEN_OK)
+        return status;
+    if (!omen_transform_is_sound(t))
+        return omen_fail(list->why, OMEN_ERR_CORRUPT,
+                         "section MEAN, BASE or META: the mean is too long, an axis is not of length 1, or the radius "
+                         "is out of range");
+    return omen_transform_prepare(t);
+}
+
+static int open_codec(omen_index *index, const section_list *list)
+{
+    omen_codec_model *model = &index->model;
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    *model = codec_of(&index->meta);
+    const int status = copy_parts(index, list, parts, omen_codec_parts(model, parts));
+    if (status != OMEN_OK)
+        return status;
     if (!omen_codec_is_sound(model))
         return omen_fail(list->why, OMEN_ERR_CORRUPT, "%s", omen_codec_fault(model));
     return omen_codec_prepare(model);
@@ -188,8 +226,17 @@ static int open_lists(omen_index *index, const section_list *list)
 {
     const omen_meta *m = &index->meta;
     const size_t n_lists = m->n_lists, d = m->d_kept;
-    index->centroid_codes = data_of(list, OMEN_SECTION_CENT);
-    index->centroid_scales = data_of(list, OMEN_SECTION_CSCL);
+    omen_partition partition = partition_of(m);
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    const size_t n_parts = omen_partition_parts(&partition, parts);
+    for (size_t i = 0; i < n_parts; i++) {
+        if (!parts[i].id)
+            continue;
+        omen_model_part_set(&parts[i], data_of(list, parts[i].id)); /* which stay where they are */
+        index->centroid_bytes += omen_model_parts_bytes(&parts[i], 1);
+    }
+    index->centroid_codes = partition.codes;
+    index->centroid_scales = partition.scales;
     index->first = data_of(list, OMEN_SECTION_LIST);
     if (!omen_scales_are_sound(index->centroid_scales, m->d_kept))
         return omen_fail(list->why, OMEN_ERR_CORRUPT, "section CSCL holds a value that is out of range");
@@ -201,7 +248,7 @@ static int open_lists(omen_index *index, const section_list *list)
     }
     if (index->first[0] != 0 || index->first[n_lists] != m->n_rows)
         return omen_fail(list->why, OMEN_ERR_CORRUPT, "section LIST: the lists do not hold all rows");
-    index->centroid_bytes = (uint64_t)n_lists * (d + 4) + 8 * (uint64_t)d;
+    index->centroid_bytes += (uint64_t)n_lists * sizeof *index->first;
 
     float *centroids = omen_alloc(n_lists * d, sizeof *centroids);
     index->panels = omen_alloc(omen_panels_count(n_lists, d), sizeof *index->panels);
@@ -298,28 +345,12 @@ static int open_index(omen_index **out, const omen_section *sections, size_t n_s
         status = check_contents(index, &list);
     if (status != OMEN_OK)
         goto fail;
-    const omen_meta *meta = &index->meta;
-    const uint64_t n_basis = (uint64_t)meta->d_kept * meta->d_full;
-    omen_transform *t = &index->transform;
-    t->metric = meta->metric;
-    t->d = meta->d;
-    t->d_full = meta->d_full;
-    t->d_kept = meta->d_kept;
-    t->ip_radius2 = meta->ip_radius2;
-    t->mean = copy_of(data_of(&list, OMEN_SECTION_MEAN), (size_t)meta->d_full * 4);
-    t->basis = copy_of(data_of(&list, OMEN_SECTION_BASE), n_basis * 4);
-    index->model_bytes = n_basis * 4 + (uint64_t)meta->d_full * 4 + sizeof *meta;
-    status = t->mean && t->basis ? OMEN_OK : OMEN_ERR_MEMORY;
-    if (status == OMEN_OK && !omen_transform_is_sound(t))
-        status = omen_fail(why, OMEN_ERR_CORRUPT,
-                           "section MEAN, BASE or META: the mean is too long, an axis is not of length 1, or the "
-                           "radius is out of range");
-    if (status == OMEN_OK)
-        status = omen_transform_prepare(t);
+    index->model_bytes = sizeof index->meta;
+    status = open_transform(index, &list);
     if (status == OMEN_OK)
         status = open_lists(index, &list);
     if (status == OMEN_OK)
-        status = open_model(index, &list);
+        status = open_codec(index, &list);
     if (status == OMEN_OK)
         status = open_rows(index, &list);
     if (status != OMEN_OK)

@@ -72,7 +72,7 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Distances of the rows ids (n_queries x k, each below n) by the refine tier, to distances. */
+/* Distances of the rows ids (n_queries x k, each below n or OMEN_NO_ROW) by the refine tier, to distances. */
 int omen_search_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                           const int64_t *ids, int n_threads, float *distances, omen_detail *why) OMEN_MUST_CHECK;
 

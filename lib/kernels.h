@@ -101,10 +101,10 @@ typedef struct omen_kernels {
      * has the tables scans[i].luts[2 * n_pairs][16] (values <= 63) and its own parameters; n_pairs and block_bytes
      * are shared. scans[i].masks[b] has bit j set when est <= threshold for code j; scans[i].est[32 b + j] is written
      * for the blocks whose mask is not 0. */
-    void (*scan_pq)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
-                    size_t n_scans);
-    void (*scan_rabitq)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
-                        const omen_scan *scans, size_t n_scans);
+    void (*scan_plain)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                       const omen_scan *scans, size_t n_scans);
+    void (*scan_gain)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                      const omen_scan *scans, size_t n_scans);
 
     /* XXH3-64 of n bytes with seed 0: the code of the xxHash library, compiled for each level. */
     uint64_t (*xxh3)(const void *data, size_t n);

@@ -377,8 +377,8 @@ INLINE void scan_n(const size_t n, const bool is_rabitq, const uint8_t *blocks, 
     }
 }
 
-static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
-                    size_t n_scans)
+static void scan_plain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                       const omen_scan *scans, size_t n_scans)
 {
     for (; n_scans >= 2; scans += 2, n_scans -= 2)
         scan_n(2, false, blocks, n_blocks, n_pairs, block_bytes, scans);
@@ -386,8 +386,8 @@ static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size
         scan_n(1, false, blocks, n_blocks, n_pairs, block_bytes, scans);
 }
 
-static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
-                        const omen_scan *scans, size_t n_scans)
+static void scan_gain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                      const omen_scan *scans, size_t n_scans)
 {
     for (; n_scans >= 2; scans += 2, n_scans -= 2)
         scan_n(2, true, blocks, n_blocks, n_pairs, block_bytes, scans);
@@ -435,6 +435,6 @@ const omen_kernels omen_kernels_avx2 = {
     .ip_f32 = ip_f32,
     .ip_f16 = ip_f16,
     .ip_sq8 = ip_sq8,
-    .scan_pq = scan_pq,
-    .scan_rabitq = scan_rabitq,
+    .scan_plain = scan_plain,
+    .scan_gain = scan_gain,
 };

@@ -389,14 +389,14 @@ INLINE void scan_any(const bool is_rabitq, const uint8_t *blocks, size_t n_block
         scan_n(1, is_rabitq, blocks, n_blocks, n_pairs, block_bytes, scans);
 }
 
-static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
-                    size_t n_scans)
+static void scan_plain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                       const omen_scan *scans, size_t n_scans)
 {
     scan_any(false, blocks, n_blocks, n_pairs, block_bytes, scans, n_scans);
 }
 
-static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
-                        const omen_scan *scans, size_t n_scans)
+static void scan_gain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                      const omen_scan *scans, size_t n_scans)
 {
     scan_any(true, blocks, n_blocks, n_pairs, block_bytes, scans, n_scans);
 }
@@ -443,7 +443,7 @@ static size_t take_keys(const int16_t *est, uint32_t mask, float base, float uni
     .sq8_encode = plain_sq8_encode, .signs = plain_signs, .pq_tables = plain_pq_tables,                                \
     .table_lows = plain_table_lows, .table_round = table_round, .take_keys = take_keys, .dot_f64 = plain_dot_f64,      \
     .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64, .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8,          \
-    .ip_f32 = ip_f32, .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .scan_pq = scan_pq, .scan_rabitq = scan_rabitq,
+    .ip_f32 = ip_f32, .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .scan_plain = scan_plain, .scan_gain = scan_gain,
 
 const omen_kernels omen_kernels_avx512 = {.name = "avx512", .matmul_u8 = matmul_u8, KERNELS};
 const omen_kernels omen_kernels_avx512vnni = {.name = "avx512vnni", .matmul_u8 = matmul_u8_vnni, KERNELS};

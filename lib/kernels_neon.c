@@ -360,15 +360,15 @@ INLINE void scan_one(const bool is_rabitq, const uint8_t *blocks, size_t n_block
     }
 }
 
-static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
-                    size_t n_scans)
+static void scan_plain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                       const omen_scan *scans, size_t n_scans)
 {
     for (size_t i = 0; i < n_scans; i++)
         scan_one(false, blocks, n_blocks, n_pairs, block_bytes, &scans[i]);
 }
 
-static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
-                        const omen_scan *scans, size_t n_scans)
+static void scan_gain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                      const omen_scan *scans, size_t n_scans)
 {
     for (size_t i = 0; i < n_scans; i++)
         scan_one(true, blocks, n_blocks, n_pairs, block_bytes, &scans[i]);
@@ -397,6 +397,6 @@ const omen_kernels omen_kernels_neon = {
     .ip_f32 = ip_f32,
     .ip_f16 = ip_f16,
     .ip_sq8 = ip_sq8,
-    .scan_pq = scan_pq,
-    .scan_rabitq = scan_rabitq,
+    .scan_plain = scan_plain,
+    .scan_gain = scan_gain,
 };

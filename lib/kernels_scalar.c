@@ -136,8 +136,8 @@ static int sum_codes(const uint8_t *block, const uint8_t *luts, size_t n_pairs, 
     return sum;
 }
 
-static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes, const omen_scan *scans,
-                    size_t n_scans)
+static void scan_plain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                       const omen_scan *scans, size_t n_scans)
 {
     for (size_t b = 0; b < n_blocks; b++) {
         const uint8_t *block = blocks + b * block_bytes, *f = block + n_pairs * OMEN_SCAN_BLOCK;
@@ -153,8 +153,8 @@ static void scan_pq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size
     }
 }
 
-static void scan_rabitq(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
-                        const omen_scan *scans, size_t n_scans)
+static void scan_gain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
+                      const omen_scan *scans, size_t n_scans)
 {
     for (size_t b = 0; b < n_blocks; b++) {
         const uint8_t *block = blocks + b * block_bytes, *f = block + n_pairs * OMEN_SCAN_BLOCK;
@@ -196,6 +196,6 @@ const omen_kernels omen_kernels_scalar = {
     .ip_f32 = ip_f32,
     .ip_f16 = ip_f16,
     .ip_sq8 = ip_sq8,
-    .scan_pq = scan_pq,
-    .scan_rabitq = scan_rabitq,
+    .scan_plain = scan_plain,
+    .scan_gain = scan_gain,
 };

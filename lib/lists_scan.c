@@ -3,8 +3,9 @@
  *
  * Estimates are integers in units of one table step: with T the query's tables, D their step and base the part that is
  * the same for a whole list,
- *   pq:      est = base + U (sum of T  +  f code * f step / U),      U = D
- *   rabitq:  est = base + U ((sum of T - middle) * 2^shift * g / g_max  +  f code * f step / U),  U = D g_max / 2^shift
+ *   codes without a gain:  est = base + U (sum of T  +  f code * f step / U),      U = D
+ *   with one:              est = base + U ((sum of T - middle) * 2^shift * g / g_max  +  f code * f step / U),  U = D
+ * g_max / 2^shift
  */
 #include <float.h>
 #include <math.h>
@@ -160,8 +161,8 @@ void omen_lists_scan(omen_lists_chunk *s, const omen_probe *pairs, size_t n, con
             __builtin_prefetch(ahead, 0, 2);
         for (size_t i = 0; i < n; i++)
             scans[i].threshold = threshold_of(&s->pools[pairs[i].query], bases[i], s->scales[pairs[i].query].per_unit);
-        (has_gain ? kernels->scan_rabitq : kernels->scan_pq)(index->blocks + b0 * index->block_bytes, n_blocks,
-                                                             index->meta.n_sub / 2, index->block_bytes, scans, n);
+        (has_gain ? kernels->scan_gain : kernels->scan_plain)(index->blocks + b0 * index->block_bytes, n_blocks,
+                                                              index->meta.n_sub / 2, index->block_bytes, scans, n);
         for (size_t i = 0; i < n; i++)
             collect(s, &scans[i], &pairs[i], bases[i], b0, n_blocks, row0, row1);
     }

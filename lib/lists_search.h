@@ -59,11 +59,6 @@ typedef struct omen_lists_chunk {
     omen_search_stats stats;
 } omen_lists_chunk;
 
-static inline size_t omen_round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 /* Capacity of a pool in keys: one block beyond the size that triggers a cut. */
 static inline size_t omen_pool_room(const omen_lists_chunk *s)
 {

@@ -39,6 +39,23 @@ void omen_panels_pack(const float *rows, size_t n, size_t n_k, size_t ld, float 
     }
 }
 
+float *omen_panels_transposed(const float *a, size_t n, size_t m)
+{
+    float *transposed = omen_alloc(n * m, sizeof *transposed);
+    float *panels = omen_alloc(omen_panels_count(m, n), sizeof *panels);
+    if (transposed && panels) {
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < m; j++)
+                transposed[j * n + i] = a[i * m + j];
+        omen_panels_pack(transposed, m, n, n, panels);
+    } else {
+        free(panels);
+        panels = NULL;
+    }
+    free(transposed);
+    return panels;
+}
+
 void omen_half_norms(const float *rows, size_t n, size_t d, float *half)
 {
     const omen_kernels *kernels = omen_kernels_get();

@@ -6,6 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+static inline size_t omen_round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static inline size_t omen_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /* count * size bytes, 64-byte aligned, not cleared; NULL when out of memory or the product overflows. free() it. */
 void *omen_alloc(size_t count, size_t size);
 
@@ -18,6 +28,9 @@ size_t omen_panels_count(size_t n, size_t n_k);
 /* Packs rows (n x n_k, ld floats apart) for omen_kernels.matmul: panels[j / 16][k][j % 16] = rows[j][k], zero beyond n.
  */
 void omen_panels_pack(const float *rows, size_t n, size_t n_k, size_t ld, float *panels);
+
+/* Packs the transpose of a (n x m): m rows of n values. Allocated; NULL when out of memory. free() it. */
+float *omen_panels_transposed(const float *a, size_t n, size_t m);
 
 /* half[i] = |row i|^2 / 2 */
 void omen_half_norms(const float *rows, size_t n, size_t d, float *half);

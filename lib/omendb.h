@@ -254,19 +254,8 @@ typedef struct omen_build_options {
 OMEN_API void omen_build_options_init(omen_build_options *options, size_t struct_bytes);
 #define omen_build_options_init(options) (omen_build_options_init)(options, sizeof(omen_build_options))
 
-typedef enum {
-    OMEN_STAGE_SAMPLE,    /* choose and read the training rows */
-    OMEN_STAGE_TRANSFORM, /* PCA */
-    OMEN_STAGE_PARTITION, /* centroids */
-    OMEN_STAGE_CODEC,     /* codebooks */
-    OMEN_STAGE_ENCODE,    /* the pass over all rows */
-    OMEN_STAGE_ORDER,     /* codes and refine rows into list order, written */
-    OMEN_STAGE_CALIBRATE, /* default search effort, measured */
-    OMEN_N_STAGES,
-} omen_stage;
-
-/* The stage's name, such as "encode"; "?" for an unknown one. */
-OMEN_API const char *omen_stage_name(omen_stage stage);
+#define OMEN_MAX_STAGES 16u /* room in a report: there are fewer, of either */
+#define OMEN_MAX_CODECS 16u
 
 #define OMEN_NEAR_COPIES_MOST 0.75
 
@@ -274,13 +263,23 @@ typedef struct omen_build_report {
     size_t struct_bytes; /* set it */
     uint64_t n_rows;
     uint64_t n_encoded; /* rows encoded; fewer than n_rows if the build failed. With a checkpoint, rows that it holds */
-    uint32_t d, n_lists;
+    uint32_t d;
     omen_codec codec; /* never AUTO */
     int n_threads;
-    double stage_seconds[OMEN_N_STAGES];
-    /* mean squared error of the codes' distance estimates relative to the mean squared distance, measured on training
-     * rows; NaN for a codec that was not tried */
-    double pq_error, rabitq_error;
+    /* the stages begun, in the order in which they ran; after a build that succeeded, all. Names, such as "encode", are
+     * the library's and stay */
+    uint32_t n_stages;
+    struct {
+        const char *name;
+        double seconds;
+    } stages[OMEN_MAX_STAGES];
+    /* of each codec there is: mean squared error of its distance estimates relative to the mean squared distance,
+     * measured on training rows; NaN for one that was not tried */
+    uint32_t n_codec_errors;
+    struct {
+        omen_codec codec;
+        double error;
+    } codec_errors[OMEN_MAX_CODECS];
     /* share of the rows drawn to measure search effort that have a near copy: a nearest neighbour less than a quarter
      * as far away as the tenth. Any effort finds it, so these rows are left out of the measurement; if more than
      * OMEN_NEAR_COPIES_MOST have one, it is made on all, and says little about other queries. NaN: not measured */
@@ -388,10 +387,17 @@ typedef struct omen_search_stats {
     uint32_t probes, rerank;                             /* the effort asked for; 0 when exact */
 } omen_search_stats;
 
-/* Finds the min(k, n) nearest rows of each query, nearest first, ties by lower id, no id twice.
+/* In the place of a row number: the query has no more neighbours. */
+#define OMEN_NO_ROW (-1)
+
+/* How many neighbours a query has: the number of ids, of the k that a search gave it, before the first OMEN_NO_ROW. */
+OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
+
+/* Finds the k nearest rows of each query, nearest first, ties by lower id, no id twice. A query finds fewer if the
+ * index has fewer than k rows: OMEN_NO_ROW, at distance INFINITY, fills what is left of its k places.
  *   queries    n_queries x d float32, finite
- *   ids        n_queries x min(k, n) row numbers, written
- *   distances  n_queries x min(k, n) float32, written; may be NULL. Without a refine tier they are estimates.
+ *   ids        n_queries x k row numbers, written
+ *   distances  n_queries x k float32, written; may be NULL. Without a refine tier they are estimates.
  *   stats      added to; may be NULL
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
  * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or how
@@ -402,7 +408,7 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
 
 /* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
  *   queries    n_queries x d float32, finite
- *   ids        n_queries x k row numbers
+ *   ids        n_queries x k row numbers, or OMEN_NO_ROW, at distance INFINITY
  *   distances  n_queries x k float32, written
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (no refine tier; a row that does not exist), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY.
  */
@@ -410,9 +416,9 @@ OMEN_API int omen_index_distances(const omen_index *index, const float *queries,
                                   const int64_t *ids, int n_threads, float *distances,
                                   omen_detail *why) OMEN_MUST_CHECK;
 
-/* Exact search without an index: the k <= n nearest rows of source under metric, as omen_index_search() would give them
- * with a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may
- * be NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
+/* Exact search without an index: the k nearest rows of source under metric, as omen_index_search() would give them with
+ * a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may be
+ * NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
  * the source returned. */
 OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
                                 uint64_t n_queries, int n_threads, int64_t *ids, float *distances,

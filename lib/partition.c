@@ -435,6 +435,16 @@ uint32_t omen_partition_parents(uint32_t n_lists)
     return n_lists <= FLAT_LISTS ? 1 : (uint32_t)lround(sqrt(n_lists));
 }
 
+/* Rows are assigned through the hierarchy, which is over when an index is there: that needs the centroids alone. */
+size_t omen_partition_parts(omen_partition *p, omen_model_part parts[OMEN_MODEL_PARTS])
+{
+    parts[0] = (omen_model_part){0, OMEN_ELEMENT_U32, &p->first_child, (uint64_t)p->n_parents + 1};
+    parts[1] = (omen_model_part){0, OMEN_ELEMENT_F32, &p->parents, (uint64_t)p->n_parents * p->d};
+    parts[2] = (omen_model_part){OMEN_SECTION_CSCL, OMEN_ELEMENT_F32, &p->scales, 2 * (uint64_t)p->d};
+    parts[3] = (omen_model_part){OMEN_SECTION_CENT, OMEN_ELEMENT_U8, &p->codes, (uint64_t)p->n_lists * p->d};
+    return 4;
+}
+
 bool omen_scales_are_sound(const float *scales, uint32_t d)
 {
     bool sound = true;

@@ -3,6 +3,7 @@
 #ifndef OMEN_PARTITION_H
 #define OMEN_PARTITION_H
 
+#include "lib/model_part.h"
 #include "lib/watch.h"
 
 /* Lists are numbered parent by parent, so the children of a parent are consecutive. Small partitions have one parent.
@@ -26,6 +27,9 @@ int omen_partition_train(omen_partition *partition, const float *rows, size_t n,
 
 /* Number of parents in a partition of n_lists lists. */
 uint32_t omen_partition_parents(uint32_t n_lists) OMEN_MUST_CHECK;
+
+/* The arrays that a partition of its n_lists, n_parents and d consists of. Returns how many. */
+size_t omen_partition_parts(omen_partition *partition, omen_model_part parts[OMEN_MODEL_PARTS]);
 
 /* Whether scales, and the squared lengths of n centroids, read from a file, are within the limits of docs/FORMAT.md. */
 bool omen_scales_are_sound(const float *scales, uint32_t d) OMEN_MUST_CHECK;

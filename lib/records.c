@@ -149,22 +149,33 @@ int omen_records_check_head(const omen_records *records, const omen_checkpoint *
 
 /* ---- lengths ---- */
 
-/* The most that a record of a training stage has. Counts are within the limits of options and rows: no product
+/* The most that a record of a training stage has: its arrays with counts as large as options and rows allow. No product
  * overflows. */
 static uint64_t most_bytes(omen_record_kind kind, const omen_source *source, const omen_build_options *o,
                            uint32_t n_lists)
 {
     const omen_records *r = NULL;
-    const uint64_t d_full = (uint64_t)source->d + (o->metric == OMEN_METRIC_IP);
-    const uint64_t d_kept = least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes);
-    const uint64_t parents = omen_partition_parents(n_lists), n_sub = 2 * (uint64_t)o->bytes;
+    const uint32_t d_full = source->d + (o->metric == OMEN_METRIC_IP);
+    const uint32_t d_kept = (uint32_t)least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes);
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    uint64_t most = 0;
     switch (kind) {
-    case OMEN_RECORD_TRANSFORM:
-        return sizeof r->transform + 4 * d_full * (1 + d_kept);
-    case OMEN_RECORD_PARTITION:
-        return sizeof r->partition + 4 * (parents + 1 + parents * d_kept + 2 * d_kept) + n_lists * d_kept;
-    default: /* OMEN_RECORD_CODEC, the longer of the two codecs */
-        return sizeof r->codec + 4 * (n_sub + 1 + 17 * d_kept) + 16 * n_sub * d_kept;
+    case OMEN_RECORD_TRANSFORM: {
+        omen_transform t = {.d_full = d_full, .d_kept = d_kept};
+        return sizeof r->transform + omen_model_parts_bytes(parts, omen_transform_parts(&t, parts));
+    }
+    case OMEN_RECORD_PARTITION: {
+        omen_partition p = {.n_lists = n_lists, .n_parents = omen_partition_parents(n_lists), .d = d_kept};
+        return sizeof r->partition + omen_model_parts_bytes(parts, omen_partition_parts(&p, parts));
+    }
+    default: /* OMEN_RECORD_CODEC: the longest of the codecs */
+        for (uint32_t codec = 1; codec <= OMEN_N_CODECS; codec++) {
+            omen_codec_model m = {
+                .kind = codec, .d = d_kept, .n_sub = 2 * o->bytes, .n_active = d_kept, .d_used = d_kept};
+            const uint64_t n_bytes = omen_model_parts_bytes(parts, omen_codec_parts(&m, parts));
+            most = n_bytes > most ? n_bytes : most;
+        }
+        return sizeof r->codec + most;
     }
 }
 
@@ -248,6 +259,23 @@ static int reader_end(const reader *r)
     return r->status == OMEN_OK && r->at != r->n_bytes ? omen_records_contradiction(r->why) : r->status;
 }
 
+/* Reads the arrays of a model. */
+static void take_parts(reader *r, const omen_model_part *parts, size_t n)
+{
+    for (size_t i = 0; i < n && r->status == OMEN_OK; i++)
+        omen_model_part_set(&parts[i], take_array(r, parts[i].count, omen_model_part_size(&parts[i])));
+}
+
+/* Appends a record of a fixed part and the arrays of a model. */
+static int save(const omen_checkpoint *checkpoint, omen_record_kind kind, const void *fixed, size_t n_bytes,
+                const omen_model_part *parts, size_t n, omen_detail *why)
+{
+    omen_span spans[1 + OMEN_MODEL_PARTS] = {{fixed, n_bytes}};
+    for (size_t i = 0; i < n; i++)
+        spans[1 + i] = (omen_span){omen_model_part_data(&parts[i]), omen_model_parts_bytes(&parts[i], 1)};
+    return checkpoint->append(checkpoint->self, kind, spans, 1 + n, NULL, why);
+}
+
 /* ---- transform ---- */
 
 int omen_records_save_transform(omen_records *records, const omen_transform *t, uint64_t identity,
@@ -258,12 +286,10 @@ int omen_records_save_transform(omen_records *records, const omen_transform *t, 
     records->transform.d_full = t->d_full;
     records->transform.d_kept = t->d_kept;
     records->transform.ip_radius2 = t->ip_radius2;
-    const omen_span spans[] = {
-        {&records->transform, sizeof records->transform},
-        {t->mean, t->d_full * sizeof *t->mean},
-        {t->basis, (uint64_t)t->d_kept * t->d_full * sizeof *t->basis},
-    };
-    return checkpoint->append(checkpoint->self, OMEN_RECORD_TRANSFORM, spans, 3, NULL, why);
+    omen_transform transform = *t;
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    const size_t n = omen_transform_parts(&transform, parts);
+    return save(checkpoint, OMEN_RECORD_TRANSFORM, &records->transform, sizeof records->transform, parts, n, why);
 }
 
 int omen_records_load_transform(omen_records *records, omen_transform *t, const omen_source *source,
@@ -280,8 +306,8 @@ int omen_records_load_transform(omen_records *records, omen_transform *t, const 
         (t->d != source->d || t->d_full != t->d + (o->metric == OMEN_METRIC_IP) || t->d_kept < 1 ||
          t->d_kept > least(t->d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes)))
         r.status = omen_records_contradiction(why);
-    t->mean = take_array(&r, t->d_full, sizeof *t->mean);
-    t->basis = take_array(&r, (uint64_t)t->d_kept * t->d_full, sizeof *t->basis);
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    take_parts(&r, parts, omen_transform_parts(t, parts));
     const int status = reader_end(&r);
     if (status != OMEN_OK)
         return status;
@@ -299,14 +325,10 @@ int omen_records_save_partition(omen_records *records, const omen_partition *p, 
     records->partition.n_parents = p->n_parents;
     records->partition.d = p->d;
     records->partition.zero = 0;
-    const omen_span spans[] = {
-        {&records->partition, sizeof records->partition},
-        {p->first_child, ((uint64_t)p->n_parents + 1) * sizeof *p->first_child},
-        {p->parents, (uint64_t)p->n_parents * p->d * sizeof *p->parents},
-        {p->scales, 2 * (uint64_t)p->d * sizeof *p->scales},
-        {p->codes, (uint64_t)p->n_lists * p->d},
-    };
-    return checkpoint->append(checkpoint->self, OMEN_RECORD_PARTITION, spans, 5, NULL, why);
+    omen_partition partition = *p;
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    const size_t n = omen_partition_parts(&partition, parts);
+    return save(checkpoint, OMEN_RECORD_PARTITION, &records->partition, sizeof records->partition, parts, n, why);
 }
 
 int omen_records_load_partition(omen_records *records, omen_partition *p, uint32_t n_lists, uint32_t d_kept,
@@ -320,10 +342,8 @@ int omen_records_load_partition(omen_records *records, omen_partition *p, uint32
     if (r.status == OMEN_OK && (p->n_lists != n_lists || p->n_parents != omen_partition_parents(n_lists) ||
                                 p->d != d_kept || records->partition.zero != 0))
         r.status = omen_records_contradiction(why);
-    p->first_child = take_array(&r, (uint64_t)p->n_parents + 1, sizeof *p->first_child);
-    p->parents = take_array(&r, (uint64_t)p->n_parents * p->d, sizeof *p->parents);
-    p->scales = take_array(&r, 2 * (uint64_t)p->d, sizeof *p->scales);
-    p->codes = take_array(&r, (uint64_t)p->n_lists * p->d, 1);
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    take_parts(&r, parts, omen_partition_parts(p, parts));
     const int status = reader_end(&r);
     if (status != OMEN_OK)
         return status;
@@ -354,12 +374,9 @@ int omen_records_save_codec(omen_records *records, const omen_codec_model *m, co
     records->codec.n_active = m->n_active;
     records->codec.d_used = m->d_used;
     omen_codec_model model = *m;
-    omen_model_part parts[OMEN_CODEC_PARTS];
-    omen_span spans[1 + OMEN_CODEC_PARTS] = {{&records->codec, sizeof records->codec}};
+    omen_model_part parts[OMEN_MODEL_PARTS];
     const size_t n = omen_codec_parts(&model, parts);
-    for (size_t i = 0; i < n; i++)
-        spans[1 + i] = (omen_span){omen_part_data(&parts[i]), parts[i].count * parts[i].size};
-    return checkpoint->append(checkpoint->self, OMEN_RECORD_CODEC, spans, 1 + n, NULL, why);
+    return save(checkpoint, OMEN_RECORD_CODEC, &records->codec, sizeof records->codec, parts, n, why);
 }
 
 int omen_records_load_codec(omen_records *records, omen_codec_model *m, const omen_build_options *o, uint32_t d_kept,
@@ -377,10 +394,8 @@ int omen_records_load_codec(omen_records *records, omen_codec_model *m, const om
     const uint32_t d = m->kind == OMEN_CODEC_NONE ? 0 : d_kept;
     if (r.status == OMEN_OK && (!is_wanted || m->d != d || !omen_codec_counts_are_sound(m, o->bytes)))
         r.status = omen_records_contradiction(why);
-    omen_model_part parts[OMEN_CODEC_PARTS];
-    const size_t n = r.status == OMEN_OK ? omen_codec_parts(m, parts) : 0;
-    for (size_t i = 0; i < n; i++)
-        omen_part_set(&parts[i], take_array(&r, parts[i].count, parts[i].size));
+    omen_model_part parts[OMEN_MODEL_PARTS];
+    take_parts(&r, parts, omen_codec_parts(m, parts));
     int status = reader_end(&r);
     if (status == OMEN_OK && !omen_codec_is_sound(m))
         return omen_records_contradiction(why);

@@ -43,7 +43,7 @@ typedef struct omen_records {
     } partition;
     struct {
         uint32_t kind, d, n_sub, n_factors, n_active, d_used;
-        double pq_error, rabitq_error;
+        double errors[OMEN_N_CODECS]; /* of the codecs from 1 on; NaN: not tried */
     } codec;
 } omen_records;
 

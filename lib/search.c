@@ -74,6 +74,23 @@ static void multiply_effort(const omen_meta *m, float factor, uint32_t *n_probes
     *n_rerank = rerank < (double)m->n_rows ? (uint32_t)rerank : (uint32_t)m->n_rows;
 }
 
+uint32_t omen_found_count(const int64_t *ids, uint32_t k)
+{
+    uint32_t n = 0;
+    while (n < k && ids[n] != OMEN_NO_ROW)
+        n++;
+    return n;
+}
+
+/* One query's n keys as k ids and distances (or NULL). */
+static void put_found(const uint64_t *keys, uint32_t n, uint32_t k, int64_t *ids, float *distances)
+{
+    for (uint32_t i = 0; i < k; i++)
+        ids[i] = i < n ? (int64_t)(uint32_t)keys[i] : OMEN_NO_ROW;
+    for (uint32_t i = 0; i < k && distances; i++)
+        distances[i] = i < n ? omen_key_distance(keys[i]) : INFINITY;
+}
+
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                       uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
 {
@@ -129,11 +146,9 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */
         const bool zero = m->metric == OMEN_METRIC_COSINE && !(kernels->ip_f32(query, query, m->d) > 0);
-        for (uint64_t i = q * k; i < (q + 1) * k; i++) {
-            ids[i] = zero ? (int64_t)(i - q * k) : (int64_t)(uint32_t)keys[i];
-            if (distances)
-                distances[i] = zero ? 1 : omen_key_distance(keys[i]);
-        }
+        for (uint32_t i = 0; i < k && zero; i++)
+            keys[q * k + i] = omen_key(1, i);
+        put_found(keys + q * k, k, options->k, ids + q * options->k, distances ? distances + q * options->k : NULL);
     }
     free(keys);
     if (stats) {
@@ -156,7 +171,7 @@ int omen_index_distances(const omen_index *index, const float *queries, uint64_t
     if (index->meta.refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "distances need a refine tier, which this index was built without");
     for (uint64_t i = 0; i < n_queries * k; i++)
-        if ((uint64_t)ids[i] >= index->meta.n_rows)
+        if (ids[i] != OMEN_NO_ROW && (uint64_t)ids[i] >= index->meta.n_rows)
             return omen_fail(why, OMEN_ERR_ARGUMENT, "row %lld does not exist", (long long)ids[i]);
     return omen_search_distances(index, queries, n_queries, k, ids, n_threads > 0 ? n_threads : omen_cpu_count(),
                                  distances, why);
@@ -166,18 +181,16 @@ int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k
                        uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_progress_fn progress,
                        void *context, omen_detail *why)
 {
-    if (k < 1 || k > source->n_rows || source->n_rows > OMEN_MAX_ROWS)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be 1 to n, and n at most %u", OMEN_MAX_ROWS);
-    uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
+    if (k < 1 || source->n_rows < 1 || source->n_rows > OMEN_MAX_ROWS)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1, and n 1 to %u", OMEN_MAX_ROWS);
+    const uint32_t n_found = k < source->n_rows ? k : (uint32_t)source->n_rows;
+    uint64_t *keys = omen_alloc(n_queries * n_found, sizeof *keys);
     omen_watch watch = omen_watch_make(progress, context, "search");
-    int status = keys ? omen_search_source(source, metric, queries, n_queries, k,
+    int status = keys ? omen_search_source(source, metric, queries, n_queries, n_found,
                                            n_threads > 0 ? n_threads : omen_cpu_count(), keys, &watch, why)
                       : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
-    for (uint64_t i = 0; i < n_queries * k && status == OMEN_OK; i++) {
-        ids[i] = (int64_t)(uint32_t)keys[i];
-        if (distances)
-            distances[i] = omen_key_distance(keys[i]);
-    }
+    for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++)
+        put_found(keys + q * n_found, n_found, k, ids + q * k, distances ? distances + q * k : NULL);
     free(keys);
     return status;
 }

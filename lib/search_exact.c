@@ -492,6 +492,10 @@ int omen_search_distances(const omen_index *index, const float *queries, uint64_
 #pragma omp for schedule(static)
             for (uint64_t i = 0; i < n_queries * k; i++) {
                 uint64_t key = 0;
+                if (ids[i] == OMEN_NO_ROW) {
+                    distances[i] = INFINITY;
+                    continue;
+                }
                 if (own == OMEN_OK)
                     own = omen_index_touch_rows(index, supply.positions[ids[i]], 1, &own_why);
                 if (own == OMEN_OK)

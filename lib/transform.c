@@ -223,6 +223,13 @@ int omen_transform_fit(omen_transform *t, float *rows, size_t n, uint32_t d_kept
     return omen_transform_prepare(t);
 }
 
+size_t omen_transform_parts(omen_transform *t, omen_model_part parts[OMEN_MODEL_PARTS])
+{
+    parts[0] = (omen_model_part){OMEN_SECTION_MEAN, OMEN_ELEMENT_F32, &t->mean, t->d_full};
+    parts[1] = (omen_model_part){OMEN_SECTION_BASE, OMEN_ELEMENT_F32, &t->basis, (uint64_t)t->d_kept * t->d_full};
+    return 2;
+}
+
 bool omen_transform_is_sound(const omen_transform *t)
 {
     const omen_kernels *kernels = omen_kernels_get();

@@ -3,6 +3,7 @@
 #ifndef OMEN_TRANSFORM_H
 #define OMEN_TRANSFORM_H
 
+#include "lib/model_part.h"
 #include "lib/watch.h"
 
 typedef struct omen_transform {
@@ -26,6 +27,9 @@ int omen_transform_fit(omen_transform *transform, float *rows, size_t n, uint32_
 
 /* Upper bound, in bytes, of the memory that it needs besides the rows. */
 uint64_t omen_transform_fit_bytes(uint64_t n, uint64_t d_full, uint64_t d_kept_max, uint64_t n_threads);
+
+/* The arrays that a transform of its d_full and d_kept consists of. Returns how many. */
+size_t omen_transform_parts(omen_transform *transform, omen_model_part parts[OMEN_MODEL_PARTS]);
 
 /* Whether mean, basis and radius, read from a file, are within the limits of docs/FORMAT.md. Does not check that the
  * axes are at right angles, which would take as long as fitting them. */

@@ -67,5 +67,6 @@ unit_test()
     fi
 }
 unit_test kernels
-unit_test eigen "$root/lib/eigen.c" "$root/lib/transform.c" "$root/lib/watch.c"
+unit_test eigen "$root/lib/eigen.c" "$root/lib/eigen_dense.c" "$root/lib/eigen_product.c" "$root/lib/transform.c" \
+    "$root/lib/watch.c"
 exit $failed

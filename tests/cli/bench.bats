@@ -131,6 +131,31 @@ open("one.ivecs", "wb").write(b"".join(rows))'
         omendb bench $quick --recall 0.9 --queries q.fvecs --truth one.ivecs b.omen
 }
 
+@test "truth with fewer than k neighbours of a query counts those that there are" {
+    small
+    bench_small b.omen --json -k 10 --probes 9 --save-truth full.ivecs >full.json
+    # of query q, 10 - q % 11 neighbours
+    python3 - <<'EOF'
+import struct
+full = open("full.ivecs", "rb").read()
+rows = [struct.unpack_from("<10i", full, 44 * q + 4) for q in range(len(full) // 44)]
+rows = [struct.pack("<10i", *row[:10 - q % 11] + (-1,) * (q % 11)) for q, row in enumerate(rows)]
+open("gt.ivecs", "wb").write(b"".join(struct.pack("<i", 10) + row for row in rows))
+open("gt.ibin", "wb").write(struct.pack("<2I", len(rows), 10) + b"".join(rows))
+open("none.ivecs", "wb").write((struct.pack("<i", 10) + b"\xff" * 40) * len(rows))
+EOF
+    for format in ivecs ibin; do
+        bench_small b.omen --json -k 10 --probes 200 --rerank 400 --truth gt.$format --save-truth back.$format >r.json
+        same "$(member "$(cat r.json)" points.0.recall_by_id)" 1.0
+        same "$(member "$(cat r.json)" points.0.recall_by_distance)" 1.0
+    done
+    cmp gt.ivecs back.ivecs
+    expect 0 omendb bench $quick -k 10 --recall 0.9 --queries q.fvecs --truth gt.ivecs b.omen
+    # distances follow in what is written: infinity where there is no neighbour
+    cmp -n "$(stat -c %s gt.ibin)" gt.ibin back.ibin
+    fails_with 2 '"none.ivecs" has no neighbour of any query' bench_small b.omen -k 10 --truth none.ivecs
+}
+
 @test "the gate passes an equal index" {
     small
     bench_small b.omen --json -k 1,10 --recall 0.8,0.95 >was.json

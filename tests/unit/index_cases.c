@@ -72,13 +72,23 @@ void results_free(results *r)
 
 results search(const omen_index *index, const omen_search_options *options, const float *queries, uint64_t n)
 {
-    const uint32_t k = options->k < index->meta.n_rows ? options->k : (uint32_t)index->meta.n_rows;
-    results r = {n, k, malloc(n * k * sizeof *r.ids), malloc(n * k * sizeof *r.distances)};
+    const uint32_t asked = options->k, k = asked < index->meta.n_rows ? asked : (uint32_t)index->meta.n_rows;
+    results r = {n, k, malloc(n * asked * sizeof *r.ids), malloc(n * asked * sizeof *r.distances)};
     omen_detail why = {""};
     const int status = omen_index_search(index, options, queries, n, r.ids, r.distances, NULL, &why);
     CHECK_CASE(status == OMEN_OK, "search: %d, %s", status, why.text);
     if (status != OMEN_OK)
         r.n_queries = 0;
+    /* in place of the rows that are not there: none, at infinity */
+    for (uint64_t q = 0; q < r.n_queries; q++) {
+        const uint32_t n_found = omen_found_count(r.ids + q * asked, asked);
+        CHECK_CASE(n_found == k, "query %llu finds %u rows, not %u", (unsigned long long)q, n_found, k);
+        for (uint64_t i = q * asked + n_found; i < (q + 1) * asked; i++)
+            CHECK_CASE(r.ids[i] == OMEN_NO_ROW && r.distances[i] == INFINITY, "in place of no row is %lld at %g",
+                       (long long)r.ids[i], (double)r.distances[i]);
+        memmove(r.ids + q * k, r.ids + q * asked, k * sizeof *r.ids);
+        memmove(r.distances + q * k, r.distances + q * asked, k * sizeof *r.distances);
+    }
     return r;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a program that links the library relies on: structs of another size than the library's, as a program compiled
  * against an older or newer header has them, and first calls from several threads at once. */
+#include <math.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -125,6 +126,20 @@ static void test_build_sizes(void)
     memset((char *)&build + build.struct_bytes, GUARD, sizeof build - build.struct_bytes);
     CHECK_EQ_INT(omen_index_build(&source, &build, &sink, NULL, &report, &why), OMEN_OK);
     CHECK(report.n_rows == N && report.n_encoded == N && report.near_copies == 7);
+    CHECK(report.n_stages > 1 && report.n_stages <= OMEN_MAX_STAGES);
+    for (uint32_t i = 0; i < report.n_stages; i++)
+        CHECK(*report.stages[i].name && report.stages[i].seconds >= 0);
+    CHECK(strcmp(report.stages[0].name, "sample") == 0);
+    /* auto tries every codec, and keeps the best */
+    CHECK(report.n_codec_errors > 1 && report.n_codec_errors <= OMEN_MAX_CODECS);
+    double least = INFINITY, of_chosen = NAN;
+    for (uint32_t i = 0; i < report.n_codec_errors; i++) {
+        CHECK(strcmp(omen_codec_name(report.codec_errors[i].codec), "?") != 0);
+        least = fmin(least, report.codec_errors[i].error);
+        if (report.codec_errors[i].codec == report.codec)
+            of_chosen = report.codec_errors[i].error;
+    }
+    CHECK(of_chosen == least);
     CHECK_EQ_INT(omen_writer_commit(writer, NULL, &why), OMEN_OK);
     omen_writer_destroy(writer);
 }

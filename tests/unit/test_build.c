@@ -104,6 +104,9 @@ static void test_bad_options(void)
     o.n_lists = 21;
     refuse_build(&rows, &o, OMEN_ERR_ARGUMENT, "21 lists are more than the 20 rows");
     o.n_lists = 20;
+    o.codec = 3;
+    refuse_build(&rows, &o, OMEN_ERR_ARGUMENT, "no codec of number 3");
+    o.codec = OMEN_CODEC_AUTO;
     sections_in_memory sections;
     omen_index *index = make_index(&rows, &o, &sections);
     omen_search_options options;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "lib/build_state.h"
 #include "lib/index.h"
 #include "lib/index_format.h"
 #include "lib/matrix.h"

@@ -36,8 +36,7 @@ static void *clone(const void *from, size_t n_bytes)
 
 static int train(omen_codec_model *model, omen_codec kind, const float *rows, size_t n, uint32_t d, uint32_t bytes)
 {
-    const int status = kind == OMEN_CODEC_PQ ? omen_pq_train(model, rows, n, d, bytes, 5, NULL)
-                                             : omen_rabitq_train(model, d, bytes, 5, NULL);
+    const int status = omen_codec_train(model, kind, rows, n, d, bytes, 5, NULL);
     CHECK_EQ_INT(status, OMEN_OK);
     CHECK(model->kind == kind && model->n_sub >= 2 && model->n_sub % 2 == 0);
     CHECK(omen_codec_bytes(model) <= bytes);
@@ -281,9 +280,7 @@ static void test_deterministic(omen_codec kind)
     CHECK_EQ_INT(omen_cpu_select("scalar", NULL), OMEN_OK);
     train(&b, kind, rows, 500, 20, 16);
     CHECK_EQ_INT(omen_cpu_select(NULL, NULL), OMEN_OK);
-    CHECK_EQ_INT(kind == OMEN_CODEC_PQ ? omen_pq_train(&c, rows, 500, 20, 16, 6, NULL)
-                                       : omen_rabitq_train(&c, 20, 16, 6, NULL),
-                 OMEN_OK);
+    CHECK_EQ_INT(omen_codec_train(&c, kind, rows, 500, 20, 16, 6, NULL), OMEN_OK);
     if (kind == OMEN_CODEC_PQ) {
         const size_t n_bytes = (size_t)a.n_active * 16 * sizeof(float);
         CHECK(a.n_active == b.n_active && memcmp(a.codewords, b.codewords, n_bytes) == 0);
@@ -298,6 +295,37 @@ static void test_deterministic(omen_codec kind)
     omen_codec_finish(&b);
     omen_codec_finish(&c);
     omen_codec_finish(&c); /* twice is fine */
+    free(rows);
+}
+
+/* Decoding gives back what encoding says the codes stand for, added to what is there. */
+static void test_decode(omen_codec kind)
+{
+    enum { N = 16, D = 21, LD = 24 };
+    float *rows = gaussian(N, D, 0.95, 1), *origin = calloc(N * D, sizeof *origin), *y = malloc(N * LD * sizeof *y);
+    float gains[N] = {0};
+    omen_codec_model model;
+    train(&model, kind, rows, N, D, 8);
+    CHECK_EQ_INT(omen_codec_prepare_decode(&model), OMEN_OK);
+    encoded e = encode(&model, rows, origin, N, no_tails);
+    for (size_t i = 0; i < N && omen_codec_has_gain(model.n_factors); i++)
+        gains[i] = e.factors[2 * i + 1];
+    for (size_t i = 0; i < N * LD; i++)
+        y[i] = 1;
+    float *scratch = malloc(N * omen_codec_decode_floats(&model) * sizeof *scratch + 1);
+    omen_codec_decode(&model, e.codes, gains, N, y, LD, scratch);
+    for (size_t i = 0; i < N; i++) {
+        for (size_t j = 0; j < LD; j++) {
+            const float wanted = 1 + (j < D ? e.reconstructions[i * D + j] : 0);
+            CHECK_CASE(fabsf(y[i * LD + j] - wanted) <= 1e-5f, "%s, row %zu, value %zu: %g, not %g",
+                       omen_codec_name(kind), i, j, (double)y[i * LD + j], (double)wanted);
+        }
+    }
+    omen_codec_finish(&model);
+    encoded_free(&e);
+    free(scratch);
+    free(y);
+    free(origin);
     free(rows);
 }
 
@@ -587,6 +615,7 @@ int main(void)
     RUN_BOTH(test_few_rows);
     RUN_BOTH(test_constant);
     RUN_BOTH(test_deterministic);
+    RUN_BOTH(test_decode);
     RUN(test_rabitq_signs);
     RUN(test_refine_rows);
     RUN(test_refine_edges);

@@ -84,6 +84,33 @@ static void test_bytes(void)
     }
 }
 
+/* Of fewer rows than are asked for, all, and what is left of a query's places says so. */
+static void test_fewer_rows(void)
+{
+    enum { N_ROWS = 7, K = 10, N_QUERIES = 3 };
+    rows_in_memory rows = make_rows(N_ROWS, 5, CLUSTERED, 1);
+    const omen_source source = source_of(&rows);
+    int64_t all[N_QUERIES * N_ROWS], ids[N_QUERIES * K];
+    float all_distances[N_QUERIES * N_ROWS], distances[N_QUERIES * K];
+    CHECK_EQ_INT(
+        omen_source_search(&source, OMEN_METRIC_L2, N_ROWS, rows.x, N_QUERIES, 2, all, all_distances, NULL, NULL, NULL),
+        OMEN_OK);
+    CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, K, rows.x, N_QUERIES, 2, ids, distances, NULL, NULL, NULL),
+                 OMEN_OK);
+    for (int q = 0; q < N_QUERIES; q++) {
+        CHECK_EQ_INT(omen_found_count(ids + q * K, K), N_ROWS);
+        CHECK(memcmp(ids + q * K, all + q * N_ROWS, N_ROWS * sizeof *ids) == 0);
+        CHECK(memcmp(distances + q * K, all_distances + q * N_ROWS, N_ROWS * sizeof *distances) == 0);
+        for (int i = q * K + N_ROWS; i < (q + 1) * K; i++)
+            CHECK(ids[i] == OMEN_NO_ROW && distances[i] == INFINITY);
+    }
+    CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, 0, rows.x, 1, 1, ids, NULL, NULL, NULL, NULL),
+                 OMEN_ERR_ARGUMENT);
+    static const int64_t none[] = {OMEN_NO_ROW, OMEN_NO_ROW}, full[] = {3, 0};
+    CHECK(omen_found_count(none, 2) == 0 && omen_found_count(full, 2) == 2 && omen_found_count(full, 1) == 1);
+    rows_free(&rows);
+}
+
 /* Rows far from the origin and near to each other, many equally far from a query: exact to the last tie. */
 static void test_near_bytes(void)
 {
@@ -117,6 +144,7 @@ static void test_near_bytes(void)
 int main(void)
 {
     RUN(test_bytes);
+    RUN(test_fewer_rows);
     RUN(test_near_bytes);
     return check_finish();
 }

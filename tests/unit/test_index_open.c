@@ -28,9 +28,8 @@ static bool try_damaged(const sections_in_memory *sections, const float *queries
     options.n_threads = 1;
     options.k = turn % 3 == 0 ? 1 : turn % 3 == 1 ? 10 : 400;
     options.exact = turn % 5 == 0 && index->meta.refine != OMEN_REFINE_NONE;
-    const size_t n_found = 3 * (options.k < index->meta.n_rows ? options.k : index->meta.n_rows);
-    int64_t *ids = malloc(n_found * sizeof *ids);
-    float *distances = malloc(n_found * sizeof *distances);
+    int64_t *ids = malloc(3 * options.k * sizeof *ids);
+    float *distances = malloc(3 * options.k * sizeof *distances);
     const int searched = omen_index_search(index, &options, queries, 3, ids, distances, NULL, &why);
     CHECK_CASE(searched == OMEN_OK || searched == OMEN_ERR_CORRUPT || searched == OMEN_ERR_INPUT, "search gives %d",
                searched);

@@ -545,8 +545,8 @@ static void check_scans(bool is_pq, const uint8_t *blocks, size_t n_blocks, size
         got[i].est = got_est + i * n_est;
         got[i].masks = got_masks + i * n_blocks;
     }
-    (is_pq ? scalar->scan_pq : scalar->scan_rabitq)(blocks, n_blocks, n_pairs, block_bytes, want, n_scans);
-    (is_pq ? level->scan_pq : level->scan_rabitq)(blocks, n_blocks, n_pairs, block_bytes, got, n_scans);
+    (is_pq ? scalar->scan_plain : scalar->scan_gain)(blocks, n_blocks, n_pairs, block_bytes, want, n_scans);
+    (is_pq ? level->scan_plain : level->scan_gain)(blocks, n_blocks, n_pairs, block_bytes, got, n_scans);
     for (size_t i = 0; i < n_scans; i++) {
         for (size_t b = 0; b < n_blocks; b++) {
             CHECK_CASE(want[i].masks[b] == got[i].masks[b],
@@ -665,9 +665,9 @@ static void test_level(const omen_kernels *kernels)
         snprintf(name, sizeof name, "kernels %s %s", kernels->name, tests[i].name);
         RUN_AS(name, tests[i].run());
     }
-    snprintf(name, sizeof name, "kernels %s scan_pq", kernels->name);
+    snprintf(name, sizeof name, "kernels %s scan_plain", kernels->name);
     RUN_AS(name, test_scan(true));
-    snprintf(name, sizeof name, "kernels %s scan_rabitq", kernels->name);
+    snprintf(name, sizeof name, "kernels %s scan_gain", kernels->name);
     RUN_AS(name, test_scan(false));
 }
 

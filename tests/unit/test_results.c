@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include "formats/omendb_files.h"
+#include "formats/results.h"
+#include "formats/truth.h"
 #include "formats/vectors.h"
 #include "tests/unit/check.h"
 #include "tests/unit/scratch.h"
 #include "tests/unit/vector_files.h"
 
-static const int64_t some_ids[] = {7, 0, 9000000000, 12, -1, 3};
+static const int64_t some_ids[] = {7, 0, 9000000000, 12, -2, 3};
 static const float some_distances[] = {0, 0.1f, 1234567, 1e-10f, -0.0f, -2.5f};
 
 static size_t results_bytes(omen_results_format format, bool with_distances, const int64_t *ids, char *bytes,
@@ -35,16 +37,16 @@ static void test_results_text(void)
     char text[1024];
     results_bytes(OMEN_RESULTS_TSV, true, some_ids, text, sizeof(text));
     CHECK(strcmp(text, "0\t1\t7\t0\n0\t2\t0\t0.100000001\n1\t1\t9000000000\t1234567\n1\t2\t12\t1.00000001e-10\n"
-                       "2\t1\t-1\t-0\n2\t2\t3\t-2.5\n") == 0);
+                       "2\t1\t-2\t-0\n2\t2\t3\t-2.5\n") == 0);
     results_bytes(OMEN_RESULTS_TSV, false, some_ids, text, sizeof(text));
-    CHECK(strcmp(text, "0\t1\t7\n0\t2\t0\n1\t1\t9000000000\n1\t2\t12\n2\t1\t-1\n2\t2\t3\n") == 0);
+    CHECK(strcmp(text, "0\t1\t7\n0\t2\t0\n1\t1\t9000000000\n1\t2\t12\n2\t1\t-2\n2\t2\t3\n") == 0);
     results_bytes(OMEN_RESULTS_JSONL, true, some_ids, text, sizeof(text));
     CHECK(strcmp(text, "{\"query\":0,\"ids\":[7,0],\"distances\":[0,0.100000001]}\n"
                        "{\"query\":1,\"ids\":[9000000000,12],\"distances\":[1234567,1.00000001e-10]}\n"
-                       "{\"query\":2,\"ids\":[-1,3],\"distances\":[-0,-2.5]}\n") == 0);
+                       "{\"query\":2,\"ids\":[-2,3],\"distances\":[-0,-2.5]}\n") == 0);
     results_bytes(OMEN_RESULTS_JSONL, false, some_ids, text, sizeof(text));
     CHECK(strcmp(text, "{\"query\":0,\"ids\":[7,0]}\n{\"query\":1,\"ids\":[9000000000,12]}\n"
-                       "{\"query\":2,\"ids\":[-1,3]}\n") == 0);
+                       "{\"query\":2,\"ids\":[-2,3]}\n") == 0);
 
     /* The extremes, and distances JSON has no number for. */
     int64_t ids[] = {INT64_MIN, INT64_MAX};
@@ -60,12 +62,12 @@ static void test_results_text(void)
 
 static void test_results_binary(void)
 {
-    static const int64_t ids[] = {7, 0, 2147483647, 12, -1, 3};
+    static const int64_t ids[] = {7, 0, 2147483647, 12, -2, 3};
     char bytes[1024], want[1024];
     size_t n = results_bytes(OMEN_RESULTS_IVECS, true, ids, bytes, sizeof(bytes));
     static const char ivecs[] = "\2\0\0\0\7\0\0\0\0\0\0\0"
                                 "\2\0\0\0\xff\xff\xff\x7f\x0c\0\0\0"
-                                "\2\0\0\0\xff\xff\xff\xff\3\0\0\0";
+                                "\2\0\0\0\xfe\xff\xff\xff\3\0\0\0";
     CHECK_EQ_INT(n, 36);
     CHECK(memcmp(bytes, ivecs, 36) == 0);
 
@@ -90,6 +92,95 @@ static void test_results_binary(void)
         add_float(&b, some_distances[i], false);
     }
     CHECK(memcmp(bytes + 128, b.bytes, 72) == 0);
+}
+
+/* Queries with 1, 2 and no neighbours of 2: text has those that there are, binary formats -1 at infinity in place of
+ * the others, whatever stands there. */
+static void test_results_of_fewer(void)
+{
+    static const int64_t ids[] = {7, OMEN_NO_ROW, 5, 0, OMEN_NO_ROW, 9000000000};
+    char bytes[1024];
+    results_bytes(OMEN_RESULTS_TSV, true, ids, bytes, sizeof(bytes));
+    CHECK(strcmp(bytes, "0\t1\t7\t0\n1\t1\t5\t1234567\n1\t2\t0\t1.00000001e-10\n") == 0);
+    results_bytes(OMEN_RESULTS_JSONL, true, ids, bytes, sizeof(bytes));
+    CHECK(strcmp(bytes, "{\"query\":0,\"ids\":[7],\"distances\":[0]}\n"
+                        "{\"query\":1,\"ids\":[5,0],\"distances\":[1234567,1.00000001e-10]}\n"
+                        "{\"query\":2,\"ids\":[],\"distances\":[]}\n") == 0);
+    results_bytes(OMEN_RESULTS_JSONL, false, ids, bytes, sizeof(bytes));
+    CHECK(strcmp(bytes, "{\"query\":0,\"ids\":[7]}\n{\"query\":1,\"ids\":[5,0]}\n{\"query\":2,\"ids\":[]}\n") == 0);
+
+    static const char ivecs[] = "\2\0\0\0\7\0\0\0\xff\xff\xff\xff"
+                                "\2\0\0\0\5\0\0\0\0\0\0\0"
+                                "\2\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
+    CHECK_EQ_INT(results_bytes(OMEN_RESULTS_IVECS, false, ids, bytes, sizeof(bytes)), 36);
+    CHECK(memcmp(bytes, ivecs, 36) == 0);
+
+    static const int64_t padded[] = {7, -1, 5, 0, -1, -1};
+    CHECK_EQ_INT(results_bytes(OMEN_RESULTS_NPY, true, ids, bytes, sizeof(bytes)), 128 + 72);
+    blob b = {0};
+    for (int i = 0; i < 6; i++) {
+        add_value(&b, (uint64_t)padded[i], 8, false);
+        add_float(&b, padded[i] < 0 ? INFINITY : some_distances[i], false);
+    }
+    CHECK(memcmp(bytes + 128, b.bytes, 72) == 0);
+}
+
+/* The table, as help and messages take it. */
+static void test_results_table(void)
+{
+    size_t n = 0;
+    for (; omen_results_name(n) != NULL; n++) {
+        omen_results_format format;
+        const omen_results_kind *kind = omen_results_kind_at(n);
+        CHECK_EQ_INT(omen_results_parse(omen_results_name(n), &format), OMEN_OK);
+        CHECK(format == n && kind->help != NULL && kind->write != NULL);
+    }
+    CHECK(n == OMEN_RESULTS_NPY + 1 && omen_results_kind_at(n) == NULL);
+}
+
+/* ---- truth ---- */
+
+/* Writes a truth to the file x.NAME and reads it back. */
+static int truth_back(const char *name, const int64_t *ids, const float *distances, omen_truth *out)
+{
+    char file[40];
+    snprintf(file, sizeof(file), "x.%s", name);
+    FILE *stream = fopen(path_of(file), "w");
+    const int rc = omen_truth_write(stream, omen_truth_named(path_of(file)), 3, 2, ids, distances, &detail);
+    fclose(stream);
+    return rc == OMEN_OK ? omen_truth_read(out, path_of(file), &detail) : rc;
+}
+
+static void test_truth_of_fewer(void)
+{
+    static const int64_t ids[] = {7, OMEN_NO_ROW, 5, 0, OMEN_NO_ROW, OMEN_NO_ROW};
+    size_t n = 0;
+    for (; omen_truth_name(n) != NULL; n++) {
+        omen_truth truth;
+        CHECK_EQ_INT(truth_back(omen_truth_name(n), ids, some_distances, &truth), OMEN_OK);
+        CHECK(truth.n == 3 && truth.k == 2);
+        for (int i = 0; i < 6; i++)
+            CHECK_EQ_INT(truth.ids[i], ids[i]);
+        omen_truth_finish(&truth);
+    }
+    CHECK_EQ_INT(n, 2);
+    CHECK(omen_truth_named("x.npy") == NULL && omen_truth_named("ivecs") == NULL);
+
+    /* a row after the end, a negative one, one of 33 bits */
+    static const int64_t bad[][6] = {{7, 1, 5, 0, -1, 4}, {7, 1, -2, 0, 3, 4}, {7, 1, 5, 0, 3, 4294967296}};
+    omen_truth truth;
+    blob b = {0};
+    for (int i = 0; i < 9; i++)
+        add_value(&b, i % 3 == 0 ? 2 : (uint64_t)bad[0][i / 3 * 2 + i % 3 - 1], 4, false);
+    save("bad.ivecs", &b);
+    CHECK_EQ_INT(omen_truth_read(&truth, path_of("bad.ivecs"), &detail), OMEN_ERR_INPUT);
+    CHECK_STR_CONTAINS(detail.text, "query 2 has the neighbour 4 after -1");
+    omen_truth_finish(&truth);
+    for (int i = 1; i < 3; i++) {
+        truth = (omen_truth){.n = 0};
+        CHECK_EQ_INT(truth_back("ibin", bad[i], NULL, &truth), OMEN_ERR_INPUT);
+        omen_truth_finish(&truth);
+    }
 }
 
 static void test_results_refused(void)
@@ -155,6 +246,9 @@ int main(void)
     directory_make();
     RUN(test_results_text);
     RUN(test_results_binary);
+    RUN(test_results_of_fewer);
+    RUN(test_results_table);
+    RUN(test_truth_of_fewer);
     RUN(test_results_refused);
     RUN(test_results_long);
     directory_remove();
