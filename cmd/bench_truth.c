@@ -59,6 +59,17 @@ static int base_distance(const struct bench *b, uint64_t query, int64_t id, floa
     return rc;
 }
 
+/* Whether id is one of n. */
+static bool has_id(const int64_t *ids, uint32_t n, int64_t id)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- truth ---- */
 
 static uint32_t greatest_k(const struct bench_options *o)
@@ -201,6 +212,167 @@ static int measure_truth(struct bench *b, const float *found, omen_detail *why)
     return rc;
 }
 
+/* ---- a truth from elsewhere ---- */
+
+/* By how much a row outside of the truth has to be nearer than the truth's last to contradict it: shares of the
+ * distance, and of the scale of the vectors, since whoever made the truth may have computed in float32. */
+struct slack {
+    double of_distance, of_scale;
+};
+static const struct slack float_slack = {1e-3, 1e-5};
+static const struct slack rounded_slack = {0.05, 1e-3}; /* distances to rounded rows */
+
+/* What distances of a query to a row are made of: for l2 the squares, for ip the product of lengths. */
+static double scale_of(omen_metric metric, const float *x, const float *y, uint32_t d)
+{
+    double xx = 0, yy = 0;
+
+    if (metric == OMEN_METRIC_COSINE) {
+        return 1;
+    }
+    for (uint32_t i = 0; i < d; i++) {
+        xx += (double)x[i] * x[i];
+        yy += (double)y[i] * y[i];
+    }
+    return metric == OMEN_METRIC_L2 ? xx + yy : sqrt(xx * yy);
+}
+
+/* Some queries and what is known of them; arrays are n x truth.k. */
+struct checked {
+    uint64_t first, n;
+    const int64_t *found;
+    const float *found_distances;
+    const double *true_distances; /* rising */
+    struct slack slack;
+};
+
+static int contradicts(const struct bench *b, const struct checked *c, uint64_t q, uint32_t k, float *row,
+                       omen_detail *why)
+{
+    const uint32_t n_true = b->truth.k;
+    const int64_t *true_ids = b->truth.ids + (c->first + q) * n_true, *found = c->found + q * n_true;
+    const float *query = b->queries + (c->first + q) * b->info.d;
+    const uint32_t n_known = omen_found_count(true_ids, k);
+    const double last = n_known > 0 ? c->true_distances[q * n_true + n_known - 1] : -INFINITY;
+
+    for (uint32_t i = 0; i < k && n_known > 0; i++) {
+        double value = c->found_distances[q * n_true + i], scale;
+        int rc = OMEN_OK;
+
+        if (found[i] == OMEN_NO_ROW || has_id(true_ids, n_known, found[i])) {
+            continue;
+        }
+        if (b->has_base) {
+            rc = base_distance(b, c->first + q, found[i], row, &value, why);
+        } else {
+            memcpy(row, query, b->info.d * sizeof *row); /* as long as its neighbours, more or less */
+        }
+        if (rc != OMEN_OK) {
+            return rc;
+        }
+        scale = scale_of(b->info.metric, query, row, b->info.d);
+        if (value < last - c->slack.of_distance * fabs(last) - c->slack.of_scale * scale) {
+            return omen_fail(why, OMEN_ERR_INPUT,
+                             "\"%s\" is not the truth of this index under %s: query %llu finds row %lld at distance "
+                             "%.7g, and the last of its %u true rows is at %.7g; they are of another metric, or of "
+                             "other rows or queries",
+                             b->options->truth_path, omen_metric_name(b->info.metric),
+                             (unsigned long long)(c->first + q), (long long)found[i], value, n_known, last);
+        }
+    }
+    return OMEN_OK;
+}
+
+/* The lowest query at fault is the one told. */
+static int check_queries(const struct bench *b, const struct checked *c, omen_detail *why)
+{
+    uint64_t at_fault = UINT64_MAX;
+    int rc = OMEN_OK;
+
+#pragma omp parallel num_threads(b->options->n_threads)
+    {
+        float *row = malloc(b->info.d * sizeof *row);
+
+#pragma omp for schedule(dynamic, 64)
+        for (uint64_t q = 0; q < c->n; q++) {
+            omen_detail own_why = {.text = ""};
+            int own = row != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+
+            for (size_t i = 0; own == OMEN_OK && i < b->options->n_ks; i++) {
+                own = contradicts(b, c, q, b->options->ks[i], row, &own_why);
+            }
+            if (own != OMEN_OK) {
+#pragma omp critical(bench_truth)
+                if (q < at_fault) {
+                    at_fault = q;
+                    rc = own;
+                    *why = own_why;
+                }
+            }
+        }
+        free(row);
+    }
+    return rc;
+}
+
+/* Distances of the true rows of some queries by the refine tier, made to rise. */
+static int refined_truth(const struct bench *b, uint64_t first, uint64_t n, float *distances, double *out,
+                         omen_detail *why)
+{
+    const uint32_t k = b->truth.k;
+    int rc = omen_index_distances(b->index, b->queries + first * b->info.d, n, k, b->truth.ids + first * k,
+                                  b->options->n_threads, distances, why);
+
+    for (uint64_t i = 0; rc == OMEN_OK && i < n * k; i++) {
+        out[i] = i % k > 0 && distances[i] < out[i - 1] ? out[i - 1] : distances[i];
+    }
+    return rc;
+}
+
+/* Searches, and refuses a truth that what was found contradicts: by distances of the base, else of the refine tier. */
+static int check_truth(struct bench *b, omen_detail *why)
+{
+    const uint32_t k = b->truth.k;
+    const uint64_t most = b->n_queries < BLOCK_QUERIES ? b->n_queries : BLOCK_QUERIES;
+    int64_t *found = malloc(most * k * sizeof *found);
+    float *distances = malloc(most * k * sizeof *distances), *scratch = malloc(most * k * sizeof *scratch);
+    double *refined = malloc(most * k * sizeof *refined);
+    const bool exact_rows = b->has_base || omen_index_rows_are_exact(b->index);
+    omen_search_options search;
+    struct asking asking = {.b = b};
+    int rc = found != NULL && distances != NULL && scratch != NULL && refined != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+
+    omen_search_options_init(&search);
+    search.k = k;
+    search.zero_ok = b->options->build.zero_ok;
+    search.n_threads = b->options->n_threads;
+    search.progress = ask;
+    search.progress_context = &asking;
+    for (uint64_t first = 0, n; rc == OMEN_OK && first < b->n_queries; first += n) {
+        n = b->n_queries - first < most ? b->n_queries - first : most;
+        asking.first = first;
+        search.first_query = first;
+        rc = omen_index_search(b->index, &search, b->queries + first * b->info.d, n, found, distances, NULL, why);
+        if (rc == OMEN_OK && !b->has_base) {
+            rc = refined_truth(b, first, n, scratch, refined, why);
+        }
+        if (rc == OMEN_OK) {
+            const struct checked c = {first,
+                                      n,
+                                      found,
+                                      distances,
+                                      b->has_base ? b->truth.distances + first * k : refined,
+                                      exact_rows ? float_slack : rounded_slack};
+            rc = check_queries(b, &c, why);
+        }
+    }
+    free(found);
+    free(distances);
+    free(scratch);
+    free(refined);
+    return rc;
+}
+
 int bench_find_truth(struct bench *b, omen_detail *why)
 {
     const uint32_t k = greatest_k(b->options);
@@ -227,6 +399,9 @@ int bench_find_truth(struct bench *b, omen_detail *why)
     }
     if (rc == OMEN_OK && (b->has_base || distances != NULL)) {
         rc = measure_truth(b, distances, why);
+    }
+    if (rc == OMEN_OK && b->options->truth_path != NULL && (b->has_base || b->info.refine != OMEN_REFINE_NONE)) {
+        rc = check_truth(b, why);
     }
     free(distances);
     b->has_truth = rc == OMEN_OK;
@@ -274,16 +449,6 @@ void bench_truth_text(const struct bench *b, char *text, size_t size)
 }
 
 /* ---- recall ---- */
-
-static bool has_id(const int64_t *ids, uint32_t n, int64_t id)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (ids[i] == id) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* What the queries of a recall found. */
 struct tally {

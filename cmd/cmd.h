@@ -118,6 +118,11 @@ int cmd_read_index(omen_container **container, omen_index **index, const char *p
 /* Puts the name of an index file in front of the cause if code says that the file is corrupt. Returns code. */
 int cmd_name_damage(const char *path, int code, omen_detail *why);
 
+/* ---- what an index can reach (reach.c) ---- */
+
+/* Says that most is the highest recall that the build of an index measured, and what would raise it. */
+void cmd_reach_tell(const omen_index_info *info, double most, omen_detail *out);
+
 /* ---- text for people (text.c) ---- */
 
 /* A text of unknown origin, such as a file's name, for a terminal or a picture: control characters and bytes that are
@@ -158,9 +163,14 @@ struct cmd_build_outcome {
     omen_build_report report;
     omen_index_info info;
     uint64_t file_bytes;
-    double seconds;  /* from opening the input to the commit */
-    bool is_resumed; /* a checkpoint was continued */
+    double seconds;     /* from opening the input to the commit */
+    bool is_resumed;    /* a checkpoint was continued */
+    double recall_most; /* recall@10 at most, as measured; NaN: no limit was met */
+    omen_detail reach;  /* the same in words; "" without a limit */
 };
+
+/* Of query --certify. */
+enum { CMD_CERTIFIED_UNASKED, CMD_CERTIFIED_NO, CMD_CERTIFIED_YES };
 
 struct cmd_query_outcome {
     omen_index_info info;
@@ -168,7 +178,15 @@ struct cmd_query_outcome {
     uint32_t k; /* found a query */
     int n_threads;
     bool exact;
-    double open_seconds, read_seconds, search_seconds, write_seconds;
+    double open_seconds, read_seconds, search_seconds, write_seconds, audit_seconds;
+    uint64_t n_in_batch;
+    double asked;                  /* the recall */
+    float effort_factor;           /* 1 unless something else was asked for or chosen */
+    uint64_t n_audited;            /* queries that were also searched exactly; 0: the recall was not measured */
+    omen_recall recall;            /* as measured */
+    double ceiling, ceiling_known; /* omen_index_ceiling() */
+    int certified;                 /* CMD_CERTIFIED_ */
+    omen_detail note;              /* what the results may lack; else empty */
 };
 
 void cmd_build_summary(const struct cmd_build_outcome *outcome, bool verbose);

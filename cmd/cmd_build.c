@@ -2,16 +2,16 @@
 /* omendb build: a vector file in, an index file out. */
 #include "cmd/options.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAME             "build"
-#define INTERRUPTED      "interrupted; nothing was written"
-#define MEMORY_SHARE     0.75 /* of what there is, unless --memory says otherwise */
-#define NEAR_COPIES_MANY 0.5  /* of the rows, to warn of */
+#define NAME         "build"
+#define INTERRUPTED  "interrupted; nothing was written"
+#define MEMORY_SHARE 0.75 /* of what there is, unless --memory says otherwise */
 
 struct build {
     omen_build_paths paths; /* output: as asked for, else default_output */
@@ -292,6 +292,7 @@ static int run(struct build *b)
     rc = omen_index_build_file(&b->paths, &b->options, &o.report, &o.info, &outcome, &why);
     cmd_progress_clear(&b->progress);
     o.file_bytes = outcome.file_bytes;
+    o.recall_most = outcome.recall_most < 1 ? outcome.recall_most : NAN;
     o.seconds = cmd_seconds() - started;
     o.is_resumed = b->is_resumed;
     if (rc == OMEN_ERR_INTERRUPTED) {
@@ -307,15 +308,21 @@ static int run(struct build *b)
         cmd_fail(NAME, rc, &why);
         return cmd_exit_code(rc == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : rc);
     }
+    if (o.recall_most < 1) {
+        cmd_reach_tell(&o.info, o.recall_most, &o.reach);
+    }
     if (o.report.few_training_rows && b->verbosity >= 0) {
         cmd_say(NAME, "warning: too few rows for %s lists, the partition will be poor; try fewer with --lists",
                 cmd_group(o.info.n_lists).text);
     }
-    if (o.report.near_copies > NEAR_COPIES_MANY && b->verbosity >= 0) {
+    if (o.report.near_copies > OMEN_NEAR_COPIES_MOST && b->verbosity >= 0) {
         cmd_say(NAME,
                 "warning: %.0f%% of the rows have a near copy, so queries that are no rows may find less than "
                 "--recall asks for; measure on some with --tune-queries",
                 100 * o.report.near_copies);
+    }
+    if (o.recall_most < (double)OMEN_DEFAULT_RECALL && b->verbosity >= 0) {
+        cmd_say(NAME, "warning: recall@10 of %g is out of reach: %s", (double)OMEN_DEFAULT_RECALL, o.reach.text);
     }
     if (b->json) {
         return cmd_build_json(&o);

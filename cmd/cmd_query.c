@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* omendb query: queries in, nearest neighbours out, in batches of bounded memory. */
 #include "cmd/options.h"
+#include "cmd/query_audit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,10 @@ struct query {
     bool has_output_format; /* -F was given */
     bool distances;
     bool no_check;
+    uint64_t n_audit; /* queries of the sample; 0: not asked for */
+    bool certify;
+    uint64_t seed;
+    bool has_seed;
     int verbosity;
     bool json;
 };
@@ -57,6 +62,14 @@ static bool take_output_format(const char *command, const cmd_option *option, co
     }
     q->has_output_format = true;
     return true;
+}
+
+static bool take_seed(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct query *q = self;
+
+    q->has_seed = true;
+    return cmd_take_u64(command, option, value, self);
 }
 
 /* Names of the formats that hold distances. */
@@ -115,6 +128,10 @@ static const cmd_option options[] = {
      .argument = "N",
      CMD_U32(struct query, search.rerank, 1, INT32_MAX),
      .help = "candidates to re-rank, the same for every query (default: likewise)"},
+    {.name = "effort-factor",
+     .argument = "F",
+     CMD_FACTOR(struct query, search.effort_factor),
+     .help = "multiply the effort that --recall takes, as --certify says"},
     {.name = "exact", CMD_FLAG(struct query, search.exact), .help = "compare with every row of the refine tier"},
     {.name = "zero-ok",
      CMD_FLAG(struct query, search.zero_ok),
@@ -122,6 +139,22 @@ static const cmd_option options[] = {
     {.name = "no-check",
      CMD_FLAG(struct query, no_check),
      .help = "do not compare what is read of INDEX with its checksums"},
+
+    {.group = "recall",
+     .name = "audit",
+     .argument = "N",
+     CMD_U64(struct query, n_audit, 1, INT32_MAX),
+     .help = "search N of the queries exactly too, and print the recall on stderr"},
+    {.name = "certify",
+     CMD_FLAG(struct query, certify),
+     .help = "raise the effort until the recall, measured so (N: 400), is at least\n"
+             "--recall, and exit 1 if it cannot be"},
+    {.name = "seed",
+     .argument = "N",
+     .take = take_seed,
+     .offset = CMD_OFFSET(struct query, seed, uint64_t),
+     .most = UINT64_MAX,
+     .help = "chooses the N queries (default: the seed of the index)"},
 
     {.group = "input and output",
      .letters = "f",
@@ -218,6 +251,16 @@ static int check_arguments(struct query *q)
     if (q->search.exact && (q->search.recall > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
         return cmd_misuse(NAME,
                           "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
+    }
+    if (q->search.exact && (q->search.effort_factor > 0 || q->certify || q->n_audit > 0)) {
+        return cmd_misuse(NAME, "--exact compares with every row: %s has no meaning with it",
+                          q->search.effort_factor > 0 ? "--effort-factor"
+                          : q->certify                ? "--certify"
+                                                      : "--audit");
+    }
+    if (q->certify && (q->search.effort_factor > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
+        return cmd_misuse(NAME, "--certify finds the effort: --effort-factor, --probes and --rerank have no meaning "
+                                "with it");
     }
     writer = omen_results_writer_at(q->output_format);
     if (!writer->has_distances && q->distances) {
@@ -326,9 +369,63 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     return rc;
 }
 
+/* ---- recall ---- */
+
+/* Before the batch: finds the effort of --certify. */
+static int certify(struct query *q, const omen_index *index, const omen_source *source, struct cmd_query_outcome *o,
+                   omen_detail *why)
+{
+    struct query_audit audit = {.n_sample = 0};
+    int rc = query_certify(&audit, index, source, &q->search, q->seed, q->n_audit, o, why);
+
+    query_audit_finish(&audit);
+    return rc;
+}
+
+/* After it: measures what --audit asks for. */
+static int measure(const struct query *q, const omen_index *index, const omen_source *source,
+                   struct cmd_query_outcome *o, omen_detail *why)
+{
+    struct query_audit audit = {.n_sample = 0};
+    int rc = query_audit_begin(&audit, index, source, &q->search, q->seed, q->n_audit, why);
+
+    if (rc == OMEN_OK) {
+        rc = query_audit_measure(&audit, &q->search, &o->recall, why);
+    }
+    o->n_audited = audit.n_sample;
+    o->ceiling = audit.ceiling;
+    query_audit_finish(&audit);
+    return rc;
+}
+
+/* What the results may lack. */
+static void take_note(const struct query *q, const omen_index *index, struct cmd_query_outcome *o)
+{
+    const bool asks_recall = q->search.probes == 0 && q->search.rerank == 0;
+    double ceiling;
+
+    if (!o->exact || q->certify) {
+        if (asks_recall) {
+            query_audit_warn(o, index);
+        }
+        return;
+    }
+    if (omen_index_rows_are_exact(index)) {
+        return;
+    }
+    ceiling = omen_index_ceiling(index, NULL);
+    omen_fail(&o->note, OMEN_OK, "--exact is exact over the rows of refine %s, which are rounded",
+              omen_refine_name(o->info.refine));
+    if (ceiling < 1) {
+        omen_fail(&o->note, OMEN_OK,
+                  "--exact is exact over the rows of refine %s, which are rounded: recall@%u of %.3f",
+                  omen_refine_name(o->info.refine), o->k, ceiling);
+    }
+}
+
 static int run(struct query *q)
 {
-    struct cmd_query_outcome o = {.exact = q->search.exact, .stats.struct_bytes = sizeof o.stats};
+    struct cmd_query_outcome o = {.exact = q->search.exact, .stats.struct_bytes = sizeof o.stats, .ceiling = 1};
     omen_detail why = {.text = ""};
     omen_container *container = NULL;
     omen_index *index = NULL;
@@ -355,6 +452,10 @@ static int run(struct query *q)
         rc = omen_fail(&why, OMEN_ERR_ARGUMENT, "--exact needs a refine tier, and the index was built without one");
         goto out;
     }
+    if (q->n_audit > 0 && !q->certify && o.info.refine == OMEN_REFINE_NONE) {
+        rc = omen_fail(&why, OMEN_ERR_ARGUMENT, "--audit needs a refine tier, and the index was built without one");
+        goto out;
+    }
     rc = cmd_open_rows(&vectors, q->queries_path, q->format, q->d, o.info.d, &why);
     if (rc != OMEN_OK) {
         goto out;
@@ -368,6 +469,10 @@ static int run(struct query *q)
     q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
     o.k = q->search.k;
     o.n_threads = q->search.n_threads;
+    o.n_in_batch = source.n_rows;
+    o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
+    q->seed = q->has_seed ? q->seed : o.info.seed;
+    q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
     rc = batch_init(&batch, source.n_rows, source.d, o.k, q->distances);
     if (rc == OMEN_OK) {
         rc = cmd_output_open(&output, q->output_path, NULL, &why);
@@ -377,8 +482,20 @@ static int run(struct query *q)
     }
     results = (omen_results){output.stream, q->output_format, q->distances, source.n_rows, o.k};
     o.open_seconds = cmd_seconds() - started;
-    rc = search_all(q, index, &source, &results, &batch, &o, &why);
+    started = cmd_seconds();
+    rc = q->certify ? certify(q, index, &source, &o, &why) : OMEN_OK;
+    lap(&started, &o.audit_seconds);
+    o.effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (rc == OMEN_OK) {
+        rc = search_all(q, index, &source, &results, &batch, &o, &why);
+    }
+    if (rc == OMEN_OK && q->n_audit > 0 && !q->certify) {
+        started = cmd_seconds();
+        rc = measure(q, index, &source, &o, &why);
+        lap(&started, &o.audit_seconds);
+    }
+    if (rc == OMEN_OK) {
+        take_note(q, index, &o);
         started = cmd_seconds();
         rc = cmd_output_commit(&output, &why);
         lap(&started, &o.write_seconds);
@@ -394,12 +511,17 @@ out:
         return cmd_fail(NAME, rc, &why);
     }
     if (q->json) {
-        return cmd_query_json(&o);
+        rc = cmd_query_json(&o);
+        return rc == CMD_EXIT_OK && o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : rc;
     }
     if (q->verbosity > 0) {
         cmd_query_summary(&o);
     }
-    return CMD_EXIT_OK;
+    query_audit_print(&o);
+    if (o.note.text[0] != '\0' && (q->verbosity >= 0 || o.certified == CMD_CERTIFIED_NO)) {
+        cmd_say(NAME, "%s%s", o.exact || q->certify ? "" : "warning: ", o.note.text);
+    }
+    return o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : CMD_EXIT_OK;
 }
 
 int cmd_query(int argc, char **argv)

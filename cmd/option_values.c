@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FACTOR_MOST 1e6f
+
 bool cmd_parse_integer(const char *command, const char *option, const char *text, uint64_t low, uint64_t high,
                        uint64_t *out)
 {
@@ -123,6 +125,20 @@ bool cmd_take_size(const char *command, const cmd_option *option, const char *va
 bool cmd_take_share(const char *command, const cmd_option *option, const char *value, void *self)
 {
     return cmd_parse_share(command, label(option).text, value, field(option, self));
+}
+
+bool cmd_take_factor(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    float *out = field(option, self);
+    char *end;
+
+    *out = strtof(value, &end);
+    if (end == value || *end != '\0' || !(*out > 0 && *out <= FACTOR_MOST)) {
+        cmd_say(command, "--%s takes a number over 0 and up to %g, not \"%s\"", option->name, (double)FACTOR_MOST,
+                value);
+        return false;
+    }
+    return true;
 }
 
 bool cmd_take_int(const char *command, const cmd_option *option, const char *value, void *self)

@@ -61,10 +61,11 @@ int cmd_options_parse(const cmd_syntax *syntax, int argc, char **argv, void *sel
      0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((type *)NULL)->field), kind) ? 1 : -1]))
 #define CMD_TAKE(function, type, field, kind) .take = (function), .offset = CMD_OFFSET(type, field, kind)
 
-#define CMD_TEXT(type, field)  CMD_TAKE(cmd_take_text, type, field, const char *) /* as it is, not copied */
-#define CMD_FLAG(type, field)  CMD_TAKE(cmd_take_flag, type, field, bool)
-#define CMD_SIZE(type, field)  CMD_TAKE(cmd_take_size, type, field, uint64_t) /* bytes */
-#define CMD_SHARE(type, field) CMD_TAKE(cmd_take_share, type, field, float)   /* over 0 up to 1 */
+#define CMD_TEXT(type, field)   CMD_TAKE(cmd_take_text, type, field, const char *) /* as it is, not copied */
+#define CMD_FLAG(type, field)   CMD_TAKE(cmd_take_flag, type, field, bool)
+#define CMD_SIZE(type, field)   CMD_TAKE(cmd_take_size, type, field, uint64_t) /* bytes */
+#define CMD_SHARE(type, field)  CMD_TAKE(cmd_take_share, type, field, float)   /* over 0 up to 1 */
+#define CMD_FACTOR(type, field) CMD_TAKE(cmd_take_factor, type, field, float)  /* over 0 */
 /* decimal integers from low to high */
 #define CMD_INT(type, field, low, high) CMD_TAKE(cmd_take_int, type, field, int), .least = (low), .most = (high)
 #define CMD_U32(type, field, low, high) CMD_TAKE(cmd_take_u32, type, field, uint32_t), .least = (low), .most = (high)
@@ -73,8 +74,8 @@ int cmd_options_parse(const cmd_syntax *syntax, int argc, char **argv, void *sel
 #define CMD_CODEC(type, field)          CMD_TAKE(cmd_take_codec, type, field, omen_codec)
 #define CMD_REFINE(type, field)         CMD_TAKE(cmd_take_refine, type, field, omen_refine)
 
-cmd_take_fn cmd_take_text, cmd_take_flag, cmd_take_size, cmd_take_share, cmd_take_int, cmd_take_u32, cmd_take_u64,
-    cmd_take_metric, cmd_take_codec, cmd_take_refine;
+cmd_take_fn cmd_take_text, cmd_take_flag, cmd_take_size, cmd_take_share, cmd_take_factor, cmd_take_int, cmd_take_u32,
+    cmd_take_u64, cmd_take_metric, cmd_take_codec, cmd_take_refine;
 cmd_take_fn cmd_take_quiet, cmd_take_verbose; /* an int: -1 and 1 */
 
 /* ---- options that several subcommands have; what is left to say is their help or the rest of it ---- */

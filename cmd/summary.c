@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#define NEAR_COPIES_TOLD 0.01 /* of the rows, to be told of */
+
 /* ---- build ---- */
 
 /* Cold bytes a vector. */
@@ -70,6 +72,13 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     refine_line(&o->report);
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
+    if (o->report.near_copies >= NEAR_COPIES_TOLD && o->report.near_copies <= OMEN_NEAR_COPIES_MOST) {
+        fprintf(stderr, "  sample  %.0f%% of the rows have a near copy; the search effort is measured on the others\n",
+                100 * o->report.near_copies);
+    }
+    if (!isnan(o->recall_most)) {
+        fprintf(stderr, "  recall  @10: %s\n", o->reach.text);
+    }
     if (verbose) {
         fprintf(stderr, "  errors ");
         for (uint32_t i = 0; i < o->report.n_codec_errors; i++) {
@@ -146,6 +155,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
         }
     }
     if (out != NULL && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
+                        json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
                         json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;
@@ -181,22 +191,38 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
             per_query(o, stats->lists_probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));
 }
 
+/* The recall that was measured; null if it was not. */
+static json_t *audit_object(const struct cmd_query_outcome *o)
+{
+    if (o->n_audited == 0) {
+        return json_null();
+    }
+    return json_pack("{s:o, s:o, s:o, s:f, s:I, s:I, s:o}", "recall", cmd_json_real(o->recall.mean), "low",
+                     cmd_json_real(o->recall.low), "high", cmd_json_real(o->recall.high), "confidence", 0.95, "sample",
+                     (json_int_t)o->n_audited, "queries", (json_int_t)o->n_in_batch, "ceiling",
+                     cmd_json_real(o->ceiling));
+}
+
 int cmd_query_json(const struct cmd_query_outcome *o)
 {
     const omen_search_stats *stats = &o->stats;
 
     return cmd_json_print(
         "query",
-        json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:b, s:o, s:o, s:o}",
+        json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
+                  " s:o, s:o, s:o, s:o}",
                   "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
                   (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
                   omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
                   cmd_json_real(o->read_seconds), "search", cmd_json_real(o->search_seconds), "write",
-                  cmd_json_real(o->write_seconds), "queries_per_second",
+                  cmd_json_real(o->write_seconds), "audit", cmd_json_real(o->audit_seconds), "queries_per_second",
                   cmd_json_real(stats->n_queries / o->search_seconds), "probes", (json_int_t)stats->probes, "rerank",
-                  (json_int_t)stats->rerank, "exact", (int)o->exact, "lists_probed",
-                  cmd_json_real(per_query(o, stats->lists_probed)), "codes_scanned",
+                  (json_int_t)stats->rerank, "effort_factor",
+                  o->exact ? json_null() : cmd_json_real((double)o->effort_factor), "exact", (int)o->exact,
+                  "lists_probed", cmd_json_real(per_query(o, stats->lists_probed)), "codes_scanned",
                   cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
-                  cmd_json_real(per_query(o, stats->rows_reranked))),
+                  cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
+                  o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
+                  "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null()),
         stderr);
 }

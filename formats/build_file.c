@@ -7,6 +7,10 @@
 
 #include "formats/container.h"
 
+/* The recall that an index is expected to reach. */
+#define REACH_K      10u
+#define REACH_RECALL 0.99f
+
 /* What is open while a build runs. */
 typedef struct {
     const omen_build_paths *paths;
@@ -120,7 +124,7 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
 }
 
 /* Opens the file that was written: it has to be an index, and says what it is. */
-static int read_back(const file_build *b, omen_index_info *info, omen_detail *why)
+static int read_back(const file_build *b, omen_index_info *info, double *recall_most, omen_detail *why)
 {
     omen_container *container = NULL;
     omen_index *index = NULL;
@@ -131,6 +135,9 @@ static int read_back(const file_build *b, omen_index_info *info, omen_detail *wh
     }
     if (rc == OMEN_OK && info != NULL) {
         rc = omen_index_get_info(index, info);
+    }
+    if (rc == OMEN_OK) {
+        omen_index_can_reach(index, REACH_K, REACH_RECALL, recall_most);
     }
     if (rc == OMEN_ERR_CORRUPT) {
         const omen_detail cause = why != NULL ? *why : (omen_detail){""};
@@ -175,7 +182,7 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
         rc = build(&b, report, &result, why);
     }
     if (rc == OMEN_OK) {
-        rc = read_back(&b, info, why);
+        rc = read_back(&b, info, &result.recall_most, why);
     }
     omen_writer_destroy(b.writer);
     omen_vectors_close(b.tune_vectors);

@@ -128,6 +128,7 @@ typedef struct omen_build_outcome {
     uint64_t file_bytes; /* of the index */
     bool can_continue;   /* it failed, and a checkpoint remains that the same call continues */
     bool needs_fresh;    /* the checkpoint is one of another build, or damaged; with fresh the build starts over */
+    double recall_most;  /* the highest recall@10 that an effort was measured for; 1 if it is 0.99 or more */
 } omen_build_outcome;
 
 /* Builds an index of a file of vectors into a file. The index is written to output + ".tmp", what a killed build

@@ -14,6 +14,14 @@ static float mix(float a, float b, float share)
     return a + share * (b - a);
 }
 
+const omen_tune_entry *omen_index_effort_most(const omen_index *index, uint32_t k)
+{
+    const omen_tune_entry *last = NULL; /* entries rise by k, then by recall: the first k that covers, or the largest */
+    for (size_t i = 0; i < index->n_tune && !(last && last->k >= k && index->tune[i].k > last->k); i++)
+        last = &index->tune[i];
+    return last;
+}
+
 /* The entry of k_measured that reaches recall, or what is between two; n 0 where there is none. */
 static omen_tune_entry entry_for(const omen_index *index, uint32_t k_measured, float recall)
 {

@@ -78,6 +78,10 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Distances of the rows ids (n_queries x k, each below n or OMEN_NO_ROW) by the refine tier, to distances. */
+int omen_search_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                          const int64_t *ids, int n_threads, float *distances, omen_detail *why) OMEN_MUST_CHECK;
+
 #define OMEN_FIRST_LISTS 4u /* what d_k is taken from */
 
 /* What a query may cost. A query is searched in its first_lists nearest lists (more where they hold few rows), then in
@@ -190,6 +194,9 @@ omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall,
 
 /* Multiplies it; a factor of 0 leaves it as it is. */
 void omen_effort_scale(omen_effort *effort, const omen_index *index, float factor);
+
+/* The last entry of the table that omen_index_effort() uses for k; NULL if nothing was measured. */
+const omen_tune_entry *omen_index_effort_most(const omen_index *index, uint32_t k);
 
 /* Measures which effort reaches which recall for k = 1, 10 and 100, those of them that do not exceed the number of
  * rows: on the given queries, or if NULL on rows of source, which the index was built from; a row is then not its own

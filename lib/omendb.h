@@ -268,6 +268,8 @@ OMEN_API void omen_build_options_init(omen_build_options *options, size_t struct
 #define OMEN_MAX_STAGES 16u /* room in a report: there are fewer, of either */
 #define OMEN_MAX_CODECS 16u
 
+#define OMEN_NEAR_COPIES_MOST 0.75
+
 typedef struct omen_build_report {
     size_t struct_bytes; /* set it */
     uint64_t n_rows;
@@ -289,8 +291,9 @@ typedef struct omen_build_report {
         omen_codec codec;
         double error;
     } codec_errors[OMEN_MAX_CODECS];
-    /* share of the rows used to measure search effort that have a near copy: a nearest neighbour less than a quarter as
-     * far away as the tenth. If many do, the measured effort says little about other queries. NaN: not measured */
+    /* share of the rows drawn to measure search effort that have a near copy: a nearest neighbour less than a quarter
+     * as far away as the tenth. Any effort finds it, so these rows are left out of the measurement; if more than
+     * OMEN_NEAR_COPIES_MOST have one, it is made on all, and says little about other queries. NaN: not measured */
     double near_copies;
     bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
     omen_refine refine;     /* never AUTO */
@@ -424,6 +427,16 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
 
+/* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
+ *   queries    n_queries x d float32, finite
+ *   ids        n_queries x k row numbers, or OMEN_NO_ROW, at distance INFINITY
+ *   distances  n_queries x k float32, written
+ * Returns OMEN_OK, OMEN_ERR_ARGUMENT (no refine tier; a row that does not exist), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY.
+ */
+OMEN_API int omen_index_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                                  const int64_t *ids, int n_threads, float *distances,
+                                  omen_detail *why) OMEN_MUST_CHECK;
+
 /* Exact search without an index: the k nearest rows of source under metric, as omen_index_search() would give them with
  * a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may be
  * NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
@@ -431,6 +444,41 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
 OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
                                 uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
                                 omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- audit: the recall of a batch, measured on a sample of its queries -- */
+
+/* Chooses n_sample of queries 0 .. n_queries - 1: those with the smallest hashes of seed and number. numbers gets them
+ * in ascending order. Returns OMEN_OK, OMEN_ERR_ARGUMENT (n_sample > n_queries) or OMEN_ERR_MEMORY. */
+OMEN_API int omen_audit_choose(uint64_t seed, uint64_t n_queries, uint64_t n_sample, uint64_t *numbers) OMEN_MUST_CHECK;
+
+/* Counts for each of n queries how many of its k found rows are as near as the k-th nearest row.
+ *   found   n x k distances of omen_index_search()
+ *   limits  n distances of the k-th nearest row, from omen_index_search() with its option exact
+ *   hits    n counts, written */
+OMEN_API void omen_audit_count(const float *found, const float *limits, uint64_t n, uint32_t k, uint32_t *hits);
+
+/* A recall, and the limits that its true value is between in 95 of 100 samples. */
+typedef struct omen_recall {
+    double mean, low, high;
+} omen_recall;
+
+/* The recall@k of n_queries, of which n_sample (at least 1) were compared with exact search: Wilson's interval for
+ * n_sample * k rows over the design effect, since rows of one query are found or missed together. Where the sample is
+ * all there is, mean, low and high are the same. ceiling is the recall of the exact search itself, and multiplies all
+ * three: omen_index_ceiling(), or 1. */
+OMEN_API omen_recall omen_audit_recall(const uint32_t *hits, uint64_t n_sample, uint64_t n_queries, uint32_t k,
+                                       double ceiling);
+
+/* The recall@10 of exact search, whose refine rows may be rounded, as the build estimated it; 1 where it did not.
+ * at_least, if not NULL, gets what is taken for it in that case, so as not to claim too much. */
+OMEN_API double omen_index_ceiling(const omen_index *index, double *at_least);
+
+/* Whether the refine tier holds rows as they were read; false without one, and where the build did not measure it. */
+OMEN_API bool omen_index_rows_are_exact(const omen_index *index);
+
+/* Whether the build found that an effort reaches recall@k, or measured nothing. most, if not NULL, gets the highest
+ * recall that it measured, or 1; more effort gives next to nothing more. */
+OMEN_API bool omen_index_can_reach(const omen_index *index, uint32_t k, float recall, double *most);
 
 /* Called for each fault found, with the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);

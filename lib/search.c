@@ -145,6 +145,18 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
+int omen_index_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                         const int64_t *ids, int n_threads, float *distances, omen_detail *why)
+{
+    if (index->meta.refine == OMEN_REFINE_NONE)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "distances need a refine tier, which this index was built without");
+    for (uint64_t i = 0; i < n_queries * k; i++)
+        if (ids[i] != OMEN_NO_ROW && (uint64_t)ids[i] >= index->meta.n_rows)
+            return omen_fail(why, OMEN_ERR_ARGUMENT, "row %lld does not exist", (long long)ids[i]);
+    return omen_search_distances(index, queries, n_queries, k, ids, n_threads > 0 ? n_threads : omen_cpu_count(),
+                                 distances, why);
+}
+
 int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
                        uint64_t n_queries, int n_threads, int64_t *ids, float *distances, omen_progress_fn progress,
                        void *context, omen_detail *why)

@@ -470,6 +470,24 @@ static bool bytes_will_do(const row_supply *supply, const float *queries, uint64
     return true;
 }
 
+/* Makes *queries point at what the stored rows are compared with: of unit length under cosine, less the centre of the
+ * refine rows. Where that differs it is in *lifted, which is the caller's to free. */
+static int prepare_queries(row_supply *supply, const float **queries, uint64_t n_queries, float **lifted)
+{
+    const omen_refine_space *space = supply->index ? &supply->index->refine : NULL;
+    supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
+    if (supply->metric != OMEN_METRIC_COSINE && !(space && space->centre))
+        return OMEN_OK;
+    *lifted = omen_alloc(n_queries * supply->d, sizeof **lifted);
+    if (!*lifted)
+        return OMEN_ERR_MEMORY;
+    if (supply->metric == OMEN_METRIC_COSINE)
+        *queries = omen_transform_lift(&supply->unit, *queries, n_queries, true, *lifted);
+    if (space)
+        *queries = omen_refine_shift(space, *queries, n_queries, true, *lifted);
+    return OMEN_OK;
+}
+
 static int search_all(row_supply *supply, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_detail *why)
 {
@@ -485,17 +503,9 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     if (n_ranges > 1 && !parts)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     supply->as_bytes = bytes_will_do(supply, queries, n_queries, n_threads);
-    supply->unit = (omen_transform){.metric = OMEN_METRIC_COSINE, .d = supply->d, .d_full = supply->d};
     status = find_centre(supply, why);
-    const omen_refine_space *space = supply->index ? &supply->index->refine : NULL;
-    if (status == OMEN_OK && (supply->metric == OMEN_METRIC_COSINE || (space && space->centre))) {
-        lifted = omen_alloc(n_queries * supply->d, sizeof *lifted);
-        status = lifted ? OMEN_OK : OMEN_ERR_MEMORY;
-        if (lifted && supply->metric == OMEN_METRIC_COSINE)
-            queries = omen_transform_lift(&supply->unit, queries, n_queries, true, lifted);
-        if (lifted && space)
-            queries = omen_refine_shift(space, queries, n_queries, true, lifted);
-    }
+    if (status == OMEN_OK)
+        status = prepare_queries(supply, &queries, n_queries, &lifted);
 #pragma omp parallel num_threads(n_threads) if (status == OMEN_OK)
     {
         exact_state s = {0};
@@ -529,26 +539,79 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
+/* Fills positions, which is the caller's to free even after a failure. */
+static int find_positions(row_supply *supply, omen_detail *why)
+{
+    const omen_index *index = supply->index;
+    const uint64_t n_rows = index->meta.n_rows;
+    supply->positions = omen_alloc_zero(n_rows, sizeof *supply->positions);
+    if (!supply->positions)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    int status = omen_index_touch_ids(index, 0, n_rows, why);
+    for (uint64_t i = 0; i < n_rows && status == OMEN_OK; i++) {
+        if (index->ids[i] >= n_rows) /* of sections in memory nothing was checked */
+            status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds an id beyond the rows",
+                               (unsigned long long)i);
+        else
+            supply->positions[index->ids[i]] = (uint32_t)i;
+    }
+    return status;
+}
+
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_watch *watch, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
     row_supply supply = {.index = index, .metric = m->metric, .n_rows = m->n_rows, .d = m->d, .watch = watch};
-    supply.positions = omen_alloc_zero(m->n_rows, sizeof *supply.positions);
-    if (!supply.positions)
-        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
-    int status = omen_index_touch_ids(index, 0, m->n_rows, why);
-    for (uint64_t i = 0; i < m->n_rows && status == OMEN_OK; i++) {
-        if (index->ids[i] >= m->n_rows) /* of sections in memory nothing was checked */
-            status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds an id beyond the rows",
-                               (unsigned long long)i);
-        else
-            supply.positions[index->ids[i]] = (uint32_t)i;
-    }
+    int status = find_positions(&supply, why);
     if (status == OMEN_OK)
         status = search_all(&supply, queries, n_queries, k, n_threads, keys, why);
     free(supply.positions);
     return status;
+}
+
+int omen_search_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
+                          const int64_t *ids, int n_threads, float *distances, omen_detail *why)
+{
+    const omen_meta *m = &index->meta;
+    row_supply supply = {.index = index, .metric = m->metric, .n_rows = m->n_rows, .d = m->d};
+    float *lifted = NULL;
+    int status = find_positions(&supply, why);
+    if (status == OMEN_OK)
+        status = prepare_queries(&supply, &queries, n_queries, &lifted);
+    if (status == OMEN_OK) {
+#pragma omp parallel num_threads(n_threads)
+        {
+            omen_detail own_why = {""};
+            int own = OMEN_OK;
+#pragma omp for schedule(static)
+            for (uint64_t i = 0; i < n_queries * k; i++) {
+                uint64_t key = 0;
+                if (ids[i] == OMEN_NO_ROW) {
+                    distances[i] = INFINITY;
+                    continue;
+                }
+                if (own == OMEN_OK)
+                    own = omen_index_touch_rows(index, supply.positions[ids[i]], 1, &own_why);
+                const float *query = queries + i / k * m->d;
+                if (own == OMEN_OK)
+                    own = supply_key(&supply, query, omen_refine_offset(&index->refine, query), (uint32_t)ids[i], NULL,
+                                     &key, &own_why);
+                distances[i] = omen_key_distance(key);
+            }
+            if (own != OMEN_OK) {
+#pragma omp critical(omen_exact)
+                {
+                    status = own;
+                    if (why)
+                        *why = own_why;
+                }
+            }
+        }
+    }
+    free(lifted);
+    free(supply.positions);
+    return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory") : status;
 }
 
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,

@@ -91,6 +91,46 @@ recall_agrees()
     done
 }
 
+@test "a truth that found rows contradict is refused, with the query and both distances" {
+    small -r f32
+    omendb build -q -m cosine -o cosine.omen b.fvecs
+    omendb build -q -m ip -o ip.omen b.fvecs
+    omendb build -q -o rounded.omen b.fvecs
+    bench_small b.omen --json -k 10 --probes 9 --save-truth l2.ivecs >/dev/null
+    bench_small cosine.omen --json -k 10 --probes 9 --save-truth cosine.ivecs >/dev/null
+    # right ones, by distances of the base and of the refine tier, whole or rounded
+    for pair in "b.omen l2" "rounded.omen l2" "cosine.omen cosine"; do
+        read -r index truth <<<"$pair"
+        expect 0 bench_small $index -k 1,10 --recall 0.9 --truth $truth.ivecs
+        expect 0 omendb bench $quick -k 1,10 --recall 0.9 --queries q.fvecs --truth $truth.ivecs $index
+    done
+    # of another metric
+    for pair in "b.omen cosine l2" "rounded.omen cosine l2" "cosine.omen l2 cosine" "ip.omen l2 ip"; do
+        read -r index truth metric <<<"$pair"
+        fails_with 2 "\"$truth.ivecs\" is not the truth of this index under $metric: query " \
+            bench_small $index -k 10 --recall 0.9 --truth $truth.ivecs
+        [[ $stderr =~ query\ [0-9]+\ finds\ row\ [0-9]+\ at\ distance\ ([-0-9.]+),.*true\ rows\ is\ at\ ([-0-9.]+)\; ]]
+        awk -v found="${BASH_REMATCH[1]}" -v last="${BASH_REMATCH[2]}" 'BEGIN { exit !(found < last) }'
+        fails_with 2 "is not the truth of this index under $metric" \
+            omendb bench $quick -k 10 --recall 0.9 --queries q.fvecs --truth $truth.ivecs $index
+    done
+    # of other queries, and of one row too far from one query
+    python3 -c '
+import struct
+data = bytearray(open("l2.ivecs", "rb").read())
+rows = [data[i:i + 44] for i in range(0, len(data), 44)]
+open("turned.ivecs", "wb").write(b"".join(rows[::-1]))
+others = set(struct.unpack("<10i", rows[41][4:]))
+struct.pack_into("<i", rows[41], 4, min(set(range(3000)) - others))
+open("one.ivecs", "wb").write(b"".join(rows))'
+    fails_with 2 'is not the truth of this index under l2: query 0 finds' \
+        bench_small b.omen --recall 0.9 --truth turned.ivecs
+    fails_with 2 'is not the truth of this index under l2: query 41 finds' \
+        bench_small b.omen --recall 0.9 --truth one.ivecs
+    fails_with 2 'is not the truth of this index under l2: query 41 finds' \
+        omendb bench $quick --recall 0.9 --queries q.fvecs --truth one.ivecs b.omen
+}
+
 @test "truth with fewer than k neighbours of a query counts those that there are" {
     small
     bench_small b.omen --json -k 10 --probes 9 --save-truth full.ivecs >full.json
@@ -110,6 +150,7 @@ EOF
         same "$(member "$(cat r.json)" points.0.recall_by_distance)" 1.0
     done
     cmp gt.ivecs back.ivecs
+    expect 0 omendb bench $quick -k 10 --recall 0.9 --queries q.fvecs --truth gt.ivecs b.omen
     # distances follow in what is written: infinity where there is no neighbour
     cmp -n "$(stat -c %s gt.ibin)" gt.ibin back.ibin
     fails_with 2 '"none.ivecs" has no neighbour of any query' bench_small b.omen -k 10 --truth none.ivecs
