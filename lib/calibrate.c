@@ -670,7 +670,9 @@ uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_th
     const uint64_t n_queries = n_queries_for(n, d);
     /* the exact search keeps some more keys than asked for, in each of two ranges of rows a thread */
     const uint64_t exact = 2 * (uint64_t)n_threads * (K_MOST + 2 * BEYOND) * 8;
-    const uint64_t a_query = 8 * d + (K_MOST + BEYOND) * 36 + exact + n_lists * 16 + POOL * 24 + (N_MARGINS + 1) * 8;
+    const uint64_t first = (4 * K_MOST + 13) * 8;
+    const uint64_t a_query =
+        8 * d + (K_MOST + BEYOND) * 36 + exact + first + n_lists * 16 + POOL * 24 + (N_MARGINS + 1) * 8;
     /* each thread of an exact search holds a block of rows and its products with the queries */
     const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;

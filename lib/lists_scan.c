@@ -75,14 +75,31 @@ void omen_pool_cut(omen_pool *p, uint32_t size)
     p->n_cut = 2 * p->n + POOL_SLACK < size ? 2 * p->n + POOL_SLACK : size;
 }
 
-void omen_pool_set_margin(omen_pool *p, float margin)
+void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size)
 {
+    const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
+    if (p->n > least)
+        omen_keys_select(p->keys, p->n, least);
     if (margin < INFINITY && p->n >= p->k) {
-        const float last = omen_key_distance(largest_key(p->keys, p->n < p->n_least ? p->n : p->n_least));
-        margin = omen_margin_of(margin, sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail)), last - p->kth);
+        if (least > p->k)
+            omen_keys_select(p->keys, least, p->k);
+        const float kth = omen_key_distance(largest_key(p->keys, p->k));
+        const float last = omen_key_distance(largest_key(p->keys, least));
+        const float scale = sqrtf(omen_margin_scale2(kth, p->nearest2, p->tail));
+        margin = omen_margin_of(margin, scale, last - kth);
+        /* most are dropped here, so that cutting has few to select from */
+        const float most = kth + margin * scale;
+        const uint64_t worst = most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
+        uint32_t n = p->k;
+        for (uint32_t i = p->k; i < p->n; i++) {
+            p->keys[n] = p->keys[i];
+            n += p->keys[i] < worst;
+        }
+        p->n = n;
     }
     p->margin = margin;
     p->n_least = p->k;
+    omen_pool_cut(p, size);
 }
 
 static inline void pool_add(omen_pool *p, uint64_t key, uint32_t size)

@@ -207,13 +207,12 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
 static int fill_pools(omen_lists_chunk *s, const float *queries, const float *rows, size_t n_queries, omen_detail *why)
 {
     const omen_meta *m = &s->index->meta;
-    const uint32_t n_cut = 2 * omen_spread_rank(s->k) + POOL_SLACK;
     int status = omen_lists_choose_first(s, n_queries);
     for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float nearest2 = s->lists[q].norm2 + 2 * s->lists[q].nearest_value;
         s->lists[q].query_norm2 = omen_norm2(queries + q * m->d, m->d);
         s->pools[q] = (omen_pool){.keys = s->pool_keys + q * omen_pool_room(s),
-                                  .n_cut = n_cut < s->pool_size ? n_cut : s->pool_size,
+                                  .n_cut = s->pool_size, /* the first lists hardly fill it */
                                   .k = s->k,
                                   .n_most = s->effort.most_rows,
                                   .n_least = omen_spread_rank(s->k) < s->effort.most_rows ? omen_spread_rank(s->k)
@@ -228,11 +227,8 @@ static int fill_pools(omen_lists_chunk *s, const float *queries, const float *ro
     }
     if (status == OMEN_OK)
         status = scan_pairs(s, rows, why);
-    for (size_t q = 0; q < n_queries; q++) {
-        omen_pool_cut(&s->pools[q], s->pool_size);
-        omen_pool_set_margin(&s->pools[q], s->effort.margin);
-        omen_pool_cut(&s->pools[q], s->pool_size);
-    }
+    for (size_t q = 0; q < n_queries; q++)
+        omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size);
     if (status == OMEN_OK)
         status = omen_lists_choose_others(s, n_queries);
     if (status == OMEN_OK)

@@ -101,8 +101,8 @@ int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CH
 /* Drops what is not within the margin, or behind the n_most smallest. size: most keys before it is cut again. */
 void omen_pool_cut(omen_pool *p, uint32_t size);
 
-/* The query's own margin, by what its first lists hold; the pool has just been cut. */
-void omen_pool_set_margin(omen_pool *p, float margin);
+/* Sets the query's own margin, by what its first lists hold, and cuts. */
+void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size);
 
 /* The integer tables of one query. */
 void omen_lists_make_tables(omen_lists_chunk *s, size_t query);

@@ -136,7 +136,7 @@ def main():
         gap, half, codes, reranked = np.mean(cells, axis=0)
         failed |= name in least and gap < least[name]
         print(f"  {name:10} {gap:+7.3f} {min(c[0] for c in cells):+7.3f} {half:6.1%} {codes:8.0f} {reranked:7.0f}")
-    return failed
+    return int(failed)
 
 
 if __name__ == "__main__":
