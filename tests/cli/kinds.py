@@ -83,7 +83,7 @@ def huge_rows(count, value):
     def kind(g, n, d):
         x = clustered(g, n, d)
         for i in range(count):
-            x[777 + 311 * i] = value * (1 + i) * (1 if count == 1 else g.choice([-1, 1], d))
+            x[(777 + 311 * i) % (n - N_QUERIES)] = value * (1 + i) * (1 if count == 1 else g.choice([-1, 1], d))
         return x
 
     return kind
