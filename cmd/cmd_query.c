@@ -416,7 +416,7 @@ static void take_note(const struct query *q, const omen_index *index, struct cmd
     ceiling = omen_index_ceiling(index, NULL);
     omen_fail(&o->note, OMEN_OK, "--exact is exact over the rows of refine %s, which are rounded",
               omen_refine_name(o->info.refine));
-    if (ceiling < 1) {
+    if (ceiling < 0.9995) { /* what three digits show */
         omen_fail(&o->note, OMEN_OK,
                   "--exact is exact over the rows of refine %s, which are rounded: recall@%u of %.3f",
                   omen_refine_name(o->info.refine), o->k, ceiling);

@@ -73,8 +73,7 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
     if (o->report.near_copies >= NEAR_COPIES_TOLD && o->report.near_copies <= OMEN_NEAR_COPIES_MOST) {
-        fprintf(stderr, "  sample  %.0f%% of the rows have a near copy; the search effort is measured on the others\n",
-                100 * o->report.near_copies);
+        fprintf(stderr, "  sample  %.0f%% of the rows have a near copy\n", 100 * o->report.near_copies);
     }
     if (!isnan(o->recall_most)) {
         fprintf(stderr, "  recall  @10: %s\n", o->reach.text);

@@ -5,29 +5,30 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Options that are called otherwise than the field that they set. */
+/* The fields that library texts name, and the options that set them. */
 static const struct {
     const char *field, *option;
-} names[] = {{"d", "dim"}, {"n_lists", "lists"}, {"memory_bytes", "memory"}};
+} names[] = {{"bytes", "--bytes"},
+             {"codec", "--codec"},
+             {"d", "--dim"},
+             {"format", "--format"},
+             {"metric", "--metric"},
+             {"n_lists", "--lists"},
+             {"seed", "--seed"},
+             {"memory_bytes", "--memory"},
+             {"refine", "--refine"},
+             {"zero_ok", "--zero-ok"},
+             {"tune_queries", "--tune-queries"}};
 
-/* Writes the option that sets a field of length characters, "--zero-ok" for zero_ok, and returns the end of it. */
-static char *put_option(char *to, const char *field, size_t length)
+/* The option that sets a field of length characters; NULL for another word. */
+static const char *option_of(const char *field, size_t length)
 {
-    const char *renamed = NULL;
-
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strlen(names[i].field) == length && strncmp(names[i].field, field, length) == 0) {
-            renamed = names[i].option;
+            return names[i].option;
         }
     }
-    to = stpcpy(to, "--");
-    if (renamed != NULL) {
-        return stpcpy(to, renamed);
-    }
-    for (size_t i = 0; i < length; i++) {
-        *to++ = field[i] == '_' ? '-' : field[i];
-    }
-    return to;
+    return NULL;
 }
 
 /* Every "options.zero_ok" becomes "--zero-ok", which is shorter; not in quotes, where names of files are. */
@@ -42,10 +43,11 @@ static void name_options(char *text)
         const size_t length = strncmp(from, mark, sizeof mark - 1) == 0
                                   ? strspn(from + sizeof mark - 1, "abcdefghijklmnopqrstuvwxyz_")
                                   : 0;
+        const char *option = length > 0 ? option_of(from + sizeof mark - 1, length) : NULL;
 
         quoted ^= *from == '"';
-        if (length > 0 && !quoted) {
-            to = put_option(to, from + sizeof mark - 1, length);
+        if (option != NULL && !quoted) {
+            to = stpcpy(to, option);
             from += sizeof mark - 1 + length;
         } else {
             *to++ = *from++;

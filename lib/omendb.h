@@ -292,8 +292,8 @@ typedef struct omen_build_report {
         double error;
     } codec_errors[OMEN_MAX_CODECS];
     /* share of the rows drawn to measure search effort that have a near copy: a nearest neighbour less than a quarter
-     * as far away as the tenth. Any effort finds it, so these rows are left out of the measurement; if more than
-     * OMEN_NEAR_COPIES_MOST have one, it is made on all, and says little about other queries. NaN: not measured */
+     * as far away as the tenth. If more than OMEN_NEAR_COPIES_MOST have one, the effort that was measured says little
+     * about other queries. Rows that equal ten others are left out of the measurement. NaN: not measured */
     double near_copies;
     bool few_training_rows; /* fewer than 39 rows a list: the partition will be poor */
     omen_refine refine;     /* never AUTO */

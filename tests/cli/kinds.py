@@ -184,7 +184,7 @@ def check(floor, n, d, seed, options, names):
         subprocess.run([program, "query", "-F", "npy", "-o", "found.npy", "base.omen", "queries.npy"], check=True)
         share = recall(metric, base, queries, np.load("found.npy"))
         print(f"{name}: recall@10 {share:.4f}{' is short' if share < floor else ''}")
-        missed |= share < floor
+        missed |= bool(share < floor)
     return missed
 
 
