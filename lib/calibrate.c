@@ -29,9 +29,9 @@
 #define NO_ROW         UINT32_MAX
 #define APART          UINT32_MAX
 #define SHARE_MOST     0.999 /* of the true neighbours are in the lists looked at */
-#define N_REACHES      64u   /* looked at, */
-#define SHARE_STEP     1.09  /* each leaves out so many times the neighbours of the one before */
-#define N_MARGINS      256u  /* looked at, besides 0 */
+#define N_REACHES      32u   /* looked at, */
+#define SHARE_STEP     1.19  /* each leaves out so many times the neighbours of the one before */
+#define N_MARGINS      128u  /* looked at, besides 0 */
 #define COPY_RANK      10u   /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER    16.0f
 #define N_KS           3u
@@ -77,7 +77,7 @@ typedef struct {
     uint32_t *n_first;            /* n_queries: first lists */
     uint32_t *list_of;            /* by id; APART for rows that are found whatever the effort */
     uint32_t *n_lists;            /* n_queries: lists taken, at the reach looked at */
-    uint32_t *n_found, *n_rows;   /* n_queries x (N_MARGINS + 1): neighbours found, rows re-ranked, at that reach */
+    float *enlarged; /* n_queries x (N_MARGINS + 1): the margins looked at, as omen_margin_of() makes them */
     double recall[N_MARGINS + 1], rows[N_MARGINS + 1]; /* the recall counted as reached, mean rows */
     float margin_most;
     uint64_t *pools;      /* n_queries x pool keys (estimate, position) */
@@ -356,17 +356,6 @@ static int choose_reaches(calibration *c, uint32_t k, float out[N_REACHES])
     return OMEN_OK;
 }
 
-/* The number of the smallest margin looked at that takes in so much; N_MARGINS + 1 if none does. */
-static uint32_t margin_number(const calibration *c, float margin)
-{
-    if (!(margin > 0))
-        return 0;
-    if (margin > c->margin_most)
-        return N_MARGINS + 1;
-    const uint32_t n = (uint32_t)ceilf(sqrtf(margin / c->margin_most) * N_MARGINS);
-    return n < N_MARGINS ? n : N_MARGINS;
-}
-
 static float margin_of(const calibration *c, uint32_t number)
 {
     const float share = (float)number / N_MARGINS;
@@ -411,70 +400,74 @@ static int measure_margins(calibration *c, uint32_t k, uint32_t n_high)
     const float most = n > 0 ? omen_values_select(margins, n, m > 0 ? m : 1, margins + (uint64_t)c->n_queries * k) : 0;
     c->margin_most = most < OMEN_COORDINATE_MOST ? most : OMEN_COORDINATE_MOST;
     free(margins);
+    for (uint32_t q = 0; q < c->n_queries; q++)
+        for (uint32_t i = 0; i <= N_MARGINS; i++)
+            c->enlarged[(size_t)q * (N_MARGINS + 1) + i] = omen_margin_of(margin_of(c, i), c->scale[q], c->spread[q]);
     return OMEN_OK;
 }
 
-/* Fills n_found and n_rows of a query, for every margin. */
-static void count_query(calibration *c, uint32_t q, uint32_t k)
+/* Counts, of one query and for every margin, the neighbours found and the rows re-ranked, into found and rows. */
+static void count_query(const calibration *c, uint32_t q, uint32_t k, uint32_t found[N_MARGINS + 1],
+                        uint32_t rows[N_MARGINS + 1])
 {
-    const size_t at = (size_t)q * c->pool;
-    const uint32_t n_lists = c->n_lists[q], *pool_ranks = c->pool_ranks + at;
+    const uint64_t *pool = c->pools + (size_t)q * c->pool;
+    const uint32_t n_lists = c->n_lists[q], *pool_ranks = c->pool_ranks + (size_t)q * c->pool;
     const uint32_t *hits = c->hits + (size_t)q * c->k_most, *hit_truth = c->hit_truth + (size_t)q * c->k_most;
     const bool *lost = c->lost + (size_t)q * k;
-    uint32_t *n_found = c->n_found + (size_t)q * (N_MARGINS + 1), *n_rows = c->n_rows + (size_t)q * (N_MARGINS + 1);
-    memset(n_found, 0, (N_MARGINS + 1) * sizeof *n_found);
-    memset(n_rows, 0, (N_MARGINS + 1) * sizeof *n_rows);
+    memset(found, 0, (N_MARGINS + 1) * sizeof *found);
+    memset(rows, 0, (N_MARGINS + 1) * sizeof *rows);
     if (c->index->meta.codec == OMEN_CODEC_NONE) { /* every row of a probed list is compared */
         const uint32_t *neighbours = c->neighbours + (size_t)q * c->k_most;
         for (uint32_t i = 0; i < k; i++)
-            n_found[0] += rank_of(c, q, neighbours[i]) < n_lists && !lost[i];
+            found[0] += rank_of(c, q, neighbours[i]) < n_lists && !lost[i];
     } else {
+        const float *enlarged = c->enlarged + (size_t)q * (N_MARGINS + 1);
         const float kth = kth_estimate(c, q, k, n_lists);
         const float scale = sqrtf(omen_margin_scale2(kth, c->nearest2[q], c->tails[q]));
+        float limit = kth; /* estimates up to which the margin takes rows; they rise */
         uint32_t h = 0;
         for (; h < c->n_hits[q] && hits[h] == APART; h++) /* those come first */
-            n_found[0] += !lost[hit_truth[h]];
+            found[0] += !lost[hit_truth[h]];
         for (uint32_t j = 0, number = 0; j < c->pool; j++) {
             const bool is_hit = h < c->n_hits[q] && hits[h] == j;
             h += is_hit;
             if (pool_ranks[j] >= n_lists)
                 continue;
-            const float wanted = (omen_key_distance(c->pools[at + j]) - kth) / scale;
-            const float margin = omen_margin_for(wanted, c->scale[q], c->spread[q]);
-            if (margin > margin_of(c, number)) {
-                number = margin_number(c, margin);
-                if (number > N_MARGINS)
-                    break;
-            }
-            n_rows[number]++;
-            n_found[number] += is_hit && !lost[hit_truth[h - 1]];
+            const float estimate = omen_key_distance(pool[j]);
+            while (estimate > limit && number < N_MARGINS)
+                limit = kth + enlarged[++number] * scale;
+            if (estimate > limit)
+                break;
+            rows[number]++;
+            found[number] += is_hit && !lost[hit_truth[h - 1]];
         }
     }
     for (uint32_t i = 1; i <= N_MARGINS; i++) {
-        n_found[i] += n_found[i - 1];
-        n_rows[i] += n_rows[i - 1];
+        found[i] += found[i - 1];
+        rows[i] += rows[i - 1];
     }
 }
 
 /* Fills recall, as cautiously as said above, and rows, for the lists taken. */
 static void count_found(calibration *c, uint32_t k)
 {
-#pragma omp parallel for schedule(static)
-    for (uint32_t q = 0; q < c->n_queries; q++)
-        count_query(c, q, k);
+    uint64_t found[N_MARGINS + 1] = {0}, squares[N_MARGINS + 1] = {0}, rows[N_MARGINS + 1] = {0};
+#pragma omp parallel for schedule(static) reduction(+ : found, squares, rows) num_threads(c->n_threads)
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        uint32_t n_found[N_MARGINS + 1], n_rows[N_MARGINS + 1];
+        count_query(c, q, k, n_found, n_rows);
+        for (uint32_t i = 0; i <= N_MARGINS; i++) {
+            found[i] += n_found[i];
+            squares[i] += (uint64_t)n_found[i] * n_found[i];
+            rows[i] += n_rows[i];
+        }
+    }
     const double n = c->n_queries;
     for (uint32_t i = 0; i <= N_MARGINS; i++) {
-        uint64_t found = 0, squares = 0, rows = 0;
-        for (uint32_t q = 0; q < c->n_queries; q++) {
-            const uint64_t one = c->n_found[(size_t)q * (N_MARGINS + 1) + i];
-            found += one;
-            squares += one * one;
-            rows += c->n_rows[(size_t)q * (N_MARGINS + 1) + i];
-        }
-        const double mean = (double)found / (n * k), variance = (double)squares / (n * k * k) - mean * mean;
+        const double mean = (double)found[i] / (n * k), variance = (double)squares[i] / (n * k * k) - mean * mean;
         const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
         c->recall[i] = mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
-        c->rows[i] = (double)rows / n;
+        c->rows[i] = (double)rows[i] / n;
     }
 }
 
@@ -650,8 +643,7 @@ static void calibration_finish(calibration *c)
     free(c->spread);
     free(c->n_first);
     free(c->n_lists);
-    free(c->n_found);
-    free(c->n_rows);
+    free(c->enlarged);
     free(c->pools);
     free(c->pool_ranks);
     free(c->hits);
@@ -672,7 +664,7 @@ uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_th
     const uint64_t exact = 2 * (uint64_t)n_threads * (K_MOST + 2 * BEYOND) * 8;
     const uint64_t first = (4 * K_MOST + 13) * 8;
     const uint64_t a_query =
-        8 * d + (K_MOST + BEYOND) * 36 + exact + first + n_lists * 16 + POOL * 24 + (N_MARGINS + 1) * 8;
+        8 * d + (K_MOST + BEYOND) * 36 + exact + first + n_lists * 16 + POOL * 24 + (N_MARGINS + 1) * 4;
     /* each thread of an exact search holds a block of rows and its products with the queries */
     const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
     return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
@@ -718,8 +710,7 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->spread = omen_alloc(n, sizeof *c->spread);
     c->n_first = omen_alloc(n, sizeof *c->n_first);
     c->n_lists = omen_alloc(n, sizeof *c->n_lists);
-    c->n_found = omen_alloc(n * (N_MARGINS + 1), sizeof *c->n_found);
-    c->n_rows = omen_alloc(n * (N_MARGINS + 1), sizeof *c->n_rows);
+    c->enlarged = omen_alloc(n * (N_MARGINS + 1), sizeof *c->enlarged);
     c->pools = omen_alloc(n * c->pool, sizeof *c->pools);
     c->pool_ranks = omen_alloc(n * c->pool, sizeof *c->pool_ranks);
     c->hits = omen_alloc(n * c->k_most, sizeof *c->hits);
@@ -727,8 +718,8 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     c->n_hits = omen_alloc(n, sizeof *c->n_hits);
     int status = rows && c->queries && c->own && c->truth && c->neighbours && c->refined && c->lost && c->ranks &&
                          c->list_of && c->ahead && c->nearest2 && c->tails && c->norms2 && c->d_k2 && c->scale &&
-                         c->spread && c->n_first && c->n_lists && c->n_found && c->n_rows && c->pools &&
-                         c->pool_ranks && c->hits && c->hit_truth && c->n_hits
+                         c->spread && c->n_first && c->n_lists && c->enlarged && c->pools && c->pool_ranks && c->hits &&
+                         c->hit_truth && c->n_hits
                      ? OMEN_OK
                      : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {

@@ -210,7 +210,7 @@ int omen_index_calibrate(const omen_index *index, const omen_source *source, con
 
 /* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
  * ascending. Returns how many. */
-#define OMEN_CALIBRATE_QUERIES 1000u
+#define OMEN_CALIBRATE_QUERIES 800u
 uint32_t omen_calibrate_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES]);
 
 /* Estimate, in bytes, of the private memory that calibration needs. */
