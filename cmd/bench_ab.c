@@ -66,12 +66,10 @@ static int write_whole(int fd, const void *data, size_t n_bytes)
     while (n_bytes > 0) {
         ssize_t written = write(fd, from, n_bytes);
 
-        if (written < 0 && errno == EINTR) {
+        if (written < 0 && errno == EINTR)
             continue;
-        }
-        if (written <= 0) {
+        if (written <= 0)
             return OMEN_ERR_IO;
-        }
         from += written;
         n_bytes -= (size_t)written;
     }
@@ -83,19 +81,18 @@ static int share_queries(const struct bench *b, int *fd, omen_detail *why)
 {
     const size_t row_bytes = (1 + (size_t)b->info.d) * 4;
     char *rows = malloc(b->n_queries * row_bytes);
-    int rc;
+    int status;
 
-    if (rows == NULL) {
+    if (!rows)
         return OMEN_ERR_MEMORY;
-    }
     for (uint64_t i = 0; i < b->n_queries; i++) {
         memcpy(rows + i * row_bytes, &b->info.d, 4);
         memcpy(rows + i * row_bytes + 4, b->queries + i * b->info.d, row_bytes - 4);
     }
     *fd = memfd_create("queries.fvecs", MFD_CLOEXEC);
-    rc = *fd >= 0 ? write_whole(*fd, rows, b->n_queries * row_bytes) : OMEN_ERR_IO;
+    status = *fd >= 0 ? write_whole(*fd, rows, b->n_queries * row_bytes) : OMEN_ERR_IO;
     free(rows);
-    return rc == OMEN_OK ? rc : omen_fail(why, rc, "cannot hold the queries in memory: %m");
+    return status == OMEN_OK ? status : omen_fail(why, status, "cannot hold the queries in memory: %m");
 }
 
 /* Recall by id of the ivecs that a child wrote. */
@@ -106,28 +103,27 @@ static int recall_of_output(const struct contest *c, double *out, omen_detail *w
     int32_t *row = malloc(row_bytes);
     int64_t *ids = malloc(b->n_queries * c->k * sizeof *ids);
     double by_distance;
-    int rc = row != NULL && ids != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+    int status = row && ids ? OMEN_OK : OMEN_ERR_MEMORY;
 
-    for (uint64_t q = 0; rc == OMEN_OK && q < b->n_queries; q++) {
+    for (uint64_t q = 0; status == OMEN_OK && q < b->n_queries; q++) {
         if (pread(c->output_fd, row, row_bytes, (off_t)(q * row_bytes)) != (ssize_t)row_bytes ||
             row[0] != (int32_t)c->k) {
-            rc = omen_fail(why, OMEN_ERR_INPUT, "a program under comparison did not write its results");
+            status = omen_fail(why, OMEN_ERR_INPUT, "a program under comparison did not write its results");
             break;
         }
         for (uint32_t i = 0; i < c->k; i++) {
             ids[q * c->k + i] = row[1 + i];
             if (row[1 + i] < 0 || (uint64_t)row[1 + i] >= b->info.n_rows) {
-                rc = omen_fail(why, OMEN_ERR_INPUT, "a program under comparison found row %d, which the index has not",
-                               row[1 + i]);
+                status = omen_fail(why, OMEN_ERR_INPUT,
+                                   "a program under comparison found row %d, which the index has not", row[1 + i]);
             }
         }
     }
-    if (rc == OMEN_OK) {
-        rc = bench_recall(b, c->k, ids, NULL, &by_distance, out, why);
-    }
+    if (status == OMEN_OK)
+        status = bench_recall(b, c->k, ids, NULL, &by_distance, out, why);
     free(row);
     free(ids);
-    return rc;
+    return status;
 }
 
 /* ---- one process ---- */
@@ -143,12 +139,10 @@ static void read_pipe(int fd, char *text, size_t size)
         size_t room = size - 1 - length;
 
         n = read(fd, room > 0 ? text + length : scrap, room > 0 ? room : sizeof scrap);
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
-        if (n <= 0) {
+        if (n <= 0)
             break;
-        }
         length += room > 0 ? (size_t)n : 0;
     }
     text[length] = '\0';
@@ -160,9 +154,8 @@ static int start(const char *program, char *const *arguments, int output_fd, int
     posix_spawn_file_actions_t actions;
     int ends[2], error;
 
-    if (pipe2(ends, O_CLOEXEC) != 0) {
+    if (pipe2(ends, O_CLOEXEC) != 0)
         return errno;
-    }
     error = posix_spawn_file_actions_init(&actions);
     if (error == 0) {
         posix_spawn_file_actions_adddup2(&actions, output_fd, STDOUT_FILENO);
@@ -171,9 +164,8 @@ static int start(const char *program, char *const *arguments, int output_fd, int
         posix_spawn_file_actions_destroy(&actions);
     }
     close(ends[1]);
-    if (error != 0) {
+    if (error != 0)
         close(ends[0]);
-    }
     *messages = ends[0];
     return error;
 }
@@ -210,13 +202,12 @@ static void command_init(struct command *command, const struct contest *c)
         *word++ = "--rerank";
         *word++ = command->effort[1];
     }
-    if (o->cpu != NULL) {
+    if (o->cpu) {
         *word++ = "--cpu";
         *word++ = (char *)o->cpu;
     }
-    if (o->build.zero_ok) {
+    if (o->build.zero_ok)
         *word++ = "--zero-ok";
-    }
     *word++ = "--";
     *word++ = c->b->index_path;
     *word++ = (char *)c->queries_path;
@@ -234,27 +225,24 @@ static int run_query(const struct contest *c, const char *program, double *secon
     pid_t pid;
 
     command_init(&command, c);
-    if (ftruncate(c->output_fd, 0) != 0 || lseek(c->output_fd, 0, SEEK_SET) != 0) {
+    if (ftruncate(c->output_fd, 0) != 0 || lseek(c->output_fd, 0, SEEK_SET) != 0)
         return omen_fail(why, OMEN_ERR_IO, "cannot empty the file for results: %m");
-    }
     error = start(program, command.words, c->output_fd, &messages, &pid);
-    if (error != 0) {
+    if (error != 0)
         return omen_fail(why, OMEN_ERR_IO, "cannot run \"%s\": %s", program, strerror(error));
-    }
     read_pipe(messages, text, sizeof text);
     close(messages);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (cmd_signals_noted() != 0) {
+    if (cmd_signals_noted() != 0)
         return OMEN_ERR_INTERRUPTED;
-    }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         text[strcspn(text, "\n")] = '\0';
         return omen_fail(why, OMEN_ERR_INPUT, "\"%s query\" failed on the index: %.200s", program,
                          text[0] != '\0' ? text : "it said nothing");
     }
     json = strchr(text, '{'); /* warnings may come first */
-    object = json_loads(json != NULL ? json : "", JSON_DISABLE_EOF_CHECK, NULL);
+    object = json_loads(json ? json : "", JSON_DISABLE_EOF_CHECK, NULL);
     *seconds = bench_json_number(object, "seconds.search");
     json_decref(object);
     return *seconds > 0 ? OMEN_OK
@@ -285,9 +273,9 @@ static int bootstrap(struct contest *c)
     double *own = malloc(n * sizeof *own), *other = malloc(n * sizeof *other);
     double *ratios = malloc(RESAMPLINGS * sizeof *ratios);
     uint64_t state = 0;
-    int rc = OMEN_ERR_MEMORY;
+    int status = OMEN_ERR_MEMORY;
 
-    if (own != NULL && other != NULL && ratios != NULL) {
+    if (own && other && ratios) {
         memcpy(own, c->own, n * sizeof *own);
         memcpy(other, c->other, n * sizeof *other);
         c->ratio = median_of(own, n) / median_of(other, n);
@@ -303,12 +291,12 @@ static int bootstrap(struct contest *c)
         bench_summarize(ratios, RESAMPLINGS); /* sorts */
         c->low = bench_percentile(ratios, RESAMPLINGS, LOW_SHARE);
         c->high = bench_percentile(ratios, RESAMPLINGS, HIGH_SHARE);
-        rc = OMEN_OK;
+        status = OMEN_OK;
     }
     free(own);
     free(other);
     free(ratios);
-    return rc;
+    return status;
 }
 
 /* ---- the contest ---- */
@@ -317,18 +305,15 @@ static int bootstrap(struct contest *c)
 static int warm_up(struct contest *c, omen_detail *why)
 {
     double ignored;
-    int rc = run_query(c, c->own_path, &ignored, why);
+    int status = run_query(c, c->own_path, &ignored, why);
 
-    if (rc == OMEN_OK) {
-        rc = recall_of_output(c, &c->own_recall, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = run_query(c, c->b->options->baseline_binary, &ignored, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = recall_of_output(c, &c->other_recall, why);
-    }
-    return rc;
+    if (status == OMEN_OK)
+        status = recall_of_output(c, &c->own_recall, why);
+    if (status == OMEN_OK)
+        status = run_query(c, c->b->options->baseline_binary, &ignored, why);
+    if (status == OMEN_OK)
+        status = recall_of_output(c, &c->other_recall, why);
+    return status;
 }
 
 /* One search by either program. */
@@ -337,16 +322,15 @@ static int run_pair(struct contest *c, omen_detail *why)
     const struct bench_options *o = c->b->options;
     const bool own_first = next_random(&c->lot) >> 63;
     double *own = &c->own[c->n_pairs], *other = &c->other[c->n_pairs];
-    int rc = run_query(c, own_first ? c->own_path : o->baseline_binary, own_first ? own : other, why);
+    int status = run_query(c, own_first ? c->own_path : o->baseline_binary, own_first ? own : other, why);
 
-    if (rc == OMEN_OK) {
-        rc = run_query(c, own_first ? o->baseline_binary : c->own_path, own_first ? other : own, why);
-    }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
+        status = run_query(c, own_first ? o->baseline_binary : c->own_path, own_first ? other : own, why);
+    if (status == OMEN_OK) {
         c->n_slower += *own > (1 + o->max_slowdown) * *other;
         c->n_pairs++;
     }
-    return rc;
+    return status;
 }
 
 /* How likely n fair coins show at least this many heads. */
@@ -354,9 +338,8 @@ static double coin_tail(uint32_t n, uint32_t n_heads)
 {
     double sum = 0;
 
-    for (uint32_t i = n_heads; i <= n; i++) {
+    for (uint32_t i = n_heads; i <= n; i++)
         sum += exp(lgamma(n + 1.0) - lgamma(i + 1.0) - lgamma(n - i + 1.0) - n * M_LN2);
-    }
     return sum;
 }
 
@@ -371,21 +354,20 @@ static int run_pairs(struct contest *c, omen_detail *why)
     const double limit = 1 + c->b->options->max_slowdown;
     uint32_t n_wanted = MIN_PAIRS;
     bool decided = false;
-    int rc = warm_up(c, why);
+    int status = warm_up(c, why);
 
-    while (rc == OMEN_OK && !decided && n_wanted <= MAX_PAIRS) {
-        while (rc == OMEN_OK && c->n_pairs < n_wanted) {
+    while (status == OMEN_OK && !decided && n_wanted <= MAX_PAIRS) {
+        while (status == OMEN_OK && c->n_pairs < n_wanted) {
             cmd_progress_update(&c->b->progress, "A B A B", c->n_pairs, n_wanted);
-            rc = run_pair(c, why);
+            status = run_pair(c, why);
         }
-        if (rc == OMEN_OK) {
-            rc = bootstrap(c);
-        }
-        decided = rc == OMEN_OK && (c->high <= limit || is_slower(c));
+        if (status == OMEN_OK)
+            status = bootstrap(c);
+        decided = status == OMEN_OK && (c->high <= limit || is_slower(c));
         n_wanted *= 2;
     }
     cmd_progress_clear(&c->b->progress);
-    return rc;
+    return status;
 }
 
 static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
@@ -399,11 +381,10 @@ static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
     poorer = c->other_recall - c->own_recall > o->max_recall_drop + 1e-9;
     own_seconds = median_of(c->own, c->n_pairs);
     other_seconds = median_of(c->other, c->n_pairs);
-    if (c->target > 0) {
+    if (c->target > 0)
         snprintf(effort, sizeof effort, "--recall %g", (double)c->target);
-    } else {
+    else
         snprintf(effort, sizeof effort, "--probes %u --rerank %u", c->probes, c->rerank);
-    }
     fprintf(stream,
             "%s k %u %s: %s queries/s at recall %.4f (by id), baseline %s at %.4f; time x %.3f (%.3f to %.3f), "
             "%u pairs\n",
@@ -455,51 +436,47 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
     ssize_t length = readlink(OWN_PROGRAM, own_path, sizeof own_path - 1);
     json_t *list = json_array();
     int queries_fd = -1, output_fd = -1;
-    int rc;
+    int status;
 
     own_path[length > 0 ? length : 0] = '\0';
-    rc = length > 0 ? share_queries(b, &queries_fd, why) : omen_fail(why, OMEN_ERR_IO, "cannot find this program: %m");
-    if (rc == OMEN_OK) {
+    status =
+        length > 0 ? share_queries(b, &queries_fd, why) : omen_fail(why, OMEN_ERR_IO, "cannot find this program: %m");
+    if (status == OMEN_OK) {
         output_fd = memfd_create("results", MFD_CLOEXEC);
-        rc = output_fd >= 0 ? OMEN_OK : omen_fail(why, OMEN_ERR_IO, "cannot hold results in memory: %m");
+        status = output_fd >= 0 ? OMEN_OK : omen_fail(why, OMEN_ERR_IO, "cannot hold results in memory: %m");
     }
     fprintf(stream, "\nagainst %s, A B A B: slower by at most %g%%, recall less by %g\n",
             cmd_printable(b->options->baseline_binary).text, 100 * b->options->max_slowdown,
             b->options->max_recall_drop);
     bench_print_context(b, stream);
-    for (size_t i = 0; i < b->n_points; i++) {
+    for (size_t i = 0; i < b->n_points; i++)
         n_contests += is_compared(b, &b->points[i]);
-    }
-    for (size_t i = 0; rc == OMEN_OK && i < b->n_points; i++) {
+    for (size_t i = 0; status == OMEN_OK && i < b->n_points; i++) {
         const struct bench_point *p = &b->points[i];
         struct contest c = {.b = b, .k = p->k, .target = p->target, .probes = p->probes, .rerank = p->rerank};
 
-        if (!is_compared(b, p)) {
+        if (!is_compared(b, p))
             continue;
-        }
         c.false_alarms = FALSE_ALARMS / (MAX_LOOKS * n_contests);
         c.own_path = own_path;
         c.output_fd = output_fd;
         snprintf(c.queries_path, sizeof c.queries_path, "/proc/%ld/fd/%d", (long)getpid(), queries_fd);
         c.own = malloc(MAX_PAIRS * sizeof *c.own);
         c.other = malloc(MAX_PAIRS * sizeof *c.other);
-        rc = c.own != NULL && c.other != NULL ? run_pairs(&c, why) : OMEN_ERR_MEMORY;
-        if (rc == OMEN_OK) {
-            rc = judge(&c, stream, worse, list);
-        }
+        status = c.own && c.other ? run_pairs(&c, why) : OMEN_ERR_MEMORY;
+        if (status == OMEN_OK)
+            status = judge(&c, stream, worse, list);
         free(c.own);
         free(c.other);
     }
-    if (queries_fd >= 0) {
+    if (queries_fd >= 0)
         close(queries_fd);
-    }
-    if (output_fd >= 0) {
+    if (output_fd >= 0)
         close(output_fd);
-    }
-    *out = rc == OMEN_OK
+    *out = status == OMEN_OK
                ? json_pack("{s:o, s:f, s:f, s:O}", "binary", cmd_json_text(b->options->baseline_binary), "max_slowdown",
                            b->options->max_slowdown, "max_recall_drop", b->options->max_recall_drop, "contests", list)
                : NULL;
     json_decref(list);
-    return rc == OMEN_OK && *out == NULL ? OMEN_ERR_MEMORY : rc;
+    return status == OMEN_OK && !*out ? OMEN_ERR_MEMORY : status;
 }

@@ -26,21 +26,19 @@ const char *bench_cpu_model(void)
     char line[256];
     FILE *file = model[0] == '\0' ? fopen("/proc/cpuinfo", "re") : NULL;
 
-    while (file != NULL && model[0] == '\0' && fgets(line, sizeof line, file) != NULL) {
+    while (file && model[0] == '\0' && fgets(line, sizeof line, file)) {
         char *colon = strchr(line, ':');
 
-        if (colon != NULL && strncmp(line, "model name", 10) == 0) {
+        if (colon && strncmp(line, "model name", 10) == 0) {
             colon += 1 + strspn(colon + 1, " \t");
             colon[strcspn(colon, "\n")] = '\0';
             snprintf(model, sizeof model, "%s", colon);
         }
     }
-    if (file != NULL) {
+    if (file)
         fclose(file);
-    }
-    if (model[0] == '\0') {
+    if (model[0] == '\0')
         snprintf(model, sizeof model, "unknown");
-    }
     return model;
 }
 
@@ -51,11 +49,10 @@ uint64_t bench_peak_bytes(void)
     unsigned long long n_kilobytes = 0;
     char line[256];
 
-    while (file != NULL && fgets(line, sizeof line, file) != NULL && sscanf(line, "VmHWM: %llu", &n_kilobytes) != 1) {
+    while (file && fgets(line, sizeof line, file) && sscanf(line, "VmHWM: %llu", &n_kilobytes) != 1) {
     }
-    if (file != NULL) {
+    if (file)
         fclose(file);
-    }
     return 1024 * (uint64_t)n_kilobytes;
 }
 
@@ -69,11 +66,10 @@ static uint64_t held_before(const struct bench *b, uint64_t row)
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
 
-        if (b->held[middle] - middle <= row) {
+        if (b->held[middle] - middle <= row)
             low = middle + 1;
-        } else {
+        else
             high = middle;
-        }
     }
     return low;
 }
@@ -87,13 +83,12 @@ static int read_kept(void *self, uint64_t first, uint64_t n, float *out, omen_de
     while (n > 0) {
         uint64_t row = first + skipped;
         uint64_t run = skipped < b->n_held ? b->held[skipped] - row : b->whole.n_rows - row;
-        int rc;
+        int status;
 
         run = run < n ? run : n;
-        rc = run > 0 ? b->whole.read(b->whole.self, row, run, out, why) : OMEN_OK;
-        if (rc != OMEN_OK) {
-            return rc;
-        }
+        status = run > 0 ? b->whole.read(b->whole.self, row, run, out, why) : OMEN_OK;
+        if (status != OMEN_OK)
+            return status;
         out += run * b->whole.d;
         first += run;
         n -= run;
@@ -112,9 +107,8 @@ static int hold_out(struct bench *b, omen_detail *why)
                          (unsigned long long)n_rows);
     }
     b->held = malloc(n * sizeof *b->held);
-    if (b->held == NULL) {
+    if (!b->held)
         return OMEN_ERR_MEMORY;
-    }
     for (uint64_t i = 0; i < n; i++) {
         uint64_t first = (uint64_t)((unsigned __int128)n_rows * i / n);
         uint64_t end = (uint64_t)((unsigned __int128)n_rows * (i + 1) / n);
@@ -137,36 +131,34 @@ static int hash_base(struct bench *b, omen_detail *why)
     uint64_t n = HASHED_VALUES / base->d + 1;
     uint64_t parts[4] = {base->n_rows, base->d};
     float *rows;
-    int rc;
+    int status;
 
     n = n < base->n_rows ? n : base->n_rows;
     rows = malloc(n * base->d * sizeof *rows);
-    if (rows == NULL) {
+    if (!rows)
         return OMEN_ERR_MEMORY;
-    }
-    rc = base->read(base->self, 0, n, rows, why);
-    if (rc == OMEN_OK) {
+    status = base->read(base->self, 0, n, rows, why);
+    if (status == OMEN_OK) {
         parts[2] = XXH3_64bits(rows, n * base->d * sizeof *rows);
-        rc = base->read(base->self, base->n_rows - n, n, rows, why);
+        status = base->read(base->self, base->n_rows - n, n, rows, why);
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         parts[3] = XXH3_64bits(rows, n * base->d * sizeof *rows);
         b->base_hash = XXH3_64bits(parts, sizeof parts);
     }
     free(rows);
-    return rc;
+    return status;
 }
 
 int bench_open_base(struct bench *b, omen_detail *why)
 {
     const struct bench_options *o = b->options;
     const omen_vectors_options vectors = {.format = o->format, .d = o->d};
-    int rc;
+    int status;
 
-    rc = omen_vectors_open(&b->base_vectors, o->base_path, &vectors, why);
-    if (rc != OMEN_OK) {
-        return rc == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : rc;
-    }
+    status = omen_vectors_open(&b->base_vectors, o->base_path, &vectors, why);
+    if (status != OMEN_OK)
+        return status == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : status;
     b->whole = b->base = omen_vectors_source(b->base_vectors);
     b->has_base = true;
     return o->n_held_out > 0 ? hold_out(b, why) : OMEN_OK;
@@ -180,19 +172,18 @@ static int name_index(struct bench *b, omen_detail *why)
     const char *root = getenv("TMPDIR");
     int written;
 
-    if (b->options->keep_path != NULL) {
+    if (b->options->keep_path) {
         b->index_path = strdup(b->options->keep_path);
-        return b->index_path != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+        return b->index_path ? OMEN_OK : OMEN_ERR_MEMORY;
     }
-    if (root == NULL || root[0] == '\0') {
+    if (!root || root[0] == '\0')
         root = "/tmp";
-    }
     written = asprintf(&b->temporary, "%s/omendb-bench-XXXXXX", root);
     if (written < 0) {
         b->temporary = NULL;
         return OMEN_ERR_MEMORY;
     }
-    if (mkdtemp(b->temporary) == NULL) {
+    if (!mkdtemp(b->temporary)) {
         free(b->temporary);
         b->temporary = NULL;
         return omen_fail(why, OMEN_ERR_IO, "cannot make a directory for the index in \"%s\": %m", root);
@@ -212,38 +203,34 @@ static int build_index(struct bench *b, omen_detail *why)
     omen_writer *writer = NULL;
     omen_sink sink;
     double started, commit_started;
-    int rc;
+    int status;
 
     options.n_threads = b->options->n_threads;
     options.progress = cmd_progress_update;
     options.progress_context = &b->progress;
     b->build.report.struct_bytes = sizeof b->build.report;
     started = cmd_seconds();
-    rc = bench_open_base(b, why);
-    if (rc == OMEN_OK) {
-        rc = name_index(b, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_writer_create(&writer, b->index_path, why);
-    }
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    status = bench_open_base(b, why);
+    if (status == OMEN_OK)
+        status = name_index(b, why);
+    if (status == OMEN_OK)
+        status = omen_writer_create(&writer, b->index_path, why);
+    if (status != OMEN_OK)
+        return status;
     sink = omen_writer_sink(writer);
-    rc = omen_index_build(&b->base, &options, &sink, NULL, &b->build.report, why);
-    if (rc == OMEN_OK && cmd_signals_noted() != 0) {
-        rc = OMEN_ERR_INTERRUPTED;
-    }
-    if (rc == OMEN_OK) {
+    status = omen_index_build(&b->base, &options, &sink, NULL, &b->build.report, why);
+    if (status == OMEN_OK && cmd_signals_noted() != 0)
+        status = OMEN_ERR_INTERRUPTED;
+    if (status == OMEN_OK) {
         commit_started = cmd_seconds();
-        rc = omen_writer_commit(writer, NULL, why);
+        status = omen_writer_commit(writer, NULL, why);
         b->build.commit_seconds = cmd_seconds() - commit_started;
     }
     b->build.seconds = cmd_seconds() - started;
     b->build.peak_bytes = bench_peak_bytes();
     b->was_built = true;
     omen_writer_destroy(writer);
-    return rc == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : rc;
+    return status == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : status;
 }
 
 /* Asks the kernel to forget the cached pages of a file, and looks whether it did: a file that others have mapped, or a
@@ -264,19 +251,16 @@ static bool drop_cache(const char *path)
         present = malloc(n_pages);
         map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
     }
-    if (present != NULL && map != MAP_FAILED && mincore(map, (size_t)status.st_size, present) == 0) {
+    if (present && map != MAP_FAILED && mincore(map, (size_t)status.st_size, present) == 0) {
         dropped = true;
-        for (uint64_t i = 0; i < n_pages; i++) {
+        for (uint64_t i = 0; i < n_pages; i++)
             dropped = dropped && (present[i] & 1) == 0;
-        }
     }
-    if (map != MAP_FAILED) {
+    if (map != MAP_FAILED)
         munmap(map, (size_t)status.st_size);
-    }
     free(present);
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     return dropped;
 }
 
@@ -295,30 +279,29 @@ static int time_first_query(const struct bench *b, double *seconds, omen_detail 
     omen_search_options search;
     int64_t id;
     double started;
-    int rc;
+    int status;
 
-    if (query == NULL) {
+    if (!query)
         return OMEN_ERR_MEMORY;
-    }
     query[0] = 1;
     omen_search_options_init(&search);
     search.k = 1;
     search.n_threads = 1;
     started = cmd_seconds();
-    rc = omen_index_search(b->index, &search, query, 1, &id, NULL, NULL, why);
+    status = omen_index_search(b->index, &search, query, 1, &id, NULL, NULL, why);
     *seconds = cmd_seconds() - started;
     free(query);
-    return rc;
+    return status;
 }
 
 /* Opens the index anew and returns how long it took. */
 static int time_open(struct bench *b, double *seconds, omen_detail *why)
 {
     double started = cmd_seconds();
-    int rc = cmd_open_index(&b->container, &b->index, b->index_path, true, &b->info, why);
+    int status = cmd_open_index(&b->container, &b->index, b->index_path, true, &b->info, why);
 
     *seconds = cmd_seconds() - started;
-    return rc;
+    return status;
 }
 
 /* Opens with nothing of the file in the page cache, then with what an open needs. Leaves the index open. */
@@ -326,26 +309,23 @@ static int time_opens(struct bench *b, omen_detail *why)
 {
     double cold[COLD_OPENS], first_query[COLD_OPENS], warm[WARM_OPENS], ignored;
     uint32_t n_cold = 0;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    while (rc == OMEN_OK && n_cold < COLD_OPENS && drop_cache(b->index_path)) {
-        rc = time_open(b, &cold[n_cold], why);
-        if (rc == OMEN_OK) {
-            rc = time_first_query(b, &first_query[n_cold], why);
-        }
+    while (status == OMEN_OK && n_cold < COLD_OPENS && drop_cache(b->index_path)) {
+        status = time_open(b, &cold[n_cold], why);
+        if (status == OMEN_OK)
+            status = time_first_query(b, &first_query[n_cold], why);
         close_index(b);
         n_cold++;
     }
-    if (rc == OMEN_OK) {
-        rc = time_open(b, &ignored, why);
-    }
-    for (uint32_t i = 0; rc == OMEN_OK && i < WARM_OPENS; i++) {
+    if (status == OMEN_OK)
+        status = time_open(b, &ignored, why);
+    for (uint32_t i = 0; status == OMEN_OK && i < WARM_OPENS; i++) {
         close_index(b);
-        rc = time_open(b, &warm[i], why);
+        status = time_open(b, &warm[i], why);
     }
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK)
+        return status;
     if (n_cold > 0) {
         b->cold_open = bench_summarize(cold, n_cold);
         b->cold_query = bench_summarize(first_query, n_cold);
@@ -356,89 +336,82 @@ static int time_opens(struct bench *b, omen_detail *why)
 
 int bench_open_index(struct bench *b, omen_detail *why)
 {
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (b->options->index_path == NULL) {
-        rc = build_index(b, why);
+    if (!b->options->index_path) {
+        status = build_index(b, why);
     } else {
         b->index_path = strdup(b->options->index_path);
-        rc = b->index_path != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+        status = b->index_path ? OMEN_OK : OMEN_ERR_MEMORY;
     }
-    if (rc == OMEN_OK) {
-        rc = time_opens(b, why);
-    }
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status == OMEN_OK)
+        status = time_opens(b, why);
+    if (status != OMEN_OK)
+        return status;
     b->file_bytes = omen_container_file_bytes(b->container);
-    if (b->options->base_path != NULL && !b->has_base) {
-        rc = bench_open_base(b, why);
+    if (b->options->base_path && !b->has_base)
+        status = bench_open_base(b, why);
+    if (status == OMEN_OK && b->has_base && (b->base.d != b->info.d || b->base.n_rows != b->info.n_rows)) {
+        status =
+            omen_fail(why, OMEN_ERR_INPUT, "the base has %llu rows of %u dimensions, the index %llu of %u",
+                      (unsigned long long)b->base.n_rows, b->base.d, (unsigned long long)b->info.n_rows, b->info.d);
     }
-    if (rc == OMEN_OK && b->has_base && (b->base.d != b->info.d || b->base.n_rows != b->info.n_rows)) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "the base has %llu rows of %u dimensions, the index %llu of %u",
-                       (unsigned long long)b->base.n_rows, b->base.d, (unsigned long long)b->info.n_rows, b->info.d);
-    }
-    return rc == OMEN_OK && b->has_base ? hash_base(b, why) : rc;
+    return status == OMEN_OK && b->has_base ? hash_base(b, why) : status;
 }
 
 /* ---- queries ---- */
 
 static int read_held_queries(struct bench *b, omen_detail *why)
 {
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     b->n_queries = b->n_held;
     b->queries = malloc(b->n_queries * b->info.d * sizeof *b->queries);
-    if (b->queries == NULL) {
+    if (!b->queries)
         return OMEN_ERR_MEMORY;
-    }
-    for (uint64_t i = 0; rc == OMEN_OK && i < b->n_held; i++) {
-        rc = b->whole.read(b->whole.self, b->held[i], 1, b->queries + i * b->info.d, why);
-    }
-    return rc;
+    for (uint64_t i = 0; status == OMEN_OK && i < b->n_held; i++)
+        status = b->whole.read(b->whole.self, b->held[i], 1, b->queries + i * b->info.d, why);
+    return status;
 }
 
 static int read_query_file(struct bench *b, omen_detail *why)
 {
     omen_vectors *vectors = NULL;
     omen_source source;
-    int rc;
+    int status;
 
-    rc = cmd_open_rows(&vectors, b->options->queries_path, b->options->format, b->options->d, b->info.d, why);
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    status = cmd_open_rows(&vectors, b->options->queries_path, b->options->format, b->options->d, b->info.d, why);
+    if (status != OMEN_OK)
+        return status;
     source = omen_vectors_source(vectors);
     if (source.d != b->info.d) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", source.d, b->info.d);
+        status = omen_fail(why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", source.d, b->info.d);
         goto out;
     }
     b->n_queries = source.n_rows;
     b->queries = malloc(b->n_queries * source.d * sizeof *b->queries);
-    rc = b->queries != NULL ? source.read(source.self, 0, b->n_queries, b->queries, why) : OMEN_ERR_MEMORY;
+    status = b->queries ? source.read(source.self, 0, b->n_queries, b->queries, why) : OMEN_ERR_MEMORY;
 
 out:
     omen_vectors_close(vectors);
-    return rc;
+    return status;
 }
 
 int bench_read_queries(struct bench *b, omen_detail *why)
 {
-    int rc = b->n_held > 0 ? read_held_queries(b, why) : read_query_file(b, why);
+    int status = b->n_held > 0 ? read_held_queries(b, why) : read_query_file(b, why);
 
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
         b->queries_hash = XXH3_64bits(b->queries, b->n_queries * b->info.d * sizeof *b->queries);
-    }
-    return rc;
+    return status;
 }
 
 void bench_finish(struct bench *b)
 {
     close_index(b);
-    if (b->temporary != NULL) {
-        if (b->index_path != NULL) {
+    if (b->temporary) {
+        if (b->index_path)
             unlink(b->index_path);
-        }
         rmdir(b->temporary);
         omen_temporary_forget(b->index_path);
         omen_temporary_forget(b->temporary);

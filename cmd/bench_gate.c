@@ -46,9 +46,9 @@ static int check_same(const json_t *was, const json_t *now, const char *const *n
                 (size_t)snprintf(list.text + used, sizeof list.text - used, "%s\"%s\"", used > 0 ? ", " : "", names[i]);
         }
     }
-    return used == 0 ? OMEN_OK
-                     : omen_fail(why, OMEN_ERR_INPUT, "%s: %s differ%s", what, list.text,
-                                 strchr(list.text, ',') != NULL ? "" : "s");
+    return used == 0
+               ? OMEN_OK
+               : omen_fail(why, OMEN_ERR_INPUT, "%s: %s differ%s", what, list.text, strchr(list.text, ',') ? "" : "s");
 }
 
 /* Options of the build: as asked for where both runs built, else as both indexes tell. */
@@ -71,11 +71,9 @@ static int check_complete(const json_t *baseline, omen_detail *why)
     const json_t *points = json_object_get(baseline, "points");
     const bool by_distance = strcmp(bench_json_string(baseline, "truth.distances"), "none") != 0;
 
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        if (isnan(bench_json_number(baseline, sizes[i]))) {
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (isnan(bench_json_number(baseline, sizes[i])))
             return omen_fail(why, OMEN_ERR_INPUT, "the baseline lacks \"%s\"", sizes[i]);
-        }
-    }
     for (size_t i = 0; i < json_array_size(points); i++) {
         const json_t *point = json_array_get(points, i);
 
@@ -93,34 +91,29 @@ int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *wh
     static const char *const options[] = {"k", "recall", "probes", "rerank"};
     const json_t *was = json_object_get(baseline, "data"), *now = json_object_get(head, "data");
     const json_t *was_options = json_object_get(baseline, "options"), *now_options = json_object_get(head, "options");
-    int rc;
+    int status;
 
-    if (json_is_true(json_object_get(baseline, "interrupted"))) {
+    if (json_is_true(json_object_get(baseline, "interrupted")))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline was interrupted and lacks points");
+    status = check_same(was, now, data, sizeof data / sizeof data[0], "the baseline is of other data", why);
+    if (status == OMEN_OK) {
+        status = check_same(was_options, now_options, options, sizeof options / sizeof options[0],
+                            "the baseline was measured with other options", why);
     }
-    rc = check_same(was, now, data, sizeof data / sizeof data[0], "the baseline is of other data", why);
-    if (rc == OMEN_OK) {
-        rc = check_same(was_options, now_options, options, sizeof options / sizeof options[0],
-                        "the baseline was measured with other options", why);
-    }
-    if (rc == OMEN_OK) {
-        rc = check_build(head, baseline, why);
-    }
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    if (json_array_size(json_object_get(baseline, "points")) != count_points(was_options)) {
+    if (status == OMEN_OK)
+        status = check_build(head, baseline, why);
+    if (status != OMEN_OK)
+        return status;
+    if (json_array_size(json_object_get(baseline, "points")) != count_points(was_options))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline lacks points");
-    }
     /* The truth over a refine tier depends on the index; its origin still has to be the same. */
     if (strcmp(bench_json_string(head, "truth.origin"), bench_json_string(baseline, "truth.origin")) != 0 ||
         strcmp(bench_json_string(head, "truth.distances"), bench_json_string(baseline, "truth.distances")) != 0) {
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline has its truth from another place (%s, here %s)",
                          bench_json_string(baseline, "truth.origin"), bench_json_string(head, "truth.origin"));
     }
-    if (strcmp(bench_json_string(head, "truth.origin"), "refine") != 0 && !same_member(was, now, "truth_hash")) {
+    if (strcmp(bench_json_string(head, "truth.origin"), "refine") != 0 && !same_member(was, now, "truth_hash"))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline is of other data: \"truth_hash\" differs");
-    }
     return check_complete(baseline, why);
 }
 
@@ -160,9 +153,8 @@ static void gate_recall(struct gate *g, const char *what, uint32_t k, const char
 
 static void gate_size(struct gate *g, const char *figure, double was, double now)
 {
-    if (!isnan(was) && now > was * (1 + g->b->options->max_growth) + 1e-4) {
+    if (!isnan(was) && now > was * (1 + g->b->options->max_growth) + 1e-4)
         regress(g, figure, was, now, 1);
-    }
 }
 
 static void report_time(struct gate *g, const char *figure, double was, double now, const char *unit)
@@ -211,18 +203,17 @@ static int gate_effort(struct gate *g, const json_t *was, omen_detail *why)
     double probes = bench_json_number(was, "probes"), rerank = bench_json_number(was, "rerank");
     double by_distance, by_id;
     char where[96];
-    int rc;
+    int status;
 
-    if (!(probes >= 1 && rerank >= 1 && probes <= INT32_MAX && rerank <= INT32_MAX)) {
+    if (!(probes >= 1 && rerank >= 1 && probes <= INT32_MAX && rerank <= INT32_MAX))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline has a point without its effort");
-    }
-    rc = bench_recall_at(g->b, k, (uint32_t)probes, (uint32_t)rerank, &by_distance, &by_id, why);
-    if (rc == OMEN_OK) {
+    status = bench_recall_at(g->b, k, (uint32_t)probes, (uint32_t)rerank, &by_distance, &by_id, why);
+    if (status == OMEN_OK) {
         snprintf(where, sizeof where, "at the baseline's effort (--probes %.0f --rerank %.0f)", probes, rerank);
         gate_recall(g, "by distance", k, where, bench_json_number(was, "recall_by_distance"), by_distance);
         gate_recall(g, "by id", k, where, bench_json_number(was, "recall_by_id"), by_id);
     }
-    return rc;
+    return status;
 }
 
 static int gate_point(struct gate *g, const json_t *was, const json_t *now, bool same_lists, omen_detail *why)
@@ -230,10 +221,8 @@ static int gate_point(struct gate *g, const json_t *was, const json_t *now, bool
     const uint32_t k = (uint32_t)bench_json_number(now, "k");
     char where[96], figure[160];
 
-    if (bench_json_number(was, "k") != k ||
-        !json_equal(json_object_get(was, "target"), json_object_get(now, "target"))) {
+    if (bench_json_number(was, "k") != k || !json_equal(json_object_get(was, "target"), json_object_get(now, "target")))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline has other points than its options say");
-    }
     describe_effort(where, sizeof where, now);
     gate_recall(g, "by distance", k, where, bench_json_number(was, "recall_by_distance"),
                 bench_json_number(now, "recall_by_distance"));
@@ -264,7 +253,7 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
     const json_t *points = json_object_get(now, "points"), *old_points = json_object_get(baseline, "points");
     const bool same_lists = bench_json_number(now, "index.lists") == bench_json_number(baseline, "index.lists");
     const bool same = same_machine(now, baseline);
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     fprintf(stream, "\nagainst %s (omendb %s): recall may drop by %g, sizes grow by %g%%\n",
             cmd_printable(b->options->baseline_path).text, cmd_printable(bench_json_string(baseline, "version")).text,
@@ -272,12 +261,10 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
     fprintf(stream, "times are of another run%s: reported, not gated; --baseline-binary gates them\n",
             same ? "" : " on another machine or with other threads");
     bench_print_context(b, stream);
-    if (!same_lists) {
+    if (!same_lists)
         fprintf(stream, "the number of lists differs: recall is not compared at the baseline's efforts\n");
-    }
-    for (size_t i = 0; rc == OMEN_OK && i < json_array_size(points); i++) {
-        rc = gate_point(&g, json_array_get(old_points, i), json_array_get(points, i), same_lists, why);
-    }
+    for (size_t i = 0; status == OMEN_OK && i < json_array_size(points); i++)
+        status = gate_point(&g, json_array_get(old_points, i), json_array_get(points, i), same_lists, why);
     gate_size(&g, "bytes a vector, code", bench_json_number(baseline, "index.bytes_per_vector.code"),
               bench_json_number(now, "index.bytes_per_vector.code"));
     gate_size(&g, "bytes a vector, factors", bench_json_number(baseline, "index.bytes_per_vector.factors"),
@@ -288,12 +275,11 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
               bench_json_number(now, "index.file_bytes"));
     report_time(&g, "build", bench_json_number(baseline, "build.seconds.total"),
                 bench_json_number(now, "build.seconds.total"), "s");
-    if (json_array_size(g.regressions) > 0) {
+    if (json_array_size(g.regressions) > 0)
         *worse = true;
-    } else if (rc == OMEN_OK) {
+    else if (status == OMEN_OK)
         fprintf(stream, "recall and sizes: no worse than the baseline\n");
-    }
-    *out = rc == OMEN_OK && g.complete
+    *out = status == OMEN_OK && g.complete
                ? json_pack("{s:o, s:b, s:f, s:f, s:b, s:O, s:O}", "baseline", cmd_json_text(b->options->baseline_path),
                            "same_machine", (int)same, "max_recall_drop", b->options->max_recall_drop, "max_growth",
                            b->options->max_growth, "worse", (int)(json_array_size(g.regressions) > 0), "regressions",
@@ -301,5 +287,5 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
                : NULL;
     json_decref(g.regressions);
     json_decref(g.reported);
-    return rc == OMEN_OK && *out == NULL ? OMEN_ERR_MEMORY : rc;
+    return status == OMEN_OK && !*out ? OMEN_ERR_MEMORY : status;
 }

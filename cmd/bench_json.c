@@ -19,7 +19,7 @@ static void put(json_t *object, const char *name, json_t *value)
 /* Releases an object that lacks a member; every member was put with one call. */
 static json_t *finish(json_t *object, size_t n_members)
 {
-    if (object != NULL && json_object_size(object) != n_members) {
+    if (object && json_object_size(object) != n_members) {
         json_decref(object);
         return NULL;
     }
@@ -33,7 +33,7 @@ static json_t *integer(uint64_t value)
 
 static json_t *text_or_null(const char *text)
 {
-    return text != NULL ? cmd_json_text(text) : json_null();
+    return text ? cmd_json_text(text) : json_null();
 }
 
 static json_t *hash_text(uint64_t hash)
@@ -47,9 +47,8 @@ static json_t *hash_text(uint64_t hash)
 /* null if it was never measured */
 static json_t *figure(const struct bench_figure *f)
 {
-    if (f->n_runs == 0) {
+    if (f->n_runs == 0)
         return json_null();
-    }
     return json_pack("{s:o, s:o, s:o, s:I}", "median", cmd_json_real(f->median), "min", cmd_json_real(f->low), "max",
                      cmd_json_real(f->high), "runs", (json_int_t)f->n_runs);
 }
@@ -92,7 +91,7 @@ static json_t *truth_object(const struct bench *b)
 
     put(out, "origin", json_string(kinds[truth->kind]));
     put(out, "file", text_or_null(truth->kind == BENCH_TRUTH_FILE ? b->options->truth_path : NULL));
-    put(out, "distances", json_string(truth->distances == NULL ? "none" : b->has_base ? "source" : "refine"));
+    put(out, "distances", json_string(!truth->distances ? "none" : b->has_base ? "source" : "refine"));
     put(out, "k", integer(truth->k));
     put(out, "seconds", searched ? json_real(truth->seconds) : json_null());
     put(out, "gflops",
@@ -108,18 +107,14 @@ static json_t *options_object(const struct bench *b)
     json_t *out = json_object();
     bool complete = true;
 
-    for (size_t i = 0; i < o->n_ks; i++) {
+    for (size_t i = 0; i < o->n_ks; i++)
         complete = json_array_append_new(ks, integer(o->ks[i])) == 0 && complete;
-    }
-    for (size_t i = 0; i < o->n_recalls; i++) {
+    for (size_t i = 0; i < o->n_recalls; i++)
         complete = json_array_append_new(recalls, target(o->recalls[i])) == 0 && complete;
-    }
-    for (size_t i = 0; i < o->n_probes; i++) {
+    for (size_t i = 0; i < o->n_probes; i++)
         complete = json_array_append_new(probes, integer(o->probes[i])) == 0 && complete;
-    }
-    for (size_t i = 0; i < o->n_reranks; i++) {
+    for (size_t i = 0; i < o->n_reranks; i++)
         complete = json_array_append_new(reranks, integer(o->reranks[i])) == 0 && complete;
-    }
     put(out, "k", ks);
     put(out, "recall", recalls);
     put(out, "probes", probes);
@@ -135,9 +130,8 @@ static json_t *build_object(const struct bench *b)
     const omen_build_options *options = &b->options->build;
     json_t *out = json_object(), *seconds = json_object();
 
-    for (uint32_t i = 0; i < build->report.n_stages; i++) {
+    for (uint32_t i = 0; i < build->report.n_stages; i++)
         put(seconds, build->report.stages[i].name, cmd_json_real(build->report.stages[i].seconds));
-    }
     put(seconds, "commit", cmd_json_real(build->commit_seconds));
     put(seconds, "total", cmd_json_real(build->seconds));
     put(out, "bytes", integer(options->bytes));
@@ -179,7 +173,7 @@ static json_t *index_object(const struct bench *b)
     const omen_index_info *info = &b->info;
     json_t *out = json_object();
 
-    put(out, "file", text_or_null(b->temporary == NULL ? b->index_path : NULL));
+    put(out, "file", text_or_null(!b->temporary ? b->index_path : NULL));
     put(out, "codec", json_string(omen_codec_name(info->codec)));
     put(out, "refine", json_string(omen_refine_name(info->refine)));
     put(out, "lists", integer(info->n_lists));
@@ -260,7 +254,7 @@ static const json_t *find(const json_t *object, const char *path)
 {
     char name[64];
 
-    while (object != NULL && *path != '\0') {
+    while (object && *path != '\0') {
         size_t length = strcspn(path, ".");
 
         snprintf(name, sizeof name, "%.*s", (int)length, path);
@@ -348,9 +342,8 @@ static bool is_fitting(const json_t *value, const struct member *member)
 {
     const double number = json_is_number(value) ? json_number_value(value) : NAN;
 
-    if (json_is_null(value) && (member->kind & OR_NULL) != 0) {
+    if (json_is_null(value) && (member->kind & OR_NULL) != 0)
         return true;
-    }
     switch (member->kind & ~OR_NULL) {
     case TEXT:
         return json_is_string(value);
@@ -373,7 +366,7 @@ static char *value_text(const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(7));
 
-    if (text != NULL && strlen(text) > 80) {
+    if (text && strlen(text) > 80) {
         free(text);
         text = NULL;
     }
@@ -387,12 +380,12 @@ static int check_members(const json_t *object, const char *name, const struct me
     for (size_t i = 0; i < n; i++) {
         const json_t *value = find(object, members[i].path);
 
-        if (value != NULL && !is_fitting(value, &members[i])) {
+        if (value && !is_fitting(value, &members[i])) {
             char *text = value_text(value);
 
             omen_fail(why, OMEN_ERR_INPUT, "%s%s%s cannot be %s", name,
                       name[0] != '\0' && members[i].path[0] != '\0' ? "." : "", members[i].path,
-                      text != NULL ? text : "what it is");
+                      text ? text : "what it is");
             free(text);
             return OMEN_ERR_INPUT;
         }
@@ -403,47 +396,42 @@ static int check_members(const json_t *object, const char *name, const struct me
 static int check_result(const json_t *result, omen_detail *why)
 {
     const json_t *ks = find(result, "options.k"), *points = find(result, "points");
-    int rc = check_members(result, "", result_members, sizeof result_members / sizeof result_members[0], why);
+    int status = check_members(result, "", result_members, sizeof result_members / sizeof result_members[0], why);
 
-    if (rc == OMEN_OK && strcmp(bench_json_string(result, "schema"), BENCH_SCHEMA) != 0) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "its schema is not %s", BENCH_SCHEMA);
+    if (status == OMEN_OK && strcmp(bench_json_string(result, "schema"), BENCH_SCHEMA) != 0)
+        status = omen_fail(why, OMEN_ERR_INPUT, "its schema is not %s", BENCH_SCHEMA);
+    if (status == OMEN_OK && !points)
+        status = omen_fail(why, OMEN_ERR_INPUT, "it has no points");
+    for (size_t i = 0; status == OMEN_OK && i < json_array_size(ks); i++)
+        status = check_members(json_array_get(ks, i), "options.k[]", &k_member, 1, why);
+    for (size_t i = 0; status == OMEN_OK && i < json_array_size(points); i++) {
+        status = check_members(json_array_get(points, i), "points[]", point_members,
+                               sizeof point_members / sizeof point_members[0], why);
     }
-    if (rc == OMEN_OK && points == NULL) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "it has no points");
-    }
-    for (size_t i = 0; rc == OMEN_OK && i < json_array_size(ks); i++) {
-        rc = check_members(json_array_get(ks, i), "options.k[]", &k_member, 1, why);
-    }
-    for (size_t i = 0; rc == OMEN_OK && i < json_array_size(points); i++) {
-        rc = check_members(json_array_get(points, i), "points[]", point_members,
-                           sizeof point_members / sizeof point_members[0], why);
-    }
-    return rc;
+    return status;
 }
 
 /* The whole file, no more than MAX_FILE_BYTES of it. *text is the caller's to free. */
 static int read_file(const char *path, char **text, size_t *n_bytes, omen_detail *why)
 {
     FILE *file = fopen(path, "re");
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     *text = malloc(MAX_FILE_BYTES + 1);
-    if (file == NULL) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %m", path);
-    } else if (*text == NULL) {
-        rc = OMEN_ERR_MEMORY;
+    if (!file) {
+        status = omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %m", path);
+    } else if (!*text) {
+        status = OMEN_ERR_MEMORY;
     } else {
         *n_bytes = fread(*text, 1, MAX_FILE_BYTES + 1, file);
-        if (ferror(file)) {
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %m", path);
-        } else if (*n_bytes > MAX_FILE_BYTES) {
-            rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is too long for a result of omendb bench --json", path);
-        }
+        if (ferror(file))
+            status = omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %m", path);
+        else if (*n_bytes > MAX_FILE_BYTES)
+            status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is too long for a result of omendb bench --json", path);
     }
-    if (file != NULL) {
+    if (file)
         fclose(file);
-    }
-    return rc;
+    return status;
 }
 
 int bench_json_load(json_t **out, const char *path, omen_detail *why)
@@ -452,27 +440,27 @@ int bench_json_load(json_t **out, const char *path, omen_detail *why)
     json_error_t error;
     size_t n_bytes = 0;
     char *text = NULL;
-    int rc = read_file(path, &text, &n_bytes, why);
+    int status = read_file(path, &text, &n_bytes, why);
 
     *out = NULL;
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         *out = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &error);
-        if (*out == NULL) {
-            rc = json_error_code(&error) == json_error_out_of_memory
-                     ? OMEN_ERR_MEMORY
-                     : omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no JSON: line %d: %s", path, error.line, error.text);
+        if (!*out) {
+            status =
+                json_error_code(&error) == json_error_out_of_memory
+                    ? OMEN_ERR_MEMORY
+                    : omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no JSON: line %d: %s", path, error.line, error.text);
         }
     }
     free(text);
-    if (rc == OMEN_OK) {
-        rc = check_result(*out, &reason);
-        if (rc != OMEN_OK) {
-            omen_fail(why, rc, "\"%s\" is no result of omendb bench --json: %s", path, reason.text);
-        }
+    if (status == OMEN_OK) {
+        status = check_result(*out, &reason);
+        if (status != OMEN_OK)
+            omen_fail(why, status, "\"%s\" is no result of omendb bench --json: %s", path, reason.text);
     }
-    if (rc != OMEN_OK) {
+    if (status != OMEN_OK) {
         json_decref(*out);
         *out = NULL;
     }
-    return rc;
+    return status;
 }

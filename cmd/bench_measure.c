@@ -49,9 +49,8 @@ static int series_add(struct series *s, double value)
         uint64_t room = s->room > 0 ? 2 * s->room : 64;
         double *values = realloc(s->values, room * sizeof *values);
 
-        if (values == NULL) {
+        if (!values)
             return OMEN_ERR_MEMORY;
-        }
         s->values = values;
         s->room = room;
     }
@@ -95,16 +94,15 @@ static int search_batch(struct work *w, int n_threads, int64_t *ids, omen_search
     const struct bench *b = w->b;
 
     w->search.n_threads = n_threads;
-    const int rc = omen_index_search(b->index, &w->search, b->queries, b->n_queries, ids, w->distances, stats, why);
+    const int status = omen_index_search(b->index, &w->search, b->queries, b->n_queries, ids, w->distances, stats, why);
 
-    return cmd_name_damage(b->index_path, rc, why);
+    return cmd_name_damage(b->index_path, status, why);
 }
 
 static int check_same(const struct work *w, const char *what, omen_detail *why)
 {
-    if (memcmp(w->ids, w->other_ids, w->b->n_queries * w->search.k * sizeof *w->ids) != 0) {
+    if (memcmp(w->ids, w->other_ids, w->b->n_queries * w->search.k * sizeof *w->ids) != 0)
         return omen_fail(why, OMEN_ERR_CORRUPT, "%s found other rows than the batch with all threads: a bug", what);
-    }
     return OMEN_OK;
 }
 
@@ -112,23 +110,20 @@ static int measure_batch(struct work *w, int n_threads, const char *what, struct
 {
     struct series rates = {.n = 0};
     double started = cmd_seconds(), before;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    while (rc == OMEN_OK && !is_enough(w->b, rates.n, started)) {
-        rc = look(w, what);
+    while (status == OMEN_OK && !is_enough(w->b, rates.n, started)) {
+        status = look(w, what);
         before = cmd_seconds();
-        if (rc == OMEN_OK) {
-            rc = search_batch(w, n_threads, w->other_ids, NULL, why);
-        }
-        if (rc == OMEN_OK) {
-            rc = series_add(&rates, (double)w->b->n_queries / (cmd_seconds() - before));
-        }
+        if (status == OMEN_OK)
+            status = search_batch(w, n_threads, w->other_ids, NULL, why);
+        if (status == OMEN_OK)
+            status = series_add(&rates, (double)w->b->n_queries / (cmd_seconds() - before));
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
         *out = bench_summarize(rates.values, rates.n);
-    }
     free(rates.values);
-    return rc;
+    return status;
 }
 
 /* One pass over n queries, one at a time: milliseconds of each, and their sum in seconds. */
@@ -136,23 +131,22 @@ static int pass_single(struct work *w, uint64_t n, double *ms, double *seconds, 
 {
     const struct bench *b = w->b;
     const uint32_t k = w->search.k;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     *seconds = 0;
-    for (uint64_t i = 0; rc == OMEN_OK && i < n; i++) {
+    for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
         uint64_t q = b->n_queries / n * i;
         double before = cmd_seconds();
 
-        rc = omen_index_search(b->index, &w->search, b->queries + q * b->info.d, 1, w->other_ids + q * k, w->distances,
-                               NULL, why);
+        status = omen_index_search(b->index, &w->search, b->queries + q * b->info.d, 1, w->other_ids + q * k,
+                                   w->distances, NULL, why);
         ms[i] = cmd_seconds() - before;
         *seconds += ms[i];
         ms[i] *= 1e3;
-        if (cmd_signals_noted() != 0) {
-            rc = OMEN_ERR_INTERRUPTED;
-        }
+        if (cmd_signals_noted() != 0)
+            status = OMEN_ERR_INTERRUPTED;
     }
-    return rc;
+    return status;
 }
 
 static int measure_single(struct work *w, struct bench_point *p, omen_detail *why)
@@ -161,33 +155,30 @@ static int measure_single(struct work *w, struct bench_point *p, omen_detail *wh
     struct series rates = {.n = 0}, p50 = {.n = 0}, p95 = {.n = 0}, p99 = {.n = 0};
     double *ms = malloc(n * sizeof *ms);
     double started, seconds;
-    int rc = ms != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+    int status = ms ? OMEN_OK : OMEN_ERR_MEMORY;
 
     w->search.n_threads = 1;
     p->n_single = n;
-    if (rc == OMEN_OK) {
-        rc = pass_single(w, n, ms, &seconds, why); /* the warm-up */
-    }
-    if (rc == OMEN_OK) {
-        rc = check_same(w, "a single query", why);
-    }
+    if (status == OMEN_OK)
+        status = pass_single(w, n, ms, &seconds, why); /* the warm-up */
+    if (status == OMEN_OK)
+        status = check_same(w, "a single query", why);
     started = cmd_seconds();
-    while (rc == OMEN_OK && !is_enough(w->b, rates.n, started)) {
-        rc = look(w, "single queries");
-        if (rc == OMEN_OK) {
-            rc = pass_single(w, n, ms, &seconds, why);
-        }
-        if (rc == OMEN_OK) {
+    while (status == OMEN_OK && !is_enough(w->b, rates.n, started)) {
+        status = look(w, "single queries");
+        if (status == OMEN_OK)
+            status = pass_single(w, n, ms, &seconds, why);
+        if (status == OMEN_OK) {
             qsort(ms, n, sizeof *ms, compare_doubles);
             if (series_add(&rates, (double)n / seconds) != OMEN_OK ||
                 series_add(&p50, bench_percentile(ms, n, 0.50)) != OMEN_OK ||
                 series_add(&p95, bench_percentile(ms, n, 0.95)) != OMEN_OK ||
                 series_add(&p99, bench_percentile(ms, n, 0.99)) != OMEN_OK) {
-                rc = OMEN_ERR_MEMORY;
+                status = OMEN_ERR_MEMORY;
             }
         }
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         p->single = bench_summarize(rates.values, rates.n);
         p->p50 = bench_summarize(p50.values, p50.n);
         p->p95 = bench_summarize(p95.values, p95.n);
@@ -198,7 +189,7 @@ static int measure_single(struct work *w, struct bench_point *p, omen_detail *wh
     free(p95.values);
     free(p99.values);
     free(ms);
-    return rc;
+    return status;
 }
 
 static int work_init(struct work *w, struct bench *b, uint32_t k)
@@ -212,7 +203,7 @@ static int work_init(struct work *w, struct bench *b, uint32_t k)
     w->ids = malloc(b->n_queries * k * sizeof *w->ids);
     w->other_ids = malloc(b->n_queries * k * sizeof *w->other_ids);
     w->distances = malloc(b->n_queries * k * sizeof *w->distances);
-    return w->ids != NULL && w->other_ids != NULL && w->distances != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+    return w->ids && w->other_ids && w->distances ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 static void work_finish(struct work *w)
@@ -226,53 +217,46 @@ static void work_finish(struct work *w)
 static int measure_recall(struct work *w, struct bench_point *p, omen_detail *why)
 {
     omen_search_stats stats = {.struct_bytes = sizeof stats};
-    int rc = look(w, "warm-up");
+    int status = look(w, "warm-up");
 
-    if (rc == OMEN_OK) {
-        rc = search_batch(w, w->b->options->n_threads, w->ids, &stats, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = bench_recall(w->b, p->k, w->ids, w->distances, &p->recall_distance, &p->recall_id, why);
-    }
+    if (status == OMEN_OK)
+        status = search_batch(w, w->b->options->n_threads, w->ids, &stats, why);
+    if (status == OMEN_OK)
+        status = bench_recall(w->b, p->k, w->ids, w->distances, &p->recall_distance, &p->recall_id, why);
     p->probes = stats.probes;
     p->rerank = stats.rerank;
     p->lists_probed = (double)stats.lists_probed / (double)w->b->n_queries;
     p->codes_scanned = (double)stats.codes_scanned / (double)w->b->n_queries;
     p->rows_reranked = (double)stats.rows_reranked / (double)w->b->n_queries;
-    return rc;
+    return status;
 }
 
 static int measure_point(struct bench *b, struct bench_point *p, const char *stage, omen_detail *why)
 {
     struct work w;
-    int rc = work_init(&w, b, p->k);
+    int status = work_init(&w, b, p->k);
 
     w.search.recall = p->target;
     w.search.probes = p->probes;
     w.search.rerank = p->rerank;
     snprintf(w.stage, sizeof w.stage, "%s", stage);
-    if (rc == OMEN_OK) {
-        rc = measure_recall(&w, p, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = measure_batch(&w, b->options->n_threads, "all threads", &p->all, why);
-    }
-    if (rc == OMEN_OK && b->options->n_threads > 1) {
-        rc = search_batch(&w, 1, w.other_ids, NULL, why);
-        if (rc == OMEN_OK) {
-            rc = check_same(&w, "a batch with one thread", why);
-        }
-        if (rc == OMEN_OK) {
-            rc = measure_batch(&w, 1, "one thread", &p->one, why);
-        }
-    } else if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
+        status = measure_recall(&w, p, why);
+    if (status == OMEN_OK)
+        status = measure_batch(&w, b->options->n_threads, "all threads", &p->all, why);
+    if (status == OMEN_OK && b->options->n_threads > 1) {
+        status = search_batch(&w, 1, w.other_ids, NULL, why);
+        if (status == OMEN_OK)
+            status = check_same(&w, "a batch with one thread", why);
+        if (status == OMEN_OK)
+            status = measure_batch(&w, 1, "one thread", &p->one, why);
+    } else if (status == OMEN_OK) {
         p->one = p->all;
     }
-    if (rc == OMEN_OK) {
-        rc = measure_single(&w, p, why);
-    }
+    if (status == OMEN_OK)
+        status = measure_single(&w, p, why);
     work_finish(&w);
-    return rc;
+    return status;
 }
 
 /* ---- all points ---- */
@@ -318,9 +302,8 @@ static void set_effort(struct bench_point *p, const struct bench_options *o, siz
         p->probes = o->probes[i % o->n_probes];
         i /= o->n_probes;
     }
-    if (o->n_reranks > 0) {
+    if (o->n_reranks > 0)
         p->rerank = o->reranks[i];
-    }
 }
 
 int bench_sweep(struct bench *b, omen_detail *why)
@@ -328,23 +311,22 @@ int bench_sweep(struct bench *b, omen_detail *why)
     const struct bench_options *o = b->options;
     const size_t n_efforts = count_efforts(o), n_all = o->n_ks * n_efforts;
     char stage[56];
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     b->points = calloc(n_all, sizeof *b->points);
-    if (b->points == NULL) {
+    if (!b->points)
         return OMEN_ERR_MEMORY;
-    }
-    for (size_t i = 0; rc == OMEN_OK && i < n_all; i++) {
+    for (size_t i = 0; status == OMEN_OK && i < n_all; i++) {
         struct bench_point *p = &b->points[i];
 
         p->k = o->ks[i / n_efforts];
         set_effort(p, o, i % n_efforts);
         snprintf(stage, sizeof stage, "point %zu/%zu", i + 1, n_all);
-        rc = measure_point(b, p, stage, why);
-        b->n_points += rc == OMEN_OK;
+        status = measure_point(b, p, stage, why);
+        b->n_points += status == OMEN_OK;
     }
     mark_dominated(b->points, b->n_points);
-    return rc;
+    return status;
 }
 
 int bench_recall_at(struct bench *b, uint32_t k, uint32_t probes, uint32_t rerank, double *by_distance, double *by_id,
@@ -352,16 +334,15 @@ int bench_recall_at(struct bench *b, uint32_t k, uint32_t probes, uint32_t reran
 {
     struct bench_point p = {.k = k};
     struct work w;
-    int rc = work_init(&w, b, k);
+    int status = work_init(&w, b, k);
 
     w.search.probes = probes;
     w.search.rerank = rerank;
     snprintf(w.stage, sizeof w.stage, "baseline");
-    if (rc == OMEN_OK) {
-        rc = measure_recall(&w, &p, why);
-    }
+    if (status == OMEN_OK)
+        status = measure_recall(&w, &p, why);
     *by_distance = p.recall_distance;
     *by_id = p.recall_id;
     work_finish(&w);
-    return rc;
+    return status;
 }

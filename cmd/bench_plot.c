@@ -43,13 +43,12 @@ static char *find_program(void)
     const char *path = getenv("PATH");
     char *name = NULL;
 
-    while (path != NULL && name == NULL) {
+    while (path && !name) {
         size_t length = strcspn(path, ":");
 
-        if (path[0] == '/' && asprintf(&name, "%.*s/" PROGRAM, (int)length, path) < 0) {
+        if (path[0] == '/' && asprintf(&name, "%.*s/" PROGRAM, (int)length, path) < 0)
             name = NULL;
-        }
-        if (name != NULL && access(name, X_OK) != 0) {
+        if (name && access(name, X_OK) != 0) {
             free(name);
             name = NULL;
         }
@@ -61,12 +60,11 @@ static char *find_program(void)
 int bench_plot_check(const char *path, omen_detail *why)
 {
     char *program = find_program();
-    const bool is_there = program != NULL;
+    const bool is_there = program;
 
     free(program);
-    if (!ends_with(path, ".svg") && !ends_with(path, ".png")) {
+    if (!ends_with(path, ".svg") && !ends_with(path, ".png"))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "--plot wants a name that ends with .svg or .png, not \"%s\"", path);
-    }
     if (!is_there) {
         return omen_fail(
             why, OMEN_ERR_ARGUMENT,
@@ -103,9 +101,8 @@ static size_t list_series(struct series *out, json_t *const *results, const char
     for (size_t i = 0; i < n_results; i++) {
         const json_t *ks = json_object_get(json_object_get(results[i], "options"), "k");
 
-        for (size_t j = 0; j < json_array_size(ks) && n < MAX_SERIES; j++) {
+        for (size_t j = 0; j < json_array_size(ks) && n < MAX_SERIES; j++)
             out[n++] = (struct series){results[i], labels[i], (uint32_t)json_integer_value(json_array_get(ks, j))};
-        }
     }
     return n;
 }
@@ -125,7 +122,7 @@ static double *series_rows(const struct series *s, bool dominated, size_t *n)
     double *rows = malloc((json_array_size(points) + 1) * 4 * sizeof *rows);
 
     *n = 0;
-    for (size_t i = 0; rows != NULL && i < json_array_size(points); i++) {
+    for (size_t i = 0; rows && i < json_array_size(points); i++) {
         const json_t *point = json_array_get(points, i);
         double *row = rows + 4 * *n;
 
@@ -136,9 +133,8 @@ static double *series_rows(const struct series *s, bool dominated, size_t *n)
         *n += bench_json_number(point, "k") == s->k && json_is_true(json_object_get(point, "dominated")) == dominated &&
               row[0] >= 0 && row[1] > 0;
     }
-    if (rows != NULL) {
+    if (rows)
         qsort(rows, *n, 4 * sizeof *rows, compare_by_recall);
-    }
     return rows;
 }
 
@@ -151,15 +147,13 @@ static void put_literal(FILE *out, const char *text)
     const cmd_name printable = cmd_printable(text);
 
     fputc('\'', out);
-    for (const char *c = printable.text; *c != '\0'; c++) {
-        if (*c == '\'') {
+    for (const char *c = printable.text; *c != '\0'; c++)
+        if (*c == '\'')
             fputs("\xe2\x80\x99", out);
-        } else if ((c[0] == '&' && c[1] == '#') || (c[0] == ']' && c[1] == ']' && c[2] == '>')) {
+        else if ((c[0] == '&' && c[1] == '#') || (c[0] == ']' && c[1] == ']' && c[2] == '>'))
             fputc(c[0] == '&' ? '+' : ')', out);
-        } else {
+        else
             fputc(*c, out);
-        }
-    }
     fputc('\'', out);
 }
 
@@ -192,10 +186,10 @@ static bool is_shared(char *(*text)(const json_t *), json_t *const *results, siz
     bool shared = true;
 
     *out = text(results[0]);
-    for (size_t i = 1; i < n_results && *out != NULL; i++) {
+    for (size_t i = 1; i < n_results && *out; i++) {
         char *other = text(results[i]);
 
-        shared = shared && other != NULL && strcmp(other, *out) == 0;
+        shared = shared && other && strcmp(other, *out) == 0;
         free(other);
     }
     return shared;
@@ -208,7 +202,7 @@ static char *series_title(const struct series *s, bool shared_data, bool shared_
     char *machine = shared_machine ? strdup("") : machine_text(s->result);
     char *out = NULL;
 
-    if (data != NULL && machine != NULL &&
+    if (data && machine &&
         asprintf(&out, "%s, recall@%u %s%s%s%s%s", s->label, s->k, by_id_only(s->result) ? "by id" : "by distance",
                  data[0] != '\0' ? "; " : "", data, machine[0] != '\0' ? "; " : "", machine) < 0) {
         out = NULL;
@@ -229,9 +223,8 @@ static double put_data(FILE *out, const struct series *series, size_t n_series, 
     for (size_t i = 0; i < 2 * n_series; i++) {
         double *rows = series_rows(&series[i / 2], i % 2 == 1, &counts[i]);
 
-        if (rows == NULL) {
+        if (!rows)
             return NAN;
-        }
         fprintf(out, "$%c%zu << EOD\n", i % 2 == 1 ? 'd' : 'f', i / 2);
         for (size_t j = 0; j < counts[i]; j++) {
             fprintf(out, "%.6f %.9g %.9g %.9g\n", rows[4 * j], rows[4 * j + 1], rows[4 * j + 2], rows[4 * j + 3]);
@@ -267,11 +260,10 @@ static void put_rate_axis(FILE *out, double lowest, double highest)
             double at = steps[i] * pow(10, power);
 
             if (at >= lowest && at <= highest) {
-                if (at >= 1) {
+                if (at >= 1)
                     fprintf(out, "%s\"%s\" %.6g", separator, cmd_group_round(at).text, at);
-                } else {
+                else
                     fprintf(out, "%s\"%g\" %.6g", separator, at, at);
-                }
                 separator = ", ";
             }
         }
@@ -300,16 +292,14 @@ static int put_script(FILE *out, bool svg, const struct series *series, size_t n
                 height, height);
     }
     least = put_data(out, series, n_series, counts, &lowest, &highest);
-    if (isnan(least)) {
+    if (isnan(least))
         return OMEN_ERR_MEMORY;
-    }
     for (size_t i = 0; i < n_series; i++) {
         any_dominated = any_dominated || counts[2 * i + 1] > 0;
         n_drawn += counts[2 * i] + counts[2 * i + 1];
     }
-    if (n_drawn == 0) {
+    if (n_drawn == 0)
         return omen_fail(why, OMEN_ERR_INPUT, "there are no points to plot");
-    }
     fprintf(out, "set title \"omendb: recall and speed of batch search%s\" . ", subtitle[0] != '\0' ? "\\n" : "");
     put_literal(out, subtitle);
     fprintf(out, "\nset xlabel \"recall@k; up and to the right is better%s\"\n",
@@ -328,9 +318,8 @@ static int put_script(FILE *out, bool svg, const struct series *series, size_t n
         char *title = series_title(&series[i], shared_data, shared_machine);
         int mark = 2 * (int)(i % 5) + 5; /* filled ones of 5, 7, 9, 11, 13; the one before it is hollow */
 
-        if (title == NULL) {
+        if (!title)
             return OMEN_ERR_MEMORY;
-        }
         if (counts[2 * i] > 0) {
             fprintf(out, "%s$f%zu using 1:2:3:4 with yerrorlines lw 2 ps 0.9 pt %d lc rgb \"#%06x\" title ", separator,
                     i, mark, colour);
@@ -356,7 +345,7 @@ static int run_program(int script_fd, int picture_fd, omen_detail *why)
     char *const words[] = {PROGRAM, "--default-settings", NULL};
     char *program = find_program();
     posix_spawn_file_actions_t actions;
-    int error = program != NULL ? posix_spawn_file_actions_init(&actions) : ENOENT, status;
+    int error = program ? posix_spawn_file_actions_init(&actions) : ENOENT, status;
     pid_t pid;
 
     if (error == 0) {
@@ -366,14 +355,12 @@ static int run_program(int script_fd, int picture_fd, omen_detail *why)
         posix_spawn_file_actions_destroy(&actions);
     }
     free(program);
-    if (error != 0) {
+    if (error != 0)
         return omen_fail(why, OMEN_ERR_IO, "cannot run gnuplot: %s", strerror(error));
-    }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (WIFSIGNALED(status)) {
+    if (WIFSIGNALED(status))
         return omen_fail(why, OMEN_ERR_IO, "gnuplot was ended by signal %d", WTERMSIG(status));
-    }
     return WEXITSTATUS(status) == 0
                ? OMEN_OK
                : omen_fail(why, OMEN_ERR_IO, "gnuplot failed with exit code %d", WEXITSTATUS(status));
@@ -383,21 +370,18 @@ static int run_program(int script_fd, int picture_fd, omen_detail *why)
 static int draw(FILE *script, const char *path, omen_detail *why)
 {
     cmd_output out = {.stream = NULL};
-    int rc = fflush(script) == 0 && lseek(fileno(script), 0, SEEK_SET) == 0
-                 ? cmd_output_open(&out, path, NULL, why)
-                 : omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
+    int status = fflush(script) == 0 && lseek(fileno(script), 0, SEEK_SET) == 0
+                     ? cmd_output_open(&out, path, NULL, why)
+                     : omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
 
-    if (rc == OMEN_OK) {
-        rc = run_program(fileno(script), fileno(out.stream), why);
-    }
-    if (rc == OMEN_OK && lseek(fileno(out.stream), 0, SEEK_CUR) == 0) {
-        rc = omen_fail(why, OMEN_ERR_IO, "gnuplot did not draw \"%s\"", path);
-    }
-    if (rc == OMEN_OK) {
-        rc = cmd_output_commit(&out, why);
-    }
+    if (status == OMEN_OK)
+        status = run_program(fileno(script), fileno(out.stream), why);
+    if (status == OMEN_OK && lseek(fileno(out.stream), 0, SEEK_CUR) == 0)
+        status = omen_fail(why, OMEN_ERR_IO, "gnuplot did not draw \"%s\"", path);
+    if (status == OMEN_OK)
+        status = cmd_output_commit(&out, why);
     cmd_output_close(&out);
-    return rc;
+    return status;
 }
 
 int bench_plot(const char *path, json_t *const *results, const char *const *labels, size_t n_results, omen_detail *why)
@@ -407,11 +391,11 @@ int bench_plot(const char *path, json_t *const *results, const char *const *labe
     char *data = NULL, *machine = NULL, *subtitle = NULL;
     bool shared_data, shared_machine;
     FILE *script = NULL;
-    int fd, rc = OMEN_ERR_MEMORY;
+    int fd, status = OMEN_ERR_MEMORY;
 
     shared_data = is_shared(data_text, results, n_results, &data);
     shared_machine = is_shared(machine_text, results, n_results, &machine);
-    if (data == NULL || machine == NULL ||
+    if (!data || !machine ||
         asprintf(&subtitle, "%s%s%s", shared_data ? data : "", shared_data && shared_machine ? "; " : "",
                  shared_machine ? machine : "") < 0) {
         subtitle = NULL;
@@ -419,24 +403,21 @@ int bench_plot(const char *path, json_t *const *results, const char *const *labe
     }
     fd = memfd_create("script", MFD_CLOEXEC);
     script = fd >= 0 ? fdopen(fd, "w+") : NULL;
-    if (script == NULL) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
-        if (fd >= 0) {
+    if (!script) {
+        status = omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
+        if (fd >= 0)
             close(fd);
-        }
         goto out;
     }
-    rc = put_script(script, ends_with(path, ".svg"), series, n_series, subtitle, shared_data, shared_machine, why);
-    if (rc == OMEN_OK) {
-        rc = draw(script, path, why);
-    }
+    status = put_script(script, ends_with(path, ".svg"), series, n_series, subtitle, shared_data, shared_machine, why);
+    if (status == OMEN_OK)
+        status = draw(script, path, why);
 
 out:
-    if (script != NULL) {
+    if (script)
         fclose(script);
-    }
     free(data);
     free(machine);
     free(subtitle);
-    return rc;
+    return status;
 }

@@ -22,16 +22,14 @@ static void print_data(const struct bench *b)
     char text[1024];
 
     printf("data    %s x %u %s", cmd_group(b->info.n_rows).text, b->info.d, omen_metric_name(b->info.metric));
-    if (b->n_held > 0) {
+    if (b->n_held > 0)
         printf("; %s queries held out of %s\n", cmd_group(b->n_queries).text, cmd_printable(o->base_path).text);
-    } else {
+    else
         printf("; %s queries of %s\n", cmd_group(b->n_queries).text, cmd_printable(o->queries_path).text);
-    }
     printf("machine %s, %s, %d of %d processor%s\n", bench_cpu_model(), omen_cpu_level(), o->n_threads,
            omen_cpu_count(), plural(omen_cpu_count()));
-    if (!b->has_truth) {
+    if (!b->has_truth)
         return;
-    }
     bench_truth_text(b, text, sizeof text);
     printf("truth   %s", text);
     if (b->truth.seconds > 0) {
@@ -40,11 +38,10 @@ static void print_data(const struct bench *b)
                2e-9 * (double)b->info.n_rows * (double)b->n_queries * b->info.d / b->truth.seconds);
     }
     printf("\n");
-    if (b->truth.distances == NULL) {
+    if (!b->truth.distances)
         printf("        recall by id only: give --base for true distances\n");
-    } else if (!b->has_base) {
+    else if (!b->has_base)
         printf("        distances are those of the refine tier, on either side\n");
-    }
 }
 
 static void print_build(const struct bench *b)
@@ -55,9 +52,8 @@ static void print_build(const struct bench *b)
            plural(build->report.n_threads), cmd_group_round((double)b->info.n_rows / build->seconds).text,
            cmd_human_bytes(build->peak_bytes).text);
     printf("       ");
-    for (uint32_t i = 0; i < build->report.n_stages; i++) {
+    for (uint32_t i = 0; i < build->report.n_stages; i++)
         printf(" %s %.2f,", build->report.stages[i].name, build->report.stages[i].seconds);
-    }
     printf(" commit %.2f s\n", build->commit_seconds);
 }
 
@@ -83,11 +79,10 @@ static void print_index(const struct bench *b)
 
 static void print_share(double value)
 {
-    if (isnan(value)) {
+    if (isnan(value))
         printf(" %6s", "-");
-    } else {
+    else
         printf(" %6.4f", value);
-    }
 }
 
 /* "12,345 12,000-12,400" in columns, the range at least that wide. */
@@ -119,11 +114,10 @@ void bench_print_context(const struct bench *b, FILE *stream)
 static void print_effort(const struct bench_point *p)
 {
     printf("%4u%s", p->k, p->dominated ? "*" : " ");
-    if (p->target > 0) {
+    if (p->target > 0)
         printf(" %-6.4g", (double)p->target);
-    } else {
+    else
         printf(" %-6s", "-");
-    }
     printf(" %6u %6u", p->probes, p->rerank);
     print_share(p->recall_distance);
     print_share(p->recall_id);
@@ -179,15 +173,12 @@ static void print_points(const struct bench *b)
 void bench_print_table(const struct bench *b)
 {
     print_data(b);
-    if (b->was_built) {
+    if (b->was_built)
         print_build(b);
-    }
     print_index(b);
     printf("memory  peak %s of this process, truth and queries included\n", cmd_human_bytes(b->peak_bytes).text);
-    if (b->n_points > 0) {
+    if (b->n_points > 0)
         print_points(b);
-    }
-    if (b->interrupted) {
+    if (b->interrupted)
         printf("interrupted: %zu points were measured\n", b->n_points);
-    }
 }

@@ -36,9 +36,8 @@ static double distance(omen_metric metric, const float *x, const float *y, uint3
         xx += (double)x[i] * x[i];
         yy += (double)y[i] * y[i];
     }
-    if (metric == OMEN_METRIC_IP) {
+    if (metric == OMEN_METRIC_IP)
         return -sum;
-    }
     return xx > 0 && yy > 0 ? 1 - sum / sqrt(xx * yy) : 1;
 }
 
@@ -51,22 +50,19 @@ static double comparable(omen_metric metric, double value)
 /* Reads one row of the base and measures it against a query. */
 static int base_distance(const struct bench *b, uint64_t query, int64_t id, float *row, double *out, omen_detail *why)
 {
-    int rc = b->base.read(b->base.self, (uint64_t)id, 1, row, why);
+    int status = b->base.read(b->base.self, (uint64_t)id, 1, row, why);
 
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
         *out = distance(b->info.metric, b->queries + query * b->info.d, row, b->info.d);
-    }
-    return rc;
+    return status;
 }
 
 /* Whether id is one of n. */
 static bool has_id(const int64_t *ids, uint32_t n, int64_t id)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        if (ids[i] == id) {
+    for (uint32_t i = 0; i < n; i++)
+        if (ids[i] == id)
             return true;
-        }
-    }
     return false;
 }
 
@@ -76,9 +72,8 @@ static uint32_t greatest_k(const struct bench_options *o)
 {
     uint32_t k = 0;
 
-    for (size_t i = 0; i < o->n_ks; i++) {
+    for (size_t i = 0; i < o->n_ks; i++)
         k = o->ks[i] > k ? o->ks[i] : k;
-    }
     return k;
 }
 
@@ -87,35 +82,33 @@ static int read_truth(struct bench *b, uint32_t k, omen_detail *why)
     const char *path = b->options->truth_path;
     omen_truth file;
     uint64_t n_found = 0;
-    int rc = omen_truth_read(&file, path, why);
+    int status = omen_truth_read(&file, path, why);
 
     b->truth.kind = BENCH_TRUTH_FILE;
-    if (rc == OMEN_OK && file.n != b->n_queries) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is the truth of %llu queries, and there are %llu", path,
-                       (unsigned long long)file.n, (unsigned long long)b->n_queries);
+    if (status == OMEN_OK && file.n != b->n_queries) {
+        status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is the truth of %llu queries, and there are %llu", path,
+                           (unsigned long long)file.n, (unsigned long long)b->n_queries);
     }
-    if (rc == OMEN_OK && file.k < k) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" has %u neighbours a query, too few for -k %u", path, file.k, k);
-    }
-    for (uint64_t i = 0; rc == OMEN_OK && i < file.n * file.k; i++) {
+    if (status == OMEN_OK && file.k < k)
+        status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" has %u neighbours a query, too few for -k %u", path, file.k, k);
+    for (uint64_t i = 0; status == OMEN_OK && i < file.n * file.k; i++) {
         if (file.ids[i] != OMEN_NO_ROW && (uint64_t)file.ids[i] >= b->info.n_rows) {
-            rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" names row %d, and the index has %llu rows", path, file.ids[i],
-                           (unsigned long long)b->info.n_rows);
+            status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" names row %d, and the index has %llu rows", path,
+                               file.ids[i], (unsigned long long)b->info.n_rows);
         }
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         b->truth.ids = malloc(b->n_queries * k * sizeof *b->truth.ids);
-        rc = b->truth.ids != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+        status = b->truth.ids ? OMEN_OK : OMEN_ERR_MEMORY;
     }
-    for (uint64_t i = 0; rc == OMEN_OK && i < b->n_queries * k; i++) {
+    for (uint64_t i = 0; status == OMEN_OK && i < b->n_queries * k; i++) {
         b->truth.ids[i] = file.ids[i / k * file.k + i % k];
         n_found += b->truth.ids[i] != OMEN_NO_ROW;
     }
-    if (rc == OMEN_OK && n_found == 0) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" has no neighbour of any query", path);
-    }
+    if (status == OMEN_OK && n_found == 0)
+        status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" has no neighbour of any query", path);
     omen_truth_finish(&file);
-    return rc;
+    return status;
 }
 
 struct asking {
@@ -137,7 +130,7 @@ static int search_truth(struct bench *b, uint32_t k, float *distances, omen_deta
     omen_search_options search;
     struct asking asking = {.b = b};
     double started = cmd_seconds();
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     omen_search_options_init(&search);
     search.k = k;
@@ -147,18 +140,18 @@ static int search_truth(struct bench *b, uint32_t k, float *distances, omen_deta
     search.progress = ask;
     search.progress_context = &asking;
     b->truth.kind = b->has_base ? BENCH_TRUTH_SOURCE : BENCH_TRUTH_REFINE;
-    for (uint64_t first = 0; rc == OMEN_OK && first < b->n_queries; first += BLOCK_QUERIES) {
+    for (uint64_t first = 0; status == OMEN_OK && first < b->n_queries; first += BLOCK_QUERIES) {
         uint64_t n = b->n_queries - first < BLOCK_QUERIES ? b->n_queries - first : BLOCK_QUERIES;
         const float *queries = b->queries + first * b->info.d;
         int64_t *ids = b->truth.ids + first * k;
 
         asking.first = first;
-        rc = b->has_base ? omen_source_search(&b->base, b->info.metric, k, queries, n, search.n_threads, ids,
-                                              distances + first * k, ask, &asking, why)
-                         : omen_index_search(b->index, &search, queries, n, ids, distances + first * k, NULL, why);
+        status = b->has_base ? omen_source_search(&b->base, b->info.metric, k, queries, n, search.n_threads, ids,
+                                                  distances + first * k, ask, &asking, why)
+                             : omen_index_search(b->index, &search, queries, n, ids, distances + first * k, NULL, why);
     }
     b->truth.seconds = cmd_seconds() - started;
-    return rc;
+    return status;
 }
 
 /* True distances in float64, made to rise: the limit of k is the greatest of the first k. Of what is no neighbour,
@@ -166,50 +159,46 @@ static int search_truth(struct bench *b, uint32_t k, float *distances, omen_deta
 static int measure_truth(struct bench *b, const float *found, omen_detail *why)
 {
     const uint32_t k = b->truth.k;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     b->truth.distances = malloc(b->n_queries * k * sizeof *b->truth.distances);
-    if (b->truth.distances == NULL) {
+    if (!b->truth.distances)
         return OMEN_ERR_MEMORY;
-    }
 #pragma omp parallel num_threads(b->options->n_threads)
     {
         float *row = malloc(b->info.d * sizeof *row);
         omen_detail own_why = {.text = ""};
-        int own = row != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+        int own = row ? OMEN_OK : OMEN_ERR_MEMORY;
 
 #pragma omp for schedule(dynamic, 64)
         for (uint64_t q = 0; q < b->n_queries; q++) {
             double *distances = b->truth.distances + q * k;
             const uint32_t n_found = omen_found_count(b->truth.ids + q * k, k);
 
-            if (cmd_signals_noted() != 0) {
+            if (cmd_signals_noted() != 0)
                 own = OMEN_ERR_INTERRUPTED;
-            }
 
             for (uint32_t i = 0; own == OMEN_OK && i < k; i++) {
-                if (i >= n_found) {
+                if (i >= n_found)
                     distances[i] = INFINITY;
-                } else if (b->has_base) {
+                else if (b->has_base)
                     own = base_distance(b, q, b->truth.ids[q * k + i], row, &distances[i], &own_why);
-                } else {
+                else
                     distances[i] = found[q * k + i];
-                }
-                if (i > 0 && distances[i] < distances[i - 1]) {
+                if (i > 0 && distances[i] < distances[i - 1])
                     distances[i] = distances[i - 1];
-                }
             }
         }
         free(row);
         if (own != OMEN_OK) {
 #pragma omp critical(bench_truth)
             {
-                rc = own;
+                status = own;
                 *why = own_why;
             }
         }
     }
-    return rc;
+    return status;
 }
 
 /* ---- a truth from elsewhere ---- */
@@ -227,9 +216,8 @@ static double scale_of(omen_metric metric, const float *x, const float *y, uint3
 {
     double xx = 0, yy = 0;
 
-    if (metric == OMEN_METRIC_COSINE) {
+    if (metric == OMEN_METRIC_COSINE)
         return 1;
-    }
     for (uint32_t i = 0; i < d; i++) {
         xx += (double)x[i] * x[i];
         yy += (double)y[i] * y[i];
@@ -257,19 +245,16 @@ static int contradicts(const struct bench *b, const struct checked *c, uint64_t 
 
     for (uint32_t i = 0; i < k && n_known > 0; i++) {
         double value = c->found_distances[q * n_true + i], scale;
-        int rc = OMEN_OK;
+        int status = OMEN_OK;
 
-        if (found[i] == OMEN_NO_ROW || has_id(true_ids, n_known, found[i])) {
+        if (found[i] == OMEN_NO_ROW || has_id(true_ids, n_known, found[i]))
             continue;
-        }
-        if (b->has_base) {
-            rc = base_distance(b, c->first + q, found[i], row, &value, why);
-        } else {
+        if (b->has_base)
+            status = base_distance(b, c->first + q, found[i], row, &value, why);
+        else
             memcpy(row, query, b->info.d * sizeof *row); /* as long as its neighbours, more or less */
-        }
-        if (rc != OMEN_OK) {
-            return rc;
-        }
+        if (status != OMEN_OK)
+            return status;
         scale = scale_of(b->info.metric, query, row, b->info.d);
         if (value < last - c->slack.of_distance * fabs(last) - c->slack.of_scale * scale) {
             return omen_fail(why, OMEN_ERR_INPUT,
@@ -287,7 +272,7 @@ static int contradicts(const struct bench *b, const struct checked *c, uint64_t 
 static int check_queries(const struct bench *b, const struct checked *c, omen_detail *why)
 {
     uint64_t at_fault = UINT64_MAX;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
 #pragma omp parallel num_threads(b->options->n_threads)
     {
@@ -296,23 +281,22 @@ static int check_queries(const struct bench *b, const struct checked *c, omen_de
 #pragma omp for schedule(dynamic, 64)
         for (uint64_t q = 0; q < c->n; q++) {
             omen_detail own_why = {.text = ""};
-            int own = row != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+            int own = row ? OMEN_OK : OMEN_ERR_MEMORY;
 
-            for (size_t i = 0; own == OMEN_OK && i < b->options->n_ks; i++) {
+            for (size_t i = 0; own == OMEN_OK && i < b->options->n_ks; i++)
                 own = contradicts(b, c, q, b->options->ks[i], row, &own_why);
-            }
             if (own != OMEN_OK) {
 #pragma omp critical(bench_truth)
                 if (q < at_fault) {
                     at_fault = q;
-                    rc = own;
+                    status = own;
                     *why = own_why;
                 }
             }
         }
         free(row);
     }
-    return rc;
+    return status;
 }
 
 /* Distances of the true rows of some queries by the refine tier, made to rise. */
@@ -320,13 +304,12 @@ static int refined_truth(const struct bench *b, uint64_t first, uint64_t n, floa
                          omen_detail *why)
 {
     const uint32_t k = b->truth.k;
-    int rc = omen_index_distances(b->index, b->queries + first * b->info.d, n, k, b->truth.ids + first * k,
-                                  b->options->n_threads, distances, why);
+    int status = omen_index_distances(b->index, b->queries + first * b->info.d, n, k, b->truth.ids + first * k,
+                                      b->options->n_threads, distances, why);
 
-    for (uint64_t i = 0; rc == OMEN_OK && i < n * k; i++) {
+    for (uint64_t i = 0; status == OMEN_OK && i < n * k; i++)
         out[i] = i % k > 0 && distances[i] < out[i - 1] ? out[i - 1] : distances[i];
-    }
-    return rc;
+    return status;
 }
 
 /* Searches, and refuses a truth that what was found contradicts: by distances of the base, else of the refine tier. */
@@ -340,7 +323,7 @@ static int check_truth(struct bench *b, omen_detail *why)
     const bool exact_rows = b->has_base || omen_index_rows_are_exact(b->index);
     omen_search_options search;
     struct asking asking = {.b = b};
-    int rc = found != NULL && distances != NULL && scratch != NULL && refined != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+    int status = found && distances && scratch && refined ? OMEN_OK : OMEN_ERR_MEMORY;
 
     omen_search_options_init(&search);
     search.k = k;
@@ -348,64 +331,60 @@ static int check_truth(struct bench *b, omen_detail *why)
     search.n_threads = b->options->n_threads;
     search.progress = ask;
     search.progress_context = &asking;
-    for (uint64_t first = 0, n; rc == OMEN_OK && first < b->n_queries; first += n) {
+    for (uint64_t first = 0, n; status == OMEN_OK && first < b->n_queries; first += n) {
         n = b->n_queries - first < most ? b->n_queries - first : most;
         asking.first = first;
         search.first_query = first;
-        rc = omen_index_search(b->index, &search, b->queries + first * b->info.d, n, found, distances, NULL, why);
-        if (rc == OMEN_OK && !b->has_base) {
-            rc = refined_truth(b, first, n, scratch, refined, why);
-        }
-        if (rc == OMEN_OK) {
+        status = omen_index_search(b->index, &search, b->queries + first * b->info.d, n, found, distances, NULL, why);
+        if (status == OMEN_OK && !b->has_base)
+            status = refined_truth(b, first, n, scratch, refined, why);
+        if (status == OMEN_OK) {
             const struct checked c = {first,
                                       n,
                                       found,
                                       distances,
                                       b->has_base ? b->truth.distances + first * k : refined,
                                       exact_rows ? float_slack : rounded_slack};
-            rc = check_queries(b, &c, why);
+            status = check_queries(b, &c, why);
         }
     }
     free(found);
     free(distances);
     free(scratch);
     free(refined);
-    return rc;
+    return status;
 }
 
 int bench_find_truth(struct bench *b, omen_detail *why)
 {
     const uint32_t k = greatest_k(b->options);
     float *distances = NULL;
-    int rc;
+    int status;
 
     if (k > b->info.n_rows) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "-k %u is more than the %llu rows of the index", k,
                          (unsigned long long)b->info.n_rows);
     }
     b->truth.k = k;
-    if (b->options->truth_path != NULL) {
-        rc = read_truth(b, k, why);
+    if (b->options->truth_path) {
+        status = read_truth(b, k, why);
     } else if (!b->has_base && b->info.refine == OMEN_REFINE_NONE) {
-        rc = omen_fail(why, OMEN_ERR_ARGUMENT,
-                       "the index has no refine tier to take the truth from; give --base or --truth");
+        status = omen_fail(why, OMEN_ERR_ARGUMENT,
+                           "the index has no refine tier to take the truth from; give --base or --truth");
     } else {
         b->truth.ids = malloc(b->n_queries * k * sizeof *b->truth.ids);
         distances = malloc(b->n_queries * k * sizeof *distances);
-        rc = b->truth.ids != NULL && distances != NULL ? search_truth(b, k, distances, why) : OMEN_ERR_MEMORY;
+        status = b->truth.ids && distances ? search_truth(b, k, distances, why) : OMEN_ERR_MEMORY;
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
         b->truth.hash = XXH3_64bits(b->truth.ids, b->n_queries * k * sizeof *b->truth.ids);
-    }
-    if (rc == OMEN_OK && (b->has_base || distances != NULL)) {
-        rc = measure_truth(b, distances, why);
-    }
-    if (rc == OMEN_OK && b->options->truth_path != NULL && (b->has_base || b->info.refine != OMEN_REFINE_NONE)) {
-        rc = check_truth(b, why);
-    }
+    if (status == OMEN_OK && (b->has_base || distances))
+        status = measure_truth(b, distances, why);
+    if (status == OMEN_OK && b->options->truth_path && (b->has_base || b->info.refine != OMEN_REFINE_NONE))
+        status = check_truth(b, why);
     free(distances);
-    b->has_truth = rc == OMEN_OK;
-    return rc;
+    b->has_truth = status == OMEN_OK;
+    return status;
 }
 
 int bench_save_truth(const struct bench *b, omen_detail *why)
@@ -414,38 +393,33 @@ int bench_save_truth(const struct bench *b, omen_detail *why)
     const omen_truth_format *format = omen_truth_named(b->options->save_truth_path);
     cmd_output output = {.stream = NULL};
     float *distances = NULL;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (b->truth.distances != NULL) {
+    if (b->truth.distances) {
         distances = malloc(n * sizeof *distances);
-        rc = distances != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
-        for (uint64_t i = 0; rc == OMEN_OK && i < n; i++) {
+        status = distances ? OMEN_OK : OMEN_ERR_MEMORY;
+        for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
             distances[i] = (float)b->truth.distances[i];
-        }
     }
-    if (rc == OMEN_OK) {
-        rc = cmd_output_open(&output, b->options->save_truth_path, NULL, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_truth_write(output.stream, format, b->n_queries, b->truth.k, b->truth.ids, distances, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = cmd_output_commit(&output, why);
-    }
+    if (status == OMEN_OK)
+        status = cmd_output_open(&output, b->options->save_truth_path, NULL, why);
+    if (status == OMEN_OK)
+        status = omen_truth_write(output.stream, format, b->n_queries, b->truth.k, b->truth.ids, distances, why);
+    if (status == OMEN_OK)
+        status = cmd_output_commit(&output, why);
     cmd_output_close(&output);
     free(distances);
-    return rc;
+    return status;
 }
 
 void bench_truth_text(const struct bench *b, char *text, size_t size)
 {
-    if (b->truth.kind == BENCH_TRUTH_SOURCE) {
+    if (b->truth.kind == BENCH_TRUTH_SOURCE)
         snprintf(text, size, "exact over the source");
-    } else if (b->truth.kind == BENCH_TRUTH_REFINE) {
+    else if (b->truth.kind == BENCH_TRUTH_REFINE)
         snprintf(text, size, "exact over the %s refine tier", omen_refine_name(b->info.refine));
-    } else {
+    else
         snprintf(text, size, "%s", cmd_printable(b->options->truth_path).text);
-    }
 }
 
 /* ---- recall ---- */
@@ -466,56 +440,49 @@ static int count_found(const struct bench *b, uint64_t q, uint32_t k, const int6
     const uint32_t n_true = omen_found_count(true_ids, k), n_found = omen_found_count(ids, k);
     double limit = 0, value;
     uint64_t near = 0;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (n_true == 0) {
+    if (n_true == 0)
         return OMEN_OK;
-    }
-    if (truth->distances != NULL) {
+    if (truth->distances)
         limit = comparable(b->info.metric, truth->distances[q * truth->k + n_true - 1]) + DISTANCE_SLACK;
-    }
-    for (uint32_t i = 0; rc == OMEN_OK && i < n_found; i++) {
-        if (has_id(ids, i, ids[i])) {
+    for (uint32_t i = 0; status == OMEN_OK && i < n_found; i++) {
+        if (has_id(ids, i, ids[i]))
             continue; /* twice in one answer */
-        }
         if (has_id(true_ids, n_true, ids[i])) {
             tally->same++;
             near++;
-        } else if (truth->distances != NULL) {
-            value = distances != NULL ? distances[i] : INFINITY;
-            if (b->has_base) {
-                rc = base_distance(b, q, ids[i], row, &value, why);
-            }
+        } else if (truth->distances) {
+            value = distances ? distances[i] : INFINITY;
+            if (b->has_base)
+                status = base_distance(b, q, ids[i], row, &value, why);
             near += comparable(b->info.metric, value) <= limit;
         }
     }
     tally->wanted += n_true;
     tally->near += near < n_true ? near : n_true; /* rows as near as the last may be more */
-    return rc;
+    return status;
 }
 
 int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const float *distances, double *by_distance,
                  double *by_id, omen_detail *why)
 {
     struct tally all = {.wanted = 0};
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
 #pragma omp parallel num_threads(b->options->n_threads)
     {
         struct tally tally = {.wanted = 0};
         float *row = malloc(b->info.d * sizeof *row);
         omen_detail own_why = {.text = ""};
-        int own = row != NULL ? OMEN_OK : OMEN_ERR_MEMORY;
+        int own = row ? OMEN_OK : OMEN_ERR_MEMORY;
 
 #pragma omp for schedule(dynamic, 64)
         for (uint64_t q = 0; q < b->n_queries; q++) {
-            if (cmd_signals_noted() != 0) {
+            if (cmd_signals_noted() != 0)
                 own = OMEN_ERR_INTERRUPTED;
-            }
-            if (own == OMEN_OK) {
-                own = count_found(b, q, k, ids + q * k, distances != NULL ? distances + q * k : NULL, row, &tally,
-                                  &own_why);
-            }
+            if (own == OMEN_OK)
+                own = count_found(b, q, k, ids + q * k, distances ? distances + q * k : NULL, row, &tally, &own_why);
         }
         free(row);
 #pragma omp critical(bench_truth)
@@ -524,13 +491,12 @@ int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const fl
             all.near += tally.near;
             all.same += tally.same;
             if (own != OMEN_OK) {
-                rc = own;
+                status = own;
                 *why = own_why;
             }
         }
     }
-    *by_distance =
-        b->truth.distances != NULL && (b->has_base || distances != NULL) ? (double)all.near / (double)all.wanted : NAN;
+    *by_distance = b->truth.distances && (b->has_base || distances) ? (double)all.near / (double)all.wanted : NAN;
     *by_id = (double)all.same / (double)all.wanted;
-    return rc;
+    return status;
 }

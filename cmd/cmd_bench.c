@@ -27,9 +27,8 @@ static bool next_word(const char **list, char word[32])
 {
     size_t length;
 
-    if (*list == NULL) {
+    if (!*list)
         return false;
-    }
     length = strcspn(*list, ",");
     snprintf(word, 32, "%.*s", length < 31 ? (int)length : 31, *list);
     *list = (*list)[length] == ',' ? *list + length + 1 : NULL;
@@ -48,12 +47,10 @@ static bool parse_counts(const char *option, const char *list, uint32_t *out, si
     uint64_t value;
 
     for (*n = 0; next_word(&list, word); ++*n) {
-        if (*n == room) {
+        if (*n == room)
             return too_many(option, room);
-        }
-        if (!cmd_parse_integer(NAME, option, word, 1, INT32_MAX, &value)) {
+        if (!cmd_parse_integer(NAME, option, word, 1, INT32_MAX, &value))
             return false;
-        }
         out[*n] = (uint32_t)value;
     }
     return true;
@@ -64,12 +61,10 @@ static bool parse_recalls(const char *list, struct bench_options *o)
     char word[32];
 
     for (o->n_recalls = 0; next_word(&list, word); o->n_recalls++) {
-        if (o->n_recalls == BENCH_MAX_EFFORTS) {
+        if (o->n_recalls == BENCH_MAX_EFFORTS)
             return too_many("--recall", BENCH_MAX_EFFORTS);
-        }
-        if (!cmd_parse_share(NAME, "--recall", word, &o->recalls[o->n_recalls])) {
+        if (!cmd_parse_share(NAME, "--recall", word, &o->recalls[o->n_recalls]))
             return false;
-        }
     }
     o->recalls_given = true;
     return true;
@@ -134,9 +129,8 @@ static bool take_compared(const char *command, const cmd_option *option, const c
 {
     struct bench_options *o = self;
 
-    if (o->n_compare == BENCH_MAX_FILES - 1) {
+    if (o->n_compare == BENCH_MAX_FILES - 1)
         return too_many("--compare", BENCH_MAX_FILES - 1);
-    }
     o->compare_paths[o->n_compare++] = value;
     return true;
 }
@@ -297,7 +291,7 @@ static const cmd_syntax syntax = {
 /* Whether there is something to measure; otherwise results are only drawn. */
 static bool measures(const struct bench_options *o)
 {
-    return o->index_path != NULL || o->base_path != NULL;
+    return o->index_path || o->base_path;
 }
 
 /* Whether an output is something that is read, or another output. */
@@ -316,30 +310,25 @@ static int check_files(const struct bench_options *o)
         {.path = "-", .is_output = true},
     };
 
-    for (size_t i = 0; i < o->n_compare; i++) {
+    for (size_t i = 0; i < o->n_compare; i++)
         files[10 + i] = (cmd_file){.role = "--compare", .path = o->compare_paths[i]};
-    }
     return cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
 }
 
 static int check_outputs(const struct bench_options *o)
 {
     const char *outputs[] = {o->keep_path, o->save_truth_path, o->plot_path};
-    int rc;
+    int status;
 
-    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++) {
-        if (outputs[i] != NULL && (outputs[i][0] == '\0' || strcmp(outputs[i], "-") == 0)) {
+    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)
+        if (outputs[i] && (outputs[i][0] == '\0' || strcmp(outputs[i], "-") == 0))
             return cmd_misuse(NAME, "--index, --save-truth and --plot want a file name");
-        }
-    }
-    rc = check_files(o);
-    if (rc != CMD_GO_ON) {
-        return rc;
-    }
-    if (o->keep_path != NULL && cmd_check_extension(NAME, o->keep_path, "omen", "an index") != CMD_GO_ON) {
+    status = check_files(o);
+    if (status != CMD_GO_ON)
+        return status;
+    if (o->keep_path && cmd_check_extension(NAME, o->keep_path, "omen", "an index") != CMD_GO_ON)
         return CMD_EXIT_USAGE;
-    }
-    if (o->save_truth_path != NULL && omen_truth_named(o->save_truth_path) == NULL) {
+    if (o->save_truth_path && !omen_truth_named(o->save_truth_path)) {
         return cmd_misuse(NAME, "--save-truth wants a name that ends with %s, not \"%s\"",
                           cmd_choice(".", omen_truth_name).text, o->save_truth_path);
     }
@@ -350,46 +339,35 @@ static int check_outputs(const struct bench_options *o)
 static int check_arguments(const struct bench_options *o)
 {
     if (!measures(o)) {
-        if (o->n_compare == 0) {
+        if (o->n_compare == 0)
             return cmd_misuse(NAME, "no INDEX and no --base given; see \"omendb bench --help\"");
-        }
-        if (o->plot_path == NULL) {
+        if (!o->plot_path)
             return cmd_misuse(NAME, "--compare draws results: name the picture with --plot");
-        }
         return check_outputs(o);
     }
-    if (o->n_compare > 0 && o->plot_path == NULL) {
+    if (o->n_compare > 0 && !o->plot_path)
         return cmd_misuse(NAME, "--compare draws results: name the picture with --plot");
-    }
-    if ((o->queries_path != NULL) == (o->n_held_out > 0)) {
+    if (!o->queries_path == !o->n_held_out)
         return cmd_misuse(NAME, "give either --queries or --held-out");
-    }
-    if (o->index_path != NULL && o->n_held_out > 0) {
+    if (o->index_path && o->n_held_out > 0)
         return cmd_misuse(NAME, "--held-out builds an index without the rows held out; it takes no INDEX");
-    }
-    if (o->index_path != NULL && o->keep_path != NULL) {
+    if (o->index_path && o->keep_path)
         return cmd_misuse(NAME, "--index names the index to build; with INDEX there is none");
-    }
-    if (o->base_path != NULL && strcmp(o->base_path, "-") == 0 && o->queries_path != NULL &&
-        strcmp(o->queries_path, "-") == 0) {
+    if (o->base_path && strcmp(o->base_path, "-") == 0 && o->queries_path && strcmp(o->queries_path, "-") == 0)
         return cmd_misuse(NAME, "base and queries cannot both be standard input");
-    }
-    if (o->recalls_given && (o->n_probes > 0 || o->n_reranks > 0)) {
+    if (o->recalls_given && (o->n_probes > 0 || o->n_reranks > 0))
         return cmd_misuse(NAME, "--recall chooses the effort: --probes and --rerank have no meaning with it");
-    }
     return check_outputs(o);
 }
 
 static int parse_arguments(struct bench_options *o, int argc, char **argv)
 {
-    const int rc = cmd_options_parse(&syntax, argc, argv, o);
+    const int status = cmd_options_parse(&syntax, argc, argv, o);
 
-    if (rc != CMD_GO_ON) {
-        return rc;
-    }
-    if (argc - optind > 1) {
+    if (status != CMD_GO_ON)
+        return status;
+    if (argc - optind > 1)
         return cmd_misuse(NAME, "one INDEX at a time; \"%s\" is one too many", argv[optind + 1]);
-    }
     o->index_path = argc > optind ? argv[optind] : NULL;
     if (o->n_recalls == 0 && o->n_probes == 0 && o->n_reranks == 0) {
         memcpy(o->recalls, default_recalls, sizeof default_recalls);
@@ -404,7 +382,7 @@ static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
 
-    return slash != NULL ? slash + 1 : path;
+    return slash ? slash + 1 : path;
 }
 
 /* The name of a result in a picture: the file's, with its directory if another has the same. */
@@ -412,11 +390,9 @@ static const char *label_of(const struct bench_options *o, size_t which)
 {
     const char *path = o->compare_paths[which];
 
-    for (size_t i = 0; i < o->n_compare; i++) {
-        if (i != which && strcmp(base_name(o->compare_paths[i]), base_name(path)) == 0) {
+    for (size_t i = 0; i < o->n_compare; i++)
+        if (i != which && strcmp(base_name(o->compare_paths[i]), base_name(path)) == 0)
             return path;
-        }
-    }
     return base_name(path);
 }
 
@@ -426,23 +402,21 @@ static int draw(const struct bench_options *o, json_t *now, omen_detail *why)
     json_t *results[BENCH_MAX_FILES] = {NULL};
     const char *labels[BENCH_MAX_FILES];
     size_t n = 0;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (now != NULL) {
+    if (now) {
         labels[n] = "this run";
         results[n++] = json_incref(now);
     }
-    for (size_t i = 0; rc == OMEN_OK && i < o->n_compare; i++) {
+    for (size_t i = 0; status == OMEN_OK && i < o->n_compare; i++) {
         labels[n] = label_of(o, i);
-        rc = bench_json_load(&results[n++], o->compare_paths[i], why);
+        status = bench_json_load(&results[n++], o->compare_paths[i], why);
     }
-    if (rc == OMEN_OK) {
-        rc = bench_plot(o->plot_path, results, labels, n, why);
-    }
-    for (size_t i = 0; i < n; i++) {
+    if (status == OMEN_OK)
+        status = bench_plot(o->plot_path, results, labels, n, why);
+    for (size_t i = 0; i < n; i++)
         json_decref(results[i]);
-    }
-    return rc;
+    return status;
 }
 
 /* Everything before the sweep. */
@@ -450,36 +424,29 @@ static int prepare(struct bench *b, json_t **baseline, omen_detail *why)
 {
     const struct bench_options *o = b->options;
     json_t *head;
-    int rc = omen_cpu_select(o->cpu, why);
+    int status = omen_cpu_select(o->cpu, why);
 
-    if (rc == OMEN_OK && o->plot_path != NULL) {
-        rc = bench_plot_check(o->plot_path, why);
-    }
-    if (rc == OMEN_OK && o->baseline_path != NULL) {
-        rc = bench_json_load(baseline, o->baseline_path, why);
-    }
-    if (rc == OMEN_OK && o->baseline_binary != NULL) {
-        rc = bench_ab_check(b, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = bench_open_index(b, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = bench_read_queries(b, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = bench_find_truth(b, why);
-    }
-    if (rc == OMEN_OK && o->save_truth_path != NULL) {
-        rc = bench_save_truth(b, why);
-    }
+    if (status == OMEN_OK && o->plot_path)
+        status = bench_plot_check(o->plot_path, why);
+    if (status == OMEN_OK && o->baseline_path)
+        status = bench_json_load(baseline, o->baseline_path, why);
+    if (status == OMEN_OK && o->baseline_binary)
+        status = bench_ab_check(b, why);
+    if (status == OMEN_OK)
+        status = bench_open_index(b, why);
+    if (status == OMEN_OK)
+        status = bench_read_queries(b, why);
+    if (status == OMEN_OK)
+        status = bench_find_truth(b, why);
+    if (status == OMEN_OK && o->save_truth_path)
+        status = bench_save_truth(b, why);
     /* A baseline that does not fit is reported before the long part. */
-    if (rc == OMEN_OK && *baseline != NULL) {
+    if (status == OMEN_OK && *baseline) {
         head = bench_json_head(b);
-        rc = head != NULL ? bench_gate_check(head, *baseline, why) : OMEN_ERR_MEMORY;
+        status = head ? bench_gate_check(head, *baseline, why) : OMEN_ERR_MEMORY;
         json_decref(head);
     }
-    return rc;
+    return status;
 }
 
 /* This run as JSON, without gate and ab. NULL if out of memory. */
@@ -487,7 +454,7 @@ static json_t *result_of(const struct bench *b)
 {
     json_t *now = bench_json_head(b);
 
-    if (now != NULL && json_object_set_new(now, "points", bench_json_points(b)) != 0) {
+    if (now && json_object_set_new(now, "points", bench_json_points(b)) != 0) {
         json_decref(now);
         now = NULL;
     }
@@ -500,21 +467,19 @@ static int compare(struct bench *b, json_t *now, const json_t *baseline, bool *w
     const struct bench_options *o = b->options;
     FILE *stream = o->json || o->verbosity < 0 ? stderr : stdout;
     json_t *gate = NULL, *ab = NULL;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (baseline != NULL && !b->interrupted) {
-        rc = bench_gate(b, now, baseline, stream, worse, &gate, why);
-    }
-    if (rc == OMEN_OK && o->baseline_binary != NULL && !b->interrupted) {
-        rc = bench_ab(b, stream, worse, &ab, why);
-    }
-    b->interrupted = b->interrupted || rc == OMEN_ERR_INTERRUPTED;
-    if (json_object_set_new(now, "gate", gate != NULL ? gate : json_null()) != 0 ||
-        json_object_set_new(now, "ab", ab != NULL ? ab : json_null()) != 0 ||
+    if (baseline && !b->interrupted)
+        status = bench_gate(b, now, baseline, stream, worse, &gate, why);
+    if (status == OMEN_OK && o->baseline_binary && !b->interrupted)
+        status = bench_ab(b, stream, worse, &ab, why);
+    b->interrupted = b->interrupted || status == OMEN_ERR_INTERRUPTED;
+    if (json_object_set_new(now, "gate", gate ? gate : json_null()) != 0 ||
+        json_object_set_new(now, "ab", ab ? ab : json_null()) != 0 ||
         json_object_set_new(now, "interrupted", json_boolean(b->interrupted)) != 0) {
         return OMEN_ERR_MEMORY;
     }
-    return rc;
+    return status;
 }
 
 /* Table, comparisons and JSON of what was measured. */
@@ -522,7 +487,7 @@ static int report(struct bench *b, const json_t *baseline, bool *worse, omen_det
 {
     const struct bench_options *o = b->options;
     json_t *now;
-    int rc;
+    int status;
 
     b->peak_bytes = bench_peak_bytes();
     cmd_progress_clear(&b->progress);
@@ -531,18 +496,15 @@ static int report(struct bench *b, const json_t *baseline, bool *worse, omen_det
         fflush(stdout);
     }
     now = result_of(b);
-    if (now == NULL) {
+    if (!now)
         return OMEN_ERR_MEMORY;
-    }
-    rc = compare(b, now, baseline, worse, why);
-    if (rc == OMEN_OK && o->plot_path != NULL && b->n_points > 0) {
-        rc = draw(o, now, why);
-    }
-    if (o->json && cmd_json_print(NAME, json_incref(now), stdout) != CMD_EXIT_OK) {
-        rc = rc == OMEN_OK ? OMEN_ERR_IO : rc;
-    }
+    status = compare(b, now, baseline, worse, why);
+    if (status == OMEN_OK && o->plot_path && b->n_points > 0)
+        status = draw(o, now, why);
+    if (o->json && cmd_json_print(NAME, json_incref(now), stdout) != CMD_EXIT_OK)
+        status = status == OMEN_OK ? OMEN_ERR_IO : status;
     json_decref(now);
-    return rc;
+    return status;
 }
 
 static int run(const struct bench_options *o)
@@ -551,30 +513,28 @@ static int run(const struct bench_options *o)
     omen_detail why = {.text = ""};
     json_t *baseline = NULL;
     bool worse = false, has_report;
-    int rc, report_rc;
+    int status, report_rc;
 
     cmd_progress_init(&b.progress, o->verbosity);
     cmd_signals_note();
-    rc = prepare(&b, &baseline, &why);
-    if (rc == OMEN_OK) {
-        rc = bench_sweep(&b, &why);
-    }
+    status = prepare(&b, &baseline, &why);
+    if (status == OMEN_OK)
+        status = bench_sweep(&b, &why);
     cmd_progress_clear(&b.progress);
-    b.interrupted = rc == OMEN_ERR_INTERRUPTED;
-    has_report = b.queries != NULL && (rc == OMEN_OK || b.interrupted);
+    b.interrupted = status == OMEN_ERR_INTERRUPTED;
+    has_report = b.queries && (status == OMEN_OK || b.interrupted);
     if (has_report) {
         report_rc = report(&b, baseline, &worse, &why);
-        rc = report_rc != OMEN_OK ? report_rc : rc;
+        status = report_rc != OMEN_OK ? report_rc : status;
     }
     json_decref(baseline);
     bench_finish(&b);
-    if (rc == OMEN_ERR_INTERRUPTED) {
+    if (status == OMEN_ERR_INTERRUPTED) {
         cmd_say(NAME, has_report ? "interrupted" : "interrupted; nothing was measured");
-        return cmd_exit_code(rc);
+        return cmd_exit_code(status);
     }
-    if (rc != OMEN_OK) {
-        return cmd_fail(NAME, rc, &why);
-    }
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
     return worse ? BENCH_EXIT_WORSE : CMD_EXIT_OK;
 }
 
@@ -590,20 +550,18 @@ int cmd_bench(int argc, char **argv)
         .max_growth = 0.01,
     };
     omen_detail why = {.text = ""};
-    int rc;
+    int status;
 
     omen_build_options_init(&o.build);
-    rc = parse_arguments(&o, argc, argv);
-    if (rc != CMD_GO_ON) {
-        return rc;
-    }
+    status = parse_arguments(&o, argc, argv);
+    if (status != CMD_GO_ON)
+        return status;
     if (measures(&o)) {
         o.n_threads = cmd_threads(o.n_threads);
         return run(&o);
     }
-    rc = bench_plot_check(o.plot_path, &why);
-    if (rc == OMEN_OK) {
-        rc = draw(&o, NULL, &why);
-    }
-    return rc == OMEN_OK ? CMD_EXIT_OK : cmd_fail(NAME, rc, &why);
+    status = bench_plot_check(o.plot_path, &why);
+    if (status == OMEN_OK)
+        status = draw(&o, NULL, &why);
+    return status == OMEN_OK ? CMD_EXIT_OK : cmd_fail(NAME, status, &why);
 }

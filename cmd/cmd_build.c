@@ -131,17 +131,14 @@ static const cmd_syntax syntax = {
 
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
-    const int rc = cmd_options_parse(&syntax, argc, argv, b);
+    const int status = cmd_options_parse(&syntax, argc, argv, b);
 
-    if (rc != CMD_GO_ON) {
-        return rc;
-    }
-    if (argc - optind < 1) {
+    if (status != CMD_GO_ON)
+        return status;
+    if (argc - optind < 1)
         return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");
-    }
-    if (argc - optind > 1) {
+    if (argc - optind > 1)
         return cmd_misuse(NAME, "one INPUT at a time; \"%s\" is one too many", argv[optind + 1]);
-    }
     b->paths.input = argv[optind];
     return CMD_GO_ON;
 }
@@ -150,40 +147,35 @@ static int parse_arguments(struct build *b, int argc, char **argv)
 static char *replace_extension(const char *input)
 {
     const char *slash = strrchr(input, '/');
-    const char *name = slash != NULL ? slash + 1 : input;
+    const char *name = slash ? slash + 1 : input;
     const char *dot = strrchr(name, '.');
     char *out;
 
-    if (dot == NULL || dot == name) {
+    if (!dot || dot == name)
         dot = name + strlen(name);
-    }
     return asprintf(&out, "%.*s.omen", (int)(dot - input), input) >= 0 ? out : NULL;
 }
 
 /* Settles the output's name and refuses those that would destroy something. */
 static int choose_output(struct build *b)
 {
-    struct stat status;
+    struct stat info;
 
-    if (b->paths.output == NULL) {
-        if (strcmp(b->paths.input, "-") == 0) {
+    if (!b->paths.output) {
+        if (strcmp(b->paths.input, "-") == 0)
             return cmd_misuse(NAME, "--output is required when INPUT is standard input");
-        }
         b->default_output = replace_extension(b->paths.input);
-        if (b->default_output == NULL) {
+        if (!b->default_output)
             return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
-        }
         b->paths.output = b->default_output;
     }
-    if (b->paths.output[0] == '\0') {
+    if (b->paths.output[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    }
-    if (strcmp(b->paths.output, "-") == 0) {
+    if (strcmp(b->paths.output, "-") == 0)
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
-    }
     /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
     if (omen_file_descriptor(b->paths.output) >= 0 ||
-        (stat(b->paths.output, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))) {
+        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
     const cmd_file files[] = {
@@ -192,8 +184,8 @@ static int choose_output(struct build *b)
         {.role = "--output", .path = b->paths.output, .is_output = true, .has_checkpoint = true},
         {.path = b->json ? "-" : NULL, .is_output = true},
     };
-    const int rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
-    return rc == CMD_GO_ON ? cmd_check_extension(NAME, b->paths.output, "omen", "an index") : rc;
+    const int status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    return status == CMD_GO_ON ? cmd_check_extension(NAME, b->paths.output, "omen", "an index") : status;
 }
 
 /* ---- the work ---- */
@@ -204,15 +196,13 @@ static void say_resumed(void *context, const char *stage, uint64_t row, uint64_t
     struct build *b = context;
 
     b->is_resumed = true;
-    if (b->verbosity < 0) {
+    if (b->verbosity < 0)
         return;
-    }
     cmd_progress_clear(&b->progress);
-    if (row > 0 && row < n_rows) {
+    if (row > 0 && row < n_rows)
         cmd_say(NAME, "resuming at row %s of %s (%s)", cmd_group(row).text, cmd_group(n_rows).text, stage);
-    } else {
+    else
         cmd_say(NAME, "resuming (%s)", stage);
-    }
 }
 
 static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
@@ -269,12 +259,11 @@ static int run(struct build *b)
     omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
     omen_detail why = {.text = ""};
     double started;
-    int rc;
+    int status;
 
-    rc = omen_cpu_select(b->cpu, &why);
-    if (rc != OMEN_OK) {
-        return cmd_fail(NAME, rc, &why);
-    }
+    status = omen_cpu_select(b->cpu, &why);
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
 
     /* Nothing exists yet while standard input is spooled, so a signal may end the process there. */
     cmd_signals_exit(NAME, INTERRUPTED);
@@ -289,28 +278,27 @@ static int run(struct build *b)
     b->paths.planned = say_planned;
     b->paths.context = b;
     o.info.struct_bytes = sizeof o.info;
-    rc = omen_index_build_file(&b->paths, &b->options, &o.report, &o.info, &outcome, &why);
+    status = omen_index_build_file(&b->paths, &b->options, &o.report, &o.info, &outcome, &why);
     cmd_progress_clear(&b->progress);
     o.file_bytes = outcome.file_bytes;
     o.recall_most = outcome.recall_most < 1 ? outcome.recall_most : NAN;
     o.seconds = cmd_seconds() - started;
     o.is_resumed = b->is_resumed;
-    if (rc == OMEN_ERR_INTERRUPTED) {
+    if (status == OMEN_ERR_INTERRUPTED) {
         say_interrupted(outcome.can_continue, &o.report);
-        return cmd_exit_code(rc);
+        return cmd_exit_code(status);
     }
     if (outcome.needs_fresh) {
         const size_t n = strlen(why.text);
         snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", b->paths.output);
     }
-    if (rc != OMEN_OK) {
+    if (status != OMEN_OK) {
         /* What is not supported here is the input. */
-        cmd_fail(NAME, rc, &why);
-        return cmd_exit_code(rc == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : rc);
+        cmd_fail(NAME, status, &why);
+        return cmd_exit_code(status == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : status);
     }
-    if (o.recall_most < 1) {
+    if (o.recall_most < 1)
         cmd_reach_tell(&o.info, o.recall_most, &o.reach);
-    }
     if (o.report.few_training_rows && b->verbosity >= 0) {
         cmd_say(NAME, "warning: too few rows for %s lists, the partition will be poor; try fewer with --lists",
                 cmd_group(o.info.n_lists).text);
@@ -321,32 +309,27 @@ static int run(struct build *b)
                 "--recall asks for; measure on some with --tune-queries",
                 100 * o.report.near_copies);
     }
-    if (o.recall_most < (double)OMEN_DEFAULT_RECALL && b->verbosity >= 0) {
+    if (o.recall_most < (double)OMEN_DEFAULT_RECALL && b->verbosity >= 0)
         cmd_say(NAME, "warning: recall@10 of %g is out of reach: %s", (double)OMEN_DEFAULT_RECALL, o.reach.text);
-    }
-    if (b->json) {
+    if (b->json)
         return cmd_build_json(&o);
-    }
-    if (b->verbosity >= 0) {
+    if (b->verbosity >= 0)
         cmd_build_summary(&o, b->verbosity > 0);
-    }
     return CMD_EXIT_OK;
 }
 
 int cmd_build(int argc, char **argv)
 {
     struct build b = {.default_output = NULL};
-    int rc;
+    int status;
 
     omen_build_options_init(&b.options);
     b.options.memory_bytes = (uint64_t)(MEMORY_SHARE * (double)cmd_memory_bytes());
-    rc = parse_arguments(&b, argc, argv);
-    if (rc == CMD_GO_ON) {
-        rc = choose_output(&b);
-    }
-    if (rc == CMD_GO_ON) {
-        rc = run(&b);
-    }
+    status = parse_arguments(&b, argc, argv);
+    if (status == CMD_GO_ON)
+        status = choose_output(&b);
+    if (status == CMD_GO_ON)
+        status = run(&b);
     free(b.default_output);
-    return rc;
+    return status;
 }

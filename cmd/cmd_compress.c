@@ -135,35 +135,28 @@ static const cmd_syntax syntax = {
 
 static int parse_arguments(struct compress *c, int argc, char **argv)
 {
-    const int rc = cmd_options_parse(&syntax, argc, argv, c);
+    const int status = cmd_options_parse(&syntax, argc, argv, c);
 
-    if (rc != CMD_GO_ON) {
-        return rc;
-    }
+    if (status != CMD_GO_ON)
+        return status;
     const bool has_level = c->level >= 0;
-    if (has_level && (c->level < 1 || c->level > OMEN_OMZ_LEVEL_MOST)) {
+    if (has_level && (c->level < 1 || c->level > OMEN_OMZ_LEVEL_MOST))
         return cmd_misuse(NAME, "the level is -1 to -%d", OMEN_OMZ_LEVEL_MOST);
-    }
     c->level = has_level ? c->level : OMEN_OMZ_LEVEL_DEFAULT;
     if (c->lossy && (c->decompress || has_level || c->is_long)) {
         return cmd_misuse(NAME, c->decompress ? "--bytes and --codec are for compressing"
                                               : "levels are for compressing without loss; codes are of --bytes");
     }
-    if (c->lossy && c->bytes != 0 && (strcmp(c->codec, "sq8") == 0 || strcmp(c->codec, "f16") == 0)) {
+    if (c->lossy && c->bytes != 0 && (strcmp(c->codec, "sq8") == 0 || strcmp(c->codec, "f16") == 0))
         return cmd_misuse(NAME, "--bytes is for pq and rabitq; %s takes what it takes", c->codec);
-    }
-    if (c->is_long && c->decompress) {
+    if (c->is_long && c->decompress)
         return cmd_misuse(NAME, "--long is for compressing");
-    }
-    if (c->out_format != NULL && !c->decompress) {
+    if (c->out_format && !c->decompress)
         return cmd_misuse(NAME, "--output-format is for --decompress");
-    }
-    if (argc - optind < 1) {
+    if (argc - optind < 1)
         return cmd_misuse(NAME, "no INPUT given; see \"omendb compress --help\"");
-    }
-    if (argc - optind > 1) {
+    if (argc - optind > 1)
         return cmd_misuse(NAME, "one INPUT at a time; \"%s\" is one too many", argv[optind + 1]);
-    }
     c->input = argv[optind];
     return CMD_GO_ON;
 }
@@ -175,9 +168,9 @@ static int choose_output(struct compress *c)
     const size_t length = strlen(c->input), n_suffix = strlen(COMPRESS_SUFFIX);
     const bool has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, COMPRESS_SUFFIX) == 0;
 
-    if (c->output == NULL && from_stdin) {
+    if (!c->output && from_stdin) {
         c->output = "-";
-    } else if (c->output == NULL) {
+    } else if (!c->output) {
         if (c->decompress && !has_suffix) {
             return cmd_misuse(NAME, "\"%s\" does not end in " COMPRESS_SUFFIX "; name the output with --output",
                               c->input);
@@ -191,23 +184,18 @@ static int choose_output(struct compress *c)
     }
     c->to_stdout = strcmp(c->output, "-") == 0;
     if (c->to_stdout) {
-        if (c->json) {
+        if (c->json)
             return cmd_misuse(NAME, "--json and the output cannot both go to standard output");
-        }
-        if (c->remove) {
+        if (c->remove)
             return cmd_misuse(NAME, "--rm needs an output file: what went to standard output cannot be verified");
-        }
-        if (!c->force && isatty(STDOUT_FILENO)) {
+        if (!c->force && isatty(STDOUT_FILENO))
             return cmd_misuse(NAME, "standard output is a terminal; name a file with --output, or insist with --force");
-        }
         return CMD_GO_ON;
     }
-    if (c->output[0] == '\0') {
+    if (c->output[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    }
-    if (c->remove && from_stdin) {
+    if (c->remove && from_stdin)
         return cmd_misuse(NAME, "--rm needs an input file");
-    }
     return CMD_GO_ON;
 }
 
@@ -219,31 +207,25 @@ static int check_files(const struct compress *c)
         {.role = "--output", .path = c->output, .is_output = true},
         {.path = c->json ? "-" : NULL, .is_output = true},
     };
-    struct stat status;
-    const int rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    struct stat info;
+    const int status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
 
-    if (rc != CMD_GO_ON || c->to_stdout) {
-        return rc;
-    }
-    if (!c->decompress && cmd_check_extension(NAME, c->output, "omz", "a compressed file") != CMD_GO_ON) {
+    if (status != CMD_GO_ON || c->to_stdout)
+        return status;
+    if (!c->decompress && cmd_check_extension(NAME, c->output, "omz", "a compressed file") != CMD_GO_ON)
         return CMD_EXIT_USAGE;
-    }
-    bool exists = lstat(c->output, &status) == 0;
-    if (exists && S_ISLNK(status.st_mode) && stat(c->output, &status) != 0) {
-        lstat(c->output, &status); /* a link to nothing is there all the same */
-    }
-    if (exists && S_ISDIR(status.st_mode)) {
+    bool exists = lstat(c->output, &info) == 0;
+    if (exists && S_ISLNK(info.st_mode) && stat(c->output, &info) != 0)
+        lstat(c->output, &info); /* a link to nothing is there all the same */
+    if (exists && S_ISDIR(info.st_mode))
         return cmd_misuse(NAME, "\"%s\" is not a regular file", c->output);
-    }
     /* what has no contents to lose needs no --force */
     const bool is_kept = omen_file_descriptor(c->output) >= 0 ||
-                         (exists && (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode) || S_ISSOCK(status.st_mode)));
-    if (c->remove && (is_kept || (exists && S_ISBLK(status.st_mode)))) {
+                         (exists && (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode) || S_ISSOCK(info.st_mode)));
+    if (c->remove && (is_kept || (exists && S_ISBLK(info.st_mode))))
         return cmd_misuse(NAME, "--rm needs an output file: what went to \"%s\" cannot be verified", c->output);
-    }
-    if (exists && !is_kept && !c->force) {
+    if (exists && !is_kept && !c->force)
         return cmd_misuse(NAME, "\"%s\" exists; replace it with --force", c->output);
-    }
     return CMD_GO_ON;
 }
 
@@ -254,39 +236,35 @@ static int open_packed(struct compress *c, omen_container **container, omen_deta
 {
     const bool is_standard = strcmp(c->input, "-") == 0;
     int fd = is_standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(c->input, O_RDONLY | O_CLOEXEC | O_NOCTTY),
-        rc = OMEN_OK;
+        status = OMEN_OK;
     char label[300] = "standard input";
 
-    if (!is_standard) {
+    if (!is_standard)
         snprintf(label, sizeof label, "\"%.290s\"", c->input);
-    }
-    if (fd < 0 || fstat(fd, &c->status) != 0) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", label, strerror(errno));
-    } else if (is_standard || (!S_ISREG(c->status.st_mode) && !S_ISDIR(c->status.st_mode))) {
-        rc = omen_stream_spool(&fd, label, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_container_open_fd(container, fd, is_standard ? label : c->input, why);
-    }
-    if (fd >= 0) {
+    if (fd < 0 || fstat(fd, &c->status) != 0)
+        status = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", label, strerror(errno));
+    else if (is_standard || (!S_ISREG(c->status.st_mode) && !S_ISDIR(c->status.st_mode)))
+        status = omen_stream_spool(&fd, label, why);
+    if (status == OMEN_OK)
+        status = omen_container_open_fd(container, fd, is_standard ? label : c->input, why);
+    if (fd >= 0)
         close(fd);
-    }
-    return rc;
+    return status;
 }
 
 static int decompress(struct compress *c, omen_detail *why)
 {
     size_t n;
     omen_container *container = NULL;
-    int rc = open_packed(c, &container, why);
+    int status = open_packed(c, &container, why);
 
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         const omen_section *sections = omen_container_sections(container, &n);
-        rc = omen_codes_are(sections, n) ? compress_unpack_codes(c, container, why)
-                                         : compress_unpack_original(c, container, why);
+        status = omen_codes_are(sections, n) ? compress_unpack_codes(c, container, why)
+                                             : compress_unpack_original(c, container, why);
     }
     omen_container_close(container);
-    return rc;
+    return status;
 }
 
 /* Removes the input, if the name still leads to what was read. */
@@ -323,9 +301,8 @@ static int tell(const struct compress *c)
     if (c->verbosity >= 0) {
         fprintf(stderr, "%s: %s, %s -> %s bytes (ratio %.3f), %.2f s, %.0f MB/s\n", cmd_printable(c->input).text,
                 c->content, cmd_group(c->in_bytes).text, cmd_group(c->out_bytes).text, ratio, c->seconds, rate);
-        if (c->lossy) {
+        if (c->lossy)
             compress_tell_account(c);
-        }
     }
     return CMD_EXIT_OK;
 }
@@ -334,42 +311,35 @@ int cmd_compress(int argc, char **argv)
 {
     struct compress c = {.level = -1, .codec = "auto"};
     omen_detail why = {.text = ""};
-    int rc = parse_arguments(&c, argc, argv);
+    int status = parse_arguments(&c, argc, argv);
 
-    if (rc == CMD_GO_ON) {
-        rc = choose_output(&c);
-    }
-    if (rc == CMD_GO_ON) {
-        rc = check_files(&c);
-    }
-    if (rc != CMD_GO_ON) {
+    if (status == CMD_GO_ON)
+        status = choose_output(&c);
+    if (status == CMD_GO_ON)
+        status = check_files(&c);
+    if (status != CMD_GO_ON) {
         free(c.default_output);
-        return rc;
+        return status;
     }
     cmd_progress_init(&c.progress, c.verbosity);
     /* what is half-made goes with the process, which a signal ends at once */
     cmd_signals_exit(NAME, INTERRUPTED);
     c.started = cmd_seconds();
-    if (c.lossy || c.remove) { /* lossless packing has its own threads; only reading back needs OpenMP's */
+    if (c.lossy || c.remove) /* lossless packing has its own threads; only reading back needs OpenMP's */
         c.n_threads = cmd_threads(c.n_threads);
-    }
-    rc = c.decompress ? decompress(&c, &why)
-         : c.lossy    ? compress_write_codes(&c, &why)
-                      : compress_write_original(&c, &why);
-    if (rc == OMEN_OK) {
+    status = c.decompress ? decompress(&c, &why)
+             : c.lossy    ? compress_write_codes(&c, &why)
+                          : compress_write_original(&c, &why);
+    if (status == OMEN_OK)
         cmd_signals_note(); /* it is there: what is left takes no time */
-    }
-    if (!c.lossy) {
+    if (!c.lossy)
         c.seconds = cmd_seconds() - c.started;
-    }
     cmd_progress_clear(&c.progress);
-    if (rc == OMEN_OK && c.like_error != 0) {
+    if (status == OMEN_OK && c.like_error != 0)
         cmd_say(NAME, "warning: mode and time of \"%s\" could not be copied: %s", c.input, strerror(c.like_error));
-    }
-    if (rc == OMEN_OK && c.remove) {
-        rc = remove_input(&c, &why);
-    }
-    rc = rc == OMEN_OK ? tell(&c) : cmd_fail(NAME, rc, &why);
+    if (status == OMEN_OK && c.remove)
+        status = remove_input(&c, &why);
+    status = status == OMEN_OK ? tell(&c) : cmd_fail(NAME, status, &why);
     free(c.default_output);
-    return rc;
+    return status;
 }

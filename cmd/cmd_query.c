@@ -45,9 +45,8 @@ static bool take_k(const char *command, const cmd_option *option, const char *va
     struct query *q = self;
     uint64_t number;
 
-    if (!cmd_parse_integer(command, "-k", value, option->least, option->most, &number)) {
+    if (!cmd_parse_integer(command, "-k", value, option->least, option->most, &number))
         return false;
-    }
     q->search.k = (uint32_t)number;
     return true;
 }
@@ -77,11 +76,9 @@ static const char *name_with_distances(size_t i)
 {
     const omen_results_writer *writer;
 
-    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++) {
-        if (writer->has_distances && i-- == 0) {
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
+        if (writer->has_distances && i-- == 0)
             return writer->name;
-        }
-    }
     return NULL;
 }
 
@@ -99,9 +96,8 @@ static void print_output_formats(void)
     const omen_results_writer *writer;
 
     printf("output formats:\n");
-    for (size_t i = 0; (writer = omen_results_writer_at(i)) != NULL; i++) {
+    for (size_t i = 0; (writer = omen_results_writer_at(i)) != NULL; i++)
         printf("  %-6s %s\n", writer->name, writer->help);
-    }
 }
 
 static const cmd_option options[] = {
@@ -213,12 +209,11 @@ static const cmd_syntax syntax = {
  * have any name. */
 static int choose_format(struct query *q)
 {
-    const cmd_text extension = cmd_extension(q->output_path != NULL ? q->output_path : "");
+    const cmd_text extension = cmd_extension(q->output_path ? q->output_path : "");
     struct stat status;
 
-    if (q->has_output_format) {
+    if (q->has_output_format)
         return CMD_GO_ON;
-    }
     if (extension.text[0] == '\0' || omen_results_parse(extension.text, &q->output_format) == OMEN_OK ||
         (stat(q->output_path, &status) == 0 && !S_ISREG(status.st_mode))) {
         return CMD_GO_ON;
@@ -233,21 +228,18 @@ static int check_arguments(struct query *q)
     const cmd_file files[] = {
         {.role = "INDEX", .path = q->index_path},
         {.role = "QUERIES", .path = q->queries_path},
-        {.role = "--output", .path = q->output_path != NULL ? q->output_path : "-", .is_output = true},
+        {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
     };
     const omen_results_writer *writer;
-    int rc;
+    int status;
 
-    if (q->output_path != NULL && q->output_path[0] == '\0') {
+    if (q->output_path && q->output_path[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    }
-    rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
-    if (rc == CMD_GO_ON) {
-        rc = choose_format(q);
-    }
-    if (rc != CMD_GO_ON) {
-        return rc;
-    }
+    status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    if (status == CMD_GO_ON)
+        status = choose_format(q);
+    if (status != CMD_GO_ON)
+        return status;
     if (q->search.exact && (q->search.recall > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
         return cmd_misuse(NAME,
                           "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
@@ -267,7 +259,7 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
                           cmd_choice("", name_with_distances).text);
     }
-    if (q->output_path == NULL && isatty(STDOUT_FILENO) && writer->is_binary) {
+    if (!q->output_path && isatty(STDOUT_FILENO) && writer->is_binary) {
         return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
                           writer->name);
     }
@@ -276,22 +268,18 @@ static int check_arguments(struct query *q)
 
 static int parse_arguments(struct query *q, int argc, char **argv)
 {
-    const int rc = cmd_options_parse(&syntax, argc, argv, q);
+    const int status = cmd_options_parse(&syntax, argc, argv, q);
 
-    if (rc != CMD_GO_ON) {
-        return rc;
-    }
-    if (argc - optind < 1) {
+    if (status != CMD_GO_ON)
+        return status;
+    if (argc - optind < 1)
         return cmd_misuse(NAME, "no INDEX given; see \"omendb query --help\"");
-    }
-    if (argc - optind > 2) {
+    if (argc - optind > 2)
         return cmd_misuse(NAME, "one INDEX and one QUERIES at a time; \"%s\" is one too many", argv[optind + 2]);
-    }
     q->index_path = argv[optind];
     q->queries_path = argc - optind > 1 ? argv[optind + 1] : "-";
-    if (q->output_path != NULL && strcmp(q->output_path, "-") == 0) {
+    if (q->output_path && strcmp(q->output_path, "-") == 0)
         q->output_path = NULL;
-    }
     return check_arguments(q);
 }
 
@@ -317,15 +305,13 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
     uint64_t fitting = BATCH_BYTES / row_bytes;
 
     batch->n_rows = n_queries < BATCH_ROWS ? n_queries : BATCH_ROWS;
-    if (batch->n_rows > fitting) {
+    if (batch->n_rows > fitting)
         batch->n_rows = fitting > 0 ? fitting : 1;
-    }
     batch->rows = malloc(batch->n_rows * d * sizeof(float));
     batch->ids = malloc(batch->n_rows * k * sizeof(int64_t));
     batch->distances = distances ? malloc(batch->n_rows * k * sizeof(float)) : NULL;
-    if (batch->rows == NULL || batch->ids == NULL || (distances && batch->distances == NULL)) {
+    if (!batch->rows || !batch->ids || (distances && !batch->distances))
         return OMEN_ERR_MEMORY;
-    }
     return OMEN_OK;
 }
 
@@ -345,28 +331,28 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     cmd_progress progress;
     double clock = cmd_seconds();
     uint64_t n;
-    int rc;
+    int status;
 
     cmd_progress_init(&progress, q->verbosity < 0 ? -1 : 0);
-    rc = omen_results_begin(results, why);
-    for (uint64_t first = 0; rc == OMEN_OK && first < source->n_rows; first += n) {
+    status = omen_results_begin(results, why);
+    for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
         n = source->n_rows - first < batch->n_rows ? source->n_rows - first : batch->n_rows;
         cmd_progress_update(&progress, "search", first, source->n_rows);
-        rc = source->read(source->self, first, n, batch->rows, why);
+        status = source->read(source->self, first, n, batch->rows, why);
         lap(&clock, &o->read_seconds);
-        if (rc == OMEN_OK) {
+        if (status == OMEN_OK) {
             search.first_query = first;
-            rc = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
-            rc = cmd_name_damage(q->index_path, rc, why);
+            status = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
+            status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->search_seconds);
         }
-        if (rc == OMEN_OK) {
-            rc = omen_results_write(results, first, n, batch->ids, batch->distances, why);
+        if (status == OMEN_OK) {
+            status = omen_results_write(results, first, n, batch->ids, batch->distances, why);
             lap(&clock, &o->write_seconds);
         }
     }
     cmd_progress_clear(&progress);
-    return rc;
+    return status;
 }
 
 /* ---- recall ---- */
@@ -376,10 +362,10 @@ static int certify(struct query *q, const omen_index *index, const omen_source *
                    omen_detail *why)
 {
     struct query_audit audit = {.n_sample = 0};
-    int rc = query_certify(&audit, index, source, &q->search, q->seed, q->n_audit, o, why);
+    int status = query_certify(&audit, index, source, &q->search, q->seed, q->n_audit, o, why);
 
     query_audit_finish(&audit);
-    return rc;
+    return status;
 }
 
 /* After it: measures what --audit asks for. */
@@ -387,15 +373,14 @@ static int measure(const struct query *q, const omen_index *index, const omen_so
                    struct cmd_query_outcome *o, omen_detail *why)
 {
     struct query_audit audit = {.n_sample = 0};
-    int rc = query_audit_begin(&audit, index, source, &q->search, q->seed, q->n_audit, why);
+    int status = query_audit_begin(&audit, index, source, &q->search, q->seed, q->n_audit, why);
 
-    if (rc == OMEN_OK) {
-        rc = query_audit_measure(&audit, &q->search, &o->recall, why);
-    }
+    if (status == OMEN_OK)
+        status = query_audit_measure(&audit, &q->search, &o->recall, why);
     o->n_audited = audit.n_sample;
     o->ceiling = audit.ceiling;
     query_audit_finish(&audit);
-    return rc;
+    return status;
 }
 
 /* What the results may lack. */
@@ -405,14 +390,12 @@ static void take_note(const struct query *q, const omen_index *index, struct cmd
     double ceiling;
 
     if (!o->exact || q->certify) {
-        if (asks_recall) {
+        if (asks_recall)
             query_audit_warn(o, index);
-        }
         return;
     }
-    if (omen_index_rows_are_exact(index)) {
+    if (omen_index_rows_are_exact(index))
         return;
-    }
     ceiling = omen_index_ceiling(index, NULL);
     omen_fail(&o->note, OMEN_OK, "--exact is exact over the rows of refine %s, which are rounded",
               omen_refine_name(o->info.refine));
@@ -435,34 +418,31 @@ static int run(struct query *q)
     cmd_output output = {.stream = NULL};
     struct batch batch = {.n_rows = 0};
     double started = cmd_seconds();
-    int rc;
+    int status;
 
-    cmd_signals_exit(NAME, q->output_path != NULL ? "interrupted; nothing was written" : "interrupted");
-    rc = omen_cpu_select(q->cpu, &why);
-    if (rc != OMEN_OK) {
+    cmd_signals_exit(NAME, q->output_path ? "interrupted; nothing was written" : "interrupted");
+    status = omen_cpu_select(q->cpu, &why);
+    if (status != OMEN_OK)
         goto out;
-    }
     q->search.n_threads = cmd_threads(q->search.n_threads);
-    rc = cmd_open_index(&container, &index, q->index_path, !q->no_check, &o.info, &why);
-    if (rc != OMEN_OK) {
+    status = cmd_open_index(&container, &index, q->index_path, !q->no_check, &o.info, &why);
+    if (status != OMEN_OK)
         goto out;
-    }
     q->search.refine_cold = o.info.refine_bytes > cmd_memory_bytes() / 2;
     if (q->search.exact && o.info.refine == OMEN_REFINE_NONE) {
-        rc = omen_fail(&why, OMEN_ERR_ARGUMENT, "--exact needs a refine tier, and the index was built without one");
+        status = omen_fail(&why, OMEN_ERR_ARGUMENT, "--exact needs a refine tier, and the index was built without one");
         goto out;
     }
     if (q->n_audit > 0 && !q->certify && o.info.refine == OMEN_REFINE_NONE) {
-        rc = omen_fail(&why, OMEN_ERR_ARGUMENT, "--audit needs a refine tier, and the index was built without one");
+        status = omen_fail(&why, OMEN_ERR_ARGUMENT, "--audit needs a refine tier, and the index was built without one");
         goto out;
     }
-    rc = cmd_open_rows(&vectors, q->queries_path, q->format, q->d, o.info.d, &why);
-    if (rc != OMEN_OK) {
+    status = cmd_open_rows(&vectors, q->queries_path, q->format, q->d, o.info.d, &why);
+    if (status != OMEN_OK)
         goto out;
-    }
     source = omen_vectors_source(vectors);
     if (source.d != o.info.d) {
-        rc = omen_fail(&why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", source.d, o.info.d);
+        status = omen_fail(&why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", source.d, o.info.d);
         goto out;
     }
     /* of an index with fewer rows, all: results then have so many columns */
@@ -473,31 +453,28 @@ static int run(struct query *q)
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
     q->seed = q->has_seed ? q->seed : o.info.seed;
     q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
-    rc = batch_init(&batch, source.n_rows, source.d, o.k, q->distances);
-    if (rc == OMEN_OK) {
-        rc = cmd_output_open(&output, q->output_path, NULL, &why);
-    }
-    if (rc != OMEN_OK) {
+    status = batch_init(&batch, source.n_rows, source.d, o.k, q->distances);
+    if (status == OMEN_OK)
+        status = cmd_output_open(&output, q->output_path, NULL, &why);
+    if (status != OMEN_OK)
         goto out;
-    }
     results = (omen_results){output.stream, q->output_format, q->distances, source.n_rows, o.k};
     o.open_seconds = cmd_seconds() - started;
     started = cmd_seconds();
-    rc = q->certify ? certify(q, index, &source, &o, &why) : OMEN_OK;
+    status = q->certify ? certify(q, index, &source, &o, &why) : OMEN_OK;
     lap(&started, &o.audit_seconds);
     o.effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
-    if (rc == OMEN_OK) {
-        rc = search_all(q, index, &source, &results, &batch, &o, &why);
-    }
-    if (rc == OMEN_OK && q->n_audit > 0 && !q->certify) {
+    if (status == OMEN_OK)
+        status = search_all(q, index, &source, &results, &batch, &o, &why);
+    if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
         started = cmd_seconds();
-        rc = measure(q, index, &source, &o, &why);
+        status = measure(q, index, &source, &o, &why);
         lap(&started, &o.audit_seconds);
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         take_note(q, index, &o);
         started = cmd_seconds();
-        rc = cmd_output_commit(&output, &why);
+        status = cmd_output_commit(&output, &why);
         lap(&started, &o.write_seconds);
     }
 
@@ -507,30 +484,27 @@ out:
     omen_vectors_close(vectors);
     omen_index_close(index);
     omen_container_close(container);
-    if (rc != OMEN_OK) {
-        return cmd_fail(NAME, rc, &why);
-    }
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
     if (q->json) {
-        rc = cmd_query_json(&o);
-        return rc == CMD_EXIT_OK && o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : rc;
+        status = cmd_query_json(&o);
+        return status == CMD_EXIT_OK && o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : status;
     }
-    if (q->verbosity > 0) {
+    if (q->verbosity > 0)
         cmd_query_summary(&o);
-    }
     query_audit_print(&o);
-    if (o.note.text[0] != '\0' && (q->verbosity >= 0 || o.certified == CMD_CERTIFIED_NO)) {
+    if (o.note.text[0] != '\0' && (q->verbosity >= 0 || o.certified == CMD_CERTIFIED_NO))
         cmd_say(NAME, "%s%s", o.exact || q->certify ? "" : "warning: ", o.note.text);
-    }
     return o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : CMD_EXIT_OK;
 }
 
 int cmd_query(int argc, char **argv)
 {
     struct query q = {.output_format = OMEN_RESULTS_TSV};
-    int rc;
+    int status;
 
     omen_search_options_init(&q.search);
     q.search.k = DEFAULT_K;
-    rc = parse_arguments(&q, argc, argv);
-    return rc == CMD_GO_ON ? run(&q) : rc;
+    status = parse_arguments(&q, argc, argv);
+    return status == CMD_GO_ON ? run(&q) : status;
 }

@@ -94,26 +94,21 @@ static const cmd_syntax syntax = {
 
 static int parse_arguments(struct verify *v, int argc, char **argv)
 {
-    const int rc = cmd_options_parse(&syntax, argc, argv, v);
+    const int status = cmd_options_parse(&syntax, argc, argv, v);
 
-    if (rc != CMD_GO_ON) {
-        return rc;
-    }
-    if (argc - optind < 1) {
+    if (status != CMD_GO_ON)
+        return status;
+    if (argc - optind < 1)
         return cmd_misuse(NAME, "no INDEX given; see \"omendb verify --help\"");
-    }
-    if (v->source == NULL) {
-        if (v->format != NULL || v->d != 0) {
+    if (!v->source) {
+        if (v->format || v->d != 0)
             return cmd_misuse(NAME, "--format and --dim describe the source: name it with --source");
-        }
         return CMD_GO_ON;
     }
-    if (v->mode == MODE_QUICK) {
+    if (v->mode == MODE_QUICK)
         return cmd_misuse(NAME, "--source needs the full check; drop --quick");
-    }
-    if (strcmp(v->source, "-") == 0 && argc - optind > 1) {
+    if (strcmp(v->source, "-") == 0 && argc - optind > 1)
         return cmd_misuse(NAME, "standard input can be the source of one INDEX only");
-    }
     v->mode = MODE_SOURCE;
     return CMD_GO_ON;
 }
@@ -121,17 +116,17 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
 /* The verdicts must not go into a file that is verified. */
 static int check_files(const struct verify *v, char **paths, int n)
 {
-    int rc = CMD_GO_ON;
+    int status = CMD_GO_ON;
 
-    for (int i = 0; i < n && rc == CMD_GO_ON; i++) {
+    for (int i = 0; i < n && status == CMD_GO_ON; i++) {
         const cmd_file files[] = {
             {.role = "INDEX", .path = paths[i]},
             {.role = "--source", .path = v->source},
             {.path = "-", .is_output = true},
         };
-        rc = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+        status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
     }
-    return rc;
+    return status;
 }
 
 /* ---- faults ---- */
@@ -140,24 +135,21 @@ static int check_files(const struct verify *v, char **paths, int n)
 static void add_fault(struct check *check, const char *section, uint64_t first, uint64_t n_bytes, const char *text)
 {
     check->n_faults++;
-    if (check->faults != NULL) {
+    if (check->faults) {
         json_t *fault =
-            json_pack("{s:o, s:o, s:o, s:o}", "section", section != NULL ? cmd_json_text(section) : json_null(),
-                      "first", n_bytes > 0 ? json_integer((json_int_t)first) : json_null(), "bytes",
+            json_pack("{s:o, s:o, s:o, s:o}", "section", section ? cmd_json_text(section) : json_null(), "first",
+                      n_bytes > 0 ? json_integer((json_int_t)first) : json_null(), "bytes",
                       n_bytes > 0 ? json_integer((json_int_t)n_bytes) : json_null(), "text", cmd_json_text(text));
 
-        if (json_array_append_new(check->faults, fault) != 0) {
+        if (json_array_append_new(check->faults, fault) != 0)
             check->no_memory = true;
-        }
         return;
     }
     printf("%s: %s: ", cmd_printable(check->path).text, check->verdict);
-    if (section != NULL) {
+    if (section)
         printf("section %s%s", section, n_bytes > 0 ? ", " : ": ");
-    }
-    if (n_bytes > 0) {
+    if (n_bytes > 0)
         printf("bytes %llu-%llu: ", (unsigned long long)first, (unsigned long long)(first + n_bytes));
-    }
     printf("%s\n", cmd_printable(text).text);
 }
 
@@ -177,15 +169,12 @@ static const char *without_path(const char *path, const char *text)
     static const char *const openings[] = {"is ", "damaged: "};
     size_t length = strlen(path);
 
-    if (text[0] != '"' || strncmp(text + 1, path, length) != 0 || strncmp(text + 1 + length, "\" ", 2) != 0) {
+    if (text[0] != '"' || strncmp(text + 1, path, length) != 0 || strncmp(text + 1 + length, "\" ", 2) != 0)
         return text;
-    }
     text += length + 3;
-    for (size_t i = 0; i < sizeof openings / sizeof openings[0]; i++) {
-        if (strncmp(text, openings[i], strlen(openings[i])) == 0) {
+    for (size_t i = 0; i < sizeof openings / sizeof openings[0]; i++)
+        if (strncmp(text, openings[i], strlen(openings[i])) == 0)
             text += strlen(openings[i]);
-        }
-    }
     return text;
 }
 
@@ -199,25 +188,23 @@ static int check_source(struct check *check, const omen_index *index, int *sourc
     omen_vectors *vectors = NULL;
     omen_source source;
     uint64_t n_before = check->n_faults;
-    int rc;
+    int status;
 
-    rc = cmd_open_rows(&vectors, v->source, v->format, v->d, check->info.d, why);
-    if (rc == OMEN_OK) {
+    status = cmd_open_rows(&vectors, v->source, v->format, v->d, check->info.d, why);
+    if (status == OMEN_OK) {
         source = omen_vectors_source(vectors);
         check->verdict = "differs from its source";
-        rc = omen_index_check_source(index, &source, on_fault, check, why);
+        status = omen_index_check_source(index, &source, on_fault, check, why);
     }
     omen_vectors_close(vectors);
-    if (rc == OMEN_ERR_UNSUPPORTED && check->info.refine == OMEN_REFINE_NONE) {
-        if (!v->quiet) {
+    if (status == OMEN_ERR_UNSUPPORTED && check->info.refine == OMEN_REFINE_NONE) {
+        if (!v->quiet)
             cmd_say(NAME, "%s has no refine tier: only rows and dimensions were counted", check->path);
-        }
         return check->n_faults > n_before ? OMEN_ERR_CORRUPT : OMEN_OK;
     }
-    if (rc == OMEN_OK || (rc == OMEN_ERR_CORRUPT && check->n_faults > n_before)) {
-        return rc;
-    }
-    *source_exit = cmd_fail(NAME, rc, why);
+    if (status == OMEN_OK || (status == OMEN_ERR_CORRUPT && check->n_faults > n_before))
+        return status;
+    *source_exit = cmd_fail(NAME, status, why);
     return OMEN_OK;
 }
 
@@ -226,41 +213,38 @@ static int check_compressed(struct check *check, omen_container **container, ome
 {
     const struct verify *v = check->options;
     omen_omz *omz = NULL;
-    int rc = omen_omz_open(&omz, *container, why);
+    int status = omen_omz_open(&omz, *container, why);
 
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         check->original_bytes = omen_omz_original_bytes(omz);
         check->holds_vectors = !omen_omz_holds_index(omz);
-        if (v->mode != MODE_QUICK) {
-            rc = omen_omz_check(omz, v->n_threads, on_damage, check);
-        }
+        if (v->mode != MODE_QUICK)
+            status = omen_omz_check(omz, v->n_threads, on_damage, check);
     }
     omen_omz_close(omz);
-    if (rc == OMEN_OK && !check->holds_vectors && v->mode != MODE_QUICK) {
-        rc = omen_omz_unpack_container(container, check->path, cmd_memory_free_bytes(), why);
-    }
-    return rc;
+    if (status == OMEN_OK && !check->holds_vectors && v->mode != MODE_QUICK)
+        status = omen_omz_unpack_container(container, check->path, cmd_memory_free_bytes(), why);
+    return status;
 }
 
 /* Codes without lists: that they open, which checks every count and bound, and what that leaves. */
 static int check_codes(struct check *check, const omen_section *sections, size_t n_sections, omen_detail *why)
 {
     omen_codes *codes = NULL;
-    int rc = omen_codes_open(&codes, sections, n_sections, why);
+    int status = omen_codes_open(&codes, sections, n_sections, why);
 
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         check->info.struct_bytes = sizeof check->info;
-        rc = omen_codes_get_info(codes, &check->info);
-        if (rc == OMEN_OK && check->options->mode != MODE_QUICK) {
-            rc = omen_codes_check(codes, on_fault, check);
-        }
-        if (rc == OMEN_OK && check->options->mode == MODE_SOURCE) {
-            rc = OMEN_ERR_CORRUPT;
+        status = omen_codes_get_info(codes, &check->info);
+        if (status == OMEN_OK && check->options->mode != MODE_QUICK)
+            status = omen_codes_check(codes, on_fault, check);
+        if (status == OMEN_OK && check->options->mode == MODE_SOURCE) {
+            status = OMEN_ERR_CORRUPT;
             add_fault(check, NULL, 0, 0, "it holds codes, not an index of the source");
         }
     }
     omen_codes_close(codes);
-    return rc;
+    return status;
 }
 
 /* All that the mode asks for. Returns an exit code. */
@@ -273,64 +257,60 @@ static int check_index(struct check *check)
     const omen_section *sections;
     size_t n_sections;
     int source_exit = CMD_EXIT_OK;
-    int rc;
+    int status;
 
-    rc = omen_container_open(&container, check->path, &why);
-    if (rc == OMEN_OK) {
+    status = omen_container_open(&container, check->path, &why);
+    if (status == OMEN_OK) {
         check->file_bytes = omen_container_file_bytes(container);
         omen_container_sections(container, &check->n_sections);
         /* Before the structure is trusted, so that damage is reported as damage, with its place. */
         if (v->mode != MODE_QUICK) {
             omen_detail unreadable = {.text = ""};
-            rc = omen_container_check(container, v->n_threads, on_damage, check, &unreadable);
-            if (rc == OMEN_ERR_IO) {
-                rc = omen_fail(&why, rc, "\"%s\": %.400s", check->path, unreadable.text);
-            }
+            status = omen_container_check(container, v->n_threads, on_damage, check, &unreadable);
+            if (status == OMEN_ERR_IO)
+                status = omen_fail(&why, status, "\"%s\": %.400s", check->path, unreadable.text);
         }
     }
-    if (rc == OMEN_OK && omen_omz_is(container)) {
-        rc = check_compressed(check, &container, &why);
-        if (check->holds_vectors && v->mode == MODE_SOURCE && rc == OMEN_OK) {
-            rc = OMEN_ERR_CORRUPT;
+    if (status == OMEN_OK && omen_omz_is(container)) {
+        status = check_compressed(check, &container, &why);
+        if (check->holds_vectors && v->mode == MODE_SOURCE && status == OMEN_OK) {
+            status = OMEN_ERR_CORRUPT;
             add_fault(check, NULL, 0, 0, "it holds vectors, not an index of the source");
         }
-        if (check->holds_vectors || v->mode == MODE_QUICK || rc != OMEN_OK) {
+        if (check->holds_vectors || v->mode == MODE_QUICK || status != OMEN_OK)
             goto out;
-        }
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         sections = omen_container_sections(container, &n_sections);
         if (omen_codes_are(sections, n_sections) && !omen_omz_is(container)) {
-            rc = check_codes(check, sections, n_sections, &why);
+            status = check_codes(check, sections, n_sections, &why);
             goto out;
         }
-        rc = omen_index_open(&index, sections, n_sections, &why);
+        status = omen_index_open(&index, sections, n_sections, &why);
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         check->info.struct_bytes = sizeof check->info;
-        rc = omen_index_get_info(index, &check->info);
-        if (rc == OMEN_OK && v->mode != MODE_QUICK) {
-            rc = omen_index_check(index, on_fault, check);
-        }
+        status = omen_index_get_info(index, &check->info);
+        if (status == OMEN_OK && v->mode != MODE_QUICK)
+            status = omen_index_check(index, on_fault, check);
     }
-    if (rc == OMEN_OK && v->mode == MODE_SOURCE) {
-        rc = check_source(check, index, &source_exit, &why);
-    }
+    if (status == OMEN_OK && v->mode == MODE_SOURCE)
+        status = check_source(check, index, &source_exit, &why);
 out:
     omen_index_close(index);
     omen_container_close(container);
 
-    switch (rc) {
+    switch (status) {
     case OMEN_OK:
         return source_exit;
     case OMEN_ERR_IO:
     case OMEN_ERR_MEMORY:
     case OMEN_ERR_ARGUMENT: /* nothing that could be an index: whether it holds one is not known */
-        return cmd_fail(NAME, rc, &why);
+        return cmd_fail(NAME, status, &why);
     default:
         if (check->n_faults == 0) {
-            check->verdict = rc == OMEN_ERR_UNSUPPORTED ? "unsupported" : "corrupt";
-            add_fault(check, NULL, 0, 0, without_path(check->path, cmd_cause(rc, &why)));
+            check->verdict = status == OMEN_ERR_UNSUPPORTED ? "unsupported" : "corrupt";
+            add_fault(check, NULL, 0, 0, without_path(check->path, cmd_cause(status, &why)));
         }
         return CMD_EXIT_CORRUPT;
     }
@@ -340,9 +320,8 @@ static json_t *index_object(const struct check *check, int exit_code)
 {
     bool known = check->info.d > 0;
 
-    if (check->no_memory) {
+    if (check->no_memory)
         return NULL;
-    }
     return json_pack("{s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:O}", "file", cmd_json_text(check->path), "sound",
                      exit_code == CMD_EXIT_OK, "mode", mode_names[check->options->mode], "rows",
                      known ? json_integer((json_int_t)check->info.n_rows) : json_null(), "d",
@@ -356,27 +335,25 @@ static json_t *index_object(const struct check *check, int exit_code)
 static int verify_file(const struct verify *v, const char *path, json_t *indexes)
 {
     struct check check = {.options = v, .path = path, .verdict = "corrupt"};
-    int rc;
+    int status;
 
-    if (indexes != NULL && (check.faults = json_array()) == NULL) {
+    if (indexes && (check.faults = json_array()) == NULL)
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
-    }
-    rc = check_index(&check);
-    if (indexes != NULL) {
-        if (json_array_append_new(indexes, index_object(&check, rc)) != 0) {
-            rc = cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
-        }
+    status = check_index(&check);
+    if (indexes) {
+        if (json_array_append_new(indexes, index_object(&check, status)) != 0)
+            status = cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         json_decref(check.faults);
-    } else if (rc == CMD_EXIT_OK && !v->quiet && check.original_bytes > 0 && check.info.d == 0) {
+    } else if (status == CMD_EXIT_OK && !v->quiet && check.original_bytes > 0 && check.info.d == 0) {
         printf("%s: sound (compressed, %s bytes of %s bytes %s, %s)\n", cmd_printable(path).text,
                cmd_group(check.file_bytes).text, cmd_group(check.original_bytes).text,
                check.holds_vectors ? "of vectors" : "of an index", mode_names[v->mode]);
-    } else if (rc == CMD_EXIT_OK && !v->quiet) {
+    } else if (status == CMD_EXIT_OK && !v->quiet) {
         printf("%s: sound (%s x %u, %zu sections, %s bytes, %s)\n", cmd_printable(path).text,
                cmd_group(check.info.n_rows).text, check.info.d, check.n_sections, cmd_group(check.file_bytes).text,
                mode_names[v->mode]);
     }
-    return rc;
+    return status;
 }
 
 int cmd_verify(int argc, char **argv)
@@ -384,27 +361,23 @@ int cmd_verify(int argc, char **argv)
     struct verify v = {.mode = MODE_FULL};
     omen_detail why = {.text = ""};
     json_t *indexes = NULL;
-    int worst, rc;
+    int worst, status;
 
     worst = parse_arguments(&v, argc, argv);
-    if (worst == CMD_GO_ON) {
+    if (worst == CMD_GO_ON)
         worst = check_files(&v, argv + optind, argc - optind);
-    }
-    if (worst != CMD_GO_ON) {
+    if (worst != CMD_GO_ON)
         return worst;
-    }
-    rc = omen_cpu_select(NULL, &why);
-    if (rc != OMEN_OK) {
-        return cmd_fail(NAME, rc, &why);
-    }
-    if (v.json && (indexes = json_array()) == NULL) {
+    status = omen_cpu_select(NULL, &why);
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
+    if (v.json && (indexes = json_array()) == NULL)
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
-    }
     v.n_threads = cmd_threads(v.n_threads);
     worst = CMD_EXIT_OK;
     for (int i = optind; i < argc; i++) {
-        rc = verify_file(&v, argv[i], indexes);
-        worst = rc > worst ? rc : worst;
+        status = verify_file(&v, argv[i], indexes);
+        worst = status > worst ? status : worst;
         /* as each is found; if the reader went away, the rest is not needed */
         if (fflush(stdout) != 0) {
             json_decref(indexes);
@@ -412,8 +385,8 @@ int cmd_verify(int argc, char **argv)
         }
     }
     if (v.json) {
-        rc = cmd_json_print(NAME, json_pack("{s:o}", "indexes", indexes), stdout);
-        worst = rc > worst ? rc : worst;
+        status = cmd_json_print(NAME, json_pack("{s:o}", "indexes", indexes), stdout);
+        worst = status > worst ? status : worst;
     }
     return worst;
 }

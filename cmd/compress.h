@@ -80,7 +80,7 @@ int compress_commit(struct compress *c, omen_writer *writer, omen_detail *why) O
 /* Refuses to unpack into a file what its file system has no room for. */
 int compress_check_room(const struct compress *c, const cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Says which file a failure of unpacking was of. Returns rc. */
-int compress_name_file(const struct compress *c, int rc, const omen_detail *reason, omen_detail *why);
+/* Says which file a failure of unpacking was of. Returns status. */
+int compress_name_file(const struct compress *c, int status, const omen_detail *reason, omen_detail *why);
 
 #endif

@@ -13,17 +13,17 @@ static int take_account(struct compress *c, const omen_writer *writer, const ome
     omen_codes *codes = NULL;
     const omen_section *sections = NULL;
     size_t n = 0;
-    int rc = omen_writer_open(writer, &container, why);
+    int status = omen_writer_open(writer, &container, why);
 
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         sections = omen_container_sections(container, &n);
-        rc = omen_codes_open(&codes, sections, n, why);
+        status = omen_codes_open(&codes, sections, n, why);
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         a->info.struct_bytes = sizeof a->info;
-        rc = omen_codes_get_info(codes, &a->info);
+        status = omen_codes_get_info(codes, &a->info);
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         a->quality.struct_bytes = sizeof a->quality;
         a->container = omen_container_file_bytes(container);
         for (size_t i = 0; i < n; i++) {
@@ -44,11 +44,12 @@ static int take_account(struct compress *c, const omen_writer *writer, const ome
                 a->rest += n_bytes;
             }
         }
-        rc = omen_codes_measure(codes, original, c->seed, c->n_threads, compress_show_progress, c, &a->quality, why);
+        status =
+            omen_codes_measure(codes, original, c->seed, c->n_threads, compress_show_progress, c, &a->quality, why);
     }
     omen_codes_close(codes);
     omen_container_close(container);
-    return rc;
+    return status;
 }
 
 /* Codes: an index of one list without row numbers. */
@@ -58,7 +59,7 @@ static int write_codes(struct compress *c, const omen_source *source, omen_detai
     omen_build_options options;
     omen_writer *writer = NULL;
     omen_sink sink;
-    int rc;
+    int status;
 
     omen_build_options_init(&options);
     options.codes_only = true;
@@ -68,87 +69,78 @@ static int write_codes(struct compress *c, const omen_source *source, omen_detai
     options.bytes = c->bytes != 0 ? c->bytes : OMEN_DEFAULT_BYTES;
     options.codec = OMEN_CODEC_NONE;
     options.refine = OMEN_REFINE_NONE;
-    rc = is_refine ? omen_refine_parse(c->codec, &options.refine) : omen_codec_parse(c->codec, &options.codec);
+    status = is_refine ? omen_refine_parse(c->codec, &options.refine) : omen_codec_parse(c->codec, &options.codec);
     options.progress = compress_show_progress;
     options.progress_context = c;
-    if (rc == OMEN_OK) {
-        rc = omen_writer_create_like(&writer, c->output, compress_like(c), why);
-    }
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status == OMEN_OK)
+        status = omen_writer_create_like(&writer, c->output, compress_like(c), why);
+    if (status != OMEN_OK)
+        return status;
     sink = omen_writer_sink(writer);
-    rc = omen_index_build(source, &options, &sink, NULL, NULL, why);
-    if (rc == OMEN_OK) {
-        rc = compress_commit(c, writer, why);
-    }
+    status = omen_index_build(source, &options, &sink, NULL, NULL, why);
+    if (status == OMEN_OK)
+        status = compress_commit(c, writer, why);
     c->seconds = cmd_seconds() - c->started; /* what follows is the account, not the work */
-    if (rc == OMEN_OK) {
-        rc = take_account(c, writer, source, why);
-    }
+    if (status == OMEN_OK)
+        status = take_account(c, writer, source, why);
     omen_writer_destroy(writer);
-    return rc;
+    return status;
 }
 
 int compress_write_codes(struct compress *c, omen_detail *why)
 {
     const omen_vectors_options options = {.format = c->format, .d = c->d};
     omen_vectors *vectors = NULL;
-    int rc = omen_vectors_open(&vectors, c->input, &options, why);
+    int status = omen_vectors_open(&vectors, c->input, &options, why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK)
+        return status;
     const omen_source source = omen_vectors_source(vectors);
     c->status = *omen_vectors_status(vectors);
     c->in_bytes = source.n_bytes;
     snprintf(c->content, sizeof c->content, "%s", omen_vectors_format(vectors));
-    rc = write_codes(c, &source, why);
+    status = write_codes(c, &source, why);
     omen_vectors_close(vectors);
-    return rc;
+    return status;
 }
 
 /* The rows that codes stand for. */
 int compress_unpack_codes(struct compress *c, const omen_container *container, omen_detail *why)
 {
-    const char *format = c->out_format != NULL ? c->out_format : omen_vectors_write_named(c->output);
+    const char *format = c->out_format ? c->out_format : omen_vectors_write_named(c->output);
     cmd_output out = {.stream = NULL};
     omen_codes *codes = NULL;
     omen_detail reason = {.text = ""};
     size_t n;
     const omen_section *sections = omen_container_sections(container, &n);
-    int rc;
+    int status;
 
-    if (format == NULL) {
+    if (!format) {
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "\"%s\" does not say how to write the rows; name a format with --output-format: %s", c->output,
                          omen_vectors_write_formats());
     }
-    rc = omen_codes_open(&codes, sections, n, &reason);
-    if (rc != OMEN_OK) {
-        return compress_name_file(c, rc, &reason, why);
-    }
+    status = omen_codes_open(&codes, sections, n, &reason);
+    if (status != OMEN_OK)
+        return compress_name_file(c, status, &reason, why);
     const omen_source source = omen_codes_source(codes);
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = source.n_bytes;
     snprintf(c->content, sizeof c->content, "codes");
-    rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, compress_like(c), why);
-    if (rc == OMEN_OK) {
-        rc = compress_check_room(c, &out, why);
+    status = cmd_output_open(&out, c->to_stdout ? NULL : c->output, compress_like(c), why);
+    if (status == OMEN_OK)
+        status = compress_check_room(c, &out, why);
+    if (status == OMEN_OK) {
+        status = omen_vectors_write(out.stream, format, &source, compress_show_progress, c, &reason);
+        if (status != OMEN_OK)
+            compress_name_file(c, status, &reason, why);
     }
-    if (rc == OMEN_OK) {
-        rc = omen_vectors_write(out.stream, format, &source, compress_show_progress, c, &reason);
-        if (rc != OMEN_OK) {
-            compress_name_file(c, rc, &reason, why);
-        }
-    }
-    if (rc == OMEN_OK) {
-        rc = cmd_output_commit(&out, why);
-    }
+    if (status == OMEN_OK)
+        status = cmd_output_commit(&out, why);
     c->like_error = out.file.like_error;
     cmd_output_close(&out);
     omen_codes_close(codes);
-    return rc;
+    return status;
 }
 
 static void tell_part(const char *name, uint64_t n_bytes, const struct account *a)

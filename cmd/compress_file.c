@@ -23,36 +23,33 @@ static int read_back(const struct compress *c, const omen_writer *writer, omen_d
 {
     omen_container *container = NULL;
     omen_omz *omz = NULL;
-    int rc = omen_writer_open(writer, &container, why);
+    int status = omen_writer_open(writer, &container, why);
 
-    if (rc == OMEN_OK) {
-        rc = omen_container_check(container, c->n_threads, NULL, NULL, NULL);
-    }
-    if (rc == OMEN_OK && !c->lossy) {
-        rc = omen_omz_open(&omz, container, why);
-    }
-    if (rc == OMEN_OK && !c->lossy) {
-        rc = omen_omz_original_bytes(omz) == c->in_bytes ? omen_omz_check(omz, c->n_threads, NULL, NULL)
-                                                         : OMEN_ERR_CORRUPT;
+    if (status == OMEN_OK)
+        status = omen_container_check(container, c->n_threads, NULL, NULL, NULL);
+    if (status == OMEN_OK && !c->lossy)
+        status = omen_omz_open(&omz, container, why);
+    if (status == OMEN_OK && !c->lossy) {
+        status = omen_omz_original_bytes(omz) == c->in_bytes ? omen_omz_check(omz, c->n_threads, NULL, NULL)
+                                                             : OMEN_ERR_CORRUPT;
     }
     omen_omz_close(omz);
     omen_container_close(container);
-    return rc == OMEN_OK && omen_writer_has_name(writer)
+    return status == OMEN_OK && omen_writer_has_name(writer)
                ? OMEN_OK
-               : omen_fail(why, rc != OMEN_OK ? rc : OMEN_ERR_IO, "\"%s\" is not as it was written; the input is kept",
-                           c->output);
+               : omen_fail(why, status != OMEN_OK ? status : OMEN_ERR_IO,
+                           "\"%s\" is not as it was written; the input is kept", c->output);
 }
 
 /* Gives the complete container its name. */
 int compress_commit(struct compress *c, omen_writer *writer, omen_detail *why)
 {
-    int rc = omen_writer_commit(writer, &c->out_bytes, why);
+    int status = omen_writer_commit(writer, &c->out_bytes, why);
 
     c->like_error = omen_writer_like_error(writer);
-    if (rc == OMEN_OK && c->remove) {
-        rc = read_back(c, writer, why);
-    }
-    return rc;
+    if (status == OMEN_OK && c->remove)
+        status = read_back(c, writer, why);
+    return status;
 }
 
 /* Refuses to unpack into a file what its file system has no room for. */
@@ -62,12 +59,11 @@ int compress_check_room(const struct compress *c, const cmd_output *out, omen_de
 }
 
 /* Says which file a failure of unpacking was of. */
-int compress_name_file(const struct compress *c, int rc, const omen_detail *reason, omen_detail *why)
+int compress_name_file(const struct compress *c, int status, const omen_detail *reason, omen_detail *why)
 {
-    const char *name = rc == OMEN_ERR_IO ? c->output : c->input;
+    const char *name = status == OMEN_ERR_IO ? c->output : c->input;
 
-    if (strcmp(name, "-") == 0) {
-        return omen_fail(why, rc, "standard %s: %s", rc == OMEN_ERR_IO ? "output" : "input", reason->text);
-    }
-    return omen_fail(why, rc, "\"%s\": %s", name, reason->text);
+    if (strcmp(name, "-") == 0)
+        return omen_fail(why, status, "standard %s: %s", status == OMEN_ERR_IO ? "output" : "input", reason->text);
+    return omen_fail(why, status, "\"%s\": %s", name, reason->text);
 }

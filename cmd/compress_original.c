@@ -10,39 +10,36 @@ static int write_container(struct compress *c, const omen_omz_input *input, omen
 {
     omen_writer *writer = NULL;
     omen_sink sink;
-    int rc = omen_writer_create_like(&writer, c->output, compress_like(c), why);
+    int status = omen_writer_create_like(&writer, c->output, compress_like(c), why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK)
+        return status;
     sink = omen_writer_sink(writer);
     const omen_omz_options options = {.level = c->level,
                                       .is_long = c->is_long,
                                       .n_threads = c->n_threads,
                                       .progress = compress_show_progress,
                                       .context = c};
-    rc = omen_omz_compress(input, &options, &sink, why);
-    if (rc == OMEN_OK) {
-        rc = compress_commit(c, writer, why);
-    }
+    status = omen_omz_compress(input, &options, &sink, why);
+    if (status == OMEN_OK)
+        status = compress_commit(c, writer, why);
     omen_writer_destroy(writer);
-    return rc;
+    return status;
 }
 
 int compress_write_original(struct compress *c, omen_detail *why)
 {
     omen_omz_input *input = NULL;
-    int rc = omen_omz_input_open(&input, c->input, c->format, c->d, why);
+    int status = omen_omz_input_open(&input, c->input, c->format, c->d, why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK)
+        return status;
     c->status = *omen_omz_input_status(input);
     c->in_bytes = omen_omz_input_bytes(input);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_input_format(input));
-    rc = write_container(c, input, why);
+    status = write_container(c, input, why);
     omen_omz_input_close(input);
-    return rc;
+    return status;
 }
 
 /* The original comes back as it was: no other format is asked for, and the output's name stands for no other than the
@@ -55,27 +52,25 @@ static int check_original(const struct compress *c, bool is_index, omen_detail *
     bool has_suffix;
     char *inner;
 
-    if (c->out_format != NULL) {
+    if (c->out_format) {
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "\"%s\" holds %s without loss, which come back in their own format: --output-format is for "
                          "codes",
                          c->input, kind);
     }
-    if (c->to_stdout) {
+    if (c->to_stdout)
         return OMEN_OK;
-    }
-    if (is_index ? named != NULL : strcmp(cmd_extension(c->output).text, "omen") == 0) {
+    if ((is_index && named) || (!is_index && strcmp(cmd_extension(c->output).text, "omen") == 0)) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "\"%s\" holds %s, and \"%s\" is named like another format", c->input,
                          kind, c->output);
     }
     has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, COMPRESS_SUFFIX) == 0;
     inner = strndup(c->input, has_suffix ? length - n_suffix : 0);
-    if (inner == NULL) {
+    if (!inner)
         return OMEN_ERR_MEMORY;
-    }
     original = omen_vectors_named(inner);
     free(inner);
-    if (named != NULL && original != NULL && strcmp(named, original) != 0) {
+    if (named && original && strcmp(named, original) != 0) {
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "\"%s\" is named like %s, and what comes back is %s: without loss nothing is converted",
                          c->output, named, original);
@@ -88,33 +83,28 @@ int compress_unpack_original(struct compress *c, const omen_container *container
     cmd_output out = {.stream = NULL};
     omen_omz *omz = NULL;
     omen_detail reason = {.text = ""};
-    int rc = omen_omz_open(&omz, container, &reason);
+    int status = omen_omz_open(&omz, container, &reason);
 
-    if (rc != OMEN_OK) {
-        return compress_name_file(c, rc, &reason, why);
-    }
+    if (status != OMEN_OK)
+        return compress_name_file(c, status, &reason, why);
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = omen_omz_original_bytes(omz);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_holds_index(omz) ? "index" : "vectors");
-    rc = check_original(c, omen_omz_holds_index(omz), why);
-    if (rc == OMEN_OK) {
-        rc = cmd_output_open(&out, c->to_stdout ? NULL : c->output, compress_like(c), why);
+    status = check_original(c, omen_omz_holds_index(omz), why);
+    if (status == OMEN_OK)
+        status = cmd_output_open(&out, c->to_stdout ? NULL : c->output, compress_like(c), why);
+    if (status == OMEN_OK)
+        status = compress_check_room(c, &out, why);
+    if (status == OMEN_OK) {
+        status = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads,
+                                    compress_show_progress, c, &reason);
+        if (status != OMEN_OK)
+            compress_name_file(c, status, &reason, why);
     }
-    if (rc == OMEN_OK) {
-        rc = compress_check_room(c, &out, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads,
-                                compress_show_progress, c, &reason);
-        if (rc != OMEN_OK) {
-            compress_name_file(c, rc, &reason, why);
-        }
-    }
-    if (rc == OMEN_OK) {
-        rc = cmd_output_commit(&out, why);
-    }
+    if (status == OMEN_OK)
+        status = cmd_output_commit(&out, why);
     c->like_error = out.file.like_error;
     cmd_output_close(&out);
     omen_omz_close(omz);
-    return rc;
+    return status;
 }

@@ -28,9 +28,8 @@ static bool stat_file(const cmd_file *file, const char *suffix, struct stat *out
 {
     char name[PATH_MAX];
 
-    if (strcmp(file->path, "-") == 0) {
+    if (strcmp(file->path, "-") == 0)
         return suffix[0] == '\0' && fstat(file->is_output ? STDOUT_FILENO : STDIN_FILENO, out) == 0;
-    }
     /* a longer name leads to no file */
     return snprintf(name, sizeof name, "%s%s", file->path, suffix) < (int)sizeof name && stat(name, out) == 0;
 }
@@ -45,15 +44,13 @@ static bool stat_directory(const cmd_file *file, const char *suffix, struct stat
 {
     char name[PATH_MAX];
 
-    if (strcmp(file->path, "-") == 0 || snprintf(name, sizeof name, "%s", file->path) >= (int)sizeof name) {
+    if (strcmp(file->path, "-") == 0 || snprintf(name, sizeof name, "%s", file->path) >= (int)sizeof name)
         return false;
-    }
     char *slash = strrchr(name, '/');
-    snprintf(last, PATH_MAX, "%s%s", slash != NULL ? slash + 1 : name, suffix);
-    if (slash != NULL) {
+    snprintf(last, PATH_MAX, "%s%s", slash ? slash + 1 : name, suffix);
+    if (slash)
         slash[1] = '\0';
-    }
-    return stat(slash != NULL ? name : ".", directory) == 0;
+    return stat(slash ? name : ".", directory) == 0;
 }
 
 /* Whether a name of one output will be a name of the other. Terminals and /dev/null may have any number. */
@@ -62,9 +59,8 @@ static bool is_same_output(const cmd_file *a, const char *a_suffix, const cmd_fi
     char a_last[PATH_MAX], b_last[PATH_MAX];
     struct stat a_status, b_status;
 
-    if (stat_file(a, a_suffix, &a_status) && stat_file(b, b_suffix, &b_status)) {
+    if (stat_file(a, a_suffix, &a_status) && stat_file(b, b_suffix, &b_status))
         return !S_ISCHR(a_status.st_mode) && is_same(&a_status, &b_status);
-    }
     return stat_directory(a, a_suffix, &a_status, a_last) && stat_directory(b, b_suffix, &b_status, b_last) &&
            is_same(&a_status, &b_status) && strcmp(a_last, b_last) == 0;
 }
@@ -72,11 +68,10 @@ static bool is_same_output(const cmd_file *a, const char *a_suffix, const cmd_fi
 /* A file as messages call it. */
 static void put_label(const cmd_file *file, char label[300])
 {
-    if (strcmp(file->path, "-") == 0) {
+    if (strcmp(file->path, "-") == 0)
         snprintf(label, 300, "%s", file->is_output ? "standard output" : "standard input");
-    } else {
+    else
         snprintf(label, 300, "%s \"%.200s\"", file->role, file->path);
-    }
 }
 
 static int refuse(const char *command, const cmd_file *output, const char *suffix, const cmd_file *other)
@@ -85,9 +80,8 @@ static int refuse(const char *command, const cmd_file *output, const char *suffi
 
     put_label(output, output_label);
     put_label(other, other_label);
-    if (suffix[0] != '\0') {
+    if (suffix[0] != '\0')
         snprintf(way, sizeof way, " by way of \"%.200s%s\"", output->path, suffix);
-    }
     return cmd_misuse(command, "writing %s%s would overwrite the %s %s; name another file", output_label, way,
                       other->is_output ? "output" : "input", other_label);
 }
@@ -97,11 +91,10 @@ int cmd_files_check(const char *command, const cmd_file *files, size_t n)
     struct stat input, output;
 
     for (size_t i = 0; i < n; i++) {
-        for (size_t s = 0; files[i].path != NULL && files[i].is_output && s < count_suffixes(&files[i]); s++) {
+        for (size_t s = 0; files[i].path && files[i].is_output && s < count_suffixes(&files[i]); s++) {
             for (size_t j = 0; j < n; j++) {
-                if (files[j].path == NULL || j == i) {
+                if (!files[j].path || j == i)
                     continue;
-                }
                 if (!files[j].is_output) {
                     if (stat_file(&files[j], "", &input) && (S_ISREG(input.st_mode) || S_ISBLK(input.st_mode)) &&
                         stat_file(&files[i], suffixes[s], &output) && is_same(&input, &output)) {
@@ -109,11 +102,9 @@ int cmd_files_check(const char *command, const cmd_file *files, size_t n)
                     }
                     continue;
                 }
-                for (size_t t = 0; j > i && t < count_suffixes(&files[j]); t++) {
-                    if (is_same_output(&files[i], suffixes[s], &files[j], suffixes[t])) {
+                for (size_t t = 0; j > i && t < count_suffixes(&files[j]); t++)
+                    if (is_same_output(&files[i], suffixes[s], &files[j], suffixes[t]))
                         return refuse(command, &files[i], suffixes[s], &files[j]);
-                    }
-                }
             }
         }
     }
@@ -123,15 +114,13 @@ int cmd_files_check(const char *command, const cmd_file *files, size_t n)
 cmd_text cmd_extension(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    const char *name = slash != NULL ? slash + 1 : path, *dot = strrchr(name, '.');
+    const char *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
     cmd_text out = {""};
 
-    if (dot != NULL && dot != name) {
+    if (dot && dot != name)
         snprintf(out.text, sizeof out.text, "%s", dot + 1);
-    }
-    for (char *c = out.text; *c != '\0'; c++) {
+    for (char *c = out.text; *c != '\0'; c++)
         *c = (char)tolower((unsigned char)*c);
-    }
     return out;
 }
 
@@ -142,17 +131,13 @@ static const char *named_format(const char *path)
     const char *(*const tables[])(size_t) = {omen_results_name, omen_truth_name};
     const cmd_text extension = cmd_extension(path);
 
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        if (strcmp(extension.text, others[i]) == 0) {
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (strcmp(extension.text, others[i]) == 0)
             return others[i];
-        }
-    }
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
-        for (size_t i = 0; tables[t](i) != NULL; i++) {
-            if (strcmp(extension.text, tables[t](i)) == 0) {
+        for (size_t i = 0; tables[t](i); i++)
+            if (strcmp(extension.text, tables[t](i)) == 0)
                 return tables[t](i);
-            }
-        }
     }
     return omen_vectors_named(path);
 }
@@ -161,9 +146,8 @@ int cmd_check_extension(const char *command, const char *output, const char *for
 {
     const char *named = named_format(output);
 
-    if (named == NULL || strcmp(named, format) == 0) {
+    if (!named || strcmp(named, format) == 0)
         return CMD_GO_ON;
-    }
     return cmd_misuse(command,
                       "\"%s\" is named like %s, and would hold %s: choose another name, such as one that ends with .%s",
                       output, named, what, format);

@@ -6,10 +6,10 @@ int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint
                   omen_detail *why)
 {
     const omen_vectors_options options = {.format = format, .d = d, .raw_d = index_d};
-    const int rc = omen_vectors_open(out, path, &options, why);
+    const int status = omen_vectors_open(out, path, &options, why);
 
     /* Of vectors, not of an index: the exit code is that of unusable input. */
-    return rc == OMEN_ERR_UNSUPPORTED || rc == OMEN_ERR_CORRUPT ? OMEN_ERR_INPUT : rc;
+    return status == OMEN_ERR_UNSUPPORTED || status == OMEN_ERR_CORRUPT ? OMEN_ERR_INPUT : status;
 }
 
 int cmd_name_damage(const char *path, int code, omen_detail *why)
@@ -23,19 +23,19 @@ int cmd_name_damage(const char *path, int code, omen_detail *why)
 int cmd_open_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
                    omen_detail *why)
 {
-    const int rc = omen_container_open(container, path, why);
+    const int status = omen_container_open(container, path, why);
 
-    return rc == OMEN_OK ? cmd_read_index(container, index, path, checks, info, why) : rc;
+    return status == OMEN_OK ? cmd_read_index(container, index, path, checks, info, why) : status;
 }
 
 int cmd_read_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
                    omen_detail *why)
 {
-    int rc = omen_container_open_index(container, index, path, cmd_memory_free_bytes(), checks, why);
+    int status = omen_container_open_index(container, index, path, cmd_memory_free_bytes(), checks, why);
 
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         info->struct_bytes = sizeof *info;
-        rc = omen_index_get_info(*index, info);
+        status = omen_index_get_info(*index, info);
     }
-    return cmd_name_damage(path, rc, why);
+    return cmd_name_damage(path, status, why);
 }

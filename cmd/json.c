@@ -14,21 +14,17 @@ json_t *cmd_json_text(const char *text)
     size_t length = strlen(text);
     char *copy, *to;
 
-    if (out != NULL) {
+    if (out)
         return out;
-    }
     copy = malloc(3 * length + 1);
-    if (copy == NULL) {
+    if (!copy)
         return NULL;
-    }
     to = copy;
-    for (size_t i = 0; i < length; i++) {
-        if ((unsigned char)text[i] < 0x80) {
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < 0x80)
             *to++ = text[i];
-        } else {
+        else
             to = stpcpy(to, "\xef\xbf\xbd");
-        }
-    }
     *to = '\0';
     out = json_string(copy);
     free(copy);
@@ -42,18 +38,16 @@ json_t *cmd_json_real(double value)
 
 int cmd_json_print(const char *command, json_t *object, FILE *stream)
 {
-    int rc = CMD_EXIT_OK;
+    int status = CMD_EXIT_OK;
 
-    if (object == NULL) {
+    if (!object)
         return cmd_fail(command, OMEN_ERR_MEMORY, NULL);
-    }
     if (json_dumpf(object, stream, JSON_REAL_PRECISION(7)) != 0 || fputc('\n', stream) == EOF || fflush(stream) != 0) {
-        rc = cmd_signals_pipe_broke() ? CMD_EXIT_PIPE : CMD_EXIT_IO;
+        status = cmd_signals_pipe_broke() ? CMD_EXIT_PIPE : CMD_EXIT_IO;
         /* Nowhere to complain about stderr. */
-        if (stream != stderr && rc == CMD_EXIT_IO) {
+        if (stream != stderr && status == CMD_EXIT_IO)
             cmd_say(command, "cannot write to standard output: %s", strerror(errno));
-        }
     }
     json_decref(object);
-    return rc;
+    return status;
 }

@@ -40,9 +40,8 @@ static void print_help(void)
           "\n"
           "commands:\n",
           stdout);
-    for (size_t i = 0; i < N_COMMANDS; i++) {
+    for (size_t i = 0; i < N_COMMANDS; i++)
         printf("  %-8s %s\n", commands[i].name, commands[i].summary);
-    }
     fputs("\n"
           "options:\n"
           "  -h, --help     print this help\n"
@@ -61,11 +60,9 @@ static void print_help(void)
 
 static const struct command *find_command(const char *name)
 {
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
-        }
-    }
     return NULL;
 }
 
@@ -75,9 +72,8 @@ static int edit_distance(const char *a, const char *b)
     size_t n = strlen(a);
     int row[32];
 
-    for (size_t i = 0; i <= n; i++) {
+    for (size_t i = 0; i <= n; i++)
         row[i] = (int)i;
-    }
     for (; *b != '\0'; b++) {
         int diagonal = row[0]++;
 
@@ -100,17 +96,15 @@ static int unknown_command(const char *name)
     for (size_t i = 0; i < N_COMMANDS; i++) {
         int edits = edit_distance(commands[i].name, name);
 
-        if (name[0] != '\0' && strncmp(commands[i].name, name, strlen(name)) == 0) {
+        if (name[0] != '\0' && strncmp(commands[i].name, name, strlen(name)) == 0)
             edits = 0;
-        }
         if (edits < best) {
             best = edits;
             near = &commands[i];
         }
     }
-    if (near != NULL) {
+    if (near)
         return cmd_misuse(NULL, "unknown command \"%s\"; did you mean \"%s\"?", name, near->name);
-    }
     return cmd_misuse(NULL, "unknown command \"%s\"; see \"omendb --help\"", name);
 }
 
@@ -118,11 +112,9 @@ static int unknown_option(const char *word)
 {
     static const char *const options[] = {"--help", "--version"};
 
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (strlen(word) > 2 && strncmp(options[i], word, strlen(word)) == 0) {
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (strlen(word) > 2 && strncmp(options[i], word, strlen(word)) == 0)
             return cmd_misuse(NULL, "unknown option \"%s\"; did you mean \"%s\"?", word, options[i]);
-        }
-    }
     return cmd_misuse(NULL, "unknown option \"%s\"; see \"omendb --help\"", word);
 }
 
@@ -135,9 +127,8 @@ static int cmd_help(int argc, char **argv)
         return CMD_EXIT_OK;
     }
     command = find_command(argv[1]);
-    if (command == NULL) {
+    if (!command)
         return unknown_command(argv[1]);
-    }
     return command->run(2, (char *[]){argv[1], "--help", NULL});
 }
 
@@ -145,11 +136,9 @@ static int cmd_help(int argc, char **argv)
  * The wrong direction is on purpose: using it still fails. */
 static void occupy_standard_files(void)
 {
-    for (int fd = 0; fd <= 2; fd++) {
-        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
             _exit(CMD_EXIT_IO);
-        }
-    }
 }
 
 /* A full disk or a closed pipe often shows only here. */
@@ -159,20 +148,16 @@ static int close_stdout(const char *command, int exit_code)
     bool failed = ferror(stdout);
 
     errno = 0;
-    if (fclose(stdout) != 0 && (pending || errno != EBADF)) {
+    if (fclose(stdout) != 0 && (pending || errno != EBADF))
         failed = true;
-    }
-    if (!failed || exit_code >= CMD_EXIT_IO) {
+    if (!failed || exit_code >= CMD_EXIT_IO)
         return exit_code;
-    }
-    if (cmd_signals_pipe_broke()) {
+    if (cmd_signals_pipe_broke())
         return CMD_EXIT_PIPE;
-    }
-    if (errno != 0) {
+    if (errno != 0)
         cmd_say(command, "cannot write to standard output: %s", strerror(errno));
-    } else {
+    else
         cmd_say(command, "cannot write to standard output");
-    }
     return CMD_EXIT_IO;
 }
 
@@ -182,7 +167,7 @@ static const char *running; /* the subcommand at work */
  * is this program's. */
 static void on_exit_of_library(void)
 {
-    if (running != NULL) {
+    if (running) {
         omen_temporaries_remove();
         cmd_say(running, "out of memory or threads, which a library does not survive; try fewer --threads");
         _exit(CMD_EXIT_MEMORY);
@@ -192,35 +177,35 @@ static void on_exit_of_library(void)
 int main(int argc, char **argv)
 {
     const struct command *command = NULL;
-    int rc;
+    int status;
 
     occupy_standard_files();
     atexit(on_exit_of_library);
     cmd_threads_init();
     command = argc > 1 ? find_command(argv[1]) : NULL;
-    cmd_signals_start(command != NULL ? command->name : NULL);
+    cmd_signals_start(command ? command->name : NULL);
 
     if (argc < 2) {
-        rc = cmd_misuse(NULL, "no command given; see \"omendb --help\"");
+        status = cmd_misuse(NULL, "no command given; see \"omendb --help\"");
     } else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help();
-        rc = CMD_EXIT_OK;
+        status = CMD_EXIT_OK;
     } else if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         puts("omendb " OMEN_VERSION);
-        rc = CMD_EXIT_OK;
+        status = CMD_EXIT_OK;
     } else if (argv[1][0] == '-') {
-        rc = unknown_option(argv[1]);
-    } else if (command == NULL) {
-        rc = unknown_command(argv[1]);
+        status = unknown_option(argv[1]);
+    } else if (!command) {
+        status = unknown_command(argv[1]);
     } else {
         running = command->name;
-        rc = command->run(argc - 1, argv + 1);
+        status = command->run(argc - 1, argv + 1);
         running = NULL;
     }
-    rc = close_stdout(command != NULL ? command->name : NULL, rc);
-    if (rc == CMD_EXIT_PIPE) {
+    status = close_stdout(command ? command->name : NULL, status);
+    if (status == CMD_EXIT_PIPE) {
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);
     }
-    return rc;
+    return status;
 }

@@ -11,11 +11,10 @@ static uint64_t read_limit(const char *path)
 {
     unsigned long long limit = 0;
     FILE *file = fopen(path, "r");
-    bool found = file != NULL && fscanf(file, "%llu", &limit) == 1;
+    bool found = file && fscanf(file, "%llu", &limit) == 1;
 
-    if (file != NULL) {
+    if (file)
         fclose(file);
-    }
     return found ? limit : UINT64_MAX;
 }
 
@@ -32,9 +31,8 @@ static uint64_t least_limit(const char *base, char *group, const char *file)
         limit = read_limit(path);
         least = limit < least ? limit : least;
         char *slash = strrchr(group, '/');
-        if (slash == NULL) {
+        if (!slash)
             return least;
-        }
         *slash = '\0';
     }
 }
@@ -46,25 +44,22 @@ static uint64_t cgroup_bytes(void)
     uint64_t least = UINT64_MAX;
     FILE *file = fopen("/proc/self/cgroup", "r");
 
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        char *controllers = strchr(line, ':'), *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
+    while (file && fgets(line, sizeof line, file)) {
+        char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
         uint64_t limit = UINT64_MAX;
 
-        if (group == NULL) {
+        if (!group)
             continue;
-        }
         *group++ = '\0';
         group[strcspn(group, "\n")] = '\0';
-        if (controllers[1] == '\0') {
+        if (controllers[1] == '\0')
             limit = least_limit("/sys/fs/cgroup", group, "memory.max");
-        } else if (strstr(controllers, "memory") != NULL) {
+        else if (strstr(controllers, "memory"))
             limit = least_limit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
-        }
         least = limit < least ? limit : least;
     }
-    if (file != NULL) {
+    if (file)
         fclose(file);
-    }
     return least;
 }
 
@@ -83,11 +78,9 @@ uint64_t cmd_memory_free_bytes(void)
     char line[200];
     FILE *file = fopen("/proc/meminfo", "r");
 
-    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL) {
+    while (file && !found && fgets(line, sizeof line, file))
         found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
-    }
-    if (file != NULL) {
+    if (file)
         fclose(file);
-    }
     return found && (uint64_t)kib * 1024 < limit ? (uint64_t)kib * 1024 : limit;
 }

@@ -11,7 +11,7 @@ static void print_line(const char *command, const char *format, va_list argument
 
     vsnprintf(text, sizeof text, format, arguments);
     cmd_make_printable(text);
-    fprintf(stderr, command != NULL ? "omendb %s: %s\n" : "omendb%s: %s\n", command != NULL ? command : "", text);
+    fprintf(stderr, command ? "omendb %s: %s\n" : "omendb%s: %s\n", command ? command : "", text);
 }
 
 void cmd_say(const char *command, const char *format, ...)
@@ -55,18 +55,16 @@ int cmd_exit_code(int code)
 
 const char *cmd_cause(int code, omen_detail *why)
 {
-    if (why == NULL || why->text[0] == '\0') {
+    if (!why || why->text[0] == '\0')
         return omen_error_text(code);
-    }
     cmd_reword(why);
     return why->text;
 }
 
 int cmd_fail(const char *command, int code, omen_detail *why)
 {
-    if (code == OMEN_ERR_IO && cmd_signals_pipe_broke()) {
+    if (code == OMEN_ERR_IO && cmd_signals_pipe_broke())
         return CMD_EXIT_PIPE;
-    }
     cmd_say(command, "%s", cmd_cause(code, why));
     return cmd_exit_code(code);
 }

@@ -22,11 +22,10 @@ bool cmd_parse_integer(const char *command, const char *option, const char *text
             *out = value;
             return true;
         }
-        if (errno == 0 && value < low) {
+        if (errno == 0 && value < low)
             cmd_say(command, "%s must be at least %s", option, cmd_group(low).text);
-        } else {
+        else
             cmd_say(command, "%s must be at most %s", option, cmd_group(high).text);
-        }
     } else {
         cmd_say(command, "%s wants a whole number, not \"%s\"", option, text);
     }
@@ -42,18 +41,17 @@ static bool parse_size(const char *command, const char *option, const char *text
     unsigned long long value = 0;
 
     errno = 0;
-    if (text[0] >= '0' && text[0] <= '9') {
+    if (text[0] >= '0' && text[0] <= '9')
         value = strtoull(text, &end, 10);
-    }
-    if (end != NULL && *end != '\0') {
+    if (end && *end != '\0') {
         const char *unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
 
-        if (unit != NULL && (end[1] == '\0' || strcmp(end + 1, "iB") == 0 || strcmp(end + 1, "B") == 0)) {
+        if (unit && (end[1] == '\0' || strcmp(end + 1, "iB") == 0 || strcmp(end + 1, "B") == 0)) {
             scale <<= 10 * (unit - units + 1);
             end += strlen(end);
         }
     }
-    if (end == NULL || *end != '\0' || errno != 0 || value == 0 || __builtin_mul_overflow(value, scale, out)) {
+    if (!end || *end != '\0' || errno != 0 || value == 0 || __builtin_mul_overflow(value, scale, out)) {
         cmd_say(command, "%s wants a size such as 512M or 4G, not \"%s\"", option, text);
         return false;
     }
@@ -145,9 +143,8 @@ bool cmd_take_int(const char *command, const cmd_option *option, const char *val
 {
     uint64_t number;
 
-    if (!take_integer(command, option, value, &number)) {
+    if (!take_integer(command, option, value, &number))
         return false;
-    }
     *(int *)field(option, self) = (int)number;
     return true;
 }
@@ -156,9 +153,8 @@ bool cmd_take_u32(const char *command, const cmd_option *option, const char *val
 {
     uint64_t number;
 
-    if (!take_integer(command, option, value, &number)) {
+    if (!take_integer(command, option, value, &number))
         return false;
-    }
     *(uint32_t *)field(option, self) = (uint32_t)number;
     return true;
 }

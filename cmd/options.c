@@ -14,11 +14,9 @@
 
 static const struct option *find_option(const struct option *options, int value)
 {
-    for (; options->name != NULL; options++) {
-        if (options->val == value) {
+    for (; options->name; options++)
+        if (options->val == value)
             return options;
-        }
-    }
     return NULL;
 }
 
@@ -29,15 +27,13 @@ static const struct option *find_word(const struct option *options, const char *
     const size_t length = strcspn(word + 2, "=");
     const struct option *begun = NULL;
 
-    for (; options->name != NULL; options++) {
+    for (; options->name; options++) {
         if (strncmp(options->name, word + 2, length) == 0) {
             *exact = options->name[length] == '\0';
-            if (*exact) {
+            if (*exact)
                 return options;
-            }
-            if (begun == NULL || strncmp(begun->name, options->name, strlen(options->name)) == 0) {
+            if (!begun || strncmp(begun->name, options->name, strlen(options->name)) == 0)
                 begun = options;
-            }
         }
     }
     return begun;
@@ -46,11 +42,10 @@ static const struct option *find_word(const struct option *options, const char *
 /* Tells that a word is no option, and which it may have been meant for. */
 static void refuse_word(const char *command, const char *word, const struct option *near)
 {
-    if (near != NULL && strcspn(word, "=") > 2) {
+    if (near && strcspn(word, "=") > 2)
         cmd_say(command, "unknown option \"%.*s\"; did you mean \"--%s\"?", (int)strcspn(word, "="), word, near->name);
-    } else {
+    else
         cmd_say(command, "unknown option \"%s\"; see \"omendb %s --help\"", word, command);
-    }
 }
 
 /* Tells what getopt_long() returned '?' or ':' for. */
@@ -59,17 +54,16 @@ static void refuse_option(const char *command, int returned, const char *word, c
     const struct option *known = optopt != 0 ? find_option(options, optopt) : NULL;
     const bool is_long = strncmp(word, "--", 2) == 0;
 
-    if (returned == ':' && is_long && known != NULL) {
+    if (returned == ':' && is_long && known)
         cmd_say(command, "option \"--%s\" needs a value; see \"omendb %s --help\"", known->name, command);
-    } else if (returned == ':') {
+    else if (returned == ':')
         cmd_say(command, "option \"-%c\" needs a value; see \"omendb %s --help\"", optopt, command);
-    } else if (known != NULL && is_long) {
+    else if (known && is_long)
         cmd_say(command, "option \"--%s\" takes no value; see \"omendb %s --help\"", known->name, command);
-    } else if (optopt != 0 && isprint((unsigned char)optopt)) {
+    else if (optopt != 0 && isprint((unsigned char)optopt))
         cmd_say(command, "unknown option \"-%c\"; see \"omendb %s --help\"", optopt, command);
-    } else {
+    else
         cmd_say(command, "unknown option \"%s\"; see \"omendb %s --help\"", word, command);
-    }
 }
 
 /* The next option as getopt_long() finds it: its value, with optarg set; -1 after the last; BAD_OPTION for one that is
@@ -86,18 +80,16 @@ static int next_option(const char *command, int argc, char **argv, const char *s
     opterr = 0;
     optopt = 0;
     option = getopt_long(argc, argv, short_options, options, &index);
-    if (option == -1) {
+    if (option == -1)
         return -1;
-    }
     /* getopt_long() is past the word, and past its value if that was a word of its own; of a cluster of letters it may
      * still be inside */
     word = argv[optind - 1];
-    if (index >= 0 && optarg != NULL && optarg == word) {
+    if (index >= 0 && optarg && optarg == word)
         word = argv[optind - 2];
-    }
     /* It takes the beginning of a name for the name: a script's --re would change its meaning with the next option that
      * begins so. */
-    is_letter = optopt != 0 && find_option(options, optopt) == NULL;
+    is_letter = optopt != 0 && !find_option(options, optopt);
     if ((index >= 0 || ((option == '?' || option == ':') && !is_letter)) && strncmp(word, "--", 2) == 0) {
         near = find_word(options, word, &exact);
         if (!exact) {
@@ -123,17 +115,16 @@ static void put_getopt(const cmd_syntax *syntax, char letters[4 * CMD_MAX_OPTION
     for (size_t i = 0; i < syntax->n_options; i++) {
         const cmd_option *option = &syntax->options[i];
 
-        for (const char *letter = option->letters; letter != NULL && *letter != '\0'; letter++) {
+        for (const char *letter = option->letters; letter && *letter != '\0'; letter++) {
             *to++ = *letter;
-            if (option->argument != NULL) {
+            if (option->argument)
                 *to++ = ':';
-            }
         }
-        if (option->name != NULL) {
+        if (option->name) {
             *options++ = (struct option){
                 .name = option->name,
-                .has_arg = option->argument != NULL ? required_argument : no_argument,
-                .val = option->letters != NULL ? option->letters[0] : FIRST_WITHOUT_LETTER + (int)i,
+                .has_arg = option->argument ? required_argument : no_argument,
+                .val = option->letters ? option->letters[0] : FIRST_WITHOUT_LETTER + (int)i,
             };
         }
     }
@@ -146,12 +137,10 @@ static const cmd_option *look_up(const cmd_syntax *syntax, int found)
 {
     const cmd_option *option = syntax->options;
 
-    if (found >= FIRST_WITHOUT_LETTER) {
+    if (found >= FIRST_WITHOUT_LETTER)
         return &option[found - FIRST_WITHOUT_LETTER];
-    }
-    while (option->letters == NULL || strchr(option->letters, found) == NULL) {
+    while (!option->letters || !strchr(option->letters, found))
         option++;
-    }
     return option;
 }
 
@@ -159,7 +148,7 @@ static const cmd_option *look_up(const cmd_syntax *syntax, int found)
 static void print_text(const cmd_option *option, int column)
 {
     for (const char *c = option->help; *c != '\0'; c++) {
-        if (*c == '%' && c[1] != '\0' && strchr("lmd", c[1]) != NULL) {
+        if (*c == '%' && c[1] != '\0' && strchr("lmd", c[1])) {
             c++;
             printf("%llu", (unsigned long long)(*c == 'l' ? option->least : *c == 'm' ? option->most : option->usual));
         } else if (*c == '\n') {
@@ -168,7 +157,7 @@ static void print_text(const cmd_option *option, int column)
             putchar(*c);
         }
     }
-    printf("%s\n", option->names != NULL ? option->names() : "");
+    printf("%s\n", option->names ? option->names() : "");
 }
 
 static void print_option(const cmd_option *option, int column)
@@ -176,19 +165,17 @@ static void print_option(const cmd_option *option, int column)
     char left[80];
     int width;
 
-    if (option->shown != NULL) {
+    if (option->shown) {
         width = snprintf(left, sizeof left, "  %s", option->shown);
     } else {
-        width = snprintf(left, sizeof left, "  %s%s%s--%s%s%s", option->letters != NULL ? "-" : "",
-                         option->letters != NULL ? option->letters : "    ", option->letters != NULL ? ", " : "",
-                         option->name, option->argument != NULL ? " " : "",
-                         option->argument != NULL ? option->argument : "");
+        width = snprintf(left, sizeof left, "  %s%s%s--%s%s%s", option->letters ? "-" : "",
+                         option->letters ? option->letters : "    ", option->letters ? ", " : "", option->name,
+                         option->argument ? " " : "", option->argument ? option->argument : "");
     }
-    if (width + 2 > column) {
+    if (width + 2 > column)
         printf("%s\n%*s", left, column, "");
-    } else {
+    else
         printf("%-*s", column, left);
-    }
     print_text(option, column);
 }
 
@@ -196,14 +183,12 @@ static void print_help(const cmd_syntax *syntax)
 {
     fputs(syntax->usage, stdout);
     for (size_t i = 0; i < syntax->n_options; i++) {
-        if (syntax->options[i].group != NULL) {
+        if (syntax->options[i].group)
             printf("\n%s:\n", syntax->options[i].group);
-        }
-        if (syntax->options[i].help != NULL) {
+        if (syntax->options[i].help)
             print_option(&syntax->options[i], syntax->column);
-        }
     }
-    if (syntax->print_lists != NULL) {
+    if (syntax->print_lists) {
         printf("\n");
         syntax->print_lists();
     }
@@ -221,22 +206,18 @@ int cmd_options_parse(const cmd_syntax *syntax, int argc, char **argv, void *sel
         const char letter[2] = {found < FIRST_WITHOUT_LETTER ? (char)found : '\0', '\0'};
         const cmd_option *option;
 
-        if (found == BAD_OPTION) {
+        if (found == BAD_OPTION)
             return CMD_EXIT_USAGE;
-        }
         option = look_up(syntax, found);
-        if (option->take == NULL) {
+        if (!option->take) {
             print_help(syntax);
             return CMD_EXIT_OK;
         }
-        if (!option->take(syntax->command, option, option->argument != NULL ? optarg : letter, self)) {
+        if (!option->take(syntax->command, option, option->argument ? optarg : letter, self))
             return CMD_EXIT_USAGE;
-        }
-        while (option->takes_words && optind < argc && argv[optind][0] != '-') {
-            if (!option->take(syntax->command, option, argv[optind++], self)) {
+        while (option->takes_words && optind < argc && argv[optind][0] != '-')
+            if (!option->take(syntax->command, option, argv[optind++], self))
                 return CMD_EXIT_USAGE;
-            }
-        }
     }
     return CMD_GO_ON;
 }

@@ -45,13 +45,12 @@ static void format_seconds(char *text, size_t size, double seconds)
 {
     unsigned long s = seconds < 1e9 ? (unsigned long)(seconds + 0.5) : 1000000000ul;
 
-    if (s < 60) {
+    if (s < 60)
         snprintf(text, size, "%lu s", s);
-    } else if (s < 3600) {
+    else if (s < 3600)
         snprintf(text, size, "%lu:%02lu", s / 60, s % 60);
-    } else {
+    else
         snprintf(text, size, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
-    }
 }
 
 /* Writes the line over the last one; blanks pad it, since not every terminal knows how to erase. */
@@ -83,14 +82,13 @@ int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_
 
     if (progress->live || progress->log) {
         now = cmd_seconds();
-        if (progress->stage == NULL || strcmp(progress->stage, stage) != 0) {
+        if (!progress->stage || strcmp(progress->stage, stage) != 0) {
             snprintf(progress->stage_name, sizeof progress->stage_name, "%s", stage);
             progress->stage = progress->stage_name;
             progress->stage_began = now;
             progress->last_drawn = 0;
-            if (progress->log) {
+            if (progress->log)
                 fprintf(stderr, "  %8.2f s  %s\n", now - progress->started, progress->stage);
-            }
         }
         if (progress->live && now - progress->last_drawn >= 1 / DRAWS_PER_SECOND) {
             draw(progress, now, done, total);

@@ -32,23 +32,22 @@ static int search_block(struct query_audit *a, const omen_search_options *search
                         omen_detail *why)
 {
     omen_search_options options = *search;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     options.k = a->k;
-    for (uint64_t i = 0; rc == OMEN_OK && i < n; i++) {
-        rc = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_index_search(a->index, &options, a->rows, n, a->ids, a->distances, NULL, why);
-    }
-    if (rc == OMEN_ERR_INPUT) { /* one by one, for the number of the query at fault */
-        rc = OMEN_OK;
-        for (uint64_t i = 0; rc == OMEN_OK && i < n; i++) {
+    for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
+        status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
+    if (status == OMEN_OK)
+        status = omen_index_search(a->index, &options, a->rows, n, a->ids, a->distances, NULL, why);
+    if (status == OMEN_ERR_INPUT) { /* one by one, for the number of the query at fault */
+        status = OMEN_OK;
+        for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             options.first_query = a->numbers[first + i];
-            rc = omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
+            status =
+                omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
         }
     }
-    return rc;
+    return status;
 }
 
 int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
@@ -56,11 +55,10 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
 {
     omen_search_options exact = *search;
     omen_index_info info = {.struct_bytes = sizeof info};
-    int rc = omen_index_get_info(index, &info);
+    int status = omen_index_get_info(index, &info);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK)
+        return status;
     a->index = index;
     a->source = source;
     a->k = search->k < info.n_rows ? search->k : (uint32_t)info.n_rows;
@@ -75,38 +73,33 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
     a->ids = malloc(a->block_rows * a->k * sizeof *a->ids);
     a->distances = malloc(a->block_rows * a->k * sizeof *a->distances);
-    if (a->numbers == NULL || a->limits == NULL || a->hits == NULL || a->rows == NULL || a->ids == NULL ||
-        a->distances == NULL) {
+    if (!a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
         return OMEN_ERR_MEMORY;
-    }
     a->ceiling = omen_index_ceiling(index, &a->ceiling_known);
-    rc = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
+    status = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
     exact.exact = true;
-    for (uint64_t first = 0, n; rc == OMEN_OK && first < a->n_sample; first += n) {
+    for (uint64_t first = 0, n; status == OMEN_OK && first < a->n_sample; first += n) {
         n = a->n_sample - first < a->block_rows ? a->n_sample - first : a->block_rows;
-        rc = search_block(a, &exact, first, n, why);
-        for (uint64_t i = 0; rc == OMEN_OK && i < n; i++) {
+        status = search_block(a, &exact, first, n, why);
+        for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
             a->limits[first + i] = a->distances[(i + 1) * a->k - 1];
-        }
     }
-    return rc;
+    return status;
 }
 
 int query_audit_measure(struct query_audit *a, const omen_search_options *search, omen_recall *out, omen_detail *why)
 {
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    for (uint64_t first = 0, n; rc == OMEN_OK && first < a->n_sample; first += n) {
+    for (uint64_t first = 0, n; status == OMEN_OK && first < a->n_sample; first += n) {
         n = a->n_sample - first < a->block_rows ? a->n_sample - first : a->block_rows;
-        rc = search_block(a, search, first, n, why);
-        if (rc == OMEN_OK) {
+        status = search_block(a, search, first, n, why);
+        if (status == OMEN_OK)
             omen_audit_count(a->distances, a->limits + first, n, a->k, a->hits + first);
-        }
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
         *out = omen_audit_recall(a->hits, a->n_sample, a->source->n_rows, a->k, a->ceiling);
-    }
-    return rc;
+    return status;
 }
 
 void query_audit_finish(struct query_audit *a)
@@ -135,39 +128,37 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
                   omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
                   omen_detail *why)
 {
-    int rc;
+    int status;
 
     o->certified = CMD_CERTIFIED_NO;
-    if (o->info.refine == OMEN_REFINE_NONE) {
+    if (o->info.refine == OMEN_REFINE_NONE)
         return OMEN_OK; /* nothing to measure by */
-    }
     if (source->n_rows / EXACT_SAMPLES <= n_sample) {
         o->ceiling = omen_index_ceiling(index, &o->ceiling_known);
         search_exactly(search, o->ceiling, o);
         o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
         return OMEN_OK;
     }
-    rc = query_audit_begin(a, index, source, search, seed, n_sample, why);
+    status = query_audit_begin(a, index, source, search, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
-    for (float factor = 1; rc == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {
+    for (float factor = 1; status == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {
         search->effort_factor = factor;
-        rc = query_audit_measure(a, search, &o->recall, why);
+        status = query_audit_measure(a, search, &o->recall, why);
         o->n_audited = a->n_sample;
-        if (rc == OMEN_OK && a->ceiling_known < o->asked) {
+        if (status == OMEN_OK && a->ceiling_known < o->asked)
             return OMEN_OK; /* more effort is of no use */
-        }
-        if (rc == OMEN_OK && o->recall.low >= o->asked) {
+        if (status == OMEN_OK && o->recall.low >= o->asked) {
             o->certified = CMD_CERTIFIED_YES;
             return OMEN_OK;
         }
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         search_exactly(search, a->ceiling, o);
         search->effort_factor = 0;
         o->certified = CMD_CERTIFIED_YES;
     }
-    return rc;
+    return status;
 }
 
 /* ---- telling ---- */
@@ -206,9 +197,8 @@ void query_audit_warn(struct cmd_query_outcome *o, const omen_index *index)
     const bool out_of_reach = !omen_index_can_reach(index, o->k, (float)o->asked, &most);
     char bound[64] = "without a refine tier nothing measures it";
 
-    if (out_of_reach) {
+    if (out_of_reach)
         cmd_reach_tell(&o->info, most, &reach);
-    }
     if (o->certified == CMD_CERTIFIED_NO) {
         if (o->n_audited > 0) {
             snprintf(bound, sizeof bound, "its bound is %.4f",

@@ -5,12 +5,10 @@
 /* What would raise it. */
 static const char *advice(const omen_index_info *info)
 {
-    if (info->refine == OMEN_REFINE_NONE) {
+    if (info->refine == OMEN_REFINE_NONE)
         return "an index with a refine tier finds more";
-    }
-    if (info->codec == OMEN_CODEC_NONE || (info->refine_ceiling > 0 && info->refine_ceiling < 0.995)) {
+    if (info->codec == OMEN_CODEC_NONE || (info->refine_ceiling > 0 && info->refine_ceiling < 0.995))
         return "its rows are rounded, and one with a finer --refine finds more";
-    }
     return "--exact finds more, and so does an index of more --bytes";
 }
 

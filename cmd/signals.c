@@ -36,16 +36,14 @@ static void bus_handler(int signal_number, siginfo_t *info, void *context)
     char *end = line;
 
     (void)context;
-    if (label == NULL) { /* no file: as without a handler, when what raised it is tried again */
+    if (!label) { /* no file: as without a handler, when what raised it is tried again */
         signal(signal_number, SIG_DFL);
-        if (info->si_code <= 0) {
+        if (info->si_code <= 0)
             raise(signal_number);
-        }
         return;
     }
-    while (atomic_flag_test_and_set(&is_told)) { /* another thread is at it, and ends this one */
+    while (atomic_flag_test_and_set(&is_told)) /* another thread is at it, and ends this one */
         pause();
-    }
     omen_temporaries_remove();
     end = stpcpy(stpcpy(end, "cannot read "), label);
     stpcpy(end, ": it was cut short while it was in use, or its disk failed");
@@ -80,9 +78,8 @@ static void install(void (*handler)(int))
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         /* nohup means what it says. */
-        if (numbers[i] == SIGHUP && sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler == SIG_IGN) {
+        if (numbers[i] == SIGHUP && sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
             continue;
-        }
         sigaction(numbers[i], &action, NULL);
     }
 }
@@ -91,8 +88,8 @@ void cmd_signals_start(const char *command)
 {
     struct sigaction action, old;
 
-    snprintf(speaker, sizeof speaker, "%somendb%s%s: ", isatty(STDERR_FILENO) ? "\n" : "", command != NULL ? " " : "",
-             command != NULL ? command : "");
+    snprintf(speaker, sizeof speaker, "%somendb%s%s: ", isatty(STDERR_FILENO) ? "\n" : "", command ? " " : "",
+             command ? command : "");
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
     action.sa_flags = SA_SIGINFO;
@@ -101,9 +98,8 @@ void cmd_signals_start(const char *command)
     /* Who ignores it wants a failed write told instead. */
     action.sa_flags = SA_RESTART;
     action.sa_handler = pipe_handler;
-    if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+    if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
         sigaction(SIGPIPE, &action, NULL);
-    }
     /* A file at its size limit is an I/O error with a message, not a silent death. */
     signal(SIGXFSZ, SIG_IGN);
 }

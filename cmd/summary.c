@@ -25,20 +25,16 @@ static double input_ratio(const struct cmd_build_outcome *o)
 /* Which tier the rows are kept in, and why: what it and smaller ones keep of the true neighbours. */
 static void refine_line(const omen_build_report *report)
 {
-    if (report->refine_ceilings[report->refine] == 0) {
+    if (report->refine_ceilings[report->refine] == 0)
         return;
-    }
     fprintf(stderr, "  refine  %s keeps ", omen_refine_name(report->refine));
-    if (report->refine_ceilings[report->refine] == 1) {
+    if (report->refine_ceilings[report->refine] == 1)
         fprintf(stderr, "all of the 10 nearest rows");
-    } else {
+    else
         fprintf(stderr, "%.4f of the 10 nearest rows, by estimate", report->refine_ceilings[report->refine]);
-    }
-    for (size_t i = 0; i < OMEN_N_REFINES; i++) {
-        if (i != (size_t)report->refine && report->refine_ceilings[i] > 0) {
+    for (size_t i = 0; i < OMEN_N_REFINES; i++)
+        if (i != (size_t)report->refine && report->refine_ceilings[i] > 0)
             fprintf(stderr, "; %s would keep %.4f", omen_refine_name((omen_refine)i), report->refine_ceilings[i]);
-        }
-    }
     fprintf(stderr, "\n");
 }
 
@@ -52,15 +48,13 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
             info->n_lists == 1 ? "list" : "lists", omen_codec_name(info->codec), omen_refine_name(info->refine));
     fprintf(stderr, "  time    %.2f s with %d %s (%s)", o->seconds, o->report.n_threads,
             o->report.n_threads == 1 ? "thread" : "threads", omen_cpu_level());
-    if (o->is_resumed) {
+    if (o->is_resumed)
         fprintf(stderr, ", continued from a checkpoint\n");
-    } else {
+    else
         fprintf(stderr, ": %s vectors/s\n", cmd_group_round(info->n_rows / o->seconds).text);
-    }
     fprintf(stderr, "  stages ");
-    for (uint32_t i = 0; i < o->report.n_stages; i++) {
+    for (uint32_t i = 0; i < o->report.n_stages; i++)
         fprintf(stderr, "%s %s %.2f", i > 0 ? "," : "", o->report.stages[i].name, o->report.stages[i].seconds);
-    }
     fprintf(stderr, " s\n");
     if (hot > 0) {
         fprintf(stderr, "  hot     %u bytes a vector: code %u, factors %u; 1/%.1f of float32 rows\n", hot,
@@ -72,12 +66,10 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     refine_line(&o->report);
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
-    if (o->report.near_copies >= NEAR_COPIES_TOLD && o->report.near_copies <= OMEN_NEAR_COPIES_MOST) {
+    if (o->report.near_copies >= NEAR_COPIES_TOLD && o->report.near_copies <= OMEN_NEAR_COPIES_MOST)
         fprintf(stderr, "  sample  %.0f%% of the rows have a near copy\n", 100 * o->report.near_copies);
-    }
-    if (!isnan(o->recall_most)) {
+    if (!isnan(o->recall_most))
         fprintf(stderr, "  recall  @10: %s\n", o->reach.text);
-    }
     if (verbose) {
         fprintf(stderr, "  errors ");
         for (uint32_t i = 0; i < o->report.n_codec_errors; i++) {
@@ -153,9 +145,9 @@ int cmd_build_json(const struct cmd_build_outcome *o)
             out = NULL;
         }
     }
-    if (out != NULL && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
-                        json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
-                        json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
+    if (out && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
+                json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
+                json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;
     }
@@ -193,9 +185,8 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
 /* The recall that was measured; null if it was not. */
 static json_t *audit_object(const struct cmd_query_outcome *o)
 {
-    if (o->n_audited == 0) {
+    if (o->n_audited == 0)
         return json_null();
-    }
     return json_pack("{s:o, s:o, s:o, s:f, s:I, s:I, s:o}", "recall", cmd_json_real(o->recall.mean), "low",
                      cmd_json_real(o->recall.low), "high", cmd_json_real(o->recall.high), "confidence", 0.95, "sample",
                      (json_int_t)o->n_audited, "queries", (json_int_t)o->n_in_batch, "ceiling",

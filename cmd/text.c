@@ -15,14 +15,12 @@ static size_t printable_length(const char *text)
     uint32_t code = length == 1 ? c[0] : c[0] & (0x7fu >> length);
 
     for (size_t i = 1; i < length; i++) {
-        if ((c[i] & 0xc0) != 0x80) {
+        if ((c[i] & 0xc0) != 0x80)
             return 0;
-        }
         code = code << 6 | (c[i] & 0x3f);
     }
-    if (length == 1) {
+    if (length == 1)
         return code >= 0x20 && code != 0x7f;
-    }
     return c[0] >= 0xc2 && c[0] < 0xf5 && code >= 0xa0 && code <= 0x10ffff && !(length == 3 && code < 0x800) &&
                    !(length == 4 && code < 0x10000) && !(code >= 0xd800 && code < 0xe000) && (code & 0xfffe) != 0xfffe
                ? length
@@ -35,9 +33,8 @@ void cmd_make_printable(char *text)
     while (*text != '\0') {
         const size_t length = printable_length(text);
 
-        if (length == 0) {
+        if (length == 0)
             *text = '?';
-        }
         text += length > 0 ? length : 1;
     }
 }
@@ -61,9 +58,8 @@ cmd_text cmd_group(uint64_t value)
     char *to = out.text;
 
     for (int i = 0; i < n; i++) {
-        if (i > 0 && (n - i) % 3 == 0) {
+        if (i > 0 && (n - i) % 3 == 0)
             *to++ = ',';
-        }
         *to++ = digits[i];
     }
     *to = '\0';
@@ -96,11 +92,11 @@ cmd_name cmd_choice(const char *prefix, const char *(*name)(size_t i))
     cmd_name out = {""};
     size_t n = 0;
 
-    for (size_t i = 0; n < sizeof out.text && name(i) != NULL; i++) {
+    for (size_t i = 0; n < sizeof out.text && name(i); i++) {
         n += (size_t)snprintf(out.text + n, sizeof out.text - n, "%s%s%s",
-                              i == 0                ? ""
-                              : name(i + 1) != NULL ? ", "
-                                                    : " or ",
+                              i == 0        ? ""
+                              : name(i + 1) ? ", "
+                                            : " or ",
                               prefix, name(i));
     }
     return out;

@@ -16,9 +16,8 @@ void cmd_threads_init(void)
     /* the C library would set 64 MiB of addresses aside for each thread that allocates, which ulimit -v counts */
     mallopt(M_ARENA_MAX, 1);
     if (pthread_attr_init(&attributes) == 0) {
-        if (pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0) {
+        if (pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0)
             pthread_setattr_default_np(&attributes);
-        }
         pthread_attr_destroy(&attributes);
     }
 }
@@ -40,13 +39,11 @@ int cmd_threads(int wanted)
     int n = 0;
 
     pthread_mutex_lock(&lock);
-    while (n + 1 < n_wanted && pthread_create(&threads[n], NULL, wait_for_count, &lock) == 0) {
+    while (n + 1 < n_wanted && pthread_create(&threads[n], NULL, wait_for_count, &lock) == 0)
         n++;
-    }
     pthread_mutex_unlock(&lock);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         pthread_join(threads[i], NULL);
-    }
     n++; /* this one */
     /* at the limit, half of them: the others may have to wait for threads that end, and a checkpoint has one too */
     n = n < n_wanted && n > 1 ? n / 2 : n;

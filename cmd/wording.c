@@ -23,11 +23,9 @@ static const struct {
 /* The option that sets a field of length characters; NULL for another word. */
 static const char *option_of(const char *field, size_t length)
 {
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strlen(names[i].field) == length && strncmp(names[i].field, field, length) == 0) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i].field) == length && strncmp(names[i].field, field, length) == 0)
             return names[i].option;
-        }
-    }
     return NULL;
 }
 
@@ -46,7 +44,7 @@ static void name_options(char *text)
         const char *option = length > 0 ? option_of(from + sizeof mark - 1, length) : NULL;
 
         quoted ^= *from == '"';
-        if (option != NULL && !quoted) {
+        if (option && !quoted) {
             to = stpcpy(to, option);
             from += sizeof mark - 1 + length;
         } else {
@@ -71,9 +69,8 @@ static void name_unpacking(omen_detail *why)
     const char *at = strstr(why->text, " is compressed: ");
     char tool[16], format[16], command[sizeof why->text], path[sizeof why->text];
 
-    if (at == NULL || sscanf(at, " is compressed: open what %15s makes of it, with --format %15s", tool, format) != 2) {
+    if (!at || sscanf(at, " is compressed: open what %15s makes of it, with --format %15s", tool, format) != 2)
         return;
-    }
     snprintf(path, sizeof path, "%.*s", (int)(at - why->text), why->text);
     if (path[0] != '"') {
         snprintf(command, sizeof command, " is compressed: use ... | %s | omendb ... --format %s -", tool, format);
@@ -93,7 +90,7 @@ static void name_compress(omen_detail *why)
     static const char words[] = "unpack it to a file first";
     const char *at = strstr(why->text, words);
 
-    if (at != NULL) {
+    if (at) {
         char text[sizeof why->text];
         snprintf(text, sizeof text, "unpack it to a file with omendb compress -d%s", at + sizeof words - 1);
         put_end(why, at, text);

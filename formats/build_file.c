@@ -39,23 +39,21 @@ static int take_sized(void *out, size_t n_bytes, const void *given, const char *
 static int open_inputs(file_build *b, omen_detail *why)
 {
     const omen_build_paths *paths = b->paths;
-    int rc = omen_vectors_open(&b->vectors, paths->input, paths->vectors, why);
+    int status = omen_vectors_open(&b->vectors, paths->input, paths->vectors, why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK)
+        return status;
     b->source = omen_vectors_source(b->vectors);
-    if (paths->opened != NULL) {
+    if (paths->opened)
         paths->opened(paths->context, omen_vectors_format(b->vectors), &b->source);
-    }
-    if (paths->tune_queries != NULL) {
-        rc = omen_vectors_open(&b->tune_vectors, paths->tune_queries, NULL, why);
-        if (rc == OMEN_OK) {
+    if (paths->tune_queries) {
+        status = omen_vectors_open(&b->tune_vectors, paths->tune_queries, NULL, why);
+        if (status == OMEN_OK) {
             b->tune_source = omen_vectors_source(b->tune_vectors);
             b->options.tune_queries = &b->tune_source;
         }
     }
-    return rc;
+    return status;
 }
 
 /* Bytes on the disk of what an earlier build left, which this one goes on with or replaces. */
@@ -65,12 +63,10 @@ static int checkpoint_bytes(const char *output, uint64_t *out, omen_detail *why)
     char *part;
 
     *out = 0;
-    if (asprintf(&part, "%s.part", output) < 0) {
+    if (asprintf(&part, "%s.part", output) < 0)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint of \"%s\"", output);
-    }
-    if (lstat(part, &status) == 0) {
+    if (lstat(part, &status) == 0)
         *out = (uint64_t)status.st_blocks * 512;
-    }
     free(part);
     return OMEN_OK;
 }
@@ -81,18 +77,16 @@ static int check_plan(const file_build *b, omen_detail *why)
     const omen_build_paths *paths = b->paths;
     omen_build_plan plan = {.struct_bytes = sizeof plan};
     uint64_t there;
-    int rc = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
+    int status = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    if (paths->planned != NULL) {
+    if (status != OMEN_OK)
+        return status;
+    if (paths->planned)
         paths->planned(paths->context, &plan);
-    }
-    rc = checkpoint_bytes(paths->output, &there, why);
-    return rc == OMEN_OK && there < plan.checkpoint_bytes + plan.index_bytes
+    status = checkpoint_bytes(paths->output, &there, why);
+    return status == OMEN_OK && there < plan.checkpoint_bytes + plan.index_bytes
                ? omen_disk_check(paths->output, plan.checkpoint_bytes + plan.index_bytes - there, why)
-               : rc;
+               : status;
 }
 
 /* Builds and commits. Decides what becomes of the checkpoint. */
@@ -101,26 +95,24 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
     const omen_build_options *options = &b->options;
     const omen_sink sink = omen_writer_sink(b->writer);
     const omen_checkpoint checkpoint = omen_part_checkpoint(b->part);
-    int rc = omen_index_build(&b->source, options, &sink, &checkpoint, report, why);
+    int status = omen_index_build(&b->source, options, &sink, &checkpoint, report, why);
 
     /* the last look before the file gets its name */
-    if (rc == OMEN_OK && options->progress != NULL &&
-        options->progress(options->progress_context, "calibrate", 1, 1) != 0) {
-        rc = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_writer_commit(b->writer, &outcome->file_bytes, why);
-    }
+    if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
+        status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
+    if (status == OMEN_OK)
+        status = omen_writer_commit(b->writer, &outcome->file_bytes, why);
     /* Kept for what may go better next time; of what cannot, such as a bad row, nothing is left. */
-    if (rc == OMEN_OK || ((rc == OMEN_ERR_INPUT || rc == OMEN_ERR_ARGUMENT) && omen_part_is_written(b->part))) {
+    if (status == OMEN_OK ||
+        ((status == OMEN_ERR_INPUT || status == OMEN_ERR_ARGUMENT) && omen_part_is_written(b->part))) {
         omen_part_remove(b->part);
     } else {
-        outcome->needs_fresh = rc == OMEN_ERR_INPUT || rc == OMEN_ERR_ARGUMENT || rc == OMEN_ERR_CORRUPT;
+        outcome->needs_fresh = status == OMEN_ERR_INPUT || status == OMEN_ERR_ARGUMENT || status == OMEN_ERR_CORRUPT;
         outcome->can_continue = !outcome->needs_fresh && checkpoint.get(checkpoint.self, 1, &(omen_record){0});
     }
     omen_part_close(b->part);
     b->part = NULL;
-    return rc;
+    return status;
 }
 
 /* Opens the file that was written: it has to be an index, and says what it is. */
@@ -128,25 +120,22 @@ static int read_back(const file_build *b, omen_index_info *info, double *recall_
 {
     omen_container *container = NULL;
     omen_index *index = NULL;
-    int rc = omen_writer_open(b->writer, &container, why);
+    int status = omen_writer_open(b->writer, &container, why);
 
-    if (rc == OMEN_OK) {
-        rc = omen_container_open_index(&container, &index, b->paths->output, UINT64_MAX, true, why);
-    }
-    if (rc == OMEN_OK && info != NULL) {
-        rc = omen_index_get_info(index, info);
-    }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
+        status = omen_container_open_index(&container, &index, b->paths->output, UINT64_MAX, true, why);
+    if (status == OMEN_OK && info)
+        status = omen_index_get_info(index, info);
+    if (status == OMEN_OK)
         omen_index_can_reach(index, REACH_K, REACH_RECALL, recall_most);
-    }
-    if (rc == OMEN_ERR_CORRUPT) {
-        const omen_detail cause = why != NULL ? *why : (omen_detail){""};
-        omen_fail(why, rc, "\"%s\" is damaged: %.300s", b->paths->output,
-                  cause.text[0] != '\0' ? cause.text : omen_error_text(rc));
+    if (status == OMEN_ERR_CORRUPT) {
+        const omen_detail cause = why ? *why : (omen_detail){""};
+        omen_fail(why, status, "\"%s\" is damaged: %.300s", b->paths->output,
+                  cause.text[0] != '\0' ? cause.text : omen_error_text(status));
     }
     omen_index_close(index);
     omen_container_close(container);
-    return rc;
+    return status;
 }
 
 int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options, omen_build_report *report,
@@ -155,40 +144,33 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
     omen_build_paths known;
     omen_build_outcome result = {.struct_bytes = sizeof result};
     file_build b = {.paths = &known};
-    int rc = take_sized(&known, sizeof known, paths, "omen_build_paths", why);
+    int status = take_sized(&known, sizeof known, paths, "omen_build_paths", why);
 
-    if (rc == OMEN_OK) {
-        rc = take_sized(&b.options, sizeof b.options, options, "omen_build_options", why);
+    if (status == OMEN_OK) {
+        status = take_sized(&b.options, sizeof b.options, options, "omen_build_options", why);
         b.options.struct_bytes = sizeof b.options;
     }
-    if (rc == OMEN_OK && outcome != NULL) {
-        rc = take_sized(&result, sizeof result, outcome, "omen_build_outcome", why);
+    if (status == OMEN_OK && outcome) {
+        status = take_sized(&result, sizeof result, outcome, "omen_build_outcome", why);
         result = (omen_build_outcome){.struct_bytes = result.struct_bytes};
     }
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    rc = open_inputs(&b, why);
-    if (rc == OMEN_OK) {
-        rc = check_plan(&b, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_writer_create(&b.writer, known.output, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_part_open(&b.part, known.output, known.fresh, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = build(&b, report, &result, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = read_back(&b, info, &result.recall_most, why);
-    }
+    if (status != OMEN_OK)
+        return status;
+    status = open_inputs(&b, why);
+    if (status == OMEN_OK)
+        status = check_plan(&b, why);
+    if (status == OMEN_OK)
+        status = omen_writer_create(&b.writer, known.output, why);
+    if (status == OMEN_OK)
+        status = omen_part_open(&b.part, known.output, known.fresh, why);
+    if (status == OMEN_OK)
+        status = build(&b, report, &result, why);
+    if (status == OMEN_OK)
+        status = read_back(&b, info, &result.recall_most, why);
     omen_writer_destroy(b.writer);
     omen_vectors_close(b.tune_vectors);
     omen_vectors_close(b.vectors);
-    if (outcome != NULL) {
+    if (outcome)
         memcpy(outcome, &result, outcome->struct_bytes);
-    }
-    return rc;
+    return status;
 }

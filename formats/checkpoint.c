@@ -89,15 +89,12 @@ static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t
 
     while (n_bytes > 0) {
         const ssize_t n = pread(part->fd, to, n_bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
-        if (n < 0) {
+        if (n < 0)
             return fail_call(part, "read", why);
-        }
-        if (n == 0) {
+        if (n == 0)
             return omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": it was cut short", part->path);
-        }
         to += n;
         n_bytes -= (uint64_t)n;
         offset += (uint64_t)n;
@@ -107,12 +104,12 @@ static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t
 
 static int sync_data(const omen_part *part, omen_detail *why)
 {
-    int rc;
+    int status;
 
     do {
-        rc = fdatasync(part->fd);
-    } while (rc != 0 && errno == EINTR);
-    return rc == 0 ? OMEN_OK : fail_call(part, "sync", why);
+        status = fdatasync(part->fd);
+    } while (status != 0 && errno == EINTR);
+    return status == 0 ? OMEN_OK : fail_call(part, "sync", why);
 }
 
 /* ---- opening ---- */
@@ -122,9 +119,8 @@ static int add_record(omen_part *part, const part_record *record, omen_detail *w
     if (part->n_records == part->capacity) {
         const uint32_t capacity = part->capacity == 0 ? 16 : 2 * part->capacity;
         part_record *grown = realloc(part->records, capacity * sizeof *grown);
-        if (grown == NULL) {
+        if (!grown)
             return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the records of \"%s\"", part->path);
-        }
         part->records = grown;
         part->capacity = capacity;
     }
@@ -163,9 +159,8 @@ static bool count_read(proving *p, uint64_t n_bytes)
 #pragma omp critical(omen_part_read)
     {
         p->done += n_bytes;
-        if (!p->is_stopped && p->progress != NULL) {
+        if (!p->is_stopped && p->progress)
             p->is_stopped = p->progress(p->context, "checkpoint", p->done, p->total) != 0;
-        }
         go_on = !p->is_stopped;
     }
     return go_on;
@@ -176,23 +171,21 @@ static bool count_read(proving *p, uint64_t n_bytes)
 static int prove_payload(proving *p, const part_record *record, uint8_t *buffer, bool *good, omen_detail *why)
 {
     XXH3_state_t state;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     XXH3_INITSTATE(&state);
     XXH3_64bits_reset(&state);
-    for (uint64_t at = 0; rc == OMEN_OK && at < record->n_bytes; at += CHECK_BYTES) {
+    for (uint64_t at = 0; status == OMEN_OK && at < record->n_bytes; at += CHECK_BYTES) {
         const uint64_t left = record->n_bytes - at;
         const size_t n = left < CHECK_BYTES ? (size_t)left : CHECK_BYTES;
-        rc = read_at(p->part, buffer, n, record->offset + at, why);
-        if (rc == OMEN_OK) {
+        status = read_at(p->part, buffer, n, record->offset + at, why);
+        if (status == OMEN_OK)
             XXH3_64bits_update(&state, buffer, n);
-        }
-        if (rc == OMEN_OK && !count_read(p, n)) {
-            rc = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
-        }
+        if (status == OMEN_OK && !count_read(p, n))
+            status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     }
-    *good = rc == OMEN_OK && XXH3_64bits_digest(&state) == record->hash;
-    return rc;
+    *good = status == OMEN_OK && XXH3_64bits_digest(&state) == record->hash;
+    return status;
 }
 
 /* With all threads: after a long build this reads most of an index. */
@@ -202,24 +195,21 @@ static int part_prove(void *self, uint32_t n_wanted, omen_progress_fn progress, 
     const uint32_t n = n_wanted < part->n_records ? n_wanted : part->n_records;
     proving p = {.part = part, .progress = progress, .context = context};
     uint32_t n_good = n;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    for (uint32_t i = part->n_proven; i < n; i++) {
+    for (uint32_t i = part->n_proven; i < n; i++)
         p.total += part->records[i].n_bytes;
-    }
 #pragma omp parallel
     {
         uint8_t *buffer = malloc(CHECK_BYTES);
         omen_detail own_why = {""};
-        int own = buffer != NULL
-                      ? OMEN_OK
-                      : omen_fail(&own_why, OMEN_ERR_MEMORY, "out of memory while reading \"%s\"", part->path);
+        int own =
+            buffer ? OMEN_OK : omen_fail(&own_why, OMEN_ERR_MEMORY, "out of memory while reading \"%s\"", part->path);
 #pragma omp for schedule(dynamic)
         for (uint32_t i = part->n_proven; i < n; i++) {
             bool good = false;
-            if (own == OMEN_OK) {
+            if (own == OMEN_OK)
                 own = prove_payload(&p, &part->records[i], buffer, &good, &own_why);
-            }
             if (own == OMEN_OK && !good) {
 #pragma omp critical(omen_part)
                 n_good = i < n_good ? i : n_good;
@@ -228,17 +218,15 @@ static int part_prove(void *self, uint32_t n_wanted, omen_progress_fn progress, 
         if (own != OMEN_OK) {
 #pragma omp critical(omen_part)
             {
-                rc = own;
-                if (why != NULL) {
+                status = own;
+                if (why)
                     *why = own_why;
-                }
             }
         }
         free(buffer);
     }
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK)
+        return status;
     part->n_proven = n_good > part->n_proven ? n_good : part->n_proven;
     return n_good < n ? drop_records(part, n_good, why) : OMEN_OK;
 }
@@ -247,14 +235,13 @@ static int part_prove(void *self, uint32_t n_wanted, omen_progress_fn progress, 
 static int scan(omen_part *part, uint64_t n_file_bytes, omen_detail *why)
 {
     uint8_t header[CONTAINER_RECORD_BYTES];
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     part->end = ALIGN_BYTES;
-    while (rc == OMEN_OK && part->end < n_file_bytes && n_file_bytes - part->end >= ALIGN_BYTES) {
-        rc = read_at(part, header, sizeof header, part->end, why);
-        if (rc != OMEN_OK) {
+    while (status == OMEN_OK && part->end < n_file_bytes && n_file_bytes - part->end >= ALIGN_BYTES) {
+        status = read_at(part, header, sizeof header, part->end, why);
+        if (status != OMEN_OK)
             break;
-        }
         const part_record record = {.kind = container_load_u32(header + PAYLOAD_KIND),
                                     .offset = part->end + ALIGN_BYTES,
                                     .n_bytes = container_load_u64(header + PAYLOAD_BYTES),
@@ -264,18 +251,17 @@ static int scan(omen_part *part, uint64_t n_file_bytes, omen_detail *why)
             record.n_bytes > n_file_bytes - record.offset) {
             break;
         }
-        rc = add_record(part, &record, why);
+        status = add_record(part, &record, why);
     }
-    return rc;
+    return status;
 }
 
 static int begin(omen_part *part, omen_detail *why)
 {
     uint8_t head[CONTAINER_RECORD_BYTES] = {0};
 
-    if (ftruncate(part->fd, 0) != 0) {
+    if (ftruncate(part->fd, 0) != 0)
         return fail_call(part, "truncate", why);
-    }
     memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES);
     container_store_u32(head + HEAD_VERSION, PART_VERSION);
     container_seal(head);
@@ -287,39 +273,34 @@ static int begin(omen_part *part, omen_detail *why)
 static int load(omen_part *part, bool fresh, omen_detail *why)
 {
     uint8_t head[CONTAINER_RECORD_BYTES] = {0};
-    struct stat status;
-    int rc = OMEN_OK;
+    struct stat info;
+    int status = OMEN_OK;
 
-    if (fstat(part->fd, &status) != 0) {
+    if (fstat(part->fd, &info) != 0)
         return fail_call(part, "read", why);
-    }
-    const uint64_t n_bytes = (uint64_t)status.st_size, n_head = n_bytes < sizeof head ? n_bytes : sizeof head;
+    const uint64_t n_bytes = (uint64_t)info.st_size, n_head = n_bytes < sizeof head ? n_bytes : sizeof head;
     const uint64_t n_magic = n_head < CONTAINER_MAGIC_BYTES ? n_head : CONTAINER_MAGIC_BYTES;
     static const uint8_t zeros[CONTAINER_RECORD_BYTES];
-    rc = read_at(part, head, n_head, 0, why);
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    status = read_at(part, head, n_head, 0, why);
+    if (status != OMEN_OK)
+        return status;
     /* zeros: a head that was not yet durable when the machine went down */
     if (memcmp(head, FILE_MAGIC, n_magic) != 0 && memcmp(head, zeros, sizeof head) != 0) {
         return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is in the way: it is no checkpoint; move it elsewhere",
                          part->path);
     }
     if (fresh || n_bytes < sizeof head || memcmp(head, zeros, sizeof head) == 0 || !container_is_sealed(head)) {
-        rc = begin(part, why);
-        if (rc != OMEN_OK) {
+        status = begin(part, why);
+        if (status != OMEN_OK)
             omen_part_remove(part);
-        }
-        return rc;
+        return status;
     }
-    if (container_load_u32(head + HEAD_VERSION) != PART_VERSION) {
+    if (container_load_u32(head + HEAD_VERSION) != PART_VERSION)
         return omen_fail(why, OMEN_ERR_INPUT, "the checkpoint \"%s\" is of another version of omendb", part->path);
-    }
-    rc = scan(part, n_bytes, why);
-    if (rc == OMEN_OK && part->end < n_bytes && ftruncate(part->fd, (off_t)part->end) != 0) {
-        rc = fail_call(part, "truncate", why);
-    }
-    return rc;
+    status = scan(part, n_bytes, why);
+    if (status == OMEN_OK && part->end < n_bytes && ftruncate(part->fd, (off_t)part->end) != 0)
+        status = fail_call(part, "truncate", why);
+    return status;
 }
 
 /* File systems that know no O_DIRECT say EINVAL: they do without. */
@@ -328,18 +309,15 @@ static int open_direct(omen_part *part, omen_detail *why)
     struct stat first, second;
 
     part->direct = open(part->path, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (part->direct < 0) {
+    if (part->direct < 0)
         return errno == EINVAL ? OMEN_OK : fail_call(part, "open", why);
-    }
-    if (fstat(part->fd, &first) != 0 || fstat(part->direct, &second) != 0) {
+    if (fstat(part->fd, &first) != 0 || fstat(part->direct, &second) != 0)
         return fail_call(part, "read", why);
-    }
-    if (first.st_dev != second.st_dev || first.st_ino != second.st_ino) { /* the name led elsewhere by then */
+    if (first.st_dev != second.st_dev || first.st_ino != second.st_ino) /* the name led elsewhere by then */
         return omen_fail(why, OMEN_ERR_IO, "\"%s\" was replaced while it was opened", part->path);
-    }
     part->piece = aligned_alloc(ALIGN_BYTES, PIECE_BYTES);
-    return part->piece != NULL ? OMEN_OK
-                               : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint \"%s\"", part->path);
+    return part->piece ? OMEN_OK
+                       : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint \"%s\"", part->path);
 }
 
 int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *why)
@@ -347,31 +325,28 @@ int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *w
     *out = NULL;
     omen_part *part = calloc(1, sizeof *part);
     const size_t n_path = strlen(path);
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (part != NULL) {
+    if (part) {
         part->fd = part->direct = -1;
         part->path = malloc(n_path + sizeof ".part");
     }
-    if (part == NULL || part->path == NULL) {
-        rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint of \"%s\"", path);
+    if (!part || !part->path) {
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint of \"%s\"", path);
     } else {
         memcpy(part->path, path, n_path);
         memcpy(part->path + n_path, ".part", sizeof ".part");
-        rc = omen_file_claim(part->path, true, 0666, "at work on", &part->fd, why);
+        status = omen_file_claim(part->path, true, 0666, "at work on", &part->fd, why);
     }
-    if (rc == OMEN_OK) {
-        rc = load(part, fresh, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = open_direct(part, why);
-    }
-    if (rc != OMEN_OK) {
-        if (part != NULL) {
+    if (status == OMEN_OK)
+        status = load(part, fresh, why);
+    if (status == OMEN_OK)
+        status = open_direct(part, why);
+    if (status != OMEN_OK) {
+        if (part)
             part->removed = true; /* whatever is there stays */
-        }
         omen_part_close(part);
-        return rc;
+        return status;
     }
     *out = part;
     return OMEN_OK;
@@ -395,9 +370,8 @@ bool omen_part_is_written(const omen_part *part)
 void omen_part_remove(omen_part *part)
 {
     /* while the lock is held, so that it cannot be another process's */
-    if (part->fd >= 0 && !part->removed && omen_file_leads_to(part->path, part->fd) == 1) {
+    if (part->fd >= 0 && !part->removed && omen_file_leads_to(part->path, part->fd) == 1)
         unlink(part->path);
-    }
     part->removed = true;
 }
 
@@ -407,9 +381,8 @@ static bool part_get(void *self, uint32_t i, omen_record *out)
 {
     const omen_part *part = self;
 
-    if (i >= part->n_records) {
+    if (i >= part->n_records)
         return false;
-    }
     *out = (omen_record){.kind = part->records[i].kind, .n_bytes = part->records[i].n_bytes};
     return true;
 }
@@ -427,11 +400,11 @@ static int write_direct(omen_part *part, XXH3_state_t *state)
 {
     uint64_t at = part->job.offset;
     size_t held = 0;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     for (size_t i = 0; i < part->n_spans; i++) {
         const uint8_t *from = part->spans[i].data;
-        for (uint64_t left = part->spans[i].n_bytes; left > 0 && rc == OMEN_OK;) {
+        for (uint64_t left = part->spans[i].n_bytes; left > 0 && status == OMEN_OK;) {
             const size_t n = left < PIECE_BYTES - held ? (size_t)left : PIECE_BYTES - held;
             memcpy(part->piece + held, from, n);
             XXH3_64bits_update(state, part->piece + held, n);
@@ -439,13 +412,13 @@ static int write_direct(omen_part *part, XXH3_state_t *state)
             left -= n;
             held += n;
             if (held == PIECE_BYTES) {
-                rc = write_fd(part, part->direct, part->piece, held, at, &part->cause);
+                status = write_fd(part, part->direct, part->piece, held, at, &part->cause);
                 at += held;
                 held = 0;
             }
         }
     }
-    return rc == OMEN_OK ? write_at(part, part->piece, held, at, &part->cause) : rc;
+    return status == OMEN_OK ? write_at(part, part->piece, held, at, &part->cause) : status;
 }
 
 static int write_record(omen_part *part)
@@ -454,30 +427,29 @@ static int write_record(omen_part *part)
     XXH3_state_t state;
     uint64_t at = part->job.offset;
     const bool direct = part->direct >= 0 && part->job.n_bytes >= DIRECT_LEAST;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     XXH3_INITSTATE(&state);
     XXH3_64bits_reset(&state);
-    if (direct) {
-        rc = write_direct(part, &state);
-    }
-    for (size_t i = 0; i < part->n_spans && rc == OMEN_OK && !direct; i++) {
+    if (direct)
+        status = write_direct(part, &state);
+    for (size_t i = 0; i < part->n_spans && status == OMEN_OK && !direct; i++) {
         const omen_span *span = &part->spans[i];
         XXH3_64bits_update(&state, span->data, span->n_bytes);
-        rc = write_at(part, span->data, span->n_bytes, at, &part->cause);
+        status = write_at(part, span->data, span->n_bytes, at, &part->cause);
         at += span->n_bytes;
     }
     const uint64_t hash = XXH3_64bits_digest(&state);
-    if (rc == OMEN_OK) {
-        rc = sync_data(part, &part->cause);
-    }
+    if (status == OMEN_OK)
+        status = sync_data(part, &part->cause);
     memcpy(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES);
     container_store_u32(header + PAYLOAD_KIND, part->job.kind);
     container_store_u32(header + PAYLOAD_NUMBER, part->job_number);
     container_store_u64(header + PAYLOAD_BYTES, part->job.n_bytes);
     container_store_u64(header + PAYLOAD_HASH, hash);
     container_seal(header);
-    return rc == OMEN_OK ? write_at(part, header, sizeof header, part->job.offset - ALIGN_BYTES, &part->cause) : rc;
+    return status == OMEN_OK ? write_at(part, header, sizeof header, part->job.offset - ALIGN_BYTES, &part->cause)
+                             : status;
 }
 
 static void *write_job(void *self)
@@ -495,9 +467,8 @@ static int settle(omen_part *part, omen_detail *why)
         pthread_join(part->thread, NULL);
         part->running = false;
     }
-    if (part->code != OMEN_OK && why != NULL) {
+    if (part->code != OMEN_OK && why)
         *why = part->cause;
-    }
     return part->code;
 }
 
@@ -505,14 +476,12 @@ static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t
 {
     omen_part *part = self;
     part_record record = {.kind = kind, .offset = part->end + ALIGN_BYTES};
-    int rc = settle(part, why);
+    int status = settle(part, why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    if (n > MAX_SPANS) {
+    if (status != OMEN_OK)
+        return status;
+    if (n > MAX_SPANS)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "a record of %zu spans", n);
-    }
     for (size_t i = 0; i < n; i++) {
         part->spans[i] = spans[i];
         record.n_bytes += spans[i].n_bytes;
@@ -520,14 +489,12 @@ static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t
     part->n_spans = n;
     part->job = record;
     part->job_number = part->n_records;
-    rc = add_record(part, &record, why);
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    status = add_record(part, &record, why);
+    if (status != OMEN_OK)
+        return status;
     part->n_proven = part->n_records;
-    if (number != NULL) {
+    if (number)
         *number = part->job_number;
-    }
     part->written = true;
     part->running = pthread_create(&part->thread, NULL, write_job, part) == 0;
     if (!part->running) { /* no thread could be started: write here */
@@ -556,21 +523,16 @@ omen_checkpoint omen_part_checkpoint(omen_part *part)
 
 void omen_part_close(omen_part *part)
 {
-    if (part == NULL) {
+    if (!part)
         return;
-    }
-    if (settle(part, NULL) != OMEN_OK) {
+    if (settle(part, NULL) != OMEN_OK)
         part->n_records--; /* the one that failed */
-    }
-    if (!part->removed && part->n_records == 0) {
+    if (!part->removed && part->n_records == 0)
         omen_part_remove(part);
-    }
-    if (part->fd >= 0) {
+    if (part->fd >= 0)
         close(part->fd);
-    }
-    if (part->direct >= 0) {
+    if (part->direct >= 0)
         close(part->direct);
-    }
     free(part->piece);
     free(part->records);
     free(part->path);
@@ -582,22 +544,21 @@ void omen_part_close(omen_part *part)
 int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why)
 {
     const char *slash = strrchr(path, '/');
-    char *directory = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    struct statvfs status;
-    int rc = OMEN_OK;
+    char *directory = !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    struct statvfs info;
+    int status = OMEN_OK;
 
-    if (directory == NULL) {
+    if (!directory)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%s\"", path);
-    }
     /* a faulty directory is reported when a file is created in it */
-    if (statvfs(directory, &status) == 0) {
-        const uint64_t n_free = (uint64_t)status.f_bavail * status.f_frsize;
+    if (statvfs(directory, &info) == 0) {
+        const uint64_t n_free = (uint64_t)info.f_bavail * info.f_frsize;
         if (n_free < n_bytes) {
-            rc = omen_fail(why, OMEN_ERR_IO,
-                           "\"%s\" has %llu MiB free, and this needs about %llu MiB there while it runs", directory,
-                           (unsigned long long)(n_free >> 20), (unsigned long long)(n_bytes >> 20) + 1);
+            status = omen_fail(why, OMEN_ERR_IO,
+                               "\"%s\" has %llu MiB free, and this needs about %llu MiB there while it runs", directory,
+                               (unsigned long long)(n_free >> 20), (unsigned long long)(n_bytes >> 20) + 1);
         }
     }
     free(directory);
-    return rc;
+    return status;
 }

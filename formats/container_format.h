@@ -125,11 +125,9 @@ static inline bool container_is_sealed(const uint8_t record[CONTAINER_RECORD_BYT
 
 static inline bool container_is_zero(const uint8_t *data, size_t n_bytes)
 {
-    for (size_t i = 0; i < n_bytes; i++) {
-        if (data[i] != 0) {
+    for (size_t i = 0; i < n_bytes; i++)
+        if (data[i] != 0)
             return false;
-        }
-    }
     return true;
 }
 
@@ -190,9 +188,8 @@ static inline bool container_lay_out(container_layout *out, uint64_t offset, uin
     const uint64_t limit = INT64_MAX;
 
     /* checksums and padding add far less than 2^63, so no sum below wraps */
-    if (offset > limit || n_bytes > limit - offset) {
+    if (offset > limit || n_bytes > limit - offset)
         return false;
-    }
     uint64_t at = (offset + n_bytes + 7) / 8 * 8, n = container_blocks(n_bytes);
     out->n_levels = 0;
     out->n_checksums = 0;
@@ -215,9 +212,8 @@ static inline bool container_id_is_valid(uint32_t id)
 {
     for (int i = 0; i < 4; i++) {
         const uint32_t c = id >> (8 * i) & 0xff;
-        if (c < 0x20 || c > 0x7e) {
+        if (c < 0x20 || c > 0x7e)
             return false;
-        }
     }
     return id != OMEN_FOURCC('h', 'e', 'a', 'd') && id != OMEN_FOURCC('t', 'a', 'b', 'l') &&
            id != OMEN_FOURCC('t', 'a', 'i', 'l');
@@ -225,9 +221,8 @@ static inline bool container_id_is_valid(uint32_t id)
 
 static inline void container_id_name(char name[5], uint32_t id)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         name[i] = (char)(id >> (8 * i) & 0xff);
-    }
     name[4] = '\0';
 }
 

@@ -7,16 +7,14 @@ int omen_container_open_index(omen_container **container, omen_index **index, co
 {
     const omen_section *sections;
     size_t n_sections;
-    int rc;
+    int status;
 
     *index = NULL;
-    rc = omen_omz_unpack_container(container, path, memory_bytes, why);
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    if (!checks) {
+    status = omen_omz_unpack_container(container, path, memory_bytes, why);
+    if (status != OMEN_OK)
+        return status;
+    if (!checks)
         omen_container_trust(*container);
-    }
     sections = omen_container_sections(*container, &n_sections);
     if (omen_codes_are(sections, n_sections)) {
         return omen_fail(why, OMEN_ERR_INPUT,

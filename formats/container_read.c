@@ -63,9 +63,8 @@ static int fail_section(omen_detail *why, const char *path, uint32_t id, const c
 /* Names the kind of what cannot be mapped. A directory is an error like other files that cannot be opened. */
 static int fail_kind(omen_detail *why, const char *path, mode_t mode)
 {
-    if (S_ISDIR(mode)) {
+    if (S_ISDIR(mode))
         return omen_fail(why, OMEN_ERR_IO, "\"%s\" is a directory, not an index", path);
-    }
     return omen_fail(why, OMEN_ERR_ARGUMENT, "\"%s\" is %s; an index is read by mapping it: save it to a file first",
                      path,
                      S_ISFIFO(mode)   ? "a pipe"
@@ -80,18 +79,14 @@ static int map_file(omen_container *container, const char *path, omen_detail *wh
     char label[OMEN_LABEL_BYTES];
     struct stat status;
 
-    if (container->fd < 0 || fstat(container->fd, &status) != 0) {
+    if (container->fd < 0 || fstat(container->fd, &status) != 0)
         return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
-    }
-    if (!S_ISREG(status.st_mode)) {
+    if (!S_ISREG(status.st_mode))
         return fail_kind(why, path, status.st_mode);
-    }
-    if (status.st_size == 0) {
+    if (status.st_size == 0)
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is empty", path);
-    }
-    if ((uint64_t)status.st_size > SIZE_MAX) {
+    if ((uint64_t)status.st_size > SIZE_MAX)
         return omen_fail(why, OMEN_ERR_MEMORY, "\"%s\" is too large for this machine's address space", path);
-    }
     omen_label_set(label, path);
     void *base = omen_mapping_open(container->fd, 0, (size_t)status.st_size, label);
     if (base == MAP_FAILED) {
@@ -111,21 +106,18 @@ static int check_header(omen_container *container, const char *path, omen_detail
 
     if (n_bytes < CONTAINER_RECORD_BYTES) {
         const size_t n = n_bytes < CONTAINER_MAGIC_BYTES ? (size_t)n_bytes : CONTAINER_MAGIC_BYTES;
-        if (memcmp(header, CONTAINER_HEADER_MAGIC, n) != 0) {
+        if (memcmp(header, CONTAINER_HEADER_MAGIC, n) != 0)
             return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is not an omendb index", path);
-        }
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is cut short: %llu bytes", path, (unsigned long long)n_bytes);
     }
     if (memcmp(header, CONTAINER_HEADER_MAGIC, CONTAINER_MAGIC_BYTES) != 0) {
         const uint8_t *trailer = header + n_bytes - CONTAINER_RECORD_BYTES;
-        if (memcmp(trailer, CONTAINER_TRAILER_MAGIC, CONTAINER_MAGIC_BYTES) == 0) {
+        if (memcmp(trailer, CONTAINER_TRAILER_MAGIC, CONTAINER_MAGIC_BYTES) == 0)
             return fail_damaged(why, path, "it ends like an index and does not begin like one");
-        }
         return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is not an omendb index", path);
     }
-    if (!container_is_sealed(header)) {
+    if (!container_is_sealed(header))
         return fail_damaged(why, path, "checksum of the file header does not match");
-    }
     const uint32_t major = container_load_u16(header + HEADER_MAJOR);
     if (major != CONTAINER_MAJOR) {
         return omen_fail(why, OMEN_ERR_UNSUPPORTED,
@@ -137,9 +129,8 @@ static int check_header(omen_container *container, const char *path, omen_detail
         return omen_fail(why, OMEN_ERR_UNSUPPORTED, "\"%s\" uses features this program does not know (file flags 0x%x)",
                          path, flags);
     }
-    if (!container_is_zero(header + HEADER_RESERVED, RECORD_HASH - HEADER_RESERVED)) {
+    if (!container_is_zero(header + HEADER_RESERVED, RECORD_HASH - HEADER_RESERVED))
         return fail_damaged(why, path, "reserved bytes of the file header are not zero");
-    }
     container->identity = container_load_u64(header + HEADER_IDENTITY);
     return OMEN_OK;
 }
@@ -149,28 +140,23 @@ static int check_trailer(omen_container *container, const char *path, omen_detai
 {
     const uint64_t n_bytes = container->n_bytes;
 
-    if (n_bytes < CONTAINER_MIN_BYTES) {
+    if (n_bytes < CONTAINER_MIN_BYTES)
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is cut short: %llu bytes", path, (unsigned long long)n_bytes);
-    }
     const uint64_t trailer_offset = n_bytes - CONTAINER_RECORD_BYTES;
     const uint8_t *trailer = container->base + trailer_offset;
-    if (memcmp(trailer, CONTAINER_TRAILER_MAGIC, CONTAINER_MAGIC_BYTES) != 0) {
+    if (memcmp(trailer, CONTAINER_TRAILER_MAGIC, CONTAINER_MAGIC_BYTES) != 0)
         return fail_damaged(why, path, "it is cut short, or its end is overwritten: no trailer in the last 64 bytes");
-    }
-    if (!container_is_sealed(trailer)) {
+    if (!container_is_sealed(trailer))
         return fail_damaged(why, path, "checksum of the trailer does not match");
-    }
     const uint64_t stated = container_load_u64(trailer + TRAILER_FILE_BYTES);
     if (stated != n_bytes) {
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: it is %llu bytes long and its trailer says %llu",
                          path, (unsigned long long)n_bytes, (unsigned long long)stated);
     }
-    if (container_load_u64(trailer + TRAILER_IDENTITY) != container->identity) {
+    if (container_load_u64(trailer + TRAILER_IDENTITY) != container->identity)
         return fail_damaged(why, path, "header and trailer are of different files");
-    }
-    if (!container_is_zero(trailer + TRAILER_RESERVED, RECORD_HASH - TRAILER_RESERVED)) {
+    if (!container_is_zero(trailer + TRAILER_RESERVED, RECORD_HASH - TRAILER_RESERVED))
         return fail_damaged(why, path, "reserved bytes of the trailer are not zero");
-    }
     const uint64_t table_offset = container_load_u64(trailer + TRAILER_TABLE_OFFSET);
     const uint64_t n_table_bytes = container_load_u64(trailer + TRAILER_TABLE_BYTES);
     if (n_table_bytes % CONTAINER_RECORD_BYTES != 0 ||
@@ -180,9 +166,8 @@ static int check_trailer(omen_container *container, const char *path, omen_detai
         return fail_damaged(why, path, "the section table is not where it has to be");
     }
     const uint64_t table_hash = container_load_u64(trailer + TRAILER_TABLE_HASH);
-    if (container_hash(container->base + table_offset, n_table_bytes) != table_hash) {
+    if (container_hash(container->base + table_offset, n_table_bytes) != table_hash)
         return fail_damaged(why, path, "checksum of the section table does not match");
-    }
     container->table_offset = table_offset;
     container->n_sections = (uint32_t)(n_table_bytes / CONTAINER_RECORD_BYTES);
     return OMEN_OK;
@@ -215,20 +200,17 @@ static int prove_checksums(const section_tree *tree, uint32_t level, uint64_t b,
     uint64_t *word = tree->proven + bit / 64, expected = tree->entry.checksums_hash;
     size_t n_bytes;
 
-    if (__atomic_load_n(word, __ATOMIC_RELAXED) >> bit % 64 & 1) {
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) >> bit % 64 & 1)
         return OMEN_OK;
-    }
     if (level + 1 < tree->layout.n_levels) {
-        const int rc = prove_checksums(tree, level + 1, b / CONTAINER_FANOUT, why);
-        if (rc != OMEN_OK) {
-            return rc;
-        }
+        const int status = prove_checksums(tree, level + 1, b / CONTAINER_FANOUT, why);
+        if (status != OMEN_OK)
+            return status;
         expected = container_load_u64(tree->base + tree->layout.level[level + 1] + 8 * b);
     }
     const uint64_t offset = checksums_block(&tree->layout, level, b, &n_bytes);
-    if (container_hash(tree->base + offset, n_bytes) != expected) {
+    if (container_hash(tree->base + offset, n_bytes) != expected)
         return fail_block(tree, offset, n_bytes, "the checksums of blocks are damaged", why);
-    }
     __atomic_fetch_or(word, (uint64_t)1 << bit % 64, __ATOMIC_RELAXED);
     return OMEN_OK;
 }
@@ -240,10 +222,9 @@ static int check_section_blocks(const omen_section *section, uint64_t first, uin
     for (uint64_t b = first; b < first + n; b++) {
         const uint64_t at = b * CONTAINER_BLOCK_BYTES, left = tree->entry.n_bytes - at;
         const size_t n_bytes = left < CONTAINER_BLOCK_BYTES ? (size_t)left : CONTAINER_BLOCK_BYTES;
-        const int rc = prove_checksums(tree, 0, b / CONTAINER_FANOUT, why);
-        if (rc != OMEN_OK) {
-            return rc;
-        }
+        const int status = prove_checksums(tree, 0, b / CONTAINER_FANOUT, why);
+        if (status != OMEN_OK)
+            return status;
         if (container_hash((const uint8_t *)section->data + at, n_bytes) !=
             container_load_u64(tree->base + tree->layout.level[0] + 8 * b)) {
             return fail_block(tree, tree->entry.offset + at, n_bytes, "its checksum does not match", why);
@@ -266,11 +247,9 @@ static int check_entry(omen_container *container, uint32_t i, uint64_t *end, con
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: 0x%08x cannot be the id of a section", path,
                          entry->id);
     }
-    for (uint32_t j = 0; j < i; j++) {
-        if (container->trees[j].entry.id == entry->id) {
+    for (uint32_t j = 0; j < i; j++)
+        if (container->trees[j].entry.id == entry->id)
             return fail_section(why, path, entry->id, "it is there twice");
-        }
-    }
     const uint32_t unknown = entry->flags & CONTAINER_FLAGS_MANDATORY & ~CONTAINER_FLAG_OPTIONAL;
     if (unknown != 0) {
         char name[5];
@@ -317,11 +296,9 @@ static int allot_bits(omen_container *container, const char *path, omen_detail *
         }
     }
     container->proven = calloc(n_bits / 64 + 1, sizeof *container->proven);
-    for (uint32_t i = 0; i < container->n_sections; i++) {
+    for (uint32_t i = 0; i < container->n_sections; i++)
         container->trees[i].proven = container->proven;
-    }
-    return container->proven != NULL ? OMEN_OK
-                                     : omen_fail(why, OMEN_ERR_MEMORY, "out of memory while opening \"%s\"", path);
+    return container->proven ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory while opening \"%s\"", path);
 }
 
 static int check_table(omen_container *container, const char *path, omen_detail *why)
@@ -331,24 +308,21 @@ static int check_table(omen_container *container, const char *path, omen_detail 
 
     container->trees = calloc(n, sizeof *container->trees);
     container->sections = calloc(n, sizeof *container->sections);
-    if (container->trees == NULL || container->sections == NULL) {
+    if (!container->trees || !container->sections)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while opening \"%s\"", path);
-    }
     for (uint32_t i = 0; i < container->n_sections; i++) {
-        const int rc = check_entry(container, i, &end, path, why);
-        if (rc != OMEN_OK) {
-            return rc;
-        }
+        const int status = check_entry(container, i, &end, path, why);
+        if (status != OMEN_OK)
+            return status;
     }
-    if (end != container->table_offset) {
+    if (end != container->table_offset)
         return fail_damaged(why, path, "there is a gap between the last section and the section table");
-    }
     return allot_bits(container, path, why);
 }
 
 int omen_container_open(omen_container **out, const char *path, omen_detail *why)
 {
-    struct stat status;
+    struct stat info;
 
     *out = NULL;
     if (strcmp(path, "-") == 0) {
@@ -358,31 +332,30 @@ int omen_container_open(omen_container **out, const char *path, omen_detail *why
     }
     /* O_NONBLOCK: a FIFO must be refused, not waited for; O_NOCTTY: nor a terminal taken */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && errno == ENXIO && stat(path, &status) == 0) { /* sockets, and devices that are not there */
-        return fail_kind(why, path, status.st_mode);
-    }
-    if (fd < 0) {
+    if (fd < 0 && errno == ENXIO && stat(path, &info) == 0) /* sockets, and devices that are not there */
+        return fail_kind(why, path, info.st_mode);
+    if (fd < 0)
         return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
-    }
-    const int rc = omen_container_open_fd(out, fd, path, why);
+    const int status = omen_container_open_fd(out, fd, path, why);
     close(fd);
-    return rc;
+    return status;
 }
 
 int omen_container_open_fd(omen_container **out, int fd, const char *path, omen_detail *why)
 {
-    int rc;
+    int status;
 
     *out = NULL;
     omen_container *container = calloc(1, sizeof *container);
-    if (container == NULL) {
+    if (!container)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while opening \"%s\"", path);
-    }
     container->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if ((rc = map_file(container, path, why)) != OMEN_OK || (rc = check_header(container, path, why)) != OMEN_OK ||
-        (rc = check_trailer(container, path, why)) != OMEN_OK || (rc = check_table(container, path, why)) != OMEN_OK) {
+    if ((status = map_file(container, path, why)) != OMEN_OK ||
+        (status = check_header(container, path, why)) != OMEN_OK ||
+        (status = check_trailer(container, path, why)) != OMEN_OK ||
+        (status = check_table(container, path, why)) != OMEN_OK) {
         omen_container_close(container);
-        return rc;
+        return status;
     }
     *out = container;
     return OMEN_OK;
@@ -390,13 +363,11 @@ int omen_container_open_fd(omen_container **out, int fd, const char *path, omen_
 
 void omen_container_close(omen_container *container)
 {
-    if (container == NULL) {
+    if (!container)
         return;
-    }
     omen_mapping_close(container->base, (size_t)container->n_bytes);
-    if (container->fd >= 0) {
+    if (container->fd >= 0)
         close(container->fd);
-    }
     free(container->trees);
     free(container->sections);
     free(container->proven);
@@ -411,9 +382,8 @@ const omen_section *omen_container_sections(const omen_container *container, siz
 
 void omen_container_trust(omen_container *container)
 {
-    for (uint32_t i = 0; i < container->n_sections; i++) {
+    for (uint32_t i = 0; i < container->n_sections; i++)
         container->sections[i].check = NULL;
-    }
 }
 
 uint64_t omen_container_offset(const omen_container *container, size_t i)
@@ -446,9 +416,8 @@ static void report_damage(damage_report *report, const char *section, uint64_t f
                           const char *text)
 {
     report->n_faults++;
-    if (report->damage != NULL) {
+    if (report->damage)
         report->damage(report->context, section, first, n_bytes, text);
-    }
 }
 
 /* For a range of which a read failed: what its bytes are is not known, so it is no damage. */
@@ -465,14 +434,12 @@ static int read_at(int fd, uint8_t *out, size_t n_bytes, uint64_t offset)
     while (n_bytes > 0) {
         const ssize_t n = pread(fd, out, n_bytes, (off_t)offset);
         if (n < 0) {
-            if (errno == EINTR) {
+            if (errno == EINTR)
                 continue;
-            }
             return errno;
         }
-        if (n == 0) {
+        if (n == 0)
             return FOUND_SHORT;
-        }
         out += n;
         offset += (uint64_t)n;
         n_bytes -= (size_t)n;
@@ -498,15 +465,12 @@ static void check_padding(const omen_container *container, const char *section, 
         report_damage(report, section, first, end - first, CUT_TEXT);
         return;
     }
-    while (low < high && padding[low] == 0) {
+    while (low < high && padding[low] == 0)
         low++;
-    }
-    while (high > low && padding[high - 1] == 0) {
+    while (high > low && padding[high - 1] == 0)
         high--;
-    }
-    if (low < high) {
+    if (low < high)
         report_damage(report, section, first + low, high - low, "padding is not zero");
-    }
 }
 
 /* Adjacent blocks with the same verdict, told as one. */
@@ -533,9 +497,8 @@ static void report_run(const block_run *run, const block_array *array, damage_re
     const uint64_t first = run->first * CONTAINER_BLOCK_BYTES, end = run->end * CONTAINER_BLOCK_BYTES;
     const uint64_t n_bytes = (end < array->n_bytes ? end : array->n_bytes) - first;
 
-    if (run->first == run->end) {
+    if (run->first == run->end)
         return;
-    }
     if (run->found > 0) {
         report_unreadable(report, array->name, array->offset + first, n_bytes, run->found);
         return;
@@ -566,18 +529,16 @@ static void check_blocks(const block_array *array, uint64_t b, size_t n, int fou
     const size_t n_bytes = left < n * CONTAINER_BLOCK_BYTES ? (size_t)left : n * CONTAINER_BLOCK_BYTES;
 
     int read = read_at(fd, data, n_bytes, array->offset + first);
-    if (read == FOUND_GOOD && array->checksums != 0) {
+    if (read == FOUND_GOOD && array->checksums != 0)
         read = read_at(fd, checksums, 8 * n, array->checksums + 8 * b);
-    } else {
+    else
         container_store_u64(checksums, array->top);
-    }
     for (size_t i = 0; i < n; i++) {
         const size_t at = i * CONTAINER_BLOCK_BYTES;
         const size_t size = n_bytes - at < CONTAINER_BLOCK_BYTES ? n_bytes - at : CONTAINER_BLOCK_BYTES;
         found[i] = read;
-        if (read == FOUND_GOOD && container_hash(data + at, size) != container_load_u64(checksums + 8 * i)) {
+        if (read == FOUND_GOOD && container_hash(data + at, size) != container_load_u64(checksums + 8 * i))
             found[i] = FOUND_DIFFERENT;
-        }
     }
 }
 
@@ -592,9 +553,8 @@ static int check_unit(const block_array *array, uint64_t b, uint64_t end, block_
         check_blocks(array, b, n, found);
         for (size_t i = 0; i < n; i++) {
             worst = worst == FOUND_GOOD ? found[i] : worst;
-            if (run == NULL) {
+            if (!run)
                 continue;
-            }
             if (found[i] != run->found || found[i] == FOUND_GOOD || b + i != run->end) {
                 report_run(run, array, report);
                 *run = (block_run){b + i, b + i, found[i]};
@@ -659,11 +619,9 @@ int omen_container_check(const omen_container *container, int n_threads, omen_da
     const int threads = n_threads > 0 ? n_threads : omen_cpu_count();
 
     check_padding(container, "head", CONTAINER_RECORD_BYTES, CONTAINER_PAGE_BYTES, &report);
-    for (uint32_t i = 0; i < container->n_sections; i++) {
+    for (uint32_t i = 0; i < container->n_sections; i++)
         check_section(container, &container->trees[i], threads, &report);
-    }
-    if (report.n_unreadable > 0) {
+    if (report.n_unreadable > 0)
         return OMEN_ERR_IO;
-    }
     return report.n_faults == 0 ? OMEN_OK : OMEN_ERR_CORRUPT;
 }

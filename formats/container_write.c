@@ -59,9 +59,8 @@ static int writer_return(omen_writer *writer, int code, omen_detail *why)
 {
     if (code != OMEN_OK) {
         writer->code = code;
-        if (why != NULL) {
+        if (why)
             *why = writer->cause;
-        }
     }
     return code;
 }
@@ -106,20 +105,18 @@ static int create(omen_writer **out, const char *path, int needs, const struct s
 {
     *out = NULL;
     omen_writer *writer = calloc(1, sizeof *writer);
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (writer == NULL) {
+    if (!writer)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
-    }
     writer->buffer = malloc(WRITE_BYTES);
-    if (writer->buffer == NULL) {
-        rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
-    } else {
-        rc = omen_file_open(&writer->file, path, needs, like, why);
-    }
-    if (rc != OMEN_OK) {
+    if (!writer->buffer)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
+    else
+        status = omen_file_open(&writer->file, path, needs, like, why);
+    if (status != OMEN_OK) {
         omen_writer_destroy(writer);
-        return rc;
+        return status;
     }
     omen_file_label(&writer->file, writer->label);
     *out = writer;
@@ -157,20 +154,17 @@ static void settle_sender(omen_writer *writer)
  * fsync. */
 static void start_sender(omen_writer *writer, uint64_t n_bytes)
 {
-    if (n_bytes >= SEND_LEAST && !writer->sending) {
+    if (n_bytes >= SEND_LEAST && !writer->sending)
         writer->sending = pthread_create(&writer->sender, NULL, send_bytes, writer) == 0;
-    }
 }
 
 void omen_writer_destroy(omen_writer *writer)
 {
-    if (writer == NULL) {
+    if (!writer)
         return;
-    }
     settle_sender(writer);
-    for (uint32_t i = 0; i < writer->n_sections; i++) {
+    for (uint32_t i = 0; i < writer->n_sections; i++)
         omen_mapping_close(writer->sections[i].mapping, writer->sections[i].n_mapped_bytes);
-    }
     omen_file_close(&writer->file);
     free(writer->sections);
     free(writer->checksums);
@@ -184,9 +178,8 @@ static int writer_start(omen_writer *writer, uint64_t identity)
 {
     uint8_t page[CONTAINER_PAGE_BYTES] = {0};
 
-    if (writer->started) {
+    if (writer->started)
         return fail_order(writer, "started twice");
-    }
     memcpy(page, CONTAINER_HEADER_MAGIC, CONTAINER_MAGIC_BYTES);
     container_store_u16(page + HEADER_MAJOR, CONTAINER_MAJOR);
     container_store_u16(page + HEADER_MINOR, CONTAINER_MINOR);
@@ -207,27 +200,21 @@ static int writer_begin(omen_writer *writer, uint32_t id, uint32_t element, bool
 {
     char name[5];
 
-    if (!writer->started || writer->in_section) {
+    if (!writer->started || writer->in_section)
         return fail_order(writer, writer->started ? "a section is still open" : "not started");
-    }
-    if (!container_id_is_valid(id)) {
+    if (!container_id_is_valid(id))
         return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "0x%08x cannot be the id of a section", id);
-    }
     container_id_name(name, id);
-    for (uint32_t i = 0; i < writer->n_sections; i++) {
-        if (writer->sections[i].entry.id == id) {
+    for (uint32_t i = 0; i < writer->n_sections; i++)
+        if (writer->sections[i].entry.id == id)
             return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "section \"%s\" is written twice", name);
-        }
-    }
-    if (writer->n_sections == CONTAINER_MAX_SECTIONS) {
+    if (writer->n_sections == CONTAINER_MAX_SECTIONS)
         return omen_fail(&writer->cause, OMEN_ERR_ARGUMENT, "section \"%s\" is one more than a file can hold", name);
-    }
     if (writer->n_sections == writer->sections_capacity) {
         const uint32_t capacity = writer->sections_capacity == 0 ? 16 : 2 * writer->sections_capacity;
         written_section *grown = realloc(writer->sections, capacity * sizeof *grown);
-        if (grown == NULL) {
+        if (!grown)
             return fail_memory(writer);
-        }
         writer->sections = grown;
         writer->sections_capacity = capacity;
     }
@@ -246,16 +233,13 @@ static int reserve_checksums(omen_writer *writer, uint64_t n)
     const uint64_t needed = writer->n_checksums + n;
     uint64_t capacity = writer->checksums_capacity == 0 ? 4096 : writer->checksums_capacity;
 
-    if (needed <= writer->checksums_capacity) {
+    if (needed <= writer->checksums_capacity)
         return OMEN_OK;
-    }
-    while (capacity < needed) {
+    while (capacity < needed)
         capacity *= 2;
-    }
     uint8_t *grown = realloc(writer->checksums, capacity * 8);
-    if (grown == NULL) {
+    if (!grown)
         return fail_memory(writer);
-    }
     writer->checksums = grown;
     writer->checksums_capacity = capacity;
     return OMEN_OK;
@@ -275,29 +259,27 @@ static void add_checksums(omen_writer *writer, const uint8_t *data, uint64_t n_b
 static int write_blocks(omen_writer *writer, const uint8_t *data, size_t n_bytes)
 {
     container_entry *entry = &open_section(writer)->entry;
-    int rc = reserve_checksums(writer, container_blocks(n_bytes));
+    int status = reserve_checksums(writer, container_blocks(n_bytes));
 
-    if (rc == OMEN_OK) {
-        rc = write_at(writer, data, n_bytes, entry->offset + entry->n_bytes);
-    }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
+        status = write_at(writer, data, n_bytes, entry->offset + entry->n_bytes);
+    if (status == OMEN_OK) {
         add_checksums(writer, data, n_bytes);
         entry->n_bytes += n_bytes;
     }
-    return rc;
+    return status;
 }
 
 static int writer_append(omen_writer *writer, const void *data, uint64_t n_bytes)
 {
     const uint8_t *from = data;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (!writer->in_section) {
+    if (!writer->in_section)
         return fail_order(writer, "no section is open");
-    }
-    while (rc == OMEN_OK && n_bytes > 0) {
+    while (status == OMEN_OK && n_bytes > 0) {
         if (writer->n_buffered == 0 && n_bytes >= WRITE_BYTES) { /* needs no copy */
-            rc = write_blocks(writer, from, WRITE_BYTES);
+            status = write_blocks(writer, from, WRITE_BYTES);
             from += WRITE_BYTES;
             n_bytes -= WRITE_BYTES;
             continue;
@@ -309,33 +291,31 @@ static int writer_append(omen_writer *writer, const void *data, uint64_t n_bytes
         from += n;
         n_bytes -= n;
         if (writer->n_buffered == WRITE_BYTES) {
-            rc = write_blocks(writer, writer->buffer, WRITE_BYTES);
+            status = write_blocks(writer, writer->buffer, WRITE_BYTES);
             writer->n_buffered = 0;
         }
     }
-    return rc;
+    return status;
 }
 
 static int writer_finish(omen_writer *writer)
 {
     container_layout layout = {0};
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (!writer->in_section) {
+    if (!writer->in_section)
         return fail_order(writer, "no section is open");
-    }
     if (writer->n_buffered > 0) {
-        rc = write_blocks(writer, writer->buffer, writer->n_buffered);
+        status = write_blocks(writer, writer->buffer, writer->n_buffered);
         writer->n_buffered = 0;
     }
     container_entry *entry = &open_section(writer)->entry;
-    if (rc == OMEN_OK && !container_lay_out(&layout, entry->offset, entry->n_bytes)) {
+    if (status == OMEN_OK && !container_lay_out(&layout, entry->offset, entry->n_bytes)) {
         errno = EFBIG;
-        rc = fail_write(writer);
+        status = fail_write(writer);
     }
-    if (rc != OMEN_OK || (rc = reserve_checksums(writer, layout.n_checksums - writer->n_checksums)) != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK || (status = reserve_checksums(writer, layout.n_checksums - writer->n_checksums)) != OMEN_OK)
+        return status;
     uint64_t below = 0; /* checksums in front of the level that the next one is made of */
     for (uint32_t i = 1; i < layout.n_levels; i++) {
         add_checksums(writer, writer->checksums + 8 * below, 8 * layout.n_level[i - 1]);
@@ -346,11 +326,11 @@ static int writer_finish(omen_writer *writer)
     entry->checksums_hash = container_hash(writer->checksums + 8 * below, 8 * (writer->n_checksums - below));
 
     const uint64_t payload_end = entry->offset + entry->n_bytes;
-    if ((rc = write_zeros(writer, payload_end, layout.level[0])) != OMEN_OK ||
-        (rc = write_at(writer, writer->checksums, layout.checksums_end - layout.level[0], layout.level[0])) !=
+    if ((status = write_zeros(writer, payload_end, layout.level[0])) != OMEN_OK ||
+        (status = write_at(writer, writer->checksums, layout.checksums_end - layout.level[0], layout.level[0])) !=
             OMEN_OK ||
-        (rc = write_zeros(writer, layout.checksums_end, layout.end)) != OMEN_OK) {
-        return rc;
+        (status = write_zeros(writer, layout.checksums_end, layout.end)) != OMEN_OK) {
+        return status;
     }
     writer->end = layout.end;
     writer->in_section = false;
@@ -362,18 +342,15 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
     written_section *section = NULL;
     const uint32_t n_finished = writer->n_sections - (writer->in_section ? 1 : 0);
 
-    for (uint32_t i = 0; i < n_finished; i++) {
-        if (writer->sections[i].entry.id == id) {
+    for (uint32_t i = 0; i < n_finished; i++)
+        if (writer->sections[i].entry.id == id)
             section = &writer->sections[i];
-        }
-    }
-    if (section == NULL) {
+    if (!section)
         return fail_order(writer, "a section is read back that was not finished");
-    }
     const container_entry *entry = &section->entry;
     /* a system page may be larger than the container's */
     const uint64_t skip = entry->offset % (uint64_t)sysconf(_SC_PAGESIZE);
-    if (section->mapping == NULL) {
+    if (!section->mapping) {
         const uint64_t n_bytes = skip + (entry->n_bytes > 0 ? entry->n_bytes : 1);
         void *mapping = n_bytes > SIZE_MAX
                             ? MAP_FAILED
@@ -399,45 +376,44 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
 /* What is true of every call on a writer: nothing works after a failure or after the commit. */
 static int writer_usable(omen_writer *writer)
 {
-    if (writer->code != OMEN_OK) {
+    if (writer->code != OMEN_OK)
         return writer->code;
-    }
     return writer->committed ? fail_order(writer, "already committed") : OMEN_OK;
 }
 
 static int sink_start(void *self, uint64_t identity, omen_detail *why)
 {
     omen_writer *writer = self;
-    const int rc = writer_usable(writer);
-    return writer_return(writer, rc != OMEN_OK ? rc : writer_start(writer, identity), why);
+    const int status = writer_usable(writer);
+    return writer_return(writer, status != OMEN_OK ? status : writer_start(writer, identity), why);
 }
 
 static int sink_begin(void *self, uint32_t id, uint32_t element, bool optional, omen_detail *why)
 {
     omen_writer *writer = self;
-    const int rc = writer_usable(writer);
-    return writer_return(writer, rc != OMEN_OK ? rc : writer_begin(writer, id, element, optional), why);
+    const int status = writer_usable(writer);
+    return writer_return(writer, status != OMEN_OK ? status : writer_begin(writer, id, element, optional), why);
 }
 
 static int sink_append(void *self, const void *data, uint64_t n_bytes, omen_detail *why)
 {
     omen_writer *writer = self;
-    const int rc = writer_usable(writer);
-    return writer_return(writer, rc != OMEN_OK ? rc : writer_append(writer, data, n_bytes), why);
+    const int status = writer_usable(writer);
+    return writer_return(writer, status != OMEN_OK ? status : writer_append(writer, data, n_bytes), why);
 }
 
 static int sink_finish(void *self, omen_detail *why)
 {
     omen_writer *writer = self;
-    const int rc = writer_usable(writer);
-    return writer_return(writer, rc != OMEN_OK ? rc : writer_finish(writer), why);
+    const int status = writer_usable(writer);
+    return writer_return(writer, status != OMEN_OK ? status : writer_finish(writer), why);
 }
 
 static int sink_map(void *self, uint32_t id, omen_section *out, omen_detail *why)
 {
     omen_writer *writer = self;
-    const int rc = writer_usable(writer);
-    return writer_return(writer, rc != OMEN_OK ? rc : writer_map(writer, id, out), why);
+    const int status = writer_usable(writer);
+    return writer_return(writer, status != OMEN_OK ? status : writer_map(writer, id, out), why);
 }
 
 omen_sink omen_writer_sink(omen_writer *writer)
@@ -459,12 +435,10 @@ static int write_table_and_trailer(omen_writer *writer, uint64_t *n_file_bytes)
     const uint64_t n_table_bytes = (uint64_t)writer->n_sections * CONTAINER_RECORD_BYTES;
     uint8_t *table = malloc(n_table_bytes + CONTAINER_RECORD_BYTES);
 
-    if (table == NULL) {
+    if (!table)
         return fail_memory(writer);
-    }
-    for (uint32_t i = 0; i < writer->n_sections; i++) {
+    for (uint32_t i = 0; i < writer->n_sections; i++)
         container_encode_entry(table + i * CONTAINER_RECORD_BYTES, &writer->sections[i].entry);
-    }
     *n_file_bytes = writer->end + n_table_bytes + CONTAINER_RECORD_BYTES;
     uint8_t *trailer = table + n_table_bytes;
     memset(trailer, 0, CONTAINER_RECORD_BYTES);
@@ -475,32 +449,28 @@ static int write_table_and_trailer(omen_writer *writer, uint64_t *n_file_bytes)
     container_store_u64(trailer + TRAILER_FILE_BYTES, *n_file_bytes);
     container_store_u64(trailer + TRAILER_IDENTITY, writer->identity);
     container_seal(trailer);
-    const int rc = write_at(writer, table, n_table_bytes + CONTAINER_RECORD_BYTES, writer->end);
+    const int status = write_at(writer, table, n_table_bytes + CONTAINER_RECORD_BYTES, writer->end);
     free(table);
-    return rc;
+    return status;
 }
 
 int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail *why)
 {
     uint64_t n_bytes = 0;
-    int rc = writer_usable(writer);
+    int status = writer_usable(writer);
 
-    if (rc == OMEN_OK && (!writer->started || writer->in_section)) {
-        rc = fail_order(writer, writer->started ? "a section is still open" : "not started");
-    }
-    if (rc == OMEN_OK) {
-        rc = write_table_and_trailer(writer, &n_bytes);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_file_commit(&writer->file, &writer->cause);
-    }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK && (!writer->started || writer->in_section))
+        status = fail_order(writer, writer->started ? "a section is still open" : "not started");
+    if (status == OMEN_OK)
+        status = write_table_and_trailer(writer, &n_bytes);
+    if (status == OMEN_OK)
+        status = omen_file_commit(&writer->file, &writer->cause);
+    if (status == OMEN_OK) {
         writer->committed = true;
-        if (n_file_bytes != NULL) {
+        if (n_file_bytes)
             *n_file_bytes = n_bytes;
-        }
     }
-    return writer_return(writer, rc, why);
+    return writer_return(writer, status, why);
 }
 
 int omen_writer_like_error(const omen_writer *writer)
@@ -510,10 +480,10 @@ int omen_writer_like_error(const omen_writer *writer)
 
 int omen_writer_open(const omen_writer *writer, omen_container **out, omen_detail *why)
 {
-    return omen_container_open_fd(out, writer->file.fd, writer->file.path != NULL ? writer->file.path : "-", why);
+    return omen_container_open_fd(out, writer->file.fd, writer->file.path ? writer->file.path : "-", why);
 }
 
 bool omen_writer_has_name(const omen_writer *writer)
 {
-    return writer->file.path != NULL && omen_file_leads_to(writer->file.path, writer->file.fd) == 1;
+    return writer->file.path && omen_file_leads_to(writer->file.path, writer->file.fd) == 1;
 }

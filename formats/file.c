@@ -37,9 +37,8 @@ int omen_write_all(int fd, const void *data, uint64_t n_bytes)
 
     while (n_bytes > 0) {
         const ssize_t n = write(fd, from, n_bytes);
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
         if (n <= 0) {
             errno = n == 0 ? ENOSPC : errno; /* 0 is not specified; do not loop on it */
             return -1;
@@ -56,9 +55,8 @@ int omen_pwrite_all(int fd, const void *data, uint64_t n_bytes, uint64_t offset)
 
     while (n_bytes > 0) {
         const ssize_t n = pwrite(fd, from, n_bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
         if (n <= 0) {
             errno = n == 0 ? ENOSPC : errno;
             return -1;
@@ -72,12 +70,12 @@ int omen_pwrite_all(int fd, const void *data, uint64_t n_bytes, uint64_t offset)
 
 static int sync_file(int fd)
 {
-    int rc;
+    int status;
 
     do {
-        rc = fsync(fd);
-    } while (rc != 0 && errno == EINTR);
-    return rc;
+        status = fsync(fd);
+    } while (status != 0 && errno == EINTR);
+    return status;
 }
 
 int omen_spool_open(const char *label, int *fd, omen_detail *why)
@@ -86,12 +84,10 @@ int omen_spool_open(const char *label, int *fd, omen_detail *why)
     char path[PATH_MAX];
 
     *fd = -1;
-    if (directory == NULL || directory[0] == '\0') {
+    if (!directory || directory[0] == '\0')
         directory = "/tmp";
-    }
-    if (snprintf(path, sizeof path, "%s/omendb-XXXXXX", directory) >= (int)sizeof path) {
+    if (snprintf(path, sizeof path, "%s/omendb-XXXXXX", directory) >= (int)sizeof path)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the path in TMPDIR is too long");
-    }
     *fd = mkostemp(path, O_CLOEXEC);
     if (*fd < 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of %s in \"%.100s\": %s", label, directory,
@@ -122,40 +118,34 @@ int omen_file_leads_to(const char *path, int fd)
 {
     struct stat opened, named;
 
-    if (fstat(fd, &opened) != 0) {
+    if (fstat(fd, &opened) != 0)
         return -1;
-    }
-    if (lstat(path, &named) != 0) {
+    if (lstat(path, &named) != 0)
         return errno == ENOENT ? 0 : -1;
-    }
     return is_same(&opened, &named);
 }
 
 static int lock_file(int fd)
 {
-    int rc;
+    int status;
 
     do {
-        rc = flock(fd, LOCK_EX | LOCK_NB);
-    } while (rc != 0 && errno == EINTR);
-    return rc;
+        status = flock(fd, LOCK_EX | LOCK_NB);
+    } while (status != 0 && errno == EINTR);
+    return status;
 }
 
 /* Why what is there cannot be a leftover of ours; NULL: it can. */
 static const char *strangeness(const struct stat *status)
 {
-    if (S_ISLNK(status->st_mode)) {
+    if (S_ISLNK(status->st_mode))
         return "a symbolic link";
-    }
-    if (S_ISDIR(status->st_mode)) {
+    if (S_ISDIR(status->st_mode))
         return "a directory";
-    }
-    if (!S_ISREG(status->st_mode)) {
+    if (!S_ISREG(status->st_mode))
         return "not a regular file";
-    }
-    if (status->st_uid != geteuid()) {
+    if (status->st_uid != geteuid())
         return "a file of another user";
-    }
     return status->st_nlink > 1 ? "a file with another name, a hard link" : NULL;
 }
 
@@ -169,34 +159,31 @@ static int fail_strange(omen_detail *why, const char *path, const struct stat *s
 static int open_leftover(const char *path, const char *work, int *fd, omen_detail *why)
 {
     struct stat named, opened;
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (lstat(path, &named) != 0) {
+    if (lstat(path, &named) != 0)
         return errno == ENOENT ? OMEN_OK : fail_call(why, "examine", path);
-    }
-    if (strangeness(&named) != NULL) {
+    if (strangeness(&named))
         return fail_strange(why, path, &named);
-    }
     *fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-    if (*fd < 0) {
+    if (*fd < 0)
         return errno == ENOENT || errno == EINTR ? OMEN_OK : fail_call(why, "open", path);
-    }
     if (fstat(*fd, &opened) != 0) {
-        rc = fail_call(why, "examine", path);
+        status = fail_call(why, "examine", path);
     } else if (!is_same(&named, &opened)) {
         close(*fd);
         *fd = -1;
         return OMEN_OK;
-    } else if (strangeness(&opened) != NULL) {
-        rc = fail_strange(why, path, &opened);
+    } else if (strangeness(&opened)) {
+        status = fail_strange(why, path, &opened);
     } else if (lock_file(*fd) != 0) {
-        rc = errno == EWOULDBLOCK ? fail_busy(why, work, path) : fail_call(why, "lock", path);
+        status = errno == EWOULDBLOCK ? fail_busy(why, work, path) : fail_call(why, "lock", path);
     }
-    if (rc != OMEN_OK) {
+    if (status != OMEN_OK) {
         close(*fd);
         *fd = -1;
     }
-    return rc;
+    return status;
 }
 
 /* Whether the locked file still has its name: its owner may have renamed or removed it between open and lock. Closes a
@@ -204,54 +191,48 @@ static int open_leftover(const char *path, const char *work, int *fd, omen_detai
 static int check_name(const char *path, int *fd, omen_detail *why)
 {
     const int named = omen_file_leads_to(path, *fd);
-    const int rc = named < 0 ? fail_call(why, "examine", path) : OMEN_OK;
+    const int status = named < 0 ? fail_call(why, "examine", path) : OMEN_OK;
 
     if (named != 1) {
         close(*fd);
         *fd = -1;
     }
-    return rc;
+    return status;
 }
 
 int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, int *fd, omen_detail *why)
 {
     for (int i = 0; i < MAX_TRIES; i++) {
-        int rc = OMEN_OK;
+        int status = OMEN_OK;
 
         *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, mode);
         const bool is_new = *fd >= 0;
-        if (!is_new && errno == EINTR) {
+        if (!is_new && errno == EINTR)
             continue;
-        }
         if (is_new && lock_file(*fd) != 0) {
             /* another process that took it for a leftover removes it itself */
             const bool is_busy = errno == EWOULDBLOCK;
-            rc = is_busy ? fail_busy(why, work, path) : fail_call(why, "lock", path);
-            if (!is_busy && omen_file_leads_to(path, *fd) == 1) {
+            status = is_busy ? fail_busy(why, work, path) : fail_call(why, "lock", path);
+            if (!is_busy && omen_file_leads_to(path, *fd) == 1)
                 unlink(path);
-            }
             close(*fd);
             *fd = -1;
         } else if (!is_new) {
-            rc = errno == EEXIST ? open_leftover(path, work, fd, why) : fail_call(why, "create", path);
+            status = errno == EEXIST ? open_leftover(path, work, fd, why) : fail_call(why, "create", path);
         }
-        if (rc == OMEN_OK && *fd >= 0) {
-            rc = check_name(path, fd, why);
-        }
-        if (rc != OMEN_OK) {
-            return rc;
-        }
-        if (*fd >= 0 && (is_new || keep)) {
+        if (status == OMEN_OK && *fd >= 0)
+            status = check_name(path, fd, why);
+        if (status != OMEN_OK)
+            return status;
+        if (*fd >= 0 && (is_new || keep))
             return OMEN_OK;
-        }
         if (*fd >= 0) {
-            rc = unlink(path) == 0 || errno == ENOENT ? OMEN_OK : fail_call(why, "remove", path);
+            status = unlink(path) == 0 || errno == ENOENT ? OMEN_OK : fail_call(why, "remove", path);
             close(*fd);
             *fd = -1;
         }
-        if (rc != OMEN_OK) {
-            return rc;
-        }
+        if (status != OMEN_OK)
+            return status;
     }
     return fail_busy(why, work, path);
 }
@@ -263,9 +244,8 @@ static int parse_number(const char *text)
 {
     int number = 0;
 
-    for (; *text >= '0' && *text <= '9' && number < INT_MAX / 10 - 1; text++) {
+    for (; *text >= '0' && *text <= '9' && number < INT_MAX / 10 - 1; text++)
         number = 10 * number + *text - '0';
-    }
     return *text == '\0' ? number : -1;
 }
 
@@ -275,16 +255,13 @@ static int number_of_name(const char *path)
     static const char *const standard[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
     static const char *const directories[] = {"/dev/fd/", "/proc/self/fd/"};
 
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(path, standard[i]) == 0) {
+    for (int i = 0; i < 3; i++)
+        if (strcmp(path, standard[i]) == 0)
             return i;
-        }
-    }
     for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
         const size_t n = strlen(directories[i]);
-        if (strncmp(path, directories[i], n) == 0 && path[n] != '\0') {
+        if (strncmp(path, directories[i], n) == 0 && path[n] != '\0')
             return parse_number(path + n);
-        }
     }
     return -1;
 }
@@ -304,41 +281,33 @@ int omen_file_descriptor(const char *path)
     char name[PATH_MAX], directory[PATH_MAX], link[PATH_MAX];
     struct stat status;
 
-    if (snprintf(name, sizeof name, "%s", path) >= (int)sizeof name) {
+    if (snprintf(name, sizeof name, "%s", path) >= (int)sizeof name)
         return -1;
-    }
     for (int i = 0; i < MAX_LINKS; i++) {
         char *slash = strrchr(name, '/');
-        const char *last = slash != NULL ? slash + 1 : name;
+        const char *last = slash ? slash + 1 : name;
         int number = number_of_name(name);
 
-        if (number >= 0) {
+        if (number >= 0)
             return number;
-        }
-        if (slash != NULL) {
+        if (slash)
             *slash = '\0';
-        }
-        const bool found = realpath(slash == NULL ? "." : slash == name ? "/" : name, directory) != NULL;
+        const bool found = realpath(slash == NULL ? "." : slash == name ? "/" : name, directory);
         number = last[0] != '\0' ? parse_number(last) : -1;
-        if (found && number >= 0 && is_descriptor_directory(directory)) {
+        if (found && number >= 0 && is_descriptor_directory(directory))
             return number;
-        }
-        if (slash != NULL) {
+        if (slash)
             *slash = '/';
-        }
-        if (!found || lstat(name, &status) != 0 || !S_ISLNK(status.st_mode)) {
+        if (!found || lstat(name, &status) != 0 || !S_ISLNK(status.st_mode))
             return -1;
-        }
         const ssize_t n = readlink(name, link, sizeof link - 1);
-        if (n <= 0) {
+        if (n <= 0)
             return -1;
-        }
         link[n] = '\0';
-        if (link[0] == '/' || slash == NULL) {
+        if (link[0] == '/' || !slash)
             memcpy(name, link, (size_t)n + 1);
-        } else if (snprintf(name, sizeof name, "%s/%s", directory, link) >= (int)sizeof name) {
+        else if (snprintf(name, sizeof name, "%s/%s", directory, link) >= (int)sizeof name)
             return -1;
-        }
     }
     return -1;
 }
@@ -348,7 +317,7 @@ int omen_file_descriptor(const char *path)
 /* What the file will be, for messages. */
 static void put_target(const omen_file *file, char label[OMEN_FILE_LABEL_BYTES])
 {
-    snprintf(label, OMEN_FILE_LABEL_BYTES, file->path != NULL ? "\"%.280s\"" : STANDARD_LABEL, file->path);
+    snprintf(label, OMEN_FILE_LABEL_BYTES, file->path ? "\"%.280s\"" : STANDARD_LABEL, file->path);
 }
 
 void omen_file_label(const omen_file *file, char label[OMEN_FILE_LABEL_BYTES])
@@ -356,11 +325,10 @@ void omen_file_label(const omen_file *file, char label[OMEN_FILE_LABEL_BYTES])
     char target[OMEN_FILE_LABEL_BYTES];
 
     put_target(file, target);
-    if (file->temporary != NULL) {
+    if (file->temporary)
         snprintf(label, OMEN_FILE_LABEL_BYTES, "\"%.280s\"", file->temporary);
-    } else {
+    else
         snprintf(label, OMEN_FILE_LABEL_BYTES, "%s%.290s", file->target > 0 ? "the temporary copy of " : "", target);
-    }
 }
 
 static int fail_target(const omen_file *file, const char *verb, omen_detail *why)
@@ -379,20 +347,16 @@ static int open_in_place(omen_file *file, int number, const struct stat *status,
     int fd;
 
     put_target(file, label);
-    if (needs == OMEN_FILE_NAMED) {
+    if (needs == OMEN_FILE_NAMED)
         return omen_fail(why, OMEN_ERR_IO, "cannot write %s: not a regular file", label);
-    }
     fd = number >= 0 ? fcntl(number, F_DUPFD_CLOEXEC, 3) : open(file->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
+    if (fd < 0)
         return fail_target(file, "open", why);
-    }
     file->fd = fd;
-    if (number < 0 && fstat(fd, &opened) != 0) {
+    if (number < 0 && fstat(fd, &opened) != 0)
         return fail_target(file, "examine", why);
-    }
-    if (number < 0 && !is_same(&opened, status)) { /* it would be written over at its beginning */
+    if (number < 0 && !is_same(&opened, status)) /* it would be written over at its beginning */
         return omen_fail(why, OMEN_ERR_IO, "\"%s\" was replaced while it was opened", file->path);
-    }
     if (needs == OMEN_FILE_SPOOLED) {
         file->target = fd;
         return omen_spool_open(label, &file->fd, why);
@@ -402,46 +366,41 @@ static int open_in_place(omen_file *file, int number, const struct stat *status,
 
 int omen_file_open(omen_file *file, const char *path, int needs, const struct stat *like, omen_detail *why)
 {
-    struct stat status;
-    int rc;
+    struct stat info;
+    int status;
 
     *file = (omen_file){.fd = -1};
-    if (strcmp(path, "-") == 0) {
+    if (strcmp(path, "-") == 0)
         return open_in_place(file, STDOUT_FILENO, NULL, needs, why);
-    }
-    if (path[0] == '\0') {
+    if (path[0] == '\0')
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the name of the file to write is empty");
-    }
     file->path = strdup(path);
-    if (file->path == NULL) {
+    if (!file->path)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
-    }
     const int number = omen_file_descriptor(path);
-    const bool exists = stat(path, &status) == 0;
-    if (!exists && errno != ENOENT && number < 0) {
+    const bool exists = stat(path, &info) == 0;
+    if (!exists && errno != ENOENT && number < 0)
         return fail_call(why, "write", path);
-    }
-    if (exists && S_ISDIR(status.st_mode)) { /* the rename would fail after all the work */
+    if (exists && S_ISDIR(info.st_mode)) { /* the rename would fail after all the work */
         errno = EISDIR;
         return fail_call(why, "write", path);
     }
-    if (number >= 0 || (exists && !S_ISREG(status.st_mode))) {
-        return open_in_place(file, number, &status, needs, why);
-    }
+    if (number >= 0 || (exists && !S_ISREG(info.st_mode)))
+        return open_in_place(file, number, &info, needs, why);
     if (asprintf(&file->temporary, "%s" SUFFIX, path) < 0) {
         file->temporary = NULL;
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
     }
-    if (like != NULL) {
+    if (like) {
         file->like = *like;
         file->has_like = true;
     }
-    rc = omen_file_claim(file->temporary, false, like != NULL ? MODE_PRIVATE : MODE_SHARED, "writing", &file->fd, why);
-    if (rc == OMEN_OK) {
+    status = omen_file_claim(file->temporary, false, like ? MODE_PRIVATE : MODE_SHARED, "writing", &file->fd, why);
+    if (status == OMEN_OK) {
         file->is_owned = true;
         omen_temporary_remember(file->temporary);
     }
-    return rc;
+    return status;
 }
 
 bool omen_file_is_own(const omen_file *file)
@@ -456,16 +415,13 @@ static int open_directory_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
 
-    if (slash == NULL) {
+    if (!slash)
         return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
-    if (slash == path) {
+    if (slash == path)
         return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
     char *directory = strndup(path, (size_t)(slash - path));
-    if (directory == NULL) {
+    if (!directory)
         return -1;
-    }
     const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(directory);
     return fd;
@@ -476,107 +432,93 @@ static void copy_attributes(omen_file *file)
 {
     const struct timespec times[2] = {file->like.st_atim, file->like.st_mtim};
 
-    if (fchmod(file->fd, file->like.st_mode & ACCESS_BITS) != 0 || futimens(file->fd, times) != 0) {
+    if (fchmod(file->fd, file->like.st_mode & ACCESS_BITS) != 0 || futimens(file->fd, times) != 0)
         file->like_error = errno;
-    }
 }
 
 static int publish(omen_file *file, omen_detail *why)
 {
-    if (file->has_like) {
+    if (file->has_like)
         copy_attributes(file);
-    }
-    if (sync_file(file->fd) != 0) {
+    if (sync_file(file->fd) != 0)
         return fail_call(why, "sync", file->temporary);
-    }
     const int ours = omen_file_leads_to(file->temporary, file->fd);
-    if (ours < 0) {
+    if (ours < 0)
         return fail_call(why, "examine", file->temporary);
-    }
-    if (ours == 0) {
+    if (ours == 0)
         return omen_fail(why, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written", file->temporary);
-    }
     /* opened before the rename: afterwards little may fail. A directory that may be written but not read cannot be
      * opened; then the whole file system is synced instead */
     const int directory = open_directory_of(file->path);
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
     /* while open, so that the lock is held as long as the temporary's name exists */
     if (rename(file->temporary, file->path) != 0) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", file->temporary, file->path,
-                       strerror(errno));
+        status = omen_fail(why, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", file->temporary, file->path,
+                           strerror(errno));
     } else {
         omen_temporary_forget(file->temporary);
         file->is_owned = false;
         const int synced = directory >= 0 ? sync_file(directory) : syncfs(file->fd);
         if (synced != 0 && errno != EINVAL) { /* EINVAL: a file system that has no need of it */
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot sync the directory of \"%s\", which is complete: %s", file->path,
-                           strerror(errno));
+            status = omen_fail(why, OMEN_ERR_IO, "cannot sync the directory of \"%s\", which is complete: %s",
+                               file->path, strerror(errno));
         }
     }
-    if (directory >= 0) {
+    if (directory >= 0)
         close(directory);
-    }
-    return rc;
+    return status;
 }
 
 /* Writes out what was collected, in order. */
 static int write_out(const omen_file *file, omen_detail *why)
 {
     char label[OMEN_FILE_LABEL_BYTES], *buffer = malloc(COPY_BYTES);
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
     omen_file_label(file, label);
-    if (buffer == NULL) {
-        rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while writing %s", label);
-    }
-    for (uint64_t at = 0; rc == OMEN_OK;) {
+    if (!buffer)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while writing %s", label);
+    for (uint64_t at = 0; status == OMEN_OK;) {
         const ssize_t n = pread(file->fd, buffer, COPY_BYTES, (off_t)at);
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
-        if (n < 0) {
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", label, strerror(errno));
-        } else if (n == 0) {
+        if (n < 0)
+            status = omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", label, strerror(errno));
+        else if (n == 0)
             break;
-        } else if (omen_write_all(file->target, buffer, (uint64_t)n) != 0) {
-            rc = fail_target(file, "write", why);
-        }
+        else if (omen_write_all(file->target, buffer, (uint64_t)n) != 0)
+            status = fail_target(file, "write", why);
         at += (uint64_t)(n > 0 ? n : 0);
     }
     free(buffer);
-    return rc;
+    return status;
 }
 
 int omen_file_commit(omen_file *file, omen_detail *why)
 {
-    int rc = OMEN_OK;
+    int status = OMEN_OK;
 
-    if (file->is_owned) {
-        rc = publish(file, why);
-    } else if (file->target > 0) {
-        rc = write_out(file, why);
-    }
-    return rc;
+    if (file->is_owned)
+        status = publish(file, why);
+    else if (file->target > 0)
+        status = write_out(file, why);
+    return status;
 }
 
 void omen_file_close(omen_file *file)
 {
-    if (file->path == NULL && file->fd <= 0 && file->target == 0) { /* never opened */
+    if (!file->path && file->fd <= 0 && file->target == 0) /* never opened */
         return;
-    }
     if (file->is_owned) {
         omen_temporary_forget(file->temporary);
         /* while the lock is held, so that it cannot be another process's */
-        if (omen_file_leads_to(file->temporary, file->fd) == 1) {
+        if (omen_file_leads_to(file->temporary, file->fd) == 1)
             unlink(file->temporary);
-        }
     }
-    if (file->fd >= 0) {
+    if (file->fd >= 0)
         close(file->fd);
-    }
-    if (file->target > 0) {
+    if (file->target > 0)
         close(file->target);
-    }
     free(file->temporary);
     free(file->path);
     *file = (omen_file){.fd = -1};

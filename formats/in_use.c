@@ -34,18 +34,15 @@ void omen_label_set(char label[OMEN_LABEL_BYTES], const char *path)
 {
     const size_t length = strlen(path);
 
-    if (strcmp(path, "-") == 0) {
+    if (strcmp(path, "-") == 0)
         snprintf(label, OMEN_LABEL_BYTES, "standard input");
-    } else if (length <= LABEL_KEPT) {
+    else if (length <= LABEL_KEPT)
         snprintf(label, OMEN_LABEL_BYTES, "\"%s\"", path);
-    } else {
+    else
         snprintf(label, OMEN_LABEL_BYTES, "\"...%s\"", path + length - LABEL_KEPT);
-    }
-    for (char *c = label; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+    for (char *c = label; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
-        }
-    }
 }
 
 /* ---- mappings ---- */
@@ -69,9 +66,8 @@ void *omen_mapping_open(int fd, uint64_t offset, size_t n_bytes, const char *lab
 
 void omen_mapping_close(const void *mapping, size_t n_bytes)
 {
-    if (mapping == NULL) {
+    if (!mapping)
         return;
-    }
     for (size_t i = 0; i < MAX_MAPPINGS; i++) {
         if (atomic_load(&mappings[i].begin) == (uintptr_t)mapping) {
             atomic_store(&mappings[i].begin, 0);
@@ -86,9 +82,8 @@ const char *omen_mapping_label(const void *address)
     for (size_t i = 0; i < MAX_MAPPINGS; i++) {
         const uintptr_t begin = atomic_load(&mappings[i].begin);
 
-        if (begin > BEGIN_RESERVED && (uintptr_t)address >= begin && (uintptr_t)address < mappings[i].end) {
+        if (begin > BEGIN_RESERVED && (uintptr_t)address >= begin && (uintptr_t)address < mappings[i].end)
             return mappings[i].label;
-        }
     }
     return NULL;
 }
@@ -100,9 +95,8 @@ void omen_temporary_remember(const char *path)
     for (size_t i = 0; i < MAX_TEMPORARIES; i++) {
         const char *none = NULL;
 
-        if (atomic_compare_exchange_strong(&temporaries[i], &none, path)) {
+        if (atomic_compare_exchange_strong(&temporaries[i], &none, path))
             return;
-        }
     }
 }
 
@@ -111,9 +105,8 @@ void omen_temporary_forget(const char *path)
     for (size_t i = 0; i < MAX_TEMPORARIES; i++) {
         const char *found = path;
 
-        if (path != NULL && atomic_compare_exchange_strong(&temporaries[i], &found, NULL)) {
+        if (path && atomic_compare_exchange_strong(&temporaries[i], &found, NULL))
             return;
-        }
     }
 }
 
@@ -123,15 +116,13 @@ void omen_temporaries_remove(void)
     for (size_t i = 0; i < MAX_TEMPORARIES; i++) {
         const char *path = atomic_load(&temporaries[i]);
 
-        if (path != NULL && unlink(path) == 0) {
+        if (path && unlink(path) == 0)
             atomic_store(&temporaries[i], NULL);
-        }
     }
     for (size_t i = 0; i < MAX_TEMPORARIES; i++) {
         const char *path = atomic_load(&temporaries[i]);
 
-        if (path != NULL) {
+        if (path)
             rmdir(path);
-        }
     }
 }

@@ -19,13 +19,13 @@ int omen_stream_spool(int *fd, const char *label, omen_detail *why)
 {
     enum { CHUNK_BYTES = 1 << 20 };
     char *chunk = NULL;
-    int copy = -1, rc = omen_spool_open(label, &copy, why);
+    int copy = -1, status = omen_spool_open(label, &copy, why);
 
-    if (rc != OMEN_OK)
-        return rc;
+    if (status != OMEN_OK)
+        return status;
     chunk = malloc(CHUNK_BYTES);
-    if (chunk == NULL) {
-        rc = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", label);
+    if (!chunk) {
+        status = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", label);
         goto out;
     }
     for (;;) {
@@ -33,20 +33,20 @@ int omen_stream_spool(int *fd, const char *label, omen_detail *why)
         if (n == 0)
             break;
         if (n < 0) {
-            rc = omen_fail(why, errno == EINTR ? OMEN_ERR_INTERRUPTED : OMEN_ERR_IO, "cannot read %s: %s", label,
-                           strerror(errno));
+            status = omen_fail(why, errno == EINTR ? OMEN_ERR_INTERRUPTED : OMEN_ERR_IO, "cannot read %s: %s", label,
+                               strerror(errno));
             goto out;
         }
         if (omen_write_all(copy, chunk, (uint64_t)n) != 0) {
-            rc = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", label, strerror(errno));
+            status = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", label, strerror(errno));
             goto out;
         }
     }
 out:
     free(chunk);
-    if (rc != OMEN_OK) {
+    if (status != OMEN_OK) {
         close(copy);
-        return rc;
+        return status;
     }
     close(*fd);
     *fd = copy;
@@ -75,36 +75,36 @@ int omen_input_map(omen_input *input, omen_detail *why)
 int omen_input_open(omen_input *input, const char *path, omen_detail *why)
 {
     bool standard = strcmp(path, "-") == 0;
-    struct stat *status = &input->status;
-    int rc = OMEN_OK;
+    struct stat *info = &input->status;
+    int status = OMEN_OK;
 
     omen_label_set(input->label, path);
     input->stamp = 0;
     input->bytes = NULL;
     input->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (input->fd < 0 || fstat(input->fd, status) != 0) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
+    if (input->fd < 0 || fstat(input->fd, info) != 0) {
+        status = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
         goto out;
     }
-    if (S_ISDIR(status->st_mode)) {
-        rc = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
+    if (S_ISDIR(info->st_mode)) {
+        status = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
         goto out;
     }
     if (standard && isatty(input->fd)) {
-        rc = omen_fail(why, OMEN_ERR_ARGUMENT, "standard input is a terminal: pipe vectors into it or name a file");
+        status = omen_fail(why, OMEN_ERR_ARGUMENT, "standard input is a terminal: pipe vectors into it or name a file");
         goto out;
     }
-    if (S_ISREG(status->st_mode) && !standard)
-        input->stamp = (uint64_t)status->st_mtim.tv_sec * 1000000000u + (uint64_t)status->st_mtim.tv_nsec;
+    if (S_ISREG(info->st_mode) && !standard)
+        input->stamp = (uint64_t)info->st_mtim.tv_sec * 1000000000u + (uint64_t)info->st_mtim.tv_nsec;
     /* A file on standard input may have been read in part: only what follows is ours. */
-    if (!S_ISREG(status->st_mode) || (standard && lseek(input->fd, 0, SEEK_CUR) != 0))
-        rc = omen_stream_spool(&input->fd, input->label, why);
-    if (rc == OMEN_OK)
-        rc = omen_input_map(input, why);
+    if (!S_ISREG(info->st_mode) || (standard && lseek(input->fd, 0, SEEK_CUR) != 0))
+        status = omen_stream_spool(&input->fd, input->label, why);
+    if (status == OMEN_OK)
+        status = omen_input_map(input, why);
 out:
-    if (rc != OMEN_OK)
+    if (status != OMEN_OK)
         omen_input_close(input);
-    return rc;
+    return status;
 }
 
 bool omen_input_is_container(const omen_input *input)
@@ -135,15 +135,15 @@ int omen_input_unpack(omen_input *input, const char *path, omen_head_fn check, v
 {
     int fd = -1;
     bool is_fbin = false;
-    int rc = omen_omz_unpack_input(input->fd, input->label, path, check, context, &fd, &is_fbin, why);
-    if (rc != OMEN_OK || fd < 0) {
+    int status = omen_omz_unpack_input(input->fd, input->label, path, check, context, &fd, &is_fbin, why);
+    if (status != OMEN_OK || fd < 0) {
         if (fd >= 0)
             close(fd);
-        return rc;
+        return status;
     }
     omen_input_close(input);
     input->fd = fd;
-    rc = omen_input_map(input, why);
+    status = omen_input_map(input, why);
     *name = is_fbin ? strdup("codes.fbin") : omen_input_name_inside(path);
-    return rc == OMEN_OK && *name == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : rc;
+    return status == OMEN_OK && !*name ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : status;
 }

@@ -16,17 +16,15 @@ static const omen_section *find_section(const omen_container *container, uint32_
     size_t n;
     const omen_section *sections = omen_container_sections(container, &n);
 
-    for (size_t i = 0; i < n; i++) {
-        if (sections[i].id == id) {
+    for (size_t i = 0; i < n; i++)
+        if (sections[i].id == id)
             return &sections[i];
-        }
-    }
     return NULL;
 }
 
 bool omen_omz_is(const omen_container *container)
 {
-    return find_section(container, SECTION_HEAD) != NULL;
+    return find_section(container, SECTION_HEAD);
 }
 
 int omz_fail_block(uint64_t i, const char *what, omen_detail *why)
@@ -50,25 +48,22 @@ int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *
     uint64_t offset = 0, raw_offset = 0;
 
     *out = NULL;
-    if (head == NULL) {
+    if (!head)
         return omen_fail(why, OMEN_ERR_INPUT, "it is an index, not a compressed file");
-    }
-    if (data == NULL || table == NULL || head->n_bytes != HEAD_BYTES) {
+    if (!data || !table || head->n_bytes != HEAD_BYTES)
         return omen_fail(why, OMEN_ERR_CORRUPT, "sections of a compressed file are missing or of a wrong length");
-    }
-    if (omen_section_check(head, why) != OMEN_OK || omen_section_check(table, why) != OMEN_OK) {
+    if (omen_section_check(head, why) != OMEN_OK || omen_section_check(table, why) != OMEN_OK)
         return OMEN_ERR_CORRUPT;
-    }
     omen_omz *omz = calloc(1, sizeof *omz);
     const uint64_t n_blocks = container_load_u64((const uint8_t *)head->data + HEAD_N_BLOCKS);
     const uint32_t kind = container_load_u32((const uint8_t *)head->data + HEAD_KIND);
     const uint32_t block_bytes = container_load_u32((const uint8_t *)head->data + HEAD_BLOCK);
-    if (omz == NULL || n_blocks != table->n_bytes / TABLE_ENTRY_BYTES || table->n_bytes % TABLE_ENTRY_BYTES != 0 ||
+    if (!omz || n_blocks != table->n_bytes / TABLE_ENTRY_BYTES || table->n_bytes % TABLE_ENTRY_BYTES != 0 ||
         kind > KIND_INDEX || block_bytes > OMZ_MAX_BLOCK_BYTES ||
         !container_is_zero((const uint8_t *)head->data + HEAD_ZERO, HEAD_BYTES - HEAD_ZERO)) {
         free(omz);
-        return omz == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "out of memory")
-                           : omen_fail(why, OMEN_ERR_CORRUPT, "its head and its table of blocks disagree");
+        return !omz ? omen_fail(why, OMEN_ERR_MEMORY, "out of memory")
+                    : omen_fail(why, OMEN_ERR_CORRUPT, "its head and its table of blocks disagree");
     }
     *omz = (omen_omz){.data = data->data,
                       .n_data_bytes = data->n_bytes,
@@ -76,8 +71,8 @@ int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *
                       .n_blocks = n_blocks,
                       .is_index = kind == KIND_INDEX,
                       .blocks = calloc(n_blocks + 1, sizeof *omz->blocks)};
-    int rc = omz->blocks == NULL ? omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the table of blocks") : OMEN_OK;
-    for (uint64_t i = 0; i < n_blocks && rc == OMEN_OK; i++) {
+    int status = !omz->blocks ? omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the table of blocks") : OMEN_OK;
+    for (uint64_t i = 0; i < n_blocks && status == OMEN_OK; i++) {
         const uint8_t *from = (const uint8_t *)table->data + i * TABLE_ENTRY_BYTES;
         block *b = &omz->blocks[i];
         *b = (block){.offset = container_load_u64(from + AT_OFFSET),
@@ -92,19 +87,19 @@ int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *
         if (b->offset != offset || b->stored > omz->n_data_bytes - offset || from[AT_BIG_ENDIAN] > 1 ||
             !container_is_zero(from + AT_ZERO, AT_HASH - AT_ZERO) || !shape_is_sound(b, block_bytes) ||
             !omz_block_check(&b->shape, omz->data + offset, b->stored, b->raw)) {
-            rc = omz_fail_block(i, "its entry contradicts the file", why);
+            status = omz_fail_block(i, "its entry contradicts the file", why);
         }
         omz->most_bytes = b->raw > omz->most_bytes ? b->raw : omz->most_bytes;
         offset += b->stored;
         raw_offset += b->raw;
     }
-    if (rc == OMEN_OK && (offset != omz->n_data_bytes || raw_offset != omz->original_bytes)) {
-        rc = omen_fail(why, OMEN_ERR_CORRUPT, "the blocks hold %llu bytes of the original, and %llu are stated",
-                       (unsigned long long)raw_offset, (unsigned long long)omz->original_bytes);
+    if (status == OMEN_OK && (offset != omz->n_data_bytes || raw_offset != omz->original_bytes)) {
+        status = omen_fail(why, OMEN_ERR_CORRUPT, "the blocks hold %llu bytes of the original, and %llu are stated",
+                           (unsigned long long)raw_offset, (unsigned long long)omz->original_bytes);
     }
-    if (rc != OMEN_OK) {
+    if (status != OMEN_OK) {
         omen_omz_close(omz);
-        return rc;
+        return status;
     }
     *out = omz;
     return OMEN_OK;
@@ -112,7 +107,7 @@ int omen_omz_open(omen_omz **out, const omen_container *container, omen_detail *
 
 void omen_omz_close(omen_omz *omz)
 {
-    if (omz != NULL) {
+    if (omz) {
         free(omz->blocks);
         free(omz);
     }
@@ -166,12 +161,10 @@ static int unpack_block(void *context, void *worker, uint64_t i, uint8_t *slot)
     const reading *r = context;
     const block *b = &r->omz->blocks[i];
 
-    if (!omz_unpack_block(r->omz, worker, i, slot)) {
+    if (!omz_unpack_block(r->omz, worker, i, slot))
         return OMEN_ERR_CORRUPT;
-    }
-    if (r->fd < 0 || r->is_ordered || omen_pwrite_all(r->fd, slot, b->raw, b->raw_offset) == 0) {
+    if (r->fd < 0 || r->is_ordered || omen_pwrite_all(r->fd, slot, b->raw, b->raw_offset) == 0)
         return OMEN_OK;
-    }
     return errno;
 }
 
@@ -180,23 +173,19 @@ static int take_block(void *context, uint64_t i, int made, const uint8_t *slot)
     reading *r = context;
     const block *b = &r->omz->blocks[i];
 
-    if (made == OMEN_ERR_CORRUPT && r->damage != NULL) {
+    if (made == OMEN_ERR_CORRUPT && r->damage) {
         r->damaged = true;
         r->damage(r->damage_context, "ZDAT", b->offset, b->stored, "a block does not unpack");
         return OMEN_OK;
     }
-    if (made == OMEN_ERR_CORRUPT) {
+    if (made == OMEN_ERR_CORRUPT)
         return omz_fail_block(i, "its checksum does not match", r->why);
-    }
-    if (made == OMEN_OK && r->fd >= 0 && r->is_ordered && omen_write_all(r->fd, slot, b->raw) != 0) {
+    if (made == OMEN_OK && r->fd >= 0 && r->is_ordered && omen_write_all(r->fd, slot, b->raw) != 0)
         made = errno;
-    }
-    if (made != OMEN_OK) {
+    if (made != OMEN_OK)
         return omen_fail(r->why, OMEN_ERR_IO, "cannot write: %s", strerror(made));
-    }
-    if (r->progress != NULL && r->progress(r->context, "unpack", i, r->omz->n_blocks) != 0) {
+    if (r->progress && r->progress(r->context, "unpack", i, r->omz->n_blocks) != 0)
         return omen_fail(r->why, OMEN_ERR_INTERRUPTED, "interrupted");
-    }
     return OMEN_OK;
 }
 
@@ -212,11 +201,10 @@ static int unpack_blocks(reading *r, int n_threads)
         .make = unpack_block,
         .take = take_block,
     };
-    const int rc = omz_order_run(&order);
-    if (rc == OMEN_ERR_MEMORY) {
-        return omen_fail(r->why, rc, "out of memory for the buffers of blocks");
-    }
-    return rc == OMEN_OK && r->damaged ? OMEN_ERR_CORRUPT : rc;
+    const int status = omz_order_run(&order);
+    if (status == OMEN_ERR_MEMORY)
+        return omen_fail(r->why, status, "out of memory for the buffers of blocks");
+    return status == OMEN_OK && r->damaged ? OMEN_ERR_CORRUPT : status;
 }
 
 int omen_omz_unpack_to(const omen_omz *omz, int fd, bool is_new, int n_threads, omen_progress_fn progress,

@@ -49,7 +49,7 @@ struct omz_coder {
 omz_coder *omz_coder_create(size_t n_block_bytes, int level, bool is_long)
 {
     omz_coder *coder = calloc(1, sizeof *coder);
-    if (coder == NULL)
+    if (!coder)
         return NULL;
     coder->n_bytes = n_block_bytes;
     coder->level = level;
@@ -83,7 +83,7 @@ omz_coder *omz_coder_create(size_t n_block_bytes, int level, bool is_long)
 
 void omz_coder_destroy(omz_coder *coder)
 {
-    if (coder == NULL)
+    if (!coder)
         return;
     ZSTD_freeCCtx(coder->entropy);
     ZSTD_freeCCtx(coder->compress);

@@ -15,19 +15,15 @@ static int add_region(omen_omz_input *in, region r, omen_detail *why)
     region *grown = realloc(in->regions, (in->n_regions + 2) * sizeof *grown);
     uint64_t end = 0;
 
-    if (grown == NULL) {
+    if (!grown)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the regions of %s", in->input.label);
-    }
     in->regions = grown;
-    if (in->n_regions > 0) {
+    if (in->n_regions > 0)
         end = grown[in->n_regions - 1].offset + grown[in->n_regions - 1].n_bytes;
-    }
-    if (end < r.offset) {
+    if (end < r.offset)
         grown[in->n_regions++] = (region){.offset = end, .n_bytes = r.offset - end, .shape = plain_bytes};
-    }
-    if (r.n_bytes > 0) {
+    if (r.n_bytes > 0)
         grown[in->n_regions++] = r;
-    }
     return OMEN_OK;
 }
 
@@ -36,9 +32,8 @@ static uint32_t line_width(const omen_vectors *vectors)
 {
     const uint8_t *bytes = vectors->input.bytes;
 
-    if (strcmp(vectors->format->name, "idx") != 0 || bytes[3] < 3) {
+    if (strcmp(vectors->format->name, "idx") != 0 || bytes[3] < 3)
         return 0;
-    }
     bytes += 4 * (size_t)bytes[3];
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
@@ -47,12 +42,12 @@ static int regions_of_vectors(omen_omz_input *in, const char *path, const char *
 {
     const omen_vectors_options options = {.format = format, .d = d};
     omen_vectors vectors = {.input = in->input}; /* a second look at the same mapping */
-    const int rc = omen_vectors_recognize(&vectors, path, &options, why);
+    const int status = omen_vectors_recognize(&vectors, path, &options, why);
 
-    if (rc != OMEN_OK || vectors.layout == NULL) { /* without fixed places: bytes like any others */
-        snprintf(in->format, sizeof in->format, "%s", rc == OMEN_OK ? omen_vectors_format(&vectors) : "");
+    if (status != OMEN_OK || !vectors.layout) { /* without fixed places: bytes like any others */
+        snprintf(in->format, sizeof in->format, "%s", status == OMEN_OK ? omen_vectors_format(&vectors) : "");
         omen_vectors_finish(&vectors);
-        return rc;
+        return status;
     }
     const omen_layout *layout = vectors.layout;
     const uint32_t n_value = omen_value_bytes(layout->value), n_head = layout->row_headers ? 4 : 0;
@@ -91,9 +86,8 @@ static omz_shape shape_of_section(const omen_section *s, const omen_index_info *
         shape.head_bytes = has_head ? SQ_HEAD_BYTES : 0;
         record_bytes = info->refine_bytes / info->n_rows;
     }
-    if (record_bytes == 0 || record_bytes > BLOCK_BYTES || s->n_bytes % record_bytes != 0) {
+    if (record_bytes == 0 || record_bytes > BLOCK_BYTES || s->n_bytes % record_bytes != 0)
         return plain_bytes;
-    }
     shape.record_bytes = (uint32_t)record_bytes;
     return shape;
 }
@@ -104,58 +98,52 @@ static int regions_of_index(omen_omz_input *in, const char *path, omen_detail *w
     omen_index *index = NULL;
     omen_index_info info = {.struct_bytes = sizeof info};
     size_t n;
-    int rc = omen_container_open_fd(&container, in->input.fd, path, why);
+    int status = omen_container_open_fd(&container, in->input.fd, path, why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
+    if (status != OMEN_OK)
+        return status;
     if (omen_container_file_bytes(container) != in->input.n_bytes) { /* regions have to lie inside the mapping */
         omen_container_close(container);
         return omen_fail(why, OMEN_ERR_IO, "cannot read %s: its length changed meanwhile", in->input.label);
     }
     const omen_section *sections = omen_container_sections(container, &n);
-    if (omen_omz_is(container) || omen_codes_are(sections, n)) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "%s is compressed already", in->input.label);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_index_open(&index, sections, n, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_index_get_info(index, &info);
-    }
+    if (omen_omz_is(container) || omen_codes_are(sections, n))
+        status = omen_fail(why, OMEN_ERR_INPUT, "%s is compressed already", in->input.label);
+    if (status == OMEN_OK)
+        status = omen_index_open(&index, sections, n, why);
+    if (status == OMEN_OK)
+        status = omen_index_get_info(index, &info);
     snprintf(in->format, sizeof in->format, "index");
-    for (size_t i = 0; i < n && rc == OMEN_OK; i++) {
-        rc = add_region(in,
-                        (region){.offset = omen_container_offset(container, i),
-                                 .n_bytes = sections[i].n_bytes,
-                                 .shape = shape_of_section(&sections[i], &info)},
-                        why);
+    for (size_t i = 0; i < n && status == OMEN_OK; i++) {
+        status = add_region(in,
+                            (region){.offset = omen_container_offset(container, i),
+                                     .n_bytes = sections[i].n_bytes,
+                                     .shape = shape_of_section(&sections[i], &info)},
+                            why);
     }
     omen_index_close(index);
     omen_container_close(container);
-    return rc;
+    return status;
 }
 
 int omen_omz_input_open(omen_omz_input **out, const char *path, const char *format, uint32_t d, omen_detail *why)
 {
-    int rc;
+    int status;
 
     *out = NULL;
     omen_omz_input *in = calloc(1, sizeof *in);
-    if (in == NULL) {
+    if (!in)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory to open \"%s\"", path);
+    status = omen_input_open(&in->input, path, why);
+    if (status == OMEN_OK) {
+        status = omen_input_is_container(&in->input) ? regions_of_index(in, path, why)
+                                                     : regions_of_vectors(in, path, format, d, why);
     }
-    rc = omen_input_open(&in->input, path, why);
-    if (rc == OMEN_OK) {
-        rc = omen_input_is_container(&in->input) ? regions_of_index(in, path, why)
-                                                 : regions_of_vectors(in, path, format, d, why);
-    }
-    if (rc == OMEN_OK) { /* what follows the last */
-        rc = add_region(in, (region){.offset = in->input.n_bytes, .shape = plain_bytes}, why);
-    }
-    if (rc != OMEN_OK) {
+    if (status == OMEN_OK) /* what follows the last */
+        status = add_region(in, (region){.offset = in->input.n_bytes, .shape = plain_bytes}, why);
+    if (status != OMEN_OK) {
         omen_omz_input_close(in);
-        return rc;
+        return status;
     }
     *out = in;
     return OMEN_OK;
@@ -163,7 +151,7 @@ int omen_omz_input_open(omen_omz_input **out, const char *path, const char *form
 
 void omen_omz_input_close(omen_omz_input *in)
 {
-    if (in != NULL) {
+    if (in) {
         omen_input_close(&in->input);
         free(in->regions);
         free(in);

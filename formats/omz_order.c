@@ -34,9 +34,10 @@ static void take_results(ring *r)
     while (r->status == OMEN_OK && r->n_taken < r->n_drawn && r->is_made[r->n_taken % r->n_slots]) {
         const uint64_t item = r->n_taken, slot = item % r->n_slots;
         pthread_mutex_unlock(&r->lock);
-        const int rc = r->order->take(r->order->context, item, r->made[slot], r->slots + slot * r->order->slot_bytes);
+        const int status =
+            r->order->take(r->order->context, item, r->made[slot], r->slots + slot * r->order->slot_bytes);
         pthread_mutex_lock(&r->lock);
-        r->status = rc;
+        r->status = status;
         r->is_made[slot] = false;
         r->n_taken++;
         pthread_cond_broadcast(&r->moved);
@@ -72,7 +73,7 @@ static void *work(void *self)
     ring *r = self;
     void *worker = r->order->start(r->order->context);
 
-    if (worker != NULL) {
+    if (worker) {
         take_part(r, worker);
     } else {
         pthread_mutex_lock(&r->lock);
@@ -117,7 +118,7 @@ int omz_order_run(const omz_order *order)
     r.slots = malloc(r.n_slots * order->slot_bytes + 1);
     r.made = calloc(r.n_slots + 1, sizeof *r.made);
     r.is_made = calloc(r.n_slots + 1, sizeof *r.is_made);
-    if (threads == NULL || r.slots == NULL || r.made == NULL || r.is_made == NULL)
+    if (!threads || !r.slots || !r.made || !r.is_made)
         r.status = OMEN_ERR_MEMORY;
     else
         work_together(&r, threads, n_threads);

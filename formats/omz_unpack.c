@@ -23,9 +23,8 @@ static int check_room(int fd, uint64_t n_bytes, omen_detail *why)
 {
     struct statvfs status;
 
-    if (fstatvfs(fd, &status) != 0 || status.f_frsize == 0 || n_bytes / status.f_frsize < status.f_bavail) {
+    if (fstatvfs(fd, &status) != 0 || status.f_frsize == 0 || n_bytes / status.f_frsize < status.f_bavail)
         return OMEN_OK;
-    }
     return omen_fail(why, OMEN_ERR_IO, "unpacked it has %llu MiB, and TMPDIR has %llu MiB free",
                      (unsigned long long)(n_bytes >> 20) + 1,
                      (unsigned long long)((uint64_t)status.f_bavail * status.f_frsize >> 20));
@@ -46,9 +45,8 @@ static int start_peeking(peeking *p, const omen_omz *omz, int fd, omen_detail *w
     *p = (peeking){.omz = omz, .fd = fd, .i = omz->n_blocks, .why = why};
     p->coder = omz_coder_create(omz->most_bytes, 0, false);
     p->bytes = malloc((size_t)omz->most_bytes + 1);
-    if (p->coder == NULL || p->bytes == NULL) {
+    if (!p->coder || !p->bytes)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the buffers of blocks");
-    }
     if (ftruncate(fd, (off_t)omz->original_bytes) != 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot make room to unpack %llu bytes: %s",
                          (unsigned long long)omz->original_bytes, strerror(errno));
@@ -73,24 +71,21 @@ static int peek(peeking *p, uint64_t offset, uint64_t n_bytes)
         uint64_t i = 0, above = omz->n_blocks; /* the block of offset: they are in order and leave no gap */
         while (above - i > 1) {
             const uint64_t middle = i + (above - i) / 2;
-            if (omz->blocks[middle].raw_offset <= offset) {
+            if (omz->blocks[middle].raw_offset <= offset)
                 i = middle;
-            } else {
+            else
                 above = middle;
-            }
         }
         const block *b = &omz->blocks[i];
         if (i != p->i) {
             p->i = omz->n_blocks;
-            if (!omz_unpack_block(omz, p->coder, i, p->bytes)) {
+            if (!omz_unpack_block(omz, p->coder, i, p->bytes))
                 return omz_fail_block(i, "its checksum does not match", p->why);
-            }
             p->i = i;
         }
         const uint64_t at = offset - b->raw_offset, left = b->raw - at, n = end - offset < left ? end - offset : left;
-        if (omen_pwrite_all(p->fd, p->bytes + at, n, offset) != 0) {
+        if (omen_pwrite_all(p->fd, p->bytes + at, n, offset) != 0)
             return omen_fail(p->why, OMEN_ERR_IO, "cannot write: %s", strerror(errno));
-        }
         offset += n;
     }
     return OMEN_OK;
@@ -103,34 +98,29 @@ static int peek_container(peeking *p)
     const uint64_t n_bytes = p->omz->original_bytes;
     uint8_t record[CONTAINER_RECORD_BYTES] = {0};
     container_entry entry;
-    int rc = peek(p, 0, CONTAINER_PAGE_BYTES);
+    int status = peek(p, 0, CONTAINER_PAGE_BYTES);
 
-    if (rc != OMEN_OK || n_bytes < CONTAINER_MIN_BYTES) {
-        return rc;
-    }
-    rc = peek(p, n_bytes - CONTAINER_RECORD_BYTES, CONTAINER_RECORD_BYTES);
-    if (rc == OMEN_OK && pread(p->fd, record, sizeof record, (off_t)(n_bytes - sizeof record)) != sizeof record) {
+    if (status != OMEN_OK || n_bytes < CONTAINER_MIN_BYTES)
+        return status;
+    status = peek(p, n_bytes - CONTAINER_RECORD_BYTES, CONTAINER_RECORD_BYTES);
+    if (status == OMEN_OK && pread(p->fd, record, sizeof record, (off_t)(n_bytes - sizeof record)) != sizeof record)
         return omen_fail(p->why, OMEN_ERR_IO, "cannot read back what was unpacked: %s", strerror(errno));
-    }
     const uint64_t table = container_load_u64(record + TRAILER_TABLE_OFFSET);
     const uint64_t table_bytes = container_load_u64(record + TRAILER_TABLE_BYTES);
     if (table > n_bytes || table_bytes > (uint64_t)CONTAINER_MAX_SECTIONS * CONTAINER_RECORD_BYTES ||
         table_bytes > n_bytes - table) {
-        return rc;
+        return status;
     }
-    if (rc == OMEN_OK) {
-        rc = peek(p, table, table_bytes);
-    }
-    for (uint64_t at = 0; at < table_bytes && rc == OMEN_OK; at += CONTAINER_RECORD_BYTES) {
-        if (pread(p->fd, record, sizeof record, (off_t)(table + at)) != sizeof record) {
+    if (status == OMEN_OK)
+        status = peek(p, table, table_bytes);
+    for (uint64_t at = 0; at < table_bytes && status == OMEN_OK; at += CONTAINER_RECORD_BYTES) {
+        if (pread(p->fd, record, sizeof record, (off_t)(table + at)) != sizeof record)
             return omen_fail(p->why, OMEN_ERR_IO, "cannot read back what was unpacked: %s", strerror(errno));
-        }
         container_decode_entry(&entry, record);
-        if (entry.id == OMEN_SECTION_META && entry.offset < n_bytes) {
-            rc = peek(p, entry.offset, CONTAINER_PAGE_BYTES); /* with its checksum */
-        }
+        if (entry.id == OMEN_SECTION_META && entry.offset < n_bytes)
+            status = peek(p, entry.offset, CONTAINER_PAGE_BYTES); /* with its checksum */
     }
-    return rc;
+    return status;
 }
 
 /* The message of a container that is packed in another, whose name it does not know: "it is damaged: ..." */
@@ -140,7 +130,7 @@ static int fail_inner(int code, const omen_detail *inner, omen_detail *why)
 
     /* that it is an index is what its head says: one that is none contradicts it */
     return omen_fail(why, code == OMEN_ERR_INPUT ? OMEN_ERR_CORRUPT : code, "what is packed in it %.400s",
-                     rest != NULL ? rest + 2 : inner->text);
+                     rest ? rest + 2 : inner->text);
 }
 
 /* Opens the index in a file of which only its structure has been unpacked, and checks that. */
@@ -149,10 +139,9 @@ static int open_structure(omen_container **inner, int fd, omen_detail *why)
     omen_detail reason = {""};
     size_t n;
 
-    int rc = omen_container_open_fd(inner, fd, "the index inside", &reason);
-    if (rc != OMEN_OK) {
-        return fail_inner(rc, &reason, why);
-    }
+    int status = omen_container_open_fd(inner, fd, "the index inside", &reason);
+    if (status != OMEN_OK)
+        return fail_inner(status, &reason, why);
     const omen_section *sections = omen_container_sections(*inner, &n);
     return omen_index_check_lengths(sections, n, why);
 }
@@ -163,44 +152,37 @@ int omen_omz_unpack_container(omen_container **container, const char *path, uint
     omen_container *inner = NULL;
     omen_detail reason = {""};
     peeking p = {.omz = NULL};
-    int rc, fd;
+    int status, fd;
 
-    if (!omen_omz_is(*container)) {
+    if (!omen_omz_is(*container))
         return OMEN_OK;
-    }
-    rc = omen_omz_open(&omz, *container, &reason);
-    if (rc == OMEN_OK && !omz->is_index) {
-        rc = omen_fail(&reason, OMEN_ERR_INPUT, "it is a compressed file of vectors, not an index");
-    }
-    fd = rc == OMEN_OK ? memfd_create("omendb", MFD_CLOEXEC) : -1;
-    if (rc == OMEN_OK && fd < 0) {
-        rc = omen_fail(&reason, OMEN_ERR_MEMORY, "no memory to unpack into: %s", strerror(errno));
-    }
-    if (rc == OMEN_OK) {
-        rc = start_peeking(&p, omz, fd, &reason);
-    }
-    if (rc == OMEN_OK) {
-        rc = peek_container(&p);
-    }
+    status = omen_omz_open(&omz, *container, &reason);
+    if (status == OMEN_OK && !omz->is_index)
+        status = omen_fail(&reason, OMEN_ERR_INPUT, "it is a compressed file of vectors, not an index");
+    fd = status == OMEN_OK ? memfd_create("omendb", MFD_CLOEXEC) : -1;
+    if (status == OMEN_OK && fd < 0)
+        status = omen_fail(&reason, OMEN_ERR_MEMORY, "no memory to unpack into: %s", strerror(errno));
+    if (status == OMEN_OK)
+        status = start_peeking(&p, omz, fd, &reason);
+    if (status == OMEN_OK)
+        status = peek_container(&p);
     stop_peeking(&p);
-    if (rc == OMEN_OK) {
-        rc = open_structure(&inner, fd, &reason);
+    if (status == OMEN_OK)
+        status = open_structure(&inner, fd, &reason);
+    if (status == OMEN_OK && omz->original_bytes > memory_bytes) {
+        status =
+            omen_fail(&reason, OMEN_ERR_MEMORY,
+                      "unpacked it takes %llu MiB of memory, and %llu MiB are to be had; unpack it to a file first",
+                      (unsigned long long)(omz->original_bytes >> 20), (unsigned long long)(memory_bytes >> 20));
     }
-    if (rc == OMEN_OK && omz->original_bytes > memory_bytes) {
-        rc = omen_fail(&reason, OMEN_ERR_MEMORY,
-                       "unpacked it takes %llu MiB of memory, and %llu MiB are to be had; unpack it to a file first",
-                       (unsigned long long)(omz->original_bytes >> 20), (unsigned long long)(memory_bytes >> 20));
-    }
-    if (rc == OMEN_OK) {
-        rc = omen_omz_unpack_to(omz, fd, true, 0, NULL, NULL, &reason);
-    }
+    if (status == OMEN_OK)
+        status = omen_omz_unpack_to(omz, fd, true, 0, NULL, NULL, &reason);
     omen_omz_close(omz);
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
-    if (rc != OMEN_OK) {
+    if (status != OMEN_OK) {
         omen_container_close(inner);
-        return omen_fail(why, rc, "\"%s\": %s", path, reason.text);
+        return omen_fail(why, status, "\"%s\": %s", path, reason.text);
     }
     omen_container_close(*container);
     *container = inner;
@@ -212,23 +194,19 @@ static int unpack_vectors(const omen_omz *omz, int fd, omen_head_fn check, void 
 {
     peeking p;
     const block *last = &omz->blocks[omz->n_blocks > 0 ? omz->n_blocks - 1 : 0];
-    int rc = check_room(fd, omz->original_bytes, why);
+    int status = check_room(fd, omz->original_bytes, why);
 
-    if (rc != OMEN_OK) {
-        return rc;
-    }
-    rc = start_peeking(&p, omz, fd, why);
-    if (rc == OMEN_OK) {
-        rc = peek(&p, 0, VECTORS_HEAD_BYTES);
-    }
-    if (rc == OMEN_OK && omz->n_blocks > 0) {
-        rc = peek(&p, last->raw_offset, last->raw);
-    }
+    if (status != OMEN_OK)
+        return status;
+    status = start_peeking(&p, omz, fd, why);
+    if (status == OMEN_OK)
+        status = peek(&p, 0, VECTORS_HEAD_BYTES);
+    if (status == OMEN_OK && omz->n_blocks > 0)
+        status = peek(&p, last->raw_offset, last->raw);
     stop_peeking(&p);
-    if (rc == OMEN_OK && omz->original_bytes > 0) {
-        rc = check(context, fd, why);
-    }
-    return rc == OMEN_OK ? omen_omz_unpack_to(omz, fd, true, 0, NULL, NULL, why) : rc;
+    if (status == OMEN_OK && omz->original_bytes > 0)
+        status = check(context, fd, why);
+    return status == OMEN_OK ? omen_omz_unpack_to(omz, fd, true, 0, NULL, NULL, why) : status;
 }
 
 /* Codes as the rows they stand for. */
@@ -237,28 +215,25 @@ static int reconstruct(const omen_container *container, int fd, omen_detail *why
     omen_codes *codes = NULL;
     size_t n;
     const omen_section *sections = omen_container_sections(container, &n);
-    int rc = omen_codes_open(&codes, sections, n, why);
-    if (rc == OMEN_OK) {
-        rc = check_room(fd, omen_codes_source(codes).n_bytes, why);
-    }
-    const int copy = rc == OMEN_OK ? dup(fd) : -1;
+    int status = omen_codes_open(&codes, sections, n, why);
+    if (status == OMEN_OK)
+        status = check_room(fd, omen_codes_source(codes).n_bytes, why);
+    const int copy = status == OMEN_OK ? dup(fd) : -1;
     FILE *stream = copy >= 0 ? fdopen(copy, "w") : NULL;
 
-    if (rc == OMEN_OK && stream == NULL) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot write a temporary copy: %s", strerror(errno));
-        if (copy >= 0) {
+    if (status == OMEN_OK && !stream) {
+        status = omen_fail(why, OMEN_ERR_IO, "cannot write a temporary copy: %s", strerror(errno));
+        if (copy >= 0)
             close(copy);
-        }
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         const omen_source source = omen_codes_source(codes);
-        rc = omen_bin_write(stream, &source, NULL, NULL, why);
+        status = omen_bin_write(stream, &source, NULL, NULL, why);
     }
-    if (stream != NULL && fclose(stream) != 0 && rc == OMEN_OK) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot write a temporary copy: %s", strerror(errno));
-    }
+    if (stream && fclose(stream) != 0 && status == OMEN_OK)
+        status = omen_fail(why, OMEN_ERR_IO, "cannot write a temporary copy: %s", strerror(errno));
     omen_codes_close(codes);
-    return rc;
+    return status;
 }
 
 int omen_omz_unpack_input(int from, const char *label, const char *path, omen_head_fn check, void *context, int *fd,
@@ -271,36 +246,33 @@ int omen_omz_unpack_input(int from, const char *label, const char *path, omen_he
     const omen_section *sections = NULL;
     const size_t length = strlen(path), n_suffix = strlen(OMZ_SUFFIX);
     const bool is_named_so = length > n_suffix && strcmp(path + length - n_suffix, OMZ_SUFFIX) == 0;
-    int rc = omen_container_open_fd(&container, from, path, why);
+    int status = omen_container_open_fd(&container, from, path, why);
 
     *fd = -1;
     *is_fbin = false;
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         sections = omen_container_sections(container, &n);
         *is_fbin = omen_codes_are(sections, n);
     }
-    if (rc != OMEN_OK || (!omen_omz_is(container) && !*is_fbin)) {
+    if (status != OMEN_OK || (!omen_omz_is(container) && !*is_fbin)) {
         omen_container_close(container);
-        return is_named_so ? rc : OMEN_OK; /* damage is told of what should be compressed vectors only */
+        return is_named_so ? status : OMEN_OK; /* damage is told of what should be compressed vectors only */
     }
-    if (!*is_fbin) {
-        rc = omen_omz_open(&omz, container, &reason);
-    }
-    if (rc == OMEN_OK && omz != NULL && omz->is_index) { /* told by the caller as what it is */
+    if (!*is_fbin)
+        status = omen_omz_open(&omz, container, &reason);
+    if (status == OMEN_OK && omz && omz->is_index) { /* told by the caller as what it is */
         omen_omz_close(omz);
         omen_container_close(container);
         return OMEN_OK;
     }
-    if (rc == OMEN_OK) {
-        rc = omen_spool_open(label, fd, &reason);
-    }
-    if (rc == OMEN_OK) {
-        rc = *is_fbin ? reconstruct(container, *fd, &reason) : unpack_vectors(omz, *fd, check, context, &reason);
-    }
+    if (status == OMEN_OK)
+        status = omen_spool_open(label, fd, &reason);
+    if (status == OMEN_OK)
+        status = *is_fbin ? reconstruct(container, *fd, &reason) : unpack_vectors(omz, *fd, check, context, &reason);
     omen_omz_close(omz);
     omen_container_close(container);
     /* what check says names the input already */
-    return rc == OMEN_OK || strstr(reason.text, label) == reason.text
-               ? (rc == OMEN_OK ? OMEN_OK : omen_fail(why, rc, "%s", reason.text))
-               : omen_fail(why, rc, "%s: %s", label, reason.text);
+    return status == OMEN_OK || strstr(reason.text, label) == reason.text
+               ? (status == OMEN_OK ? OMEN_OK : omen_fail(why, status, "%s", reason.text))
+               : omen_fail(why, status, "%s: %s", label, reason.text);
 }

@@ -34,9 +34,8 @@ static int list_blocks(const omen_omz_input *in, uint64_t block_bytes, block_lis
         n += (in->regions[r].n_bytes + each - 1) / each;
     }
     *list = (block_list){.blocks = calloc(n + 1, sizeof *list->blocks)};
-    if (list->blocks == NULL) {
+    if (!list->blocks)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a table of %llu blocks", (unsigned long long)n);
-    }
     for (size_t r = 0; r < in->n_regions; r++) {
         const region *like = &in->regions[r];
         const uint64_t each = cut_region(like, block_bytes);
@@ -66,13 +65,13 @@ static void store_block(const block *b, uint8_t out[TABLE_ENTRY_BYTES])
 static int append_table(const block_list *list, const omen_sink *sink, omen_detail *why)
 {
     uint8_t record[TABLE_ENTRY_BYTES];
-    int rc = sink->begin(sink->self, SECTION_TABLE, OMEN_ELEMENT_BYTES, false, why);
+    int status = sink->begin(sink->self, SECTION_TABLE, OMEN_ELEMENT_BYTES, false, why);
 
-    for (uint64_t i = 0; i < list->n && rc == OMEN_OK; i++) {
+    for (uint64_t i = 0; i < list->n && status == OMEN_OK; i++) {
         store_block(&list->blocks[i], record);
-        rc = sink->append(sink->self, record, sizeof record, why);
+        status = sink->append(sink->self, record, sizeof record, why);
     }
-    return rc == OMEN_OK ? sink->finish(sink->self, why) : rc;
+    return status == OMEN_OK ? sink->finish(sink->self, why) : status;
 }
 
 typedef struct {
@@ -111,12 +110,10 @@ static int append_block(void *context, uint64_t i, int made, const uint8_t *slot
     const omen_omz_options *o = p->options;
     block *b = &p->list->blocks[i];
 
-    if (made != OMEN_OK) {
+    if (made != OMEN_OK)
         return made;
-    }
-    if (o->progress != NULL && o->progress(o->context, "compress", i, p->list->n) != 0) {
+    if (o->progress && o->progress(o->context, "compress", i, p->list->n) != 0)
         return omen_fail(p->why, OMEN_ERR_INTERRUPTED, "interrupted");
-    }
     b->offset = p->offset;
     p->offset += b->stored;
     return p->sink->append(p->sink->self, slot, b->stored, p->why);
@@ -134,8 +131,8 @@ static int append_blocks(packing *p)
         .make = pack_block,
         .take = append_block,
     };
-    const int rc = omz_order_run(&order);
-    return rc == OMEN_ERR_MEMORY ? omen_fail(p->why, rc, "out of memory for the buffers of blocks") : rc;
+    const int status = omz_order_run(&order);
+    return status == OMEN_ERR_MEMORY ? omen_fail(p->why, status, "out of memory for the buffers of blocks") : status;
 }
 
 /* A block is read twice, for its checksum and its codes: of a file that changes in between it could not be unpacked. */
@@ -144,12 +141,10 @@ static int check_unchanged(const omen_input *input, omen_detail *why)
     const struct stat *before = &input->status;
     struct stat now;
 
-    if (fstat(input->fd, &now) != 0) {
+    if (fstat(input->fd, &now) != 0)
         return omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", input->label, strerror(errno));
-    }
-    if (now.st_dev != before->st_dev || now.st_ino != before->st_ino) { /* a copy of our own */
+    if (now.st_dev != before->st_dev || now.st_ino != before->st_ino) /* a copy of our own */
         return OMEN_OK;
-    }
     if (now.st_size != before->st_size || now.st_mtim.tv_sec != before->st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != before->st_mtim.tv_nsec) {
         return omen_fail(why, OMEN_ERR_IO, "cannot read %s: it was changed meanwhile", input->label);
@@ -167,42 +162,36 @@ int omen_omz_compress(const omen_omz_input *in, const omen_omz_options *options,
     const uint64_t block_bytes = options->is_long                   ? BLOCK_BYTES_LONG
                                  : options->level >= LEVEL_THOROUGH ? BLOCK_BYTES_THOROUGH
                                                                     : BLOCK_BYTES;
-    int rc = list_blocks(in, block_bytes, &list, why);
+    int status = list_blocks(in, block_bytes, &list, why);
 
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         /* the identity ties sections together; the blocks have checksums of their contents */
-        rc = sink->start(sink->self, container_hash(bytes, n_bytes < BLOCK_BYTES ? n_bytes : BLOCK_BYTES) ^ n_bytes,
-                         why);
+        status = sink->start(sink->self, container_hash(bytes, n_bytes < BLOCK_BYTES ? n_bytes : BLOCK_BYTES) ^ n_bytes,
+                             why);
     }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK) {
         container_store_u64(head + HEAD_ORIGINAL, n_bytes);
         container_store_u64(head + HEAD_N_BLOCKS, list.n);
         container_store_u32(head + HEAD_KIND, omen_input_is_container(&in->input) ? KIND_INDEX : KIND_VECTORS);
         container_store_u32(head + HEAD_BLOCK, (uint32_t)list.most_bytes);
-        rc = sink->begin(sink->self, SECTION_HEAD, OMEN_ELEMENT_BYTES, false, why);
+        status = sink->begin(sink->self, SECTION_HEAD, OMEN_ELEMENT_BYTES, false, why);
     }
-    if (rc == OMEN_OK) {
-        rc = sink->append(sink->self, head, sizeof head, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = sink->finish(sink->self, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = sink->begin(sink->self, SECTION_DATA, OMEN_ELEMENT_BYTES, false, why);
-    }
-    if (rc == OMEN_OK) {
+    if (status == OMEN_OK)
+        status = sink->append(sink->self, head, sizeof head, why);
+    if (status == OMEN_OK)
+        status = sink->finish(sink->self, why);
+    if (status == OMEN_OK)
+        status = sink->begin(sink->self, SECTION_DATA, OMEN_ELEMENT_BYTES, false, why);
+    if (status == OMEN_OK) {
         packing p = {.list = &list, .bytes = bytes, .options = options, .sink = sink, .why = why};
-        rc = append_blocks(&p);
+        status = append_blocks(&p);
     }
-    if (rc == OMEN_OK) {
-        rc = sink->finish(sink->self, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = append_table(&list, sink, why);
-    }
-    if (rc == OMEN_OK) {
-        rc = check_unchanged(&in->input, why);
-    }
+    if (status == OMEN_OK)
+        status = sink->finish(sink->self, why);
+    if (status == OMEN_OK)
+        status = append_table(&list, sink, why);
+    if (status == OMEN_OK)
+        status = check_unchanged(&in->input, why);
     free(list.blocks);
-    return rc;
+    return status;
 }

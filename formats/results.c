@@ -102,7 +102,7 @@ static void write_tsv(buffer *out, uint64_t query, uint32_t n, uint32_t k, const
         put_integer(out, (int64_t)i + 1);
         PUT(out, "\t");
         put_integer(out, ids[i]);
-        if (distances != NULL) {
+        if (distances) {
             PUT(out, "\t");
             put_distance(out, distances[i]);
         }
@@ -120,7 +120,7 @@ static void write_jsonl(buffer *out, uint64_t query, uint32_t n, uint32_t k, con
             PUT(out, ",");
         put_integer(out, ids[i]);
     }
-    if (distances != NULL) {
+    if (distances) {
         PUT(out, "],\"distances\":[");
         for (uint32_t i = 0; i < n; i++) {
             if (i > 0)
@@ -173,7 +173,7 @@ static void write_npy(buffer *out, uint64_t query, uint32_t n, uint32_t k, const
 {
     for (uint32_t i = 0; i < k; i++) {
         put_le(out, (uint64_t)(i < n ? ids[i] : OMEN_NO_ROW), 8);
-        if (distances != NULL)
+        if (distances)
             put_float(out, i < n ? distances[i] : INFINITY);
     }
 }
@@ -248,7 +248,7 @@ int omen_results_parse(const char *name, omen_results_format *out)
 int omen_results_begin(const omen_results *results, omen_detail *why)
 {
     const omen_results_writer *writer = &writers[results->format];
-    return writer->begin != NULL ? writer->begin(results, why) : OMEN_OK;
+    return writer->begin ? writer->begin(results, why) : OMEN_OK;
 }
 
 /* Names the first row whose number the format does not hold. */
@@ -281,18 +281,18 @@ int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, 
 
     if (!results->with_distances)
         distances = NULL;
-    else if (distances == NULL && writer->has_fixed_fields)
+    else if (!distances && writer->has_fixed_fields)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", writer->name);
-    int rc = check_ids(results, first, n, ids, why);
-    if (rc != OMEN_OK)
-        return rc;
+    int status = check_ids(results, first, n, ids, why);
+    if (status != OMEN_OK)
+        return status;
     out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
-    if (out.bytes == NULL)
+    if (!out.bytes)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
     for (uint64_t i = 0; i < n && !out.failed; i++) {
         const int64_t *query_ids = ids + i * k;
         writer->write(&out, first + i, omen_found_count(query_ids, k), k, query_ids,
-                      distances != NULL ? distances + i * k : NULL);
+                      distances ? distances + i * k : NULL);
     }
     return buffer_finish(&out, why);
 }

@@ -63,7 +63,7 @@ static int write_ibin(FILE *stream, uint64_t n, uint32_t k, const int64_t *ids, 
     write_u32(stream, k);
     for (uint64_t i = 0; i < n; i++)
         write_ids(stream, k, ids + i * k);
-    for (uint64_t i = 0; distances != NULL && i < n; i++) {
+    for (uint64_t i = 0; distances && i < n; i++) {
         const uint32_t n_found = omen_found_count(ids + i * k, k);
         for (uint32_t j = 0; j < k; j++) {
             const float distance = j < n_found ? distances[i * k + j] : INFINITY;
@@ -84,11 +84,10 @@ static int find_ivecs(const char *path, const uint8_t *bytes, uint64_t n_bytes, 
     if (k == 0 || k > MAX_K || n_bytes % stride != 0)
         return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no truth in ivecs or ibin, or is cut short", path);
     *out = (shape){.n = n_bytes / stride, .k = k, .offset = 4, .stride = stride};
-    for (uint64_t i = 0; i < out->n; i++) {
+    for (uint64_t i = 0; i < out->n; i++)
         if (load_u32(bytes + i * stride) != k)
             return omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has %d neighbours, the first has %u", path,
                              i, (int)load_u32(bytes + i * stride), k);
-    }
     return OMEN_OK;
 }
 
@@ -128,10 +127,9 @@ const char *omen_truth_name(size_t i)
 const omen_truth_format *omen_truth_named(const char *path)
 {
     const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot != NULL && i < N_FORMATS; i++) {
+    for (size_t i = 0; dot && i < N_FORMATS; i++)
         if (strcmp(dot + 1, formats[i].name) == 0)
             return &formats[i];
-    }
     return NULL;
 }
 
@@ -140,39 +138,39 @@ const omen_truth_format *omen_truth_named(const char *path)
 /* The whole file; *bytes is the caller's to free. */
 static int read_whole(const char *path, uint8_t **bytes, uint64_t *n_bytes, omen_detail *why)
 {
-    struct stat status;
+    struct stat info;
     FILE *file = fopen(path, "rbe");
-    int rc = OMEN_OK;
-    if (file == NULL || fstat(fileno(file), &status) != 0) {
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
+    int status = OMEN_OK;
+    if (!file || fstat(fileno(file), &info) != 0) {
+        status = omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
         goto out;
     }
-    if (!S_ISREG(status.st_mode)) {
-        rc = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is not a regular file", path);
+    if (!S_ISREG(info.st_mode)) {
+        status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is not a regular file", path);
         goto out;
     }
-    *n_bytes = (uint64_t)status.st_size;
+    *n_bytes = (uint64_t)info.st_size;
     *bytes = malloc(*n_bytes + 1);
-    if (*bytes == NULL)
-        rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
+    if (!*bytes)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
     else if (fread(*bytes, 1, *n_bytes, file) != *n_bytes)
-        rc = omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %s", path,
-                       ferror(file) ? strerror(errno) : "it was cut short meanwhile");
+        status = omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %s", path,
+                           ferror(file) ? strerror(errno) : "it was cut short meanwhile");
 
 out:
-    if (file != NULL)
+    if (file)
         fclose(file);
-    return rc;
+    return status;
 }
 
 /* By the file's extension, else by its content. */
 static int find_shape(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why)
 {
     const omen_truth_format *named = omen_truth_named(path);
-    int rc = named != NULL ? named->find(path, bytes, n_bytes, out, why) : OMEN_ERR_INPUT;
-    for (size_t i = N_FORMATS; named == NULL && rc == OMEN_ERR_INPUT && i > 0; i--)
-        rc = formats[i - 1].find(path, bytes, n_bytes, out, why);
-    return rc;
+    int status = named ? named->find(path, bytes, n_bytes, out, why) : OMEN_ERR_INPUT;
+    for (size_t i = N_FORMATS; !named && status == OMEN_ERR_INPUT && i > 0; i--)
+        status = formats[i - 1].find(path, bytes, n_bytes, out, why);
+    return status;
 }
 
 /* Reads the ids of query i: row numbers, and OMEN_NO_ROW after the last. */
@@ -196,18 +194,18 @@ int omen_truth_read(omen_truth *out, const char *path, omen_detail *why)
     uint64_t n_bytes = 0;
     shape found = {.n = 0};
     *out = (omen_truth){.n = 0};
-    int rc = read_whole(path, &bytes, &n_bytes, why);
-    if (rc == OMEN_OK)
-        rc = find_shape(path, bytes, n_bytes, &found, why);
-    if (rc == OMEN_OK) {
+    int status = read_whole(path, &bytes, &n_bytes, why);
+    if (status == OMEN_OK)
+        status = find_shape(path, bytes, n_bytes, &found, why);
+    if (status == OMEN_OK) {
         *out = (omen_truth){.n = found.n, .k = found.k, .ids = malloc(found.n * found.k * sizeof *out->ids)};
-        if (out->ids == NULL)
-            rc = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
+        if (!out->ids)
+            status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
     }
-    for (uint64_t i = 0; rc == OMEN_OK && i < out->n; i++)
-        rc = read_ids(path, bytes + found.offset + i * found.stride, i, out->k, out->ids + i * out->k, why);
+    for (uint64_t i = 0; status == OMEN_OK && i < out->n; i++)
+        status = read_ids(path, bytes + found.offset + i * found.stride, i, out->k, out->ids + i * out->k, why);
     free(bytes);
-    return rc;
+    return status;
 }
 
 void omen_truth_finish(omen_truth *truth)
@@ -221,12 +219,12 @@ void omen_truth_finish(omen_truth *truth)
 int omen_truth_write(FILE *stream, const omen_truth_format *format, uint64_t n, uint32_t k, const int64_t *ids,
                      const float *distances, omen_detail *why)
 {
-    for (uint64_t i = 0; i < n * k; i++) {
+    for (uint64_t i = 0; i < n * k; i++)
         if (ids[i] < OMEN_NO_ROW || ids[i] > INT32_MAX)
             return omen_fail(why, OMEN_ERR_INPUT, "truth files have 32-bit ids, and row %" PRId64 " does not fit",
                              ids[i]);
-    }
-    const int rc = format->write(stream, n, k, ids, distances, why);
-    return rc == OMEN_OK && ferror(stream) ? omen_fail(why, OMEN_ERR_IO, "cannot write the truth: %s", strerror(errno))
-                                           : rc;
+    const int status = format->write(stream, n, k, ids, distances, why);
+    return status == OMEN_OK && ferror(stream)
+               ? omen_fail(why, OMEN_ERR_IO, "cannot write the truth: %s", strerror(errno))
+               : status;
 }

@@ -156,7 +156,7 @@ static void set_names(void)
 {
     for (size_t i = 0; i < N_FORMATS; i++) {
         add_name(names_all, formats[i].name);
-        if (formats[i].write != NULL)
+        if (formats[i].write)
             add_name(names_written, formats[i].name);
     }
 }
@@ -187,15 +187,15 @@ static int range_check(const omen_vectors *vectors, uint64_t first, uint64_t n, 
 static int source_read(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
 {
     const omen_vectors *vectors = self;
-    int rc = range_check(vectors, first, n, why);
-    return rc == OMEN_OK ? vectors->format->read(vectors, first, n, out, why) : rc;
+    int status = range_check(vectors, first, n, why);
+    return status == OMEN_OK ? vectors->format->read(vectors, first, n, out, why) : status;
 }
 
 static int source_read_bytes(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why)
 {
     const omen_vectors *vectors = self;
-    int rc = range_check(vectors, first, n, why);
-    return rc == OMEN_OK ? vectors->format->read_bytes(vectors, first, n, out, why) : rc;
+    int status = range_check(vectors, first, n, why);
+    return status == OMEN_OK ? vectors->format->read_bytes(vectors, first, n, out, why) : status;
 }
 
 static void source_release(void *self, uint64_t first, uint64_t n)
@@ -228,10 +228,9 @@ const char *omen_vectors_format(const omen_vectors *vectors)
 
 static const omen_vector_format *format_by_name(const char *name)
 {
-    for (size_t i = 0; i < N_FORMATS; i++) {
+    for (size_t i = 0; i < N_FORMATS; i++)
         if (strcmp(formats[i].name, name) == 0)
             return &formats[i];
-    }
     return NULL;
 }
 
@@ -245,10 +244,9 @@ static bool ends_with(const char *text, size_t length, const char *suffix)
 static const omen_vector_format *format_by_suffix(const char *path, size_t length)
 {
     for (size_t i = 0; i < N_FORMATS; i++) {
-        for (size_t j = 0; j < sizeof(formats[i].suffixes) / sizeof(formats[i].suffixes[0]); j++) {
-            if (formats[i].suffixes[j] != NULL && ends_with(path, length, formats[i].suffixes[j]))
+        for (size_t j = 0; j < sizeof(formats[i].suffixes) / sizeof(formats[i].suffixes[0]); j++)
+            if (formats[i].suffixes[j] && ends_with(path, length, formats[i].suffixes[j]))
                 return &formats[i];
-        }
     }
     return NULL;
 }
@@ -257,7 +255,7 @@ const char *omen_vectors_named(const char *path)
 {
     const omen_vector_format *format = format_by_suffix(path, strlen(path));
 
-    return format != NULL ? format->name : NULL;
+    return format ? format->name : NULL;
 }
 
 /* Finds the formats other than except that the content fits. Returns their number, the last in *found, and all names
@@ -268,7 +266,7 @@ static int formats_by_content(const omen_input *input, const omen_vector_format 
     int n_found = 0;
     names[0] = '\0';
     for (size_t i = 0; i < N_FORMATS; i++) {
-        if (&formats[i] == except || formats[i].probe == NULL || !formats[i].probe(input, &formats[i]))
+        if (&formats[i] == except || !formats[i].probe || !formats[i].probe(input, &formats[i]))
             continue;
         size_t used = strlen(names);
         snprintf(names + used, 80 - used, "%s%s", n_found ? " or " : "", formats[i].name);
@@ -280,11 +278,10 @@ static int formats_by_content(const omen_input *input, const omen_vector_format 
 
 static const struct compression *compression_of(const omen_input *input)
 {
-    for (size_t i = 0; i < N_COMPRESSIONS; i++) {
+    for (size_t i = 0; i < N_COMPRESSIONS; i++)
         if (input->n_bytes >= compressions[i].n_magic &&
             memcmp(input->bytes, compressions[i].magic, compressions[i].n_magic) == 0)
             return &compressions[i];
-    }
     return NULL;
 }
 
@@ -294,7 +291,7 @@ static int fail_compressed(const omen_input *input, const struct compression *co
     size_t length = strlen(path);
     if (ends_with(path, length, compression->suffix))
         length -= strlen(compression->suffix);
-    if (format == NULL)
+    if (!format)
         format = format_by_suffix(path, length);
     return omen_fail(why, OMEN_ERR_INPUT, "%s is compressed: open what %s makes of it, with options.format %s",
                      input->label, compression->tool, format ? format->name : "FORMAT");
@@ -311,7 +308,7 @@ static int choose_by_content(const omen_input *input, const char *path, const om
         return OMEN_OK;
     if (n_found > 1)
         return omen_fail(why, OMEN_ERR_INPUT, "%s may be %s: choose with options.format", input->label, names);
-    if (compression != NULL)
+    if (compression)
         return fail_compressed(input, compression, NULL, path, why);
     if (strcmp(path, "-") == 0) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "standard input needs its format named with options.format: %s",
@@ -328,30 +325,30 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
     const omen_input *input = &vectors->input;
     const struct compression *compression = compression_of(input);
     const omen_vector_format *other = NULL;
-    bool insisted = format != NULL;
+    bool insisted = format;
     char names[80];
     omen_detail reason = {""};
-    int rc;
+    int status;
 
     if (omen_input_is_container(input))
         return omen_fail(why, OMEN_ERR_INPUT, "%s is an omendb index, not a file of vectors", input->label);
-    if (format == NULL && strcmp(path, "-") != 0)
+    if (!format && strcmp(path, "-") != 0)
         format = format_by_suffix(path, strlen(path));
-    if (format == NULL) {
-        rc = choose_by_content(input, path, &format, why);
-        if (rc != OMEN_OK)
-            return rc;
+    if (!format) {
+        status = choose_by_content(input, path, &format, why);
+        if (status != OMEN_OK)
+            return status;
     }
     vectors->format = format;
     if (format->is_bare && d == 0)
         d = options->raw_d;
 
     /* Four bytes alone may be the start of honest data: only a second sign makes the input compressed. */
-    if (compression != NULL && ends_with(path, strlen(path), compression->suffix))
+    if (compression && ends_with(path, strlen(path), compression->suffix))
         return fail_compressed(input, compression, format, path, why);
     /* Raw values have no structure to contradict, so its extension must not hide a format that has. */
     if (format->is_bare && !insisted) {
-        if (compression != NULL)
+        if (compression)
             return fail_compressed(input, compression, format, path, why);
         if (formats_by_content(input, format, &other, names) > 0) {
             return omen_fail(
@@ -361,15 +358,15 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
                 input->label, names, other->name);
         }
     }
-    rc = format->open(vectors, d, &reason);
-    if (rc == OMEN_ERR_INPUT && compression != NULL)
+    status = format->open(vectors, d, &reason);
+    if (status == OMEN_ERR_INPUT && compression)
         return fail_compressed(input, compression, format, path, why);
-    if (rc == OMEN_ERR_INPUT && formats_by_content(input, format, &other, names) > 0) {
-        return omen_fail(why, rc, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
+    if (status == OMEN_ERR_INPUT && formats_by_content(input, format, &other, names) > 0) {
+        return omen_fail(why, status, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
                          format->name, reason.text, names, other->name);
     }
-    if (rc != OMEN_OK)
-        return omen_fail(why, rc, "%s: %s", input->label, reason.text);
+    if (status != OMEN_OK)
+        return omen_fail(why, status, "%s: %s", input->label, reason.text);
     if (d != 0 && d != vectors->d) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%s has %u dimensions, not %u as asked for", input->label, vectors->d,
                          d);
@@ -379,7 +376,7 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
 
 void omen_vectors_finish(omen_vectors *vectors)
 {
-    if (vectors->state != NULL)
+    if (vectors->state)
         vectors->format->close(vectors);
     vectors->state = NULL;
     vectors->layout = NULL;
@@ -398,30 +395,30 @@ static int check_head(void *context, int fd, omen_detail *why)
     const expectation *e = context;
     omen_vectors vectors = {.format = NULL};
     char *name = omen_input_name_inside(e->path);
-    if (name == NULL)
+    if (!name)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     snprintf(vectors.input.label, sizeof(vectors.input.label), "%s", e->label);
     vectors.input.fd = fd;
-    int rc = omen_input_map(&vectors.input, why);
+    int status = omen_input_map(&vectors.input, why);
     bool may_be = false;
-    if (rc == OMEN_OK && e->options->format == NULL && format_by_suffix(name, strlen(name)) == NULL) {
-        for (size_t i = 0; i < N_FORMATS && rc == OMEN_OK && !may_be; i++) {
+    if (status == OMEN_OK && !e->options->format && !format_by_suffix(name, strlen(name))) {
+        for (size_t i = 0; i < N_FORMATS && status == OMEN_OK && !may_be; i++) {
             if (!formats[i].is_told_by_rows)
                 continue;
             vectors.format = &formats[i];
             int opened = formats[i].open(&vectors, 0, why);
             omen_vectors_finish(&vectors);
             may_be = opened == OMEN_OK;
-            rc = opened == OMEN_ERR_MEMORY ? opened : OMEN_OK;
+            status = opened == OMEN_ERR_MEMORY ? opened : OMEN_OK;
         }
     }
-    if (rc == OMEN_OK && !may_be)
-        rc = omen_vectors_recognize(&vectors, name, e->options, why);
+    if (status == OMEN_OK && !may_be)
+        status = omen_vectors_recognize(&vectors, name, e->options, why);
     omen_vectors_finish(&vectors);
     vectors.input.fd = -1; /* the caller's */
     omen_input_close(&vectors.input);
     free(name);
-    return rc;
+    return status;
 }
 
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
@@ -429,9 +426,9 @@ int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_v
 {
     const omen_vector_format *format = NULL;
 
-    if (options->format != NULL) {
+    if (options->format) {
         format = format_by_name(options->format);
-        if (format == NULL) {
+        if (!format) {
             return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": the formats are %s", options->format,
                              omen_vectors_formats());
         }
@@ -449,20 +446,20 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     char *name = NULL;
 
     *out = NULL;
-    options = options != NULL ? options : &none;
+    options = options ? options : &none;
     omen_vectors *vectors = calloc(1, sizeof(*vectors));
-    if (vectors == NULL)
+    if (!vectors)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     expectation e = {.options = options, .path = path, .label = vectors->input.label};
-    int rc = omen_input_open(&vectors->input, path, why);
-    if (rc == OMEN_OK && omen_input_is_container(&vectors->input))
-        rc = omen_input_unpack(&vectors->input, path, check_head, &e, &name, why);
-    if (rc == OMEN_OK)
-        rc = omen_vectors_recognize(vectors, name != NULL ? name : path, options, why);
+    int status = omen_input_open(&vectors->input, path, why);
+    if (status == OMEN_OK && omen_input_is_container(&vectors->input))
+        status = omen_input_unpack(&vectors->input, path, check_head, &e, &name, why);
+    if (status == OMEN_OK)
+        status = omen_vectors_recognize(vectors, name ? name : path, options, why);
     free(name);
-    if (rc != OMEN_OK) {
+    if (status != OMEN_OK) {
         omen_vectors_close(vectors);
-        return rc;
+        return status;
     }
     *out = vectors;
     return OMEN_OK;
@@ -475,7 +472,7 @@ const struct stat *omen_vectors_status(const omen_vectors *vectors)
 
 void omen_vectors_close(omen_vectors *vectors)
 {
-    if (vectors == NULL)
+    if (!vectors)
         return;
     omen_vectors_finish(vectors);
     omen_input_close(&vectors->input);
@@ -487,14 +484,14 @@ void omen_vectors_close(omen_vectors *vectors)
 const char *omen_vectors_write_named(const char *path)
 {
     const omen_vector_format *format = format_by_suffix(path, strlen(path));
-    return format != NULL && format->write != NULL ? format->name : NULL;
+    return format && format->write ? format->name : NULL;
 }
 
 int omen_vectors_write(FILE *stream, const char *name, const omen_source *source, omen_progress_fn progress,
                        void *context, omen_detail *why)
 {
     const omen_vector_format *format = format_by_name(name);
-    if (format == NULL || format->write == NULL) {
+    if (!format || !format->write) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": rows are written as %s", name,
                          omen_vectors_write_formats());
     }

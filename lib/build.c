@@ -195,7 +195,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
                           .report = &made,
                           .plan.struct_bytes = sizeof b.plan,
                           .why = why};
-    status = omen_build_plan_make(source, options, checkpoint != NULL, &b.plan, why);
+    status = omen_build_plan_make(source, options, checkpoint, &b.plan, why);
     if (status != OMEN_OK)
         return status;
     b.n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();

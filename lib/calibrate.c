@@ -690,7 +690,7 @@ static int calibration_init(calibration *c, const omen_index *index, const omen_
     *c = (calibration){.index = index, .n_queries = (uint32_t)n, .n_threads = n_threads, .watch = watch};
     const uint64_t others = queries ? m->n_rows : m->n_rows - 1;
     c->k_most = others < K_MOST ? (uint32_t)others : K_MOST;
-    c->n_truth = (uint32_t)(others < c->k_most + BEYOND ? others : c->k_most + BEYOND) + (queries == NULL);
+    c->n_truth = (uint32_t)(others < c->k_most + BEYOND ? others : c->k_most + BEYOND) + (!queries);
     c->pool = POOL < m->n_rows ? POOL : (uint32_t)m->n_rows;
     uint64_t *rows = omen_alloc(n, sizeof *rows);
     c->queries = omen_alloc(n * m->d, sizeof *c->queries);

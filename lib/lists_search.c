@@ -62,11 +62,10 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
     s->ld = omen_round_up(m->d_kept, OMEN_PANEL);
     s->ldc = omen_round_up(m->n_lists, OMEN_PANEL);
     s->pool_size = 2 * effort->most_rows + POOL_SLACK;
-    if (m->codec != OMEN_CODEC_NONE) {
+    if (m->codec != OMEN_CODEC_NONE)
         while (s->shift < 10 &&
                (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
             s->shift++;
-    }
     s->pairs_size = n_queries * effort->least_lists;
     s->lifted = omen_alloc(n_queries * m->d_full, sizeof *s->lifted);
     s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);

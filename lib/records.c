@@ -291,7 +291,7 @@ int omen_records_save_transform(omen_records *records, const omen_transform *t, 
     records->transform.d_full = t->d_full;
     records->transform.d_kept = t->d_kept;
     records->transform.ip_radius2 = t->ip_radius2;
-    records->transform.has_centre = refine_centre != NULL;
+    records->transform.has_centre = refine_centre ? 1 : 0;
     omen_transform transform = *t;
     float *centre = (float *)refine_centre;
     omen_model_part parts[OMEN_MODEL_PARTS];

@@ -166,8 +166,8 @@ static int state_init(exact_state *s, const row_supply *supply, size_t kept)
     s->floors = omen_alloc(GROUP, sizeof *s->floors);
     s->keys = omen_alloc(GROUP * s->size, sizeof *s->keys);
     s->counts = omen_alloc(GROUP, sizeof *s->counts);
-    const bool has_product = supply->as_bytes ? s->byte_rows && s->byte_panels && s->row_terms && s->query_terms
-                                              : s->centred != NULL && s->panels != NULL;
+    const bool has_product =
+        supply->as_bytes ? s->byte_rows && s->byte_panels && s->row_terms && s->query_terms : s->centred && s->panels;
     return has_product && s->rows && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
@@ -548,13 +548,12 @@ static int find_positions(row_supply *supply, omen_detail *why)
     if (!supply->positions)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     int status = omen_index_touch_ids(index, 0, n_rows, why);
-    for (uint64_t i = 0; i < n_rows && status == OMEN_OK; i++) {
+    for (uint64_t i = 0; i < n_rows && status == OMEN_OK; i++)
         if (index->ids[i] >= n_rows) /* of sections in memory nothing was checked */
             status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds an id beyond the rows",
                                (unsigned long long)i);
         else
             supply->positions[index->ids[i]] = (uint32_t)i;
-    }
     return status;
 }
 

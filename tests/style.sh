@@ -125,6 +125,10 @@ code lib formats cmd | sed 's/"\([^"\\]\|\\.\)*"//g' |
     grep -E ':(.*[^A-Za-z])?(pq|rabitq|PQ|RABITQ)([^A-Za-z]|$)' >"$scratch/codecs"
 grep -vE "^($codec_files):" "$scratch/codecs" | result "codecs are named in their own files only"
 
+# ---- one dialect ----
+
+git ls-files '*.c' '*.h' | xargs python3 tests/dialect.py 2>&1 | result "braces, NULL and status as everywhere else"
+
 # ---- no circles ----
 
 build=$(dirname "$(dirname "$omendb")")

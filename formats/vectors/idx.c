@@ -31,11 +31,10 @@ static int header_read(const omen_input *input, idx_header *out, omen_detail *re
     *out = (idx_header){0};
     if (input->n_bytes < MAGIC_BYTES)
         return omen_fail(reason, OMEN_ERR_INPUT, "the header is cut short: %" PRIu64 " bytes in all", input->n_bytes);
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
         if (types[i].code == bytes[2])
             out->type = &types[i];
-    }
-    if (bytes[0] != 0 || bytes[1] != 0 || out->type == NULL || bytes[3] == 0) {
+    if (bytes[0] != 0 || bytes[1] != 0 || !out->type || bytes[3] == 0) {
         return omen_fail(reason, OMEN_ERR_INPUT, "the file begins with %02x %02x %02x %02x, which is no idx header",
                          bytes[0], bytes[1], bytes[2], bytes[3]);
     }
@@ -47,10 +46,9 @@ static int header_read(const omen_input *input, idx_header *out, omen_detail *re
     }
     out->n_rows = omen_load_be32(bytes + MAGIC_BYTES);
     out->d = 1;
-    for (unsigned i = 1; i < out->n_dimensions; i++) {
+    for (unsigned i = 1; i < out->n_dimensions; i++)
         if (__builtin_mul_overflow(out->d, omen_load_be32(bytes + MAGIC_BYTES + 4 * i), &out->d))
             return omen_fail(reason, OMEN_ERR_INPUT, "the dimensions of a row are more than a file can hold");
-    }
     return OMEN_OK;
 }
 
@@ -58,9 +56,9 @@ static int find_layout(const omen_input *input, const omen_vector_format *format
                        omen_detail *reason)
 {
     idx_header header;
-    int rc = header_read(input, &header, reason);
-    if (rc != OMEN_OK)
-        return rc;
+    int status = header_read(input, &header, reason);
+    if (status != OMEN_OK)
+        return status;
     if (!header.type->is_read) {
         return omen_fail(reason, OMEN_ERR_INPUT, "the values are of type %s (0x%02X); bytes, float and double are read",
                          header.type->name, header.type->code);

@@ -54,12 +54,12 @@ int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, 
 int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, omen_detail *reason)
 {
     omen_layout *layout = calloc(1, sizeof(*layout));
-    if (layout == NULL)
+    if (!layout)
         return omen_fail(reason, OMEN_ERR_MEMORY, "no memory to open the vectors");
     vectors->state = layout;
-    int rc = find(&vectors->input, vectors->format, d, layout, reason);
-    if (rc != OMEN_OK)
-        return rc;
+    int status = find(&vectors->input, vectors->format, d, layout, reason);
+    if (status != OMEN_OK)
+        return status;
     vectors->layout = layout;
     vectors->n_rows = layout->n_rows;
     vectors->d = layout->d;
@@ -112,9 +112,9 @@ int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, fl
     for (uint64_t done = 0; done < n; done += run) {
         if (run > n - done)
             run = n - done;
-        int rc = row_header_check(vectors, from, first + done, why);
-        if (rc != OMEN_OK)
-            return rc;
+        int status = row_header_check(vectors, from, first + done, why);
+        if (status != OMEN_OK)
+            return status;
         omen_values_convert(layout->value, layout->big_endian, from, run * d, out);
         if (floats && !omen_values_finite(out, run * d))
             return omen_values_fault(vectors, first + done, out, why);
@@ -127,13 +127,13 @@ int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, fl
 int omen_layout_read_bytes(const omen_vectors *vectors, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why)
 {
     const omen_layout *layout = vectors->layout;
-    int rc = OMEN_OK;
-    for (uint64_t i = first; i < first + n && rc == OMEN_OK; i++) {
+    int status = OMEN_OK;
+    for (uint64_t i = first; i < first + n && status == OMEN_OK; i++) {
         const unsigned char *row = vectors->input.bytes + layout->offset + i * layout->stride;
-        rc = row_header_check(vectors, row, i, why);
+        status = row_header_check(vectors, row, i, why);
         memcpy(out + (i - first) * layout->d, row, layout->d);
     }
-    return rc;
+    return status;
 }
 
 /* The pages inside the range leave the process; the kernel still has them cached. */

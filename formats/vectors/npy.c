@@ -29,7 +29,7 @@ typedef struct npy_header {
 
 static void skip_space(npy_text *text)
 {
-    while (text->at < text->end && *text->at != '\0' && strchr(" \t\n\r\f", *text->at) != NULL)
+    while (text->at < text->end && *text->at != '\0' && strchr(" \t\n\r\f", *text->at))
         text->at++;
 }
 
@@ -170,7 +170,7 @@ static int type_parse(const char *descr, omen_layout *out, omen_detail *reason)
                  {"u1", OMEN_VALUE_U1}};
     const char *name = descr;
     out->big_endian = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
-    if (*name != '\0' && strchr("<>|=", *name) != NULL) {
+    if (*name != '\0' && strchr("<>|=", *name)) {
         if (*name == '<' || *name == '>')
             out->big_endian = *name == '>';
         name++;
@@ -213,9 +213,9 @@ static int find_layout(const omen_input *input, const omen_vector_format *format
                          "the array has a structured dtype; plain f2, f4, f8, i1 and u1 are read");
     }
     memset(out, 0, sizeof(*out));
-    int rc = type_parse(header.descr, out, reason);
-    if (rc != OMEN_OK)
-        return rc;
+    int status = type_parse(header.descr, out, reason);
+    if (status != OMEN_OK)
+        return status;
     if (header.n_shape != 2) {
         return omen_fail(reason, OMEN_ERR_INPUT, "the array has %u dimension%s; rows of values need 2, shape (n, d)",
                          header.n_shape, header.n_shape == 1 ? "" : "s");

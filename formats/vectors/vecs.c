@@ -71,10 +71,9 @@ bool omen_vecs_probe(const omen_input *input, const omen_vector_format *format)
     if (find_layout(input, format, 0, &layout, NULL) != OMEN_OK)
         return false;
     uint64_t step = layout.n_rows / N_LOOKS + 1;
-    for (uint64_t row = 1; row < layout.n_rows; row += step) {
+    for (uint64_t row = 1; row < layout.n_rows; row += step)
         if (omen_load_le32(input->bytes + row * layout.stride) != layout.d)
             return false;
-    }
     return true;
 }
 

@@ -103,7 +103,7 @@ static void bad_plan(const char *text)
 static int open_log(const char *variable)
 {
     const char *path = getenv(variable);
-    if (path == NULL)
+    if (!path)
         return -1;
     int fd = __real_open64(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0)
@@ -121,10 +121,10 @@ __attribute__((constructor)) static void read_plan(void)
 
     count_fd = open_log("OMEN_FAULT_COUNT");
     trace_fd = open_log("OMEN_FAULT_TRACE");
-    if (text == NULL)
+    if (!text)
         return;
     const char *colon = strchr(text, ':');
-    if (colon == NULL || (size_t)(colon - text) >= sizeof kind)
+    if (!colon || (size_t)(colon - text) >= sizeof kind)
         bad_plan(text);
     memcpy(kind, text, (size_t)(colon - text));
     plan.n = strtoul(colon + 1, &end, 10);
@@ -195,7 +195,7 @@ static verdict strike(call_kind call, int fd, const char *path)
     bool is_io = struck(COUNT_IO), is_short = transfers && struck(COUNT_SHORT);
     if (!is_io && !is_short)
         return GO_ON;
-    note("hit %s %s\n", call_names[call], path != NULL ? path : path_of(fd, storage));
+    note("hit %s %s\n", call_names[call], path ? path : path_of(fd, storage));
     if (is_short)
         return HALF;
     if (plan.kill) {
@@ -335,10 +335,10 @@ WRAP(int, ftruncate64, int fd, off_t n_bytes)
 {
     if (strike(CALL_FTRUNCATE, fd, NULL) == FAIL)
         return -1;
-    int rc = __real_ftruncate64(fd, n_bytes);
-    if (rc == 0)
+    int result = __real_ftruncate64(fd, n_bytes);
+    if (result == 0)
         trace(CALL_FTRUNCATE, fd, n_bytes, NULL, 0, 0, "", "");
-    return rc;
+    return result;
 }
 
 /* fsync, fdatasync and syncfs */
@@ -347,10 +347,10 @@ WRAP(int, ftruncate64, int fd, off_t n_bytes)
     {                                                                                                                  \
         if (strike(call, fd, NULL) == FAIL)                                                                            \
             return -1;                                                                                                 \
-        int rc = __real_##name(fd);                                                                                    \
-        if (rc == 0)                                                                                                   \
+        int result = __real_##name(fd);                                                                                \
+        if (result == 0)                                                                                               \
             trace(call, fd, 0, NULL, 0, 0, "", "");                                                                    \
-        return rc;                                                                                                     \
+        return result;                                                                                                 \
     }
 WRAP_SYNC(fsync, CALL_FSYNC)
 WRAP_SYNC(fdatasync, CALL_FDATASYNC)
@@ -360,22 +360,22 @@ WRAP(int, rename, const char *from, const char *to)
 {
     if (strike(CALL_RENAME, -1, from) == FAIL)
         return -1;
-    int rc = __real_rename(from, to);
-    if (rc == 0) {
+    int result = __real_rename(from, to);
+    if (result == 0) {
         note("renamed %s\n", to);
         trace(CALL_RENAME, -1, 0, NULL, 0, 0, from, to);
     }
-    return rc;
+    return result;
 }
 
 WRAP(int, unlink, const char *path)
 {
     if (strike(CALL_UNLINK, -1, path) == FAIL)
         return -1;
-    int rc = __real_unlink(path);
-    if (rc == 0)
+    int result = __real_unlink(path);
+    if (result == 0)
         trace(CALL_UNLINK, -1, 0, NULL, 0, 0, path, "");
-    return rc;
+    return result;
 }
 
 /* Both a file's failure and memory's. */

@@ -72,9 +72,8 @@ static float work(float start)
         STEP(l);
     }
     a += b + c + d + e + f + g + h + i + j + k + l;
-    for (int lane = 0; lane < LANES; lane++) {
+    for (int lane = 0; lane < LANES; lane++)
         total += a[lane];
-    }
     return total;
 }
 
@@ -97,9 +96,8 @@ static void measure(int n_threads)
 #pragma omp parallel num_threads(n_threads) reduction(+ : ignored)
         ignored += work((float)omp_get_thread_num());
         rate = 1e-9 * operations / (seconds() - started);
-        if (run >= 0) {
+        if (run >= 0)
             rates[run] = rate;
-        }
     }
     qsort(rates, RUNS, sizeof *rates, compare);
     printf("%d thread%s, %s: %.1f GFLOP/s at best, median %.1f%s\n", n_threads, n_threads == 1 ? "" : "s", LEVEL,

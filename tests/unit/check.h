@@ -38,7 +38,7 @@ __attribute__((unused, format(printf, 3, 4))) static void check_faultf(const cha
 __attribute__((unused)) static int check_quick(void)
 {
     const char *value = getenv("OMEN_TEST_QUICK");
-    return value != NULL && *value != '\0';
+    return value && *value != '\0';
 }
 
 #define CHECK(cond) ((cond) ? (void)0 : check_fault(__FILE__, __LINE__, #cond))
@@ -59,7 +59,7 @@ __attribute__((unused)) static int check_quick(void)
 #define CHECK_STR_CONTAINS(text, part)                                                                                 \
     do {                                                                                                               \
         char check_text[1024];                                                                                         \
-        if (strstr((text), (part)) == NULL) {                                                                          \
+        if (!strstr((text), (part))) {                                                                                 \
             snprintf(check_text, sizeof(check_text), "'%s' does not contain '%s'", (text), (part));                    \
             check_fault(__FILE__, __LINE__, check_text);                                                               \
         }                                                                                                              \

@@ -44,7 +44,7 @@ uint8_t *read_file(const char *path, size_t *n_bytes)
     const int fd = open(path, O_RDONLY);
     need(fd >= 0 && fstat(fd, &status) == 0, path);
     uint8_t *bytes = malloc((size_t)status.st_size + 1);
-    need(bytes != NULL && read(fd, bytes, (size_t)status.st_size) == status.st_size, path);
+    need(bytes && read(fd, bytes, (size_t)status.st_size) == status.st_size, path);
     close(fd);
     *n_bytes = (size_t)status.st_size;
     return bytes;
@@ -65,9 +65,8 @@ uint8_t *make_payload(size_t section, size_t n_bytes)
 {
     uint8_t *payload = malloc(n_bytes + 1);
     need(payload != NULL, "malloc");
-    for (size_t i = 0; i < n_bytes; i++) {
+    for (size_t i = 0; i < n_bytes; i++)
         payload[i] = byte_at(section, i);
-    }
     return payload;
 }
 
@@ -81,33 +80,30 @@ int write_container(const char *path, const size_t *lengths, size_t n, size_t st
     omen_writer *writer = NULL;
     uint64_t n_file_bytes = 0;
 
-    int rc = omen_writer_create(&writer, path, why);
-    if (rc != OMEN_OK) {
-        CHECK(writer == NULL);
-        return rc;
+    int status = omen_writer_create(&writer, path, why);
+    if (status != OMEN_OK) {
+        CHECK(!writer);
+        return status;
     }
     omen_sink sink = omen_writer_sink(writer);
-    rc = sink.start(sink.self, IDENTITY, why);
-    for (size_t s = 0; s < n && rc == OMEN_OK; s++) {
+    status = sink.start(sink.self, IDENTITY, why);
+    for (size_t s = 0; s < n && status == OMEN_OK; s++) {
         uint8_t *payload = make_payload(s, lengths[s]);
-        rc = sink.begin(sink.self, section_id(s), (uint32_t)(s % 7), s % 3 == 2, why);
-        for (size_t i = 0; i < lengths[s] && rc == OMEN_OK; i += step) {
-            rc = sink.append(sink.self, payload + i, lengths[s] - i < step ? lengths[s] - i : step, why);
-        }
-        if (rc == OMEN_OK) {
-            rc = sink.finish(sink.self, why);
-        }
+        status = sink.begin(sink.self, section_id(s), (uint32_t)(s % 7), s % 3 == 2, why);
+        for (size_t i = 0; i < lengths[s] && status == OMEN_OK; i += step)
+            status = sink.append(sink.self, payload + i, lengths[s] - i < step ? lengths[s] - i : step, why);
+        if (status == OMEN_OK)
+            status = sink.finish(sink.self, why);
         free(payload);
     }
-    if (rc == OMEN_OK) {
-        rc = omen_writer_commit(writer, &n_file_bytes, why);
-    }
-    if (rc == OMEN_OK && !racing) { /* else it may be another's file by now */
-        struct stat status;
-        CHECK(stat(path, &status) == 0 && (uint64_t)status.st_size == n_file_bytes);
+    if (status == OMEN_OK)
+        status = omen_writer_commit(writer, &n_file_bytes, why);
+    if (status == OMEN_OK && !racing) { /* else it may be another's file by now */
+        struct stat info;
+        CHECK(stat(path, &info) == 0 && (uint64_t)info.st_size == n_file_bytes);
     }
     omen_writer_destroy(writer);
-    return rc;
+    return status;
 }
 
 void log_damage(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text)
@@ -126,21 +122,21 @@ int open_and_check(const char *path, int n_threads, damage_log *log, omen_detail
 {
     omen_container *container = NULL;
 
-    int rc = omen_container_open(&container, path, why);
-    if (rc != OMEN_OK) {
-        CHECK(container == NULL);
-        return rc;
+    int status = omen_container_open(&container, path, why);
+    if (status != OMEN_OK) {
+        CHECK(!container);
+        return status;
     }
-    rc = omen_container_check(container, n_threads, log != NULL ? log_damage : NULL, log, why);
+    status = omen_container_check(container, n_threads, log != NULL ? log_damage : NULL, log, why);
     omen_container_close(container);
-    return rc;
+    return status;
 }
 
 int open_only(const char *path, omen_detail *why)
 {
     omen_container *container = NULL;
-    const int rc = omen_container_open(&container, path, why);
-    CHECK((container != NULL) == (rc == OMEN_OK));
+    const int status = omen_container_open(&container, path, why);
+    CHECK((container != NULL) == (status == OMEN_OK));
     omen_container_close(container);
-    return rc;
+    return status;
 }

@@ -17,7 +17,7 @@ typedef struct {
 static int stop_at_call(void *context, const char *stage, uint64_t done, uint64_t total)
 {
     stopper *s = context;
-    CHECK(stage != NULL && *stage != '\0');
+    CHECK(stage && *stage != '\0');
     CHECK_CASE(done <= total, "%s: %llu of %llu", stage, (unsigned long long)done, (unsigned long long)total);
     return ++s->n_calls == s->stop_at;
 }

@@ -25,9 +25,8 @@ static void test_round_trip(void)
     CHECK_EQ_INT(write_container(path, all_lengths, N_ALL, 100003, &why), OMEN_OK);
     CHECK_EQ_INT(open_and_check(path, 4, NULL, &why), OMEN_OK);
     CHECK_EQ_INT(omen_container_open(&container, path, &why), OMEN_OK);
-    if (container == NULL) {
+    if (!container)
         return;
-    }
     const omen_section *sections = omen_container_sections(container, &n);
     CHECK_EQ_INT(n, N_ALL);
     for (size_t s = 0; s < n && s < N_ALL; s++) {

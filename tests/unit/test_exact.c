@@ -60,7 +60,7 @@ static void test_bytes(void)
             }
             sections_in_memory sections;
             omen_index *index = make_index(&rows, &o, &sections);
-            if (index == NULL)
+            if (!index)
                 break;
             omen_search_options options;
             omen_search_options_init(&options);

@@ -16,8 +16,8 @@ static bool try_damaged(const sections_in_memory *sections, const float *queries
     omen_detail why;
     const int status = omen_index_open(&index, sections->sections, sections->n, &why);
     CHECK_CASE(status == OMEN_OK ? index != NULL
-                                 : index == NULL && (status == OMEN_ERR_CORRUPT || status == OMEN_ERR_UNSUPPORTED ||
-                                                     status == OMEN_ERR_MEMORY),
+                                 : !index && (status == OMEN_ERR_CORRUPT || status == OMEN_ERR_UNSUPPORTED ||
+                                              status == OMEN_ERR_MEMORY),
                "open gives %d", status);
     if (status != OMEN_OK)
         return false;
@@ -128,7 +128,7 @@ static void test_other_sections(void)
         more.sections[more.n - 1].optional = true;
         CHECK(try_damaged(&more, queries.x, rows.d, 1));
         CHECK_EQ_INT(omen_index_open(&index, NULL, 0, &detail), OMEN_ERR_CORRUPT);
-        CHECK(index == NULL);
+        CHECK(!index);
         sections_free(&sections);
     }
     rows_free(&rows);

@@ -129,13 +129,13 @@ static void test_results_of_fewer(void)
 static void test_results_table(void)
 {
     size_t n = 0;
-    for (; omen_results_name(n) != NULL; n++) {
+    for (; omen_results_name(n); n++) {
         omen_results_format format;
         const omen_results_writer *kind = omen_results_writer_at(n);
         CHECK_EQ_INT(omen_results_parse(omen_results_name(n), &format), OMEN_OK);
-        CHECK(format == n && kind->help != NULL && kind->write != NULL);
+        CHECK(format == n && kind->help && kind->write);
     }
-    CHECK(n == OMEN_RESULTS_NPY + 1 && omen_results_writer_at(n) == NULL);
+    CHECK(n == OMEN_RESULTS_NPY + 1 && !omen_results_writer_at(n));
 }
 
 /* ---- truth ---- */
@@ -146,16 +146,16 @@ static int truth_back(const char *name, const int64_t *ids, const float *distanc
     char file[40];
     snprintf(file, sizeof(file), "x.%s", name);
     FILE *stream = fopen(path_of(file), "w");
-    const int rc = omen_truth_write(stream, omen_truth_named(path_of(file)), 3, 2, ids, distances, &detail);
+    const int status = omen_truth_write(stream, omen_truth_named(path_of(file)), 3, 2, ids, distances, &detail);
     fclose(stream);
-    return rc == OMEN_OK ? omen_truth_read(out, path_of(file), &detail) : rc;
+    return status == OMEN_OK ? omen_truth_read(out, path_of(file), &detail) : status;
 }
 
 static void test_truth_of_fewer(void)
 {
     static const int64_t ids[] = {7, OMEN_NO_ROW, 5, 0, OMEN_NO_ROW, OMEN_NO_ROW};
     size_t n = 0;
-    for (; omen_truth_name(n) != NULL; n++) {
+    for (; omen_truth_name(n); n++) {
         omen_truth truth;
         CHECK_EQ_INT(truth_back(omen_truth_name(n), ids, some_distances, &truth), OMEN_OK);
         CHECK(truth.n == 3 && truth.k == 2);
@@ -164,7 +164,7 @@ static void test_truth_of_fewer(void)
         omen_truth_finish(&truth);
     }
     CHECK_EQ_INT(n, 2);
-    CHECK(omen_truth_named("x.npy") == NULL && omen_truth_named("ivecs") == NULL);
+    CHECK(!omen_truth_named("x.npy") && !omen_truth_named("ivecs"));
 
     /* a row after the end, a negative one, one of 33 bits */
     static const int64_t bad[][6] = {{7, 1, 5, 0, -1, 4}, {7, 1, -2, 0, 3, 4}, {7, 1, 5, 0, 3, 4294967296}};
@@ -201,7 +201,7 @@ static void test_results_refused(void)
     CHECK_EQ_INT(omen_results_parse("csv", &format), OMEN_ERR_ARGUMENT);
 
     FILE *full = fopen("/dev/full", "w");
-    if (full == NULL)
+    if (!full)
         return;
     static const omen_results_format all[] = {OMEN_RESULTS_TSV, OMEN_RESULTS_JSONL, OMEN_RESULTS_NPY};
     setvbuf(full, NULL, _IONBF, 0);
@@ -232,7 +232,7 @@ static void test_results_long(void)
     for (int i = 0; i < N * K; i++) {
         char line[128], want[128];
         snprintf(want, sizeof(want), "%d\t%d\t%" PRId64 "\t%.9g\n", i / K, i % K + 1, ids[i], (double)distances[i]);
-        bad += fgets(line, sizeof(line), results.stream) == NULL || strcmp(line, want) != 0;
+        bad += !fgets(line, sizeof(line), results.stream) || strcmp(line, want) != 0;
     }
     CHECK_EQ_INT(bad, 0);
     CHECK_EQ_INT(fgetc(results.stream), EOF);

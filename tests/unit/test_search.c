@@ -69,7 +69,7 @@ static void test_zero_rows(void)
         rows.n = 1000; /* one zero row is left */
         sections_in_memory sections;
         omen_index *index = make_index(&rows, &o, &sections);
-        if (index == NULL)
+        if (!index)
             break;
         omen_search_options options;
         omen_search_options_init(&options);
@@ -164,7 +164,7 @@ static void test_effort_by_query(void)
         o.n_lists = 120;
         sections_in_memory sections;
         omen_index *index = make_index(&rows, &o, &sections);
-        if (index == NULL)
+        if (!index)
             break;
         omen_search_options options;
         omen_search_options_init(&options);

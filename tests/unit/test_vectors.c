@@ -35,7 +35,7 @@ static void test_vecs(void)
     omen_source source = omen_vectors_source(vectors);
     CHECK_EQ_INT(source.element_bytes, 1);
     CHECK_EQ_INT(source.n_bytes, 20 * 9);
-    CHECK(source.read_bytes != NULL);
+    CHECK(source.read_bytes);
     omen_vectors_close(vectors);
 }
 
@@ -205,12 +205,11 @@ static void test_npy_types(void)
                              orders[o], types[t], fortran ? "True" : "False", n, d);
                     add_npy(&b, version, header);
                     bool big = orders[o] == '>' || (orders[o] != '<' && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
-                    if (fortran) {
+                    if (fortran)
                         for (unsigned i = 0; i < n * d; i++)
                             add_one(&b, types[t], big, value_at(i % n, i / n));
-                    } else {
+                    else
                         add_rows(&b, types[t], big, n, d);
-                    }
                     expect_blob("a.npy", &b, n, d, strcmp(types[t], "u1") == 0 ? 60 : 0);
                 }
             }
@@ -443,15 +442,15 @@ static void test_written(void)
         omen_vectors *vectors = NULL;
         snprintf(file, sizeof(file), "written.%s", name);
         snprintf(entry, sizeof(entry), ", %s, ", name);
-        const bool can_be = strstr(written, entry) != NULL;
+        const bool can_be = strstr(written, entry);
         CHECK(strcmp(omen_vectors_named(file), name) == 0);
         CHECK((omen_vectors_write_named(file) != NULL) == can_be);
         FILE *stream = fopen(path_of(file), "wb");
-        const int rc = omen_vectors_write(stream, name, &source, NULL, NULL, &why);
+        const int status = omen_vectors_write(stream, name, &source, NULL, NULL, &why);
         fclose(stream);
-        CHECK_EQ_INT(rc, can_be ? OMEN_OK : OMEN_ERR_ARGUMENT);
+        CHECK_EQ_INT(status, can_be ? OMEN_OK : OMEN_ERR_ARGUMENT);
         if (!can_be) {
-            CHECK(strstr(why.text, omen_vectors_write_formats()) != NULL);
+            CHECK(strstr(why.text, omen_vectors_write_formats()));
             continue;
         }
         n_written++;

@@ -43,45 +43,43 @@ static void test_order(void)
         omen_writer *writer = NULL;
         omen_section section;
         omen_detail why = {""};
-        int rc = 0;
+        int status = 0;
         CHECK_EQ_INT(omen_writer_create(&writer, path, &why), OMEN_OK);
         omen_sink s = omen_writer_sink(writer);
-        if (misuse >= 2) {
+        if (misuse >= 2)
             CHECK_EQ_INT(s.start(s.self, 1, &why), OMEN_OK);
-        }
-        if (misuse >= 5) {
+        if (misuse >= 5)
             CHECK_EQ_INT(s.begin(s.self, section_id(0), 0, false, &why), OMEN_OK);
-        }
         switch (misuse) {
         case 0:
-            rc = s.begin(s.self, section_id(0), 0, false, &why);
+            status = s.begin(s.self, section_id(0), 0, false, &why);
             break;
         case 1:
-            rc = omen_writer_commit(writer, NULL, &why);
+            status = omen_writer_commit(writer, NULL, &why);
             break;
         case 2:
-            rc = s.start(s.self, 1, &why);
+            status = s.start(s.self, 1, &why);
             break;
         case 3:
-            rc = s.append(s.self, "x", 1, &why);
+            status = s.append(s.self, "x", 1, &why);
             break;
         case 4:
-            rc = s.finish(s.self, &why);
+            status = s.finish(s.self, &why);
             break;
         case 5:
-            rc = omen_writer_commit(writer, NULL, &why);
+            status = omen_writer_commit(writer, NULL, &why);
             break;
         case 6:
-            rc = s.begin(s.self, section_id(1), 0, false, &why);
+            status = s.begin(s.self, section_id(1), 0, false, &why);
             break;
         case 7:
-            rc = s.map(s.self, section_id(0), &section, &why);
+            status = s.map(s.self, section_id(0), &section, &why);
             break;
         case 8:
-            rc = s.finish(s.self, &why) + s.begin(s.self, OMEN_FOURCC('t', 'a', 'i', 'l'), 0, false, &why);
+            status = s.finish(s.self, &why) + s.begin(s.self, OMEN_FOURCC('t', 'a', 'i', 'l'), 0, false, &why);
             break;
         }
-        CHECK_EQ_INT(rc, OMEN_ERR_ARGUMENT);
+        CHECK_EQ_INT(status, OMEN_ERR_ARGUMENT);
         CHECK(why.text[0] != '\0');
         omen_writer_destroy(writer);
         CHECK(!exists(path));
@@ -93,22 +91,20 @@ static void test_too_many_sections(void)
     const char *path = in_directory("many.omen");
     omen_writer *writer = NULL;
     omen_detail why = {""};
-    int rc = OMEN_OK, n = 0;
+    int status = OMEN_OK, n = 0;
 
     for (int wanted = 1024; wanted <= 1025; wanted++) {
         CHECK_EQ_INT(omen_writer_create(&writer, path, &why), OMEN_OK);
         omen_sink s = omen_writer_sink(writer);
-        rc = s.start(s.self, 1, &why);
-        for (n = 0; n < wanted && rc == OMEN_OK; n++) {
+        status = s.start(s.self, 1, &why);
+        for (n = 0; n < wanted && status == OMEN_OK; n++) {
             const uint32_t id = OMEN_FOURCC('a' + n % 26, 'a' + n / 26 % 26, 'a' + n / 676, 'x');
-            if ((rc = s.begin(s.self, id, 0, true, &why)) == OMEN_OK) {
-                rc = s.finish(s.self, &why);
-            }
+            if ((status = s.begin(s.self, id, 0, true, &why)) == OMEN_OK)
+                status = s.finish(s.self, &why);
         }
-        CHECK_EQ_INT(rc, wanted == 1024 ? OMEN_OK : OMEN_ERR_ARGUMENT);
-        if (rc == OMEN_OK) {
+        CHECK_EQ_INT(status, wanted == 1024 ? OMEN_OK : OMEN_ERR_ARGUMENT);
+        if (status == OMEN_OK)
             CHECK_EQ_INT(omen_writer_commit(writer, NULL, &why), OMEN_OK);
-        }
         omen_writer_destroy(writer);
     }
     CHECK_EQ_INT(open_and_check(path, 2, NULL, &why), OMEN_OK);
@@ -130,9 +126,9 @@ static void test_failed_write(void)
         limit = old_limit;
         limit.rlim_cur = caps[i];
         need(setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
-        const int rc = write_container(path, all_lengths, N_ALL, 99999, &why);
+        const int status = write_container(path, all_lengths, N_ALL, 99999, &why);
         need(setrlimit(RLIMIT_FSIZE, &old_limit) == 0, "setrlimit");
-        CHECK_EQ_INT(rc, OMEN_ERR_IO);
+        CHECK_EQ_INT(status, OMEN_ERR_IO);
         CHECK_STR_CONTAINS(why.text, "full.omen.tmp\": File too large");
         CHECK_STR_CONTAINS(why.text, "cannot write \"");
         CHECK(!exists(in_directory("full.omen.tmp")));
@@ -154,7 +150,7 @@ static void test_second_writer(void)
     omen_sink sink = omen_writer_sink(first);
     CHECK_EQ_INT(sink.start(sink.self, IDENTITY, &why), OMEN_OK);
     CHECK_EQ_INT(omen_writer_create(&second, path, &why), OMEN_ERR_IO);
-    CHECK(second == NULL);
+    CHECK(!second);
     CHECK_STR_CONTAINS(why.text, "another process is writing \"");
     CHECK(exists(in_directory("busy.omen.tmp")));
     CHECK_EQ_INT(omen_writer_commit(first, NULL, &why), OMEN_OK);
@@ -199,7 +195,7 @@ static void test_refused_targets(void)
     CHECK_STR_CONTAINS(why.text, "not a regular file");
     CHECK_EQ_INT(omen_writer_create(&writer, in_directory("absent/x.omen"), &why), OMEN_ERR_IO);
     CHECK_STR_CONTAINS(why.text, "absent/x.omen.tmp\": No such file");
-    CHECK(writer == NULL);
+    CHECK(!writer);
 
     /* a link planted under the temporary's name must not lead the writer to another file */
     const char *victim = in_directory("victim"), *link = in_directory("linked.omen.tmp");
@@ -225,9 +221,8 @@ static void test_stolen_temporary(void)
         omen_sink sink = omen_writer_sink(writer);
         CHECK_EQ_INT(sink.start(sink.self, IDENTITY, &why), OMEN_OK);
         unlink(temp);
-        if (replaced) {
+        if (replaced)
             write_file(temp, (const uint8_t *)"other", 5);
-        }
         CHECK_EQ_INT(omen_writer_commit(writer, NULL, &why), OMEN_ERR_IO);
         CHECK_STR_CONTAINS(why.text, "was removed or replaced");
         omen_writer_destroy(writer);
@@ -252,8 +247,8 @@ static void test_racing_writers(void)
         if (children[c] == 0) {
             racing = true;
             for (int i = 0; i < 100; i++) {
-                const int rc = write_container(path, small_lengths, N_SMALL - (size_t)c % 2, 64, &why);
-                if (rc != OMEN_OK && (rc != OMEN_ERR_IO || strstr(why.text, "another process is writing") == NULL)) {
+                const int made = write_container(path, small_lengths, N_SMALL - (size_t)c % 2, 64, &why);
+                if (made != OMEN_OK && (made != OMEN_ERR_IO || !strstr(why.text, "another process is writing"))) {
                     printf("# %s\n", why.text);
                     fflush(stdout);
                     _exit(1);
@@ -262,9 +257,8 @@ static void test_racing_writers(void)
             _exit(0);
         }
     }
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 100; i++)
         CHECK_EQ_INT(open_and_check(path, 1, NULL, &why), OMEN_OK);
-    }
     for (int c = 0; c < 4; c++) {
         int status = -1;
         CHECK(waitpid(children[c], &status, 0) == children[c] && status == 0);

@@ -62,7 +62,7 @@ void add_half(blob *b, float value, bool big_endian)
 void save_bytes(const char *name, const void *bytes, size_t n)
 {
     FILE *f = fopen(path_of(name), "wb");
-    if (f == NULL || fwrite(bytes, 1, n, f) != n || fclose(f) != 0) {
+    if (!f || fwrite(bytes, 1, n, f) != n || fclose(f) != 0) {
         perror(path_of(name));
         exit(1);
     }
@@ -132,22 +132,23 @@ int try_open(const char *name, const char *format, uint32_t d, omen_vectors **ou
 {
     omen_vectors_options options = {.format = format, .d = d};
     detail.text[0] = '\0';
-    int rc = omen_vectors_open(out, name[0] == '/' || strcmp(name, "-") == 0 ? name : path_of(name), &options, &detail);
-    if (rc != OMEN_OK) {
-        CHECK(*out == NULL);
+    int status =
+        omen_vectors_open(out, name[0] == '/' || strcmp(name, "-") == 0 ? name : path_of(name), &options, &detail);
+    if (status != OMEN_OK) {
+        CHECK(!*out);
         CHECK(detail.text[0] != '\0');
-        CHECK(strchr(detail.text, '\n') == NULL);
+        CHECK(!strchr(detail.text, '\n'));
         CHECK(detail.text[strlen(detail.text) - 1] != '.');
     }
-    return rc;
+    return status;
 }
 
 void refuse(const char *name, const char *format, uint32_t d, int code, const char *part)
 {
     omen_vectors *vectors;
-    int rc = try_open(name, format, d, &vectors);
-    CHECK_EQ_INT(rc, code);
-    if (rc != code)
+    int status = try_open(name, format, d, &vectors);
+    CHECK_EQ_INT(status, code);
+    if (status != code)
         printf("# %s: %s\n", name, detail.text);
     CHECK_STR_CONTAINS(detail.text, part);
     omen_vectors_close(vectors);
@@ -163,9 +164,9 @@ void expect(const char *name, const char *format, uint32_t d_wanted, const char 
             float shift)
 {
     omen_vectors *vectors;
-    int rc = try_open(name, format, d_wanted, &vectors);
-    CHECK_EQ_INT(rc, OMEN_OK);
-    if (rc != OMEN_OK) {
+    int status = try_open(name, format, d_wanted, &vectors);
+    CHECK_EQ_INT(status, OMEN_OK);
+    if (status != OMEN_OK) {
         printf("# %s: %s\n", name, detail.text);
         return;
     }
@@ -180,7 +181,7 @@ void expect(const char *name, const char *format, uint32_t d_wanted, const char 
             CHECK_EQ_INT(source.read(source.self, first, part, rows, &detail), OMEN_OK);
             for (uint64_t i = 0; i < part * d; i++)
                 bad += rows[i] != value_at(first + i / d, i % d) + shift;
-            if (source.read_bytes != NULL) {
+            if (source.read_bytes) {
                 uint8_t *bytes = (uint8_t *)rows;
                 CHECK_EQ_INT(source.read_bytes(source.self, first, part, bytes, &detail), OMEN_OK);
                 for (uint64_t i = 0; i < part * d; i++)
@@ -190,7 +191,7 @@ void expect(const char *name, const char *format, uint32_t d_wanted, const char 
             free(rows);
         }
     }
-    if (source.read_bytes != NULL)
+    if (source.read_bytes)
         CHECK_EQ_INT(source.read_bytes(source.self, n, 1, NULL, &detail), OMEN_ERR_ARGUMENT);
     CHECK_EQ_INT(source.read(source.self, n, 1, NULL, &detail), OMEN_ERR_ARGUMENT);
     CHECK_EQ_INT(source.read(source.self, 1, UINT64_MAX, NULL, &detail), OMEN_ERR_ARGUMENT);
@@ -207,13 +208,13 @@ void refuse_row(const char *name, uint64_t row, const char *part)
 {
     omen_vectors *vectors;
     CHECK_EQ_INT(try_open(name, NULL, 0, &vectors), OMEN_OK);
-    if (vectors == NULL)
+    if (!vectors)
         return;
     omen_source source = omen_vectors_source(vectors);
     float *rows = malloc(source.n_rows * source.d * sizeof(float));
     CHECK_EQ_INT(source.read(source.self, 0, source.n_rows, rows, &detail), OMEN_ERR_INPUT);
     CHECK_STR_CONTAINS(detail.text, part);
-    if (source.read_bytes != NULL) {
+    if (source.read_bytes) {
         detail.text[0] = '\0';
         CHECK_EQ_INT(source.read_bytes(source.self, 0, source.n_rows, (uint8_t *)rows, &detail), OMEN_ERR_INPUT);
         CHECK_STR_CONTAINS(detail.text, part);
