@@ -127,7 +127,8 @@ grep -vE "^($codec_files):" "$scratch/codecs" | result "codecs are named in thei
 
 # ---- one dialect ----
 
-find cmd formats lib tests -name '*.[ch]' | xargs python3 tests/dialect.py 2>&1 | result "braces, NULL and status as everywhere else"
+find cmd formats lib tests -name '*.[ch]' | xargs python3 tests/dialect.py 2>&1 |
+    result "braces, NULL and status as everywhere else"
 
 # ---- no circles ----
 
