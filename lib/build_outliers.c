@@ -154,26 +154,6 @@ int omen_build_fit_radius(omen_build_state *b)
 
 /* ---- partition ---- */
 
-/* The nearest list of each row of the sample. */
-static int assign_sample(const omen_partition *p, const float *rows, size_t n, uint32_t *lists, omen_watch *watch)
-{
-    int status = OMEN_OK;
-#pragma omp parallel
-    {
-        void *scratch = omen_alloc(omen_partition_scratch_bytes(p), 1);
-        if (!scratch) {
-#pragma omp atomic write
-            status = OMEN_ERR_MEMORY;
-        }
-#pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < n; i += OMEN_ASSIGN_ROWS)
-            if (scratch && !omen_watch_stopped(watch))
-                omen_partition_assign(p, rows + i * p->d, least(n - i, OMEN_ASSIGN_ROWS), p->d, lists + i, scratch);
-        free(scratch);
-    }
-    return status == OMEN_OK ? omen_watch_status(watch) : status;
-}
-
 /* Squared distances of rows to the centroids of their lists. */
 static void measure_residuals(const omen_partition *p, const float *rows, size_t n, const uint32_t *lists,
                               float *residuals2)
@@ -190,7 +170,7 @@ static int measure_partition(const omen_partition *p, const float *rows, size_t 
 {
     uint32_t *lists = omen_alloc(n, sizeof *lists);
     float *residuals2 = omen_alloc(n, sizeof *residuals2);
-    int status = lists && residuals2 ? assign_sample(p, rows, n, lists, watch) : OMEN_ERR_MEMORY;
+    int status = lists && residuals2 ? omen_partition_assign_all(p, rows, n, lists, watch) : OMEN_ERR_MEMORY;
     if (status == OMEN_OK)
         measure_residuals(p, rows, n, lists, residuals2);
     *out = 0;
@@ -208,7 +188,7 @@ static int fit_limits(omen_partition *p, const float *rows, size_t n, omen_watch
     uint32_t *lists = omen_alloc(n, sizeof *lists);
     size_t *first = omen_alloc_zero((size_t)p->n_lists + 2, sizeof *first);
     float *residuals2 = omen_alloc(3 * n, sizeof *residuals2), *sorted = residuals2 + n, most = 0;
-    int status = lists && first && residuals2 ? assign_sample(p, rows, n, lists, watch) : OMEN_ERR_MEMORY;
+    int status = lists && first && residuals2 ? omen_partition_assign_all(p, rows, n, lists, watch) : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
         measure_residuals(p, rows, n, lists, residuals2);
         for (size_t i = 0; i < n; i++)

@@ -215,26 +215,10 @@ static int spread_rows(const omen_build_state *b, size_t from, size_t span, size
                        omen_watch *watch)
 {
     const size_t d = b->transform.d_kept;
-    int status = OMEN_OK;
-#pragma omp parallel
-    {
-        void *scratch = omen_alloc(omen_partition_scratch_bytes(&b->partition), 1);
-        if (!scratch) {
-#pragma omp atomic write
-            status = OMEN_ERR_MEMORY;
-        }
-#pragma omp for schedule(dynamic)
-        for (size_t i0 = 0; i0 < n; i0 += OMEN_ASSIGN_ROWS) {
-            const size_t count = least(OMEN_ASSIGN_ROWS, n - i0);
-            if (!scratch || omen_watch_stopped(watch))
-                continue;
-            for (size_t i = i0; i < i0 + count; i++)
-                memcpy(rows + i * d, b->transformed + (from + i * span / n) * d, d * sizeof *rows);
-            omen_partition_assign(&b->partition, rows + i0 * d, count, d, lists + i0, scratch);
-        }
-        free(scratch);
-    }
-    return status == OMEN_OK ? omen_watch_status(watch) : status;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n; i++)
+        memcpy(rows + i * d, b->transformed + (from + i * span / n) * d, d * sizeof *rows);
+    return omen_partition_assign_all(&b->partition, rows, n, lists, watch);
 }
 
 /* Squared error of a codec's reconstructions of n rows of the sample, all in the one list. Those that have a gain,

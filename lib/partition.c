@@ -305,7 +305,7 @@ void omen_partition_assign(const omen_partition *p, const float *rows, size_t n,
     }
 }
 
-static int assign_all(const omen_partition *p, const float *rows, size_t n, uint32_t *lists, omen_watch *watch)
+int omen_partition_assign_all(const omen_partition *p, const float *rows, size_t n, uint32_t *lists, omen_watch *watch)
 {
     int status = OMEN_OK;
 #pragma omp parallel
@@ -513,7 +513,7 @@ int omen_partition_train(omen_partition *p, const float *rows, size_t n, uint32_
         for (unsigned pass = 0; pass < FULL_PASSES; pass++) {
             status = prepare(p);
             if (status == OMEN_OK)
-                status = assign_all(p, rows, n, lists, watch);
+                status = omen_partition_assign_all(p, rows, n, lists, watch);
             if (status == OMEN_OK)
                 status = update_centroids(rows, n, d, n_lists, lists, p->centroids, watch);
             STEP_DONE();

@@ -53,6 +53,11 @@ size_t omen_partition_scratch_bytes(const omen_partition *partition);
 void omen_partition_assign(const omen_partition *partition, const float *rows, size_t n, size_t ld, uint32_t *lists,
                            void *scratch);
 
+/* The same for any number of rows without gaps, by all threads. Returns OMEN_OK, OMEN_ERR_MEMORY or
+ * OMEN_ERR_INTERRUPTED. */
+int omen_partition_assign_all(const omen_partition *partition, const float *rows, size_t n, uint32_t *lists,
+                              omen_watch *watch) OMEN_MUST_CHECK;
+
 /* centroid = low + step * code for n_lists x d codes. */
 void omen_centroids_decode(const uint8_t *codes, const float *scales, uint32_t n_lists, uint32_t d, float *centroids);
 
