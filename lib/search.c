@@ -88,7 +88,6 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                       uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
-    const omen_kernels *kernels = omen_kernels_get();
     omen_search_options known;
     omen_search_stats sums, *const program_stats = stats;
     int status = omen_sized_take(&known, sizeof known, options, "omen_search_options", why);
@@ -103,11 +102,11 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     const uint32_t k = options->k < m->n_rows ? options->k : (uint32_t)m->n_rows;
     const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     for (uint64_t q = 0; q < n_queries; q++) {
-        const float norm2 = kernels->ip_f32(queries + q * m->d, queries + q * m->d, m->d);
-        if (!(norm2 <= OMEN_NORM2_MOST))
+        const double norm2 = omen_norm2(queries + q * m->d, m->d);
+        if (!(norm2 <= (double)OMEN_NORM2_MOST))
             return omen_fail(why, OMEN_ERR_INPUT, "query %llu is too long: its squared norm is over %g",
                              (unsigned long long)(options->first_query + q), (double)OMEN_NORM2_MOST);
-        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && omen_norm2(queries + q * m->d, m->d) == 0)
+        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && norm2 == 0)
             return omen_fail(why, OMEN_ERR_INPUT,
                              "query %llu is a zero vector, which has no cosine; options.zero_ok accepts it",
                              (unsigned long long)(options->first_query + q));
@@ -132,7 +131,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */
-        const bool zero = m->metric == OMEN_METRIC_COSINE && !(omen_norm2(query, m->d) > 0);
+        const bool zero = m->metric == OMEN_METRIC_COSINE && options->zero_ok && omen_norm2(query, m->d) == 0;
         for (uint32_t i = 0; i < k && zero; i++)
             keys[q * k + i] = omen_key(1, i);
         put_found(keys + q * k, k, options->k, ids + q * options->k, distances ? distances + q * options->k : NULL);
