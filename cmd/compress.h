@@ -77,8 +77,11 @@ const struct stat *compress_like(const struct compress *c);
 /* Gives the complete container its name; with --rm, reads it back. */
 int compress_commit(struct compress *c, omen_writer *writer, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Refuses to unpack into a file what its file system has no room for. */
-int compress_check_room(const struct compress *c, const cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
+/* Opens what is unpacked to; refuses a file that its file system has no room for. */
+int compress_open_output(const struct compress *c, cmd_output *out, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Closes it; where status is OMEN_OK, gives it its name first. Returns status, or why that failed. */
+int compress_finish_output(struct compress *c, cmd_output *out, int status, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Says which file a failure of unpacking was of. Returns status. */
 int compress_name_file(const struct compress *c, int status, const omen_detail *reason, omen_detail *why);

@@ -127,18 +127,13 @@ int compress_unpack_codes(struct compress *c, const omen_container *container, o
     c->in_bytes = omen_container_file_bytes(container);
     c->out_bytes = source.n_bytes;
     snprintf(c->content, sizeof c->content, "codes");
-    status = cmd_output_open(&out, c->to_stdout ? NULL : c->output, compress_like(c), why);
-    if (status == OMEN_OK)
-        status = compress_check_room(c, &out, why);
+    status = compress_open_output(c, &out, why);
     if (status == OMEN_OK) {
         status = omen_vectors_write(out.stream, format, &source, compress_show_progress, c, &reason);
         if (status != OMEN_OK)
             compress_name_file(c, status, &reason, why);
     }
-    if (status == OMEN_OK)
-        status = cmd_output_commit(&out, why);
-    c->like_error = out.file.like_error;
-    cmd_output_close(&out);
+    status = compress_finish_output(c, &out, status, why);
     omen_codes_close(codes);
     return status;
 }

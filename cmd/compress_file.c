@@ -52,10 +52,22 @@ int compress_commit(struct compress *c, omen_writer *writer, omen_detail *why)
     return status;
 }
 
-/* Refuses to unpack into a file what its file system has no room for. */
-int compress_check_room(const struct compress *c, const cmd_output *out, omen_detail *why)
+int compress_open_output(const struct compress *c, cmd_output *out, omen_detail *why)
 {
-    return c->to_stdout || !omen_file_is_own(&out->file) ? OMEN_OK : omen_disk_check(c->output, c->out_bytes, why);
+    const int status = cmd_output_open(out, c->to_stdout ? NULL : c->output, compress_like(c), why);
+
+    return status == OMEN_OK && !c->to_stdout && omen_file_is_own(&out->file)
+               ? omen_disk_check(c->output, c->out_bytes, why)
+               : status;
+}
+
+int compress_finish_output(struct compress *c, cmd_output *out, int status, omen_detail *why)
+{
+    if (status == OMEN_OK)
+        status = cmd_output_commit(out, why);
+    c->like_error = out->file.like_error;
+    cmd_output_close(out);
+    return status;
 }
 
 /* Says which file a failure of unpacking was of. */

@@ -92,19 +92,14 @@ int compress_unpack_original(struct compress *c, const omen_container *container
     snprintf(c->content, sizeof c->content, "%s", omen_omz_holds_index(omz) ? "index" : "vectors");
     status = check_original(c, omen_omz_holds_index(omz), why);
     if (status == OMEN_OK)
-        status = cmd_output_open(&out, c->to_stdout ? NULL : c->output, compress_like(c), why);
-    if (status == OMEN_OK)
-        status = compress_check_room(c, &out, why);
+        status = compress_open_output(c, &out, why);
     if (status == OMEN_OK) {
         status = omen_omz_unpack_to(omz, fileno(out.stream), omen_file_is_own(&out.file), c->n_threads,
                                     compress_show_progress, c, &reason);
         if (status != OMEN_OK)
             compress_name_file(c, status, &reason, why);
     }
-    if (status == OMEN_OK)
-        status = cmd_output_commit(&out, why);
-    c->like_error = out.file.like_error;
-    cmd_output_close(&out);
+    status = compress_finish_output(c, &out, status, why);
     omen_omz_close(omz);
     return status;
 }
