@@ -16,10 +16,11 @@ build()
     omendb build -q --chunk-rows "$chunk" "$@" -o out.omen base.idx
 }
 
-# stop SIGNAL BYTES: starts a build, sends the signal once its checkpoint has that many bytes; sets code and message.
+# stop SIGNAL BYTES [OPTION...]: starts a build, sends the signal once its checkpoint has that many bytes; sets code and
+# message.
 stop()
 {
-    "$OMENDB" build --chunk-rows "$chunk" -o out.omen base.idx 2>message &
+    "$OMENDB" build --chunk-rows "$chunk" "${@:3}" -o out.omen base.idx 2>message &
     local pid=$!
     while kill -0 $pid 2>/dev/null && [ "$(stat -c %s out.omen.part 2>/dev/null || echo 0)" -lt "$2" ]; do
         sleep 0.002
@@ -58,6 +59,18 @@ stop()
     cmp whole.omen out.omen
     [ ! -e out.omen.part ]
     [ ! -e out.omen.tmp ]
+}
+
+@test "a killed build keeps the refine tier it chose, and the centre of its rows" {
+    make_input
+    build -m cosine # rows of unit length are rounded, and centred
+    mv out.omen whole.omen
+    stop KILL 1600000 -m cosine
+    [ ! -e out.omen ] || fault "an index after a kill"
+    expect 0 omendb build --chunk-rows "$chunk" -m cosine -o out.omen base.idx
+    has "$stderr" "continued from a checkpoint"
+    has "$stderr" "refine sq12"
+    cmp whole.omen out.omen
 }
 
 @test "SIGINT and SIGTERM finish the chunk and say how to go on" {
