@@ -117,8 +117,8 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     uint64_t calibrate = 0; /* one way after the other */
     for (size_t i = 0; i < OMEN_N_WAYS; i++)
         if (omen_ways[i].calibrate)
-            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads));
-    calibrate += model;
+            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists));
+    calibrate += omen_calibration_bytes(n, source->d, (int)threads) + model;
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
     bool keep = true; /* all runs in memory: first choice */

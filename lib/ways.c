@@ -61,7 +61,8 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .close = omen_lists_close,
                         .check = omen_lists_check,
                         .search = search_lists,
-                        .calibrate = omen_index_calibrate,
-                        .calibrate_bytes = omen_calibrate_bytes},
+                        .calibrate = omen_lists_calibrate,
+                        .calibrate_bytes = omen_lists_calibrate_bytes,
+                        .table = OMEN_SECTION_TUNE},
     [OMEN_WAY_EXACT] = {.search = search_exact},
 };
