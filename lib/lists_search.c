@@ -198,7 +198,7 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
         ahead += step;
         ahead_bytes -= step;
     }
-    s->stats.lists_probed += s->n_pairs;
+    s->stats.lists.probed += s->n_pairs;
     return OMEN_OK;
 }
 
@@ -321,7 +321,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
             }
             if (stats) {
                 stats->n_queries += s.stats.n_queries;
-                stats->lists_probed += s.stats.lists_probed;
+                stats->lists.probed += s.stats.lists.probed;
                 stats->codes_scanned += s.stats.codes_scanned;
                 stats->rows_reranked += s.stats.rows_reranked;
             }
