@@ -77,8 +77,8 @@ includes()
 name='([a-z0-9_]+/)*[a-z0-9_]+\.h'
 includes lib "lib/$name" | result "lib includes only lib"
 # omendb_files.h is installed: it looks for omendb.h beside it
-includes formats "lib/omendb\.h|formats/$name" | grep -v '^formats/omendb_files\.h:.*"omendb\.h"$' |
-    result "formats includes only lib/omendb.h and formats"
+includes formats "lib/(omendb|sized)\.h|formats/$name" | grep -v '^formats/omendb_files\.h:.*"omendb\.h"$' |
+    result "formats includes only lib/omendb.h, lib/sized.h and formats"
 includes cmd "lib/omendb\.h|formats/$name|cmd/$name" | result "cmd includes only lib/omendb.h, formats and cmd"
 
 # the letters of an index's sections stand in lib/omendb.h alone
