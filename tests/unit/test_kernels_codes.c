@@ -78,6 +78,45 @@ static void test_take_keys(void)
     }
 }
 
+static void test_keys_below(void)
+{
+    for (size_t n = 0; n <= 70; n++)
+        for (int turn = 0; turn < 20; turn++) {
+            uint64_t *keys = (uint64_t *)(void *)last_bytes(0, n * sizeof *keys), want[71];
+            uint64_t *to = (uint64_t *)(void *)last_bytes(1, n * sizeof *to);
+            for (size_t i = 0; i < n; i++)
+                keys[i] = (uint64_t)draw_below(8) << 61 | draw_below(1 << 20);
+            const uint64_t limit = turn == 0 ? 0 : turn == 1 ? UINT64_MAX : (uint64_t)draw_below(8) << 61 | 1 << 19;
+            const size_t n_want = scalar->keys_below(keys, n, limit, want);
+            CHECK_CASE(level->keys_below(keys, n, limit, to) == n_want && memcmp(to, want, n_want * sizeof *to) == 0,
+                       "%zu keys below %llx", n, (unsigned long long)limit);
+            size_t n_right = 0;
+            for (size_t i = 0; i < n; i++)
+                n_right += keys[i] < limit;
+            CHECK_CASE(n_want == n_right, "%zu of %zu keys, not %zu", n_want, n, n_right);
+            CHECK_CASE(level->keys_below(keys, n, limit, keys) == n_want &&
+                           memcmp(keys, want, n_want * sizeof *keys) == 0,
+                       "%zu keys in place", n);
+        }
+}
+
+static void test_list_values(void)
+{
+    for (size_t n = 0; n <= 50; n++)
+        for (int turn = 0; turn < 20; turn++) {
+            float *half_norms = last_floats(0, n), *got = last_floats(1, n), want[50];
+            draw_floats(half_norms, n, (value_kind)(turn % N_KINDS));
+            draw_floats(want, n, (value_kind)(turn % N_KINDS));
+            memcpy(got, want, n * sizeof *got);
+            const float least = scalar->list_values(half_norms, want, n);
+            CHECK_CASE(same_float(level->list_values(half_norms, got, n), least) &&
+                           memcmp(got, want, n * sizeof *got) == 0,
+                       "%zu values", n);
+            for (size_t i = 0; i < n; i++)
+                CHECK_CASE(!(want[i] < least), "value %zu of %zu is below the least", i, n);
+        }
+}
+
 static void test_encode16(void)
 {
     for (size_t n_dims = 0; n_dims <= 9; n_dims++) {
@@ -236,9 +275,14 @@ static void test_scan_gain(void)
 
 int main(void)
 {
-    static const kernel_test tests[] = {{"tables", test_tables},         {"signs", test_signs},
-                                        {"keys", test_take_keys},        {"encode16", test_encode16},
-                                        {"scan_plain", test_scan_plain}, {"scan_gain", test_scan_gain}};
+    static const kernel_test tests[] = {{"tables", test_tables},
+                                        {"signs", test_signs},
+                                        {"keys", test_take_keys},
+                                        {"keys below a limit", test_keys_below},
+                                        {"values of lists", test_list_values},
+                                        {"encode16", test_encode16},
+                                        {"scan_plain", test_scan_plain},
+                                        {"scan_gain", test_scan_gain}};
     kernel_cases_run(tests, sizeof tests / sizeof *tests);
     return check_finish();
 }
