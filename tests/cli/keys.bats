@@ -296,7 +296,8 @@ header()
     python3 -c '
 for i in range(1000):
     print("x" * 4000 + str(i))' >keys
-    fails_with 5 'the keys in "keys" need 8 MiB of memory, and 4 MiB are allowed' omendb build -M 4M --key keys base.fvecs
+    fails_with 5 'the keys in "keys" need 8 MiB of memory, and 4 MiB are allowed' \
+        omendb build -M 4M --key keys base.fvecs
     fails_with 5 ', and the keys take 8 MiB more' omendb build -M 20M --key keys base.fvecs
     expect 0 omendb build --key keys base.fvecs
     expect 0 omendb verify base.omen
@@ -361,7 +362,8 @@ for i in range(1000):
     printf 'b\na\nc\n' >keys
     omendb build -q --key keys v.fvecs
     mkdir copies
-    python3 "$tests_dir/cli/damage.py" flip v.omen copies
+    read -r place length < <(python3 "$tests_dir/cli/damage.py" where v.omen KEYS)
+    python3 "$tests_dir/cli/damage.py" flip v.omen copies "$place"
 }
 
 @test "a query by damaged keys gives the right answer or exits 3" {

@@ -493,14 +493,16 @@ class Victim:
             base = "base" + os.path.splitext(options.base)[1]
             first_rows(options.base, options.rows, bench.path(base))
         bvecs(bench.path("few.bvecs"), fashion_rows(400, 16))
+        with open(bench.path("keys.txt"), "w") as out:
+            out.writelines(f"key {i}\n" for i in range(options.rows))
         directory = bench.directory()
         first = bench.run(directory, Case("old", ["build", "-q", "-o", OUT, "../few.bvecs"]))
         if first.code != 0:
             sys.exit(f"a build without faults fails: {first.stderr.decode()}")
         self.old = bench.path("old.omen")
         os.rename(os.path.join(directory, OUT), self.old)
-        self.case = Case("build", bench.build_words("-t", options.threads, "../" + base, n_rows=options.rows,
-                                                    n_chunks=16), before=self.old, output=OUT)
+        self.case = Case("build", bench.build_words("-t", options.threads, "--key", "../keys.txt", "../" + base,
+                                                    n_rows=options.rows, n_chunks=16), before=self.old, output=OUT)
         self.seconds = []
         for _ in range(2):
             bench.prepare(directory, self.case)

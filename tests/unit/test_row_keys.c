@@ -74,7 +74,7 @@ static void make_sections(const key_list *list, bool allow_duplicates, sections_
     omen_index_close(make_index(&rows, &o, out));
     omen_row_keys *keys = finished(list, allow_duplicates, 1);
     const omen_sink sink = sink_of(out);
-    CHECK(keys != NULL);
+    CHECK(keys);
     if (keys)
         CHECK_EQ_INT(omen_row_keys_write(keys, &sink, NULL, NULL, &detail), OMEN_OK);
     omen_row_keys_destroy(keys);
@@ -181,7 +181,9 @@ static void test_texts(void)
     } cases[] = {
         {"a", 1, NULL},
         {" x\"\\,;'", 7, NULL},
-        {"\xc2\x80", 2, NULL},
+        {"\xc2\xa0", 2, NULL},
+        {"a\xc2\x9b", 3, "byte 2 of a key, 0xc2, is a control character"},
+        {"\xc2\x80", 2, "control character"},
         {"\xe2\x82\xac", 3, NULL},
         {"\xf4\x8f\xbf\xbf", 4, NULL},
         {"", 0, "empty"},
