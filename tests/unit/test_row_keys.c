@@ -392,6 +392,72 @@ static void test_forged(void)
     CHECK(n_opened > 500 && n_sound < n_tries / 4);
 }
 
+static void swallow_fault(void *context, const char *section, const char *text)
+{
+    snprintf(context, 200, "%s: %s", section, text);
+}
+
+/* Opens sections in which a lie was put, and expects the key of a row, and the full check, to tell it. */
+static void expect_fault(const sections_in_memory *sections, uint64_t row, const char *key_fault, const char *fault)
+{
+    omen_index *index = NULL;
+    omen_row_key key;
+    char told[200] = "";
+    CHECK_EQ_INT(omen_index_open(&index, sections->sections, sections->n, &detail), OMEN_OK);
+    if (!index)
+        return;
+    CHECK_EQ_INT(omen_index_key_of(index, row, &key, &detail), key_fault ? OMEN_ERR_CORRUPT : OMEN_OK);
+    if (key_fault)
+        CHECK_STR_CONTAINS(detail.text, key_fault);
+    CHECK_EQ_INT(omen_index_check(index, swallow_fault, told), OMEN_ERR_CORRUPT);
+    CHECK_STR_CONTAINS(told, fault);
+    omen_index_close(index);
+}
+
+/* One lie each, and what it is called. */
+static void test_lies(void)
+{
+    key_list list = make_keys(OMEN_KEYS_TEXT, N_ROWS, 280, false);
+    sections_in_memory sections;
+    make_sections(&list, true, &sections);
+    omen_keys_head *head = (omen_keys_head *)section_of(&sections, OMEN_SECTION_KEYS)->data;
+    uint8_t *offsets = (uint8_t *)section_of(&sections, OMEN_SECTION_KEYO)->data, kept[2];
+    uint32_t *order = (uint32_t *)section_of(&sections, OMEN_SECTION_KEYI)->data;
+    CHECK(head->width == 2);
+
+    head->flags = 0;
+    expect_fault(&sections, 0, NULL, "KEYI: a key stands twice");
+    head->flags = OMEN_KEYS_FLAG_SHARED;
+    head->longest++;
+    expect_fault(&sections, 0, NULL, "KEYS: its lengths");
+    head->longest--;
+
+    memcpy(kept, offsets + 2 * N_ROWS, 2);
+    memcpy(offsets + 2 * N_ROWS, &(uint16_t){(uint16_t)(head->most + 1)}, 2); /* a byte beyond the text */
+    expect_fault(&sections, N_ROWS - 1, "section KEYO: row 299", "KEYO: row 299: the place of its key is impossible");
+    memcpy(offsets + 2 * N_ROWS, kept, 2);
+    memcpy(kept, offsets + 2 * 7, 2);
+    memcpy(offsets + 2 * 7, offsets + 2 * 3, 2); /* before the one before */
+    expect_fault(&sections, 6, "section KEYO: row 6", "KEYO: row 6");
+    expect_fault(&sections, 7, "section KEYO: row 7", "KEYO: row 6"); /* longer than the longest */
+    memcpy(offsets + 2 * 7, kept, 2);
+
+    const uint32_t row = order[9];
+    order[9] = order[8];
+    expect_fault(&sections, 0, NULL, "KEYI: the keys are not in order");
+    order[9] = N_ROWS;
+    expect_fault(&sections, 0, NULL, "KEYI: row 300: there is no such row");
+    order[9] = row;
+
+    char *text = (char *)section_of(&sections, OMEN_SECTION_KEYV)->data;
+    const char letter = text[0];
+    text[0] = '\n';
+    expect_fault(&sections, 0, "section KEYV: row 0: byte 1 of a key, 0x0a, is a control character", "KEYV: row 0");
+    text[0] = letter;
+    sections_free(&sections);
+    keys_free(&list);
+}
+
 /* ---- rows as queries ---- */
 
 static void test_rows(void)
@@ -445,6 +511,7 @@ int main(void)
     RUN(test_misuse);
     RUN(test_failing_sink);
     RUN(test_forged);
+    RUN(test_lies);
     RUN(test_rows);
     return check_finish();
 }
