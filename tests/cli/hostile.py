@@ -7,6 +7,8 @@ hostile.py packed PACKED N   fields of the sections of a compressed file, or of 
 hostile.py index INDEX QUERIES N
                              the same of an index, or of a compressed one: query and verify exit 0 or 3 (2 or 5 of a
                              compressed one), results are numbers and rows, what query refuses verify calls corrupt
+hostile.py keyfiles INDEX N FILE...
+                             the same of the beginnings of files of keys: attach exits 0, 2 or 5
 hostile.py keys INDEX QUERIES KEYS N
                              the same of the sections of keys, by which query finds all rows in KEYS or exits 2 or 3
 hostile.py checkpoint PART INPUT N OPTION...
@@ -258,6 +260,18 @@ def lie_vectors(index, n, names):
             run(["query", "-q", "-t", "1", index, lying], 1 << 30, (0, 2))
 
 
+def lie_keyfiles(index, n, names):
+    rng = random.Random(6)
+    for name in names:
+        with open(name, "rb") as file:
+            data = file.read()
+        for _ in range(n):
+            payload = bytearray(data[:256])
+            lie(rng, payload)
+            write("lie", payload + data[256:])
+            run(["attach", "-q", "-t", "1", "--key", "lie", "-o", "sound.omen", index], 1 << 30, (0, 2, 5))
+
+
 # ---- bombs ----
 
 
@@ -449,6 +463,8 @@ def main():
         lie_packed(data, int(words[0]))
     elif command == "index":
         lie_index(data, words[0], int(words[1]))
+    elif command == "keyfiles":
+        lie_keyfiles(path, int(words[0]), words[1:])
     elif command == "keys":
         lie_keys(data, words[0], words[1], int(words[2]))
     elif command == "checkpoint":

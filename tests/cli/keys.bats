@@ -393,4 +393,8 @@ for i in range(1000):
     seq 1 40 >keys
     omendb build -q --key keys v.fvecs
     python3 "$tests_dir/cli/hostile.py" keys v.omen q.fvecs keys $lies
+    npy i8.npy '<i8' '(40,)' "$(seq 40 | xargs printf '%02x00000000000000')"
+    npy U.npy '<U2' '(40,)' "$(seq 10 49 | xargs printf '%02x000000ac200000')"
+    seq 40 | sed 's/^/ä€😀/' >long
+    python3 "$tests_dir/cli/hostile.py" keyfiles v.omen $((lies / 3)) i8.npy U.npy long
 }
