@@ -15,8 +15,8 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     omen_effort effort =
         omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
     omen_effort_scale(&effort, index, options->effort_factor);
-    if (options->probes) {
-        n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
+    if (options->lists.probes) {
+        n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
         effort.least_lists = effort.most_lists = n_probes;
         effort.first_lists = effort.first_lists < n_probes ? effort.first_lists : n_probes;
     }
@@ -30,7 +30,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     if (effort.most_rows < k)
         effort.most_rows = n_rerank = k;
     if (job->stats) {
-        job->stats->probes = n_probes;
+        job->stats->lists.probes = n_probes;
         job->stats->rerank = n_rerank;
     }
     const int status = omen_search_lists(index, job->queries, job->n_queries, k, &effort, options->refine_cold,
@@ -47,7 +47,7 @@ static int search_exact(const omen_index *index, const omen_search_job *job)
         return omen_fail(job->why, OMEN_ERR_ARGUMENT,
                          "exact search needs a refine tier, which this index was built without");
     if (job->stats) {
-        job->stats->probes = job->stats->rerank = 0;
+        job->stats->lists.probes = job->stats->rerank = 0;
         job->stats->n_queries += job->n_queries;
         job->stats->rows_reranked += job->n_queries * index->meta.n_rows;
     }
@@ -61,7 +61,8 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .close = omen_lists_close,
                         .check = omen_lists_check,
                         .search = search_lists,
-                        .calibrate = omen_index_calibrate,
-                        .calibrate_bytes = omen_calibrate_bytes},
+                        .calibrate = omen_lists_calibrate,
+                        .calibrate_bytes = omen_lists_calibrate_bytes,
+                        .table = OMEN_SECTION_TUNE},
     [OMEN_WAY_EXACT] = {.search = search_exact},
 };
