@@ -19,6 +19,12 @@ typedef struct omen_touched {
     uint64_t *seen; /* one bit per block of OMEN_CHECK_BYTES, set once it has been checked; NULL: do not check */
 } omen_touched;
 
+/* The keys of the rows. */
+typedef struct omen_key_store {
+    omen_keys_head head; /* kind 0: there are none */
+    omen_touched values, offsets, order;
+} omen_key_store;
+
 struct omen_index {
     omen_meta meta;
     omen_transform transform;
@@ -43,6 +49,7 @@ struct omen_index {
     const float *centroid_scales;
     uint64_t centroid_bytes, model_bytes;
     omen_touched code, refn, perm;
+    omen_key_store keys;
 };
 
 /* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. */
@@ -70,6 +77,10 @@ int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t 
                           omen_detail *why) OMEN_MUST_CHECK;
 int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows,
                          omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same for bytes of a section whose contents the caller checks. */
+int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes,
+                           omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
  * gets the k <= n nearest of each query as (distance, id), ascending. */
