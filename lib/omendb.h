@@ -150,6 +150,8 @@ typedef enum {
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_APRT OMEN_FOURCC('A', 'P', 'R', 'T') /* u32 [], ip */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
+#define OMEN_SECTION_COLS OMEN_FOURCC('C', 'O', 'L', 'S') /* bytes, optional: which columns there are */
+#define OMEN_SECTION_CVAL OMEN_FOURCC('C', 'V', 'A', 'L') /* bytes, optional: their values */
 
 /* One section in memory. data is 64-byte aligned. A reader that does not know a mandatory section must refuse the
  * file; an unknown optional one is skipped. */
@@ -482,6 +484,92 @@ OMEN_API bool omen_index_can_reach(const omen_index *index, uint32_t k, float re
 
 /* Called for each fault found, with the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
+
+/* ---- columns: attributes of rows ----------------------------------------- */
+
+typedef enum {
+    OMEN_COLUMN_INT64 = 0,
+    OMEN_COLUMN_FLOAT32 = 1,
+    OMEN_COLUMN_FLOAT64 = 2,
+    OMEN_COLUMN_TEXT = 3,
+    OMEN_COLUMN_TAG_WORDS = 4,   /* any number of words a row */
+    OMEN_COLUMN_TAG_NUMBERS = 5, /* any number of numbers below 2^32 a row */
+} omen_column_type;
+
+#define OMEN_MAX_COLUMNS     1024u
+#define OMEN_MAX_COLUMN_NAME 255u /* bytes */
+
+/* "int64", "float32", "float64", "text" or "tags" (of either kind); "?" for an unknown value. */
+OMEN_API const char *omen_column_type_name(omen_column_type type);
+
+/* Columns of the rows of one index, in the order of its input, before they are written. */
+typedef struct omen_columns omen_columns;
+
+/* Starts a set without columns, of n_rows rows (at least 1). *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT
+ * or OMEN_ERR_MEMORY. */
+OMEN_API int omen_columns_create(omen_columns **out, uint64_t n_rows, omen_detail *why) OMEN_MUST_CHECK;
+
+/* NULL is fine. */
+OMEN_API void omen_columns_destroy(omen_columns *columns);
+
+OMEN_API uint64_t omen_columns_row_count(const omen_columns *columns); /* rows; 0 of NULL */
+OMEN_API uint32_t omen_columns_count(const omen_columns *columns);     /* columns; 0 of NULL */
+
+/* Bytes of memory that writing the columns will take, those that they take now included. */
+OMEN_API uint64_t omen_columns_bytes(const omen_columns *columns);
+
+/* Texts or words: number i is bytes[offsets[i]] up to bytes[offsets[i + 1]]. Any bytes, in any order; equal ones count
+ * as one. */
+typedef struct omen_words {
+    uint64_t n;
+    const uint64_t *offsets; /* n + 1, never falling */
+    const char *bytes;
+} omen_words;
+
+/* The functions that follow add a column of n_rows values, which are copied. name: 1 to OMEN_MAX_COLUMN_NAME bytes.
+ * nulls: bit i % 64 of word i / 64 is set where row i has no value, whatever stands in its place; NULL: none.
+ * They return OMEN_OK, OMEN_ERR_ARGUMENT (the name, or one column too many), OMEN_ERR_INPUT (a value: why names the row)
+ * or OMEN_ERR_MEMORY; after a failure the columns are as before. */
+
+OMEN_API int omen_columns_add_integers(omen_columns *columns, const char *name, const int64_t *values,
+                                       const uint64_t *nulls, omen_detail *why) OMEN_MUST_CHECK;
+
+/* type: OMEN_COLUMN_FLOAT32, to which values are rounded, or OMEN_COLUMN_FLOAT64. A NaN is no value. */
+OMEN_API int omen_columns_add_reals(omen_columns *columns, const char *name, omen_column_type type,
+                                    const double *values, const uint64_t *nulls, omen_detail *why) OMEN_MUST_CHECK;
+
+/* codes: the number of each row's text in texts, or OMEN_NO_TEXT. */
+#define OMEN_NO_TEXT UINT32_MAX
+OMEN_API int omen_columns_add_texts(omen_columns *columns, const char *name, const omen_words *texts,
+                                    const uint32_t *codes, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Row i has tags[first[i]] up to tags[first[i + 1]]: numbers of words, or, with words NULL, the numbers themselves. A
+ * tag that comes twice in a row counts once. */
+OMEN_API int omen_columns_add_tags(omen_columns *columns, const char *name, const omen_words *words,
+                                   const uint64_t *first, const uint32_t *tags, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Writes the sections of the columns to the sink of a build that is complete, whose section PERM perm is. Returns
+ * OMEN_OK, OMEN_ERR_ARGUMENT (another number of rows), OMEN_ERR_CORRUPT (perm), OMEN_ERR_MEMORY or what the sink
+ * returned. */
+OMEN_API int omen_columns_write(const omen_columns *columns, const omen_section *perm, const omen_sink *sink,
+                                omen_detail *why) OMEN_MUST_CHECK;
+
+/* A column of an index. */
+typedef struct omen_column_info {
+    size_t struct_bytes; /* set it */
+    const char *name;    /* the index's, name_bytes long and not terminated */
+    uint32_t name_bytes;
+    omen_column_type type;
+    uint64_t n_nulls;
+    uint64_t n_distinct; /* texts or tags; 0 elsewhere */
+    uint64_t n_bytes;    /* in the index */
+} omen_column_info;
+
+/* How many columns an index has. */
+OMEN_API uint32_t omen_index_column_count(const omen_index *index);
+
+/* Fills *out for column i, counted from 0. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+OMEN_API int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out) OMEN_MUST_CHECK;
 
 /* ---- codes without lists ------------------------------------------------ */
 
