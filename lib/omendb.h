@@ -374,6 +374,23 @@ OMEN_API void omen_index_close(omen_index *index);
 /* Fills *out. Returns OMEN_OK or OMEN_ERR_ARGUMENT (out->struct_bytes). */
 OMEN_API int omen_index_get_info(const omen_index *index, omen_index_info *out) OMEN_MUST_CHECK;
 
+/* ---- sets of rows: what a filter selects -------------------------------- */
+
+/* Some of the rows of one index. It does not change, so threads may share it, and must not outlive the index. */
+typedef struct omen_row_set omen_row_set;
+
+/* The rows with the n_ids numbers ids, in any order and more than once if need be; with except, all rows but these.
+ * *out is the caller's, NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a row that does not exist),
+ * OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+OMEN_API int omen_row_set_create(const omen_index *index, const int64_t *ids, uint64_t n_ids, bool except,
+                                 omen_row_set **out, omen_detail *why) OMEN_MUST_CHECK;
+
+/* NULL is fine. */
+OMEN_API void omen_row_set_destroy(omen_row_set *set);
+
+/* How many rows it has. */
+OMEN_API uint64_t omen_row_set_count(const omen_row_set *set);
+
 /* ---- search ------------------------------------------------------------ */
 
 #define OMEN_DEFAULT_RECALL 0.95f
@@ -396,6 +413,9 @@ typedef struct omen_search_options {
     void *progress_context;
     /* multiplies the effort that the recall takes: more lists and more candidates for every query; 0: 1 */
     float effort_factor;
+    /* n_queries sets of rows: query i finds only rows of row_sets[i], all rows where that is NULL. Equal pointers are
+     * the same filter, which is prepared once. NULL: no query has a filter */
+    const omen_row_set *const *row_sets;
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. Written omen_search_options_init(&options), as above. */
