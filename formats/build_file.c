@@ -44,6 +44,10 @@ static int open_inputs(file_build *b, omen_detail *why)
     if (status != OMEN_OK)
         return status;
     b->source = omen_vectors_source(b->vectors);
+    if (paths->columns && omen_columns_row_count(paths->columns) != b->source.n_rows)
+        return omen_fail(why, OMEN_ERR_INPUT, "the columns have %llu rows, the vectors %llu",
+                         (unsigned long long)omen_columns_row_count(paths->columns),
+                         (unsigned long long)b->source.n_rows);
     if (paths->opened)
         paths->opened(paths->context, omen_vectors_format(b->vectors), &b->source);
     if (paths->tune_queries) {
@@ -71,6 +75,21 @@ static int checkpoint_bytes(const char *output, uint64_t *out, omen_detail *why)
     return OMEN_OK;
 }
 
+/* Takes what the columns have of the memory. */
+static int take_memory(file_build *b, omen_detail *why)
+{
+    const uint64_t n_bytes = omen_columns_bytes(b->paths->columns);
+
+    if (n_bytes == 0 || b->options.memory_bytes == 0)
+        return OMEN_OK;
+    if (n_bytes >= b->options.memory_bytes) {
+        return omen_fail(why, OMEN_ERR_MEMORY, "the columns take %llu bytes, which is all of options.memory_bytes",
+                         (unsigned long long)n_bytes);
+    }
+    b->options.memory_bytes -= n_bytes;
+    return OMEN_OK;
+}
+
 /* Makes the plan, and refuses it when there is no room on the disk. */
 static int check_plan(const file_build *b, omen_detail *why)
 {
@@ -81,12 +100,21 @@ static int check_plan(const file_build *b, omen_detail *why)
 
     if (status != OMEN_OK)
         return status;
+    plan.index_bytes += omen_columns_bytes(paths->columns);
     if (paths->planned)
         paths->planned(paths->context, &plan);
     status = checkpoint_bytes(paths->output, &there, why);
     return status == OMEN_OK && there < plan.checkpoint_bytes + plan.index_bytes
                ? omen_disk_check(paths->output, plan.checkpoint_bytes + plan.index_bytes - there, why)
                : status;
+}
+
+static int write_columns(const omen_columns *columns, const omen_sink *sink, omen_detail *why)
+{
+    omen_section perm;
+    const int status = sink->map(sink->self, OMEN_SECTION_PERM, &perm, why);
+
+    return status == OMEN_OK ? omen_columns_write(columns, &perm, sink, why) : status;
 }
 
 /* Builds and commits. Decides what becomes of the checkpoint. */
@@ -97,6 +125,8 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
     const omen_checkpoint checkpoint = omen_part_checkpoint(b->part);
     int status = omen_index_build(&b->source, options, &sink, &checkpoint, report, why);
 
+    if (status == OMEN_OK && b->paths->columns)
+        status = write_columns(b->paths->columns, &sink, why);
     /* the last look before the file gets its name */
     if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
@@ -157,6 +187,8 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
     if (status != OMEN_OK)
         return status;
     status = open_inputs(&b, why);
+    if (status == OMEN_OK)
+        status = take_memory(&b, why);
     if (status == OMEN_OK)
         status = check_plan(&b, why);
     if (status == OMEN_OK)

@@ -120,6 +120,9 @@ typedef struct omen_build_paths {
     void (*opened)(void *context, const char *format, const omen_source *source);
     void (*planned)(void *context, const omen_build_plan *plan);
     void *context;
+    /* columns of as many rows as input, which are written too; their memory is part of options.memory_bytes. May be
+     * NULL */
+    const omen_columns *columns;
 } omen_build_paths;
 
 /* What a build by path leaves. */

@@ -8,6 +8,7 @@
 
 #include "lib/columns.h"
 #include "lib/matrix.h"
+#include "lib/sized.h"
 
 /* ---- COLS ---- */
 
@@ -127,6 +128,28 @@ void omen_columns_close(omen_index *index)
 uint32_t omen_index_column_count(const omen_index *index)
 {
     return index->n_columns;
+}
+
+int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out)
+{
+    omen_column_info info;
+    const int status = omen_sized_take(&info, sizeof info, out, "omen_column_info", NULL);
+    if (status != OMEN_OK)
+        return status;
+    if (i >= index->n_columns)
+        return OMEN_ERR_ARGUMENT;
+    const omen_column *c = &index->columns[i];
+    info = (omen_column_info){
+        .struct_bytes = sizeof info,
+        .name = c->name,
+        .name_bytes = c->entry.name_bytes,
+        .type = (omen_column_type)c->entry.type,
+        .n_nulls = c->entry.n_nulls,
+        .n_distinct = c->entry.n_words,
+        .n_bytes = c->at[OMEN_N_PARTS] - c->at[0],
+    };
+    omen_sized_give(out, &info);
+    return OMEN_OK;
 }
 
 /* ---- the first use ---- */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/apart.h"
+#include "lib/columns.h"
 #include "lib/index.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
@@ -22,6 +23,7 @@ static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
     OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
     OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT,
+    OMEN_SECTION_COLS, OMEN_SECTION_CVAL,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -279,6 +281,8 @@ static int open_index(omen_index **out, const omen_section *sections, size_t n_s
         status = open_codec(index, &list);
     if (status == OMEN_OK)
         status = open_rows(index, &list);
+    if (status == OMEN_OK)
+        status = omen_columns_open(index, &list);
     if (status != OMEN_OK)
         goto fail;
     *out = index;
@@ -327,6 +331,7 @@ void omen_index_close(omen_index *index)
     free(index->code.seen);
     free(index->refn.seen);
     free(index->perm.seen);
+    omen_columns_close(index);
     for (size_t i = 0; i < OMEN_N_WAYS; i++)
         if (omen_ways[i].close)
             omen_ways[i].close(index);
@@ -414,7 +419,8 @@ int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context
             status = OMEN_ERR_CORRUPT;
         }
     }
-    return status;
+    const int of_columns = omen_columns_check(index, fault, context);
+    return status == OMEN_OK ? of_columns : status;
 }
 
 int omen_index_check_source(const omen_index *index, const omen_source *source, omen_fault_fn fault, void *context,

@@ -591,6 +591,45 @@ OMEN_API uint32_t omen_index_column_count(const omen_index *index);
 /* Fills *out for column i, counted from 0. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out) OMEN_MUST_CHECK;
 
+/* What n_bytes of text are, all of them: OMEN_NUMBER_INTEGER, an integer of 64 bits; OMEN_NUMBER_REAL, another decimal
+ * number, rounded to the nearest float64; OMEN_NUMBER_NONE. A sign, and e with an exponent, may be there; no number has
+ * more than 400 characters. real is set for integers too. */
+typedef enum { OMEN_NUMBER_NONE, OMEN_NUMBER_INTEGER, OMEN_NUMBER_REAL } omen_number_kind;
+OMEN_API omen_number_kind omen_number_parse(const char *text, size_t n_bytes, int64_t *integer, double *real);
+
+/* ---- conditions: rows by their columns ------------------------------------ */
+
+/* A condition on the columns of one index, which it must not outlive. It does not change; threads may share it. */
+typedef struct omen_condition omen_condition;
+
+#define OMEN_MAX_CONDITION (1u << 20) /* bytes of its text */
+
+/* Reads a condition: what may follow WHERE in SQL, of these parts.
+ *   column = literal     also == != <> < <= > >=, in either order
+ *   column BETWEEN literal AND literal, column IN (literal, ...), column IS NULL, column LIKE 'prefix%',
+ *   tags HAS literal     each also with NOT before BETWEEN, IN, LIKE, HAS or NULL
+ *   AND, OR, NOT, ( )
+ * Literals are numbers, 'texts', in which '' is a quote, TRUE (1), FALSE (0) and NULL. Names of columns with other
+ * characters than letters, digits and _ stand in double quotes. A comparison with a row that has no value, or with
+ * NULL, is neither true nor false; HAS is true or false. Texts compare by bytes. A literal that is compared with
+ * float32 is rounded to it.
+ * *out is the caller's, NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (why says what is wrong, and at which
+ * character), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+OMEN_API int omen_condition_create(const omen_index *index, const char *text, omen_condition **out,
+                                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* NULL is fine. */
+OMEN_API void omen_condition_destroy(omen_condition *condition);
+
+/* A text that two conditions on one index share if they are the same but for order, spelling, repetition and the like:
+ * they select the same rows then. It lives as long as the condition. */
+OMEN_API const char *omen_condition_key(const omen_condition *condition);
+
+/* Finds the rows for which each of n conditions on one index is true. sets gets n sets, which are the caller's, all
+ * NULL after a failure. n_threads 0: omen_cpu_count(). Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+OMEN_API int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads,
+                                      omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- codes without lists ------------------------------------------------ */
 
 /* An index of one list whose rows are in input order, without row numbers (omen_build_options.codes_only), to
