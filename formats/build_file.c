@@ -17,6 +17,7 @@ typedef struct {
     omen_build_options options;
     omen_vectors *vectors, *tune_vectors;
     omen_source source, tune_source;
+    omen_row_keys *keys;
     omen_writer *writer;
     omen_part *part;
 } file_build;
@@ -60,6 +61,35 @@ static int open_inputs(file_build *b, omen_detail *why)
     return status;
 }
 
+/* Reads the keys. They stay in memory until the rows are written, so the build has so much less. */
+static int open_keys(file_build *b, omen_detail *why)
+{
+    const omen_build_paths *paths = b->paths;
+    uint64_t *memory_bytes = &b->options.memory_bytes, kept;
+    if (!paths->keys)
+        return OMEN_OK;
+    const int status = omen_row_keys_read(&b->keys, paths->keys, b->source.n_rows, paths->allow_duplicates,
+                                          *memory_bytes, b->options.n_threads, why);
+    if (status != OMEN_OK)
+        return status;
+    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
+    if (*memory_bytes > 0)
+        *memory_bytes = *memory_bytes > kept ? *memory_bytes - kept : 1;
+    return OMEN_OK;
+}
+
+/* Adds what the keys take to a plan. */
+static void plan_keys(const file_build *b, omen_build_plan *plan)
+{
+    uint64_t kept, peak, section_bytes;
+    if (!b->keys)
+        return;
+    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, &peak, &section_bytes);
+    plan->memory_bytes += kept;
+    plan->memory_bytes = plan->memory_bytes > peak ? plan->memory_bytes : peak;
+    plan->index_bytes += section_bytes + section_bytes / 256;
+}
+
 /* Bytes on the disk of what an earlier build left, which this one goes on with or replaces. */
 static int checkpoint_bytes(const char *output, uint64_t *out, omen_detail *why)
 {
@@ -73,6 +103,12 @@ static int checkpoint_bytes(const char *output, uint64_t *out, omen_detail *why)
         *out = (uint64_t)status.st_blocks * 512;
     free(part);
     return OMEN_OK;
+}
+
+static void plan_columns(const omen_columns *columns, omen_build_plan *plan)
+{
+    plan->memory_bytes += omen_columns_bytes(columns);
+    plan->index_bytes += omen_columns_bytes(columns);
 }
 
 /* Takes what the columns have of the memory. */
@@ -100,7 +136,8 @@ static int check_plan(const file_build *b, omen_detail *why)
 
     if (status != OMEN_OK)
         return status;
-    plan.index_bytes += omen_columns_bytes(paths->columns);
+    plan_keys(b, &plan);
+    plan_columns(paths->columns, &plan);
     if (paths->planned)
         paths->planned(paths->context, &plan);
     status = checkpoint_bytes(paths->output, &there, why);
@@ -127,6 +164,8 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
 
     if (status == OMEN_OK && b->paths->columns)
         status = write_columns(b->paths->columns, &sink, why);
+    if (status == OMEN_OK && b->keys)
+        status = omen_row_keys_write(b->keys, &sink, options->progress, options->progress_context, why);
     /* the last look before the file gets its name */
     if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
@@ -188,6 +227,8 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
         return status;
     status = open_inputs(&b, why);
     if (status == OMEN_OK)
+        status = open_keys(&b, why);
+    if (status == OMEN_OK)
         status = take_memory(&b, why);
     if (status == OMEN_OK)
         status = check_plan(&b, why);
@@ -200,6 +241,7 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
     if (status == OMEN_OK)
         status = read_back(&b, info, &result.recall_most, why);
     omen_writer_destroy(b.writer);
+    omen_row_keys_destroy(b.keys);
     omen_vectors_close(b.tune_vectors);
     omen_vectors_close(b.vectors);
     if (outcome)

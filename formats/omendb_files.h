@@ -105,6 +105,16 @@ OMEN_API void omen_part_close(omen_part *part);
  * than n_bytes to give. */
 OMEN_API int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why) OMEN_MUST_CHECK;
 
+/* ---- keys --------------------------------------------------------------- */
+
+/* Reads the keys of n_rows rows from a file, or from standard input when path is "-": text in UTF-8, one a line, or an
+ * npy array of integers or fixed strings (S, U), and finishes them (omen_row_keys_finish()). memory_bytes: private
+ * memory to stay under; 0: no limit. *out is NULL on failure, and else the caller's to destroy. Returns OMEN_OK,
+ * OMEN_ERR_INPUT (not so many keys, one that cannot be one, a duplicate: why names file and line, or row),
+ * OMEN_ERR_ARGUMENT, OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+OMEN_API int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, bool allow_duplicates,
+                                uint64_t memory_bytes, int n_threads, omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- a build by path ---------------------------------------------------- */
 
 /* What a build by path reads and writes, and who is told of it. */
@@ -120,6 +130,8 @@ typedef struct omen_build_paths {
     void (*opened)(void *context, const char *format, const omen_source *source);
     void (*planned)(void *context, const omen_build_plan *plan);
     void *context;
+    const char *keys;      /* the keys of the rows, as omen_row_keys_read() reads them; NULL: none */
+    bool allow_duplicates; /* several rows may have the same key */
     /* columns of as many rows as input, which are written too; their memory is part of options.memory_bytes. May be
      * NULL */
     const omen_columns *columns;

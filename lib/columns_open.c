@@ -24,11 +24,10 @@ static int check_entry(const omen_section_list *list, const omen_column_entry *e
     const bool has_words = omen_column_has_words(e), is_tags = omen_column_is_tags(e);
     if (e->type > OMEN_COLUMN_TAG_NUMBERS)
         return omen_fail(list->why, OMEN_ERR_UNSUPPORTED, "section COLS: column %u is of a newer version", i);
-    if (is_tags ? e->width != 0
-        : e->type == OMEN_COLUMN_FLOAT64
-            ? e->width != 4 && e->width != 8
-            : e->width < 1 || e->width > (e->type == OMEN_COLUMN_INT64 ? 8 : 4) ||
-                  (e->type == OMEN_COLUMN_FLOAT32 && e->width != 4))
+    if (is_tags                          ? e->width != 0
+        : e->type == OMEN_COLUMN_FLOAT64 ? e->width != 4 && e->width != 8
+                                         : e->width < 1 || e->width > (e->type == OMEN_COLUMN_INT64 ? 8 : 4) ||
+                                               (e->type == OMEN_COLUMN_FLOAT32 && e->width != 4))
         return fail_entry(list, i, "width");
     if (e->type != OMEN_COLUMN_INT64 && e->minimum)
         return fail_entry(list, i, "least value");
@@ -178,7 +177,7 @@ int omen_column_touch(const omen_index *index, uint32_t i, omen_detail *why)
     omen_column *c = &index->columns[i];
     if (__atomic_load_n(&c->is_checked, __ATOMIC_RELAXED))
         return OMEN_OK;
-    int status = omen_index_touch_columns(index, c->at[0], c->at[OMEN_PART_POSTINGS] - c->at[0], why);
+    int status = omen_index_touch_bytes(&index->cval, c->at[0], c->at[OMEN_PART_POSTINGS] - c->at[0], why);
     if (status == OMEN_OK)
         status = check_offsets(c, i, why);
     if (status == OMEN_OK)
@@ -231,7 +230,7 @@ int omen_column_touch_tag(const omen_index *index, uint32_t i, uint64_t tag, con
     *begin = *end = NULL;
     if (!n_bytes)
         return OMEN_OK;
-    const int status = omen_index_touch_columns(index, c->at[OMEN_PART_POSTINGS] + first, n_bytes, why);
+    const int status = omen_index_touch_bytes(&index->cval, c->at[OMEN_PART_POSTINGS] + first, n_bytes, why);
     if (status != OMEN_OK)
         return status;
     *begin = (const uint16_t *)(c->parts[OMEN_PART_POSTINGS] + first / 2 * 2);

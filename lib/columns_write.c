@@ -248,8 +248,8 @@ static int check_rows(const writing *w, const omen_section *perm)
 {
     const uint64_t n = w->columns->n_rows;
     if (perm->n_bytes != n * 4)
-        return omen_fail(w->why, OMEN_ERR_ARGUMENT, "columns have %llu rows, the index has %llu",
-                         (unsigned long long)n, (unsigned long long)perm->n_bytes / 4);
+        return omen_fail(w->why, OMEN_ERR_ARGUMENT, "columns have %llu rows, the index has %llu", (unsigned long long)n,
+                         (unsigned long long)perm->n_bytes / 4);
     uint64_t *seen = omen_alloc_zero((n + 63) / 64, 8);
     if (!seen)
         return omen_fail(w->why, OMEN_ERR_MEMORY, "out of memory");

@@ -158,8 +158,8 @@ static void evaluate(evaluation *e, const omen_node *node, uint64_t *words, unsi
         memcpy(words, e->index->columns[node->column].parts[OMEN_PART_NULLS] + first / 8, e->n_words * sizeof *words);
         return;
     case OMEN_NODE_RANGES:
-        omen_column_pass(&e->index->columns[node->column], first,
-                         omen_least(e->index->meta.n_rows - first, BLOCK_ROWS), &node->ranges, words);
+        omen_column_pass(&e->index->columns[node->column], first, omen_least(e->index->meta.n_rows - first, BLOCK_ROWS),
+                         &node->ranges, words);
         return;
     default:
         evaluate(e, node->children[0], words, level + 1);

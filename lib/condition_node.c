@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trees of tests, made as simple as can be: equal conditions become equal trees, and each column is passed over once. */
+/* Trees of tests, made as simple as can be: equal conditions become equal trees, and each column is passed over once.
+ */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -295,8 +295,7 @@ static int take_literal(parser *p, omen_literal *out)
         return fail_word(p, "a number, a 'text' or NULL");
     if (w->kind == WORD_NUMBER) {
         out->kind = OMEN_LITERAL_NUMBER;
-        const omen_number_kind kind =
-            omen_number_parse(p->text + w->at, w->end - w->at, &out->integer, &out->real);
+        const omen_number_kind kind = omen_number_parse(p->text + w->at, w->end - w->at, &out->integer, &out->real);
         if (kind == OMEN_NUMBER_NONE)
             return fail_at(p, w->at, "%.*s is no number", (int)(w->end - w->at < 40 ? w->end - w->at : 40),
                            p->text + w->at);
@@ -384,14 +383,10 @@ typedef enum { SIGN_EQUAL, SIGN_DIFFERENT, SIGN_LESS, SIGN_LESS_EQUAL, SIGN_GREA
 static const struct {
     const char *mark;
     sign sign, turned; /* turned: with its sides exchanged */
-} signs[] = {{"=", SIGN_EQUAL, SIGN_EQUAL},
-             {"==", SIGN_EQUAL, SIGN_EQUAL},
-             {"!=", SIGN_DIFFERENT, SIGN_DIFFERENT},
-             {"<>", SIGN_DIFFERENT, SIGN_DIFFERENT},
-             {"<", SIGN_LESS, SIGN_GREATER},
-             {"<=", SIGN_LESS_EQUAL, SIGN_GREATER_EQUAL},
-             {">", SIGN_GREATER, SIGN_LESS},
-             {">=", SIGN_GREATER_EQUAL, SIGN_LESS_EQUAL}};
+} signs[] = {{"=", SIGN_EQUAL, SIGN_EQUAL},          {"==", SIGN_EQUAL, SIGN_EQUAL},
+             {"!=", SIGN_DIFFERENT, SIGN_DIFFERENT}, {"<>", SIGN_DIFFERENT, SIGN_DIFFERENT},
+             {"<", SIGN_LESS, SIGN_GREATER},         {"<=", SIGN_LESS_EQUAL, SIGN_GREATER_EQUAL},
+             {">", SIGN_GREATER, SIGN_LESS},         {">=", SIGN_GREATER_EQUAL, SIGN_LESS_EQUAL}};
 
 /* Takes a sign of comparison; *out is the number of signs if there is none. */
 static int take_sign(parser *p, size_t *out)
@@ -556,9 +551,9 @@ static int parse_like(parser *p, uint32_t column, bool negate, omen_node **out)
             past = (omen_cut)omen_column_bound(c, literal.text, n, true);
     }
     free(literal.text);
-    return status == OMEN_OK ? make_comparison(p, column, SIGN_EQUAL, literal.kind == OMEN_LITERAL_NULL, low, past,
-                                               negate, out)
-                             : status;
+    return status == OMEN_OK
+               ? make_comparison(p, column, SIGN_EQUAL, literal.kind == OMEN_LITERAL_NULL, low, past, negate, out)
+               : status;
 }
 
 /* The number of a tag in the dictionary; false if no row has it. */
@@ -596,8 +591,8 @@ static int parse_has(parser *p, uint32_t column, bool negate, omen_node **out)
     int status = take_literal(p, &literal);
     if (status == OMEN_OK)
         status = check_literal(p, column, &literal, at);
-    if (status == OMEN_OK && (literal.kind == OMEN_LITERAL_NULL ||
-                              (literal.kind == OMEN_LITERAL_NUMBER && !literal.is_integer)))
+    if (status == OMEN_OK &&
+        (literal.kind == OMEN_LITERAL_NULL || (literal.kind == OMEN_LITERAL_NUMBER && !literal.is_integer)))
         status = fail_at(p, at, "HAS takes a tag, which is %s",
                          c->entry.type == OMEN_COLUMN_TAG_WORDS ? "a 'word'" : "a whole number");
     if (status == OMEN_OK)

@@ -19,6 +19,12 @@ typedef struct omen_touched {
     uint64_t *seen; /* one bit per block of OMEN_CHECK_BYTES, set once it has been checked; NULL: do not check */
 } omen_touched;
 
+/* The keys of the rows. */
+typedef struct omen_key_store {
+    omen_keys_head head; /* kind 0: there are none */
+    omen_touched values, offsets, order;
+} omen_key_store;
+
 typedef struct omen_column omen_column;
 
 struct omen_index {
@@ -45,6 +51,7 @@ struct omen_index {
     const float *centroid_scales;
     uint64_t centroid_bytes, model_bytes;
     omen_touched code, refn, perm;
+    omen_key_store keys;
     omen_column *columns; /* n_columns; lib/columns.h */
     uint32_t n_columns;
     omen_touched cval;
@@ -66,16 +73,19 @@ static inline bool omen_touched_before(const omen_touched *touched, uint64_t at,
     return true;
 }
 
-/* Call these before reading from CODE, refine rows, ids or CVAL. Blocks that no thread has used before are compared with
- * their checksums; refine rows must be finite, and ids below n. A block of codes is 32 rows, CVAL is bytes. Return
- * OMEN_OK or OMEN_ERR_CORRUPT. */
+/* Call these before reading from CODE, refine rows or ids. Blocks that no thread has used before are compared with
+ * their checksums; refine rows must be finite, and ids below n. A block of codes is 32 rows. Return OMEN_OK or
+ * OMEN_ERR_CORRUPT. */
 int omen_index_touch_codes(const omen_index *index, uint64_t first_block, uint64_t n_blocks,
                            omen_detail *why) OMEN_MUST_CHECK;
 int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t n_rows,
                           omen_detail *why) OMEN_MUST_CHECK;
 int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows,
                          omen_detail *why) OMEN_MUST_CHECK;
-int omen_index_touch_columns(const omen_index *index, uint64_t at, uint64_t n_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same for bytes of a section whose contents the caller checks. */
+int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes,
+                           omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
  * gets the k <= n nearest of each query as (distance, id), ascending. */

@@ -63,7 +63,7 @@ int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n
     return touch(index, &index->perm, first_row * 4, n_rows * 4, ids_valid, why);
 }
 
-int omen_index_touch_columns(const omen_index *index, uint64_t at, uint64_t n_bytes, omen_detail *why)
+int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes, omen_detail *why)
 {
-    return touch(index, &index->cval, at, n_bytes, NULL, why);
+    return touch(NULL, touched, at, n_bytes, NULL, why);
 }
