@@ -18,6 +18,8 @@ typedef struct {
     omen_vectors *vectors, *tune_vectors;
     omen_source source, tune_source;
     omen_row_keys *keys;
+    omen_columns *read_columns;
+    const omen_columns *columns; /* these, the caller's, or NULL */
     omen_writer *writer;
     omen_part *part;
 } file_build;
@@ -45,10 +47,6 @@ static int open_inputs(file_build *b, omen_detail *why)
     if (status != OMEN_OK)
         return status;
     b->source = omen_vectors_source(b->vectors);
-    if (paths->columns && omen_columns_row_count(paths->columns) != b->source.n_rows)
-        return omen_fail(why, OMEN_ERR_INPUT, "the columns have %llu rows, the vectors %llu",
-                         (unsigned long long)omen_columns_row_count(paths->columns),
-                         (unsigned long long)b->source.n_rows);
     if (paths->opened)
         paths->opened(paths->context, omen_vectors_format(b->vectors), &b->source);
     if (paths->tune_queries) {
@@ -111,18 +109,24 @@ static void plan_columns(const omen_columns *columns, omen_build_plan *plan)
     plan->index_bytes += omen_columns_bytes(columns);
 }
 
-/* Takes what the columns have of the memory. */
-static int take_memory(file_build *b, omen_detail *why)
+/* Reads the columns, or takes those that there are. Like keys, they stay in memory. */
+static int open_columns(file_build *b, omen_detail *why)
 {
-    const uint64_t n_bytes = omen_columns_bytes(b->paths->columns);
-
-    if (n_bytes == 0 || b->options.memory_bytes == 0)
-        return OMEN_OK;
-    if (n_bytes >= b->options.memory_bytes) {
-        return omen_fail(why, OMEN_ERR_MEMORY, "the columns take %llu bytes, which is all of options.memory_bytes",
-                         (unsigned long long)n_bytes);
+    const omen_build_paths *paths = b->paths;
+    uint64_t *memory_bytes = &b->options.memory_bytes;
+    if (paths->column_paths) {
+        const int status =
+            omen_columns_read(&b->read_columns, paths->column_paths, b->source.n_rows, *memory_bytes, why);
+        if (status != OMEN_OK)
+            return status;
     }
-    b->options.memory_bytes -= n_bytes;
+    b->columns = b->read_columns ? b->read_columns : paths->columns;
+    if (b->columns && omen_columns_row_count(b->columns) != b->source.n_rows)
+        return omen_fail(why, OMEN_ERR_INPUT, "the columns have %llu rows, and there are %llu vectors",
+                         (unsigned long long)omen_columns_row_count(b->columns), (unsigned long long)b->source.n_rows);
+    const uint64_t n_bytes = omen_columns_bytes(b->columns);
+    if (*memory_bytes > 0)
+        *memory_bytes = *memory_bytes > n_bytes ? *memory_bytes - n_bytes : 1;
     return OMEN_OK;
 }
 
@@ -137,7 +141,7 @@ static int check_plan(const file_build *b, omen_detail *why)
     if (status != OMEN_OK)
         return status;
     plan_keys(b, &plan);
-    plan_columns(paths->columns, &plan);
+    plan_columns(b->columns, &plan);
     if (paths->planned)
         paths->planned(paths->context, &plan);
     status = checkpoint_bytes(paths->output, &there, why);
@@ -162,8 +166,8 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
     const omen_checkpoint checkpoint = omen_part_checkpoint(b->part);
     int status = omen_index_build(&b->source, options, &sink, &checkpoint, report, why);
 
-    if (status == OMEN_OK && b->paths->columns)
-        status = write_columns(b->paths->columns, &sink, why);
+    if (status == OMEN_OK && b->columns)
+        status = write_columns(b->columns, &sink, why);
     if (status == OMEN_OK && b->keys)
         status = omen_row_keys_write(b->keys, &sink, options->progress, options->progress_context, why);
     /* the last look before the file gets its name */
@@ -229,7 +233,7 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
     if (status == OMEN_OK)
         status = open_keys(&b, why);
     if (status == OMEN_OK)
-        status = take_memory(&b, why);
+        status = open_columns(&b, why);
     if (status == OMEN_OK)
         status = check_plan(&b, why);
     if (status == OMEN_OK)
@@ -242,6 +246,7 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
         status = read_back(&b, info, &result.recall_most, why);
     omen_writer_destroy(b.writer);
     omen_row_keys_destroy(b.keys);
+    omen_columns_destroy(b.read_columns);
     omen_vectors_close(b.tune_vectors);
     omen_vectors_close(b.vectors);
     if (outcome)
