@@ -54,11 +54,17 @@ static uint64_t key_of(double x)
 /* Keys of integers, whatever their width. */
 static void decode(const uint8_t *values, size_t n, uint32_t width, uint64_t *out)
 {
-    for (size_t i = 0; i < n; i++)
+    const uint64_t mask = width < 8 ? ((uint64_t)1 << 8 * width) - 1 : UINT64_MAX;
+    /* 8 bytes at once, as long as so many follow */
+    const size_t n_bytes = n * width, n_fast = n_bytes < 8 ? 0 : (n_bytes - 8) / width + 1;
+    for (size_t i = 0; i < n_fast; i++) {
+        memcpy(&out[i], values + i * width, sizeof *out);
+        out[i] &= mask;
+    }
+    for (size_t i = n_fast; i < n; i++) {
         out[i] = 0;
-    for (uint32_t b = 0; b < width; b++)
-        for (size_t i = 0; i < n; i++)
-            out[i] |= (uint64_t)values[i * width + b] << 8 * b;
+        memcpy(&out[i], values + i * width, width);
+    }
 }
 
 /* The same of floats. */
@@ -121,6 +127,30 @@ static void pass_range(const omen_column *c, const uint8_t *values, size_t n, om
     }
 }
 
+/* Keys of 16 bits at most: a bit for each that is in a range. */
+#define TABLE_WORDS ((1u << 16) / 64)
+
+static void fill_table(const omen_ranges *ranges, uint64_t table[TABLE_WORDS])
+{
+    memset(table, 0, TABLE_WORDS * sizeof *table);
+    for (size_t r = 0; r < ranges->n; r++) {
+        const uint64_t low = ranges->ranges[r].low, high = ranges->ranges[r].high;
+        for (uint64_t w = low / 64; w <= high / 64; w++)
+            table[w] |= (w == low / 64 ? UINT64_MAX << low % 64 : UINT64_MAX) &
+                        (w == high / 64 ? UINT64_MAX >> (63 - high % 64) : UINT64_MAX);
+    }
+}
+
+static void look_up(const uint8_t *values, size_t n, uint32_t width, const uint64_t *table, uint8_t *hits)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t key = values[i * width];
+        if (width == 2)
+            key |= (uint32_t)values[2 * i + 1] << 8;
+        hits[i] = table[key / 64] >> key % 64 & 1;
+    }
+}
+
 /* Of many ranges, finds the one that each value would be in. */
 static void search_ranges(const omen_column *c, const uint8_t *values, size_t n, const omen_ranges *ranges,
                           uint8_t *hits)
@@ -158,14 +188,20 @@ void omen_column_pass(const omen_column *c, uint64_t first, size_t n, const omen
 {
     const uint64_t *nulls = (const uint64_t *)c->parts[OMEN_PART_NULLS];
     const uint8_t *values = c->parts[OMEN_PART_VALUES] + first * c->entry.width;
+    const bool has_many = ranges->n > MAX_PASSES, has_table = has_many && c->entry.width <= 2;
     uint8_t hits[CHUNK_ROWS];
+    uint64_t table[TABLE_WORDS];
+    if (has_table)
+        fill_table(ranges, table);
     for (size_t at = 0; at < n; at += CHUNK_ROWS) {
         const size_t n_rows = omen_least(n - at, CHUNK_ROWS);
         const uint8_t *chunk = values + at * c->entry.width;
         memset(hits, 0, sizeof hits);
-        if (ranges->n > MAX_PASSES)
+        if (has_table)
+            look_up(chunk, n_rows, c->entry.width, table, hits);
+        else if (has_many)
             search_ranges(c, chunk, n_rows, ranges, hits);
-        for (size_t r = 0; r < ranges->n && ranges->n <= MAX_PASSES; r++)
+        for (size_t r = 0; r < ranges->n && !has_many; r++)
             pass_range(c, chunk, n_rows, ranges->ranges[r], hits);
         pack(hits, n_rows, words + at / 64);
     }
