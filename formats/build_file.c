@@ -76,6 +76,18 @@ static int open_keys(file_build *b, omen_detail *why)
     return OMEN_OK;
 }
 
+/* A plan that lacks memory: what it asks for is besides the keys. */
+static void tell_keys(const file_build *b, omen_detail *why)
+{
+    uint64_t kept;
+    if (!b->keys || !why)
+        return;
+    const omen_detail cause = *why;
+    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
+    omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the keys take %llu MiB more", cause.text,
+              (unsigned long long)(kept >> 20) + 1);
+}
+
 /* Adds what the keys take to a plan. */
 static void plan_keys(const file_build *b, omen_build_plan *plan)
 {
@@ -138,6 +150,8 @@ static int check_plan(const file_build *b, omen_detail *why)
     uint64_t there;
     int status = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
 
+    if (status == OMEN_ERR_MEMORY)
+        tell_keys(b, why);
     if (status != OMEN_OK)
         return status;
     plan_keys(b, &plan);

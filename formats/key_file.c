@@ -136,7 +136,7 @@ static uint64_t encode_utf8(const unsigned char *from, uint64_t n_bytes, bool bi
             *to++ = '\xff';
             continue;
         }
-        *to++ = (char)(n_more == 0 ? code : (0xf00u >> n_more & 0xffu) | code >> 6 * n_more);
+        *to++ = (char)(n_more == 0 ? code : (0xf00u >> (n_more + 1) & 0xffu) | code >> 6 * n_more);
         for (int more = n_more; more-- > 0;)
             *to++ = (char)(0x80 | (code >> 6 * more & 0x3f));
     }

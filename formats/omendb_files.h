@@ -238,6 +238,16 @@ OMEN_API int omen_results_begin(const omen_results *results, omen_detail *why) O
 OMEN_API int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
                                 const float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
+/* The same with the keys of an index in the place of row numbers: "keys" in jsonl, the field "key" in structured
+ * arrays of npy. Keys of text are fixed strings ("S", UTF-8) in npy, and ivecs does not hold them; nor does ivecs hold
+ * an integer beyond int32. Formats with -1 for missing rows refuse an index in which that is a key. index may be NULL:
+ * then they are as above. Both functions return OMEN_OK, OMEN_ERR_ARGUMENT (the index has no keys), OMEN_ERR_INPUT,
+ * OMEN_ERR_CORRUPT, OMEN_ERR_IO or OMEN_ERR_MEMORY; nothing of a block is written unless all its keys are sound. */
+OMEN_API int omen_results_begin_keys(const omen_results *results, const omen_index *index,
+                                     omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_results_write_keys(const omen_results *results, const omen_index *index, uint64_t first, uint64_t n,
+                                     const int64_t *ids, const float *distances, omen_detail *why) OMEN_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif
