@@ -68,6 +68,8 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
         fprintf(stderr, "  keys    %s, %.1f bytes a vector\n", omen_key_kind_name(info->key_kind),
                 share(o, info->key_bytes));
     }
+    if (info->n_columns > 0)
+        fprintf(stderr, "  columns %u, %.1f bytes a vector\n", info->n_columns, share(o, info->column_bytes));
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
     if (o->report.near_copies >= NEAR_COPIES_TOLD && o->report.near_copies <= OMEN_NEAR_COPIES_MOST)
@@ -128,6 +130,14 @@ static json_t *keys_object(const struct cmd_build_outcome *o)
                            cmd_json_real(share(o, o->info.key_bytes)));
 }
 
+/* How many columns there are, and what they take; null without. */
+static json_t *columns_object(const struct cmd_build_outcome *o)
+{
+    return o->info.n_columns == 0 ? json_null()
+                                  : json_pack("{s:i, s:o}", "count", (int)o->info.n_columns, "bytes_per_vector",
+                                              cmd_json_real(share(o, o->info.column_bytes)));
+}
+
 int cmd_build_json(const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
@@ -161,6 +171,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     if (out && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
                 json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
+                json_object_set_new(out, "columns", columns_object(o)) != 0 ||
                 json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;

@@ -124,11 +124,6 @@ void omen_columns_close(omen_index *index)
     free(index->cval.seen);
 }
 
-uint32_t omen_index_column_count(const omen_index *index)
-{
-    return index->n_columns;
-}
-
 int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out)
 {
     omen_column_info info;

@@ -387,6 +387,8 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .key_kind = (omen_key_kind)index->keys.head.kind,
         .key_most_bytes = index->keys.head.longest,
         .key_bytes = omen_index_keys_bytes(index),
+        .n_columns = index->n_columns,
+        .column_bytes = index->cval.section.n_bytes,
     };
     omen_index_effort(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL, &info.default_probes,
                       &info.default_rerank);

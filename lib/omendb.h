@@ -423,6 +423,8 @@ typedef struct omen_index_info {
     omen_key_kind key_kind;
     uint32_t key_most_bytes; /* of text: the longest */
     uint64_t key_bytes;      /* keys, and what they are found by */
+    uint32_t n_columns;      /* attributes of the rows, tags too */
+    uint64_t column_bytes;
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
@@ -678,10 +680,7 @@ typedef struct omen_column_info {
     uint64_t n_bytes;    /* in the index */
 } omen_column_info;
 
-/* How many columns an index has. */
-OMEN_API uint32_t omen_index_column_count(const omen_index *index);
-
-/* Fills *out for column i, counted from 0. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+/* Fills *out for column i, counted from 0; omen_index_get_info() says how many there are. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out) OMEN_MUST_CHECK;
 
 /* What n_bytes of text are, all of them: OMEN_NUMBER_INTEGER, an integer of 64 bits; OMEN_NUMBER_REAL, another decimal

@@ -5,21 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for so many, at least; false without memory. */
-static bool grow(void *array, uint64_t *size, uint64_t wanted, size_t item_bytes)
+/* An array of *size items with room for so many, at least; NULL without memory: then it is as it was. */
+static void *grow(void *array, uint64_t *size, uint64_t wanted, size_t item_bytes)
 {
-    void **at = array;
     uint64_t larger = *size ? *size : 64;
     while (larger < wanted)
         larger *= 2;
-    if (larger == *size)
-        return true;
-    void *grown = realloc(*at, larger * item_bytes);
-    if (!grown)
-        return false;
-    *at = grown;
-    *size = larger;
-    return true;
+    void *grown = larger == *size ? array : realloc(array, larger * item_bytes);
+    if (grown)
+        *size = larger;
+    return grown;
 }
 
 static uint32_t *slot_of(const omen_intern *in, uint32_t *slots, uint64_t n_slots, const char *text, size_t n_bytes)
@@ -58,8 +53,11 @@ int omen_intern_add(omen_intern *in, const char *text, size_t n_bytes, uint32_t 
         *number = *slot - 1;
         return OMEN_OK;
     }
-    if (in->n >= UINT32_MAX - 2 || !grow(&in->bytes, &in->bytes_size, in->n_bytes + n_bytes + 1, 1) ||
-        !grow(&in->offsets, &in->offsets_size, in->n + 2, sizeof *in->offsets))
+    char *bytes = grow(in->bytes, &in->bytes_size, in->n_bytes + n_bytes + 1, 1);
+    in->bytes = bytes ? bytes : in->bytes;
+    uint64_t *offsets = grow(in->offsets, &in->offsets_size, in->n + 2, sizeof *offsets);
+    in->offsets = offsets ? offsets : in->offsets;
+    if (!bytes || !offsets || in->n >= UINT32_MAX - 2)
         return OMEN_ERR_MEMORY;
     if (n_bytes)
         memcpy(in->bytes + in->n_bytes, text, n_bytes);
