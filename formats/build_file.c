@@ -180,10 +180,10 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
     const omen_checkpoint checkpoint = omen_part_checkpoint(b->part);
     int status = omen_index_build(&b->source, options, &sink, &checkpoint, report, why);
 
-    if (status == OMEN_OK && b->columns)
-        status = write_columns(b->columns, &sink, why);
     if (status == OMEN_OK && b->keys)
         status = omen_row_keys_write(b->keys, &sink, options->progress, options->progress_context, why);
+    if (status == OMEN_OK && b->columns)
+        status = write_columns(b->columns, &sink, why);
     /* the last look before the file gets its name */
     if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");

@@ -50,11 +50,19 @@ typedef struct omen_field {
 
 typedef struct omen_table omen_table;
 
-/* Walks over all fields of a file: calls omen_table_column() for what columns it finds, and omen_table_field(), by
- * rising rows. *n_rows gets their number. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_MEMORY or what these returned. */
-typedef int omen_walk_fn(omen_table *table, const omen_input *input, uint64_t *n_rows, omen_detail *why);
-omen_walk_fn omen_walk_tsv, omen_walk_csv; /* columns/delimited.c */
-omen_walk_fn omen_walk_jsonl;              /* columns/jsonl.c */
+/* Starts a table; label names the file, and with columns lives as long. types: as in omen_column_paths; memory_bytes:
+ * as omen_columns_read() has it, of which columns takes its part. omen_table_close() is due even after a failure.
+ * Returns OMEN_OK, OMEN_ERR_ARGUMENT (types) or OMEN_ERR_MEMORY. */
+int omen_table_open(omen_table **out, const char *label, const omen_columns *columns, const char *types,
+                    uint64_t memory_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Between the walks: chooses the types and makes room for n_rows values. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a type for
+ * a column that there is not) or OMEN_ERR_MEMORY. */
+int omen_table_keep(omen_table *table, uint64_t n_rows, omen_detail *why) OMEN_MUST_CHECK;
+
+/* After them: adds the columns to others. */
+int omen_table_give(omen_table *table, omen_columns *columns, omen_detail *why) OMEN_MUST_CHECK;
+void omen_table_close(omen_table *table);
 
 /* The number, from 1, of the column of that name, which is added on the first walk if it is new. Returns OMEN_OK,
  * OMEN_ERR_INPUT or OMEN_ERR_MEMORY. */
@@ -66,18 +74,21 @@ bool omen_table_is_skipped(const omen_table *table, uint32_t number);
 /* Takes a value of a column. Returns OMEN_OK, OMEN_ERR_INPUT (why names file, line and column) or OMEN_ERR_MEMORY. */
 int omen_table_field(omen_table *table, uint32_t number, const omen_field *field, omen_detail *why);
 
-/* Adds all columns of a file, which has to have as many rows. types: as in omen_column_paths; memory_bytes: as
- * omen_columns_read() has it. */
-int omen_table_read(omen_columns *columns, const char *path, const char *types, uint64_t memory_bytes,
-                    omen_detail *why) OMEN_MUST_CHECK;
+/* Walks over all fields of a file: calls omen_table_column() for what columns it finds, and omen_table_field(), by
+ * rising rows. *n_rows gets their number. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_MEMORY or what these returned. */
+typedef int omen_walk_fn(omen_table *table, const omen_input *input, uint64_t *n_rows, omen_detail *why);
+omen_walk_fn omen_walk_tsv, omen_walk_csv; /* columns/delimited.c */
+omen_walk_fn omen_walk_jsonl;              /* columns/jsonl.c */
 
 /* ---- other files ---- */
 
-/* One column, from "NAME=FILE" with an npy array (columns/array.c); tags from spmat or text (columns/tags.c). As
- * omen_table_read(). */
+/* One column, from "NAME=FILE" with an npy array (columns/array.c); tags from spmat or text (columns/tags.c). They add
+ * to columns, which have as many rows. As omen_columns_read(). */
 int omen_array_read(omen_columns *columns, const char *assignment, uint64_t memory_bytes,
                     omen_detail *why) OMEN_MUST_CHECK;
 int omen_tags_read(omen_columns *columns, const char *path, uint64_t memory_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- checks (columns/checks.c) ---- */
 
 /* Refuses a file of another number of rows; label names it. */
 int omen_columns_of_rows(const omen_columns *columns, uint64_t n_rows, const char *label,

@@ -1,199 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads a condition: by recursive descent, to a depth of MAX_DEPTH. A negation is carried down to the tests. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/condition.h"
+#include "lib/condition_words.h"
 
 #define MAX_DEPTH 64u
 
-typedef enum { WORD_END, WORD_NAME, WORD_NUMBER, WORD_TEXT, WORD_MARK } word_kind;
-
-/* A word of the text. */
-typedef struct {
-    word_kind kind;
-    size_t at, end;   /* in the text */
-    bool is_quoted;   /* NAME: it is no keyword */
-    char *text;       /* NAME, TEXT: without quotes; owned by the parser */
-    size_t text_size; /* room */
-    size_t n_bytes;
-} word;
-
-typedef struct {
-    const omen_index *index;
-    const char *text;
-    size_t n_bytes;
-    word word; /* the next */
-    unsigned depth;
-    omen_detail *why;
-} parser;
-
-static int parse_or(parser *p, bool negate, omen_node **out);
-
-/* ---- faults ---- */
-
-/* A fault at a place of the text. */
-static int fail_at(const parser *p, size_t at, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int fail_at(const parser *p, size_t at, const char *format, ...)
-{
-    char text[400];
-    size_t n = 1; /* characters, not bytes */
-    va_list args;
-    for (size_t i = 0; i < at; i++)
-        n += ((unsigned char)p->text[i] & 0xc0) != 0x80;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    return omen_fail(p->why, OMEN_ERR_ARGUMENT, "condition, character %zu: %s", n, text);
-}
-
-static int no_memory(const parser *p)
-{
-    return omen_fail(p->why, OMEN_ERR_MEMORY, "out of memory for a condition");
-}
-
-/* What stands where something else was wanted. */
-static int fail_word(const parser *p, const char *wanted)
-{
-    const word *w = &p->word;
-    const int n = (int)(w->end - w->at < 40 ? w->end - w->at : 40);
-    return w->kind == WORD_END ? fail_at(p, w->at, "it ends where %s should follow", wanted)
-                               : fail_at(p, w->at, "%.*s stands where %s should", n, p->text + w->at, wanted);
-}
-
-/* ---- words ---- */
-
-/* Of ASCII, whatever the locale of the program. */
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-static bool is_letter(char c)
-{
-    return lower(c) >= 'a' && lower(c) <= 'z';
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_name_byte(char c)
-{
-    return is_letter(c) || is_digit(c) || c == '_' || (unsigned char)c >= 0x80;
-}
-
-/* Without regard to case. */
-static bool are_alike(const char *a, const char *b, size_t n)
-{
-    bool alike = true;
-    for (size_t i = 0; i < n && alike; i++)
-        alike = lower(a[i]) == lower(b[i]);
-    return alike;
-}
-
-/* What stands in quotes, from p->word.at on; a quote in it is doubled. */
-static int read_quoted(parser *p, char quote)
-{
-    word *w = &p->word;
-    size_t at = w->at + 1;
-    if (w->text_size < p->n_bytes) {
-        /* for every word of the text */
-        free(w->text);
-        w->text = malloc(p->n_bytes);
-        w->text_size = w->text ? p->n_bytes : 0;
-        if (!w->text)
-            return no_memory(p);
-    }
-    for (w->n_bytes = 0;; at++) {
-        if (at == p->n_bytes)
-            return fail_at(p, w->at, "a %c has no second one that ends the text", quote);
-        if (p->text[at] == quote && (at + 1 == p->n_bytes || p->text[at + 1] != quote))
-            break;
-        at += p->text[at] == quote;
-        w->text[w->n_bytes++] = p->text[at];
-    }
-    w->end = at + 1;
-    return OMEN_OK;
-}
-
-/* Reads the word that begins at or after the end of the last. */
-static int next(parser *p)
-{
-    static const char *const marks[] = {"<>", "<=", ">=", "!=", "==", "=", "<", ">", "(", ")", ","};
-    word *w = &p->word;
-    size_t at = w->end;
-    while (at < p->n_bytes && strchr(" \t\r\n\f\v", p->text[at]))
-        at++;
-    w->at = w->end = at;
-    w->is_quoted = false;
-    if (at == p->n_bytes) {
-        w->kind = WORD_END;
-        return OMEN_OK;
-    }
-    const char c = p->text[at], after = at + 1 < p->n_bytes ? p->text[at + 1] : '\0';
-    if (c == '\'' || c == '"') {
-        w->kind = c == '"' ? WORD_NAME : WORD_TEXT;
-        w->is_quoted = true;
-        return read_quoted(p, c);
-    }
-    if (is_digit(c) || c == '.' || ((c == '-' || c == '+') && (is_digit(after) || after == '.'))) {
-        w->kind = WORD_NUMBER;
-        while (++at < p->n_bytes && (is_name_byte(p->text[at]) || p->text[at] == '.' ||
-                                     ((p->text[at] == '-' || p->text[at] == '+') && lower(p->text[at - 1]) == 'e')))
-            ;
-        w->end = at;
-        return OMEN_OK;
-    }
-    if (is_name_byte(c)) {
-        w->kind = WORD_NAME;
-        while (at < p->n_bytes && is_name_byte(p->text[at]))
-            at++;
-        w->end = at;
-        return OMEN_OK;
-    }
-    w->kind = WORD_MARK;
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
-        const size_t n = strlen(marks[i]);
-        if (n <= p->n_bytes - at && memcmp(p->text + at, marks[i], n) == 0) {
-            w->end = at + n;
-            return OMEN_OK;
-        }
-    }
-    w->end = at + 1;
-    return fail_word(p, "part of a condition");
-}
-
-static bool is_keyword(const parser *p, const char *keyword)
-{
-    const word *w = &p->word;
-    return w->kind == WORD_NAME && !w->is_quoted && w->end - w->at == strlen(keyword) &&
-           are_alike(p->text + w->at, keyword, w->end - w->at);
-}
-
-static bool is_mark(const parser *p, const char *mark)
-{
-    const word *w = &p->word;
-    return w->kind == WORD_MARK && w->end - w->at == strlen(mark) && memcmp(p->text + w->at, mark, strlen(mark)) == 0;
-}
-
-/* Goes on behind a keyword or mark if it comes next. */
-static int accept(parser *p, const char *what, bool *is_there)
-{
-    *is_there = is_letter(what[0]) ? is_keyword(p, what) : is_mark(p, what);
-    return *is_there ? next(p) : OMEN_OK;
-}
-
-static int demand(parser *p, const char *what)
-{
-    bool is_there;
-    const int status = accept(p, what, &is_there);
-    return status == OMEN_OK && !is_there ? fail_word(p, what) : status;
-}
+static int parse_or(omen_parser *p, bool negate, omen_node **out);
 
 /* ---- columns ---- */
 
@@ -207,7 +22,7 @@ static unsigned distance(const char *a, size_t n_a, const char *b, size_t n_b)
         unsigned corner = row[0];
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= n_b; j++) {
-            const bool differs = lower(a[i - 1]) != lower(b[j - 1]);
+            const bool differs = omen_lower(a[i - 1]) != omen_lower(b[j - 1]);
             unsigned least = corner + differs;
             corner = row[j];
             least = row[j] + 1 < least ? row[j] + 1 : least;
@@ -217,7 +32,7 @@ static unsigned distance(const char *a, size_t n_a, const char *b, size_t n_b)
     return row[n_b];
 }
 
-static int fail_column(const parser *p, size_t at, const char *name, size_t n)
+static int fail_column(const omen_parser *p, size_t at, const char *name, size_t n)
 {
     const omen_column *nearest = NULL;
     unsigned least = (unsigned)(n / 3 < 1 ? 1 : n / 3) + 1;
@@ -231,32 +46,32 @@ static int fail_column(const parser *p, size_t at, const char *name, size_t n)
     }
     const int shown = (int)(n < 100 ? n : 100);
     if (!p->index->n_columns)
-        return fail_at(p, at, "there is no column \"%.*s\": the index was built without columns", shown, name);
+        return omen_words_fail(p, at, "there is no column \"%.*s\": the index was built without columns", shown, name);
     if (nearest)
-        return fail_at(p, at, "there is no column \"%.*s\"; did you mean \"%.*s\"?", shown, name,
-                       (int)nearest->entry.name_bytes, nearest->name);
+        return omen_words_fail(p, at, "there is no column \"%.*s\"; did you mean \"%.*s\"?", shown, name,
+                               (int)nearest->entry.name_bytes, nearest->name);
     char names[160];
     size_t length = 0;
     for (uint32_t i = 0; i < p->index->n_columns && length < sizeof names; i++)
         length += (size_t)snprintf(names + length, sizeof names - length, "%s%.*s", i ? ", " : "",
                                    (int)p->index->columns[i].entry.name_bytes, p->index->columns[i].name);
-    return fail_at(p, at, "there is no column \"%.*s\"; the columns are %s%s", shown, name, names,
-                   length >= sizeof names ? "..." : "");
+    return omen_words_fail(p, at, "there is no column \"%.*s\"; the columns are %s%s", shown, name, names,
+                           length >= sizeof names ? "..." : "");
 }
 
 /* Takes the name of a column: as it is, or, if there is just one like it, without regard to case. */
-static int take_column(parser *p, uint32_t *out)
+static int take_column(omen_parser *p, uint32_t *out)
 {
-    const word *w = &p->word;
+    const omen_word *w = &p->word;
     uint32_t n_alike = 0;
     bool is_found = false;
-    if (w->kind != WORD_NAME)
-        return fail_word(p, "a column");
+    if (w->kind != OMEN_WORD_NAME)
+        return omen_words_fail_next(p, "a column");
     const char *name = w->is_quoted ? w->text : p->text + w->at;
     const size_t n = w->is_quoted ? w->n_bytes : w->end - w->at;
     for (uint32_t i = 0; i < p->index->n_columns && !is_found; i++) {
         const omen_column *c = &p->index->columns[i];
-        if (c->entry.name_bytes != n || !are_alike(c->name, name, n))
+        if (c->entry.name_bytes != n || !omen_words_are_alike(c->name, name, n))
             continue;
         is_found = memcmp(c->name, name, n) == 0;
         n_alike++;
@@ -265,10 +80,10 @@ static int take_column(parser *p, uint32_t *out)
     if (!is_found && n_alike != 1)
         return fail_column(p, w->at, name, n);
     const int status = omen_column_touch(p->index, *out, p->why);
-    return status == OMEN_OK ? next(p) : status;
+    return status == OMEN_OK ? omen_words_next(p) : status;
 }
 
-static const char *name_of(const parser *p, uint32_t column, char name[OMEN_MAX_COLUMN_NAME + 1])
+static const char *name_of(const omen_parser *p, uint32_t column, char name[OMEN_MAX_COLUMN_NAME + 1])
 {
     const omen_column *c = &p->index->columns[column];
     snprintf(name, OMEN_MAX_COLUMN_NAME + 1, "%.*s", (int)c->entry.name_bytes, c->name);
@@ -277,47 +92,8 @@ static const char *name_of(const parser *p, uint32_t column, char name[OMEN_MAX_
 
 /* ---- literals ---- */
 
-static bool begins_literal(const parser *p)
-{
-    return p->word.kind == WORD_NUMBER || p->word.kind == WORD_TEXT || is_keyword(p, "NULL") || is_keyword(p, "TRUE") ||
-           is_keyword(p, "FALSE");
-}
-
-/* Takes a literal. Its text is the caller's to free, whatever is returned. */
-static int take_literal(parser *p, omen_literal *out)
-{
-    const word *w = &p->word;
-    *out = (omen_literal){.kind = OMEN_LITERAL_NULL};
-    if (w->kind == WORD_NAME && w->is_quoted)
-        return fail_at(p, w->at, "in double quotes stand names of columns; a text stands in single quotes: '%.40s'",
-                       w->n_bytes ? w->text : "");
-    if (!begins_literal(p))
-        return fail_word(p, "a number, a 'text' or NULL");
-    if (w->kind == WORD_NUMBER) {
-        out->kind = OMEN_LITERAL_NUMBER;
-        const omen_number_kind kind = omen_number_parse(p->text + w->at, w->end - w->at, &out->integer, &out->real);
-        if (kind == OMEN_NUMBER_NONE)
-            return fail_at(p, w->at, "%.*s is no number", (int)(w->end - w->at < 40 ? w->end - w->at : 40),
-                           p->text + w->at);
-        out->is_integer = kind == OMEN_NUMBER_INTEGER;
-    } else if (w->kind == WORD_TEXT) {
-        out->kind = OMEN_LITERAL_TEXT;
-        out->n_bytes = w->n_bytes;
-        out->text = malloc(w->n_bytes + 1);
-        if (!out->text)
-            return no_memory(p);
-        memcpy(out->text, w->text, w->n_bytes);
-        out->text[w->n_bytes] = '\0';
-    } else if (!is_keyword(p, "NULL")) {
-        out->kind = OMEN_LITERAL_NUMBER;
-        out->is_integer = true;
-        out->real = out->integer = is_keyword(p, "TRUE");
-    }
-    return next(p);
-}
-
 /* Whether the literal, which stands at a place of the text, can be compared with the column. */
-static int check_literal(const parser *p, uint32_t column, const omen_literal *literal, size_t at)
+static int check_literal(const omen_parser *p, uint32_t column, const omen_literal *literal, size_t at)
 {
     const omen_column_entry *e = &p->index->columns[column].entry;
     char name[OMEN_MAX_COLUMN_NAME + 1];
@@ -325,16 +101,16 @@ static int check_literal(const parser *p, uint32_t column, const omen_literal *l
     if (literal->kind == OMEN_LITERAL_NULL || (literal->kind == OMEN_LITERAL_TEXT) == wants_text)
         return OMEN_OK;
     name_of(p, column, name);
-    return wants_text ? fail_at(p, at, "\"%.100s\" holds texts, which stand in single quotes", name)
-                      : fail_at(p, at, "\"%.100s\" holds numbers, which stand without quotes", name);
+    return wants_text ? omen_words_fail(p, at, "\"%.100s\" holds texts, which stand in single quotes", name)
+                      : omen_words_fail(p, at, "\"%.100s\" holds numbers, which stand without quotes", name);
 }
 
 /* Takes a literal for a column that is not tags, and finds where it lies among the column's values. */
-static int take_cuts(parser *p, uint32_t column, bool *is_null, omen_cut *low, omen_cut *past)
+static int take_cuts(omen_parser *p, uint32_t column, bool *is_null, omen_cut *low, omen_cut *past)
 {
     omen_literal literal;
     const size_t at = p->word.at;
-    int status = take_literal(p, &literal);
+    int status = omen_words_literal(p, &literal);
     if (status == OMEN_OK)
         status = check_literal(p, column, &literal, at);
     *is_null = literal.kind == OMEN_LITERAL_NULL;
@@ -348,13 +124,13 @@ static int take_cuts(parser *p, uint32_t column, bool *is_null, omen_cut *low, o
 /* ---- tests ---- */
 
 /* Ends a test that was made of ranges; status tells whether it was. */
-static int end_ranges(const parser *p, omen_node *node, bool negate, int status, omen_node **out)
+static int end_ranges(const omen_parser *p, omen_node *node, bool negate, int status, omen_node **out)
 {
     const omen_range all = omen_range_all(&p->index->columns[node->column]);
     if (status == OMEN_OK) {
         omen_ranges_merge(&node->ranges);
         if (negate && !omen_ranges_invert(&node->ranges, all))
-            status = no_memory(p);
+            status = omen_words_no_memory(p);
     }
     if (status != OMEN_OK) {
         omen_node_destroy(node);
@@ -365,7 +141,7 @@ static int end_ranges(const parser *p, omen_node *node, bool negate, int status,
 }
 
 /* Adds the keys from low up to but without past. */
-static int add_range(const parser *p, omen_node *node, omen_cut low, omen_cut past)
+static int add_range(const omen_parser *p, omen_node *node, omen_cut low, omen_cut past)
 {
     const omen_range all = omen_range_all(&p->index->columns[node->column]);
     low = low < all.low ? all.low : low;
@@ -375,7 +151,7 @@ static int add_range(const parser *p, omen_node *node, omen_cut low, omen_cut pa
                           !p->index->columns[node->column].entry.n_words;
     if (low >= past || is_empty)
         return OMEN_OK;
-    return omen_ranges_add(&node->ranges, (uint64_t)low, (uint64_t)(past - 1)) ? OMEN_OK : no_memory(p);
+    return omen_ranges_add(&node->ranges, (uint64_t)low, (uint64_t)(past - 1)) ? OMEN_OK : omen_words_no_memory(p);
 }
 
 typedef enum { SIGN_EQUAL, SIGN_DIFFERENT, SIGN_LESS, SIGN_LESS_EQUAL, SIGN_GREATER, SIGN_GREATER_EQUAL } sign;
@@ -389,22 +165,22 @@ static const struct {
              {">", SIGN_GREATER, SIGN_LESS},         {">=", SIGN_GREATER_EQUAL, SIGN_LESS_EQUAL}};
 
 /* Takes a sign of comparison; *out is the number of signs if there is none. */
-static int take_sign(parser *p, size_t *out)
+static int take_sign(omen_parser *p, size_t *out)
 {
     const size_t n = sizeof signs / sizeof *signs;
-    for (*out = 0; *out < n && !is_mark(p, signs[*out].mark); ++*out)
+    for (*out = 0; *out < n && !omen_words_has_mark(p, signs[*out].mark); ++*out)
         ;
-    return *out < n ? next(p) : OMEN_OK;
+    return *out < n ? omen_words_next(p) : OMEN_OK;
 }
 
 /* A comparison with NULL, which is not true, and is not false either. */
-static int make_unknown(const parser *p, omen_node **out)
+static int make_unknown(const omen_parser *p, omen_node **out)
 {
     *out = omen_node_create(OMEN_NODE_NEVER, 0);
-    return *out ? OMEN_OK : no_memory(p);
+    return *out ? OMEN_OK : omen_words_no_memory(p);
 }
 
-static int make_comparison(const parser *p, uint32_t column, sign s, bool is_null, omen_cut low, omen_cut past,
+static int make_comparison(const omen_parser *p, uint32_t column, sign s, bool is_null, omen_cut low, omen_cut past,
                            bool negate, omen_node **out)
 {
     const omen_range all = omen_range_all(&p->index->columns[column]);
@@ -413,7 +189,7 @@ static int make_comparison(const parser *p, uint32_t column, sign s, bool is_nul
         return make_unknown(p, out);
     omen_node *node = omen_node_create(OMEN_NODE_RANGES, column);
     if (!node)
-        return no_memory(p);
+        return omen_words_no_memory(p);
     int status = OMEN_OK;
     switch (s) {
     case SIGN_EQUAL:
@@ -439,28 +215,28 @@ static int make_comparison(const parser *p, uint32_t column, sign s, bool is_nul
     return end_ranges(p, node, negate, status, out);
 }
 
-static int refuse_tags(const parser *p, uint32_t column, size_t at)
+static int refuse_tags(const omen_parser *p, uint32_t column, size_t at)
 {
     char name[OMEN_MAX_COLUMN_NAME + 1];
     const bool is_text = p->index->columns[column].entry.type == OMEN_COLUMN_TAG_WORDS;
     name_of(p, column, name);
-    return fail_at(p, at, "a row has any number of \"%.60s\": ask for one with %.60s HAS %s", name, name,
-                   is_text ? "'word'" : "50");
+    return omen_words_fail(p, at, "a row has any number of \"%.60s\": ask for one with %.60s HAS %s", name, name,
+                           is_text ? "'word'" : "50");
 }
 
 /* literal sign column */
-static int parse_turned(parser *p, bool negate, omen_node **out)
+static int parse_turned(omen_parser *p, bool negate, omen_node **out)
 {
     omen_literal literal;
     omen_cut low = 0, past = 0;
     size_t i = 0;
     uint32_t column = 0;
     const size_t at = p->word.at;
-    int status = take_literal(p, &literal);
+    int status = omen_words_literal(p, &literal);
     if (status == OMEN_OK)
         status = take_sign(p, &i);
     if (status == OMEN_OK && i == sizeof signs / sizeof *signs)
-        status = fail_word(p, "=, <, > or the like");
+        status = omen_words_fail_next(p, "=, <, > or the like");
     const size_t column_at = p->word.at;
     if (status == OMEN_OK)
         status = take_column(p, &column);
@@ -476,13 +252,13 @@ static int parse_turned(parser *p, bool negate, omen_node **out)
 }
 
 /* Behind BETWEEN. With NULL for an end, the other end may still make it false. */
-static int parse_between(parser *p, uint32_t column, bool negate, omen_node **out)
+static int parse_between(omen_parser *p, uint32_t column, bool negate, omen_node **out)
 {
     omen_cut low, low_past, high, high_past;
     bool low_is_null, high_is_null;
     int status = take_cuts(p, column, &low_is_null, &low, &low_past);
     if (status == OMEN_OK)
-        status = demand(p, "AND");
+        status = omen_words_demand(p, "AND");
     if (status == OMEN_OK)
         status = take_cuts(p, column, &high_is_null, &high, &high_past);
     if (status != OMEN_OK)
@@ -496,16 +272,16 @@ static int parse_between(parser *p, uint32_t column, bool negate, omen_node **ou
         return make_comparison(p, column, SIGN_LESS, false, low, low_past, false, out);
     omen_node *node = omen_node_create(OMEN_NODE_RANGES, column);
     if (!node)
-        return no_memory(p);
+        return omen_words_no_memory(p);
     return end_ranges(p, node, negate, add_range(p, node, low, high_past), out);
 }
 
 /* Behind IN. With NULL in the list nothing is outside of it. */
-static int parse_in(parser *p, uint32_t column, bool negate, omen_node **out)
+static int parse_in(omen_parser *p, uint32_t column, bool negate, omen_node **out)
 {
     omen_node *node = omen_node_create(OMEN_NODE_RANGES, column);
     bool has_null = false, goes_on = true;
-    int status = node ? demand(p, "(") : no_memory(p);
+    int status = node ? omen_words_demand(p, "(") : omen_words_no_memory(p);
     if (!node)
         return status;
     while (status == OMEN_OK && goes_on) {
@@ -516,10 +292,10 @@ static int parse_in(parser *p, uint32_t column, bool negate, omen_node **out)
         if (status == OMEN_OK && !is_null)
             status = add_range(p, node, low, past);
         if (status == OMEN_OK)
-            status = accept(p, ",", &goes_on);
+            status = omen_words_accept(p, ",", &goes_on);
     }
     if (status == OMEN_OK)
-        status = is_mark(p, ")") ? next(p) : fail_word(p, ", or )");
+        status = omen_words_has_mark(p, ")") ? omen_words_next(p) : omen_words_fail_next(p, ", or )");
     if (status == OMEN_OK && has_null && negate) {
         omen_node_destroy(node);
         return make_unknown(p, out);
@@ -528,7 +304,7 @@ static int parse_in(parser *p, uint32_t column, bool negate, omen_node **out)
 }
 
 /* Behind LIKE. */
-static int parse_like(parser *p, uint32_t column, bool negate, omen_node **out)
+static int parse_like(omen_parser *p, uint32_t column, bool negate, omen_node **out)
 {
     const omen_column *c = &p->index->columns[column];
     const size_t at = p->word.at;
@@ -536,15 +312,16 @@ static int parse_like(parser *p, uint32_t column, bool negate, omen_node **out)
     omen_literal literal;
     omen_cut low = 0, past = 0;
     if (c->entry.type != OMEN_COLUMN_TEXT)
-        return fail_at(p, at, "LIKE is for texts, and \"%.100s\" holds numbers", name_of(p, column, name));
-    int status = take_literal(p, &literal);
+        return omen_words_fail(p, at, "LIKE is for texts, and \"%.100s\" holds numbers", name_of(p, column, name));
+    int status = omen_words_literal(p, &literal);
     if (status == OMEN_OK)
         status = check_literal(p, column, &literal, at);
     if (status == OMEN_OK && literal.kind == OMEN_LITERAL_TEXT) {
         const bool is_prefix = literal.n_bytes && literal.text[literal.n_bytes - 1] == '%';
         const size_t n = literal.n_bytes - is_prefix;
         if (memchr(literal.text, '%', n) || memchr(literal.text, '_', n))
-            status = fail_at(p, at, "LIKE takes a beginning and %% at its end, as in 'lib%%', and no other %% or _");
+            status =
+                omen_words_fail(p, at, "LIKE takes a beginning and %% at its end, as in 'lib%%', and no other %% or _");
         omen_literal_cuts(c, &(omen_literal){.kind = OMEN_LITERAL_TEXT, .text = literal.text, .n_bytes = n}, &low,
                           &past);
         if (is_prefix)
@@ -577,7 +354,7 @@ static bool find_tag(const omen_column *c, const omen_literal *literal, uint64_t
 }
 
 /* Behind HAS. */
-static int parse_has(parser *p, uint32_t column, bool negate, omen_node **out)
+static int parse_has(omen_parser *p, uint32_t column, bool negate, omen_node **out)
 {
     const omen_column *c = &p->index->columns[column];
     const size_t at = p->word.at;
@@ -586,15 +363,15 @@ static int parse_has(parser *p, uint32_t column, bool negate, omen_node **out)
     uint64_t tag = 0;
     bool is_there = false;
     if (!omen_column_is_tags(&c->entry))
-        return fail_at(p, at, "HAS is for tags, and \"%.100s\" holds one %s a row: compare it with =",
-                       name_of(p, column, name), c->entry.type == OMEN_COLUMN_TEXT ? "text" : "number");
-    int status = take_literal(p, &literal);
+        return omen_words_fail(p, at, "HAS is for tags, and \"%.100s\" holds one %s a row: compare it with =",
+                               name_of(p, column, name), c->entry.type == OMEN_COLUMN_TEXT ? "text" : "number");
+    int status = omen_words_literal(p, &literal);
     if (status == OMEN_OK)
         status = check_literal(p, column, &literal, at);
     if (status == OMEN_OK &&
         (literal.kind == OMEN_LITERAL_NULL || (literal.kind == OMEN_LITERAL_NUMBER && !literal.is_integer)))
-        status = fail_at(p, at, "HAS takes a tag, which is %s",
-                         c->entry.type == OMEN_COLUMN_TAG_WORDS ? "a 'word'" : "a whole number");
+        status = omen_words_fail(p, at, "HAS takes a tag, which is %s",
+                                 c->entry.type == OMEN_COLUMN_TAG_WORDS ? "a 'word'" : "a whole number");
     if (status == OMEN_OK)
         is_there = find_tag(c, &literal, &tag);
     free(literal.text);
@@ -605,7 +382,7 @@ static int parse_has(parser *p, uint32_t column, bool negate, omen_node **out)
                                                 : OMEN_NODE_NEVER,
                                        is_there ? column : 0);
     if (!node)
-        return no_memory(p);
+        return omen_words_no_memory(p);
     node->tag = tag * is_there;
     node->is_negated = negate && is_there;
     *out = node;
@@ -613,17 +390,17 @@ static int parse_has(parser *p, uint32_t column, bool negate, omen_node **out)
 }
 
 /* Behind IS. */
-static int parse_is(parser *p, uint32_t column, bool negate, omen_node **out)
+static int parse_is(omen_parser *p, uint32_t column, bool negate, omen_node **out)
 {
     bool is_not;
-    int status = accept(p, "NOT", &is_not);
+    int status = omen_words_accept(p, "NOT", &is_not);
     if (status == OMEN_OK)
-        status = demand(p, "NULL");
+        status = omen_words_demand(p, "NULL");
     if (status != OMEN_OK)
         return status;
     omen_node *node = omen_node_create(is_not == negate ? OMEN_NODE_NULL : OMEN_NODE_RANGES, column);
     if (!node)
-        return no_memory(p);
+        return omen_words_no_memory(p);
     if (node->kind == OMEN_NODE_NULL) {
         *out = node;
         return OMEN_OK;
@@ -633,11 +410,11 @@ static int parse_is(parser *p, uint32_t column, bool negate, omen_node **out)
 }
 
 /* column ... */
-static int parse_test(parser *p, bool negate, omen_node **out)
+static int parse_test(omen_parser *p, bool negate, omen_node **out)
 {
     static const struct {
         const char *keyword;
-        int (*parse)(parser *p, uint32_t column, bool negate, omen_node **out);
+        int (*parse)(omen_parser *p, uint32_t column, bool negate, omen_node **out);
         bool is_of_tags;
     } tests[] = {{"BETWEEN", parse_between, false},
                  {"IN", parse_in, false},
@@ -650,21 +427,21 @@ static int parse_test(parser *p, bool negate, omen_node **out)
     const size_t at = p->word.at;
     const bool is_tags = status == OMEN_OK && omen_column_is_tags(&p->index->columns[column].entry);
     if (status == OMEN_OK)
-        status = accept(p, "NOT", &is_there);
+        status = omen_words_accept(p, "NOT", &is_there);
     const bool is_not = is_there;
     for (size_t t = 0; t < sizeof tests / sizeof *tests && status == OMEN_OK; t++) {
-        status = accept(p, tests[t].keyword, &is_there);
+        status = omen_words_accept(p, tests[t].keyword, &is_there);
         if (status != OMEN_OK || !is_there)
             continue;
         return is_tags && !tests[t].is_of_tags ? refuse_tags(p, column, at)
                                                : tests[t].parse(p, column, negate != is_not, out);
     }
     if (status == OMEN_OK && is_not)
-        status = fail_word(p, "BETWEEN, IN, LIKE or HAS");
+        status = omen_words_fail_next(p, "BETWEEN, IN, LIKE or HAS");
     if (status == OMEN_OK && is_tags)
         status = refuse_tags(p, column, at);
     if (status == OMEN_OK)
-        status = accept(p, "IS", &is_there);
+        status = omen_words_accept(p, "IS", &is_there);
     if (status == OMEN_OK && is_there)
         return parse_is(p, column, negate, out);
     if (status == OMEN_OK)
@@ -672,7 +449,7 @@ static int parse_test(parser *p, bool negate, omen_node **out)
     if (status != OMEN_OK)
         return status;
     if (i == sizeof signs / sizeof *signs)
-        return fail_word(p, "=, <, >, BETWEEN, IN, LIKE, HAS or IS NULL");
+        return omen_words_fail_next(p, "=, <, >, BETWEEN, IN, LIKE, HAS or IS NULL");
     omen_cut low, past;
     bool is_null;
     status = take_cuts(p, column, &is_null, &low, &past);
@@ -681,30 +458,30 @@ static int parse_test(parser *p, bool negate, omen_node **out)
 
 /* ---- AND, OR, NOT ---- */
 
-static int parse_factor(parser *p, bool negate, omen_node **out)
+static int parse_factor(omen_parser *p, bool negate, omen_node **out)
 {
     bool is_there;
     size_t n_nots = 0;
     const size_t at = p->word.at;
-    int status = accept(p, "NOT", &is_there);
+    int status = omen_words_accept(p, "NOT", &is_there);
     while (status == OMEN_OK && is_there) {
         n_nots++;
-        status = accept(p, "NOT", &is_there);
+        status = omen_words_accept(p, "NOT", &is_there);
     }
     negate = negate != (n_nots % 2 == 1);
     if (status == OMEN_OK)
-        status = accept(p, "(", &is_there);
+        status = omen_words_accept(p, "(", &is_there);
     if (status != OMEN_OK)
         return status;
     if (!is_there)
-        return begins_literal(p) ? parse_turned(p, negate, out) : parse_test(p, negate, out);
+        return omen_words_has_literal(p) ? parse_turned(p, negate, out) : parse_test(p, negate, out);
     if (++p->depth > MAX_DEPTH)
-        return fail_at(p, at, "parentheses are nested more than %u deep", MAX_DEPTH);
+        return omen_words_fail(p, at, "parentheses are nested more than %u deep", MAX_DEPTH);
     omen_node *node = NULL;
     status = parse_or(p, negate, &node);
     p->depth--;
     if (status == OMEN_OK)
-        status = demand(p, ")");
+        status = omen_words_demand(p, ")");
     if (status != OMEN_OK) {
         omen_node_destroy(node);
         return status;
@@ -714,21 +491,21 @@ static int parse_factor(parser *p, bool negate, omen_node **out)
 }
 
 /* What parts joined by a keyword make; negated, AND is OR of negated parts. */
-static int parse_joined(parser *p, bool is_and, bool negate, omen_node **out)
+static int parse_joined(omen_parser *p, bool is_and, bool negate, omen_node **out)
 {
     omen_node *node = omen_node_create(is_and != negate ? OMEN_NODE_AND : OMEN_NODE_OR, 0);
     bool goes_on = true;
-    int status = node ? OMEN_OK : no_memory(p);
+    int status = node ? OMEN_OK : omen_words_no_memory(p);
     while (status == OMEN_OK && goes_on) {
         omen_node *part = NULL;
         status = is_and ? parse_factor(p, negate, &part) : parse_joined(p, true, negate, &part);
         if (status == OMEN_OK && !omen_node_append(node, part))
-            status = no_memory(p);
+            status = omen_words_no_memory(p);
         if (status == OMEN_OK)
-            status = accept(p, is_and ? "AND" : "OR", &goes_on);
+            status = omen_words_accept(p, is_and ? "AND" : "OR", &goes_on);
     }
     if (status == OMEN_OK && !omen_node_simplify(&node, p->index))
-        status = no_memory(p);
+        status = omen_words_no_memory(p);
     if (status != OMEN_OK) {
         omen_node_destroy(node);
         return status;
@@ -737,23 +514,23 @@ static int parse_joined(parser *p, bool is_and, bool negate, omen_node **out)
     return OMEN_OK;
 }
 
-static int parse_or(parser *p, bool negate, omen_node **out)
+static int parse_or(omen_parser *p, bool negate, omen_node **out)
 {
     return parse_joined(p, false, negate, out);
 }
 
 int omen_condition_parse(const omen_index *index, const char *text, omen_node **out, omen_detail *why)
 {
-    parser p = {.index = index, .text = text, .n_bytes = strlen(text), .why = why};
+    omen_parser p = {.index = index, .text = text, .n_bytes = strlen(text), .why = why};
     omen_node *node = NULL;
     if (p.n_bytes > OMEN_MAX_CONDITION)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "a condition has %zu bytes; %u are read", p.n_bytes,
                          OMEN_MAX_CONDITION);
-    int status = next(&p);
+    int status = omen_words_next(&p);
     if (status == OMEN_OK)
         status = parse_or(&p, false, &node);
-    if (status == OMEN_OK && p.word.kind != WORD_END)
-        status = fail_word(&p, "AND, OR or the end");
+    if (status == OMEN_OK && p.word.kind != OMEN_WORD_END)
+        status = omen_words_fail_next(&p, "AND, OR or the end");
     free(p.word.text);
     if (status != OMEN_OK) {
         omen_node_destroy(node);

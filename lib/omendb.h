@@ -627,8 +627,9 @@ OMEN_API int omen_columns_create(omen_columns **out, uint64_t n_rows, omen_detai
 /* NULL is fine. */
 OMEN_API void omen_columns_destroy(omen_columns *columns);
 
-OMEN_API uint64_t omen_columns_row_count(const omen_columns *columns); /* rows; 0 of NULL */
-OMEN_API uint32_t omen_columns_count(const omen_columns *columns);     /* columns; 0 of NULL */
+/* How many rows there are, and how many columns; 0 of NULL. */
+OMEN_API uint64_t omen_columns_row_count(const omen_columns *columns);
+OMEN_API uint32_t omen_columns_count(const omen_columns *columns);
 
 /* Bytes of memory that writing the columns will take, those that they take now included. */
 OMEN_API uint64_t omen_columns_bytes(const omen_columns *columns);
@@ -646,10 +647,11 @@ typedef struct omen_words {
  * They return OMEN_OK, OMEN_ERR_ARGUMENT (the name, or one column too many), OMEN_ERR_INPUT (a value: why names the
  * row) or OMEN_ERR_MEMORY; after a failure the columns are as before. */
 
+/* Integers. */
 OMEN_API int omen_columns_add_integers(omen_columns *columns, const char *name, const int64_t *values,
                                        const uint64_t *nulls, omen_detail *why) OMEN_MUST_CHECK;
 
-/* type: OMEN_COLUMN_FLOAT32, to which values are rounded, or OMEN_COLUMN_FLOAT64. A NaN is no value. */
+/* Other numbers. type: OMEN_COLUMN_FLOAT32, to which values are rounded, or OMEN_COLUMN_FLOAT64. A NaN is no value. */
 OMEN_API int omen_columns_add_reals(omen_columns *columns, const char *name, omen_column_type type,
                                     const double *values, const uint64_t *nulls, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -680,7 +682,8 @@ typedef struct omen_column_info {
     uint64_t n_bytes;    /* in the index */
 } omen_column_info;
 
-/* Fills *out for column i, counted from 0; omen_index_get_info() says how many there are. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+/* Fills *out for column i, counted from 0; omen_index_get_info() says how many there are. Returns OMEN_OK or
+ * OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out) OMEN_MUST_CHECK;
 
 /* What n_bytes of text are, all of them: OMEN_NUMBER_INTEGER, an integer of 64 bits; OMEN_NUMBER_REAL, another decimal

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* What the first walk has seen in a column. */
 enum { SEEN_INTEGERS = 1, SEEN_REALS = 2, SEEN_TEXTS = 4, SEEN_TAGS = 8 };
@@ -246,11 +245,11 @@ static table_type type_of(const table_column *c)
                                        : TYPE_TEXT;
 }
 
-/* Chooses the types and makes room for the values. */
-static int begin_keeping(omen_table *t, omen_detail *why)
+int omen_table_keep(omen_table *t, uint64_t n_rows, omen_detail *why)
 {
-    int status = OMEN_OK;
+    int status = check_wishes(t, why);
     t->keeps = true;
+    t->n_rows = n_rows;
     for (uint32_t i = 0; i < t->n && status == OMEN_OK; i++) {
         table_column *c = &t->columns[i];
         c->type = type_of(c);
@@ -375,55 +374,34 @@ static int give_column(omen_table *t, table_column *c, omen_columns *columns, om
     }
 }
 
-/* By extension; of another one, by the first line. */
-static omen_walk_fn *walk_of(const char *path, const omen_input *input)
+int omen_table_open(omen_table **out, const char *label, const omen_columns *columns, const char *types,
+                    uint64_t memory_bytes, omen_detail *why)
 {
-    static const struct {
-        const char *extension;
-        omen_walk_fn *walk;
-    } walks[] = {{"tsv", omen_walk_tsv},     {"tab", omen_walk_tsv},      {"csv", omen_walk_csv},
-                 {"jsonl", omen_walk_jsonl}, {"ndjson", omen_walk_jsonl}, {"json", omen_walk_jsonl}};
-    const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot && i < sizeof walks / sizeof *walks; i++)
-        if (strcasecmp(dot + 1, walks[i].extension) == 0)
-            return walks[i].walk;
-    const char *end = memchr(input->bytes, '\n', input->n_bytes);
-    const size_t n = end ? (size_t)(end - (const char *)input->bytes) : input->n_bytes;
-    return input->bytes[0] == '{'          ? omen_walk_jsonl
-           : memchr(input->bytes, '\t', n) ? omen_walk_tsv
-           : memchr(input->bytes, ',', n)  ? omen_walk_csv
-                                           : omen_walk_tsv;
+    omen_table *t = calloc(1, sizeof *t);
+    *out = t;
+    if (!t)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the columns in %s", label);
+    t->label = label;
+    t->others = columns;
+    t->memory_bytes = memory_bytes;
+    return read_wishes(t, types, why);
 }
 
-int omen_table_read(omen_columns *columns, const char *path, const char *types, uint64_t memory_bytes, omen_detail *why)
+int omen_table_give(omen_table *t, omen_columns *columns, omen_detail *why)
 {
-    omen_input input;
-    uint64_t n_again;
-    int status = omen_input_open(&input, path, why);
-    if (status != OMEN_OK)
-        return status;
-    omen_table t = {.label = input.label, .memory_bytes = memory_bytes, .others = columns};
-    omen_walk_fn *walk = walk_of(path, &input);
-    if (omen_input_is_container(&input))
-        status = omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not a table", input.label);
-    if (status == OMEN_OK)
-        status = read_wishes(&t, types, why);
-    if (status == OMEN_OK)
-        status = walk(&t, &input, &t.n_rows, why);
-    if (status == OMEN_OK)
-        status = check_wishes(&t, why);
-    if (status == OMEN_OK)
-        status = omen_columns_of_rows(columns, t.n_rows, input.label, why);
-    if (status == OMEN_OK)
-        status = begin_keeping(&t, why);
-    if (status == OMEN_OK)
-        status = walk(&t, &input, &n_again, why);
-    for (uint32_t i = 0; i < t.n && status == OMEN_OK; i++)
-        status = give_column(&t, &t.columns[i], columns, why);
-    for (uint32_t i = 0; i < t.n; i++)
-        finish_column(&t.columns[i]);
-    free(t.columns);
-    free(t.wishes);
-    omen_input_close(&input);
+    int status = OMEN_OK;
+    for (uint32_t i = 0; i < t->n && status == OMEN_OK; i++)
+        status = give_column(t, &t->columns[i], columns, why);
     return status;
+}
+
+void omen_table_close(omen_table *t)
+{
+    if (!t)
+        return;
+    for (uint32_t i = 0; i < t->n; i++)
+        finish_column(&t->columns[i]);
+    free(t->columns);
+    free(t->wishes);
+    free(t);
 }

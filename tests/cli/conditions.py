@@ -56,8 +56,9 @@ class Table:
         rows = list(zip(*(getattr(self, c) for c in self.COLUMNS)))
         with open(f"table.{self.form}", "w", newline="") as out:
             if self.form == "jsonl":
-                for i, row in enumerate(rows): # a column that has no value at all has to be there once
-                    members = [(k, v) for k, v in zip(self.COLUMNS, row) if v is not None or i == 0 or self.rng.random() < 0.5]
+                for i, row in enumerate(rows): # a column that is null everywhere is there once
+                    members = [(name, value) for name, value in zip(self.COLUMNS, row)
+                               if value is not None or i == 0 or self.rng.random() < 0.5]
                     out.write(json.dumps(dict(members), ensure_ascii=self.rng.random() < 0.5) + "\n")
             else:
                 separator = "," if self.form == "csv" else "\t"
