@@ -27,6 +27,9 @@ typedef struct omen_key_store {
 
 typedef struct omen_column omen_column;
 
+struct omen_list_spread;  /* lists_spread.h */
+struct omen_lists_filter; /* filter.h */
+
 struct omen_index {
     omen_meta meta;
     omen_transform transform;
@@ -55,6 +58,7 @@ struct omen_index {
     omen_column *columns; /* n_columns; lib/columns.h */
     uint32_t n_columns;
     omen_touched cval;
+    struct omen_list_spread *spread; /* lists_spread.h: NULL until a search under a filter has measured it */
 };
 
 /* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. */
@@ -107,12 +111,17 @@ typedef struct omen_effort {
     float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
     uint32_t first_lists, least_lists, most_lists; /* rising */
     uint32_t most_rows;
+    /* under a filter: nearer matches that the lists not taken may be expected to hold; below 0: most_lists are taken */
+    float missed;
 } omen_effort;
 
 static inline omen_effort omen_effort_fixed(uint32_t n_lists, uint32_t n_rows)
 {
-    return (omen_effort){0,       INFINITY, n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS,
-                         n_lists, n_lists,  n_rows};
+    return (omen_effort){.margin = INFINITY,
+                         .first_lists = n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS,
+                         .least_lists = n_lists,
+                         .most_lists = n_lists,
+                         .most_rows = n_rows};
 }
 
 /* Lists that d_k is taken from, at least. */
@@ -188,11 +197,13 @@ static inline float omen_lifted_distance2(const omen_index *index, float distanc
 }
 
 /* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys
- * gets the k best of each query as (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and
+ * gets the k best of each query as (distance, id), ascending; under a filter (NULL: none), UINT64_MAX where there are
+ * fewer. refine_cold as in omen_search_options; stats, watch and
  * why may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
 int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                      const omen_effort *effort, bool refine_cold, int n_threads, uint64_t *keys,
-                      omen_search_stats *stats, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+                      const omen_effort *effort, const struct omen_lists_filter *filter, bool refine_cold,
+                      int n_threads, uint64_t *keys, omen_search_stats *stats, omen_watch *watch,
+                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* The n_candidates rows with the smallest estimates in the n_lists nearest lists of each query, before re-ranking: keys
  * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */

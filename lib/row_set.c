@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sets of rows: a bitmap by position in list order, the order in which a search reads rows. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/index.h"
 #include "lib/matrix.h"
@@ -83,4 +84,20 @@ void omen_row_set_destroy(omen_row_set *set)
 uint64_t omen_row_set_count(const omen_row_set *set)
 {
     return set->n_matches;
+}
+
+int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys)
+{
+    uint64_t *all = omen_alloc(set->n_matches, sizeof *all), n_all = 0;
+    if (!all)
+        return OMEN_ERR_MEMORY;
+    for (uint64_t i = 0; i < set->n_rows; i++)
+        if (omen_row_set_has(set, i))
+            all[n_all++] = omen_key(1, set->index->ids[i]);
+    if (n)
+        omen_keys_select(all, n_all, n);
+    omen_keys_sort(all, n);
+    memcpy(keys, all, n * sizeof *keys);
+    free(all);
+    return OMEN_OK;
 }

@@ -28,4 +28,8 @@ omen_row_set *omen_row_set_create_empty(const omen_index *index);
 /* After filling words: clears the bits past n_rows and counts the rows. */
 void omen_row_set_finish(omen_row_set *set);
 
+/* Keys (1, row number) of its n rows with the lowest numbers, ascending; n is at most n_matches. Returns OMEN_OK or
+ * OMEN_ERR_MEMORY. */
+int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys) OMEN_MUST_CHECK;
+
 #endif
