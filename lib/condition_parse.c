@@ -35,7 +35,7 @@ static unsigned distance(const char *a, size_t n_a, const char *b, size_t n_b)
 static int fail_column(const omen_parser *p, size_t at, const char *name, size_t n)
 {
     const omen_column *nearest = NULL;
-    unsigned least = (unsigned)(n / 3 < 1 ? 1 : n / 3) + 1;
+    unsigned least = (unsigned)(n < 5 ? 1 : (n + 1) / 3) + 1;
     for (uint32_t i = 0; i < p->index->n_columns && n <= OMEN_MAX_COLUMN_NAME; i++) {
         const omen_column *c = &p->index->columns[i];
         const unsigned d = distance(name, n, c->name, c->entry.name_bytes);

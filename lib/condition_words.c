@@ -174,8 +174,8 @@ int omen_words_literal(omen_parser *p, omen_literal *out)
     *out = (omen_literal){.kind = OMEN_LITERAL_NULL};
     if (w->kind == OMEN_WORD_NAME && w->is_quoted)
         return omen_words_fail(p, w->at,
-                               "in double quotes stand names of columns; a text stands in single quotes: '%.40s'",
-                               w->n_bytes ? w->text : "");
+                               "in double quotes stand names of columns; a text stands in single quotes: '%.*s'",
+                               (int)(w->n_bytes < 40 ? w->n_bytes : 40), w->text);
     if (!omen_words_has_literal(p))
         return omen_words_fail_next(p, "a number, a 'text' or NULL");
     if (w->kind == OMEN_WORD_NUMBER) {
