@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which lists a query takes under a filter.
  *
- * Lists are taken in order of distance, those without a match left out, in rounds that each make them half as many
- * again. Before a round the number of matches is estimated that the remaining lists hold nearer than the k-th found so
- * far (lists_spread.h); when it is less than what the recall may lack, the query is done. A filter that agrees with the
- * query's neighbourhood ends so after few lists, one that is far from it after many. What a query decides depends on
- * that query, its filter and what the rounds before found, not on the queries beside it. */
+ * Lists are taken in order of distance, those without a match left out, in rounds. Before a round the number of matches
+ * is estimated that each remaining list holds nearer than the k-th found so far (lists_spread.h), and from it how many
+ * lists are needed until those behind them hold less than the recall may lack. A round takes so many, at most as many
+ * as all rounds before it, as the k-th comes nearer meanwhile. A filter that agrees with the query's neighbourhood ends
+ * so after few lists, one that is far from it after many. What a query decides depends on that query, its filter and
+ * what the rounds before found, not on the queries beside it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,23 +91,44 @@ static float base_of(const omen_lists_chunk *s, uint32_t query, uint64_t key)
     return base > 0 ? base : 0;
 }
 
-/* Matches that the remaining lists are expected to hold nearer than the k-th so far. Lists that hold none are dropped:
- * the k-th can only come nearer. */
-static double expect_rest(omen_lists_chunk *s, uint32_t query)
+#define STEPS 64u /* of distance, by which the lists are told apart that a query still needs */
+
+/* How many of the remaining lists, nearest first, a query needs so that those behind them may be expected to hold no
+ * more than effort.missed matches nearer than the k-th so far; 0: none. Lists that hold none are dropped: the k-th can
+ * only come nearer. Lists of about the same distance are counted together. */
+static uint32_t count_needed(omen_lists_chunk *s, uint32_t query)
 {
     omen_query_filter *f = &s->filters[query];
     const float kth = omen_lists_kth(s, query);
-    double sum = 0;
-    uint32_t n = 0;
+    /* a list whose rows are all as far as its centroid is of use up to kth, others farther */
+    double expected[STEPS] = {0}, behind = 0;
+    uint32_t counts[STEPS] = {0}, n = 0;
+    float least = INFINITY, most = -INFINITY;
     for (uint32_t i = 0; i < f->n_rest; i++) {
         const uint32_t l = (uint32_t)f->rest[i];
-        const float share = share_within(s->spread, l, base_of(s, query, f->rest[i]), kth);
+        const float base = base_of(s, query, f->rest[i]), share = share_within(s->spread, l, base, kth);
         f->rest[n] = f->rest[i];
-        n += share > 0;
-        sum += (double)share * f->matches[l];
+        s->work[n] = share * (float)f->matches[l];
+        if (!(share > 0))
+            continue;
+        least = base < least ? base : least;
+        most = base > most ? base : most;
+        n++;
     }
     f->n_rest = n;
-    return sum;
+    const float per_step = most > least ? (float)STEPS / (most - least) : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const float at = (base_of(s, query, f->rest[i]) - least) * per_step;
+        const uint32_t step = at < (float)STEPS ? (uint32_t)at : STEPS - 1;
+        expected[step] += (double)s->work[i];
+        counts[step]++;
+    }
+    for (uint32_t step = STEPS; step-- > 0; n -= counts[step]) {
+        behind += expected[step];
+        if (behind > (double)s->effort.missed)
+            break;
+    }
+    return n;
 }
 
 /* ---- rounds ---- */
@@ -116,7 +138,7 @@ static uint32_t count_first(const omen_lists_chunk *s, omen_query_filter *f)
 {
     const uint64_t rank = s->effort.missed < 0 ? s->k : omen_spread_rank(s->k);
     const uint64_t wanted = rank < f->set->n_matches ? rank : f->set->n_matches;
-    for (uint32_t n = s->effort.first_lists;; n = 2 * n) {
+    for (uint32_t n = s->effort.least_lists;; n = 2 * n) {
         uint64_t n_matches = 0;
         if (n >= f->n_rest)
             return f->n_rest;
@@ -133,14 +155,14 @@ static uint32_t count_next(omen_lists_chunk *s, uint32_t query)
 {
     omen_query_filter *f = &s->filters[query];
     const omen_pool *p = &s->pools[query];
-    uint32_t n = f->n_taken / 2 + 1;
-    if (!f->n_taken)
+    uint32_t n = f->n_taken;
+    if (!n)
         return count_first(s, f);
     if (p->n >= s->k) {
-        if (s->effort.missed < 0) /* a fixed number of lists */
-            n = f->n_taken < s->effort.most_lists ? s->effort.most_lists - f->n_taken : 0;
-        else if (expect_rest(s, query) <= (double)s->effort.missed)
-            n = 0;
+        const uint32_t needed = s->effort.missed >= 0               ? count_needed(s, query)
+                                : f->n_taken < s->effort.most_lists ? s->effort.most_lists - f->n_taken
+                                                                    : 0;
+        n = needed < n ? needed : n;
     }
     n = n < f->n_rest ? n : f->n_rest;
     if (n)
