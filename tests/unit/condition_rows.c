@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* condition_rows INDEX: for each line of standard input, a condition, prints the rows that it selects, in order, or
- * "error: " and why. With -c, how many. tests/cli/conditions.py compares them with SQLite's. */
+ * "error: " and why. With -c, how many. tests/cli/where_sqlite.py compares them with SQLite's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conditions: what is refused, and where; which are the same. That the right rows are selected is compared with SQLite
- * by tests/cli/conditions.py. */
+ * by tests/cli/where_sqlite.py. */
 #include <locale.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""conditions.py CONDITION_ROWS N [SEED]: N random conditions on random columns select the rows that SQLite selects.
+"""where_sqlite.py CONDITION_ROWS N [SEED]: N random conditions on random columns select the rows that SQLite selects.
 
 Tables of some hundred rows are written as tsv, csv, jsonl and npy, and built into an index by $OMENDB; the program
 CONDITION_ROWS (build/tests/condition_rows) evaluates the conditions. HAS is a join for SQLite. SQLite compares texts by
