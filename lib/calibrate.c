@@ -267,8 +267,8 @@ static int measure_first(calibration *c, uint32_t k)
             omen_search_candidates(index, c->queries, c->n_queries, first, n_nearest, c->n_threads, nearest, c->watch);
     else if (status == OMEN_OK) {
         const omen_effort effort = omen_effort_fixed(first, n_nearest);
-        status = omen_search_lists(index, c->queries, c->n_queries, n_nearest, &effort, NULL, false, c->n_threads, nearest,
-                                   NULL, c->watch, NULL);
+        status = omen_search_lists(index, c->queries, c->n_queries, n_nearest, &effort, NULL, false, c->n_threads,
+                                   nearest, NULL, c->watch, NULL);
     }
     for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++) {
         const uint64_t *keys = nearest + (size_t)q * n_nearest;

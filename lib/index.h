@@ -102,6 +102,17 @@ int omen_search_source(const omen_source *source, omen_metric metric, const floa
 int omen_search_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                           const int64_t *ids, int n_threads, float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
+/* The same of one refine row and, if asked for, its id: the usual case without a call. */
+static inline int omen_index_touch_row(const omen_index *index, uint64_t row, bool with_id, omen_detail *why)
+{
+    int status = OMEN_OK;
+    if (!omen_touched_before(&index->refn, row * index->refine_row_bytes, index->refine_row_bytes))
+        status = omen_index_touch_rows(index, row, 1, why);
+    if (status == OMEN_OK && with_id && !omen_touched_before(&index->perm, row * 4, 4))
+        status = omen_index_touch_ids(index, row, 1, why);
+    return status;
+}
+
 #define OMEN_FIRST_LISTS 4u /* what d_k is taken from */
 
 /* What a query may cost. A query is searched in its first_lists nearest lists (more where they hold few rows), then in

@@ -293,9 +293,7 @@ int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const o
     }
     for (uint32_t i = 0; i < n; i++) {
         const uint64_t row = s->positions[i];
-        int status = omen_index_touch_rows(index, row, 1, why);
-        if (status == OMEN_OK && s->keys_are_ids)
-            status = omen_index_touch_ids(index, row, 1, why);
+        const int status = omen_index_touch_row(index, row, s->keys_are_ids, why);
         if (status != OMEN_OK)
             return status;
         const float d =

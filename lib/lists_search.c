@@ -149,14 +149,9 @@ static int rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_de
             __builtin_prefetch(index->ids + p->keys[i + ahead]);
         }
         const uint64_t row = p->keys[i];
-        if (!omen_touched_before(&index->refn, row * row_bytes, row_bytes) ||
-            !omen_touched_before(&index->perm, row * 4, 4)) {
-            int status = omen_index_touch_rows(index, row, 1, why);
-            if (status == OMEN_OK)
-                status = omen_index_touch_ids(index, row, 1, why);
-            if (status != OMEN_OK)
-                return status;
-        }
+        const int status = omen_index_touch_row(index, row, true, why);
+        if (status != OMEN_OK)
+            return status;
         const uint8_t *stored = index->refine_rows + row * row_bytes;
         p->keys[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
     }

@@ -36,18 +36,6 @@ static void cut(rows_state *s, size_t q, uint32_t k)
     s->worst[q] = worst;
 }
 
-/* The rows at n positions and their numbers have been checked, or are now. */
-static int touch(const omen_index *index, const uint32_t *positions, size_t n, omen_detail *why)
-{
-    int status = OMEN_OK;
-    for (size_t i = 0; i < n && status == OMEN_OK; i++) {
-        status = omen_index_touch_rows(index, positions[i], 1, why);
-        if (status == OMEN_OK)
-            status = omen_index_touch_ids(index, positions[i], 1, why);
-    }
-    return status;
-}
-
 /* One query against the n rows at s->positions. */
 static void compare(rows_state *s, const omen_index *index, size_t q, const float *query, uint32_t k, size_t n)
 {
@@ -62,8 +50,10 @@ static void compare(rows_state *s, const omen_index *index, size_t q, const floa
                 __builtin_prefetch(next + at);
         }
         const uint8_t *stored = index->refine_rows + s->positions[i] * row_bytes;
-        const uint64_t key =
-            omen_key(omen_refine_distance(&index->refine, kernel, query, offset, stored), index->ids[s->positions[i]]);
+        const float distance = omen_refine_distance(&index->refine, kernel, query, offset, stored);
+        if (omen_key(distance, 0) >= s->worst[q]) /* so the id need not be fetched */
+            continue;
+        const uint64_t key = omen_key(distance, index->ids[s->positions[i]]);
         if (key >= s->worst[q])
             continue;
         keys[s->counts[q]++] = key;
@@ -100,8 +90,9 @@ static int search_task(rows_state *s, const omen_index *index, const omen_search
     uint64_t at = 0;
     for (size_t n_rows;
          (n_rows = next_positions(set, &at, s->positions)) > 0 || at < omen_row_set_words(set->n_rows);) {
-        const int status =
-            omen_watch_stopped(job->watch) ? OMEN_ERR_INTERRUPTED : touch(index, s->positions, n_rows, why);
+        int status = omen_watch_status(job->watch);
+        for (size_t i = 0; i < n_rows && status == OMEN_OK; i++)
+            status = omen_index_touch_row(index, s->positions[i], true, why);
         if (status != OMEN_OK)
             return status;
         for (size_t q = 0; q < n; q++)

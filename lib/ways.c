@@ -7,9 +7,8 @@
 #include "lib/lists.h"
 #include "lib/ways.h"
 
-/* Under a filter the lists not taken may hold this part of what a query may miss; the candidates that the margin leaves
- * out, about that of another. */
-#define MISSED_BY_LISTS  0.5f
+/* Under a filter the lists not taken may hold as many matches as the recall may lack: fewer are missed in the end,
+ * since neighbours come nearer after they are counted. What the margin leaves out is a part of it. */
 #define MISSED_BY_MARGIN 0.25f
 
 static int search_lists(const omen_index *index, const omen_search_job *job)
@@ -20,9 +19,9 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
     omen_lists_filter filter = {.row_sets = job->row_sets};
     uint32_t n_probes, n_rerank; /* on average */
-    omen_effort effort = omen_index_effort(index, k, job->row_sets ? 1 - MISSED_BY_MARGIN * (1 - recall) : recall,
-                                           &n_probes, &n_rerank);
-    effort.missed = MISSED_BY_LISTS * (float)k * (1 - recall);
+    omen_effort effort =
+        omen_index_effort(index, k, job->row_sets ? 1 - MISSED_BY_MARGIN * (1 - recall) : recall, &n_probes, &n_rerank);
+    effort.missed = (float)k * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->probes) {
         n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
