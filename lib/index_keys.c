@@ -53,7 +53,9 @@ int omen_row_key_check_text(const char *text, uint64_t n_bytes, omen_detail *why
                          OMEN_MAX_KEY_BYTES);
     for (uint64_t i = 0; i < n_bytes;) {
         const uint32_t n = character_bytes(bytes + i, n_bytes - i);
-        if (n == 0 || bytes[i] < 0x20 || bytes[i] == 0x7f)
+        const bool is_control =
+            bytes[i] < 0x20 || bytes[i] == 0x7f || (n == 2 && bytes[i] == 0xc2 && bytes[i + 1] < 0xa0);
+        if (n == 0 || is_control)
             return omen_fail(why, OMEN_ERR_INPUT, "byte %llu of a key, 0x%02x, is %s", (unsigned long long)i + 1,
                              bytes[i], n == 0 ? "not UTF-8" : "a control character");
         i += n;
