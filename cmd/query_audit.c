@@ -37,12 +37,16 @@ static int search_block(struct query_audit *a, const omen_search_options *search
     options.k = a->k;
     for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
         status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
+    if (status == OMEN_OK && a->filter)
+        status = query_filter_fill(a->filter, a->numbers + first, 0, n, a->sets, why);
+    options.row_sets = a->sets;
     if (status == OMEN_OK)
         status = omen_index_search(a->index, &options, a->rows, n, a->ids, a->distances, NULL, why);
     if (status == OMEN_ERR_INPUT) { /* one by one, for the number of the query at fault */
         status = OMEN_OK;
         for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             options.first_query = a->numbers[first + i];
+            options.row_sets = a->sets ? a->sets + i : NULL;
             status =
                 omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
         }
@@ -51,7 +55,8 @@ static int search_block(struct query_audit *a, const omen_search_options *search
 }
 
 int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
-                      const omen_search_options *search, uint64_t seed, uint64_t n_sample, omen_detail *why)
+                      const omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
+                      omen_detail *why)
 {
     omen_search_options exact = *search;
     omen_index_info info = {.struct_bytes = sizeof info};
@@ -61,6 +66,7 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
         return status;
     a->index = index;
     a->source = source;
+    a->filter = filter;
     a->k = search->k < info.n_rows ? search->k : (uint32_t)info.n_rows;
     a->n_sample = n_sample < source->n_rows ? n_sample : source->n_rows;
     const uint64_t row_bytes = (uint64_t)source->d * sizeof(float) + (uint64_t)a->k * (sizeof(int64_t) + sizeof(float));
@@ -73,7 +79,8 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
     a->ids = malloc(a->block_rows * a->k * sizeof *a->ids);
     a->distances = malloc(a->block_rows * a->k * sizeof *a->distances);
-    if (!a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
+    a->sets = filter ? malloc(a->block_rows * sizeof *a->sets) : NULL;
+    if ((filter && !a->sets) || !a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
         return OMEN_ERR_MEMORY;
     a->ceiling = omen_index_ceiling(index, &a->ceiling_known);
     status = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
@@ -110,6 +117,7 @@ void query_audit_finish(struct query_audit *a)
     free(a->rows);
     free(a->ids);
     free(a->distances);
+    free(a->sets);
 }
 
 /* ---- certify ---- */
@@ -125,8 +133,8 @@ static void search_exactly(omen_search_options *search, double ceiling, struct c
 }
 
 int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                  omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
-                  omen_detail *why)
+                  omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
+                  struct cmd_query_outcome *o, omen_detail *why)
 {
     int status;
 
@@ -139,7 +147,7 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
         o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
         return OMEN_OK;
     }
-    status = query_audit_begin(a, index, source, search, seed, n_sample, why);
+    status = query_audit_begin(a, index, source, search, filter, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
     for (float factor = 1; status == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {
