@@ -282,7 +282,7 @@ static bool has_conditions(const struct query *q)
 /* What conditions cannot go with. */
 static int check_conditions(const struct query *q)
 {
-    if ((q->where.text != NULL) + (q->where.file != NULL) + (q->where.tags != NULL) > 1)
+    if (!!q->where.text + !!q->where.file + !!q->where.tags > 1)
         return cmd_misuse(NAME, "--where, --where-file and --where-tags all say what is found: choose one");
     if (q->explain && !has_conditions(q))
         return cmd_misuse(NAME, "--explain is of conditions: give them with --where, --where-file or --where-tags");
