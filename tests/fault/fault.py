@@ -257,6 +257,8 @@ def make_cases(bench):
         Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",
                               "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
+        Case("query of some rows", ["query", "-t", threads, "--only", "../some.txt", "--except", "../queries.txt", "-o",
+                                    "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],

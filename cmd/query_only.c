@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* omendb query --only and --except: the rows that a file names. */
-#include "cmd/query_filter.h"
+#include "cmd/query_only.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "formats/lines.h"
-
-bool query_filter_is_asked(const struct query_filter_options *options)
-{
-    return options->only || options->except;
-}
 
 static bool is_blank(char c)
 {
@@ -89,56 +83,21 @@ static int read_set(const omen_index *index, const char *path, bool except, omen
     return status;
 }
 
-int query_filter_open(struct query_filter *f, const struct query_filter_options *options, const omen_index *index,
-                      omen_detail *why)
+int query_only_read(const omen_index *index, const char *only, const char *except, omen_row_set **set, omen_detail *why)
 {
-    omen_row_set *only = NULL, *rest = NULL;
-    int status = OMEN_OK;
+    omen_row_set *listed = NULL, *rest = NULL;
+    int status = only ? read_set(index, only, false, &listed, why) : OMEN_OK;
 
-    f->index = index;
-    if (options->only)
-        status = read_set(index, options->only, false, &only, why);
-    if (status == OMEN_OK && options->except)
-        status = read_set(index, options->except, true, &rest, why);
-    if (status == OMEN_OK && only && rest)
-        status = omen_row_set_intersect(only, rest, &f->listed, why);
+    *set = NULL;
+    if (status == OMEN_OK && except)
+        status = read_set(index, except, true, &rest, why);
+    if (status == OMEN_OK && only && except)
+        status = omen_row_set_intersect(listed, rest, set, why);
     else if (status == OMEN_OK) {
-        f->listed = only ? only : rest;
+        *set = only ? listed : rest;
         return OMEN_OK;
     }
-    omen_row_set_destroy(only);
+    omen_row_set_destroy(listed);
     omen_row_set_destroy(rest);
     return status;
-}
-
-int query_filter_fill(struct query_filter *f, const uint64_t *numbers, uint64_t first, uint64_t n,
-                      const omen_row_set **sets, omen_detail *why)
-{
-    for (uint64_t i = 0; i < n; i++)
-        sets[i] = f->listed;
-    return OMEN_OK;
-}
-
-void query_filter_finish(struct query_filter *f)
-{
-    omen_row_set_destroy(f->listed);
-}
-
-/* ---- what is told ---- */
-
-void query_filter_explain(const struct query_filter *f, const omen_search_options *search,
-                          const struct cmd_query_outcome *o)
-{
-    omen_row_set_info info = {.struct_bytes = sizeof info};
-    const uint64_t n_rows = o->info.n_rows;
-    const double n = (double)o->n_in_batch;
-
-    if (omen_row_set_get_info(f->listed, search, &info) != OMEN_OK)
-        return;
-    fprintf(stderr, "filter: %s of %s rows (%.3g%%), in %s of %s lists; %s\n", cmd_group(info.n_matches).text,
-            cmd_group(n_rows).text, 100.0 * (double)info.n_matches / (double)n_rows, cmd_group(info.n_lists).text,
-            cmd_group(o->info.n_lists).text, omen_plan_text(info.plan));
-    fprintf(stderr, "a query: %.1f lists, %.0f codes, %.0f rows, %.3f ms of all threads together\n",
-            (double)o->stats.lists_probed / n, (double)o->stats.codes_scanned / n, (double)o->stats.rows_reranked / n,
-            1000 * o->search_seconds / n);
 }
