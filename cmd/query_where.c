@@ -29,6 +29,11 @@ static void *grow(void *array, uint32_t *size, uint32_t n, size_t item_bytes)
 
 /* ---- reading ---- */
 
+bool query_where_is_asked(const struct query_where_options *options)
+{
+    return options->text || options->file || options->tags;
+}
+
 /* Makes a condition that was not met in this text before; *number is that of the one which means the same. */
 static int make_condition(struct query_where *w, const char *text, uint32_t *number, omen_detail *why)
 {
@@ -179,7 +184,7 @@ static int read_tags(struct query_where *w, const char *path, omen_detail *why)
 }
 
 int query_where_open(struct query_where *w, const struct query_where_options *options, const omen_index *index,
-                     uint64_t n_queries, omen_detail *why)
+                     const omen_row_set *listed, uint64_t n_queries, omen_detail *why)
 {
     omen_index_info info = {.struct_bytes = sizeof info};
     uint32_t number;
@@ -188,6 +193,7 @@ int query_where_open(struct query_where *w, const struct query_where_options *op
     if (status != OMEN_OK)
         return status;
     w->index = index;
+    w->listed = listed;
     w->n_queries = n_queries;
     w->set_bytes = info.n_rows / 8 + 64;
     if (options->text) {
@@ -272,11 +278,27 @@ static void make_room(struct query_where *w, uint32_t n)
     }
 }
 
+/* What of a set is listed, too, in its place. */
+static int cut_set(const struct query_where *w, omen_row_set **set, omen_detail *why)
+{
+    omen_row_set *both;
+    int status;
+
+    if (!w->listed)
+        return OMEN_OK;
+    status = omen_row_set_intersect(*set, w->listed, &both, why);
+    if (status != OMEN_OK)
+        return status;
+    omen_row_set_destroy(*set);
+    *set = both;
+    return OMEN_OK;
+}
+
 /* Evaluates what is needed and not there. */
 static int evaluate(struct query_where *w, int n_threads, omen_detail *why)
 {
-    const omen_condition **conditions = malloc((w->n + 1) * sizeof *conditions);
-    omen_row_set **sets = malloc((w->n + 1) * sizeof *sets);
+    const omen_condition **conditions = calloc(w->n + 1, sizeof *conditions);
+    omen_row_set **sets = calloc(w->n + 1, sizeof *sets);
     uint32_t n = 0;
     int status = conditions && sets ? OMEN_OK : no_memory(why);
 
@@ -287,11 +309,16 @@ static int evaluate(struct query_where *w, int n_threads, omen_detail *why)
         make_room(w, n);
         status = omen_conditions_evaluate(conditions, n, n_threads, sets, why);
     }
-    n = 0;
-    for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++)
-        if (w->conditions[i].is_needed && !w->conditions[i].set)
-            w->conditions[i].set = sets[n++];
-    w->n_kept += n;
+    for (uint32_t i = 0; i < n && status == OMEN_OK; i++)
+        status = cut_set(w, &sets[i], why);
+    if (status == OMEN_OK) {
+        w->n_kept += n;
+        for (uint32_t i = w->n; i-- > 0;)
+            if (w->conditions[i].is_needed && !w->conditions[i].set)
+                w->conditions[i].set = sets[--n];
+    }
+    for (uint32_t i = 0; i < n && sets; i++)
+        omen_row_set_destroy(sets[i]);
     free(conditions);
     free(sets);
     return status;
@@ -313,30 +340,18 @@ int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t fi
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
         const uint32_t c = condition_of(w, numbers ? numbers[i] : first + i);
 
-        sets[i] = c != QUERY_NO_CONDITION ? w->conditions[c].set : NULL;
+        sets[i] = c != QUERY_NO_CONDITION ? w->conditions[c].set : w->listed;
     }
     return status;
 }
 
-int query_where_explain(struct query_where *w, const omen_search_options *search, FILE *stream, omen_detail *why)
+int query_where_one(struct query_where *w, uint32_t i, int n_threads, const omen_row_set **set, omen_detail *why)
 {
-    int status = OMEN_OK;
+    int status;
 
-    fprintf(stream, "queries\tmatches\tlists\tplan\tcondition\n");
-    for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++) {
-        struct query_condition *c = &w->conditions[i];
-        omen_search_plan plan = {.struct_bytes = sizeof plan};
-
-        need_none(w);
-        c->is_needed = true;
-        status = evaluate(w, search->n_threads, why);
-        if (status == OMEN_OK)
-            status = omen_search_explain(w->index, search, c->set, &plan);
-        if (status != OMEN_OK)
-            return status;
-        fprintf(stream, "%" PRIu64 "\t%" PRIu64 "\t%u\t%s\t%s\n", c->n_queries, plan.n_matches, plan.n_lists, plan.name,
-                cmd_printable(c->text).text);
-    }
-    return fflush(stream) == 0 && !ferror(stream) ? OMEN_OK
-                                                  : omen_fail(why, OMEN_ERR_IO, "cannot write to standard output: %m");
+    need_none(w);
+    w->conditions[i].is_needed = true;
+    status = evaluate(w, n_threads, why);
+    *set = status == OMEN_OK ? w->conditions[i].set : NULL;
+    return status;
 }

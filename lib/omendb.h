@@ -483,6 +483,10 @@ OMEN_API int omen_row_set_create(const omen_index *index, const int64_t *ids, ui
 /* NULL is fine. */
 OMEN_API void omen_row_set_destroy(omen_row_set *set);
 
+/* The rows that both have, of the same index. Returns OMEN_OK, OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY. */
+OMEN_API int omen_row_set_intersect(const omen_row_set *a, const omen_row_set *b, omen_row_set **out,
+                                    omen_detail *why) OMEN_MUST_CHECK;
+
 /* How many rows it has. */
 OMEN_API uint64_t omen_row_set_count(const omen_row_set *set);
 
@@ -544,18 +548,26 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
 
-/* How queries under a filter would be searched. */
-typedef struct omen_search_plan {
-    size_t struct_bytes; /* set it */
-    const char *name;    /* "none": no row matches; "rows": every match is compared; "lists": list by list, until few
-                          * matches nearer than those found are expected in the rest */
-    uint64_t n_matches;  /* rows of the set: what "rows" compares */
-    uint32_t n_lists;    /* lists that hold one: what "lists" takes at most */
-} omen_search_plan;
+/* How queries are searched that find only rows of a set. */
+typedef enum {
+    OMEN_PLAN_NOTHING, /* there are none */
+    OMEN_PLAN_ROWS,    /* each is compared */
+    OMEN_PLAN_LISTS,   /* list by list, until few rows nearer than those found are expected in the rest */
+} omen_plan;
 
-/* Fills *out for a set of the index. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
-OMEN_API int omen_search_explain(const omen_index *index, const omen_search_options *options, const omen_row_set *set,
-                                 omen_search_plan *out) OMEN_MUST_CHECK;
+/* A sentence about a plan, without its end. */
+OMEN_API const char *omen_plan_text(omen_plan plan);
+
+typedef struct omen_row_set_info {
+    size_t struct_bytes; /* set it */
+    uint64_t n_matches;
+    uint64_t n_lists; /* that hold matches */
+    omen_plan plan;   /* under the options, of which exact matters */
+} omen_row_set_info;
+
+/* Fills *out. Returns OMEN_OK or OMEN_ERR_ARGUMENT (a struct_bytes). */
+OMEN_API int omen_row_set_get_info(const omen_row_set *set, const omen_search_options *options,
+                                   omen_row_set_info *out) OMEN_MUST_CHECK;
 
 /* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
  *   queries    n_queries x d float32, finite
