@@ -690,11 +690,11 @@ OMEN_API int omen_columns_add_texts(omen_columns *columns, const char *name, con
 OMEN_API int omen_columns_add_tags(omen_columns *columns, const char *name, const omen_words *words,
                                    const uint64_t *first, const uint32_t *tags, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Writes the sections of the columns to the sink of a build that is complete, whose section PERM perm is. Returns
- * OMEN_OK, OMEN_ERR_ARGUMENT (another number of rows), OMEN_ERR_CORRUPT (perm), OMEN_ERR_MEMORY or what the sink
- * returned. */
+/* Writes the sections of the columns to the sink of a build that is complete, whose section PERM perm is. progress may
+ * be NULL. Returns OMEN_OK, OMEN_ERR_ARGUMENT (another number of rows), OMEN_ERR_CORRUPT (perm), OMEN_ERR_MEMORY,
+ * OMEN_ERR_INTERRUPTED or what the sink returned. */
 OMEN_API int omen_columns_write(const omen_columns *columns, const omen_section *perm, const omen_sink *sink,
-                                omen_detail *why) OMEN_MUST_CHECK;
+                                omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 /* A column of an index. */
 typedef struct omen_column_info {
