@@ -33,7 +33,7 @@ struct query {
     bool exclude_self;
     bool rows; /* print row numbers where there are keys */
     bool no_check;
-    struct query_where_options where; /* conditions of the queries */
+    struct query_filter_options filter;
     bool explain;
     uint64_t n_audit; /* queries of the sample; 0: not asked for */
     bool certify;
@@ -154,28 +154,28 @@ static const cmd_option options[] = {
      .help = "do not compare what is read of INDEX with its checksums"},
 
     {.group = "filters",
-     .name = "where",
+     .name = "only",
+     .argument = "FILE",
+     CMD_TEXT(struct query, filter.only),
+     .help = "find only rows whose numbers FILE (\"-\": standard input) has, one a line"},
+    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, filter.except), .help = "find all rows but these"},
+    {.name = "where",
      .argument = "TEXT",
-     CMD_TEXT(struct query, where.text),
+     CMD_TEXT(struct query, filter.where.text),
      .help = "find only rows whose columns meet a condition, such as\n"
              "\"price >= 10 AND label IN ('bag', 'coat')\", for every query"},
     {.name = "where-file",
      .argument = "FILE",
-     CMD_TEXT(struct query, where.file),
+     CMD_TEXT(struct query, filter.where.file),
      .help = "a condition a line, line i for query i; an empty line is none"},
     {.name = "where-tags",
      .argument = "FILE",
-     CMD_TEXT(struct query, where.tags),
+     CMD_TEXT(struct query, filter.where.tags),
      .help = "a sparse matrix (spmat): query i wants all tags of row i"},
-    {.name = "only",
-     .argument = "FILE",
-     CMD_TEXT(struct query, where.only),
-     .help = "find only rows whose numbers FILE has, one a line; \"-\": standard input"},
-    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, where.except), .help = "find none of these rows"},
     {.name = "explain",
      CMD_FLAG(struct query, explain),
-     .help = "instead of searching: print what each condition selects, and how it\n"
-             "would be searched"},
+     .help = "print on stderr how many rows each filter has and how they are\n"
+             "searched"},
 
     {.group = "recall",
      .name = "audit",
@@ -274,30 +274,19 @@ static int choose_format(struct query *q)
                       q->output_path, cmd_choice(".", omen_results_name).text);
 }
 
-static bool is_stream(const char *path)
+/* Standard input can be read once. */
+static int check_streams(const struct query *q)
 {
-    return path && strcmp(path, "-") == 0;
-}
+    const char *const paths[] = {q->queries_path,      q->by_key,           q->by_row, q->filter.only, q->filter.except,
+                                 q->filter.where.file, q->filter.where.tags};
+    size_t n = 0;
 
-static bool has_filter(const struct query *q)
-{
-    return q->where.text || q->where.file || q->where.tags || q->where.only || q->where.except;
-}
-
-/* What conditions cannot go with. */
-static int check_conditions(const struct query *q)
-{
-    if (!!q->where.text + !!q->where.file + !!q->where.tags > 1)
-        return cmd_misuse(NAME, "--where, --where-file and --where-tags all say what is found: choose one");
-    if (q->explain && !has_filter(q))
-        return cmd_misuse(NAME, "--explain is of filters: give one with --where, --where-file, --where-tags, --only or "
-                                "--except");
-    if (is_stream(q->queries_path) + is_stream(q->by_key) + is_stream(q->by_row) + is_stream(q->where.file) +
-            is_stream(q->where.tags) + is_stream(q->where.only) + is_stream(q->where.except) >
-        1)
-        return cmd_misuse(NAME, "standard input can be one of QUERIES, --by-key, --by-row, --where-file, --where-tags, "
-                                "--only and --except only");
-    return CMD_GO_ON;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        n += paths[i] && strcmp(paths[i], "-") == 0;
+    if (n <= 1)
+        return CMD_GO_ON;
+    return cmd_misuse(NAME, "standard input can be read once, and %zu files are \"-\"%s", n,
+                      q->queries_path && strcmp(q->queries_path, "-") == 0 ? ": name the file of the queries" : "");
 }
 
 /* What can be refused without opening anything. */
@@ -306,12 +295,12 @@ static int check_arguments(struct query *q)
     const cmd_file files[] = {
         {.role = "INDEX", .path = q->index_path},
         {.role = "QUERIES", .path = q->queries_path},
+        {.role = "--only", .path = q->filter.only},
+        {.role = "--except", .path = q->filter.except},
+        {.role = "--where-file", .path = q->filter.where.file},
+        {.role = "--where-tags", .path = q->filter.where.tags},
         {.role = "--by-key", .path = q->by_key},
         {.role = "--by-row", .path = q->by_row},
-        {.role = "--where-file", .path = q->where.file},
-        {.role = "--where-tags", .path = q->where.tags},
-        {.role = "--only", .path = q->where.only},
-        {.role = "--except", .path = q->where.except},
         {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
     };
     const omen_results_writer *writer;
@@ -319,9 +308,9 @@ static int check_arguments(struct query *q)
 
     if (q->output_path && q->output_path[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    status = check_streams(q);
     if (status == CMD_GO_ON)
-        status = check_conditions(q);
+        status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
     if (status == CMD_GO_ON)
         status = choose_format(q);
     if (status != CMD_GO_ON)
@@ -340,6 +329,12 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME, "--certify finds the effort: --effort-factor, --probes and --rerank have no meaning "
                                 "with it");
     }
+    if (!!q->filter.where.text + !!q->filter.where.file + !!q->filter.where.tags > 1)
+        return cmd_misuse(NAME, "--where, --where-file and --where-tags all give conditions: choose one");
+    if (q->explain && !query_filter_is_asked(&q->filter))
+        return cmd_misuse(NAME, "--explain tells how a filter is searched: give one with --where, --only or the like");
+    if (q->explain && q->json)
+        return cmd_misuse(NAME, "--explain prints lines for people, --json one object: choose one");
     writer = omen_results_writer_at(q->output_format);
     if (!writer->has_distances && q->distances) {
         return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
@@ -400,7 +395,7 @@ struct batch {
     float *rows;
     int64_t *ids;
     float *distances;          /* NULL if not asked for */
-    const omen_row_set **sets; /* what each query may find; NULL without filters */
+    const omen_row_set **sets; /* NULL without a filter */
 };
 
 static void batch_free(struct batch *batch)
@@ -411,7 +406,7 @@ static void batch_free(struct batch *batch)
     free(batch->sets);
 }
 
-static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances, bool has_sets)
+static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances, bool filtered)
 {
     uint64_t row_bytes = (uint64_t)d * sizeof(float) + (uint64_t)k * (sizeof(int64_t) + sizeof(float));
     uint64_t fitting = BATCH_BYTES / row_bytes;
@@ -422,8 +417,8 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
     batch->rows = malloc(batch->n_rows * d * sizeof(float));
     batch->ids = malloc(batch->n_rows * k * sizeof(int64_t));
     batch->distances = distances ? malloc(batch->n_rows * k * sizeof(float)) : NULL;
-    batch->sets = has_sets ? malloc(batch->n_rows * sizeof *batch->sets) : NULL;
-    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (has_sets && !batch->sets))
+    batch->sets = filtered ? malloc(batch->n_rows * sizeof *batch->sets) : NULL;
+    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (filtered && !batch->sets))
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -437,19 +432,9 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
-/* Of n queries that found rows, those that found fewer than k. */
-static uint64_t count_short(const int64_t *ids, uint64_t n, uint32_t k)
-{
-    uint64_t n_short = 0;
-
-    for (uint64_t i = 0; i < n; i++)
-        n_short += omen_found_count(ids + i * k, k) < k;
-    return n_short;
-}
-
 /* rows are the queries, if these are rows of the index; keys is the index whose keys are written, or NULL. */
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
-                      const struct query_rows *rows, struct query_where *where, const omen_index *keys,
+                      struct query_filter *filter, const struct query_rows *rows, const omen_index *keys,
                       const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
     omen_search_options search = q->search;
@@ -462,19 +447,18 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
         n = source->n_rows - first < batch->n_rows ? source->n_rows - first : batch->n_rows;
-        if (batch->sets)
-            n = query_where_fit(where, NULL, first, n);
+        if (filter)
+            n = query_filter_fit(filter, NULL, first, n);
         cmd_progress_update(&progress, "search", first, source->n_rows);
         status = source->read(source->self, first, n, batch->rows, why);
         if (rows->n > 0)
             status = cmd_name_damage(q->index_path, status, why);
         lap(&clock, &o->read_seconds);
-        if (status == OMEN_OK && batch->sets) {
-            search.row_sets = batch->sets;
-            status = query_where_fill(where, NULL, first, n, search.n_threads, batch->sets, why);
-            status = cmd_name_damage(q->index_path, status, why);
-        }
+        if (status == OMEN_OK && filter)
+            status = cmd_name_damage(
+                q->index_path, query_filter_fill(filter, NULL, first, n, search.n_threads, batch->sets, why), why);
         if (status == OMEN_OK) {
+            search.row_sets = batch->sets;
             search.first_query = first;
             status = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
             status = cmd_name_damage(q->index_path, status, why);
@@ -483,7 +467,8 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         if (status == OMEN_OK) {
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
-            o->n_short += count_short(batch->ids, n, o->k);
+            for (uint64_t i = 0; i < n && filter; i++)
+                o->n_short += omen_found_count(batch->ids + i * o->k, o->k) < o->k;
             status = omen_results_write_keys(results, keys, first, n, batch->ids, batch->distances, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->write_seconds);
@@ -493,7 +478,33 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     return status;
 }
 
-/* ---- the whole ---- */
+/* ---- recall ---- */
+
+/* Before the batch: finds the effort of --certify. */
+static int certify(struct query *q, const omen_index *index, const omen_source *source, struct query_filter *filter,
+                   struct cmd_query_outcome *o, omen_detail *why)
+{
+    struct query_audit audit = {.n_sample = 0};
+    int status = query_certify(&audit, index, source, &q->search, filter, q->seed, q->n_audit, o, why);
+
+    query_audit_finish(&audit);
+    return status;
+}
+
+/* After it: measures what --audit asks for. */
+static int measure(const struct query *q, const omen_index *index, const omen_source *source,
+                   struct query_filter *filter, struct cmd_query_outcome *o, omen_detail *why)
+{
+    struct query_audit audit = {.n_sample = 0};
+    int status = query_audit_begin(&audit, index, source, &q->search, filter, q->seed, q->n_audit, why);
+
+    if (status == OMEN_OK)
+        status = query_audit_measure(&audit, &q->search, &o->recall, why);
+    o->n_audited = audit.n_sample;
+    o->ceiling = audit.ceiling;
+    query_audit_finish(&audit);
+    return status;
+}
 
 /* What the results may lack. */
 static void take_note(const struct query *q, const omen_index *index, struct cmd_query_outcome *o)
@@ -572,7 +583,7 @@ static int run(struct query *q)
     omen_index *index = NULL;
     omen_vectors *vectors = NULL;
     struct query_rows rows = {.n = 0};
-    struct query_where where = {.n = 0}, *conditions = has_filter(q) ? &where : NULL;
+    struct query_filter filters = {.index = NULL}, *filter = query_filter_is_asked(&q->filter) ? &filters : NULL;
     omen_source source;
     omen_results results;
     bool has_keys;
@@ -601,14 +612,12 @@ static int run(struct query *q)
     status = choose_keys(q, &o.info, &has_keys, &why);
     if (status == OMEN_OK)
         status = open_queries(q, index, &o.info, &vectors, &rows, &source, &why);
-    if (status == OMEN_OK && conditions) {
-        status = query_where_open(&where, &q->where, index, source.n_rows, &why);
-        status = cmd_name_damage(q->index_path, status, &why);
-    }
-    if (status == OMEN_OK && q->explain)
-        status = query_where_explain(&where, &q->search, stdout, &why);
-    if (status != OMEN_OK || q->explain)
+    if (status == OMEN_OK && filter)
+        status =
+            cmd_name_damage(q->index_path, query_filter_open(filter, &q->filter, index, source.n_rows, &why), &why);
+    if (status != OMEN_OK)
         goto out;
+    o.has_filter = filter != NULL;
     /* of an index with fewer rows, all: results then have so many columns */
     q->search.k += q->exclude_self;
     q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
@@ -618,7 +627,7 @@ static int run(struct query *q)
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
     q->seed = q->has_seed ? q->seed : o.info.seed;
     q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
-    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, conditions);
+    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, filter != NULL);
     if (status == OMEN_OK)
         status = cmd_output_open(&output, q->output_path, NULL, &why);
     if (status != OMEN_OK)
@@ -626,15 +635,14 @@ static int run(struct query *q)
     results = (omen_results){output.stream, q->output_format, q->distances, source.n_rows, o.k};
     o.open_seconds = cmd_seconds() - started;
     started = cmd_seconds();
-    status =
-        q->certify ? query_certify(index, &source, &q->search, q->seed, q->n_audit, conditions, &o, &why) : OMEN_OK;
+    status = q->certify ? certify(q, index, &source, filter, &o, &why) : OMEN_OK;
     lap(&started, &o.audit_seconds);
     o.effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (status == OMEN_OK)
-        status = search_all(q, index, &source, &rows, conditions, has_keys ? index : NULL, &results, &batch, &o, &why);
+        status = search_all(q, index, &source, filter, &rows, has_keys ? index : NULL, &results, &batch, &o, &why);
     if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
         started = cmd_seconds();
-        status = query_measure(index, &source, &q->search, q->seed, q->n_audit, conditions, &o, &why);
+        status = measure(q, index, &source, filter, &o, &why);
         lap(&started, &o.audit_seconds);
     }
     if (status == OMEN_OK) {
@@ -643,29 +651,29 @@ static int run(struct query *q)
         status = cmd_output_commit(&output, &why);
         lap(&started, &o.write_seconds);
     }
+    if (status == OMEN_OK && q->explain)
+        status = query_filter_explain(filter, &q->search, &o, &why);
 
 out:
     cmd_output_close(&output);
     batch_free(&batch);
     omen_vectors_close(vectors);
     query_rows_finish(&rows);
-    query_where_finish(&where);
+    query_filter_finish(&filters);
     omen_index_close(index);
     omen_container_close(container);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
-    if (q->explain)
-        return CMD_EXIT_OK;
+    if (o.n_short > 0 && q->verbosity >= 0 && !q->json) {
+        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more match", cmd_group(o.n_short).text,
+                cmd_group(o.n_in_batch).text, o.k);
+    }
     if (q->json) {
         status = cmd_query_json(&o);
         return status == CMD_EXIT_OK && o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : status;
     }
     if (q->verbosity > 0)
         cmd_query_summary(&o);
-    if (conditions && o.n_short > 0 && q->verbosity >= 0) {
-        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more pass their filters",
-                cmd_group(o.n_short).text, cmd_group(o.n_in_batch).text, o.k);
-    }
     query_audit_print(&o);
     if (o.note.text[0] != '\0' && (q->verbosity >= 0 || o.certified == CMD_CERTIFIED_NO))
         cmd_say(NAME, "%s%s", o.exact || q->certify ? "" : "warning: ", o.note.text);

@@ -27,50 +27,28 @@
 
 /* ---- the sample ---- */
 
-/* A sample of the queries, with what exact search says of them. Starts zeroed, but for where. */
-struct query_audit {
-    struct query_where *where; /* what the queries may find; NULL: all rows */
-    const omen_row_set **sets; /* block_rows of them, if so */
-    const omen_index *index;
-    const omen_source *source;
-    uint64_t n_sample, block_rows;
-    uint32_t k; /* found a query */
-    double ceiling, ceiling_known;
-    uint64_t *numbers; /* n_sample, rising */
-    float *limits;     /* n_sample: distance of the k-th nearest row */
-    uint32_t *hits;    /* n_sample */
-    float *rows;       /* block_rows queries */
-    int64_t *ids;      /* block_rows x k */
-    float *distances;
-};
-
-/* Of n queries of the sample from number `first` on, those that can be searched together: sets *n, and their rows. */
-static int take_sets(struct query_audit *a, omen_search_options *options, uint64_t first, uint64_t *n, omen_detail *why)
-{
-    if (!a->where)
-        return OMEN_OK;
-    *n = query_where_fit(a->where, a->numbers + first, 0, *n);
-    options->row_sets = a->sets;
-    return query_where_fill(a->where, a->numbers + first, 0, *n, options->n_threads, a->sets, why);
-}
-
-/* Searches n queries of the sample from number `first` on; *n gets how many were searched. */
-static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t *n,
+/* Searches queries of the sample from number `first` on, *n_searched at most, and sets that to how many it were. */
+static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t *n_searched,
                         omen_detail *why)
 {
     omen_search_options options = *search;
-    int status = take_sets(a, &options, first, n, why);
+    const uint64_t n = a->filter ? query_filter_fit(a->filter, a->numbers + first, 0, *n_searched) : *n_searched;
+    int status = OMEN_OK;
 
+    *n_searched = n;
     options.k = a->k;
-    for (uint64_t i = 0; status == OMEN_OK && i < *n; i++)
+    for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
         status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
+    if (status == OMEN_OK && a->filter)
+        status = query_filter_fill(a->filter, a->numbers + first, 0, n, options.n_threads, a->sets, why);
+    options.row_sets = a->sets;
     if (status == OMEN_OK)
-        status = omen_index_search(a->index, &options, a->rows, *n, a->ids, a->distances, NULL, why);
+        status = omen_index_search(a->index, &options, a->rows, n, a->ids, a->distances, NULL, why);
     if (status == OMEN_ERR_INPUT) { /* one by one, for the number of the query at fault */
         status = OMEN_OK;
-        for (uint64_t i = 0; status == OMEN_OK && i < *n; i++) {
+        for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             options.first_query = a->numbers[first + i];
-            options.row_sets = a->where ? a->sets + i : NULL;
+            options.row_sets = a->sets ? a->sets + i : NULL;
             status =
                 omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
         }
@@ -78,9 +56,9 @@ static int search_block(struct query_audit *a, const omen_search_options *search
     return status;
 }
 
-/* Chooses the sample and searches it exactly; finish_audit() is due even after a failure. */
-static int begin_audit(struct query_audit *a, const omen_index *index, const omen_source *source,
-                       const omen_search_options *search, uint64_t seed, uint64_t n_sample, omen_detail *why)
+int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
+                      const omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
+                      omen_detail *why)
 {
     omen_search_options exact = *search;
     omen_index_info info = {.struct_bytes = sizeof info};
@@ -90,6 +68,7 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
         return status;
     a->index = index;
     a->source = source;
+    a->filter = filter;
     a->k = search->k < info.n_rows ? search->k : (uint32_t)info.n_rows;
     a->n_sample = n_sample < source->n_rows ? n_sample : source->n_rows;
     const uint64_t row_bytes = (uint64_t)source->d * sizeof(float) + (uint64_t)a->k * (sizeof(int64_t) + sizeof(float));
@@ -102,8 +81,8 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
     a->ids = malloc(a->block_rows * a->k * sizeof *a->ids);
     a->distances = malloc(a->block_rows * a->k * sizeof *a->distances);
-    a->sets = malloc(a->block_rows * sizeof *a->sets);
-    if (!a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances || !a->sets)
+    a->sets = filter ? malloc(a->block_rows * sizeof *a->sets) : NULL;
+    if ((filter && !a->sets) || !a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
         return OMEN_ERR_MEMORY;
     a->ceiling = omen_index_ceiling(index, &a->ceiling_known);
     status = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
@@ -117,8 +96,7 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
     return status;
 }
 
-/* Searches the sample as search says, and sets *out. */
-static int measure_audit(struct query_audit *a, const omen_search_options *search, omen_recall *out, omen_detail *why)
+int query_audit_measure(struct query_audit *a, const omen_search_options *search, omen_recall *out, omen_detail *why)
 {
     int status = OMEN_OK;
 
@@ -133,7 +111,7 @@ static int measure_audit(struct query_audit *a, const omen_search_options *searc
     return status;
 }
 
-static void finish_audit(struct query_audit *a)
+void query_audit_finish(struct query_audit *a)
 {
     free(a->numbers);
     free(a->limits);
@@ -142,20 +120,6 @@ static void finish_audit(struct query_audit *a)
     free(a->ids);
     free(a->distances);
     free(a->sets);
-}
-
-int query_measure(const omen_index *index, const omen_source *source, const omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o, omen_detail *why)
-{
-    struct query_audit audit = {.where = where};
-    int status = begin_audit(&audit, index, source, search, seed, n_sample, why);
-
-    if (status == OMEN_OK)
-        status = measure_audit(&audit, search, &o->recall, why);
-    o->n_audited = audit.n_sample;
-    o->ceiling = audit.ceiling;
-    finish_audit(&audit);
-    return status;
 }
 
 /* ---- certify ---- */
@@ -170,9 +134,9 @@ static void search_exactly(omen_search_options *search, double ceiling, struct c
     o->recall = (omen_recall){ceiling, ceiling, ceiling};
 }
 
-static int certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                   omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
-                   omen_detail *why)
+int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
+                  omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
+                  struct cmd_query_outcome *o, omen_detail *why)
 {
     int status;
 
@@ -185,12 +149,12 @@ static int certify(struct query_audit *a, const omen_index *index, const omen_so
         o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
         return OMEN_OK;
     }
-    status = begin_audit(a, index, source, search, seed, n_sample, why);
+    status = query_audit_begin(a, index, source, search, filter, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
     for (float factor = 1; status == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {
         search->effort_factor = factor;
-        status = measure_audit(a, search, &o->recall, why);
+        status = query_audit_measure(a, search, &o->recall, why);
         o->n_audited = a->n_sample;
         if (status == OMEN_OK && a->ceiling_known < o->asked)
             return OMEN_OK; /* more effort is of no use */
@@ -204,16 +168,6 @@ static int certify(struct query_audit *a, const omen_index *index, const omen_so
         search->effort_factor = 0;
         o->certified = CMD_CERTIFIED_YES;
     }
-    return status;
-}
-
-int query_certify(const omen_index *index, const omen_source *source, omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o, omen_detail *why)
-{
-    struct query_audit audit = {.where = where};
-    const int status = certify(&audit, index, source, search, seed, n_sample, o, why);
-
-    finish_audit(&audit);
     return status;
 }
 

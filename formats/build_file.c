@@ -164,12 +164,15 @@ static int check_plan(const file_build *b, omen_detail *why)
                : status;
 }
 
-static int write_columns(const omen_columns *columns, const omen_sink *sink, omen_detail *why)
+static int write_columns(const file_build *b, const omen_sink *sink, omen_detail *why)
 {
+    const omen_build_options *options = &b->options;
     omen_section perm;
     const int status = sink->map(sink->self, OMEN_SECTION_PERM, &perm, why);
 
-    return status == OMEN_OK ? omen_columns_write(columns, &perm, sink, why) : status;
+    return status == OMEN_OK
+               ? omen_columns_write(b->columns, &perm, sink, options->progress, options->progress_context, why)
+               : status;
 }
 
 /* Builds and commits. Decides what becomes of the checkpoint. */
@@ -183,7 +186,7 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
     if (status == OMEN_OK && b->keys)
         status = omen_row_keys_write(b->keys, &sink, options->progress, options->progress_context, why);
     if (status == OMEN_OK && b->columns)
-        status = write_columns(b->columns, &sink, why);
+        status = write_columns(b, &sink, why);
     /* the last look before the file gets its name */
     if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");

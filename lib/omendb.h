@@ -548,18 +548,26 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
 
-/* How queries under a filter would be searched. */
-typedef struct omen_search_plan {
-    size_t struct_bytes; /* set it */
-    const char *name;    /* "none": no row matches; "rows": every match is compared; "lists": list by list, until few
-                          * matches nearer than those found are expected in the rest */
-    uint64_t n_matches;  /* rows of the set: what "rows" compares */
-    uint32_t n_lists;    /* lists that hold one: what "lists" takes at most */
-} omen_search_plan;
+/* How queries are searched that find only rows of a set. */
+typedef enum {
+    OMEN_PLAN_NOTHING, /* there are none */
+    OMEN_PLAN_ROWS,    /* each is compared */
+    OMEN_PLAN_LISTS,   /* list by list, until few rows nearer than those found are expected in the rest */
+} omen_plan;
 
-/* Fills *out for a set of the index. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
-OMEN_API int omen_search_explain(const omen_index *index, const omen_search_options *options, const omen_row_set *set,
-                                 omen_search_plan *out) OMEN_MUST_CHECK;
+/* A sentence about a plan, without its end. */
+OMEN_API const char *omen_plan_text(omen_plan plan);
+
+typedef struct omen_row_set_info {
+    size_t struct_bytes; /* set it */
+    uint64_t n_matches;
+    uint64_t n_lists; /* that hold matches */
+    omen_plan plan;   /* under the options, of which exact matters */
+} omen_row_set_info;
+
+/* Fills *out. Returns OMEN_OK or OMEN_ERR_ARGUMENT (a struct_bytes). */
+OMEN_API int omen_row_set_get_info(const omen_row_set *set, const omen_search_options *options,
+                                   omen_row_set_info *out) OMEN_MUST_CHECK;
 
 /* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
  *   queries    n_queries x d float32, finite
@@ -682,11 +690,11 @@ OMEN_API int omen_columns_add_texts(omen_columns *columns, const char *name, con
 OMEN_API int omen_columns_add_tags(omen_columns *columns, const char *name, const omen_words *words,
                                    const uint64_t *first, const uint32_t *tags, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Writes the sections of the columns to the sink of a build that is complete, whose section PERM perm is. Returns
- * OMEN_OK, OMEN_ERR_ARGUMENT (another number of rows), OMEN_ERR_CORRUPT (perm), OMEN_ERR_MEMORY or what the sink
- * returned. */
+/* Writes the sections of the columns to the sink of a build that is complete, whose section PERM perm is. progress may
+ * be NULL. Returns OMEN_OK, OMEN_ERR_ARGUMENT (another number of rows), OMEN_ERR_CORRUPT (perm), OMEN_ERR_MEMORY,
+ * OMEN_ERR_INTERRUPTED or what the sink returned. */
 OMEN_API int omen_columns_write(const omen_columns *columns, const omen_section *perm, const omen_sink *sink,
-                                omen_detail *why) OMEN_MUST_CHECK;
+                                omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 /* A column of an index. */
 typedef struct omen_column_info {

@@ -20,9 +20,10 @@ array()
 import struct, sys
 path, dtype, form, *values = sys.argv[1:]
 header = "{\"descr\": \"%s\", \"fortran_order\": False, \"shape\": (6,), }" % dtype
-values = [float(value) if form[-1] == "d" else int(value) for value in values]
+values = [float(value) if form[-1] in "de" else int(value) for value in values]
 with open(path, "wb") as out:
-    out.write(b"\x93NUMPY\1\0" + struct.pack("<H", 118) + header.ljust(117).encode() + b"\n" + struct.pack(form, *values))
+    out.write(b"\x93NUMPY\1\0" + struct.pack("<H", 118) + header.ljust(117).encode() + b"\n")
+    out.write(struct.pack(form, *values))
 ' "$@"
 }
 
@@ -187,6 +188,23 @@ END
     lies=${OMEN_TEST_QUICK:+30}
     vectors make q.fvecs -n 3 -d 4 --seed 5
     python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-150}
+}
+
+@test "files of columns that lie do no harm" {
+    six
+    cp t.tsv t
+    head -c 80 t.tsv | tr '\t' , >t.csv
+    printf '{"a": 1, "b": [ "x", "y" ]}\n{"a": 2.5e3}\n%.0s' 1 2 3 >t.jsonl
+    array i.npy '<i8' '<6q' 1 2 3 4 5 6
+    array f.npy '>f2' '>6e' 1 2 3 4 5 6
+    python3 -c '
+import struct
+with open("t.spmat", "wb") as out:
+    out.write(struct.pack("<3q7q6i6f", 6, 4, 6, *range(7), 0, 1, 2, 3, 0, 1, *[1] * 6))'
+    omendb build -q v.fvecs
+    lies=${OMEN_TEST_QUICK:+15}
+    python3 "$tests_dir/cli/hostile.py" keyfiles v.omen ${lies:-50} columns:t columns:t.tsv columns:t.csv \
+        columns:t.jsonl column:i.npy column:f.npy tags:t.spmat tags:tags.txt
 }
 
 @test "conditions select the rows that SQLite selects" {

@@ -281,9 +281,10 @@ static void test_refusals(void)
     CHECK_EQ_INT(omen_row_set_intersect(set, more, &both, &detail), OMEN_OK);
     CHECK_EQ_INT(omen_row_set_count(both), 1);
     CHECK(passes(index, both, 4));
-    omen_search_plan plan = {.struct_bytes = sizeof plan};
-    CHECK_EQ_INT(omen_search_explain(index, &options, both, &plan), OMEN_OK);
-    CHECK(plan.n_matches == 1 && plan.n_lists == 1 && strcmp(plan.name, "rows") == 0);
+    omen_row_set_info info = {.struct_bytes = sizeof info};
+    CHECK_EQ_INT(omen_row_set_get_info(both, &options, &info), OMEN_OK);
+    CHECK(info.n_matches == 1 && info.n_lists == 1 && info.plan == OMEN_PLAN_ROWS);
+    CHECK_STR_CONTAINS(omen_plan_text(info.plan), "each is compared");
     omen_row_set_destroy(set);
     omen_row_set_destroy(more);
     omen_row_set_destroy(both);
