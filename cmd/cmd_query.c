@@ -617,7 +617,7 @@ static int run(struct query *q)
             cmd_name_damage(q->index_path, query_filter_open(filter, &q->filter, index, source.n_rows, &why), &why);
     if (status != OMEN_OK)
         goto out;
-    o.has_filter = filter != NULL;
+    o.has_filter = !!filter;
     /* of an index with fewer rows, all: results then have so many columns */
     q->search.k += q->exclude_self;
     q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
@@ -627,7 +627,7 @@ static int run(struct query *q)
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
     q->seed = q->has_seed ? q->seed : o.info.seed;
     q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
-    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, filter != NULL);
+    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, !!filter);
     if (status == OMEN_OK)
         status = cmd_output_open(&output, q->output_path, NULL, &why);
     if (status != OMEN_OK)
