@@ -76,15 +76,20 @@ static int open_keys(file_build *b, omen_detail *why)
     return OMEN_OK;
 }
 
-/* A plan that lacks memory: what it asks for is besides the keys. */
-static void tell_keys(const file_build *b, omen_detail *why)
+/* A plan that lacks memory: what it asks for is besides the keys and columns. */
+static void tell_kept(const file_build *b, omen_detail *why)
 {
-    uint64_t kept;
-    if (!b->keys || !why)
+    uint64_t kept = 0;
+    if ((!b->keys && !b->columns) || !why)
         return;
     const omen_detail cause = *why;
-    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
-    omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the keys take %llu MiB more", cause.text,
+    if (b->keys)
+        omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
+    kept += omen_columns_bytes(b->columns);
+    omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the %s take %llu MiB more", cause.text,
+              !b->columns ? "keys"
+              : b->keys   ? "keys and columns"
+                          : "columns",
               (unsigned long long)(kept >> 20) + 1);
 }
 
@@ -151,7 +156,7 @@ static int check_plan(const file_build *b, omen_detail *why)
     int status = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
 
     if (status == OMEN_ERR_MEMORY)
-        tell_keys(b, why);
+        tell_kept(b, why);
     if (status != OMEN_OK)
         return status;
     plan_keys(b, &plan);

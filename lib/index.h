@@ -57,6 +57,7 @@ struct omen_index {
     omen_key_store keys;
     omen_column *columns; /* n_columns; lib/columns.h */
     uint32_t n_columns;
+    omen_section cols;
     omen_touched cval;
     struct omen_list_spread *spread; /* lists_spread.h: NULL until a search under a filter has measured it */
 };

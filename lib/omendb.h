@@ -802,6 +802,11 @@ OMEN_API int omen_codes_measure(const omen_codes *codes, const omen_source *orig
  * OMEN_ERR_MEMORY. */
 OMEN_API int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
 
+/* Compares the columns of the index with these. Returns as omen_index_check(), or OMEN_ERR_ARGUMENT (another number of
+ * rows). */
+OMEN_API int omen_index_check_columns(const omen_index *index, const omen_columns *columns, omen_fault_fn fault,
+                                      void *context, omen_detail *why) OMEN_MUST_CHECK;
+
 /* Compares the index with the vectors it claims to hold: n and d agree and every stored refine row is its source row
  * within the codec's bound. Returns as omen_index_check(), or OMEN_ERR_UNSUPPORTED without a refine tier (n and d are
  * compared first), or what the source returned. */

@@ -119,6 +119,34 @@ END
     fails_with 2 "nothing to attach" omendb attach -o x.omen v.omen
 }
 
+@test "verify compares with the files that columns were built from" {
+    six
+    array i.npy '<i8' '<6q' 1 2 3 4 5 6
+    omendb build -q --columns t.tsv --column i=i.npy --tags tags.txt v.fvecs
+    from="--columns t.tsv --column i=i.npy --tags tags.txt"
+    expect 0 omendb verify $from --source v.fvecs v.omen
+    has "$output" "sound"
+    sed 's/\t5\t2$/\t4\t2/' t.tsv >other.tsv
+    expect 3 omendb verify --columns other.tsv --column i=i.npy --tags tags.txt v.omen
+    same "$output" 'v.omen: differs from its columns: section CVAL: column "stock": row 4 has another value'
+    sed 's/w/x/' tags.txt >other.txt
+    expect 3 omendb verify --columns t.tsv --column i=i.npy --tags other.txt v.omen
+    has "$output" 'column "tags" has other values'
+    sed 's/1.5/1500.5/; s/-7/-8/' t.tsv >other.tsv
+    expect 3 omendb verify --columns other.tsv --column i=i.npy --tags tags.txt v.omen
+    has "$output" 'column "stock" has other values'
+    expect 3 omendb verify --columns t.tsv v.omen
+    has "$output" 'column 5 is "i" (int64) in the index, and "none" (-)'
+    expect 3 omendb verify --columns t.tsv --column-types price:float32 --column i=i.npy --tags tags.txt v.omen
+    has "$output" 'column 2 is "price" (float64) in the index, and "price" (float32)'
+    head -n 6 t.tsv >other.tsv
+    fails_with 2 '"other.tsv" has 5 rows, and there are 6 vectors' omendb verify --columns other.tsv v.omen
+    omendb build -q -o plain.omen v.fvecs
+    expect 3 omendb verify --tags tags.txt plain.omen
+    has "$output" 'column 1 is "none" (-) in the index'
+    fails_with 2 "drop --quick" omendb verify --quick --tags tags.txt v.omen
+}
+
 @test "a table that is wrong is told with line and column" {
     six
     omendb build -q v.fvecs

@@ -304,6 +304,7 @@ def make_cases(bench):
         Case("decompress codes", ["compress", "-d", "-q", "-f", "-t", threads, "-F", "raw", "-o", "out.raw",
                                   packed("codes.omz", "--codec", "f16")], before=old, output="out.raw"),
         Case("verify", ["verify", "-t", threads, OUT], before=whole),
+        Case("verify with columns", ["verify", "-t", threads, *COLUMNS, OUT], before=keyed),
         Case("verify with a source", ["verify", "-t", threads, "--source", "../few.bvecs", "--json", OUT],
              before=whole),
     ]
