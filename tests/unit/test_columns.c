@@ -192,6 +192,18 @@ static void test_tags(void)
         CHECK_EQ_INT(count_rows(&c, numbered ? "NOT t HAS 4" : "NOT t HAS 'none'"), n);
         columns_free(&c);
     }
+    /* numbers that are far apart */
+    for (uint64_t i = 0; i <= 300; i++) {
+        first[i] = i;
+        tags[i] = i % 3 == 0 ? UINT32_MAX : i % 3 == 1 ? 7 : 4000000000u;
+    }
+    omen_columns *columns = make(300);
+    CHECK_EQ_INT(omen_columns_add_tags(columns, "t", NULL, first, tags, NULL), OMEN_OK);
+    column_case c = write_columns(columns, 12);
+    CHECK_EQ_INT(count_rows(&c, "t HAS 4294967295"), 100);
+    CHECK_EQ_INT(count_rows(&c, "t HAS 4000000000 OR t HAS 7"), 200);
+    CHECK_EQ_INT(count_rows(&c, "t HAS 4294967296 OR t HAS -1 OR t HAS 8"), 0);
+    columns_free(&c);
     free(first);
     free(tags);
     free(want);
