@@ -426,6 +426,7 @@ const omen_kernels omen_kernels_neon = {
     .table_lows = plain_table_lows,
     .table_round = plain_table_round,
     .take_keys = plain_take_keys,
+    .count_bits = plain_count_bits,
     .dot_f64 = plain_dot_f64,
     .xxh3 = plain_xxh3,
     .reduce_f64 = plain_reduce_f64,

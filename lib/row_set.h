@@ -39,9 +39,6 @@ static inline uint64_t omen_row_set_word(const omen_row_set *set, uint64_t w, ui
     return word;
 }
 
-/* How many rows it has at positions row0 .. row1 - 1. */
-uint32_t omen_row_set_count_between(const omen_row_set *set, uint64_t row0, uint64_t row1);
-
 /* Keys (1, row number) of its n rows with the lowest numbers, ascending; n is at most n_matches. Returns OMEN_OK or
  * OMEN_ERR_MEMORY. */
 int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys) OMEN_MUST_CHECK;

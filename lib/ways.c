@@ -18,9 +18,14 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     const uint32_t k = job->k;
     const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
     omen_lists_filter filter = {.row_sets = job->row_sets};
-    uint32_t n_probes, n_rerank; /* on average */
-    omen_effort effort =
-        omen_index_effort(index, k, job->row_sets ? 1 - MISSED_BY_MARGIN * (1 - recall) : recall, &n_probes, &n_rerank);
+    uint32_t n_probes, n_rerank, n_more_probes; /* on average */
+    omen_effort effort = omen_index_effort(index, k, recall, &n_probes, &n_rerank);
+    if (job->row_sets) {
+        const omen_effort more =
+            omen_index_effort(index, k, 1 - MISSED_BY_MARGIN * (1 - recall), &n_more_probes, &n_rerank);
+        effort.margin = more.margin;
+        effort.most_rows = more.most_rows;
+    }
     effort.missed = (float)k * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->probes) {
