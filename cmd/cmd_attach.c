@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* omendb attach: an index in, the same index with keys out; nothing is trained again. */
+/* omendb attach: an index in, the same index with keys and columns out; nothing is trained again. */
 #include "cmd/options.h"
 
 #include <stdio.h>
@@ -12,6 +12,7 @@
 
 struct attach {
     omen_attach work;
+    cmd_columns columns;
     int verbosity; /* -1 quiet, 1 verbose */
     cmd_progress progress;
 };
@@ -32,6 +33,7 @@ static const cmd_option options[] = {
     {.name = "allow-duplicates",
      CMD_FLAG(struct attach, work.allow_duplicates),
      .help = "several rows may have the same key (default: an error)"},
+    CMD_OPTIONS_COLUMNS(struct attach, columns),
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct attach, work.n_threads, "")},
     {CMD_OPTION_QUIET(struct attach, verbosity), .help = "no progress and no summary"},
@@ -43,30 +45,39 @@ static const cmd_syntax syntax = {
     .command = NAME,
     .usage = "usage: omendb attach [options] -o NEW INDEX\n"
              "\n"
-             "Writes an index with the vectors of INDEX and with other keys. Nothing is trained again, and\n"
-             "the new index is what a build with these keys makes. INDEX stays as it is.\n",
-    .notes = "example:\n"
-             "  omendb attach --key names.txt -o named.omen base.omen\n",
+             "Writes an index with the vectors of INDEX and with other keys or columns. Nothing is trained\n"
+             "again, and the new index is what a build with these makes. Columns, with tags, replace all\n"
+             "those of INDEX. INDEX stays as it is.\n",
+    .notes = "examples:\n"
+             "  omendb attach --key names.txt -o named.omen base.omen\n"
+             "  omendb attach --columns prices.tsv --tags words.txt -o shop.omen base.omen\n",
     .column = 21,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
 
-static int check_arguments(const struct attach *a)
+static int check_arguments(struct attach *a)
 {
-    const cmd_file files[] = {
+    cmd_file files[3 + CMD_COLUMNS_FILES] = {
         {.role = "INDEX", .path = a->work.input},
         {.role = "--key", .path = a->work.keys},
         {.role = "--output", .path = a->work.output, .is_output = true},
     };
+    size_t n_files = 3;
 
+    cmd_columns_list(&a->columns, files, &n_files);
+    a->work.columns = cmd_columns_paths(&a->columns);
     if (!a->work.output || a->work.output[0] == '\0')
         return cmd_misuse(NAME, "no output given: name the new index with --output");
     if (strcmp(a->work.output, "-") == 0)
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
-    if (!a->work.keys)
-        return cmd_misuse(NAME, "nothing to attach: name keys with --key");
-    const int status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    if (a->columns.paths.types && !a->columns.paths.table)
+        return cmd_misuse(NAME, "--column-types is of a table: name it with --columns");
+    if (!a->work.keys && !a->work.columns)
+        return cmd_misuse(NAME, "nothing to attach: name keys with --key, columns with --columns, --column or --tags");
+    if ((a->work.keys && strcmp(a->work.keys, "-") == 0) + cmd_columns_streams(&a->columns) > 1)
+        return cmd_misuse(NAME, "standard input can be one of --key, --columns, --column and --tags only");
+    const int status = cmd_files_check(NAME, files, n_files);
     return status == CMD_GO_ON ? cmd_check_extension(NAME, a->work.output, "omen", "an index") : status;
 }
 
@@ -112,10 +123,14 @@ int cmd_attach(int argc, char **argv)
     if (status != OMEN_OK)
         return cmd_fail(NAME, cmd_name_damage(a.work.input, status, &why), &why);
     if (a.verbosity >= 0) {
-        fprintf(stderr, "%s: %s x %u, keys %s of %.1f bytes a vector, %s bytes (%s)\n",
-                cmd_printable(a.work.output).text, cmd_group(info.n_rows).text, info.d,
-                omen_key_kind_name(info.key_kind), (double)info.key_bytes / (double)info.n_rows,
-                cmd_group(n_file_bytes).text, cmd_human_bytes(n_file_bytes).text);
+        fprintf(stderr, "%s: %s x %u, ", cmd_printable(a.work.output).text, cmd_group(info.n_rows).text, info.d);
+        if (info.key_kind != OMEN_KEYS_NONE)
+            fprintf(stderr, "keys %s of %.1f bytes a vector, ", omen_key_kind_name(info.key_kind),
+                    (double)info.key_bytes / (double)info.n_rows);
+        if (info.n_columns > 0)
+            fprintf(stderr, "%u columns of %.1f bytes a vector, ", info.n_columns,
+                    (double)info.column_bytes / (double)info.n_rows);
+        fprintf(stderr, "%s bytes (%s)\n", cmd_group(n_file_bytes).text, cmd_human_bytes(n_file_bytes).text);
     }
     return CMD_EXIT_OK;
 }

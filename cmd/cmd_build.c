@@ -19,6 +19,7 @@ struct build {
     const char *cpu;
     omen_vectors_options vectors;
     omen_build_options options;
+    cmd_columns columns;
     int verbosity; /* -1 quiet, 1 verbose */
     bool json;
     bool is_resumed;
@@ -55,6 +56,7 @@ static const cmd_option options[] = {
     {.name = "allow-duplicates",
      CMD_FLAG(struct build, paths.allow_duplicates),
      .help = "several rows may have the same key (default: an error)"},
+    CMD_OPTIONS_COLUMNS(struct build, columns),
     {.name = "zero-ok",
      CMD_FLAG(struct build, options.zero_ok),
      .help = "cosine: accept zero rows, at distance 1 from everything\n"
@@ -150,8 +152,12 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     b->paths.input = argv[optind];
     if (b->paths.allow_duplicates && !b->paths.keys)
         return cmd_misuse(NAME, "--allow-duplicates is of the keys: name them with --key");
-    if (b->paths.keys && strcmp(b->paths.keys, "-") == 0 && strcmp(b->paths.input, "-") == 0)
-        return cmd_misuse(NAME, "standard input cannot be both INPUT and --key");
+    if ((strcmp(b->paths.input, "-") == 0) + (b->paths.keys && strcmp(b->paths.keys, "-") == 0) +
+            cmd_columns_streams(&b->columns) >
+        1)
+        return cmd_misuse(NAME, "standard input can be one of INPUT, --key, --columns, --column and --tags only");
+    if (b->columns.paths.types && !b->columns.paths.table)
+        return cmd_misuse(NAME, "--column-types is of a table: name it with --columns");
     return CMD_GO_ON;
 }
 
@@ -190,14 +196,17 @@ static int choose_output(struct build *b)
         (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
-    const cmd_file files[] = {
+    cmd_file files[5 + CMD_COLUMNS_FILES] = {
         {.role = "INPUT", .path = b->paths.input},
         {.role = "--tune-queries", .path = b->paths.tune_queries},
         {.role = "--key", .path = b->paths.keys},
         {.role = "--output", .path = b->paths.output, .is_output = true, .has_checkpoint = true},
         {.path = b->json ? "-" : NULL, .is_output = true},
     };
-    const int status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    size_t n_files = 5;
+
+    cmd_columns_list(&b->columns, files, &n_files);
+    const int status = cmd_files_check(NAME, files, n_files);
     return status == CMD_GO_ON ? cmd_check_extension(NAME, b->paths.output, "omen", "an index") : status;
 }
 
@@ -287,6 +296,7 @@ static int run(struct build *b)
     b->options.progress_context = b;
     b->paths.struct_bytes = sizeof b->paths;
     b->paths.vectors = &b->vectors;
+    b->paths.column_paths = cmd_columns_paths(&b->columns);
     b->paths.opened = say_opened;
     b->paths.planned = say_planned;
     b->paths.context = b;

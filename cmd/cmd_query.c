@@ -33,6 +33,8 @@ struct query {
     bool exclude_self;
     bool rows; /* print row numbers where there are keys */
     bool no_check;
+    struct query_filter_options filter;
+    bool explain;
     uint64_t n_audit; /* queries of the sample; 0: not asked for */
     bool certify;
     uint64_t seed;
@@ -151,6 +153,30 @@ static const cmd_option options[] = {
      CMD_FLAG(struct query, no_check),
      .help = "do not compare what is read of INDEX with its checksums"},
 
+    {.group = "filters",
+     .name = "only",
+     .argument = "FILE",
+     CMD_TEXT(struct query, filter.only),
+     .help = "find only rows whose numbers FILE (\"-\": standard input) has, one a line"},
+    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, filter.except), .help = "find all rows but these"},
+    {.name = "where",
+     .argument = "TEXT",
+     CMD_TEXT(struct query, filter.where.text),
+     .help = "find only rows whose columns meet a condition, such as\n"
+             "\"price >= 10 AND label IN ('bag', 'coat')\", for every query"},
+    {.name = "where-file",
+     .argument = "FILE",
+     CMD_TEXT(struct query, filter.where.file),
+     .help = "a condition a line, line i for query i; an empty line is none"},
+    {.name = "where-tags",
+     .argument = "FILE",
+     CMD_TEXT(struct query, filter.where.tags),
+     .help = "a sparse matrix (spmat): query i wants all tags of row i"},
+    {.name = "explain",
+     CMD_FLAG(struct query, explain),
+     .help = "print on stderr how many rows each filter has and how they are\n"
+             "searched"},
+
     {.group = "recall",
      .name = "audit",
      .argument = "N",
@@ -248,12 +274,31 @@ static int choose_format(struct query *q)
                       q->output_path, cmd_choice(".", omen_results_name).text);
 }
 
+/* Standard input can be read once. */
+static int check_streams(const struct query *q)
+{
+    const char *const paths[] = {q->queries_path,      q->by_key,           q->by_row, q->filter.only, q->filter.except,
+                                 q->filter.where.file, q->filter.where.tags};
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        n += paths[i] && strcmp(paths[i], "-") == 0;
+    if (n <= 1)
+        return CMD_GO_ON;
+    return cmd_misuse(NAME, "standard input can be read once, and %zu files are \"-\"%s", n,
+                      q->queries_path && strcmp(q->queries_path, "-") == 0 ? ": name the file of the queries" : "");
+}
+
 /* What can be refused without opening anything. */
 static int check_arguments(struct query *q)
 {
     const cmd_file files[] = {
         {.role = "INDEX", .path = q->index_path},
         {.role = "QUERIES", .path = q->queries_path},
+        {.role = "--only", .path = q->filter.only},
+        {.role = "--except", .path = q->filter.except},
+        {.role = "--where-file", .path = q->filter.where.file},
+        {.role = "--where-tags", .path = q->filter.where.tags},
         {.role = "--by-key", .path = q->by_key},
         {.role = "--by-row", .path = q->by_row},
         {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
@@ -263,7 +308,9 @@ static int check_arguments(struct query *q)
 
     if (q->output_path && q->output_path[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    status = check_streams(q);
+    if (status == CMD_GO_ON)
+        status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
     if (status == CMD_GO_ON)
         status = choose_format(q);
     if (status != CMD_GO_ON)
@@ -282,6 +329,12 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME, "--certify finds the effort: --effort-factor, --probes and --rerank have no meaning "
                                 "with it");
     }
+    if (!!q->filter.where.text + !!q->filter.where.file + !!q->filter.where.tags > 1)
+        return cmd_misuse(NAME, "--where, --where-file and --where-tags all give conditions: choose one");
+    if (q->explain && !query_filter_is_asked(&q->filter))
+        return cmd_misuse(NAME, "--explain tells how a filter is searched: give one with --where, --only or the like");
+    if (q->explain && q->json)
+        return cmd_misuse(NAME, "--explain prints lines for people, --json one object: choose one");
     writer = omen_results_writer_at(q->output_format);
     if (!writer->has_distances && q->distances) {
         return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
@@ -341,7 +394,8 @@ struct batch {
     uint64_t n_rows; /* at most */
     float *rows;
     int64_t *ids;
-    float *distances; /* NULL if not asked for */
+    float *distances;          /* NULL if not asked for */
+    const omen_row_set **sets; /* NULL without a filter */
 };
 
 static void batch_free(struct batch *batch)
@@ -349,9 +403,10 @@ static void batch_free(struct batch *batch)
     free(batch->rows);
     free(batch->ids);
     free(batch->distances);
+    free(batch->sets);
 }
 
-static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances)
+static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances, bool filtered)
 {
     uint64_t row_bytes = (uint64_t)d * sizeof(float) + (uint64_t)k * (sizeof(int64_t) + sizeof(float));
     uint64_t fitting = BATCH_BYTES / row_bytes;
@@ -362,7 +417,8 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
     batch->rows = malloc(batch->n_rows * d * sizeof(float));
     batch->ids = malloc(batch->n_rows * k * sizeof(int64_t));
     batch->distances = distances ? malloc(batch->n_rows * k * sizeof(float)) : NULL;
-    if (!batch->rows || !batch->ids || (distances && !batch->distances))
+    batch->sets = filtered ? malloc(batch->n_rows * sizeof *batch->sets) : NULL;
+    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (filtered && !batch->sets))
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -378,8 +434,8 @@ static void lap(double *clock, double *sum)
 
 /* rows are the queries, if these are rows of the index; keys is the index whose keys are written, or NULL. */
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
-                      const struct query_rows *rows, const omen_index *keys, const omen_results *results,
-                      struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
+                      struct query_filter *filter, const struct query_rows *rows, const omen_index *keys,
+                      const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
     omen_search_options search = q->search;
     cmd_progress progress;
@@ -391,12 +447,18 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
         n = source->n_rows - first < batch->n_rows ? source->n_rows - first : batch->n_rows;
+        if (filter)
+            n = query_filter_fit(filter, NULL, first, n);
         cmd_progress_update(&progress, "search", first, source->n_rows);
         status = source->read(source->self, first, n, batch->rows, why);
         if (rows->n > 0)
             status = cmd_name_damage(q->index_path, status, why);
         lap(&clock, &o->read_seconds);
+        if (status == OMEN_OK && filter)
+            status = cmd_name_damage(
+                q->index_path, query_filter_fill(filter, NULL, first, n, search.n_threads, batch->sets, why), why);
         if (status == OMEN_OK) {
+            search.row_sets = batch->sets;
             search.first_query = first;
             status = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
             status = cmd_name_damage(q->index_path, status, why);
@@ -405,6 +467,8 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         if (status == OMEN_OK) {
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
+            for (uint64_t i = 0; i < n && filter; i++)
+                o->n_short += omen_found_count(batch->ids + i * o->k, o->k) < o->k;
             status = omen_results_write_keys(results, keys, first, n, batch->ids, batch->distances, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->write_seconds);
@@ -417,11 +481,11 @@ static int search_all(const struct query *q, const omen_index *index, const omen
 /* ---- recall ---- */
 
 /* Before the batch: finds the effort of --certify. */
-static int certify(struct query *q, const omen_index *index, const omen_source *source, struct cmd_query_outcome *o,
-                   omen_detail *why)
+static int certify(struct query *q, const omen_index *index, const omen_source *source, struct query_filter *filter,
+                   struct cmd_query_outcome *o, omen_detail *why)
 {
     struct query_audit audit = {.n_sample = 0};
-    int status = query_certify(&audit, index, source, &q->search, q->seed, q->n_audit, o, why);
+    int status = query_certify(&audit, index, source, &q->search, filter, q->seed, q->n_audit, o, why);
 
     query_audit_finish(&audit);
     return status;
@@ -429,10 +493,10 @@ static int certify(struct query *q, const omen_index *index, const omen_source *
 
 /* After it: measures what --audit asks for. */
 static int measure(const struct query *q, const omen_index *index, const omen_source *source,
-                   struct cmd_query_outcome *o, omen_detail *why)
+                   struct query_filter *filter, struct cmd_query_outcome *o, omen_detail *why)
 {
     struct query_audit audit = {.n_sample = 0};
-    int status = query_audit_begin(&audit, index, source, &q->search, q->seed, q->n_audit, why);
+    int status = query_audit_begin(&audit, index, source, &q->search, filter, q->seed, q->n_audit, why);
 
     if (status == OMEN_OK)
         status = query_audit_measure(&audit, &q->search, &o->recall, why);
@@ -519,6 +583,7 @@ static int run(struct query *q)
     omen_index *index = NULL;
     omen_vectors *vectors = NULL;
     struct query_rows rows = {.n = 0};
+    struct query_filter filters = {.index = NULL}, *filter = query_filter_is_asked(&q->filter) ? &filters : NULL;
     omen_source source;
     omen_results results;
     bool has_keys;
@@ -547,8 +612,12 @@ static int run(struct query *q)
     status = choose_keys(q, &o.info, &has_keys, &why);
     if (status == OMEN_OK)
         status = open_queries(q, index, &o.info, &vectors, &rows, &source, &why);
+    if (status == OMEN_OK && filter)
+        status =
+            cmd_name_damage(q->index_path, query_filter_open(filter, &q->filter, index, source.n_rows, &why), &why);
     if (status != OMEN_OK)
         goto out;
+    o.has_filter = !!filter;
     /* of an index with fewer rows, all: results then have so many columns */
     q->search.k += q->exclude_self;
     q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
@@ -558,7 +627,7 @@ static int run(struct query *q)
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
     q->seed = q->has_seed ? q->seed : o.info.seed;
     q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
-    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances);
+    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, !!filter);
     if (status == OMEN_OK)
         status = cmd_output_open(&output, q->output_path, NULL, &why);
     if (status != OMEN_OK)
@@ -566,14 +635,14 @@ static int run(struct query *q)
     results = (omen_results){output.stream, q->output_format, q->distances, source.n_rows, o.k};
     o.open_seconds = cmd_seconds() - started;
     started = cmd_seconds();
-    status = q->certify ? certify(q, index, &source, &o, &why) : OMEN_OK;
+    status = q->certify ? certify(q, index, &source, filter, &o, &why) : OMEN_OK;
     lap(&started, &o.audit_seconds);
     o.effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (status == OMEN_OK)
-        status = search_all(q, index, &source, &rows, has_keys ? index : NULL, &results, &batch, &o, &why);
+        status = search_all(q, index, &source, filter, &rows, has_keys ? index : NULL, &results, &batch, &o, &why);
     if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
         started = cmd_seconds();
-        status = measure(q, index, &source, &o, &why);
+        status = measure(q, index, &source, filter, &o, &why);
         lap(&started, &o.audit_seconds);
     }
     if (status == OMEN_OK) {
@@ -582,16 +651,23 @@ static int run(struct query *q)
         status = cmd_output_commit(&output, &why);
         lap(&started, &o.write_seconds);
     }
+    if (status == OMEN_OK && q->explain)
+        status = query_filter_explain(filter, &q->search, &o, &why);
 
 out:
     cmd_output_close(&output);
     batch_free(&batch);
     omen_vectors_close(vectors);
     query_rows_finish(&rows);
+    query_filter_finish(&filters);
     omen_index_close(index);
     omen_container_close(container);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
+    if (o.n_short > 0 && q->verbosity >= 0 && !q->json) {
+        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more match", cmd_group(o.n_short).text,
+                cmd_group(o.n_in_batch).text, o.k);
+    }
     if (q->json) {
         status = cmd_query_json(&o);
         return status == CMD_EXIT_OK && o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : status;

@@ -78,6 +78,52 @@ cmd_take_fn cmd_take_text, cmd_take_flag, cmd_take_size, cmd_take_share, cmd_tak
     cmd_take_u64, cmd_take_metric, cmd_take_codec, cmd_take_refine;
 cmd_take_fn cmd_take_quiet, cmd_take_verbose; /* an int: -1 and 1 */
 
+/* ---- columns of rows (columns.c) ---- */
+
+#define CMD_MAX_ARRAYS 64u
+
+/* Where columns are, from the command line. Starts zeroed. */
+typedef struct cmd_columns {
+    omen_column_paths paths; /* without the arrays, until cmd_columns_paths() */
+    const char *arrays[CMD_MAX_ARRAYS];
+    size_t n_arrays;
+} cmd_columns;
+
+/* A file more that is read. */
+cmd_take_fn cmd_take_column;
+
+/* The paths; NULL if there are none. */
+const omen_column_paths *cmd_columns_paths(cmd_columns *columns);
+
+/* Adds the files of columns to those that cmd_files_check() takes, which have room for CMD_COLUMNS_FILES more. */
+#define CMD_COLUMNS_FILES (CMD_MAX_ARRAYS + 2)
+void cmd_columns_list(const cmd_columns *columns, cmd_file *files, size_t *n);
+
+/* How many of them are standard input. */
+size_t cmd_columns_streams(const cmd_columns *columns);
+
+/* The rows of a table of options; type is the struct that has the field. */
+#define CMD_OPTIONS_COLUMNS(type, field)                                                                               \
+    {.name = "columns",                                                                                                \
+     .argument = "FILE",                                                                                               \
+     CMD_TEXT(type, field.paths.table),                                                                                \
+     .help = "attributes of the rows, for --where of query: tsv or csv with a\n"                                       \
+             "header, or jsonl, a row a line"},                                                                        \
+        {.name = "column-types",                                                                                       \
+         .argument = "LIST",                                                                                           \
+         CMD_TEXT(type, field.paths.types),                                                                            \
+         .help = "types of columns, such as price:float32,zip:text,vector:skip, of\n"                                  \
+                 "int64, float32, float64, text, tags (jsonl) and skip (default:\n"                                    \
+                 "what all values of a column are)"},                                                                  \
+        {.name = "column",                                                                                             \
+         .argument = "NAME=FILE",                                                                                      \
+         CMD_TAKE(cmd_take_column, type, field, cmd_columns),                                                          \
+         .help = "one more column, an npy array; any number of times"},                                                \
+    {                                                                                                                  \
+        .name = "tags", .argument = "FILE", CMD_TEXT(type, field.paths.tags),                                          \
+        .help = "tags of the rows: spmat, or text with a line of words a row"                                          \
+    }
+
 /* ---- options that several subcommands have; what is left to say is their help or the rest of it ---- */
 
 #define CMD_OPTION_FORMAT(type, field, of)                                                                             \

@@ -27,22 +27,28 @@
 
 /* ---- the sample ---- */
 
-/* Searches n queries of the sample from number `first` on. */
-static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t n,
+/* Searches queries of the sample from number `first` on, *n_searched at most, and sets that to how many it were. */
+static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t *n_searched,
                         omen_detail *why)
 {
     omen_search_options options = *search;
+    const uint64_t n = a->filter ? query_filter_fit(a->filter, a->numbers + first, 0, *n_searched) : *n_searched;
     int status = OMEN_OK;
 
+    *n_searched = n;
     options.k = a->k;
     for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
         status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
+    if (status == OMEN_OK && a->filter)
+        status = query_filter_fill(a->filter, a->numbers + first, 0, n, options.n_threads, a->sets, why);
+    options.row_sets = a->sets;
     if (status == OMEN_OK)
         status = omen_index_search(a->index, &options, a->rows, n, a->ids, a->distances, NULL, why);
     if (status == OMEN_ERR_INPUT) { /* one by one, for the number of the query at fault */
         status = OMEN_OK;
         for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             options.first_query = a->numbers[first + i];
+            options.row_sets = a->sets ? a->sets + i : NULL;
             status =
                 omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
         }
@@ -51,7 +57,8 @@ static int search_block(struct query_audit *a, const omen_search_options *search
 }
 
 int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
-                      const omen_search_options *search, uint64_t seed, uint64_t n_sample, omen_detail *why)
+                      const omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
+                      omen_detail *why)
 {
     omen_search_options exact = *search;
     omen_index_info info = {.struct_bytes = sizeof info};
@@ -61,6 +68,7 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
         return status;
     a->index = index;
     a->source = source;
+    a->filter = filter;
     a->k = search->k < info.n_rows ? search->k : (uint32_t)info.n_rows;
     a->n_sample = n_sample < source->n_rows ? n_sample : source->n_rows;
     const uint64_t row_bytes = (uint64_t)source->d * sizeof(float) + (uint64_t)a->k * (sizeof(int64_t) + sizeof(float));
@@ -73,14 +81,15 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
     a->ids = malloc(a->block_rows * a->k * sizeof *a->ids);
     a->distances = malloc(a->block_rows * a->k * sizeof *a->distances);
-    if (!a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
+    a->sets = filter ? malloc(a->block_rows * sizeof *a->sets) : NULL;
+    if ((filter && !a->sets) || !a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
         return OMEN_ERR_MEMORY;
     a->ceiling = omen_index_ceiling(index, &a->ceiling_known);
     status = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
     exact.exact = true;
     for (uint64_t first = 0, n; status == OMEN_OK && first < a->n_sample; first += n) {
         n = a->n_sample - first < a->block_rows ? a->n_sample - first : a->block_rows;
-        status = search_block(a, &exact, first, n, why);
+        status = search_block(a, &exact, first, &n, why);
         for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
             a->limits[first + i] = a->distances[(i + 1) * a->k - 1];
     }
@@ -93,7 +102,7 @@ int query_audit_measure(struct query_audit *a, const omen_search_options *search
 
     for (uint64_t first = 0, n; status == OMEN_OK && first < a->n_sample; first += n) {
         n = a->n_sample - first < a->block_rows ? a->n_sample - first : a->block_rows;
-        status = search_block(a, search, first, n, why);
+        status = search_block(a, search, first, &n, why);
         if (status == OMEN_OK)
             omen_audit_count(a->distances, a->limits + first, n, a->k, a->hits + first);
     }
@@ -110,6 +119,7 @@ void query_audit_finish(struct query_audit *a)
     free(a->rows);
     free(a->ids);
     free(a->distances);
+    free(a->sets);
 }
 
 /* ---- certify ---- */
@@ -125,8 +135,8 @@ static void search_exactly(omen_search_options *search, double ceiling, struct c
 }
 
 int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                  omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
-                  omen_detail *why)
+                  omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
+                  struct cmd_query_outcome *o, omen_detail *why)
 {
     int status;
 
@@ -139,7 +149,7 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
         o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
         return OMEN_OK;
     }
-    status = query_audit_begin(a, index, source, search, seed, n_sample, why);
+    status = query_audit_begin(a, index, source, search, filter, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
     for (float factor = 1; status == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {

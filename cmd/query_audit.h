@@ -3,7 +3,7 @@
 #ifndef QUERY_AUDIT_H
 #define QUERY_AUDIT_H
 
-#include "cmd/cmd.h"
+#include "cmd/query_filter.h"
 
 /* --certify did not reach the recall that was asked for: the only exit code of query alone. */
 #define QUERY_EXIT_UNREACHED 1
@@ -14,6 +14,7 @@
 struct query_audit {
     const omen_index *index;
     const omen_source *source;
+    struct query_filter *filter; /* NULL: none */
     uint64_t n_sample, block_rows;
     uint32_t k; /* found a query */
     double ceiling, ceiling_known;
@@ -23,12 +24,13 @@ struct query_audit {
     float *rows;       /* block_rows queries */
     int64_t *ids;      /* block_rows x k */
     float *distances;
+    const omen_row_set **sets; /* block_rows; NULL without a filter */
 };
 
-/* Chooses n_sample queries, or all if there are fewer, by seed, and searches them exactly. search is the batch's. The
- * caller calls query_audit_finish() even after a failure. */
+/* Chooses n_sample queries, or all if there are fewer, by seed, and searches them exactly. search and filter, which may
+ * be NULL, are the batch's. The caller calls query_audit_finish() even after a failure. */
 int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
-                      const omen_search_options *search, uint64_t seed, uint64_t n_sample,
+                      const omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
                       omen_detail *why) OMEN_MUST_CHECK;
 
 /* Searches the sample as search says, and sets *out. */
@@ -41,8 +43,8 @@ void query_audit_finish(struct query_audit *a);
  * or search->exact where no factor will do or exact search costs less. Fills o->recall and o->certified. As
  * query_audit_begin(). */
 int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                  omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
-                  omen_detail *why) OMEN_MUST_CHECK;
+                  omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
+                  struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Fills o->note, if a recall was asked for that is not certified or out of the reach of the index. */
 void query_audit_warn(struct cmd_query_outcome *o, const omen_index *index);

@@ -68,6 +68,8 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
         fprintf(stderr, "  keys    %s, %.1f bytes a vector\n", omen_key_kind_name(info->key_kind),
                 share(o, info->key_bytes));
     }
+    if (info->n_columns > 0)
+        fprintf(stderr, "  columns %u, %.1f bytes a vector\n", info->n_columns, share(o, info->column_bytes));
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
     if (o->report.near_copies >= NEAR_COPIES_TOLD && o->report.near_copies <= OMEN_NEAR_COPIES_MOST)
@@ -128,6 +130,14 @@ static json_t *keys_object(const struct cmd_build_outcome *o)
                            cmd_json_real(share(o, o->info.key_bytes)));
 }
 
+/* How many columns there are, and what they take; null without. */
+static json_t *columns_object(const struct cmd_build_outcome *o)
+{
+    return o->info.n_columns == 0 ? json_null()
+                                  : json_pack("{s:i, s:o}", "count", (int)o->info.n_columns, "bytes_per_vector",
+                                              cmd_json_real(share(o, o->info.column_bytes)));
+}
+
 int cmd_build_json(const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
@@ -161,6 +171,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     if (out && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
                 json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
+                json_object_set_new(out, "columns", columns_object(o)) != 0 ||
                 json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;
@@ -214,7 +225,7 @@ int cmd_query_json(const struct cmd_query_outcome *o)
     return cmd_json_print(
         "query",
         json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
-                  " s:o, s:o, s:o, s:o}",
+                  " s:o, s:o, s:o, s:o, s:o}",
                   "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
                   (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
                   omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
@@ -227,6 +238,7 @@ int cmd_query_json(const struct cmd_query_outcome *o)
                   cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
                   cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
                   o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
-                  "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null()),
+                  "short", o->has_filter ? json_integer((json_int_t)o->n_short) : json_null(), "note",
+                  o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null()),
         stderr);
 }

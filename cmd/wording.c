@@ -11,6 +11,8 @@ static const struct {
 } names[] = {{"allow_duplicates", "--allow-duplicates"},
              {"bytes", "--bytes"},
              {"codec", "--codec"},
+             {"column", "--column"},
+             {"column_types", "--column-types"},
              {"d", "--dim"},
              {"format", "--format"},
              {"metric", "--metric"},

@@ -12,15 +12,26 @@ typedef struct {
     omen_container *container;
     omen_index *index;
     omen_row_keys *keys;
+    omen_columns *columns;
     omen_writer *writer;
     omen_detail *why;
 } attaching;
 
+/* What may be attached, in the order in which a build writes it. */
+typedef enum { PART_ROWS, PART_KEYS, PART_COLUMNS, N_PARTS } part;
+
+static part part_of(uint32_t id)
+{
+    if (id == OMEN_SECTION_KEYS || id == OMEN_SECTION_KEYV || id == OMEN_SECTION_KEYO || id == OMEN_SECTION_KEYI)
+        return PART_KEYS;
+    return id == OMEN_SECTION_COLS || id == OMEN_SECTION_CVAL ? PART_COLUMNS : PART_ROWS;
+}
+
 /* Whether a section gives way to what is attached. */
 static bool is_replaced(const attaching *a, uint32_t id)
 {
-    return a->keys &&
-           (id == OMEN_SECTION_KEYS || id == OMEN_SECTION_KEYV || id == OMEN_SECTION_KEYO || id == OMEN_SECTION_KEYI);
+    const part p = part_of(id);
+    return (p == PART_KEYS && a->keys) || (p == PART_COLUMNS && a->columns);
 }
 
 /* ---- opening ---- */
@@ -42,6 +53,8 @@ static int open_all(attaching *a)
         status = omen_row_keys_read(&a->keys, attach->keys, info.n_rows, attach->allow_duplicates, attach->memory_bytes,
                                     attach->n_threads, a->why);
     }
+    if (status == OMEN_OK && attach->columns)
+        status = omen_columns_read(&a->columns, attach->columns, info.n_rows, attach->memory_bytes, a->why);
     if (status != OMEN_OK)
         return status;
     const omen_section *sections = omen_container_sections(a->container, &n_sections);
@@ -49,7 +62,7 @@ static int open_all(attaching *a)
         n_bytes += is_replaced(a, sections[i].id) ? 0 : sections[i].n_bytes;
     if (a->keys)
         omen_row_keys_sizes(info.n_rows, omen_row_keys_text_bytes(a->keys), NULL, NULL, &key_bytes);
-    n_bytes += key_bytes;
+    n_bytes += key_bytes + omen_columns_bytes(a->columns);
     return omen_disk_check(attach->output, n_bytes + n_bytes / 256, a->why);
 }
 
@@ -76,6 +89,20 @@ static int copy_section(const attaching *a, const omen_sink *sink, const omen_se
     return status == OMEN_OK ? sink->finish(sink->self, a->why) : status;
 }
 
+/* Writes what is attached of a part. */
+static int write_attached(const attaching *a, const omen_sink *sink, part p)
+{
+    omen_section perm;
+    if (p == PART_KEYS && a->keys)
+        return omen_row_keys_write(a->keys, sink, a->attach->progress, a->attach->context, a->why);
+    if (p != PART_COLUMNS || !a->columns)
+        return OMEN_OK;
+    const int status = sink->map(sink->self, OMEN_SECTION_PERM, &perm, a->why);
+    return status == OMEN_OK
+               ? omen_columns_write(a->columns, &perm, sink, a->attach->progress, a->attach->context, a->why)
+               : status;
+}
+
 static int write_all(const attaching *a)
 {
     const omen_sink sink = omen_writer_sink(a->writer);
@@ -86,11 +113,13 @@ static int write_all(const attaching *a)
     for (size_t i = 0; i < n_sections; i++)
         total += is_replaced(a, sections[i].id) ? 0 : sections[i].n_bytes;
     int status = sink.start(sink.self, omen_container_identity(a->container), a->why);
-    for (size_t i = 0; i < n_sections && status == OMEN_OK; i++)
-        if (!is_replaced(a, sections[i].id))
-            status = copy_section(a, &sink, &sections[i], &done, total);
-    if (status == OMEN_OK && a->keys)
-        status = omen_row_keys_write(a->keys, &sink, a->attach->progress, a->attach->context, a->why);
+    for (int p = 0; p < N_PARTS && status == OMEN_OK; p++) {
+        for (size_t i = 0; i < n_sections && status == OMEN_OK; i++)
+            if (part_of(sections[i].id) == p && !is_replaced(a, sections[i].id))
+                status = copy_section(a, &sink, &sections[i], &done, total);
+        if (status == OMEN_OK)
+            status = write_attached(a, &sink, p);
+    }
     return status;
 }
 
@@ -125,6 +154,7 @@ int omen_attach_make(const omen_attach *attach, uint64_t *n_file_bytes, omen_ind
         status = read_back(&a, info);
     omen_writer_destroy(a.writer);
     omen_row_keys_destroy(a.keys);
+    omen_columns_destroy(a.columns);
     omen_index_close(a.index);
     omen_container_close(a.container);
     return status;

@@ -18,6 +18,8 @@ typedef struct {
     omen_vectors *vectors, *tune_vectors;
     omen_source source, tune_source;
     omen_row_keys *keys;
+    omen_columns *read_columns;
+    const omen_columns *columns; /* these, the caller's, or NULL */
     omen_writer *writer;
     omen_part *part;
 } file_build;
@@ -59,15 +61,20 @@ static int open_keys(file_build *b, omen_detail *why)
     return OMEN_OK;
 }
 
-/* A plan that lacks memory: what it asks for is besides the keys. */
-static void tell_keys(const file_build *b, omen_detail *why)
+/* A plan that lacks memory: what it asks for is besides the keys and columns. */
+static void tell_kept(const file_build *b, omen_detail *why)
 {
-    uint64_t kept;
-    if (!b->keys || !why)
+    uint64_t kept = 0;
+    if ((!b->keys && !b->columns) || !why)
         return;
     const omen_detail cause = *why;
-    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
-    omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the keys take %llu MiB more", cause.text,
+    if (b->keys)
+        omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
+    kept += omen_columns_bytes(b->columns);
+    omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the %s take %llu MiB more", cause.text,
+              !b->columns ? "keys"
+              : b->keys   ? "keys and columns"
+                          : "columns",
               (unsigned long long)(kept >> 20) + 1);
 }
 
@@ -98,6 +105,33 @@ static int checkpoint_bytes(const char *output, uint64_t *out, omen_detail *why)
     return OMEN_OK;
 }
 
+static void plan_columns(const omen_columns *columns, omen_build_plan *plan)
+{
+    plan->memory_bytes += omen_columns_bytes(columns);
+    plan->index_bytes += omen_columns_bytes(columns);
+}
+
+/* Reads the columns, or takes those that there are. Like keys, they stay in memory. */
+static int open_columns(file_build *b, omen_detail *why)
+{
+    const omen_build_paths *paths = b->paths;
+    uint64_t *memory_bytes = &b->options.memory_bytes;
+    if (paths->column_paths) {
+        const int status =
+            omen_columns_read(&b->read_columns, paths->column_paths, b->source.n_rows, *memory_bytes, why);
+        if (status != OMEN_OK)
+            return status;
+    }
+    b->columns = b->read_columns ? b->read_columns : paths->columns;
+    if (b->columns && omen_columns_row_count(b->columns) != b->source.n_rows)
+        return omen_fail(why, OMEN_ERR_INPUT, "the columns have %llu rows, and there are %llu vectors",
+                         (unsigned long long)omen_columns_row_count(b->columns), (unsigned long long)b->source.n_rows);
+    const uint64_t n_bytes = omen_columns_bytes(b->columns);
+    if (*memory_bytes > 0)
+        *memory_bytes = *memory_bytes > n_bytes ? *memory_bytes - n_bytes : 1;
+    return OMEN_OK;
+}
+
 /* Makes the plan, and refuses it when there is no room on the disk. */
 static int check_plan(const file_build *b, omen_detail *why)
 {
@@ -107,15 +141,27 @@ static int check_plan(const file_build *b, omen_detail *why)
     int status = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
 
     if (status == OMEN_ERR_MEMORY)
-        tell_keys(b, why);
+        tell_kept(b, why);
     if (status != OMEN_OK)
         return status;
     plan_keys(b, &plan);
+    plan_columns(b->columns, &plan);
     if (paths->planned)
         paths->planned(paths->context, &plan);
     status = checkpoint_bytes(paths->output, &there, why);
     return status == OMEN_OK && there < plan.checkpoint_bytes + plan.index_bytes
                ? omen_disk_check(paths->output, plan.checkpoint_bytes + plan.index_bytes - there, why)
+               : status;
+}
+
+static int write_columns(const file_build *b, const omen_sink *sink, omen_detail *why)
+{
+    const omen_build_options *options = &b->options;
+    omen_section perm;
+    const int status = sink->map(sink->self, OMEN_SECTION_PERM, &perm, why);
+
+    return status == OMEN_OK
+               ? omen_columns_write(b->columns, &perm, sink, options->progress, options->progress_context, why)
                : status;
 }
 
@@ -129,6 +175,8 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
 
     if (status == OMEN_OK && b->keys)
         status = omen_row_keys_write(b->keys, &sink, options->progress, options->progress_context, why);
+    if (status == OMEN_OK && b->columns)
+        status = write_columns(b, &sink, why);
     /* the last look before the file gets its name */
     if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
@@ -189,6 +237,8 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
     if (status == OMEN_OK)
         status = open_keys(&b, why);
     if (status == OMEN_OK)
+        status = open_columns(&b, why);
+    if (status == OMEN_OK)
         status = check_plan(&b, why);
     if (status == OMEN_OK)
         status = omen_writer_create(&b.writer, known.output, why);
@@ -200,6 +250,7 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
         status = read_back(&b, info, &result.recall_most, why);
     omen_writer_destroy(b.writer);
     omen_row_keys_destroy(b.keys);
+    omen_columns_destroy(b.read_columns);
     omen_vectors_close(b.tune_vectors);
     omen_vectors_close(b.vectors);
     if (outcome)

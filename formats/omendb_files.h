@@ -115,6 +115,31 @@ OMEN_API int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *wh
 OMEN_API int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, bool allow_duplicates,
                                 uint64_t memory_bytes, int n_threads, omen_detail *why) OMEN_MUST_CHECK;
 
+/* ---- columns ------------------------------------------------------------ */
+
+/* Where the columns of rows are. */
+typedef struct omen_column_paths {
+    /* a table: tsv or csv with a header, or JSON Lines, by extension, of another one by its first line; NULL: none. A
+     * field without anything, a member that is null or not there, is no value */
+    const char *table;
+    /* types of its columns, such as "price:float32,zip:text,vector:skip", of int64, float32, float64, text, tags (of
+     * JSON Lines: arrays of strings) and skip; those not named are found: int64 where all values are such, else
+     * float64, else text. NULL: all are found */
+    const char *types;
+    const char *const *arrays; /* n_arrays of "NAME=FILE", npy arrays of integers, bools or floats */
+    size_t n_arrays;
+    /* the column "tags": a sparse matrix (NAME.spmat: int64 rows, columns and entries, int64 first entries of the rows,
+     * int32 columns of the entries, float32 values), whose columns are the tags, or a text with a line of words for
+     * each row; NULL: none */
+    const char *tags;
+} omen_column_paths;
+
+/* Reads columns of n_rows rows; "-" is standard input. memory_bytes: private memory to stay under; 0: no limit. *out is
+ * NULL on failure, and else the caller's to destroy. Returns OMEN_OK, OMEN_ERR_INPUT (why names file, line and column),
+ * OMEN_ERR_ARGUMENT, OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+OMEN_API int omen_columns_read(omen_columns **out, const omen_column_paths *paths, uint64_t n_rows,
+                               uint64_t memory_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- a build by path ---------------------------------------------------- */
 
 /* What a build by path reads and writes, and who is told of it. */
@@ -132,6 +157,10 @@ typedef struct omen_build_paths {
     void *context;
     const char *keys;      /* the keys of the rows, as omen_row_keys_read() reads them; NULL: none */
     bool allow_duplicates; /* several rows may have the same key */
+    /* columns of the rows, from files or made before, which are written too; their memory is part of
+     * options.memory_bytes. One of the two, or both, may be NULL; the first counts */
+    const omen_column_paths *column_paths;
+    const omen_columns *columns;
 } omen_build_paths;
 
 /* What a build by path leaves. */

@@ -6,6 +6,7 @@
 #include "lib/apart.h"
 #include "lib/kernels.h"
 #include "lib/refine.h"
+#include "lib/row_set.h"
 #include "lib/watch.h"
 
 #define SLACK 1.02f /* times the squared radius: less is within the error of a code */
@@ -51,8 +52,9 @@ static void insert(uint64_t *keys, uint32_t k, uint64_t key)
     keys[at] = key;
 }
 
-int omen_apart_search(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
-                      uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
+int omen_apart_search(const omen_index *index, const float *queries, const omen_row_set *const *row_sets,
+                      uint64_t n_queries, uint32_t k, int n_threads, uint64_t *keys, omen_search_stats *stats,
+                      omen_watch *watch, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
     int status = OMEN_OK;
@@ -70,6 +72,8 @@ int omen_apart_search(const omen_index *index, const float *queries, uint64_t n_
         const double offset = omen_refine_offset(&index->refine, query);
         for (uint32_t i = 0; i < index->n_apart && !omen_watch_stopped(watch); i++) {
             const uint64_t row = index->apart[i];
+            if (row_sets && !omen_row_set_has(row_sets[q], row))
+                continue;
             const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
             insert(keys + q * k, k,
                    omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]));

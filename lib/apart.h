@@ -15,7 +15,8 @@ int omen_apart_open(omen_index *index, const omen_section_list *list) OMEN_MUST_
 
 /* Puts the rows set apart into keys, the k best (distance, id) of each query so far, ascending; stats may be NULL.
  * Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
-int omen_apart_search(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
-                      uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+int omen_apart_search(const omen_index *index, const float *queries, const omen_row_set *const *row_sets,
+                      uint64_t n_queries, uint32_t k, int n_threads, uint64_t *keys, omen_search_stats *stats,
+                      omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

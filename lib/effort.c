@@ -104,6 +104,7 @@ void omen_effort_scale(omen_effort *e, const omen_index *index, float factor)
         return;
     const omen_meta *m = &index->meta;
     const float reach = e->reach * factor, margin = e->margin * factor;
+    e->missed /= factor;
     e->reach = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
     e->margin = e->margin < INFINITY && !(margin < OMEN_COORDINATE_MOST) ? OMEN_COORDINATE_MOST : margin;
     e->least_lists = at_most(fmax(ceil((double)e->least_lists * (double)factor), e->first_lists), m->n_lists);

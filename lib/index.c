@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/apart.h"
+#include "lib/columns.h"
 #include "lib/index.h"
 #include "lib/index_keys.h"
 #include "lib/kernels.h"
@@ -23,7 +24,7 @@ static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
     OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
     OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT, OMEN_SECTION_KEYS,
-    OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI,
+    OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI, OMEN_SECTION_COLS, OMEN_SECTION_CVAL,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -297,6 +298,8 @@ static int open_index(omen_index **out, const omen_section *sections, size_t n_s
         status = open_rows(index, &list);
     if (status == OMEN_OK)
         status = omen_index_keys_open(index, &list);
+    if (status == OMEN_OK)
+        status = omen_columns_open(index, &list);
     if (status != OMEN_OK)
         goto fail;
     *out = index;
@@ -345,6 +348,7 @@ void omen_index_close(omen_index *index)
     free(index->code.seen);
     free(index->refn.seen);
     free(index->perm.seen);
+    omen_columns_close(index);
     free(index->keys.values.seen);
     free(index->keys.offsets.seen);
     free(index->keys.order.seen);
@@ -383,6 +387,8 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .key_kind = (omen_key_kind)index->keys.head.kind,
         .key_most_bytes = index->keys.head.longest,
         .key_bytes = omen_index_keys_bytes(index),
+        .n_columns = index->n_columns,
+        .column_bytes = index->cval.section.n_bytes,
     };
     omen_index_effort(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL, &info.lists.default_probes,
                       &info.default_rerank);
@@ -438,7 +444,9 @@ int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context
             status = OMEN_ERR_CORRUPT;
         }
     }
-    return status == OMEN_OK ? omen_index_keys_check(index, fault, context) : status;
+    if (status == OMEN_OK)
+        status = omen_index_keys_check(index, fault, context);
+    return status == OMEN_OK ? omen_columns_check(index, fault, context) : status;
 }
 
 int omen_index_check_source(const omen_index *index, const omen_source *source, omen_fault_fn fault, void *context,

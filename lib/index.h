@@ -25,6 +25,11 @@ typedef struct omen_key_store {
     omen_touched values, offsets, order;
 } omen_key_store;
 
+typedef struct omen_column omen_column;
+
+struct omen_list_spread;  /* lists_spread.h */
+struct omen_lists_filter; /* filter.h */
+
 struct omen_index {
     omen_meta meta;
     omen_transform transform;
@@ -50,6 +55,11 @@ struct omen_index {
     uint64_t centroid_bytes, model_bytes;
     omen_touched code, refn, perm;
     omen_key_store keys;
+    omen_column *columns; /* n_columns; lib/columns.h */
+    uint32_t n_columns;
+    omen_section cols;
+    omen_touched cval;
+    struct omen_list_spread *spread; /* lists_spread.h: NULL until a search under a filter has measured it */
 };
 
 /* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. */
@@ -93,6 +103,17 @@ int omen_search_source(const omen_source *source, omen_metric metric, const floa
 int omen_search_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                           const int64_t *ids, int n_threads, float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
+/* The same of one refine row and, if asked for, its id: the usual case without a call. */
+static inline int omen_index_touch_row(const omen_index *index, uint64_t row, bool with_id, omen_detail *why)
+{
+    int status = OMEN_OK;
+    if (!omen_touched_before(&index->refn, row * index->refine_row_bytes, index->refine_row_bytes))
+        status = omen_index_touch_rows(index, row, 1, why);
+    if (status == OMEN_OK && with_id && !omen_touched_before(&index->perm, row * 4, 4))
+        status = omen_index_touch_ids(index, row, 1, why);
+    return status;
+}
+
 #define OMEN_FIRST_LISTS 4u /* what d_k is taken from */
 
 /* What a query may cost. A query is searched in its first_lists nearest lists (more where they hold few rows), then in
@@ -102,12 +123,17 @@ typedef struct omen_effort {
     float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
     uint32_t first_lists, least_lists, most_lists; /* rising */
     uint32_t most_rows;
+    /* under a filter: nearer matches that the lists not taken may be expected to hold; below 0: most_lists are taken */
+    float missed;
 } omen_effort;
 
 static inline omen_effort omen_effort_fixed(uint32_t n_lists, uint32_t n_rows)
 {
-    return (omen_effort){0,       INFINITY, n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS,
-                         n_lists, n_lists,  n_rows};
+    return (omen_effort){.margin = INFINITY,
+                         .first_lists = n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS,
+                         .least_lists = n_lists,
+                         .most_lists = n_lists,
+                         .most_rows = n_rows};
 }
 
 /* Lists that d_k is taken from, at least. */
@@ -183,11 +209,13 @@ static inline float omen_lifted_distance2(const omen_index *index, float distanc
 }
 
 /* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys
- * gets the k best of each query as (distance, id), ascending. refine_cold as in omen_search_options; stats, watch and
+ * gets the k best of each query as (distance, id), ascending; under a filter (NULL: none), UINT64_MAX where there are
+ * fewer. refine_cold as in omen_search_options; stats, watch and
  * why may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
 int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                      const omen_effort *effort, bool refine_cold, int n_threads, uint64_t *keys,
-                      omen_search_stats *stats, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+                      const omen_effort *effort, const struct omen_lists_filter *filter, bool refine_cold,
+                      int n_threads, uint64_t *keys, omen_search_stats *stats, omen_watch *watch,
+                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* The n_candidates rows with the smallest estimates in the n_lists nearest lists of each query, before re-ranking: keys
  * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */

@@ -112,6 +112,10 @@ typedef struct omen_kernels {
     void (*scan_gain)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
                       const omen_scan *scans, size_t n_scans);
 
+    /* counts[l] = how many of the bits first[l] .. first[l + 1] - 1 of words are set, for l < n; first never falls, and
+     * no word behind the one of the last bit is read. */
+    void (*count_bits)(const uint64_t *words, const uint32_t *first, size_t n, uint32_t *counts);
+
     /* XXH3-64 of n bytes with seed 0: the code of the xxHash library, compiled for each level. */
     uint64_t (*xxh3)(const void *data, size_t n);
 

@@ -15,7 +15,7 @@
 
 #define SAMPLE_STEP 8u /* every 8th list is looked at to guess a limit */
 
-static int probes_reserve(omen_lists_chunk *s, size_t n)
+int omen_lists_reserve(omen_lists_chunk *s, size_t n)
 {
     if (n <= s->pairs_size)
         return OMEN_OK;
@@ -89,7 +89,7 @@ static uint64_t rows_of(const omen_lists_chunk *s, uint32_t n)
 /* Adds the first n lists of list_keys but those up to done. */
 static int add_probes(omen_lists_chunk *s, uint32_t query, uint32_t n, uint64_t done)
 {
-    if (probes_reserve(s, s->n_pairs + n) != OMEN_OK)
+    if (omen_lists_reserve(s, s->n_pairs + n) != OMEN_OK)
         return OMEN_ERR_MEMORY;
     for (uint32_t i = 0; i < n; i++) {
         const float base = s->lists[query].norm2 + 2 * omen_key_distance(s->list_keys[i]);
@@ -100,7 +100,7 @@ static int add_probes(omen_lists_chunk *s, uint32_t query, uint32_t n, uint64_t 
 }
 
 /* Counting sort by list. */
-static void sort_probes(omen_lists_chunk *s)
+void omen_lists_sort_probes(omen_lists_chunk *s)
 {
     const size_t n_lists = s->index->meta.n_lists;
     memset(s->list_first, 0, (n_lists + 1) * sizeof *s->list_first);
@@ -156,7 +156,7 @@ int omen_lists_choose_first(omen_lists_chunk *s, size_t n_queries)
         if (add_probes(s, q, n, 0) != OMEN_OK)
             return OMEN_ERR_MEMORY;
     }
-    sort_probes(s);
+    omen_lists_sort_probes(s);
     return OMEN_OK;
 }
 
@@ -167,8 +167,7 @@ static float value_at_reach(const omen_lists_chunk *s, const omen_query_lists *l
     return (float)(value < (double)FLT_MAX ? value : (double)FLT_MAX);
 }
 
-/* The k-th smallest estimate so far. Without codes there are distances in its place. */
-static float kth_estimate(const omen_lists_chunk *s, uint32_t query)
+float omen_lists_kth(const omen_lists_chunk *s, uint32_t query)
 {
     const omen_meta *m = &s->index->meta;
     const omen_pool *p = &s->pools[query];
@@ -187,7 +186,7 @@ static int choose_others(omen_lists_chunk *s, uint32_t query)
     const uint64_t wanted = p->margin < INFINITY ? p->k : p->n_most;
     for (uint32_t least = s->effort.least_lists;; least = least < n_lists / 2 ? 2 * least : n_lists) {
         const uint32_t n_least = least < lists->n_first ? lists->n_first : least;
-        const float limit = value_at_reach(s, lists, omen_d_k2(kth_estimate(s, query), p->nearest2, p->tail));
+        const float limit = value_at_reach(s, lists, omen_d_k2(omen_lists_kth(s, query), p->nearest2, p->tail));
         uint32_t n = n_least < most ? lists_within(s, values, limit) : 0;
         if (n < n_least) {
             n = n_least;
@@ -207,6 +206,6 @@ int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries)
     for (uint32_t q = 0; q < n_queries; q++)
         if (choose_others(s, q) != OMEN_OK)
             return OMEN_ERR_MEMORY;
-    sort_probes(s);
+    omen_lists_sort_probes(s);
     return OMEN_OK;
 }

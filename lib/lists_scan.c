@@ -177,12 +177,15 @@ static void collect(omen_lists_chunk *s, const omen_scan *scan, const omen_probe
 {
     const omen_kernels *kernels = omen_kernels_get();
     const float unit = s->scales[pair->query].unit;
+    const uint64_t *words = s->filters ? s->filters[pair->query].set->words : NULL;
     omen_pool *p = &s->pools[pair->query];
     for (size_t b = 0; b < n_blocks; b++) {
         uint32_t mask = scan->masks[b];
         if (!mask)
             continue;
         const uint64_t first = (b0 + b) * OMEN_SCAN_BLOCK;
+        if (words)
+            mask &= (uint32_t)(words[first / 64] >> first % 64);
         if (first < row0)
             mask &= UINT32_MAX << (row0 - first);
         if (first + OMEN_SCAN_BLOCK > row1)
@@ -263,4 +266,40 @@ void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const flo
         pool_add(p, omen_key(d, index->ids[row]), s->pool_size, s->pool_work);
     }
     s->stats.rows_reranked += row1 - row0;
+}
+
+int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const omen_row_set *set, const float *query,
+                            omen_detail *why)
+{
+    const omen_index *index = s->index;
+    const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
+    const double offset = omen_refine_offset(&index->refine, query), norm2 = s->lists[pair->query].query_norm2;
+    const size_t row_bytes = index->refine_row_bytes, fetched = row_bytes < 1024 ? row_bytes : 1024;
+    const uint64_t row0 = index->first[pair->list], row1 = index->first[pair->list + 1];
+    omen_pool *p = &s->pools[pair->query];
+    uint32_t n = 0;
+    for (uint64_t w = row0 / 64; w * 64 < row1; w++) {
+        for (uint64_t word = omen_row_set_word(set, w, row0, row1); word; word &= word - 1) {
+            const uint64_t row = w * 64 + (uint64_t)__builtin_ctzll(word);
+            for (size_t at = 0; at < fetched; at += 64)
+                __builtin_prefetch(index->refine_rows + row * row_bytes + at);
+            s->positions[n++] = (uint32_t)row;
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t row = s->positions[i];
+        const int status = omen_index_touch_row(index, row, s->keys_are_ids, why);
+        if (status != OMEN_OK)
+            return status;
+        const float d =
+            omen_refine_distance(&index->refine, distance, query, offset, index->refine_rows + row * row_bytes);
+        /* beside estimates: the same, without their error */
+        pool_add(p,
+                 s->keys_are_ids ? omen_key(d, index->ids[row])
+                                 : omen_key(omen_lifted_distance2(index, d, norm2) - p->tail, (uint32_t)row),
+                 s->pool_size, s->pool_work);
+    }
+    s->stats.rows_reranked += n;
+    s->stats.lists.probed++;
+    return OMEN_OK;
 }

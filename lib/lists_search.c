@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib/filter.h"
 #include "lib/lists_search.h"
 #include "lib/refine.h"
 
@@ -48,6 +49,10 @@ static void chunk_finish(omen_lists_chunk *s)
     free(s->list_first);
     free(s->est);
     free(s->masks);
+    free(s->filters);
+    free(s->match_counts);
+    free(s->rest_keys);
+    free(s->positions);
 }
 
 static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
@@ -94,6 +99,18 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
     return OMEN_OK;
 }
 
+/* What a chunk under filters has besides. */
+static int chunk_init_filters(omen_lists_chunk *s, const omen_lists_filter *filter, size_t n_queries)
+{
+    const omen_index *index = s->index;
+    s->spread = filter->spread;
+    s->filters = omen_alloc(n_queries, sizeof *s->filters);
+    s->match_counts = omen_alloc(n_queries * index->meta.n_lists, sizeof *s->match_counts);
+    s->rest_keys = omen_alloc(n_queries * index->meta.n_lists, sizeof *s->rest_keys);
+    s->positions = omen_alloc(index->largest_list, sizeof *s->positions);
+    return s->filters && s->match_counts && s->rest_keys && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
 /* Asks the system for the pages of a pool's rows. Only a hint. */
 static void ask_ahead(const omen_index *index, const omen_pool *p)
 {
@@ -134,14 +151,9 @@ static int rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_de
             __builtin_prefetch(index->ids + p->keys[i + ahead]);
         }
         const uint64_t row = p->keys[i];
-        if (!omen_touched_before(&index->refn, row * row_bytes, row_bytes) ||
-            !omen_touched_before(&index->perm, row * 4, 4)) {
-            int status = omen_index_touch_rows(index, row, 1, why);
-            if (status == OMEN_OK)
-                status = omen_index_touch_ids(index, row, 1, why);
-            if (status != OMEN_OK)
-                return status;
-        }
+        const int status = omen_index_touch_row(index, row, true, why);
+        if (status != OMEN_OK)
+            return status;
         const uint8_t *stored = index->refine_rows + row * row_bytes;
         p->keys[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
     }
@@ -204,15 +216,14 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
     return OMEN_OK;
 }
 
-/* Fills the pools of a chunk: the first lists, then the others. */
-static int fill_pools(omen_lists_chunk *s, const float *queries, const float *rows, size_t n_queries, omen_detail *why)
+/* Empty pools of a chunk. */
+static void begin_pools(omen_lists_chunk *s, const float *queries, size_t n_queries)
 {
     const omen_meta *m = &s->index->meta;
     const uint64_t n_cut = 8 * (uint64_t)omen_spread_rank(s->k) + POOL_SLACK;
-    int status = omen_lists_choose_first(s, n_queries);
-    for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
+    for (size_t q = 0; q < n_queries; q++) {
         const float nearest2 = s->lists[q].norm2 + 2 * s->lists[q].nearest_value;
-        if (s->keys_are_ids) /* what is found is turned into distances, or back */
+        if (m->metric == OMEN_METRIC_IP) /* nothing else needs it */
             s->lists[q].query_norm2 = omen_norm2(queries + q * m->d, m->d);
         s->pools[q] = (omen_pool){.keys = s->pool_keys + q * omen_pool_room(s),
                                   .n_cut = n_cut < s->pool_size ? n_cut : s->pool_size,
@@ -226,9 +237,15 @@ static int fill_pools(omen_lists_chunk *s, const float *queries, const float *ro
                                   .kth = INFINITY,
                                   .last = UINT64_MAX,
                                   .worst = UINT64_MAX};
-        if (m->codec != OMEN_CODEC_NONE)
-            omen_lists_make_tables(s, q);
     }
+}
+
+/* Fills the pools: the first lists, then the others. */
+static int fill_pools(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why)
+{
+    int status = omen_lists_choose_first(s, n_queries);
+    for (size_t q = 0; q < n_queries && status == OMEN_OK && s->index->meta.codec != OMEN_CODEC_NONE; q++)
+        omen_lists_make_tables(s, q);
     if (status == OMEN_OK)
         status = scan_pairs(s, rows, why);
     for (size_t q = 0; q < n_queries; q++)
@@ -242,8 +259,31 @@ static int fill_pools(omen_lists_chunk *s, const float *queries, const float *ro
     return status;
 }
 
-/* Searches one chunk. */
-static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_queries, uint64_t *keys, omen_detail *why)
+/* Fills them with rows that the sets have, round by round. */
+static int fill_filtered(omen_lists_chunk *s, const omen_row_set *const *sets, const float *rows, size_t n_queries,
+                         omen_detail *why)
+{
+    int status = OMEN_OK;
+    omen_filters_begin(s, sets, n_queries);
+    for (bool first = true; status == OMEN_OK; first = false) {
+        status = omen_filters_choose(s, rows, n_queries, why);
+        if (status == OMEN_OK && !s->n_active)
+            break;
+        if (status == OMEN_OK)
+            status = scan_pairs(s, rows, why);
+        for (size_t q = 0; q < n_queries; q++) {
+            if (first)
+                omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
+            else if (!s->filters[q].done)
+                omen_pool_cut(&s->pools[q], s->pool_size, s->pool_work);
+        }
+    }
+    return status;
+}
+
+/* Searches one chunk; sets may be NULL. */
+static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_row_set *const *sets, size_t n_queries,
+                        uint64_t *keys, omen_detail *why)
 {
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
@@ -254,8 +294,10 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_quer
     rows =
         omen_refine_shift(&index->refine, rows, n_queries, true, s->lifted); /* nothing needs the lifted ones again */
     int status = omen_lists_rank(s, n_queries, why);
-    if (status == OMEN_OK)
-        status = fill_pools(s, queries, rows, n_queries, why);
+    if (status == OMEN_OK) {
+        begin_pools(s, queries, n_queries);
+        status = sets ? fill_filtered(s, sets, rows, n_queries, why) : fill_pools(s, rows, n_queries, why);
+    }
     if (status != OMEN_OK)
         return status;
     const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
@@ -275,28 +317,31 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, size_t n_quer
             return status;
         if (p->n > s->k)
             omen_keys_least(p->keys, p->n, s->k, s->pool_work);
-        omen_keys_sort(p->keys, s->k);
-        memcpy(keys, p->keys, s->k * sizeof *keys);
+        const size_t n_found = p->n < s->k ? p->n : s->k; /* fewer only under a filter */
+        omen_keys_sort(p->keys, n_found);
+        memcpy(keys, p->keys, n_found * sizeof *keys);
         if (m->refine == OMEN_REFINE_NONE) {
             const double norm2 = s->lists[q].query_norm2;
-            for (size_t i = 0; i < s->k; i++)
+            for (size_t i = 0; i < n_found; i++)
                 keys[i] = omen_key(estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2),
                                    (uint32_t)p->keys[i]);
-            omen_keys_sort(keys, s->k); /* estimates below 0 have become equal */
+            omen_keys_sort(keys, n_found); /* estimates below 0 have become equal */
         }
+        for (size_t i = n_found; i < s->k; i++)
+            keys[i] = UINT64_MAX;
     }
     s->stats.n_queries += n_queries;
     return OMEN_OK;
 }
 
 static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                        const omen_effort *effort, bool rank_only, bool refine_cold, int n_threads, uint64_t *keys,
-                        omen_search_stats *stats, omen_watch *watch, omen_detail *why)
+                        const omen_effort *effort, const omen_lists_filter *filter, bool rank_only, bool refine_cold,
+                        int n_threads, uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
     size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
     /* an effort as large as the index must not ask for memory as large as 512 indexes */
-    const uint64_t query_bytes = 16 * (uint64_t)effort->most_rows + 4 * (uint64_t)index->meta.n_lists +
+    const uint64_t query_bytes = 16 * (uint64_t)effort->most_rows + (filter ? 16 : 4) * (uint64_t)index->meta.n_lists +
                                  2 * sizeof(omen_probe) * (uint64_t)effort->least_lists;
     size = size * query_bytes <= CHUNK_BYTES ? size : query_bytes < CHUNK_BYTES ? CHUNK_BYTES / query_bytes : 1;
     const uint64_t n_chunks = (n_queries + size - 1) / size;
@@ -310,11 +355,13 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
         int own = chunk_init(&s, index, k, effort, rank_only, size);
         s.refine_cold = refine_cold;
         s.watch = watch;
+        if (own == OMEN_OK && filter)
+            own = chunk_init_filters(&s, filter, size);
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK)
-                own = search_chunk(&s, queries + q0 * index->meta.d, n_queries - q0 < size ? n_queries - q0 : size,
-                                   keys + q0 * k, &own_why);
+                own = search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL,
+                                   n_queries - q0 < size ? n_queries - q0 : size, keys + q0 * k, &own_why);
 #pragma omp critical
         {
             if (own != OMEN_OK) {
@@ -335,22 +382,23 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 }
 
 int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                      const omen_effort *effort, bool refine_cold, int n_threads, uint64_t *keys,
-                      omen_search_stats *stats, omen_watch *watch, omen_detail *why)
+                      const omen_effort *effort, const omen_lists_filter *filter, bool refine_cold, int n_threads,
+                      uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
     refine_cold = refine_cold && index->refn.section.is_file_mapping && m->codec != OMEN_CODEC_NONE;
     if (refine_cold)
         expect_random(index);
-    return search_lists(index, queries, n_queries, k, effort, false, refine_cold, n_threads, keys, stats, watch, why);
+    return search_lists(index, queries, n_queries, k, effort, filter, false, refine_cold, n_threads, keys, stats, watch,
+                        why);
 }
 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
                            uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch)
 {
     const omen_effort effort = omen_effort_fixed(n_lists, n_candidates);
-    return search_lists(index, queries, n_queries, n_candidates, &effort, true, false, n_threads, keys, NULL, watch,
-                        NULL);
+    return search_lists(index, queries, n_queries, n_candidates, &effort, NULL, true, false, n_threads, keys, NULL,
+                        watch, NULL);
 }
 
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,

@@ -5,6 +5,7 @@
 
 #include "lib/index.h"
 #include "lib/matrix.h"
+#include "lib/row_set.h"
 #include "lib/watch.h"
 
 #define LISTS_COARSE_ROWS 32u /* queries of one product with the centroids */
@@ -50,6 +51,15 @@ typedef struct omen_query_lists {
     uint64_t n_first_rows;
 } omen_query_lists;
 
+/* How far a query under a filter is. */
+typedef struct omen_query_filter {
+    const omen_row_set *set;
+    const uint32_t *matches; /* of each list */
+    uint64_t *rest;          /* keys (value, list) of n_rest lists with matches that may yet be taken, in any order */
+    uint32_t n_rest, n_taken;
+    bool has_tables, done;
+} omen_query_filter;
+
 /* The state of one thread's chunk of queries. */
 typedef struct omen_lists_chunk {
     const omen_index *index;
@@ -77,6 +87,13 @@ typedef struct omen_lists_chunk {
     uint32_t *list_first;
     int16_t *est;
     uint32_t *masks;
+    /* under filters; else NULL */
+    const struct omen_list_spread *spread;
+    omen_query_filter *filters;
+    uint32_t *match_counts; /* queries x n_lists */
+    uint64_t *rest_keys;    /* the same */
+    uint32_t *positions;    /* of a list's matches */
+    size_t n_active;        /* queries that have taken lists in this round */
     omen_search_stats stats;
 } omen_lists_chunk;
 
@@ -96,6 +113,25 @@ int omen_lists_choose_first(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHE
 
 /* The other lists that each query takes, by what was found in the first ones, sorted by list. */
 int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHECK;
+
+/* Room for n pairs. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_lists_reserve(omen_lists_chunk *s, size_t n) OMEN_MUST_CHECK;
+
+/* Fills sorted from probes. */
+void omen_lists_sort_probes(omen_lists_chunk *s);
+
+/* The k-th smallest estimate of a query so far. Without codes there are distances in its place. */
+float omen_lists_kth(const omen_lists_chunk *s, uint32_t query);
+
+/* ---- lists_filter.c ---- */
+
+/* Counts matches; of equal sets that follow each other, once. */
+void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, size_t n_queries);
+
+/* The next round: compares the refine rows (rows: the queries) of lists with few matches, and sorts the others by list,
+ * to be scanned. n_active is 0 when all queries are done. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or
+ * OMEN_ERR_INTERRUPTED. */
+int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- lists_scan.c ---- */
 
@@ -118,5 +154,9 @@ void omen_lists_scan(omen_lists_chunk *s, const omen_probe *pairs, size_t n, con
 
 /* Without codes: compares the refine rows of a list directly. */
 void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const float *query);
+
+/* Compares the refine rows of a list that are in the set. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const omen_row_set *set, const float *query,
+                            omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

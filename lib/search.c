@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "lib/filter.h"
 #include "lib/index.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
@@ -16,8 +17,15 @@ void(omen_search_options_init)(omen_search_options *options, size_t struct_bytes
     omen_sized_init(options, struct_bytes, &defaults, sizeof defaults);
 }
 
-/* Whether the keys of one query are rows that exist, each once, at distances that are numbers. seen is a hash table of
- * n_seen (a power of two, at least twice k) pairs {query + 1, row}, zero at first. */
+/* How many of k rows a query has to find. */
+static uint32_t rows_to_find(const omen_search_options *options, uint64_t query, uint32_t k)
+{
+    const omen_row_set *set = options->row_sets ? options->row_sets[query] : NULL;
+    return set && set->n_matches < k ? (uint32_t)set->n_matches : k;
+}
+
+/* Whether the k keys of one query are rows that exist, each once, at distances that are numbers. seen is a hash table
+ * of n_seen (a power of two, at least twice k) pairs {query + 1, row}, zero at first. */
 static int check_result(const omen_index *index, const uint64_t *keys, uint32_t k, uint64_t query, uint64_t (*seen)[2],
                         uint64_t n_seen, omen_detail *why)
 {
@@ -38,8 +46,8 @@ static int check_result(const omen_index *index, const uint64_t *keys, uint32_t 
 }
 
 /* The same for all queries, whatever the file says. */
-static int check_results(const omen_index *index, const uint64_t *keys, uint64_t n_queries, uint32_t k, int n_threads,
-                         omen_detail *why)
+static int check_results(const omen_index *index, const omen_search_options *options, const uint64_t *keys,
+                         uint64_t n_queries, uint32_t k, int n_threads, omen_detail *why)
 {
     uint64_t n_seen = 8;
     int status = OMEN_OK;
@@ -53,7 +61,7 @@ static int check_results(const omen_index *index, const uint64_t *keys, uint64_t
 #pragma omp for schedule(static)
         for (uint64_t q = 0; q < n_queries; q++)
             if (own == OMEN_OK)
-                own = check_result(index, keys + q * k, k, q, seen, n_seen, &own_why);
+                own = check_result(index, keys + q * k, rows_to_find(options, q, k), q, seen, n_seen, &own_why);
         if (own != OMEN_OK) {
 #pragma omp critical(omen_check_results)
             {
@@ -125,16 +133,22 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                                  .stats = stats,
                                  .watch = &watch,
                                  .why = why};
-    status = omen_ways[options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS].search(index, &job);
+    status = options->row_sets ? omen_search_filtered(index, &job)
+                               : omen_ways[options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS].search(index, &job);
     if (status == OMEN_OK)
-        status = check_results(index, keys, n_queries, k, n_threads, why);
+        status = check_results(index, options, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */
         const bool zero = m->metric == OMEN_METRIC_COSINE && options->zero_ok && omen_norm2(query, m->d) == 0;
-        for (uint32_t i = 0; i < k && zero; i++)
-            keys[q * k + i] = omen_key(1, i);
-        put_found(keys + q * k, k, options->k, ids + q * options->k, distances ? distances + q * options->k : NULL);
+        const uint32_t n_found = rows_to_find(options, q, k);
+        if (zero && options->row_sets && options->row_sets[q])
+            status = omen_row_set_first(options->row_sets[q], n_found, keys + q * k);
+        else if (zero)
+            for (uint32_t i = 0; i < k; i++)
+                keys[q * k + i] = omen_key(1, i);
+        put_found(keys + q * k, n_found, options->k, ids + q * options->k,
+                  distances ? distances + q * options->k : NULL);
     }
     free(keys);
     if (stats)

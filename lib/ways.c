@@ -3,22 +3,36 @@
 #include <math.h>
 
 #include "lib/apart.h"
+#include "lib/filter.h"
 #include "lib/lists.h"
 #include "lib/ways.h"
+
+/* Under a filter the lists not taken may hold as many matches as the recall may lack: fewer are missed in the end,
+ * since neighbours come nearer after they are counted. What the margin leaves out is a part of it. */
+#define MISSED_BY_MARGIN 0.25f
 
 static int search_lists(const omen_index *index, const omen_search_job *job)
 {
     const omen_meta *m = &index->meta;
     const omen_search_options *options = job->options;
     const uint32_t k = job->k;
-    uint32_t n_probes, n_rerank; /* on average */
-    omen_effort effort =
-        omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
+    const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
+    omen_lists_filter filter = {.row_sets = job->row_sets};
+    uint32_t n_probes, n_rerank, n_more_probes; /* on average */
+    omen_effort effort = omen_index_effort(index, k, recall, &n_probes, &n_rerank);
+    if (job->row_sets) {
+        const omen_effort more =
+            omen_index_effort(index, k, 1 - MISSED_BY_MARGIN * (1 - recall), &n_more_probes, &n_rerank);
+        effort.margin = more.margin;
+        effort.most_rows = more.most_rows;
+    }
+    effort.missed = (float)k * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->lists.probes) {
         n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
         effort.least_lists = effort.most_lists = n_probes;
         effort.first_lists = effort.first_lists < n_probes ? effort.first_lists : n_probes;
+        effort.missed = -1;
     }
     if (options->rerank) {
         n_rerank = options->rerank < m->n_rows ? options->rerank : (uint32_t)m->n_rows;
@@ -33,12 +47,16 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
         job->stats->lists.probes = n_probes;
         job->stats->rerank = n_rerank;
     }
-    const int status = omen_search_lists(index, job->queries, job->n_queries, k, &effort, options->refine_cold,
-                                         job->n_threads, job->keys, job->stats, job->watch, job->why);
+    int status = OMEN_OK;
+    if (job->row_sets)
+        status = omen_list_spread_get(index, job->n_threads, &filter.spread, job->watch, job->why);
+    if (status == OMEN_OK)
+        status = omen_search_lists(index, job->queries, job->n_queries, k, &effort, job->row_sets ? &filter : NULL,
+                                   options->refine_cold, job->n_threads, job->keys, job->stats, job->watch, job->why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
-    return omen_apart_search(index, job->queries, job->n_queries, k, job->n_threads, job->keys, job->stats, job->watch,
-                             job->why);
+    return omen_apart_search(index, job->queries, job->row_sets, job->n_queries, k, job->n_threads, job->keys,
+                             job->stats, job->watch, job->why);
 }
 
 static int search_exact(const omen_index *index, const omen_search_job *job)
@@ -49,8 +67,10 @@ static int search_exact(const omen_index *index, const omen_search_job *job)
     if (job->stats) {
         job->stats->lists.probes = job->stats->rerank = 0;
         job->stats->n_queries += job->n_queries;
-        job->stats->rows_reranked += job->n_queries * index->meta.n_rows;
+        job->stats->rows_reranked += job->row_sets ? 0 : job->n_queries * index->meta.n_rows;
     }
+    if (job->row_sets)
+        return omen_search_rows(index, job);
     return omen_search_exact(index, job->queries, job->n_queries, job->k, job->n_threads, job->keys, job->watch,
                              job->why);
 }

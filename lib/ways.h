@@ -18,6 +18,9 @@ typedef struct omen_search_job {
     omen_search_stats *stats; /* added to; may be NULL */
     omen_watch *watch;
     omen_detail *why;
+    /* of each query, none NULL: it finds only rows of the set, and keys end in UINT64_MAX where there are fewer than k.
+     * NULL: the queries have no filters */
+    const omen_row_set *const *row_sets;
 } omen_search_job;
 
 /* Of what is NULL a way has none. All but close and calibrate_bytes return OMEN_OK or a failure with why set (but for

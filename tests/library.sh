@@ -101,6 +101,9 @@ done
 # shellcheck disable=SC2046 # flags are split into words on purpose
 quiet "$cc" -std=c11 -Wall -Werror -o "$scratch/nearest" tests/examples/nearest.c \
     $(pkg-config --cflags --libs omendb) | result "the example compiles with pkg-config's flags"
+# shellcheck disable=SC2046
+quiet "$cc" -std=c11 -Wall -Werror -o "$scratch/where" tests/examples/where.c $(pkg-config --cflags --libs omendb) |
+    result "the example of conditions compiles likewise"
 cd "$scratch" || exit 1
 # nearest_rows TEXT COMMAND...: it prints 5 rows at least, the first of which is TEXT
 nearest_rows()
@@ -112,6 +115,13 @@ nearest_rows()
 }
 nearest_rows "42 0" ./nearest a.omen | result "the example finds the row that it looks for"
 quiet "$omendb" verify a.omen | result "the program verifies what the example wrote"
+{
+    nearest_rows 43 ./where w.omen "kind = 'odd' OR price IS NULL"
+    nearest_rows 44 ./where w.omen "price = 22 AND kind = 'even' OR price BETWEEN 480 AND 482"
+    quiet "$omendb" verify w.omen
+    LD_LIBRARY_PATH=$library ./where w.omen "prize = 1" 2>why && echo "it succeeded"
+    grep -q 'did you mean "price"' why || cat why
+} | result "the example of conditions finds the nearest of the rows that meet one"
 {
     LD_LIBRARY_PATH=$library ./nearest /nowhere/a.omen 2>why && echo "it succeeded"
     grep -q '/nowhere' why || cat why

@@ -117,6 +117,26 @@ static void test_list_values(void)
         }
 }
 
+static void test_count_bits(void)
+{
+    for (int turn = 0; turn < 500; turn++) {
+        const uint32_t n_bits = draw_below(700), n = draw_below(9);
+        uint64_t *words = (uint64_t *)(void *)last_bytes(0, (n_bits + 63) / 64 * sizeof *words);
+        uint32_t first[10] = {draw_below(n_bits + 1)}, want[9], got[9];
+        for (uint32_t l = 0; l < n; l++) /* some are empty */
+            first[l + 1] = first[l] + (turn % 5 ? draw_below(n_bits - first[l] + 1) : 0);
+        for (uint32_t i = 0; i < (n_bits + 63) / 64; i++)
+            words[i] = turn % 4 ? (uint64_t)draw_below(UINT32_MAX) << 32 | draw_below(UINT32_MAX) : UINT64_MAX;
+        for (uint32_t l = 0; l < n; l++) {
+            want[l] = 0;
+            for (uint32_t i = first[l]; i < first[l + 1]; i++)
+                want[l] += words[i / 64] >> i % 64 & 1;
+        }
+        level->count_bits(words, first, n, got);
+        CHECK_CASE(memcmp(want, got, n * sizeof *want) == 0, "%u bits in %u parts", n_bits, n);
+    }
+}
+
 static void test_encode16(void)
 {
     for (size_t n_dims = 0; n_dims <= 9; n_dims++) {
@@ -280,6 +300,7 @@ int main(void)
                                         {"keys", test_take_keys},
                                         {"keys below a limit", test_keys_below},
                                         {"values of lists", test_list_values},
+                                        {"bits", test_count_bits},
                                         {"encode16", test_encode16},
                                         {"scan_plain", test_scan_plain},
                                         {"scan_gain", test_scan_gain}};

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options that say where columns of rows are. */
+#include "cmd/options.h"
+
+#include <string.h>
+
+bool cmd_take_column(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    cmd_columns *columns = (cmd_columns *)((char *)self + option->offset);
+    const char *equals = strchr(value, '=');
+
+    if (!equals || equals == value || equals[1] == '\0') {
+        cmd_say(command, "--column wants NAME=FILE, not \"%s\"", value);
+        return false;
+    }
+    if (columns->n_arrays == CMD_MAX_ARRAYS) {
+        cmd_say(command, "--column %s is one too many: there may be %u", value, CMD_MAX_ARRAYS);
+        return false;
+    }
+    columns->arrays[columns->n_arrays++] = value;
+    return true;
+}
+
+const omen_column_paths *cmd_columns_paths(cmd_columns *columns)
+{
+    columns->paths.arrays = columns->arrays;
+    columns->paths.n_arrays = columns->n_arrays;
+    return columns->paths.table || columns->paths.tags || columns->n_arrays > 0 ? &columns->paths : NULL;
+}
+
+void cmd_columns_list(const cmd_columns *columns, cmd_file *files, size_t *n)
+{
+    files[(*n)++] = (cmd_file){.role = "--columns", .path = columns->paths.table};
+    files[(*n)++] = (cmd_file){.role = "--tags", .path = columns->paths.tags};
+    for (size_t i = 0; i < columns->n_arrays; i++)
+        files[(*n)++] = (cmd_file){.role = "--column", .path = strchr(columns->arrays[i], '=') + 1};
+}
+
+size_t cmd_columns_streams(const cmd_columns *columns)
+{
+    cmd_file files[CMD_COLUMNS_FILES];
+    size_t n = 0, n_streams = 0;
+
+    cmd_columns_list(columns, files, &n);
+    for (size_t i = 0; i < n; i++)
+        n_streams += files[i].path && strcmp(files[i].path, "-") == 0;
+    return n_streams;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conditions: which rows they are true of. Blocks of rows as large as those of postings are looked at one after the
+ * other, so that what a test finds is still near when the next one needs it. */
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/condition.h"
+#include "lib/matrix.h"
+#include "lib/row_set.h"
+
+#define BLOCK_ROWS  OMEN_POSTING_ROWS
+#define BLOCK_WORDS (BLOCK_ROWS / 64)
+
+struct omen_condition {
+    const omen_index *index;
+    omen_node *root;
+    char *key;
+    unsigned depth; /* of the tree */
+};
+
+static unsigned depth_of(const omen_node *node)
+{
+    unsigned most = 0;
+    for (size_t i = 0; i < node->n_children; i++) {
+        const unsigned depth = depth_of(node->children[i]);
+        most = depth > most ? depth : most;
+    }
+    return most + 1;
+}
+
+int omen_condition_create(const omen_index *index, const char *text, omen_condition **out, omen_detail *why)
+{
+    *out = NULL;
+    omen_condition *condition = calloc(1, sizeof *condition);
+    if (!condition)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
+    condition->index = index;
+    int status = omen_condition_parse(index, text, &condition->root, why);
+    if (status == OMEN_OK) {
+        condition->depth = depth_of(condition->root);
+        condition->key = omen_node_key(condition->root);
+        if (!condition->key)
+            status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
+    }
+    if (status != OMEN_OK) {
+        omen_condition_destroy(condition);
+        return status;
+    }
+    *out = condition;
+    return OMEN_OK;
+}
+
+void omen_condition_destroy(omen_condition *condition)
+{
+    if (!condition)
+        return;
+    omen_node_destroy(condition->root);
+    free(condition->key);
+    free(condition);
+}
+
+const char *omen_condition_key(const omen_condition *condition)
+{
+    return condition->key;
+}
+
+/* ---- tags ---- */
+
+/* Sets the bits of a tag's rows in a block. */
+static void set_tag(const uint16_t *at, const uint16_t *end, uint64_t block, uint64_t *words)
+{
+    memset(words, 0, BLOCK_WORDS * sizeof *words);
+    while (at < end && at[0] <= block) {
+        const size_t count = (size_t)at[1] + 1;
+        const bool is_dense = count > OMEN_POSTING_SPARSE;
+        const size_t size = is_dense ? OMEN_POSTING_BITS / 2 : count;
+        if (at[0] == block && is_dense)
+            memcpy(words, at + 2, OMEN_POSTING_BITS);
+        for (size_t i = 0; i < count && at[0] == block && !is_dense; i++)
+            words[at[2 + i] / 64] |= (uint64_t)1 << at[2 + i] % 64;
+        at += 2 + size;
+    }
+}
+
+/* Postings of the tags that the tests of a tree ask for, in the order of the tree. */
+typedef struct {
+    const uint16_t *at, *end; /* what the blocks before have left */
+} cursor;
+
+typedef struct {
+    const omen_index *index;
+    uint64_t block;
+    size_t n_words; /* of the block */
+    uint64_t *scratch;
+    cursor *cursors;
+    size_t n_cursors; /* tests of tags met so far */
+} evaluation;
+
+static size_t count_tags(const omen_node *node)
+{
+    size_t n = node->kind == OMEN_NODE_TAG;
+    for (size_t i = 0; i < node->n_children; i++)
+        n += count_tags(node->children[i]);
+    return n;
+}
+
+static int open_cursors(evaluation *e, const omen_node *node, omen_detail *why)
+{
+    int status = OMEN_OK;
+    if (node->kind == OMEN_NODE_TAG) {
+        cursor *c = &e->cursors[e->n_cursors++];
+        return omen_column_touch_tag(e->index, node->column, node->tag, &c->at, &c->end, why);
+    }
+    for (size_t i = 0; i < node->n_children && status == OMEN_OK; i++)
+        status = open_cursors(e, node->children[i], why);
+    return status;
+}
+
+static void evaluate_tag(evaluation *e, const omen_node *node, uint64_t *words)
+{
+    cursor *c = &e->cursors[e->n_cursors++];
+    while (c->at < c->end && c->at[0] < e->block) {
+        const size_t count = (size_t)c->at[1] + 1;
+        c->at += 2 + (count > OMEN_POSTING_SPARSE ? OMEN_POSTING_BITS / 2 : count);
+    }
+    set_tag(c->at, c->end, e->block, words);
+    for (size_t i = 0; node->is_negated && i < e->n_words; i++)
+        words[i] = ~words[i];
+}
+
+/* ---- the tree ---- */
+
+static bool any(const uint64_t *words, size_t n)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < n; i++)
+        all |= words[i];
+    return all != 0;
+}
+
+/* Bits past the last row may be anything. */
+static void evaluate(evaluation *e, const omen_node *node, uint64_t *words, unsigned level)
+{
+    const uint64_t first = e->block * BLOCK_ROWS;
+    uint64_t *other = e->scratch + (size_t)level * BLOCK_WORDS;
+    switch (node->kind) {
+    case OMEN_NODE_NEVER:
+        memset(words, 0, e->n_words * sizeof *words);
+        return;
+    case OMEN_NODE_ALWAYS:
+        memset(words, 0xff, e->n_words * sizeof *words);
+        return;
+    case OMEN_NODE_TAG:
+        evaluate_tag(e, node, words);
+        return;
+    case OMEN_NODE_NULL:
+        memcpy(words, e->index->columns[node->column].parts[OMEN_PART_NULLS] + first / 8, e->n_words * sizeof *words);
+        return;
+    case OMEN_NODE_RANGES:
+        omen_column_pass(&e->index->columns[node->column], first, omen_least(e->index->meta.n_rows - first, BLOCK_ROWS),
+                         &node->ranges, words);
+        return;
+    default:
+        evaluate(e, node->children[0], words, level + 1);
+        for (size_t c = 1; c < node->n_children; c++) {
+            if (node->kind == OMEN_NODE_AND && !any(words, e->n_words)) {
+                /* the tests left out have their cursors, too */
+                for (; c < node->n_children; c++)
+                    e->n_cursors += count_tags(node->children[c]);
+                return;
+            }
+            evaluate(e, node->children[c], other, level + 1);
+            for (size_t i = 0; i < e->n_words; i++)
+                words[i] = node->kind == OMEN_NODE_AND ? words[i] & other[i] : words[i] | other[i];
+        }
+    }
+}
+
+static int evaluate_all(const omen_condition *condition, omen_row_set **out, omen_detail *why)
+{
+    const uint64_t n_rows = condition->index->meta.n_rows;
+    evaluation e = {.index = condition->index};
+    omen_row_set *set = omen_row_set_create_empty(condition->index);
+    uint64_t *words = omen_alloc((size_t)(condition->depth + 1) * BLOCK_WORDS, sizeof *words);
+    e.cursors = omen_alloc(count_tags(condition->root) + 1, sizeof *e.cursors);
+    int status = set && words && e.cursors ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
+    if (status == OMEN_OK)
+        status = open_cursors(&e, condition->root, why);
+    for (uint64_t first = 0; first < n_rows && status == OMEN_OK; first += BLOCK_ROWS) {
+        e.block = first / BLOCK_ROWS;
+        e.n_words = omen_least(n_rows - first + 63, BLOCK_ROWS) / 64;
+        e.scratch = words + BLOCK_WORDS;
+        e.n_cursors = 0;
+        evaluate(&e, condition->root, words, 0);
+        memcpy(set->words + first / 64, words, e.n_words * sizeof *words);
+    }
+    free(e.cursors);
+    free(words);
+    if (status != OMEN_OK) {
+        omen_row_set_destroy(set);
+        return status;
+    }
+    omen_row_set_finish(set);
+    *out = set;
+    return OMEN_OK;
+}
+
+int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads, omen_row_set **sets,
+                             omen_detail *why)
+{
+    int status = OMEN_OK;
+    for (size_t i = 0; i < n; i++)
+        sets[i] = NULL;
+    const int wanted = n_threads > 0 ? n_threads : omen_cpu_count();
+    const int used = n < (size_t)wanted ? (int)n : wanted;
+#pragma omp parallel for schedule(dynamic) num_threads(used > 0 ? used : 1)
+    for (size_t i = 0; i < n; i++) {
+        omen_detail own = {""};
+        const int found = evaluate_all(conditions[i], &sets[i], &own);
+        if (found == OMEN_OK)
+            continue;
+#pragma omp critical
+        if (status == OMEN_OK) {
+            status = found;
+            omen_fail(why, status, "%s", own.text);
+        }
+    }
+    for (size_t i = 0; i < n && status != OMEN_OK; i++) {
+        omen_row_set_destroy(sets[i]);
+        sets[i] = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which lists a query takes under a filter.
+ *
+ * Lists are taken in order of distance, those without a match left out, in rounds. Before a round the number of matches
+ * is estimated that each remaining list holds nearer than the k-th found so far (lists_spread.h), and from it how many
+ * lists are needed until those behind them hold less than the recall may lack. A round takes so many, at most as many
+ * as all rounds before it, as the k-th comes nearer meanwhile. A filter that agrees with the query's neighbourhood ends
+ * so after few lists, one that is far from it after many. What a query decides depends on that query, its filter and
+ * what the rounds before found, not on the queries beside it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/filter.h"
+#include "lib/lists_search.h"
+
+/* ---- matches ---- */
+
+void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, size_t n_queries)
+{
+    const size_t n_lists = s->index->meta.n_lists;
+    for (size_t q = 0; q < n_queries; q++) {
+        omen_query_filter *f = &s->filters[q];
+        const bool is_new = q == 0 || sets[q] != sets[q - 1];
+        uint32_t *counts = s->match_counts + q * n_lists;
+        if (is_new)
+            omen_kernels_get()->count_bits(sets[q]->words, s->index->first, n_lists, counts);
+        *f = (omen_query_filter){
+            .set = sets[q], .matches = is_new ? counts : f[-1].matches, .rest = s->rest_keys + q * n_lists};
+        const float *values = s->values + q * s->ldc;
+        for (uint32_t l = 0; l < n_lists; l++) {
+            f->rest[f->n_rest] = omen_key(values[l], l);
+            f->n_rest += f->matches[l] > 0;
+        }
+    }
+}
+
+/* ---- what is expected of a list ---- */
+
+/* exp(-x) for x from 0 to 80, to 1e-5 of it, by arithmetic that rounds alike everywhere. */
+static float exp_minus(float x)
+{
+    const float y = x * -1.44269504f;
+    const int whole = (int)y;
+    const float part = (y - (float)whole) * 0.69314718f; /* from -ln 2 to 0 */
+    const float value =
+        1 + part * (1 + part * (0.5f + part * (0.16666667f + part * (0.041666668f + part * 0.0083333f))));
+    const uint32_t bits = (uint32_t)(127 + whole) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return value * power;
+}
+
+/* The chance that a row of a list is nearer than kth: both are squared distances without what the projection dropped of
+ * the query, base is the centroid's. 0 where it is less than 1e-9. */
+static float share_within(const omen_list_spread *spread, uint32_t list, float base, float kth)
+{
+    const float mean = spread->means[list], ahead = kth - base - mean;
+    const float variance = spread->scale * spread->scale * (2 * mean * mean + 4 * mean * base);
+    if (!(ahead * ahead < 36 * variance))
+        return ahead > 0 ? 1 : 0;
+    /* Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.17 */
+    const float z2 = ahead * ahead / variance, t = 1 / (1 + 0.2316419f * sqrtf(z2));
+    const float series =
+        t * (0.31938153f + t * (-0.356563782f + t * (1.781477937f + t * (-1.821255978f + t * 1.330274429f))));
+    const float tail = 0.39894228f * exp_minus(z2 / 2) * series;
+    return ahead > 0 ? 1 - tail : tail;
+}
+
+static float base_of(const omen_lists_chunk *s, uint32_t query, uint64_t key)
+{
+    const float base = s->lists[query].norm2 + 2 * omen_key_distance(key);
+    return base > 0 ? base : 0;
+}
+
+#define STEPS 64u /* of distance, by which the lists are told apart that a query still needs */
+
+/* How many of the remaining lists, nearest first, a query needs so that those behind them may be expected to hold no
+ * more than effort.missed matches nearer than the k-th so far; 0: none. Lists that hold none are dropped: the k-th can
+ * only come nearer. Lists of about the same distance are counted together. */
+static uint32_t count_needed(omen_lists_chunk *s, uint32_t query)
+{
+    omen_query_filter *f = &s->filters[query];
+    const float kth = omen_lists_kth(s, query);
+    /* a list whose rows are all as far as its centroid is of use up to kth, others farther */
+    double expected[STEPS] = {0}, behind = 0;
+    uint32_t counts[STEPS] = {0}, n = 0;
+    float least = INFINITY, most = -INFINITY;
+    for (uint32_t i = 0; i < f->n_rest; i++) {
+        const uint32_t l = (uint32_t)f->rest[i];
+        const float base = base_of(s, query, f->rest[i]), share = share_within(s->spread, l, base, kth);
+        f->rest[n] = f->rest[i];
+        s->work[n] = share * (float)f->matches[l];
+        if (!(share > 0))
+            continue;
+        least = base < least ? base : least;
+        most = base > most ? base : most;
+        n++;
+    }
+    f->n_rest = n;
+    const float per_step = most > least ? (float)STEPS / (most - least) : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const float at = (base_of(s, query, f->rest[i]) - least) * per_step;
+        const uint32_t step = at < (float)STEPS ? (uint32_t)at : STEPS - 1;
+        expected[step] += (double)s->work[i];
+        counts[step]++;
+    }
+    for (uint32_t step = STEPS; step-- > 0; n -= counts[step]) {
+        behind += expected[step];
+        if (behind > (double)s->effort.missed)
+            break;
+    }
+    return n;
+}
+
+/* ---- rounds ---- */
+
+/* Lists of the first round: they hold what the margin is taken from, or all matches. Brings them to the front. */
+static uint32_t count_first(const omen_lists_chunk *s, omen_query_filter *f)
+{
+    const uint64_t rank = s->effort.missed < 0 ? s->k : omen_spread_rank(s->k);
+    const uint64_t wanted = rank < f->set->n_matches ? rank : f->set->n_matches;
+    for (uint32_t n = s->effort.least_lists;; n = 2 * n) {
+        uint64_t n_matches = 0;
+        if (n >= f->n_rest)
+            return f->n_rest;
+        omen_keys_select(f->rest, f->n_rest, n);
+        for (uint32_t i = 0; i < n; i++)
+            n_matches += f->matches[(uint32_t)f->rest[i]];
+        if (n_matches >= wanted)
+            return n;
+    }
+}
+
+/* How many lists the query takes next; 0: it is done. */
+static uint32_t count_next(omen_lists_chunk *s, uint32_t query)
+{
+    omen_query_filter *f = &s->filters[query];
+    const omen_pool *p = &s->pools[query];
+    uint32_t n = f->n_taken;
+    if (!n)
+        return count_first(s, f);
+    if (p->n >= s->k) {
+        const uint32_t needed = s->effort.missed >= 0               ? count_needed(s, query)
+                                : f->n_taken < s->effort.most_lists ? s->effort.most_lists - f->n_taken
+                                                                    : 0;
+        n = needed < n ? needed : n;
+    }
+    n = n < f->n_rest ? n : f->n_rest;
+    if (n)
+        omen_keys_select(f->rest, f->n_rest, n);
+    return n;
+}
+
+/* Whether the matches of a list are better compared one by one than found by its codes. */
+static bool are_few(const omen_index *index, uint32_t list, uint32_t n_matches)
+{
+    const omen_meta *m = &index->meta;
+    const float n_blocks = (float)(index->first[list + 1] - index->first[list]) / OMEN_SCAN_BLOCK + 1;
+    if (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE)
+        return m->codec == OMEN_CODEC_NONE;
+    return (float)n_matches * omen_row_cost(index) <= n_blocks * omen_block_cost(index);
+}
+
+int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why)
+{
+    const omen_index *index = s->index;
+    s->n_pairs = s->n_active = 0;
+    for (uint32_t q = 0; q < n_queries; q++) {
+        omen_query_filter *f = &s->filters[q];
+        if (f->done)
+            continue;
+        if (omen_watch_stopped(s->watch))
+            return OMEN_ERR_INTERRUPTED;
+        const uint32_t n = count_next(s, q);
+        f->done = n == 0;
+        s->n_active += n > 0;
+        if (omen_lists_reserve(s, s->n_pairs + n) != OMEN_OK)
+            return OMEN_ERR_MEMORY;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t l = (uint32_t)f->rest[i];
+            const omen_probe pair = {l, q, base_of(s, q, f->rest[i])};
+            if (are_few(index, l, f->matches[l])) {
+                const int status = omen_lists_scan_matches(s, &pair, f->set, rows + (size_t)q * index->meta.d, why);
+                if (status != OMEN_OK)
+                    return status;
+                continue;
+            }
+            if (!f->has_tables)
+                omen_lists_make_tables(s, q);
+            f->has_tables = true;
+            s->probes[s->n_pairs++] = pair;
+        }
+        f->rest += n;
+        f->n_rest -= n;
+        f->n_taken += n;
+    }
+    omen_lists_sort_probes(s);
+    return OMEN_OK;
+}

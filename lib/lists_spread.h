@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How far the rows of a list are from queries: what tells a search under a filter when to stop.
+ *
+ * A row x of the list of centroid c, with residual r, is at |q - x|^2 = |q - c|^2 + |r|^2 - 2 <q - c, r>. Over the rows
+ * of a list that is about normal, with mean |q - c|^2 + M and variance scale^2 (2 M^2 + 4 M |q - c|^2), M being the
+ * mean of |r|^2: so it were, with a scale of 1 / sqrt(d), if residuals were spread evenly over d dimensions. */
+#ifndef OMEN_LISTS_SPREAD_H
+#define OMEN_LISTS_SPREAD_H
+
+#include "lib/index.h"
+
+typedef struct omen_list_spread {
+    float scale;
+    float means[]; /* n_lists: M */
+} omen_list_spread;
+
+/* The spread of an index, measured by the first call, on blocks of codes and refine rows that are drawn by their
+ * positions: it is the same in every process. It lives as long as the index. Returns OMEN_OK, OMEN_ERR_CORRUPT,
+ * OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_list_spread_get(const omen_index *index, int n_threads, const omen_list_spread **out, omen_watch *watch,
+                         omen_detail *why) OMEN_MUST_CHECK;
+
+#endif

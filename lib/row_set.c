@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sets of rows: a bitmap by position in list order, the order in which a search reads rows. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/index.h"
+#include "lib/matrix.h"
+#include "lib/row_set.h"
+
+omen_row_set *omen_row_set_create_empty(const omen_index *index)
+{
+    omen_row_set *set = malloc(sizeof *set);
+    if (!set)
+        return NULL;
+    *set = (omen_row_set){.index = index, .n_rows = index->meta.n_rows};
+    set->words = omen_alloc_zero(omen_row_set_words(set->n_rows), sizeof *set->words);
+    if (set->words)
+        return set;
+    free(set);
+    return NULL;
+}
+
+void omen_row_set_finish(omen_row_set *set)
+{
+    const uint64_t n_words = omen_row_set_words(set->n_rows);
+    if (set->n_rows % 64)
+        set->words[n_words - 1] &= ((uint64_t)1 << set->n_rows % 64) - 1;
+    set->n_matches = 0;
+    for (uint64_t i = 0; i < n_words; i++)
+        set->n_matches += (uint64_t)__builtin_popcountll(set->words[i]);
+}
+
+/* Bits by row number become bits by position. */
+static int place(omen_row_set *set, const uint64_t *by_id, omen_detail *why)
+{
+    const omen_index *index = set->index;
+    int status = omen_index_touch_ids(index, 0, set->n_rows, why);
+    for (uint64_t i = 0; i < set->n_rows && status == OMEN_OK; i++) {
+        const uint32_t id = index->ids[i];
+        if (id >= set->n_rows) /* of sections in memory nothing was checked */
+            status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: position %llu holds id %u, which no row has",
+                               (unsigned long long)i, id);
+        else
+            set->words[i / 64] |= (by_id[id / 64] >> id % 64 & 1) << i % 64;
+    }
+    return status;
+}
+
+int omen_row_set_create(const omen_index *index, const int64_t *ids, uint64_t n_ids, bool except, omen_row_set **out,
+                        omen_detail *why)
+{
+    const uint64_t n_rows = index->meta.n_rows, n_words = omen_row_set_words(n_rows);
+    *out = NULL;
+    for (uint64_t i = 0; i < n_ids; i++)
+        if (ids[i] < 0 || (uint64_t)ids[i] >= n_rows)
+            return omen_fail(why, OMEN_ERR_ARGUMENT, "row %lld does not exist: the index has rows 0 to %llu",
+                             (long long)ids[i], (unsigned long long)n_rows - 1);
+    omen_row_set *set = omen_row_set_create_empty(index);
+    uint64_t *by_id = omen_alloc_zero(n_words, sizeof *by_id);
+    int status = set && by_id ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a set of rows");
+    for (uint64_t i = 0; i < n_ids && status == OMEN_OK; i++)
+        by_id[ids[i] / 64] |= (uint64_t)1 << ids[i] % 64;
+    for (uint64_t i = 0; i < n_words && status == OMEN_OK && except; i++)
+        by_id[i] = ~by_id[i];
+    if (status == OMEN_OK)
+        status = place(set, by_id, why);
+    free(by_id);
+    if (status != OMEN_OK) {
+        omen_row_set_destroy(set);
+        return status;
+    }
+    omen_row_set_finish(set);
+    *out = set;
+    return OMEN_OK;
+}
+
+void omen_row_set_destroy(omen_row_set *set)
+{
+    if (set)
+        free(set->words);
+    free(set);
+}
+
+int omen_row_set_intersect(const omen_row_set *a, const omen_row_set *b, omen_row_set **out, omen_detail *why)
+{
+    *out = NULL;
+    if (a->index != b->index)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the sets are of two indexes");
+    omen_row_set *set = omen_row_set_create_empty(a->index);
+    if (!set)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a set of rows");
+    for (uint64_t i = 0; i < omen_row_set_words(set->n_rows); i++)
+        set->words[i] = a->words[i] & b->words[i];
+    omen_row_set_finish(set);
+    *out = set;
+    return OMEN_OK;
+}
+
+uint64_t omen_row_set_count(const omen_row_set *set)
+{
+    return set->n_matches;
+}
+
+int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys)
+{
+    uint64_t *all = omen_alloc(set->n_matches, sizeof *all), n_all = 0;
+    if (!all)
+        return OMEN_ERR_MEMORY;
+    for (uint64_t i = 0; i < set->n_rows; i++)
+        if (omen_row_set_has(set, i))
+            all[n_all++] = omen_key(1, set->index->ids[i]);
+    if (n)
+        omen_keys_select(all, n_all, n);
+    omen_keys_sort(all, n);
+    memcpy(keys, all, n * sizeof *keys);
+    free(all);
+    return OMEN_OK;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sets of rows of one index: what a filter selects. */
+#ifndef OMEN_ROW_SET_H
+#define OMEN_ROW_SET_H
+
+#include "lib/omendb.h"
+
+struct omen_row_set {
+    const omen_index *index;
+    uint64_t n_rows, n_matches;
+    uint64_t *words; /* omen_row_set_words(n_rows), bit i of them: the row at position i; bits past n_rows are 0 */
+};
+
+/* Words of a set of n_rows rows. */
+static inline uint64_t omen_row_set_words(uint64_t n_rows)
+{
+    return (n_rows + 63) / 64;
+}
+
+static inline bool omen_row_set_has(const omen_row_set *set, uint64_t position)
+{
+    return set->words[position / 64] >> position % 64 & 1;
+}
+
+/* A set without rows, to be filled by position: NULL when out of memory. omen_row_set_destroy() frees it. */
+omen_row_set *omen_row_set_create_empty(const omen_index *index);
+
+/* After filling words: clears the bits past n_rows and counts the rows. */
+void omen_row_set_finish(omen_row_set *set);
+
+/* Word w of the set with only the bits of positions row0 .. row1 - 1, of which it has some. */
+static inline uint64_t omen_row_set_word(const omen_row_set *set, uint64_t w, uint64_t row0, uint64_t row1)
+{
+    uint64_t word = set->words[w];
+    if (w == row0 / 64)
+        word &= UINT64_MAX << row0 % 64;
+    if (row1 - w * 64 < 64)
+        word &= UINT64_MAX >> (64 - (row1 - w * 64));
+    return word;
+}
+
+/* Keys (1, row number) of its n rows with the lowest numbers, ascending; n is at most n_matches. Returns OMEN_OK or
+ * OMEN_ERR_MEMORY. */
+int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys) OMEN_MUST_CHECK;
+
+#endif

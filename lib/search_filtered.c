@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A batch under filters: each filter is planned by its cost, and the queries of a plan, those of a filter side by side,
+ * go the way that it names. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/filter.h"
+#include "lib/matrix.h"
+#include "lib/sized.h"
+
+/* What ranking the lists costs, for each list and dimension, and what choosing among them, for each list: in the unit
+ * of omen_row_cost(). */
+#define RANK_COST   0.05f
+#define CHOOSE_COST 20.0f
+
+omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set)
+{
+    const omen_meta *m = &index->meta;
+    if (!set->n_matches)
+        return OMEN_PLAN_NOTHING;
+    if (options->exact)
+        return OMEN_PLAN_ROWS;
+    if (m->refine == OMEN_REFINE_NONE)
+        return OMEN_PLAN_LISTS;
+    const float lists = (float)m->n_lists * (CHOOSE_COST + RANK_COST * (float)m->d_kept);
+    return (float)set->n_matches * omen_row_cost(index) <= lists ? OMEN_PLAN_ROWS : OMEN_PLAN_LISTS;
+}
+
+const char *omen_plan_text(omen_plan plan)
+{
+    switch (plan) {
+    case OMEN_PLAN_NOTHING:
+        return "no row matches";
+    case OMEN_PLAN_ROWS:
+        return "each is compared";
+    case OMEN_PLAN_LISTS:
+        return "searched list by list";
+    }
+    return "?";
+}
+
+int omen_row_set_get_info(const omen_row_set *set, const omen_search_options *options, omen_row_set_info *out)
+{
+    const omen_index *index = set->index;
+    omen_search_options known;
+    omen_row_set_info info;
+    int status = omen_sized_take(&known, sizeof known, options, "omen_search_options", NULL);
+    if (status == OMEN_OK)
+        status = omen_sized_take(&info, sizeof info, out, "omen_row_set_info", NULL);
+    if (status != OMEN_OK)
+        return status;
+    info.n_matches = set->n_matches;
+    info.n_lists = 0;
+    for (uint32_t l = 0; l < index->meta.n_lists; l++) {
+        uint32_t n = 0;
+        omen_kernels_get()->count_bits(set->words, index->first + l, 1, &n);
+        info.n_lists += n > 0;
+    }
+    info.plan = omen_filter_plan(index, &known, set);
+    omen_sized_give(out, &info);
+    return OMEN_OK;
+}
+
+/* The queries of a batch that are searched alike. */
+typedef struct {
+    uint64_t query; /* among those of the batch */
+    const omen_row_set *set;
+} filtered_query;
+
+/* By filter, so that each is prepared once; a query's answer does not depend on its neighbours. */
+static int by_set(const void *a, const void *b)
+{
+    const filtered_query *x = a, *y = b;
+    if (x->set != y->set)
+        return (uintptr_t)x->set < (uintptr_t)y->set ? -1 : 1;
+    return x->query < y->query ? -1 : x->query > y->query;
+}
+
+/* Searches n queries of the job the given way, with their sets or without, and puts their keys in place. */
+static int search_part(const omen_index *index, const omen_search_job *job, const filtered_query *part, uint64_t n,
+                       int way, bool has_sets)
+{
+    const uint32_t d = index->meta.d, k = job->k;
+    if (!n)
+        return OMEN_OK;
+    float *queries = omen_alloc(n * d, sizeof *queries);
+    uint64_t *keys = omen_alloc(n * k, sizeof *keys);
+    const omen_row_set **sets = omen_alloc(n, sizeof *sets);
+    int status = queries && keys && sets ? OMEN_OK : OMEN_ERR_MEMORY;
+    for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
+        memcpy(queries + i * d, job->queries + part[i].query * d, d * sizeof *queries);
+        sets[i] = part[i].set;
+    }
+    if (status == OMEN_OK) {
+        omen_search_job own = *job;
+        own.queries = queries;
+        own.n_queries = n;
+        own.keys = keys;
+        own.row_sets = has_sets ? sets : NULL;
+        status = omen_ways[way].search(index, &own);
+    }
+    for (uint64_t i = 0; i < n && status == OMEN_OK; i++)
+        memcpy(job->keys + part[i].query * k, keys + i * k, k * sizeof *keys);
+    free(queries);
+    free(keys);
+    free(sets);
+    return status;
+}
+
+int omen_search_filtered(const omen_index *index, const omen_search_job *job)
+{
+    const omen_search_options *options = job->options;
+    filtered_query *parts[4] = {NULL}; /* by plan, then those without a filter */
+    uint64_t n[4] = {0};
+    int status = OMEN_OK;
+    for (size_t p = 0; p < 4; p++)
+        if (!(parts[p] = omen_alloc(job->n_queries, sizeof *parts[p])))
+            status = OMEN_ERR_MEMORY;
+    for (uint64_t q = 0; q < job->n_queries && status == OMEN_OK; q++) {
+        const omen_row_set *set = options->row_sets[q];
+        if (set && set->index != index)
+            status = omen_fail(job->why, OMEN_ERR_ARGUMENT, "options.row_sets: set %llu is of another index",
+                               (unsigned long long)q);
+        else {
+            const int part = set ? (int)omen_filter_plan(index, options, set) : 3;
+            parts[part][n[part]++] = (filtered_query){q, set};
+        }
+    }
+    if (status == OMEN_OK) {
+        for (uint64_t i = 0; i < n[OMEN_PLAN_NOTHING]; i++)
+            memset(job->keys + parts[OMEN_PLAN_NOTHING][i].query * job->k, 0xff, job->k * sizeof *job->keys);
+        if (job->stats)
+            job->stats->n_queries += n[OMEN_PLAN_NOTHING];
+        qsort(parts[OMEN_PLAN_ROWS], n[OMEN_PLAN_ROWS], sizeof **parts, by_set);
+        qsort(parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], sizeof **parts, by_set);
+        status = search_part(index, job, parts[OMEN_PLAN_ROWS], n[OMEN_PLAN_ROWS], OMEN_WAY_EXACT, true);
+    }
+    if (status == OMEN_OK)
+        status = search_part(index, job, parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], OMEN_WAY_LISTS, true);
+    if (status == OMEN_OK)
+        status = search_part(index, job, parts[3], n[3], options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS, false);
+    for (size_t p = 0; p < 4; p++)
+        free(parts[p]);
+    return status;
+}

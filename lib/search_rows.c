@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Exact search in sets of rows: a few queries of the same set go through it together, block by block, so that a block's
+ * rows are in cache for all of them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/filter.h"
+#include "lib/matrix.h"
+#include "lib/watch.h"
+
+#define TASK_QUERIES 16u  /* most queries of a task, all of one set */
+#define BLOCK_ROWS   256u /* rows compared with all of them */
+#define AHEAD        6u   /* rows prefetched before they are compared */
+#define SLACK        64u  /* keys taken in before a query's are cut back, besides k */
+
+/* One thread's buffers. */
+typedef struct {
+    float *lifted;
+    uint64_t *keys; /* TASK_QUERIES x size */
+    size_t size;
+    uint32_t counts[TASK_QUERIES];
+    uint64_t worst[TASK_QUERIES]; /* no key from here on is wanted */
+    uint32_t positions[BLOCK_ROWS];
+    uint64_t n_compared;
+} rows_state;
+
+static void cut(rows_state *s, size_t q, uint32_t k)
+{
+    uint64_t *keys = s->keys + q * s->size, worst = 0;
+    if (s->counts[q] <= k)
+        return;
+    omen_keys_select(keys, s->counts[q], k);
+    s->counts[q] = k;
+    for (uint32_t i = 0; i < k; i++)
+        worst = keys[i] > worst ? keys[i] : worst;
+    s->worst[q] = worst;
+}
+
+/* One query against the n rows at s->positions. */
+static void compare(rows_state *s, const omen_index *index, size_t q, const float *query, uint32_t k, size_t n)
+{
+    const omen_distance_fn kernel = omen_refine_kernel(index->meta.refine, index->meta.metric);
+    const double offset = omen_refine_offset(&index->refine, query);
+    const size_t row_bytes = index->refine_row_bytes, fetched = row_bytes < 1024 ? row_bytes : 1024;
+    uint64_t *keys = s->keys + q * s->size;
+    for (size_t i = 0; i < n; i++) {
+        if (q == 0 && i + AHEAD < n) {
+            const uint8_t *next = index->refine_rows + s->positions[i + AHEAD] * row_bytes;
+            for (size_t at = 0; at < fetched; at += 64)
+                __builtin_prefetch(next + at);
+        }
+        const uint8_t *stored = index->refine_rows + s->positions[i] * row_bytes;
+        const float distance = omen_refine_distance(&index->refine, kernel, query, offset, stored);
+        if (omen_key(distance, 0) >= s->worst[q]) /* so the id need not be fetched */
+            continue;
+        const uint64_t key = omen_key(distance, index->ids[s->positions[i]]);
+        if (key >= s->worst[q])
+            continue;
+        keys[s->counts[q]++] = key;
+        if (s->counts[q] == s->size)
+            cut(s, q, k);
+    }
+}
+
+/* Takes up to BLOCK_ROWS positions of the set from word *at on, whole words of it. */
+static size_t next_positions(const omen_row_set *set, uint64_t *at, uint32_t positions[BLOCK_ROWS])
+{
+    const uint64_t n_words = omen_row_set_words(set->n_rows);
+    size_t n = 0;
+    for (; *at < n_words && n + 64 <= BLOCK_ROWS; ++*at)
+        for (uint64_t word = set->words[*at]; word; word &= word - 1)
+            positions[n++] = (uint32_t)(*at * 64 + (uint64_t)__builtin_ctzll(word));
+    return n;
+}
+
+/* Queries [first, first + n) of the job, all of one set. */
+static int search_task(rows_state *s, const omen_index *index, const omen_search_job *job, uint64_t first, size_t n,
+                       omen_detail *why)
+{
+    const uint32_t d = index->meta.d, k = job->k;
+    const omen_row_set *set = job->row_sets[first];
+    const float *queries = job->queries + first * d;
+    if (index->meta.metric == OMEN_METRIC_COSINE)
+        queries = omen_transform_lift(&index->transform, queries, n, true, s->lifted);
+    queries = omen_refine_shift(&index->refine, queries, n, true, s->lifted);
+    for (size_t q = 0; q < n; q++) {
+        s->counts[q] = 0;
+        s->worst[q] = UINT64_MAX;
+    }
+    uint64_t at = 0;
+    for (size_t n_rows;
+         (n_rows = next_positions(set, &at, s->positions)) > 0 || at < omen_row_set_words(set->n_rows);) {
+        int status = omen_watch_status(job->watch);
+        for (size_t i = 0; i < n_rows && status == OMEN_OK; i++)
+            status = omen_index_touch_row(index, s->positions[i], true, why);
+        if (status != OMEN_OK)
+            return status;
+        for (size_t q = 0; q < n; q++)
+            compare(s, index, q, queries + q * d, k, n_rows);
+    }
+    for (size_t q = 0; q < n; q++) {
+        uint64_t *keys = job->keys + (first + q) * k;
+        cut(s, q, k);
+        omen_keys_sort(s->keys + q * s->size, s->counts[q]);
+        for (uint32_t i = 0; i < k; i++)
+            keys[i] = i < s->counts[q] ? s->keys[q * s->size + i] : UINT64_MAX;
+    }
+    s->n_compared += n * set->n_matches;
+    return OMEN_OK;
+}
+
+int omen_search_rows(const omen_index *index, const omen_search_job *job)
+{
+    /* tasks begin where the set changes, or after enough queries */
+    uint64_t *firsts = omen_alloc(job->n_queries + 1, sizeof *firsts), n_tasks = 0;
+    int status = firsts ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (!firsts)
+        return status;
+    for (uint64_t q = 0; q < job->n_queries; q++)
+        if (q == 0 || job->row_sets[q] != job->row_sets[q - 1] || q - firsts[n_tasks - 1] == TASK_QUERIES)
+            firsts[n_tasks++] = q;
+    firsts[n_tasks] = job->n_queries;
+#pragma omp parallel num_threads((uint64_t)job->n_threads < n_tasks ? job->n_threads : (int)n_tasks)
+    {
+        rows_state s = {.size = 2 * (size_t)job->k + SLACK};
+        omen_detail own_why = {""};
+        s.lifted = omen_alloc(TASK_QUERIES * (size_t)index->meta.d, sizeof *s.lifted);
+        s.keys = omen_alloc(TASK_QUERIES * s.size, sizeof *s.keys);
+        int own = s.lifted && s.keys ? OMEN_OK : OMEN_ERR_MEMORY;
+#pragma omp for schedule(dynamic)
+        for (uint64_t i = 0; i < n_tasks; i++)
+            if (own == OMEN_OK)
+                own = search_task(&s, index, job, firsts[i], firsts[i + 1] - firsts[i], &own_why);
+#pragma omp critical(omen_search_rows)
+        {
+            if (own != OMEN_OK) {
+                status = own;
+                if (job->why)
+                    *job->why = own_why;
+            }
+            if (job->stats)
+                job->stats->rows_reranked += s.n_compared;
+        }
+        free(s.lifted);
+        free(s.keys);
+    }
+    free(firsts);
+    return status;
+}

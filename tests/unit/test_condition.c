@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conditions: what is refused, and where; which are the same. That the right rows are selected is compared with SQLite
+ * by tests/cli/where_sqlite.py. */
+#include <locale.h>
+#include <stdlib.h>
+
+#include "tests/unit/check.h"
+#include "tests/unit/column_cases.h"
+
+static column_case table;
+
+static void make_table(void)
+{
+    static const char bytes[] = "bagcoatshirt";
+    static const uint64_t offsets[] = {0, 3, 7, 12};
+    const omen_words words = {3, offsets, bytes};
+    int64_t integers[100];
+    double reals[100];
+    uint32_t codes[100], tags[100];
+    uint64_t first[101], nulls[2] = {2, 0};
+    for (uint32_t i = 0; i < 100; i++) {
+        integers[i] = i;
+        reals[i] = i / 10.0;
+        codes[i] = i % 3;
+        tags[i] = i % 3;
+        first[i] = i;
+    }
+    first[100] = 100;
+    omen_columns *columns;
+    CHECK_EQ_INT(omen_columns_create(&columns, 100, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_integers(columns, "price", integers, NULL, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_integers(columns, "stock", integers, nulls, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_reals(columns, "weight", OMEN_COLUMN_FLOAT32, reals, NULL, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_texts(columns, "label", &words, codes, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_texts(columns, "Größe (cm)", &words, codes, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_tags(columns, "tags", &words, first, tags, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_tags(columns, "numbers", NULL, first, tags, NULL), OMEN_OK);
+    table = write_columns(columns, 1);
+}
+
+/* Each is refused, with a message that has these parts. */
+static void test_refused(void)
+{
+    static const struct {
+        const char *text, *place, *part;
+    } cases[] = {
+        {"", "character 1:", "it ends where a column should follow"},
+        {"price", "character 6:", "it ends where"},
+        {"price >", "character 8:", "a number, a 'text' or NULL"},
+        {"prise = 1", "character 1:", "did you mean \"price\"?"},
+        {"xyzzy = 1", "character 1:", "the columns are price, stock, weight"},
+        {"price = 1 AND lable = 'bag'", "character 15:", "did you mean \"label\"?"},
+        {"price = 'x'", "character 9:", "holds numbers"},
+        {"label = 5", "character 9:", "single quotes"},
+        {"label = \"bag\"", "character 9:", "'bag'"},
+        {"label LIKE '%bag'", "character 12:", "beginning"},
+        {"label LIKE 'b_g%'", "character 12:", "beginning"},
+        {"price LIKE '1%'", "character 12:", "LIKE is for texts"},
+        {"tags = 'bag'", "character 6:", "tags HAS 'word'"},
+        {"'bag' = tags", "character 9:", "tags HAS 'word'"},
+        {"numbers IN (1)", "character 9:", "numbers HAS 50"},
+        {"tags IS NULL", "character 6:", "HAS"},
+        {"tags HAS 5", "character 10:", "single quotes"},
+        {"numbers HAS 'x'", "character 13:", "without quotes"},
+        {"numbers HAS 1.5", "character 13:", "whole number"},
+        {"tags HAS NULL", "character 10:", "'word'"},
+        {"label HAS 'bag'", "character 11:", "compare it with ="},
+        {"price = 1 2", "character 11:", "AND, OR or the end"},
+        {"price = 1)", "character 10:", "AND, OR or the end"},
+        {"(price = 1", "character 11:", "it ends where ) should follow"},
+        {"price IN (1, 2", "character 15:", ", or )"},
+        {"price IN ()", "character 11:", "a number"},
+        {"price BETWEEN 1 OR 2", "character 17:", "AND"},
+        {"price NOT = 1", "character 11:", "BETWEEN, IN, LIKE or HAS"},
+        {"price = 1e", "character 9:", "1e is no number"},
+        {"price = 12abc", "character 9:", "12abc is no number"},
+        {"price = stock", "character 9:", "stock stands where a number"},
+        {"label = 'bag", "character 9:", "no second one"},
+        {"price & 1", "character 7:", "part of a condition"},
+        {"price = 1; DROP", "character 10:", "part of a condition"},
+        {"1 = 2", "character 5:", "a column"},
+        {"Größe = 1", "character 1:", "there is no column"},
+        {"\"Größe (cm)\" = 'bag' AND x = 1", "character 26:", "there is no column \"x\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int status;
+        free(select_rows(&table, cases[i].text, &status));
+        CHECK_CASE(status == OMEN_ERR_ARGUMENT, "%s gives %d", cases[i].text, status);
+        CHECK_CASE(strstr(column_detail.text, cases[i].place) && strstr(column_detail.text, cases[i].part), "%s: %s",
+                   cases[i].text, column_detail.text);
+    }
+}
+
+/* Texts that are long, deep or wide. */
+static void test_limits(void)
+{
+    const size_t size = 3u << 20;
+    char *text = malloc(size);
+    size_t n = 0;
+    for (unsigned depth = 64; depth <= 65; depth++) {
+        n = 0;
+        for (unsigned i = 0; i < depth; i++)
+            n += (size_t)snprintf(text + n, size - n, "NOT (");
+        n += (size_t)snprintf(text + n, size - n, "price < 50");
+        for (unsigned i = 0; i < depth; i++)
+            text[n++] = ')';
+        text[n] = '\0';
+        CHECK_EQ_INT(count_rows(&table, text), depth == 64 ? 50 : -1);
+    }
+    CHECK_STR_CONTAINS(column_detail.text, "nested");
+    n = (size_t)snprintf(text, size, "price IN (0");
+    for (unsigned i = 0; i < 100000; i++)
+        n += (size_t)snprintf(text + n, size - n, ",%u", 2 * i);
+    snprintf(text + n, size - n, ")");
+    CHECK_EQ_INT(count_rows(&table, text), 50);
+    n = (size_t)snprintf(text, size, "price = 1");
+    for (unsigned i = 0; i < 40000; i++)
+        n += (size_t)snprintf(text + n, size - n, " AND price != %u", 2 * i + 2);
+    CHECK_EQ_INT(count_rows(&table, text), 1);
+    memset(text, ' ', OMEN_MAX_CONDITION + 1);
+    text[OMEN_MAX_CONDITION + 1] = '\0';
+    CHECK_EQ_INT(count_rows(&table, text), -1);
+    CHECK_STR_CONTAINS(column_detail.text, "bytes");
+    free(text);
+}
+
+/* Whether two conditions have the same key. */
+static bool are_same(const char *a, const char *b)
+{
+    omen_condition *x = NULL, *y = NULL;
+    CHECK_EQ_INT(omen_condition_create(table.index, a, &x, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_condition_create(table.index, b, &y, NULL), OMEN_OK);
+    const bool same = x && y && strcmp(omen_condition_key(x), omen_condition_key(y)) == 0;
+    omen_condition_destroy(x);
+    omen_condition_destroy(y);
+    return same;
+}
+
+static void test_same(void)
+{
+    static const char *const same[][2] = {
+        {"price=5", "5 = PRICE"},
+        {"price >= 5 AND price <= 9", "price BETWEEN 5 AND 9"},
+        {"price > 4.5", "NOT (price <= 4)"},
+        {"label IN ('bag', 'coat')", "label = 'coat' OR label = 'bag' OR label = 'bag'"},
+        {"label <> 'bag'", "NOT label = 'bag'"},
+        {"label LIKE 'c%'", "label = 'coat'"},
+        {"price = 1 AND (label = 'bag' AND tags HAS 'bag')", "(tags HAS 'bag' AND label = 'bag') AND price = 1"},
+        {"NOT (price = 1 OR tags HAS 'bag')", "price <> 1 AND NOT tags HAS 'bag'"},
+        {"price = 1 AND price = 2", "tags HAS 'nowhere'"},
+        {"stock = NULL", "price > 1000000"},
+        {"price IS NOT NULL", "price IS NULL OR price >= 0"},
+        {"stock < 1000", "stock IS NOT NULL"},
+        {"weight = 0.1", "weight BETWEEN 0.1 AND 0.10000000001"},
+    };
+    static const char *const different[][2] = {
+        {"price = 5", "price = 6"},
+        {"price = 5", "stock = 5"},
+        {"stock < 50", "price < 50"},
+        {"tags HAS 'bag'", "NOT tags HAS 'bag'"},
+        {"label = 'bag'", "tags HAS 'bag'"},
+        {"stock IS NULL", "stock = 1"},
+        {"price = 1 AND tags HAS 'bag'", "price = 1 OR tags HAS 'bag'"},
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        CHECK_CASE(are_same(same[i][0], same[i][1]), "%s, %s", same[i][0], same[i][1]);
+    for (size_t i = 0; i < sizeof different / sizeof *different; i++)
+        CHECK_CASE(!are_same(different[i][0], different[i][1]), "%s, %s", different[i][0], different[i][1]);
+}
+
+/* Many at once, one of which cannot be: sets of all, in order. */
+static void test_many(void)
+{
+    enum { MANY = 200 };
+    omen_condition *conditions[MANY];
+    omen_row_set *sets[MANY];
+    char text[64];
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(text, sizeof text, "price < %u", i / 2);
+        CHECK_EQ_INT(omen_condition_create(table.index, text, &conditions[i], NULL), OMEN_OK);
+    }
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        CHECK_EQ_INT(omen_conditions_evaluate((const omen_condition *const *)conditions, MANY, n_threads, sets, NULL),
+                     OMEN_OK);
+        for (unsigned i = 0; i < MANY; i++) {
+            CHECK_EQ_INT(omen_row_set_count(sets[i]), i / 2);
+            omen_row_set_destroy(sets[i]);
+        }
+    }
+    CHECK_EQ_INT(omen_conditions_evaluate(NULL, 0, 1, NULL, NULL), OMEN_OK);
+    for (unsigned i = 0; i < MANY; i++)
+        omen_condition_destroy(conditions[i]);
+}
+
+static void test_numbers(void)
+{
+    static const struct {
+        const char *text;
+        omen_number_kind kind;
+        double value;
+    } cases[] = {{"0", OMEN_NUMBER_INTEGER, 0},
+                 {"-9223372036854775808", OMEN_NUMBER_INTEGER, -9223372036854775808.0},
+                 {"9223372036854775808", OMEN_NUMBER_REAL, 9223372036854775808.0},
+                 {"+7", OMEN_NUMBER_INTEGER, 7},
+                 {"1.", OMEN_NUMBER_REAL, 1},
+                 {".5", OMEN_NUMBER_REAL, 0.5},
+                 {"-.5e-3", OMEN_NUMBER_REAL, -0.0005},
+                 {"0.1", OMEN_NUMBER_REAL, 0.1},
+                 {"123456789012345678901234567890.5", OMEN_NUMBER_REAL, 123456789012345678901234567890.5},
+                 {"2.2250738585072011e-308", OMEN_NUMBER_REAL, 2.2250738585072011e-308},
+                 {"1e400", OMEN_NUMBER_REAL, __builtin_inf()},
+                 {"74.43", OMEN_NUMBER_REAL, 74.43},
+                 {"", OMEN_NUMBER_NONE, 0},
+                 {"-", OMEN_NUMBER_NONE, 0},
+                 {".", OMEN_NUMBER_NONE, 0},
+                 {"1e", OMEN_NUMBER_NONE, 0},
+                 {"1e+", OMEN_NUMBER_NONE, 0},
+                 {"0x10", OMEN_NUMBER_NONE, 0},
+                 {"nan", OMEN_NUMBER_NONE, 0},
+                 {"inf", OMEN_NUMBER_NONE, 0},
+                 {"1 ", OMEN_NUMBER_NONE, 0},
+                 {"1,5", OMEN_NUMBER_NONE, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t integer = 0;
+        double real = 0;
+        const omen_number_kind kind = omen_number_parse(cases[i].text, strlen(cases[i].text), &integer, &real);
+        CHECK_CASE(kind == cases[i].kind && (kind == OMEN_NUMBER_NONE || real == cases[i].value), "%s gives %d, %g",
+                   cases[i].text, kind, real);
+        CHECK(kind != OMEN_NUMBER_INTEGER || (double)integer == real);
+    }
+    char *digits = malloc(1000);
+    memset(digits, '9', 1000);
+    CHECK_EQ_INT(omen_number_parse(digits, 400, &(int64_t){0}, &(double){0}), OMEN_NUMBER_REAL);
+    CHECK_EQ_INT(omen_number_parse(digits, 401, &(int64_t){0}, &(double){0}), OMEN_NUMBER_NONE);
+    free(digits);
+}
+
+int main(void)
+{
+    setlocale(LC_ALL, "de_DE.UTF-8"); /* where it is installed, commas are points */
+    make_table();
+    RUN(test_refused);
+    RUN(test_limits);
+    RUN(test_same);
+    RUN(test_many);
+    RUN(test_numbers);
+    columns_free(&table);
+    return check_finish();
+}
