@@ -13,20 +13,25 @@
 
 /* ---- order ---- */
 
-/* Begins a section, and remembers it for what reads the sections back. */
-static int begin_section(omen_build_state *b, uint32_t id, omen_element element)
+int omen_build_begin_section(omen_build_state *b, uint32_t id, omen_element element, bool optional)
 {
     b->sections[b->n_sections++] = id;
-    return b->sink->begin(b->sink->self, id, element, false, b->why);
+    return b->sink->begin(b->sink->self, id, element, optional, b->why);
+}
+
+int omen_build_write_section(omen_build_state *b, uint32_t id, omen_element element, bool optional, const void *data,
+                             uint64_t n_bytes)
+{
+    const omen_sink *s = b->sink;
+    int status = omen_build_begin_section(b, id, element, optional);
+    if (status == OMEN_OK)
+        status = s->append(s->self, data, n_bytes, b->why);
+    return status == OMEN_OK ? s->finish(s->self, b->why) : status;
 }
 
 static int write_section(omen_build_state *b, uint32_t id, omen_element element, const void *data, uint64_t n_bytes)
 {
-    const omen_sink *s = b->sink;
-    int status = begin_section(b, id, element);
-    if (status == OMEN_OK)
-        status = s->append(s->self, data, n_bytes, b->why);
-    return status == OMEN_OK ? s->finish(s->self, b->why) : status;
+    return omen_build_write_section(b, id, element, false, data, n_bytes);
 }
 
 /* The arrays of a model that an index keeps. */
@@ -256,7 +261,7 @@ static int write_part(omen_build_state *b, order_state *o, uint32_t id, omen_ele
                       omen_run_fn take)
 {
     const omen_sink *s = b->sink;
-    int status = begin_section(b, id, element);
+    int status = omen_build_begin_section(b, id, element, false);
     if (status == OMEN_OK)
         status = omen_runs_walk(&b->runs, part, take, o, b->why);
     return status == OMEN_OK ? s->finish(s->self, b->why) : status;
@@ -293,18 +298,24 @@ int omen_build_order(omen_build_state *b)
 
 /* ---- calibrate ---- */
 
-int omen_build_calibrate(omen_build_state *b)
+int omen_build_open_index(omen_build_state *b, omen_index **out)
 {
     omen_section sections[OMEN_MAX_INDEX_SECTIONS];
-    size_t n = 0, n_entries = 0;
+    size_t n = 0;
+    int status = OMEN_OK;
+    *out = NULL;
+    for (; n < b->n_sections && status == OMEN_OK; n++)
+        status = b->sink->map(b->sink->self, b->sections[n], &sections[n], b->why);
+    return status == OMEN_OK ? omen_index_open(out, sections, n, b->why) : status;
+}
+
+int omen_build_calibrate(omen_build_state *b)
+{
+    size_t n_entries = 0;
     omen_tune_entry entries[OMEN_N_TUNE];
     omen_index *index = NULL;
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
-    int status = OMEN_OK;
-    for (; n < b->n_sections && status == OMEN_OK; n++)
-        status = b->sink->map(b->sink->self, b->sections[n], &sections[n], b->why);
-    if (status == OMEN_OK)
-        status = omen_index_open(&index, sections, n, b->why);
+    int status = omen_build_open_index(b, &index);
     for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
         if (omen_ways[i].calibrate)
             status = omen_ways[i].calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,

@@ -22,6 +22,8 @@ static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
     OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
     OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT,
+    OMEN_SECTION_GDIM, OMEN_SECTION_GSCL, OMEN_SECTION_GCOD, OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD,
+    OMEN_SECTION_GTUN,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -240,6 +242,8 @@ static int check_contents(omen_index *index, const omen_section_list *list)
         omen_touched *touched = s->id == OMEN_SECTION_CODE   ? &index->code
                                 : s->id == OMEN_SECTION_REFN ? &index->refn
                                 : s->id == OMEN_SECTION_PERM ? &index->perm
+                                : s->id == OMEN_SECTION_GADJ ? &index->graph.adjacency
+                                : s->id == OMEN_SECTION_GCOD ? &index->graph.code
                                                              : NULL;
         if (!touched && !s->optional) {
             const int status = omen_section_check(s, list->why);

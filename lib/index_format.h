@@ -54,4 +54,14 @@ typedef struct omen_tune_entry {
 
 _Static_assert(sizeof(omen_tune_entry) == 24, "an entry of TUNE is 24 bytes");
 
+/* The same of the graph: for this k, a reach finds recall of the neighbours, and takes a pool of so many rows, n_rows
+ * re-ranked and n_estimates on average. */
+typedef struct omen_graph_tune {
+    uint32_t k;
+    float recall, reach;
+    uint32_t pool, n_rows, n_estimates;
+} omen_graph_tune;
+
+_Static_assert(sizeof(omen_graph_tune) == 24, "an entry of GTUN is 24 bytes");
+
 #endif

@@ -149,6 +149,13 @@ typedef enum {
 #define OMEN_SECTION_REFN OMEN_FOURCC('R', 'E', 'F', 'N') /* u8 [n_rows][refine_row_bytes] */
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_APRT OMEN_FOURCC('A', 'P', 'R', 'T') /* u32 [], ip */
+#define OMEN_SECTION_GDIM OMEN_FOURCC('G', 'D', 'I', 'M') /* u32 [120], graph */
+#define OMEN_SECTION_GSCL OMEN_FOURCC('G', 'S', 'C', 'L') /* f32 [d_kept][2], graph */
+#define OMEN_SECTION_GCOD OMEN_FOURCC('G', 'C', 'O', 'D') /* u8 [n_rows][64], graph */
+#define OMEN_SECTION_GADJ OMEN_FOURCC('G', 'A', 'D', 'J') /* u32 [n_rows][degree], graph */
+#define OMEN_SECTION_GENT OMEN_FOURCC('G', 'E', 'N', 'T') /* u32 [n_entries], graph */
+#define OMEN_SECTION_GECD OMEN_FOURCC('G', 'E', 'C', 'D') /* u8 [n_entries][64], graph */
+#define OMEN_SECTION_GTUN OMEN_FOURCC('G', 'T', 'U', 'N') /* u8 [][24], graph */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
 
 /* One section in memory. data is 64-byte aligned. A reader that does not know a mandatory section must refuse the
@@ -240,6 +247,11 @@ typedef struct omen_checkpoint {
 #define OMEN_MIN_BYTES     4u
 #define OMEN_MAX_BYTES     256u
 
+/* Neighbours of a row in a graph. */
+#define OMEN_DEFAULT_DEGREE 32u
+#define OMEN_MIN_DEGREE     8u
+#define OMEN_MAX_DEGREE     128u
+
 typedef struct omen_build_options {
     size_t struct_bytes;
     omen_metric metric;
@@ -258,6 +270,8 @@ typedef struct omen_build_options {
     /* called once if a checkpoint is continued, with the stage that comes next and its first row. May be NULL */
     void (*resumed)(void *context, const char *stage, uint64_t row, uint64_t n_rows);
     void *progress_context;
+    bool graph;            /* add a graph, a second way to search that takes a refine tier */
+    uint32_t graph_degree; /* neighbours of a row in it, 8 to 128; 0: 32 */
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "lib/apart.h"
+#include "lib/graph.h"
 #include "lib/lists.h"
 #include "lib/ways.h"
 
@@ -64,4 +65,8 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .calibrate = omen_index_calibrate,
                         .calibrate_bytes = omen_calibrate_bytes},
     [OMEN_WAY_EXACT] = {.search = search_exact},
+    [OMEN_WAY_GRAPH] = {.check_sections = omen_graph_check_sections,
+                        .open = omen_graph_open,
+                        .close = omen_graph_close,
+                        .check = omen_graph_check},
 };

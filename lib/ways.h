@@ -38,7 +38,7 @@ typedef struct omen_way {
     uint64_t (*calibrate_bytes)(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads);
 } omen_way;
 
-enum { OMEN_WAY_LISTS, OMEN_WAY_EXACT, OMEN_N_WAYS };
+enum { OMEN_WAY_LISTS, OMEN_WAY_EXACT, OMEN_WAY_GRAPH, OMEN_N_WAYS };
 extern const omen_way omen_ways[OMEN_N_WAYS];
 
 #endif
