@@ -97,20 +97,17 @@ static int fit_scales(graph_state *s)
     return status;
 }
 
-/* Rounds a projected row to bytes; returns its squared length. */
-static int32_t make_coarse(const graph_state *s, const float *projected, uint8_t *out)
+/* Rounds a projected row to bytes. */
+static void make_coarse(const graph_state *s, const float *projected, uint8_t *out)
 {
     const uint32_t d = least(s->index->meta.d_kept, OMEN_GRAPH_COARSE);
-    int32_t norm2 = 0;
     memset(out, 128, s->edges.d8);
     for (uint32_t j = 0; j < d; j++) {
         const float x = (projected[j] - s->means[j]) / s->coarse_step;
         const float near = x > -127 ? x < 127 ? x : 127 : -127;
         const int32_t whole = (int32_t)(near + (near < 0 ? -0.5f : 0.5f));
         out[j] = (uint8_t)(128 + whole);
-        norm2 += whole * whole;
     }
-    return norm2;
 }
 
 /* Codes of n <= WRITE_ROWS rows, and their coarse rows. */
@@ -137,7 +134,9 @@ static int encode(graph_state *s, uint64_t first, uint64_t n, uint8_t *codes)
                 const uint64_t row = first + i0 + i;
                 omen_graph_encode(&s->scales, p.projected + i * ld, p.tails[i],
                                   codes + (i0 + i) * OMEN_GRAPH_CODE_BYTES);
-                s->edges.norms[row] = make_coarse(s, p.projected + i * ld, s->edges.coarse + row * s->edges.d8);
+                uint8_t *coarse = s->edges.coarse + row * s->edges.d8;
+                make_coarse(s, p.projected + i * ld, coarse);
+                omen_graph_measure(coarse, s->edges.d8, &s->edges.terms[row]);
             }
         }
         projector_finish(&p);
@@ -204,8 +203,8 @@ static int make_graph(graph_state *s)
                                   .d8 = (uint32_t)round_up(least(m->d_kept, OMEN_GRAPH_COARSE), 4),
                                   .watch = &watch};
     s->edges.coarse = omen_alloc(m->n_rows, s->edges.d8);
-    s->edges.norms = omen_alloc(m->n_rows, sizeof *s->edges.norms);
-    if (!s->scales.ranges || !s->means || !s->edges.coarse || !s->edges.norms)
+    s->edges.terms = omen_alloc(m->n_rows, sizeof *s->edges.terms);
+    if (!s->scales.ranges || !s->means || !s->edges.coarse || !s->edges.terms)
         return OMEN_ERR_MEMORY;
     int status = fit_scales(s);
     if (status == OMEN_OK)

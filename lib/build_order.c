@@ -6,6 +6,7 @@
 
 #include "lib/apart.h"
 #include "lib/build_state.h"
+#include "lib/graph.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
@@ -322,6 +323,13 @@ int omen_build_calibrate(omen_build_state *b)
                                             entries, &n_entries, &b->report->near_copies, &watch, b->why);
     if (status == OMEN_OK && n_entries > 0)
         status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
+    omen_graph_tune graph_entries[OMEN_N_TUNE];
+    if (status == OMEN_OK)
+        status = omen_graph_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
+                                      graph_entries, &n_entries, &watch, b->why);
+    if (status == OMEN_OK && b->options->graph && n_entries > 0)
+        status = omen_build_write_section(b, OMEN_SECTION_GTUN, OMEN_ELEMENT_BYTES, true, graph_entries,
+                                          n_entries * sizeof *graph_entries);
     omen_index_close(index);
     return omen_build_status(b, status);
 }

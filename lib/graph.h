@@ -14,7 +14,7 @@
 
 #define OMEN_GRAPH_NIBBLES       120u
 #define OMEN_GRAPH_CODE_BYTES    64u
-#define OMEN_GRAPH_ENTRIES       256u  /* where searches begin, at most, */
+#define OMEN_GRAPH_ENTRIES       128u  /* where searches begin, at most, */
 #define OMEN_GRAPH_ENTRIES_MOST  4096u /* and as a reader takes it */
 #define OMEN_GRAPH_MOST_ROWS     0x7fffffffu
 #define OMEN_GRAPH_NONE          UINT32_MAX /* in the place of a neighbour */
@@ -61,12 +61,11 @@ int omen_graph_check(const omen_index *index, omen_fault_fn fault, void *context
 
 /* ---- graph_search.c ---- */
 
-/* What a query of the graph may cost: its pool holds the least_pool rows of smallest estimate, and as far as (1 + reach)
- * times the squared distance of the k-th, up to most_pool. */
+/* What a query of the graph may cost: its pool holds the least_pool rows of smallest estimate, and more as far as (1 +
+ * reach) times the squared distance of the k-th, up to most_pool; share of them are re-ranked. */
 typedef struct omen_graph_effort {
-    float reach;
-    uint32_t least_pool, most_pool; /* rising */
-    uint32_t n_rerank;              /* of most_pool at most; at least k */
+    float reach, share;
+    uint32_t least_pool, most_pool; /* rising; at least min(k, n) */
 } omen_graph_effort;
 
 /* A search of one query that a thread may use again for the next. */
@@ -74,18 +73,56 @@ typedef struct omen_graph_walk omen_graph_walk;
 omen_graph_walk *omen_graph_walk_create(const omen_index *index, uint32_t most_pool); /* NULL: out of memory */
 void omen_graph_walk_destroy(omen_graph_walk *walk);
 
-/* Walks the graph for one query that is projected: the pool's keys (estimate, position) are left in *keys, ascending.
- * Row own, if not OMEN_GRAPH_NONE, is not to be found. Returns how many, or a negative code. */
-int64_t omen_graph_walk_query(omen_graph_walk *walk, const omen_graph_query *query, uint32_t k,
-                              const omen_graph_effort *effort, uint32_t own, const uint64_t **keys,
-                              uint64_t *n_estimates, omen_detail *why) OMEN_MUST_CHECK;
+/* What a walk has found. */
+typedef struct omen_graph_view {
+    const uint64_t *keys; /* the pool's (estimate, position), ascending; (distance, id) once they are re-ranked */
+    uint64_t n_estimates;
+} omen_graph_view;
+
+/* Projects n <= OMEN_GRAPH_CHUNK queries (n x d) for the walks that follow. */
+#define OMEN_GRAPH_CHUNK 16u
+void omen_graph_project(omen_graph_walk *walk, const float *queries, size_t n);
+
+/* Walks the graph for the q-th of the projected queries, with pools of k and more. The row at position own, if not
+ * OMEN_GRAPH_NONE, is not to be found. Returns the number of rows found, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+int64_t omen_graph_walk_query(omen_graph_walk *walk, size_t q, uint32_t k, const omen_graph_effort *effort,
+                              uint32_t own, omen_graph_view *out, omen_detail *why) OMEN_MUST_CHECK;
+
+/* How many of the rows found are re-ranked. */
+static inline uint32_t omen_graph_rerank_rows(uint32_t n_found, uint32_t k, float share)
+{
+    const float wanted = ceilf(share * (float)n_found), n = wanted > (float)k ? wanted : (float)k;
+    return n < (float)n_found ? (uint32_t)n : n_found;
+}
+
+/* Measures rows [from, to) of those found for the q-th query by the refine tier. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+int omen_graph_rerank(omen_graph_walk *walk, size_t q, uint32_t from, uint32_t to, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The way through the graph: as omen_search_lists(). */
 int omen_search_graph(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                       const omen_graph_effort *effort, int n_threads, uint64_t *keys, omen_search_stats *stats,
                       omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
+/* ---- graph_tune.c ---- */
+
+/* As omen_index_calibrate(), of the graph. */
+int omen_graph_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
+                         int n_threads, omen_graph_tune entries[OMEN_N_TUNE], size_t *n_entries, omen_watch *watch,
+                         omen_detail *why) OMEN_MUST_CHECK;
+
+/* The effort that reaches recall for k <= n: from GTUN, or by a default rule if there is none. measured gets what it
+ * was on average when it was measured, or k = 0. */
+omen_graph_effort omen_graph_effort_for(const omen_index *index, uint32_t k, float recall, omen_graph_tune *measured);
+
+/* Multiplies it; a factor of 0 leaves it as it is. */
+void omen_graph_effort_scale(omen_graph_effort *effort, const omen_index *index, float factor);
+
 /* ---- graph_prune.c ---- */
+
+/* What a coarse row adds to products with others. */
+typedef struct omen_graph_terms {
+    int32_t row, column;
+} omen_graph_terms;
 
 /* A graph under construction. */
 typedef struct omen_graph_build {
@@ -93,7 +130,7 @@ typedef struct omen_graph_build {
     uint32_t degree;
     uint32_t d8;        /* bytes of a coarse row, a multiple of 4, OMEN_GRAPH_COARSE at most */
     uint8_t *coarse;    /* n_rows x d8: projected rows, 128 + a byte with sign, which is not -128 */
-    int32_t *norms;     /* n_rows: squared lengths of these, without the 128 */
+    omen_graph_terms *terms; /* n_rows */
     uint32_t *edges;    /* n_rows x degree, OMEN_GRAPH_NONE behind the last */
     uint32_t *copy_of;  /* n_rows: the position whose coarse row is the same, the lowest, often its own */
     uint32_t *order;    /* n_alone positions that are copies of none, leaf by leaf */
@@ -118,13 +155,19 @@ typedef struct omen_graph_panels {
 int omen_graph_panels_init(omen_graph_panels *panels, uint32_t d8) OMEN_MUST_CHECK;
 void omen_graph_panels_finish(omen_graph_panels *panels);
 
-/* Packs the coarse rows numbered in positions (n of them), or n rows that follow one another if that is NULL. */
-void omen_graph_pack(omen_graph_panels *panels, const uint8_t *coarse, uint32_t d8, const uint32_t *positions,
-                     size_t n);
+/* The terms of a coarse row. */
+void omen_graph_measure(const uint8_t *coarse, uint32_t d8, omen_graph_terms *terms);
 
-/* Squared distances of m coarse rows, norms being their squared lengths negated, from the first n packed ones: out is m
- * x OMEN_GRAPH_PACKED. */
-void omen_graph_distances(const omen_graph_panels *panels, uint32_t d8, const uint8_t *rows, const int32_t *norms,
+/* Packs the coarse rows numbered in positions (n of them), or n rows that follow one another if that is NULL. */
+void omen_graph_pack(omen_graph_panels *panels, const uint8_t *coarse, const omen_graph_terms *terms, uint32_t d8,
+                     const uint32_t *positions, size_t n);
+
+/* Turns n bytes of coarse rows for the left side of a product. */
+void omen_graph_turn(const uint8_t *coarse, size_t n, uint8_t *out);
+
+/* Squared distances of m turned rows, terms being their row terms, from the first n packed ones: out is m x
+ * OMEN_GRAPH_PACKED. */
+void omen_graph_distances(const omen_graph_panels *panels, uint32_t d8, const uint8_t *turned, const int32_t *terms,
                           size_t m, size_t n, float *out);
 
 /* Chooses edges of a row from n <= OMEN_GRAPH_PACKED candidates, keys (distance, position), ascending and distinct: of
@@ -140,7 +183,7 @@ int omen_graph_link(omen_graph_build *build) OMEN_MUST_CHECK;
 
 /* ---- graph_build.c ---- */
 
-/* Fills edges and entries from coarse and norms, which the caller has set, and index, degree, d8 and watch. Returns as
+/* Fills edges and entries from coarse and terms, which the caller has set, and index, degree, d8 and watch. Returns as
  * omen_graph_link(). The result depends on the rows alone. */
 int omen_graph_build_edges(omen_graph_build *build) OMEN_MUST_CHECK;
 

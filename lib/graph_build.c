@@ -136,24 +136,16 @@ static int make_leaves(omen_graph_build *b)
 /* ---- the leaves' centres ---- */
 
 typedef struct {
-    uint8_t *rows;  /* n_leaves x d8, coarse */
-    int32_t *norms; /* n_leaves: squared lengths, negated */
+    uint8_t *rows; /* n_leaves x d8, coarse */
+    omen_graph_terms *terms;
 } centres;
-
-static int32_t negated_norm(const uint8_t *row, uint32_t d8)
-{
-    int32_t norm2 = 0;
-    for (uint32_t k = 0; k < d8; k++)
-        norm2 += (row[k] - 128) * (row[k] - 128);
-    return -norm2;
-}
 
 static int find_centres(const omen_graph_build *b, centres *c)
 {
     const uint32_t d8 = b->d8;
     c->rows = omen_alloc((size_t)b->n_leaves * d8, 1);
-    c->norms = omen_alloc(b->n_leaves, sizeof *c->norms);
-    if (!c->rows || !c->norms)
+    c->terms = omen_alloc(b->n_leaves, sizeof *c->terms);
+    if (!c->rows || !c->terms)
         return OMEN_ERR_MEMORY;
 #pragma omp parallel for schedule(dynamic, 16)
     for (uint32_t leaf = 0; leaf < b->n_leaves; leaf++) {
@@ -164,7 +156,7 @@ static int find_centres(const omen_graph_build *b, centres *c)
                 sums[k] += b->coarse[(size_t)b->order[i] * d8 + k];
         for (uint32_t k = 0; k < d8; k++)
             c->rows[(size_t)leaf * d8 + k] = (uint8_t)((sums[k] + n / 2) / n);
-        c->norms[leaf] = negated_norm(c->rows + (size_t)leaf * d8, d8);
+        omen_graph_measure(c->rows + (size_t)leaf * d8, d8, &c->terms[leaf]);
     }
     return OMEN_OK;
 }
@@ -175,8 +167,8 @@ static int find_centres(const omen_graph_build *b, centres *c)
 typedef struct {
     omen_graph_panels panels;
     uint64_t *near;      /* n_leaves: keys (distance, leaf) */
-    uint8_t *rows;       /* LEAF_MOST x d8: the leaf's rows */
-    int32_t *norms;      /* LEAF_MOST: negated */
+    uint8_t *rows;       /* LEAF_MOST x d8: the leaf's rows, turned */
+    int32_t *terms;      /* LEAF_MOST */
     float *distances;    /* BLOCK_ROWS x OMEN_GRAPH_PACKED */
     uint8_t *some_rows;  /* BLOCK_ROWS x d8 */
     uint64_t *wanted;    /* OMEN_GRAPH_PACKED: keys of one row's leaves */
@@ -193,7 +185,7 @@ static void finder_finish(finder *f)
     omen_graph_panels_finish(&f->panels);
     free(f->near);
     free(f->rows);
-    free(f->norms);
+    free(f->terms);
     free(f->distances);
     free(f->some_rows);
     free(f->wanted);
@@ -210,7 +202,7 @@ static int finder_init(finder *f, const omen_graph_build *b)
     const int status = omen_graph_panels_init(&f->panels, b->d8);
     f->near = omen_alloc(b->n_leaves, sizeof *f->near);
     f->rows = omen_alloc((size_t)LEAF_MOST * b->d8, 1);
-    f->norms = omen_alloc(LEAF_MOST, sizeof *f->norms);
+    f->terms = omen_alloc(LEAF_MOST, sizeof *f->terms);
     f->distances = omen_alloc((size_t)BLOCK_ROWS * OMEN_GRAPH_PACKED, sizeof *f->distances);
     f->some_rows = omen_alloc((size_t)BLOCK_ROWS * b->d8, 1);
     f->wanted = omen_alloc(OMEN_GRAPH_PACKED, sizeof *f->wanted);
@@ -219,7 +211,7 @@ static int finder_init(finder *f, const omen_graph_build *b)
     f->keys = omen_alloc((size_t)LEAF_MOST * 2 * CANDIDATES, sizeof *f->keys);
     f->n_keys = omen_alloc(LEAF_MOST, sizeof *f->n_keys);
     f->limits = omen_alloc(LEAF_MOST, sizeof *f->limits);
-    return status == OMEN_OK && f->near && f->rows && f->norms && f->distances && f->some_rows && f->wanted && f->at &&
+    return status == OMEN_OK && f->near && f->rows && f->terms && f->distances && f->some_rows && f->wanted && f->at &&
                    f->takes && f->keys && f->n_keys && f->limits
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
@@ -233,12 +225,13 @@ static uint32_t leaf_rows(const omen_graph_build *b, uint32_t leaf)
 /* The leaves near one: at least NEAR, and more where these hold few rows. */
 static void find_near(finder *f, const omen_graph_build *b, const centres *c, uint32_t leaf)
 {
-    const uint8_t *row = c->rows + (size_t)leaf * b->d8;
+    uint8_t turned[OMEN_GRAPH_COARSE];
     uint64_t n_rows = 0;
+    omen_graph_turn(c->rows + (size_t)leaf * b->d8, b->d8, turned);
     for (uint32_t l0 = 0; l0 < b->n_leaves; l0 += OMEN_GRAPH_PACKED) {
         const uint32_t n = b->n_leaves - l0 < OMEN_GRAPH_PACKED ? b->n_leaves - l0 : OMEN_GRAPH_PACKED;
-        omen_graph_pack(&f->panels, c->rows + (size_t)l0 * b->d8, b->d8, NULL, n);
-        omen_graph_distances(&f->panels, b->d8, row, c->norms + leaf, 1, n, f->panels.distances);
+        omen_graph_pack(&f->panels, c->rows + (size_t)l0 * b->d8, c->terms + l0, b->d8, NULL, n);
+        omen_graph_distances(&f->panels, b->d8, turned, &c->terms[leaf].row, 1, n, f->panels.distances);
         for (uint32_t i = 0; i < n; i++)
             f->near[l0 + i] = omen_key(f->panels.distances[i], l0 + i);
     }
@@ -255,11 +248,11 @@ static void choose_leaves(finder *f, const omen_graph_build *b, const centres *c
 {
     for (uint32_t i = 0; i < f->n_near; i++)
         f->at[i] = (uint32_t)f->near[i];
-    omen_graph_pack(&f->panels, c->rows, b->d8, f->at, f->n_near);
+    omen_graph_pack(&f->panels, c->rows, c->terms, b->d8, f->at, f->n_near);
     memset(f->takes, 0, (size_t)f->n_near * LEAF_MOST);
     for (uint32_t i0 = 0; i0 < n_rows; i0 += BLOCK_ROWS) {
         const uint32_t m = n_rows - i0 < BLOCK_ROWS ? n_rows - i0 : BLOCK_ROWS;
-        omen_graph_distances(&f->panels, b->d8, f->rows + (size_t)i0 * b->d8, f->norms + i0, m, f->n_near,
+        omen_graph_distances(&f->panels, b->d8, f->rows + (size_t)i0 * b->d8, f->terms + i0, m, f->n_near,
                              f->distances);
         for (uint32_t i = 0; i < m; i++) {
             uint64_t n_found = 0;
@@ -304,7 +297,7 @@ static void compare_leaf(finder *f, const omen_graph_build *b, const uint32_t *o
     const uint32_t *order = b->order + b->leaf_at[leaf];
     const uint8_t *takes = f->takes + (size_t)number * LEAF_MOST;
     uint32_t rows[BLOCK_ROWS];
-    int32_t norms[BLOCK_ROWS];
+    int32_t terms[BLOCK_ROWS];
     bool is_packed = false;
     for (uint32_t i = 0; i < n_rows;) {
         uint32_t m = 0;
@@ -312,13 +305,13 @@ static void compare_leaf(finder *f, const omen_graph_build *b, const uint32_t *o
             if (!takes[i])
                 continue;
             rows[m] = i;
-            norms[m] = f->norms[i];
+            terms[m] = f->terms[i];
             memcpy(f->some_rows + (size_t)m++ * b->d8, f->rows + (size_t)i * b->d8, b->d8);
         }
         if (m > 0 && !is_packed)
-            omen_graph_pack(&f->panels, b->coarse, b->d8, order, n);
+            omen_graph_pack(&f->panels, b->coarse, b->terms, b->d8, order, n);
         is_packed = true;
-        omen_graph_distances(&f->panels, b->d8, f->some_rows, norms, m, n, f->distances);
+        omen_graph_distances(&f->panels, b->d8, f->some_rows, terms, m, n, f->distances);
         for (uint32_t j = 0; j < m; j++)
             take_candidates(f, order, n, f->distances + (size_t)j * OMEN_GRAPH_PACKED, own[rows[j]], rows[j]);
     }
@@ -329,8 +322,8 @@ static int link_leaf(finder *f, const omen_graph_build *b, const centres *c, uin
 {
     const uint32_t n_rows = leaf_rows(b, leaf), *own = b->order + b->leaf_at[leaf];
     for (uint32_t i = 0; i < n_rows; i++) {
-        memcpy(f->rows + (size_t)i * b->d8, b->coarse + (size_t)own[i] * b->d8, b->d8);
-        f->norms[i] = -b->norms[own[i]];
+        omen_graph_turn(b->coarse + (size_t)own[i] * b->d8, b->d8, f->rows + (size_t)i * b->d8);
+        f->terms[i] = b->terms[own[i]].row;
         f->n_keys[i] = 0;
         f->limits[i] = INFINITY;
     }
@@ -369,8 +362,10 @@ static int choose_entries(omen_graph_build *b, const centres *c)
         const uint32_t leaf = (uint32_t)((uint64_t)e * b->n_leaves / b->n_entries), n = leaf_rows(b, leaf);
         const uint32_t *order = b->order + b->leaf_at[leaf];
         uint64_t best = UINT64_MAX;
-        omen_graph_pack(&panels, b->coarse, b->d8, order, n);
-        omen_graph_distances(&panels, b->d8, c->rows + (size_t)leaf * b->d8, c->norms + leaf, 1, n, panels.distances);
+        uint8_t turned[OMEN_GRAPH_COARSE];
+        omen_graph_turn(c->rows + (size_t)leaf * b->d8, b->d8, turned);
+        omen_graph_pack(&panels, b->coarse, b->terms, b->d8, order, n);
+        omen_graph_distances(&panels, b->d8, turned, &c->terms[leaf].row, 1, n, panels.distances);
         for (uint32_t i = 0; i < n; i++) {
             const uint64_t key = omen_key(panels.distances[i], order[i]);
             best = key < best ? key : best;
@@ -418,14 +413,14 @@ int omen_graph_build_edges(omen_graph_build *b)
     if (status == OMEN_OK)
         status = link_leaves(b, &c);
     free(c.rows);
-    free(c.norms);
+    free(c.terms);
     return status == OMEN_OK ? omen_graph_link(b) : status;
 }
 
 void omen_graph_build_finish(omen_graph_build *b)
 {
     free(b->coarse);
-    free(b->norms);
+    free(b->terms);
     free(b->edges);
     free(b->copy_of);
     free(b->order);
@@ -436,7 +431,7 @@ void omen_graph_build_finish(omen_graph_build *b)
 uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads)
 {
     const uint64_t d8 = d_kept < OMEN_GRAPH_COARSE ? omen_round_up(d_kept, 4) : OMEN_GRAPH_COARSE;
-    const uint64_t a_row = d8 + 4 + 4 + 4 + 4 + 8ull * degree /* both directions */ + 8 + 8 + 2;
+    const uint64_t a_row = d8 + 8 + 4 + 4 + 4 + 8ull * degree /* both directions */ + 8 + 8 + 2;
     const uint64_t a_thread = OMEN_GRAPH_PACKED * (2 * d8 + LEAF_MOST + 4 * BLOCK_ROWS + 16 * CANDIDATES + 64);
     return n * a_row + (n / 128 + 1) * (d8 + 16) + (uint64_t)n_threads * (a_thread + 16 * n / 256);
 }

@@ -66,9 +66,10 @@ static int find_incoming(const omen_graph_build *b, incoming *in)
 static uint32_t add_keys(const omen_graph_build *b, omen_graph_panels *panels, uint32_t position, const uint32_t *to,
                          uint32_t n, uint64_t *keys, uint32_t n_keys)
 {
-    const int32_t norm = -b->norms[position];
-    omen_graph_pack(panels, b->coarse, b->d8, to, n);
-    omen_graph_distances(panels, b->d8, b->coarse + (size_t)position * b->d8, &norm, 1, n, panels->distances);
+    uint8_t turned[OMEN_GRAPH_COARSE];
+    omen_graph_pack(panels, b->coarse, b->terms, b->d8, to, n);
+    omen_graph_turn(b->coarse + (size_t)position * b->d8, b->d8, turned);
+    omen_graph_distances(panels, b->d8, turned, &b->terms[position].row, 1, n, panels->distances);
     for (uint32_t i = 0; i < n; i++)
         keys[n_keys + i] = omen_key(panels->distances[i], to[i]);
     return n_keys + n;

@@ -25,32 +25,53 @@ void omen_graph_panels_finish(omen_graph_panels *p)
     free(p->distances);
 }
 
-/* The squared distance of a and b is 2 s - row_term - column_term for s = <a + 128, -b>, row_term = -|a|^2 and
- * column_term = -|b|^2 - 256 (sum of b). */
-void omen_graph_pack(omen_graph_panels *p, const uint8_t *coarse, uint32_t d8, const uint32_t *positions, size_t n)
+/* The squared distance of a and b is 2 s - row_term - column_term for s = <128 - a, b>, row_term = -|a|^2 and column_term
+ * = 256 (sum of b) - |b|^2. */
+void omen_graph_measure(const uint8_t *coarse, uint32_t d8, omen_graph_terms *terms)
 {
+    int32_t sum = 0, norm2 = 0;
+    for (uint32_t k = 0; k < d8; k++) {
+        const int32_t x = coarse[k] - 128;
+        sum += x;
+        norm2 += x * x;
+    }
+    *terms = (omen_graph_terms){-norm2, 256 * sum - norm2};
+}
+
+void omen_graph_pack(omen_graph_panels *p, const uint8_t *coarse, const omen_graph_terms *terms, uint32_t d8,
+                     const uint32_t *positions, size_t n)
+{
+    static const uint8_t zeros[OMEN_GRAPH_COARSE] = {0};
     const size_t padded = omen_round_up(n, OMEN_PANEL);
-    for (size_t i = 0; i < padded; i++) {
-        int8_t *column = p->values + i / OMEN_PANEL * d8 * OMEN_PANEL + i % OMEN_PANEL * 4;
-        const uint8_t *row = coarse + (size_t)(positions && i < n ? positions[i] : i) * d8;
-        int32_t sum = 0, norm2 = 0;
-        for (size_t k = 0; k < d8; k += 4) {
-            int8_t four[4] = {0};
-            for (size_t t = 0; t < 4 && i < n; t++) {
-                four[t] = (int8_t)(128 - row[k + t]);
-                sum -= four[t];
-                norm2 += four[t] * four[t];
-            }
-            memcpy(column + k * OMEN_PANEL, four, 4);
+    for (size_t i0 = 0; i0 < padded; i0 += OMEN_PANEL) {
+        int8_t *panel = p->values + i0 * d8;
+        const uint8_t *rows[OMEN_PANEL];
+        for (size_t i = 0; i < OMEN_PANEL; i++) {
+            const size_t row = i0 + i < n ? positions ? positions[i0 + i] : i0 + i : 0;
+            rows[i] = i0 + i < n ? coarse + row * d8 : zeros;
+            p->terms[i0 + i] = i0 + i < n ? terms[row].column : 0;
         }
-        p->terms[i] = -norm2 - 256 * sum;
+        for (size_t k = 0; k < d8; k += 4) {
+            uint32_t fours[OMEN_PANEL];
+            for (size_t i = 0; i < OMEN_PANEL; i++) {
+                memcpy(&fours[i], rows[i] + k, 4);
+                fours[i] ^= 0x80808080u;
+            }
+            memcpy(panel + k * OMEN_PANEL, fours, sizeof fours);
+        }
     }
 }
 
-void omen_graph_distances(const omen_graph_panels *p, uint32_t d8, const uint8_t *rows, const int32_t *norms, size_t m,
+void omen_graph_turn(const uint8_t *coarse, size_t n, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)-coarse[i]; /* 128 - x of 128 + x */
+}
+
+void omen_graph_distances(const omen_graph_panels *p, uint32_t d8, const uint8_t *rows, const int32_t *terms, size_t m,
                           size_t n, float *out)
 {
-    omen_kernels_get()->matmul_u8(rows, d8, m, p->values, (n + OMEN_PANEL - 1) / OMEN_PANEL, d8, norms, p->terms, out,
+    omen_kernels_get()->matmul_u8(rows, d8, m, p->values, (n + OMEN_PANEL - 1) / OMEN_PANEL, d8, terms, p->terms, out,
                                   OMEN_GRAPH_PACKED);
 }
 
@@ -64,16 +85,17 @@ uint32_t omen_graph_prune(const omen_graph_build *b, omen_graph_panels *panels, 
         positions[i] = (uint32_t)keys[i];
         own[i] = omen_key_distance(keys[i]);
     }
-    omen_graph_pack(panels, b->coarse, b->d8, positions, n);
+    uint8_t turned[OMEN_GRAPH_COARSE];
+    omen_graph_pack(panels, b->coarse, b->terms, b->d8, positions, n);
     for (uint32_t i = 0; i < n && n_chosen < most; i++) {
         const uint32_t position = positions[i];
-        const int32_t norm = -b->norms[position];
         if (own[i] < 0)
             continue;
         out[n_chosen++] = position;
         if (n_chosen == most)
             break;
-        omen_graph_distances(panels, b->d8, b->coarse + (size_t)position * b->d8, &norm, 1, n, panels->distances);
+        omen_graph_turn(b->coarse + (size_t)position * b->d8, b->d8, turned);
+        omen_graph_distances(panels, b->d8, turned, &b->terms[position].row, 1, n, panels->distances);
         for (uint32_t j = i + 1; j < n; j++)
             own[j] = ALPHA * panels->distances[j] <= own[j] ? -1 : own[j];
     }

@@ -13,8 +13,13 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define STEP      3u     /* rows of the pool whose neighbours are looked at together */
-#define CHUNK     16u    /* queries that are projected together */
+#define STEP      3u     /* rows of the pool whose neighbours are looked at together, */
+#define STEP_MOST 64u    /* and of a large pool, a part of it: */
+#define STEP_PART 32u
+#define SCALE_RANK 10u   /* rank of the estimate that a reach is relative to, at least */
+#define BEGIN     8u     /* entries that a pool begins with */
+#define CHUNK     OMEN_GRAPH_CHUNK
+#define AHEAD     6u     /* refine rows that are prefetched */
 #define REMEMBERED 16384u /* visited rows that are forgotten one by one */
 
 /* In a pool, a key's number is twice the position, and odd once the row's neighbours have been looked at. */
@@ -30,6 +35,7 @@ struct omen_graph_walk {
     float *estimates;
     uint32_t *numbers;  /* 0, 1, 2 ...: of entries */
     float *lifted, *projected, *tails; /* CHUNK queries */
+    const float *queries; /* the same, as they are compared with refine rows */
     uint64_t *found;    /* most_pool keys (estimate or distance, position or id) */
 };
 
@@ -37,7 +43,7 @@ struct omen_graph_walk {
 static size_t step_rows(const omen_index *index)
 {
     const omen_graph *g = &index->graph;
-    const size_t neighbours = 2 * STEP * (size_t)g->degree; /* twice: those of a query's own copies */
+    const size_t neighbours = (STEP_MOST + 1) * (size_t)g->degree; /* one more: of a query's own copies */
     return neighbours > g->n_entries ? neighbours : g->n_entries;
 }
 
@@ -139,12 +145,12 @@ static uint64_t pool_key(float estimate, uint32_t row)
 }
 
 /* Puts n new rows, whose estimates are there, into the pool of *n_pool; returns the lowest place that changed. */
-static uint32_t merge(omen_graph_walk *w, size_t n, float limit, uint32_t *n_pool, const uint32_t *rows)
+static uint32_t merge(omen_graph_walk *w, size_t n, float limit, uint32_t *n_pool)
 {
     uint64_t *pool = w->pool;
     uint32_t n_fresh = 0;
     for (size_t i = 0; i < n; i++) {
-        w->fresh[n_fresh] = pool_key(w->estimates[i], rows[i]);
+        w->fresh[n_fresh] = pool_key(w->estimates[i], w->rows[i]);
         n_fresh += w->estimates[i] <= limit;
     }
     if (n_fresh == 0)
@@ -166,9 +172,10 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
                  uint32_t *n_pool)
 {
     const uint64_t *pool = w->pool;
-    if (*n_pool < effort->least_pool || *n_pool < k)
+    const uint32_t rank = k > SCALE_RANK ? k : SCALE_RANK < effort->least_pool ? SCALE_RANK : effort->least_pool;
+    if (*n_pool < effort->least_pool)
         return INFINITY;
-    const float kth = omen_key_distance(pool[k - 1]), least = omen_key_distance(pool[effort->least_pool - 1]);
+    const float kth = omen_key_distance(pool[rank - 1]), least = omen_key_distance(pool[effort->least_pool - 1]);
     const float d_k2 = kth + query->offset > 0 ? kth + query->offset : 0;
     const float wanted = kth + effort->reach * d_k2, limit = wanted > least ? wanted : least;
     uint32_t n = *n_pool < effort->most_pool ? *n_pool : effort->most_pool;
@@ -221,7 +228,7 @@ static int touch_codes(const omen_graph_walk *w, size_t n, omen_detail *why)
     return status;
 }
 
-/* Begins a pool with the entries. */
+/* Begins a pool with the nearest of the entries. */
 static void take_entries(omen_graph_walk *w, const omen_graph_query *query, uint32_t own, uint32_t *n_pool)
 {
     const omen_graph *g = &w->index->graph;
@@ -229,31 +236,51 @@ static void take_entries(omen_graph_walk *w, const omen_graph_query *query, uint
     omen_kernels_get()->graph_estimates(g->entry_codes, w->numbers, g->n_entries, query->weights, query->unit,
                                         w->estimates);
     for (uint32_t i = 0; i < g->n_entries; i++) {
-        w->rows[n] = g->entries[i];
-        w->estimates[n] = w->estimates[i];
-        n += g->entries[i] != own && visit(w, g->entries[i]);
+        w->pool[n] = pool_key(w->estimates[i], g->entries[i]);
+        n += g->entries[i] != own;
     }
-    *n_pool = 0;
-    merge(w, n, INFINITY, n_pool, w->rows);
+    *n_pool = (uint32_t)(n < BEGIN ? n : BEGIN);
+    if (*n_pool < n)
+        omen_keys_select(w->pool, n, *n_pool);
+    omen_keys_sort(w->pool, *n_pool);
+    for (uint32_t i = 0; i < *n_pool; i++)
+        visit(w, (uint32_t)w->pool[i] / 2);
 }
 
-int64_t omen_graph_walk_query(omen_graph_walk *w, const omen_graph_query *query, uint32_t k,
-                              const omen_graph_effort *effort, uint32_t own, const uint64_t **keys,
-                              uint64_t *n_estimates, omen_detail *why)
+void omen_graph_project(omen_graph_walk *w, const float *queries, size_t n)
+{
+    const omen_index *index = w->index;
+    const size_t ld = omen_round_up(index->meta.d_kept, OMEN_PANEL);
+    const float *lifted = omen_transform_lift(&index->transform, queries, n, true, w->lifted);
+    omen_transform_project(&index->transform, lifted, n, w->projected, ld, w->tails);
+    /* cosine re-ranks with the unit query; nothing else needs the lifted ones again */
+    w->queries = omen_refine_shift(&index->refine, index->meta.metric == OMEN_METRIC_COSINE ? lifted : queries, n, true,
+                                   w->lifted);
+}
+
+int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const omen_graph_effort *effort, uint32_t own,
+                              omen_graph_view *out, omen_detail *why)
 {
     const omen_graph *g = &w->index->graph;
     const omen_kernels *kernels = omen_kernels_get();
+    const uint32_t d = w->index->meta.d_kept;
+    omen_graph_query code_query;
+    const omen_graph_query *query = &code_query;
+    omen_graph_query_make(g->dims, g->ranges, d, w->projected + q * omen_round_up(d, OMEN_PANEL), w->tails[q],
+                          &code_query);
     uint32_t n_pool = 0, next = 0;
     int status = OMEN_OK;
     if (own != OMEN_GRAPH_NONE)
         visit(w, own);
     take_entries(w, query, own, &n_pool);
     float limit = cut(w, query, k, effort, &n_pool);
-    *n_estimates += g->n_entries;
+    out->n_estimates = g->n_entries;
     while (status == OMEN_OK) {
         size_t n = 0;
         uint32_t n_taken = 0;
-        for (; next < n_pool && n_taken < STEP && status == OMEN_OK; next++) {
+        const uint32_t part = n_pool / STEP_PART < STEP_MOST ? n_pool / STEP_PART : STEP_MOST;
+        const uint32_t step = part > STEP ? part : STEP;
+        for (; next < n_pool && n_taken < step && status == OMEN_OK; next++) {
             if (w->pool[next] & 1)
                 continue;
             w->pool[next] |= 1;
@@ -266,8 +293,8 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, const omen_graph_query *query,
         if (status != OMEN_OK)
             break;
         kernels->graph_estimates(g->codes, w->rows, n, query->weights, query->unit, w->estimates);
-        *n_estimates += n;
-        const uint32_t changed = merge(w, n, limit, &n_pool, w->rows);
+        out->n_estimates += n;
+        const uint32_t changed = merge(w, n, limit, &n_pool);
         next = changed < next ? changed : next;
         limit = cut(w, query, k, effort, &n_pool);
         for (uint32_t i = next, ahead = 0; i < n_pool && ahead < STEP; i++) {
@@ -284,29 +311,27 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, const omen_graph_query *query,
         return status;
     for (uint32_t i = 0; i < n_pool; i++)
         w->found[i] = w->pool[i] >> 32 << 32 | (uint32_t)w->pool[i] / 2;
-    *keys = w->found;
+    out->keys = w->found;
     return n_pool;
 }
 
 /* ---- re-ranking ---- */
 
-/* Distances of the first n rows found, by the refine tier, as keys (distance, id). */
-static int rerank(omen_graph_walk *w, const float *query, uint32_t n, omen_detail *why)
+int omen_graph_rerank(omen_graph_walk *w, size_t q, uint32_t from, uint32_t to, omen_detail *why)
 {
     const omen_index *index = w->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
-    const size_t row_bytes = index->refine_row_bytes, ahead = 6, touched = row_bytes < 1024 ? row_bytes : 1024;
+    const float *query = w->queries + q * index->meta.d;
+    const size_t row_bytes = index->refine_row_bytes, touched = row_bytes < 1024 ? row_bytes : 1024;
     const double offset = omen_refine_offset(&index->refine, query);
-    for (uint32_t i = 0; i < n + ahead; i++) {
-        if (i < n) {
-            const size_t row = (uint32_t)w->found[i];
+    for (uint32_t ahead = from, i = from; i < to; i++) {
+        for (; ahead < to && ahead < i + AHEAD; ahead++) {
+            const size_t row = (uint32_t)w->found[ahead];
             for (size_t at = 0; at < touched; at += 64)
                 __builtin_prefetch(index->refine_rows + row * row_bytes + at);
             __builtin_prefetch(index->ids + row);
         }
-        if (i < ahead)
-            continue;
-        const uint64_t row = (uint32_t)w->found[i - ahead];
+        const uint64_t row = (uint32_t)w->found[i];
         int status = OMEN_OK;
         if (!omen_touched_before(&index->refn, row * row_bytes, row_bytes))
             status = omen_index_touch_rows(index, row, 1, why);
@@ -314,9 +339,9 @@ static int rerank(omen_graph_walk *w, const float *query, uint32_t n, omen_detai
             status = omen_index_touch_ids(index, row, 1, why);
         if (status != OMEN_OK)
             return status;
-        w->found[i - ahead] = omen_key(omen_refine_distance(&index->refine, distance, query, offset,
-                                                            index->refine_rows + row * row_bytes),
-                                       index->ids[row]);
+        w->found[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset,
+                                                    index->refine_rows + row * row_bytes),
+                               index->ids[row]);
     }
     return OMEN_OK;
 }
@@ -325,34 +350,23 @@ static int rerank(omen_graph_walk *w, const float *query, uint32_t n, omen_detai
 static int search_some(omen_graph_walk *w, const float *queries, size_t n, uint32_t k, const omen_graph_effort *effort,
                        uint64_t *keys, omen_search_stats *stats, omen_detail *why)
 {
-    const omen_index *index = w->index;
-    const omen_graph *g = &index->graph;
-    const omen_meta *m = &index->meta;
-    const size_t ld = omen_round_up(m->d_kept, OMEN_PANEL);
-    const float *lifted = omen_transform_lift(&index->transform, queries, n, true, w->lifted);
-    omen_transform_project(&index->transform, lifted, n, w->projected, ld, w->tails);
-    const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
-    rows = omen_refine_shift(&index->refine, rows, n, true, w->lifted); /* nothing needs the lifted ones again */
+    omen_graph_project(w, queries, n);
     for (size_t q = 0; q < n; q++) {
-        omen_graph_query query;
-        const uint64_t *found;
-        uint64_t n_estimates = 0;
-        omen_graph_query_make(g->dims, g->ranges, m->d_kept, w->projected + q * ld, w->tails[q], &query);
-        const int64_t n_found =
-            omen_graph_walk_query(w, &query, k, effort, OMEN_GRAPH_NONE, &found, &n_estimates, why);
+        omen_graph_view view;
+        const int64_t n_found = omen_graph_walk_query(w, q, k, effort, OMEN_GRAPH_NONE, &view, why);
         if (n_found < 0)
             return (int)n_found;
         if (n_found < k)
             return omen_fail(why, OMEN_ERR_CORRUPT, "section GADJ: fewer than %u rows are reached", k);
-        const uint32_t n_rows = n_found < effort->n_rerank ? (uint32_t)n_found : effort->n_rerank;
-        const int status = rerank(w, rows + q * m->d, n_rows, why);
+        const uint32_t n_rows = omen_graph_rerank_rows((uint32_t)n_found, k, effort->share);
+        const int status = omen_graph_rerank(w, q, 0, n_rows, why);
         if (status != OMEN_OK)
             return status;
         if (n_rows > k)
             omen_keys_select(w->found, n_rows, k);
         omen_keys_sort(w->found, k);
         memcpy(keys + q * k, w->found, k * sizeof *keys);
-        stats->codes_scanned += n_estimates;
+        stats->codes_scanned += view.n_estimates;
         stats->rows_reranked += n_rows;
     }
     stats->n_queries += n;

@@ -390,6 +390,18 @@ OMEN_API int omen_index_get_info(const omen_index *index, omen_index_info *out) 
 
 #define OMEN_DEFAULT_RECALL 0.95f
 
+/* Ways through an index. */
+typedef enum {
+    OMEN_SEARCH_AUTO = 0,
+    OMEN_SEARCH_LISTS = 1,
+    OMEN_SEARCH_GRAPH = 2, /* of an index that has one */
+    OMEN_SEARCH_EXACT = 3, /* every row of the refine tier */
+} omen_search_way;
+
+/* As for metrics, above. */
+OMEN_API const char *omen_search_way_name(omen_search_way way);
+OMEN_API int omen_search_way_parse(const char *name, omen_search_way *out) OMEN_MUST_CHECK;
+
 typedef struct omen_search_options {
     size_t struct_bytes;
     uint32_t k;
@@ -408,6 +420,7 @@ typedef struct omen_search_options {
     void *progress_context;
     /* multiplies the effort that the recall takes: more lists and more candidates for every query; 0: 1 */
     float effort_factor;
+    omen_search_way way; /* 0: as omen_index_choose_way() says */
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. Written omen_search_options_init(&options), as above. */
@@ -420,7 +433,25 @@ typedef struct omen_search_stats {
     uint64_t lists_probed, codes_scanned, rows_reranked; /* totals over all queries */
     /* as asked for; else what a query took on average when the effort for this recall was measured; 0 when exact */
     uint32_t probes, rerank;
+    omen_search_way way; /* that was taken: never OMEN_SEARCH_AUTO. Of the graph, codes_scanned counts its codes */
 } omen_search_stats;
+
+/* The way that a search takes, and why. */
+typedef struct omen_way_choice {
+    size_t struct_bytes; /* set it */
+    omen_search_way way; /* never OMEN_SEARCH_AUTO */
+    const char *reason;  /* a few words, which stay the library's */
+    /* what a query was measured to take each way, as counts, weighted by what they cost; 0: not measured, or that way
+     * does not reach the recall */
+    double lists_cost, graph_cost;
+} omen_way_choice;
+
+/* Chooses the way for n_queries queries that are searched with these options: the one asked for; else lists, unless the
+ * graph was measured to reach the recall at less cost. Lists share work between queries, the graph does not, so the
+ * choice may depend on n_queries: who searches a batch in parts and wants the same answers whatever the parts are sets
+ * options->way to what is chosen for all of it. Returns OMEN_OK or OMEN_ERR_ARGUMENT (there is no such way). */
+OMEN_API int omen_index_choose_way(const omen_index *index, const omen_search_options *options, uint64_t n_queries,
+                                   omen_way_choice *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* In the place of a row number: the query has no more neighbours. */
 #define OMEN_NO_ROW (-1)
@@ -435,8 +466,8 @@ OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
  *   distances  n_queries x k float32, written; may be NULL. Without a refine tier they are estimates.
  *   stats      added to; may be NULL
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
- * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or how
- * queries are batched. */
+ * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or, as long
+ * as the way is the same, how queries are batched. */
 OMEN_API int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
