@@ -186,6 +186,7 @@ struct cmd_query_outcome {
     omen_recall recall;            /* as measured */
     double ceiling, ceiling_known; /* omen_index_ceiling() */
     int certified;                 /* CMD_CERTIFIED_ */
+    omen_way_choice choice;        /* which way was taken, and why */
     omen_detail note;              /* what the results may lack; else empty */
 };
 

@@ -128,7 +128,15 @@ static const cmd_option options[] = {
      .argument = "F",
      CMD_FACTOR(struct query, search.effort_factor),
      .help = "multiply the effort that --recall takes, as --certify says"},
-    {.name = "exact", CMD_FLAG(struct query, search.exact), .help = "compare with every row of the refine tier"},
+    {.name = "way",
+     .argument = "NAME",
+     CMD_WAY(struct query, search.way),
+     .help = "through the index: lists, graph (of an index built with --graph), exact\n"
+             "or auto (default auto: lists or graph, whichever was measured to cost\n"
+             "less for this recall and so many queries)"},
+    {.name = "exact",
+     CMD_FLAG(struct query, search.exact),
+     .help = "compare with every row of the refine tier, as --way exact"},
     {.name = "zero-ok",
      CMD_FLAG(struct query, search.zero_ok),
      .help = "cosine: accept zero queries (default: an error), at distance 1"},
@@ -240,6 +248,11 @@ static int check_arguments(struct query *q)
         status = choose_format(q);
     if (status != CMD_GO_ON)
         return status;
+    if (q->search.exact && q->search.way != OMEN_SEARCH_AUTO && q->search.way != OMEN_SEARCH_EXACT)
+        return cmd_misuse(NAME, "--exact and --way %s exclude each other", omen_search_way_name(q->search.way));
+    q->search.exact = q->search.exact || q->search.way == OMEN_SEARCH_EXACT;
+    if (q->search.way == OMEN_SEARCH_GRAPH && (q->search.probes > 0 || q->search.rerank > 0))
+        return cmd_misuse(NAME, "--probes and --rerank are of lists: they have no meaning with --way graph");
     if (q->search.exact && (q->search.recall > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
         return cmd_misuse(NAME,
                           "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
@@ -392,7 +405,7 @@ static void take_note(const struct query *q, const omen_index *index, struct cmd
 
     if (!o->exact || q->certify) {
         if (asks_recall)
-            query_audit_warn(o, index);
+            query_audit_warn(o);
         return;
     }
     if (omen_index_rows_are_exact(index))
@@ -406,7 +419,10 @@ static void take_note(const struct query *q, const omen_index *index, struct cmd
 
 static int run(struct query *q)
 {
-    struct cmd_query_outcome o = {.exact = q->search.exact, .stats.struct_bytes = sizeof o.stats, .ceiling = 1};
+    struct cmd_query_outcome o = {.exact = q->search.exact,
+                                  .stats.struct_bytes = sizeof o.stats,
+                                  .choice.struct_bytes = sizeof o.choice,
+                                  .ceiling = 1};
     omen_detail why = {.text = ""};
     omen_container *container = NULL;
     omen_index *index = NULL;
@@ -446,6 +462,11 @@ static int run(struct query *q)
     /* of an index with fewer rows, all: results then have so many columns */
     q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
     o.k = q->search.k;
+    /* for all batches alike, and for what is audited */
+    status = omen_index_choose_way(index, &q->search, source.n_rows, &o.choice, &why);
+    if (status != OMEN_OK)
+        goto out;
+    q->search.way = o.choice.way;
     o.n_threads = q->search.n_threads;
     o.n_in_batch = source.n_rows;
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);

@@ -172,8 +172,11 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
             cmd_group_round(stats->n_queries / o->search_seconds).text);
     fprintf(stderr, "  besides  open %.3f, read %.3f, write %.3f s\n", o->open_seconds, o->read_seconds,
             o->write_seconds);
+    fprintf(stderr, "  way      %s: %s\n", omen_search_way_name(o->choice.way), o->choice.reason);
     if (o->exact) {
         fprintf(stderr, "  effort   exact\n");
+    } else if (o->choice.way == OMEN_SEARCH_GRAPH) {
+        fprintf(stderr, "  effort   by the query; where it was measured, %u rows re-ranked on average\n", stats->rerank);
     } else {
         fprintf(stderr, "  effort   by the query; where it was measured, %u lists and %u rows on average\n",
                 stats->probes, stats->rerank);
@@ -200,7 +203,7 @@ int cmd_query_json(const struct cmd_query_outcome *o)
     return cmd_json_print(
         "query",
         json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
-                  " s:o, s:o, s:o, s:o}",
+                  " s:o, s:o, s:o, s:o, s:s, s:s}",
                   "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
                   (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
                   omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
@@ -213,6 +216,7 @@ int cmd_query_json(const struct cmd_query_outcome *o)
                   cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
                   cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
                   o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
-                  "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null()),
+                  "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "way",
+                  omen_search_way_name(o->choice.way), "way_reason", o->choice.reason),
         stderr);
 }

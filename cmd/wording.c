@@ -18,6 +18,11 @@ static const struct {
              {"memory_bytes", "--memory"},
              {"refine", "--refine"},
              {"zero_ok", "--zero-ok"},
+             {"graph", "--graph"},
+             {"graph_degree", "--degree"},
+             {"way", "--way"},
+             {"probes", "--probes"},
+             {"rerank", "--rerank"},
              {"tune_queries", "--tune-queries"}};
 
 /* The option that sets a field of length characters; NULL for another word. */

@@ -114,6 +114,9 @@ int omen_graph_calibrate(const omen_index *index, const omen_source *source, con
  * was on average when it was measured, or k = 0. */
 omen_graph_effort omen_graph_effort_for(const omen_index *index, uint32_t k, float recall, omen_graph_tune *measured);
 
+/* Whether it was measured to reach recall, as omen_index_can_reach(). */
+bool omen_graph_can_reach(const omen_index *index, uint32_t k, float recall, double *most);
+
 /* Multiplies it; a factor of 0 leaves it as it is. */
 void omen_graph_effort_scale(omen_graph_effort *effort, const omen_index *index, float factor);
 

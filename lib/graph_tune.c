@@ -405,6 +405,17 @@ omen_graph_effort omen_graph_effort_for(const omen_index *index, uint32_t k, flo
     return effort_of(index, k, reach, n_pool, share);
 }
 
+bool omen_graph_can_reach(const omen_index *index, uint32_t k, float recall, double *most)
+{
+    const omen_graph *g = &index->graph;
+    const omen_graph_tune *last = NULL; /* entries rise by k, then by recall: the first k that covers, or the largest */
+    for (size_t i = 0; i < g->n_tune && !(last && last->k >= k && g->tune[i].k > last->k); i++)
+        last = &g->tune[i];
+    const bool can = !last || recall <= last->recall;
+    *most = can ? 1 : (double)last->recall;
+    return can;
+}
+
 void omen_graph_effort_scale(omen_graph_effort *e, const omen_index *index, float factor)
 {
     const uint64_t n = index->meta.n_rows;

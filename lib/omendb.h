@@ -444,6 +444,10 @@ typedef struct omen_way_choice {
     /* what a query was measured to take each way, as counts, weighted by what they cost; 0: not measured, or that way
      * does not reach the recall */
     double lists_cost, graph_cost;
+    /* whether the build found that this way reaches the recall, or measured nothing, and the highest recall that it
+     * measured, or 1; more effort gives next to nothing more */
+    bool can_reach;
+    double recall_most;
 } omen_way_choice;
 
 /* Chooses the way for n_queries queries that are searched with these options: the one asked for; else lists, unless the

@@ -113,6 +113,22 @@ static double graph_cost(const omen_index *index, uint32_t k, float recall)
     return measured.n_estimates + measured.n_rows * (COST_ROW + COST_ROW_VALUE * index->meta.d);
 }
 
+/* The way that was measured to cost less. */
+static void choose_by_cost(const omen_index *index, const omen_search_options *o, omen_way_choice *out)
+{
+    out->way = OMEN_SEARCH_LISTS;
+    if (!index->graph.degree)
+        out->reason = "the index has no graph";
+    else if (o->probes || o->rerank)
+        out->reason = "the effort asked for is that of lists";
+    else if (out->graph_cost > 0 && !(out->lists_cost > 0 && out->lists_cost <= out->graph_cost)) {
+        out->way = OMEN_SEARCH_GRAPH;
+        out->reason = out->lists_cost > 0 ? "it costs less" : "it alone reaches the recall";
+    } else {
+        out->reason = out->graph_cost > 0 ? "they cost less" : "the graph does not reach the recall";
+    }
+}
+
 static int choose(const omen_index *index, const omen_search_options *o, uint64_t n_queries, omen_way_choice *out,
                   omen_detail *why)
 {
@@ -126,21 +142,16 @@ static int choose(const omen_index *index, const omen_search_options *o, uint64_
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no graph; build it with options.graph");
     if (out->way == OMEN_SEARCH_GRAPH && (o->probes || o->rerank))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.probes and options.rerank are of lists, not of a graph");
+    out->can_reach = true;
+    out->recall_most = 1;
     out->lists_cost = lists_cost(index, k, recall, n_queries);
     out->graph_cost = index->graph.degree ? graph_cost(index, k, recall) : 0;
-    if (out->way != OMEN_SEARCH_AUTO)
-        return OMEN_OK;
-    out->way = OMEN_SEARCH_LISTS;
-    if (!index->graph.degree)
-        out->reason = "the index has no graph";
-    else if (o->probes || o->rerank)
-        out->reason = "the effort asked for is that of lists";
-    else if (out->graph_cost > 0 && !(out->lists_cost > 0 && out->lists_cost <= out->graph_cost)) {
-        out->way = OMEN_SEARCH_GRAPH;
-        out->reason = out->lists_cost > 0 ? "it costs less" : "it alone reaches the recall";
-    } else {
-        out->reason = out->graph_cost > 0 ? "they cost less" : "the graph does not reach the recall";
-    }
+    if (out->way == OMEN_SEARCH_AUTO)
+        choose_by_cost(index, o, out);
+    if (out->way == OMEN_SEARCH_LISTS)
+        out->can_reach = omen_index_can_reach(index, k, recall, &out->recall_most);
+    else if (out->way == OMEN_SEARCH_GRAPH)
+        out->can_reach = omen_graph_can_reach(index, k, recall, &out->recall_most);
     return OMEN_OK;
 }
 
