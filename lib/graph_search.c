@@ -27,12 +27,13 @@ struct omen_graph_walk {
     const omen_index *index;
     uint32_t most_pool;
     uint64_t *visited;  /* one bit a row; all 0 between queries */
-    uint32_t *seen;     /* the rows visited, the first REMEMBERED of them */
-    uint64_t n_seen;
+    uint32_t *seen;     /* the rows visited, unless has_lost: they are more than it has room for */
+    size_t n_seen, seen_size, step_size;
+    bool has_lost;
     uint64_t *pool;     /* most_pool + what one step adds */
     uint64_t *fresh;    /* what one step adds */
-    uint32_t *rows;     /* the same: rows to be estimated */
-    float *estimates;
+    uint32_t *at;       /* which of a step's rows these are */
+    float *estimates;   /* of a step's rows */
     uint32_t *numbers;  /* 0, 1, 2 ...: of entries */
     float *lifted, *projected, *tails; /* CHUNK queries */
     const float *queries; /* the same, as they are compared with refine rows */
@@ -40,7 +41,7 @@ struct omen_graph_walk {
 };
 
 /* Rows that one step adds at most. */
-static size_t step_rows(const omen_index *index)
+static size_t step_size(const omen_index *index)
 {
     const omen_graph *g = &index->graph;
     const size_t neighbours = (STEP_MOST + 1) * (size_t)g->degree; /* one more: of a query's own copies */
@@ -55,7 +56,7 @@ void omen_graph_walk_destroy(omen_graph_walk *w)
     free(w->seen);
     free(w->pool);
     free(w->fresh);
-    free(w->rows);
+    free(w->at);
     free(w->estimates);
     free(w->numbers);
     free(w->lifted);
@@ -68,7 +69,7 @@ void omen_graph_walk_destroy(omen_graph_walk *w)
 omen_graph_walk *omen_graph_walk_create(const omen_index *index, uint32_t most_pool)
 {
     const omen_meta *m = &index->meta;
-    const size_t n_step = step_rows(index);
+    const size_t n_step = step_size(index), n_seen = REMEMBERED + n_step;
     omen_graph_walk *w = calloc(1, sizeof *w);
     if (!w)
         return NULL;
@@ -76,10 +77,12 @@ omen_graph_walk *omen_graph_walk_create(const omen_index *index, uint32_t most_p
         .index = index,
         .most_pool = most_pool,
         .visited = calloc(m->n_rows / 64 + 1, sizeof *w->visited),
-        .seen = omen_alloc(REMEMBERED, sizeof *w->seen),
+        .seen = omen_alloc(n_seen, sizeof *w->seen),
+        .seen_size = n_seen,
+        .step_size = n_step,
         .pool = omen_alloc(most_pool + n_step, sizeof *w->pool),
         .fresh = omen_alloc(n_step, sizeof *w->fresh),
-        .rows = omen_alloc(n_step, sizeof *w->rows),
+        .at = omen_alloc(n_step + 16, sizeof *w->at),
         .estimates = omen_alloc(n_step, sizeof *w->estimates),
         .numbers = omen_alloc(index->graph.n_entries, sizeof *w->numbers),
         .lifted = omen_alloc(CHUNK * m->d_full, sizeof *w->lifted),
@@ -87,7 +90,7 @@ omen_graph_walk *omen_graph_walk_create(const omen_index *index, uint32_t most_p
         .tails = omen_alloc(CHUNK, sizeof *w->tails),
         .found = omen_alloc(most_pool, sizeof *w->found),
     };
-    if (!w->visited || !w->seen || !w->pool || !w->fresh || !w->rows || !w->estimates || !w->numbers || !w->lifted ||
+    if (!w->visited || !w->seen || !w->pool || !w->fresh || !w->at || !w->estimates || !w->numbers || !w->lifted ||
         !w->projected || !w->tails || !w->found) {
         omen_graph_walk_destroy(w);
         return NULL;
@@ -117,24 +120,33 @@ static void give_walk(const omen_index *index, omen_graph_walk *w)
 
 /* ---- rows visited ---- */
 
-static bool visit(omen_graph_walk *w, uint32_t row)
+/* Where the rows of a step go: behind those of the steps before, as long as there is room, so that they can be forgotten
+ * one by one. */
+static uint32_t *step_rows(omen_graph_walk *w)
 {
-    const uint64_t bit = (uint64_t)1 << row % 64;
-    const bool is_new = !(w->visited[row / 64] & bit);
-    w->visited[row / 64] |= bit;
-    if (is_new && w->n_seen < REMEMBERED)
-        w->seen[w->n_seen] = row;
-    w->n_seen += is_new;
-    return is_new;
+    if (w->n_seen + w->step_size > w->seen_size) {
+        w->n_seen = 0;
+        w->has_lost = true;
+    }
+    return w->seen + w->n_seen;
 }
 
 static void forget(omen_graph_walk *w)
 {
-    if (w->n_seen > REMEMBERED)
+    if (w->has_lost)
         memset(w->visited, 0, (w->index->meta.n_rows / 64 + 1) * sizeof *w->visited);
-    for (uint64_t i = 0; i < w->n_seen && w->n_seen <= REMEMBERED; i++)
+    for (size_t i = 0; i < w->n_seen && !w->has_lost; i++)
         w->visited[w->seen[i] / 64] = 0;
     w->n_seen = 0;
+    w->has_lost = false;
+}
+
+/* Marks a row as visited; 1 if it was not before. */
+static inline uint32_t visit(uint64_t *visited, uint32_t row)
+{
+    const uint64_t word = visited[row / 64], bit = (uint64_t)1 << row % 64;
+    visited[row / 64] = word | bit;
+    return !(word & bit);
 }
 
 /* ---- one step ---- */
@@ -144,26 +156,25 @@ static uint64_t pool_key(float estimate, uint32_t row)
     return omen_key(estimate, 2 * row);
 }
 
-/* Puts n new rows, whose estimates are there, into the pool of *n_pool; returns the lowest place that changed. */
-static uint32_t merge(omen_graph_walk *w, size_t n, float limit, uint32_t *n_pool)
+/* Puts those of n new rows whose estimates are not above limit into the pool of *n_pool; returns the lowest place that
+ * changed. */
+static uint32_t merge(omen_graph_walk *w, const uint32_t *rows, size_t n, float limit, uint32_t *n_pool)
 {
     uint64_t *pool = w->pool;
-    uint32_t n_fresh = 0;
-    for (size_t i = 0; i < n; i++) {
-        w->fresh[n_fresh] = pool_key(w->estimates[i], w->rows[i]);
-        n_fresh += w->estimates[i] <= limit;
-    }
+    const size_t n_fresh = omen_kernels_get()->filter(w->estimates, n, limit, w->at);
     if (n_fresh == 0)
         return *n_pool;
+    for (size_t i = 0; i < n_fresh; i++)
+        w->fresh[i] = pool_key(w->estimates[w->at[i]], rows[w->at[i]]);
     omen_keys_sort(w->fresh, n_fresh);
-    int64_t from = (int64_t)*n_pool - 1, at = from + n_fresh, next = (int64_t)n_fresh - 1;
+    int64_t from = (int64_t)*n_pool - 1, at = from + (int64_t)n_fresh, next = (int64_t)n_fresh - 1;
     while (next >= 0) {
         if (from >= 0 && pool[from] > w->fresh[next])
             pool[at--] = pool[from--];
         else
             pool[at--] = w->fresh[next--];
     }
-    *n_pool += n_fresh;
+    *n_pool += (uint32_t)n_fresh;
     return (uint32_t)(from + 1);
 }
 
@@ -185,46 +196,50 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
     return n == effort->most_pool && omen_key_distance(pool[n - 1]) < limit ? omen_key_distance(pool[n - 1]) : limit;
 }
 
-/* Appends the neighbours of a row that have not been visited to w->rows. */
-static int take_neighbours(omen_graph_walk *w, uint32_t row, uint32_t own, size_t *n, omen_detail *why)
+/* Appends the neighbours of a row that have not been visited to the n rows of the step. */
+static int take_neighbours(omen_graph_walk *w, uint32_t row, uint32_t own, uint32_t *rows, size_t *n, omen_detail *why)
 {
     const omen_index *index = w->index;
     const omen_graph *g = &index->graph;
-    const uint64_t row_bytes = 4 * (uint64_t)g->degree;
+    const uint64_t n_rows = index->meta.n_rows, row_bytes = 4 * (uint64_t)g->degree;
     if (!omen_touched_before(&g->adjacency, row * row_bytes, row_bytes)) {
         const int status = omen_index_touch_neighbours(index, row, 1, why);
         if (status != OMEN_OK)
             return status;
     }
-    const uint32_t *to = g->neighbours + (size_t)row * g->degree;
+    const uint32_t *to = g->neighbours + (size_t)row * g->degree, degree = g->degree;
+    uint64_t *visited = w->visited;
     size_t count = *n;
     bool meets_own = false;
-    for (uint32_t i = 0; i < g->degree && to[i] < index->meta.n_rows; i++) {
+    for (uint32_t i = 0; i < degree && to[i] < n_rows; i++) {
         meets_own |= to[i] == own;
-        w->rows[count] = to[i];
-        __builtin_prefetch(g->codes + (size_t)to[i] * OMEN_GRAPH_CODE_BYTES);
-        count += visit(w, to[i]);
+        rows[count] = to[i];
+        count += visit(visited, to[i]);
     }
     /* copies of the query's own row take its place */
-    to = meets_own ? g->neighbours + (size_t)own * g->degree : to;
-    for (uint32_t i = 0; i < g->degree && meets_own && to[i] < index->meta.n_rows; i++) {
-        w->rows[count] = to[i];
+    to = meets_own ? g->neighbours + (size_t)own * degree : to;
+    for (uint32_t i = 0; i < degree && meets_own && to[i] < n_rows; i++) {
+        rows[count] = to[i];
         if (memcmp(g->codes + (size_t)to[i] * OMEN_GRAPH_CODE_BYTES, g->codes + (size_t)own * OMEN_GRAPH_CODE_BYTES,
                    OMEN_GRAPH_NIBBLES / 2) == 0)
-            count += visit(w, to[i]);
+            count += visit(visited, to[i]);
     }
+    for (size_t i = *n; i < count; i++)
+        __builtin_prefetch(g->codes + (size_t)rows[i] * OMEN_GRAPH_CODE_BYTES);
     *n = count;
     return OMEN_OK;
 }
 
-/* Checks the codes of n rows, where that has not been done. */
-static int touch_codes(const omen_graph_walk *w, size_t n, omen_detail *why)
+/* Checks the codes of n rows, where that has not been done. A code is in one block. */
+static int touch_codes(const omen_graph_walk *w, const uint32_t *rows, size_t n, omen_detail *why)
 {
     const omen_touched *code = &w->index->graph.code;
+    bool all = true;
     int status = OMEN_OK;
-    for (size_t i = 0; i < n && code->seen && status == OMEN_OK; i++)
-        if (!omen_touched_before(code, (uint64_t)w->rows[i] * OMEN_GRAPH_CODE_BYTES, OMEN_GRAPH_CODE_BYTES))
-            status = omen_index_touch_graph_codes(w->index, w->rows[i], 1, why);
+    for (size_t i = 0; i < n && code->seen; i++)
+        all &= omen_touched_before(code, (uint64_t)rows[i] * OMEN_GRAPH_CODE_BYTES, 1);
+    for (size_t i = 0; i < n && !all && status == OMEN_OK; i++)
+        status = omen_index_touch_graph_codes(w->index, rows[i], 1, why);
     return status;
 }
 
@@ -244,7 +259,22 @@ static void take_entries(omen_graph_walk *w, const omen_graph_query *query, uint
         omen_keys_select(w->pool, n, *n_pool);
     omen_keys_sort(w->pool, *n_pool);
     for (uint32_t i = 0; i < *n_pool; i++)
-        visit(w, (uint32_t)w->pool[i] / 2);
+        if (visit(w->visited, (uint32_t)w->pool[i] / 2))
+            w->seen[w->n_seen++] = (uint32_t)w->pool[i] / 2;
+}
+
+/* Asks for the neighbours of the rows of the pool that a step begins with. */
+static inline void prefetch_next(const omen_graph_walk *w, uint32_t next, uint32_t n_pool)
+{
+    const omen_graph *g = &w->index->graph;
+    for (uint32_t i = next, ahead = 0; i < n_pool && ahead < STEP; i++) {
+        if (w->pool[i] & 1)
+            continue;
+        const uint8_t *to = (const uint8_t *)(g->neighbours + (size_t)((uint32_t)w->pool[i] / 2) * g->degree);
+        for (size_t at = 0; at < 4 * (size_t)g->degree; at += 64)
+            __builtin_prefetch(to + at);
+        ahead++;
+    }
 }
 
 void omen_graph_project(omen_graph_walk *w, const float *queries, size_t n)
@@ -270,14 +300,14 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
                           &code_query);
     uint32_t n_pool = 0, next = 0;
     int status = OMEN_OK;
-    if (own != OMEN_GRAPH_NONE)
-        visit(w, own);
+    if (own != OMEN_GRAPH_NONE && visit(w->visited, own))
+        w->seen[w->n_seen++] = own;
     take_entries(w, query, own, &n_pool);
     float limit = cut(w, query, k, effort, &n_pool);
     out->n_estimates = g->n_entries;
     while (status == OMEN_OK) {
         size_t n = 0;
-        uint32_t n_taken = 0;
+        uint32_t n_taken = 0, *rows = step_rows(w);
         const uint32_t part = n_pool / STEP_PART < STEP_MOST ? n_pool / STEP_PART : STEP_MOST;
         const uint32_t step = part > STEP ? part : STEP;
         for (; next < n_pool && n_taken < step && status == OMEN_OK; next++) {
@@ -285,26 +315,21 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
                 continue;
             w->pool[next] |= 1;
             n_taken++;
-            status = take_neighbours(w, (uint32_t)w->pool[next] / 2, own, &n, why);
+            status = take_neighbours(w, (uint32_t)w->pool[next] / 2, own, rows, &n, why);
         }
+        prefetch_next(w, next, n_pool); /* unless nearer ones are found, these will be */
+        w->n_seen += n;
         if (n_taken == 0 || status != OMEN_OK)
             break;
-        status = touch_codes(w, n, why);
+        status = touch_codes(w, rows, n, why);
         if (status != OMEN_OK)
             break;
-        kernels->graph_estimates(g->codes, w->rows, n, query->weights, query->unit, w->estimates);
+        kernels->graph_estimates(g->codes, rows, n, query->weights, query->unit, w->estimates);
         out->n_estimates += n;
-        const uint32_t changed = merge(w, n, limit, &n_pool);
+        const uint32_t changed = merge(w, rows, n, limit, &n_pool);
         next = changed < next ? changed : next;
         limit = cut(w, query, k, effort, &n_pool);
-        for (uint32_t i = next, ahead = 0; i < n_pool && ahead < STEP; i++) {
-            if (w->pool[i] & 1)
-                continue;
-            const uint8_t *to = (const uint8_t *)(g->neighbours + (size_t)((uint32_t)w->pool[i] / 2) * g->degree);
-            for (size_t at = 0; at < 4 * (size_t)g->degree; at += 64)
-                __builtin_prefetch(to + at);
-            ahead++;
-        }
+        prefetch_next(w, next, n_pool);
     }
     forget(w);
     if (status != OMEN_OK)

@@ -13,11 +13,12 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define QUERIES       400u /* at most */
+#define QUERIES       400u /* at most, */
+#define VALUES        15000u /* and so many neighbours of them all */
 #define BEYOND        32u  /* rows behind the k-th that may be as near as it is */
 #define LOWER_BOUND   1.5
 #define MARGIN_MOST   0.0035
-#define TOP_MARGIN    0.001f
+#define TOP_MARGIN    0.001
 #define TRIVIAL_RANK  10u
 #define TRIVIAL_LEFT  50u
 #define TRIVIAL_COSINE 1e-6f
@@ -135,8 +136,8 @@ static int count_query(const tuning *t, omen_graph_walk *w, uint32_t q, uint32_t
     return OMEN_OK;
 }
 
-/* Searches all queries once. */
-static int measure(const tuning *t, uint32_t k, const omen_graph_effort *effort, outcome *out)
+/* Searches n_queries of them once. */
+static int measure(const tuning *t, uint32_t n_queries, uint32_t k, const omen_graph_effort *effort, outcome *out)
 {
     int status = OMEN_OK;
     memset(out, 0, sizeof *out);
@@ -146,11 +147,11 @@ static int measure(const tuning *t, uint32_t k, const omen_graph_effort *effort,
         outcome o = {{0}, {0}, {0}, 0, 0};
         int own = w ? OMEN_OK : OMEN_ERR_MEMORY;
 #pragma omp for schedule(dynamic, 4)
-        for (uint32_t q = 0; q < t->n_queries; q++) {
+        for (uint32_t q = 0; q < n_queries; q++) {
             if (own == OMEN_OK)
                 own = omen_watch_status(t->watch);
             if (own == OMEN_OK)
-                own = count_query(t, w, q, k, effort, &o);
+                own = count_query(t, w, (uint32_t)((uint64_t)q * t->n_queries / n_queries), k, effort, &o);
         }
 #pragma omp critical(omen_graph_tune)
         {
@@ -177,56 +178,75 @@ static double safe_recall(const outcome *o, uint32_t s, uint32_t n_queries, uint
     return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
 }
 
-static uint32_t mean_up(uint64_t sum, uint32_t n)
+/* One point of a curve: what a reach and a share of the pool gave. */
+typedef struct {
+    double recall, reach, n_pool, n_rows, n_estimates;
+} point;
+
+static double mix_double(double a, double b, double share)
 {
-    return (uint32_t)((sum + n - 1) / n);
+    return a + share * (b - a);
+}
+
+/* Takes what reaches recall, between two points of the same share, if it costs less than what entry holds. Recall grows
+ * more slowly than reach does, so a share of the reach gives more than that share of the recall. */
+static void offer(const omen_meta *m, uint32_t k, double recall, const point *a, const point *b, double *cost,
+                  omen_graph_tune *entry)
+{
+    const double share = b->recall > a->recall ? (recall - a->recall) / (b->recall - a->recall) : 1;
+    const double t = share > 0 ? share : 0;
+    const double n_rows = mix_double(a->n_rows, b->n_rows, t), n_estimates = mix_double(a->n_estimates, b->n_estimates, t);
+    const double own = n_estimates + n_rows * (COST_ROW + COST_ROW_VALUE * m->d);
+    if (!(own < *cost))
+        return;
+    *cost = own;
+    *entry = (omen_graph_tune){k,
+                               (float)recall,
+                               (float)mix_double(a->reach, b->reach, t),
+                               at_most(ceil(mix_double(a->n_pool, b->n_pool, t)), m->n_rows),
+                               at_most(ceil(n_rows), m->n_rows),
+                               at_most(ceil(n_estimates), m->n_rows)};
 }
 
 static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t *n_entries)
 {
     const omen_meta *m = &t->index->meta;
     omen_graph_tune best[N_LEVELS + 1] = {{0}}; /* the last: the highest recall of all */
-    double costs[N_LEVELS + 1], n_pool = 0, top = 0, before = 0;
-    uint32_t n_idle = 0;
+    point before[N_SHARES];
+    double costs[N_LEVELS + 1], n_pool = 0, top = 0, reached = 0;
+    const uint32_t n_queries = t->n_queries < VALUES / k ? t->n_queries : VALUES / k;
     for (size_t l = 0; l <= N_LEVELS; l++)
         costs[l] = INFINITY;
-    for (uint32_t i = 0; i < N_REACHES && best[N_LEVELS - 1].k == 0 && n_idle < 2; i++) {
+    for (uint32_t i = 0, n_idle = 0; i < N_REACHES && best[N_LEVELS - 1].k == 0 && n_idle < 2; i++) {
         const omen_graph_effort effort = effort_of(t->index, k, reaches[i], n_pool, 1);
         outcome o;
-        const int status = measure(t, k, &effort, &o);
+        const int status = measure(t, n_queries, k, &effort, &o);
         if (status != OMEN_OK)
             return status;
-        const double n_estimates = (double)o.n_estimates / t->n_queries;
-        n_pool = (double)o.n_pool / t->n_queries;
+        n_pool = (double)o.n_pool / n_queries;
         for (uint32_t s = 0; s < N_SHARES; s++) {
-            const double recall = safe_recall(&o, s, t->n_queries, k), n_rows = (double)o.n_rows[s] / t->n_queries;
-            const double cost = n_estimates + n_rows * (COST_ROW + COST_ROW_VALUE * m->d);
-            omen_graph_tune e = {k, 0, reaches[i], mean_up(o.n_pool, t->n_queries), mean_up(o.n_rows[s], t->n_queries),
-                                 mean_up(o.n_estimates, t->n_queries)};
-            if (recall - (double)TOP_MARGIN > top) {
-                top = recall - (double)TOP_MARGIN;
-                e.recall = (float)top;
-                best[N_LEVELS] = e;
+            const point p = {safe_recall(&o, s, n_queries, k), (double)reaches[i], n_pool,
+                             (double)o.n_rows[s] / n_queries, (double)o.n_estimates / n_queries};
+            for (size_t l = 0; l < N_LEVELS; l++)
+                if ((double)levels[l] <= p.recall && (i == 0 || (double)levels[l] > before[s].recall))
+                    offer(m, k, (double)levels[l], i > 0 ? &before[s] : &p, &p, &costs[l], &best[l]);
+            if (p.recall - TOP_MARGIN > top) {
+                top = p.recall - TOP_MARGIN;
+                costs[N_LEVELS] = INFINITY;
+                offer(m, k, top, &p, &p, &costs[N_LEVELS], &best[N_LEVELS]);
             }
-            for (size_t l = 0; l < N_LEVELS && (double)levels[l] <= recall; l++) {
-                if (!(cost < costs[l]))
-                    continue;
-                costs[l] = cost;
-                e.recall = levels[l];
-                best[l] = e;
-            }
+            before[s] = p;
         }
-        const double recall = safe_recall(&o, N_SHARES - 1, t->n_queries, k);
-        n_idle = recall - before < GAIN_LEAST && n_pool > 2 * (k + SPARE_ROWS + LEAST_ROWS) ? n_idle + 1 : 0;
-        before = recall > before ? recall : before;
-        if (n_estimates > ESTIMATES_MOST || n_estimates > (double)m->n_rows / 2)
+        const double recall = before[N_SHARES - 1].recall;
+        n_idle = recall - reached < GAIN_LEAST && n_pool > 2 * (k + SPARE_ROWS + LEAST_ROWS) ? n_idle + 1 : 0;
+        reached = recall > reached ? recall : reached;
+        if (before[0].n_estimates > ESTIMATES_MOST || before[0].n_estimates > (double)m->n_rows / 2)
             break;
     }
     for (size_t l = 0; l < N_LEVELS && best[l].k; l++)
         entries[(*n_entries)++] = best[l];
     /* where no effort reaches a level, the table ends with nearly the most there is */
-    if (!best[N_LEVELS - 1].k && best[N_LEVELS].k && best[N_LEVELS].recall > 0 &&
-        (!best[0].k || best[N_LEVELS].recall > entries[*n_entries - 1].recall))
+    if (!best[N_LEVELS - 1].k && best[N_LEVELS].k && (!best[0].k || best[N_LEVELS].recall > entries[*n_entries - 1].recall))
         entries[(*n_entries)++] = best[N_LEVELS];
     return OMEN_OK;
 }
