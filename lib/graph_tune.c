@@ -31,7 +31,7 @@
 #define POOL_TIMES    8u /* the most that a pool holds, in averages */
 #define POOL_MOST     65536u
 #define GAIN_LEAST    0.0002 /* of recall by the next reach; less, twice, and the table ends */
-#define ESTIMATES_MOST 30000.0
+#define ESTIMATES_MOST 12000.0
 
 /* Relative costs, of one estimate to a re-ranked row and its values. They steer the choice, nothing more. */
 #define COST_ROW       2.0
