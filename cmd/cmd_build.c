@@ -79,15 +79,15 @@ static const cmd_option options[] = {
     {.letters = "l",
      .name = "lists",
      .argument = "N",
-     CMD_U32(struct build, options.n_lists, 1, UINT32_MAX),
+     CMD_U32(struct build, options.lists.n, 1, UINT32_MAX),
      .help = "inverted lists (default: from the number of rows)"},
     {.name = "graph",
-     CMD_FLAG(struct build, options.graph),
+     CMD_FLAG(struct build, options.graph.wanted),
      .help = "add a graph over the same rows, a second way to search, which is\n"
              "faster for single queries; some 200 bytes a vector more"},
     {.name = "degree",
      .argument = "N",
-     CMD_U32(struct build, options.graph_degree, OMEN_MIN_DEGREE, OMEN_MAX_DEGREE),
+     CMD_U32(struct build, options.graph.degree, OMEN_MIN_DEGREE, OMEN_MAX_DEGREE),
      .usual = OMEN_DEFAULT_DEGREE,
      .help = "neighbours of a row in the graph, %l to %m (default %d)"},
     {CMD_OPTION_SEED(struct build, options.seed, "")},
@@ -149,7 +149,7 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     if (argc - optind > 1)
         return cmd_misuse(NAME, "one INPUT at a time; \"%s\" is one too many", argv[optind + 1]);
     b->paths.input = argv[optind];
-    if (b->options.graph_degree > 0 && !b->options.graph)
+    if (b->options.graph.degree > 0 && !b->options.graph.wanted)
         return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
     return CMD_GO_ON;
 }
@@ -312,7 +312,7 @@ static int run(struct build *b)
         cmd_reach_tell(&o.info, o.recall_most, &o.reach);
     if (o.report.few_training_rows && b->verbosity >= 0) {
         cmd_say(NAME, "warning: too few rows for %s lists, the partition will be poor; try fewer with --lists",
-                cmd_group(o.info.n_lists).text);
+                cmd_group(o.info.lists.n).text);
     }
     if (o.report.near_copies > OMEN_NEAR_COPIES_MOST && b->verbosity >= 0) {
         cmd_say(NAME,

@@ -201,7 +201,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     if (status != OMEN_OK)
         return status;
     b.n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
-    b.n_lists = options->n_lists ? options->n_lists : omen_build_lists(source->n_rows, source->d, options->bytes);
+    b.n_lists = options->lists.n ? options->lists.n : omen_build_lists(source->n_rows, source->d, options->bytes);
     b.transform.metric = options->metric;
     *b.report = (omen_build_report){.struct_bytes = sizeof made,
                                     .n_rows = source->n_rows,
@@ -217,7 +217,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     if (checkpoint)
         status = resume(&b);
     for (int stage = 0; stage < OMEN_N_STAGES && status == OMEN_OK; stage++) {
-        if (stage == OMEN_STAGE_GRAPH && !options->graph)
+        if (stage == OMEN_STAGE_GRAPH && !options->graph.wanted)
             continue;
         const double start = now_seconds();
         const uint32_t number = b.report->n_stages++;

@@ -199,7 +199,7 @@ static int make_graph(graph_state *s)
     s->scales.ranges = omen_alloc(m->d_kept, sizeof *s->scales.ranges);
     s->means = omen_alloc(m->d_kept, sizeof *s->means);
     s->edges = (omen_graph_build){.index = s->index,
-                                  .degree = b->options->graph_degree ? b->options->graph_degree : OMEN_DEFAULT_DEGREE,
+                                  .degree = b->options->graph.degree ? b->options->graph.degree : OMEN_DEFAULT_DEGREE,
                                   .d8 = (uint32_t)round_up(least(m->d_kept, OMEN_GRAPH_COARSE), 4),
                                   .watch = &watch};
     s->edges.coarse = omen_alloc(m->n_rows, s->edges.d8);

@@ -310,26 +310,36 @@ int omen_build_open_index(omen_build_state *b, omen_index **out)
     return status == OMEN_OK ? omen_index_open(out, sections, n, b->why) : status;
 }
 
+/* Writes what one way was calibrated to. What may be missing of an index may be unknown to a reader. */
+static int calibrate_way(omen_build_state *b, const omen_way *way, const omen_index *index,
+                         const omen_calibration *truth, omen_watch *watch)
+{
+    void *table;
+    size_t n_bytes;
+    int status = way->calibrate(index, truth, b->n_threads, &table, &n_bytes, watch, b->why);
+    if (status == OMEN_OK && n_bytes > 0)
+        status = omen_build_write_section(b, way->table, OMEN_ELEMENT_BYTES, way->is_optional, table, n_bytes);
+    free(table);
+    return status;
+}
+
 int omen_build_calibrate(omen_build_state *b)
 {
-    size_t n_entries = 0;
-    omen_tune_entry entries[OMEN_N_TUNE];
     omen_index *index = NULL;
+    omen_calibration truth = {0};
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
+    if (b->source->n_rows < 2) /* no other row to be a neighbour */
+        return OMEN_OK;
     int status = omen_build_open_index(b, &index);
+    if (status == OMEN_OK)
+        status = omen_calibration_init(&truth, index, b->source, b->options->tune_queries, b->options->seed,
+                                       b->n_threads, &watch, b->why);
+    if (status == OMEN_OK)
+        b->report->near_copies = truth.near_copies;
     for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
         if (omen_ways[i].calibrate)
-            status = omen_ways[i].calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
-                                            entries, &n_entries, &b->report->near_copies, &watch, b->why);
-    if (status == OMEN_OK && n_entries > 0)
-        status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
-    omen_graph_tune graph_entries[OMEN_N_TUNE];
-    if (status == OMEN_OK)
-        status = omen_graph_calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
-                                      graph_entries, &n_entries, &watch, b->why);
-    if (status == OMEN_OK && b->options->graph && n_entries > 0)
-        status = omen_build_write_section(b, OMEN_SECTION_GTUN, OMEN_ELEMENT_BYTES, true, graph_entries,
-                                          n_entries * sizeof *graph_entries);
+            status = calibrate_way(b, &omen_ways[i], index, &truth, &watch);
+    omen_calibration_finish(&truth);
     omen_index_close(index);
     return omen_build_status(b, status);
 }

@@ -27,25 +27,25 @@ int omen_build_check(const omen_source *source, const omen_build_options *o, ome
     if (o->bytes < OMEN_MIN_BYTES || o->bytes > OMEN_MAX_BYTES)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%u bytes a vector: between %u and %u are possible", o->bytes,
                          OMEN_MIN_BYTES, OMEN_MAX_BYTES);
-    if (o->n_lists > source->n_rows)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "%u lists are more than the %llu rows", o->n_lists,
+    if (o->lists.n > source->n_rows)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%u lists are more than the %llu rows", o->lists.n,
                          (unsigned long long)source->n_rows);
     if (o->tune_queries && (o->tune_queries->d != source->d || o->tune_queries->n_rows < 1))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the queries to tune for have %u dimensions, the input %u",
                          o->tune_queries->d, source->d);
-    if (o->codes_only && (o->metric != OMEN_METRIC_L2 || o->n_lists != 1))
+    if (o->codes_only && (o->metric != OMEN_METRIC_L2 || o->lists.n != 1))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codes without lists have one list and metric l2");
     if (o->codec != OMEN_CODEC_AUTO && !omen_codec_is_known(o->codec))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "there is no codec of number %u", (unsigned)o->codec);
     if (o->codec == OMEN_CODEC_NONE && o->refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codec none and refine none leave nothing to search");
-    if (o->graph_degree && (!o->graph || o->graph_degree < OMEN_MIN_DEGREE || o->graph_degree > OMEN_MAX_DEGREE))
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph_degree is from %u to %u, of a graph", OMEN_MIN_DEGREE,
+    if (o->graph.degree && (!o->graph.wanted || o->graph.degree < OMEN_MIN_DEGREE || o->graph.degree > OMEN_MAX_DEGREE))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.degree is from %u to %u, of a graph", OMEN_MIN_DEGREE,
                          OMEN_MAX_DEGREE);
-    if (o->graph && (o->refine == OMEN_REFINE_NONE || o->codes_only))
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph needs a refine tier: its edges are found by it");
-    if (o->graph && source->n_rows > OMEN_GRAPH_MOST_ROWS)
-        return omen_fail(why, OMEN_ERR_INPUT, "%llu rows: a graph holds at most %u; build without options.graph",
+    if (o->graph.wanted && (o->refine == OMEN_REFINE_NONE || o->codes_only))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.wanted needs a refine tier: its edges are found by it");
+    if (o->graph.wanted && source->n_rows > OMEN_GRAPH_MOST_ROWS)
+        return omen_fail(why, OMEN_ERR_INPUT, "%llu rows: a graph holds at most %u; build without options.graph.wanted",
                          (unsigned long long)source->n_rows, OMEN_GRAPH_MOST_ROWS);
     return OMEN_OK;
 }
@@ -90,7 +90,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
         return status;
     const uint64_t n = source->n_rows, d = source->d, d_full = d + (o->metric == OMEN_METRIC_IP);
     const uint64_t d_kept = round_up(least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes), OMEN_PANEL);
-    const uint64_t n_lists = o->n_lists ? o->n_lists : omen_build_lists(n, source->d, o->bytes);
+    const uint64_t n_lists = o->lists.n ? o->lists.n : omen_build_lists(n, source->d, o->bytes);
     const uint64_t n_sample = omen_build_sample_rows(n, (uint32_t)n_lists),
                    n_pca = omen_build_pca_rows(n_sample, d_full);
     const uint64_t threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
@@ -126,9 +126,10 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     uint64_t calibrate = 0; /* one way after the other */
     for (size_t i = 0; i < OMEN_N_WAYS; i++)
         if (omen_ways[i].calibrate)
-            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads));
-    const uint32_t degree = o->graph ? (o->graph_degree ? o->graph_degree : OMEN_DEFAULT_DEGREE) : 0;
-    if (o->graph)
+            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists));
+    calibrate += omen_calibration_bytes(n, source->d, (int)threads);
+    const uint32_t degree = o->graph.wanted ? (o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE) : 0;
+    if (o->graph.wanted)
         calibrate = most_of(calibrate, omen_graph_build_bytes(n, (uint32_t)d_kept, degree, (int)threads));
     calibrate += model;
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
@@ -159,7 +160,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             .n_chunks = n_chunks,
             .checkpoint_bytes = has_checkpoint ? model + n * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes) : 0,
             .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model +
-                           (o->graph ? n * (OMEN_GRAPH_CODE_BYTES + 4 * degree) : 0),
+                           (o->graph.wanted ? n * (OMEN_GRAPH_CODE_BYTES + 4 * degree) : 0),
         };
         plan.index_bytes += plan.index_bytes / (OMEN_CHECK_BYTES / 8 - 2);
         omen_sized_give(out, &plan);

@@ -8,6 +8,7 @@
 #ifndef OMEN_GRAPH_H
 #define OMEN_GRAPH_H
 
+#include "lib/calibrate.h"
 #include "lib/index.h"
 #include "lib/sections.h"
 #include "lib/watch.h"
@@ -105,10 +106,20 @@ int omen_search_graph(const omen_index *index, const float *queries, uint64_t n_
 
 /* ---- graph_tune.c ---- */
 
-/* As omen_index_calibrate(), of the graph. */
-int omen_graph_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
-                         int n_threads, omen_graph_tune entries[OMEN_N_TUNE], size_t *n_entries, omen_watch *watch,
-                         omen_detail *why) OMEN_MUST_CHECK;
+/* As ways.h has calibrate and calibrate_bytes. */
+int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
+                         size_t *n_bytes, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists);
+
+/* ---- graph_effort.c ---- */
+
+#define OMEN_GRAPH_POOL_MOST 65536u /* rows of a pool, but that it holds k */
+
+/* n, or most if that is less. */
+uint32_t omen_graph_at_most(double n, uint64_t most);
+
+/* The effort of pools of n_pool rows on average. */
+omen_graph_effort omen_graph_effort_of(const omen_index *index, uint32_t k, float reach, double n_pool, float share);
 
 /* The effort that reaches recall for k <= n: from GTUN, or by a default rule if there is none. measured gets what it
  * was on average when it was measured, or k = 0. */

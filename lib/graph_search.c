@@ -391,7 +391,7 @@ static int search_some(omen_graph_walk *w, const float *queries, size_t n, uint3
             omen_keys_select(w->found, n_rows, k);
         omen_keys_sort(w->found, k);
         memcpy(keys + q * k, w->found, k * sizeof *keys);
-        stats->codes_scanned += view.n_estimates;
+        stats->graph.estimates += view.n_estimates;
         stats->rows_reranked += n_rows;
     }
     stats->n_queries += n;
@@ -432,7 +432,7 @@ int omen_search_graph(const omen_index *index, const float *queries, uint64_t n_
             }
             if (stats) {
                 stats->n_queries += sums.n_queries;
-                stats->codes_scanned += sums.codes_scanned;
+                stats->graph.estimates += sums.graph.estimates;
                 stats->rows_reranked += sums.rows_reranked;
             }
         }

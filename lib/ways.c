@@ -17,8 +17,8 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     omen_effort effort =
         omen_index_effort(index, k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes, &n_rerank);
     omen_effort_scale(&effort, index, options->effort_factor);
-    if (options->probes) {
-        n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
+    if (options->lists.probes) {
+        n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
         effort.least_lists = effort.most_lists = n_probes;
         effort.first_lists = effort.first_lists < n_probes ? effort.first_lists : n_probes;
     }
@@ -32,7 +32,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     if (effort.most_rows < k)
         effort.most_rows = n_rerank = k;
     if (job->stats) {
-        job->stats->probes = n_probes;
+        job->stats->lists.probes = n_probes;
         job->stats->rerank = n_rerank;
     }
     const int status = omen_search_lists(index, job->queries, job->n_queries, k, &effort, options->refine_cold,
@@ -49,7 +49,7 @@ static int search_exact(const omen_index *index, const omen_search_job *job)
         return omen_fail(job->why, OMEN_ERR_ARGUMENT,
                          "exact search needs a refine tier, which this index was built without");
     if (job->stats) {
-        job->stats->probes = job->stats->rerank = 0;
+        job->stats->lists.probes = job->stats->rerank = 0;
         job->stats->n_queries += job->n_queries;
         job->stats->rows_reranked += job->n_queries * index->meta.n_rows;
     }
@@ -67,7 +67,7 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
     if (options->rerank)
         effort.share = 1;
     if (job->stats) {
-        job->stats->probes = 0;
+        job->stats->lists.probes = 0;
         job->stats->rerank = measured.n_rows;
     }
     const int status = omen_search_graph(index, job->queries, job->n_queries, job->k, &effort, job->n_threads,
@@ -119,7 +119,7 @@ static void choose_by_cost(const omen_index *index, const omen_search_options *o
     out->way = OMEN_SEARCH_LISTS;
     if (!index->graph.degree)
         out->reason = "the index has no graph";
-    else if (o->probes || o->rerank)
+    else if (o->lists.probes || o->rerank)
         out->reason = "the effort asked for is that of lists";
     else if (out->graph_cost > 0 && !(out->lists_cost > 0 && out->lists_cost <= out->graph_cost)) {
         out->way = OMEN_SEARCH_GRAPH;
@@ -139,9 +139,9 @@ static int choose(const omen_index *index, const omen_search_options *o, uint64_
     if (out->way > OMEN_SEARCH_EXACT)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.way is none that there is");
     if (out->way == OMEN_SEARCH_GRAPH && !index->graph.degree)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no graph; build it with options.graph");
-    if (out->way == OMEN_SEARCH_GRAPH && (o->probes || o->rerank))
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.probes and options.rerank are of lists, not of a graph");
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no graph; build it with options.graph.wanted");
+    if (out->way == OMEN_SEARCH_GRAPH && (o->lists.probes || o->rerank))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.lists.probes and options.rerank are of lists, not of a graph");
     out->can_reach = true;
     out->recall_most = 1;
     out->lists_cost = lists_cost(index, k, recall, n_queries);
@@ -176,12 +176,17 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .close = omen_lists_close,
                         .check = omen_lists_check,
                         .search = search_lists,
-                        .calibrate = omen_index_calibrate,
-                        .calibrate_bytes = omen_calibrate_bytes},
+                        .calibrate = omen_lists_calibrate,
+                        .calibrate_bytes = omen_lists_calibrate_bytes,
+                        .table = OMEN_SECTION_TUNE},
     [OMEN_WAY_EXACT] = {.search = search_exact},
     [OMEN_WAY_GRAPH] = {.check_sections = omen_graph_check_sections,
                         .open = omen_graph_open,
                         .close = omen_graph_close,
                         .check = omen_graph_check,
-                        .search = search_graph},
+                        .search = search_graph,
+                        .calibrate = omen_graph_calibrate,
+                        .calibrate_bytes = omen_graph_calibrate_bytes,
+                        .table = OMEN_SECTION_GTUN,
+                        .is_optional = true},
 };
