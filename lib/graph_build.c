@@ -16,6 +16,8 @@
 #define PROBES       10u   /* leaves that a row is compared with */
 #define NEAR         (3 * PROBES) /* leaves that these are chosen from, those near the row's own */
 #define CANDIDATES   64u          /* rows that edges are chosen from */
+#define OTHERS       16u /* rows of other leaves besides, one of each: edges that lead out of a cluster */
+#define ROOM         (2 * CANDIDATES + OTHERS)
 #define BLOCK_ROWS   64u          /* rows of one product */
 
 /* ---- copies and leaves ---- */
@@ -174,8 +176,11 @@ typedef struct {
     uint64_t *wanted;    /* OMEN_GRAPH_PACKED: keys of one row's leaves */
     uint32_t *at;        /* OMEN_GRAPH_PACKED + 16 */
     uint8_t *takes;      /* near x LEAF_MOST: whether a row is compared with a leaf */
-    uint64_t *keys;      /* LEAF_MOST x 2 CANDIDATES: the best so far, in any order */
+    uint64_t *keys;      /* LEAF_MOST x ROOM: the best so far, in any order, less than 2 CANDIDATES of them */
     uint32_t *n_keys;    /* LEAF_MOST */
+    uint64_t *others;    /* LEAF_MOST x OTHERS: the best row of each of the other leaves */
+    uint32_t *n_others;  /* LEAF_MOST */
+    float *zeros;        /* OMEN_GRAPH_PACKED */
     float *limits;       /* LEAF_MOST: distances from which on no candidate is wanted */
     uint32_t n_near;
 } finder;
@@ -193,6 +198,9 @@ static void finder_finish(finder *f)
     free(f->takes);
     free(f->keys);
     free(f->n_keys);
+    free(f->others);
+    free(f->n_others);
+    free(f->zeros);
     free(f->limits);
 }
 
@@ -208,11 +216,14 @@ static int finder_init(finder *f, const omen_graph_build *b)
     f->wanted = omen_alloc(OMEN_GRAPH_PACKED, sizeof *f->wanted);
     f->at = omen_alloc(OMEN_GRAPH_PACKED + 16, sizeof *f->at);
     f->takes = omen_alloc((size_t)OMEN_GRAPH_PACKED * LEAF_MOST, 1);
-    f->keys = omen_alloc((size_t)LEAF_MOST * 2 * CANDIDATES, sizeof *f->keys);
+    f->keys = omen_alloc((size_t)LEAF_MOST * ROOM, sizeof *f->keys);
     f->n_keys = omen_alloc(LEAF_MOST, sizeof *f->n_keys);
+    f->others = omen_alloc((size_t)LEAF_MOST * OTHERS, sizeof *f->others);
+    f->n_others = omen_alloc(LEAF_MOST, sizeof *f->n_others);
+    f->zeros = omen_alloc_zero(OMEN_GRAPH_PACKED, sizeof *f->zeros);
     f->limits = omen_alloc(LEAF_MOST, sizeof *f->limits);
     return status == OMEN_OK && f->near && f->rows && f->terms && f->distances && f->some_rows && f->wanted && f->at &&
-                   f->takes && f->keys && f->n_keys && f->limits
+                   f->takes && f->keys && f->n_keys && f->others && f->n_others && f->zeros && f->limits
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
 }
@@ -272,7 +283,7 @@ static void choose_leaves(finder *f, const omen_graph_build *b, const centres *c
 static void take_candidates(finder *f, const uint32_t *order, uint32_t n, const float *distances, uint32_t own,
                             uint32_t i)
 {
-    uint64_t *keys = f->keys + (size_t)i * 2 * CANDIDATES;
+    uint64_t *keys = f->keys + (size_t)i * ROOM;
     const size_t n_near = omen_kernels_get()->filter(distances, n, f->limits[i], f->at);
     for (size_t j = 0; j < n_near; j++) {
         const uint32_t position = order[f->at[j]];
@@ -288,6 +299,33 @@ static void take_candidates(finder *f, const uint32_t *order, uint32_t n, const 
         for (uint32_t t = 0; t < CANDIDATES; t++)
             f->limits[i] = fmaxf(f->limits[i], omen_key_distance(keys[t]));
     }
+}
+
+/* Takes the nearest of n rows of another leaf for row i. */
+static void take_other(finder *f, const uint32_t *order, uint32_t n, const float *distances, uint32_t i)
+{
+    float distance;
+    uint32_t at;
+    if (f->n_others[i] == OTHERS)
+        return;
+    omen_kernels_get()->argmin(f->zeros, distances, n, &distance, &at);
+    f->others[(size_t)i * OTHERS + f->n_others[i]++] = omen_key(distance, order[at]);
+}
+
+/* The candidates of row i, sorted. Returns how many. */
+static uint32_t sort_candidates(finder *f, uint32_t i)
+{
+    uint64_t *keys = f->keys + (size_t)i * ROOM;
+    uint32_t n = f->n_keys[i] < CANDIDATES ? f->n_keys[i] : CANDIDATES, n_kept = 0;
+    if (n < f->n_keys[i])
+        omen_keys_select(keys, f->n_keys[i], n);
+    memcpy(keys + n, f->others + (size_t)i * OTHERS, f->n_others[i] * sizeof *keys);
+    n += f->n_others[i];
+    omen_keys_sort(keys, n);
+    for (uint32_t t = 0; t < n; t++)
+        if (n_kept == 0 || keys[t] != keys[n_kept - 1])
+            keys[n_kept++] = keys[t];
+    return n_kept;
 }
 
 /* Compares the rows of a leaf that want it with the rows of another. */
@@ -312,8 +350,11 @@ static void compare_leaf(finder *f, const omen_graph_build *b, const uint32_t *o
             omen_graph_pack(&f->panels, b->coarse, b->terms, b->d8, order, n);
         is_packed = true;
         omen_graph_distances(&f->panels, b->d8, f->some_rows, terms, m, n, f->distances);
-        for (uint32_t j = 0; j < m; j++)
+        for (uint32_t j = 0; j < m; j++) {
             take_candidates(f, order, n, f->distances + (size_t)j * OMEN_GRAPH_PACKED, own[rows[j]], rows[j]);
+            if (order != own)
+                take_other(f, order, n, f->distances + (size_t)j * OMEN_GRAPH_PACKED, rows[j]);
+        }
     }
 }
 
@@ -324,7 +365,7 @@ static int link_leaf(finder *f, const omen_graph_build *b, const centres *c, uin
     for (uint32_t i = 0; i < n_rows; i++) {
         omen_graph_turn(b->coarse + (size_t)own[i] * b->d8, b->d8, f->rows + (size_t)i * b->d8);
         f->terms[i] = b->terms[own[i]].row;
-        f->n_keys[i] = 0;
+        f->n_keys[i] = f->n_others[i] = 0;
         f->limits[i] = INFINITY;
     }
     find_near(f, b, c, leaf);
@@ -335,13 +376,10 @@ static int link_leaf(finder *f, const omen_graph_build *b, const centres *c, uin
         compare_leaf(f, b, own, n_rows, i);
     }
     for (uint32_t i = 0; i < n_rows; i++) {
-        uint64_t *keys = f->keys + (size_t)i * 2 * CANDIDATES;
-        const uint32_t n = f->n_keys[i] < CANDIDATES ? f->n_keys[i] : CANDIDATES;
         if (i % 256 == 0 && omen_watch_stopped(b->watch))
             return OMEN_ERR_INTERRUPTED;
-        if (n < f->n_keys[i])
-            omen_keys_select(keys, f->n_keys[i], n);
-        omen_keys_sort(keys, n);
+        const uint32_t n = sort_candidates(f, i);
+        const uint64_t *keys = f->keys + (size_t)i * ROOM;
         uint32_t *edges = b->edges + (size_t)own[i] * b->degree;
         for (uint32_t t = omen_graph_prune(b, &f->panels, keys, n, b->degree, edges); t < b->degree; t++)
             edges[t] = OMEN_GRAPH_NONE;
@@ -432,6 +470,6 @@ uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, in
 {
     const uint64_t d8 = d_kept < OMEN_GRAPH_COARSE ? omen_round_up(d_kept, 4) : OMEN_GRAPH_COARSE;
     const uint64_t a_row = d8 + 8 + 4 + 4 + 4 + 8ull * degree /* both directions */ + 8 + 8 + 2;
-    const uint64_t a_thread = OMEN_GRAPH_PACKED * (2 * d8 + LEAF_MOST + 4 * BLOCK_ROWS + 16 * CANDIDATES + 64);
+    const uint64_t a_thread = OMEN_GRAPH_PACKED * (2 * d8 + LEAF_MOST + 4 * BLOCK_ROWS + 8 * (ROOM + OTHERS) + 64);
     return n * a_row + (n / 128 + 1) * (d8 + 16) + (uint64_t)n_threads * (a_thread + 16 * n / 256);
 }

@@ -299,6 +299,7 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     omen_graph_query_make(g->dims, g->ranges, d, w->projected + q * omen_round_up(d, OMEN_PANEL), w->tails[q],
                           &code_query);
     uint32_t n_pool = 0, next = 0;
+    bool is_last = false;
     int status = OMEN_OK;
     if (own != OMEN_GRAPH_NONE && visit(w->visited, own))
         w->seen[w->n_seen++] = own;
@@ -319,7 +320,14 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
         }
         prefetch_next(w, next, n_pool); /* unless nearer ones are found, these will be */
         w->n_seen += n;
-        if (n_taken == 0 || status != OMEN_OK)
+        if (n_taken == 0 && own != OMEN_GRAPH_NONE && n_pool < effort->least_pool && !is_last) {
+            is_last = true; /* nothing leads past the query's own row */
+            status = take_neighbours(w, own, own, rows, &n, why);
+            w->n_seen += n;
+        } else if (n_taken == 0) {
+            break;
+        }
+        if (status != OMEN_OK)
             break;
         status = touch_codes(w, rows, n, why);
         if (status != OMEN_OK)
