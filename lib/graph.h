@@ -129,7 +129,7 @@ omen_graph_effort omen_graph_effort_for(const omen_index *index, uint32_t k, flo
 bool omen_graph_can_reach(const omen_index *index, uint32_t k, float recall, double *most);
 
 /* Multiplies it; a factor of 0 leaves it as it is. */
-void omen_graph_effort_scale(omen_graph_effort *effort, const omen_index *index, float factor);
+void omen_graph_effort_scale(omen_graph_effort *effort, const omen_index *index, uint32_t k, float factor);
 
 /* ---- graph_prune.c ---- */
 

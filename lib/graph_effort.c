@@ -102,7 +102,7 @@ bool omen_graph_can_reach(const omen_index *index, uint32_t k, float recall, dou
     return can;
 }
 
-void omen_graph_effort_scale(omen_graph_effort *e, const omen_index *index, float factor)
+void omen_graph_effort_scale(omen_graph_effort *e, const omen_index *index, uint32_t k, float factor)
 {
     const uint64_t n = index->meta.n_rows;
     if (!(factor > 0))
@@ -110,6 +110,6 @@ void omen_graph_effort_scale(omen_graph_effort *e, const omen_index *index, floa
     const float reach = e->reach * factor, share = e->share * factor;
     e->reach = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
     e->share = share < 1 ? share : 1;
-    e->least_pool = omen_graph_at_most(fmax(ceil((double)e->least_pool * (double)factor), 1), n);
+    e->least_pool = omen_graph_at_most(fmax(ceil((double)e->least_pool * (double)factor), k), n);
     e->most_pool = omen_graph_at_most(fmax(ceil((double)e->most_pool * (double)factor), e->least_pool), n);
 }

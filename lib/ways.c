@@ -63,7 +63,7 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
     omen_graph_tune measured;
     omen_graph_effort effort = omen_graph_effort_for(
         index, job->k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &measured);
-    omen_graph_effort_scale(&effort, index, options->effort_factor);
+    omen_graph_effort_scale(&effort, index, job->k, options->effort_factor);
     if (options->rerank)
         effort.share = 1;
     if (job->stats) {
