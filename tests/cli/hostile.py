@@ -183,7 +183,8 @@ def lie_index(data, queries, n):
         parts = list(sections(data))
         lie(rng, rng.choice([payload for name, _, _, payload in parts]))
         write("lie.omen", pack(identity_of(data), parts))
-        query = run(["query", "-q", "-t", "1", "-k", "5", "--distances", "lie.omen", queries], 1 << 30, allowed)
+        way = ["--way", "graph"] if any(name == b"GADJ" for name, *_ in parts) and i % 2 else []
+        query = run(["query", "-q", "-t", "1", "-k", "5", "--distances", *way, "lie.omen", queries], 1 << 30, allowed)
         quick = run(["verify", "-q", "-t", "1", "--quick", "lie.omen"], 1 << 30, (0, 3))
         full = run(["verify", "-q", "-t", "1", "lie.omen"], 1 << 30, (0, 3, 5))
         n_refused += query.returncode != 0
