@@ -44,6 +44,7 @@ typedef struct cmd_name {
 
 /* ---- subcommands: argv[0] is the subcommand's name; each returns an exit code ---- */
 
+int cmd_attach(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_compress(int argc, char **argv);

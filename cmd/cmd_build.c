@@ -47,6 +47,14 @@ static const cmd_option options[] = {
      CMD_TEXT(struct build, paths.tune_queries),
      .help = "measure search effort on these queries, for queries of another\n"
              "distribution than the rows (default: measure on rows of INPUT)"},
+    {.name = "key",
+     .argument = "FILE",
+     CMD_TEXT(struct build, paths.keys),
+     .help = "keys of the rows, which query prints instead of their numbers: text,\n"
+             "one a line, or npy of integers or fixed strings (default: none)"},
+    {.name = "allow-duplicates",
+     CMD_FLAG(struct build, paths.allow_duplicates),
+     .help = "several rows may have the same key (default: an error)"},
     {.name = "zero-ok",
      CMD_FLAG(struct build, options.zero_ok),
      .help = "cosine: accept zero rows, at distance 1 from everything\n"
@@ -151,6 +159,10 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     b->paths.input = argv[optind];
     if (b->options.graph.degree > 0 && !b->options.graph.wanted)
         return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
+    if (b->paths.allow_duplicates && !b->paths.keys)
+        return cmd_misuse(NAME, "--allow-duplicates is of the keys: name them with --key");
+    if (b->paths.keys && strcmp(b->paths.keys, "-") == 0 && strcmp(b->paths.input, "-") == 0)
+        return cmd_misuse(NAME, "standard input cannot be both INPUT and --key");
     return CMD_GO_ON;
 }
 
@@ -192,6 +204,7 @@ static int choose_output(struct build *b)
     const cmd_file files[] = {
         {.role = "INPUT", .path = b->paths.input},
         {.role = "--tune-queries", .path = b->paths.tune_queries},
+        {.role = "--key", .path = b->paths.keys},
         {.role = "--output", .path = b->paths.output, .is_output = true, .has_checkpoint = true},
         {.path = b->json ? "-" : NULL, .is_output = true},
     };

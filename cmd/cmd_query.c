@@ -2,6 +2,7 @@
 /* omendb query: queries in, nearest neighbours out, in batches of bounded memory. */
 #include "cmd/options.h"
 #include "cmd/query_audit.h"
+#include "cmd/query_rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,9 @@ struct query {
     omen_results_format output_format;
     bool has_output_format; /* -F was given */
     bool distances;
+    const char *by_key, *by_row; /* queries are rows of the index, which this file names */
+    bool exclude_self;
+    bool rows; /* print row numbers where there are keys */
     bool no_check;
     uint64_t n_audit; /* queries of the sample; 0: not asked for */
     bool certify;
@@ -78,6 +82,17 @@ static const char *name_with_distances(size_t i)
 
     for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
         if (writer->has_distances && i-- == 0)
+            return writer->name;
+    return NULL;
+}
+
+/* Names of those that hold text. */
+static const char *name_with_text(size_t i)
+{
+    const omen_results_writer *writer;
+
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
+        if (writer->has_text && i-- == 0)
             return writer->name;
     return NULL;
 }
@@ -168,6 +183,15 @@ static const cmd_option options[] = {
     {.letters = "d",
      CMD_OPTION_DIM(struct query, d),
      .help = "dimensions of a query (default for raw: those of the index)"},
+    {.name = "by-key",
+     .argument = "FILE",
+     CMD_TEXT(struct query, by_key),
+     .help = "instead of QUERIES: rows of INDEX, named by their keys, one a line\n"
+             "(\"-\": standard input)"},
+    {.name = "by-row", .argument = "FILE", CMD_TEXT(struct query, by_row), .help = "the same, named by their numbers"},
+    {.name = "exclude-self",
+     CMD_FLAG(struct query, exclude_self),
+     .help = "leave the row itself out of what such a query finds"},
     {.letters = "o",
      .name = "output",
      .argument = "FILE",
@@ -181,6 +205,7 @@ static const cmd_option options[] = {
              "has none), one of\n",
      .names = output_formats},
     {.name = "distances", CMD_FLAG(struct query, distances), .help = "write distances too (not in ivecs)"},
+    {.name = "rows", CMD_FLAG(struct query, rows), .help = "write row numbers (default: keys, if the index has them)"},
 
     {.group = "work",
      CMD_OPTION_THREADS(struct query, search.n_threads,
@@ -199,7 +224,8 @@ static const cmd_syntax syntax = {
     .usage = "usage: omendb query [options] INDEX [QUERIES]\n"
              "\n"
              "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
-             "input) and prints them in order of distance, ties by lower row. Rows count from 0.\n",
+             "input) and prints them in order of distance, ties by lower row: by their keys, if INDEX has\n"
+             "them, else by their numbers, which count from 0.\n",
     .print_lists = print_output_formats,
     .notes = "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
              "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
@@ -236,6 +262,8 @@ static int check_arguments(struct query *q)
     const cmd_file files[] = {
         {.role = "INDEX", .path = q->index_path},
         {.role = "QUERIES", .path = q->queries_path},
+        {.role = "--by-key", .path = q->by_key},
+        {.role = "--by-row", .path = q->by_row},
         {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
     };
     const omen_results_writer *writer;
@@ -279,6 +307,22 @@ static int check_arguments(struct query *q)
     return CMD_GO_ON;
 }
 
+/* What cannot go with queries that are rows of the index. */
+static int check_by_rows(const struct query *q, const char *queries)
+{
+    const char *option = q->by_key ? "--by-key" : "--by-row";
+
+    if (q->by_key && q->by_row)
+        return cmd_misuse(NAME, "--by-key and --by-row both name the queries: choose one");
+    if (queries)
+        return cmd_misuse(NAME, "%s names the queries: \"%s\" is one file too many", option, queries);
+    if (q->format || q->d > 0)
+        return cmd_misuse(NAME, "--format and --dim describe QUERIES, which %s takes the place of", option);
+    if (q->exclude_self && (q->certify || q->n_audit > 0))
+        return cmd_misuse(NAME, "--audit and --certify count the row itself: they cannot go with --exclude-self");
+    return CMD_GO_ON;
+}
+
 static int parse_arguments(struct query *q, int argc, char **argv)
 {
     const int status = cmd_options_parse(&syntax, argc, argv, q);
@@ -290,7 +334,15 @@ static int parse_arguments(struct query *q, int argc, char **argv)
     if (argc - optind > 2)
         return cmd_misuse(NAME, "one INDEX and one QUERIES at a time; \"%s\" is one too many", argv[optind + 2]);
     q->index_path = argv[optind];
-    q->queries_path = argc - optind > 1 ? argv[optind + 1] : "-";
+    if (q->by_key || q->by_row) {
+        const int misused = check_by_rows(q, argc - optind > 1 ? argv[optind + 1] : NULL);
+        if (misused != CMD_GO_ON)
+            return misused;
+    } else {
+        if (q->exclude_self)
+            return cmd_misuse(NAME, "--exclude-self is of rows of the index: name them with --by-key or --by-row");
+        q->queries_path = argc - optind > 1 ? argv[optind + 1] : "-";
+    }
     if (q->output_path && strcmp(q->output_path, "-") == 0)
         q->output_path = NULL;
     return check_arguments(q);
@@ -337,8 +389,10 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
+/* rows are the queries, if these are rows of the index; keys is the index whose keys are written, or NULL. */
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
-                      const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
+                      const struct query_rows *rows, const omen_index *keys, const omen_results *results,
+                      struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
     omen_search_options search = q->search;
     cmd_progress progress;
@@ -347,11 +401,13 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     int status;
 
     cmd_progress_init(&progress, q->verbosity < 0 ? -1 : 0);
-    status = omen_results_begin(results, why);
+    status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
         n = source->n_rows - first < batch->n_rows ? source->n_rows - first : batch->n_rows;
         cmd_progress_update(&progress, "search", first, source->n_rows);
         status = source->read(source->self, first, n, batch->rows, why);
+        if (rows->n > 0)
+            status = cmd_name_damage(q->index_path, status, why);
         lap(&clock, &o->read_seconds);
         if (status == OMEN_OK) {
             search.first_query = first;
@@ -360,7 +416,10 @@ static int search_all(const struct query *q, const omen_index *index, const omen
             lap(&clock, &o->search_seconds);
         }
         if (status == OMEN_OK) {
-            status = omen_results_write(results, first, n, batch->ids, batch->distances, why);
+            if (q->exclude_self)
+                query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
+            status = omen_results_write_keys(results, keys, first, n, batch->ids, batch->distances, why);
+            status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->write_seconds);
         }
     }
@@ -417,6 +476,54 @@ static void take_note(const struct query *q, const omen_index *index, struct cmd
               omen_refine_name(o->info.refine), share);
 }
 
+/* Opens the queries: vectors of a file, or rows of the index. */
+static int open_queries(struct query *q, const omen_index *index, const omen_index_info *info, omen_vectors **vectors,
+                        struct query_rows *rows, omen_source *source, omen_detail *why)
+{
+    const char *path = q->by_key ? q->by_key : q->by_row;
+    int status;
+
+    if (!path) {
+        status = cmd_open_rows(vectors, q->queries_path, q->format, q->d, info->d, why);
+        if (status != OMEN_OK)
+            return status;
+        *source = omen_vectors_source(*vectors);
+        return source->d == info->d
+                   ? OMEN_OK
+                   : omen_fail(why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", source->d, info->d);
+    }
+    if (info->refine == OMEN_REFINE_NONE) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%s needs a refine tier, and the index was built without one",
+                         q->by_key ? "--by-key" : "--by-row");
+    }
+    if (q->by_key && info->key_kind == OMEN_KEYS_NONE) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "the index has no keys: name rows by number with --by-row, or give "
+                         "it keys with omendb attach");
+    }
+    status = query_rows_open(rows, index, path, q->by_key != NULL, why);
+    if (status == OMEN_OK)
+        *source = omen_index_rows_source(rows->rows);
+    /* what the index accepted as a row is accepted as a query */
+    q->search.zero_ok |= info->zero_ok;
+    return cmd_name_damage(q->index_path, status, why);
+}
+
+/* Whether the results hold keys. Fails if they should and the format cannot. */
+static int choose_keys(const struct query *q, const omen_index_info *info, bool *has_keys, omen_detail *why)
+{
+    const omen_results_writer *writer = omen_results_writer_at(q->output_format);
+
+    *has_keys = info->key_kind != OMEN_KEYS_NONE && !q->rows;
+    if (*has_keys && info->key_kind == OMEN_KEYS_TEXT && !writer->has_text) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "%s cannot hold text, which the keys of the index are: use --output-format %s, or --rows for "
+                         "row numbers",
+                         writer->name, cmd_choice("", name_with_text).text);
+    }
+    return OMEN_OK;
+}
+
 static int run(struct query *q)
 {
     struct cmd_query_outcome o = {.exact = q->search.exact,
@@ -427,8 +534,10 @@ static int run(struct query *q)
     omen_container *container = NULL;
     omen_index *index = NULL;
     omen_vectors *vectors = NULL;
+    struct query_rows rows = {.n = 0};
     omen_source source;
     omen_results results;
+    bool has_keys;
     cmd_output output = {.stream = NULL};
     struct batch batch = {.n_rows = 0};
     double started = cmd_seconds();
@@ -451,17 +560,15 @@ static int run(struct query *q)
         status = omen_fail(&why, OMEN_ERR_ARGUMENT, "--audit needs a refine tier, and the index was built without one");
         goto out;
     }
-    status = cmd_open_rows(&vectors, q->queries_path, q->format, q->d, o.info.d, &why);
+    status = choose_keys(q, &o.info, &has_keys, &why);
+    if (status == OMEN_OK)
+        status = open_queries(q, index, &o.info, &vectors, &rows, &source, &why);
     if (status != OMEN_OK)
         goto out;
-    source = omen_vectors_source(vectors);
-    if (source.d != o.info.d) {
-        status = omen_fail(&why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", source.d, o.info.d);
-        goto out;
-    }
     /* of an index with fewer rows, all: results then have so many columns */
+    q->search.k += q->exclude_self;
     q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
-    o.k = q->search.k;
+    o.k = q->search.k - q->exclude_self;
     /* for all batches alike, and for what is audited */
     status = omen_index_choose_way(index, &q->search, source.n_rows, &o.choice, &why);
     if (status != OMEN_OK)
@@ -472,7 +579,7 @@ static int run(struct query *q)
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
     q->seed = q->has_seed ? q->seed : o.info.seed;
     q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
-    status = batch_init(&batch, source.n_rows, source.d, o.k, q->distances);
+    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances);
     if (status == OMEN_OK)
         status = cmd_output_open(&output, q->output_path, NULL, &why);
     if (status != OMEN_OK)
@@ -484,7 +591,7 @@ static int run(struct query *q)
     lap(&started, &o.audit_seconds);
     o.effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (status == OMEN_OK)
-        status = search_all(q, index, &source, &results, &batch, &o, &why);
+        status = search_all(q, index, &source, &rows, has_keys ? index : NULL, &results, &batch, &o, &why);
     if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
         started = cmd_seconds();
         status = measure(q, index, &source, &o, &why);
@@ -501,6 +608,7 @@ out:
     cmd_output_close(&output);
     batch_free(&batch);
     omen_vectors_close(vectors);
+    query_rows_finish(&rows);
     omen_index_close(index);
     omen_container_close(container);
     if (status != OMEN_OK)

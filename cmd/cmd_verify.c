@@ -349,9 +349,11 @@ static int verify_file(const struct verify *v, const char *path, json_t *indexes
                cmd_group(check.file_bytes).text, cmd_group(check.original_bytes).text,
                check.holds_vectors ? "of vectors" : "of an index", mode_names[v->mode]);
     } else if (status == CMD_EXIT_OK && !v->quiet) {
-        printf("%s: sound (%s x %u, %zu sections, %s bytes, %s)\n", cmd_printable(path).text,
-               cmd_group(check.info.n_rows).text, check.info.d, check.n_sections, cmd_group(check.file_bytes).text,
-               mode_names[v->mode]);
+        const bool has_keys = check.info.key_kind != OMEN_KEYS_NONE;
+
+        printf("%s: sound (%s x %u, %s%s%zu sections, %s bytes, %s)\n", cmd_printable(path).text,
+               cmd_group(check.info.n_rows).text, check.info.d, has_keys ? omen_key_kind_name(check.info.key_kind) : "",
+               has_keys ? " keys, " : "", check.n_sections, cmd_group(check.file_bytes).text, mode_names[v->mode]);
     }
     return status;
 }

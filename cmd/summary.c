@@ -64,6 +64,10 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
             share(o, info->refine_bytes), share(o, info->id_bytes), share(o, info->centroid_bytes),
             share(o, info->model_bytes));
     refine_line(&o->report);
+    if (info->key_kind != OMEN_KEYS_NONE) {
+        fprintf(stderr, "  keys    %s, %.1f bytes a vector\n", omen_key_kind_name(info->key_kind),
+                share(o, info->key_bytes));
+    }
     fprintf(stderr, "  file    %s bytes (%s), %.1f a vector\n", cmd_group(o->file_bytes).text,
             cmd_human_bytes(o->file_bytes).text, share(o, o->file_bytes));
     if (o->report.near_copies >= NEAR_COPIES_TOLD && o->report.near_copies <= OMEN_NEAR_COPIES_MOST)
@@ -115,6 +119,15 @@ static json_t *ceilings_object(const struct cmd_build_outcome *o)
     return out;
 }
 
+/* What the keys are, and what they take; null without. */
+static json_t *keys_object(const struct cmd_build_outcome *o)
+{
+    return o->info.key_kind == OMEN_KEYS_NONE
+               ? json_null()
+               : json_pack("{s:s, s:o}", "kind", omen_key_kind_name(o->info.key_kind), "bytes_per_vector",
+                           cmd_json_real(share(o, o->info.key_bytes)));
+}
+
 int cmd_build_json(const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
@@ -147,6 +160,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     }
     if (out && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
                 json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
+                json_object_set_new(out, "keys", keys_object(o)) != 0 ||
                 json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;

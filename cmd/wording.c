@@ -8,7 +8,8 @@
 /* The fields that library texts name, and the options that set them. */
 static const struct {
     const char *field, *option;
-} names[] = {{"bytes", "--bytes"},
+} names[] = {{"allow_duplicates", "--allow-duplicates"},
+             {"bytes", "--bytes"},
              {"codec", "--codec"},
              {"d", "--dim"},
              {"format", "--format"},

@@ -17,6 +17,7 @@ typedef struct {
     omen_build_options options;
     omen_vectors *vectors, *tune_vectors;
     omen_source source, tune_source;
+    omen_row_keys *keys;
     omen_writer *writer;
     omen_part *part;
 } file_build;
@@ -39,6 +40,47 @@ static int open_inputs(file_build *b, omen_detail *why)
         }
     }
     return status;
+}
+
+/* Reads the keys. They stay in memory until the rows are written, so the build has so much less. */
+static int open_keys(file_build *b, omen_detail *why)
+{
+    const omen_build_paths *paths = b->paths;
+    uint64_t *memory_bytes = &b->options.memory_bytes, kept;
+    if (!paths->keys)
+        return OMEN_OK;
+    const int status = omen_row_keys_read(&b->keys, paths->keys, b->source.n_rows, paths->allow_duplicates,
+                                          *memory_bytes, b->options.n_threads, why);
+    if (status != OMEN_OK)
+        return status;
+    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
+    if (*memory_bytes > 0)
+        *memory_bytes = *memory_bytes > kept ? *memory_bytes - kept : 1;
+    return OMEN_OK;
+}
+
+/* A plan that lacks memory: what it asks for is besides the keys. */
+static void tell_keys(const file_build *b, omen_detail *why)
+{
+    uint64_t kept;
+    if (!b->keys || !why)
+        return;
+    const omen_detail cause = *why;
+    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
+    omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the keys take %llu MiB more", cause.text,
+              (unsigned long long)(kept >> 20) + 1);
+}
+
+/* Adds what the keys take to a plan. */
+static void plan_keys(const file_build *b, omen_build_plan *plan)
+{
+    uint64_t kept, peak, section_bytes;
+    if (!b->keys)
+        return;
+    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, &peak, &section_bytes);
+    plan->memory_bytes += kept;
+    plan->memory_bytes = plan->memory_bytes > peak ? plan->memory_bytes : peak;
+    plan->index_bytes += section_bytes + section_bytes / 256;
 }
 
 /* Bytes on the disk of what an earlier build left, which this one goes on with or replaces. */
@@ -64,8 +106,11 @@ static int check_plan(const file_build *b, omen_detail *why)
     uint64_t there;
     int status = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
 
+    if (status == OMEN_ERR_MEMORY)
+        tell_keys(b, why);
     if (status != OMEN_OK)
         return status;
+    plan_keys(b, &plan);
     if (paths->planned)
         paths->planned(paths->context, &plan);
     status = checkpoint_bytes(paths->output, &there, why);
@@ -82,6 +127,8 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
     const omen_checkpoint checkpoint = omen_part_checkpoint(b->part);
     int status = omen_index_build(&b->source, options, &sink, &checkpoint, report, why);
 
+    if (status == OMEN_OK && b->keys)
+        status = omen_row_keys_write(b->keys, &sink, options->progress, options->progress_context, why);
     /* the last look before the file gets its name */
     if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
@@ -140,6 +187,8 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
     result = (omen_build_outcome){.struct_bytes = sizeof result};
     status = open_inputs(&b, why);
     if (status == OMEN_OK)
+        status = open_keys(&b, why);
+    if (status == OMEN_OK)
         status = check_plan(&b, why);
     if (status == OMEN_OK)
         status = omen_writer_create(&b.writer, known.output, why);
@@ -150,6 +199,7 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
     if (status == OMEN_OK)
         status = read_back(&b, info, &result.recall_most, why);
     omen_writer_destroy(b.writer);
+    omen_row_keys_destroy(b.keys);
     omen_vectors_close(b.tune_vectors);
     omen_vectors_close(b.vectors);
     if (outcome)

@@ -39,6 +39,9 @@ uint64_t omen_container_offset(const omen_container *container, size_t i);
 
 uint64_t omen_container_file_bytes(const omen_container *container);
 
+/* What omen_sink.start() was given. */
+uint64_t omen_container_identity(const omen_container *container);
+
 /* Called for each damaged range: the section's four-letter name ("head", "tabl", "tail" outside sections), the byte
  * range [first, first + n_bytes) of the file, and a sentence. */
 typedef void (*omen_damage_fn)(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text);

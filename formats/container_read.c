@@ -391,6 +391,11 @@ uint64_t omen_container_offset(const omen_container *container, size_t i)
     return (uint64_t)((const uint8_t *)container->sections[i].data - container->base);
 }
 
+uint64_t omen_container_identity(const omen_container *container)
+{
+    return container->identity;
+}
+
 uint64_t omen_container_file_bytes(const omen_container *container)
 {
     return container->n_bytes;

@@ -105,6 +105,16 @@ OMEN_API void omen_part_close(omen_part *part);
  * than n_bytes to give. */
 OMEN_API int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why) OMEN_MUST_CHECK;
 
+/* ---- keys --------------------------------------------------------------- */
+
+/* Reads the keys of n_rows rows from a file, or from standard input when path is "-": text in UTF-8, one a line, or an
+ * npy array of integers or fixed strings (S, U), and finishes them (omen_row_keys_finish()). memory_bytes: private
+ * memory to stay under; 0: no limit. *out is NULL on failure, and else the caller's to destroy. Returns OMEN_OK,
+ * OMEN_ERR_INPUT (not so many keys, one that cannot be one, a duplicate: why names file and line, or row),
+ * OMEN_ERR_ARGUMENT, OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+OMEN_API int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, bool allow_duplicates,
+                                uint64_t memory_bytes, int n_threads, omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- a build by path ---------------------------------------------------- */
 
 /* What a build by path reads and writes, and who is told of it. */
@@ -120,6 +130,8 @@ typedef struct omen_build_paths {
     void (*opened)(void *context, const char *format, const omen_source *source);
     void (*planned)(void *context, const omen_build_plan *plan);
     void *context;
+    const char *keys;      /* the keys of the rows, as omen_row_keys_read() reads them; NULL: none */
+    bool allow_duplicates; /* several rows may have the same key */
 } omen_build_paths;
 
 /* What a build by path leaves. */
@@ -133,9 +145,10 @@ typedef struct omen_build_outcome {
 
 /* Builds an index of a file of vectors into a file. The index is written to output + ".tmp", what a killed build
  * continues from to output + ".part", both locked; output is what it was until the index is complete and on disk, and
- * is opened once more then. A plan with no room on the disk is refused before any work. report, info (of the index) and
- * outcome may be NULL; outcome is set after a failure too. Returns as omen_vectors_open(), omen_writer_create(),
- * omen_part_open(), omen_index_build(), omen_writer_commit() and omen_container_open_index(). After OMEN_ERR_INPUT and
+ * is opened once more then. Keys are read before any work, and a plan with no room on the disk is refused then. report,
+ * info (of the index) and outcome may be NULL; outcome is set after a failure too. Returns as omen_vectors_open(),
+ * omen_row_keys_read(), omen_writer_create(), omen_part_open(), omen_index_build(), omen_writer_commit() and
+ * omen_container_open_index(). After OMEN_ERR_INPUT and
  * OMEN_ERR_ARGUMENT, which would come again, no checkpoint of this call is left; after other failures it is. */
 OMEN_API int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options,
                                    omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
@@ -196,6 +209,16 @@ OMEN_API int omen_results_begin(const omen_results *results, omen_detail *why) O
  * be NULL. Returns OMEN_OK, OMEN_ERR_INPUT or OMEN_ERR_IO (a write failed; errno is named in why). */
 OMEN_API int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
                                 const float *distances, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same with the keys of an index in the place of row numbers: "keys" in jsonl, the field "key" in structured
+ * arrays of npy. Keys of text are fixed strings ("S", UTF-8) in npy, and ivecs does not hold them; nor does ivecs hold
+ * an integer beyond int32. Formats with -1 for missing rows refuse an index in which that is a key. index may be NULL:
+ * then they are as above. Both functions return OMEN_OK, OMEN_ERR_ARGUMENT (the index has no keys), OMEN_ERR_INPUT,
+ * OMEN_ERR_CORRUPT, OMEN_ERR_IO or OMEN_ERR_MEMORY; nothing of a block is written unless all its keys are sound. */
+OMEN_API int omen_results_begin_keys(const omen_results *results, const omen_index *index,
+                                     omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_results_write_keys(const omen_results *results, const omen_index *index, uint64_t first, uint64_t n,
+                                     const int64_t *ids, const float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -51,20 +51,34 @@ static inline void put_text(buffer *out, const char *text, size_t n)
     out->n += n;
 }
 
+/* Text of any length. */
+static void put_long_text(buffer *out, const char *text, size_t n)
+{
+    for (size_t done = 0, part; done < n; done += part) {
+        part = n - done < ITEM_BYTES ? n - done : ITEM_BYTES;
+        put_text(out, text + done, part);
+    }
+}
+
 #define PUT(out, literal) put_text(out, literal, sizeof(literal) - 1)
 
-static void put_integer(buffer *out, int64_t value)
+static void put_number(buffer *out, uint64_t value, bool is_negative)
 {
     char digits[24];
     size_t at = sizeof(digits);
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    uint64_t rest = is_negative ? 0 - value : value;
     do {
         digits[--at] = (char)('0' + rest % 10);
         rest /= 10;
     } while (rest > 0);
-    if (value < 0)
+    if (is_negative)
         digits[--at] = '-';
     put_text(out, digits + at, sizeof(digits) - at);
+}
+
+static void put_integer(buffer *out, int64_t value)
+{
+    put_number(out, (uint64_t)value, value < 0);
 }
 
 /* As %.9g, which gives every float32 back exactly. Whole numbers, the squared distances of byte vectors, are common
@@ -94,40 +108,74 @@ static void put_float(buffer *out, float value)
 
 /* ---- one query in each format ------------------------------------------ */
 
-static void write_tsv(buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids, const float *distances)
+/* Neighbour i, by its key or its number; text as it is. */
+static void put_name(buffer *out, const omen_results_found *found, uint32_t i)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        put_integer(out, (int64_t)query);
+    const omen_row_key *key = found->keys ? &found->keys[i] : NULL;
+    if (!key)
+        put_integer(out, found->ids[i]);
+    else if (key->kind == OMEN_KEYS_TEXT)
+        put_long_text(out, key->text, key->n_bytes);
+    else
+        put_number(out, key->number, key->kind == OMEN_KEYS_INT64 && key->number >> 63);
+}
+
+static void write_tsv(buffer *out, const omen_results_found *found)
+{
+    for (uint32_t i = 0; i < found->n; i++) {
+        put_integer(out, (int64_t)found->query);
         PUT(out, "\t");
         put_integer(out, (int64_t)i + 1);
         PUT(out, "\t");
-        put_integer(out, ids[i]);
-        if (distances) {
+        put_name(out, found, i);
+        if (found->distances) {
             PUT(out, "\t");
-            put_distance(out, distances[i]);
+            put_distance(out, found->distances[i]);
         }
         PUT(out, "\n");
     }
 }
 
-static void write_jsonl(buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids, const float *distances)
+/* A key has no control characters: two others have a meaning in a string of JSON. */
+static void put_json_text(buffer *out, const omen_row_key *key)
+{
+    uint32_t from = 0;
+    PUT(out, "\"");
+    for (uint32_t i = 0; i < key->n_bytes; i++) {
+        if (key->text[i] != '"' && key->text[i] != '\\')
+            continue;
+        put_long_text(out, key->text + from, i - from);
+        PUT(out, "\\");
+        from = i;
+    }
+    put_long_text(out, key->text + from, key->n_bytes - from);
+    PUT(out, "\"");
+}
+
+static void write_jsonl(buffer *out, const omen_results_found *found)
 {
     PUT(out, "{\"query\":");
-    put_integer(out, (int64_t)query);
-    PUT(out, ",\"ids\":[");
-    for (uint32_t i = 0; i < n; i++) {
+    put_integer(out, (int64_t)found->query);
+    if (found->keys)
+        PUT(out, ",\"keys\":[");
+    else
+        PUT(out, ",\"ids\":[");
+    for (uint32_t i = 0; i < found->n; i++) {
         if (i > 0)
             PUT(out, ",");
-        put_integer(out, ids[i]);
+        if (found->keys && found->key_kind == OMEN_KEYS_TEXT)
+            put_json_text(out, &found->keys[i]);
+        else
+            put_name(out, found, i);
     }
-    if (distances) {
+    if (found->distances) {
         PUT(out, "],\"distances\":[");
-        for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < found->n; i++) {
             if (i > 0)
                 PUT(out, ",");
             /* JSON has no word for a distance that overflowed. */
-            if (isfinite(distances[i]))
-                put_distance(out, distances[i]);
+            if (isfinite(found->distances[i]))
+                put_distance(out, found->distances[i]);
             else
                 PUT(out, "null");
         }
@@ -135,28 +183,43 @@ static void write_jsonl(buffer *out, uint64_t query, uint32_t n, uint32_t k, con
     PUT(out, "]}\n");
 }
 
-static int begin_ivecs(const omen_results *results, omen_detail *why)
+/* Neighbour i as an integer; the number that stands for none where there is none. */
+static uint64_t number_of(const omen_results_found *found, uint32_t i)
+{
+    if (i >= found->n)
+        return (uint64_t)OMEN_NO_ROW;
+    return found->keys ? found->keys[i].number : (uint64_t)found->ids[i];
+}
+
+static int begin_ivecs(const omen_results *results, const omen_index_info *info, omen_detail *why)
 {
     if (results->k > INT32_MAX)
         return omen_fail(why, OMEN_ERR_INPUT, "%u results a query are more than ivecs can hold", results->k);
     return OMEN_OK;
 }
 
-static void write_ivecs(buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids, const float *distances)
+static void write_ivecs(buffer *out, const omen_results_found *found)
 {
-    put_le(out, k, 4);
-    for (uint32_t i = 0; i < k; i++)
-        put_le(out, (uint64_t)(i < n ? ids[i] : OMEN_NO_ROW), 4);
+    put_le(out, found->k, 4);
+    for (uint32_t i = 0; i < found->k; i++)
+        put_le(out, number_of(found, i), 4);
 }
 
-static int begin_npy(const omen_results *results, omen_detail *why)
+static int begin_npy(const omen_results *results, const omen_index_info *info, omen_detail *why)
 {
     /* The header's text is padded so that the array starts at a multiple of 64 bytes. */
     enum { PREFIX_BYTES = 10, HEADER_BYTES = 192 };
-    char header[HEADER_BYTES] = "\x93NUMPY\x01";
+    char header[HEADER_BYTES] = "\x93NUMPY\x01", type[16] = "<i8", descr[64];
+    if (info && info->key_kind == OMEN_KEYS_TEXT)
+        snprintf(type, sizeof(type), "|S%u", info->key_most_bytes);
+    if (info && info->key_kind == OMEN_KEYS_UINT64)
+        snprintf(type, sizeof(type), "<u8");
+    if (results->with_distances)
+        snprintf(descr, sizeof(descr), "[('%s', '%s'), ('distance', '<f4')]", info ? "key" : "id", type);
+    else
+        snprintf(descr, sizeof(descr), "'%s'", type);
     int n = snprintf(header + PREFIX_BYTES, sizeof(header) - PREFIX_BYTES,
-                     "{'descr': %s, 'fortran_order': False, 'shape': (%" PRIu64 ", %u), }",
-                     results->with_distances ? "[('id', '<i8'), ('distance', '<f4')]" : "'<i8'", results->n_queries,
+                     "{'descr': %s, 'fortran_order': False, 'shape': (%" PRIu64 ", %u), }", descr, results->n_queries,
                      results->k);
     size_t used = PREFIX_BYTES + (size_t)n, total = (used + 1 + 63) / 64 * 64;
     memset(header + used, ' ', total - used - 1);
@@ -169,12 +232,28 @@ static int begin_npy(const omen_results *results, omen_detail *why)
     return OMEN_OK;
 }
 
-static void write_npy(buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids, const float *distances)
+/* A text in so many bytes, zeros behind it; of no neighbour all are zeros, which no key is. */
+static void put_fixed_text(buffer *out, const omen_row_key *key, uint32_t n_bytes)
 {
-    for (uint32_t i = 0; i < k; i++) {
-        put_le(out, (uint64_t)(i < n ? ids[i] : OMEN_NO_ROW), 8);
-        if (distances)
-            put_float(out, i < n ? distances[i] : INFINITY);
+    static const char zeros[ITEM_BYTES];
+    const uint32_t n_text = key ? key->n_bytes : 0;
+    if (key)
+        put_long_text(out, key->text, n_text);
+    for (uint32_t done = n_text, part; done < n_bytes; done += part) {
+        part = n_bytes - done < ITEM_BYTES ? n_bytes - done : ITEM_BYTES;
+        put_text(out, zeros, part);
+    }
+}
+
+static void write_npy(buffer *out, const omen_results_found *found)
+{
+    for (uint32_t i = 0; i < found->k; i++) {
+        if (found->keys && found->key_kind == OMEN_KEYS_TEXT)
+            put_fixed_text(out, i < found->n ? &found->keys[i] : NULL, found->key_most_bytes);
+        else
+            put_le(out, number_of(found, i), 8);
+        if (found->distances)
+            put_float(out, i < found->n ? found->distances[i] : INFINITY);
     }
 }
 
@@ -184,8 +263,9 @@ static const omen_results_writer writers[] = {
     [OMEN_RESULTS_TSV] =
         {
             .name = "tsv",
-            .help = "a line per neighbour: query, rank from 1, row, and the distance if asked for",
+            .help = "a line per neighbour: query, rank from 1, key or row, and the distance if asked for",
             .has_distances = true,
+            .has_text = true,
             .most_id = INT64_MAX,
             .begin = NULL,
             .write = write_tsv,
@@ -193,8 +273,9 @@ static const omen_results_writer writers[] = {
     [OMEN_RESULTS_JSONL] =
         {
             .name = "jsonl",
-            .help = "a line per query: {\"query\":0,\"ids\":[...],\"distances\":[...]}",
+            .help = "a line per query: {\"query\":0,\"ids\":[...],\"distances\":[...]}; \"keys\" if there are",
             .has_distances = true,
+            .has_text = true,
             .most_id = INT64_MAX,
             .begin = NULL,
             .write = write_jsonl,
@@ -202,8 +283,9 @@ static const omen_results_writer writers[] = {
     [OMEN_RESULTS_IVECS] =
         {
             .name = "ivecs",
-            .help = "per query the int32 k, then k int32 rows",
+            .help = "per query the int32 k, then k int32 rows, or keys that are integers",
             .is_binary = true,
+            .has_fixed_fields = true,
             .most_id = INT32_MAX,
             .begin = begin_ivecs,
             .write = write_ivecs,
@@ -211,10 +293,11 @@ static const omen_results_writer writers[] = {
     [OMEN_RESULTS_NPY] =
         {
             .name = "npy",
-            .help = "int64 array of queries x k; with distances a structured array (id, distance)",
+            .help = "array of queries x k; with distances a structured array (id or key, distance)",
             .is_binary = true,
             .has_distances = true,
             .has_fixed_fields = true,
+            .has_text = true,
             .most_id = INT64_MAX,
             .begin = begin_npy,
             .write = write_npy,
@@ -245,54 +328,122 @@ int omen_results_parse(const char *name, omen_results_format *out)
 
 /* ---- writing ----------------------------------------------------------- */
 
-int omen_results_begin(const omen_results *results, omen_detail *why)
+/* Fills *info for an index whose keys are written, and checks that the format can hold them. */
+static int open_keys(const omen_results *results, const omen_index *index, omen_index_info *info, omen_detail *why)
 {
     const omen_results_writer *writer = &writers[results->format];
-    return writer->begin ? writer->begin(results, why) : OMEN_OK;
+    info->struct_bytes = sizeof *info;
+    int status = omen_index_get_info(index, info);
+    if (status != OMEN_OK)
+        return status;
+    if (info->key_kind == OMEN_KEYS_NONE)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no keys to write");
+    if (info->key_kind == OMEN_KEYS_TEXT && !writer->has_text)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s holds no text, which the keys of the index are", writer->name);
+    return OMEN_OK;
 }
 
-/* Names the first row whose number the format does not hold. */
-static int check_ids(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids, omen_detail *why)
+/* Whether a key is the number that stands for a missing row. */
+static int check_missing(const omen_results *results, const omen_index *index, omen_key_kind kind, omen_detail *why)
 {
     const omen_results_writer *writer = &writers[results->format];
-    for (uint64_t i = 0; i < n && writer->most_id < INT64_MAX; i++) {
-        const int64_t *query_ids = ids + i * results->k;
-        const uint32_t n_found = omen_found_count(query_ids, results->k);
-        for (uint32_t j = 0; j < n_found; j++) {
-            if (query_ids[j] < -writer->most_id - 1 || query_ids[j] > writer->most_id) {
-                return omen_fail(why, OMEN_ERR_INPUT,
-                                 "query %" PRIu64 " found row %" PRId64 ", beyond the int32 ids of %s: use npy",
-                                 first + i, query_ids[j], writer->name);
-            }
+    const omen_row_key missing = {.kind = kind, .number = (uint64_t)OMEN_NO_ROW};
+    int64_t row = OMEN_NO_ROW;
+    if (!writer->has_fixed_fields || kind == OMEN_KEYS_TEXT)
+        return OMEN_OK;
+    const int status = omen_index_row_of_key(index, &missing, &row, why);
+    if (status != OMEN_OK || row == OMEN_NO_ROW)
+        return status;
+    return omen_fail(why, OMEN_ERR_INPUT,
+                     "row %" PRId64 " has the key that %s writes for rows that are missing: use tsv or jsonl", row,
+                     writer->name);
+}
+
+int omen_results_begin_keys(const omen_results *results, const omen_index *index, omen_detail *why)
+{
+    const omen_results_writer *writer = &writers[results->format];
+    omen_index_info info;
+    int status = index ? open_keys(results, index, &info, why) : OMEN_OK;
+    if (status == OMEN_OK && index)
+        status = check_missing(results, index, info.key_kind, why);
+    return status == OMEN_OK && writer->begin ? writer->begin(results, index ? &info : NULL, why) : status;
+}
+
+/* Looks at what is to be written for one query: numbers that the format does not hold, keys that cannot be read. */
+static int check_query(const omen_results *results, const omen_index *index, uint64_t query, const int64_t *ids,
+                       omen_detail *why)
+{
+    const omen_results_writer *writer = &writers[results->format];
+    const uint32_t n_found = omen_found_count(ids, results->k);
+    for (uint32_t i = 0; i < n_found; i++) {
+        omen_row_key key = {.kind = OMEN_KEYS_INT64, .number = (uint64_t)ids[i]};
+        const int status = index ? omen_index_key_of(index, (uint64_t)ids[i], &key, why) : OMEN_OK;
+        if (status != OMEN_OK)
+            return status;
+        const int64_t number = (int64_t)key.number;
+        if (key.kind == OMEN_KEYS_TEXT || writer->most_id == INT64_MAX)
+            continue;
+        if (number > writer->most_id || number < -writer->most_id - 1 || (key.kind == OMEN_KEYS_UINT64 && number < 0)) {
+            return omen_fail(why, OMEN_ERR_INPUT,
+                             "query %" PRIu64 " found %srow %" PRId64 ", beyond the int32 ids of %s: use npy", query,
+                             index ? "the key of " : "", ids[i], writer->name);
         }
     }
     return OMEN_OK;
 }
 
-int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
-                       const float *distances, omen_detail *why)
+int omen_results_write_keys(const omen_results *results, const omen_index *index, uint64_t first, uint64_t n,
+                            const int64_t *ids, const float *distances, omen_detail *why)
 {
     const omen_results_writer *writer = &writers[results->format];
     const uint32_t k = results->k;
-    buffer out;
-    out.stream = results->stream;
-    out.n = 0;
-    out.failed = 0;
+    const bool has_limit = writer->most_id < INT64_MAX;
+    omen_index_info info = {.key_kind = OMEN_KEYS_NONE};
+    omen_row_key *keys = NULL;
+    buffer out = {.stream = results->stream};
+    int status = index ? open_keys(results, index, &info, why) : OMEN_OK;
 
     if (!results->with_distances)
         distances = NULL;
-    else if (!distances && writer->has_fixed_fields)
+    else if (!distances && writer->has_distances && writer->has_fixed_fields && status == OMEN_OK)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", writer->name);
-    int status = check_ids(results, first, n, ids, why);
+    for (uint64_t i = 0; i < n && (index || has_limit) && status == OMEN_OK; i++)
+        status = check_query(results, index, first + i, ids + i * k, why);
     if (status != OMEN_OK)
         return status;
     out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
-    if (!out.bytes)
+    keys = index ? malloc((k + (size_t)1) * sizeof *keys) : NULL;
+    if (!out.bytes || (index && !keys)) {
+        free(out.bytes);
+        free(keys);
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
-    for (uint64_t i = 0; i < n && !out.failed; i++) {
-        const int64_t *query_ids = ids + i * k;
-        writer->write(&out, first + i, omen_found_count(query_ids, k), k, query_ids,
-                      distances ? distances + i * k : NULL);
     }
-    return buffer_finish(&out, why);
+    for (uint64_t i = 0; i < n && !out.failed && status == OMEN_OK; i++) {
+        omen_results_found found = {.query = first + i,
+                                    .n = omen_found_count(ids + i * k, k),
+                                    .k = k,
+                                    .ids = ids + i * k,
+                                    .keys = keys,
+                                    .key_kind = info.key_kind,
+                                    .key_most_bytes = info.key_most_bytes,
+                                    .distances = distances ? distances + i * k : NULL};
+        for (uint32_t j = 0; j < found.n && keys && status == OMEN_OK; j++)
+            status = omen_index_key_of(index, (uint64_t)found.ids[j], &keys[j], why);
+        if (status == OMEN_OK)
+            writer->write(&out, &found);
+    }
+    free(keys);
+    const int written = buffer_finish(&out, why);
+    return status == OMEN_OK ? written : status;
+}
+
+int omen_results_begin(const omen_results *results, omen_detail *why)
+{
+    return omen_results_begin_keys(results, NULL, why);
+}
+
+int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
+                       const float *distances, omen_detail *why)
+{
+    return omen_results_write_keys(results, NULL, first, n, ids, distances, why);
 }

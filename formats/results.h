@@ -9,20 +9,31 @@
 /* Where a format's write() puts its bytes. */
 typedef struct omen_results_buffer omen_results_buffer;
 
+/* What one query has found: n of k neighbours. */
+typedef struct omen_results_found {
+    uint64_t query;
+    uint32_t n, k;
+    const int64_t *ids;
+    const omen_row_key *keys; /* n keys, which are written instead of the ids; NULL: the ids are */
+    omen_key_kind key_kind;
+    uint32_t key_most_bytes; /* the longest text in the index */
+    const float *distances;  /* NULL: they are not written */
+} omen_results_found;
+
 /* One format. To add one: a number in omen_results_format, and a row in results.c. */
 typedef struct omen_results_writer {
     const char *name; /* also the extension of its files */
     const char *help; /* what one query becomes, in a line */
     bool is_binary;
     bool has_distances;    /* they can be written */
-    bool has_fixed_fields; /* distances that were announced have to be there */
-    int64_t most_id;       /* the largest row number it holds */
-    /* Writes what comes before the first query; NULL: nothing does. */
-    int (*begin)(const omen_results *results, omen_detail *why);
-    /* Writes a query that has n of k neighbours: ids and distances (or NULL) hold n. Failures are told by the buffer.
-     */
-    void (*write)(omen_results_buffer *out, uint64_t query, uint32_t n, uint32_t k, const int64_t *ids,
-                  const float *distances);
+    bool has_fixed_fields; /* distances that were announced have to be there, and -1 is in the place of a missing row */
+    bool has_text;         /* keys of text can be written */
+    int64_t most_id;       /* the largest row number or key it holds */
+    /* Writes what comes before the first query; info is of the index whose keys are written, or NULL. NULL: nothing
+     * does. */
+    int (*begin)(const omen_results *results, const omen_index_info *info, omen_detail *why);
+    /* Writes a query. Failures are told by the buffer. */
+    void (*write)(omen_results_buffer *out, const omen_results_found *found);
 } omen_results_writer;
 
 /* The row of format number i; NULL past the last. */

@@ -11,6 +11,7 @@
 
 #include "lib/apart.h"
 #include "lib/index.h"
+#include "lib/index_keys.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
@@ -21,9 +22,9 @@
 static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
     OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
-    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT,
-    OMEN_SECTION_GDIM, OMEN_SECTION_GSCL, OMEN_SECTION_GCOD, OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD,
-    OMEN_SECTION_GTUN,
+    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT, OMEN_SECTION_KEYS,
+    OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI, OMEN_SECTION_GDIM, OMEN_SECTION_GSCL, OMEN_SECTION_GCOD,
+    OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD, OMEN_SECTION_GTUN,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -134,7 +135,7 @@ static int check_sections(const omen_section_list *list, omen_meta *m)
     if (list->has_ids)
         CHECK_SECTION(PERM, U32, m->n_rows, 4);
 #undef CHECK_SECTION
-    return status;
+    return status == OMEN_OK ? omen_index_keys_check_sections(list, m) : status;
 }
 
 /* Gives a model copies of its arrays. */
@@ -234,17 +235,30 @@ static int open_rows(omen_index *index, const omen_section_list *list)
     return OMEN_OK;
 }
 
+/* What remembers which blocks of a section were checked; NULL for one that is read when the index is opened. */
+static omen_touched *touched_of(omen_index *index, uint32_t id)
+{
+    const struct {
+        uint32_t id;
+        omen_touched *touched;
+    } large[] = {
+        {OMEN_SECTION_CODE, &index->code},         {OMEN_SECTION_REFN, &index->refn},
+        {OMEN_SECTION_PERM, &index->perm},         {OMEN_SECTION_KEYV, &index->keys.values},
+        {OMEN_SECTION_KEYO, &index->keys.offsets}, {OMEN_SECTION_KEYI, &index->keys.order},
+        {OMEN_SECTION_GCOD, &index->graph.code},   {OMEN_SECTION_GADJ, &index->graph.adjacency},
+    };
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+        if (large[i].id == id)
+            return large[i].touched;
+    return NULL;
+}
+
 /* Compares what opening reads with its checksums, and keeps those of the rest for the first touch. */
 static int check_contents(omen_index *index, const omen_section_list *list)
 {
     for (size_t i = 0; i < list->n; i++) {
         const omen_section *s = &list->sections[i];
-        omen_touched *touched = s->id == OMEN_SECTION_CODE   ? &index->code
-                                : s->id == OMEN_SECTION_REFN ? &index->refn
-                                : s->id == OMEN_SECTION_PERM ? &index->perm
-                                : s->id == OMEN_SECTION_GADJ ? &index->graph.adjacency
-                                : s->id == OMEN_SECTION_GCOD ? &index->graph.code
-                                                             : NULL;
+        omen_touched *touched = touched_of(index, s->id);
         if (!touched && !s->optional) {
             const int status = omen_section_check(s, list->why);
             if (status != OMEN_OK)
@@ -283,6 +297,8 @@ static int open_index(omen_index **out, const omen_section *sections, size_t n_s
         status = open_codec(index, &list);
     if (status == OMEN_OK)
         status = open_rows(index, &list);
+    if (status == OMEN_OK)
+        status = omen_index_keys_open(index, &list);
     if (status != OMEN_OK)
         goto fail;
     *out = index;
@@ -331,6 +347,9 @@ void omen_index_close(omen_index *index)
     free(index->code.seen);
     free(index->refn.seen);
     free(index->perm.seen);
+    free(index->keys.values.seen);
+    free(index->keys.offsets.seen);
+    free(index->keys.order.seen);
     for (size_t i = 0; i < OMEN_N_WAYS; i++)
         if (omen_ways[i].close)
             omen_ways[i].close(index);
@@ -363,6 +382,9 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .refine_bytes = m->n_rows * index->refine_row_bytes,
         .id_bytes = m->n_rows * 4,
         .refine_ceiling = (double)m->refine_ceiling,
+        .key_kind = (omen_key_kind)index->keys.head.kind,
+        .key_most_bytes = index->keys.head.longest,
+        .key_bytes = omen_index_keys_bytes(index),
     };
     omen_index_effort(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL, &info.lists.default_probes,
                       &info.default_rerank);
@@ -418,7 +440,7 @@ int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context
             status = OMEN_ERR_CORRUPT;
         }
     }
-    return status;
+    return status == OMEN_OK ? omen_index_keys_check(index, fault, context) : status;
 }
 
 int omen_index_check_source(const omen_index *index, const omen_source *source, omen_fault_fn fault, void *context,

@@ -35,6 +35,12 @@ typedef struct omen_graph {
     struct omen_graph_walk *spare; /* what a search has left for the next one; NULL: none. Exchanged atomically */
 } omen_graph;
 
+/* The keys of the rows. */
+typedef struct omen_key_store {
+    omen_keys_head head; /* kind 0: there are none */
+    omen_touched values, offsets, order;
+} omen_key_store;
+
 struct omen_index {
     omen_meta meta;
     omen_transform transform;
@@ -60,6 +66,7 @@ struct omen_index {
     uint64_t centroid_bytes, model_bytes;
     omen_touched code, refn, perm;
     omen_graph graph;
+    omen_key_store keys;
 };
 
 /* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. */
@@ -93,6 +100,10 @@ int omen_index_touch_graph_codes(const omen_index *index, uint64_t first_row, ui
                                  omen_detail *why) OMEN_MUST_CHECK;
 int omen_index_touch_neighbours(const omen_index *index, uint64_t first_row, uint64_t n_rows,
                                 omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same for bytes of a section whose contents the caller checks. */
+int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes,
+                           omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
  * gets the k <= n nearest of each query as (distance, id), ascending. */

@@ -64,4 +64,18 @@ typedef struct omen_graph_tune {
 
 _Static_assert(sizeof(omen_graph_tune) == 24, "an entry of GTUN is 24 bytes");
 
+#define OMEN_KEYS_FLAG_SHARED 1u /* several rows may have the same key */
+
+/* The section KEYS. */
+typedef struct omen_keys_head {
+    uint32_t kind, flags;
+    uint64_t n_rows;
+    uint64_t least, most; /* keys of integers; text: 0, and the bytes of all keys */
+    uint32_t width;       /* bytes of an integer, or of an offset */
+    uint32_t longest;     /* text: bytes of the longest key */
+    uint32_t zero[6];
+} omen_keys_head;
+
+_Static_assert(sizeof(omen_keys_head) == 64, "KEYS is 64 bytes");
+
 #endif

@@ -160,6 +160,10 @@ typedef enum {
 #define OMEN_SECTION_GECD OMEN_FOURCC('G', 'E', 'C', 'D') /* u8 [n_entries][64], graph */
 #define OMEN_SECTION_GTUN OMEN_FOURCC('G', 'T', 'U', 'N') /* u8 [][24], graph */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
+#define OMEN_SECTION_KEYS OMEN_FOURCC('K', 'E', 'Y', 'S') /* u8 [64]; this and the next are optional */
+#define OMEN_SECTION_KEYV OMEN_FOURCC('K', 'E', 'Y', 'V') /* u8 [n_rows][width], or the text of all keys */
+#define OMEN_SECTION_KEYO OMEN_FOURCC('K', 'E', 'Y', 'O') /* u8 [n_rows + 1][width], text */
+#define OMEN_SECTION_KEYI OMEN_FOURCC('K', 'E', 'Y', 'I') /* u32 [n_rows] */
 
 /* One section in memory. data is 64-byte aligned. A reader that does not know a mandatory section must refuse the
  * file; an unknown optional one is skipped. */
@@ -348,6 +352,67 @@ OMEN_API int omen_index_build(const omen_source *source, const omen_build_option
                               const omen_checkpoint *checkpoint, omen_build_report *report,
                               omen_detail *why) OMEN_MUST_CHECK;
 
+/* ---- keys: what the owner of the rows calls them ------------------------ */
+
+typedef enum {
+    OMEN_KEYS_NONE = 0,
+    OMEN_KEYS_INT64 = 1,
+    OMEN_KEYS_UINT64 = 2,
+    OMEN_KEYS_TEXT = 3, /* UTF-8 without control characters, 1 to OMEN_MAX_KEY_BYTES bytes */
+} omen_key_kind;
+#define OMEN_MAX_KEY_BYTES 4096u
+
+/* "int64", "uint64" or "text"; "none". */
+OMEN_API const char *omen_key_kind_name(omen_key_kind kind);
+
+typedef struct omen_row_key {
+    omen_key_kind kind;
+    uint32_t n_bytes; /* of text, which ends without a zero byte */
+    const char *text;
+    uint64_t number; /* of integers; a signed one in two's complement */
+} omen_row_key;
+
+/* Reads n_bytes of text as a key of this kind: text as it is, integers in decimal. Returns OMEN_OK or OMEN_ERR_INPUT
+ * (why says what is wrong, but not where). */
+OMEN_API int omen_row_key_parse(omen_key_kind kind, const char *text, size_t n_bytes, omen_row_key *out,
+                                omen_detail *why) OMEN_MUST_CHECK;
+
+/* The keys of all rows of an index that is being made: created for n_rows of them, added in the order of the rows,
+ * finished, then written behind the sections of the index. */
+typedef struct omen_row_keys omen_row_keys;
+
+/* *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no kind of keys; no rows, or too many) or
+ * OMEN_ERR_MEMORY. */
+OMEN_API int omen_row_keys_create(omen_row_keys **out, omen_key_kind kind, uint64_t n_rows,
+                                  omen_detail *why) OMEN_MUST_CHECK;
+
+/* NULL is fine. */
+OMEN_API void omen_row_keys_destroy(omen_row_keys *keys);
+
+/* Copies the key of the next row. Returns OMEN_OK, OMEN_ERR_INPUT (a text that no key may be: why says what is wrong,
+ * but not where), OMEN_ERR_ARGUMENT (another kind; more keys than rows) or OMEN_ERR_MEMORY. */
+OMEN_API int omen_row_keys_add(omen_row_keys *keys, const omen_row_key *key, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Sorts them, with n_threads threads (0: omen_cpu_count()). Unless duplicates are allowed, no two rows may have the
+ * same key: twins, which may be NULL, gets the first row whose key another one before it has, behind that one. Returns
+ * OMEN_OK, OMEN_ERR_INPUT (a duplicate), OMEN_ERR_ARGUMENT (fewer keys than rows) or OMEN_ERR_MEMORY. */
+OMEN_API int omen_row_keys_finish(omen_row_keys *keys, bool allow_duplicates, int n_threads, uint64_t twins[2],
+                                  omen_detail *why) OMEN_MUST_CHECK;
+
+/* Private memory that finished keys take, at the peak until then, and the bytes of their sections: estimates from
+ * above, for n_rows keys of n_text_bytes in all (integers: 0). Each may be NULL. */
+OMEN_API void omen_row_keys_sizes(uint64_t n_rows, uint64_t n_text_bytes, uint64_t *kept, uint64_t *peak,
+                                  uint64_t *section_bytes);
+
+/* The kind and the number of bytes of all texts. */
+OMEN_API omen_key_kind omen_row_keys_kind(const omen_row_keys *keys);
+OMEN_API uint64_t omen_row_keys_text_bytes(const omen_row_keys *keys);
+
+/* Writes the sections of finished keys, after omen_index_build() has written those of the index. progress may be NULL.
+ * Returns OMEN_OK, OMEN_ERR_ARGUMENT (not finished), OMEN_ERR_INTERRUPTED or what the sink returned. */
+OMEN_API int omen_row_keys_write(const omen_row_keys *keys, const omen_sink *sink, omen_progress_fn progress,
+                                 void *context, omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- an open index ----------------------------------------------------- */
 
 typedef struct omen_index omen_index;
@@ -377,6 +442,9 @@ typedef struct omen_index_info {
     /* share of the 10 nearest rows that are still the nearest after the refine tier's rounding, as the build estimated
      * it; 1: nothing is rounded; 0: unknown */
     double refine_ceiling;
+    omen_key_kind key_kind;
+    uint32_t key_most_bytes; /* of text: the longest */
+    uint64_t key_bytes;      /* keys, and what they are found by */
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
@@ -395,6 +463,31 @@ OMEN_API void omen_index_close(omen_index *index);
 
 /* Fills *out. Returns OMEN_OK or OMEN_ERR_ARGUMENT (out->struct_bytes). */
 OMEN_API int omen_index_get_info(const omen_index *index, omen_index_info *out) OMEN_MUST_CHECK;
+
+/* The key of a row; its text lives as long as the index. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no such row, or the index
+ * has no keys) or OMEN_ERR_CORRUPT. */
+OMEN_API int omen_index_key_of(const omen_index *index, uint64_t row, omen_row_key *out,
+                               omen_detail *why) OMEN_MUST_CHECK;
+
+/* The row of a key, the first one if several have it; OMEN_NO_ROW if none has. Returns OMEN_OK, OMEN_ERR_ARGUMENT (the
+ * index has no keys, or keys of another kind) or OMEN_ERR_CORRUPT. */
+OMEN_API int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int64_t *row,
+                                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* Rows of an index, in any order and any number of times, from its refine tier: as they were read, up to its rounding;
+ * under cosine of unit length. */
+typedef struct omen_index_rows omen_index_rows;
+
+/* rows holds n row numbers, and is copied; the index must outlive *out, which is NULL on failure. Returns OMEN_OK,
+ * OMEN_ERR_ARGUMENT (no refine tier; a row that does not exist), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+OMEN_API int omen_index_rows_open(omen_index_rows **out, const omen_index *index, const uint64_t *rows, uint64_t n,
+                                  omen_detail *why) OMEN_MUST_CHECK;
+
+/* NULL is fine. */
+OMEN_API void omen_index_rows_close(omen_index_rows *rows);
+
+/* Row i of the source is row rows[i] of the index. It dies with the rows. Its read() may return OMEN_ERR_CORRUPT. */
+OMEN_API omen_source omen_index_rows_source(omen_index_rows *rows);
 
 /* ---- search ------------------------------------------------------------ */
 
@@ -477,7 +570,7 @@ typedef struct omen_way_choice {
 OMEN_API int omen_index_choose_way(const omen_index *index, const omen_search_options *options, uint64_t n_queries,
                                    omen_way_choice *out, omen_detail *why) OMEN_MUST_CHECK;
 
-/* In the place of a row number: the query has no more neighbours. */
+/* In the place of a row number: the query has no more neighbours, or there is no such row. */
 #define OMEN_NO_ROW (-1)
 
 /* How many neighbours a query has: the number of ids, of the k that a search gave it, before the first OMEN_NO_ROW. */

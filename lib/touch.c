@@ -93,3 +93,8 @@ int omen_index_touch_neighbours(const omen_index *index, uint64_t first_row, uin
     const uint64_t row_bytes = 4 * (uint64_t)index->graph.degree;
     return touch(index, &index->graph.adjacency, first_row * row_bytes, n_rows * row_bytes, neighbours_valid, why);
 }
+
+int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes, omen_detail *why)
+{
+    return touch(NULL, touched, at, n_bytes, NULL, why);
+}

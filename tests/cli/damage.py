@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damages an index in every place and checks that omendb notices each time.
 
-damage.py flip INDEX SCRATCH    flips one bit in each byte: verify exits 3 and names every file
+damage.py flip INDEX SCRATCH [FROM]
+                                flips one bit in each byte (from this one on): verify exits 3 and names every file
 damage.py cut INDEX SCRATCH     cuts it at every length: verify --quick exits 3 and names every file
 damage.py search INDEX QUERIES SCRATCH N
                                 damages N copies: query gives the right answer or exits 3
@@ -37,10 +38,10 @@ def copies(data, scratch):
     return paths
 
 
-def flip(data, scratch):
+def flip(data, scratch, first=0):
     paths = copies(data, scratch)
     files = [open(path, "r+b", buffering=0) for path in paths]
-    for start in range(0, len(data), len(paths)):
+    for start in range(first, len(data), len(paths)):
         places = range(start, min(start + len(paths), len(data)))
         for file, place in zip(files, places):
             os.pwrite(file.fileno(), bytes([data[place] ^ 1 << place % 8]), place)
@@ -123,7 +124,7 @@ def main():
     with open(index, "rb") as file:
         data = file.read()
     if command == "flip":
-        flip(data, words[0])
+        flip(data, words[0], int(words[1]) if len(words) > 1 else 0)
     elif command == "cut":
         cut(data, words[0])
     elif command == "search":

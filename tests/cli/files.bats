@@ -3,12 +3,13 @@
 
 load helper
 
-# small: makes v.fvecs, q.fvecs, base.omen, big.u8bin of several blocks and big.u8bin.omz.
+# small: makes v.fvecs, q.fvecs, base.omen, keys, big.u8bin of several blocks and big.u8bin.omz.
 small()
 {
     vectors make v.fvecs -n 300 -d 6
     vectors make q.fvecs -n 20 -d 6 --seed 2
     omendb build -q -o base.omen v.fvecs
+    seq 300 >keys
     python3 -c '
 import os, struct
 n = 40000
@@ -21,6 +22,7 @@ makers()
 {
     cat <<'END'
 out.omen build -q -o out.omen v.fvecs
+out.omen attach -q --key keys -o out.omen base.omen
 out.tsv query -q -o out.tsv base.omen q.fvecs
 out.omz compress -q -f -o out.omz v.fvecs
 codes.omz compress -q -f --codec sq8 -o codes.omz v.fvecs

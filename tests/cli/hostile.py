@@ -7,6 +7,10 @@ hostile.py packed PACKED N   fields of the sections of a compressed file, or of 
 hostile.py index INDEX QUERIES N
                              the same of an index, or of a compressed one: query and verify exit 0 or 3 (2 or 5 of a
                              compressed one), results are numbers and rows, what query refuses verify calls corrupt
+hostile.py keyfiles INDEX N FILE...
+                             the same of the beginnings of files of keys: attach exits 0, 2 or 5
+hostile.py keys INDEX QUERIES KEYS N
+                             the same of the sections of keys, by which query finds all rows in KEYS or exits 2 or 3
 hostile.py checkpoint PART INPUT N OPTION...
                              the same of a checkpoint: the build that continues it, with these options, exits 0 and
                              makes an index that verify calls sound, or 2 or 3
@@ -200,6 +204,29 @@ def lie_index(data, queries, n):
         sys.exit(f"{n_refused} of {n} copies are refused")
 
 
+def lie_keys(data, queries, names, n):
+    rng = random.Random(5)
+    n_refused = 0
+    for i in range(n):
+        parts = list(sections(data))
+        lie(rng, rng.choice([payload for name, _, _, payload in parts if name.startswith(b"KEY")]))
+        write("lie.omen", pack(identity_of(data), parts))
+        one = ["-q", "-t", "1", "-k", "5", "--distances"]
+        runs = [run(["query", *one, "lie.omen", queries], 1 << 30, (0, 3)),
+                run(["query", *one, "--by-key", names, "lie.omen"], 1 << 30, (0, 2, 3)),
+                run(["attach", "-q", "-t", "1", "--key", names, "-o", "sound.omen", "lie.omen"], 1 << 30, (0, 3))]
+        full = run(["verify", "-q", "-t", "1", "lie.omen"], 1 << 30, (0, 3))
+        n_refused += full.returncode == 3
+        if 3 in [result.returncode for result in runs] and full.returncode == 0:
+            sys.exit(f"copy {i}: verify calls sound what query refuses")
+        for line in b"".join(result.stdout for result in runs if result.returncode == 0).decode().splitlines():
+            query, rank, key, distance = line.split("\t")
+            if not (query.isdigit() and rank.isdigit() and key and math.isfinite(float(distance))):
+                sys.exit(f"copy {i}: query prints {line}")
+    if not n_refused:
+        sys.exit(f"of {n} copies none was found at fault")
+
+
 def lie_checkpoint(data, source, n, options):
     rng = random.Random(3)
     codes = {0: 0, 2: 0, 3: 0}
@@ -232,6 +259,18 @@ def lie_vectors(index, n, names):
             lying = f"lie{os.path.splitext(name)[1]}"
             write(lying, payload + data[128:])
             run(["query", "-q", "-t", "1", index, lying], 1 << 30, (0, 2))
+
+
+def lie_keyfiles(index, n, names):
+    rng = random.Random(6)
+    for name in names:
+        with open(name, "rb") as file:
+            data = file.read()
+        for _ in range(n):
+            payload = bytearray(data[:256])
+            lie(rng, payload)
+            write("lie", payload + data[256:])
+            run(["attach", "-q", "-t", "1", "--key", "lie", "-o", "sound.omen", index], 1 << 30, (0, 2, 5))
 
 
 # ---- bombs ----
@@ -419,12 +458,16 @@ def main():
     command, path, *words = sys.argv[1:]
     with open(path, "rb") as file:
         data = file.read()
-    if command in ("packed", "index", "bomb") and pack(identity_of(data), list(sections(data))) != data:
+    if command in ("packed", "index", "keys", "bomb") and pack(identity_of(data), list(sections(data))) != data:
         sys.exit("the file does not come back unchanged")
     if command == "packed":
         lie_packed(data, int(words[0]))
     elif command == "index":
         lie_index(data, words[0], int(words[1]))
+    elif command == "keyfiles":
+        lie_keyfiles(path, int(words[0]), words[1:])
+    elif command == "keys":
+        lie_keys(data, words[0], words[1], int(words[2]))
     elif command == "checkpoint":
         lie_checkpoint(data, words[0], int(words[1]), words[2:])
     elif command == "vectors":

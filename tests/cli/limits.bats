@@ -10,6 +10,8 @@ setup_file()
     omendb build -q -o i.omen v.fvecs
     omendb compress -q -o v.omz v.fvecs
     mkdir expected
+    seq 2500 >keys
+    omendb attach -q --key keys -o expected/k.omen i.omen
     cp i.omen expected/o.omen
     cp v.omz expected/o.omz
     cp v.fvecs expected/o.fvecs
@@ -26,7 +28,7 @@ teardown()
 inputs()
 {
     [ -z "${OMEN_TEST_QUICK-}" ] || skip "a sanitizer needs more than there is to be"
-    for name in v.fvecs q.fvecs i.omen v.omz; do
+    for name in v.fvecs q.fvecs i.omen v.omz keys; do
         ln -s "$BATS_FILE_TMPDIR/$name" .
     done
     export TMPDIR=$PWD
@@ -35,6 +37,7 @@ inputs()
 # Every subcommand, to every kind of output.
 commands='build -q -t 4 -o o.omen v.fvecs
 build -q -t 4 -o o.omen v.omz
+attach -q -t 4 --key keys -o k.omen i.omen
 query -q -t 4 -o o.tsv i.omen q.fvecs
 query -q -t 4 --exact -o e.tsv i.omen q.fvecs
 verify -t 4 i.omen
@@ -61,13 +64,13 @@ limited()
         *) false ;;
         esac
         rm out err
-        for name in o.omen o.tsv e.tsv o.omz c.omz o.fvecs; do
+        for name in o.omen k.omen o.tsv e.tsv o.omz c.omz o.fvecs; do
             if [ -e $name ]; then
                 cmp $name "$BATS_FILE_TMPDIR/expected/$name"
             fi
         done
-        rm -f o.* e.* c.*
-        only i.omen q.fvecs v.fvecs v.omz
+        rm -f o.* e.* c.* k.*
+        only i.omen keys q.fvecs v.fvecs v.omz
     done <<<"$commands"
 }
 
@@ -87,12 +90,12 @@ limited()
 @test "ulimit -u: fewer threads do the same" {
     inputs
     [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null || skip "needs root, and setpriv"
-    rm v.fvecs q.fvecs i.omen v.omz
+    rm v.fvecs q.fvecs i.omen v.omz keys
     # a place and a program that another user can reach
     export TMPDIR=/tmp
     place=$(mktemp -d)
     mkdir "$place/work"
-    cp -r "$OMENDB" "$BATS_FILE_TMPDIR"/[vqi].* "$place/work"
+    cp -r "$OMENDB" "$BATS_FILE_TMPDIR"/{[vqi].*,keys} "$place/work"
     chmod -R a+rwX "$place"
     cd "$place/work"
     export TMPDIR=$PWD
@@ -105,7 +108,7 @@ limited()
         for name in "$BATS_FILE_TMPDIR"/expected/*; do
             cmp "$name" "${name##*/}"
         done
-        rm -f o.* e.* c.*
+        rm -f o.* e.* c.* k.*
     done
 }
 

@@ -12,7 +12,7 @@ load helper
 }
 
 @test "help of every command by option and by name" {
-    for command in build query verify; do
+    for command in attach build query verify; do
         expect 0 omendb $command --help
         has "$output" "usage: omendb $command [options]"
         long=$output
@@ -25,7 +25,7 @@ load helper
 }
 
 @test "help fits 100 columns" {
-    for command in "" build query verify; do
+    for command in "" attach build query verify; do
         widest=$(omendb help $command | wc -L)
         [ "$widest" -le 100 ] || fault "help $command is $widest wide"
     done

@@ -112,10 +112,12 @@ broken()
 @test "what is no file is told as what it is, by every command that opens an index" {
     vectors make v.fvecs -n 50 -d 3
     omendb build -q v.fvecs
+    seq 50 >keys
     mkfifo fifo
     mkdir directory
     python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
-    for command in "verify" "verify --quick" "verify --json" "query" "bench --queries v.fvecs"; do
+    for command in "verify" "verify --quick" "verify --json" "query" "bench --queries v.fvecs" \
+        "attach --key keys -o new.omen"; do
         # told CODE TEXT FILE
         told()
         {

@@ -217,6 +217,10 @@ def make_cases(bench):
     bvecs(bench.path("few.bvecs"), few)
     bvecs(bench.path("queries.bvecs"), few[-25:])
     npy_by_columns(bench.path("few.npy"), few)
+    with open(bench.path("keys.txt"), "w") as out:
+        out.writelines(f"key {i}\n" for i in range(len(few)))
+    with open(bench.path("names.txt"), "w") as out:
+        out.writelines(f"key {i}\n" for i in range(25))
 
     def index(name, *words):
         case = Case(name, ["build", "-q", *words, "-o", OUT])
@@ -236,6 +240,7 @@ def make_cases(bench):
 
     old = index("old.omen", "--seed", "7", "../few.bvecs")
     whole = index("whole.omen", "-m", "cosine", "-c", "pq", "../few.bvecs")
+    keyed = index("keyed.omen", "--key", "../keys.txt", "../few.bvecs")
     n = len(few)
     threads = bench.options.threads
     return [
@@ -246,7 +251,11 @@ def make_cases(bench):
              pipe=read(bench.path("few.npy")), before=old, output=OUT),
         Case("build without an old index",
              bench.build_words("-q", "-t", threads, "-m", "ip", "-c", "rabitq", "--tune-queries", "../queries.bvecs",
-                               "../few.npy", n_rows=n, n_chunks=4), output=OUT),
+                               "--key", "../keys.txt", "../few.npy", n_rows=n, n_chunks=4), output=OUT),
+        Case("attach", ["attach", "-q", "-t", threads, "--key", "../keys.txt", "-o", "new.omen", OUT], before=whole,
+             output="new.omen"),
+        Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",
+                              "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
@@ -484,14 +493,16 @@ class Victim:
             base = "base" + os.path.splitext(options.base)[1]
             first_rows(options.base, options.rows, bench.path(base))
         bvecs(bench.path("few.bvecs"), fashion_rows(400, 16))
+        with open(bench.path("keys.txt"), "w") as out:
+            out.writelines(f"key {i}\n" for i in range(options.rows))
         directory = bench.directory()
         first = bench.run(directory, Case("old", ["build", "-q", "-o", OUT, "../few.bvecs"]))
         if first.code != 0:
             sys.exit(f"a build without faults fails: {first.stderr.decode()}")
         self.old = bench.path("old.omen")
         os.rename(os.path.join(directory, OUT), self.old)
-        self.case = Case("build", bench.build_words("-t", options.threads, "../" + base, n_rows=options.rows,
-                                                    n_chunks=16), before=self.old, output=OUT)
+        self.case = Case("build", bench.build_words("-t", options.threads, "--key", "../keys.txt", "../" + base,
+                                                    n_rows=options.rows, n_chunks=16), before=self.old, output=OUT)
         self.seconds = []
         for _ in range(2):
             bench.prepare(directory, self.case)

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* omendb attach: an index in, the same index with keys out; nothing is trained again. */
+#include "cmd/options.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "formats/attach.h"
+
+#define NAME "attach"
+
+struct attach {
+    omen_attach work;
+    int verbosity; /* -1 quiet, 1 verbose */
+    cmd_progress progress;
+};
+
+/* ---- arguments ---- */
+
+static const cmd_option options[] = {
+    {.group = "input and output",
+     .letters = "o",
+     .name = "output",
+     .argument = "FILE",
+     CMD_TEXT(struct attach, work.output),
+     .help = "the new index (required)"},
+    {.name = "key",
+     .argument = "FILE",
+     CMD_TEXT(struct attach, work.keys),
+     .help = "keys of the rows, as for build; those that INDEX has give way to them"},
+    {.name = "allow-duplicates",
+     CMD_FLAG(struct attach, work.allow_duplicates),
+     .help = "several rows may have the same key (default: an error)"},
+
+    {.group = "work and messages", CMD_OPTION_THREADS(struct attach, work.n_threads, "")},
+    {CMD_OPTION_QUIET(struct attach, verbosity), .help = "no progress and no summary"},
+    {CMD_OPTION_VERBOSE(struct attach, verbosity), .help = "say more on stderr"},
+    {CMD_OPTION_HELP},
+};
+
+static const cmd_syntax syntax = {
+    .command = NAME,
+    .usage = "usage: omendb attach [options] -o NEW INDEX\n"
+             "\n"
+             "Writes an index with the vectors of INDEX and with other keys. Nothing is trained again, and\n"
+             "the new index is what a build with these keys makes. INDEX stays as it is.\n",
+    .notes = "example:\n"
+             "  omendb attach --key names.txt -o named.omen base.omen\n",
+    .column = 21,
+    .options = options,
+    .n_options = CMD_COUNT(options),
+};
+
+static int check_arguments(const struct attach *a)
+{
+    const cmd_file files[] = {
+        {.role = "INDEX", .path = a->work.input},
+        {.role = "--key", .path = a->work.keys},
+        {.role = "--output", .path = a->work.output, .is_output = true},
+    };
+
+    if (!a->work.output || a->work.output[0] == '\0')
+        return cmd_misuse(NAME, "no output given: name the new index with --output");
+    if (strcmp(a->work.output, "-") == 0)
+        return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
+    if (!a->work.keys)
+        return cmd_misuse(NAME, "nothing to attach: name keys with --key");
+    const int status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    return status == CMD_GO_ON ? cmd_check_extension(NAME, a->work.output, "omen", "an index") : status;
+}
+
+static int parse_arguments(struct attach *a, int argc, char **argv)
+{
+    const int status = cmd_options_parse(&syntax, argc, argv, a);
+
+    if (status != CMD_GO_ON)
+        return status;
+    if (argc - optind < 1)
+        return cmd_misuse(NAME, "no INDEX given; see \"omendb attach --help\"");
+    if (argc - optind > 1)
+        return cmd_misuse(NAME, "one INDEX at a time; \"%s\" is one too many", argv[optind + 1]);
+    a->work.input = argv[optind];
+    return check_arguments(a);
+}
+
+/* ---- the work ---- */
+
+static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    return cmd_progress_update(context, stage, done, total);
+}
+
+int cmd_attach(int argc, char **argv)
+{
+    struct attach a = {.verbosity = 0};
+    omen_index_info info = {.struct_bytes = sizeof info};
+    omen_detail why = {.text = ""};
+    uint64_t n_file_bytes = 0;
+    int status = parse_arguments(&a, argc, argv);
+
+    if (status != CMD_GO_ON)
+        return status;
+    cmd_signals_exit(NAME, "interrupted; nothing was written");
+    a.work.n_threads = cmd_threads(a.work.n_threads);
+    a.work.memory_bytes = cmd_memory_free_bytes();
+    a.work.progress = show_progress;
+    a.work.context = &a.progress;
+    cmd_progress_init(&a.progress, a.verbosity);
+    status = omen_attach_make(&a.work, &n_file_bytes, &info, &why);
+    cmd_progress_clear(&a.progress);
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, cmd_name_damage(a.work.input, status, &why), &why);
+    if (a.verbosity >= 0) {
+        fprintf(stderr, "%s: %s x %u, keys %s of %.1f bytes a vector, %s bytes (%s)\n",
+                cmd_printable(a.work.output).text, cmd_group(info.n_rows).text, info.d,
+                omen_key_kind_name(info.key_kind), (double)info.key_bytes / (double)info.n_rows,
+                cmd_group(n_file_bytes).text, cmd_human_bytes(n_file_bytes).text);
+    }
+    return CMD_EXIT_OK;
+}

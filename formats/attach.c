@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes a new index of the sections of another one and of what is attached to it. */
+#include "formats/attach.h"
+
+#include "formats/container.h"
+
+#define COPY_BLOCKS 256u /* of OMEN_CHECK_BYTES, copied between two looks at who is told */
+
+/* Both indexes while the new one is made. */
+typedef struct {
+    const omen_attach *attach;
+    omen_container *container;
+    omen_index *index;
+    omen_row_keys *keys;
+    omen_writer *writer;
+    omen_detail *why;
+} attaching;
+
+/* Whether a section gives way to what is attached. */
+static bool is_replaced(const attaching *a, uint32_t id)
+{
+    return a->keys &&
+           (id == OMEN_SECTION_KEYS || id == OMEN_SECTION_KEYV || id == OMEN_SECTION_KEYO || id == OMEN_SECTION_KEYI);
+}
+
+/* ---- opening ---- */
+
+static int open_all(attaching *a)
+{
+    const omen_attach *attach = a->attach;
+    const uint64_t memory_bytes = attach->memory_bytes > 0 ? attach->memory_bytes : UINT64_MAX;
+    omen_index_info info = {.struct_bytes = sizeof info};
+    uint64_t n_bytes = 0, key_bytes = 0;
+    size_t n_sections;
+
+    int status = omen_container_open(&a->container, attach->input, a->why);
+    if (status == OMEN_OK)
+        status = omen_container_open_index(&a->container, &a->index, attach->input, memory_bytes, true, a->why);
+    if (status == OMEN_OK)
+        status = omen_index_get_info(a->index, &info);
+    if (status == OMEN_OK && attach->keys) {
+        status = omen_row_keys_read(&a->keys, attach->keys, info.n_rows, attach->allow_duplicates, attach->memory_bytes,
+                                    attach->n_threads, a->why);
+    }
+    if (status != OMEN_OK)
+        return status;
+    const omen_section *sections = omen_container_sections(a->container, &n_sections);
+    for (size_t i = 0; i < n_sections; i++)
+        n_bytes += is_replaced(a, sections[i].id) ? 0 : sections[i].n_bytes;
+    if (a->keys)
+        omen_row_keys_sizes(info.n_rows, omen_row_keys_text_bytes(a->keys), NULL, NULL, &key_bytes);
+    n_bytes += key_bytes;
+    return omen_disk_check(attach->output, n_bytes + n_bytes / 256, a->why);
+}
+
+/* ---- writing ---- */
+
+static int copy_section(const attaching *a, const omen_sink *sink, const omen_section *section, uint64_t *done,
+                        uint64_t total)
+{
+    const omen_attach *attach = a->attach;
+    int status = sink->begin(sink->self, section->id, section->element, section->optional, a->why);
+    for (uint64_t at = 0, n; status == OMEN_OK && at < section->n_bytes; at += n) {
+        const uint64_t left = section->n_bytes - at, most = (uint64_t)COPY_BLOCKS * OMEN_CHECK_BYTES;
+        n = left < most ? left : most;
+        if (section->check) {
+            status =
+                section->check(section, at / OMEN_CHECK_BYTES, (n + OMEN_CHECK_BYTES - 1) / OMEN_CHECK_BYTES, a->why);
+        }
+        if (status == OMEN_OK)
+            status = sink->append(sink->self, (const char *)section->data + at, n, a->why);
+        *done += n;
+        if (status == OMEN_OK && attach->progress && attach->progress(attach->context, "copy", *done, total) != 0)
+            status = omen_fail(a->why, OMEN_ERR_INTERRUPTED, "interrupted");
+    }
+    return status == OMEN_OK ? sink->finish(sink->self, a->why) : status;
+}
+
+static int write_all(const attaching *a)
+{
+    const omen_sink sink = omen_writer_sink(a->writer);
+    size_t n_sections;
+    const omen_section *sections = omen_container_sections(a->container, &n_sections);
+    uint64_t done = 0, total = 0;
+
+    for (size_t i = 0; i < n_sections; i++)
+        total += is_replaced(a, sections[i].id) ? 0 : sections[i].n_bytes;
+    int status = sink.start(sink.self, omen_container_identity(a->container), a->why);
+    for (size_t i = 0; i < n_sections && status == OMEN_OK; i++)
+        if (!is_replaced(a, sections[i].id))
+            status = copy_section(a, &sink, &sections[i], &done, total);
+    if (status == OMEN_OK && a->keys)
+        status = omen_row_keys_write(a->keys, &sink, a->attach->progress, a->attach->context, a->why);
+    return status;
+}
+
+/* Opens the file that was written: it has to be an index, and says what it is. */
+static int read_back(const attaching *a, omen_index_info *info)
+{
+    omen_container *container = NULL;
+    omen_index *index = NULL;
+    int status = omen_writer_open(a->writer, &container, a->why);
+
+    if (status == OMEN_OK)
+        status = omen_container_open_index(&container, &index, a->attach->output, UINT64_MAX, true, a->why);
+    if (status == OMEN_OK)
+        status = omen_index_get_info(index, info);
+    omen_index_close(index);
+    omen_container_close(container);
+    return status;
+}
+
+int omen_attach_make(const omen_attach *attach, uint64_t *n_file_bytes, omen_index_info *info, omen_detail *why)
+{
+    attaching a = {.attach = attach, .why = why};
+    int status = open_all(&a);
+
+    if (status == OMEN_OK)
+        status = omen_writer_create(&a.writer, attach->output, why);
+    if (status == OMEN_OK)
+        status = write_all(&a);
+    if (status == OMEN_OK)
+        status = omen_writer_commit(a.writer, n_file_bytes, why);
+    if (status == OMEN_OK)
+        status = read_back(&a, info);
+    omen_writer_destroy(a.writer);
+    omen_row_keys_destroy(a.keys);
+    omen_index_close(a.index);
+    omen_container_close(a.container);
+    return status;
+}
