@@ -63,6 +63,9 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     fprintf(stderr, "  cold    refine %.1f, ids %.1f, centroids %.1f, model %.1f bytes a vector\n",
             share(o, info->refine_bytes), share(o, info->id_bytes), share(o, info->centroid_bytes),
             share(o, info->model_bytes));
+    if (info->graph.degree > 0)
+        fprintf(stderr, "  graph   %.1f bytes a vector, %u neighbours each\n", share(o, info->graph.bytes),
+                info->graph.degree);
     refine_line(&o->report);
     if (info->key_kind != OMEN_KEYS_NONE) {
         fprintf(stderr, "  keys    %s, %.1f bytes a vector\n", omen_key_kind_name(info->key_kind),
@@ -128,12 +131,21 @@ static json_t *keys_object(const struct cmd_build_outcome *o)
                            cmd_json_real(share(o, o->info.key_bytes)));
 }
 
+/* How many neighbours a row has, and what the graph takes; null without. */
+static json_t *graph_object(const struct cmd_build_outcome *o)
+{
+    return o->info.graph.degree == 0
+               ? json_null()
+               : json_pack("{s:I, s:o}", "degree", (json_int_t)o->info.graph.degree, "bytes_per_vector",
+                           cmd_json_real(share(o, o->info.graph.bytes)));
+}
+
 int cmd_build_json(const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
     double hot = (double)info->code_bytes + info->factor_bytes;
     double cold = share(o, info->centroid_bytes) + share(o, info->refine_bytes) + share(o, info->id_bytes) +
-                  share(o, info->model_bytes);
+                  share(o, info->model_bytes) + share(o, info->graph.bytes);
 
     json_t *out = json_pack(
         "{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
@@ -161,6 +173,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     if (out && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
                 json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
+                json_object_set_new(out, "graph", graph_object(o)) != 0 ||
                 json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;

@@ -445,6 +445,10 @@ typedef struct omen_index_info {
     omen_key_kind key_kind;
     uint32_t key_most_bytes; /* of text: the longest */
     uint64_t key_bytes;      /* keys, and what they are found by */
+    struct {
+        uint32_t degree; /* neighbours of a row, at most; 0: there is no graph */
+        uint64_t bytes;  /* codes, neighbours and entries */
+    } graph;
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and

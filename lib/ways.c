@@ -82,12 +82,12 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
 
 /* Relative costs, an estimate of a graph code being 1. Measured on AVX2 and AVX-512 machines; they steer the choice,
  * nothing more. */
-#define COST_CODE       0.055 /* of a list, scanned for one query alone */
-#define COST_SHARED     0.6   /* times that, where queries share the scan */
-#define COST_LIST       4.0   /* a list that is scanned */
-#define COST_CENTROID   0.0025 /* a dimension of a centroid that a list is chosen by */
-#define COST_ROW        2.0    /* a row that is re-ranked, */
-#define COST_ROW_VALUE  0.02   /* and each of its values */
+#define COST_CODE       0.094   /* of a list, scanned for one query alone */
+#define COST_LIST       6.8     /* a list that is scanned */
+#define COST_CENTROID   0.00425 /* a dimension of a centroid that a list is chosen by */
+#define COST_SHARED     0.6     /* times these, where queries share the scan */
+#define COST_ROW        2.0     /* a row that is re-ranked, */
+#define COST_ROW_VALUE  0.02    /* and each of its values */
 #define SHARING_QUERIES 64u
 
 static double lists_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)
