@@ -30,7 +30,7 @@ static size_t count_points(const json_t *options)
 {
     return json_array_size(json_object_get(options, "k")) * at_least_one(json_object_get(options, "recall")) *
            at_least_one(json_object_get(options, "probes")) * at_least_one(json_object_get(options, "rerank")) *
-               at_least_one(json_object_get(options, "ways"));
+           at_least_one(json_object_get(options, "ways"));
 }
 
 /* Tells of all members that differ, with their values. what is the sentence's beginning. Returns OMEN_OK if there are
@@ -220,7 +220,8 @@ static int gate_effort(struct gate *g, const json_t *was, omen_detail *why)
 
     if (!(probes >= 1 && rerank >= 1 && probes <= INT32_MAX && rerank <= INT32_MAX))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline has a point without its effort");
-    const struct bench_effort effort = {.way = OMEN_SEARCH_LISTS, .probes = (uint32_t)probes, .rerank = (uint32_t)rerank};
+    const struct bench_effort effort = {
+        .way = OMEN_SEARCH_LISTS, .probes = (uint32_t)probes, .rerank = (uint32_t)rerank};
     status = bench_recall_at(g->b, k, &effort, &by_distance, &by_id, why);
     if (status == OMEN_OK) {
         bench_effort_text(text, sizeof text, &effort);

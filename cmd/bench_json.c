@@ -160,8 +160,8 @@ static double share(const struct bench *b, uint64_t n_bytes)
 static json_t *bytes_object(const struct bench *b)
 {
     const omen_index_info *info = &b->info;
-    const uint64_t cold = info->refine_bytes + info->id_bytes + info->centroid_bytes + info->model_bytes +
-                          info->graph.bytes;
+    const uint64_t cold =
+        info->refine_bytes + info->id_bytes + info->centroid_bytes + info->model_bytes + info->graph.bytes;
     json_t *out = json_object();
 
     put(out, "code", integer(info->code_bytes));

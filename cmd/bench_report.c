@@ -158,8 +158,7 @@ static void print_latencies(const struct bench *b)
         print_milliseconds(&p->p50);
         print_milliseconds(&p->p95);
         print_milliseconds(&p->p99);
-        printf("  %5.0f %7.0f %5.0f\n", p->lists_probed, p->codes_scanned + p->graph_estimates,
-               p->rows_reranked);
+        printf("  %5.0f %7.0f %5.0f\n", p->lists_probed, p->codes_scanned + p->graph_estimates, p->rows_reranked);
     }
 }
 

@@ -134,10 +134,9 @@ static json_t *keys_object(const struct cmd_build_outcome *o)
 /* How many neighbours a row has, and what the graph takes; null without. */
 static json_t *graph_object(const struct cmd_build_outcome *o)
 {
-    return o->info.graph.degree == 0
-               ? json_null()
-               : json_pack("{s:I, s:o}", "degree", (json_int_t)o->info.graph.degree, "bytes_per_vector",
-                           cmd_json_real(share(o, o->info.graph.bytes)));
+    return o->info.graph.degree == 0 ? json_null()
+                                     : json_pack("{s:I, s:o}", "degree", (json_int_t)o->info.graph.degree,
+                                                 "bytes_per_vector", cmd_json_real(share(o, o->info.graph.bytes)));
 }
 
 int cmd_build_json(const struct cmd_build_outcome *o)
@@ -203,10 +202,16 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
     if (o->exact) {
         fprintf(stderr, "  effort   exact\n");
     } else if (o->choice.way == OMEN_SEARCH_GRAPH) {
-        fprintf(stderr, "  effort   by the query; where it was measured, %u rows re-ranked on average\n", stats->rerank);
+        fprintf(stderr, "  effort   by the query; where it was measured, %u rows re-ranked on average\n",
+                stats->rerank);
     } else {
         fprintf(stderr, "  effort   by the query; where it was measured, %u lists and %u rows on average\n",
                 stats->lists.probes, stats->rerank);
+    }
+    if (o->choice.way == OMEN_SEARCH_GRAPH) {
+        fprintf(stderr, "  a query  %.1f graph codes compared, %.1f rows re-ranked\n",
+                per_query(o, stats->graph.estimates), per_query(o, stats->rows_reranked));
+        return;
     }
     fprintf(stderr, "  a query  %.1f lists probed, %.1f codes scanned, %.1f rows re-ranked\n",
             per_query(o, stats->lists.probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));
@@ -230,7 +235,7 @@ int cmd_query_json(const struct cmd_query_outcome *o)
     return cmd_json_print(
         "query",
         json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
-                  " s:o, s:o, s:o, s:o, s:s, s:s}",
+                  " s:o, s:o, s:o, s:o, s:s, s:s, s:o}",
                   "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
                   (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
                   omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
@@ -244,6 +249,7 @@ int cmd_query_json(const struct cmd_query_outcome *o)
                   cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
                   o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
                   "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "way",
-                  omen_search_way_name(o->choice.way), "way_reason", o->choice.reason),
+                  omen_search_way_name(o->choice.way), "way_reason", o->choice.reason, "graph_estimates",
+                  cmd_json_real(per_query(o, stats->graph.estimates))),
         stderr);
 }

@@ -19,7 +19,7 @@ typedef struct {
     omen_build_state *b;
     omen_index *index;
     omen_graph_scales scales;
-    float *means;      /* d_kept */
+    float *means; /* d_kept */
     float coarse_step;
     omen_graph_build edges;
 } graph_state;
@@ -182,8 +182,8 @@ static int write_entries(graph_state *s)
         status = omen_build_write_section(b, OMEN_SECTION_GENT, OMEN_ELEMENT_U32, true, s->edges.entries,
                                           n * sizeof *s->edges.entries);
     if (status == OMEN_OK)
-        status = omen_build_write_section(b, OMEN_SECTION_GECD, OMEN_ELEMENT_U8, true, copies,
-                                          n * OMEN_GRAPH_CODE_BYTES);
+        status =
+            omen_build_write_section(b, OMEN_SECTION_GECD, OMEN_ELEMENT_U8, true, copies, n * OMEN_GRAPH_CODE_BYTES);
     free(copies);
     return status;
 }

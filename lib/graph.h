@@ -13,12 +13,12 @@
 #include "lib/sections.h"
 #include "lib/watch.h"
 
-#define OMEN_GRAPH_NIBBLES       120u
-#define OMEN_GRAPH_CODE_BYTES    64u
-#define OMEN_GRAPH_ENTRIES       128u  /* where searches begin, at most, */
-#define OMEN_GRAPH_ENTRIES_MOST  4096u /* and as a reader takes it */
-#define OMEN_GRAPH_MOST_ROWS     0x7fffffffu
-#define OMEN_GRAPH_NONE          UINT32_MAX /* in the place of a neighbour */
+#define OMEN_GRAPH_NIBBLES      120u
+#define OMEN_GRAPH_CODE_BYTES   64u
+#define OMEN_GRAPH_ENTRIES      128u  /* where searches begin, at most, */
+#define OMEN_GRAPH_ENTRIES_MOST 4096u /* and as a reader takes it */
+#define OMEN_GRAPH_MOST_ROWS    0x7fffffffu
+#define OMEN_GRAPH_NONE         UINT32_MAX /* in the place of a neighbour */
 
 /* ---- graph_codes.c ---- */
 
@@ -96,7 +96,8 @@ static inline uint32_t omen_graph_rerank_rows(uint32_t n_found, uint32_t k, floa
     return n < (float)n_found ? (uint32_t)n : n_found;
 }
 
-/* Measures rows [from, to) of those found for the q-th query by the refine tier. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+/* Measures rows [from, to) of those found for the q-th query by the refine tier. Returns OMEN_OK or OMEN_ERR_CORRUPT.
+ */
 int omen_graph_rerank(omen_graph_walk *walk, size_t q, uint32_t from, uint32_t to, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The way through the graph: as omen_search_lists(). */
@@ -142,14 +143,14 @@ typedef struct omen_graph_terms {
 typedef struct omen_graph_build {
     const omen_index *index;
     uint32_t degree;
-    uint32_t d8;        /* bytes of a coarse row, a multiple of 4, OMEN_GRAPH_COARSE at most */
-    uint8_t *coarse;    /* n_rows x d8: projected rows, 128 + a byte with sign, which is not -128 */
+    uint32_t d8;             /* bytes of a coarse row, a multiple of 4, OMEN_GRAPH_COARSE at most */
+    uint8_t *coarse;         /* n_rows x d8: projected rows, 128 + a byte with sign, which is not -128 */
     omen_graph_terms *terms; /* n_rows */
-    uint32_t *edges;    /* n_rows x degree, OMEN_GRAPH_NONE behind the last */
-    uint32_t *copy_of;  /* n_rows: the position whose coarse row is the same, the lowest, often its own */
-    uint32_t *order;    /* n_alone positions that are copies of none, leaf by leaf */
-    uint32_t *leaf_at;  /* n_leaves + 1: where leaves begin in order */
-    uint32_t *entries;  /* n_entries */
+    uint32_t *edges;         /* n_rows x degree, OMEN_GRAPH_NONE behind the last */
+    uint32_t *copy_of;       /* n_rows: the position whose coarse row is the same, the lowest, often its own */
+    uint32_t *order;         /* n_alone positions that are copies of none, leaf by leaf */
+    uint32_t *leaf_at;       /* n_leaves + 1: where leaves begin in order */
+    uint32_t *entries;       /* n_entries */
     uint64_t n_alone;
     uint32_t n_leaves, n_entries;
     omen_watch *watch;

@@ -2,8 +2,8 @@
 /* The edges of a graph: candidates for each row, found among the rows of its own and near lists, and the choice between
  * them. Lists that are long are cut into leaves first, so that the work grows hardly faster than the rows.
  *
- * Rows whose coarse rows are the same are copies: only the first of them takes part, or all edges of a row that has many
- * would lead to its copies. graph_link.c hangs the others on it. */
+ * Rows whose coarse rows are the same are copies: only the first of them takes part, or all edges of a row that has
+ * many would lead to its copies. graph_link.c hangs the others on it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,13 +12,13 @@
 #include "lib/matrix.h"
 
 #define LEAF_MOST    OMEN_GRAPH_PACKED /* rows */
-#define SPLIT_SAMPLE 1024u /* rows that tell along which dimension a list is cut */
-#define PROBES       10u   /* leaves that a row is compared with */
-#define NEAR         (3 * PROBES) /* leaves that these are chosen from, those near the row's own */
-#define CANDIDATES   64u          /* rows that edges are chosen from */
-#define OTHERS       16u /* rows of other leaves besides, one of each: edges that lead out of a cluster */
+#define SPLIT_SAMPLE 1024u             /* rows that tell along which dimension a list is cut */
+#define PROBES       10u               /* leaves that a row is compared with */
+#define NEAR         (3 * PROBES)      /* leaves that these are chosen from, those near the row's own */
+#define CANDIDATES   64u               /* rows that edges are chosen from */
+#define OTHERS       16u               /* rows of other leaves besides, one of each: edges that lead out of a cluster */
 #define ROOM         (2 * CANDIDATES + OTHERS)
-#define BLOCK_ROWS   64u          /* rows of one product */
+#define BLOCK_ROWS   64u /* rows of one product */
 
 /* ---- copies and leaves ---- */
 
@@ -168,20 +168,20 @@ static int find_centres(const omen_graph_build *b, centres *c)
 /* What a thread needs to find the candidates of a leaf's rows. */
 typedef struct {
     omen_graph_panels panels;
-    uint64_t *near;      /* n_leaves: keys (distance, leaf) */
-    uint8_t *rows;       /* LEAF_MOST x d8: the leaf's rows, turned */
-    int32_t *terms;      /* LEAF_MOST */
-    float *distances;    /* BLOCK_ROWS x OMEN_GRAPH_PACKED */
-    uint8_t *some_rows;  /* BLOCK_ROWS x d8 */
-    uint64_t *wanted;    /* OMEN_GRAPH_PACKED: keys of one row's leaves */
-    uint32_t *at;        /* OMEN_GRAPH_PACKED + 16 */
-    uint8_t *takes;      /* near x LEAF_MOST: whether a row is compared with a leaf */
-    uint64_t *keys;      /* LEAF_MOST x ROOM: the best so far, in any order, less than 2 CANDIDATES of them */
-    uint32_t *n_keys;    /* LEAF_MOST */
-    uint64_t *others;    /* LEAF_MOST x OTHERS: the best row of each of the other leaves */
-    uint32_t *n_others;  /* LEAF_MOST */
-    float *zeros;        /* OMEN_GRAPH_PACKED */
-    float *limits;       /* LEAF_MOST: distances from which on no candidate is wanted */
+    uint64_t *near;     /* n_leaves: keys (distance, leaf) */
+    uint8_t *rows;      /* LEAF_MOST x d8: the leaf's rows, turned */
+    int32_t *terms;     /* LEAF_MOST */
+    float *distances;   /* BLOCK_ROWS x OMEN_GRAPH_PACKED */
+    uint8_t *some_rows; /* BLOCK_ROWS x d8 */
+    uint64_t *wanted;   /* OMEN_GRAPH_PACKED: keys of one row's leaves */
+    uint32_t *at;       /* OMEN_GRAPH_PACKED + 16 */
+    uint8_t *takes;     /* near x LEAF_MOST: whether a row is compared with a leaf */
+    uint64_t *keys;     /* LEAF_MOST x ROOM: the best so far, in any order, less than 2 CANDIDATES of them */
+    uint32_t *n_keys;   /* LEAF_MOST */
+    uint64_t *others;   /* LEAF_MOST x OTHERS: the best row of each of the other leaves */
+    uint32_t *n_others; /* LEAF_MOST */
+    float *zeros;       /* OMEN_GRAPH_PACKED */
+    float *limits;      /* LEAF_MOST: distances from which on no candidate is wanted */
     uint32_t n_near;
 } finder;
 

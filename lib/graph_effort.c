@@ -4,9 +4,9 @@
 
 #include "lib/graph.h"
 
-#define LEAST_ROWS    16u /* that a pool holds, */
-#define SPARE_ROWS    6u  /* and beyond k */
-#define POOL_TIMES    8u  /* the most that a pool holds, in averages */
+#define LEAST_ROWS    16u  /* that a pool holds, */
+#define SPARE_ROWS    6u   /* and beyond k */
+#define POOL_TIMES    8u   /* the most that a pool holds, in averages */
 #define DEFAULT_REACH 0.3f /* where nothing was measured, */
 #define DEFAULT_POOL  10u  /* times k */
 
@@ -17,7 +17,9 @@ uint32_t omen_graph_at_most(double n, uint64_t most)
 
 omen_graph_effort omen_graph_effort_of(const omen_index *index, uint32_t k, float reach, double n_pool, float share)
 {
-    const uint64_t n = index->meta.n_rows, most = n < OMEN_GRAPH_POOL_MOST || n < k ? n : k > OMEN_GRAPH_POOL_MOST ? k : OMEN_GRAPH_POOL_MOST;
+    const uint64_t n = index->meta.n_rows, most = n < OMEN_GRAPH_POOL_MOST || n < k ? n
+                                                  : k > OMEN_GRAPH_POOL_MOST        ? k
+                                                                                    : OMEN_GRAPH_POOL_MOST;
     omen_graph_effort e = {.reach = reach, .share = share};
     e.least_pool = omen_graph_at_most(fmax(fmax(ceil(n_pool / 2), (double)k + SPARE_ROWS), LEAST_ROWS), most);
     e.most_pool = omen_graph_at_most(fmax(ceil(n_pool * POOL_TIMES), (double)e.least_pool), most);
@@ -75,7 +77,8 @@ omen_graph_effort omen_graph_effort_for(const omen_index *index, uint32_t k, flo
     if (below && above > below) {
         const omen_graph_tune b = entry_for(g, below, recall);
         const float reached = b.recall < e.recall ? b.recall : e.recall;
-        e = mix_entries(&b, &e, reached, (sqrtf((float)k) - sqrtf((float)below)) / (sqrtf((float)above) - sqrtf((float)below)));
+        e = mix_entries(&b, &e, reached,
+                        (sqrtf((float)k) - sqrtf((float)below)) / (sqrtf((float)above) - sqrtf((float)below)));
     }
     *measured = e;
     const double times = e.k < k ? (double)k / e.k : 1; /* beyond what was measured: in proportion */

@@ -34,7 +34,7 @@ static uint32_t count_edges(const omen_graph_build *b, uint32_t position)
 
 /* The edges that lead to each row, by a counting sort. */
 typedef struct {
-    uint64_t *at;    /* n_rows + 1: where those of a row begin */
+    uint64_t *at; /* n_rows + 1: where those of a row begin */
     uint32_t *from;
 } incoming;
 
@@ -121,8 +121,7 @@ static int merge_rows(omen_graph_build *b, const uint32_t *n_copies)
             if (own == OMEN_OK && i % 256 == 0)
                 own = omen_watch_status(b->watch);
             if (own == OMEN_OK)
-                merge_row(b, &in, &panels, position,
-                          b->degree - (copies < copies_most(b) ? copies : copies_most(b)));
+                merge_row(b, &in, &panels, position, b->degree - (copies < copies_most(b) ? copies : copies_most(b)));
         }
         if (own != OMEN_OK) {
 #pragma omp atomic write
@@ -225,8 +224,8 @@ static void walk(reach *r)
     }
 }
 
-/* Where a row can take one more edge: a place that is free, or the last edge that is not of the tree; degree if there is
- * none. */
+/* Where a row can take one more edge: a place that is free, or the last edge that is not of the tree; degree if there
+ * is none. */
 static uint32_t free_place(const reach *r, uint32_t position)
 {
     const omen_graph_build *b = r->build;
@@ -237,8 +236,8 @@ static uint32_t free_place(const reach *r, uint32_t position)
     return b->degree;
 }
 
-/* A row that is reached and can lead to one that is not: the nearest of the latter's neighbours, else the nearest of its
- * list, else any. */
+/* A row that is reached and can lead to one that is not: the nearest of the latter's neighbours, else the nearest of
+ * its list, else any. */
 static uint32_t find_host(const reach *r, uint32_t position, uint32_t list)
 {
     const omen_graph_build *b = r->build;

@@ -22,8 +22,8 @@ int omen_graph_check_sections(const omen_section_list *list, const omen_meta *m)
 {
     size_t n_found = 0;
     for (size_t i = 0; i < N_SECTIONS; i++)
-        n_found += omen_sections_find(list, sections[i]) != NULL;
-    const bool has_efforts = omen_sections_find(list, OMEN_SECTION_GTUN) != NULL;
+        n_found += omen_sections_find(list, sections[i]) ? 1 : 0;
+    const bool has_efforts = omen_sections_find(list, OMEN_SECTION_GTUN);
     if (n_found == 0 && !has_efforts)
         return OMEN_OK;
     if (n_found < N_SECTIONS)
@@ -48,9 +48,9 @@ int omen_graph_check_sections(const omen_section_list *list, const omen_meta *m)
     if (status == OMEN_OK)
         status = omen_sections_check(list, OMEN_SECTION_GECD, OMEN_ELEMENT_U8, n_entries, OMEN_GRAPH_CODE_BYTES);
     if (status == OMEN_OK && has_efforts)
-        status = omen_sections_check(list, OMEN_SECTION_GTUN, OMEN_ELEMENT_BYTES,
-                                     count_of(list, OMEN_SECTION_GTUN, sizeof(omen_graph_tune)),
-                                     sizeof(omen_graph_tune));
+        status =
+            omen_sections_check(list, OMEN_SECTION_GTUN, OMEN_ELEMENT_BYTES,
+                                count_of(list, OMEN_SECTION_GTUN, sizeof(omen_graph_tune)), sizeof(omen_graph_tune));
     return status;
 }
 

@@ -25,8 +25,8 @@ void omen_graph_panels_finish(omen_graph_panels *p)
     free(p->distances);
 }
 
-/* The squared distance of a and b is 2 s - row_term - column_term for s = <128 - a, b>, row_term = -|a|^2 and column_term
- * = 256 (sum of b) - |b|^2. */
+/* The squared distance of a and b is 2 s - row_term - column_term for s = <128 - a, b>, row_term = -|a|^2 and
+ * column_term = 256 (sum of b) - |b|^2. */
 void omen_graph_measure(const uint8_t *coarse, uint32_t d8, omen_graph_terms *terms)
 {
     int32_t sum = 0, norm2 = 0;

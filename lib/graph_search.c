@@ -13,31 +13,31 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define STEP      3u     /* rows of the pool whose neighbours are looked at together, */
-#define STEP_MOST 64u    /* and of a large pool, a part of it: */
-#define STEP_PART 32u
-#define SCALE_RANK 10u   /* rank of the estimate that a reach is relative to, at least */
-#define BEGIN     8u     /* entries that a pool begins with */
-#define CHUNK     OMEN_GRAPH_CHUNK
-#define AHEAD     6u     /* refine rows that are prefetched */
+#define STEP       3u  /* rows of the pool whose neighbours are looked at together, */
+#define STEP_MOST  64u /* and of a large pool, a part of it: */
+#define STEP_PART  32u
+#define SCALE_RANK 10u /* rank of the estimate that a reach is relative to, at least */
+#define BEGIN      8u  /* entries that a pool begins with */
+#define CHUNK      OMEN_GRAPH_CHUNK
+#define AHEAD      6u     /* refine rows that are prefetched */
 #define REMEMBERED 16384u /* visited rows that are forgotten one by one */
 
 /* In a pool, a key's number is twice the position, and odd once the row's neighbours have been looked at. */
 struct omen_graph_walk {
     const omen_index *index;
     uint32_t most_pool;
-    uint64_t *visited;  /* one bit a row; all 0 between queries */
-    uint32_t *seen;     /* the rows visited, unless has_lost: they are more than it has room for */
+    uint64_t *visited; /* one bit a row; all 0 between queries */
+    uint32_t *seen;    /* the rows visited, unless has_lost: they are more than it has room for */
     size_t n_seen, seen_size, step_size;
     bool has_lost;
-    uint64_t *pool;     /* most_pool + what one step adds */
-    uint64_t *fresh;    /* what one step adds */
-    uint32_t *at;       /* which of a step's rows these are */
-    float *estimates;   /* of a step's rows */
-    uint32_t *numbers;  /* 0, 1, 2 ...: of entries */
+    uint64_t *pool;                    /* most_pool + what one step adds */
+    uint64_t *fresh;                   /* what one step adds */
+    uint32_t *at;                      /* which of a step's rows these are */
+    float *estimates;                  /* of a step's rows */
+    uint32_t *numbers;                 /* 0, 1, 2 ...: of entries */
     float *lifted, *projected, *tails; /* CHUNK queries */
-    const float *queries; /* the same, as they are compared with refine rows */
-    uint64_t *found;    /* most_pool keys (estimate or distance, position or id) */
+    const float *queries;              /* the same, as they are compared with refine rows */
+    uint64_t *found;                   /* most_pool keys (estimate or distance, position or id) */
 };
 
 /* Rows that one step adds at most. */
@@ -120,8 +120,8 @@ static void give_walk(const omen_index *index, omen_graph_walk *w)
 
 /* ---- rows visited ---- */
 
-/* Where the rows of a step go: behind those of the steps before, as long as there is room, so that they can be forgotten
- * one by one. */
+/* Where the rows of a step go: behind those of the steps before, as long as there is room, so that they can be
+ * forgotten one by one. */
 static uint32_t *step_rows(omen_graph_walk *w)
 {
     if (w->n_seen + w->step_size > w->seen_size) {
@@ -372,9 +372,9 @@ int omen_graph_rerank(omen_graph_walk *w, size_t q, uint32_t from, uint32_t to, 
             status = omen_index_touch_ids(index, row, 1, why);
         if (status != OMEN_OK)
             return status;
-        w->found[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset,
-                                                    index->refine_rows + row * row_bytes),
-                               index->ids[row]);
+        w->found[i] = omen_key(
+            omen_refine_distance(&index->refine, distance, query, offset, index->refine_rows + row * row_bytes),
+            index->ids[row]);
     }
     return OMEN_OK;
 }

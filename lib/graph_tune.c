@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Measures which effort of the graph reaches which recall.
  *
- * Effort is a reach: a query's pool goes so much farther than its k-th best estimate, squared. That a query far from all
- * rows, to which many of them are about as far, takes a larger pool is what makes the recall hold for queries that are
- * unlike the rows. Queries are the rows that the lists are measured on; a row is then neither its own neighbour nor a
- * step on the way. Each reach is searched by once, and the share of its pools that is re-ranked is read off. */
+ * Effort is a reach: a query's pool goes so much farther than its k-th best estimate, squared. That a query far from
+ * all rows, to which many of them are about as far, takes a larger pool is what makes the recall hold for queries that
+ * are unlike the rows. Queries are the rows that the lists are measured on; a row is then neither its own neighbour nor
+ * a step on the way. Each reach is searched by once, and the share of its pools that is re-ranked is read off. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,19 +13,19 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define MOST_WANTED   (OMEN_CALIBRATE_K + 32) /* neighbours, and rows as near as the last */
-#define THREADS       8u /* that memory is planned for */
-#define QUERIES       400u /* at most, */
-#define VALUES        15000u /* and so many neighbours of them all */
-#define LOWER_BOUND   1.5
-#define MARGIN_MOST   0.0035
-#define TOP_MARGIN    0.001
-#define N_KS          3u
-#define N_LEVELS      10u
-#define N_SHARES      4u
-#define N_REACHES     22u
-#define IDLE_ROWS     22u /* a pool of more than twice so many beyond k should find more than one before it */
-#define GAIN_LEAST    0.0002 /* of recall by the next reach; less, twice, and the table ends */
+#define MOST_WANTED    (OMEN_CALIBRATE_K + 32) /* neighbours, and rows as near as the last */
+#define THREADS        8u                      /* that memory is planned for */
+#define QUERIES        400u                    /* at most, */
+#define VALUES         15000u                  /* and so many neighbours of them all */
+#define LOWER_BOUND    1.5
+#define MARGIN_MOST    0.0035
+#define TOP_MARGIN     0.001
+#define N_KS           3u
+#define N_LEVELS       10u
+#define N_SHARES       4u
+#define N_REACHES      22u
+#define IDLE_ROWS      22u    /* a pool of more than twice so many beyond k should find more than one before it */
+#define GAIN_LEAST     0.0002 /* of recall by the next reach; less, twice, and the table ends */
 #define ESTIMATES_MOST 12000.0
 
 /* Relative costs, of one estimate to a re-ranked row and its values. They steer the choice, nothing more. */
@@ -110,7 +110,7 @@ static int count_query(const tuning *t, omen_graph_walk *w, uint32_t q, uint32_t
         }
         for (uint32_t i = 0; i < n_top; i++) {
             const uint32_t id = (uint32_t)top[i];
-            n_hits += bsearch(&id, wanted, n_wanted, sizeof id, by_id) != NULL;
+            n_hits += bsearch(&id, wanted, n_wanted, sizeof id, by_id) ? 1 : 0;
         }
         o->n_found[s] += n_hits;
         o->n_found2[s] += n_hits * n_hits;
@@ -178,7 +178,8 @@ static void offer(const omen_meta *m, uint32_t k, double recall, const point *a,
 {
     const double share = b->recall > a->recall ? (recall - a->recall) / (b->recall - a->recall) : 1;
     const double t = share > 0 ? share : 0;
-    const double n_rows = mix_double(a->n_rows, b->n_rows, t), n_estimates = mix_double(a->n_estimates, b->n_estimates, t);
+    const double n_rows = mix_double(a->n_rows, b->n_rows, t),
+                 n_estimates = mix_double(a->n_estimates, b->n_estimates, t);
     const double own = n_estimates + n_rows * (COST_ROW + COST_ROW_VALUE * m->d);
     if (!(own < *cost))
         return;
@@ -230,7 +231,8 @@ static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t 
     for (size_t l = 0; l < N_LEVELS && best[l].k; l++)
         entries[(*n_entries)++] = best[l];
     /* where no effort reaches a level, the table ends with nearly the most there is */
-    if (!best[N_LEVELS - 1].k && best[N_LEVELS].k && (!best[0].k || best[N_LEVELS].recall > entries[*n_entries - 1].recall))
+    if (!best[N_LEVELS - 1].k && best[N_LEVELS].k &&
+        (!best[0].k || best[N_LEVELS].recall > entries[*n_entries - 1].recall))
         entries[(*n_entries)++] = best[N_LEVELS];
     return OMEN_OK;
 }
@@ -280,5 +282,6 @@ int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth,
 
 uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists)
 {
-    return (uint64_t)omen_calibration_most_queries(n_rows, d) * 4 + (n_rows / 8 + OMEN_GRAPH_POOL_MOST * 24 + 64 * d) * THREADS;
+    return (uint64_t)omen_calibration_most_queries(n_rows, d) * 4 +
+           (n_rows / 8 + OMEN_GRAPH_POOL_MOST * 24 + 64 * d) * THREADS;
 }

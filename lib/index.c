@@ -383,10 +383,10 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .refine_bytes = m->n_rows * index->refine_row_bytes,
         .id_bytes = m->n_rows * 4,
         .refine_ceiling = (double)m->refine_ceiling,
-        .graph = {index->graph.degree,
-                  index->graph.degree ? m->n_rows * (OMEN_GRAPH_CODE_BYTES + 4 * (uint64_t)index->graph.degree) +
-                                            index->graph.n_entries * (OMEN_GRAPH_CODE_BYTES + 4ull)
-                                      : 0},
+        .graph = {index->graph.degree, index->graph.degree
+                                           ? m->n_rows * (OMEN_GRAPH_CODE_BYTES + 4 * (uint64_t)index->graph.degree) +
+                                                 index->graph.n_entries * (OMEN_GRAPH_CODE_BYTES + 4ull)
+                                           : 0},
         .key_kind = (omen_key_kind)index->keys.head.kind,
         .key_most_bytes = index->keys.head.longest,
         .key_bytes = omen_index_keys_bytes(index),

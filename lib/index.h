@@ -27,8 +27,8 @@ typedef struct omen_graph {
     const uint8_t *codes;       /* n_rows x 64 */
     const uint32_t *entries;    /* n_entries positions, and their codes */
     const uint8_t *entry_codes;
-    const uint32_t *dims;       /* of the nibbles of a code */
-    const float (*ranges)[2];   /* d_kept */
+    const uint32_t *dims;     /* of the nibbles of a code */
+    const float (*ranges)[2]; /* d_kept */
     const omen_graph_tune *tune;
     size_t n_tune;
     omen_touched adjacency, code;

@@ -112,8 +112,8 @@ typedef struct omen_kernels {
     void (*scan_gain)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
                       const omen_scan *scans, size_t n_scans);
 
-    /* Estimates of graph codes (graph.h): out[i] = base - unit * s for row i of n, whose code is the 64 bytes at codes +
-     * 64 * rows[i]. base is the float at byte 60 of the code; s, in 32 bits, sums 256 weights[0][j] + weights[2][j]
+    /* Estimates of graph codes (graph.h): out[i] = base - unit * s for row i of n, whose code is the 64 bytes at codes
+     * + 64 * rows[i]. base is the float at byte 60 of the code; s, in 32 bits, sums 256 weights[0][j] + weights[2][j]
      * times the low four bits of byte j, and 256 weights[1][j] + weights[3][j] times the high ones, j < 60. The weights
      * of j = 60 .. 63 are 0. */
     void (*graph_estimates)(const uint8_t *codes, const uint32_t *rows, size_t n, const int8_t weights[4][64],

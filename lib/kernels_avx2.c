@@ -490,10 +490,10 @@ INLINE __m256i graph_sums(const uint8_t *code, const int8_t weights[4][64])
         const __m256i first = _mm256_and_si256(bytes, mask);
         const __m256i second = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), mask);
 #define WEIGHTS(part) _mm256_loadu_si256((const __m256i *)(weights[part] + j))
-        high = _mm256_add_epi16(high, _mm256_add_epi16(_mm256_maddubs_epi16(first, WEIGHTS(0)),
-                                                       _mm256_maddubs_epi16(second, WEIGHTS(1))));
-        low = _mm256_add_epi16(low, _mm256_add_epi16(_mm256_maddubs_epi16(first, WEIGHTS(2)),
-                                                     _mm256_maddubs_epi16(second, WEIGHTS(3))));
+        high = _mm256_add_epi16(
+            high, _mm256_add_epi16(_mm256_maddubs_epi16(first, WEIGHTS(0)), _mm256_maddubs_epi16(second, WEIGHTS(1))));
+        low = _mm256_add_epi16(
+            low, _mm256_add_epi16(_mm256_maddubs_epi16(first, WEIGHTS(2)), _mm256_maddubs_epi16(second, WEIGHTS(3))));
 #undef WEIGHTS
     }
     return _mm256_add_epi32(_mm256_madd_epi16(high, _mm256_set1_epi16(256)),

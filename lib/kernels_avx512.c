@@ -551,6 +551,7 @@ static size_t keys_below(const uint64_t *keys, size_t n, uint64_t limit, uint64_
     .l2_sq12 = l2_sq12, .l2_sq16 = l2_sq16, .ip_f32 = ip_f32, .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12,  \
     .ip_sq16 = ip_sq16, .scan_plain = scan_plain, .scan_gain = scan_gain,
 
-const omen_kernels omen_kernels_avx512 = {.name = "avx512", .matmul_u8 = matmul_u8, .graph_estimates = graph_estimates,
-                                          KERNELS};
-const omen_kernels omen_kernels_avx512vnni = {.name = "avx512vnni", .matmul_u8 = matmul_u8_vnni, .graph_estimates = graph_estimates_vnni, KERNELS};
+const omen_kernels omen_kernels_avx512 = {
+    .name = "avx512", .matmul_u8 = matmul_u8, .graph_estimates = graph_estimates, KERNELS};
+const omen_kernels omen_kernels_avx512vnni = {
+    .name = "avx512vnni", .matmul_u8 = matmul_u8_vnni, .graph_estimates = graph_estimates_vnni, KERNELS};

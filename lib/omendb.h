@@ -135,7 +135,7 @@ typedef enum {
     OMEN_ELEMENT_F32 = 6,
 } omen_element;
 
-/* The sections of an index: docs/FORMAT.md, part 2. */
+/* The sections of an index: docs/FORMAT.md, part 2; those of a graph are in lib/index_format.h. */
 #define OMEN_SECTION_META OMEN_FOURCC('M', 'E', 'T', 'A') /* u8 [128] */
 #define OMEN_SECTION_MEAN OMEN_FOURCC('M', 'E', 'A', 'N') /* f32 [d_full] */
 #define OMEN_SECTION_BASE OMEN_FOURCC('B', 'A', 'S', 'E') /* f32 [d_kept][d_full] */
@@ -152,13 +152,6 @@ typedef enum {
 #define OMEN_SECTION_REFN OMEN_FOURCC('R', 'E', 'F', 'N') /* u8 [n_rows][refine_row_bytes] */
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_APRT OMEN_FOURCC('A', 'P', 'R', 'T') /* u32 [], ip */
-#define OMEN_SECTION_GDIM OMEN_FOURCC('G', 'D', 'I', 'M') /* u32 [120], graph */
-#define OMEN_SECTION_GSCL OMEN_FOURCC('G', 'S', 'C', 'L') /* f32 [d_kept][2], graph */
-#define OMEN_SECTION_GCOD OMEN_FOURCC('G', 'C', 'O', 'D') /* u8 [n_rows][64], graph */
-#define OMEN_SECTION_GADJ OMEN_FOURCC('G', 'A', 'D', 'J') /* u32 [n_rows][degree], graph */
-#define OMEN_SECTION_GENT OMEN_FOURCC('G', 'E', 'N', 'T') /* u32 [n_entries], graph */
-#define OMEN_SECTION_GECD OMEN_FOURCC('G', 'E', 'C', 'D') /* u8 [n_entries][64], graph */
-#define OMEN_SECTION_GTUN OMEN_FOURCC('G', 'T', 'U', 'N') /* u8 [][24], graph */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
 #define OMEN_SECTION_KEYS OMEN_FOURCC('K', 'E', 'Y', 'S') /* u8 [64]; this and the next are optional */
 #define OMEN_SECTION_KEYV OMEN_FOURCC('K', 'E', 'Y', 'V') /* u8 [n_rows][width], or the text of all keys */
@@ -254,8 +247,7 @@ typedef struct omen_checkpoint {
 #define OMEN_MIN_BYTES     4u
 #define OMEN_MAX_BYTES     256u
 
-/* Neighbours of a row in a graph. */
-#define OMEN_DEFAULT_DEGREE 32u
+#define OMEN_DEFAULT_DEGREE 32u /* neighbours of a row in a graph */
 #define OMEN_MIN_DEGREE     8u
 #define OMEN_MAX_DEGREE     128u
 
@@ -553,24 +545,21 @@ typedef struct omen_search_stats {
     } graph;
 } omen_search_stats;
 
-/* The way that a search takes, and why. */
+/* The way that a search takes. */
 typedef struct omen_way_choice {
-    size_t struct_bytes; /* set it */
-    omen_search_way way; /* never OMEN_SEARCH_AUTO */
-    const char *reason;  /* a few words, which stay the library's */
-    /* what a query was measured to take each way, as counts, weighted by what they cost; 0: not measured, or that way
-     * does not reach the recall */
-    double lists_cost, graph_cost;
-    /* whether the build found that this way reaches the recall, or measured nothing, and the highest recall that it
-     * measured, or 1; more effort gives next to nothing more */
+    size_t struct_bytes;           /* set it */
+    omen_search_way way;           /* never OMEN_SEARCH_AUTO */
+    const char *reason;            /* a few words, which stay the library's */
+    double lists_cost, graph_cost; /* weighted counts of what a query takes; 0: unknown, or the recall is not reached */
+    /* whether this way reaches the recall, as omen_index_can_reach() */
     bool can_reach;
     double recall_most;
 } omen_way_choice;
 
-/* Chooses the way for n_queries queries that are searched with these options: the one asked for; else lists, unless the
- * graph was measured to reach the recall at less cost. Lists share work between queries, the graph does not, so the
- * choice may depend on n_queries: who searches a batch in parts and wants the same answers whatever the parts are sets
- * options->way to what is chosen for all of it. Returns OMEN_OK or OMEN_ERR_ARGUMENT (there is no such way). */
+/* Chooses the way for n_queries queries: the one asked for; else lists, unless the graph was measured to reach the
+ * recall at less cost. Lists share work between queries, so that may depend on n_queries: who searches a batch in
+ * parts, and wants the same answers whatever these are, sets options->way to what is chosen for all. Returns OMEN_OK or
+ * OMEN_ERR_ARGUMENT (there is no such way). */
 OMEN_API int omen_index_choose_way(const omen_index *index, const omen_search_options *options, uint64_t n_queries,
                                    omen_way_choice *out, omen_detail *why) OMEN_MUST_CHECK;
 

@@ -61,8 +61,8 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
 {
     const omen_search_options *options = job->options;
     omen_graph_tune measured;
-    omen_graph_effort effort = omen_graph_effort_for(
-        index, job->k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &measured);
+    omen_graph_effort effort =
+        omen_graph_effort_for(index, job->k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &measured);
     omen_graph_effort_scale(&effort, index, job->k, options->effort_factor);
     if (options->rerank)
         effort.share = 1;
@@ -99,8 +99,8 @@ static double lists_cost(const omen_index *index, uint32_t k, float recall, uint
         return 0;
     omen_index_effort(index, k, recall, &n_probes, &n_rerank);
     const double n_codes = n_probes * ((double)m->n_rows / m->n_lists), hot = (m->n_sub / 2 + m->n_factors) / 32.0;
-    const double scans = n_codes * COST_CODE * hot + n_probes * COST_LIST +
-                         (double)m->n_lists * m->d_kept * COST_CENTROID;
+    const double scans =
+        n_codes * COST_CODE * hot + n_probes * COST_LIST + (double)m->n_lists * m->d_kept * COST_CENTROID;
     return scans * (n_queries >= SHARING_QUERIES ? COST_SHARED : 1) + n_rerank * (COST_ROW + COST_ROW_VALUE * m->d);
 }
 
@@ -141,7 +141,8 @@ static int choose(const omen_index *index, const omen_search_options *o, uint64_
     if (out->way == OMEN_SEARCH_GRAPH && !index->graph.degree)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no graph; build it with options.graph.wanted");
     if (out->way == OMEN_SEARCH_GRAPH && (o->lists.probes || o->rerank))
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.lists.probes and options.rerank are of lists, not of a graph");
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "options.lists.probes and options.rerank are of lists, not of a graph");
     out->can_reach = true;
     out->recall_most = 1;
     out->lists_cost = lists_cost(index, k, recall, n_queries);

@@ -98,7 +98,8 @@ static double try_graph(rows_in_memory *rows, const rows_in_memory *queries, ome
         return 0;
     o->n_threads = 2;
     CHECK_EQ_INT(build(rows, o, &others), OMEN_OK);
-    CHECK_CASE(same_sections(&sections, &others), "%s: level %s, %d threads", case_name(rows, o), v->level, v->n_threads);
+    CHECK_CASE(same_sections(&sections, &others), "%s: level %s, %d threads", case_name(rows, o), v->level,
+               v->n_threads);
     n_faults = 0;
     CHECK_EQ_INT(omen_index_check(index, count_fault, NULL), OMEN_OK);
     CHECK_EQ_INT(n_faults, 0);
@@ -117,7 +118,8 @@ static void test_kinds(void)
     for (int kind = 0; kind < N_KINDS; kind++) {
         for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
             const uint32_t k = counts[c] < 10 ? (uint32_t)counts[c] : 10;
-            rows_in_memory rows = make_rows(counts[c], 20, (rows_kind)kind, 1), queries = make_rows(20, 20, (rows_kind)kind, 9);
+            rows_in_memory rows = make_rows(counts[c], 20, (rows_kind)kind, 1),
+                           queries = make_rows(20, 20, (rows_kind)kind, 9);
             omen_build_options o;
             omen_build_options_init(&o);
             o.metric = (omen_metric)((kind + c) % 3);
@@ -295,13 +297,13 @@ static void test_forged(void)
         size_t at; /* of a value of four bytes */
         uint32_t value;
     } forgeries[] = {
-        {OMEN_SECTION_GADJ, 64, 600},        {OMEN_SECTION_GADJ, 64, 2},          {OMEN_SECTION_GADJ, 0, UINT32_MAX},
-        {OMEN_SECTION_GADJ, 5, 0x80000001u}, {OMEN_SECTION_GENT, 0, 600},         {OMEN_SECTION_GENT, 0, UINT32_MAX},
-        {OMEN_SECTION_GDIM, 0, 17},          {OMEN_SECTION_GDIM, 119, 0},         {OMEN_SECTION_GSCL, 0, 0x7fc00000u},
-        {OMEN_SECTION_GSCL, 1, 0xbf800000u}, {OMEN_SECTION_GSCL, 1, 0x7f000000u}, {OMEN_SECTION_GCOD, 15, 0x7f800000u},
+        {OMEN_SECTION_GADJ, 64, 600},         {OMEN_SECTION_GADJ, 64, 2},          {OMEN_SECTION_GADJ, 0, UINT32_MAX},
+        {OMEN_SECTION_GADJ, 5, 0x80000001u},  {OMEN_SECTION_GENT, 0, 600},         {OMEN_SECTION_GENT, 0, UINT32_MAX},
+        {OMEN_SECTION_GDIM, 0, 17},           {OMEN_SECTION_GDIM, 119, 0},         {OMEN_SECTION_GSCL, 0, 0x7fc00000u},
+        {OMEN_SECTION_GSCL, 1, 0xbf800000u},  {OMEN_SECTION_GSCL, 1, 0x7f000000u}, {OMEN_SECTION_GCOD, 15, 0x7f800000u},
         {OMEN_SECTION_GECD, 15, 0x7fc00000u}, {OMEN_SECTION_GECD, 0, 0x12345678u}, {OMEN_SECTION_GTUN, 0, 0},
-        {OMEN_SECTION_GTUN, 1, 0x40000000u}, {OMEN_SECTION_GTUN, 2, 0xbf800000u}, {OMEN_SECTION_GTUN, 3, 0},
-        {OMEN_SECTION_GTUN, 3, 601},         {OMEN_SECTION_GTUN, 4, 0},           {OMEN_SECTION_GTUN, 5, 601},
+        {OMEN_SECTION_GTUN, 1, 0x40000000u},  {OMEN_SECTION_GTUN, 2, 0xbf800000u}, {OMEN_SECTION_GTUN, 3, 0},
+        {OMEN_SECTION_GTUN, 3, 601},          {OMEN_SECTION_GTUN, 4, 0},           {OMEN_SECTION_GTUN, 5, 601},
     };
     sections_in_memory sections = {0};
     omen_build_options o;
@@ -325,9 +327,8 @@ static void test_forged(void)
         const uint64_t n_bytes = s->n_bytes;
         for (int change = -4; change <= 0; change += 4) {
             s->n_bytes = change ? n_bytes + (uint64_t)change : 0;
-            CHECK_CASE(try_sections(&sections, &queries) == (s->n_bytes || s->id != OMEN_SECTION_GTUN
-                                                                 ? OMEN_ERR_CORRUPT
-                                                                 : OMEN_OK),
+            CHECK_CASE(try_sections(&sections, &queries) ==
+                           (s->n_bytes || s->id != OMEN_SECTION_GTUN ? OMEN_ERR_CORRUPT : OMEN_OK),
                        "%.4s of %llu bytes", (const char *)&s->id, (unsigned long long)s->n_bytes);
         }
         s->n_bytes = n_bytes;
