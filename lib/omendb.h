@@ -489,15 +489,8 @@ OMEN_API omen_source omen_index_rows_source(omen_index_rows *rows);
 
 #define OMEN_DEFAULT_RECALL 0.95f
 
-/* Ways through an index. */
-typedef enum {
-    OMEN_SEARCH_AUTO = 0,
-    OMEN_SEARCH_LISTS = 1,
-    OMEN_SEARCH_GRAPH = 2, /* of an index that has one */
-    OMEN_SEARCH_EXACT = 3, /* every row of the refine tier */
-} omen_search_way;
-
-/* As for metrics, above. */
+/* Ways through an index; names as for metrics, above. */
+typedef enum { OMEN_SEARCH_AUTO, OMEN_SEARCH_LISTS, OMEN_SEARCH_GRAPH, OMEN_SEARCH_EXACT } omen_search_way;
 OMEN_API const char *omen_search_way_name(omen_search_way way);
 OMEN_API int omen_search_way_parse(const char *name, omen_search_way *out) OMEN_MUST_CHECK;
 
