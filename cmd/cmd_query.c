@@ -145,7 +145,15 @@ static const cmd_option options[] = {
      .argument = "F",
      CMD_FACTOR(struct query, search.effort_factor),
      .help = "multiply the effort that --recall takes, as --certify says"},
-    {.name = "exact", CMD_FLAG(struct query, search.exact), .help = "compare with every row of the refine tier"},
+    {.name = "way",
+     .argument = "NAME",
+     CMD_WAY(struct query, search.way),
+     .help = "through the index: lists, graph (of an index built with --graph), exact\n"
+             "or auto (default auto: lists or graph, whichever was measured to cost\n"
+             "less for this recall and so many queries)"},
+    {.name = "exact",
+     CMD_FLAG(struct query, search.exact),
+     .help = "compare with every row of the refine tier, as --way exact"},
     {.name = "zero-ok",
      CMD_FLAG(struct query, search.zero_ok),
      .help = "cosine: accept zero queries (default: an error), at distance 1"},
@@ -315,6 +323,13 @@ static int check_arguments(struct query *q)
         status = choose_format(q);
     if (status != CMD_GO_ON)
         return status;
+    if (q->search.exact && q->search.way != OMEN_SEARCH_AUTO && q->search.way != OMEN_SEARCH_EXACT)
+        return cmd_misuse(NAME, "--exact and --way %s exclude each other", omen_search_way_name(q->search.way));
+    q->search.exact = q->search.exact || q->search.way == OMEN_SEARCH_EXACT;
+    if (q->search.way == OMEN_SEARCH_GRAPH && query_filter_is_asked(&q->filter))
+        return cmd_misuse(NAME, "a filter is not searched through the graph; leave --way graph out");
+    if (q->search.way == OMEN_SEARCH_GRAPH && (q->search.lists.probes > 0 || q->search.rerank > 0))
+        return cmd_misuse(NAME, "--probes and --rerank are of lists: they have no meaning with --way graph");
     if (q->search.exact && (q->search.recall > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
         return cmd_misuse(NAME,
                           "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
@@ -515,7 +530,7 @@ static void take_note(const struct query *q, const omen_index *index, struct cmd
 
     if (!o->exact || q->certify) {
         if (asks_recall)
-            query_audit_warn(o, index);
+            query_audit_warn(o);
         return;
     }
     if (omen_index_rows_are_exact(index))
@@ -577,7 +592,10 @@ static int choose_keys(const struct query *q, const omen_index_info *info, bool 
 
 static int run(struct query *q)
 {
-    struct cmd_query_outcome o = {.exact = q->search.exact, .stats.struct_bytes = sizeof o.stats, .ceiling = 1};
+    struct cmd_query_outcome o = {.exact = q->search.exact,
+                                  .stats.struct_bytes = sizeof o.stats,
+                                  .choice.struct_bytes = sizeof o.choice,
+                                  .ceiling = 1};
     omen_detail why = {.text = ""};
     omen_container *container = NULL;
     omen_index *index = NULL;
@@ -622,14 +640,21 @@ static int run(struct query *q)
     q->search.k += q->exclude_self;
     q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
     o.k = q->search.k - q->exclude_self;
+    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, !!filter);
+    if (status != OMEN_OK)
+        goto out;
+    /* for all batches alike, and for what is audited */
+    q->search.row_sets = batch.sets;
+    status = omen_index_choose_way(index, &q->search, source.n_rows, &o.choice, &why);
+    if (status != OMEN_OK)
+        goto out;
+    q->search.way = o.choice.way;
     o.n_threads = q->search.n_threads;
     o.n_in_batch = source.n_rows;
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
     q->seed = q->has_seed ? q->seed : o.info.seed;
     q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
-    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, !!filter);
-    if (status == OMEN_OK)
-        status = cmd_output_open(&output, q->output_path, NULL, &why);
+    status = cmd_output_open(&output, q->output_path, NULL, &why);
     if (status != OMEN_OK)
         goto out;
     results = (omen_results){output.stream, q->output_format, q->distances, source.n_rows, o.k};

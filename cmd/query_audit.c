@@ -128,6 +128,8 @@ void query_audit_finish(struct query_audit *a)
 static void search_exactly(omen_search_options *search, double ceiling, struct cmd_query_outcome *o)
 {
     search->exact = true;
+    search->way = o->choice.way = OMEN_SEARCH_EXACT;
+    o->choice.reason = "nothing less is certain";
     search->recall = 0;
     o->exact = true;
     o->n_audited = o->n_in_batch;
@@ -200,15 +202,14 @@ void query_audit_print(const struct cmd_query_outcome *o)
     }
 }
 
-void query_audit_warn(struct cmd_query_outcome *o, const omen_index *index)
+void query_audit_warn(struct cmd_query_outcome *o)
 {
     omen_detail reach = {.text = ""};
-    double most;
-    const bool out_of_reach = !omen_index_can_reach(index, o->k, (float)o->asked, &most);
+    const bool out_of_reach = !o->choice.can_reach;
     char bound[64] = "without a refine tier nothing measures it";
 
     if (out_of_reach)
-        cmd_reach_tell(&o->info, most, &reach);
+        cmd_reach_tell(&o->info, o->choice.recall_most, &reach);
     if (o->certified == CMD_CERTIFIED_NO) {
         if (o->n_audited > 0) {
             snprintf(bound, sizeof bound, "its bound is %.4f",

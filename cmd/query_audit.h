@@ -46,8 +46,8 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
                   omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
                   struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Fills o->note, if a recall was asked for that is not certified or out of the reach of the index. */
-void query_audit_warn(struct cmd_query_outcome *o, const omen_index *index);
+/* Fills o->note by o->choice, if a recall was asked for that is not certified or out of the reach of the index. */
+void query_audit_warn(struct cmd_query_outcome *o);
 
 /* What was measured, as lines for people on stderr. */
 void query_audit_print(const struct cmd_query_outcome *o);

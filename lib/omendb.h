@@ -135,7 +135,7 @@ typedef enum {
     OMEN_ELEMENT_F32 = 6,
 } omen_element;
 
-/* The sections of an index: docs/FORMAT.md, part 2. */
+/* The sections of an index: docs/FORMAT.md, part 2; those of a graph are in lib/index_format.h. */
 #define OMEN_SECTION_META OMEN_FOURCC('M', 'E', 'T', 'A') /* u8 [128] */
 #define OMEN_SECTION_MEAN OMEN_FOURCC('M', 'E', 'A', 'N') /* f32 [d_full] */
 #define OMEN_SECTION_BASE OMEN_FOURCC('B', 'A', 'S', 'E') /* f32 [d_kept][d_full] */
@@ -249,6 +249,10 @@ typedef struct omen_checkpoint {
 #define OMEN_MIN_BYTES     4u
 #define OMEN_MAX_BYTES     256u
 
+#define OMEN_DEFAULT_DEGREE 32u /* neighbours of a row in a graph */
+#define OMEN_MIN_DEGREE     8u
+#define OMEN_MAX_DEGREE     128u
+
 typedef struct omen_build_options {
     size_t struct_bytes;
     omen_metric metric;
@@ -269,6 +273,10 @@ typedef struct omen_build_options {
     /* called once if a checkpoint is continued, with the stage that comes next and its first row. May be NULL */
     void (*resumed)(void *context, const char *stage, uint64_t row, uint64_t n_rows);
     void *progress_context;
+    struct {
+        bool wanted;     /* add a graph, a second way to search, which takes a refine tier */
+        uint32_t degree; /* neighbours of a row, OMEN_MIN_DEGREE to OMEN_MAX_DEGREE; 0: OMEN_DEFAULT_DEGREE */
+    } graph;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
@@ -333,7 +341,7 @@ OMEN_API int omen_build_plan_make(const omen_source *source, const omen_build_op
  * are the same. report may be NULL. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_INPUT, OMEN_ERR_MEMORY,
  * OMEN_ERR_CORRUPT (of the checkpoint), OMEN_ERR_INTERRUPTED (with a checkpoint, after the chunk under way), or what
  * source, sink or checkpoint returned. The bytes that reach the sink depend on the rows and on metric, codec, refine,
- * bytes, lists, seed, tune_queries and zero_ok only. */
+ * bytes, lists, graph, seed, tune_queries and zero_ok only. */
 OMEN_API int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                               const omen_checkpoint *checkpoint, omen_build_report *report,
                               omen_detail *why) OMEN_MUST_CHECK;
@@ -433,6 +441,10 @@ typedef struct omen_index_info {
     uint64_t key_bytes;      /* keys, and what they are found by */
     uint32_t n_columns;      /* attributes of the rows, tags too */
     uint64_t column_bytes;
+    struct {
+        uint32_t degree; /* neighbours of a row, at most; 0: there is no graph */
+        uint64_t bytes;  /* codes, neighbours and entries */
+    } graph;
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
@@ -502,6 +514,11 @@ OMEN_API uint64_t omen_row_set_count(const omen_row_set *set);
 
 #define OMEN_DEFAULT_RECALL 0.95f
 
+/* Ways through an index; names as for metrics, above. */
+typedef enum { OMEN_SEARCH_AUTO, OMEN_SEARCH_LISTS, OMEN_SEARCH_GRAPH, OMEN_SEARCH_EXACT } omen_search_way;
+OMEN_API const char *omen_search_way_name(omen_search_way way);
+OMEN_API int omen_search_way_parse(const char *name, omen_search_way *out) OMEN_MUST_CHECK;
+
 typedef struct omen_search_options {
     size_t struct_bytes;
     uint32_t k;
@@ -525,6 +542,7 @@ typedef struct omen_search_options {
     /* n_queries sets of rows: query i finds only rows of row_sets[i], all rows where that is NULL. Equal pointers are
      * the same filter, which is prepared once. NULL: no query has a filter */
     const omen_row_set *const *row_sets;
+    omen_search_way way; /* 0: as omen_index_choose_way() says */
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. Written omen_search_options_init(&options), as above. */
@@ -542,7 +560,29 @@ typedef struct omen_search_stats {
         uint32_t probes;
         uint64_t probed; /* total over all queries */
     } lists;
+    omen_search_way way; /* that was taken: never OMEN_SEARCH_AUTO */
+    struct {
+        uint64_t estimates; /* total over all queries: rows measured by their graph codes */
+    } graph;
 } omen_search_stats;
+
+/* The way that a search takes. */
+typedef struct omen_way_choice {
+    size_t struct_bytes;           /* set it */
+    omen_search_way way;           /* never OMEN_SEARCH_AUTO */
+    const char *reason;            /* a few words, which stay the library's */
+    double lists_cost, graph_cost; /* weighted counts of what a query takes; 0: unknown, or the recall is not reached */
+    /* whether this way reaches the recall, as omen_index_can_reach() */
+    bool can_reach;
+    double recall_most;
+} omen_way_choice;
+
+/* Chooses the way for n_queries queries: the one asked for; else lists, unless the graph was measured to reach the
+ * recall at less cost. Lists share work between queries, so that may depend on n_queries: who searches a batch in
+ * parts, and wants the same answers whatever these are, sets options->way to what is chosen for all. Returns OMEN_OK or
+ * OMEN_ERR_ARGUMENT (there is no such way). */
+OMEN_API int omen_index_choose_way(const omen_index *index, const omen_search_options *options, uint64_t n_queries,
+                                   omen_way_choice *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* In the place of a row number: the query has no more neighbours, or there is no such row. */
 #define OMEN_NO_ROW (-1)
@@ -557,8 +597,8 @@ OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
  *   distances  n_queries x k float32, written; may be NULL. Without a refine tier they are estimates.
  *   stats      added to; may be NULL
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
- * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or how
- * queries are batched. */
+ * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or, as long
+ * as the way is the same, how queries are batched. */
 OMEN_API int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;

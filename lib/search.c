@@ -92,6 +92,11 @@ static void put_found(const uint64_t *keys, uint32_t n, uint32_t k, int64_t *ids
         distances[i] = i < n ? omen_key_distance(keys[i]) : INFINITY;
 }
 
+static int way_of(omen_search_way way)
+{
+    return way == OMEN_SEARCH_EXACT ? OMEN_WAY_EXACT : way == OMEN_SEARCH_GRAPH ? OMEN_WAY_GRAPH : OMEN_WAY_LISTS;
+}
+
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                       uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats, omen_detail *why)
 {
@@ -119,6 +124,10 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                              "query %llu is a zero vector, which has no cosine; options.zero_ok accepts it",
                              (unsigned long long)(options->first_query + q));
     }
+    omen_way_choice choice = {.struct_bytes = sizeof choice};
+    status = omen_index_choose_way(index, options, n_queries, &choice, why);
+    if (status != OMEN_OK)
+        return status;
     uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
     if (!keys)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
@@ -133,8 +142,9 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                                  .stats = stats,
                                  .watch = &watch,
                                  .why = why};
-    status = options->row_sets ? omen_search_filtered(index, &job)
-                               : omen_ways[options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS].search(index, &job);
+    status = options->row_sets ? omen_search_filtered(index, &job) : omen_ways[way_of(choice.way)].search(index, &job);
+    if (stats)
+        stats->way = choice.way;
     if (status == OMEN_OK)
         status = check_results(index, options, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {

@@ -190,7 +190,8 @@ def lie_index(data, queries, n, options):
         parts = list(sections(data))
         lie(rng, rng.choice([payload for name, _, _, payload in parts]))
         write("lie.omen", pack(identity_of(data), parts))
-        query = run(["query", "-q", "-t", "1", "-k", "5", "--distances", *options, "lie.omen", queries], 1 << 30,
+        way = ["--way", "graph"] if any(name == b"GADJ" for name, *_ in parts) and i % 2 else []
+        query = run(["query", "-q", "-t", "1", "-k", "5", "--distances", *way, *options, "lie.omen", queries], 1 << 30,
                     allowed)
         quick = run(["verify", "-q", "-t", "1", "--quick", "lie.omen"], 1 << 30, (0, 3))
         full = run(["verify", "-q", "-t", "1", "lie.omen"], 1 << 30, (0, 3, 5))

@@ -293,6 +293,40 @@ static void test_scan_gain(void)
     test_scan(false);
 }
 
+/* Every count of rows, in any order and more than once; weights of a query's kind and the largest there are. */
+static void test_graph_estimates(void)
+{
+    enum { N_CODES = 9 };
+    for (size_t n = 0; n <= 19; n++) {
+        for (int turn = 0; turn < 60; turn++) {
+            uint8_t *codes = last_bytes(0, N_CODES * 64);
+            uint32_t *rows = last_bytes(1, n * sizeof *rows);
+            float *want = last_floats(2, n), *got = last_floats(3, n);
+            int8_t(*weights)[64] = last_bytes(4, sizeof(int8_t[4][64]));
+            const float unit = turn % 5 ? draw_value(PLAIN) : draw_value(EXTREME);
+            draw_bytes(codes, N_CODES * 64, 256);
+            for (size_t i = 0; i < N_CODES; i++) {
+                const float base = 100 * draw_value(turn % 7 ? PLAIN : TIES);
+                memcpy(codes + i * 64 + 60, &base, sizeof base);
+            }
+            for (size_t i = 0; i < n; i++)
+                rows[i] = draw_below(N_CODES);
+            draw_bytes((uint8_t *)weights, sizeof(int8_t[4][64]), 256);
+            for (size_t part = 0; part < 4; part++) {
+                for (size_t j = 0; j < 60 && turn % 3 == 0; j++)
+                    weights[part][j] = turn % 2 ? -128 : 127;
+                memset(weights[part] + 60, 0, 4);
+            }
+            if (turn % 4 == 0) /* with the largest weights, the largest sums there are */
+                for (size_t i = 0; i < N_CODES; i++)
+                    memset(codes + i * 64, 0xff, 60);
+            scalar->graph_estimates(codes, rows, n, (const int8_t(*)[64])weights, unit, want);
+            level->graph_estimates(codes, rows, n, (const int8_t(*)[64])weights, unit, got);
+            CHECK_CASE(same_floats(want, got, n), "graph estimates of %zu", n);
+        }
+    }
+}
+
 int main(void)
 {
     static const kernel_test tests[] = {{"tables", test_tables},
@@ -303,7 +337,8 @@ int main(void)
                                         {"bits", test_count_bits},
                                         {"encode16", test_encode16},
                                         {"scan_plain", test_scan_plain},
-                                        {"scan_gain", test_scan_gain}};
+                                        {"scan_gain", test_scan_gain},
+                                        {"graph_estimates", test_graph_estimates}};
     kernel_cases_run(tests, sizeof tests / sizeof *tests);
     return check_finish();
 }
