@@ -157,7 +157,7 @@ static void explain_set(const omen_row_set *set, const omen_search_options *sear
         return;
     fprintf(stderr, "filter: %s of %s rows (%.3g%%), in %s of %s lists; %s", cmd_group(info.n_matches).text,
             cmd_group(n_rows).text, 100.0 * (double)info.n_matches / (double)n_rows, cmd_group(info.n_lists).text,
-            cmd_group(o->info.n_lists).text, omen_plan_text(info.plan));
+            cmd_group(o->info.lists.n).text, omen_plan_text(info.plan));
     if (condition) {
         fprintf(stderr, "; %s %s: %s", cmd_group(n_queries).text, n_queries == 1 ? "query" : "queries",
                 cmd_printable(condition).text);
@@ -181,7 +181,7 @@ int query_filter_explain(struct query_filter *f, const omen_search_options *sear
             explain_set(set, search, o, f->where.conditions[i].text, f->where.conditions[i].n_queries);
     }
     fprintf(stderr, "a query: %.1f lists, %.0f codes, %.0f rows, %.3f ms of all threads together\n",
-            (double)o->stats.lists_probed / n, (double)o->stats.codes_scanned / n, (double)o->stats.rows_reranked / n,
+            (double)o->stats.lists.probed / n, (double)o->stats.codes_scanned / n, (double)o->stats.rows_reranked / n,
             1000 * o->search_seconds / n);
     return status;
 }
