@@ -113,9 +113,11 @@ static int take_line(struct query_where *w, const omen_input *input, uint64_t nu
         return omen_fail(why, OMEN_ERR_INPUT, "%s, line %" PRIu64 " holds a zero byte, which is no text", input->label,
                          number);
     }
-    text = strndup(line, n_bytes);
+    text = malloc(n_bytes + 1);
     if (!text)
         return no_memory(why);
+    memcpy(text, line, n_bytes);
+    text[n_bytes] = '\0';
     status = set_condition(w, number - 1, text, &cause);
     free(text);
     if (status == OMEN_ERR_ARGUMENT)

@@ -148,9 +148,11 @@ int omen_table_column(omen_table *t, const char *name, size_t n_bytes, uint32_t 
         t->columns = grown;
         t->size = size;
     }
-    table_column c = {.name = strndup(name, n_bytes)};
+    table_column c = {.name = malloc(n_bytes + 1)};
     if (!c.name)
         return no_memory(t, why);
+    memcpy(c.name, name, n_bytes);
+    c.name[n_bytes] = '\0';
     for (size_t i = 0; i < t->n_wishes; i++) {
         wish *w = &t->wishes[i];
         if (w->n_bytes == n_bytes && memcmp(w->name, name, n_bytes) == 0) {
