@@ -240,6 +240,7 @@ def make_cases(bench):
 
     old = index("old.omen", "--seed", "7", "../few.bvecs")
     whole = index("whole.omen", "-m", "cosine", "-c", "pq", "../few.bvecs")
+    linked = index("linked.omen", "--graph", "../few.bvecs")
     keyed = index("keyed.omen", "--key", "../keys.txt", "../few.bvecs")
     n = len(few)
     threads = bench.options.threads
@@ -247,7 +248,8 @@ def make_cases(bench):
         Case("build", bench.build_words("-q", "-t", threads, "../base.bvecs", n_rows=len(rows), n_chunks=4),
              before=old, output=OUT),
         Case("build of a stream",
-             bench.build_words("-q", "-t", threads, "-f", "npy", "-c", "pq", "-r", "f16", "-", n_rows=n, n_chunks=4),
+             bench.build_words("-q", "-t", threads, "-f", "npy", "-c", "pq", "-r", "f16", "--graph", "-",
+                               n_rows=n, n_chunks=4),
              pipe=read(bench.path("few.npy")), before=old, output=OUT),
         Case("build without an old index",
              bench.build_words("-q", "-t", threads, "-m", "ip", "-c", "rabitq", "--tune-queries", "../queries.bvecs",
@@ -257,6 +259,8 @@ def make_cases(bench):
         Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",
                               "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
+        Case("query of the graph", ["query", "-t", threads, "--way", "graph", "-o", "found.tsv", OUT,
+                                    "../queries.bvecs"], before=linked, output="found.tsv"),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],
