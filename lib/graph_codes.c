@@ -11,6 +11,7 @@
 #define NIBBLES_A_DIM 3u       /* at most */
 #define WEIGHT_MOST   32000.0f /* of a nibble; what it is rounded to fits two bytes with sign */
 #define BASE_MOST     1e38f
+#define NEAR_SHARE    0.2 /* of the mean variance of a dimension: what near rows are from a query, squared */
 
 /* How far from the mean a dimension of so many nibbles is coded, in standard deviations, and the squared error that is
  * left, in variances, of values that are distributed normally. */
@@ -25,9 +26,12 @@ static uint32_t most_of(uint32_t n_nibbles)
 void omen_graph_scales_fit(omen_graph_scales *scales, const double *means, const double *variances)
 {
     const uint32_t d = scales->d;
+    double near = 0; /* how far near rows are from a query in one dimension, squared */
     uint32_t next = 0;
     for (uint32_t i = 0; i < OMEN_GRAPH_NIBBLES; i++)
         scales->dims[i] = d;
+    for (uint32_t j = 0; j < d; j++)
+        near += NEAR_SHARE * variances[j] / d;
     /* counts of nibbles are kept in the ranges until these are known */
     for (uint32_t j = 0; j < d; j++)
         scales->ranges[j][0] = 0;
@@ -36,7 +40,8 @@ void omen_graph_scales_fit(omen_graph_scales *scales, const double *means, const
         uint32_t best = d;
         for (uint32_t j = 0; j < d; j++) {
             const uint32_t n = (uint32_t)scales->ranges[j][0];
-            const double gain = n < NIBBLES_A_DIM ? variances[j] * (errors[n] - errors[n + 1]) : 0;
+            const double before = n > 0 ? errors[n] * near : variances[j];
+            const double gain = n < NIBBLES_A_DIM ? variances[j] * (before - errors[n + 1] * near) : 0;
             if (gain > most) {
                 most = gain;
                 best = j;

@@ -8,7 +8,8 @@
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 
-#define MERGED 256u /* edges looked at for a row before the nearest half of them is kept */
+#define WATCHED_ROWS 65536u /* between two looks at whether to stop */
+#define MERGED       256u   /* edges looked at for a row before the nearest half of them is kept */
 
 /* Edges of a row that go to its copies: a part of all, so that others are left. */
 static uint32_t copies_most(const omen_graph_build *b)
@@ -214,14 +215,17 @@ static void reach_row(reach *r, uint32_t position, uint32_t parent)
     r->queue[r->n_queued++] = position;
 }
 
-static void walk(reach *r)
+static int walk(reach *r)
 {
     const omen_graph_build *b = r->build;
     for (; r->n_walked < r->n_queued; r->n_walked++) {
+        if (r->n_walked % WATCHED_ROWS == 0 && omen_watch_stopped(b->watch))
+            return OMEN_ERR_INTERRUPTED;
         const uint32_t position = r->queue[r->n_walked], *edges = edges_of(b, position);
         for (uint32_t e = 0; e < b->degree && edges[e] != OMEN_GRAPH_NONE; e++)
             reach_row(r, edges[e], position);
     }
+    return OMEN_OK;
 }
 
 /* Where a row can take one more edge: a place that is free, or the last edge that is not of the tree; degree if there
@@ -278,7 +282,7 @@ static int reach_all(omen_graph_build *b)
     for (uint32_t i = 0; i < b->n_entries && status == OMEN_OK; i++)
         reach_row(&r, b->entries[i], OMEN_GRAPH_NONE);
     if (status == OMEN_OK)
-        walk(&r);
+        status = walk(&r);
     for (uint32_t l = 0; l < b->index->meta.n_lists && status == OMEN_OK; l++) {
         status = omen_watch_status(b->watch);
         for (uint32_t p = b->index->first[l]; p < b->index->first[l + 1] && status == OMEN_OK; p++) {
@@ -287,7 +291,7 @@ static int reach_all(omen_graph_build *b)
             const uint32_t host = find_host(&r, p, l);
             edges_of(b, host)[free_place(&r, host)] = p;
             reach_row(&r, p, host);
-            walk(&r);
+            status = walk(&r);
         }
     }
     free(r.parent);

@@ -264,6 +264,7 @@ def make_cases(bench):
 
     old = index("old.omen", "--seed", "7", "../few.bvecs")
     whole = index("whole.omen", "-m", "cosine", "-c", "pq", "../few.bvecs")
+    linked = index("linked.omen", "--graph", "../few.bvecs")
     keyed = index("keyed.omen", "--key", "../keys.txt", *COLUMNS, "../few.bvecs")
     n = len(few)
     threads = bench.options.threads
@@ -271,7 +272,8 @@ def make_cases(bench):
         Case("build", bench.build_words("-q", "-t", threads, "../base.bvecs", n_rows=len(rows), n_chunks=4),
              before=old, output=OUT),
         Case("build of a stream",
-             bench.build_words("-q", "-t", threads, "-f", "npy", "-c", "pq", "-r", "f16", "-", n_rows=n, n_chunks=4),
+             bench.build_words("-q", "-t", threads, "-f", "npy", "-c", "pq", "-r", "f16", "--graph", "-",
+                               n_rows=n, n_chunks=4),
              pipe=read(bench.path("few.npy")), before=old, output=OUT),
         Case("build without an old index",
              bench.build_words("-q", "-t", threads, "-m", "ip", "-c", "rabitq", "--tune-queries", "../queries.bvecs",
@@ -287,6 +289,8 @@ def make_cases(bench):
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
         Case("query of some rows", ["query", "-t", threads, "--only", "../some.txt", "--except", "../others.txt", "-o",
                                     "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
+        Case("query of the graph", ["query", "-t", threads, "--way", "graph", "-o", "found.tsv", OUT,
+                                    "../queries.bvecs"], before=linked, output="found.tsv"),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],
