@@ -14,7 +14,7 @@
 
 #include <stdio.h>
 
-#include "omendb.h"
+#include "omendb_columns.h"
 
 #ifdef __cplusplus
 extern "C" {

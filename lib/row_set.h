@@ -3,7 +3,7 @@
 #ifndef OMEN_ROW_SET_H
 #define OMEN_ROW_SET_H
 
-#include "lib/omendb.h"
+#include "lib/omendb_columns.h"
 
 struct omen_row_set {
     const omen_index *index;

@@ -45,12 +45,12 @@ quiet()
 awk '/^    omen_[a-z0-9_]*;$/ { sub(/;/, ""); print $1 }' lib/omendb.map | sort >"$scratch/map"
 nm -D --defined-only "$build/libomendb.so" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort >"$scratch/so"
 # a declaration may be broken after its type
-sed -n '/^OMEN_API/s/^OMEN_API [^(]*\(omen_[a-z0-9_]*\)(.*/\1/p' lib/omendb.h formats/omendb_files.h |
+sed -n '/^OMEN_API/s/^OMEN_API [^(]*\(omen_[a-z0-9_]*\)(.*/\1/p' lib/omendb*.h formats/omendb_files.h |
     sort >"$scratch/declared"
 { [ -s "$scratch/map" ] || echo "no symbols found"; diff "$scratch/map" "$scratch/so"; } |
     result "libomendb.so exports what omendb.map lists"
 diff "$scratch/map" "$scratch/declared" | result "omendb.map lists what the headers mark with OMEN_API"
-grep -nE '^[a-z].*[ *]omen_[a-z0-9_]+\(' lib/omendb.h formats/omendb_files.h | grep -v ':typedef' |
+grep -nE '^[a-z].*[ *]omen_[a-z0-9_]+\(' lib/omendb*.h formats/omendb_files.h | grep -v ':typedef' |
     result "every function of a public header is marked with OMEN_API"
 readelf -d "$build/libomendb.so" | sed -n 's/.*soname: \[\(.*\)\]/\1/p' | grep -vx 'libomendb\.so\.0' |
     result "libomendb.so is called libomendb.so.0"
@@ -63,7 +63,7 @@ readelf -rW "$build/libomendb.so" | grep -E 'JUMP_SLO.* omen_' | result "files o
 quiet meson install -C "$build" --no-rebuild --destdir "$scratch/root" | result "meson install into a DESTDIR"
 find "$scratch/root" -type f -o -type l | sed 's/.*\///' | sort >"$scratch/installed"
 printf '%s\n' libomendb.a libomendb.so libomendb.so.0 libomendb.so.0.1.0 omendb omendb.1 omendb.h omendb.pc \
-    omendb_files.h | sort | diff - "$scratch/installed" | result "what is installed"
+    omendb_columns.h omendb_files.h | sort | diff - "$scratch/installed" | result "what is installed"
 library=$(dirname "$(find "$scratch/root" -name libomendb.so)")
 include=$(dirname "$(find "$scratch/root" -name omendb.h)")
 PKG_CONFIG_PATH=$library/pkgconfig
@@ -71,7 +71,7 @@ PKG_CONFIG_SYSROOT_DIR=$scratch/root
 export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
 
 # A program that sets up the structs, in what C and C++ have in common.
-for header in omendb omendb_files; do
+for header in omendb omendb_columns omendb_files; do
     cat >"$scratch/$header.c" <<EOF
 #include <$header.h>
 #include <$header.h>
