@@ -9,8 +9,9 @@
 #include "lib/sized.h"
 #include "lib/ways.h"
 
-/* Under a filter the lists not taken may hold as many matches as the recall may lack: fewer are missed in the end,
- * since neighbours come nearer after they are counted. What the margin leaves out is a part of it. */
+/* Under a filter the lists not taken are expected to hold this part of what the recall may lack, and what the margin
+ * leaves out is another part of it. */
+#define MISSED_BY_LISTS  0.5f
 #define MISSED_BY_MARGIN 0.25f
 
 static int search_lists(const omen_index *index, const omen_search_job *job)
@@ -28,7 +29,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
         effort.margin = more.margin;
         effort.most_rows = more.most_rows;
     }
-    effort.missed = (float)k * (1 - recall);
+    effort.missed = MISSED_BY_LISTS * (float)k * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->lists.probes) {
         n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
