@@ -152,7 +152,7 @@ typedef enum {
 #define OMEN_SECTION_REFN OMEN_FOURCC('R', 'E', 'F', 'N') /* u8 [n_rows][refine_row_bytes] */
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_APRT OMEN_FOURCC('A', 'P', 'R', 'T') /* u32 [], ip */
-#define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
+#define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][24] */
 #define OMEN_SECTION_KEYS OMEN_FOURCC('K', 'E', 'Y', 'S') /* u8 [64]; this and the next are optional */
 #define OMEN_SECTION_KEYV OMEN_FOURCC('K', 'E', 'Y', 'V') /* u8 [n_rows][width], or the text of all keys */
 #define OMEN_SECTION_KEYO OMEN_FOURCC('K', 'E', 'Y', 'O') /* u8 [n_rows + 1][width], text */
