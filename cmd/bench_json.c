@@ -137,7 +137,7 @@ static json_t *build_object(const struct bench *b)
     put(out, "bytes", integer(options->bytes));
     put(out, "codec", json_string(omen_codec_name(options->codec)));
     put(out, "refine", json_string(omen_refine_name(options->refine)));
-    put(out, "lists", options->n_lists > 0 ? integer(options->n_lists) : json_null());
+    put(out, "lists", options->lists.n > 0 ? integer(options->lists.n) : json_null());
     put(out, "seed", integer(options->seed));
     put(out, "zero_ok", json_boolean(options->zero_ok));
     put(out, "threads", json_integer(build->report.n_threads));
@@ -176,7 +176,7 @@ static json_t *index_object(const struct bench *b)
     put(out, "file", text_or_null(!b->temporary ? b->index_path : NULL));
     put(out, "codec", json_string(omen_codec_name(info->codec)));
     put(out, "refine", json_string(omen_refine_name(info->refine)));
-    put(out, "lists", integer(info->n_lists));
+    put(out, "lists", integer(info->lists.n));
     put(out, "bytes", integer(info->bytes));
     put(out, "seed", integer(info->seed));
     put(out, "zero_ok", json_boolean(info->zero_ok));

@@ -223,9 +223,9 @@ static int measure_recall(struct work *w, struct bench_point *p, omen_detail *wh
         status = search_batch(w, w->b->options->n_threads, w->ids, &stats, why);
     if (status == OMEN_OK)
         status = bench_recall(w->b, p->k, w->ids, w->distances, &p->recall_distance, &p->recall_id, why);
-    p->probes = stats.probes;
+    p->probes = stats.lists.probes;
     p->rerank = stats.rerank;
-    p->lists_probed = (double)stats.lists_probed / (double)w->b->n_queries;
+    p->lists_probed = (double)stats.lists.probed / (double)w->b->n_queries;
     p->codes_scanned = (double)stats.codes_scanned / (double)w->b->n_queries;
     p->rows_reranked = (double)stats.rows_reranked / (double)w->b->n_queries;
     return status;
@@ -237,7 +237,7 @@ static int measure_point(struct bench *b, struct bench_point *p, const char *sta
     int status = work_init(&w, b, p->k);
 
     w.search.recall = p->target;
-    w.search.probes = p->probes;
+    w.search.lists.probes = p->probes;
     w.search.rerank = p->rerank;
     snprintf(w.stage, sizeof w.stage, "%s", stage);
     if (status == OMEN_OK)
@@ -336,7 +336,7 @@ int bench_recall_at(struct bench *b, uint32_t k, uint32_t probes, uint32_t reran
     struct work w;
     int status = work_init(&w, b, k);
 
-    w.search.probes = probes;
+    w.search.lists.probes = probes;
     w.search.rerank = rerank;
     snprintf(w.stage, sizeof w.stage, "baseline");
     if (status == OMEN_OK)

@@ -62,7 +62,7 @@ static void print_index(const struct bench *b)
     const omen_index_info *info = &b->info;
 
     printf("index   codec %s, refine %s, %s lists; file %s bytes (%s), %.1f a vector, 1/%.2f of float32 rows\n",
-           omen_codec_name(info->codec), omen_refine_name(info->refine), cmd_group(info->n_lists).text,
+           omen_codec_name(info->codec), omen_refine_name(info->refine), cmd_group(info->lists.n).text,
            cmd_group(b->file_bytes).text, cmd_human_bytes(b->file_bytes).text, share(b, b->file_bytes),
            4.0 * info->d / share(b, b->file_bytes));
     printf("        bytes a vector: code %u, factors %u; refine %.1f, ids %.1f, centroids %.1f, model %.1f\n",

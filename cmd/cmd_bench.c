@@ -192,7 +192,7 @@ static const cmd_option options[] = {
      CMD_U32(struct bench_options, build.bytes, OMEN_MIN_BYTES, OMEN_MAX_BYTES)},
     {.letters = "c", .name = "codec", .argument = "NAME", CMD_CODEC(struct bench_options, build.codec)},
     {.letters = "r", .name = "refine", .argument = "NAME", CMD_REFINE(struct bench_options, build.refine)},
-    {.letters = "l", .name = "lists", .argument = "N", CMD_U32(struct bench_options, build.n_lists, 1, UINT32_MAX)},
+    {.letters = "l", .name = "lists", .argument = "N", CMD_U32(struct bench_options, build.lists.n, 1, UINT32_MAX)},
     {.name = "seed", .argument = "N", CMD_U64(struct bench_options, build.seed, 0, UINT64_MAX)},
 
     {.group = "sweep",

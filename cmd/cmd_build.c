@@ -89,7 +89,7 @@ static const cmd_option options[] = {
     {.letters = "l",
      .name = "lists",
      .argument = "N",
-     CMD_U32(struct build, options.n_lists, 1, UINT32_MAX),
+     CMD_U32(struct build, options.lists.n, 1, UINT32_MAX),
      .help = "inverted lists (default: from the number of rows)"},
     {CMD_OPTION_SEED(struct build, options.seed, "")},
 
@@ -324,7 +324,7 @@ static int run(struct build *b)
         cmd_reach_tell(&o.info, o.recall_most, &o.reach);
     if (o.report.few_training_rows && b->verbosity >= 0) {
         cmd_say(NAME, "warning: too few rows for %s lists, the partition will be poor; try fewer with --lists",
-                cmd_group(o.info.n_lists).text);
+                cmd_group(o.info.lists.n).text);
     }
     if (o.report.near_copies > OMEN_NEAR_COPIES_MOST && b->verbosity >= 0) {
         cmd_say(NAME,

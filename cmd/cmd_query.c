@@ -132,7 +132,7 @@ static const cmd_option options[] = {
              "the build measured which effort that takes"},
     {.name = "probes",
      .argument = "N",
-     CMD_U32(struct query, search.probes, 1, INT32_MAX),
+     CMD_U32(struct query, search.lists.probes, 1, INT32_MAX),
      .help = "lists to scan, the same for every query (default: what --recall takes\n"
              "for each query)"},
     {.name = "rerank",
@@ -268,7 +268,7 @@ static int check_arguments(struct query *q)
         status = choose_format(q);
     if (status != CMD_GO_ON)
         return status;
-    if (q->search.exact && (q->search.recall > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
+    if (q->search.exact && (q->search.recall > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
         return cmd_misuse(NAME,
                           "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
     }
@@ -278,7 +278,7 @@ static int check_arguments(struct query *q)
                           : q->certify                ? "--certify"
                                                       : "--audit");
     }
-    if (q->certify && (q->search.effort_factor > 0 || q->search.probes > 0 || q->search.rerank > 0)) {
+    if (q->certify && (q->search.effort_factor > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
         return cmd_misuse(NAME, "--certify finds the effort: --effort-factor, --probes and --rerank have no meaning "
                                 "with it");
     }
@@ -445,7 +445,7 @@ static int measure(const struct query *q, const omen_index *index, const omen_so
 /* What the results may lack. */
 static void take_note(const struct query *q, const omen_index *index, struct cmd_query_outcome *o)
 {
-    const bool asks_recall = q->search.probes == 0 && q->search.rerank == 0;
+    const bool asks_recall = q->search.lists.probes == 0 && q->search.rerank == 0;
     char share[48] = "";
     double ceiling;
 

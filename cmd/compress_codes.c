@@ -63,7 +63,7 @@ static int write_codes(struct compress *c, const omen_source *source, omen_detai
 
     omen_build_options_init(&options);
     options.codes_only = true;
-    options.n_lists = 1;
+    options.lists.n = 1;
     options.seed = c->seed;
     options.n_threads = c->n_threads;
     options.bytes = c->bytes != 0 ? c->bytes : OMEN_DEFAULT_BYTES;

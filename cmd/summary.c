@@ -44,8 +44,8 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     uint32_t hot = info->code_bytes + info->factor_bytes;
 
     fprintf(stderr, "%s: %s x %u %s, %s %s, codec %s, refine %s\n", cmd_printable(o->output).text,
-            cmd_group(info->n_rows).text, info->d, omen_metric_name(info->metric), cmd_group(info->n_lists).text,
-            info->n_lists == 1 ? "list" : "lists", omen_codec_name(info->codec), omen_refine_name(info->refine));
+            cmd_group(info->n_rows).text, info->d, omen_metric_name(info->metric), cmd_group(info->lists.n).text,
+            info->lists.n == 1 ? "list" : "lists", omen_codec_name(info->codec), omen_refine_name(info->refine));
     fprintf(stderr, "  time    %.2f s with %d %s (%s)", o->seconds, o->report.n_threads,
             o->report.n_threads == 1 ? "thread" : "threads", omen_cpu_level());
     if (o->is_resumed)
@@ -85,7 +85,7 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
         }
         fputc('\n', stderr);
         fprintf(stderr, "  effort  %u lists probed, %u rows re-ranked on average by default (k = 10)\n",
-                info->default_probes, info->default_rerank);
+                info->lists.default_probes, info->default_rerank);
     }
 }
 
@@ -150,7 +150,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
         " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o}",
         "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows, "d",
         (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec", omen_codec_name(info->codec), "refine",
-        omen_refine_name(info->refine), "lists", (json_int_t)info->n_lists, "threads", o->report.n_threads, "simd",
+        omen_refine_name(info->refine), "lists", (json_int_t)info->lists.n, "threads", o->report.n_threads, "simd",
         omen_cpu_level(), "seconds", stage_object(o), "vectors_per_second",
         cmd_json_real(o->is_resumed ? NAN : info->n_rows / o->seconds), "bytes_per_vector", "code",
         (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes, "centroids",
@@ -201,10 +201,10 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
         fprintf(stderr, "  effort   exact\n");
     } else {
         fprintf(stderr, "  effort   by the query; where it was measured, %u lists and %u rows on average\n",
-                stats->probes, stats->rerank);
+                stats->lists.probes, stats->rerank);
     }
     fprintf(stderr, "  a query  %.1f lists probed, %.1f codes scanned, %.1f rows re-ranked\n",
-            per_query(o, stats->lists_probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));
+            per_query(o, stats->lists.probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));
 }
 
 /* The recall that was measured; null if it was not. */
@@ -231,10 +231,10 @@ int cmd_query_json(const struct cmd_query_outcome *o)
                   omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
                   cmd_json_real(o->read_seconds), "search", cmd_json_real(o->search_seconds), "write",
                   cmd_json_real(o->write_seconds), "audit", cmd_json_real(o->audit_seconds), "queries_per_second",
-                  cmd_json_real(stats->n_queries / o->search_seconds), "probes", (json_int_t)stats->probes, "rerank",
-                  (json_int_t)stats->rerank, "effort_factor",
+                  cmd_json_real(stats->n_queries / o->search_seconds), "probes", (json_int_t)stats->lists.probes,
+                  "rerank", (json_int_t)stats->rerank, "effort_factor",
                   o->exact ? json_null() : cmd_json_real((double)o->effort_factor), "exact", (int)o->exact,
-                  "lists_probed", cmd_json_real(per_query(o, stats->lists_probed)), "codes_scanned",
+                  "lists_probed", cmd_json_real(per_query(o, stats->lists.probed)), "codes_scanned",
                   cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
                   cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
                   o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),

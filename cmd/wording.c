@@ -16,7 +16,7 @@ static const struct {
              {"d", "--dim"},
              {"format", "--format"},
              {"metric", "--metric"},
-             {"n_lists", "--lists"},
+             {"lists.n", "--lists"},
              {"seed", "--seed"},
              {"memory_bytes", "--memory"},
              {"refine", "--refine"},
@@ -41,9 +41,11 @@ static void name_options(char *text)
     bool quoted = false;
 
     while (*from != '\0') {
-        const size_t length = strncmp(from, mark, sizeof mark - 1) == 0
-                                  ? strspn(from + sizeof mark - 1, "abcdefghijklmnopqrstuvwxyz_")
-                                  : 0;
+        size_t length = strncmp(from, mark, sizeof mark - 1) == 0
+                            ? strspn(from + sizeof mark - 1, "abcdefghijklmnopqrstuvwxyz_.")
+                            : 0;
+        while (length > 0 && from[sizeof mark - 2 + length] == '.') /* of the sentence */
+            length--;
         const char *option = length > 0 ? option_of(from + sizeof mark - 1, length) : NULL;
 
         quoted ^= *from == '"';

@@ -2,10 +2,10 @@
 /* A build by path: rows from a file, the index and its checkpoint to files. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "formats/container.h"
+#include "lib/sized.h"
 
 /* The recall that an index is expected to reach. */
 #define REACH_K      10u
@@ -23,21 +23,6 @@ typedef struct {
     omen_writer *writer;
     omen_part *part;
 } file_build;
-
-/* The caller's struct, which may be of an older program; what that did not know is 0. */
-static int take_sized(void *out, size_t n_bytes, const void *given, const char *name, omen_detail *why)
-{
-    size_t n_given;
-
-    memcpy(&n_given, given, sizeof n_given);
-    if (n_given < sizeof n_given || n_given > n_bytes) {
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "%s.struct_bytes is %s", name,
-                         n_given > n_bytes ? "of a newer library than this one" : "not set");
-    }
-    memset(out, 0, n_bytes);
-    memcpy(out, given, n_given);
-    return OMEN_OK;
-}
 
 static int open_inputs(file_build *b, omen_detail *why)
 {
@@ -229,20 +214,17 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
                           omen_index_info *info, omen_build_outcome *outcome, omen_detail *why)
 {
     omen_build_paths known;
-    omen_build_outcome result = {.struct_bytes = sizeof result};
+    omen_build_outcome result;
     file_build b = {.paths = &known};
-    int status = take_sized(&known, sizeof known, paths, "omen_build_paths", why);
+    int status = omen_sized_take(&known, sizeof known, paths, "omen_build_paths", why);
 
-    if (status == OMEN_OK) {
-        status = take_sized(&b.options, sizeof b.options, options, "omen_build_options", why);
-        b.options.struct_bytes = sizeof b.options;
-    }
-    if (status == OMEN_OK && outcome) {
-        status = take_sized(&result, sizeof result, outcome, "omen_build_outcome", why);
-        result = (omen_build_outcome){.struct_bytes = result.struct_bytes};
-    }
+    if (status == OMEN_OK)
+        status = omen_sized_take(&b.options, sizeof b.options, options, "omen_build_options", why);
+    if (status == OMEN_OK && outcome)
+        status = omen_sized_take(&result, sizeof result, outcome, "omen_build_outcome", why);
     if (status != OMEN_OK)
         return status;
+    result = (omen_build_outcome){.struct_bytes = sizeof result};
     status = open_inputs(&b, why);
     if (status == OMEN_OK)
         status = open_keys(&b, why);
@@ -264,6 +246,6 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
     omen_vectors_close(b.tune_vectors);
     omen_vectors_close(b.vectors);
     if (outcome)
-        memcpy(outcome, &result, outcome->struct_bytes);
+        omen_sized_give(outcome, &result);
     return status;
 }

@@ -199,7 +199,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     if (status != OMEN_OK)
         return status;
     b.n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
-    b.n_lists = options->n_lists ? options->n_lists : omen_build_lists(source->n_rows, source->d, options->bytes);
+    b.n_lists = options->lists.n ? options->lists.n : omen_build_lists(source->n_rows, source->d, options->bytes);
     b.transform.metric = options->metric;
     *b.report = (omen_build_report){.struct_bytes = sizeof made,
                                     .n_rows = source->n_rows,

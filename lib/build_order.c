@@ -293,24 +293,42 @@ int omen_build_order(omen_build_state *b)
 
 /* ---- calibrate ---- */
 
+/* Writes what one way was calibrated to. */
+static int calibrate_way(omen_build_state *b, const omen_way *way, const omen_index *index,
+                         const omen_calibration *truth, omen_watch *watch)
+{
+    void *table;
+    size_t n_bytes;
+    int status = way->calibrate(index, truth, b->n_threads, &table, &n_bytes, watch, b->why);
+    if (status == OMEN_OK && n_bytes > 0)
+        status = write_section(b, way->table, OMEN_ELEMENT_BYTES, table, n_bytes);
+    free(table);
+    return status;
+}
+
 int omen_build_calibrate(omen_build_state *b)
 {
     omen_section sections[OMEN_MAX_INDEX_SECTIONS];
-    size_t n = 0, n_entries = 0;
-    omen_tune_entry entries[OMEN_N_TUNE];
+    size_t n = 0;
     omen_index *index = NULL;
+    omen_calibration truth = {0};
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
     int status = OMEN_OK;
+    if (b->source->n_rows < 2) /* no other row to be a neighbour */
+        return OMEN_OK;
     for (; n < b->n_sections && status == OMEN_OK; n++)
         status = b->sink->map(b->sink->self, b->sections[n], &sections[n], b->why);
     if (status == OMEN_OK)
         status = omen_index_open(&index, sections, n, b->why);
+    if (status == OMEN_OK)
+        status = omen_calibration_init(&truth, index, b->source, b->options->tune_queries, b->options->seed,
+                                       b->n_threads, &watch, b->why);
+    if (status == OMEN_OK)
+        b->report->near_copies = truth.near_copies;
     for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
         if (omen_ways[i].calibrate)
-            status = omen_ways[i].calibrate(index, b->source, b->options->tune_queries, b->options->seed, b->n_threads,
-                                            entries, &n_entries, &b->report->near_copies, &watch, b->why);
-    if (status == OMEN_OK && n_entries > 0)
-        status = write_section(b, OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, entries, n_entries * sizeof *entries);
+            status = calibrate_way(b, &omen_ways[i], index, &truth, &watch);
+    omen_calibration_finish(&truth);
     omen_index_close(index);
     return omen_build_status(b, status);
 }

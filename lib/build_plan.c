@@ -26,13 +26,13 @@ int omen_build_check(const omen_source *source, const omen_build_options *o, ome
     if (o->bytes < OMEN_MIN_BYTES || o->bytes > OMEN_MAX_BYTES)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%u bytes a vector: between %u and %u are possible", o->bytes,
                          OMEN_MIN_BYTES, OMEN_MAX_BYTES);
-    if (o->n_lists > source->n_rows)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "%u lists are more than the %llu rows", o->n_lists,
+    if (o->lists.n > source->n_rows)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%u lists are more than the %llu rows", o->lists.n,
                          (unsigned long long)source->n_rows);
     if (o->tune_queries && (o->tune_queries->d != source->d || o->tune_queries->n_rows < 1))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the queries to tune for have %u dimensions, the input %u",
                          o->tune_queries->d, source->d);
-    if (o->codes_only && (o->metric != OMEN_METRIC_L2 || o->n_lists != 1))
+    if (o->codes_only && (o->metric != OMEN_METRIC_L2 || o->lists.n != 1))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codes without lists have one list and metric l2");
     if (o->codec != OMEN_CODEC_AUTO && !omen_codec_is_known(o->codec))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "there is no codec of number %u", (unsigned)o->codec);
@@ -81,7 +81,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
         return status;
     const uint64_t n = source->n_rows, d = source->d, d_full = d + (o->metric == OMEN_METRIC_IP);
     const uint64_t d_kept = round_up(least(d_full, (size_t)BUILD_KEPT_DIMS_A_BYTE * o->bytes), OMEN_PANEL);
-    const uint64_t n_lists = o->n_lists ? o->n_lists : omen_build_lists(n, source->d, o->bytes);
+    const uint64_t n_lists = o->lists.n ? o->lists.n : omen_build_lists(n, source->d, o->bytes);
     const uint64_t n_sample = omen_build_sample_rows(n, (uint32_t)n_lists),
                    n_pca = omen_build_pca_rows(n_sample, d_full);
     const uint64_t threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
@@ -117,8 +117,8 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     uint64_t calibrate = 0; /* one way after the other */
     for (size_t i = 0; i < OMEN_N_WAYS; i++)
         if (omen_ways[i].calibrate)
-            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads));
-    calibrate += model;
+            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists));
+    calibrate += omen_calibration_bytes(n, source->d, (int)threads) + model;
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
     bool keep = true; /* all runs in memory: first choice */

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "lib/build_state.h"
+#include "lib/calibrate.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 
@@ -79,7 +80,7 @@ static void leave_out_queries(omen_build_state *b, uint64_t *rows)
     size_t n = 0, at = 0;
     if (b->options->tune_queries || b->options->codes_only)
         return;
-    const uint32_t n_queries = omen_calibrate_draw(b->source->n_rows, b->source->d, b->options->seed, queries);
+    const uint32_t n_queries = omen_calibration_draw(b->source->n_rows, b->source->d, b->options->seed, queries);
     if (b->n_sample / QUERIES_SHARE < n_queries)
         return;
     for (size_t i = 0; i < b->n_sample; i++) {

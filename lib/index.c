@@ -369,7 +369,7 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .struct_bytes = sizeof info,
         .n_rows = m->n_rows,
         .d = m->d,
-        .n_lists = m->n_lists,
+        .lists.n = m->n_lists,
         .d_kept = m->d_kept,
         .metric = m->metric,
         .codec = m->codec,
@@ -390,7 +390,7 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .n_columns = index->n_columns,
         .column_bytes = index->cval.section.n_bytes,
     };
-    omen_index_effort(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL, &info.default_probes,
+    omen_index_effort(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL, &info.lists.default_probes,
                       &info.default_rerank);
     omen_sized_give(out, &info);
     return OMEN_OK;

@@ -233,25 +233,9 @@ omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall,
 /* Multiplies it; a factor of 0 leaves it as it is. */
 void omen_effort_scale(omen_effort *effort, const omen_index *index, float factor);
 
+#define OMEN_TUNE_HIGHEST 0.995f /* the highest recall that is calibrated for */
+
 /* The last entry of the table that omen_index_effort() uses for k; NULL if nothing was measured. */
 const omen_tune_entry *omen_index_effort_most(const omen_index *index, uint32_t k);
-
-/* Measures which effort reaches which recall for k = 1, 10 and 100, those of them that do not exceed the number of
- * rows: on the given queries, or if NULL on rows of source, which the index was built from; a row is then not its own
- * neighbour. near_copies gets the share of those rows whose nearest neighbour is less than a quarter as far away as
- * their tenth; NaN for given queries, for inner product and for fewer than 11 rows. */
-#define OMEN_N_TUNE       30u
-#define OMEN_TUNE_HIGHEST 0.995f /* the highest recall that is calibrated for */
-int omen_index_calibrate(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
-                         int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, double *near_copies,
-                         omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
-
-/* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
- * ascending. Returns how many. */
-#define OMEN_CALIBRATE_QUERIES 800u
-uint32_t omen_calibrate_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES]);
-
-/* Estimate, in bytes, of the private memory that calibration needs. */
-uint64_t omen_calibrate_bytes(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads);
 
 #endif

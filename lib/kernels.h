@@ -115,6 +115,13 @@ typedef struct omen_kernels {
     /* XXH3-64 of n bytes with seed 0: the code of the xxHash library, compiled for each level. */
     uint64_t (*xxh3)(const void *data, size_t n);
 
+    /* Copies the keys below limit, in order, to the front of to, and returns how many. to has room for n; it may be
+     * keys itself. */
+    size_t (*keys_below)(const uint64_t *keys, size_t n, uint64_t limit, uint64_t *to);
+
+    /* values[i] becomes half_norms[i] - values[i]. Returns the smallest, FLT_MAX at most. */
+    float (*list_values)(const float *half_norms, float *values, size_t n);
+
     /* Keys of the lanes in mask: appends omen_key(base + unit * est[j], row + j) to keys for each bit j that is set, in
      * order, and returns how many; keys has room for 32 whatever the mask. */
     size_t (*take_keys)(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row, uint64_t *keys);

@@ -172,6 +172,28 @@ static size_t filter(const float *values, size_t n, float limit, uint32_t *at)
     return n_at;
 }
 
+static size_t keys_below(const uint64_t *keys, size_t n, uint64_t limit, uint64_t *to)
+{
+    /* by mask of the lanes that are below: their halves, brought to the front */
+    static const uint32_t front[16][8] __attribute__((aligned(32))) = {
+        {0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {2, 3, 0, 1, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7},
+        {4, 5, 0, 1, 2, 3, 6, 7}, {0, 1, 4, 5, 2, 3, 6, 7}, {2, 3, 4, 5, 0, 1, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7},
+        {6, 7, 0, 1, 2, 3, 4, 5}, {0, 1, 6, 7, 2, 3, 4, 5}, {2, 3, 6, 7, 0, 1, 4, 5}, {0, 1, 2, 3, 6, 7, 4, 5},
+        {4, 5, 6, 7, 0, 1, 2, 3}, {0, 1, 4, 5, 6, 7, 2, 3}, {2, 3, 4, 5, 6, 7, 0, 1}, {0, 1, 2, 3, 4, 5, 6, 7}};
+    const __m256i sign = _mm256_set1_epi64x(INT64_MIN); /* comparisons are of signed numbers */
+    const __m256i most = _mm256_xor_si256(_mm256_set1_epi64x((long long)limit), sign);
+    size_t n_below = 0, i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const __m256i key = _mm256_loadu_si256((const __m256i *)(keys + i));
+        const __m256i is_below = _mm256_cmpgt_epi64(most, _mm256_xor_si256(key, sign));
+        const unsigned mask = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(is_below));
+        const __m256i lanes = _mm256_load_si256((const __m256i *)front[mask]);
+        _mm256_storeu_si256((__m256i *)(to + n_below), _mm256_permutevar8x32_epi32(key, lanes));
+        n_below += (size_t)__builtin_popcount(mask);
+    }
+    return n_below + plain_keys_below(keys + i, n - i, limit, to + n_below);
+}
+
 static void encode16(const float *residual, const float *codewords, const float *half_norm, size_t n_dims,
                      uint8_t *codes)
 {
@@ -473,6 +495,8 @@ const omen_kernels omen_kernels_avx2 = {
     .table_lows = plain_table_lows,
     .table_round = table_round,
     .take_keys = plain_take_keys,
+    .keys_below = keys_below,
+    .list_values = plain_list_values,
     .dot_f64 = plain_dot_f64,
     .xxh3 = plain_xxh3,
     .reduce_f64 = plain_reduce_f64,

@@ -462,14 +462,27 @@ static size_t take_keys(const int16_t *est, uint32_t mask, float base, float uni
     return n;
 }
 
+static size_t keys_below(const uint64_t *keys, size_t n, uint64_t limit, uint64_t *to)
+{
+    const __m512i most = _mm512_set1_epi64((long long)limit);
+    size_t n_below = 0, i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m512i key = _mm512_loadu_si512(keys + i);
+        const __mmask8 is_below = _mm512_cmplt_epu64_mask(key, most);
+        _mm512_storeu_si512(to + n_below, _mm512_maskz_compress_epi64(is_below, key));
+        n_below += (size_t)__builtin_popcount(is_below);
+    }
+    return n_below + plain_keys_below(keys + i, n - i, limit, to + n_below);
+}
+
 #define KERNELS                                                                                                        \
     .matmul = matmul, .argmin = argmin, .reach = reach, .filter = filter, .encode16 = encode16,                        \
     .sq8_encode = plain_sq8_encode, .sq12_encode = plain_sq12_encode, .sq16_encode = plain_sq16_encode,                \
     .signs = plain_signs, .pq_tables = plain_pq_tables, .table_lows = plain_table_lows, .table_round = table_round,    \
-    .take_keys = take_keys, .dot_f64 = plain_dot_f64, .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64,              \
-    .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .l2_sq12 = l2_sq12, .l2_sq16 = l2_sq16, .ip_f32 = ip_f32,    \
-    .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12, .ip_sq16 = ip_sq16, .scan_plain = scan_plain,              \
-    .scan_gain = scan_gain,
+    .take_keys = take_keys, .keys_below = keys_below, .list_values = plain_list_values, .dot_f64 = plain_dot_f64,      \
+    .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64, .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8,          \
+    .l2_sq12 = l2_sq12, .l2_sq16 = l2_sq16, .ip_f32 = ip_f32, .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12,  \
+    .ip_sq16 = ip_sq16, .scan_plain = scan_plain, .scan_gain = scan_gain,
 
 const omen_kernels omen_kernels_avx512 = {.name = "avx512", .matmul_u8 = matmul_u8, KERNELS};
 const omen_kernels omen_kernels_avx512vnni = {.name = "avx512vnni", .matmul_u8 = matmul_u8_vnni, KERNELS};

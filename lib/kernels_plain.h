@@ -4,6 +4,8 @@
 #ifndef OMEN_KERNELS_PLAIN_H
 #define OMEN_KERNELS_PLAIN_H
 
+#include <float.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -218,6 +220,38 @@ static inline void plain_table_round(const float *tables, const float *lows, siz
             luts[m * 16 + j] = (uint8_t)(int)(x < most ? x : most);
         }
     }
+}
+
+static inline size_t plain_keys_below(const uint64_t *keys, size_t n, uint64_t limit, uint64_t *to)
+{
+    size_t n_below = 0;
+    for (size_t i = 0; i < n; i++) { /* no branch: which are below is a coin toss */
+        const uint64_t key = keys[i];
+        to[n_below] = key;
+        n_below += key < limit;
+    }
+    return n_below;
+}
+
+static inline float plain_list_values(const float *half_norms, float *values, size_t n)
+{
+    float least[16]; /* so many, that no comparison waits for the one before */
+    size_t i = 0;
+    for (size_t j = 0; j < 16; j++)
+        least[j] = FLT_MAX;
+    for (; i + 16 <= n; i += 16)
+        for (size_t j = 0; j < 16; j++) {
+            const float value = half_norms[i + j] - values[i + j];
+            values[i + j] = value;
+            least[j] = value < least[j] ? value : least[j];
+        }
+    for (size_t j = 0; i < n; i++, j++) {
+        values[i] = half_norms[i] - values[i];
+        least[j] = values[i] < least[j] ? values[i] : least[j];
+    }
+    for (size_t j = 1; j < 16; j++)
+        least[0] = least[j] < least[0] ? least[j] : least[0];
+    return least[0];
 }
 
 static inline size_t plain_take_keys(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row,

@@ -21,6 +21,9 @@ static inline float omen_key_distance(uint64_t key)
 /* Moves the m smallest of n keys to the front, in any order; 0 < m <= n. */
 void omen_keys_select(uint64_t *keys, size_t n, size_t m);
 
+/* The same, but what is behind them is lost; work has room for n. */
+void omen_keys_least(uint64_t *keys, size_t n, size_t m, uint64_t *work);
+
 /* Sorts ascending. */
 void omen_keys_sort(uint64_t *keys, size_t n);
 

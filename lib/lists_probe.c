@@ -70,7 +70,7 @@ static uint64_t nearest_lists(omen_lists_chunk *s, const float *values, uint32_t
 {
     const uint32_t n_short = shortlist(s, values, n);
     uint64_t last = 0;
-    omen_keys_select(s->list_keys, n_short, n);
+    omen_keys_least(s->list_keys, n_short, n, s->list_keys + s->ldc);
     for (uint32_t i = 0; i < n; i++)
         last = s->list_keys[i] > last ? s->list_keys[i] : last;
     return last;
@@ -124,15 +124,12 @@ int omen_lists_rank(omen_lists_chunk *s, size_t n_queries, omen_detail *why)
                         ldc);
         for (size_t q = q0; q < q0 + n; q++) {
             const float *y = s->transformed + q * s->ld;
-            float *values = s->values + q * ldc, nearest = FLT_MAX;
+            float *values = s->values + q * ldc;
             const float norm2 = kernels->ip_f32(y, y, d);
             /* only axes that are not at right angles make a query so long */
             if (!(norm2 <= OMEN_PROJECTED2_MOST))
                 return omen_fail(why, OMEN_ERR_CORRUPT, "section BASE: its axes are not at right angles");
-            for (size_t l = 0; l < index->meta.n_lists; l++) {
-                values[l] = index->half_norms[l] - values[l];
-                nearest = values[l] < nearest ? values[l] : nearest;
-            }
+            const float nearest = kernels->list_values(index->half_norms, values, index->meta.n_lists);
             s->lists[q] = (omen_query_lists){.norm2 = norm2, .nearest_value = nearest};
         }
     }
@@ -188,17 +185,15 @@ static int choose_others(omen_lists_chunk *s, uint32_t query)
     const uint32_t n_lists = index->meta.n_lists, most = s->effort.most_lists;
     const uint64_t wanted = p->margin < INFINITY ? p->k : p->n_most;
     for (uint32_t least = s->effort.least_lists;; least = least < n_lists / 2 ? 2 * least : n_lists) {
-        uint64_t last = 0;
-        uint32_t n = least < lists->n_first ? lists->n_first : least;
-        last = nearest_lists(s, values, n);
+        const uint32_t n_least = least < lists->n_first ? lists->n_first : least;
         const float limit = value_at_reach(s, lists, omen_d_k2(omen_lists_kth(s, query), p->nearest2, p->tail));
-        if (n < most && limit > omen_key_distance(last)) {
-            const uint32_t n_within = lists_within(s, values, limit);
-            n = n_within > n ? n_within : n;
-            if (n > most) {
-                omen_keys_select(s->list_keys, n, most);
-                n = most;
-            }
+        uint32_t n = n_least < most ? lists_within(s, values, limit) : 0;
+        if (n < n_least) {
+            n = n_least;
+            nearest_lists(s, values, n);
+        } else if (n > most) {
+            omen_keys_least(s->list_keys, n, most, s->list_keys + s->ldc);
+            n = most;
         }
         if (n == n_lists || rows_of(s, n) >= wanted)
             return add_probes(s, query, n, lists->last_first);

@@ -38,35 +38,44 @@ static uint64_t largest_key(const uint64_t *keys, uint32_t n)
     return largest[0];
 }
 
-void omen_pool_cut(omen_pool *p, uint32_t size)
+/* The k-th and the least-th smallest key of a pool of at least k. Both are sought only among keys that may be they:
+ * none is beyond p->last. */
+static void pool_ranks(const omen_pool *p, uint32_t least, uint64_t *work, uint64_t *kth, uint64_t *last)
+{
+    const uint64_t limit = p->last < UINT64_MAX ? p->last + 1 : UINT64_MAX;
+    const size_t n = omen_kernels_get()->keys_below(p->keys, p->n, limit, work);
+    if (n > least)
+        omen_keys_least(work, n, least, work + n);
+    *last = largest_key(work, least);
+    if (least > p->k)
+        omen_keys_least(work, least, p->k, work + least);
+    *kth = largest_key(work, p->k);
+}
+
+/* No key from here on is within margin of the k-th best. */
+static uint64_t worst_of(const omen_pool *p, uint64_t kth, float margin, float scale)
+{
+    const float most = omen_key_distance(kth) + margin * scale;
+    return most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
+}
+
+void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work)
 {
     const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
-    if (p->n > least)
-        omen_keys_select(p->keys, p->n, least);
     if (p->n >= p->k) {
-        if (least > p->k)
-            omen_keys_select(p->keys, least, p->k);
-        p->kth = omen_key_distance(largest_key(p->keys, p->k));
-    }
-    if (p->n > least && p->margin < INFINITY) {
-        const float most = p->kth + p->margin * sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
-        const uint64_t worst = most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
-        uint32_t n = least;
-        for (uint32_t i = least; i < p->n; i++) {
-            p->keys[n] = p->keys[i];
-            n += p->keys[i] < worst;
+        uint64_t kth, last;
+        pool_ranks(p, least, work, &kth, &last);
+        p->kth = omen_key_distance(kth);
+        if (p->n > least && p->margin < INFINITY) {
+            const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
+            const uint64_t worst = worst_of(p, kth, p->margin, scale);
+            p->worst = worst > last ? worst : last + 1; /* what is less may yet be among the n_least smallest */
+            p->n = (uint32_t)omen_kernels_get()->keys_below(p->keys, p->n, p->worst, p->keys);
         }
-        p->n = n;
-        /* what is less than worst may yet be among the n_least smallest */
-        if (p->n_least == p->k)
-            p->worst = worst;
-        else {
-            const uint64_t last = largest_key(p->keys, least);
-            p->worst = worst > last ? worst : last;
-        }
+        p->last = p->n >= p->n_least ? last : UINT64_MAX;
     }
     if (p->n > p->n_most)
-        omen_keys_select(p->keys, p->n, p->n_most);
+        omen_keys_least(p->keys, p->n, p->n_most, work);
     if (p->n >= p->n_most) {
         const uint64_t worst = largest_key(p->keys, p->n_most);
         p->n = p->n_most;
@@ -75,40 +84,28 @@ void omen_pool_cut(omen_pool *p, uint32_t size)
     p->n_cut = 2 * p->n + POOL_SLACK < size ? 2 * p->n + POOL_SLACK : size;
 }
 
-void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size)
+void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work)
 {
-    const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
-    if (p->n > least)
-        omen_keys_select(p->keys, p->n, least);
     if (margin < INFINITY && p->n >= p->k) {
-        if (least > p->k)
-            omen_keys_select(p->keys, least, p->k);
-        const float kth = omen_key_distance(largest_key(p->keys, p->k));
-        const float last = omen_key_distance(largest_key(p->keys, least));
-        const float scale = sqrtf(omen_margin_scale2(kth, p->nearest2, p->tail));
-        margin = omen_margin_of(margin, scale, last - kth);
-        /* most are dropped here, so that cutting has few to select from */
-        const float most = kth + margin * scale;
-        const uint64_t worst = most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
-        uint32_t n = p->k;
-        for (uint32_t i = p->k; i < p->n; i++) {
-            p->keys[n] = p->keys[i];
-            n += p->keys[i] < worst;
-        }
-        p->n = n;
+        uint64_t kth, last;
+        pool_ranks(p, p->n < p->n_least ? p->n : p->n_least, work, &kth, &last);
+        const float distance = omen_key_distance(kth);
+        const float scale = sqrtf(omen_margin_scale2(distance, p->nearest2, p->tail));
+        margin = omen_margin_of(margin, scale, omen_key_distance(last) - distance);
+        p->last = kth;
     }
     p->margin = margin;
     p->n_least = p->k;
-    omen_pool_cut(p, size);
+    omen_pool_cut(p, size, work);
 }
 
-static inline void pool_add(omen_pool *p, uint64_t key, uint32_t size)
+static inline void pool_add(omen_pool *p, uint64_t key, uint32_t size, uint64_t *work)
 {
     if (key >= p->worst)
         return;
     p->keys[p->n++] = key;
     if (p->n >= p->n_cut)
-        omen_pool_cut(p, size);
+        omen_pool_cut(p, size, work);
 }
 
 /* ---- tables ---- */
@@ -196,7 +193,7 @@ static void collect(omen_lists_chunk *s, const omen_scan *scan, const omen_probe
             keys[i] = (keys[i] & ~(uint64_t)UINT32_MAX) | s->index->ids[(uint32_t)keys[i]];
         p->n += (uint32_t)n;
         if (p->n >= p->n_cut)
-            omen_pool_cut(p, s->pool_size);
+            omen_pool_cut(p, s->pool_size, s->pool_work);
     }
 }
 
@@ -263,7 +260,7 @@ void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const flo
     for (uint64_t row = row0; row < row1; row++) {
         const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
         const float d = omen_refine_distance(&index->refine, distance, query, offset, stored);
-        pool_add(p, omen_key(d, index->ids[row]), s->pool_size);
+        pool_add(p, omen_key(d, index->ids[row]), s->pool_size, s->pool_work);
     }
     s->stats.rows_reranked += row1 - row0;
 }
@@ -302,9 +299,9 @@ int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const o
         pool_add(p,
                  s->keys_are_ids ? omen_key(d, index->ids[row])
                                  : omen_key(omen_lifted_distance2(index, d, norm2) - p->tail, (uint32_t)row),
-                 s->pool_size);
+                 s->pool_size, s->pool_work);
     }
     s->stats.rows_reranked += n;
-    s->stats.lists_probed++;
+    s->stats.lists.probed++;
     return OMEN_OK;
 }

@@ -43,6 +43,7 @@ static void chunk_finish(omen_lists_chunk *s)
     free(s->scales);
     free(s->pools);
     free(s->pool_keys);
+    free(s->pool_work);
     free(s->probes);
     free(s->sorted);
     free(s->list_first);
@@ -78,21 +79,22 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
     s->values = omen_alloc(n_queries * s->ldc, sizeof *s->values);
     s->work = omen_alloc(2 * s->ldc, sizeof *s->work);
     s->short_lists = omen_alloc(s->ldc + 16, sizeof *s->short_lists);
-    s->list_keys = omen_alloc(s->ldc, sizeof *s->list_keys);
+    s->list_keys = omen_alloc(2 * s->ldc, sizeof *s->list_keys);
     s->lists = omen_alloc(n_queries, sizeof *s->lists);
     s->table = omen_alloc((size_t)m->n_sub * 16, sizeof *s->table);
     s->luts = omen_alloc(n_queries * m->n_sub, 16);
     s->scales = omen_alloc(n_queries, sizeof *s->scales);
     s->pools = omen_alloc(n_queries, sizeof *s->pools);
     s->pool_keys = omen_alloc(n_queries * omen_pool_room(s), sizeof *s->pool_keys);
+    s->pool_work = omen_alloc(2 * omen_pool_room(s), sizeof *s->pool_work);
     s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
     s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
     s->list_first = omen_alloc((size_t)m->n_lists + 1, sizeof *s->list_first);
     s->est = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
     s->masks = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS, sizeof *s->masks);
     if (!s->lifted || !s->transformed || !s->tails || !s->values || !s->work || !s->short_lists || !s->list_keys ||
-        !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys || !s->probes || !s->sorted ||
-        !s->list_first || !s->est || !s->masks)
+        !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys || !s->pool_work || !s->probes ||
+        !s->sorted || !s->list_first || !s->est || !s->masks)
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -210,7 +212,7 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
         ahead += step;
         ahead_bytes -= step;
     }
-    s->stats.lists_probed += s->n_pairs;
+    s->stats.lists.probed += s->n_pairs;
     return OMEN_OK;
 }
 
@@ -232,6 +234,7 @@ static void begin_pools(omen_lists_chunk *s, const float *queries, size_t n_quer
                                   .nearest2 = nearest2 > 0 ? nearest2 : 0,
                                   .tail = s->tails[q],
                                   .kth = INFINITY,
+                                  .last = UINT64_MAX,
                                   .worst = UINT64_MAX};
     }
 }
@@ -245,13 +248,13 @@ static int fill_pools(omen_lists_chunk *s, const float *rows, size_t n_queries, 
     if (status == OMEN_OK)
         status = scan_pairs(s, rows, why);
     for (size_t q = 0; q < n_queries; q++)
-        omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size);
+        omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
     if (status == OMEN_OK)
         status = omen_lists_choose_others(s, n_queries);
     if (status == OMEN_OK)
         status = scan_pairs(s, rows, why);
     for (size_t q = 0; q < n_queries; q++)
-        omen_pool_cut(&s->pools[q], s->pool_size);
+        omen_pool_cut(&s->pools[q], s->pool_size, s->pool_work);
     return status;
 }
 
@@ -269,9 +272,9 @@ static int fill_filtered(omen_lists_chunk *s, const omen_row_set *const *sets, c
             status = scan_pairs(s, rows, why);
         for (size_t q = 0; q < n_queries; q++) {
             if (first)
-                omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size);
+                omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
             else if (!s->filters[q].done)
-                omen_pool_cut(&s->pools[q], s->pool_size);
+                omen_pool_cut(&s->pools[q], s->pool_size, s->pool_work);
         }
     }
     return status;
@@ -299,32 +302,32 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
     const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
     for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
         ask_ahead(index, &s->pools[q]);
-    for (size_t q = 0; q < n_queries; q++) {
+    for (size_t q = 0; q < n_queries; q++, keys += s->k) {
         omen_pool *p = &s->pools[q];
         if (asks && q + ASK_AHEAD < n_queries)
             ask_ahead(index, &s->pools[q + ASK_AHEAD]);
         if (s->rank_only) {
             omen_keys_sort(p->keys, p->n);
             for (size_t i = 0; i < s->k; i++)
-                keys[q * s->k + i] = i < p->n ? p->keys[i] : UINT64_MAX;
+                keys[i] = i < p->n ? p->keys[i] : UINT64_MAX;
             continue;
         }
         if (!s->keys_are_ids && (status = rerank(s, p, rows + q * m->d, why)) != OMEN_OK)
             return status;
         if (p->n > s->k)
-            omen_keys_select(p->keys, p->n, s->k);
+            omen_keys_least(p->keys, p->n, s->k, s->pool_work);
         const size_t n_found = p->n < s->k ? p->n : s->k; /* fewer only under a filter */
         omen_keys_sort(p->keys, n_found);
-        memcpy(keys + q * s->k, p->keys, n_found * sizeof *keys);
+        memcpy(keys, p->keys, n_found * sizeof *keys);
         if (m->refine == OMEN_REFINE_NONE) {
             const double norm2 = s->lists[q].query_norm2;
             for (size_t i = 0; i < n_found; i++)
-                keys[q * s->k + i] = omen_key(estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2),
-                                              (uint32_t)p->keys[i]);
-            omen_keys_sort(keys + q * s->k, n_found); /* estimates below 0 have become equal */
+                keys[i] = omen_key(estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2),
+                                   (uint32_t)p->keys[i]);
+            omen_keys_sort(keys, n_found); /* estimates below 0 have become equal */
         }
         for (size_t i = n_found; i < s->k; i++)
-            keys[q * s->k + i] = UINT64_MAX;
+            keys[i] = UINT64_MAX;
     }
     s->stats.n_queries += n_queries;
     return OMEN_OK;
@@ -334,7 +337,6 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
                         const omen_effort *effort, const omen_lists_filter *filter, bool rank_only, bool refine_cold,
                         int n_threads, uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
-    const uint32_t d = index->meta.d;
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
     size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
     /* an effort as large as the index must not ask for memory as large as 512 indexes */
@@ -357,7 +359,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK)
-                own = search_chunk(&s, queries + q0 * d, filter ? filter->row_sets + q0 : NULL,
+                own = search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL,
                                    n_queries - q0 < size ? n_queries - q0 : size, keys + q0 * k, &own_why);
 #pragma omp critical
         {
@@ -368,7 +370,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
             }
             if (stats) {
                 stats->n_queries += s.stats.n_queries;
-                stats->lists_probed += s.stats.lists_probed;
+                stats->lists.probed += s.stats.lists.probed;
                 stats->codes_scanned += s.stats.codes_scanned;
                 stats->rows_reranked += s.stats.rows_reranked;
             }

@@ -23,6 +23,7 @@ typedef struct omen_pool {
     float nearest2;     /* squared distance to the nearest centroid */
     float tail;         /* what the projection dropped of the query's squared length */
     float kth;          /* the k-th smallest estimate when it was last cut; INFINITY before */
+    uint64_t last;      /* the n_least-th smallest key when it was last cut; UINT64_MAX before */
     uint64_t worst;     /* no key from here on is wanted */
 } omen_pool;
 
@@ -75,12 +76,12 @@ typedef struct omen_lists_chunk {
     float *lifted, *transformed, *tails, *work, *table;
     float *values; /* queries x ldc: |c|^2 / 2 - <q, c>, what lists are ranked by */
     uint32_t *short_lists;
-    uint64_t *list_keys;
+    uint64_t *list_keys; /* ldc of them, and as much room to work in */
     omen_query_lists *lists;
     uint8_t *luts;
     omen_query_scale *scales;
     omen_pool *pools;
-    uint64_t *pool_keys;
+    uint64_t *pool_keys, *pool_work;
     omen_probe *probes, *sorted;
     size_t n_pairs, pairs_size;
     uint32_t *list_first;
@@ -134,11 +135,12 @@ int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries
 
 /* ---- lists_scan.c ---- */
 
-/* Drops what is not within the margin, or behind the n_most smallest. size: most keys before it is cut again. */
-void omen_pool_cut(omen_pool *p, uint32_t size);
+/* Drops what is not within the margin, or behind the n_most smallest. size: most keys before it is cut again; work has
+ * room for twice as many as p->keys has. */
+void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work);
 
 /* Sets the query's own margin, by what its first lists hold, and cuts. */
-void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size);
+void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work);
 
 /* The integer tables of one query. */
 void omen_lists_make_tables(omen_lists_chunk *s, size_t query);

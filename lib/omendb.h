@@ -19,6 +19,9 @@
  * sizeof stats};). New fields are added at the end, and 0 in them means what was done before them. A function that is
  * given a struct with struct_bytes of 0, or larger than what it knows, returns OMEN_ERR_ARGUMENT. Structs without a
  * struct_bytes never change while the library's file is called libomendb.so.0.
+ *
+ * What belongs to one way through an index is in a struct within such a struct, named after the way (options.lists).
+ * Those never grow: another way has its own, at the end.
  */
 #ifndef OMENDB_H
 #define OMENDB_H
@@ -251,8 +254,10 @@ typedef struct omen_build_options {
     omen_metric metric;
     omen_codec codec;
     omen_refine refine;
-    uint32_t bytes;   /* hot bytes a vector, code plus factors; OMEN_MIN_BYTES..OMEN_MAX_BYTES */
-    uint32_t n_lists; /* 0: from n */
+    uint32_t bytes; /* hot bytes a vector, code plus factors; OMEN_MIN_BYTES..OMEN_MAX_BYTES */
+    struct {
+        uint32_t n; /* 0: from the number of rows */
+    } lists;
     uint64_t seed;
     const omen_source *tune_queries; /* measure search effort on these; NULL: on rows of the source */
     int n_threads;                   /* 0: omen_cpu_count() */
@@ -328,7 +333,7 @@ OMEN_API int omen_build_plan_make(const omen_source *source, const omen_build_op
  * are the same. report may be NULL. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_INPUT, OMEN_ERR_MEMORY,
  * OMEN_ERR_CORRUPT (of the checkpoint), OMEN_ERR_INTERRUPTED (with a checkpoint, after the chunk under way), or what
  * source, sink or checkpoint returned. The bytes that reach the sink depend on the rows and on metric, codec, refine,
- * bytes, n_lists, seed, tune_queries and zero_ok only. */
+ * bytes, lists, seed, tune_queries and zero_ok only. */
 OMEN_API int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                               const omen_checkpoint *checkpoint, omen_build_report *report,
                               omen_detail *why) OMEN_MUST_CHECK;
@@ -403,7 +408,6 @@ typedef struct omen_index_info {
     size_t struct_bytes; /* set it */
     uint64_t n_rows;
     uint32_t d;
-    uint32_t n_lists;
     uint32_t d_kept; /* dimensions kept by the transform */
     omen_metric metric;
     omen_codec codec;
@@ -416,7 +420,11 @@ typedef struct omen_index_info {
     uint64_t model_bytes;    /* mean, basis, codebooks */
     uint64_t refine_bytes;
     uint64_t id_bytes;
-    uint32_t default_probes, default_rerank; /* on average, as measured, for k = 10 at OMEN_DEFAULT_RECALL */
+    /* default_: on average, as measured, for k = 10 at OMEN_DEFAULT_RECALL */
+    uint32_t default_rerank; /* rows */
+    struct {
+        uint32_t n, default_probes;
+    } lists;
     /* share of the 10 nearest rows that are still the nearest after the refine tier's rounding, as the build estimated
      * it; 1: nothing is rounded; 0: unknown */
     double refine_ceiling;
@@ -496,7 +504,9 @@ typedef struct omen_search_options {
     /* the recall@k wanted, in (0, 1]; 0: OMEN_DEFAULT_RECALL. The index's table turns it into effort, which each query
      * takes as far as its own neighbours are */
     float recall;
-    uint32_t probes;      /* the same number of lists for every query; 0: what recall needs */
+    struct {
+        uint32_t probes; /* the same number of lists for every query; 0: what recall needs */
+    } lists;
     uint32_t rerank;      /* as many candidates re-ranked by the refine tier; 0: what recall needs */
     bool exact;           /* compare with every row of the refine tier */
     bool zero_ok;         /* cosine: accept a zero query, at distance 1 from everything */
@@ -520,9 +530,14 @@ OMEN_API void omen_search_options_init(omen_search_options *options, size_t stru
 typedef struct omen_search_stats {
     size_t struct_bytes; /* set it */
     uint64_t n_queries;
-    uint64_t lists_probed, codes_scanned, rows_reranked; /* totals over all queries */
-    /* as asked for; else what a query took on average when the effort for this recall was measured; 0 when exact */
-    uint32_t probes, rerank;
+    uint64_t codes_scanned, rows_reranked; /* totals over all queries */
+    /* rerank, probes: as asked for; else what a query took on average when the effort for this recall was measured; 0
+     * when exact */
+    uint32_t rerank;
+    struct {
+        uint32_t probes;
+        uint64_t probed; /* total over all queries */
+    } lists;
 } omen_search_stats;
 
 /* In the place of a row number: the query has no more neighbours, or there is no such row. */

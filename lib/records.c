@@ -125,7 +125,7 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
     case OMEN_HEAD_BYTES:
         return other_number("options.bytes", was, now, why);
     case OMEN_HEAD_N_LISTS:
-        return other_number("options.n_lists", was, now, why);
+        return other_number("options.lists.n", was, now, why);
     case OMEN_HEAD_SEED:
         return other_number("options.seed", was, now, why);
     case OMEN_HEAD_ZERO_OK:

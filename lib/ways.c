@@ -23,8 +23,8 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
         omen_index_effort(index, k, job->row_sets ? 1 - MISSED_BY_MARGIN * (1 - recall) : recall, &n_probes, &n_rerank);
     effort.missed = (float)k * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
-    if (options->probes) {
-        n_probes = options->probes < m->n_lists ? options->probes : m->n_lists;
+    if (options->lists.probes) {
+        n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
         effort.least_lists = effort.most_lists = n_probes;
         effort.first_lists = effort.first_lists < n_probes ? effort.first_lists : n_probes;
         effort.missed = -1;
@@ -39,7 +39,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     if (effort.most_rows < k)
         effort.most_rows = n_rerank = k;
     if (job->stats) {
-        job->stats->probes = n_probes;
+        job->stats->lists.probes = n_probes;
         job->stats->rerank = n_rerank;
     }
     int status = OMEN_OK;
@@ -60,7 +60,7 @@ static int search_exact(const omen_index *index, const omen_search_job *job)
         return omen_fail(job->why, OMEN_ERR_ARGUMENT,
                          "exact search needs a refine tier, which this index was built without");
     if (job->stats) {
-        job->stats->probes = job->stats->rerank = 0;
+        job->stats->lists.probes = job->stats->rerank = 0;
         job->stats->n_queries += job->n_queries;
         job->stats->rows_reranked += job->row_sets ? 0 : job->n_queries * index->meta.n_rows;
     }
@@ -76,7 +76,8 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .close = omen_lists_close,
                         .check = omen_lists_check,
                         .search = search_lists,
-                        .calibrate = omen_index_calibrate,
-                        .calibrate_bytes = omen_calibrate_bytes},
+                        .calibrate = omen_lists_calibrate,
+                        .calibrate_bytes = omen_lists_calibrate_bytes,
+                        .table = OMEN_SECTION_TUNE},
     [OMEN_WAY_EXACT] = {.search = search_exact},
 };

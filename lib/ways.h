@@ -3,6 +3,7 @@
 #ifndef OMEN_WAYS_H
 #define OMEN_WAYS_H
 
+#include "lib/calibrate.h"
 #include "lib/index.h"
 #include "lib/sections.h"
 
@@ -34,11 +35,13 @@ typedef struct omen_way {
     int (*check)(const omen_index *index, omen_fault_fn fault, void *context);
     /* plans the effort from the options, and searches */
     int (*search)(const omen_index *index, const omen_search_job *job);
-    /* as omen_index_calibrate() and omen_calibrate_bytes() */
-    int (*calibrate)(const omen_index *index, const omen_source *source, const omen_source *queries, uint64_t seed,
-                     int n_threads, omen_tune_entry entries[OMEN_N_TUNE], size_t *n_entries, double *near_copies,
-                     omen_watch *watch, omen_detail *why);
-    uint64_t (*calibrate_bytes)(uint64_t n, uint32_t d, uint32_t n_lists, int n_threads);
+    /* Makes the table of efforts by recall that its section `table` holds: n_bytes at *table, which the caller frees,
+     * also after a failure; 0 bytes: there is none. Shares truth with the other ways. */
+    int (*calibrate)(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
+                     size_t *n_bytes, omen_watch *watch, omen_detail *why);
+    /* estimate of its private memory besides omen_calibration_bytes() */
+    uint64_t (*calibrate_bytes)(uint64_t n_rows, uint32_t d, uint32_t n_lists);
+    uint32_t table; /* OMEN_SECTION_ */
 } omen_way;
 
 enum { OMEN_WAY_LISTS, OMEN_WAY_EXACT, OMEN_N_WAYS };

@@ -66,7 +66,8 @@ unit_test()
         failed=1
     fi
 }
-unit_test kernels
+unit_test kernels "$root/tests/unit/kernel_cases.c"
+unit_test kernels_codes "$root/tests/unit/kernel_cases.c"
 unit_test eigen "$root/lib/eigen.c" "$root/lib/eigen_dense.c" "$root/lib/eigen_product.c" "$root/lib/transform.c" \
     "$root/lib/watch.c"
 exit $failed

@@ -194,10 +194,10 @@ static void check_search(const omen_index *index, const omen_build_options *o, c
             if (ki == 2 && rows->n > 1000 && effort != 1)
                 continue;
             options.k = ks[ki];
-            options.probes = effort == 1 ? 1 : effort == 2 ? index->meta.n_lists : 0;
+            options.lists.probes = effort == 1 ? 1 : effort == 2 ? index->meta.n_lists : 0;
             options.rerank = effort == 1 ? 1 : effort == 2 ? n_rows : 0;
-            snprintf(what, sizeof what, "%s, k %u, probes %u, rerank %u", case_name(rows, o), options.k, options.probes,
-                     options.rerank);
+            snprintf(what, sizeof what, "%s, k %u, probes %u, rerank %u", case_name(rows, o), options.k,
+                     options.lists.probes, options.rerank);
             select_variant(&variants[0]);
             options.n_threads = 1;
             results want = search(index, &options, queries->x, queries->n);
@@ -278,7 +278,7 @@ void check_case(rows_in_memory *rows, const rows_in_memory *queries, const omen_
         omen_index_info info = {.struct_bytes = sizeof info};
         CHECK(omen_index_get_info(index, &info) == OMEN_OK);
         CHECK(info.n_rows == rows->n && info.d == rows->d && info.metric == o.metric && info.refine == o.refine);
-        CHECK(info.default_probes >= 1 && info.default_probes <= info.n_lists);
+        CHECK(info.lists.default_probes >= 1 && info.lists.default_probes <= info.lists.n);
         CHECK(info.code_bytes + info.factor_bytes <= o.bytes);
         check_search(index, &o, rows, queries);
     }

@@ -162,7 +162,7 @@ static void test_search_sizes(void)
         omen_search_options search;
         omen_search_stats stats = {.struct_bytes = offsetof(omen_search_stats, codes_scanned), .codes_scanned = 7};
         int64_t ids[10];
-        (omen_search_options_init)(&search, offsetof(omen_search_options, probes));
+        (omen_search_options_init)(&search, offsetof(omen_search_options, lists));
         for (int i = 1; i <= 2; i++) { /* stats are added to */
             CHECK_EQ_INT(omen_index_search(index, &search, rows[5], 1, ids, NULL, &stats, &why), OMEN_OK);
             CHECK(ids[0] == 5 && stats.n_queries == (uint64_t)i && stats.codes_scanned == 7);

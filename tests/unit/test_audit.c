@@ -128,7 +128,7 @@ static void test_index(void)
     omen_index *index = make_index(&rows, &o, &sections);
     omen_search_options options;
     omen_search_options_init(&options);
-    options.probes = 2;
+    options.lists.probes = 2;
     options.rerank = 12;
     results found = search(index, &options, queries.x, N);
     omen_search_options_init(&options);

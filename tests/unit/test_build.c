@@ -21,7 +21,7 @@ static void test_small(void)
             for (size_t di = ns[ni] < 5 ? (size_t)i % 2 : 0; di < 4; di += ns[ni] < 5 ? 2 : 1) {
                 rows_in_memory rows = make_rows(ns[ni], ds[di], CLUSTERED, 1);
                 rows_in_memory queries = make_rows(9, ds[di], CLUSTERED, 1000);
-                o.n_lists = ns[ni] == 100 && i % 2 ? 9 : 0;
+                o.lists.n = ns[ni] == 100 && i % 2 ? 9 : 0;
                 check_case(&rows, &queries, &o);
                 rows_free(&rows);
                 rows_free(&queries);
@@ -59,7 +59,7 @@ static void test_odd_rows(void)
             const uint64_t n = ns[(i + (int)kind) % 3];
             rows_in_memory rows = make_rows(n, 13, kind, 1), queries = make_rows(9, 13, kind, 1000);
             const int faults_before = check_faults;
-            o.n_lists = n == 250 ? 20 : 0;
+            o.lists.n = n == 250 ? 20 : 0;
             check_case(&rows, &queries, &o);
             if (check_faults != faults_before)
                 printf("# rows: %s\n", kind_names[kind]);
@@ -87,7 +87,7 @@ static void test_options(void)
         o.refine = i % 2 ? OMEN_REFINE_F32 : OMEN_REFINE_SQ8;
         o.codec = cases[i].codec;
         o.bytes = cases[i].bytes;
-        o.n_lists = cases[i].n_lists;
+        o.lists.n = cases[i].n_lists;
         rows_in_memory rows = make_rows(cases[i].n_lists > 400 ? 1200 : 400, cases[i].d, CLUSTERED, 1);
         rows_in_memory queries = make_rows(9, rows.d, CLUSTERED, 1000);
         check_case(&rows, &queries, &o);
@@ -101,9 +101,9 @@ static void test_bad_options(void)
     rows_in_memory rows = make_rows(20, 3, CLUSTERED, 1);
     omen_build_options o;
     omen_build_options_init(&o);
-    o.n_lists = 21;
+    o.lists.n = 21;
     refuse_build(&rows, &o, OMEN_ERR_ARGUMENT, "21 lists are more than the 20 rows");
-    o.n_lists = 20;
+    o.lists.n = 20;
     o.codec = 3;
     refuse_build(&rows, &o, OMEN_ERR_ARGUMENT, "no codec of number 3");
     o.codec = OMEN_CODEC_AUTO;
@@ -169,7 +169,7 @@ static void test_identity(void)
         changed.codec = i == 1 ? OMEN_CODEC_PQ : o.codec;
         changed.refine = i == 2 ? OMEN_REFINE_F16 : o.refine;
         changed.bytes += i == 3;
-        changed.n_lists = i == 4 ? 3 : 0;
+        changed.lists.n = i == 4 ? 3 : 0;
         changed.seed += i == 5;
         changed.zero_ok = i == 6;
         rows.x[17] += i == 7;

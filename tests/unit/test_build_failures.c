@@ -28,7 +28,7 @@ static rows_in_memory failing_case(int i, omen_build_options *o)
     omen_build_options_init(o);
     o->metric = (omen_metric)(i % 3);
     o->codec = codecs[i % 4];
-    o->n_lists = i == 3 ? 300 : 4;
+    o->lists.n = i == 3 ? 300 : 4;
     o->n_threads = i == 1 ? 3 : 1;
     return make_rows(i == 3 ? 1500 : 600, 5, CLUSTERED, 1);
 }

@@ -276,7 +276,7 @@ static void test_chosen_tier(void)
         omen_build_options_init(&o);
         omen_search_options_init(&options);
         o.codec = OMEN_CODEC_NONE;
-        o.n_lists = 5;
+        o.lists.n = 5;
         o.metric = kind >= FAR_COSINE ? OMEN_METRIC_COSINE : kind == HUGE_ROW ? OMEN_METRIC_IP : OMEN_METRIC_L2;
         omen_index *index = make_index(&rows, &o, &sections);
         options.k = 10;

@@ -46,7 +46,7 @@ static int search_forged(const sections_in_memory *sections, const rows_in_memor
             options.k = k;
             options.zero_ok = true;
             options.n_threads = 1;
-            options.probes = 5;
+            options.lists.probes = 5;
             options.rerank = 30;
             status = omen_index_search(index, &options, queries->x, queries->n, r.ids, r.distances, NULL, &why);
             for (size_t i = 0; i < queries->n * k && status == OMEN_OK; i++)
@@ -98,7 +98,7 @@ static void test_forged_models(void)
         if (!combination(i, &o) || o.codec == OMEN_CODEC_AUTO || o.refine == OMEN_REFINE_F16)
             continue;
         sections_in_memory sections, sound;
-        o.n_lists = 20;
+        o.lists.n = 20;
         omen_index_close(make_index(&rows, &o, &sections));
         sound = sections;
         for (size_t s = 0; s < sections.n; s++)

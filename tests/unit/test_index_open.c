@@ -53,7 +53,7 @@ static void test_damaged(void)
         if (!combination(i, &o) || o.codec == OMEN_CODEC_AUTO)
             continue;
         sections_in_memory sections;
-        o.n_lists = 20;
+        o.lists.n = 20;
         omen_index_close(make_index(&rows, &o, &sections));
         for (uint64_t turn = 0; turn < 400; turn++) {
             const uint32_t id = ids[omen_random((uint64_t)i, 4 * turn) % (sizeof ids / sizeof *ids)];
@@ -101,7 +101,7 @@ static void test_other_sections(void)
         if (!combination(i, &o))
             continue;
         sections_in_memory sections;
-        o.n_lists = 7;
+        o.lists.n = 7;
         omen_index_close(make_index(&rows, &o, &sections));
         omen_index *index;
         for (size_t s = 0; s < sections.n; s++) {

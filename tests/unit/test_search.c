@@ -74,7 +74,7 @@ static void test_zero_rows(void)
         omen_search_options options;
         omen_search_options_init(&options);
         options.k = 1000;
-        options.probes = index->meta.n_lists;
+        options.lists.probes = index->meta.n_lists;
         results r = search(index, &options, rows.x, 3);
         check_complete(&r, rows.n, case_name(&rows, &o));
         for (uint64_t j = 0; j < r.n_queries * r.k; j++)
@@ -113,7 +113,7 @@ static void test_long_queries(void)
         omen_build_options o;
         if (!combination(i, &o) || o.codec == OMEN_CODEC_AUTO)
             continue;
-        o.n_lists = i % 2 ? 100 : 280;
+        o.lists.n = i % 2 ? 100 : 280;
         sections_in_memory sections;
         omen_index *index = make_index(&rows, &o, &sections);
         static const float sizes[] = {1e15f, 1e19f, 1e20f, 3e38f, -3e38f, 1e-30f, 1e-45f};
@@ -161,7 +161,7 @@ static void test_effort_by_query(void)
     for (int i = 0; i < 48; i++) {
         if (!combination(i, &o) || o.codec == OMEN_CODEC_AUTO || o.refine == OMEN_REFINE_F16 || i % 3 == 0)
             continue;
-        o.n_lists = 120;
+        o.lists.n = 120;
         sections_in_memory sections;
         omen_index *index = make_index(&rows, &o, &sections);
         if (!index)
@@ -183,7 +183,7 @@ static void test_effort_by_query(void)
             options.effort_factor = factors[f];
             int64_t found[600];
             CHECK_EQ_INT(omen_index_search(index, &options, queries, n_queries, found, NULL, &stats, &detail), OMEN_OK);
-            probed[f] = stats.lists_probed;
+            probed[f] = stats.lists.probed;
             ids[f] = (uint64_t)memcmp(found, all.ids, sizeof found);
         }
         CHECK_CASE(ids[0] == 0 && ids[1] == 0 && probed[0] == probed[1], "%s: a factor of 1", case_name(&rows, &o));

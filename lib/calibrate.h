@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every way through an index calibrates its effort on: queries, the user's or rows of the source, and their true
+ * neighbours. */
+#ifndef OMEN_CALIBRATE_H
+#define OMEN_CALIBRATE_H
+
+#include "lib/index.h"
+
+#define OMEN_CALIBRATE_QUERIES 800u
+#define OMEN_CALIBRATE_K       100u /* the largest k that is measured */
+#define OMEN_CALIBRATE_NO_ROW  UINT32_MAX
+
+typedef struct omen_calibration {
+    uint32_t n_queries, d;
+    uint32_t k_most;      /* OMEN_CALIBRATE_K, or as many neighbours as there are */
+    uint32_t n_truth;     /* some more than k_most, which might take the place of these after rounding */
+    float *queries;       /* n_queries x d */
+    uint32_t *own;        /* ids of the queries, which are not their own neighbours; OMEN_CALIBRATE_NO_ROW: not a row */
+    uint64_t *truth;      /* n_queries x n_truth keys (distance, id), ascending, of the source's rows; own among them */
+    uint64_t *refined;    /* the same rows in the same order: (distance as re-ranking measures it, id) */
+    uint32_t *neighbours; /* n_queries x k_most ids: the nearest of truth, without own */
+    double near_copies;   /* as in omen_build_report */
+} omen_calibration;
+
+/* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
+ * ascending. Returns how many. */
+uint32_t omen_calibration_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES]);
+
+/* How many queries are drawn from a source, or given ones, of many rows. */
+uint32_t omen_calibration_most_queries(uint64_t n_rows, uint32_t d);
+
+/* Draws queries from queries, or if that is NULL from source, which the index of at least 2 rows was built from, and
+ * searches source for their neighbours. Rows that equal so many others that any search finds enough of them are left
+ * out. Call omen_calibration_finish() also after a failure. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or
+ * what a source returned. */
+int omen_calibration_init(omen_calibration *c, const omen_index *index, const omen_source *source,
+                          const omen_source *queries, uint64_t seed, int n_threads, omen_watch *watch,
+                          omen_detail *why) OMEN_MUST_CHECK;
+
+void omen_calibration_finish(omen_calibration *c);
+
+/* Keeps n of the queries: query q of out is query omen_calibration_thinned(from, n, q) of from. As
+ * omen_calibration_init(), returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_calibration_thin(const omen_calibration *from, uint32_t n, omen_calibration *out) OMEN_MUST_CHECK;
+
+static inline uint32_t omen_calibration_thinned(const omen_calibration *from, uint32_t n, uint32_t q)
+{
+    return (uint32_t)((uint64_t)q * from->n_queries / n);
+}
+
+/* Whether re-ranking puts each of the k neighbours of each query behind k others, whatever the effort: lost is
+ * n_queries x k. */
+void omen_calibration_mark_lost(const omen_calibration *c, uint32_t k, bool *lost);
+
+/* Estimate, in bytes, of the private memory that this needs. 4 bytes a row of it are free again when
+ * omen_calibration_init() returns. */
+uint64_t omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads);
+
+#endif

@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a search of the lists finds with any effort.
+ *
+ * One scan of as many lists as the highest recall needs, with a wide pool, tells for every true neighbour the reach
+ * that its list takes and, for any reach, the margin that it takes to find it. From these the recall of each effort is
+ * counted; no search is repeated.
+ *
+ * A recall counts as reached when the mean over the queries less a margin reaches it: LOWER_BOUND standard errors, but
+ * MARGIN_MOST at most, since a recall found well above the one asked for is time wasted. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/lists_measure.h"
+#include "lib/matrix.h"
+#include "lib/watch.h"
+
+#define POOL        1536u /* candidates looked at, where that is enough; one behind them counts as not found */
+#define LOWER_BOUND 1.5
+#define MARGIN_MOST 0.0035
+#define APART       UINT32_MAX
+#define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
+#define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
+
+/* Where the pools of so many candidates miss more than 1 - SHORT of the SHORT_K nearest, wider ones are looked at. */
+#define SHORT   0.96
+#define SHORT_K 10u
+#define N_WIDER 2u
+static const uint32_t wider[N_WIDER] = {4 * POOL, 7 * POOL};
+
+static const uint32_t *neighbours_of(const omen_lists_measure *m, uint32_t q)
+{
+    return m->truth->neighbours + (size_t)q * m->truth->k_most;
+}
+
+/* The rank of the list that a row is in. */
+static uint32_t rank_of(const omen_lists_measure *m, uint32_t query, uint32_t id)
+{
+    return m->list_of[id] == APART ? 0 : m->ranks[(size_t)query * m->index->meta.n_lists + m->list_of[id]];
+}
+
+/* Lists needed to hold share of the true k nearest of all queries. */
+static int probes_for(const omen_lists_measure *m, uint32_t k, double share, uint32_t *n_probes)
+{
+    const uint32_t n_lists = m->index->meta.n_lists;
+    uint32_t *n_at = omen_alloc_zero(n_lists, sizeof *n_at); /* neighbours in the list of each rank */
+    if (!n_at)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t q = 0; q < m->n_queries; q++)
+        for (uint32_t i = 0; i < k; i++)
+            n_at[rank_of(m, q, neighbours_of(m, q)[i])]++;
+    uint64_t wanted = (uint64_t)ceil(share * (double)m->n_queries * k), n = n_at[0];
+    for (*n_probes = 1; n < wanted; n += n_at[(*n_probes)++])
+        ;
+    free(n_at);
+    return OMEN_OK;
+}
+
+/* Looks up every candidate once: the rank of its list, and which of the k true neighbours it is. */
+static void mark_candidates(omen_lists_measure *m, uint32_t k)
+{
+    const omen_index *index = m->index;
+#pragma omp parallel for schedule(dynamic)
+    for (uint32_t q = 0; q < m->n_queries; q++) {
+        const uint32_t *neighbours = neighbours_of(m, q);
+        const size_t at = (size_t)q * m->pool;
+        uint32_t *hits = m->hits + (size_t)q * m->truth->k_most,
+                 *hit_truth = m->hit_truth + (size_t)q * m->truth->k_most;
+        uint64_t wanted[OMEN_CALIBRATE_K]; /* id, number */
+        m->n_hits[q] = 0;
+        for (uint32_t i = 0; i < k; i++) {
+            wanted[i] = (uint64_t)neighbours[i] << 32 | i;
+            if (m->list_of[neighbours[i]] == APART) {
+                hits[m->n_hits[q]] = APART;
+                hit_truth[m->n_hits[q]++] = i;
+            }
+        }
+        omen_keys_sort(wanted, k);
+        for (uint32_t j = 0; j < m->pool; j++) {
+            const uint64_t key = m->pools[at + j];
+            m->pool_ranks[at + j] = UINT32_MAX;
+            if (key == UINT64_MAX)
+                continue;
+            const uint32_t id = index->ids[(uint32_t)key];
+            if (id == m->truth->own[q]) /* which no real query would meet */
+                continue;
+            m->pool_ranks[at + j] = rank_of(m, q, id);
+            if (m->list_of[id] == APART)
+                continue;
+            uint32_t lo = 0, hi = k;
+            while (hi - lo > 1) {
+                const uint32_t mid = (lo + hi) / 2;
+                if (wanted[mid] >> 32 <= id)
+                    lo = mid;
+                else
+                    hi = mid;
+            }
+            if (wanted[lo] >> 32 == id) {
+                hits[m->n_hits[q]] = j;
+                hit_truth[m->n_hits[q]++] = (uint32_t)wanted[lo];
+            }
+        }
+    }
+}
+
+/* The number of first lists of a query. */
+static uint32_t count_first(const omen_index *index, const uint32_t *ranks, uint64_t wanted, uint32_t *order)
+{
+    const uint32_t n_lists = index->meta.n_lists;
+    uint64_t n_rows = 0;
+    uint32_t n = omen_first_lists(index), counted = 0;
+    for (uint32_t l = 0; l < n_lists; l++)
+        order[ranks[l]] = l;
+    for (;; n = n < n_lists / 2 ? 2 * n : n_lists) {
+        for (; counted < n; counted++)
+            n_rows += index->first[order[counted] + 1] - index->first[order[counted]];
+        if (n_rows >= wanted || n == n_lists)
+            return n;
+    }
+}
+
+/* Searches the first lists of each query: what is in them is what reach and margin are relative to. */
+static int measure_first(omen_lists_measure *m, uint32_t k)
+{
+    const omen_index *index = m->index;
+    const bool has_codes = index->meta.codec != OMEN_CODEC_NONE;
+    const uint32_t n_lists = index->meta.n_lists, first = omen_first_lists(index);
+    /* one more where the query itself is in the way */
+    const uint64_t wanted = omen_first_rows(index, k), more = wanted + (wanted < index->meta.n_rows);
+    const uint32_t n_nearest = (uint32_t)more;
+    uint64_t *nearest = omen_alloc((uint64_t)m->n_queries * n_nearest, sizeof *nearest);
+    uint32_t *order = omen_alloc(n_lists, sizeof *order);
+    int status = nearest && order ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK && has_codes)
+        status = omen_search_candidates(index, m->truth->queries, m->n_queries, first, n_nearest, m->n_threads, nearest,
+                                        m->watch);
+    else if (status == OMEN_OK) {
+        const omen_effort effort = omen_effort_fixed(first, n_nearest);
+        status = omen_search_lists(index, m->truth->queries, m->n_queries, n_nearest, &effort, NULL, false, m->n_threads,
+                                   nearest, NULL, m->watch, m->why);
+    }
+    for (uint32_t q = 0; q < m->n_queries && status == OMEN_OK; q++) {
+        const uint64_t *keys = nearest + (size_t)q * n_nearest;
+        float kth = 0, last = 0;
+        uint64_t n = 0;
+        for (uint32_t j = 0; j < n_nearest && n < wanted && keys[j] != UINT64_MAX; j++) {
+            const uint32_t id = has_codes ? index->ids[(uint32_t)keys[j]] : (uint32_t)keys[j];
+            if (id == m->truth->own[q])
+                continue;
+            last = omen_key_distance(keys[j]);
+            if (!has_codes)
+                last = omen_lifted_distance2(index, last, m->norms2[q]) - m->tails[q];
+            kth = n < k ? last : kth;
+            n++;
+        }
+        m->n_first[q] = count_first(index, m->ranks + (size_t)q * n_lists, wanted, order);
+        m->d_k2[q] = omen_d_k2(kth, m->nearest2[q], m->tails[q]);
+        m->scale[q] = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q]));
+        m->spread[q] = last - kth;
+    }
+    free(nearest);
+    free(order);
+    return status;
+}
+
+/* The reach that the list of a rank takes. */
+static float reach_of(const omen_lists_measure *m, uint32_t q, uint32_t rank)
+{
+    return m->ahead[(size_t)q * m->index->meta.n_lists + rank] / m->d_k2[q];
+}
+
+/* Lists that the query takes: those up to reach, at least n_least, at most n_most. */
+static uint32_t lists_taken(const omen_lists_measure *m, uint32_t q, float reach, uint32_t n_least)
+{
+    uint32_t taken = n_least > m->n_first[q] ? n_least : m->n_first[q], beyond = m->n_most + 1;
+    if (taken >= m->n_most)
+        return taken;
+    for (; beyond - taken > 1;) {
+        const uint32_t middle = taken + (beyond - taken) / 2;
+        if (reach_of(m, q, middle - 1) <= reach)
+            taken = middle;
+        else
+            beyond = middle;
+    }
+    return taken;
+}
+
+/* Fills n_lists for a reach; returns the mean, rounded up. */
+static uint32_t take_lists(omen_lists_measure *m, float reach)
+{
+    uint32_t n_least = 0, mean = 0;
+    for (int pass = 0; pass < 2; pass++) { /* the least is half of the mean, which it raises a little */
+        uint64_t sum = 0;
+        for (uint32_t q = 0; q < m->n_queries; q++)
+            sum += m->n_lists[q] = lists_taken(m, q, reach, n_least);
+        mean = (uint32_t)((sum + m->n_queries - 1) / m->n_queries);
+        n_least = omen_least_lists(m->index, mean);
+    }
+    return mean;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Reaches to look at, falling: those that the lists of all neighbours but a share take. */
+static int choose_reaches(omen_lists_measure *m, uint32_t k, float out[LISTS_N_REACHES])
+{
+    const uint64_t n = (uint64_t)m->n_queries * k;
+    float *reaches = omen_alloc(n, sizeof *reaches);
+    double share = 1 - SHARE_MOST;
+    if (!reaches)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t q = 0; q < m->n_queries; q++)
+        for (uint32_t i = 0; i < k; i++) {
+            const float reach = reach_of(m, q, rank_of(m, q, neighbours_of(m, q)[i]));
+            reaches[(size_t)q * k + i] = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
+        }
+    qsort(reaches, n, sizeof *reaches, by_value);
+    for (uint32_t i = 0; i < LISTS_N_REACHES; i++, share *= SHARE_STEP)
+        out[i] = reaches[(uint64_t)((1 - share) * (double)(n - 1))];
+    free(reaches);
+    return OMEN_OK;
+}
+
+float omen_lists_measure_margin(const omen_lists_measure *m, uint32_t number)
+{
+    const float share = (float)number / LISTS_N_MARGINS;
+    return m->margin_most * share * share;
+}
+
+/* The k-th smallest estimate in the n_lists nearest lists. */
+static float kth_estimate(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t n_lists)
+{
+    const uint32_t *pool_ranks = m->pool_ranks + (size_t)q * m->pool;
+    float kth = 0;
+    for (uint32_t j = 0, left = k; j < m->pool && left > 0; j++) {
+        const uint64_t key = m->pools[(size_t)q * m->pool + j];
+        if (key == UINT64_MAX)
+            break;
+        kth = pool_ranks[j] < n_lists ? omen_key_distance(key) : kth;
+        left -= pool_ranks[j] < n_lists;
+    }
+    return kth;
+}
+
+/* The margin that nearly every hit takes at most, where many lists are looked at. */
+static int measure_margins(omen_lists_measure *m, uint32_t k)
+{
+    float *margins = omen_alloc(2 * (uint64_t)m->n_queries * k, sizeof *margins);
+    uint64_t n = 0;
+    if (!margins)
+        return OMEN_ERR_MEMORY;
+    for (uint32_t q = 0; q < m->n_queries; q++) {
+        const float kth = kth_estimate(m, q, k, m->n_most);
+        const float scale = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q]));
+        for (uint32_t h = 0; h < m->n_hits[q] && scale > 0; h++) {
+            if (m->hits[(size_t)q * m->truth->k_most + h] == APART)
+                continue;
+            const size_t at = (size_t)q * m->pool + m->hits[(size_t)q * m->truth->k_most + h];
+            const float wanted = (omen_key_distance(m->pools[at]) - kth) / scale;
+            if (m->pool_ranks[at] < m->n_most)
+                margins[n++] = fmaxf(omen_margin_for(wanted, m->scale[q], m->spread[q]), 0);
+        }
+    }
+    const uint64_t rank = (uint64_t)(SHARE_MOST * (double)n);
+    float *work = margins + (uint64_t)m->n_queries * k;
+    const float most = n > 0 ? omen_values_select(margins, n, rank > 0 ? rank : 1, work) : 0;
+    m->margin_most = most < OMEN_COORDINATE_MOST ? most : OMEN_COORDINATE_MOST;
+    free(margins);
+    for (uint32_t q = 0; q < m->n_queries; q++)
+        for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++)
+            m->enlarged[(size_t)q * (LISTS_N_MARGINS + 1) + i] =
+                omen_margin_of(omen_lists_measure_margin(m, i), m->scale[q], m->spread[q]);
+    return OMEN_OK;
+}
+
+/* Counts, of one query and for every margin, the neighbours found and the rows re-ranked, into found and rows. */
+static void count_query(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t found[LISTS_N_MARGINS + 1],
+                        uint32_t rows[LISTS_N_MARGINS + 1])
+{
+    const uint64_t *pool = m->pools + (size_t)q * m->pool;
+    const uint32_t n_lists = m->n_lists[q], *pool_ranks = m->pool_ranks + (size_t)q * m->pool;
+    const uint32_t *hits = m->hits + (size_t)q * m->truth->k_most,
+                   *hit_truth = m->hit_truth + (size_t)q * m->truth->k_most;
+    const bool *lost = m->lost + (size_t)q * k;
+    memset(found, 0, (LISTS_N_MARGINS + 1) * sizeof *found);
+    memset(rows, 0, (LISTS_N_MARGINS + 1) * sizeof *rows);
+    if (m->index->meta.codec == OMEN_CODEC_NONE) { /* every row of a probed list is compared */
+        const uint32_t *neighbours = neighbours_of(m, q);
+        for (uint32_t i = 0; i < k; i++)
+            found[0] += rank_of(m, q, neighbours[i]) < n_lists && !lost[i];
+    } else {
+        const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
+        const float kth = kth_estimate(m, q, k, n_lists);
+        const float scale = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q]));
+        float limit = kth; /* estimates up to which the margin takes rows; they rise */
+        uint32_t h = 0;
+        for (; h < m->n_hits[q] && hits[h] == APART; h++) /* those come first */
+            found[0] += !lost[hit_truth[h]];
+        for (uint32_t j = 0, number = 0; j < m->pool; j++) {
+            const bool is_hit = h < m->n_hits[q] && hits[h] == j;
+            h += is_hit;
+            if (pool_ranks[j] >= n_lists)
+                continue;
+            const float estimate = omen_key_distance(pool[j]);
+            while (estimate > limit && number < LISTS_N_MARGINS)
+                limit = kth + enlarged[++number] * scale;
+            if (estimate > limit)
+                break;
+            rows[number]++;
+            found[number] += is_hit && !lost[hit_truth[h - 1]];
+        }
+    }
+    for (uint32_t i = 1; i <= LISTS_N_MARGINS; i++) {
+        found[i] += found[i - 1];
+        rows[i] += rows[i - 1];
+    }
+}
+
+/* Fills recall, as cautiously as said above, and rows, for the lists taken. */
+static void count_found(omen_lists_measure *m, uint32_t k)
+{
+    uint64_t found[LISTS_N_MARGINS + 1] = {0}, squares[LISTS_N_MARGINS + 1] = {0}, rows[LISTS_N_MARGINS + 1] = {0};
+#pragma omp parallel for schedule(static) reduction(+ : found, squares, rows) num_threads(m->n_threads)
+    for (uint32_t q = 0; q < m->n_queries; q++) {
+        uint32_t n_found[LISTS_N_MARGINS + 1], n_rows[LISTS_N_MARGINS + 1];
+        count_query(m, q, k, n_found, n_rows);
+        for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++) {
+            found[i] += n_found[i];
+            squares[i] += (uint64_t)n_found[i] * n_found[i];
+            rows[i] += n_rows[i];
+        }
+    }
+    const double n = m->n_queries;
+    for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++) {
+        const double mean = (double)found[i] / (n * k), variance = (double)squares[i] / (n * k * k) - mean * mean;
+        const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
+        m->recall[i] = mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+        m->rows[i] = (double)rows[i] / n;
+    }
+}
+
+/* Whether the pools miss so many of the k nearest that the default recall is out of reach. */
+static bool is_short(omen_lists_measure *m, uint32_t k)
+{
+    uint64_t n_found = 0;
+    mark_candidates(m, k);
+    for (uint32_t q = 0; q < m->n_queries; q++)
+        n_found += m->n_hits[q];
+    return (double)n_found < SHORT * (double)m->n_queries * k;
+}
+
+/* Keeps n of the queries, spread evenly. */
+static int thin_queries(omen_lists_measure *m, uint32_t n)
+{
+    const size_t n_lists = m->index->meta.n_lists;
+    omen_calibration thin;
+    const int status = omen_calibration_thin(m->truth, n, &thin);
+    for (uint32_t q = 0; q < n && status == OMEN_OK; q++) {
+        const size_t from = omen_calibration_thinned(m->truth, n, q);
+        m->nearest2[q] = m->nearest2[from];
+        m->tails[q] = m->tails[from];
+        m->norms2[q] = m->norms2[from];
+        memmove(m->ranks + q * n_lists, m->ranks + from * n_lists, n_lists * sizeof *m->ranks);
+        memmove(m->ahead + q * n_lists, m->ahead + from * n_lists, n_lists * sizeof *m->ahead);
+    }
+    omen_calibration_finish(&m->thin);
+    m->thin = thin;
+    m->truth = &m->thin;
+    m->n_queries = n;
+    return status;
+}
+
+/* Wider pools for the same memory: of fewer queries. */
+static int widen(omen_lists_measure *m, uint32_t pool)
+{
+    const uint32_t fewer = OMEN_CALIBRATE_QUERIES * POOL / pool, n = m->n_queries < fewer ? m->n_queries : fewer;
+    m->pool = pool < m->index->meta.n_rows ? pool : (uint32_t)m->index->meta.n_rows;
+    free(m->pools);
+    free(m->pool_ranks);
+    m->pools = omen_alloc((size_t)n * m->pool, sizeof *m->pools);
+    m->pool_ranks = omen_alloc((size_t)n * m->pool, sizeof *m->pool_ranks);
+    if (!m->pools || !m->pool_ranks)
+        return OMEN_ERR_MEMORY;
+    return n < m->n_queries ? thin_queries(m, n) : OMEN_OK;
+}
+
+/* The candidates of all queries in the n_most nearest lists, in pools as wide as it takes. */
+static int find_candidates(omen_lists_measure *m)
+{
+    const uint32_t k = m->truth->k_most < SHORT_K ? m->truth->k_most : SHORT_K;
+    int status = OMEN_OK;
+    for (size_t i = 0; status == OMEN_OK; i++) {
+        status = omen_search_candidates(m->index, m->truth->queries, m->n_queries, m->n_most, m->pool, m->n_threads,
+                                        m->pools, m->watch);
+        if (status != OMEN_OK || i == N_WIDER || m->pool == m->index->meta.n_rows || !is_short(m, k))
+            break;
+        status = widen(m, wider[i]);
+    }
+    return status;
+}
+
+int omen_lists_measure_begin(omen_lists_measure *m, uint32_t k, float reaches[LISTS_N_REACHES])
+{
+    const bool has_codes = m->index->meta.codec != OMEN_CODEC_NONE;
+    if (has_codes)
+        mark_candidates(m, k);
+    omen_calibration_mark_lost(m->truth, k, m->lost);
+    int status = measure_first(m, k);
+    if (status == OMEN_OK)
+        status = choose_reaches(m, k, reaches);
+    if (status == OMEN_OK && has_codes)
+        status = measure_margins(m, k);
+    return status;
+}
+
+uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach)
+{
+    const uint32_t n_lists = take_lists(m, reach);
+    count_found(m, k);
+    return n_lists;
+}
+
+uint64_t omen_lists_measure_bytes(uint32_t n_queries, uint32_t n_lists)
+{
+    /* a list number for each row takes what omen_calibration_init() has given back */
+    const uint64_t first = (4 * OMEN_CALIBRATE_K + 13) * 8;
+    return n_queries * ((OMEN_CALIBRATE_K + 32) * 16 + first + n_lists * 16 + POOL * 24 + (LISTS_N_MARGINS + 1) * 4);
+}
+
+static int allocate(omen_lists_measure *m)
+{
+    const omen_meta *meta = &m->index->meta;
+    const size_t n = m->n_queries, k_most = m->truth->k_most;
+    m->lost = omen_alloc(n * k_most, sizeof *m->lost);
+    m->ranks = omen_alloc(n * meta->n_lists, sizeof *m->ranks);
+    m->ahead = omen_alloc(n * meta->n_lists, sizeof *m->ahead);
+    m->nearest2 = omen_alloc(n, sizeof *m->nearest2);
+    m->tails = omen_alloc(n, sizeof *m->tails);
+    m->norms2 = omen_alloc(n, sizeof *m->norms2);
+    m->d_k2 = omen_alloc(n, sizeof *m->d_k2);
+    m->scale = omen_alloc(n, sizeof *m->scale);
+    m->spread = omen_alloc(n, sizeof *m->spread);
+    m->n_first = omen_alloc(n, sizeof *m->n_first);
+    m->list_of = omen_alloc(meta->n_rows, sizeof *m->list_of);
+    m->n_lists = omen_alloc(n, sizeof *m->n_lists);
+    m->enlarged = omen_alloc(n * (LISTS_N_MARGINS + 1), sizeof *m->enlarged);
+    m->pools = omen_alloc(n * m->pool, sizeof *m->pools);
+    m->pool_ranks = omen_alloc(n * m->pool, sizeof *m->pool_ranks);
+    m->hits = omen_alloc(n * k_most, sizeof *m->hits);
+    m->hit_truth = omen_alloc(n * k_most, sizeof *m->hit_truth);
+    m->n_hits = omen_alloc(n, sizeof *m->n_hits);
+    return m->lost && m->ranks && m->ahead && m->nearest2 && m->tails && m->norms2 && m->d_k2 && m->scale &&
+                   m->spread && m->n_first && m->list_of && m->n_lists && m->enlarged && m->pools && m->pool_ranks &&
+                   m->hits && m->hit_truth && m->n_hits
+               ? OMEN_OK
+               : OMEN_ERR_MEMORY;
+}
+
+static void find_lists(omen_lists_measure *m)
+{
+    const omen_index *index = m->index;
+    for (uint32_t l = 0; l < index->meta.n_lists && !omen_watch_stopped(m->watch); l++)
+        for (uint32_t i = index->first[l]; i < index->first[l + 1]; i++)
+            m->list_of[index->ids[i]] = l;
+    for (uint32_t i = 0; i < index->n_apart; i++)
+        m->list_of[index->ids[index->apart[i]]] = APART;
+}
+
+int omen_lists_measure_init(omen_lists_measure *m, const omen_index *index, const omen_calibration *truth,
+                            const uint32_t *ks, size_t n_ks, int n_threads, omen_watch *watch, omen_detail *why)
+{
+    *m = (omen_lists_measure){.index = index,
+                              .truth = truth,
+                              .n_queries = truth->n_queries,
+                              .n_most = 1,
+                              .pool = POOL < index->meta.n_rows ? POOL : (uint32_t)index->meta.n_rows,
+                              .n_threads = n_threads,
+                              .watch = watch,
+                              .why = why};
+    int status = allocate(m);
+    if (status != OMEN_OK)
+        return status;
+    find_lists(m);
+    for (uint32_t q = 0; q < m->n_queries; q++)
+        m->norms2[q] = omen_norm2(truth->queries + (size_t)q * truth->d, truth->d);
+    status = omen_watch_status(watch);
+    if (status == OMEN_OK)
+        status = omen_search_ranks(index, truth->queries, m->n_queries, n_threads, m->ranks, m->ahead, m->nearest2,
+                                   m->tails, watch);
+    /* one scan serves every k: of the lists that the most demanding one looks at */
+    for (size_t i = 0; i < n_ks && status == OMEN_OK; i++) {
+        uint32_t n_probes;
+        status = probes_for(m, ks[i], SHARE_MOST, &n_probes);
+        m->n_most = status == OMEN_OK && n_probes > m->n_most ? n_probes : m->n_most;
+    }
+    return status == OMEN_OK && index->meta.codec != OMEN_CODEC_NONE ? find_candidates(m) : status;
+}
+
+void omen_lists_measure_finish(omen_lists_measure *m)
+{
+    omen_calibration_finish(&m->thin);
+    free(m->lost);
+    free(m->ranks);
+    free(m->ahead);
+    free(m->nearest2);
+    free(m->tails);
+    free(m->norms2);
+    free(m->d_k2);
+    free(m->scale);
+    free(m->spread);
+    free(m->n_first);
+    free(m->list_of);
+    free(m->n_lists);
+    free(m->enlarged);
+    free(m->pools);
+    free(m->pool_ranks);
+    free(m->hits);
+    free(m->hit_truth);
+    free(m->n_hits);
+}
