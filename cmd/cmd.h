@@ -188,6 +188,7 @@ struct cmd_query_outcome {
     double ceiling, ceiling_known; /* omen_index_ceiling() */
     int certified;                 /* CMD_CERTIFIED_ */
     omen_detail note;              /* what the results may lack; else empty */
+    uint64_t n_short;              /* queries that found fewer than k rows */
 };
 
 void cmd_build_summary(const struct cmd_build_outcome *outcome, bool verbose);

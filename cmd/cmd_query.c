@@ -33,6 +33,8 @@ struct query {
     bool exclude_self;
     bool rows; /* print row numbers where there are keys */
     bool no_check;
+    struct query_where_options where; /* conditions of the queries */
+    bool explain;
     uint64_t n_audit; /* queries of the sample; 0: not asked for */
     bool certify;
     uint64_t seed;
@@ -151,6 +153,25 @@ static const cmd_option options[] = {
      CMD_FLAG(struct query, no_check),
      .help = "do not compare what is read of INDEX with its checksums"},
 
+    {.group = "conditions",
+     .name = "where",
+     .argument = "TEXT",
+     CMD_TEXT(struct query, where.text),
+     .help = "find only rows whose columns meet a condition, such as\n"
+             "\"price >= 10 AND label IN ('bag', 'coat')\", for every query"},
+    {.name = "where-file",
+     .argument = "FILE",
+     CMD_TEXT(struct query, where.file),
+     .help = "a condition a line, line i for query i; an empty line is none"},
+    {.name = "where-tags",
+     .argument = "FILE",
+     CMD_TEXT(struct query, where.tags),
+     .help = "a sparse matrix (spmat): query i wants all tags of row i"},
+    {.name = "explain",
+     CMD_FLAG(struct query, explain),
+     .help = "instead of searching: print what each condition selects, and how it\n"
+             "would be searched"},
+
     {.group = "recall",
      .name = "audit",
      .argument = "N",
@@ -248,6 +269,31 @@ static int choose_format(struct query *q)
                       q->output_path, cmd_choice(".", omen_results_name).text);
 }
 
+static bool is_stream(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
+static bool has_conditions(const struct query *q)
+{
+    return q->where.text || q->where.file || q->where.tags;
+}
+
+/* What conditions cannot go with. */
+static int check_conditions(const struct query *q)
+{
+    if (!!q->where.text + !!q->where.file + !!q->where.tags > 1)
+        return cmd_misuse(NAME, "--where, --where-file and --where-tags all say what is found: choose one");
+    if (q->explain && !has_conditions(q))
+        return cmd_misuse(NAME, "--explain is of conditions: give them with --where, --where-file or --where-tags");
+    if (is_stream(q->queries_path) + is_stream(q->by_key) + is_stream(q->by_row) + is_stream(q->where.file) +
+            is_stream(q->where.tags) >
+        1)
+        return cmd_misuse(NAME, "standard input can be one of QUERIES, --by-key, --by-row, --where-file and "
+                                "--where-tags only");
+    return CMD_GO_ON;
+}
+
 /* What can be refused without opening anything. */
 static int check_arguments(struct query *q)
 {
@@ -256,6 +302,8 @@ static int check_arguments(struct query *q)
         {.role = "QUERIES", .path = q->queries_path},
         {.role = "--by-key", .path = q->by_key},
         {.role = "--by-row", .path = q->by_row},
+        {.role = "--where-file", .path = q->where.file},
+        {.role = "--where-tags", .path = q->where.tags},
         {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
     };
     const omen_results_writer *writer;
@@ -264,6 +312,8 @@ static int check_arguments(struct query *q)
     if (q->output_path && q->output_path[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
     status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    if (status == CMD_GO_ON)
+        status = check_conditions(q);
     if (status == CMD_GO_ON)
         status = choose_format(q);
     if (status != CMD_GO_ON)
@@ -341,7 +391,8 @@ struct batch {
     uint64_t n_rows; /* at most */
     float *rows;
     int64_t *ids;
-    float *distances; /* NULL if not asked for */
+    float *distances;          /* NULL if not asked for */
+    const omen_row_set **sets; /* what each query may find; NULL without conditions */
 };
 
 static void batch_free(struct batch *batch)
@@ -349,9 +400,10 @@ static void batch_free(struct batch *batch)
     free(batch->rows);
     free(batch->ids);
     free(batch->distances);
+    free(batch->sets);
 }
 
-static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances)
+static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances, bool has_sets)
 {
     uint64_t row_bytes = (uint64_t)d * sizeof(float) + (uint64_t)k * (sizeof(int64_t) + sizeof(float));
     uint64_t fitting = BATCH_BYTES / row_bytes;
@@ -362,7 +414,8 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
     batch->rows = malloc(batch->n_rows * d * sizeof(float));
     batch->ids = malloc(batch->n_rows * k * sizeof(int64_t));
     batch->distances = distances ? malloc(batch->n_rows * k * sizeof(float)) : NULL;
-    if (!batch->rows || !batch->ids || (distances && !batch->distances))
+    batch->sets = has_sets ? malloc(batch->n_rows * sizeof *batch->sets) : NULL;
+    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (has_sets && !batch->sets))
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -376,10 +429,20 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
+/* Of n queries that found rows, those that found fewer than k. */
+static uint64_t count_short(const int64_t *ids, uint64_t n, uint32_t k)
+{
+    uint64_t n_short = 0;
+
+    for (uint64_t i = 0; i < n; i++)
+        n_short += omen_found_count(ids + i * k, k) < k;
+    return n_short;
+}
+
 /* rows are the queries, if these are rows of the index; keys is the index whose keys are written, or NULL. */
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
-                      const struct query_rows *rows, const omen_index *keys, const omen_results *results,
-                      struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
+                      const struct query_rows *rows, struct query_where *where, const omen_index *keys,
+                      const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
     omen_search_options search = q->search;
     cmd_progress progress;
@@ -391,11 +454,18 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
         n = source->n_rows - first < batch->n_rows ? source->n_rows - first : batch->n_rows;
+        if (batch->sets)
+            n = query_where_fit(where, NULL, first, n);
         cmd_progress_update(&progress, "search", first, source->n_rows);
         status = source->read(source->self, first, n, batch->rows, why);
         if (rows->n > 0)
             status = cmd_name_damage(q->index_path, status, why);
         lap(&clock, &o->read_seconds);
+        if (status == OMEN_OK && batch->sets) {
+            search.row_sets = batch->sets;
+            status = query_where_fill(where, NULL, first, n, search.n_threads, batch->sets, why);
+            status = cmd_name_damage(q->index_path, status, why);
+        }
         if (status == OMEN_OK) {
             search.first_query = first;
             status = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
@@ -405,6 +475,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         if (status == OMEN_OK) {
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
+            o->n_short += count_short(batch->ids, n, o->k);
             status = omen_results_write_keys(results, keys, first, n, batch->ids, batch->distances, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->write_seconds);
@@ -414,33 +485,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     return status;
 }
 
-/* ---- recall ---- */
-
-/* Before the batch: finds the effort of --certify. */
-static int certify(struct query *q, const omen_index *index, const omen_source *source, struct cmd_query_outcome *o,
-                   omen_detail *why)
-{
-    struct query_audit audit = {.n_sample = 0};
-    int status = query_certify(&audit, index, source, &q->search, q->seed, q->n_audit, o, why);
-
-    query_audit_finish(&audit);
-    return status;
-}
-
-/* After it: measures what --audit asks for. */
-static int measure(const struct query *q, const omen_index *index, const omen_source *source,
-                   struct cmd_query_outcome *o, omen_detail *why)
-{
-    struct query_audit audit = {.n_sample = 0};
-    int status = query_audit_begin(&audit, index, source, &q->search, q->seed, q->n_audit, why);
-
-    if (status == OMEN_OK)
-        status = query_audit_measure(&audit, &q->search, &o->recall, why);
-    o->n_audited = audit.n_sample;
-    o->ceiling = audit.ceiling;
-    query_audit_finish(&audit);
-    return status;
-}
+/* ---- the whole ---- */
 
 /* What the results may lack. */
 static void take_note(const struct query *q, const omen_index *index, struct cmd_query_outcome *o)
@@ -519,6 +564,7 @@ static int run(struct query *q)
     omen_index *index = NULL;
     omen_vectors *vectors = NULL;
     struct query_rows rows = {.n = 0};
+    struct query_where where = {.n = 0}, *conditions = has_conditions(q) ? &where : NULL;
     omen_source source;
     omen_results results;
     bool has_keys;
@@ -547,7 +593,13 @@ static int run(struct query *q)
     status = choose_keys(q, &o.info, &has_keys, &why);
     if (status == OMEN_OK)
         status = open_queries(q, index, &o.info, &vectors, &rows, &source, &why);
-    if (status != OMEN_OK)
+    if (status == OMEN_OK && conditions) {
+        status = query_where_open(&where, &q->where, index, source.n_rows, &why);
+        status = cmd_name_damage(q->index_path, status, &why);
+    }
+    if (status == OMEN_OK && q->explain)
+        status = query_where_explain(&where, &q->search, stdout, &why);
+    if (status != OMEN_OK || q->explain)
         goto out;
     /* of an index with fewer rows, all: results then have so many columns */
     q->search.k += q->exclude_self;
@@ -558,7 +610,7 @@ static int run(struct query *q)
     o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
     q->seed = q->has_seed ? q->seed : o.info.seed;
     q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
-    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances);
+    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, conditions);
     if (status == OMEN_OK)
         status = cmd_output_open(&output, q->output_path, NULL, &why);
     if (status != OMEN_OK)
@@ -566,14 +618,15 @@ static int run(struct query *q)
     results = (omen_results){output.stream, q->output_format, q->distances, source.n_rows, o.k};
     o.open_seconds = cmd_seconds() - started;
     started = cmd_seconds();
-    status = q->certify ? certify(q, index, &source, &o, &why) : OMEN_OK;
+    status =
+        q->certify ? query_certify(index, &source, &q->search, q->seed, q->n_audit, conditions, &o, &why) : OMEN_OK;
     lap(&started, &o.audit_seconds);
     o.effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (status == OMEN_OK)
-        status = search_all(q, index, &source, &rows, has_keys ? index : NULL, &results, &batch, &o, &why);
+        status = search_all(q, index, &source, &rows, conditions, has_keys ? index : NULL, &results, &batch, &o, &why);
     if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
         started = cmd_seconds();
-        status = measure(q, index, &source, &o, &why);
+        status = query_measure(index, &source, &q->search, q->seed, q->n_audit, conditions, &o, &why);
         lap(&started, &o.audit_seconds);
     }
     if (status == OMEN_OK) {
@@ -588,16 +641,23 @@ out:
     batch_free(&batch);
     omen_vectors_close(vectors);
     query_rows_finish(&rows);
+    query_where_finish(&where);
     omen_index_close(index);
     omen_container_close(container);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
+    if (q->explain)
+        return CMD_EXIT_OK;
     if (q->json) {
         status = cmd_query_json(&o);
         return status == CMD_EXIT_OK && o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : status;
     }
     if (q->verbosity > 0)
         cmd_query_summary(&o);
+    if (conditions && o.n_short > 0 && q->verbosity >= 0) {
+        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more meet their conditions",
+                cmd_group(o.n_short).text, cmd_group(o.n_in_batch).text, o.k);
+    }
     query_audit_print(&o);
     if (o.note.text[0] != '\0' && (q->verbosity >= 0 || o.certified == CMD_CERTIFIED_NO))
         cmd_say(NAME, "%s%s", o.exact || q->certify ? "" : "warning: ", o.note.text);

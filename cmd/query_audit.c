@@ -27,22 +27,50 @@
 
 /* ---- the sample ---- */
 
-/* Searches n queries of the sample from number `first` on. */
-static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t n,
+/* A sample of the queries, with what exact search says of them. Starts zeroed, but for where. */
+struct query_audit {
+    struct query_where *where; /* what the queries may find; NULL: all rows */
+    const omen_row_set **sets; /* block_rows of them, if so */
+    const omen_index *index;
+    const omen_source *source;
+    uint64_t n_sample, block_rows;
+    uint32_t k; /* found a query */
+    double ceiling, ceiling_known;
+    uint64_t *numbers; /* n_sample, rising */
+    float *limits;     /* n_sample: distance of the k-th nearest row */
+    uint32_t *hits;    /* n_sample */
+    float *rows;       /* block_rows queries */
+    int64_t *ids;      /* block_rows x k */
+    float *distances;
+};
+
+/* Of n queries of the sample from number `first` on, those that can be searched together: sets *n, and their rows. */
+static int take_sets(struct query_audit *a, omen_search_options *options, uint64_t first, uint64_t *n, omen_detail *why)
+{
+    if (!a->where)
+        return OMEN_OK;
+    *n = query_where_fit(a->where, a->numbers + first, 0, *n);
+    options->row_sets = a->sets;
+    return query_where_fill(a->where, a->numbers + first, 0, *n, options->n_threads, a->sets, why);
+}
+
+/* Searches n queries of the sample from number `first` on; *n gets how many were searched. */
+static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t *n,
                         omen_detail *why)
 {
     omen_search_options options = *search;
-    int status = OMEN_OK;
+    int status = take_sets(a, &options, first, n, why);
 
     options.k = a->k;
-    for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
+    for (uint64_t i = 0; status == OMEN_OK && i < *n; i++)
         status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
     if (status == OMEN_OK)
-        status = omen_index_search(a->index, &options, a->rows, n, a->ids, a->distances, NULL, why);
+        status = omen_index_search(a->index, &options, a->rows, *n, a->ids, a->distances, NULL, why);
     if (status == OMEN_ERR_INPUT) { /* one by one, for the number of the query at fault */
         status = OMEN_OK;
-        for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
+        for (uint64_t i = 0; status == OMEN_OK && i < *n; i++) {
             options.first_query = a->numbers[first + i];
+            options.row_sets = a->where ? a->sets + i : NULL;
             status =
                 omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
         }
@@ -50,8 +78,9 @@ static int search_block(struct query_audit *a, const omen_search_options *search
     return status;
 }
 
-int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
-                      const omen_search_options *search, uint64_t seed, uint64_t n_sample, omen_detail *why)
+/* Chooses the sample and searches it exactly; finish_audit() is due even after a failure. */
+static int begin_audit(struct query_audit *a, const omen_index *index, const omen_source *source,
+                       const omen_search_options *search, uint64_t seed, uint64_t n_sample, omen_detail *why)
 {
     omen_search_options exact = *search;
     omen_index_info info = {.struct_bytes = sizeof info};
@@ -73,27 +102,29 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
     a->ids = malloc(a->block_rows * a->k * sizeof *a->ids);
     a->distances = malloc(a->block_rows * a->k * sizeof *a->distances);
-    if (!a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
+    a->sets = malloc(a->block_rows * sizeof *a->sets);
+    if (!a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances || !a->sets)
         return OMEN_ERR_MEMORY;
     a->ceiling = omen_index_ceiling(index, &a->ceiling_known);
     status = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
     exact.exact = true;
     for (uint64_t first = 0, n; status == OMEN_OK && first < a->n_sample; first += n) {
         n = a->n_sample - first < a->block_rows ? a->n_sample - first : a->block_rows;
-        status = search_block(a, &exact, first, n, why);
+        status = search_block(a, &exact, first, &n, why);
         for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
             a->limits[first + i] = a->distances[(i + 1) * a->k - 1];
     }
     return status;
 }
 
-int query_audit_measure(struct query_audit *a, const omen_search_options *search, omen_recall *out, omen_detail *why)
+/* Searches the sample as search says, and sets *out. */
+static int measure_audit(struct query_audit *a, const omen_search_options *search, omen_recall *out, omen_detail *why)
 {
     int status = OMEN_OK;
 
     for (uint64_t first = 0, n; status == OMEN_OK && first < a->n_sample; first += n) {
         n = a->n_sample - first < a->block_rows ? a->n_sample - first : a->block_rows;
-        status = search_block(a, search, first, n, why);
+        status = search_block(a, search, first, &n, why);
         if (status == OMEN_OK)
             omen_audit_count(a->distances, a->limits + first, n, a->k, a->hits + first);
     }
@@ -102,7 +133,7 @@ int query_audit_measure(struct query_audit *a, const omen_search_options *search
     return status;
 }
 
-void query_audit_finish(struct query_audit *a)
+static void finish_audit(struct query_audit *a)
 {
     free(a->numbers);
     free(a->limits);
@@ -110,6 +141,21 @@ void query_audit_finish(struct query_audit *a)
     free(a->rows);
     free(a->ids);
     free(a->distances);
+    free(a->sets);
+}
+
+int query_measure(const omen_index *index, const omen_source *source, const omen_search_options *search, uint64_t seed,
+                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o, omen_detail *why)
+{
+    struct query_audit audit = {.where = where};
+    int status = begin_audit(&audit, index, source, search, seed, n_sample, why);
+
+    if (status == OMEN_OK)
+        status = measure_audit(&audit, search, &o->recall, why);
+    o->n_audited = audit.n_sample;
+    o->ceiling = audit.ceiling;
+    finish_audit(&audit);
+    return status;
 }
 
 /* ---- certify ---- */
@@ -124,9 +170,9 @@ static void search_exactly(omen_search_options *search, double ceiling, struct c
     o->recall = (omen_recall){ceiling, ceiling, ceiling};
 }
 
-int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                  omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
-                  omen_detail *why)
+static int certify(struct query_audit *a, const omen_index *index, const omen_source *source,
+                   omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
+                   omen_detail *why)
 {
     int status;
 
@@ -139,12 +185,12 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
         o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
         return OMEN_OK;
     }
-    status = query_audit_begin(a, index, source, search, seed, n_sample, why);
+    status = begin_audit(a, index, source, search, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
     for (float factor = 1; status == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {
         search->effort_factor = factor;
-        status = query_audit_measure(a, search, &o->recall, why);
+        status = measure_audit(a, search, &o->recall, why);
         o->n_audited = a->n_sample;
         if (status == OMEN_OK && a->ceiling_known < o->asked)
             return OMEN_OK; /* more effort is of no use */
@@ -158,6 +204,16 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
         search->effort_factor = 0;
         o->certified = CMD_CERTIFIED_YES;
     }
+    return status;
+}
+
+int query_certify(const omen_index *index, const omen_source *source, omen_search_options *search, uint64_t seed,
+                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o, omen_detail *why)
+{
+    struct query_audit audit = {.where = where};
+    const int status = certify(&audit, index, source, search, seed, n_sample, o, why);
+
+    finish_audit(&audit);
     return status;
 }
 

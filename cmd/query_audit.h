@@ -3,45 +3,25 @@
 #ifndef QUERY_AUDIT_H
 #define QUERY_AUDIT_H
 
-#include "cmd/cmd.h"
+#include "cmd/query_where.h"
 
 /* --certify did not reach the recall that was asked for: the only exit code of query alone. */
 #define QUERY_EXIT_UNREACHED 1
 
 #define QUERY_AUDIT_SAMPLE 400u /* queries, for --certify without --audit */
 
-/* A sample of the queries, with what exact search says of them. Starts zeroed. */
-struct query_audit {
-    const omen_index *index;
-    const omen_source *source;
-    uint64_t n_sample, block_rows;
-    uint32_t k; /* found a query */
-    double ceiling, ceiling_known;
-    uint64_t *numbers; /* n_sample, rising */
-    float *limits;     /* n_sample: distance of the k-th nearest row */
-    uint32_t *hits;    /* n_sample */
-    float *rows;       /* block_rows queries */
-    int64_t *ids;      /* block_rows x k */
-    float *distances;
-};
-
-/* Chooses n_sample queries, or all if there are fewer, by seed, and searches them exactly. search is the batch's. The
- * caller calls query_audit_finish() even after a failure. */
-int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
-                      const omen_search_options *search, uint64_t seed, uint64_t n_sample,
-                      omen_detail *why) OMEN_MUST_CHECK;
-
-/* Searches the sample as search says, and sets *out. */
-int query_audit_measure(struct query_audit *a, const omen_search_options *search, omen_recall *out,
-                        omen_detail *why) OMEN_MUST_CHECK;
-
-void query_audit_finish(struct query_audit *a);
+/* Searches n_sample of the queries, or all if there are fewer, chosen by seed, exactly and as search says, and sets
+ * o->recall and what belongs to it. where: what the queries may find; NULL: all rows. Returns as omen_index_search().
+ */
+int query_measure(const omen_index *index, const omen_source *source, const omen_search_options *search, uint64_t seed,
+                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o,
+                  omen_detail *why) OMEN_MUST_CHECK;
 
 /* Finds the effort whose recall is at least the one wanted, by the lower limit of a sample: sets search->effort_factor,
  * or search->exact where no factor will do or exact search costs less. Fills o->recall and o->certified. As
- * query_audit_begin(). */
-int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                  omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
+ * query_measure(). */
+int query_certify(const omen_index *index, const omen_source *source, omen_search_options *search, uint64_t seed,
+                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o,
                   omen_detail *why) OMEN_MUST_CHECK;
 
 /* Fills o->note, if a recall was asked for that is not certified or out of the reach of the index. */

@@ -236,7 +236,7 @@ static void need_none(struct query_where *w)
         w->conditions[i].is_needed = false;
 }
 
-uint64_t query_where_fit(struct query_where *w, uint64_t first, uint64_t n)
+uint64_t query_where_fit(struct query_where *w, const uint64_t *numbers, uint64_t first, uint64_t n)
 {
     const uint32_t most = most_sets(w);
     uint32_t n_needed = 0;
@@ -246,7 +246,7 @@ uint64_t query_where_fit(struct query_where *w, uint64_t first, uint64_t n)
         return n;
     need_none(w);
     for (; i < n; i++) {
-        const uint32_t c = condition_of(w, first + i);
+        const uint32_t c = condition_of(w, numbers ? numbers[i] : first + i);
 
         if (c == QUERY_NO_CONDITION || w->conditions[c].is_needed)
             continue;
@@ -316,4 +316,27 @@ int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t fi
         sets[i] = c != QUERY_NO_CONDITION ? w->conditions[c].set : NULL;
     }
     return status;
+}
+
+int query_where_explain(struct query_where *w, const omen_search_options *search, FILE *stream, omen_detail *why)
+{
+    int status = OMEN_OK;
+
+    fprintf(stream, "queries\tmatches\tlists\tplan\tcondition\n");
+    for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++) {
+        struct query_condition *c = &w->conditions[i];
+        omen_search_plan plan = {.struct_bytes = sizeof plan};
+
+        need_none(w);
+        c->is_needed = true;
+        status = evaluate(w, search->n_threads, why);
+        if (status == OMEN_OK)
+            status = omen_search_explain(w->index, search, c->set, &plan);
+        if (status != OMEN_OK)
+            return status;
+        fprintf(stream, "%" PRIu64 "\t%" PRIu64 "\t%u\t%s\t%s\n", c->n_queries, plan.n_matches, plan.n_lists, plan.name,
+                cmd_printable(c->text).text);
+    }
+    return fflush(stream) == 0 && !ferror(stream) ? OMEN_OK
+                                                  : omen_fail(why, OMEN_ERR_IO, "cannot write to standard output: %m");
 }

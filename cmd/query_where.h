@@ -44,13 +44,19 @@ struct query_where_options {
 int query_where_open(struct query_where *w, const struct query_where_options *options, const omen_index *index,
                      uint64_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
 
-/* How many queries, from first on and n at most, have so few conditions that their sets fit in memory; at least 1. */
-uint64_t query_where_fit(struct query_where *w, uint64_t first, uint64_t n);
+/* Of n queries, numbers[0] and so on, or with numbers NULL first and so on: how many, from the first on, have so few
+ * conditions that their sets fit in memory; at least 1. */
+uint64_t query_where_fit(struct query_where *w, const uint64_t *numbers, uint64_t first, uint64_t n);
 
-/* Sets sets[i] to the rows that query numbers[i] may find, or with numbers NULL query first + i; NULL: all rows. They
- * live until the next call. Returns as omen_conditions_evaluate(). */
+/* Sets sets[i] to the rows that each of these queries may find; NULL: all rows. They live until the next call. Returns
+ * as omen_conditions_evaluate(). */
 int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t first, uint64_t n, int n_threads,
                      const omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Writes a line for each condition: what it selects, and how it would be searched. Returns as query_where_fill(), or
+ * OMEN_ERR_IO. */
+int query_where_explain(struct query_where *w, const omen_search_options *search, FILE *stream,
+                        omen_detail *why) OMEN_MUST_CHECK;
 
 void query_where_finish(struct query_where *w);
 

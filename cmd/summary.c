@@ -225,7 +225,7 @@ int cmd_query_json(const struct cmd_query_outcome *o)
     return cmd_json_print(
         "query",
         json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
-                  " s:o, s:o, s:o, s:o}",
+                  " s:o, s:o, s:o, s:o, s:I}",
                   "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
                   (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
                   omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
@@ -238,6 +238,7 @@ int cmd_query_json(const struct cmd_query_outcome *o)
                   cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
                   cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
                   o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
-                  "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null()),
+                  "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "short",
+                  (json_int_t)o->n_short),
         stderr);
 }

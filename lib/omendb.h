@@ -559,6 +559,19 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
 
+/* How queries under a filter would be searched. */
+typedef struct omen_search_plan {
+    size_t struct_bytes; /* set it */
+    const char *name;    /* "none": no row matches; "rows": every match is compared; "lists": list by list, until few
+                          * matches nearer than those found are expected in the rest */
+    uint64_t n_matches;  /* rows of the set: what "rows" compares */
+    uint32_t n_lists;    /* lists that hold one: what "lists" takes at most */
+} omen_search_plan;
+
+/* Fills *out for a set of the index. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+OMEN_API int omen_search_explain(const omen_index *index, const omen_search_options *options, const omen_row_set *set,
+                                 omen_search_plan *out) OMEN_MUST_CHECK;
+
 /* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
  *   queries    n_queries x d float32, finite
  *   ids        n_queries x k row numbers, or OMEN_NO_ROW, at distance INFINITY

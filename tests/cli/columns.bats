@@ -13,6 +13,19 @@ six()
     printf 'x y\n\nx\n  z\ty x x\nw\nx\n' >tags.txt
 }
 
+# array FILE DTYPE FORM VALUE...: an npy file of six values
+array()
+{
+    python3 -c '
+import struct, sys
+path, dtype, form, *values = sys.argv[1:]
+header = "{\"descr\": \"%s\", \"fortran_order\": False, \"shape\": (6,), }" % dtype
+values = [float(value) if form[-1] == "d" else int(value) for value in values]
+with open(path, "wb") as out:
+    out.write(b"\x93NUMPY\1\0" + struct.pack("<H", 118) + header.ljust(117).encode() + b"\n" + struct.pack(form, *values))
+' "$@"
+}
+
 # rows INDEX CONDITION: the rows that it selects
 rows()
 {
@@ -76,11 +89,9 @@ END
     cmp tsv.omen again.omen
     omendb build -q --columns - --tags tags.txt -o again.omen v.fvecs <t.tsv
     cmp tsv.omen again.omen
-    python3 -c 'import struct
-for name, kind, form, values in (("i", "<i2", "<6h", (3, -7, 0, 4, 5, 6)), ("f", ">f8", ">6d", (1.5, float("nan"), 0.25, 1e3, -2, 7)),
-                                 ("b", "|b1", "6?", (1, 0, 1, 0, 0, 0))):
-    header = f"{{{chr(39)}descr{chr(39)}: {chr(39)}{kind}{chr(39)}, {chr(39)}fortran_order{chr(39)}: False, {chr(39)}shape{chr(39)}: (6,), }}".ljust(117) + "\n"
-    open(name + ".npy", "wb").write(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + struct.pack(form, *values))'
+    array i.npy '<i2' '<6h' 3 -7 0 4 5 6
+    array f.npy '>f8' '>6d' 1.5 nan 0.25 1e3 -2 7
+    array b.npy '|b1' '6?' 1 0 1 0 0 0
     omendb build -q --column i=i.npy --column price=f.npy --column b=b.npy -o npy.omen v.fvecs
     same "$(rows npy.omen "i = -7 OR b = TRUE")" "0 1 2"
     same "$(rows npy.omen "price IS NULL OR price >= 7")" "1 3 5"
