@@ -3,7 +3,9 @@
 #include "cmd/options.h"
 #include "cmd/query_audit.h"
 #include "cmd/query_rows.h"
+#include "cmd/query_self.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,10 @@
 #define BATCH_ROWS  16384u
 #define BATCH_BYTES ((uint64_t)256 << 20)
 
+/* With --within it is not known what a batch finds: the first is small, and the next larger, unless much is found. */
+#define FIRST_ROWS   256u
+#define FOUND_LITTLE ((uint64_t)1 << 20)
+
 #define DEFAULT_K 10u
 
 struct query {
@@ -31,6 +37,8 @@ struct query {
     bool distances;
     const char *by_key, *by_row; /* queries are rows of the index, which this file names */
     bool exclude_self;
+    bool self, pairs; /* every row of the index is a query; each pair once */
+    bool has_k;
     bool rows; /* print row numbers where there are keys */
     bool no_check;
     struct query_where_options where; /* conditions of the queries */
@@ -54,6 +62,7 @@ static bool take_k(const char *command, const cmd_option *option, const char *va
     if (!cmd_parse_integer(command, "-k", value, option->least, option->most, &number))
         return false;
     q->search.k = (uint32_t)number;
+    q->has_k = true;
     return true;
 }
 
@@ -77,6 +86,20 @@ static bool take_seed(const char *command, const cmd_option *option, const char 
     return cmd_take_u64(command, option, value, self);
 }
 
+/* A distance of the metric, of any sign. */
+static bool take_within(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct query *q = self;
+    char *end;
+
+    q->search.within = strtof(value, &end);
+    q->search.has_within = true;
+    if (end != value && *end == '\0' && isfinite(q->search.within))
+        return true;
+    cmd_say(command, "--within takes a distance, such as --distances prints, not \"%s\"", value);
+    return false;
+}
+
 /* Names of the formats that hold distances. */
 static const char *name_with_distances(size_t i)
 {
@@ -84,6 +107,17 @@ static const char *name_with_distances(size_t i)
 
     for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
         if (writer->has_distances && i-- == 0)
+            return writer->name;
+    return NULL;
+}
+
+/* Names of those that hold any number of results a query. */
+static const char *name_of_any_length(size_t i)
+{
+    const omen_results_writer *writer;
+
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
+        if (!writer->has_fixed_fields && i-- == 0)
             return writer->name;
     return NULL;
 }
@@ -127,6 +161,14 @@ static const cmd_option options[] = {
      .most = INT32_MAX,
      .usual = DEFAULT_K,
      .help = "rows to find a query (default %d; all if the index has fewer)"},
+    {.name = "within",
+     .argument = "D",
+     .take = take_within,
+     .help = "find all rows at most D away instead, nearest first"},
+    {.name = "limit",
+     .argument = "N",
+     CMD_U64(struct query, search.limit, 1, INT32_MAX),
+     .help = "with --within: at most N rows a query, the nearest (default: all)"},
     {.name = "recall",
      .argument = "R",
      CMD_SHARE(struct query, search.recall),
@@ -202,6 +244,10 @@ static const cmd_option options[] = {
      .help = "instead of QUERIES: rows of INDEX, named by their keys, one a line\n"
              "(\"-\": standard input)"},
     {.name = "by-row", .argument = "FILE", CMD_TEXT(struct query, by_row), .help = "the same, named by their numbers"},
+    {.name = "self",
+     CMD_FLAG(struct query, self),
+     .help = "the same, all rows of INDEX, without each row itself"},
+    {.name = "pairs", CMD_FLAG(struct query, pairs), .help = "with --self --within: each pair of rows once, at its lower row"},
     {.name = "exclude-self",
      CMD_FLAG(struct query, exclude_self),
      .help = "leave the row itself out of what such a query finds"},
@@ -337,6 +383,10 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
                           cmd_choice("", name_with_distances).text);
     }
+    if (q->search.has_within && writer->has_fixed_fields) {
+        return cmd_misuse(NAME, "%s holds the same number of results for every query: with --within use --output-format %s",
+                          writer->name, cmd_choice("", name_of_any_length).text);
+    }
     if (!q->output_path && isatty(STDOUT_FILENO) && writer->is_binary) {
         return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
                           writer->name);
@@ -360,6 +410,44 @@ static int check_by_rows(const struct query *q, const char *queries)
     return CMD_GO_ON;
 }
 
+/* What cannot go with the search for all rows within a distance. */
+static int check_within(const struct query *q)
+{
+    if (!q->search.has_within) {
+        return q->search.limit > 0 || q->pairs
+                   ? cmd_misuse(NAME, "%s is of what --within finds", q->pairs ? "--pairs" : "--limit")
+                   : CMD_GO_ON;
+    }
+    if (q->has_k)
+        return cmd_misuse(NAME, "--within finds all rows that are near enough: use --limit instead of -k");
+    if (q->search.rerank > 0)
+        return cmd_misuse(NAME, "--within re-ranks all rows that may be near enough: --rerank has no meaning with it");
+    if (q->certify || q->n_audit > 0)
+        return cmd_misuse(NAME, "%s measures the k nearest rows: it cannot go with --within",
+                          q->certify ? "--certify" : "--audit");
+    if (q->exclude_self)
+        return cmd_misuse(NAME, "--exclude-self cannot go with --within: the row itself comes first, or see --self");
+    if (q->pairs && !q->self)
+        return cmd_misuse(NAME, "--pairs is of what --self finds");
+    return CMD_GO_ON;
+}
+
+/* What cannot go with queries that are all rows of the index. */
+static int check_self(const struct query *q, const char *queries)
+{
+    if (queries)
+        return cmd_misuse(NAME, "with --self the rows of INDEX are the queries: \"%s\" is one file too many", queries);
+    if (q->by_key || q->by_row)
+        return cmd_misuse(NAME, "--self takes all rows of INDEX as queries, %s some: choose one",
+                          q->by_key ? "--by-key" : "--by-row");
+    if (q->format || q->d > 0)
+        return cmd_misuse(NAME, "--format and --dim describe QUERIES, which --self takes the place of");
+    if (q->where.file || q->where.tags)
+        return cmd_misuse(NAME, "%s has a condition for each query: with --self use --where",
+                          q->where.file ? "--where-file" : "--where-tags");
+    return CMD_GO_ON;
+}
+
 static int parse_arguments(struct query *q, int argc, char **argv)
 {
     const int status = cmd_options_parse(&syntax, argc, argv, q);
@@ -371,7 +459,11 @@ static int parse_arguments(struct query *q, int argc, char **argv)
     if (argc - optind > 2)
         return cmd_misuse(NAME, "one INDEX and one QUERIES at a time; \"%s\" is one too many", argv[optind + 2]);
     q->index_path = argv[optind];
-    if (q->by_key || q->by_row) {
+    if (q->self) {
+        const int misused = check_self(q, argc - optind > 1 ? argv[optind + 1] : NULL);
+        if (misused != CMD_GO_ON)
+            return misused;
+    } else if (q->by_key || q->by_row) {
         const int misused = check_by_rows(q, argc - optind > 1 ? argv[optind + 1] : NULL);
         if (misused != CMD_GO_ON)
             return misused;
@@ -382,7 +474,8 @@ static int parse_arguments(struct query *q, int argc, char **argv)
     }
     if (q->output_path && strcmp(q->output_path, "-") == 0)
         q->output_path = NULL;
-    return check_arguments(q);
+    const int misused = check_within(q);
+    return misused == CMD_GO_ON ? check_arguments(q) : misused;
 }
 
 /* ---- the work ---- */
@@ -447,13 +540,15 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     omen_search_options search = q->search;
     cmd_progress progress;
     double clock = cmd_seconds();
-    uint64_t n;
+    uint64_t n, most = search.has_within ? FIRST_ROWS : batch->n_rows;
+    omen_found *found = NULL;
     int status;
 
     cmd_progress_init(&progress, q->verbosity < 0 ? -1 : 0);
     status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
-        n = source->n_rows - first < batch->n_rows ? source->n_rows - first : batch->n_rows;
+        n = most < batch->n_rows ? most : batch->n_rows;
+        n = source->n_rows - first < n ? source->n_rows - first : n;
         if (batch->sets)
             n = query_where_fit(where, NULL, first, n);
         cmd_progress_update(&progress, "search", first, source->n_rows);
@@ -468,11 +563,21 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         }
         if (status == OMEN_OK) {
             search.first_query = first;
-            status = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
+            status = search.has_within
+                         ? omen_index_search_within(index, &search, batch->rows, n, &found, &o->stats, why)
+                         : omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->search_seconds);
         }
-        if (status == OMEN_OK) {
+        if (status == OMEN_OK && found) {
+            query_self_count(found, o);
+            status = omen_results_write_found(results, keys, first, NULL, found, why);
+            status = cmd_name_damage(q->index_path, status, why);
+            most = found->first[n] < FOUND_LITTLE ? 2 * n : found->first[n] > 4 * FOUND_LITTLE ? (n + 1) / 2 : n;
+            omen_found_destroy(found);
+            found = NULL;
+            lap(&clock, &o->write_seconds);
+        } else if (status == OMEN_OK) {
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
             o->n_short += count_short(batch->ids, n, o->k);

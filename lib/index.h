@@ -3,6 +3,7 @@
 #ifndef OMEN_INDEX_H
 #define OMEN_INDEX_H
 
+#include <float.h>
 #include <math.h>
 
 #include "lib/codec.h"
@@ -29,6 +30,7 @@ typedef struct omen_column omen_column;
 
 struct omen_list_spread;  /* lists_spread.h */
 struct omen_lists_filter; /* filter.h */
+struct omen_range;        /* range.h */
 
 struct omen_index {
     omen_meta meta;
@@ -90,6 +92,11 @@ int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n
 /* The same for bytes of a section whose contents the caller checks. */
 int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes,
                            omen_detail *why) OMEN_MUST_CHECK;
+
+/* Reads the rows at n positions from the refine tier: as omen_index_rows has them. Returns OMEN_OK or OMEN_ERR_CORRUPT.
+ */
+int omen_index_read_rows(const omen_index *index, const uint32_t *positions, uint64_t n, float *out,
+                         omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
  * gets the k <= n nearest of each query as (distance, id), ascending. */
@@ -207,6 +214,21 @@ static inline float omen_lifted_distance2(const omen_index *index, float distanc
     return norm2 > 0 ? (float)(2 * radius2 + 2 * (double)distance * sqrt(radius2 / norm2)) : 0;
 }
 
+/* The metric's own distance, by the squared one in the lifted space. */
+static inline float omen_estimate_distance(const omen_index *index, float distance2, double query_norm2)
+{
+    const omen_metric metric = index->meta.metric;
+    const float d2 = distance2 < 0 ? 0 : distance2 > FLT_MAX ? FLT_MAX : distance2;
+    if (metric == OMEN_METRIC_L2)
+        return d2;
+    if (metric == OMEN_METRIC_COSINE)
+        return d2 / 2;
+    /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
+    const double radius2 = (double)index->meta.ip_radius2;
+    const double distance = radius2 > 0 ? ((double)d2 / 2 - radius2) * sqrt(query_norm2 / radius2) : 0;
+    return (float)(distance < -FLT_MAX ? -FLT_MAX : distance > FLT_MAX ? FLT_MAX : distance);
+}
+
 /* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys
  * gets the k best of each query as (distance, id), ascending; under a filter (NULL: none), UINT64_MAX where there are
  * fewer. refine_cold as in omen_search_options; stats, watch and
@@ -215,6 +237,12 @@ int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_
                       const omen_effort *effort, const struct omen_lists_filter *filter, bool refine_cold,
                       int n_threads, uint64_t *keys, omen_search_stats *stats, omen_watch *watch,
                       omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same for all rows within a distance, instead of the k nearest. ranges is of the queries. */
+int omen_search_lists_within(const omen_index *index, const float *queries, uint64_t n_queries, float within,
+                             uint64_t limit, const omen_effort *effort, const struct omen_lists_filter *filter,
+                             bool refine_cold, int n_threads, struct omen_range *ranges, omen_search_stats *stats,
+                             omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The n_candidates rows with the smallest estimates in the n_lists nearest lists of each query, before re-ranking: keys
  * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */

@@ -98,13 +98,11 @@ void omen_index_rows_close(omen_index_rows *rows)
     free(rows);
 }
 
-static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+int omen_index_read_rows(const omen_index *index, const uint32_t *positions, uint64_t n, float *out, omen_detail *why)
 {
-    const omen_index_rows *rows = self;
-    const omen_index *index = rows->index;
     const uint32_t d = index->meta.d;
     for (uint64_t i = 0; i < n; i++) {
-        const uint32_t position = rows->positions[first + i];
+        const uint32_t position = positions[i];
         const uint8_t *stored = index->refine_rows + position * (uint64_t)index->refine_row_bytes;
         const int status = omen_index_touch_rows(index, position, 1, why);
         if (status != OMEN_OK)
@@ -117,6 +115,12 @@ static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_de
             out[i * d + j] += index->refine.centre[j];
     }
     return OMEN_OK;
+}
+
+static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const omen_index_rows *rows = self;
+    return omen_index_read_rows(rows->index, rows->positions + first, n, out, why);
 }
 
 omen_source omen_index_rows_source(omen_index_rows *rows)

@@ -209,3 +209,42 @@ int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries)
     omen_lists_sort_probes(s);
     return OMEN_OK;
 }
+
+/* Brings the lists that have matches to the front of the first n, and returns how many they are. */
+static uint32_t keep_matching(omen_lists_chunk *s, uint32_t query, uint32_t n)
+{
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t key = s->list_keys[i];
+        s->list_keys[n_kept] = key;
+        n_kept += s->filters[query].matches[(uint32_t)key] > 0;
+    }
+    return n_kept;
+}
+
+/* Nothing has to be found first: the distance is known. */
+int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries)
+{
+    const uint32_t n_lists = s->index->meta.n_lists;
+    const bool fixed = s->effort.least_lists == s->effort.most_lists;
+    s->n_pairs = 0;
+    for (uint32_t q = 0; q < n_queries; q++) {
+        const omen_query_lists *lists = &s->lists[q];
+        const omen_pool *p = &s->pools[q];
+        const float *values = s->values + q * s->ldc;
+        const float limit = value_at_reach(s, lists, omen_d_k2(p->kth, p->nearest2, p->tail));
+        uint32_t n = fixed ? 0 : lists_within(s, values, limit);
+        if (lists->query_norm2 == 0) { /* of ip: as near to all rows */
+            n = lists_within(s, values, INFINITY);
+        } else if (n < s->effort.least_lists) {
+            n = s->effort.least_lists < n_lists ? s->effort.least_lists : n_lists;
+            nearest_lists(s, values, n);
+        }
+        if (s->filters)
+            n = keep_matching(s, q, n);
+        if (add_probes(s, q, n, 0) != OMEN_OK)
+            return OMEN_ERR_MEMORY;
+    }
+    omen_lists_sort_probes(s);
+    return OMEN_OK;
+}

@@ -521,6 +521,11 @@ typedef struct omen_search_options {
     /* n_queries sets of rows: query i finds only rows of row_sets[i], all rows where that is NULL. Equal pointers are
      * the same filter, which is prepared once. NULL: no query has a filter */
     const omen_row_set *const *row_sets;
+    /* omen_index_search_within() and omen_index_search_self(): all rows at most `within` away, in the metric's own
+     * distance, are wanted instead of the k nearest; k and rerank have no meaning then */
+    bool has_within;
+    float within;
+    uint64_t limit; /* with has_within: the most rows that a query finds, the nearest of them; 0: all */
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. Written omen_search_options_init(&options), as above. */
@@ -571,6 +576,41 @@ typedef struct omen_search_plan {
 /* Fills *out for a set of the index. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_search_explain(const omen_index *index, const omen_search_options *options, const omen_row_set *set,
                                  omen_search_plan *out) OMEN_MUST_CHECK;
+
+/* What queries found, each as much as there is: nearest first, ties by lower row number. The library makes it. */
+typedef struct omen_found {
+    uint64_t n_queries;
+    uint64_t *first; /* n_queries + 1: query i has ids and distances first[i] .. first[i + 1] - 1 */
+    int64_t *ids;    /* row numbers */
+    float *distances;
+    bool *is_cut; /* n_queries: there were more than options.limit */
+} omen_found;
+
+/* NULL is fine. */
+OMEN_API void omen_found_destroy(omen_found *found);
+
+/* Finds all rows that are at most options->within away from each query, which options->has_within has to say. Rows in
+ * no list that is searched are missed, as few as recall asks for; with exact, none is. *out is the caller's to destroy,
+ * NULL on failure. Returns as omen_index_search() does, and OMEN_ERR_ARGUMENT where has_within is not set, within is no
+ * number, or rerank is set. */
+OMEN_API int omen_index_search_within(const omen_index *index, const omen_search_options *options,
+                                      const float *queries, uint64_t n_queries, omen_found **out,
+                                      omen_search_stats *stats, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Takes what some rows found: row rows[i] is query i of found, which lives until it returns. What it returns, if not
+ * OMEN_OK, ends the search. */
+typedef int (*omen_self_fn)(void *context, const int64_t *rows, const omen_found *found, omen_detail *why);
+
+/* Every row of the index as a query, by its refine tier: its k nearest rows or, with options->has_within, all that are
+ * near enough, the row itself excluded. Rows are searched in the order of the lists, so that neighbours share their
+ * work, and handed to take() some thousands at a time, in that order, each once, by the thread that calls.
+ *   options  row_sets has to be NULL
+ *   rows     only these search and are found; NULL: all
+ *   stats    added to; may be NULL
+ * Returns as omen_index_search_within() does, or what take() returned. */
+OMEN_API int omen_index_search_self(const omen_index *index, const omen_search_options *options,
+                                    const omen_row_set *rows, omen_self_fn take, void *context,
+                                    omen_search_stats *stats, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
  *   queries    n_queries x d float32, finite

@@ -5,11 +5,59 @@
 #include "lib/apart.h"
 #include "lib/filter.h"
 #include "lib/lists.h"
+#include "lib/range.h"
 #include "lib/ways.h"
 
 /* Under a filter the lists not taken may hold as many matches as the recall may lack: fewer are missed in the end,
  * since neighbours come nearer after they are counted. What the margin leaves out is a part of it. */
 #define MISSED_BY_MARGIN 0.25f
+
+/* Lists are taken by the reach that finds the k nearest, and rows by the margin that does, relative to the distance
+ * that was given. What both are relative to when they are calibrated is larger than that distance: the k-th estimate of
+ * the first lists. */
+#define RANGE_K      10u
+#define RANGE_REACH  1.0f
+#define RANGE_MARGIN 1.0f
+#define RANGE_POOL   512u /* rows re-ranked together */
+
+/* The effort of ranges. */
+static omen_effort range_effort(const omen_index *index, float recall, uint32_t *n_probes)
+{
+    const omen_meta *m = &index->meta;
+    const uint32_t k = RANGE_K < m->n_rows ? RANGE_K : (uint32_t)m->n_rows;
+    uint32_t n_rerank;
+    omen_effort effort = omen_index_effort(index, k, recall, n_probes, &n_rerank);
+    if (effort.least_lists < effort.most_lists) { /* else nothing was measured, or all lists are needed */
+        effort.reach *= RANGE_REACH;
+        effort.margin *= RANGE_MARGIN;
+        effort.least_lists = effort.first_lists;
+        effort.most_lists = m->n_lists;
+    }
+    effort.most_rows = RANGE_POOL;
+    return effort;
+}
+
+/* All rows within a distance. */
+static int search_lists_within(const omen_index *index, const omen_search_job *job)
+{
+    const omen_meta *m = &index->meta;
+    const omen_search_options *options = job->options;
+    const omen_lists_filter filter = {.row_sets = job->row_sets};
+    uint32_t n_probes;
+    omen_effort effort = range_effort(index, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes);
+    omen_effort_scale(&effort, index, options->effort_factor);
+    if (options->lists.probes) {
+        n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
+        effort.least_lists = effort.most_lists = n_probes;
+    }
+    effort.most_rows = RANGE_POOL;
+    if (job->stats)
+        job->stats->lists.probes = n_probes;
+    int status = omen_search_lists_within(index, job->queries, job->n_queries, options->within, options->limit, &effort,
+                                          job->row_sets ? &filter : NULL, options->refine_cold, job->n_threads,
+                                          job->ranges, job->stats, job->watch, job->why);
+    return status == OMEN_OK && index->n_apart ? omen_apart_search_within(index, job) : status;
+}
 
 static int search_lists(const omen_index *index, const omen_search_job *job)
 {
@@ -19,6 +67,8 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
     omen_lists_filter filter = {.row_sets = job->row_sets};
     uint32_t n_probes, n_rerank; /* on average */
+    if (job->ranges)
+        return search_lists_within(index, job);
     omen_effort effort =
         omen_index_effort(index, k, job->row_sets ? 1 - MISSED_BY_MARGIN * (1 - recall) : recall, &n_probes, &n_rerank);
     effort.missed = (float)k * (1 - recall);
@@ -64,7 +114,7 @@ static int search_exact(const omen_index *index, const omen_search_job *job)
         job->stats->n_queries += job->n_queries;
         job->stats->rows_reranked += job->row_sets ? 0 : job->n_queries * index->meta.n_rows;
     }
-    if (job->row_sets)
+    if (job->row_sets || job->ranges)
         return omen_search_rows(index, job);
     return omen_search_exact(index, job->queries, job->n_queries, job->k, job->n_threads, job->keys, job->watch,
                              job->why);

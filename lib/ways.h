@@ -14,7 +14,8 @@ typedef struct omen_search_job {
     uint64_t n_queries;
     uint32_t k; /* at most n */
     int n_threads;
-    uint64_t *keys;           /* n_queries x k (distance, id), ascending */
+    uint64_t *keys;           /* n_queries x k (distance, id), ascending; NULL with ranges */
+    struct omen_range *ranges; /* n_queries, of all rows within options->within; NULL: the k nearest are wanted */
     omen_search_stats *stats; /* added to; may be NULL */
     omen_watch *watch;
     omen_detail *why;
