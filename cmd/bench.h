@@ -54,11 +54,16 @@ struct bench_figure {
     uint64_t n_runs;
 };
 
+/* What a query may cost. */
+struct bench_effort {
+    float target;            /* recall asked for; 0: the counts were asked for */
+    uint32_t probes, rerank; /* with a target, what was taken on average when it was measured */
+};
+
 /* One effort at one k. Rates are queries a second. */
 struct bench_point {
     uint32_t k;
-    float target; /* recall asked for; 0: probes and rerank were asked for */
-    uint32_t probes, rerank;
+    struct bench_effort effort;
     double recall_distance, recall_id;                 /* by distance: NaN if the true distances are not known */
     double lists_probed, codes_scanned, rows_reranked; /* a query */
     struct bench_figure all, one, single; /* batch with all threads, with one; one query at a time with one */
@@ -161,8 +166,11 @@ int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const fl
 int bench_sweep(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Recall at one effort, untimed. */
-int bench_recall_at(struct bench *b, uint32_t k, uint32_t probes, uint32_t rerank, double *by_distance, double *by_id,
+int bench_recall_at(struct bench *b, uint32_t k, const struct bench_effort *effort, double *by_distance, double *by_id,
                     omen_detail *why) OMEN_MUST_CHECK;
+
+/* The effort in the words of the command line, such as "--recall 0.95". */
+void bench_effort_text(char *text, size_t size, const struct bench_effort *effort);
 
 /* Median, least and greatest of n values, which it sorts. */
 struct bench_figure bench_summarize(double *values, uint64_t n);

@@ -44,8 +44,8 @@ extern char **environ;
 /* One effort to compare at. */
 struct contest {
     struct bench *b;
-    uint32_t k, probes, rerank;
-    float target;
+    uint32_t k;
+    struct bench_effort effort;
     const char *own_path;            /* of this program: /proc/self would be the child */
     char queries_path[64];           /* a file in memory */
     int output_fd;                   /* another: what the child wrote */
@@ -190,13 +190,13 @@ static void command_init(struct command *command, const struct contest *c)
     *word++ = command->k;
     *word++ = "-t";
     *word++ = command->threads;
-    if (c->target > 0) {
-        snprintf(command->effort[0], sizeof command->effort[0], "%.7g", (double)c->target);
+    if (c->effort.target > 0) {
+        snprintf(command->effort[0], sizeof command->effort[0], "%.7g", (double)c->effort.target);
         *word++ = "--recall";
         *word++ = command->effort[0];
     } else {
-        snprintf(command->effort[0], sizeof command->effort[0], "%u", c->probes);
-        snprintf(command->effort[1], sizeof command->effort[1], "%u", c->rerank);
+        snprintf(command->effort[0], sizeof command->effort[0], "%u", c->effort.probes);
+        snprintf(command->effort[1], sizeof command->effort[1], "%u", c->effort.rerank);
         *word++ = "--probes";
         *word++ = command->effort[0];
         *word++ = "--rerank";
@@ -381,10 +381,7 @@ static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
     poorer = c->other_recall - c->own_recall > o->max_recall_drop + 1e-9;
     own_seconds = median_of(c->own, c->n_pairs);
     other_seconds = median_of(c->other, c->n_pairs);
-    if (c->target > 0)
-        snprintf(effort, sizeof effort, "--recall %g", (double)c->target);
-    else
-        snprintf(effort, sizeof effort, "--probes %u --rerank %u", c->probes, c->rerank);
+    bench_effort_text(effort, sizeof effort, &c->effort);
     fprintf(stream,
             "%s k %u %s: %s queries/s at recall %.4f (by id), baseline %s at %.4f; time x %.3f (%.3f to %.3f), "
             "%u pairs\n",
@@ -402,16 +399,17 @@ static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
     }
     *worse = *worse || slower || poorer;
     return json_array_append_new(
-               list, json_pack("{s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "k",
-                               (json_int_t)c->k, "target",
-                               c->target > 0 ? json_real(round((double)c->target * 1e6) / 1e6) : json_null(), "probes",
-                               c->target > 0 ? json_null() : json_integer(c->probes), "rerank",
-                               c->target > 0 ? json_null() : json_integer(c->rerank), "pairs", (json_int_t)c->n_pairs,
-                               "pairs_slower", (json_int_t)c->n_slower, "seconds", cmd_json_real(own_seconds),
-                               "baseline_seconds", cmd_json_real(other_seconds), "recall_by_id",
-                               cmd_json_real(c->own_recall), "baseline_recall_by_id", cmd_json_real(c->other_recall),
-                               "time_ratio", cmd_json_real(c->ratio), "time_ratio_low", cmd_json_real(c->low),
-                               "time_ratio_high", cmd_json_real(c->high), "worse", (int)(slower || poorer))) == 0
+               list,
+               json_pack("{s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "k",
+                         (json_int_t)c->k, "target",
+                         c->effort.target > 0 ? json_real(round((double)c->effort.target * 1e6) / 1e6) : json_null(),
+                         "probes", c->effort.target > 0 ? json_null() : json_integer(c->effort.probes), "rerank",
+                         c->effort.target > 0 ? json_null() : json_integer(c->effort.rerank), "pairs",
+                         (json_int_t)c->n_pairs, "pairs_slower", (json_int_t)c->n_slower, "seconds",
+                         cmd_json_real(own_seconds), "baseline_seconds", cmd_json_real(other_seconds), "recall_by_id",
+                         cmd_json_real(c->own_recall), "baseline_recall_by_id", cmd_json_real(c->other_recall),
+                         "time_ratio", cmd_json_real(c->ratio), "time_ratio_low", cmd_json_real(c->low),
+                         "time_ratio_high", cmd_json_real(c->high), "worse", (int)(slower || poorer))) == 0
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
 }
@@ -419,7 +417,8 @@ static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
 /* Which of the points measured are compared: those asked for by name, else the one of the default recall. */
 static bool is_compared(const struct bench *b, const struct bench_point *p)
 {
-    return b->options->n_recalls == 0 || b->options->recalls_given || fabsf(p->target - OMEN_DEFAULT_RECALL) < 1e-6f;
+    return b->options->n_recalls == 0 || b->options->recalls_given ||
+           fabsf(p->effort.target - OMEN_DEFAULT_RECALL) < 1e-6f;
 }
 
 int bench_ab_check(const struct bench *b, omen_detail *why)
@@ -453,7 +452,7 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
         n_contests += is_compared(b, &b->points[i]);
     for (size_t i = 0; status == OMEN_OK && i < b->n_points; i++) {
         const struct bench_point *p = &b->points[i];
-        struct contest c = {.b = b, .k = p->k, .target = p->target, .probes = p->probes, .rerank = p->rerank};
+        struct contest c = {.b = b, .k = p->k, .effort = p->effort};
 
         if (!is_compared(b, p))
             continue;

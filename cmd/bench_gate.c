@@ -200,16 +200,18 @@ static bool same_effort(const json_t *a, const json_t *b)
 static int gate_effort(struct gate *g, const json_t *was, omen_detail *why)
 {
     const uint32_t k = (uint32_t)bench_json_number(was, "k");
-    double probes = bench_json_number(was, "probes"), rerank = bench_json_number(was, "rerank");
+    const double probes = bench_json_number(was, "probes"), rerank = bench_json_number(was, "rerank");
     double by_distance, by_id;
-    char where[96];
+    char text[64], where[96];
     int status;
 
     if (!(probes >= 1 && rerank >= 1 && probes <= INT32_MAX && rerank <= INT32_MAX))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline has a point without its effort");
-    status = bench_recall_at(g->b, k, (uint32_t)probes, (uint32_t)rerank, &by_distance, &by_id, why);
+    const struct bench_effort effort = {.probes = (uint32_t)probes, .rerank = (uint32_t)rerank};
+    status = bench_recall_at(g->b, k, &effort, &by_distance, &by_id, why);
     if (status == OMEN_OK) {
-        snprintf(where, sizeof where, "at the baseline's effort (--probes %.0f --rerank %.0f)", probes, rerank);
+        bench_effort_text(text, sizeof text, &effort);
+        snprintf(where, sizeof where, "at the baseline's effort (%s)", text);
         gate_recall(g, "by distance", k, where, bench_json_number(was, "recall_by_distance"), by_distance);
         gate_recall(g, "by id", k, where, bench_json_number(was, "recall_by_id"), by_id);
     }

@@ -211,9 +211,9 @@ static json_t *point_object(const struct bench *b, const struct bench_point *p)
     json_t *out = json_object();
 
     put(out, "k", integer(p->k));
-    put(out, "target", p->target > 0 ? target(p->target) : json_null());
-    put(out, "probes", integer(p->probes));
-    put(out, "rerank", integer(p->rerank));
+    put(out, "target", p->effort.target > 0 ? target(p->effort.target) : json_null());
+    put(out, "probes", integer(p->effort.probes));
+    put(out, "rerank", integer(p->effort.rerank));
     put(out, "recall_by_distance", cmd_json_real(p->recall_distance));
     put(out, "recall_by_id", cmd_json_real(p->recall_id));
     put(out, "dominated", json_boolean(p->dominated));

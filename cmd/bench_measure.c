@@ -223,12 +223,27 @@ static int measure_recall(struct work *w, struct bench_point *p, omen_detail *wh
         status = search_batch(w, w->b->options->n_threads, w->ids, &stats, why);
     if (status == OMEN_OK)
         status = bench_recall(w->b, p->k, w->ids, w->distances, &p->recall_distance, &p->recall_id, why);
-    p->probes = stats.lists.probes;
-    p->rerank = stats.rerank;
+    p->effort.probes = stats.lists.probes;
+    p->effort.rerank = stats.rerank;
     p->lists_probed = (double)stats.lists.probed / (double)w->b->n_queries;
     p->codes_scanned = (double)stats.codes_scanned / (double)w->b->n_queries;
     p->rows_reranked = (double)stats.rows_reranked / (double)w->b->n_queries;
     return status;
+}
+
+static void ask_for(omen_search_options *search, const struct bench_effort *effort)
+{
+    search->recall = effort->target;
+    search->lists.probes = effort->target > 0 ? 0 : effort->probes;
+    search->rerank = effort->target > 0 ? 0 : effort->rerank;
+}
+
+void bench_effort_text(char *text, size_t size, const struct bench_effort *effort)
+{
+    if (effort->target > 0)
+        snprintf(text, size, "--recall %g", (double)effort->target);
+    else
+        snprintf(text, size, "--probes %u --rerank %u", effort->probes, effort->rerank);
 }
 
 static int measure_point(struct bench *b, struct bench_point *p, const char *stage, omen_detail *why)
@@ -236,9 +251,7 @@ static int measure_point(struct bench *b, struct bench_point *p, const char *sta
     struct work w;
     int status = work_init(&w, b, p->k);
 
-    w.search.recall = p->target;
-    w.search.lists.probes = p->probes;
-    w.search.rerank = p->rerank;
+    ask_for(&w.search, &p->effort);
     snprintf(w.stage, sizeof w.stage, "%s", stage);
     if (status == OMEN_OK)
         status = measure_recall(&w, p, why);
@@ -292,18 +305,18 @@ static size_t count_efforts(const struct bench_options *o)
     return o->n_recalls > 0 ? o->n_recalls : n_probes * n_reranks;
 }
 
-static void set_effort(struct bench_point *p, const struct bench_options *o, size_t i)
+static void set_effort(struct bench_effort *effort, const struct bench_options *o, size_t i)
 {
     if (o->n_recalls > 0) {
-        p->target = o->recalls[i];
+        effort->target = o->recalls[i];
         return;
     }
     if (o->n_probes > 0) {
-        p->probes = o->probes[i % o->n_probes];
+        effort->probes = o->probes[i % o->n_probes];
         i /= o->n_probes;
     }
     if (o->n_reranks > 0)
-        p->rerank = o->reranks[i];
+        effort->rerank = o->reranks[i];
 }
 
 int bench_sweep(struct bench *b, omen_detail *why)
@@ -320,7 +333,7 @@ int bench_sweep(struct bench *b, omen_detail *why)
         struct bench_point *p = &b->points[i];
 
         p->k = o->ks[i / n_efforts];
-        set_effort(p, o, i % n_efforts);
+        set_effort(&p->effort, o, i % n_efforts);
         snprintf(stage, sizeof stage, "point %zu/%zu", i + 1, n_all);
         status = measure_point(b, p, stage, why);
         b->n_points += status == OMEN_OK;
@@ -329,15 +342,14 @@ int bench_sweep(struct bench *b, omen_detail *why)
     return status;
 }
 
-int bench_recall_at(struct bench *b, uint32_t k, uint32_t probes, uint32_t rerank, double *by_distance, double *by_id,
+int bench_recall_at(struct bench *b, uint32_t k, const struct bench_effort *effort, double *by_distance, double *by_id,
                     omen_detail *why)
 {
     struct bench_point p = {.k = k};
     struct work w;
     int status = work_init(&w, b, k);
 
-    w.search.lists.probes = probes;
-    w.search.rerank = rerank;
+    ask_for(&w.search, effort);
     snprintf(w.stage, sizeof w.stage, "baseline");
     if (status == OMEN_OK)
         status = measure_recall(&w, &p, why);

@@ -114,11 +114,11 @@ void bench_print_context(const struct bench *b, FILE *stream)
 static void print_effort(const struct bench_point *p)
 {
     printf("%4u%s", p->k, p->dominated ? "*" : " ");
-    if (p->target > 0)
-        printf(" %-6.4g", (double)p->target);
+    if (p->effort.target > 0)
+        printf(" %-6.4g", (double)p->effort.target);
     else
         printf(" %-6s", "-");
-    printf(" %6u %6u", p->probes, p->rerank);
+    printf(" %6u %6u", p->effort.probes, p->effort.rerank);
     print_share(p->recall_distance);
     print_share(p->recall_id);
 }

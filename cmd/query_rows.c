@@ -30,8 +30,8 @@ static int find_row(const omen_index *index, const omen_index_info *info, bool b
     return status;
 }
 
-/* Fills numbers. */
-static int read_lines(struct query_rows *r, const omen_index *index, const omen_input *input, bool by_key,
+/* Reads the lines of an input into numbers, which has room for one each. */
+static int read_lines(const omen_index *index, const omen_input *input, bool by_key, uint64_t *numbers,
                       omen_detail *why)
 {
     omen_lines lines = omen_lines_of(input->bytes, input->n_bytes);
@@ -40,15 +40,10 @@ static int read_lines(struct query_rows *r, const omen_index *index, const omen_
     size_t n_bytes;
     int status = omen_index_get_info(index, &info);
 
-    for (omen_lines count = lines; omen_lines_next(&count, &line, &n_bytes);)
-        r->n = count.number;
-    r->numbers = malloc(r->n * sizeof *r->numbers + 1);
-    if (!r->numbers)
-        return OMEN_ERR_MEMORY;
     while (status == OMEN_OK && omen_lines_next(&lines, &line, &n_bytes)) {
         omen_detail cause = {.text = ""};
 
-        status = find_row(index, &info, by_key, line, n_bytes, &r->numbers[lines.number - 1], &cause);
+        status = find_row(index, &info, by_key, line, n_bytes, &numbers[lines.number - 1], &cause);
         if (status == OMEN_ERR_INPUT)
             omen_fail(why, status, "%s, line %llu: %.350s", input->label, (unsigned long long)lines.number, cause.text);
         else if (status != OMEN_OK)
@@ -57,18 +52,40 @@ static int read_lines(struct query_rows *r, const omen_index *index, const omen_
     return status;
 }
 
-int query_rows_open(struct query_rows *r, const omen_index *index, const char *path, bool by_key, omen_detail *why)
+int query_rows_read(const omen_index *index, const char *path, bool by_key, uint64_t **numbers, uint64_t *n,
+                    omen_detail *why)
 {
     omen_input input;
+    const char *line;
+    size_t n_bytes;
     int status = omen_input_open(&input, path, why);
+
+    *numbers = NULL;
+    *n = 0;
+    if (status != OMEN_OK)
+        return status;
+    for (omen_lines count = omen_lines_of(input.bytes, input.n_bytes); omen_lines_next(&count, &line, &n_bytes);)
+        *n = count.number;
+    *numbers = malloc(*n * sizeof **numbers + 1);
+    status = *numbers ? read_lines(index, &input, by_key, *numbers, why) : OMEN_ERR_MEMORY;
+    omen_input_close(&input);
+    if (status != OMEN_OK) {
+        free(*numbers);
+        *numbers = NULL;
+    }
+    return status;
+}
+
+int query_rows_open(struct query_rows *r, const omen_index *index, const char *path, bool by_key, omen_detail *why)
+{
+    const int status = query_rows_read(index, path, by_key, &r->numbers, &r->n, why);
 
     if (status != OMEN_OK)
         return status;
-    status = read_lines(r, index, &input, by_key, why);
-    if (status == OMEN_OK && r->n == 0)
-        status = omen_fail(why, OMEN_ERR_INPUT, "%s names no row", input.label);
-    omen_input_close(&input);
-    return status == OMEN_OK ? omen_index_rows_open(&r->rows, index, r->numbers, r->n, why) : status;
+    /* such as of a byte order mark alone */
+    if (r->n == 0)
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" names no row", path);
+    return omen_index_rows_open(&r->rows, index, r->numbers, r->n, why);
 }
 
 void query_rows_finish(struct query_rows *r)

@@ -12,9 +12,14 @@ struct query_rows {
     uint64_t n;
 };
 
-/* Reads a row a line from a file or standard input ("-"): its key, or by_key false its number. The caller calls
- * query_rows_finish() even after a failure. Returns OMEN_OK, OMEN_ERR_INPUT (an unknown row: why names the line), or as
- * omen_input_open() and omen_index_rows_open(). */
+/* Reads a row a line from a file or standard input ("-"): its key, or by_key false its number. *numbers gets the n row
+ * numbers, for the caller to free(), NULL after a failure. Returns OMEN_OK, OMEN_ERR_INPUT (an unknown row: why names
+ * the line), OMEN_ERR_CORRUPT, or as omen_input_open(). */
+int query_rows_read(const omen_index *index, const char *path, bool by_key, uint64_t **numbers, uint64_t *n,
+                    omen_detail *why) OMEN_MUST_CHECK;
+
+/* The rows so read as queries. The caller calls query_rows_finish() even after a failure. Returns as query_rows_read()
+ * and omen_index_rows_open(). */
 int query_rows_open(struct query_rows *r, const omen_index *index, const char *path, bool by_key,
                     omen_detail *why) OMEN_MUST_CHECK;
 

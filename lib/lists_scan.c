@@ -52,28 +52,17 @@ static void pool_ranks(const omen_pool *p, uint32_t least, uint64_t *work, uint6
     *kth = largest_key(work, p->k);
 }
 
-/* No key from here on is within margin of the k-th best. */
-static uint64_t worst_of(const omen_pool *p, uint64_t kth, float margin, float scale)
+/* Keeps what is within the margin of the k-th best, and what is not behind last. */
+static void keep_within(omen_pool *p, float scale, uint64_t last)
 {
-    const float most = omen_key_distance(kth) + margin * scale;
-    return most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
+    const float most = p->kth + p->margin * scale;
+    const uint64_t worst = most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
+    p->worst = worst > last ? worst : last + 1; /* what is less may yet be among the n_least smallest */
+    p->n = (uint32_t)omen_kernels_get()->keys_below(p->keys, p->n, p->worst, p->keys);
 }
 
-void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work)
+static void keep_most(omen_pool *p, uint32_t size, uint64_t *work)
 {
-    const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
-    if (p->n >= p->k) {
-        uint64_t kth, last;
-        pool_ranks(p, least, work, &kth, &last);
-        p->kth = omen_key_distance(kth);
-        if (p->n > least && p->margin < INFINITY) {
-            const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
-            const uint64_t worst = worst_of(p, kth, p->margin, scale);
-            p->worst = worst > last ? worst : last + 1; /* what is less may yet be among the n_least smallest */
-            p->n = (uint32_t)omen_kernels_get()->keys_below(p->keys, p->n, p->worst, p->keys);
-        }
-        p->last = p->n >= p->n_least ? last : UINT64_MAX;
-    }
     if (p->n > p->n_most)
         omen_keys_least(p->keys, p->n, p->n_most, work);
     if (p->n >= p->n_most) {
@@ -84,19 +73,33 @@ void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work)
     p->n_cut = 2 * p->n + POOL_SLACK < size ? 2 * p->n + POOL_SLACK : size;
 }
 
+void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work)
+{
+    const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
+    if (p->n >= p->k) {
+        uint64_t kth, last;
+        pool_ranks(p, least, work, &kth, &last);
+        p->kth = omen_key_distance(kth);
+        p->last = least == p->n_least ? last : UINT64_MAX;
+        if (p->n > least && p->margin < INFINITY)
+            keep_within(p, sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail)), last);
+    }
+    keep_most(p, size, work);
+}
+
 void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work)
 {
-    if (margin < INFINITY && p->n >= p->k) {
-        uint64_t kth, last;
-        pool_ranks(p, p->n < p->n_least ? p->n : p->n_least, work, &kth, &last);
-        const float distance = omen_key_distance(kth);
-        const float scale = sqrtf(omen_margin_scale2(distance, p->nearest2, p->tail));
-        margin = omen_margin_of(margin, scale, omen_key_distance(last) - distance);
-        p->last = kth;
-    }
     p->margin = margin;
+    if (margin < INFINITY && p->n >= p->k) {
+        uint64_t last;
+        pool_ranks(p, p->n < p->n_least ? p->n : p->n_least, work, &p->last, &last);
+        p->kth = omen_key_distance(p->last);
+        const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
+        p->margin = omen_margin_of(margin, scale, omen_key_distance(last) - p->kth);
+        keep_within(p, scale, p->last);
+    }
     p->n_least = p->k;
-    omen_pool_cut(p, size, work);
+    keep_most(p, size, work);
 }
 
 /* A pool is full. Of rows within a distance none is given up. */

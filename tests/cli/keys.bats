@@ -220,6 +220,10 @@ header()
     cmp got.omen a.omen
     omendb compress -q -d -o back.omen b.omen.omz
     cmp back.omen b.omen
+    echo 7 >row
+    omendb query -q --by-row row b.omen >found
+    omendb query -q --by-row row b.omen.omz >found.omz
+    cmp found found.omz
     cmp base.omen before.omen
     expect 0 omendb verify a.omen b.omen b.omen.omz
     has "${lines[0]}" "a.omen: sound (500 x 20, text keys, "

@@ -70,7 +70,7 @@ static void make_sections(const key_list *list, bool allow_duplicates, sections_
     omen_build_options o;
     omen_build_options_init(&o);
     o.codec = OMEN_CODEC_NONE;
-    o.n_lists = 4;
+    o.lists.n = 4;
     omen_index_close(make_index(&rows, &o, out));
     omen_row_keys *keys = finished(list, allow_duplicates, 1);
     const omen_sink sink = sink_of(out);
@@ -472,7 +472,7 @@ static void test_rows(void)
         /* those without codes are the fastest, but have a refine tier in any case */
         if (!combination(i, &o) || (o.codec != OMEN_CODEC_NONE && o.refine != OMEN_REFINE_NONE))
             continue;
-        o.n_lists = 4;
+        o.lists.n = 4;
         omen_index *index = make_index(&rows, &o, &sections);
         omen_index_rows *found = NULL;
         const int status = omen_index_rows_open(&found, index, wanted, n, &detail);
