@@ -195,7 +195,7 @@ static const cmd_option options[] = {
      CMD_FLAG(struct query, no_check),
      .help = "do not compare what is read of INDEX with its checksums"},
 
-    {.group = "conditions",
+    {.group = "filters",
      .name = "where",
      .argument = "TEXT",
      CMD_TEXT(struct query, where.text),
@@ -209,6 +209,11 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct query, where.tags),
      .help = "a sparse matrix (spmat): query i wants all tags of row i"},
+    {.name = "only",
+     .argument = "FILE",
+     CMD_TEXT(struct query, where.only),
+     .help = "find only rows whose numbers FILE has, one a line; \"-\": standard input"},
+    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, where.except), .help = "find none of these rows"},
     {.name = "explain",
      CMD_FLAG(struct query, explain),
      .help = "instead of searching: print what each condition selects, and how it\n"
@@ -320,9 +325,9 @@ static bool is_stream(const char *path)
     return path && strcmp(path, "-") == 0;
 }
 
-static bool has_conditions(const struct query *q)
+static bool has_filter(const struct query *q)
 {
-    return q->where.text || q->where.file || q->where.tags;
+    return q->where.text || q->where.file || q->where.tags || q->where.only || q->where.except;
 }
 
 /* What conditions cannot go with. */
@@ -330,13 +335,14 @@ static int check_conditions(const struct query *q)
 {
     if (!!q->where.text + !!q->where.file + !!q->where.tags > 1)
         return cmd_misuse(NAME, "--where, --where-file and --where-tags all say what is found: choose one");
-    if (q->explain && !has_conditions(q))
-        return cmd_misuse(NAME, "--explain is of conditions: give them with --where, --where-file or --where-tags");
+    if (q->explain && !has_filter(q))
+        return cmd_misuse(NAME, "--explain is of filters: give one with --where, --where-file, --where-tags, --only or "
+                                "--except");
     if (is_stream(q->queries_path) + is_stream(q->by_key) + is_stream(q->by_row) + is_stream(q->where.file) +
-            is_stream(q->where.tags) >
+            is_stream(q->where.tags) + is_stream(q->where.only) + is_stream(q->where.except) >
         1)
-        return cmd_misuse(NAME, "standard input can be one of QUERIES, --by-key, --by-row, --where-file and "
-                                "--where-tags only");
+        return cmd_misuse(NAME, "standard input can be one of QUERIES, --by-key, --by-row, --where-file, --where-tags, "
+                                "--only and --except only");
     return CMD_GO_ON;
 }
 
@@ -350,6 +356,8 @@ static int check_arguments(struct query *q)
         {.role = "--by-row", .path = q->by_row},
         {.role = "--where-file", .path = q->where.file},
         {.role = "--where-tags", .path = q->where.tags},
+        {.role = "--only", .path = q->where.only},
+        {.role = "--except", .path = q->where.except},
         {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
     };
     const omen_results_writer *writer;
@@ -485,7 +493,7 @@ struct batch {
     float *rows;
     int64_t *ids;
     float *distances;          /* NULL if not asked for */
-    const omen_row_set **sets; /* what each query may find; NULL without conditions */
+    const omen_row_set **sets; /* what each query may find; NULL without filters */
 };
 
 static void batch_free(struct batch *batch)
@@ -669,7 +677,7 @@ static int run(struct query *q)
     omen_index *index = NULL;
     omen_vectors *vectors = NULL;
     struct query_rows rows = {.n = 0};
-    struct query_where where = {.n = 0}, *conditions = has_conditions(q) ? &where : NULL;
+    struct query_where where = {.n = 0}, *conditions = has_filter(q) ? &where : NULL;
     omen_source source;
     omen_results results;
     bool has_keys;
@@ -760,7 +768,7 @@ out:
     if (q->verbosity > 0)
         cmd_query_summary(&o);
     if (conditions && o.n_short > 0 && q->verbosity >= 0) {
-        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more meet their conditions",
+        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more pass their filters",
                 cmd_group(o.n_short).text, cmd_group(o.n_in_batch).text, o.k);
     }
     query_audit_print(&o);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* omendb query --where, --where-file and --where-tags. Conditions that mean the same are one condition, which is
- * evaluated once; the sets of rows that come of them are kept as long as there is room. */
+ * evaluated once; the sets of rows that come of them are kept as long as there is room. --only and --except leave of
+ * each set what they name, and of all rows where a query has no condition. */
 #include "cmd/query_where.h"
+#include "cmd/query_only.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -101,7 +103,6 @@ static int take_line(struct query_where *w, const omen_input *input, uint64_t nu
 
     while (n_blanks < n_bytes && (line[n_blanks] == ' ' || line[n_blanks] == '\t'))
         n_blanks++;
-    w->of_query[number - 1] = QUERY_NO_CONDITION;
     if (n_blanks == n_bytes)
         return OMEN_OK;
     if (memchr(line, '\0', n_bytes)) {
@@ -165,7 +166,6 @@ static int read_tags(struct query_where *w, const char *path, omen_detail *why)
         omen_detail cause = {.text = ""};
         char *text;
 
-        w->of_query[row] = QUERY_NO_CONDITION;
         if (m.first[row] == m.first[row + 1])
             continue;
         text = tags_text(&m, row);
@@ -190,6 +190,11 @@ int query_where_open(struct query_where *w, const struct query_where_options *op
     w->index = index;
     w->n_queries = n_queries;
     w->set_bytes = info.n_rows / 8 + 64;
+    if (options->only || options->except) {
+        status = query_only_read(index, options->only, options->except, &w->listed, why);
+        if (status != OMEN_OK)
+            return status;
+    }
     if (options->text) {
         status = find_condition(w, options->text, &number, why);
         if (status == OMEN_OK)
@@ -199,7 +204,11 @@ int query_where_open(struct query_where *w, const struct query_where_options *op
     w->of_query = malloc(n_queries * sizeof *w->of_query);
     if (!w->of_query)
         return no_memory(why);
-    return options->file ? read_lines(w, options->file, why) : read_tags(w, options->tags, why);
+    for (uint64_t i = 0; i < n_queries; i++)
+        w->of_query[i] = QUERY_NO_CONDITION;
+    return options->file   ? read_lines(w, options->file, why)
+           : options->tags ? read_tags(w, options->tags, why)
+                           : OMEN_OK;
 }
 
 void query_where_finish(struct query_where *w)
@@ -209,6 +218,7 @@ void query_where_finish(struct query_where *w)
         omen_condition_destroy(w->conditions[i].condition);
         free(w->conditions[i].text);
     }
+    omen_row_set_destroy(w->listed);
     free(w->conditions);
     free(w->of_query);
     free(w->of_text);
@@ -272,6 +282,20 @@ static void make_room(struct query_where *w, uint32_t n)
     }
 }
 
+/* Leaves of a set that has just been evaluated the rows that are listed. */
+static int leave_listed(const struct query_where *w, struct query_condition *c, omen_detail *why)
+{
+    omen_row_set *both;
+    const int status = omen_row_set_intersect(c->set, w->listed, &both, why);
+
+    if (status == OMEN_OK) {
+        omen_row_set_destroy(c->set);
+        c->set = both;
+        c->is_evaluated = false;
+    }
+    return status;
+}
+
 /* Evaluates what is needed and not there. */
 static int evaluate(struct query_where *w, int n_threads, omen_detail *why)
 {
@@ -288,10 +312,16 @@ static int evaluate(struct query_where *w, int n_threads, omen_detail *why)
         status = omen_conditions_evaluate(conditions, n, n_threads, sets, why);
     }
     n = 0;
-    for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++)
-        if (w->conditions[i].is_needed && !w->conditions[i].set)
-            w->conditions[i].set = sets[n++];
+    for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++) {
+        if (!w->conditions[i].is_needed || w->conditions[i].set)
+            continue;
+        w->conditions[i].set = sets[n++];
+        w->conditions[i].is_evaluated = true;
+    }
     w->n_kept += n;
+    for (uint32_t i = 0; i < w->n && w->listed && status == OMEN_OK; i++)
+        if (w->conditions[i].is_evaluated)
+            status = leave_listed(w, &w->conditions[i], why);
     free(conditions);
     free(sets);
     return status;
@@ -313,30 +343,45 @@ int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t fi
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
         const uint32_t c = condition_of(w, numbers ? numbers[i] : first + i);
 
-        sets[i] = c != QUERY_NO_CONDITION ? w->conditions[c].set : NULL;
+        sets[i] = c != QUERY_NO_CONDITION ? w->conditions[c].set : w->listed;
+    }
+    return status;
+}
+
+static int explain_set(const struct query_where *w, const omen_row_set *set, uint64_t n_queries, const char *text,
+                       const omen_search_options *search, FILE *stream)
+{
+    omen_search_plan plan = {.struct_bytes = sizeof plan};
+    const int status = omen_search_explain(w->index, search, set, &plan);
+
+    if (status == OMEN_OK) {
+        fprintf(stream, "%" PRIu64 "\t%" PRIu64 "\t%u\t%s\t%s\n", n_queries, plan.n_matches, plan.n_lists, plan.name,
+                cmd_printable(text).text);
     }
     return status;
 }
 
 int query_where_explain(struct query_where *w, const omen_search_options *search, FILE *stream, omen_detail *why)
 {
+    uint64_t n_free = w->n_queries; /* without a condition */
     int status = OMEN_OK;
 
     fprintf(stream, "queries\tmatches\tlists\tplan\tcondition\n");
+    for (uint32_t i = 0; i < w->n; i++)
+        n_free -= w->conditions[i].n_queries;
+    if (w->listed && n_free > 0)
+        status = explain_set(w, w->listed, n_free, "", search, stream);
     for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++) {
         struct query_condition *c = &w->conditions[i];
-        omen_search_plan plan = {.struct_bytes = sizeof plan};
 
         need_none(w);
         c->is_needed = true;
         status = evaluate(w, search->n_threads, why);
         if (status == OMEN_OK)
-            status = omen_search_explain(w->index, search, c->set, &plan);
-        if (status != OMEN_OK)
-            return status;
-        fprintf(stream, "%" PRIu64 "\t%" PRIu64 "\t%u\t%s\t%s\n", c->n_queries, plan.n_matches, plan.n_lists, plan.name,
-                cmd_printable(c->text).text);
+            status = explain_set(w, c->set, c->n_queries, c->text, search, stream);
     }
+    if (status != OMEN_OK)
+        return status;
     return fflush(stream) == 0 && !ferror(stream) ? OMEN_OK
                                                   : omen_fail(why, OMEN_ERR_IO, "cannot write to standard output: %m");
 }

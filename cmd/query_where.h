@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the files of query: conditions on columns, and the rows that they select. */
+/* Private to the files of query: what queries may find, by conditions on columns and by the numbers of rows. */
 #ifndef QUERY_WHERE_H
 #define QUERY_WHERE_H
 
@@ -14,7 +14,8 @@ struct query_condition {
     char *text;        /* as it was given first */
     omen_row_set *set; /* NULL: not evaluated, or given up again */
     uint64_t n_queries;
-    bool is_needed; /* by the queries under way */
+    bool is_needed;    /* by the queries under way */
+    bool is_evaluated; /* set is the condition's, not yet less what is not listed */
 };
 
 /* What the queries of a run ask for. Starts zeroed. */
@@ -27,20 +28,22 @@ struct query_where {
     omen_intern texts, keys; /* of conditions: those met, and what they mean */
     uint32_t *of_text;       /* by number of the text, that of its condition */
     uint32_t of_text_size;
-    uint64_t set_bytes; /* of one set of rows */
-    uint32_t n_kept;    /* sets in memory */
+    omen_row_set *listed; /* the rows of --only less those of --except; NULL: all */
+    uint64_t set_bytes;   /* of one set of rows */
+    uint32_t n_kept;      /* sets in memory */
 };
 
-/* Where the conditions come from: one of the three, or none. */
+/* Where the conditions come from, one of the first three or none, and the numbers of rows. */
 struct query_where_options {
-    const char *text; /* of every query */
-    const char *file; /* a condition a line, line i for query i */
-    const char *tags; /* a sparse matrix: query i wants all tags of row i */
+    const char *text;          /* of every query */
+    const char *file;          /* a condition a line, line i for query i */
+    const char *tags;          /* a sparse matrix: query i wants all tags of row i */
+    const char *only, *except; /* files of row numbers */
 };
 
-/* Reads the conditions of n_queries queries. The caller calls query_where_finish() even after a failure. Returns
- * OMEN_OK, OMEN_ERR_ARGUMENT (a condition: why says where), OMEN_ERR_INPUT (a file), or as omen_condition_create() and
- * omen_input_open(). */
+/* Reads the conditions of n_queries queries, and numbers of rows. The caller calls query_where_finish() even after a
+ * failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a condition: why says where), OMEN_ERR_INPUT (a file), or as
+ * omen_condition_create() and omen_input_open(). */
 int query_where_open(struct query_where *w, const struct query_where_options *options, const omen_index *index,
                      uint64_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
 

@@ -72,7 +72,8 @@ int omen_input_map(omen_input *input, omen_detail *why)
     return OMEN_OK;
 }
 
-int omen_input_open(omen_input *input, const char *path, omen_detail *why)
+/* Opens it by name, once. */
+static int open_input(omen_input *input, const char *path, omen_detail *why)
 {
     bool standard = strcmp(path, "-") == 0;
     struct stat *info = &input->status;
@@ -81,6 +82,7 @@ int omen_input_open(omen_input *input, const char *path, omen_detail *why)
     omen_label_set(input->label, path);
     input->stamp = 0;
     input->bytes = NULL;
+    input->n_bytes = 0;
     input->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (input->fd < 0 || fstat(input->fd, info) != 0) {
         status = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", input->label, strerror(errno));
@@ -99,9 +101,30 @@ int omen_input_open(omen_input *input, const char *path, omen_detail *why)
     /* A file on standard input may have been read in part: only what follows is ours. */
     if (!S_ISREG(info->st_mode) || (standard && lseek(input->fd, 0, SEEK_CUR) != 0))
         status = omen_stream_spool(&input->fd, input->label, why);
-    if (status == OMEN_OK)
-        status = omen_input_map(input, why);
 out:
+    if (status != OMEN_OK)
+        omen_input_close(input);
+    return status;
+}
+
+int omen_input_open(omen_input *input, const char *path, omen_detail *why)
+{
+    int status = open_input(input, path, why);
+    if (status != OMEN_OK)
+        return status;
+    status = omen_input_map(input, why);
+    if (status != OMEN_OK)
+        omen_input_close(input);
+    return status;
+}
+
+int omen_input_open_or_empty(omen_input *input, const char *path, omen_detail *why)
+{
+    struct stat info;
+    int status = open_input(input, path, why);
+    if (status != OMEN_OK || (fstat(input->fd, &info) == 0 && info.st_size == 0))
+        return status;
+    status = omen_input_map(input, why);
     if (status != OMEN_OK)
         omen_input_close(input);
     return status;

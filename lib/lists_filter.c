@@ -16,24 +16,6 @@
 
 /* ---- matches ---- */
 
-/* How many rows of each list are in the set. */
-static void count_matches(const omen_index *index, const omen_row_set *set, uint32_t *counts)
-{
-    for (uint32_t l = 0; l < index->meta.n_lists; l++) {
-        const uint64_t row0 = index->first[l], row1 = index->first[l + 1];
-        uint32_t n = 0;
-        for (uint64_t w = row0 / 64; w * 64 < row1; w++) {
-            uint64_t word = set->words[w];
-            if (w == row0 / 64)
-                word &= UINT64_MAX << row0 % 64;
-            if (row1 - w * 64 < 64)
-                word &= UINT64_MAX >> (64 - (row1 - w * 64));
-            n += (uint32_t)__builtin_popcountll(word);
-        }
-        counts[l] = n;
-    }
-}
-
 void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, size_t n_queries)
 {
     const size_t n_lists = s->index->meta.n_lists;
@@ -41,8 +23,8 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
         omen_query_filter *f = &s->filters[q];
         const bool is_new = q == 0 || sets[q] != sets[q - 1];
         uint32_t *counts = s->match_counts + q * n_lists;
-        if (is_new)
-            count_matches(s->index, sets[q], counts);
+        for (uint32_t l = 0; l < n_lists && is_new; l++)
+            counts[l] = omen_row_set_count_between(sets[q], s->index->first[l], s->index->first[l + 1]);
         *f = (omen_query_filter){
             .set = sets[q], .matches = is_new ? counts : f[-1].matches, .rest = s->rest_keys + q * n_lists};
         const float *values = s->values + q * s->ldc;

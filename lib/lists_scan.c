@@ -291,12 +291,7 @@ int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const o
     omen_pool *p = &s->pools[pair->query];
     uint32_t n = 0;
     for (uint64_t w = row0 / 64; w * 64 < row1; w++) {
-        uint64_t word = set->words[w];
-        if (w == row0 / 64)
-            word &= UINT64_MAX << row0 % 64;
-        if (row1 - w * 64 < 64)
-            word &= UINT64_MAX >> (64 - (row1 - w * 64));
-        for (; word; word &= word - 1) {
+        for (uint64_t word = omen_row_set_word(set, w, row0, row1); word; word &= word - 1) {
             const uint64_t row = w * 64 + (uint64_t)__builtin_ctzll(word);
             for (size_t at = 0; at < fetched; at += 64)
                 __builtin_prefetch(index->refine_rows + row * row_bytes + at);

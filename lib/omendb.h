@@ -491,6 +491,10 @@ OMEN_API int omen_row_set_create(const omen_index *index, const int64_t *ids, ui
 /* NULL is fine. */
 OMEN_API void omen_row_set_destroy(omen_row_set *set);
 
+/* The rows that both have, of the same index. Returns OMEN_OK, OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY. */
+OMEN_API int omen_row_set_intersect(const omen_row_set *a, const omen_row_set *b, omen_row_set **out,
+                                    omen_detail *why) OMEN_MUST_CHECK;
+
 /* How many rows it has. */
 OMEN_API uint64_t omen_row_set_count(const omen_row_set *set);
 

@@ -81,9 +81,32 @@ void omen_row_set_destroy(omen_row_set *set)
     free(set);
 }
 
+int omen_row_set_intersect(const omen_row_set *a, const omen_row_set *b, omen_row_set **out, omen_detail *why)
+{
+    *out = NULL;
+    if (a->index != b->index)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the sets are of two indexes");
+    omen_row_set *set = omen_row_set_create_empty(a->index);
+    if (!set)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a set of rows");
+    for (uint64_t i = 0; i < omen_row_set_words(set->n_rows); i++)
+        set->words[i] = a->words[i] & b->words[i];
+    omen_row_set_finish(set);
+    *out = set;
+    return OMEN_OK;
+}
+
 uint64_t omen_row_set_count(const omen_row_set *set)
 {
     return set->n_matches;
+}
+
+uint32_t omen_row_set_count_between(const omen_row_set *set, uint64_t row0, uint64_t row1)
+{
+    uint32_t n = 0;
+    for (uint64_t w = row0 / 64; w * 64 < row1; w++)
+        n += (uint32_t)__builtin_popcountll(omen_row_set_word(set, w, row0, row1));
+    return n;
 }
 
 int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys)

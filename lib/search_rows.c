@@ -150,7 +150,7 @@ int omen_search_rows(const omen_index *index, const omen_search_job *job)
         if (q == 0 || (job->row_sets && job->row_sets[q] != job->row_sets[q - 1]) || q - firsts[n_tasks - 1] == TASK_QUERIES)
             firsts[n_tasks++] = q;
     firsts[n_tasks] = job->n_queries;
-#pragma omp parallel num_threads(job->n_threads)
+#pragma omp parallel num_threads((uint64_t)job->n_threads < n_tasks ? job->n_threads : (int)n_tasks)
     {
         rows_state s = {.size = 2 * (size_t)(job->ranges ? 0 : job->k) + SLACK};
         omen_detail own_why = {""};

@@ -114,7 +114,7 @@ with open(path, "wb") as out:
     shop 300
     expect 0 omendb query --where "number IN (5, 7)" v.omen q.fvecs
     same "${#lines[@]}" 80
-    same "$stderr" "omendb query: 40 of 40 queries found fewer than 10 rows: no more meet their conditions"
+    same "$stderr" "omendb query: 40 of 40 queries found fewer than 10 rows: no more pass their filters"
     expect 0 omendb query -q --where "number IN (5, 7)" -F ivecs -k 3 -o found.ivecs v.omen q.fvecs
     same "$stderr" ""
     python3 -c '
@@ -141,7 +141,7 @@ assert len(rows) == 40 and all(row[0] == 3 and {*row[1:3]} == {5, 7} and row[3] 
     fails_with 2 "condition, character 10: \"number\" holds numbers" omendb query --where "number = 'x'" v.omen q.fvecs
     fails_with 2 "ask for one with tags HAS 'word'" omendb query --where "tags = 'a'" v.omen q.fvecs
     fails_with 2 "choose one" omendb query --where "number = 1" --where-file w.txt v.omen q.fvecs
-    fails_with 2 "--explain is of conditions" omendb query --explain v.omen q.fvecs
+    fails_with 2 "--explain is of filters" omendb query --explain v.omen q.fvecs
     fails_with 2 "standard input can be one of" omendb query --where-file - v.omen
     fails_with 2 'overwrite the input --where-file "t.tsv"' omendb query --where-file t.tsv -o t.tsv v.omen q.fvecs
     fails_with 4 'cannot open "nope"' omendb query --where-file nope v.omen q.fvecs

@@ -221,6 +221,9 @@ def make_cases(bench):
         out.writelines(f"key {i}\n" for i in range(len(few)))
     with open(bench.path("names.txt"), "w") as out:
         out.writelines(f"key {i}\n" for i in range(25))
+    for name, numbers in (("some.txt", range(50, 350)), ("others.txt", (60, 61))):
+        with open(bench.path(name), "w") as out:
+            out.writelines(f"{i}\n" for i in numbers)
 
     def index(name, *words):
         case = Case(name, ["build", "-q", *words, "-o", OUT])
@@ -257,6 +260,8 @@ def make_cases(bench):
         Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",
                               "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
+        Case("query of some rows", ["query", "-t", threads, "--only", "../some.txt", "--except", "../others.txt", "-o",
+                                    "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],

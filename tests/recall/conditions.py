@@ -22,7 +22,8 @@ class Table:
             with open(tags, encoding="utf-8") as file:
                 rows = [row + [f" {' '.join(line.split())} "] for row, line in zip(rows, file, strict=True)]
         self.db = sqlite3.connect(":memory:")
-        self.db.execute(f"CREATE TABLE t ({', '.join(f'{name} {self.affinity(rows, i)}' for i, name in enumerate(names))})")
+        columns = ", ".join(f"{name} {self.affinity(rows, i)}" for i, name in enumerate(names))
+        self.db.execute(f"CREATE TABLE t ({columns})")
         places = ",".join("?" * len(names))
         self.db.executemany(f"INSERT INTO t VALUES ({places})", ([field or None for field in row] for row in rows))
 
@@ -33,7 +34,8 @@ class Table:
 
     def select(self, condition):
         condition = re.sub(r"tags HAS '([^']*)'", r"instr(all_tags, ' \1 ') > 0", condition)
-        return np.array([row for (row,) in self.db.execute(f"SELECT rowid - 1 FROM t WHERE {condition}")], dtype=np.int64)
+        selected = self.db.execute(f"SELECT rowid - 1 FROM t WHERE {condition}")
+        return np.array([row for (row,) in selected], dtype=np.int64)
 
 
 class Arrays:

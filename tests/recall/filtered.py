@@ -4,10 +4,10 @@
 
 filtered.py --library PATH [--recall R] [--floor F] [--batch N] [--exact] NAME,INDEX,BASE,QUERIES,SET...
 
-NAME is sift, fashion or debian, INDEX an index of its rows in BASE, SET the folder of its filters.tsv, columns and truth, and
-QUERIES its queries (for debian the folder that holds both files). Conditions are evaluated by numpy and SQLite, so only
-the search is omendb's. Recall counts rows as near as the last true one, of min(k, matches). Prints a Markdown table;
-fails where a family is under the floor, a row does not pass its filter, or a query finds too few.
+NAME is sift, fashion or debian, INDEX an index of its rows in BASE, SET the folder of its filters.tsv, columns and
+truth, and QUERIES its queries (for debian the folder that holds both files). Conditions are evaluated by numpy and
+SQLite, so only the search is omendb's. Recall counts rows as near as the last true one, of min(k, matches). Prints a
+Markdown table; fails where a family is under the floor, a row does not pass its filter, or a query finds too few.
 """
 import argparse
 import sys
@@ -57,7 +57,7 @@ class Index:
         pointers = (c_void_p * len(sets))(*sets)
         options, stats = SearchOptions(sizeof(SearchOptions)), SearchStats(sizeof(SearchStats))
         options.k, options.exact, options.n_threads = K, exact, 2
-        options.rerank=int(__import__('os').environ.get('RR',0)); options.recall = 0 if exact else recall
+        options.recall = 0 if exact else recall
         options.row_sets = cast(pointers, c_void_p)
         ids = np.empty((len(queries), K), np.int64)
         began = time.process_time()
@@ -115,8 +115,9 @@ def measure(arguments, name, index_path, *files):
                 families.setdefault(f["family"], []).append((true <= truth[first + i][want - 1] * (1 + 1e-6)).mean())
         for s in sets:
             index.omen.omen_row_set_destroy(c_void_p(s))
-        print(f"# {name} {first}: {seconds:.3f} s, lists {stats.lists_probed / len(batch):.0f}, "
-              f"codes {stats.codes_scanned / len(batch):.0f}, rows {stats.rows_reranked / len(batch):.0f}", file=sys.stderr)
+        print(f"# {name} {first}: {seconds:.3f} s of processors, lists {stats.lists_probed / len(batch):.0f}, "
+              f"codes {stats.codes_scanned / len(batch):.0f}, rows {stats.rows_reranked / len(batch):.0f}",
+              file=sys.stderr)
     return families
 
 

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Search under filters, against exact search of all rows from which those that do not pass are left out. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "lib/filter.h"
+#include "lib/index.h"
+#include "tests/unit/check.h"
+#include "tests/unit/index_cases.h"
+
+#define N_ROWS    1500u
+#define N_QUERIES 24u
+#define D         24u
+#define K         10u
+
+/* ---- sets ---- */
+
+enum { NONE, ONE_ROW, K_LESS_ONE, JUST_K, HUNDREDTH, TENTH, HALF, NEAR, FAR, ALL_BUT_ONE, ALL, N_SETS };
+static const char *const set_names[N_SETS] = {"none", "one row", "k - 1", "k",           "a hundredth", "a tenth",
+                                              "half", "near",    "far",   "all but one", "all"};
+
+/* Rows by number; near and far ones are the first and last fifth in order of distance from the first query. */
+static omen_row_set *make_set(const omen_index *index, int kind, const int64_t *order)
+{
+    static const uint32_t counts[N_SETS] = {0, 1, K - 1, K, N_ROWS / 100, N_ROWS / 10, N_ROWS / 2};
+    int64_t ids[2 * N_ROWS] = {0};
+    uint64_t n = 0;
+    omen_row_set *set = NULL;
+    if (kind <= HALF)
+        for (uint32_t i = 0; i < counts[kind]; i++)
+            ids[n++] = (int64_t)((7 + (uint64_t)i * 1009 * 11) % N_ROWS); /* 1009 and 11 have no factor of N_ROWS */
+    if (kind == NEAR || kind == FAR)
+        for (uint32_t i = 0; i < N_ROWS / 5; i++)
+            ids[n++] = order[kind == NEAR ? i : N_ROWS - 1 - i];
+    if (kind == ALL)
+        for (uint32_t i = 0; i < 2 * N_ROWS; i++) /* each twice */
+            ids[n++] = i / 2;
+    if (kind == ALL_BUT_ONE)
+        ids[n++] = order[0];
+    CHECK_EQ_INT(omen_row_set_create(index, ids, n, kind == ALL_BUT_ONE, &set, &detail), OMEN_OK);
+    const uint64_t want = kind <= HALF          ? counts[kind]
+                          : kind == ALL         ? N_ROWS
+                          : kind == ALL_BUT_ONE ? N_ROWS - 1
+                                                : N_ROWS / 5;
+    CHECK_EQ_INT(set ? omen_row_set_count(set) : UINT64_MAX, want);
+    return set;
+}
+
+/* Whether a set has a row, by its number. */
+static bool passes(const omen_index *index, const omen_row_set *set, int64_t id)
+{
+    for (uint64_t i = 0; i < N_ROWS; i++)
+        if (index->ids[i] == (uint32_t)id)
+            return omen_row_set_has(set, i);
+    return false;
+}
+
+/* ---- checks ---- */
+
+/* min(k, matches) rows of the set, each once, in order, and nothing after them. */
+static void check_found(const omen_index *index, const results *r, uint64_t q, const omen_row_set *set,
+                        const char *what)
+{
+    const uint64_t n = omen_row_set_count(set) < r->k ? omen_row_set_count(set) : r->k;
+    const int64_t *ids = r->ids + q * r->k;
+    const float *distances = r->distances + q * r->k;
+    CHECK_CASE(omen_found_count(ids, r->k) == n, "%s, query %llu: %u rows, not %llu", what, (unsigned long long)q,
+               omen_found_count(ids, r->k), (unsigned long long)n);
+    for (uint64_t i = 0; i < r->k; i++) {
+        if (i >= n) {
+            CHECK_CASE(ids[i] == OMEN_NO_ROW && distances[i] == INFINITY, "%s", what);
+            continue;
+        }
+        CHECK_CASE(passes(index, set, ids[i]), "%s, query %llu: row %lld does not pass", what, (unsigned long long)q,
+                   (long long)ids[i]);
+        CHECK_CASE(i == 0 || distances[i - 1] < distances[i] ||
+                       (distances[i - 1] == distances[i] && ids[i - 1] < ids[i]),
+                   "%s, query %llu: rank %llu out of order", what, (unsigned long long)q, (unsigned long long)i);
+    }
+}
+
+/* What is left of all rows in order when those that do not pass are taken out. */
+static void check_exact(const omen_index *index, const results *all, const results *r, uint64_t q,
+                        const omen_row_set *set, const char *what)
+{
+    uint32_t n = 0;
+    for (uint64_t i = 0; i < all->k && n < r->k; i++) {
+        if (!passes(index, set, all->ids[q * all->k + i]))
+            continue;
+        CHECK_CASE(r->ids[q * r->k + n] == all->ids[q * all->k + i] &&
+                       r->distances[q * r->k + n] == all->distances[q * all->k + i],
+                   "%s, query %llu: rank %u", what, (unsigned long long)q, n);
+        n++;
+    }
+}
+
+static uint64_t count_hits(const results *exact, const results *r)
+{
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < r->n_queries * r->k; i++)
+        n += r->ids[i] != OMEN_NO_ROW && r->distances[i] <= exact->distances[(i / r->k + 1) * r->k - 1];
+    return n;
+}
+
+static uint64_t count_rows(const results *r)
+{
+    uint64_t n = 0;
+    for (uint64_t q = 0; q < r->n_queries; q++)
+        n += omen_found_count(r->ids + q * r->k, r->k);
+    return n;
+}
+
+/* One set for all queries. Returns the recall. */
+static double check_set(const omen_index *index, const omen_search_options *base, const rows_in_memory *queries,
+                        const results *all, const omen_row_set *set, const char *what)
+{
+    omen_search_options options = *base;
+    const omen_row_set *sets[N_QUERIES];
+    double recall = 1;
+    for (size_t i = 0; i < N_QUERIES; i++)
+        sets[i] = set;
+    options.row_sets = sets;
+    results r = search(index, &options, queries->x, N_QUERIES);
+    for (uint64_t q = 0; q < N_QUERIES; q++)
+        check_found(index, &r, q, set, what);
+    if (all) {
+        options.exact = true;
+        results exact = search(index, &options, queries->x, N_QUERIES);
+        for (uint64_t q = 0; q < N_QUERIES; q++)
+            check_exact(index, all, &exact, q, set, what);
+        recall = count_rows(&r) ? (double)count_hits(&exact, &r) / (double)count_rows(&r) : 1;
+        results_free(&exact);
+    }
+    results_free(&r);
+    return recall;
+}
+
+/* A set of its own for each query, and none for some: the same as each query alone, whatever computes it. */
+static void check_mixed(const omen_index *index, const omen_search_options *base, const rows_in_memory *queries,
+                        omen_row_set *const *sets, const char *what)
+{
+    omen_search_options options = *base;
+    const omen_row_set *of_query[N_QUERIES];
+    for (size_t q = 0; q < N_QUERIES; q++)
+        of_query[q] = q % (N_SETS + 1) < N_SETS ? sets[q % (N_SETS + 1)] : NULL;
+    options.row_sets = of_query;
+    select_variant(&variants[0]);
+    options.n_threads = 1;
+    results want = search(index, &options, queries->x, N_QUERIES);
+    for (size_t v = 1; v < N_VARIANTS; v++) {
+        if (!select_variant(&variants[v]))
+            continue;
+        options.n_threads = variants[v].n_threads;
+        results got = search(index, &options, queries->x, N_QUERIES);
+        CHECK_CASE(same_results(&want, &got), "%s: %s, %d threads", what,
+                   variants[v].level ? variants[v].level : "best level", options.n_threads);
+        results_free(&got);
+    }
+    select_variant(&(struct variant){NULL, 0});
+    for (uint64_t q = 0; q < N_QUERIES; q++) {
+        options.row_sets = of_query + q;
+        results one = search(index, &options, queries->x + q * D, 1);
+        results part = {1, want.k, want.ids + q * want.k, want.distances + q * want.k};
+        CHECK_CASE(same_results(&part, &one), "%s: query %llu alone", what, (unsigned long long)q);
+        results_free(&one);
+    }
+    results_free(&want);
+}
+
+/* ---- tests ---- */
+
+static void check_index(const omen_index *index, const omen_build_options *o, const rows_in_memory *rows,
+                        const rows_in_memory *queries)
+{
+    omen_search_options options;
+    omen_row_set *sets[N_SETS];
+    char what[200];
+    double sum = 0;
+    omen_search_options_init(&options);
+    options.k = N_ROWS;
+    options.exact = o->refine != OMEN_REFINE_NONE;
+    options.probes = options.exact ? 0 : index->meta.n_lists;
+    results all = search(index, &options, queries->x, N_QUERIES);
+    omen_search_options_init(&options);
+    for (int i = 0; i < N_SETS; i++) {
+        sets[i] = make_set(index, i, all.ids);
+        snprintf(what, sizeof what, "%s, %s", case_name(rows, o), set_names[i]);
+        const double recall =
+            check_set(index, &options, queries, o->refine != OMEN_REFINE_NONE ? &all : NULL, sets[i], what);
+        CHECK_CASE(recall >= 0.85, "%s: recall %.3f", what, recall);
+        sum += recall;
+        options.probes = 1;
+        check_set(index, &options, queries, NULL, sets[i], what);
+        options.probes = 0;
+        options.k = 200;
+        check_set(index, &options, queries, NULL, sets[i], what);
+        options.k = K;
+    }
+    printf("# %s: recall@10 %.3f on average\n", case_name(rows, o), sum / N_SETS);
+    CHECK_CASE(sum / N_SETS >= 0.95, "%s: recall %.3f", case_name(rows, o), sum / N_SETS);
+    check_mixed(index, &options, queries, sets, case_name(rows, o));
+    for (int i = 0; i < N_SETS; i++)
+        omen_row_set_destroy(sets[i]);
+    results_free(&all);
+}
+
+static void test_all_kinds(void)
+{
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1), queries = make_rows(N_QUERIES, D, CLUSTERED, 1000);
+    for (int i = 0; i < 72; i++) {
+        omen_build_options o;
+        if (!combination(i, &o) || o.codec == OMEN_CODEC_AUTO || (o.refine > OMEN_REFINE_SQ8 && i % 7 != 3))
+            continue; /* of the other tiers a few: they differ in their kernels only */
+        sections_in_memory sections;
+        omen_index *index = make_index(&rows, &o, &sections);
+        if (index)
+            check_index(index, &o, &rows, &queries);
+        omen_index_close(index);
+        sections_free(&sections);
+    }
+    rows_free(&rows);
+    rows_free(&queries);
+}
+
+/* A zero query is as far from every row: it finds the lowest of those that pass. */
+static void test_zero_query(void)
+{
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1);
+    omen_build_options o;
+    omen_build_options_init(&o);
+    o.metric = OMEN_METRIC_COSINE;
+    sections_in_memory sections;
+    omen_index *index = make_index(&rows, &o, &sections);
+    const float zero[D] = {0};
+    const int64_t ids[] = {900, 5, 41, 700};
+    omen_row_set *set = NULL;
+    CHECK_EQ_INT(omen_row_set_create(index, ids, 4, false, &set, &detail), OMEN_OK);
+    const omen_row_set *sets[] = {set};
+    omen_search_options options;
+    omen_search_options_init(&options);
+    options.zero_ok = true;
+    options.row_sets = sets;
+    options.k = 3;
+    results r = search(index, &options, zero, 1);
+    CHECK(r.ids[0] == 5 && r.ids[1] == 41 && r.ids[2] == 700 && r.distances[2] == 1);
+    results_free(&r);
+    omen_row_set_destroy(set);
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
+/* A set may be of another index, and ask for rows that there are not; a file's row numbers may lie. */
+static void test_refusals(void)
+{
+    rows_in_memory rows = make_rows(300, D, CLUSTERED, 1);
+    omen_build_options o;
+    omen_build_options_init(&o);
+    sections_in_memory sections, others;
+    omen_index *index = make_index(&rows, &o, &sections), *other = make_index(&rows, &o, &others);
+    omen_row_set *set = NULL, *more = NULL, *both = NULL;
+    const int64_t below[] = {0, -1}, beyond[] = {299, 300}, good[] = {3, 4}, one[] = {4, 7};
+    CHECK_EQ_INT(omen_row_set_create(index, below, 2, false, &set, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(detail.text, "row -1 does not exist");
+    CHECK_EQ_INT(omen_row_set_create(index, beyond, 2, true, &set, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(detail.text, "row 300 does not exist: the index has rows 0 to 299");
+    CHECK(!set);
+    omen_row_set_destroy(NULL);
+    CHECK_EQ_INT(omen_row_set_create(other, good, 2, false, &set, &detail), OMEN_OK);
+    const omen_row_set *sets[] = {NULL, set};
+    omen_search_options options;
+    omen_search_options_init(&options);
+    options.row_sets = sets;
+    int64_t ids[20];
+    CHECK_EQ_INT(omen_index_search(index, &options, rows.x, 2, ids, NULL, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(detail.text, "set 1 is of another index");
+    CHECK_EQ_INT(omen_row_set_create(index, one, 2, false, &more, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_row_set_intersect(set, more, &both, &detail), OMEN_ERR_ARGUMENT);
+    omen_row_set_destroy(set);
+    CHECK_EQ_INT(omen_row_set_create(index, good, 2, false, &set, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_row_set_intersect(set, more, &both, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_row_set_count(both), 1);
+    CHECK(passes(index, both, 4));
+    omen_search_plan plan = {.struct_bytes = sizeof plan};
+    CHECK_EQ_INT(omen_search_explain(index, &options, both, &plan), OMEN_OK);
+    CHECK(plan.n_matches == 1 && plan.n_lists == 1 && strcmp(plan.name, "rows") == 0);
+    omen_row_set_destroy(set);
+    omen_row_set_destroy(more);
+    omen_row_set_destroy(both);
+    omen_index_close(index);
+    for (size_t i = 0; i < sections.n; i++)
+        if (sections.sections[i].id == OMEN_SECTION_PERM)
+            ((uint32_t *)(uintptr_t)sections.sections[i].data)[17] = 300;
+    CHECK_EQ_INT(omen_index_open(&index, sections.sections, sections.n, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_row_set_create(index, good, 2, false, &set, &detail), OMEN_ERR_CORRUPT);
+    CHECK_STR_CONTAINS(detail.text, "section PERM: position 17");
+    omen_index_close(index);
+    omen_index_close(other);
+    sections_free(&sections);
+    sections_free(&others);
+    rows_free(&rows);
+}
+
+/* Progress that asks to stop at once. */
+static int stop(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    return 1;
+}
+
+static void test_interrupted(void)
+{
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1);
+    omen_build_options o;
+    omen_build_options_init(&o);
+    sections_in_memory sections;
+    omen_index *index = make_index(&rows, &o, &sections);
+    const int64_t ids[] = {3};
+    omen_row_set *few = NULL, *many = NULL;
+    CHECK_EQ_INT(omen_row_set_create(index, ids, 1, false, &few, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_row_set_create(index, ids, 1, true, &many, &detail), OMEN_OK);
+    const omen_row_set *sets[] = {few, many};
+    omen_search_options options;
+    omen_search_options_init(&options);
+    options.progress = stop;
+    for (size_t i = 0; i < 2; i++) {
+        int64_t found[10];
+        options.row_sets = sets + i;
+        CHECK_EQ_INT(omen_index_search(index, &options, rows.x, 1, found, NULL, NULL, &detail), OMEN_ERR_INTERRUPTED);
+    }
+    omen_row_set_destroy(few);
+    omen_row_set_destroy(many);
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
+int main(void)
+{
+    RUN(test_all_kinds);
+    RUN(test_zero_query);
+    RUN(test_refusals);
+    RUN(test_interrupted);
+    return check_finish();
+}
