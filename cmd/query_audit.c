@@ -13,6 +13,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "cmd/query_rows.h"
 
 /* Sampled queries searched together, fewer if a block passes BLOCK_BYTES. */
 #define BLOCK_ROWS  4096u
@@ -27,20 +30,22 @@
 
 /* ---- the sample ---- */
 
-/* A sample of the queries, with what exact search says of them. Starts zeroed, but for where. */
+/* A sample of the queries, with what exact search says of them. Starts zeroed, but for where and self. */
 struct query_audit {
     struct query_where *where; /* what the queries may find; NULL: all rows */
     const omen_row_set **sets; /* block_rows of them, if so */
+    const omen_index_rows *self; /* the queries are these rows, which do not find themselves; or NULL */
     const omen_index *index;
     const omen_source *source;
     uint64_t n_sample, block_rows;
-    uint32_t k; /* found a query */
+    uint32_t k;      /* found a query */
+    uint32_t k_most; /* searched for: one more with self */
     double ceiling, ceiling_known;
     uint64_t *numbers; /* n_sample, rising */
     float *limits;     /* n_sample: distance of the k-th nearest row */
     uint32_t *hits;    /* n_sample */
     float *rows;       /* block_rows queries */
-    int64_t *ids;      /* block_rows x k */
+    int64_t *ids;      /* block_rows x k_most */
     float *distances;
 };
 
@@ -54,6 +59,15 @@ static int take_sets(struct query_audit *a, omen_search_options *options, uint64
     return query_where_fill(a->where, a->numbers + first, 0, *n, options->n_threads, a->sets, why);
 }
 
+/* Takes row `self` out of what query i of a block, which is that row, found; what queries before it found stays where it
+ * was put. */
+static void exclude_self(struct query_audit *a, uint64_t self, uint64_t i)
+{
+    query_rows_exclude(&self, 1, a->k_most, a->ids + i * a->k_most, a->distances + i * a->k_most);
+    memmove(a->ids + i * a->k, a->ids + i * a->k_most, a->k * sizeof *a->ids);
+    memmove(a->distances + i * a->k, a->distances + i * a->k_most, a->k * sizeof *a->distances);
+}
+
 /* Searches n queries of the sample from number `first` on; *n gets how many were searched. */
 static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t *n,
                         omen_detail *why)
@@ -61,7 +75,7 @@ static int search_block(struct query_audit *a, const omen_search_options *search
     omen_search_options options = *search;
     int status = take_sets(a, &options, first, n, why);
 
-    options.k = a->k;
+    options.k = a->k_most;
     for (uint64_t i = 0; status == OMEN_OK && i < *n; i++)
         status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
     if (status == OMEN_OK)
@@ -75,6 +89,8 @@ static int search_block(struct query_audit *a, const omen_search_options *search
                 omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
         }
     }
+    for (uint64_t i = 0; status == OMEN_OK && i < *n && a->self; i++)
+        exclude_self(a, omen_index_rows_number(a->self, a->numbers[first + i]), i);
     return status;
 }
 
@@ -88,11 +104,16 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
 
     if (status != OMEN_OK)
         return status;
+    const uint64_t k_most = (uint64_t)search->k + (a->self != NULL);
+
     a->index = index;
     a->source = source;
-    a->k = search->k < info.n_rows ? search->k : (uint32_t)info.n_rows;
+    a->k_most = k_most < info.n_rows ? (uint32_t)k_most : (uint32_t)info.n_rows;
+    a->k = a->k_most - (a->self != NULL);
+    if (a->k == 0)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has one row: there is no recall to measure");
     a->n_sample = n_sample < source->n_rows ? n_sample : source->n_rows;
-    const uint64_t row_bytes = (uint64_t)source->d * sizeof(float) + (uint64_t)a->k * (sizeof(int64_t) + sizeof(float));
+    const uint64_t row_bytes = (uint64_t)source->d * sizeof(float) + (uint64_t)a->k_most * (sizeof(int64_t) + sizeof(float));
     a->block_rows = BLOCK_BYTES / row_bytes < BLOCK_ROWS ? BLOCK_BYTES / row_bytes : BLOCK_ROWS;
     a->block_rows = a->block_rows < a->n_sample ? a->block_rows : a->n_sample;
     a->block_rows = a->block_rows > 0 ? a->block_rows : 1;
@@ -100,8 +121,8 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
     a->limits = malloc(a->n_sample * sizeof *a->limits);
     a->hits = malloc(a->n_sample * sizeof *a->hits);
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
-    a->ids = malloc(a->block_rows * a->k * sizeof *a->ids);
-    a->distances = malloc(a->block_rows * a->k * sizeof *a->distances);
+    a->ids = malloc(a->block_rows * a->k_most * sizeof *a->ids);
+    a->distances = malloc(a->block_rows * a->k_most * sizeof *a->distances);
     a->sets = malloc(a->block_rows * sizeof *a->sets);
     if (!a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances || !a->sets)
         return OMEN_ERR_MEMORY;
@@ -145,9 +166,10 @@ static void finish_audit(struct query_audit *a)
 }
 
 int query_measure(const omen_index *index, const omen_source *source, const omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o, omen_detail *why)
+                  uint64_t n_sample, struct query_where *where, const omen_index_rows *self,
+                  struct cmd_query_outcome *o, omen_detail *why)
 {
-    struct query_audit audit = {.where = where};
+    struct query_audit audit = {.where = where, .self = self};
     int status = begin_audit(&audit, index, source, search, seed, n_sample, why);
 
     if (status == OMEN_OK)
@@ -208,9 +230,10 @@ static int certify(struct query_audit *a, const omen_index *index, const omen_so
 }
 
 int query_certify(const omen_index *index, const omen_source *source, omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o, omen_detail *why)
+                  uint64_t n_sample, struct query_where *where, const omen_index_rows *self,
+                  struct cmd_query_outcome *o, omen_detail *why)
 {
-    struct query_audit audit = {.where = where};
+    struct query_audit audit = {.where = where, .self = self};
     const int status = certify(&audit, index, source, search, seed, n_sample, o, why);
 
     finish_audit(&audit);

@@ -11,18 +11,19 @@
 #define QUERY_AUDIT_SAMPLE 400u /* queries, for --certify without --audit */
 
 /* Searches n_sample of the queries, or all if there are fewer, chosen by seed, exactly and as search says, and sets
- * o->recall and what belongs to it. where: what the queries may find; NULL: all rows. Returns as omen_index_search().
+ * o->recall and what belongs to it. where: what the queries may find; NULL: all rows. self: the queries are these rows, in this order, and
+ * do not find themselves; else NULL. Returns as omen_index_search().
  */
 int query_measure(const omen_index *index, const omen_source *source, const omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o,
-                  omen_detail *why) OMEN_MUST_CHECK;
+                  uint64_t n_sample, struct query_where *where, const omen_index_rows *self,
+                  struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Finds the effort whose recall is at least the one wanted, by the lower limit of a sample: sets search->effort_factor,
  * or search->exact where no factor will do or exact search costs less. Fills o->recall and o->certified. As
  * query_measure(). */
 int query_certify(const omen_index *index, const omen_source *source, omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, struct cmd_query_outcome *o,
-                  omen_detail *why) OMEN_MUST_CHECK;
+                  uint64_t n_sample, struct query_where *where, const omen_index_rows *self,
+                  struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Fills o->note, if a recall was asked for that is not certified or out of the reach of the index. */
 void query_audit_warn(struct cmd_query_outcome *o, const omen_index *index);

@@ -471,6 +471,9 @@ typedef struct omen_index_rows omen_index_rows;
 OMEN_API int omen_index_rows_open(omen_index_rows **out, const omen_index *index, const uint64_t *rows, uint64_t n,
                                   omen_detail *why) OMEN_MUST_CHECK;
 
+/* The number in the index of row i of the source. */
+OMEN_API uint64_t omen_index_rows_number(const omen_index_rows *rows, uint64_t i);
+
 /* NULL is fine. */
 OMEN_API void omen_index_rows_close(omen_index_rows *rows);
 
@@ -497,6 +500,10 @@ OMEN_API int omen_row_set_intersect(const omen_row_set *a, const omen_row_set *b
 
 /* How many rows it has. */
 OMEN_API uint64_t omen_row_set_count(const omen_row_set *set);
+
+/* The rows of a set, or all where set is NULL, in the order of the lists, as omen_index_rows_open() opens them. */
+OMEN_API int omen_index_rows_open_set(omen_index_rows **out, const omen_index *index, const omen_row_set *set,
+                                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- search ------------------------------------------------------------ */
 
