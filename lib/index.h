@@ -30,7 +30,6 @@ typedef struct omen_column omen_column;
 
 struct omen_list_spread;  /* lists_spread.h */
 struct omen_lists_filter; /* filter.h */
-struct omen_range;        /* range.h */
 
 struct omen_index {
     omen_meta meta;
@@ -237,12 +236,6 @@ int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_
                       const omen_effort *effort, const struct omen_lists_filter *filter, bool refine_cold,
                       int n_threads, uint64_t *keys, omen_search_stats *stats, omen_watch *watch,
                       omen_detail *why) OMEN_MUST_CHECK;
-
-/* The same for all rows within a distance, instead of the k nearest. ranges is of the queries. */
-int omen_search_lists_within(const omen_index *index, const float *queries, uint64_t n_queries, float within,
-                             uint64_t limit, const omen_effort *effort, const struct omen_lists_filter *filter,
-                             bool refine_cold, int n_threads, struct omen_range *ranges, omen_search_stats *stats,
-                             omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The n_candidates rows with the smallest estimates in the n_lists nearest lists of each query, before re-ranking: keys
  * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */

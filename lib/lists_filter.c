@@ -9,7 +9,6 @@
  * what the rounds before found, not on the queries beside it. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "lib/filter.h"
 #include "lib/lists_search.h"
@@ -37,36 +36,6 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
 
 /* ---- what is expected of a list ---- */
 
-/* exp(-x) for x from 0 to 80, to 1e-5 of it, by arithmetic that rounds alike everywhere. */
-static float exp_minus(float x)
-{
-    const float y = x * -1.44269504f;
-    const int whole = (int)y;
-    const float part = (y - (float)whole) * 0.69314718f; /* from -ln 2 to 0 */
-    const float value =
-        1 + part * (1 + part * (0.5f + part * (0.16666667f + part * (0.041666668f + part * 0.0083333f))));
-    const uint32_t bits = (uint32_t)(127 + whole) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return value * power;
-}
-
-/* The chance that a row of a list is nearer than kth: both are squared distances without what the projection dropped of
- * the query, base is the centroid's. 0 where it is less than 1e-9. */
-static float share_within(const omen_list_spread *spread, uint32_t list, float base, float kth)
-{
-    const float mean = spread->means[list], ahead = kth - base - mean;
-    const float variance = spread->scale * spread->scale * (2 * mean * mean + 4 * mean * base);
-    if (!(ahead * ahead < 36 * variance))
-        return ahead > 0 ? 1 : 0;
-    /* Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.17 */
-    const float z2 = ahead * ahead / variance, t = 1 / (1 + 0.2316419f * sqrtf(z2));
-    const float series =
-        t * (0.31938153f + t * (-0.356563782f + t * (1.781477937f + t * (-1.821255978f + t * 1.330274429f))));
-    const float tail = 0.39894228f * exp_minus(z2 / 2) * series;
-    return ahead > 0 ? 1 - tail : tail;
-}
-
 static float base_of(const omen_lists_chunk *s, uint32_t query, uint64_t key)
 {
     const float base = s->lists[query].norm2 + 2 * omen_key_distance(key);
@@ -88,7 +57,7 @@ static uint32_t count_needed(omen_lists_chunk *s, uint32_t query)
     float least = INFINITY, most = -INFINITY;
     for (uint32_t i = 0; i < f->n_rest; i++) {
         const uint32_t l = (uint32_t)f->rest[i];
-        const float base = base_of(s, query, f->rest[i]), share = share_within(s->spread, l, base, kth);
+        const float base = base_of(s, query, f->rest[i]), share = omen_list_spread_share(s->spread, l, base, kth);
         f->rest[n] = f->rest[i];
         s->work[n] = share * (float)f->matches[l];
         if (!(share > 0))

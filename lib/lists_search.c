@@ -317,6 +317,7 @@ typedef struct {
     omen_range *ranges; /* n_queries */
     float within;
     uint64_t limit;
+    const omen_list_spread *spread;
 } range_goal;
 
 /* Into keys, or ranges where there is a goal. */
@@ -345,6 +346,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
         if (goal) {
             s.within = goal->within;
             s.limit = goal->limit;
+            s.spread = goal->spread;
         }
         if (own == OMEN_OK && filter)
             own = chunk_init_filters(&s, filter, size);
@@ -387,17 +389,18 @@ int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_
                         watch, why);
 }
 
-int omen_search_lists_within(const omen_index *index, const float *queries, uint64_t n_queries, float within,
-                             uint64_t limit, const omen_effort *effort, const omen_lists_filter *filter,
-                             bool refine_cold, int n_threads, omen_range *ranges, omen_search_stats *stats,
-                             omen_watch *watch, omen_detail *why)
+int omen_search_lists_within(const omen_index *index, const omen_search_job *job, const omen_effort *effort,
+                             const omen_list_spread *spread)
 {
-    const range_goal goal = {ranges, within, limit};
-    refine_cold = refine_cold && index->refn.section.is_file_mapping && index->meta.codec != OMEN_CODEC_NONE;
+    const omen_search_options *options = job->options;
+    const omen_lists_filter filter = {.row_sets = job->row_sets, .spread = spread};
+    const range_goal goal = {job->ranges, options->within, options->limit, spread};
+    const bool refine_cold =
+        options->refine_cold && index->refn.section.is_file_mapping && index->meta.codec != OMEN_CODEC_NONE;
     if (refine_cold)
         expect_random(index);
-    return search_lists(index, queries, n_queries, 1, effort, filter, false, refine_cold, n_threads, NULL, &goal, stats,
-                        watch, why);
+    return search_lists(index, job->queries, job->n_queries, 1, effort, job->row_sets ? &filter : NULL, false,
+                        refine_cold, job->n_threads, NULL, &goal, job->stats, job->watch, job->why);
 }
 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of ways through an index, and how each plans a search from the options. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "lib/apart.h"
 #include "lib/filter.h"
@@ -12,27 +13,36 @@
  * since neighbours come nearer after they are counted. What the margin leaves out is a part of it. */
 #define MISSED_BY_MARGIN 0.25f
 
-/* Lists are taken by the reach that finds the k nearest, and rows by the margin that does, relative to the distance
- * that was given. What both are relative to when they are calibrated is larger than that distance: the k-th estimate of
- * the first lists. */
+/* For all rows within a distance, lists are taken and rows re-ranked by reach and margin as for the k nearest, relative
+ * to the distance that was given instead of the one found: reach and margin were measured relative to the k-th estimate
+ * of the first lists, which is farther than the k-th row, so both are raised. */
 #define RANGE_K      10u
-#define RANGE_REACH  1.0f
-#define RANGE_MARGIN 1.0f
+#define RANGE_REACH  1.5f
+#define RANGE_MARGIN 1.5f
+#define RANGE_MISSED 0.5f /* times what the recall may lack: the lists not taken may be expected to hold it */
 #define RANGE_POOL   512u /* rows re-ranked together */
 
 /* The effort of ranges. */
-static omen_effort range_effort(const omen_index *index, float recall, uint32_t *n_probes)
+static omen_effort range_effort(const omen_index *index, const omen_search_options *options, uint32_t *n_probes)
 {
     const omen_meta *m = &index->meta;
     const uint32_t k = RANGE_K < m->n_rows ? RANGE_K : (uint32_t)m->n_rows;
+    const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
     uint32_t n_rerank;
     omen_effort effort = omen_index_effort(index, k, recall, n_probes, &n_rerank);
-    if (effort.least_lists < effort.most_lists) { /* else nothing was measured, or all lists are needed */
-        effort.reach *= RANGE_REACH;
-        effort.margin *= RANGE_MARGIN;
+    const char *e1 = getenv("RR"), *e2 = getenv("RM"), *e3 = getenv("RL");
+    if (effort.least_lists < effort.most_lists) /* else nothing was measured, or all lists are needed */
         effort.least_lists = effort.first_lists;
-        effort.most_lists = m->n_lists;
+    effort.reach *= e1 ? atof(e1) : RANGE_REACH;
+    effort.margin *= e2 ? atof(e2) : RANGE_MARGIN;
+    effort.missed = (e3 ? atof(e3) : RANGE_MISSED) * (1 - recall);
+    omen_effort_scale(&effort, index, options->effort_factor);
+    if (options->lists.probes) {
+        *n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
+        effort.least_lists = *n_probes;
+        effort.missed = -1;
     }
+    effort.most_lists = m->n_lists;
     effort.most_rows = RANGE_POOL;
     return effort;
 }
@@ -40,22 +50,14 @@ static omen_effort range_effort(const omen_index *index, float recall, uint32_t 
 /* All rows within a distance. */
 static int search_lists_within(const omen_index *index, const omen_search_job *job)
 {
-    const omen_meta *m = &index->meta;
-    const omen_search_options *options = job->options;
-    const omen_lists_filter filter = {.row_sets = job->row_sets};
     uint32_t n_probes;
-    omen_effort effort = range_effort(index, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &n_probes);
-    omen_effort_scale(&effort, index, options->effort_factor);
-    if (options->lists.probes) {
-        n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
-        effort.least_lists = effort.most_lists = n_probes;
-    }
-    effort.most_rows = RANGE_POOL;
+    const omen_effort effort = range_effort(index, job->options, &n_probes);
+    const omen_list_spread *spread;
     if (job->stats)
         job->stats->lists.probes = n_probes;
-    int status = omen_search_lists_within(index, job->queries, job->n_queries, options->within, options->limit, &effort,
-                                          job->row_sets ? &filter : NULL, options->refine_cold, job->n_threads,
-                                          job->ranges, job->stats, job->watch, job->why);
+    int status = omen_list_spread_get(index, job->n_threads, &spread, job->watch, job->why);
+    if (status == OMEN_OK)
+        status = omen_search_lists_within(index, job, &effort, spread);
     return status == OMEN_OK && index->n_apart ? omen_apart_search_within(index, job) : status;
 }
 

@@ -179,7 +179,7 @@ static void check_index(const omen_index *index, const omen_build_options *o, co
     omen_search_options_init(&options);
     options.k = N_ROWS;
     options.exact = o->refine != OMEN_REFINE_NONE;
-    options.probes = options.exact ? 0 : index->meta.n_lists;
+    options.lists.probes = options.exact ? 0 : index->meta.n_lists;
     results all = search(index, &options, queries->x, N_QUERIES);
     omen_search_options_init(&options);
     for (int i = 0; i < N_SETS; i++) {
@@ -189,9 +189,9 @@ static void check_index(const omen_index *index, const omen_build_options *o, co
             check_set(index, &options, queries, o->refine != OMEN_REFINE_NONE ? &all : NULL, sets[i], what);
         CHECK_CASE(recall >= 0.85, "%s: recall %.3f", what, recall);
         sum += recall;
-        options.probes = 1;
+        options.lists.probes = 1;
         check_set(index, &options, queries, NULL, sets[i], what);
-        options.probes = 0;
+        options.lists.probes = 0;
         options.k = 200;
         check_set(index, &options, queries, NULL, sets[i], what);
         options.k = K;
