@@ -120,9 +120,10 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         }
         if (status == OMEN_OK) {
             search.first_query = first;
-            status = search.has_within
-                         ? omen_index_search_within(index, &search, batch->rows, n, &found, &o->stats, why)
-                         : omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
+            status =
+                search.has_within
+                    ? omen_index_search_within(index, &search, batch->rows, n, &found, &o->stats, why)
+                    : omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->search_seconds);
         }
@@ -253,9 +254,8 @@ static int open_all(struct query *q, struct work *w, omen_detail *why)
     }
     if (status == OMEN_OK && q->explain)
         return query_where_explain(&w->where, &q->search, stdout, why);
-    if (status == OMEN_OK && q->self) {
+    if (status == OMEN_OK && q->self)
         status = open_self(q, w->index, info, filtered ? &w->where : NULL, &w->set, &w->self, &w->source, why);
-    }
     return status;
 }
 
@@ -359,9 +359,10 @@ static void tell(const struct query *q, const struct work *w)
         cmd_say(NAME, "%s of %s queries found more than %s rows, of which the nearest were written (--limit)",
                 cmd_group(o->n_cut).text, cmd_group(o->n_in_batch).text, cmd_group(q->search.limit).text);
     }
-    if (q->self && q->verbosity >= 0 && !omen_index_rows_are_exact(w->index)) {
+    if (q->pairs && q->verbosity > 0)
+        fprintf(stderr, "  pairs    %s\n", cmd_group(o->n_pairs).text);
+    if (q->self && q->verbosity >= 0 && !omen_index_rows_are_exact(w->index))
         cmd_say(NAME, "the queries are rows of refine %s, which are rounded", omen_refine_name(o->info.refine));
-    }
     query_audit_print(o);
     if (o->note.text[0] != '\0' && (q->verbosity >= 0 || o->certified == CMD_CERTIFIED_NO))
         cmd_say(NAME, "%s%s", o->exact || q->certify ? "" : "warning: ", o->note.text);

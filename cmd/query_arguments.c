@@ -212,10 +212,10 @@ static const cmd_option options[] = {
      .help = "instead of QUERIES: rows of INDEX, named by their keys, one a line\n"
              "(\"-\": standard input)"},
     {.name = "by-row", .argument = "FILE", CMD_TEXT(struct query, by_row), .help = "the same, named by their numbers"},
-    {.name = "self",
-     CMD_FLAG(struct query, self),
-     .help = "the same, all rows of INDEX, without each row itself"},
-    {.name = "pairs", CMD_FLAG(struct query, pairs), .help = "with --self --within: each pair of rows once, at its lower row"},
+    {.name = "self", CMD_FLAG(struct query, self), .help = "the same, all rows of INDEX, without each row itself"},
+    {.name = "pairs",
+     CMD_FLAG(struct query, pairs),
+     .help = "with --self --within: each pair of rows once, at its lower row"},
     {.name = "exclude-self",
      CMD_FLAG(struct query, exclude_self),
      .help = "leave the row itself out of what such a query finds"},
@@ -355,7 +355,8 @@ static int check_arguments(struct query *q)
                           cmd_choice("", name_with_distances).text);
     }
     if (q->search.has_within && writer->has_fixed_fields) {
-        return cmd_misuse(NAME, "%s holds the same number of results for every query: with --within use --output-format %s",
+        return cmd_misuse(NAME,
+                          "%s holds the same number of results for every query: with --within use --output-format %s",
                           writer->name, cmd_choice("", name_of_any_length).text);
     }
     if (!q->output_path && isatty(STDOUT_FILENO) && writer->is_binary) {

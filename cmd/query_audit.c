@@ -32,8 +32,8 @@
 
 /* A sample of the queries, with what exact search says of them. Starts zeroed, but for where and self. */
 struct query_audit {
-    struct query_where *where; /* what the queries may find; NULL: all rows */
-    const omen_row_set **sets; /* block_rows of them, if so */
+    struct query_where *where;   /* what the queries may find; NULL: all rows */
+    const omen_row_set **sets;   /* block_rows of them, if so */
     const omen_index_rows *self; /* the queries are these rows, which do not find themselves; or NULL */
     const omen_index *index;
     const omen_source *source;
@@ -59,8 +59,8 @@ static int take_sets(struct query_audit *a, omen_search_options *options, uint64
     return query_where_fill(a->where, a->numbers + first, 0, *n, options->n_threads, a->sets, why);
 }
 
-/* Takes row `self` out of what query i of a block, which is that row, found; what queries before it found stays where it
- * was put. */
+/* Takes row `self` out of what query i of a block, which is that row, found; what queries before it found stays where
+ * it was put. */
 static void exclude_self(struct query_audit *a, uint64_t self, uint64_t i)
 {
     query_rows_exclude(&self, 1, a->k_most, a->ids + i * a->k_most, a->distances + i * a->k_most);
@@ -104,16 +104,17 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
 
     if (status != OMEN_OK)
         return status;
-    const uint64_t k_most = (uint64_t)search->k + (a->self != NULL);
+    const uint64_t k_most = (uint64_t)search->k + (a->self ? 1 : 0);
 
     a->index = index;
     a->source = source;
     a->k_most = k_most < info.n_rows ? (uint32_t)k_most : (uint32_t)info.n_rows;
-    a->k = a->k_most - (a->self != NULL);
+    a->k = a->k_most - (a->self ? 1 : 0);
     if (a->k == 0)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has one row: there is no recall to measure");
     a->n_sample = n_sample < source->n_rows ? n_sample : source->n_rows;
-    const uint64_t row_bytes = (uint64_t)source->d * sizeof(float) + (uint64_t)a->k_most * (sizeof(int64_t) + sizeof(float));
+    const uint64_t row_bytes =
+        (uint64_t)source->d * sizeof(float) + (uint64_t)a->k_most * (sizeof(int64_t) + sizeof(float));
     a->block_rows = BLOCK_BYTES / row_bytes < BLOCK_ROWS ? BLOCK_BYTES / row_bytes : BLOCK_ROWS;
     a->block_rows = a->block_rows < a->n_sample ? a->block_rows : a->n_sample;
     a->block_rows = a->block_rows > 0 ? a->block_rows : 1;

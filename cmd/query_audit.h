@@ -11,8 +11,8 @@
 #define QUERY_AUDIT_SAMPLE 400u /* queries, for --certify without --audit */
 
 /* Searches n_sample of the queries, or all if there are fewer, chosen by seed, exactly and as search says, and sets
- * o->recall and what belongs to it. where: what the queries may find; NULL: all rows. self: the queries are these rows, in this order, and
- * do not find themselves; else NULL. Returns as omen_index_search().
+ * o->recall and what belongs to it. where: what the queries may find; NULL: all rows. self: the queries are these rows,
+ * in this order, and do not find themselves; else NULL. Returns as omen_index_search().
  */
 int query_measure(const omen_index *index, const omen_source *source, const omen_search_options *search, uint64_t seed,
                   uint64_t n_sample, struct query_where *where, const omen_index_rows *self,

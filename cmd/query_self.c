@@ -34,8 +34,8 @@ static int spool_row(struct self_state *s, uint32_t row, const int64_t *ids, con
         const uint32_t other = (uint32_t)ids[i];
         const bool turned = s->run->pairs && other < row;
 
-        status = query_spool_add(
-            &s->spool, (struct query_entry){turned ? other : row, turned ? row : other, distances[i]}, why);
+        status = query_spool_add(&s->spool,
+                                 (struct query_entry){turned ? other : row, turned ? row : other, distances[i]}, why);
     }
     return status;
 }

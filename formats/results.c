@@ -385,13 +385,13 @@ int omen_results_begin_keys(const omen_results *results, const omen_index *index
 /* What is to be written: n queries. */
 typedef struct {
     const omen_results *results;
-    const omen_index *index;  /* whose keys are written, or NULL */
-    uint64_t first;           /* the number of the first query, where rows is NULL */
-    const int64_t *rows;      /* the queries are these rows */
-    const uint64_t *offsets;  /* query i has ids and distances from here on, to the next offset; NULL: k of them each */
+    const omen_index *index; /* whose keys are written, or NULL */
+    uint64_t first;          /* the number of the first query, where rows is NULL */
+    const int64_t *rows;     /* the queries are these rows */
+    const uint64_t *offsets; /* query i has ids and distances from here on, to the next offset; NULL: k of them each */
     const int64_t *ids;
-    const float *distances;   /* or NULL */
-    omen_index_info info;     /* of the index */
+    const float *distances; /* or NULL */
+    omen_index_info info;   /* of the index */
 } written;
 
 /* Query i of them, without its keys. */
@@ -399,14 +399,13 @@ static omen_results_found found_of(const written *w, uint64_t i)
 {
     const uint32_t k = w->results->k;
     const uint64_t at = w->offsets ? w->offsets[i] : i * k;
-    return (omen_results_found){
-        .query = w->rows ? (uint64_t)w->rows[i] : w->first + i,
-        .n = w->offsets ? (uint32_t)(w->offsets[i + 1] - at) : omen_found_count(w->ids + at, k),
-        .k = k,
-        .ids = w->ids + at,
-        .key_kind = w->info.key_kind,
-        .key_most_bytes = w->info.key_most_bytes,
-        .distances = w->distances ? w->distances + at : NULL};
+    return (omen_results_found){.query = w->rows ? (uint64_t)w->rows[i] : w->first + i,
+                                .n = w->offsets ? (uint32_t)(w->offsets[i + 1] - at) : omen_found_count(w->ids + at, k),
+                                .k = k,
+                                .ids = w->ids + at,
+                                .key_kind = w->info.key_kind,
+                                .key_most_bytes = w->info.key_most_bytes,
+                                .distances = w->distances ? w->distances + at : NULL};
 }
 
 /* Looks at what is to be written for one query: numbers that the format does not hold, keys that cannot be read. */

@@ -136,8 +136,8 @@ static int measure_first(omen_lists_measure *m, uint32_t k)
                                         m->watch);
     else if (status == OMEN_OK) {
         const omen_effort effort = omen_effort_fixed(first, n_nearest);
-        status = omen_search_lists(index, m->truth->queries, m->n_queries, n_nearest, &effort, NULL, false, m->n_threads,
-                                   nearest, NULL, m->watch, m->why);
+        status = omen_search_lists(index, m->truth->queries, m->n_queries, n_nearest, &effort, NULL, false,
+                                   m->n_threads, nearest, NULL, m->watch, m->why);
     }
     for (uint32_t q = 0; q < m->n_queries && status == OMEN_OK; q++) {
         const uint64_t *keys = nearest + (size_t)q * n_nearest;

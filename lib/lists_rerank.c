@@ -79,9 +79,9 @@ int omen_lists_take_range(omen_lists_chunk *s, size_t query)
     for (uint32_t i = 0; i < p->n && status == OMEN_OK; i++) {
         uint64_t key = p->keys[i];
         if (s->index->meta.refine == OMEN_REFINE_NONE)
-            key = omen_key(omen_estimate_distance(s->index, omen_key_distance(key) + s->tails[query],
-                                                  s->lists[query].query_norm2),
-                           (uint32_t)key);
+            key = omen_key(
+                omen_estimate_distance(s->index, omen_key_distance(key) + s->tails[query], s->lists[query].query_norm2),
+                (uint32_t)key);
         if (key <= most)
             status = omen_range_add(&s->ranges[query], key, s->limit);
     }

@@ -354,9 +354,9 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK) {
                 s.ranges = goal ? goal->ranges + q0 : NULL;
-                own = search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL,
-                                   n_queries - q0 < size ? n_queries - q0 : size, goal ? NULL : keys + q0 * k,
-                                   &own_why);
+                own =
+                    search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL,
+                                 n_queries - q0 < size ? n_queries - q0 : size, goal ? NULL : keys + q0 * k, &own_why);
             }
 #pragma omp critical
         {

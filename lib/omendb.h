@@ -604,9 +604,9 @@ OMEN_API void omen_found_destroy(omen_found *found);
  * no list that is searched are missed, as few as recall asks for; with exact, none is. *out is the caller's to destroy,
  * NULL on failure. Returns as omen_index_search() does, and OMEN_ERR_ARGUMENT where has_within is not set, within is no
  * number, or rerank is set. */
-OMEN_API int omen_index_search_within(const omen_index *index, const omen_search_options *options,
-                                      const float *queries, uint64_t n_queries, omen_found **out,
-                                      omen_search_stats *stats, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_index_search_within(const omen_index *index, const omen_search_options *options, const float *queries,
+                                      uint64_t n_queries, omen_found **out, omen_search_stats *stats,
+                                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* Takes what some rows found: row rows[i] is query i of found, which lives until it returns. What it returns, if not
  * OMEN_OK, ends the search. */

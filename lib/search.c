@@ -116,9 +116,8 @@ bool omen_search_is_zero(const omen_index *index, const omen_search_options *opt
 
 int omen_search_run(const omen_index *index, const omen_search_job *job)
 {
-    return job->options->row_sets
-               ? omen_search_filtered(index, job)
-               : omen_ways[job->options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS].search(index, job);
+    return job->options->row_sets ? omen_search_filtered(index, job)
+                                  : omen_ways[job->options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS].search(index, job);
 }
 
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,

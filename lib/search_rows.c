@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exact search in sets of rows, or for all rows within a distance: a few queries of the same set go through it together,
- * block by block, so that a block's rows are in cache for all of them. */
+/* Exact search in sets of rows, or for all rows within a distance: a few queries of the same set go through it
+ * together, block by block, so that a block's rows are in cache for all of them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,8 +112,7 @@ static int search_task(rows_state *s, const omen_index *index, const omen_search
         s->worst[q] = UINT64_MAX;
     }
     uint64_t at = 0;
-    for (size_t n_rows;
-         (n_rows = next_positions(set, n_all, &at, s->positions)) > 0 || at < n_words;) {
+    for (size_t n_rows; (n_rows = next_positions(set, n_all, &at, s->positions)) > 0 || at < n_words;) {
         int status = omen_watch_status(job->watch);
         for (size_t i = 0; i < n_rows && status == OMEN_OK; i++)
             status = omen_index_touch_row(index, s->positions[i], true, why);
@@ -147,7 +146,8 @@ int omen_search_rows(const omen_index *index, const omen_search_job *job)
     if (!firsts)
         return status;
     for (uint64_t q = 0; q < job->n_queries; q++)
-        if (q == 0 || (job->row_sets && job->row_sets[q] != job->row_sets[q - 1]) || q - firsts[n_tasks - 1] == TASK_QUERIES)
+        if (q == 0 || (job->row_sets && job->row_sets[q] != job->row_sets[q - 1]) ||
+            q - firsts[n_tasks - 1] == TASK_QUERIES)
             firsts[n_tasks++] = q;
     firsts[n_tasks] = job->n_queries;
 #pragma omp parallel num_threads((uint64_t)job->n_threads < n_tasks ? job->n_threads : (int)n_tasks)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An index searched for its own rows. Rows that follow each other in the lists have the same neighbours, lists and codes
- * in cache. */
+/* An index searched for its own rows. Rows that follow each other in the lists have the same neighbours, lists and
+ * codes in cache. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,18 +10,18 @@
 #include "lib/row_set.h"
 #include "lib/sized.h"
 
-#define BATCH_ROWS   16384u                 /* most rows searched together */
+#define BATCH_ROWS   16384u                /* most rows searched together */
 #define BATCH_BYTES  ((uint64_t)256 << 20) /* fewer, if they and their results would pass this */
-#define BATCH_FIRST  256u                   /* rows of the first batch for ranges, before it is known what they find */
-#define FOUND_LITTLE ((uint64_t)1 << 20)    /* results, up to which the next batch may be larger */
+#define BATCH_FIRST  256u                  /* rows of the first batch for ranges, before it is known what they find */
+#define FOUND_LITTLE ((uint64_t)1 << 20)   /* results, up to which the next batch may be larger */
 
 typedef struct {
     const omen_index *index;
     const omen_row_set *set; /* or NULL */
     omen_search_options options;
     omen_search_stats *stats;
-    uint64_t at;    /* position of the next row */
-    uint64_t *seen; /* bits by row number */
+    uint64_t at;         /* position of the next row */
+    uint64_t *seen;      /* bits by row number */
     uint64_t most, size; /* rows of a batch: room, and as many as the next one has */
     uint64_t n;
     uint32_t *positions;
@@ -117,8 +117,8 @@ static int search_nearest(self_search *s, omen_self_fn take, void *context, omen
 {
     const uint32_t k = s->options.k;
     omen_found *found = &s->nearest;
-    const int status = omen_index_search(s->index, &s->options, s->queries, s->n, found->ids, found->distances,
-                                         s->stats, why);
+    const int status =
+        omen_index_search(s->index, &s->options, s->queries, s->n, found->ids, found->distances, s->stats, why);
     if (status != OMEN_OK)
         return status;
     uint64_t to = 0;
@@ -162,9 +162,9 @@ int omen_index_search_self(const omen_index *index, const omen_search_options *o
     if (status != OMEN_OK)
         return status;
     if (s.options.row_sets || (rows && rows->index != index))
-        return omen_fail(why, OMEN_ERR_ARGUMENT, s.options.row_sets
-                                                     ? "options.row_sets has no meaning where rows search for rows"
-                                                     : "the set of rows is of another index");
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         s.options.row_sets ? "options.row_sets has no meaning where rows search for rows"
+                                            : "the set of rows is of another index");
     if (!s.options.has_within && (s.options.k < 1 || s.options.k == UINT32_MAX))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
     if (index->meta.refine == OMEN_REFINE_NONE)

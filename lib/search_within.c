@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "lib/filter.h"
 #include "lib/index.h"
 #include "lib/matrix.h"
 #include "lib/range.h"
@@ -148,6 +149,8 @@ int omen_index_search_within(const omen_index *index, const omen_search_options 
         status = omen_search_check_queries(index, &known, queries, n_queries, why);
     if (status != OMEN_OK)
         return status;
+    known.exact |=
+        !known.lists.probes && index->meta.refine != OMEN_REFINE_NONE && omen_rows_are_few(index, index->meta.n_rows);
     known.within += 0.0f; /* -0 becomes 0, which is at least as far */
     omen_found *found = calloc(1, sizeof *found);
     status = found ? search(index, &known, queries, n_queries, found, stats ? &sums : NULL, why) : OMEN_ERR_MEMORY;

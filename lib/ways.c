@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of ways through an index, and how each plans a search from the options. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "lib/apart.h"
 #include "lib/filter.h"
@@ -17,7 +16,7 @@
  * to the distance that was given instead of the one found: reach and margin were measured relative to the k-th estimate
  * of the first lists, which is farther than the k-th row, so both are raised. */
 #define RANGE_K      10u
-#define RANGE_REACH  1.5f
+#define RANGE_REACH  2.0f
 #define RANGE_MARGIN 1.5f
 #define RANGE_MISSED 0.5f /* times what the recall may lack: the lists not taken may be expected to hold it */
 #define RANGE_POOL   512u /* rows re-ranked together */
@@ -30,12 +29,13 @@ static omen_effort range_effort(const omen_index *index, const omen_search_optio
     const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
     uint32_t n_rerank;
     omen_effort effort = omen_index_effort(index, k, recall, n_probes, &n_rerank);
-    const char *e1 = getenv("RR"), *e2 = getenv("RM"), *e3 = getenv("RL");
-    if (effort.least_lists < effort.most_lists) /* else nothing was measured, or all lists are needed */
+    if (!index->n_tune) /* of too few rows to measure anything */
+        effort.least_lists = m->n_lists;
+    else if (effort.least_lists < effort.most_lists) /* else all lists are needed */
         effort.least_lists = effort.first_lists;
-    effort.reach *= e1 ? atof(e1) : RANGE_REACH;
-    effort.margin *= e2 ? atof(e2) : RANGE_MARGIN;
-    effort.missed = (e3 ? atof(e3) : RANGE_MISSED) * (1 - recall);
+    effort.reach *= RANGE_REACH;
+    effort.margin *= RANGE_MARGIN;
+    effort.missed = RANGE_MISSED * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->lists.probes) {
         *n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;

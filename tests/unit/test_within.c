@@ -153,8 +153,12 @@ static void check_index(const omen_index *index, const omen_build_options *build
     o.lists.probes = refined ? 0 : index->meta.n_lists;
     results all = search(index, &o, queries->x, N_QUERIES);
     omen_row_set *third = every_third(index);
-    const float distances[] = {-INFINITY, distance_of_rank(&all, 0), distance_of_rank(&all, 10),
-                               distance_of_rank(&all, 200), distance_of_rank(&all, N_ROWS - 1), FLT_MAX};
+    const float distances[] = {-INFINITY,
+                               distance_of_rank(&all, 0),
+                               distance_of_rank(&all, 10),
+                               distance_of_rank(&all, 200),
+                               distance_of_rank(&all, N_ROWS - 1),
+                               FLT_MAX};
     double sum = 0;
     for (size_t i = 0; i < 12; i++) {
         const omen_row_set *set = i % 2 ? third : NULL;
