@@ -32,9 +32,6 @@ typedef enum {
     OMEN_PLAN_LISTS,   /* list by list, until few matches nearer than those found are expected in the rest */
 } omen_plan;
 
-/* Whether it costs no more to compare so many rows than to choose lists. */
-bool omen_rows_are_few(const omen_index *index, uint64_t n_rows);
-
 /* The plan of a set, by what it costs, or of options->exact. */
 omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set);
 

@@ -13,12 +13,6 @@
 #define RANK_COST   0.05f
 #define CHOOSE_COST 20.0f
 
-bool omen_rows_are_few(const omen_index *index, uint64_t n_rows)
-{
-    const float lists = (float)index->meta.n_lists * (CHOOSE_COST + RANK_COST * (float)index->meta.d_kept);
-    return (float)n_rows * omen_row_cost(index) <= lists;
-}
-
 omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set)
 {
     const omen_meta *m = &index->meta;
@@ -28,7 +22,8 @@ omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *o
         return OMEN_PLAN_ROWS;
     if (m->refine == OMEN_REFINE_NONE)
         return OMEN_PLAN_LISTS;
-    return omen_rows_are_few(index, set->n_matches) ? OMEN_PLAN_ROWS : OMEN_PLAN_LISTS;
+    const float lists = (float)m->n_lists * (CHOOSE_COST + RANK_COST * (float)m->d_kept);
+    return (float)set->n_matches * omen_row_cost(index) <= lists ? OMEN_PLAN_ROWS : OMEN_PLAN_LISTS;
 }
 
 /* The queries of a batch that are searched alike. */

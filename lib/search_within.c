@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "lib/filter.h"
 #include "lib/index.h"
 #include "lib/matrix.h"
 #include "lib/range.h"
@@ -11,6 +10,8 @@
 #include "lib/search.h"
 #include "lib/sized.h"
 #include "lib/watch.h"
+
+#define EXACT_ROWS 1024u /* up to so many are compared one by one */
 
 void omen_found_destroy(omen_found *found)
 {
@@ -149,8 +150,8 @@ int omen_index_search_within(const omen_index *index, const omen_search_options 
         status = omen_search_check_queries(index, &known, queries, n_queries, why);
     if (status != OMEN_OK)
         return status;
-    known.exact |=
-        !known.lists.probes && index->meta.refine != OMEN_REFINE_NONE && omen_rows_are_few(index, index->meta.n_rows);
+    /* the calibration of so few rows says nothing of rows at a distance */
+    known.exact |= !known.lists.probes && index->meta.refine != OMEN_REFINE_NONE && index->meta.n_rows <= EXACT_ROWS;
     known.within += 0.0f; /* -0 becomes 0, which is at least as far */
     omen_found *found = calloc(1, sizeof *found);
     status = found ? search(index, &known, queries, n_queries, found, stats ? &sums : NULL, why) : OMEN_ERR_MEMORY;
