@@ -319,6 +319,16 @@ static int search_self(const struct query *q, struct work *w, struct query_where
     return status;
 }
 
+/* Puts the name of the output in front of what is said of a stream. */
+static void name_output(const struct query *q, int status, omen_detail *why)
+{
+    static const char of_stream[] = "cannot write the results";
+    omen_detail cause = *why;
+
+    if (status == OMEN_ERR_IO && q->output_path && strncmp(cause.text, of_stream, sizeof of_stream - 1) == 0)
+        omen_fail(why, status, "\"%.200s\": %.300s", q->output_path, cause.text);
+}
+
 /* Finds, and measures the recall where it is asked for. */
 static int search(struct query *q, struct work *w, omen_detail *why)
 {
@@ -394,6 +404,7 @@ static int run(struct query *q)
     w.results = (omen_results){w.output.stream, q->output_format, q->distances, w.source.n_rows, w.o.k};
     w.o.open_seconds = cmd_seconds() - started;
     status = search(q, &w, &why);
+    name_output(q, status, &why);
     if (status == OMEN_OK) {
         if (!q->search.has_within || q->search.exact)
             take_note(q, w.index, &w.o);

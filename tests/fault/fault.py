@@ -445,7 +445,7 @@ def run_full_disk(bench, reporter, case):
     n_bytes = len(contents(directory)[case.output])
     faults = []
     limits = sorted(limit for limit in {0, 1, 4095, 4096, 4097, n_bytes // 2, n_bytes - 1} if limit < n_bytes)
-    names = [case.output.encode(), b"temporary copy of standard input"]
+    names = [case.output.encode(), b"temporary copy of standard input", b"temporary copy of the results"]
     for limit in limits:
         bench.prepare(directory, case)
         result = bench.run(directory, case, limit=limit)
