@@ -39,6 +39,7 @@ struct bench_options {
     float recalls[BENCH_MAX_EFFORTS];
     uint32_t probes[BENCH_MAX_GRID], reranks[BENCH_MAX_GRID];
     size_t n_ks, n_recalls, n_probes, n_reranks;
+    omen_search_way way; /* AUTO: each that there is, but exact */
     bool recalls_given;
     uint32_t n_runs;
     double min_seconds;
@@ -56,6 +57,7 @@ struct bench_figure {
 
 /* What a query may cost. */
 struct bench_effort {
+    omen_search_way way;     /* OMEN_SEARCH_LISTS or _GRAPH */
     float target;            /* recall asked for; 0: the counts were asked for */
     uint32_t probes, rerank; /* with a target, what was taken on average when it was measured */
 };
@@ -66,6 +68,7 @@ struct bench_point {
     struct bench_effort effort;
     double recall_distance, recall_id;                 /* by distance: NaN if the true distances are not known */
     double lists_probed, codes_scanned, rows_reranked; /* a query */
+    double graph_estimates;
     struct bench_figure all, one, single; /* batch with all threads, with one; one query at a time with one */
     struct bench_figure p50, p95, p99;    /* milliseconds of one query */
     uint64_t n_single;                    /* queries timed one by one in each run */
@@ -161,6 +164,9 @@ int bench_recall(const struct bench *b, uint32_t k, const int64_t *ids, const fl
                  double *by_id, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- bench_measure.c ---- */
+
+/* The ways that are measured, in their order; returns how many. */
+size_t bench_ways(const struct bench *b, omen_search_way ways[2]);
 
 /* Measures all points. After OMEN_ERR_INTERRUPTED b->points has those that are complete. */
 int bench_sweep(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;

@@ -194,6 +194,10 @@ static void command_init(struct command *command, const struct contest *c)
         snprintf(command->effort[0], sizeof command->effort[0], "%.7g", (double)c->effort.target);
         *word++ = "--recall";
         *word++ = command->effort[0];
+        if (c->effort.way == OMEN_SEARCH_GRAPH) { /* which a program without graphs refuses */
+            *word++ = "--way";
+            *word++ = "graph";
+        }
     } else {
         snprintf(command->effort[0], sizeof command->effort[0], "%u", c->effort.probes);
         snprintf(command->effort[1], sizeof command->effort[1], "%u", c->effort.rerank);

@@ -29,7 +29,8 @@ static size_t at_least_one(const json_t *list)
 static size_t count_points(const json_t *options)
 {
     return json_array_size(json_object_get(options, "k")) * at_least_one(json_object_get(options, "recall")) *
-           at_least_one(json_object_get(options, "probes")) * at_least_one(json_object_get(options, "rerank"));
+           at_least_one(json_object_get(options, "probes")) * at_least_one(json_object_get(options, "rerank")) *
+           at_least_one(json_object_get(options, "ways"));
 }
 
 /* Tells of all members that differ, with their values. what is the sentence's beginning. Returns OMEN_OK if there are
@@ -85,6 +86,15 @@ static int check_complete(const json_t *baseline, omen_detail *why)
     return OMEN_OK;
 }
 
+/* Results without the member are of lists. */
+static bool same_ways(const json_t *was, const json_t *now)
+{
+    const json_t *old_ways = json_object_get(was, "ways"), *ways = json_object_get(now, "ways");
+    const char *only = json_string_value(json_array_get(ways, 0));
+
+    return old_ways ? json_equal(old_ways, ways) : json_array_size(ways) == 1 && only && strcmp(only, "lists") == 0;
+}
+
 int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *why)
 {
     static const char *const data[] = {"n", "d", "metric", "n_queries", "held_out", "base_hash", "queries_hash"};
@@ -100,6 +110,8 @@ int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *wh
         status = check_same(was_options, now_options, options, sizeof options / sizeof options[0],
                             "the baseline was measured with other options", why);
     }
+    if (status == OMEN_OK && !same_ways(was_options, now_options))
+        status = omen_fail(why, OMEN_ERR_INPUT, "the baseline was measured with other options: \"ways\" differs");
     if (status == OMEN_OK)
         status = check_build(head, baseline, why);
     if (status != OMEN_OK)
@@ -185,7 +197,8 @@ static void describe_effort(char *text, size_t size, const json_t *point)
         snprintf(text, size, "at --probes %.0f --rerank %.0f", bench_json_number(point, "probes"),
                  bench_json_number(point, "rerank"));
     } else {
-        snprintf(text, size, "at --recall %g", target);
+        snprintf(text, size, "at --recall %g%s", target,
+                 strcmp(bench_json_string(point, "way"), "graph") == 0 ? " --way graph" : "");
     }
 }
 
@@ -207,7 +220,8 @@ static int gate_effort(struct gate *g, const json_t *was, omen_detail *why)
 
     if (!(probes >= 1 && rerank >= 1 && probes <= INT32_MAX && rerank <= INT32_MAX))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline has a point without its effort");
-    const struct bench_effort effort = {.probes = (uint32_t)probes, .rerank = (uint32_t)rerank};
+    const struct bench_effort effort = {
+        .way = OMEN_SEARCH_LISTS, .probes = (uint32_t)probes, .rerank = (uint32_t)rerank};
     status = bench_recall_at(g->b, k, &effort, &by_distance, &by_id, why);
     if (status == OMEN_OK) {
         bench_effort_text(text, sizeof text, &effort);

@@ -104,7 +104,9 @@ static json_t *options_object(const struct bench *b)
 {
     const struct bench_options *o = b->options;
     json_t *ks = json_array(), *recalls = json_array(), *probes = json_array(), *reranks = json_array();
-    json_t *out = json_object();
+    json_t *names = json_array(), *out = json_object();
+    omen_search_way ways[2];
+    const size_t n_ways = bench_ways(b, ways);
     bool complete = true;
 
     for (size_t i = 0; i < o->n_ks; i++)
@@ -121,7 +123,10 @@ static json_t *options_object(const struct bench *b)
     put(out, "rerank", reranks);
     put(out, "runs", integer(o->n_runs));
     put(out, "min_time", json_real(o->min_seconds));
-    return finish(out, complete ? 6 : 7);
+    for (size_t i = 0; i < n_ways; i++)
+        complete = json_array_append_new(names, json_string(omen_search_way_name(ways[i]))) == 0 && complete;
+    put(out, "ways", names);
+    return finish(out, complete ? 7 : 8);
 }
 
 static json_t *build_object(const struct bench *b)
@@ -155,7 +160,8 @@ static double share(const struct bench *b, uint64_t n_bytes)
 static json_t *bytes_object(const struct bench *b)
 {
     const omen_index_info *info = &b->info;
-    const uint64_t cold = info->refine_bytes + info->id_bytes + info->centroid_bytes + info->model_bytes;
+    const uint64_t cold =
+        info->refine_bytes + info->id_bytes + info->centroid_bytes + info->model_bytes + info->graph.bytes;
     json_t *out = json_object();
 
     put(out, "code", integer(info->code_bytes));
@@ -165,7 +171,8 @@ static json_t *bytes_object(const struct bench *b)
     put(out, "centroids", cmd_json_real(share(b, info->centroid_bytes)));
     put(out, "model", cmd_json_real(share(b, info->model_bytes)));
     put(out, "total", cmd_json_real(info->code_bytes + info->factor_bytes + share(b, cold)));
-    return finish(out, 7);
+    put(out, "graph", cmd_json_real(share(b, info->graph.bytes)));
+    return finish(out, 8);
 }
 
 static json_t *index_object(const struct bench *b)
@@ -228,7 +235,9 @@ static json_t *point_object(const struct bench *b, const struct bench_point *p)
     put(out, "lists_probed", cmd_json_real(p->lists_probed));
     put(out, "codes_scanned", cmd_json_real(p->codes_scanned));
     put(out, "rows_reranked", cmd_json_real(p->rows_reranked));
-    return finish(out, 18);
+    put(out, "way", json_string(omen_search_way_name(p->effort.way)));
+    put(out, "graph_estimates", cmd_json_real(p->graph_estimates));
+    return finish(out, 20);
 }
 
 json_t *bench_json_points(const struct bench *b)
@@ -318,7 +327,8 @@ static const struct member result_members[] = {
     {"index.bytes_per_vector.factors", NUMBER, 0, 1e9},
     {"index.bytes_per_vector.total", NUMBER, 0, 1e9},
     {"index.file_bytes", NUMBER, 0, 0x1p63},
-    {"points", LIST, 0, BENCH_MAX_KS *BENCH_MAX_EFFORTS},
+    {"options.ways", LIST, 0, 2},
+    {"points", LIST, 0, 2 * BENCH_MAX_KS *BENCH_MAX_EFFORTS},
 };
 
 static const struct member k_member = {"", INTEGER, 1, INT32_MAX};
@@ -327,7 +337,8 @@ static const struct member point_members[] = {
     {"", OBJECT, 0, 0},
     {"k", INTEGER, 1, INT32_MAX},
     {"target", NUMBER | OR_NULL, 0, 1},
-    {"probes", INTEGER, 1, INT32_MAX},
+    {"probes", INTEGER, 0, INT32_MAX},
+    {"way", TEXT, 0, 0},
     {"rerank", INTEGER, 0, INT32_MAX},
     {"recall_by_distance", NUMBER | OR_NULL, 0, 1},
     {"recall_by_id", NUMBER, 0, 1},

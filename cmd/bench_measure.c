@@ -228,11 +228,13 @@ static int measure_recall(struct work *w, struct bench_point *p, omen_detail *wh
     p->lists_probed = (double)stats.lists.probed / (double)w->b->n_queries;
     p->codes_scanned = (double)stats.codes_scanned / (double)w->b->n_queries;
     p->rows_reranked = (double)stats.rows_reranked / (double)w->b->n_queries;
+    p->graph_estimates = (double)stats.graph.estimates / (double)w->b->n_queries;
     return status;
 }
 
 static void ask_for(omen_search_options *search, const struct bench_effort *effort)
 {
+    search->way = effort->way;
     search->recall = effort->target;
     search->lists.probes = effort->target > 0 ? 0 : effort->probes;
     search->rerank = effort->target > 0 ? 0 : effort->rerank;
@@ -241,7 +243,8 @@ static void ask_for(omen_search_options *search, const struct bench_effort *effo
 void bench_effort_text(char *text, size_t size, const struct bench_effort *effort)
 {
     if (effort->target > 0)
-        snprintf(text, size, "--recall %g", (double)effort->target);
+        snprintf(text, size, "--recall %g%s", (double)effort->target,
+                 effort->way == OMEN_SEARCH_GRAPH ? " --way graph" : "");
     else
         snprintf(text, size, "--probes %u --rerank %u", effort->probes, effort->rerank);
 }
@@ -319,10 +322,23 @@ static void set_effort(struct bench_effort *effort, const struct bench_options *
         effort->rerank = o->reranks[i];
 }
 
+size_t bench_ways(const struct bench *b, omen_search_way ways[2])
+{
+    const struct bench_options *o = b->options;
+    size_t n = 0;
+
+    if (o->way != OMEN_SEARCH_GRAPH)
+        ways[n++] = OMEN_SEARCH_LISTS;
+    if (o->way == OMEN_SEARCH_GRAPH || (o->way == OMEN_SEARCH_AUTO && b->info.graph.degree > 0 && o->n_recalls > 0))
+        ways[n++] = OMEN_SEARCH_GRAPH;
+    return n;
+}
+
 int bench_sweep(struct bench *b, omen_detail *why)
 {
     const struct bench_options *o = b->options;
-    const size_t n_efforts = count_efforts(o), n_all = o->n_ks * n_efforts;
+    omen_search_way ways[2];
+    const size_t n_ways = bench_ways(b, ways), n_efforts = count_efforts(o), n_all = o->n_ks * n_ways * n_efforts;
     char stage[56];
     int status = OMEN_OK;
 
@@ -332,7 +348,8 @@ int bench_sweep(struct bench *b, omen_detail *why)
     for (size_t i = 0; status == OMEN_OK && i < n_all; i++) {
         struct bench_point *p = &b->points[i];
 
-        p->k = o->ks[i / n_efforts];
+        p->k = o->ks[i / (n_ways * n_efforts)];
+        p->effort.way = ways[i / n_efforts % n_ways];
         set_effort(&p->effort, o, i % n_efforts);
         snprintf(stage, sizeof stage, "point %zu/%zu", i + 1, n_all);
         status = measure_point(b, p, stage, why);

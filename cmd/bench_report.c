@@ -68,6 +68,9 @@ static void print_index(const struct bench *b)
     printf("        bytes a vector: code %u, factors %u; refine %.1f, ids %.1f, centroids %.1f, model %.1f\n",
            info->code_bytes, info->factor_bytes, share(b, info->refine_bytes), share(b, info->id_bytes),
            share(b, info->centroid_bytes), share(b, info->model_bytes));
+    if (info->graph.degree > 0)
+        printf("        graph %.1f bytes a vector, %u neighbours each\n", share(b, info->graph.bytes),
+               info->graph.degree);
     printf("open    warm %.3f ms", 1e3 * b->warm_open.median);
     if (b->cold_open.n_runs == 0) {
         printf("; cold not measured: the page cache kept the file\n");
@@ -118,7 +121,10 @@ static void print_effort(const struct bench_point *p)
         printf(" %-6.4g", (double)p->effort.target);
     else
         printf(" %-6s", "-");
-    printf(" %6u %6u", p->effort.probes, p->effort.rerank);
+    if (p->effort.way == OMEN_SEARCH_GRAPH)
+        printf(" %6s %6u", "graph", p->effort.rerank);
+    else
+        printf(" %6u %6u", p->effort.probes, p->effort.rerank);
     print_share(p->recall_distance);
     print_share(p->recall_id);
 }
@@ -152,7 +158,7 @@ static void print_latencies(const struct bench *b)
         print_milliseconds(&p->p50);
         print_milliseconds(&p->p95);
         print_milliseconds(&p->p99);
-        printf("  %5.0f %7.0f %5.0f\n", p->lists_probed, p->codes_scanned, p->rows_reranked);
+        printf("  %5.0f %7.0f %5.0f\n", p->lists_probed, p->codes_scanned + p->graph_estimates, p->rows_reranked);
     }
 }
 

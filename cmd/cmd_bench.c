@@ -193,6 +193,10 @@ static const cmd_option options[] = {
     {.letters = "c", .name = "codec", .argument = "NAME", CMD_CODEC(struct bench_options, build.codec)},
     {.letters = "r", .name = "refine", .argument = "NAME", CMD_REFINE(struct bench_options, build.refine)},
     {.letters = "l", .name = "lists", .argument = "N", CMD_U32(struct bench_options, build.lists.n, 1, UINT32_MAX)},
+    {.name = "graph", CMD_FLAG(struct bench_options, build.graph.wanted)},
+    {.name = "degree",
+     .argument = "N",
+     CMD_U32(struct bench_options, build.graph.degree, OMEN_MIN_DEGREE, OMEN_MAX_DEGREE)},
     {.name = "seed", .argument = "N", CMD_U64(struct bench_options, build.seed, 0, UINT64_MAX)},
 
     {.group = "sweep",
@@ -212,6 +216,10 @@ static const cmd_option options[] = {
      .argument = "LIST",
      .take = take_reranks,
      .help = "and candidates to re-rank; every pair of both lists"},
+    {.name = "way",
+     .argument = "NAME",
+     CMD_WAY(struct bench_options, way),
+     .help = "lists, graph or auto: both, where the index has a graph (default auto)"},
     {.name = "runs",
      .argument = "N",
      CMD_U32(struct bench_options, n_runs, 1, MAX_RUNS),
@@ -355,6 +363,12 @@ static int check_arguments(const struct bench_options *o)
         return cmd_misuse(NAME, "--index names the index to build; with INDEX there is none");
     if (o->base_path && strcmp(o->base_path, "-") == 0 && o->queries_path && strcmp(o->queries_path, "-") == 0)
         return cmd_misuse(NAME, "base and queries cannot both be standard input");
+    if (o->way == OMEN_SEARCH_EXACT)
+        return cmd_misuse(NAME, "--way exact is what the others are compared with: it is no way to measure");
+    if (o->way == OMEN_SEARCH_GRAPH && (o->n_probes > 0 || o->n_reranks > 0))
+        return cmd_misuse(NAME, "--probes and --rerank are of lists: they have no meaning with --way graph");
+    if (o->build.graph.degree > 0 && !o->build.graph.wanted)
+        return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
     if (o->recalls_given && (o->n_probes > 0 || o->n_reranks > 0))
         return cmd_misuse(NAME, "--recall chooses the effort: --probes and --rerank have no meaning with it");
     return check_outputs(o);

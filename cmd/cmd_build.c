@@ -91,6 +91,15 @@ static const cmd_option options[] = {
      .argument = "N",
      CMD_U32(struct build, options.lists.n, 1, UINT32_MAX),
      .help = "inverted lists (default: from the number of rows)"},
+    {.name = "graph",
+     CMD_FLAG(struct build, options.graph.wanted),
+     .help = "add a graph over the same rows, a second way to search, which is\n"
+             "faster for single queries; some 200 bytes a vector more"},
+    {.name = "degree",
+     .argument = "N",
+     CMD_U32(struct build, options.graph.degree, OMEN_MIN_DEGREE, OMEN_MAX_DEGREE),
+     .usual = OMEN_DEFAULT_DEGREE,
+     .help = "neighbours of a row in the graph, %l to %m (default %d)"},
     {CMD_OPTION_SEED(struct build, options.seed, "")},
 
     {.group = "work",
@@ -150,6 +159,8 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     if (argc - optind > 1)
         return cmd_misuse(NAME, "one INPUT at a time; \"%s\" is one too many", argv[optind + 1]);
     b->paths.input = argv[optind];
+    if (b->options.graph.degree > 0 && !b->options.graph.wanted)
+        return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
     if (b->paths.allow_duplicates && !b->paths.keys)
         return cmd_misuse(NAME, "--allow-duplicates is of the keys: name them with --key");
     if ((strcmp(b->paths.input, "-") == 0) + (b->paths.keys && strcmp(b->paths.keys, "-") == 0) +

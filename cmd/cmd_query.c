@@ -26,7 +26,7 @@ struct batch {
     float *rows;
     int64_t *ids;
     float *distances;          /* NULL if not asked for */
-    const omen_row_set **sets; /* what each query may find; NULL without filters */
+    const omen_row_set **sets; /* NULL without a filter */
 };
 
 static void batch_free(struct batch *batch)
@@ -37,7 +37,7 @@ static void batch_free(struct batch *batch)
     free(batch->sets);
 }
 
-static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances, bool has_sets)
+static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances, bool filtered)
 {
     uint64_t row_bytes = (uint64_t)d * sizeof(float) + (uint64_t)k * (sizeof(int64_t) + sizeof(float));
     uint64_t fitting = BATCH_BYTES / row_bytes;
@@ -48,8 +48,8 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
     batch->rows = malloc(batch->n_rows * d * sizeof(float));
     batch->ids = malloc(batch->n_rows * k * sizeof(int64_t));
     batch->distances = distances ? malloc(batch->n_rows * k * sizeof(float)) : NULL;
-    batch->sets = has_sets ? malloc(batch->n_rows * sizeof *batch->sets) : NULL;
-    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (has_sets && !batch->sets))
+    batch->sets = filtered ? malloc(batch->n_rows * sizeof *batch->sets) : NULL;
+    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (filtered && !batch->sets))
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -61,9 +61,9 @@ struct work {
     omen_index *index;
     omen_vectors *vectors;
     struct query_rows rows;
-    struct query_where where;
-    omen_index_rows *self;   /* --self, where the recall is measured */
-    const omen_row_set *set; /* --self: the rows that search and are found; NULL: all */
+    struct query_filter filters, *filter; /* filter: NULL if there is none */
+    omen_index_rows *self;                /* --self, where the recall is measured */
+    const omen_row_set *set;              /* --self: the rows that search and are found; NULL: all */
     omen_source source;
     omen_results results;
     cmd_output output;
@@ -79,19 +79,9 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
-/* Of n queries that found rows, those that found fewer than k. */
-static uint64_t count_short(const int64_t *ids, uint64_t n, uint32_t k)
-{
-    uint64_t n_short = 0;
-
-    for (uint64_t i = 0; i < n; i++)
-        n_short += omen_found_count(ids + i * k, k) < k;
-    return n_short;
-}
-
 /* rows are the queries, if these are rows of the index; keys is the index whose keys are written, or NULL. */
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
-                      const struct query_rows *rows, struct query_where *where, const omen_index *keys,
+                      struct query_filter *filter, const struct query_rows *rows, const omen_index *keys,
                       const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
     omen_search_options search = q->search;
@@ -106,19 +96,18 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
         n = most < batch->n_rows ? most : batch->n_rows;
         n = source->n_rows - first < n ? source->n_rows - first : n;
-        if (batch->sets)
-            n = query_where_fit(where, NULL, first, n);
+        if (filter)
+            n = query_filter_fit(filter, NULL, first, n);
         cmd_progress_update(&progress, "search", first, source->n_rows);
         status = source->read(source->self, first, n, batch->rows, why);
         if (rows->n > 0)
             status = cmd_name_damage(q->index_path, status, why);
         lap(&clock, &o->read_seconds);
-        if (status == OMEN_OK && batch->sets) {
-            search.row_sets = batch->sets;
-            status = query_where_fill(where, NULL, first, n, search.n_threads, batch->sets, why);
-            status = cmd_name_damage(q->index_path, status, why);
-        }
+        if (status == OMEN_OK && filter)
+            status = cmd_name_damage(
+                q->index_path, query_filter_fill(filter, NULL, first, n, search.n_threads, batch->sets, why), why);
         if (status == OMEN_OK) {
+            search.row_sets = batch->sets;
             search.first_query = first;
             status =
                 search.has_within
@@ -138,7 +127,8 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         } else if (status == OMEN_OK) {
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
-            o->n_short += count_short(batch->ids, n, o->k);
+            for (uint64_t i = 0; i < n && filter; i++)
+                o->n_short += omen_found_count(batch->ids + i * o->k, o->k) < o->k;
             status = omen_results_write_keys(results, keys, first, n, batch->ids, batch->distances, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->write_seconds);
@@ -159,7 +149,7 @@ static void take_note(const struct query *q, const omen_index *index, struct cmd
 
     if (!o->exact || q->certify) {
         if (asks_recall)
-            query_audit_warn(o, index);
+            query_audit_warn(o);
         return;
     }
     if (omen_index_rows_are_exact(index))
@@ -220,7 +210,7 @@ static int check_keys(const struct query *q, const omen_index_info *info, omen_d
 
 /* --self: finds the set of rows that search and are found, NULL for all, and opens them where their recall is measured;
  * source then only counts them. */
-static int open_self(struct query *q, const omen_index *index, const omen_index_info *info, struct query_where *where,
+static int open_self(struct query *q, const omen_index *index, const omen_index_info *info, struct query_filter *filter,
                      const omen_row_set **set, omen_index_rows **rows, omen_source *source, omen_detail *why)
 {
     int status = OMEN_OK;
@@ -228,8 +218,8 @@ static int open_self(struct query *q, const omen_index *index, const omen_index_
     if (info->refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "--self needs a refine tier, and the index was built without one");
     q->search.zero_ok |= info->zero_ok;
-    if (where)
-        status = query_where_fill(where, NULL, 0, 1, q->search.n_threads, set, why);
+    if (filter)
+        status = query_filter_fill(filter, NULL, 0, 1, q->search.n_threads, set, why);
     if (status == OMEN_OK && (q->n_audit > 0 || q->certify))
         status = omen_index_rows_open_set(rows, index, *set, why);
     if (status != OMEN_OK)
@@ -239,23 +229,22 @@ static int open_self(struct query *q, const omen_index *index, const omen_index_
     return OMEN_OK;
 }
 
-/* Opens the queries, and what they may find, or explains that. */
+/* Opens the queries, and what they may find. */
 static int open_all(struct query *q, struct work *w, omen_detail *why)
 {
     const omen_index_info *info = &w->o.info;
-    const bool filtered = query_has_filter(q);
     int status = OMEN_OK;
 
+    w->filter = query_filter_is_asked(&q->filter) ? &w->filters : NULL;
+    w->o.has_filter = !!w->filter;
     if (!q->self)
         status = open_queries(q, w->index, info, &w->vectors, &w->rows, &w->source, why);
-    if (status == OMEN_OK && filtered) {
-        status = query_where_open(&w->where, &q->where, w->index, q->self ? info->n_rows : w->source.n_rows, why);
+    if (status == OMEN_OK && w->filter) {
+        status = query_filter_open(w->filter, &q->filter, w->index, q->self ? info->n_rows : w->source.n_rows, why);
         status = cmd_name_damage(q->index_path, status, why);
     }
-    if (status == OMEN_OK && q->explain)
-        return query_where_explain(&w->where, &q->search, stdout, why);
     if (status == OMEN_OK && q->self)
-        status = open_self(q, w->index, info, filtered ? &w->where : NULL, &w->set, &w->self, &w->source, why);
+        status = open_self(q, w->index, info, w->filter, &w->set, &w->self, &w->source, why);
     return status;
 }
 
@@ -300,11 +289,28 @@ static void choose_k(struct query *q, struct work *w)
     q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
 }
 
-static int search_self(const struct query *q, struct work *w, struct query_where *where, const omen_index *keys,
-                       omen_detail *why)
+/* Chooses the way, for all batches alike and for what is audited. */
+static int choose_way(struct query *q, struct work *w, omen_detail *why)
+{
+    const bool by_lists = q->self && !q->search.has_within && !q->search.exact && q->search.way == OMEN_SEARCH_AUTO;
+    int status;
+
+    q->search.row_sets = w->batch.sets;
+    if (by_lists)
+        q->search.way = OMEN_SEARCH_LISTS;
+    status = omen_index_choose_way(w->index, &q->search, w->source.n_rows, &w->o.choice, why);
+    if (status != OMEN_OK)
+        return status;
+    if (by_lists)
+        w->o.choice.reason = "rows of the index go through them";
+    q->search.way = w->o.choice.way;
+    return OMEN_OK;
+}
+
+static int search_self(const struct query *q, struct work *w, const omen_index *keys, omen_detail *why)
 {
     /* once more: to measure the recall may have given up the set */
-    int status = where ? query_where_fill(where, NULL, 0, 1, q->search.n_threads, &w->set, why) : OMEN_OK;
+    int status = w->filter ? query_filter_fill(w->filter, NULL, 0, 1, q->search.n_threads, &w->set, why) : OMEN_OK;
     const struct query_self run = {.index_path = q->index_path,
                                    .index = w->index,
                                    .search = &q->search,
@@ -329,26 +335,51 @@ static void name_output(const struct query *q, int status, omen_detail *why)
         omen_fail(why, status, "\"%.200s\": %.300s", q->output_path, cause.text);
 }
 
+/* Before the batch: finds the effort of --certify. */
+static int certify(struct query *q, struct work *w, omen_detail *why)
+{
+    struct query_audit audit = {.n_sample = 0};
+    const int status =
+        query_certify(&audit, w->index, &w->source, &q->search, w->filter, w->self, q->seed, q->n_audit, &w->o, why);
+
+    query_audit_finish(&audit);
+    return status;
+}
+
+/* After it: measures what --audit asks for. */
+static int measure(const struct query *q, struct work *w, omen_detail *why)
+{
+    struct query_audit audit = {.n_sample = 0};
+    int status =
+        query_audit_begin(&audit, w->index, &w->source, &q->search, w->filter, w->self, q->seed, q->n_audit, why);
+
+    if (status == OMEN_OK)
+        status = query_audit_measure(&audit, &q->search, &w->o.recall, why);
+    w->o.n_audited = audit.n_sample;
+    w->o.ceiling = audit.ceiling;
+    query_audit_finish(&audit);
+    return status;
+}
+
 /* Finds, and measures the recall where it is asked for. */
 static int search(struct query *q, struct work *w, omen_detail *why)
 {
     struct cmd_query_outcome *o = &w->o;
-    struct query_where *where = query_has_filter(q) ? &w->where : NULL;
     const omen_index *keys = o->info.key_kind != OMEN_KEYS_NONE && !q->rows ? w->index : NULL;
     double started = cmd_seconds();
     int status = OMEN_OK;
 
     if (q->certify)
-        status = query_certify(w->index, &w->source, &q->search, q->seed, q->n_audit, where, w->self, o, why);
+        status = certify(q, w, why);
     lap(&started, &o->audit_seconds);
     o->effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (status == OMEN_OK && q->self)
-        status = search_self(q, w, where, keys, why);
+        status = search_self(q, w, keys, why);
     else if (status == OMEN_OK)
-        status = search_all(q, w->index, &w->source, &w->rows, where, keys, &w->results, &w->batch, o, why);
+        status = search_all(q, w->index, &w->source, w->filter, &w->rows, keys, &w->results, &w->batch, o, why);
     if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
         started = cmd_seconds();
-        status = query_measure(w->index, &w->source, &q->search, q->seed, q->n_audit, where, w->self, o, why);
+        status = measure(q, w, why);
         lap(&started, &o->audit_seconds);
     }
     return status;
@@ -359,12 +390,12 @@ static void tell(const struct query *q, const struct work *w)
 {
     const struct cmd_query_outcome *o = &w->o;
 
+    if (w->filter && o->n_short > 0 && q->verbosity >= 0) {
+        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more match", cmd_group(o->n_short).text,
+                cmd_group(o->n_in_batch).text, o->k);
+    }
     if (q->verbosity > 0)
         cmd_query_summary(o);
-    if (query_has_filter(q) && o->n_short > 0 && q->verbosity >= 0) {
-        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more pass their filters",
-                cmd_group(o->n_short).text, cmd_group(o->n_in_batch).text, o->k);
-    }
     if (o->n_cut > 0 && q->verbosity >= 0) {
         cmd_say(NAME, "%s of %s queries found more than %s rows, of which the nearest were written (--limit)",
                 cmd_group(o->n_cut).text, cmd_group(o->n_in_batch).text, cmd_group(q->search.limit).text);
@@ -380,7 +411,10 @@ static void tell(const struct query *q, const struct work *w)
 
 static int run(struct query *q)
 {
-    struct work w = {.o = {.exact = q->search.exact, .stats.struct_bytes = sizeof w.o.stats, .ceiling = 1}};
+    struct work w = {.o = {.exact = q->search.exact,
+                           .stats.struct_bytes = sizeof w.o.stats,
+                           .choice.struct_bytes = sizeof w.o.choice,
+                           .ceiling = 1}};
     omen_detail why = {.text = ""};
     double started = cmd_seconds();
     int status;
@@ -391,12 +425,14 @@ static int run(struct query *q)
         status = check_keys(q, &w.o.info, &why);
     if (status == OMEN_OK)
         status = open_all(q, &w, &why);
-    if (status != OMEN_OK || q->explain)
+    if (status != OMEN_OK)
         goto out;
     choose_k(q, &w);
     if (!q->self)
         status = batch_init(&w.batch, w.source.n_rows, w.source.d, q->search.has_within ? 1 : q->search.k, q->distances,
-                            query_has_filter(q));
+                            w.filter);
+    if (status == OMEN_OK)
+        status = choose_way(q, &w, &why);
     if (status == OMEN_OK)
         status = cmd_output_open(&w.output, q->output_path, NULL, &why);
     if (status != OMEN_OK)
@@ -412,6 +448,8 @@ static int run(struct query *q)
         status = cmd_output_commit(&w.output, &why);
         lap(&started, &w.o.write_seconds);
     }
+    if (status == OMEN_OK && q->explain)
+        status = query_filter_explain(w.filter, &q->search, &w.o, &why);
     if (status == OMEN_OK && !q->json)
         tell(q, &w);
 
@@ -420,14 +458,12 @@ out:
     batch_free(&w.batch);
     omen_vectors_close(w.vectors);
     query_rows_finish(&w.rows);
-    query_where_finish(&w.where);
+    query_filter_finish(&w.filters);
     omen_index_rows_close(w.self);
     omen_index_close(w.index);
     omen_container_close(w.container);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
-    if (q->explain)
-        return CMD_EXIT_OK;
     if (q->json)
         status = cmd_query_json(&w.o);
     return status == CMD_EXIT_OK && w.o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : status;

@@ -16,6 +16,7 @@ struct verify {
     const char *source; /* MODE_SOURCE only */
     const char *format; /* of the source */
     uint32_t d;
+    cmd_columns columns; /* to compare with */
     int n_threads;
     bool json, quiet;
 };
@@ -70,6 +71,21 @@ static const cmd_option options[] = {
      CMD_OPTION_DIM(struct verify, d),
      .help = "dimensions of a source row (default for raw: those of the index)"},
 
+    {.group = "that the columns are those of these files, all of them",
+     .name = "columns",
+     .argument = "FILE",
+     CMD_TEXT(struct verify, columns.paths.table),
+     .help = "the table that they were built from, tsv, csv or jsonl"},
+    {.name = "column-types",
+     .argument = "LIST",
+     CMD_TEXT(struct verify, columns.paths.types),
+     .help = "the types that were given"},
+    {.name = "column",
+     .argument = "NAME=FILE",
+     CMD_TAKE(cmd_take_column, struct verify, columns, cmd_columns),
+     .help = "a column of an npy array; any number of times"},
+    {.name = "tags", .argument = "FILE", CMD_TEXT(struct verify, columns.paths.tags), .help = "the tags"},
+
     {.group = "work and messages", CMD_OPTION_THREADS(struct verify, n_threads, "")},
     {CMD_OPTION_JSON(struct verify, json), .help = "print one JSON object on stdout"},
     {.letters = "q", .name = "quiet", CMD_FLAG(struct verify, quiet), .help = "print faults only"},
@@ -100,6 +116,14 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
         return status;
     if (argc - optind < 1)
         return cmd_misuse(NAME, "no INDEX given; see \"omendb verify --help\"");
+    if (v->columns.paths.types && !v->columns.paths.table)
+        return cmd_misuse(NAME, "--column-types is of a table: name it with --columns");
+    if (v->mode == MODE_QUICK && cmd_columns_paths(&v->columns))
+        return cmd_misuse(NAME, "--columns, --column and --tags need the full check; drop --quick");
+    if ((v->source && strcmp(v->source, "-") == 0) + cmd_columns_streams(&v->columns) > 1)
+        return cmd_misuse(NAME, "standard input can be one of --source, --columns, --column and --tags only");
+    if (cmd_columns_streams(&v->columns) > 0 && argc - optind > 1)
+        return cmd_misuse(NAME, "standard input can be compared with one INDEX only");
     if (!v->source) {
         if (v->format || v->d != 0)
             return cmd_misuse(NAME, "--format and --dim describe the source: name it with --source");
@@ -119,12 +143,15 @@ static int check_files(const struct verify *v, char **paths, int n)
     int status = CMD_GO_ON;
 
     for (int i = 0; i < n && status == CMD_GO_ON; i++) {
-        const cmd_file files[] = {
+        cmd_file files[3 + CMD_COLUMNS_FILES] = {
             {.role = "INDEX", .path = paths[i]},
             {.role = "--source", .path = v->source},
             {.path = "-", .is_output = true},
         };
-        status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+        size_t n_files = 3;
+
+        cmd_columns_list(&v->columns, files, &n_files);
+        status = cmd_files_check(NAME, files, n_files);
     }
     return status;
 }
@@ -202,6 +229,26 @@ static int check_source(struct check *check, const omen_index *index, int *sourc
             cmd_say(NAME, "%s has no refine tier: only rows and dimensions were counted", check->path);
         return check->n_faults > n_before ? OMEN_ERR_CORRUPT : OMEN_OK;
     }
+    if (status == OMEN_OK || (status == OMEN_ERR_CORRUPT && check->n_faults > n_before))
+        return status;
+    *source_exit = cmd_fail(NAME, status, why);
+    return OMEN_OK;
+}
+
+/* Compares with the files of columns, likewise. */
+static int check_columns(struct check *check, const omen_index *index, int *source_exit, omen_detail *why)
+{
+    cmd_columns files = check->options->columns;
+    const uint64_t n_before = check->n_faults;
+    omen_columns *columns = NULL;
+    int status =
+        omen_columns_read(&columns, cmd_columns_paths(&files), check->info.n_rows, cmd_memory_free_bytes(), why);
+
+    if (status == OMEN_OK) {
+        check->verdict = "differs from its columns";
+        status = omen_index_check_columns(index, columns, on_fault, check, why);
+    }
+    omen_columns_destroy(columns);
     if (status == OMEN_OK || (status == OMEN_ERR_CORRUPT && check->n_faults > n_before))
         return status;
     *source_exit = cmd_fail(NAME, status, why);
@@ -296,6 +343,9 @@ static int check_index(struct check *check)
     }
     if (status == OMEN_OK && v->mode == MODE_SOURCE)
         status = check_source(check, index, &source_exit, &why);
+    if (status == OMEN_OK && source_exit == CMD_EXIT_OK &&
+        (v->columns.paths.table || v->columns.paths.tags || v->columns.n_arrays > 0))
+        status = check_columns(check, index, &source_exit, &why);
 out:
     omen_index_close(index);
     omen_container_close(container);

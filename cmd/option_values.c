@@ -173,6 +173,15 @@ bool cmd_take_metric(const char *command, const cmd_option *option, const char *
     return true;
 }
 
+bool cmd_take_way(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    if (omen_search_way_parse(value, field(option, self)) != OMEN_OK) {
+        cmd_say(command, "--%s must be auto, lists, graph or exact, not \"%s\"", option->name, value);
+        return false;
+    }
+    return true;
+}
+
 bool cmd_take_codec(const char *command, const cmd_option *option, const char *value, void *self)
 {
     if (omen_codec_parse(value, field(option, self)) != OMEN_OK) {

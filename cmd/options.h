@@ -72,10 +72,11 @@ int cmd_options_parse(const cmd_syntax *syntax, int argc, char **argv, void *sel
 #define CMD_U64(type, field, low, high) CMD_TAKE(cmd_take_u64, type, field, uint64_t), .least = (low), .most = (high)
 #define CMD_METRIC(type, field)         CMD_TAKE(cmd_take_metric, type, field, omen_metric)
 #define CMD_CODEC(type, field)          CMD_TAKE(cmd_take_codec, type, field, omen_codec)
+#define CMD_WAY(type, field)            CMD_TAKE(cmd_take_way, type, field, omen_search_way)
 #define CMD_REFINE(type, field)         CMD_TAKE(cmd_take_refine, type, field, omen_refine)
 
 cmd_take_fn cmd_take_text, cmd_take_flag, cmd_take_size, cmd_take_share, cmd_take_factor, cmd_take_int, cmd_take_u32,
-    cmd_take_u64, cmd_take_metric, cmd_take_codec, cmd_take_refine;
+    cmd_take_u64, cmd_take_metric, cmd_take_codec, cmd_take_refine, cmd_take_way;
 cmd_take_fn cmd_take_quiet, cmd_take_verbose; /* an int: -1 and 1 */
 
 /* ---- columns of rows (columns.c) ---- */

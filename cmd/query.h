@@ -3,7 +3,7 @@
 #ifndef QUERY_H
 #define QUERY_H
 
-#include "cmd/query_where.h"
+#include "cmd/query_filter.h"
 
 struct query {
     const char *index_path, *queries_path, *output_path;
@@ -20,7 +20,7 @@ struct query {
     bool has_k;
     bool rows; /* print row numbers where there are keys */
     bool no_check;
-    struct query_where_options where; /* conditions of the queries */
+    struct query_filter_options filter;
     bool explain;
     uint64_t n_audit; /* queries of the sample; 0: not asked for */
     bool certify;
@@ -33,9 +33,6 @@ struct query {
 /* Reads the command line into *q, which has the defaults, and refuses what can be refused without opening anything.
  * Returns CMD_GO_ON, or the exit code. */
 int query_arguments_parse(struct query *q, int argc, char **argv);
-
-/* Whether what queries may find is restricted. */
-bool query_has_filter(const struct query *q);
 
 /* Name i of the formats that hold text; NULL past the last. */
 const char *query_format_with_text(size_t i);

@@ -150,7 +150,15 @@ static const cmd_option options[] = {
      .argument = "F",
      CMD_FACTOR(struct query, search.effort_factor),
      .help = "multiply the effort that --recall takes, as --certify says"},
-    {.name = "exact", CMD_FLAG(struct query, search.exact), .help = "compare with every row of the refine tier"},
+    {.name = "way",
+     .argument = "NAME",
+     CMD_WAY(struct query, search.way),
+     .help = "through the index: lists, graph (of an index built with --graph), exact\n"
+             "or auto (default auto: lists or graph, whichever was measured to cost\n"
+             "less for this recall and so many queries)"},
+    {.name = "exact",
+     CMD_FLAG(struct query, search.exact),
+     .help = "compare with every row of the refine tier, as --way exact"},
     {.name = "zero-ok",
      CMD_FLAG(struct query, search.zero_ok),
      .help = "cosine: accept zero queries (default: an error), at distance 1"},
@@ -159,28 +167,28 @@ static const cmd_option options[] = {
      .help = "do not compare what is read of INDEX with its checksums"},
 
     {.group = "filters",
-     .name = "where",
+     .name = "only",
+     .argument = "FILE",
+     CMD_TEXT(struct query, filter.only),
+     .help = "find only rows whose numbers FILE (\"-\": standard input) has, one a line"},
+    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, filter.except), .help = "find all rows but these"},
+    {.name = "where",
      .argument = "TEXT",
-     CMD_TEXT(struct query, where.text),
+     CMD_TEXT(struct query, filter.where.text),
      .help = "find only rows whose columns meet a condition, such as\n"
              "\"price >= 10 AND label IN ('bag', 'coat')\", for every query"},
     {.name = "where-file",
      .argument = "FILE",
-     CMD_TEXT(struct query, where.file),
+     CMD_TEXT(struct query, filter.where.file),
      .help = "a condition a line, line i for query i; an empty line is none"},
     {.name = "where-tags",
      .argument = "FILE",
-     CMD_TEXT(struct query, where.tags),
+     CMD_TEXT(struct query, filter.where.tags),
      .help = "a sparse matrix (spmat): query i wants all tags of row i"},
-    {.name = "only",
-     .argument = "FILE",
-     CMD_TEXT(struct query, where.only),
-     .help = "find only rows whose numbers FILE has, one a line; \"-\": standard input"},
-    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, where.except), .help = "find none of these rows"},
     {.name = "explain",
      CMD_FLAG(struct query, explain),
-     .help = "instead of searching: print what each condition selects, and how it\n"
-             "would be searched"},
+     .help = "print on stderr how many rows each filter has and how they are\n"
+             "searched"},
 
     {.group = "recall",
      .name = "audit",
@@ -283,29 +291,48 @@ static int choose_format(struct query *q)
                       q->output_path, cmd_choice(".", omen_results_name).text);
 }
 
-static bool is_stream(const char *path)
+/* Standard input can be read once. */
+static int check_streams(const struct query *q)
 {
-    return path && strcmp(path, "-") == 0;
+    const char *const paths[] = {q->queries_path,      q->by_key,           q->by_row, q->filter.only, q->filter.except,
+                                 q->filter.where.file, q->filter.where.tags};
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        n += paths[i] && strcmp(paths[i], "-") == 0;
+    if (n <= 1)
+        return CMD_GO_ON;
+    return cmd_misuse(NAME, "standard input can be read once, and %zu files are \"-\"%s", n,
+                      q->queries_path && strcmp(q->queries_path, "-") == 0 ? ": name the file of the queries" : "");
 }
 
-bool query_has_filter(const struct query *q)
+/* What a way through the index cannot go with. */
+static int check_way(struct query *q)
 {
-    return q->where.text || q->where.file || q->where.tags || q->where.only || q->where.except;
+    if (q->search.exact && q->search.way != OMEN_SEARCH_AUTO && q->search.way != OMEN_SEARCH_EXACT)
+        return cmd_misuse(NAME, "--exact and --way %s exclude each other", omen_search_way_name(q->search.way));
+    q->search.exact = q->search.exact || q->search.way == OMEN_SEARCH_EXACT;
+    if (q->search.way != OMEN_SEARCH_GRAPH)
+        return CMD_GO_ON;
+    if (query_filter_is_asked(&q->filter))
+        return cmd_misuse(NAME, "a filter is not searched through the graph; leave --way graph out");
+    if (q->self || q->search.has_within)
+        return cmd_misuse(NAME, "%s is not searched through the graph; leave --way graph out",
+                          q->self ? "--self" : "--within");
+    if (q->search.lists.probes > 0 || q->search.rerank > 0)
+        return cmd_misuse(NAME, "--probes and --rerank are of lists: they have no meaning with --way graph");
+    return CMD_GO_ON;
 }
 
-/* What conditions cannot go with. */
-static int check_conditions(const struct query *q)
+/* What filters cannot go with. */
+static int check_filter(const struct query *q)
 {
-    if (!!q->where.text + !!q->where.file + !!q->where.tags > 1)
-        return cmd_misuse(NAME, "--where, --where-file and --where-tags all say what is found: choose one");
-    if (q->explain && !query_has_filter(q))
-        return cmd_misuse(NAME, "--explain is of filters: give one with --where, --where-file, --where-tags, --only or "
-                                "--except");
-    if (is_stream(q->queries_path) + is_stream(q->by_key) + is_stream(q->by_row) + is_stream(q->where.file) +
-            is_stream(q->where.tags) + is_stream(q->where.only) + is_stream(q->where.except) >
-        1)
-        return cmd_misuse(NAME, "standard input can be one of QUERIES, --by-key, --by-row, --where-file, --where-tags, "
-                                "--only and --except only");
+    if (!!q->filter.where.text + !!q->filter.where.file + !!q->filter.where.tags > 1)
+        return cmd_misuse(NAME, "--where, --where-file and --where-tags all give conditions: choose one");
+    if (q->explain && !query_filter_is_asked(&q->filter))
+        return cmd_misuse(NAME, "--explain tells how a filter is searched: give one with --where, --only or the like");
+    if (q->explain && q->json)
+        return cmd_misuse(NAME, "--explain prints lines for people, --json one object: choose one");
     return CMD_GO_ON;
 }
 
@@ -315,12 +342,12 @@ static int check_arguments(struct query *q)
     const cmd_file files[] = {
         {.role = "INDEX", .path = q->index_path},
         {.role = "QUERIES", .path = q->queries_path},
+        {.role = "--only", .path = q->filter.only},
+        {.role = "--except", .path = q->filter.except},
+        {.role = "--where-file", .path = q->filter.where.file},
+        {.role = "--where-tags", .path = q->filter.where.tags},
         {.role = "--by-key", .path = q->by_key},
         {.role = "--by-row", .path = q->by_row},
-        {.role = "--where-file", .path = q->where.file},
-        {.role = "--where-tags", .path = q->where.tags},
-        {.role = "--only", .path = q->where.only},
-        {.role = "--except", .path = q->where.except},
         {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
     };
     const omen_results_writer *writer;
@@ -328,11 +355,13 @@ static int check_arguments(struct query *q)
 
     if (q->output_path && q->output_path[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    status = check_streams(q);
     if (status == CMD_GO_ON)
-        status = check_conditions(q);
+        status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
     if (status == CMD_GO_ON)
         status = choose_format(q);
+    if (status == CMD_GO_ON)
+        status = check_way(q);
     if (status != CMD_GO_ON)
         return status;
     if (q->search.exact && (q->search.recall > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
@@ -349,6 +378,9 @@ static int check_arguments(struct query *q)
         return cmd_misuse(NAME, "--certify finds the effort: --effort-factor, --probes and --rerank have no meaning "
                                 "with it");
     }
+    status = check_filter(q);
+    if (status != CMD_GO_ON)
+        return status;
     writer = omen_results_writer_at(q->output_format);
     if (!writer->has_distances && q->distances) {
         return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
@@ -414,9 +446,9 @@ static int check_self(const struct query *q, const char *queries)
                           q->by_key ? "--by-key" : "--by-row");
     if (q->format || q->d > 0)
         return cmd_misuse(NAME, "--format and --dim describe QUERIES, which --self takes the place of");
-    if (q->where.file || q->where.tags)
+    if (q->filter.where.file || q->filter.where.tags)
         return cmd_misuse(NAME, "%s has a condition for each query: with --self use --where",
-                          q->where.file ? "--where-file" : "--where-tags");
+                          q->filter.where.file ? "--where-file" : "--where-tags");
     return CMD_GO_ON;
 }
 

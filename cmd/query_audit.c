@@ -30,35 +30,6 @@
 
 /* ---- the sample ---- */
 
-/* A sample of the queries, with what exact search says of them. Starts zeroed, but for where and self. */
-struct query_audit {
-    struct query_where *where;   /* what the queries may find; NULL: all rows */
-    const omen_row_set **sets;   /* block_rows of them, if so */
-    const omen_index_rows *self; /* the queries are these rows, which do not find themselves; or NULL */
-    const omen_index *index;
-    const omen_source *source;
-    uint64_t n_sample, block_rows;
-    uint32_t k;      /* found a query */
-    uint32_t k_most; /* searched for: one more with self */
-    double ceiling, ceiling_known;
-    uint64_t *numbers; /* n_sample, rising */
-    float *limits;     /* n_sample: distance of the k-th nearest row */
-    uint32_t *hits;    /* n_sample */
-    float *rows;       /* block_rows queries */
-    int64_t *ids;      /* block_rows x k_most */
-    float *distances;
-};
-
-/* Of n queries of the sample from number `first` on, those that can be searched together: sets *n, and their rows. */
-static int take_sets(struct query_audit *a, omen_search_options *options, uint64_t first, uint64_t *n, omen_detail *why)
-{
-    if (!a->where)
-        return OMEN_OK;
-    *n = query_where_fit(a->where, a->numbers + first, 0, *n);
-    options->row_sets = a->sets;
-    return query_where_fill(a->where, a->numbers + first, 0, *n, options->n_threads, a->sets, why);
-}
-
 /* Takes row `self` out of what query i of a block, which is that row, found; what queries before it found stays where
  * it was put. */
 static void exclude_self(struct query_audit *a, uint64_t self, uint64_t i)
@@ -68,35 +39,40 @@ static void exclude_self(struct query_audit *a, uint64_t self, uint64_t i)
     memmove(a->distances + i * a->k, a->distances + i * a->k_most, a->k * sizeof *a->distances);
 }
 
-/* Searches n queries of the sample from number `first` on; *n gets how many were searched. */
-static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t *n,
+/* Searches queries of the sample from number `first` on, *n_searched at most, and sets that to how many it were. */
+static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t *n_searched,
                         omen_detail *why)
 {
     omen_search_options options = *search;
-    int status = take_sets(a, &options, first, n, why);
+    const uint64_t n = a->filter ? query_filter_fit(a->filter, a->numbers + first, 0, *n_searched) : *n_searched;
+    int status = OMEN_OK;
 
+    *n_searched = n;
     options.k = a->k_most;
-    for (uint64_t i = 0; status == OMEN_OK && i < *n; i++)
+    for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
         status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
+    if (status == OMEN_OK && a->filter)
+        status = query_filter_fill(a->filter, a->numbers + first, 0, n, options.n_threads, a->sets, why);
+    options.row_sets = a->sets;
     if (status == OMEN_OK)
-        status = omen_index_search(a->index, &options, a->rows, *n, a->ids, a->distances, NULL, why);
+        status = omen_index_search(a->index, &options, a->rows, n, a->ids, a->distances, NULL, why);
     if (status == OMEN_ERR_INPUT) { /* one by one, for the number of the query at fault */
         status = OMEN_OK;
-        for (uint64_t i = 0; status == OMEN_OK && i < *n; i++) {
+        for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             options.first_query = a->numbers[first + i];
-            options.row_sets = a->where ? a->sets + i : NULL;
+            options.row_sets = a->sets ? a->sets + i : NULL;
             status =
                 omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
         }
     }
-    for (uint64_t i = 0; status == OMEN_OK && i < *n && a->self; i++)
+    for (uint64_t i = 0; status == OMEN_OK && i < n && a->self; i++)
         exclude_self(a, omen_index_rows_number(a->self, a->numbers[first + i]), i);
     return status;
 }
 
-/* Chooses the sample and searches it exactly; finish_audit() is due even after a failure. */
-static int begin_audit(struct query_audit *a, const omen_index *index, const omen_source *source,
-                       const omen_search_options *search, uint64_t seed, uint64_t n_sample, omen_detail *why)
+int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
+                      const omen_search_options *search, struct query_filter *filter, const omen_index_rows *self,
+                      uint64_t seed, uint64_t n_sample, omen_detail *why)
 {
     omen_search_options exact = *search;
     omen_index_info info = {.struct_bytes = sizeof info};
@@ -104,12 +80,14 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
 
     if (status != OMEN_OK)
         return status;
-    const uint64_t k_most = (uint64_t)search->k + (a->self ? 1 : 0);
+    const uint64_t k_most = (uint64_t)search->k + (self ? 1 : 0);
 
     a->index = index;
     a->source = source;
+    a->filter = filter;
+    a->self = self;
     a->k_most = k_most < info.n_rows ? (uint32_t)k_most : (uint32_t)info.n_rows;
-    a->k = a->k_most - (a->self ? 1 : 0);
+    a->k = a->k_most - (self ? 1 : 0);
     if (a->k == 0)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has one row: there is no recall to measure");
     a->n_sample = n_sample < source->n_rows ? n_sample : source->n_rows;
@@ -124,8 +102,8 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
     a->ids = malloc(a->block_rows * a->k_most * sizeof *a->ids);
     a->distances = malloc(a->block_rows * a->k_most * sizeof *a->distances);
-    a->sets = malloc(a->block_rows * sizeof *a->sets);
-    if (!a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances || !a->sets)
+    a->sets = filter ? malloc(a->block_rows * sizeof *a->sets) : NULL;
+    if ((filter && !a->sets) || !a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
         return OMEN_ERR_MEMORY;
     a->ceiling = omen_index_ceiling(index, &a->ceiling_known);
     status = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
@@ -139,8 +117,7 @@ static int begin_audit(struct query_audit *a, const omen_index *index, const ome
     return status;
 }
 
-/* Searches the sample as search says, and sets *out. */
-static int measure_audit(struct query_audit *a, const omen_search_options *search, omen_recall *out, omen_detail *why)
+int query_audit_measure(struct query_audit *a, const omen_search_options *search, omen_recall *out, omen_detail *why)
 {
     int status = OMEN_OK;
 
@@ -155,7 +132,7 @@ static int measure_audit(struct query_audit *a, const omen_search_options *searc
     return status;
 }
 
-static void finish_audit(struct query_audit *a)
+void query_audit_finish(struct query_audit *a)
 {
     free(a->numbers);
     free(a->limits);
@@ -166,36 +143,23 @@ static void finish_audit(struct query_audit *a)
     free(a->sets);
 }
 
-int query_measure(const omen_index *index, const omen_source *source, const omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, const omen_index_rows *self,
-                  struct cmd_query_outcome *o, omen_detail *why)
-{
-    struct query_audit audit = {.where = where, .self = self};
-    int status = begin_audit(&audit, index, source, search, seed, n_sample, why);
-
-    if (status == OMEN_OK)
-        status = measure_audit(&audit, search, &o->recall, why);
-    o->n_audited = audit.n_sample;
-    o->ceiling = audit.ceiling;
-    finish_audit(&audit);
-    return status;
-}
-
 /* ---- certify ---- */
 
 /* All queries exactly. */
 static void search_exactly(omen_search_options *search, double ceiling, struct cmd_query_outcome *o)
 {
     search->exact = true;
+    search->way = o->choice.way = OMEN_SEARCH_EXACT;
+    o->choice.reason = "nothing less is certain";
     search->recall = 0;
     o->exact = true;
     o->n_audited = o->n_in_batch;
     o->recall = (omen_recall){ceiling, ceiling, ceiling};
 }
 
-static int certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                   omen_search_options *search, uint64_t seed, uint64_t n_sample, struct cmd_query_outcome *o,
-                   omen_detail *why)
+int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
+                  omen_search_options *search, struct query_filter *filter, const omen_index_rows *self, uint64_t seed,
+                  uint64_t n_sample, struct cmd_query_outcome *o, omen_detail *why)
 {
     int status;
 
@@ -208,12 +172,12 @@ static int certify(struct query_audit *a, const omen_index *index, const omen_so
         o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
         return OMEN_OK;
     }
-    status = begin_audit(a, index, source, search, seed, n_sample, why);
+    status = query_audit_begin(a, index, source, search, filter, self, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
     for (float factor = 1; status == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {
         search->effort_factor = factor;
-        status = measure_audit(a, search, &o->recall, why);
+        status = query_audit_measure(a, search, &o->recall, why);
         o->n_audited = a->n_sample;
         if (status == OMEN_OK && a->ceiling_known < o->asked)
             return OMEN_OK; /* more effort is of no use */
@@ -227,17 +191,6 @@ static int certify(struct query_audit *a, const omen_index *index, const omen_so
         search->effort_factor = 0;
         o->certified = CMD_CERTIFIED_YES;
     }
-    return status;
-}
-
-int query_certify(const omen_index *index, const omen_source *source, omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, const omen_index_rows *self,
-                  struct cmd_query_outcome *o, omen_detail *why)
-{
-    struct query_audit audit = {.where = where, .self = self};
-    const int status = certify(&audit, index, source, search, seed, n_sample, o, why);
-
-    finish_audit(&audit);
     return status;
 }
 
@@ -270,15 +223,14 @@ void query_audit_print(const struct cmd_query_outcome *o)
     }
 }
 
-void query_audit_warn(struct cmd_query_outcome *o, const omen_index *index)
+void query_audit_warn(struct cmd_query_outcome *o)
 {
     omen_detail reach = {.text = ""};
-    double most;
-    const bool out_of_reach = !omen_index_can_reach(index, o->k, (float)o->asked, &most);
+    const bool out_of_reach = !o->choice.can_reach;
     char bound[64] = "without a refine tier nothing measures it";
 
     if (out_of_reach)
-        cmd_reach_tell(&o->info, most, &reach);
+        cmd_reach_tell(&o->info, o->choice.recall_most, &reach);
     if (o->certified == CMD_CERTIFIED_NO) {
         if (o->n_audited > 0) {
             snprintf(bound, sizeof bound, "its bound is %.4f",

@@ -3,30 +3,54 @@
 #ifndef QUERY_AUDIT_H
 #define QUERY_AUDIT_H
 
-#include "cmd/query_where.h"
+#include "cmd/query_filter.h"
 
 /* --certify did not reach the recall that was asked for: the only exit code of query alone. */
 #define QUERY_EXIT_UNREACHED 1
 
 #define QUERY_AUDIT_SAMPLE 400u /* queries, for --certify without --audit */
 
-/* Searches n_sample of the queries, or all if there are fewer, chosen by seed, exactly and as search says, and sets
- * o->recall and what belongs to it. where: what the queries may find; NULL: all rows. self: the queries are these rows,
- * in this order, and do not find themselves; else NULL. Returns as omen_index_search().
- */
-int query_measure(const omen_index *index, const omen_source *source, const omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, const omen_index_rows *self,
-                  struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
+/* A sample of the queries, with what exact search says of them. Starts zeroed. */
+struct query_audit {
+    const omen_index *index;
+    const omen_source *source;
+    struct query_filter *filter; /* NULL: none */
+    const omen_index_rows *self; /* the queries are these rows, which do not find themselves; or NULL */
+    uint64_t n_sample, block_rows;
+    uint32_t k;      /* found a query */
+    uint32_t k_most; /* searched for: one more with self */
+    double ceiling, ceiling_known;
+    uint64_t *numbers; /* n_sample, rising */
+    float *limits;     /* n_sample: distance of the k-th nearest row */
+    uint32_t *hits;    /* n_sample */
+    float *rows;       /* block_rows queries */
+    int64_t *ids;      /* block_rows x k_most */
+    float *distances;
+    const omen_row_set **sets; /* block_rows; NULL without a filter */
+};
+
+/* Chooses n_sample queries, or all if there are fewer, by seed, and searches them exactly. search and filter, which may
+ * be NULL, are the batch's. self: the queries are these rows, in this order, and do not find themselves; else NULL. The
+ * caller calls query_audit_finish() even after a failure. Returns as omen_index_search(). */
+int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
+                      const omen_search_options *search, struct query_filter *filter, const omen_index_rows *self,
+                      uint64_t seed, uint64_t n_sample, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Searches the sample as search says, and sets *out. */
+int query_audit_measure(struct query_audit *a, const omen_search_options *search, omen_recall *out,
+                        omen_detail *why) OMEN_MUST_CHECK;
+
+void query_audit_finish(struct query_audit *a);
 
 /* Finds the effort whose recall is at least the one wanted, by the lower limit of a sample: sets search->effort_factor,
  * or search->exact where no factor will do or exact search costs less. Fills o->recall and o->certified. As
- * query_measure(). */
-int query_certify(const omen_index *index, const omen_source *source, omen_search_options *search, uint64_t seed,
-                  uint64_t n_sample, struct query_where *where, const omen_index_rows *self,
-                  struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
+ * query_audit_begin(). */
+int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
+                  omen_search_options *search, struct query_filter *filter, const omen_index_rows *self, uint64_t seed,
+                  uint64_t n_sample, struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Fills o->note, if a recall was asked for that is not certified or out of the reach of the index. */
-void query_audit_warn(struct cmd_query_outcome *o, const omen_index *index);
+/* Fills o->note by o->choice, if a recall was asked for that is not certified or out of the reach of the index. */
+void query_audit_warn(struct cmd_query_outcome *o);
 
 /* What was measured, as lines for people on stderr. */
 void query_audit_print(const struct cmd_query_outcome *o);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* omendb query --where, --where-file and --where-tags. Conditions that mean the same are one condition, which is
- * evaluated once; the sets of rows that come of them are kept as long as there is room. --only and --except leave of
- * each set what they name, and of all rows where a query has no condition. */
+ * evaluated once; the sets of rows that come of them are kept as long as there is room. */
 #include "cmd/query_where.h"
-#include "cmd/query_only.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -30,6 +28,11 @@ static void *grow(void *array, uint32_t *size, uint32_t n, size_t item_bytes)
 }
 
 /* ---- reading ---- */
+
+bool query_where_is_asked(const struct query_where_options *options)
+{
+    return options->text || options->file || options->tags;
+}
 
 /* Makes a condition that was not met in this text before; *number is that of the one which means the same. */
 static int make_condition(struct query_where *w, const char *text, uint32_t *number, omen_detail *why)
@@ -103,15 +106,18 @@ static int take_line(struct query_where *w, const omen_input *input, uint64_t nu
 
     while (n_blanks < n_bytes && (line[n_blanks] == ' ' || line[n_blanks] == '\t'))
         n_blanks++;
+    w->of_query[number - 1] = QUERY_NO_CONDITION;
     if (n_blanks == n_bytes)
         return OMEN_OK;
     if (memchr(line, '\0', n_bytes)) {
         return omen_fail(why, OMEN_ERR_INPUT, "%s, line %" PRIu64 " holds a zero byte, which is no text", input->label,
                          number);
     }
-    text = strndup(line, n_bytes);
+    text = malloc(n_bytes + 1);
     if (!text)
         return no_memory(why);
+    memcpy(text, line, n_bytes);
+    text[n_bytes] = '\0';
     status = set_condition(w, number - 1, text, &cause);
     free(text);
     if (status == OMEN_ERR_ARGUMENT)
@@ -166,6 +172,7 @@ static int read_tags(struct query_where *w, const char *path, omen_detail *why)
         omen_detail cause = {.text = ""};
         char *text;
 
+        w->of_query[row] = QUERY_NO_CONDITION;
         if (m.first[row] == m.first[row + 1])
             continue;
         text = tags_text(&m, row);
@@ -179,7 +186,7 @@ static int read_tags(struct query_where *w, const char *path, omen_detail *why)
 }
 
 int query_where_open(struct query_where *w, const struct query_where_options *options, const omen_index *index,
-                     uint64_t n_queries, omen_detail *why)
+                     const omen_row_set *listed, uint64_t n_queries, omen_detail *why)
 {
     omen_index_info info = {.struct_bytes = sizeof info};
     uint32_t number;
@@ -188,13 +195,9 @@ int query_where_open(struct query_where *w, const struct query_where_options *op
     if (status != OMEN_OK)
         return status;
     w->index = index;
+    w->listed = listed;
     w->n_queries = n_queries;
     w->set_bytes = info.n_rows / 8 + 64;
-    if (options->only || options->except) {
-        status = query_only_read(index, options->only, options->except, &w->listed, why);
-        if (status != OMEN_OK)
-            return status;
-    }
     if (options->text) {
         status = find_condition(w, options->text, &number, why);
         if (status == OMEN_OK)
@@ -204,11 +207,7 @@ int query_where_open(struct query_where *w, const struct query_where_options *op
     w->of_query = malloc(n_queries * sizeof *w->of_query);
     if (!w->of_query)
         return no_memory(why);
-    for (uint64_t i = 0; i < n_queries; i++)
-        w->of_query[i] = QUERY_NO_CONDITION;
-    return options->file   ? read_lines(w, options->file, why)
-           : options->tags ? read_tags(w, options->tags, why)
-                           : OMEN_OK;
+    return options->file ? read_lines(w, options->file, why) : read_tags(w, options->tags, why);
 }
 
 void query_where_finish(struct query_where *w)
@@ -218,7 +217,6 @@ void query_where_finish(struct query_where *w)
         omen_condition_destroy(w->conditions[i].condition);
         free(w->conditions[i].text);
     }
-    omen_row_set_destroy(w->listed);
     free(w->conditions);
     free(w->of_query);
     free(w->of_text);
@@ -282,25 +280,27 @@ static void make_room(struct query_where *w, uint32_t n)
     }
 }
 
-/* Leaves of a set that has just been evaluated the rows that are listed. */
-static int leave_listed(const struct query_where *w, struct query_condition *c, omen_detail *why)
+/* What of a set is listed, too, in its place. */
+static int cut_set(const struct query_where *w, omen_row_set **set, omen_detail *why)
 {
     omen_row_set *both;
-    const int status = omen_row_set_intersect(c->set, w->listed, &both, why);
+    int status;
 
-    if (status == OMEN_OK) {
-        omen_row_set_destroy(c->set);
-        c->set = both;
-        c->is_evaluated = false;
-    }
-    return status;
+    if (!w->listed)
+        return OMEN_OK;
+    status = omen_row_set_intersect(*set, w->listed, &both, why);
+    if (status != OMEN_OK)
+        return status;
+    omen_row_set_destroy(*set);
+    *set = both;
+    return OMEN_OK;
 }
 
 /* Evaluates what is needed and not there. */
 static int evaluate(struct query_where *w, int n_threads, omen_detail *why)
 {
-    const omen_condition **conditions = malloc((w->n + 1) * sizeof *conditions);
-    omen_row_set **sets = malloc((w->n + 1) * sizeof *sets);
+    const omen_condition **conditions = calloc(w->n + 1, sizeof *conditions);
+    omen_row_set **sets = calloc(w->n + 1, sizeof *sets);
     uint32_t n = 0;
     int status = conditions && sets ? OMEN_OK : no_memory(why);
 
@@ -311,17 +311,16 @@ static int evaluate(struct query_where *w, int n_threads, omen_detail *why)
         make_room(w, n);
         status = omen_conditions_evaluate(conditions, n, n_threads, sets, why);
     }
-    n = 0;
-    for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++) {
-        if (!w->conditions[i].is_needed || w->conditions[i].set)
-            continue;
-        w->conditions[i].set = sets[n++];
-        w->conditions[i].is_evaluated = true;
+    for (uint32_t i = 0; i < n && status == OMEN_OK; i++)
+        status = cut_set(w, &sets[i], why);
+    if (status == OMEN_OK) {
+        w->n_kept += n;
+        for (uint32_t i = w->n; i-- > 0;)
+            if (w->conditions[i].is_needed && !w->conditions[i].set)
+                w->conditions[i].set = sets[--n];
     }
-    w->n_kept += n;
-    for (uint32_t i = 0; i < w->n && w->listed && status == OMEN_OK; i++)
-        if (w->conditions[i].is_evaluated)
-            status = leave_listed(w, &w->conditions[i], why);
+    for (uint32_t i = 0; i < n && sets; i++)
+        omen_row_set_destroy(sets[i]);
     free(conditions);
     free(sets);
     return status;
@@ -348,40 +347,13 @@ int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t fi
     return status;
 }
 
-static int explain_set(const struct query_where *w, const omen_row_set *set, uint64_t n_queries, const char *text,
-                       const omen_search_options *search, FILE *stream)
+int query_where_one(struct query_where *w, uint32_t i, int n_threads, const omen_row_set **set, omen_detail *why)
 {
-    omen_search_plan plan = {.struct_bytes = sizeof plan};
-    const int status = omen_search_explain(w->index, search, set, &plan);
+    int status;
 
-    if (status == OMEN_OK) {
-        fprintf(stream, "%" PRIu64 "\t%" PRIu64 "\t%u\t%s\t%s\n", n_queries, plan.n_matches, plan.n_lists, plan.name,
-                cmd_printable(text).text);
-    }
+    need_none(w);
+    w->conditions[i].is_needed = true;
+    status = evaluate(w, n_threads, why);
+    *set = status == OMEN_OK ? w->conditions[i].set : NULL;
     return status;
-}
-
-int query_where_explain(struct query_where *w, const omen_search_options *search, FILE *stream, omen_detail *why)
-{
-    uint64_t n_free = w->n_queries; /* without a condition */
-    int status = OMEN_OK;
-
-    fprintf(stream, "queries\tmatches\tlists\tplan\tcondition\n");
-    for (uint32_t i = 0; i < w->n; i++)
-        n_free -= w->conditions[i].n_queries;
-    if (w->listed && n_free > 0)
-        status = explain_set(w, w->listed, n_free, "", search, stream);
-    for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++) {
-        struct query_condition *c = &w->conditions[i];
-
-        need_none(w);
-        c->is_needed = true;
-        status = evaluate(w, search->n_threads, why);
-        if (status == OMEN_OK)
-            status = explain_set(w, c->set, c->n_queries, c->text, search, stream);
-    }
-    if (status != OMEN_OK)
-        return status;
-    return fflush(stream) == 0 && !ferror(stream) ? OMEN_OK
-                                                  : omen_fail(why, OMEN_ERR_IO, "cannot write to standard output: %m");
 }

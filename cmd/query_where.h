@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the files of query: what queries may find, by conditions on columns and by the numbers of rows. */
+/* Private to the files of query: conditions on columns, and the rows that they select. */
 #ifndef QUERY_WHERE_H
 #define QUERY_WHERE_H
 
@@ -14,13 +14,13 @@ struct query_condition {
     char *text;        /* as it was given first */
     omen_row_set *set; /* NULL: not evaluated, or given up again */
     uint64_t n_queries;
-    bool is_needed;    /* by the queries under way */
-    bool is_evaluated; /* set is the condition's, not yet less what is not listed */
+    bool is_needed; /* by the queries under way */
 };
 
 /* What the queries of a run ask for. Starts zeroed. */
 struct query_where {
     const omen_index *index;
+    const omen_row_set *listed; /* of which alone rows are found; NULL: all rows */
     uint64_t n_queries;
     uint32_t *of_query; /* n_queries: the number of its condition, or QUERY_NO_CONDITION; NULL: 0 for every query */
     struct query_condition *conditions;
@@ -28,24 +28,25 @@ struct query_where {
     omen_intern texts, keys; /* of conditions: those met, and what they mean */
     uint32_t *of_text;       /* by number of the text, that of its condition */
     uint32_t of_text_size;
-    omen_row_set *listed; /* the rows of --only less those of --except; NULL: all */
-    uint64_t set_bytes;   /* of one set of rows */
-    uint32_t n_kept;      /* sets in memory */
+    uint64_t set_bytes; /* of one set of rows */
+    uint32_t n_kept;    /* sets in memory */
 };
 
-/* Where the conditions come from, one of the first three or none, and the numbers of rows. */
+/* Where the conditions come from: one of the three, or none. */
 struct query_where_options {
-    const char *text;          /* of every query */
-    const char *file;          /* a condition a line, line i for query i */
-    const char *tags;          /* a sparse matrix: query i wants all tags of row i */
-    const char *only, *except; /* files of row numbers */
+    const char *text; /* of every query */
+    const char *file; /* a condition a line, line i for query i */
+    const char *tags; /* a sparse matrix: query i wants all tags of row i */
 };
 
-/* Reads the conditions of n_queries queries, and numbers of rows. The caller calls query_where_finish() even after a
- * failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a condition: why says where), OMEN_ERR_INPUT (a file), or as
- * omen_condition_create() and omen_input_open(). */
+/* Whether there is one. */
+bool query_where_is_asked(const struct query_where_options *options);
+
+/* Reads the conditions of n_queries queries. listed: what all of them find rows of alone; NULL: all rows. The caller
+ * calls query_where_finish() even after a failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a condition: why says where),
+ * OMEN_ERR_INPUT (a file), or as omen_condition_create() and omen_input_open(). */
 int query_where_open(struct query_where *w, const struct query_where_options *options, const omen_index *index,
-                     uint64_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
+                     const omen_row_set *listed, uint64_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Of n queries, numbers[0] and so on, or with numbers NULL first and so on: how many, from the first on, have so few
  * conditions that their sets fit in memory; at least 1. */
@@ -56,10 +57,9 @@ uint64_t query_where_fit(struct query_where *w, const uint64_t *numbers, uint64_
 int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t first, uint64_t n, int n_threads,
                      const omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Writes a line for each condition: what it selects, and how it would be searched. Returns as query_where_fill(), or
- * OMEN_ERR_IO. */
-int query_where_explain(struct query_where *w, const omen_search_options *search, FILE *stream,
-                        omen_detail *why) OMEN_MUST_CHECK;
+/* The set of condition i, until the next call. Returns as query_where_fill(). */
+int query_where_one(struct query_where *w, uint32_t i, int n_threads, const omen_row_set **set,
+                    omen_detail *why) OMEN_MUST_CHECK;
 
 void query_where_finish(struct query_where *w);
 

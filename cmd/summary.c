@@ -63,6 +63,9 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     fprintf(stderr, "  cold    refine %.1f, ids %.1f, centroids %.1f, model %.1f bytes a vector\n",
             share(o, info->refine_bytes), share(o, info->id_bytes), share(o, info->centroid_bytes),
             share(o, info->model_bytes));
+    if (info->graph.degree > 0)
+        fprintf(stderr, "  graph   %.1f bytes a vector, %u neighbours each\n", share(o, info->graph.bytes),
+                info->graph.degree);
     refine_line(&o->report);
     if (info->key_kind != OMEN_KEYS_NONE) {
         fprintf(stderr, "  keys    %s, %.1f bytes a vector\n", omen_key_kind_name(info->key_kind),
@@ -138,12 +141,20 @@ static json_t *columns_object(const struct cmd_build_outcome *o)
                                               cmd_json_real(share(o, o->info.column_bytes)));
 }
 
+/* How many neighbours a row has, and what the graph takes; null without. */
+static json_t *graph_object(const struct cmd_build_outcome *o)
+{
+    return o->info.graph.degree == 0 ? json_null()
+                                     : json_pack("{s:I, s:o}", "degree", (json_int_t)o->info.graph.degree,
+                                                 "bytes_per_vector", cmd_json_real(share(o, o->info.graph.bytes)));
+}
+
 int cmd_build_json(const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
     double hot = (double)info->code_bytes + info->factor_bytes;
     double cold = share(o, info->centroid_bytes) + share(o, info->refine_bytes) + share(o, info->id_bytes) +
-                  share(o, info->model_bytes);
+                  share(o, info->model_bytes) + share(o, info->graph.bytes);
 
     json_t *out = json_pack(
         "{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
@@ -172,6 +183,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
                 json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
                 json_object_set_new(out, "columns", columns_object(o)) != 0 ||
+                json_object_set_new(out, "graph", graph_object(o)) != 0 ||
                 json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;
@@ -202,11 +214,20 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
             cmd_group_round(stats->n_queries / o->search_seconds).text);
     fprintf(stderr, "  besides  open %.3f, read %.3f, write %.3f s\n", o->open_seconds, o->read_seconds,
             o->write_seconds);
+    fprintf(stderr, "  way      %s: %s\n", omen_search_way_name(o->choice.way), o->choice.reason);
     if (o->exact) {
         fprintf(stderr, "  effort   exact\n");
+    } else if (o->choice.way == OMEN_SEARCH_GRAPH) {
+        fprintf(stderr, "  effort   by the query; where it was measured, %u rows re-ranked on average\n",
+                stats->rerank);
     } else {
         fprintf(stderr, "  effort   by the query; where it was measured, %u lists and %u rows on average\n",
                 stats->lists.probes, stats->rerank);
+    }
+    if (o->choice.way == OMEN_SEARCH_GRAPH) {
+        fprintf(stderr, "  a query  %.1f graph codes compared, %.1f rows re-ranked\n",
+                per_query(o, stats->graph.estimates), per_query(o, stats->rows_reranked));
+        return;
     }
     fprintf(stderr, "  a query  %.1f lists probed, %.1f codes scanned, %.1f rows re-ranked\n",
             per_query(o, stats->lists.probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));
@@ -235,21 +256,23 @@ int cmd_query_json(const struct cmd_query_outcome *o)
 
     return cmd_json_print(
         "query",
-        json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
-                  " s:o, s:o, s:o, s:o, s:I, s:o, s:o}",
-                  "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
-                  (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
-                  omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
-                  cmd_json_real(o->read_seconds), "search", cmd_json_real(o->search_seconds), "write",
-                  cmd_json_real(o->write_seconds), "audit", cmd_json_real(o->audit_seconds), "queries_per_second",
-                  cmd_json_real(stats->n_queries / o->search_seconds), "probes", (json_int_t)stats->lists.probes,
-                  "rerank", (json_int_t)stats->rerank, "effort_factor",
-                  o->exact ? json_null() : cmd_json_real((double)o->effort_factor), "exact", (int)o->exact,
-                  "lists_probed", cmd_json_real(per_query(o, stats->lists.probed)), "codes_scanned",
-                  cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
-                  cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
-                  o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
-                  "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "short",
-                  (json_int_t)o->n_short, "found", count_within(o, o->n_found), "cut", count_within(o, o->n_cut)),
+        json_pack(
+            "{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
+            " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o}",
+            "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
+            (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
+            omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read", cmd_json_real(o->read_seconds),
+            "search", cmd_json_real(o->search_seconds), "write", cmd_json_real(o->write_seconds), "audit",
+            cmd_json_real(o->audit_seconds), "queries_per_second", cmd_json_real(stats->n_queries / o->search_seconds),
+            "probes", (json_int_t)stats->lists.probes, "rerank", (json_int_t)stats->rerank, "effort_factor",
+            o->exact ? json_null() : cmd_json_real((double)o->effort_factor), "exact", (int)o->exact, "lists_probed",
+            cmd_json_real(per_query(o, stats->lists.probed)), "codes_scanned",
+            cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
+            cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
+            o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
+            "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "short",
+            o->has_filter && !o->has_within ? json_integer((json_int_t)o->n_short) : json_null(), "found",
+            count_within(o, o->n_found), "cut", count_within(o, o->n_cut), "way", omen_search_way_name(o->choice.way),
+            "way_reason", o->choice.reason, "graph_estimates", cmd_json_real(per_query(o, stats->graph.estimates))),
         stderr);
 }

@@ -21,6 +21,11 @@ static const struct {
              {"memory_bytes", "--memory"},
              {"refine", "--refine"},
              {"zero_ok", "--zero-ok"},
+             {"graph.wanted", "--graph"},
+             {"graph.degree", "--degree"},
+             {"way", "--way"},
+             {"lists.probes", "--probes"},
+             {"rerank", "--rerank"},
              {"tune_queries", "--tune-queries"}};
 
 /* The option that sets a field of length characters; NULL for another word. */

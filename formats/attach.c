@@ -98,7 +98,9 @@ static int write_attached(const attaching *a, const omen_sink *sink, part p)
     if (p != PART_COLUMNS || !a->columns)
         return OMEN_OK;
     const int status = sink->map(sink->self, OMEN_SECTION_PERM, &perm, a->why);
-    return status == OMEN_OK ? omen_columns_write(a->columns, &perm, sink, a->why) : status;
+    return status == OMEN_OK
+               ? omen_columns_write(a->columns, &perm, sink, a->attach->progress, a->attach->context, a->why)
+               : status;
 }
 
 static int write_all(const attaching *a)

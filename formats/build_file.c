@@ -61,15 +61,20 @@ static int open_keys(file_build *b, omen_detail *why)
     return OMEN_OK;
 }
 
-/* A plan that lacks memory: what it asks for is besides the keys. */
-static void tell_keys(const file_build *b, omen_detail *why)
+/* A plan that lacks memory: what it asks for is besides the keys and columns. */
+static void tell_kept(const file_build *b, omen_detail *why)
 {
-    uint64_t kept;
-    if (!b->keys || !why)
+    uint64_t kept = 0;
+    if ((!b->keys && !b->columns) || !why)
         return;
     const omen_detail cause = *why;
-    omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
-    omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the keys take %llu MiB more", cause.text,
+    if (b->keys)
+        omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
+    kept += omen_columns_bytes(b->columns);
+    omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the %s take %llu MiB more", cause.text,
+              !b->columns ? "keys"
+              : b->keys   ? "keys and columns"
+                          : "columns",
               (unsigned long long)(kept >> 20) + 1);
 }
 
@@ -136,7 +141,7 @@ static int check_plan(const file_build *b, omen_detail *why)
     int status = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
 
     if (status == OMEN_ERR_MEMORY)
-        tell_keys(b, why);
+        tell_kept(b, why);
     if (status != OMEN_OK)
         return status;
     plan_keys(b, &plan);
@@ -149,12 +154,15 @@ static int check_plan(const file_build *b, omen_detail *why)
                : status;
 }
 
-static int write_columns(const omen_columns *columns, const omen_sink *sink, omen_detail *why)
+static int write_columns(const file_build *b, const omen_sink *sink, omen_detail *why)
 {
+    const omen_build_options *options = &b->options;
     omen_section perm;
     const int status = sink->map(sink->self, OMEN_SECTION_PERM, &perm, why);
 
-    return status == OMEN_OK ? omen_columns_write(columns, &perm, sink, why) : status;
+    return status == OMEN_OK
+               ? omen_columns_write(b->columns, &perm, sink, options->progress, options->progress_context, why)
+               : status;
 }
 
 /* Builds and commits. Decides what becomes of the checkpoint. */
@@ -168,7 +176,7 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
     if (status == OMEN_OK && b->keys)
         status = omen_row_keys_write(b->keys, &sink, options->progress, options->progress_context, why);
     if (status == OMEN_OK && b->columns)
-        status = write_columns(b->columns, &sink, why);
+        status = write_columns(b, &sink, why);
     /* the last look before the file gets its name */
     if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");

@@ -14,7 +14,8 @@
 
 #include <stdio.h>
 
-#include "omendb.h"
+#include "omendb_columns.h"
+#include "omendb_rows.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -170,6 +170,8 @@ static int run_stage(omen_build_state *b, omen_stage stage)
     case OMEN_STAGE_ORDER:
         fill_meta(b);
         return omen_build_order(b);
+    case OMEN_STAGE_GRAPH:
+        return omen_build_graph(b);
     case OMEN_STAGE_CALIBRATE:
         return b->options->codes_only ? OMEN_OK : omen_build_calibrate(b);
     default:
@@ -215,12 +217,15 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     if (checkpoint)
         status = resume(&b);
     for (int stage = 0; stage < OMEN_N_STAGES && status == OMEN_OK; stage++) {
+        if (stage == OMEN_STAGE_GRAPH && !options->graph.wanted)
+            continue;
         const double start = now_seconds();
-        b.report->stages[b.report->n_stages++].name = omen_stage_name(stage);
+        const uint32_t number = b.report->n_stages++;
+        b.report->stages[number].name = omen_stage_name(stage);
         status = omen_build_progress(&b, stage, 0, 1);
         if (status == OMEN_OK)
             status = run_stage(&b, stage);
-        b.report->stages[stage].seconds = now_seconds() - start;
+        b.report->stages[number].seconds = now_seconds() - start;
     }
     b.report->codec = b.model.kind;
     for (uint32_t i = 0; i < OMEN_N_CODECS; i++) {

@@ -6,6 +6,7 @@
 
 #include "lib/apart.h"
 #include "lib/build_state.h"
+#include "lib/graph.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
@@ -13,20 +14,25 @@
 
 /* ---- order ---- */
 
-/* Begins a section, and remembers it for what reads the sections back. */
-static int begin_section(omen_build_state *b, uint32_t id, omen_element element)
+int omen_build_begin_section(omen_build_state *b, uint32_t id, omen_element element, bool optional)
 {
     b->sections[b->n_sections++] = id;
-    return b->sink->begin(b->sink->self, id, element, false, b->why);
+    return b->sink->begin(b->sink->self, id, element, optional, b->why);
+}
+
+int omen_build_write_section(omen_build_state *b, uint32_t id, omen_element element, bool optional, const void *data,
+                             uint64_t n_bytes)
+{
+    const omen_sink *s = b->sink;
+    int status = omen_build_begin_section(b, id, element, optional);
+    if (status == OMEN_OK)
+        status = s->append(s->self, data, n_bytes, b->why);
+    return status == OMEN_OK ? s->finish(s->self, b->why) : status;
 }
 
 static int write_section(omen_build_state *b, uint32_t id, omen_element element, const void *data, uint64_t n_bytes)
 {
-    const omen_sink *s = b->sink;
-    int status = begin_section(b, id, element);
-    if (status == OMEN_OK)
-        status = s->append(s->self, data, n_bytes, b->why);
-    return status == OMEN_OK ? s->finish(s->self, b->why) : status;
+    return omen_build_write_section(b, id, element, false, data, n_bytes);
 }
 
 /* The arrays of a model that an index keeps. */
@@ -256,7 +262,7 @@ static int write_part(omen_build_state *b, order_state *o, uint32_t id, omen_ele
                       omen_run_fn take)
 {
     const omen_sink *s = b->sink;
-    int status = begin_section(b, id, element);
+    int status = omen_build_begin_section(b, id, element, false);
     if (status == OMEN_OK)
         status = omen_runs_walk(&b->runs, part, take, o, b->why);
     return status == OMEN_OK ? s->finish(s->self, b->why) : status;
@@ -293,7 +299,18 @@ int omen_build_order(omen_build_state *b)
 
 /* ---- calibrate ---- */
 
-/* Writes what one way was calibrated to. */
+int omen_build_open_index(omen_build_state *b, omen_index **out)
+{
+    omen_section sections[OMEN_MAX_INDEX_SECTIONS];
+    size_t n = 0;
+    int status = OMEN_OK;
+    *out = NULL;
+    for (; n < b->n_sections && status == OMEN_OK; n++)
+        status = b->sink->map(b->sink->self, b->sections[n], &sections[n], b->why);
+    return status == OMEN_OK ? omen_index_open(out, sections, n, b->why) : status;
+}
+
+/* Writes what one way was calibrated to. What may be missing of an index may be unknown to a reader. */
 static int calibrate_way(omen_build_state *b, const omen_way *way, const omen_index *index,
                          const omen_calibration *truth, omen_watch *watch)
 {
@@ -301,25 +318,19 @@ static int calibrate_way(omen_build_state *b, const omen_way *way, const omen_in
     size_t n_bytes;
     int status = way->calibrate(index, truth, b->n_threads, &table, &n_bytes, watch, b->why);
     if (status == OMEN_OK && n_bytes > 0)
-        status = write_section(b, way->table, OMEN_ELEMENT_BYTES, table, n_bytes);
+        status = omen_build_write_section(b, way->table, OMEN_ELEMENT_BYTES, way->is_optional, table, n_bytes);
     free(table);
     return status;
 }
 
 int omen_build_calibrate(omen_build_state *b)
 {
-    omen_section sections[OMEN_MAX_INDEX_SECTIONS];
-    size_t n = 0;
     omen_index *index = NULL;
     omen_calibration truth = {0};
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
-    int status = OMEN_OK;
     if (b->source->n_rows < 2) /* no other row to be a neighbour */
         return OMEN_OK;
-    for (; n < b->n_sections && status == OMEN_OK; n++)
-        status = b->sink->map(b->sink->self, b->sections[n], &sections[n], b->why);
-    if (status == OMEN_OK)
-        status = omen_index_open(&index, sections, n, b->why);
+    int status = omen_build_open_index(b, &index);
     if (status == OMEN_OK)
         status = omen_calibration_init(&truth, index, b->source, b->options->tune_queries, b->options->seed,
                                        b->n_threads, &watch, b->why);

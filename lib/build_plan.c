@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "lib/build_state.h"
+#include "lib/graph.h"
 #include "lib/kernels.h"
 #include "lib/refine.h"
 #include "lib/sized.h"
@@ -38,6 +39,14 @@ int omen_build_check(const omen_source *source, const omen_build_options *o, ome
         return omen_fail(why, OMEN_ERR_ARGUMENT, "there is no codec of number %u", (unsigned)o->codec);
     if (o->codec == OMEN_CODEC_NONE && o->refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "codec none and refine none leave nothing to search");
+    if (o->graph.degree && (!o->graph.wanted || o->graph.degree < OMEN_MIN_DEGREE || o->graph.degree > OMEN_MAX_DEGREE))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.degree is from %u to %u, of a graph", OMEN_MIN_DEGREE,
+                         OMEN_MAX_DEGREE);
+    if (o->graph.wanted && (o->refine == OMEN_REFINE_NONE || o->codes_only))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.wanted needs a refine tier: its edges are found by it");
+    if (o->graph.wanted && source->n_rows > OMEN_GRAPH_MOST_ROWS)
+        return omen_fail(why, OMEN_ERR_INPUT, "%llu rows: a graph holds at most %u; build without options.graph.wanted",
+                         (unsigned long long)source->n_rows, OMEN_GRAPH_MOST_ROWS);
     return OMEN_OK;
 }
 
@@ -118,7 +127,11 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     for (size_t i = 0; i < OMEN_N_WAYS; i++)
         if (omen_ways[i].calibrate)
             calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists));
-    calibrate += omen_calibration_bytes(n, source->d, (int)threads) + model;
+    calibrate += omen_calibration_bytes(n, source->d, (int)threads);
+    const uint32_t degree = o->graph.wanted ? (o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE) : 0;
+    if (o->graph.wanted)
+        calibrate = most_of(calibrate, omen_graph_build_bytes(n, (uint32_t)d_kept, degree, (int)threads));
+    calibrate += model;
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
     bool keep = true; /* all runs in memory: first choice */
@@ -146,7 +159,8 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             .keeps_runs = keep,
             .n_chunks = n_chunks,
             .checkpoint_bytes = has_checkpoint ? model + n * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes) : 0,
-            .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model,
+            .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model +
+                           (o->graph.wanted ? n * (OMEN_GRAPH_CODE_BYTES + 4 * degree) : 0),
         };
         plan.index_bytes += plan.index_bytes / (OMEN_CHECK_BYTES / 8 - 2);
         omen_sized_give(out, &plan);

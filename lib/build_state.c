@@ -3,7 +3,7 @@
 #include "lib/build_state.h"
 
 static const char *const stage_names[OMEN_N_STAGES] = {"sample", "transform", "partition", "codec",
-                                                       "encode", "order",     "calibrate"};
+                                                       "encode", "order",     "graph",     "calibrate"};
 
 const char *omen_stage_name(omen_stage stage)
 {

@@ -23,6 +23,7 @@ typedef enum {
     OMEN_STAGE_CODEC,     /* codebooks */
     OMEN_STAGE_ENCODE,    /* the pass over all rows */
     OMEN_STAGE_ORDER,     /* codes and refine rows into list order, written */
+    OMEN_STAGE_GRAPH,     /* graph codes and edges, if they are asked for */
     OMEN_STAGE_CALIBRATE, /* default search effort, measured */
     OMEN_N_STAGES,        /* at most OMEN_MAX_STAGES */
 } omen_stage;
@@ -135,6 +136,19 @@ int omen_build_order(omen_build_state *b);
 
 /* Measures the default efforts on the sections written, and writes their table. Returns as the training stages. */
 int omen_build_calibrate(omen_build_state *b);
+
+/* Begins a section, and remembers it for what reads the sections back; or writes a whole one. */
+int omen_build_begin_section(omen_build_state *b, uint32_t id, omen_element element, bool optional);
+int omen_build_write_section(omen_build_state *b, uint32_t id, omen_element element, bool optional, const void *data,
+                             uint64_t n_bytes);
+
+/* Opens what has been written so far; *out is NULL after a failure. */
+int omen_build_open_index(omen_build_state *b, omen_index **out);
+
+/* ---- build_graph.c ---- */
+
+/* Writes the sections of the graph. Returns as the training stages. */
+int omen_build_graph(omen_build_state *b);
 
 /* ---- build_state.c ---- */
 

@@ -4,6 +4,7 @@
 #define OMEN_COLUMNS_H
 
 #include "lib/index.h"
+#include "lib/omendb_columns.h"
 #include "lib/sections.h"
 
 #define OMEN_POSTING_ROWS   65536u /* positions of a block of postings */

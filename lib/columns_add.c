@@ -345,34 +345,77 @@ int omen_columns_add_texts(omen_columns *columns, const char *name, const omen_w
 
 /* ---- tags ---- */
 
-/* The numbers that occur, rising. */
-static int make_numbers(omen_made_column *c, const uint32_t *tags, uint64_t n)
+/* Where numbers are in the dictionary: bits of those that occur, and how many are below each word. */
+typedef struct {
+    uint64_t *bits;   /* NULL: the numbers are so far apart that they are searched for */
+    uint32_t *before; /* of each word */
+} number_map;
+
+/* The numbers that occur, rising, by bits. */
+static int map_numbers(omen_made_column *c, const uint32_t *tags, uint64_t n, uint64_t n_words, number_map *map)
 {
+    uint64_t n_distinct = 0;
+    map->bits = omen_alloc_zero(n_words, sizeof *map->bits);
+    map->before = omen_alloc(n_words, sizeof *map->before);
+    if (!map->bits || !map->before)
+        return OMEN_ERR_MEMORY;
+    for (uint64_t i = 0; i < n; i++)
+        map->bits[tags[i] / 64] |= (uint64_t)1 << tags[i] % 64;
+    for (uint64_t w = 0; w < n_words; w++) {
+        map->before[w] = (uint32_t)n_distinct;
+        n_distinct += (uint64_t)__builtin_popcountll(map->bits[w]);
+    }
+    c->numbers = omen_alloc(n_distinct + 1, sizeof *c->numbers);
+    if (!c->numbers)
+        return OMEN_ERR_MEMORY;
+    for (uint64_t w = 0; w < n_words; w++)
+        for (uint64_t rest = map->bits[w]; rest; rest &= rest - 1)
+            c->numbers[c->entry.n_words++] = (uint32_t)(64 * w) + (uint32_t)__builtin_ctzll(rest);
+    return OMEN_OK;
+}
+
+/* The numbers that occur, rising; *map tells where they are, if it is not much larger than the tags. */
+static int make_numbers(omen_made_column *c, const uint32_t *tags, uint64_t n, number_map *map)
+{
+    uint32_t most = 0;
+    for (uint64_t i = 0; i < n; i++)
+        most = tags[i] > most ? tags[i] : most;
+    if (most / 64 < n + 4096)
+        return map_numbers(c, tags, n, most / 64 + 1, map);
     c->numbers = omen_alloc(n + 1, sizeof *c->numbers);
     if (!c->numbers)
         return OMEN_ERR_MEMORY;
-    if (n)
-        memcpy(c->numbers, tags, n * sizeof *tags);
+    memcpy(c->numbers, tags, n * sizeof *tags);
     qsort(c->numbers, n, sizeof *c->numbers, compare_numbers);
     uint64_t n_distinct = 0;
     for (uint64_t i = 0; i < n; i++)
         if (i == 0 || c->numbers[i] != c->numbers[n_distinct - 1])
             c->numbers[n_distinct++] = c->numbers[i];
     c->entry.n_words = n_distinct;
-    uint32_t *cut = realloc(c->numbers, (n_distinct + 1) * sizeof *cut);
-    c->numbers = cut ? cut : c->numbers;
     return OMEN_OK;
 }
 
-static uint32_t place_of(const omen_made_column *c, uint32_t number)
+static uint32_t place_of(const omen_made_column *c, const number_map *map, uint32_t number)
 {
+    if (map->bits) {
+        const uint64_t below = map->bits[number / 64] & (((uint64_t)1 << number % 64) - 1);
+        return map->before[number / 64] + (uint32_t)__builtin_popcountll(below);
+    }
     const uint32_t *at = bsearch(&number, c->numbers, c->entry.n_words, sizeof *c->numbers, compare_numbers);
     return (uint32_t)(at - c->numbers);
 }
 
-/* The tags of each row as numbers of the dictionary, rising, each once. */
+static bool rises(const uint32_t *row, size_t n)
+{
+    bool is_rising = true;
+    for (size_t i = 1; i < n; i++)
+        is_rising &= row[i - 1] < row[i];
+    return is_rising;
+}
+
+/* The tags of each row as numbers of the dictionary, rising, each once. sorted has those of words, map of numbers. */
 static void fill_tags(omen_made_column *c, uint64_t n_rows, const uint64_t *first, const uint32_t *tags,
-                      const uint32_t *sorted)
+                      const uint32_t *sorted, const number_map *map)
 {
     uint64_t n = 0;
     for (uint64_t i = 0; i < n_rows; i++) {
@@ -380,8 +423,9 @@ static void fill_tags(omen_made_column *c, uint64_t n_rows, const uint64_t *firs
         const size_t n_row = first[i + 1] - first[i];
         size_t n_distinct = 0;
         for (size_t j = 0; j < n_row; j++)
-            row[j] = sorted ? sorted[tags[first[i] + j]] : place_of(c, tags[first[i] + j]);
-        qsort(row, n_row, sizeof *row, compare_numbers);
+            row[j] = sorted ? sorted[tags[first[i] + j]] : place_of(c, map, tags[first[i] + j]);
+        if (!rises(row, n_row))
+            qsort(row, n_row, sizeof *row, compare_numbers);
         for (size_t j = 0; j < n_row; j++)
             if (j == 0 || row[j] != row[n_distinct - 1])
                 row[n_distinct++] = row[j];
@@ -395,6 +439,7 @@ static int make_tags(omen_made_column *c, uint64_t n_rows, const omen_words *wor
                      const uint32_t *tags, omen_detail *why)
 {
     uint32_t *sorted = NULL;
+    number_map map = {NULL, NULL};
     int status = words ? check_words(c, words, why) : OMEN_OK;
     for (uint64_t i = 0; i < n_rows && status == OMEN_OK; i++) {
         if (first[i] > first[i + 1])
@@ -416,10 +461,12 @@ static int make_tags(omen_made_column *c, uint64_t n_rows, const omen_words *wor
         sorted = omen_alloc(words->n + 1, sizeof *sorted);
         status = sorted ? make_dictionary(c, words, sorted) : OMEN_ERR_MEMORY;
     } else {
-        status = make_numbers(c, tags + first[0], n_tags);
+        status = make_numbers(c, tags + first[0], n_tags, &map);
     }
     if (status == OMEN_OK)
-        fill_tags(c, n_rows, first, tags, sorted);
+        fill_tags(c, n_rows, first, tags, sorted, &map);
+    free(map.bits);
+    free(map.before);
     free(sorted);
     return status;
 }

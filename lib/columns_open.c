@@ -109,6 +109,7 @@ int omen_columns_open(omen_index *index, const omen_section_list *list)
                            at != cval->n_bytes ? "CVAL" : "COLS");
     if (status != OMEN_OK)
         return status;
+    index->cols = *cols;
     index->cval.section = *cval;
     if (cval->check) {
         index->cval.seen = calloc(cval->n_bytes / OMEN_CHECK_BYTES / 64 + 1, sizeof *index->cval.seen);

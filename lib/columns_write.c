@@ -5,8 +5,10 @@
 
 #include "lib/columns.h"
 #include "lib/matrix.h"
+#include "lib/watch.h"
 
 #define CHUNK_BYTES (1u << 16)
+#define WATCH_ROWS  (1u << 16) /* between two looks at the watch */
 
 /* The rows of each tag of a column, as positions, and the bytes that they will take. */
 typedef struct {
@@ -22,6 +24,7 @@ typedef struct {
     uint8_t *chunk; /* CHUNK_BYTES */
     size_t n_pending;
     postings *postings; /* of each column; of those without tags NULL pointers */
+    omen_watch *watch;
     omen_detail *why;
 } writing;
 
@@ -65,12 +68,16 @@ static int gather(const writing *w, const omen_made_column *c, postings *p)
     memcpy(next, p->first, (n_tags + 1) * sizeof *next);
     for (uint64_t position = 0; position < n_rows; position++) {
         const uint32_t row = w->rows[position];
+        if (position % WATCH_ROWS == 0 && omen_watch_stopped(w->watch))
+            break;
         for (uint64_t i = c->first[row]; i < c->first[row + 1]; i++)
             p->positions[next[c->tags[i]]++] = (uint32_t)position;
     }
+    free(next);
+    if (omen_watch_stopped(w->watch)) /* positions are not complete */
+        return omen_fail(w->why, OMEN_ERR_INTERRUPTED, "interrupted");
     for (uint64_t t = 0; t < n_tags; t++)
         p->lists[t + 1] = p->lists[t] + posting_bytes(p->positions + p->first[t], p->first[t + 1] - p->first[t]);
-    free(next);
     return OMEN_OK;
 }
 
@@ -79,7 +86,10 @@ static int gather(const writing *w, const omen_made_column *c, postings *p)
 static int flush(writing *w)
 {
     const size_t n = w->n_pending;
+    const int status = omen_watch_status(w->watch);
     w->n_pending = 0;
+    if (status != OMEN_OK)
+        return omen_fail(w->why, status, "interrupted");
     return n ? w->sink->append(w->sink->self, w->chunk, n, w->why) : OMEN_OK;
 }
 
@@ -266,9 +276,11 @@ static int check_rows(const writing *w, const omen_section *perm)
     return status;
 }
 
-int omen_columns_write(const omen_columns *columns, const omen_section *perm, const omen_sink *sink, omen_detail *why)
+int omen_columns_write(const omen_columns *columns, const omen_section *perm, const omen_sink *sink,
+                       omen_progress_fn progress, void *context, omen_detail *why)
 {
-    writing w = {.columns = columns, .rows = perm->data, .sink = sink, .why = why};
+    omen_watch watch = omen_watch_make(progress, context, "columns");
+    writing w = {.columns = columns, .rows = perm->data, .sink = sink, .watch = &watch, .why = why};
     int status = check_rows(&w, perm);
     if (status != OMEN_OK || !columns->n)
         return status;

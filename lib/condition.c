@@ -210,7 +210,8 @@ int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, 
                              omen_detail *why)
 {
     int status = OMEN_OK;
-    memset(sets, 0, n * sizeof *sets);
+    for (size_t i = 0; i < n; i++)
+        sets[i] = NULL;
     const int wanted = n_threads > 0 ? n_threads : omen_cpu_count();
     const int used = n < (size_t)wanted ? (int)n : wanted;
 #pragma omp parallel for schedule(dynamic) num_threads(used > 0 ? used : 1)

@@ -56,6 +56,12 @@ static const choice refines[] = {
     {"auto", OMEN_REFINE_AUTO}, {"sq8", OMEN_REFINE_SQ8}, {"sq12", OMEN_REFINE_SQ12}, {"sq16", OMEN_REFINE_SQ16},
     {"f16", OMEN_REFINE_F16},   {"f32", OMEN_REFINE_F32}, {"none", OMEN_REFINE_NONE}, {NULL, 0}};
 
+static const choice ways[] = {{"auto", OMEN_SEARCH_AUTO},
+                              {"lists", OMEN_SEARCH_LISTS},
+                              {"graph", OMEN_SEARCH_GRAPH},
+                              {"exact", OMEN_SEARCH_EXACT},
+                              {NULL, 0}};
+
 static const char *choice_name(const choice *list, int value)
 {
     for (; list->name; list++)
@@ -111,5 +117,19 @@ int omen_refine_parse(const char *name, omen_refine *out)
     if (!c)
         return OMEN_ERR_ARGUMENT;
     *out = (omen_refine)c->value;
+    return OMEN_OK;
+}
+
+const char *omen_search_way_name(omen_search_way way)
+{
+    return choice_name(ways, (int)way);
+}
+
+int omen_search_way_parse(const char *name, omen_search_way *out)
+{
+    const choice *c = choice_find(ways, name);
+    if (!c)
+        return OMEN_ERR_ARGUMENT;
+    *out = (omen_search_way)c->value;
     return OMEN_OK;
 }

@@ -25,13 +25,6 @@ static inline float omen_block_cost(const omen_index *index)
     return 4 + (float)index->block_bytes / 64;
 }
 
-/* How a filter is searched. */
-typedef enum {
-    OMEN_PLAN_NOTHING, /* no row matches */
-    OMEN_PLAN_ROWS,    /* every match is compared */
-    OMEN_PLAN_LISTS,   /* list by list, until few matches nearer than those found are expected in the rest */
-} omen_plan;
-
 /* The plan of a set, by what it costs, or of options->exact. */
 omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set);
 

@@ -11,6 +11,7 @@
 
 #include "lib/apart.h"
 #include "lib/columns.h"
+#include "lib/graph.h"
 #include "lib/index.h"
 #include "lib/index_keys.h"
 #include "lib/kernels.h"
@@ -24,7 +25,8 @@ static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
     OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
     OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT, OMEN_SECTION_KEYS,
-    OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI, OMEN_SECTION_COLS, OMEN_SECTION_CVAL,
+    OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI, OMEN_SECTION_COLS, OMEN_SECTION_CVAL, OMEN_SECTION_GDIM,
+    OMEN_SECTION_GSCL, OMEN_SECTION_GCOD, OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD, OMEN_SECTION_GTUN,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -245,6 +247,7 @@ static omen_touched *touched_of(omen_index *index, uint32_t id)
         {OMEN_SECTION_CODE, &index->code},         {OMEN_SECTION_REFN, &index->refn},
         {OMEN_SECTION_PERM, &index->perm},         {OMEN_SECTION_KEYV, &index->keys.values},
         {OMEN_SECTION_KEYO, &index->keys.offsets}, {OMEN_SECTION_KEYI, &index->keys.order},
+        {OMEN_SECTION_GCOD, &index->graph.code},   {OMEN_SECTION_GADJ, &index->graph.adjacency},
     };
     for (size_t i = 0; i < sizeof large / sizeof *large; i++)
         if (large[i].id == id)
@@ -384,6 +387,10 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .refine_bytes = m->n_rows * index->refine_row_bytes,
         .id_bytes = m->n_rows * 4,
         .refine_ceiling = (double)m->refine_ceiling,
+        .graph = {index->graph.degree, index->graph.degree
+                                           ? m->n_rows * (OMEN_GRAPH_CODE_BYTES + 4 * (uint64_t)index->graph.degree) +
+                                                 index->graph.n_entries * (OMEN_GRAPH_CODE_BYTES + 4ull)
+                                           : 0},
         .key_kind = (omen_key_kind)index->keys.head.kind,
         .key_most_bytes = index->keys.head.longest,
         .key_bytes = omen_index_keys_bytes(index),

@@ -20,6 +20,22 @@ typedef struct omen_touched {
     uint64_t *seen; /* one bit per block of OMEN_CHECK_BYTES, set once it has been checked; NULL: do not check */
 } omen_touched;
 
+/* The graph of an index (graph.h), if it has one. */
+typedef struct omen_graph {
+    uint32_t degree; /* 0: there is none */
+    uint32_t n_entries;
+    const uint32_t *neighbours; /* n_rows x degree positions */
+    const uint8_t *codes;       /* n_rows x 64 */
+    const uint32_t *entries;    /* n_entries positions, and their codes */
+    const uint8_t *entry_codes;
+    const uint32_t *dims;     /* of the nibbles of a code */
+    const float (*ranges)[2]; /* d_kept */
+    const omen_graph_tune *tune;
+    size_t n_tune;
+    omen_touched adjacency, code;
+    struct omen_graph_walk *spare; /* what a search has left for the next one; NULL: none. Exchanged atomically */
+} omen_graph;
+
 /* The keys of the rows. */
 typedef struct omen_key_store {
     omen_keys_head head; /* kind 0: there are none */
@@ -55,9 +71,11 @@ struct omen_index {
     const float *centroid_scales;
     uint64_t centroid_bytes, model_bytes;
     omen_touched code, refn, perm;
+    omen_graph graph;
     omen_key_store keys;
     omen_column *columns; /* n_columns; lib/columns.h */
     uint32_t n_columns;
+    omen_section cols;
     omen_touched cval;
     struct omen_list_spread *spread; /* lists_spread.h: NULL until a search under a filter has measured it */
 };
@@ -87,6 +105,12 @@ int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t 
                           omen_detail *why) OMEN_MUST_CHECK;
 int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows,
                          omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same of graph codes, whose lengths must be finite, and of neighbours, which must be below n. */
+int omen_index_touch_graph_codes(const omen_index *index, uint64_t first_row, uint64_t n_rows,
+                                 omen_detail *why) OMEN_MUST_CHECK;
+int omen_index_touch_neighbours(const omen_index *index, uint64_t first_row, uint64_t n_rows,
+                                omen_detail *why) OMEN_MUST_CHECK;
 
 /* The same for bytes of a section whose contents the caller checks. */
 int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes,

@@ -9,6 +9,15 @@
 #error "index sections are mapped as they are: little-endian processors only"
 #endif
 
+/* The sections of a graph, which are optional. */
+#define OMEN_SECTION_GDIM OMEN_FOURCC('G', 'D', 'I', 'M') /* u32 [120] */
+#define OMEN_SECTION_GSCL OMEN_FOURCC('G', 'S', 'C', 'L') /* f32 [d_kept][2] */
+#define OMEN_SECTION_GCOD OMEN_FOURCC('G', 'C', 'O', 'D') /* u8 [n_rows][64] */
+#define OMEN_SECTION_GADJ OMEN_FOURCC('G', 'A', 'D', 'J') /* u32 [n_rows][degree] */
+#define OMEN_SECTION_GENT OMEN_FOURCC('G', 'E', 'N', 'T') /* u32 [n_entries] */
+#define OMEN_SECTION_GECD OMEN_FOURCC('G', 'E', 'C', 'D') /* u8 [n_entries][64] */
+#define OMEN_SECTION_GTUN OMEN_FOURCC('G', 'T', 'U', 'N') /* u8 [][24] */
+
 #define OMEN_MAX_INDEX_SECTIONS 32u /* more than there are kinds of */
 
 #define OMEN_META_FLAG_ZERO_OK 1u
@@ -53,6 +62,16 @@ typedef struct omen_tune_entry {
 } omen_tune_entry;
 
 _Static_assert(sizeof(omen_tune_entry) == 24, "an entry of TUNE is 24 bytes");
+
+/* The same of the graph: for this k, a reach finds recall of the neighbours, and takes a pool of so many rows, n_rows
+ * re-ranked and n_estimates on average. */
+typedef struct omen_graph_tune {
+    uint32_t k;
+    float recall, reach;
+    uint32_t pool, n_rows, n_estimates;
+} omen_graph_tune;
+
+_Static_assert(sizeof(omen_graph_tune) == 24, "an entry of GTUN is 24 bytes");
 
 #define OMEN_KEYS_FLAG_SHARED 1u /* several rows may have the same key */
 

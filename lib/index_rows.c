@@ -4,6 +4,7 @@
 
 #include "lib/index.h"
 #include "lib/matrix.h"
+#include "lib/omendb_rows.h"
 #include "lib/refine.h"
 #include "lib/row_set.h"
 

@@ -112,6 +112,17 @@ typedef struct omen_kernels {
     void (*scan_gain)(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, size_t block_bytes,
                       const omen_scan *scans, size_t n_scans);
 
+    /* counts[l] = how many of the bits first[l] .. first[l + 1] - 1 of words are set, for l < n; first never falls, and
+     * no word behind the one of the last bit is read. */
+    void (*count_bits)(const uint64_t *words, const uint32_t *first, size_t n, uint32_t *counts);
+
+    /* Estimates of graph codes (graph.h): out[i] = base - unit * s for row i of n, whose code is the 64 bytes at codes
+     * + 64 * rows[i]. base is the float at byte 60 of the code; s, in 32 bits, sums 256 weights[0][j] + weights[2][j]
+     * times the low four bits of byte j, and 256 weights[1][j] + weights[3][j] times the high ones, j < 60. The weights
+     * of j = 60 .. 63 are 0. */
+    void (*graph_estimates)(const uint8_t *codes, const uint32_t *rows, size_t n, const int8_t weights[4][64],
+                            float unit, float *out);
+
     /* XXH3-64 of n bytes with seed 0: the code of the xxHash library, compiled for each level. */
     uint64_t (*xxh3)(const void *data, size_t n);
 

@@ -254,6 +254,20 @@ static inline float plain_list_values(const float *half_norms, float *values, si
     return least[0];
 }
 
+static inline void plain_count_bits(const uint64_t *words, const uint32_t *first, size_t n, uint32_t *counts)
+{
+    uint64_t w = first[0] / 64;
+    uint32_t total = 0, before = first[0] % 64 ? (uint32_t)__builtin_popcountll(words[w] << (64 - first[0] % 64)) : 0;
+    for (size_t l = 0; l < n; l++) {
+        const uint32_t end = first[l + 1];
+        for (; w < end / 64; w++)
+            total += (uint32_t)__builtin_popcountll(words[w]);
+        const uint32_t upto = total + (end % 64 ? (uint32_t)__builtin_popcountll(words[w] << (64 - end % 64)) : 0);
+        counts[l] = upto - before;
+        before = upto;
+    }
+}
+
 static inline size_t plain_take_keys(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row,
                                      uint64_t *keys)
 {

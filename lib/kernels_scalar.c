@@ -195,6 +195,22 @@ static void scan_gain(const uint8_t *blocks, size_t n_blocks, size_t n_pairs, si
     }
 }
 
+static void graph_estimates(const uint8_t *codes, const uint32_t *rows, size_t n, const int8_t weights[4][64],
+                            float unit, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *code = codes + (size_t)rows[i] * 64;
+        int32_t high = 0, low = 0;
+        float base;
+        for (size_t j = 0; j < 60; j++) {
+            high += weights[0][j] * (code[j] & 15) + weights[1][j] * (code[j] >> 4);
+            low += weights[2][j] * (code[j] & 15) + weights[3][j] * (code[j] >> 4);
+        }
+        memcpy(&base, code + 60, sizeof base);
+        out[i] = base - unit * (float)(256 * high + low);
+    }
+}
+
 const omen_kernels omen_kernels_scalar = {
     .name = "scalar",
     .matmul = matmul,
@@ -213,6 +229,7 @@ const omen_kernels omen_kernels_scalar = {
     .take_keys = plain_take_keys,
     .keys_below = plain_keys_below,
     .list_values = plain_list_values,
+    .count_bits = plain_count_bits,
     .dot_f64 = plain_dot_f64,
     .xxh3 = plain_xxh3,
     .reduce_f64 = plain_reduce_f64,
@@ -228,4 +245,5 @@ const omen_kernels omen_kernels_scalar = {
     .ip_sq16 = ip_sq16,
     .scan_plain = scan_plain,
     .scan_gain = scan_gain,
+    .graph_estimates = graph_estimates,
 };

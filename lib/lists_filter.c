@@ -22,8 +22,8 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
         omen_query_filter *f = &s->filters[q];
         const bool is_new = q == 0 || sets[q] != sets[q - 1];
         uint32_t *counts = s->match_counts + q * n_lists;
-        for (uint32_t l = 0; l < n_lists && is_new; l++)
-            counts[l] = omen_row_set_count_between(sets[q], s->index->first[l], s->index->first[l + 1]);
+        if (is_new)
+            omen_kernels_get()->count_bits(sets[q]->words, s->index->first, n_lists, counts);
         *f = (omen_query_filter){
             .set = sets[q], .matches = is_new ? counts : f[-1].matches, .rest = s->rest_keys + q * n_lists};
         const float *values = s->values + q * s->ldc;
@@ -51,7 +51,6 @@ static uint32_t count_needed(omen_lists_chunk *s, uint32_t query)
 {
     omen_query_filter *f = &s->filters[query];
     const float kth = omen_lists_kth(s, query);
-    /* a list whose rows are all as far as its centroid is of use up to kth, others farther */
     double expected[STEPS] = {0}, behind = 0;
     uint32_t counts[STEPS] = {0}, n = 0;
     float least = INFINITY, most = -INFINITY;

@@ -272,7 +272,7 @@ int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries)
         const float reach = value_at_reach(s, lists, omen_d_k2(p->kth, p->nearest2, p->tail));
         const float expected = fixed ? 0 : expected_limit(s, q), limit = reach > expected ? reach : expected;
         uint32_t n = fixed ? 0 : lists_within(s, values, limit);
-        if (lists->query_norm2 == 0) { /* of ip: as near to all rows */
+        if (s->index->meta.metric == OMEN_METRIC_IP && lists->query_norm2 == 0) { /* as near to all rows */
             n = lists_within(s, values, INFINITY);
         } else if (n < s->effort.least_lists) {
             n = s->effort.least_lists < n_lists ? s->effort.least_lists : n_lists;

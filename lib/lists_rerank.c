@@ -59,7 +59,7 @@ void omen_lists_limit_range(omen_lists_chunk *s, size_t query)
     p->worst = UINT64_MAX;
     if (!estimates)
         p->worst = omen_key(s->within, UINT32_MAX);
-    else if (s->effort.margin < INFINITY && norm2 > 0) {
+    else if (s->effort.margin < INFINITY && (s->index->meta.metric != OMEN_METRIC_IP || norm2 > 0)) {
         const bool is_final = s->index->meta.refine == OMEN_REFINE_NONE;
         const float scale = is_final ? 0 : sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
         p->worst = omen_key(p->kth + s->effort.margin * scale, UINT32_MAX);

@@ -175,7 +175,7 @@ static void begin_pools(omen_lists_chunk *s, const float *queries, size_t n_quer
     const uint64_t n_cut = 8 * (uint64_t)omen_spread_rank(s->k) + POOL_SLACK;
     for (size_t q = 0; q < n_queries; q++) {
         const float nearest2 = s->lists[q].norm2 + 2 * s->lists[q].nearest_value;
-        if (s->keys_are_ids || s->filters || s->ranges) /* what is found is turned into distances, or back */
+        if (m->metric == OMEN_METRIC_IP) /* nothing else needs it */
             s->lists[q].query_norm2 = omen_norm2(queries + q * m->d, m->d);
         s->pools[q] = (omen_pool){.keys = s->pool_keys + q * omen_pool_room(s),
                                   .n_cut = n_cut < s->pool_size ? n_cut : s->pool_size,

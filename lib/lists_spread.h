@@ -9,8 +9,14 @@
 
 #include "lib/index.h"
 
+#define OMEN_TAIL_MOST  36u /* squares of standard deviations: beyond it are less than 1e-9 */
+#define OMEN_TAIL_STEPS 4u  /* entries for each */
+
 typedef struct omen_list_spread {
     float scale;
+    /* the share of a normal distribution that is so many standard deviations, squared and times OMEN_TAIL_STEPS, or
+     * more below the mean */
+    float tails[OMEN_TAIL_MOST * OMEN_TAIL_STEPS + 2];
     float means[]; /* n_lists: M */
 } omen_list_spread;
 

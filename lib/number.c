@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/omendb.h"
+#include "lib/omendb_columns.h"
 
 #define LONGEST 400u /* characters of a number */
 

@@ -135,7 +135,7 @@ typedef enum {
     OMEN_ELEMENT_F32 = 6,
 } omen_element;
 
-/* The sections of an index: docs/FORMAT.md, part 2. */
+/* The sections of an index: docs/FORMAT.md, part 2; those of a graph are in lib/index_format.h. */
 #define OMEN_SECTION_META OMEN_FOURCC('M', 'E', 'T', 'A') /* u8 [128] */
 #define OMEN_SECTION_MEAN OMEN_FOURCC('M', 'E', 'A', 'N') /* f32 [d_full] */
 #define OMEN_SECTION_BASE OMEN_FOURCC('B', 'A', 'S', 'E') /* f32 [d_kept][d_full] */
@@ -249,6 +249,10 @@ typedef struct omen_checkpoint {
 #define OMEN_MIN_BYTES     4u
 #define OMEN_MAX_BYTES     256u
 
+#define OMEN_DEFAULT_DEGREE 32u /* neighbours of a row in a graph */
+#define OMEN_MIN_DEGREE     8u
+#define OMEN_MAX_DEGREE     128u
+
 typedef struct omen_build_options {
     size_t struct_bytes;
     omen_metric metric;
@@ -269,6 +273,10 @@ typedef struct omen_build_options {
     /* called once if a checkpoint is continued, with the stage that comes next and its first row. May be NULL */
     void (*resumed)(void *context, const char *stage, uint64_t row, uint64_t n_rows);
     void *progress_context;
+    struct {
+        bool wanted;     /* add a graph, a second way to search, which takes a refine tier */
+        uint32_t degree; /* neighbours of a row, OMEN_MIN_DEGREE to OMEN_MAX_DEGREE; 0: OMEN_DEFAULT_DEGREE */
+    } graph;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
@@ -333,7 +341,7 @@ OMEN_API int omen_build_plan_make(const omen_source *source, const omen_build_op
  * are the same. report may be NULL. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_INPUT, OMEN_ERR_MEMORY,
  * OMEN_ERR_CORRUPT (of the checkpoint), OMEN_ERR_INTERRUPTED (with a checkpoint, after the chunk under way), or what
  * source, sink or checkpoint returned. The bytes that reach the sink depend on the rows and on metric, codec, refine,
- * bytes, lists, seed, tune_queries and zero_ok only. */
+ * bytes, lists, graph, seed, tune_queries and zero_ok only. */
 OMEN_API int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                               const omen_checkpoint *checkpoint, omen_build_report *report,
                               omen_detail *why) OMEN_MUST_CHECK;
@@ -350,54 +358,6 @@ typedef enum {
 
 /* "int64", "uint64" or "text"; "none". */
 OMEN_API const char *omen_key_kind_name(omen_key_kind kind);
-
-typedef struct omen_row_key {
-    omen_key_kind kind;
-    uint32_t n_bytes; /* of text, which ends without a zero byte */
-    const char *text;
-    uint64_t number; /* of integers; a signed one in two's complement */
-} omen_row_key;
-
-/* Reads n_bytes of text as a key of this kind: text as it is, integers in decimal. Returns OMEN_OK or OMEN_ERR_INPUT
- * (why says what is wrong, but not where). */
-OMEN_API int omen_row_key_parse(omen_key_kind kind, const char *text, size_t n_bytes, omen_row_key *out,
-                                omen_detail *why) OMEN_MUST_CHECK;
-
-/* The keys of all rows of an index that is being made: created for n_rows of them, added in the order of the rows,
- * finished, then written behind the sections of the index. */
-typedef struct omen_row_keys omen_row_keys;
-
-/* *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no kind of keys; no rows, or too many) or
- * OMEN_ERR_MEMORY. */
-OMEN_API int omen_row_keys_create(omen_row_keys **out, omen_key_kind kind, uint64_t n_rows,
-                                  omen_detail *why) OMEN_MUST_CHECK;
-
-/* NULL is fine. */
-OMEN_API void omen_row_keys_destroy(omen_row_keys *keys);
-
-/* Copies the key of the next row. Returns OMEN_OK, OMEN_ERR_INPUT (a text that no key may be: why says what is wrong,
- * but not where), OMEN_ERR_ARGUMENT (another kind; more keys than rows) or OMEN_ERR_MEMORY. */
-OMEN_API int omen_row_keys_add(omen_row_keys *keys, const omen_row_key *key, omen_detail *why) OMEN_MUST_CHECK;
-
-/* Sorts them, with n_threads threads (0: omen_cpu_count()). Unless duplicates are allowed, no two rows may have the
- * same key: twins, which may be NULL, gets the first row whose key another one before it has, behind that one. Returns
- * OMEN_OK, OMEN_ERR_INPUT (a duplicate), OMEN_ERR_ARGUMENT (fewer keys than rows) or OMEN_ERR_MEMORY. */
-OMEN_API int omen_row_keys_finish(omen_row_keys *keys, bool allow_duplicates, int n_threads, uint64_t twins[2],
-                                  omen_detail *why) OMEN_MUST_CHECK;
-
-/* Private memory that finished keys take, at the peak until then, and the bytes of their sections: estimates from
- * above, for n_rows keys of n_text_bytes in all (integers: 0). Each may be NULL. */
-OMEN_API void omen_row_keys_sizes(uint64_t n_rows, uint64_t n_text_bytes, uint64_t *kept, uint64_t *peak,
-                                  uint64_t *section_bytes);
-
-/* The kind and the number of bytes of all texts. */
-OMEN_API omen_key_kind omen_row_keys_kind(const omen_row_keys *keys);
-OMEN_API uint64_t omen_row_keys_text_bytes(const omen_row_keys *keys);
-
-/* Writes the sections of finished keys, after omen_index_build() has written those of the index. progress may be NULL.
- * Returns OMEN_OK, OMEN_ERR_ARGUMENT (not finished), OMEN_ERR_INTERRUPTED or what the sink returned. */
-OMEN_API int omen_row_keys_write(const omen_row_keys *keys, const omen_sink *sink, omen_progress_fn progress,
-                                 void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- an open index ----------------------------------------------------- */
 
@@ -433,6 +393,10 @@ typedef struct omen_index_info {
     uint64_t key_bytes;      /* keys, and what they are found by */
     uint32_t n_columns;      /* attributes of the rows, tags too */
     uint64_t column_bytes;
+    struct {
+        uint32_t degree; /* neighbours of a row, at most; 0: there is no graph */
+        uint64_t bytes;  /* codes, neighbours and entries */
+    } graph;
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
@@ -451,34 +415,6 @@ OMEN_API void omen_index_close(omen_index *index);
 
 /* Fills *out. Returns OMEN_OK or OMEN_ERR_ARGUMENT (out->struct_bytes). */
 OMEN_API int omen_index_get_info(const omen_index *index, omen_index_info *out) OMEN_MUST_CHECK;
-
-/* The key of a row; its text lives as long as the index. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no such row, or the index
- * has no keys) or OMEN_ERR_CORRUPT. */
-OMEN_API int omen_index_key_of(const omen_index *index, uint64_t row, omen_row_key *out,
-                               omen_detail *why) OMEN_MUST_CHECK;
-
-/* The row of a key, the first one if several have it; OMEN_NO_ROW if none has. Returns OMEN_OK, OMEN_ERR_ARGUMENT (the
- * index has no keys, or keys of another kind) or OMEN_ERR_CORRUPT. */
-OMEN_API int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int64_t *row,
-                                   omen_detail *why) OMEN_MUST_CHECK;
-
-/* Rows of an index, in any order and any number of times, from its refine tier: as they were read, up to its rounding;
- * under cosine of unit length. */
-typedef struct omen_index_rows omen_index_rows;
-
-/* rows holds n row numbers, and is copied; the index must outlive *out, which is NULL on failure. Returns OMEN_OK,
- * OMEN_ERR_ARGUMENT (no refine tier; a row that does not exist), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
-OMEN_API int omen_index_rows_open(omen_index_rows **out, const omen_index *index, const uint64_t *rows, uint64_t n,
-                                  omen_detail *why) OMEN_MUST_CHECK;
-
-/* The number in the index of row i of the source. */
-OMEN_API uint64_t omen_index_rows_number(const omen_index_rows *rows, uint64_t i);
-
-/* NULL is fine. */
-OMEN_API void omen_index_rows_close(omen_index_rows *rows);
-
-/* Row i of the source is row rows[i] of the index. It dies with the rows. Its read() may return OMEN_ERR_CORRUPT. */
-OMEN_API omen_source omen_index_rows_source(omen_index_rows *rows);
 
 /* ---- sets of rows: what a filter selects -------------------------------- */
 
@@ -501,13 +437,14 @@ OMEN_API int omen_row_set_intersect(const omen_row_set *a, const omen_row_set *b
 /* How many rows it has. */
 OMEN_API uint64_t omen_row_set_count(const omen_row_set *set);
 
-/* The rows of a set, or all where set is NULL, in the order of the lists, as omen_index_rows_open() opens them. */
-OMEN_API int omen_index_rows_open_set(omen_index_rows **out, const omen_index *index, const omen_row_set *set,
-                                      omen_detail *why) OMEN_MUST_CHECK;
-
 /* ---- search ------------------------------------------------------------ */
 
 #define OMEN_DEFAULT_RECALL 0.95f
+
+/* Ways through an index; names as for metrics, above. */
+typedef enum { OMEN_SEARCH_AUTO, OMEN_SEARCH_LISTS, OMEN_SEARCH_GRAPH, OMEN_SEARCH_EXACT } omen_search_way;
+OMEN_API const char *omen_search_way_name(omen_search_way way);
+OMEN_API int omen_search_way_parse(const char *name, omen_search_way *out) OMEN_MUST_CHECK;
 
 typedef struct omen_search_options {
     size_t struct_bytes;
@@ -532,6 +469,7 @@ typedef struct omen_search_options {
     /* n_queries sets of rows: query i finds only rows of row_sets[i], all rows where that is NULL. Equal pointers are
      * the same filter, which is prepared once. NULL: no query has a filter */
     const omen_row_set *const *row_sets;
+    omen_search_way way; /* 0: as omen_index_choose_way() says */
     /* omen_index_search_within() and omen_index_search_self(): all rows at most `within` away, in the metric's own
      * distance, are wanted instead of the k nearest; k and rerank have no meaning then */
     bool has_within;
@@ -554,7 +492,29 @@ typedef struct omen_search_stats {
         uint32_t probes;
         uint64_t probed; /* total over all queries */
     } lists;
+    omen_search_way way; /* that was taken: never OMEN_SEARCH_AUTO */
+    struct {
+        uint64_t estimates; /* total over all queries: rows measured by their graph codes */
+    } graph;
 } omen_search_stats;
+
+/* The way that a search takes. */
+typedef struct omen_way_choice {
+    size_t struct_bytes;           /* set it */
+    omen_search_way way;           /* never OMEN_SEARCH_AUTO */
+    const char *reason;            /* a few words, which stay the library's */
+    double lists_cost, graph_cost; /* weighted counts of what a query takes; 0: unknown, or the recall is not reached */
+    /* whether this way reaches the recall, as omen_index_can_reach() */
+    bool can_reach;
+    double recall_most;
+} omen_way_choice;
+
+/* Chooses the way for n_queries queries: the one asked for; else lists, unless the graph was measured to reach the
+ * recall at less cost. Lists share work between queries, so that may depend on n_queries: who searches a batch in
+ * parts, and wants the same answers whatever these are, sets options->way to what is chosen for all. Returns OMEN_OK or
+ * OMEN_ERR_ARGUMENT (there is no such way). */
+OMEN_API int omen_index_choose_way(const omen_index *index, const omen_search_options *options, uint64_t n_queries,
+                                   omen_way_choice *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* In the place of a row number: the query has no more neighbours, or there is no such row. */
 #define OMEN_NO_ROW (-1)
@@ -569,24 +529,11 @@ OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
  *   distances  n_queries x k float32, written; may be NULL. Without a refine tier they are estimates.
  *   stats      added to; may be NULL
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
- * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or how
- * queries are batched. */
+ * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or, as long
+ * as the way is the same, how queries are batched. */
 OMEN_API int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
-
-/* How queries under a filter would be searched. */
-typedef struct omen_search_plan {
-    size_t struct_bytes; /* set it */
-    const char *name;    /* "none": no row matches; "rows": every match is compared; "lists": list by list, until few
-                          * matches nearer than those found are expected in the rest */
-    uint64_t n_matches;  /* rows of the set: what "rows" compares */
-    uint32_t n_lists;    /* lists that hold one: what "lists" takes at most */
-} omen_search_plan;
-
-/* Fills *out for a set of the index. Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
-OMEN_API int omen_search_explain(const omen_index *index, const omen_search_options *options, const omen_row_set *set,
-                                 omen_search_plan *out) OMEN_MUST_CHECK;
 
 /* What queries found, each as much as there is: nearest first, ties by lower row number. The library makes it. */
 typedef struct omen_found {
@@ -607,21 +554,6 @@ OMEN_API void omen_found_destroy(omen_found *found);
 OMEN_API int omen_index_search_within(const omen_index *index, const omen_search_options *options, const float *queries,
                                       uint64_t n_queries, omen_found **out, omen_search_stats *stats,
                                       omen_detail *why) OMEN_MUST_CHECK;
-
-/* Takes what some rows found: row rows[i] is query i of found, which lives until it returns. What it returns, if not
- * OMEN_OK, ends the search. */
-typedef int (*omen_self_fn)(void *context, const int64_t *rows, const omen_found *found, omen_detail *why);
-
-/* Every row of the index as a query, by its refine tier: its k nearest rows or, with options->has_within, all that are
- * near enough, the row itself excluded. Rows are searched in the order of the lists, so that neighbours share their
- * work, and handed to take() some thousands at a time, in that order, each once, by the thread that calls.
- *   options  row_sets has to be NULL
- *   rows     only these search and are found; NULL: all
- *   stats    added to; may be NULL
- * Returns as omen_index_search_within() does, or what take() returned. */
-OMEN_API int omen_index_search_self(const omen_index *index, const omen_search_options *options,
-                                    const omen_row_set *rows, omen_self_fn take, void *context,
-                                    omen_search_stats *stats, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
  *   queries    n_queries x d float32, finite
@@ -678,131 +610,6 @@ OMEN_API bool omen_index_can_reach(const omen_index *index, uint32_t k, float re
 
 /* Called for each fault found, with the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
-
-/* ---- columns: attributes of rows ----------------------------------------- */
-
-typedef enum {
-    OMEN_COLUMN_INT64 = 0,
-    OMEN_COLUMN_FLOAT32 = 1,
-    OMEN_COLUMN_FLOAT64 = 2,
-    OMEN_COLUMN_TEXT = 3,
-    OMEN_COLUMN_TAG_WORDS = 4,   /* any number of words a row */
-    OMEN_COLUMN_TAG_NUMBERS = 5, /* any number of numbers below 2^32 a row */
-} omen_column_type;
-
-#define OMEN_MAX_COLUMNS     1024u
-#define OMEN_MAX_COLUMN_NAME 255u /* bytes */
-
-/* "int64", "float32", "float64", "text" or "tags" (of either kind); "?" for an unknown value. */
-OMEN_API const char *omen_column_type_name(omen_column_type type);
-
-/* Columns of the rows of one index, in the order of its input, before they are written. */
-typedef struct omen_columns omen_columns;
-
-/* Starts a set without columns, of n_rows rows (at least 1). *out is NULL on failure. Returns OMEN_OK,
- * OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY. */
-OMEN_API int omen_columns_create(omen_columns **out, uint64_t n_rows, omen_detail *why) OMEN_MUST_CHECK;
-
-/* NULL is fine. */
-OMEN_API void omen_columns_destroy(omen_columns *columns);
-
-/* How many rows there are, and how many columns; 0 of NULL. */
-OMEN_API uint64_t omen_columns_row_count(const omen_columns *columns);
-OMEN_API uint32_t omen_columns_count(const omen_columns *columns);
-
-/* Bytes of memory that writing the columns will take, those that they take now included. */
-OMEN_API uint64_t omen_columns_bytes(const omen_columns *columns);
-
-/* Texts or words: number i is bytes[offsets[i]] up to bytes[offsets[i + 1]]. Any bytes, in any order; equal ones count
- * as one. */
-typedef struct omen_words {
-    uint64_t n;
-    const uint64_t *offsets; /* n + 1, never falling */
-    const char *bytes;
-} omen_words;
-
-/* The functions that follow add a column of n_rows values, which are copied. name: 1 to OMEN_MAX_COLUMN_NAME bytes.
- * nulls: bit i % 64 of word i / 64 is set where row i has no value, whatever stands in its place; NULL: none.
- * They return OMEN_OK, OMEN_ERR_ARGUMENT (the name, or one column too many), OMEN_ERR_INPUT (a value: why names the
- * row) or OMEN_ERR_MEMORY; after a failure the columns are as before. */
-
-/* Integers. */
-OMEN_API int omen_columns_add_integers(omen_columns *columns, const char *name, const int64_t *values,
-                                       const uint64_t *nulls, omen_detail *why) OMEN_MUST_CHECK;
-
-/* Other numbers. type: OMEN_COLUMN_FLOAT32, to which values are rounded, or OMEN_COLUMN_FLOAT64. A NaN is no value. */
-OMEN_API int omen_columns_add_reals(omen_columns *columns, const char *name, omen_column_type type,
-                                    const double *values, const uint64_t *nulls, omen_detail *why) OMEN_MUST_CHECK;
-
-/* codes: the number of each row's text in texts, or OMEN_NO_TEXT. */
-#define OMEN_NO_TEXT UINT32_MAX
-OMEN_API int omen_columns_add_texts(omen_columns *columns, const char *name, const omen_words *texts,
-                                    const uint32_t *codes, omen_detail *why) OMEN_MUST_CHECK;
-
-/* Row i has tags[first[i]] up to tags[first[i + 1]]: numbers of words, or, with words NULL, the numbers themselves. A
- * tag that comes twice in a row counts once. */
-OMEN_API int omen_columns_add_tags(omen_columns *columns, const char *name, const omen_words *words,
-                                   const uint64_t *first, const uint32_t *tags, omen_detail *why) OMEN_MUST_CHECK;
-
-/* Writes the sections of the columns to the sink of a build that is complete, whose section PERM perm is. Returns
- * OMEN_OK, OMEN_ERR_ARGUMENT (another number of rows), OMEN_ERR_CORRUPT (perm), OMEN_ERR_MEMORY or what the sink
- * returned. */
-OMEN_API int omen_columns_write(const omen_columns *columns, const omen_section *perm, const omen_sink *sink,
-                                omen_detail *why) OMEN_MUST_CHECK;
-
-/* A column of an index. */
-typedef struct omen_column_info {
-    size_t struct_bytes; /* set it */
-    const char *name;    /* the index's, name_bytes long and not terminated */
-    uint32_t name_bytes;
-    omen_column_type type;
-    uint64_t n_nulls;
-    uint64_t n_distinct; /* texts or tags; 0 elsewhere */
-    uint64_t n_bytes;    /* in the index */
-} omen_column_info;
-
-/* Fills *out for column i, counted from 0; omen_index_get_info() says how many there are. Returns OMEN_OK or
- * OMEN_ERR_ARGUMENT. */
-OMEN_API int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out) OMEN_MUST_CHECK;
-
-/* What n_bytes of text are, all of them: OMEN_NUMBER_INTEGER, an integer of 64 bits; OMEN_NUMBER_REAL, another decimal
- * number, rounded to the nearest float64; OMEN_NUMBER_NONE. A sign, and e with an exponent, may be there; no number has
- * more than 400 characters. real is set for integers too. */
-typedef enum { OMEN_NUMBER_NONE, OMEN_NUMBER_INTEGER, OMEN_NUMBER_REAL } omen_number_kind;
-OMEN_API omen_number_kind omen_number_parse(const char *text, size_t n_bytes, int64_t *integer, double *real);
-
-/* ---- conditions: rows by their columns ------------------------------------ */
-
-/* A condition on the columns of one index, which it must not outlive. It does not change; threads may share it. */
-typedef struct omen_condition omen_condition;
-
-#define OMEN_MAX_CONDITION (1u << 20) /* bytes of its text */
-
-/* Reads a condition: what may follow WHERE in SQL, of these parts.
- *   column = literal     also == != <> < <= > >=, in either order
- *   column BETWEEN literal AND literal, column IN (literal, ...), column IS NULL, column LIKE 'prefix%',
- *   tags HAS literal     each also with NOT before BETWEEN, IN, LIKE, HAS or NULL
- *   AND, OR, NOT, ( )
- * Literals are numbers, 'texts', in which '' is a quote, TRUE (1), FALSE (0) and NULL. Names of columns with other
- * characters than letters, digits and _ stand in double quotes. A comparison with a row that has no value, or with
- * NULL, is neither true nor false; HAS is true or false. Texts compare by bytes. A literal that is compared with
- * float32 is rounded to it.
- * *out is the caller's, NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (why says what is wrong, and at which
- * character), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
-OMEN_API int omen_condition_create(const omen_index *index, const char *text, omen_condition **out,
-                                   omen_detail *why) OMEN_MUST_CHECK;
-
-/* NULL is fine. */
-OMEN_API void omen_condition_destroy(omen_condition *condition);
-
-/* A text that two conditions on one index share if they are the same but for order, spelling, repetition and the like:
- * they select the same rows then. It lives as long as the condition. */
-OMEN_API const char *omen_condition_key(const omen_condition *condition);
-
-/* Finds the rows for which each of n conditions on one index is true. sets gets n sets, which are the caller's, all
- * NULL after a failure. n_threads 0: omen_cpu_count(). Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
-OMEN_API int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads,
-                                      omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- codes without lists ------------------------------------------------ */
 

@@ -101,14 +101,6 @@ uint64_t omen_row_set_count(const omen_row_set *set)
     return set->n_matches;
 }
 
-uint32_t omen_row_set_count_between(const omen_row_set *set, uint64_t row0, uint64_t row1)
-{
-    uint32_t n = 0;
-    for (uint64_t w = row0 / 64; w * 64 < row1; w++)
-        n += (uint32_t)__builtin_popcountll(omen_row_set_word(set, w, row0, row1));
-    return n;
-}
-
 int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys)
 {
     uint64_t *all = omen_alloc(set->n_matches, sizeof *all), n_all = 0;

@@ -3,7 +3,7 @@
 #ifndef OMEN_ROW_SET_H
 #define OMEN_ROW_SET_H
 
-#include "lib/omendb.h"
+#include "lib/omendb_columns.h"
 
 struct omen_row_set {
     const omen_index *index;
@@ -38,9 +38,6 @@ static inline uint64_t omen_row_set_word(const omen_row_set *set, uint64_t w, ui
         word &= UINT64_MAX >> (64 - (row1 - w * 64));
     return word;
 }
-
-/* How many rows it has at positions row0 .. row1 - 1. */
-uint32_t omen_row_set_count_between(const omen_row_set *set, uint64_t row0, uint64_t row1);
 
 /* Keys (1, row number) of its n rows with the lowest numbers, ascending; n is at most n_matches. Returns OMEN_OK or
  * OMEN_ERR_MEMORY. */

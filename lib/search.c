@@ -114,10 +114,21 @@ bool omen_search_is_zero(const omen_index *index, const omen_search_options *opt
     return index->meta.metric == OMEN_METRIC_COSINE && options->zero_ok && omen_norm2(query, index->meta.d) == 0;
 }
 
-int omen_search_run(const omen_index *index, const omen_search_job *job)
+static int way_of(omen_search_way way)
 {
-    return job->options->row_sets ? omen_search_filtered(index, job)
-                                  : omen_ways[job->options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS].search(index, job);
+    return way == OMEN_SEARCH_EXACT ? OMEN_WAY_EXACT : way == OMEN_SEARCH_GRAPH ? OMEN_WAY_GRAPH : OMEN_WAY_LISTS;
+}
+
+int omen_search_run(const omen_index *index, omen_search_options *options, const omen_search_job *job)
+{
+    omen_way_choice choice = {.struct_bytes = sizeof choice};
+    int status = omen_index_choose_way(index, options, job->n_queries, &choice, job->why);
+    if (status != OMEN_OK)
+        return status;
+    options->exact = choice.way == OMEN_SEARCH_EXACT;
+    if (job->stats)
+        job->stats->way = choice.way;
+    return options->row_sets ? omen_search_filtered(index, job) : omen_ways[way_of(choice.way)].search(index, job);
 }
 
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
@@ -156,7 +167,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                                  .stats = stats,
                                  .watch = &watch,
                                  .why = why};
-    status = omen_search_run(index, &job);
+    status = omen_search_run(index, &known, &job);
     if (status == OMEN_OK)
         status = check_results(index, options, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {

@@ -7,6 +7,7 @@
 #include "lib/filter.h"
 #include "lib/matrix.h"
 #include "lib/range.h"
+#include "lib/sized.h"
 
 /* What ranking the lists costs, for each list and dimension, and what choosing among them, for each list: in the unit
  * of omen_row_cost(). */
@@ -24,6 +25,41 @@ omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *o
         return OMEN_PLAN_LISTS;
     const float lists = (float)m->n_lists * (CHOOSE_COST + RANK_COST * (float)m->d_kept);
     return (float)set->n_matches * omen_row_cost(index) <= lists ? OMEN_PLAN_ROWS : OMEN_PLAN_LISTS;
+}
+
+const char *omen_plan_text(omen_plan plan)
+{
+    switch (plan) {
+    case OMEN_PLAN_NOTHING:
+        return "no row matches";
+    case OMEN_PLAN_ROWS:
+        return "each is compared";
+    case OMEN_PLAN_LISTS:
+        return "searched list by list";
+    }
+    return "?";
+}
+
+int omen_row_set_get_info(const omen_row_set *set, const omen_search_options *options, omen_row_set_info *out)
+{
+    const omen_index *index = set->index;
+    omen_search_options known;
+    omen_row_set_info info;
+    int status = omen_sized_take(&known, sizeof known, options, "omen_search_options", NULL);
+    if (status == OMEN_OK)
+        status = omen_sized_take(&info, sizeof info, out, "omen_row_set_info", NULL);
+    if (status != OMEN_OK)
+        return status;
+    info.n_matches = set->n_matches;
+    info.n_lists = 0;
+    for (uint32_t l = 0; l < index->meta.n_lists; l++) {
+        uint32_t n = 0;
+        omen_kernels_get()->count_bits(set->words, index->first + l, 1, &n);
+        info.n_lists += n > 0;
+    }
+    info.plan = omen_filter_plan(index, &known, set);
+    omen_sized_give(out, &info);
+    return OMEN_OK;
 }
 
 /* The queries of a batch that are searched alike. */

@@ -7,6 +7,7 @@
 
 #include "lib/index.h"
 #include "lib/matrix.h"
+#include "lib/omendb_rows.h"
 #include "lib/row_set.h"
 #include "lib/sized.h"
 
@@ -169,6 +170,10 @@ int omen_index_search_self(const omen_index *index, const omen_search_options *o
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
     if (index->meta.refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "rows search for rows by their refine tier, and the index has none");
+    if (!s.options.exact && s.options.way == OMEN_SEARCH_GRAPH)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.way: rows search for rows through the lists, not the graph");
+    if (!s.options.exact && s.options.way == OMEN_SEARCH_AUTO && !s.options.has_within)
+        s.options.way = OMEN_SEARCH_LISTS;
     s.options.zero_ok = true; /* what was accepted as a row is accepted as a query */
     /* one more, for the row itself */
     s.options.k = omen_least(s.options.k, index->meta.n_rows - 1) + 1;

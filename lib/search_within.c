@@ -11,8 +11,6 @@
 #include "lib/sized.h"
 #include "lib/watch.h"
 
-#define EXACT_ROWS 1024u /* up to so many are compared one by one */
-
 void omen_found_destroy(omen_found *found)
 {
     if (!found)
@@ -109,7 +107,7 @@ static int collect(const omen_index *index, omen_range *ranges, uint64_t n_queri
     return OMEN_OK;
 }
 
-static int search(const omen_index *index, const omen_search_options *options, const float *queries, uint64_t n_queries,
+static int search(const omen_index *index, omen_search_options *options, const float *queries, uint64_t n_queries,
                   omen_found *out, omen_search_stats *stats, omen_detail *why)
 {
     omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
@@ -125,7 +123,7 @@ static int search(const omen_index *index, const omen_search_options *options, c
                                  .stats = stats,
                                  .watch = &watch,
                                  .why = why};
-    int status = omen_search_run(index, &job);
+    int status = omen_search_run(index, options, &job);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++)
         if (omen_search_is_zero(index, options, queries + q * index->meta.d))
             status = fill_zero(index, options, options->row_sets ? options->row_sets[q] : NULL, &ranges[q]);
@@ -150,8 +148,6 @@ int omen_index_search_within(const omen_index *index, const omen_search_options 
         status = omen_search_check_queries(index, &known, queries, n_queries, why);
     if (status != OMEN_OK)
         return status;
-    /* the calibration of so few rows says nothing of rows at a distance */
-    known.exact |= !known.lists.probes && index->meta.refine != OMEN_REFINE_NONE && index->meta.n_rows <= EXACT_ROWS;
     known.within += 0.0f; /* -0 becomes 0, which is at least as far */
     omen_found *found = calloc(1, sizeof *found);
     status = found ? search(index, &known, queries, n_queries, found, stats ? &sums : NULL, why) : OMEN_ERR_MEMORY;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a search touches: blocks of codes, refine rows and ids are compared with their checksums when they are first
  * used, and their contents checked. */
+#include "lib/graph.h"
 #include "lib/index.h"
 #include "lib/refine.h"
 
@@ -47,6 +48,24 @@ static int ids_valid(const omen_index *index, uint64_t begin, uint64_t end, omen
     return OMEN_OK;
 }
 
+static int graph_codes_valid(const omen_index *index, uint64_t begin, uint64_t end, omen_detail *why)
+{
+    for (uint64_t i = begin / OMEN_GRAPH_CODE_BYTES; i < end / OMEN_GRAPH_CODE_BYTES; i++)
+        if (!omen_graph_code_is_sound(index->graph.codes + i * OMEN_GRAPH_CODE_BYTES))
+            return omen_fail(why, OMEN_ERR_CORRUPT, "section GCOD: position %llu has no finite length",
+                             (unsigned long long)i);
+    return OMEN_OK;
+}
+
+static int neighbours_valid(const omen_index *index, uint64_t begin, uint64_t end, omen_detail *why)
+{
+    for (uint64_t i = begin / 4; i < end / 4; i++)
+        if (index->graph.neighbours[i] >= index->meta.n_rows && index->graph.neighbours[i] != OMEN_GRAPH_NONE)
+            return omen_fail(why, OMEN_ERR_CORRUPT, "section GADJ: position %llu has neighbour %u, which no row is",
+                             (unsigned long long)(i / index->graph.degree), index->graph.neighbours[i]);
+    return OMEN_OK;
+}
+
 int omen_index_touch_codes(const omen_index *index, uint64_t first_block, uint64_t n_blocks, omen_detail *why)
 {
     return touch(index, &index->code, first_block * index->block_bytes, n_blocks * index->block_bytes, NULL, why);
@@ -61,6 +80,18 @@ int omen_index_touch_rows(const omen_index *index, uint64_t first_row, uint64_t 
 int omen_index_touch_ids(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)
 {
     return touch(index, &index->perm, first_row * 4, n_rows * 4, ids_valid, why);
+}
+
+int omen_index_touch_graph_codes(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)
+{
+    return touch(index, &index->graph.code, first_row * OMEN_GRAPH_CODE_BYTES, n_rows * OMEN_GRAPH_CODE_BYTES,
+                 graph_codes_valid, why);
+}
+
+int omen_index_touch_neighbours(const omen_index *index, uint64_t first_row, uint64_t n_rows, omen_detail *why)
+{
+    const uint64_t row_bytes = 4 * (uint64_t)index->graph.degree;
+    return touch(index, &index->graph.adjacency, first_row * row_bytes, n_rows * row_bytes, neighbours_valid, why);
 }
 
 int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes, omen_detail *why)

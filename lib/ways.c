@@ -4,12 +4,15 @@
 
 #include "lib/apart.h"
 #include "lib/filter.h"
+#include "lib/graph.h"
 #include "lib/lists.h"
 #include "lib/range.h"
+#include "lib/sized.h"
 #include "lib/ways.h"
 
-/* Under a filter the lists not taken may hold as many matches as the recall may lack: fewer are missed in the end,
- * since neighbours come nearer after they are counted. What the margin leaves out is a part of it. */
+/* Under a filter the lists not taken are expected to hold this part of what the recall may lack, and what the margin
+ * leaves out is another part of it. */
+#define MISSED_BY_LISTS  0.5f
 #define MISSED_BY_MARGIN 0.25f
 
 /* For all rows within a distance, lists are taken and rows re-ranked by reach and margin as for the k nearest, relative
@@ -18,8 +21,9 @@
 #define RANGE_K      10u
 #define RANGE_REACH  2.0f
 #define RANGE_MARGIN 1.5f
-#define RANGE_MISSED 0.5f /* times what the recall may lack: the lists not taken may be expected to hold it */
-#define RANGE_POOL   512u /* rows re-ranked together */
+#define RANGE_MISSED 0.5f  /* times what the recall may lack: the lists not taken may be expected to hold it */
+#define RANGE_POOL   512u  /* rows re-ranked together */
+#define RANGE_FEW    1024u /* rows that are compared one by one: the calibration of so few says nothing of a distance */
 
 /* The effort of ranges. */
 static omen_effort range_effort(const omen_index *index, const omen_search_options *options, uint32_t *n_probes)
@@ -68,12 +72,17 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     const uint32_t k = job->k;
     const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
     omen_lists_filter filter = {.row_sets = job->row_sets};
-    uint32_t n_probes, n_rerank; /* on average */
+    uint32_t n_probes, n_rerank, n_more_probes; /* on average */
     if (job->ranges)
         return search_lists_within(index, job);
-    omen_effort effort =
-        omen_index_effort(index, k, job->row_sets ? 1 - MISSED_BY_MARGIN * (1 - recall) : recall, &n_probes, &n_rerank);
-    effort.missed = (float)k * (1 - recall);
+    omen_effort effort = omen_index_effort(index, k, recall, &n_probes, &n_rerank);
+    if (job->row_sets) {
+        const omen_effort more =
+            omen_index_effort(index, k, 1 - MISSED_BY_MARGIN * (1 - recall), &n_more_probes, &n_rerank);
+        effort.margin = more.margin;
+        effort.most_rows = more.most_rows;
+    }
+    effort.missed = MISSED_BY_LISTS * (float)k * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->lists.probes) {
         n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
@@ -122,6 +131,133 @@ static int search_exact(const omen_index *index, const omen_search_job *job)
                              job->why);
 }
 
+static int search_graph(const omen_index *index, const omen_search_job *job)
+{
+    const omen_search_options *options = job->options;
+    omen_graph_tune measured;
+    omen_graph_effort effort =
+        omen_graph_effort_for(index, job->k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &measured);
+    omen_graph_effort_scale(&effort, index, job->k, options->effort_factor);
+    if (options->rerank)
+        effort.share = 1;
+    if (job->stats) {
+        job->stats->lists.probes = 0;
+        job->stats->rerank = measured.n_rows;
+    }
+    const int status = omen_search_graph(index, job->queries, job->n_queries, job->k, &effort, job->n_threads,
+                                         job->keys, job->stats, job->watch, job->why);
+    if (status != OMEN_OK || !index->n_apart)
+        return status;
+    return omen_apart_search(index, job->queries, NULL, job->n_queries, job->k, job->n_threads, job->keys, job->stats,
+                             job->watch, job->why);
+}
+
+/* ---- the choice ---- */
+
+/* Relative costs, an estimate of a graph code being 1. Measured on AVX2 and AVX-512 machines; they steer the choice,
+ * nothing more. */
+#define COST_CODE       0.094   /* of a list, scanned for one query alone */
+#define COST_LIST       6.8     /* a list that is scanned */
+#define COST_CENTROID   0.00425 /* a dimension of a centroid that a list is chosen by */
+#define COST_SHARED     0.6     /* times these, where queries share the scan */
+#define COST_ROW        2.0     /* a row that is re-ranked, */
+#define COST_ROW_VALUE  0.02    /* and each of its values */
+#define SHARING_QUERIES 64u
+
+static double lists_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)
+{
+    const omen_meta *m = &index->meta;
+    const omen_tune_entry *most = omen_index_effort_most(index, k);
+    uint32_t n_probes, n_rerank;
+    if (!most || most->recall < recall)
+        return 0;
+    omen_index_effort(index, k, recall, &n_probes, &n_rerank);
+    const double n_codes = n_probes * ((double)m->n_rows / m->n_lists), hot = (m->n_sub / 2 + m->n_factors) / 32.0;
+    const double scans =
+        n_codes * COST_CODE * hot + n_probes * COST_LIST + (double)m->n_lists * m->d_kept * COST_CENTROID;
+    return scans * (n_queries >= SHARING_QUERIES ? COST_SHARED : 1) + n_rerank * (COST_ROW + COST_ROW_VALUE * m->d);
+}
+
+static double graph_cost(const omen_index *index, uint32_t k, float recall)
+{
+    omen_graph_tune measured;
+    omen_graph_effort_for(index, k, recall, &measured);
+    if (!measured.k || measured.recall < recall)
+        return 0;
+    return measured.n_estimates + measured.n_rows * (COST_ROW + COST_ROW_VALUE * index->meta.d);
+}
+
+/* The way that was measured to cost less. */
+static void choose_by_cost(const omen_index *index, const omen_search_options *o, omen_way_choice *out)
+{
+    out->way = OMEN_SEARCH_LISTS;
+    if (o->has_within && !o->lists.probes && index->meta.refine != OMEN_REFINE_NONE &&
+        index->meta.n_rows <= RANGE_FEW) {
+        out->way = OMEN_SEARCH_EXACT;
+        out->reason = "the index has few rows";
+    } else if (!index->graph.degree)
+        out->reason = "the index has no graph";
+    else if (o->lists.probes || o->rerank)
+        out->reason = "the effort asked for is that of lists";
+    else if (o->row_sets)
+        out->reason = "a filter goes through them";
+    else if (o->has_within)
+        out->reason = "a search within a distance goes through them";
+    else if (out->graph_cost > 0 && !(out->lists_cost > 0 && out->lists_cost <= out->graph_cost)) {
+        out->way = OMEN_SEARCH_GRAPH;
+        out->reason = out->lists_cost > 0 ? "it costs less" : "it alone reaches the recall";
+    } else {
+        out->reason = out->graph_cost > 0 ? "they cost less" : "the graph does not reach the recall";
+    }
+}
+
+static int choose(const omen_index *index, const omen_search_options *o, uint64_t n_queries, omen_way_choice *out,
+                  omen_detail *why)
+{
+    const uint32_t asked = o->has_within ? RANGE_K : o->k;
+    const uint32_t k = asked < index->meta.n_rows ? asked : (uint32_t)index->meta.n_rows;
+    const float recall = o->recall > 0 ? o->recall : OMEN_DEFAULT_RECALL;
+    out->way = o->exact ? OMEN_SEARCH_EXACT : o->way;
+    out->reason = "it was asked for";
+    if (out->way > OMEN_SEARCH_EXACT)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.way is none that there is");
+    if (out->way == OMEN_SEARCH_GRAPH && !index->graph.degree)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no graph; build it with options.graph.wanted");
+    if (out->way == OMEN_SEARCH_GRAPH && (o->lists.probes || o->rerank))
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "options.lists.probes and options.rerank are of lists, not of a graph");
+    if (out->way == OMEN_SEARCH_GRAPH && o->row_sets)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.row_sets: a graph is not searched under a filter");
+    if (out->way == OMEN_SEARCH_GRAPH && o->has_within)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.within: a graph is not searched for all rows within it");
+    out->can_reach = true;
+    out->recall_most = 1;
+    out->lists_cost = lists_cost(index, k, recall, n_queries);
+    out->graph_cost = index->graph.degree ? graph_cost(index, k, recall) : 0;
+    if (out->way == OMEN_SEARCH_AUTO)
+        choose_by_cost(index, o, out);
+    if (out->way == OMEN_SEARCH_LISTS)
+        out->can_reach = omen_index_can_reach(index, k, recall, &out->recall_most);
+    else if (out->way == OMEN_SEARCH_GRAPH)
+        out->can_reach = omen_graph_can_reach(index, k, recall, &out->recall_most);
+    return OMEN_OK;
+}
+
+int omen_index_choose_way(const omen_index *index, const omen_search_options *options, uint64_t n_queries,
+                          omen_way_choice *out, omen_detail *why)
+{
+    omen_search_options known;
+    omen_way_choice made;
+    int status = omen_sized_take(&known, sizeof known, options, "omen_search_options", why);
+    if (status == OMEN_OK)
+        status = omen_sized_take(&made, sizeof made, out, "omen_way_choice", why);
+    if (status == OMEN_OK)
+        status = choose(index, &known, n_queries, &made, why);
+    if (status == OMEN_OK)
+        omen_sized_give(out, &made);
+    return status;
+}
+
 const omen_way omen_ways[OMEN_N_WAYS] = {
     [OMEN_WAY_LISTS] = {.check_sections = omen_lists_check_sections,
                         .open = omen_lists_open,
@@ -132,4 +268,13 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .calibrate_bytes = omen_lists_calibrate_bytes,
                         .table = OMEN_SECTION_TUNE},
     [OMEN_WAY_EXACT] = {.search = search_exact},
+    [OMEN_WAY_GRAPH] = {.check_sections = omen_graph_check_sections,
+                        .open = omen_graph_open,
+                        .close = omen_graph_close,
+                        .check = omen_graph_check,
+                        .search = search_graph,
+                        .calibrate = omen_graph_calibrate,
+                        .calibrate_bytes = omen_graph_calibrate_bytes,
+                        .table = OMEN_SECTION_GTUN,
+                        .is_optional = true},
 };

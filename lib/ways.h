@@ -42,10 +42,11 @@ typedef struct omen_way {
                      size_t *n_bytes, omen_watch *watch, omen_detail *why);
     /* estimate of its private memory besides omen_calibration_bytes() */
     uint64_t (*calibrate_bytes)(uint64_t n_rows, uint32_t d, uint32_t n_lists);
-    uint32_t table; /* OMEN_SECTION_ */
+    uint32_t table;   /* OMEN_SECTION_ */
+    bool is_optional; /* that section may be unknown to a reader */
 } omen_way;
 
-enum { OMEN_WAY_LISTS, OMEN_WAY_EXACT, OMEN_N_WAYS };
+enum { OMEN_WAY_LISTS, OMEN_WAY_EXACT, OMEN_WAY_GRAPH, OMEN_N_WAYS };
 extern const omen_way omen_ways[OMEN_N_WAYS];
 
 #endif

@@ -45,12 +45,12 @@ quiet()
 awk '/^    omen_[a-z0-9_]*;$/ { sub(/;/, ""); print $1 }' lib/omendb.map | sort >"$scratch/map"
 nm -D --defined-only "$build/libomendb.so" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort >"$scratch/so"
 # a declaration may be broken after its type
-sed -n '/^OMEN_API/s/^OMEN_API [^(]*\(omen_[a-z0-9_]*\)(.*/\1/p' lib/omendb.h formats/omendb_files.h |
+sed -n '/^OMEN_API/s/^OMEN_API [^(]*\(omen_[a-z0-9_]*\)(.*/\1/p' lib/omendb*.h formats/omendb_files.h |
     sort >"$scratch/declared"
 { [ -s "$scratch/map" ] || echo "no symbols found"; diff "$scratch/map" "$scratch/so"; } |
     result "libomendb.so exports what omendb.map lists"
 diff "$scratch/map" "$scratch/declared" | result "omendb.map lists what the headers mark with OMEN_API"
-grep -nE '^[a-z].*[ *]omen_[a-z0-9_]+\(' lib/omendb.h formats/omendb_files.h | grep -v ':typedef' |
+grep -nE '^[a-z].*[ *]omen_[a-z0-9_]+\(' lib/omendb*.h formats/omendb_files.h | grep -v ':typedef' |
     result "every function of a public header is marked with OMEN_API"
 readelf -d "$build/libomendb.so" | sed -n 's/.*soname: \[\(.*\)\]/\1/p' | grep -vx 'libomendb\.so\.0' |
     result "libomendb.so is called libomendb.so.0"
@@ -63,7 +63,7 @@ readelf -rW "$build/libomendb.so" | grep -E 'JUMP_SLO.* omen_' | result "files o
 quiet meson install -C "$build" --no-rebuild --destdir "$scratch/root" | result "meson install into a DESTDIR"
 find "$scratch/root" -type f -o -type l | sed 's/.*\///' | sort >"$scratch/installed"
 printf '%s\n' libomendb.a libomendb.so libomendb.so.0 libomendb.so.0.1.0 omendb omendb.1 omendb.h omendb.pc \
-    omendb_files.h | sort | diff - "$scratch/installed" | result "what is installed"
+    omendb_columns.h omendb_files.h omendb_rows.h | sort | diff - "$scratch/installed" | result "what is installed"
 library=$(dirname "$(find "$scratch/root" -name libomendb.so)")
 include=$(dirname "$(find "$scratch/root" -name omendb.h)")
 PKG_CONFIG_PATH=$library/pkgconfig
@@ -71,7 +71,7 @@ PKG_CONFIG_SYSROOT_DIR=$scratch/root
 export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
 
 # A program that sets up the structs, in what C and C++ have in common.
-for header in omendb omendb_files; do
+for header in omendb omendb_columns omendb_rows omendb_files; do
     cat >"$scratch/$header.c" <<EOF
 #include <$header.h>
 #include <$header.h>
@@ -101,6 +101,9 @@ done
 # shellcheck disable=SC2046 # flags are split into words on purpose
 quiet "$cc" -std=c11 -Wall -Werror -o "$scratch/nearest" tests/examples/nearest.c \
     $(pkg-config --cflags --libs omendb) | result "the example compiles with pkg-config's flags"
+# shellcheck disable=SC2046
+quiet "$cc" -std=c11 -Wall -Werror -o "$scratch/where" tests/examples/where.c $(pkg-config --cflags --libs omendb) |
+    result "the example of conditions compiles likewise"
 cd "$scratch" || exit 1
 # nearest_rows TEXT COMMAND...: it prints 5 rows at least, the first of which is TEXT
 nearest_rows()
@@ -112,6 +115,13 @@ nearest_rows()
 }
 nearest_rows "42 0" ./nearest a.omen | result "the example finds the row that it looks for"
 quiet "$omendb" verify a.omen | result "the program verifies what the example wrote"
+{
+    nearest_rows 43 ./where w.omen "kind = 'odd' OR price IS NULL"
+    nearest_rows 44 ./where w.omen "price = 22 AND kind = 'even' OR price BETWEEN 480 AND 482"
+    quiet "$omendb" verify w.omen
+    LD_LIBRARY_PATH=$library ./where w.omen "prize = 1" 2>why && echo "it succeeded"
+    grep -q 'did you mean "price"' why || cat why
+} | result "the example of conditions finds the nearest of the rows that meet one"
 {
     LD_LIBRARY_PATH=$library ./nearest /nowhere/a.omen 2>why && echo "it succeeded"
     grep -q '/nowhere' why || cat why

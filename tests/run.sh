@@ -24,33 +24,28 @@ scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-passed=0
-failed=0
-skipped=0
 
 # tally NAME CODE: counts the "ok" and "not ok" lines in the log. A failure without such a line counts as one.
 tally()
 {
-    n_skipped=$(grep -ciE '^ok .*# skip' "$scratch/log")
-    n_passed=$(($(grep -c '^ok ' "$scratch/log") - n_skipped))
-    n_failed=$(sed -n 's/^not ok [0-9]* *-* *\([^:]*\).*/\1/p' "$scratch/log" | sort -u | wc -l)
+    n_skipped=$(grep -ciE '^ok .*# skip' "$log")
+    n_passed=$(($(grep -c '^ok ' "$log") - n_skipped))
+    n_failed=$(sed -n 's/^not ok [0-9]* *-* *\([^:]*\).*/\1/p' "$log" | sort -u | wc -l)
     if [ "$2" -ne 0 ] && [ "$n_failed" -eq 0 ]; then
         n_failed=1
-        tail -n 60 "$scratch/log"
+        tail -n 60 "$log"
         echo "not ok - $1: exit code $2"
     elif [ "$n_failed" -gt 0 ]; then
         # what a test has to say stands in lines that begin with #; those of unit tests are notes
         case $1 in
-        unit*) grep '^not ok' "$scratch/log" ;;
-        *) grep -E '^(not ok|#)' "$scratch/log" ;;
+        unit*) grep '^not ok' "$log" ;;
+        *) grep -E '^(not ok|#)' "$log" ;;
         esac | head -n 100
     fi
-    grep -iE '^ok .*# skip' "$scratch/log"
+    grep -iE '^ok .*# skip' "$log"
     seconds=$(($(date +%s) - began))
     echo "== $1: $n_passed passed, $n_failed failed, $n_skipped skipped ($seconds s)"
-    passed=$((passed + n_passed))
-    failed=$((failed + n_failed))
-    skipped=$((skipped + n_skipped))
+    echo "$n_passed $n_failed $n_skipped" >>"$scratch/counts"
 }
 
 # stage NAME COMMAND...
@@ -59,7 +54,7 @@ stage()
     name=$1
     shift
     began=$(date +%s)
-    "$@" >"$scratch/log" 2>&1
+    "$@" >"$log" 2>&1
     tally "$name" $?
 }
 
@@ -80,10 +75,10 @@ compile()
 # The programs print "ok - name"; meson keeps that in its log.
 unit_tests()
 {
-    meson test -C "$1" --no-rebuild --timeout-multiplier 3 >"$scratch/meson" 2>&1
+    meson test -C "$1" --no-rebuild --timeout-multiplier 3 >"$log.meson" 2>&1
     code=$?
     cat "$1/meson-logs/testlog.txt"
-    [ $code -eq 0 ] || tail -n 20 "$scratch/meson"
+    [ $code -eq 0 ] || tail -n 20 "$log.meson"
     return $code
 }
 
@@ -92,46 +87,65 @@ cli_tests()
     bats --formatter tap "$@"
 }
 
-OMENDB=$root/build-test/cmd/omendb
-OMENDB_FAULT=$root/build-test/tests/omendb-fault
-export OMENDB OMENDB_FAULT
+# The program as it is.
+plain()
+{
+    log=$scratch/plain.log
+    OMENDB=$root/build-test/cmd/omendb
+    OMENDB_FAULT=$root/build-test/tests/omendb-fault
+    export OMENDB OMENDB_FAULT
+    stage "unit tests" unit_tests build-test
+    stage "CLI tests" cli_tests tests/cli
+    stage "failing I/O" python3 tests/fault/fault.py io
+    stage "failing allocations" python3 tests/fault/fault.py alloc
+    stage "kills" python3 tests/fault/fault.py kills
+    stage "lost writes" python3 tests/fault/fault.py replay
+    # the interpreter that Debian's python3-numpy belongs to
+    stage "exact search and numpy" /usr/bin/python3 tests/exact_numpy.py
+    stage "style" sh tests/style.sh
+    stage "library" sh tests/library.sh
+    stage "neon" sh tests/neon.sh
+    stage "clang" compile build-clang clang --buildtype=release -Dwerror=true
+}
+
+# Under AddressSanitizer and UBSan. Fewer rows and shorter loops, since everything is several times slower, and no
+# ../shared/data.
+sanitized()
+{
+    log=$scratch/sanitized.log
+    OMENDB=$root/build-sanitize/cmd/omendb
+    OMENDB_FAULT=$root/build-sanitize/tests/omendb-fault
+    OMENDB_TEST_ROWS=2000
+    OMEN_TEST_QUICK=1
+    ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export OMENDB OMENDB_FAULT OMENDB_TEST_ROWS OMEN_TEST_QUICK ASAN_OPTIONS UBSAN_OPTIONS
+    unset OMENDB_TEST_DATA
+    stage "sanitizers" compile build-sanitize gcc --buildtype=debugoptimized -Db_sanitize=address,undefined \
+        -Db_lundef=false
+    stage "unit tests under sanitizers" unit_tests build-sanitize
+    stage "CLI tests under sanitizers" cli_tests tests/cli
+    stage "failing allocations under sanitizers" python3 tests/fault/fault.py alloc --rows 600 --threads 2 --dense 100
+}
+
+log=$scratch/log
 stage "gcc" compile build-test gcc --buildtype=release -Dwerror=true
-if [ "$failed" -gt 0 ]; then
-    echo "$passed passed, $failed failed"
+if ! grep -q ' 0 0$' "$scratch/counts"; then
+    echo "0 passed, 1 failed"
     exit 1
 fi
-stage "unit tests" unit_tests build-test
-stage "CLI tests" cli_tests tests/cli
-stage "failing I/O" python3 tests/fault/fault.py io
-stage "failing allocations" python3 tests/fault/fault.py alloc
-stage "kills" python3 tests/fault/fault.py kills
-stage "lost writes" python3 tests/fault/fault.py replay
-# the interpreter that Debian's python3-numpy belongs to
-stage "exact search and numpy" /usr/bin/python3 tests/exact_numpy.py
-stage "style" sh tests/style.sh
-stage "library" sh tests/library.sh
-if [ -f tests/neon.sh ]; then
-    stage "neon" sh tests/neon.sh
-fi
-stage "clang" compile build-clang clang --buildtype=release -Dwerror=true
+# Both at a time, as many tests keep one processor busy; what the sanitized half says comes after the other. A pipe and
+# not &, which would make its programs ignore SIGINT.
+sanitized </dev/null | {
+    plain </dev/null
+    cat
+}
 
-# Fewer rows and shorter loops, since everything is several times slower; ../shared/data was searched above.
-OMENDB=$root/build-sanitize/cmd/omendb
-OMENDB_FAULT=$root/build-sanitize/tests/omendb-fault
-OMENDB_TEST_ROWS=2000
-OMEN_TEST_QUICK=1
-ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
-UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-export OMENDB_TEST_ROWS OMEN_TEST_QUICK ASAN_OPTIONS UBSAN_OPTIONS
-unset OMENDB_TEST_DATA
-stage "sanitizers" compile build-sanitize gcc --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
-stage "unit tests under sanitizers" unit_tests build-sanitize
-stage "CLI tests under sanitizers" cli_tests tests/cli
-stage "failing allocations under sanitizers" python3 tests/fault/fault.py alloc --rows 600 --threads 2 --dense 100
-
-if [ "$skipped" -gt 0 ]; then
-    echo "$passed passed, $failed failed, $skipped skipped"
-else
-    echo "$passed passed, $failed failed"
-fi
-[ "$failed" -eq 0 ]
+awk '{ passed += $1; failed += $2; skipped += $3 }
+    END {
+        printf "%d passed, %d failed", passed, failed
+        if (skipped)
+            printf ", %d skipped", skipped
+        print ""
+        exit failed > 0
+    }' "$scratch/counts"

@@ -148,9 +148,11 @@ int omen_table_column(omen_table *t, const char *name, size_t n_bytes, uint32_t 
         t->columns = grown;
         t->size = size;
     }
-    table_column c = {.name = strndup(name, n_bytes)};
+    table_column c = {.name = malloc(n_bytes + 1)};
     if (!c.name)
         return no_memory(t, why);
+    memcpy(c.name, name, n_bytes);
+    c.name[n_bytes] = '\0';
     for (size_t i = 0; i < t->n_wishes; i++) {
         wish *w = &t->wishes[i];
         if (w->n_bytes == n_bytes && memcmp(w->name, name, n_bytes) == 0) {
@@ -387,11 +389,29 @@ int omen_table_open(omen_table **out, const char *label, const omen_columns *col
     return read_wishes(t, types, why);
 }
 
+/* Bytes of what was read of a column, of those counted. */
+static uint64_t kept_bytes(const omen_table *t, const table_column *c)
+{
+    const uint64_t n = t->n_rows;
+    return (c->nulls ? (n + 63) / 64 * 8 : 0) + (c->integers ? 8 * n : 0) + (c->reals ? 8 * n : 0) +
+           (c->codes ? 4 * n : 0) + (c->first ? 8 * (n + 1) : 0) + 4 * c->tags_size + omen_intern_bytes(&c->texts);
+}
+
 int omen_table_give(omen_table *t, omen_columns *columns, omen_detail *why)
 {
     int status = OMEN_OK;
-    for (uint32_t i = 0; i < t->n && status == OMEN_OK; i++)
-        status = give_column(t, &t->columns[i], columns, why);
+    for (uint32_t i = 0; i < t->n && status == OMEN_OK; i++) {
+        table_column *c = &t->columns[i];
+        /* what is read is copied, narrower, and texts are sorted */
+        const uint64_t copy_bytes = t->n_rows * 8 + c->n_tags * 8 + omen_intern_bytes(&c->texts);
+        if (c->type != TYPE_SKIP)
+            status = omen_columns_room(columns, t->n_bytes + copy_bytes, t->memory_bytes, t->label, why);
+        if (status == OMEN_OK)
+            status = give_column(t, c, columns, why);
+        t->n_bytes -= kept_bytes(t, c);
+        finish_column(c);
+        *c = (table_column){.type = TYPE_SKIP};
+    }
     return status;
 }
 

@@ -255,7 +255,7 @@ EOF
     refused 'p["batch"]["max"] = 1e300' 'points[].batch.max cannot be 1e300'
     refused 'r["points"][0] = 7' 'points[] cannot be 7'
     refused 'r["points"] = {}' 'points cannot be {}'
-    refused 'r["points"] = [p] * 600' 'points cannot be what it is'
+    refused 'r["points"] = [p] * 1100' 'points cannot be what it is'
     refused 'r["options"]["k"] = list(range(1, 100))' 'options.k cannot be what it is'
     refused 'r["options"]["k"] = [0]' 'options.k[] cannot be 0'
     refused 'r["data"]["n"] = -1' 'data.n cannot be -1'

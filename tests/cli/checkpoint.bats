@@ -150,7 +150,7 @@ stop()
 @test "checkpoints that lie under good checksums: an index that verify calls sound, or exit 2 or 3" {
     vectors make base.fvecs -n 3000 -d 10 --kind gauss
     lies=${OMEN_TEST_QUICK:+15}
-    for options in "-c pq" "-c rabitq -m ip" "-c none -r f32"; do
+    for options in "-c pq" "-c rabitq -m ip" "-c none -r f32 --graph"; do
         # stopped before the last of its runs, or behind it
         "$OMENDB" build -q -t 1 -l 5 --chunk-rows 100 $options -o out.omen base.fvecs &
         local pid=$!

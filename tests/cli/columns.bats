@@ -20,9 +20,10 @@ array()
 import struct, sys
 path, dtype, form, *values = sys.argv[1:]
 header = "{\"descr\": \"%s\", \"fortran_order\": False, \"shape\": (6,), }" % dtype
-values = [float(value) if form[-1] == "d" else int(value) for value in values]
+values = [float(value) if form[-1] in "de" else int(value) for value in values]
 with open(path, "wb") as out:
-    out.write(b"\x93NUMPY\1\0" + struct.pack("<H", 118) + header.ljust(117).encode() + b"\n" + struct.pack(form, *values))
+    out.write(b"\x93NUMPY\1\0" + struct.pack("<H", 118) + header.ljust(117).encode() + b"\n")
+    out.write(struct.pack(form, *values))
 ' "$@"
 }
 
@@ -118,6 +119,34 @@ END
     fails_with 2 "nothing to attach" omendb attach -o x.omen v.omen
 }
 
+@test "verify compares with the files that columns were built from" {
+    six
+    array i.npy '<i8' '<6q' 1 2 3 4 5 6
+    omendb build -q --columns t.tsv --column i=i.npy --tags tags.txt v.fvecs
+    from="--columns t.tsv --column i=i.npy --tags tags.txt"
+    expect 0 omendb verify $from --source v.fvecs v.omen
+    has "$output" "sound"
+    sed 's/\t5\t2$/\t4\t2/' t.tsv >other.tsv
+    expect 3 omendb verify --columns other.tsv --column i=i.npy --tags tags.txt v.omen
+    same "$output" 'v.omen: differs from its columns: section CVAL: column "stock": row 4 has another value'
+    sed 's/w/x/' tags.txt >other.txt
+    expect 3 omendb verify --columns t.tsv --column i=i.npy --tags other.txt v.omen
+    has "$output" 'column "tags" has other values'
+    sed 's/1.5/1500.5/; s/-7/-8/' t.tsv >other.tsv
+    expect 3 omendb verify --columns other.tsv --column i=i.npy --tags tags.txt v.omen
+    has "$output" 'column "stock" has other values'
+    expect 3 omendb verify --columns t.tsv v.omen
+    has "$output" 'column 5 is "i" (int64) in the index, and "none" (-)'
+    expect 3 omendb verify --columns t.tsv --column-types price:float32 --column i=i.npy --tags tags.txt v.omen
+    has "$output" 'column 2 is "price" (float64) in the index, and "price" (float32)'
+    head -n 6 t.tsv >other.tsv
+    fails_with 2 '"other.tsv" has 5 rows, and there are 6 vectors' omendb verify --columns other.tsv v.omen
+    omendb build -q -o plain.omen v.fvecs
+    expect 3 omendb verify --tags tags.txt plain.omen
+    has "$output" 'column 1 is "none" (-) in the index'
+    fails_with 2 "drop --quick" omendb verify --quick --tags tags.txt v.omen
+}
+
 @test "a table that is wrong is told with line and column" {
     six
     omendb build -q v.fvecs
@@ -167,6 +196,10 @@ END
     { echo x; seq 20000; } >t.tsv
     fails_with 5 "the columns in \"t.tsv\" need more than" omendb build --columns t.tsv -M 100K v.fvecs
     only t.tsv v.fvecs
+    # texts that are all different take their bytes, twice while they are sorted
+    { echo x; seq -f 'text number %.0f, as long as some are' 20000; } >t.tsv
+    fails_with 5 "the columns in \"t.tsv\" need more than" omendb build --columns t.tsv -M 2M v.fvecs
+    only t.tsv v.fvecs
 }
 
 @test "a killed build with columns ends in the same bytes" {
@@ -187,6 +220,23 @@ END
     lies=${OMEN_TEST_QUICK:+30}
     vectors make q.fvecs -n 3 -d 4 --seed 5
     python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-150}
+}
+
+@test "files of columns that lie do no harm" {
+    six
+    cp t.tsv t
+    head -c 80 t.tsv | tr '\t' , >t.csv
+    printf '{"a": 1, "b": [ "x", "y" ]}\n{"a": 2.5e3}\n%.0s' 1 2 3 >t.jsonl
+    array i.npy '<i8' '<6q' 1 2 3 4 5 6
+    array f.npy '>f2' '>6e' 1 2 3 4 5 6
+    python3 -c '
+import struct
+with open("t.spmat", "wb") as out:
+    out.write(struct.pack("<3q7q6i6f", 6, 4, 6, *range(7), 0, 1, 2, 3, 0, 1, *[1] * 6))'
+    omendb build -q v.fvecs
+    lies=${OMEN_TEST_QUICK:+15}
+    python3 "$tests_dir/cli/hostile.py" keyfiles v.omen ${lies:-50} columns:t columns:t.tsv columns:t.csv \
+        columns:t.jsonl column:i.npy column:f.npy tags:t.spmat tags:tags.txt
 }
 
 @test "conditions select the rows that SQLite selects" {

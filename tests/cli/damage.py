@@ -85,6 +85,8 @@ def search(data, queries, scratch, n):
     rng = random.Random(len(data))
     path = os.path.join(scratch, "copy.omen")
     ways = [["-k", "3"], ["-k", "10", "--probes", "1"], ["-k", "3", "--exact"]]
+    if b"GADJ" in data[struct.unpack_from("<Q", data, len(data) - 56)[0]:]:
+        ways += [["-k", "3", "--way", "graph"], ["-k", "10", "--way", "graph", "--recall", "0.99"]]
 
     def query(way, options=()):
         command = [os.environ["OMENDB"], "query", "--distances", *way, *options, path, queries]

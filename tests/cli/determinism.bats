@@ -79,15 +79,16 @@ check_results()
 @test "fashion-mnist: other codecs, metrics and refine tiers, on 1,000 rows" {
     vectors first 1000 "$images/train-images-idx3-ubyte.gz" base.idx
     vectors first 200 "$images/t10k-images-idx3-ubyte.gz" queries.idx
-    for options in "-c rabitq -r f16" "-m cosine -c pq -b 7 -r f32" "-m ip -c rabitq -r none -l 3"; do
+    for options in "-c rabitq -r f16 --graph" "-m cosine -c pq -b 7 -r f32" "-m ip -c rabitq -r none -l 3"; do
         check_index base.idx $options
         check_results queries.idx
+        [[ $options != *--graph* ]] || check_results queries.idx --way graph
     done
 }
 
 @test "7 rows of 13 dimensions: one index and one result for every metric, codec and refine tier" {
     for metric in l2 ip cosine; do
-        for options in "" "-c rabitq" "-c none -r f16" "-c rabitq -r f32" "-r none"; do
+        for options in "--graph" "-c rabitq" "-c none -r f16" "-c rabitq -r f32" "-r none"; do
             check_index "$BATS_FILE_TMPDIR/small.npy" -m $metric $options
             check_results "$BATS_FILE_TMPDIR/small-queries.npy"
         done

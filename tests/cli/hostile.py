@@ -8,6 +8,11 @@ hostile.py index INDEX QUERIES N [OPTION...]
                              the same of an index, queried with these options, or of a compressed one: query and verify
                              exit 0 or 3 (2 too with options; 2 or 5 of a compressed one), results are numbers and rows,
                              what query refuses verify calls corrupt
+hostile.py keyfiles INDEX N FILE...
+                             the same of the beginnings of files of keys, or, OPTION:FILE, of what another option of
+                             attach takes: attach exits 0, 2 or 5
+hostile.py keys INDEX QUERIES KEYS N
+                             the same of the sections of keys, by which query finds all rows in KEYS or exits 2 or 3
 hostile.py checkpoint PART INPUT N OPTION...
                              the same of a checkpoint: the build that continues it, with these options, exits 0 and
                              makes an index that verify calls sound, or 2 or 3
@@ -185,7 +190,8 @@ def lie_index(data, queries, n, options):
         parts = list(sections(data))
         lie(rng, rng.choice([payload for name, _, _, payload in parts]))
         write("lie.omen", pack(identity_of(data), parts))
-        query = run(["query", "-q", "-t", "1", "-k", "5", "--distances", *options, "lie.omen", queries], 1 << 30,
+        way = ["--way", "graph"] if any(name == b"GADJ" for name, *_ in parts) and i % 2 else []
+        query = run(["query", "-q", "-t", "1", "-k", "5", "--distances", *way, *options, "lie.omen", queries], 1 << 30,
                     allowed)
         quick = run(["verify", "-q", "-t", "1", "--quick", "lie.omen"], 1 << 30, (0, 3))
         full = run(["verify", "-q", "-t", "1", "lie.omen"], 1 << 30, (0, 3, 5))
@@ -261,14 +267,17 @@ def lie_vectors(index, n, names):
 
 def lie_keyfiles(index, n, names):
     rng = random.Random(6)
-    for name in names:
+    for word in names:
+        option, name = word.split(":", 1) if ":" in word else ("key", word)
         with open(name, "rb") as file:
             data = file.read()
+        lying = f"lie{os.path.splitext(name)[1]}"
         for _ in range(n):
             payload = bytearray(data[:256])
             lie(rng, payload)
-            write("lie", payload + data[256:])
-            run(["attach", "-q", "-t", "1", "--key", "lie", "-o", "sound.omen", index], 1 << 30, (0, 2, 5))
+            write(lying, payload + data[256:])
+            run(["attach", "-q", "-t", "1", f"--{option}", f"x={lying}" if option == "column" else lying, "-o",
+                 "sound.omen", index], 1 << 30, (0, 2, 5))
 
 
 # ---- bombs ----

@@ -289,7 +289,7 @@ header()
     rm keys
     fails_with 4 'cannot open "keys"' omendb build --key keys base.fvecs
     fails_with 2 '--allow-duplicates is of the keys' omendb build --allow-duplicates base.fvecs
-    fails_with 2 'standard input cannot be both INPUT and --key' omendb build --key - -o x.omen -
+    fails_with 2 'standard input can be one of INPUT, --key,' omendb build --key - -o x.omen -
     omendb build -q -o k.omen base.fvecs
     fails_with 2 'overwrite the input --key "k.omen"' omendb build --key k.omen -o k.omen base.fvecs
     fails_with 2 '"k.omen" is an index or compressed, not a file of keys' omendb build --key k.omen -o x.omen base.fvecs

@@ -343,3 +343,36 @@ open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)
     expect 2 script -qec '"$OMENDB" query -F npy base.omen q.fvecs' /dev/null
     has "$output" "npy is binary and standard output is a terminal"
 }
+
+@test "--way: the graph where there is one, by cost or as told; what has no meaning is refused" {
+    vectors make v.fvecs -n 3000 -d 20
+    vectors make q.fvecs -n 30 -d 20 --seed 3
+    omendb build -q -o lists.omen v.fvecs
+    omendb build -q --graph --degree 16 -o graph.omen v.fvecs
+    omendb query --way lists graph.omen q.fvecs >found
+    omendb query lists.omen q.fvecs | cmp - found
+    omendb query --way exact --distances graph.omen q.fvecs >found
+    omendb query --exact --distances lists.omen q.fvecs | cmp - found
+    for way in lists graph auto exact; do
+        omendb query --way $way --json graph.omen q.fvecs 2>$way.json >/dev/null
+    done
+    same "$(member "$(cat lists.json)" way)" '"lists"'
+    same "$(member "$(cat graph.json)" way)" '"graph"'
+    same "$(member "$(cat exact.json)" way)" '"exact"'
+    same "$(member "$(cat graph.json)" lists_probed)" 0.0
+    [ "$(member "$(cat graph.json)" way_reason)" != "$(member "$(cat auto.json)" way_reason)" ]
+    same "$(member "$(omendb query --json lists.omen q.fvecs 2>&1 >/dev/null)" way_reason)" '"the index has no graph"'
+    fails_with 2 "the index has no graph" omendb query --way graph lists.omen q.fvecs
+    fails_with 2 "no meaning with --way graph" omendb query --way graph --probes 3 graph.omen q.fvecs
+    fails_with 2 "exclude each other" omendb query --way graph --exact graph.omen q.fvecs
+    fails_with 2 "--way must be" omendb query --way road graph.omen q.fvecs
+    omendb query --way graph --audit 30 graph.omen q.fvecs 2>&1 >/dev/null | grep -q "recall@10"
+    omendb query --way graph --certify --recall 0.9 --audit 10 graph.omen q.fvecs 2>&1 >/dev/null | grep -q certified
+    # a query's answer is its own, in whatever batch
+    omendb query --way graph --distances graph.omen q.fvecs >all
+    head -c 84 q.fvecs >one.fvecs
+    omendb query --way graph --distances graph.omen one.fvecs | cmp - <(head -n 10 all)
+    fails_with 2 "--degree is that of a graph" omendb build --degree 16 v.fvecs
+    fails_with 2 "refine tier" omendb build --graph -r none v.fvecs
+    fails_with 2 "--degree" omendb build --graph --degree 7 v.fvecs
+}

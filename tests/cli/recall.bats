@@ -38,6 +38,18 @@ check_fashion()
     at_least 0.95 "$share"
 }
 
+@test "fashion-mnist: the graph reaches 0.95 and 0.99" {
+    fashion
+    omendb build -q --graph -o base.omen "$base"
+    [ -e "$BATS_FILE_TMPDIR/l2.tsv" ] || omendb query --exact -o "$BATS_FILE_TMPDIR/l2.tsv" base.omen "$queries"
+    for wanted in 0.95 0.99; do
+        omendb query --way graph --recall $wanted -o found.tsv base.omen "$queries"
+        share=$(recall "$BATS_FILE_TMPDIR/l2.tsv" found.tsv)
+        echo "recall@10 $share"
+        at_least $wanted "$share"
+    done
+}
+
 @test "fashion-mnist: -m cosine reaches 0.95" {
     check_fashion cosine
     at_least 0.95 "$share"

@@ -76,8 +76,8 @@ small()
     python3 "$tests_dir/cli/damage.py" flip v.omen copies
 }
 
-@test "a flip of any one byte is found, rabitq and cosine" {
-    small -c rabitq -m cosine -r f16
+@test "a flip of any one byte is found, rabitq, cosine and a graph" {
+    small -c rabitq -m cosine -r f16 --graph
     mkdir copies
     python3 "$tests_dir/cli/damage.py" flip v.omen copies
 }
@@ -94,7 +94,7 @@ small()
     vectors make v.fvecs -n 600 -d 24
     vectors make q.fvecs -n 3 -d 24 --seed 5
     mkdir copies
-    for options in "" "-c rabitq -r f32" "-c none" "-c pq -r f16 -m cosine"; do
+    for options in "" "-c rabitq -r f32 --graph" "-c none" "-c pq -r f16 -m cosine"; do
         omendb build -q $options v.fvecs
         python3 "$tests_dir/cli/damage.py" search v.omen q.fvecs copies $n
     done
@@ -127,7 +127,7 @@ small()
     vectors make v.fvecs -n 400 -d 12 --kind gauss
     vectors make q.fvecs -n 5 -d 12 --kind gauss
     lies=${OMEN_TEST_QUICK:+15}
-    for options in "-c pq" "-c rabitq -r none -m ip" "-c pq -r none -m cosine"; do
+    for options in "-c pq" "-c rabitq -r none -m ip" "-c pq -r none -m cosine" "--graph"; do
         omendb build -q -l 5 $options v.fvecs
         python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-80}
     done

@@ -9,7 +9,9 @@ shop()
     n=${1:-3000}
     vectors make v.fvecs -n "$n" -d 8
     vectors make q.fvecs -n 40 -d 8 --seed 5
-    awk -v n="$n" 'BEGIN { print "number\tcolour"; for (i = 0; i < n; i++) print i "\t" (i % 3 ? "red" : "blue") }' >t.tsv
+    awk -v n="$n" 'BEGIN {
+        print "number\tcolour"
+        for (i = 0; i < n; i++) print i "\t" (i % 3 ? "red" : "blue") }' >t.tsv
     awk -v n="$n" 'BEGIN { for (i = 0; i < n; i++) print (i % 5 ? "a" : "a b"), i % 7 == 0 ? "c" : "" }' >tags.txt
     omendb build -q --columns t.tsv --tags tags.txt v.fvecs
 }
@@ -101,9 +103,10 @@ with open(path, "wb") as out:
     all_rows '$1 == 1 || $1 == 0 && r % 6 == 1' <<<"$output"
     same "$(grep -c '^0' <<<"$output")" 10
     same "$(grep -c '^2' <<<"$output" || true)" 0
-    expect 0 omendb query --explain --where-tags q.spmat v.omen q.fvecs
-    same "${lines[1]%%	*}" 1
-    has "$output" "tags HAS 1 AND tags HAS 3"
+    expect 0 omendb query --explain --where-tags q.spmat -o found.tsv v.omen q.fvecs
+    has "${stderr_lines[0]}" "filter: 50 of 300 rows (16.7%), in"
+    has "${stderr_lines[0]}" "1 query: tags HAS 1 AND tags HAS 3"
+    has "${stderr_lines[1]}" "filter: 0 of 300 rows"
     spmat bad.spmat 20 1,3 0
     fails_with 2 '"bad.spmat" has 2 rows, and there are 3 queries' omendb query --where-tags bad.spmat v.omen q.fvecs
     head -c 60 q.spmat >bad.spmat
@@ -114,7 +117,7 @@ with open(path, "wb") as out:
     shop 300
     expect 0 omendb query --where "number IN (5, 7)" v.omen q.fvecs
     same "${#lines[@]}" 80
-    same "$stderr" "omendb query: 40 of 40 queries found fewer than 10 rows: no more pass their filters"
+    same "$stderr" "omendb query: 40 of 40 queries found fewer than 10 rows: no more match"
     expect 0 omendb query -q --where "number IN (5, 7)" -F ivecs -k 3 -o found.ivecs v.omen q.fvecs
     same "$stderr" ""
     python3 -c '
@@ -124,6 +127,18 @@ rows = [struct.unpack_from("<4i", data, at) for at in range(0, len(data), 16)]
 assert len(rows) == 40 and all(row[0] == 3 and {*row[1:3]} == {5, 7} and row[3] == -1 for row in rows), rows'
     expect 0 omendb query --json -o /dev/null --where "number IN (5, 7)" v.omen q.fvecs
     same "$(member "$stderr" short)" 40
+}
+
+@test "conditions and lists of rows restrict together" {
+    shop 300
+    seq 0 2 299 >even.txt
+    omendb query -q --only even.txt --where "number < 100" v.omen q.fvecs >found.tsv
+    all_rows 'r % 2 == 0 && r < 100' <found.tsv
+    same "$(wc -l <found.tsv)" 400
+    { echo "number < 100"; yes '' | head -n 39; } >w.txt
+    omendb query -q --except even.txt --where-file w.txt v.omen q.fvecs >found.tsv
+    all_rows 'r % 2 && ($1 > 0 || r < 100)' <found.tsv
+    same "$(wc -l <found.tsv)" 400
 }
 
 @test "recall is measured under the conditions" {
@@ -141,8 +156,8 @@ assert len(rows) == 40 and all(row[0] == 3 and {*row[1:3]} == {5, 7} and row[3] 
     fails_with 2 "condition, character 10: \"number\" holds numbers" omendb query --where "number = 'x'" v.omen q.fvecs
     fails_with 2 "ask for one with tags HAS 'word'" omendb query --where "tags = 'a'" v.omen q.fvecs
     fails_with 2 "choose one" omendb query --where "number = 1" --where-file w.txt v.omen q.fvecs
-    fails_with 2 "--explain is of filters" omendb query --explain v.omen q.fvecs
-    fails_with 2 "standard input can be one of" omendb query --where-file - v.omen
+    fails_with 2 "--explain tells how a filter is searched" omendb query --explain v.omen q.fvecs
+    fails_with 2 "standard input can be read once" omendb query --where-file - v.omen
     fails_with 2 'overwrite the input --where-file "t.tsv"' omendb query --where-file t.tsv -o t.tsv v.omen q.fvecs
     fails_with 4 'cannot open "nope"' omendb query --where-file nope v.omen q.fvecs
     omendb build -q -o plain.omen v.fvecs

@@ -209,6 +209,24 @@ class Reporter:
 
 # ---- failing calls ----
 
+def write_columns(bench, n):
+    """A table, an array and tags of n rows."""
+    with open(bench.path("t.csv"), "w") as out:
+        out.write("number,colour\n")
+        out.writelines(f'{i if i % 9 else ""},"{("red", "blue", "gr""een")[i % 3]}"\n' for i in range(n))
+    with open(bench.path("t.jsonl"), "w") as out:
+        out.writelines(f'{{"number": {i}, "words": ["w{i % 5}"]}}\n' for i in range(n))
+    with open(bench.path("tags.txt"), "w") as out:
+        out.writelines(f"a {'b' if i % 2 else ''}\n" for i in range(n))
+    header = f"{{'descr': '<i2', 'fortran_order': False, 'shape': ({n},), }}".ljust(117) + "\n"
+    with open(bench.path("x.npy"), "wb") as out:
+        out.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
+        out.write(struct.pack(f"<{n}h", *(i % 100 for i in range(n))))
+
+
+COLUMNS = ["--columns", "../t.csv", "--column", "x=../x.npy", "--tags", "../tags.txt"]
+
+
 def make_cases(bench):
     """Builds in their several ways, then queries and verifications of an index."""
     rows = list(fashion_rows(bench.options.rows, 16))
@@ -224,6 +242,9 @@ def make_cases(bench):
     for name, numbers in (("some.txt", range(50, 350)), ("others.txt", (60, 61))):
         with open(bench.path(name), "w") as out:
             out.writelines(f"{i}\n" for i in numbers)
+    write_columns(bench, len(few))
+    with open(bench.path("where.txt"), "w") as out:
+        out.writelines(f"number < {20 * (i % 7)} OR colour = 'red' AND tags HAS 'b'\n" for i in range(25))
 
     def index(name, *words):
         case = Case(name, ["build", "-q", *words, "-o", OUT])
@@ -243,25 +264,33 @@ def make_cases(bench):
 
     old = index("old.omen", "--seed", "7", "../few.bvecs")
     whole = index("whole.omen", "-m", "cosine", "-c", "pq", "../few.bvecs")
-    keyed = index("keyed.omen", "--key", "../keys.txt", "../few.bvecs")
+    linked = index("linked.omen", "--graph", "../few.bvecs")
+    keyed = index("keyed.omen", "--key", "../keys.txt", *COLUMNS, "../few.bvecs")
     n = len(few)
     threads = bench.options.threads
     return [
         Case("build", bench.build_words("-q", "-t", threads, "../base.bvecs", n_rows=len(rows), n_chunks=4),
              before=old, output=OUT),
         Case("build of a stream",
-             bench.build_words("-q", "-t", threads, "-f", "npy", "-c", "pq", "-r", "f16", "-", n_rows=n, n_chunks=4),
+             bench.build_words("-q", "-t", threads, "-f", "npy", "-c", "pq", "-r", "f16", "--graph", "-",
+                               n_rows=n, n_chunks=4),
              pipe=read(bench.path("few.npy")), before=old, output=OUT),
         Case("build without an old index",
              bench.build_words("-q", "-t", threads, "-m", "ip", "-c", "rabitq", "--tune-queries", "../queries.bvecs",
-                               "--key", "../keys.txt", "../few.npy", n_rows=n, n_chunks=4), output=OUT),
+                               "--key", "../keys.txt", *COLUMNS, "../few.npy", n_rows=n, n_chunks=4), output=OUT),
         Case("attach", ["attach", "-q", "-t", threads, "--key", "../keys.txt", "-o", "new.omen", OUT], before=whole,
              output="new.omen"),
+        Case("attach columns", ["attach", "-q", "-t", threads, "--columns", "../t.jsonl", "-o", "new.omen", OUT],
+             before=keyed, output="new.omen"),
+        Case("query under conditions", ["query", "-q", "-t", threads, "--where-file", "../where.txt", "-o", "found.tsv",
+                                        OUT, "../queries.bvecs"], before=keyed, output="found.tsv"),
         Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",
                               "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
         Case("query of some rows", ["query", "-t", threads, "--only", "../some.txt", "--except", "../others.txt", "-o",
                                     "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
+        Case("query of the graph", ["query", "-t", threads, "--way", "graph", "-o", "found.tsv", OUT,
+                                    "../queries.bvecs"], before=linked, output="found.tsv"),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("query of its rows", ["query", "-q", "-t", threads, "--self", "-k", "3", "-F", "npy", "--distances", "-o",
@@ -285,6 +314,7 @@ def make_cases(bench):
         Case("decompress codes", ["compress", "-d", "-q", "-f", "-t", threads, "-F", "raw", "-o", "out.raw",
                                   packed("codes.omz", "--codec", "f16")], before=old, output="out.raw"),
         Case("verify", ["verify", "-t", threads, OUT], before=whole),
+        Case("verify with columns", ["verify", "-t", threads, *COLUMNS, OUT], before=keyed),
         Case("verify with a source", ["verify", "-t", threads, "--source", "../few.bvecs", "--json", OUT],
              before=whole),
     ]
@@ -506,14 +536,16 @@ class Victim:
         bvecs(bench.path("few.bvecs"), fashion_rows(400, 16))
         with open(bench.path("keys.txt"), "w") as out:
             out.writelines(f"key {i}\n" for i in range(options.rows))
+        write_columns(bench, options.rows)
         directory = bench.directory()
         first = bench.run(directory, Case("old", ["build", "-q", "-o", OUT, "../few.bvecs"]))
         if first.code != 0:
             sys.exit(f"a build without faults fails: {first.stderr.decode()}")
         self.old = bench.path("old.omen")
         os.rename(os.path.join(directory, OUT), self.old)
-        self.case = Case("build", bench.build_words("-t", options.threads, "--key", "../keys.txt", "../" + base,
-                                                    n_rows=options.rows, n_chunks=16), before=self.old, output=OUT)
+        words = ["-t", options.threads, "--key", "../keys.txt", *COLUMNS, "../" + base]
+        self.case = Case("build", bench.build_words(*words, n_rows=options.rows, n_chunks=16), before=self.old,
+                         output=OUT)
         self.seconds = []
         for _ in range(2):
             bench.prepare(directory, self.case)

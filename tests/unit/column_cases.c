@@ -40,7 +40,7 @@ column_case write_columns(omen_columns *columns, uint64_t seed)
     const omen_section perm = {.id = OMEN_SECTION_PERM, .data = c.rows, .n_bytes = c.n_rows * 4};
     const omen_sink sink = sink_of(&c.sections);
     CHECK_EQ_INT(sink.start(sink.self, 1, NULL), OMEN_OK);
-    CHECK_EQ_INT(omen_columns_write(columns, &perm, &sink, &column_detail), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_write(columns, &perm, &sink, NULL, NULL, &column_detail), OMEN_OK);
     omen_columns_destroy(columns);
     CHECK_CASE(open_columns(&c) == OMEN_OK, "%s", column_detail.text);
     return c;

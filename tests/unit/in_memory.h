@@ -32,7 +32,7 @@ void rows_free(rows_in_memory *rows);
 
 /* ---- sections ---- */
 
-#define MAX_SECTIONS 24
+#define MAX_SECTIONS 32
 enum { SINK_CODE = -77 }; /* no code of the library's */
 
 typedef struct {

@@ -192,6 +192,18 @@ static void test_tags(void)
         CHECK_EQ_INT(count_rows(&c, numbered ? "NOT t HAS 4" : "NOT t HAS 'none'"), n);
         columns_free(&c);
     }
+    /* numbers that are far apart */
+    for (uint64_t i = 0; i <= 300; i++) {
+        first[i] = i;
+        tags[i] = i % 3 == 0 ? UINT32_MAX : i % 3 == 1 ? 7 : 4000000000u;
+    }
+    omen_columns *columns = make(300);
+    CHECK_EQ_INT(omen_columns_add_tags(columns, "t", NULL, first, tags, NULL), OMEN_OK);
+    column_case c = write_columns(columns, 12);
+    CHECK_EQ_INT(count_rows(&c, "t HAS 4294967295"), 100);
+    CHECK_EQ_INT(count_rows(&c, "t HAS 4000000000 OR t HAS 7"), 200);
+    CHECK_EQ_INT(count_rows(&c, "t HAS 4294967296 OR t HAS -1 OR t HAS 8"), 0);
+    columns_free(&c);
     free(first);
     free(tags);
     free(want);
@@ -331,7 +343,13 @@ static void test_refused(void)
     columns_free(&c);
 }
 
-/* Every call of the sink may fail; PERM may be wrong. */
+static int stop_after(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    uint64_t *n_left = context;
+    return --*n_left == 0;
+}
+
+/* Every call of the sink may fail; PERM may be wrong; the caller may stop it at any look. */
 static void test_failures(void)
 {
     uint32_t rows[300];
@@ -344,7 +362,7 @@ static void test_failures(void)
         sections_in_memory sections = {.fail_at = fail_at};
         const omen_sink sink = sink_of(&sections);
         CHECK_EQ_INT(sink.start(sink.self, 1, NULL), OMEN_OK);
-        const int found = omen_columns_write(columns, &perm, &sink, &why);
+        const int found = omen_columns_write(columns, &perm, &sink, NULL, NULL, &why);
         CHECK(found == SINK_CODE || (found == OMEN_OK && fail_at > 6));
         status = found == SINK_CODE;
         sections_free(&sections);
@@ -352,12 +370,24 @@ static void test_failures(void)
     sections_in_memory sections = {.n = 0};
     const omen_sink sink = sink_of(&sections);
     rows[5] = rows[6];
-    CHECK_EQ_INT(omen_columns_write(columns, &perm, &sink, &why), OMEN_ERR_CORRUPT);
+    CHECK_EQ_INT(omen_columns_write(columns, &perm, &sink, NULL, NULL, &why), OMEN_ERR_CORRUPT);
     rows[5] = 300;
-    CHECK_EQ_INT(omen_columns_write(columns, &perm, &sink, &why), OMEN_ERR_CORRUPT);
+    CHECK_EQ_INT(omen_columns_write(columns, &perm, &sink, NULL, NULL, &why), OMEN_ERR_CORRUPT);
     const omen_section shorter = {.id = OMEN_SECTION_PERM, .data = rows, .n_bytes = 4 * 299};
-    CHECK_EQ_INT(omen_columns_write(columns, &shorter, &sink, &why), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_columns_write(columns, &shorter, &sink, NULL, NULL, &why), OMEN_ERR_ARGUMENT);
     CHECK_EQ_INT(sections.n, 0);
+    for (uint32_t i = 0; i < 300; i++)
+        rows[i] = i;
+    for (uint64_t stop_at = 1, status = 1; status; stop_at++) {
+        uint64_t n_left = stop_at;
+        sections_in_memory stopped = {.n = 0};
+        const omen_sink to = sink_of(&stopped);
+        CHECK_EQ_INT(to.start(to.self, 1, NULL), OMEN_OK);
+        const int found = omen_columns_write(columns, &perm, &to, stop_after, &n_left, &why);
+        CHECK(found == OMEN_ERR_INTERRUPTED || (found == OMEN_OK && stop_at > 4));
+        status = found == OMEN_ERR_INTERRUPTED;
+        sections_free(&stopped);
+    }
     omen_columns_destroy(columns);
     omen_columns_destroy(NULL);
 }

@@ -5,6 +5,7 @@
 
 #include "lib/filter.h"
 #include "lib/index.h"
+#include "lib/matrix.h"
 #include "tests/unit/check.h"
 #include "tests/unit/index_cases.h"
 
@@ -222,6 +223,57 @@ static void test_all_kinds(void)
     rows_free(&queries);
 }
 
+/* Rows without clusters, of which a filter that ignores where they are takes many lists, and one whose rows are far
+ * from the query more: the first lists alone would find few of the nearest. */
+static void test_stop(void)
+{
+    enum { N = 4000, D_PLAIN = 16, N_PLAIN = 20 };
+    rows_in_memory rows = make_rows(N, D_PLAIN, CLUSTERED, 1);
+    for (uint64_t i = 0; i < (uint64_t)N * D_PLAIN; i++) {
+        rows.x[i] = -6;
+        for (uint64_t j = 0; j < 12; j++) /* of twelve, about normal */
+            rows.x[i] += (float)omen_random_unit(5, 12 * i + j);
+    }
+    omen_build_options o;
+    omen_build_options_init(&o);
+    o.refine = OMEN_REFINE_F32;
+    o.bytes = 12;
+    sections_in_memory sections;
+    omen_index *index = make_index(&rows, &o, &sections);
+    omen_search_options options;
+    omen_search_options_init(&options);
+    options.k = N;
+    options.exact = true;
+    results all = search(index, &options, rows.x, N_PLAIN);
+    for (int far = 0; far < 2; far++) {
+        omen_row_set *sets[N_PLAIN];
+        int64_t ids[N / 5];
+        for (uint64_t q = 0; q < N_PLAIN; q++) {
+            for (uint64_t i = 0; i < N / 5; i++)
+                ids[i] = far ? all.ids[(q + 1) * N - 1 - i] : (int64_t)(5 * i + q % 5);
+            CHECK_EQ_INT(omen_row_set_create(index, ids, N / 5, false, &sets[q], &detail), OMEN_OK);
+        }
+        omen_search_options_init(&options);
+        options.row_sets = (const omen_row_set *const *)sets;
+        omen_row_set_info info = {.struct_bytes = sizeof info};
+        CHECK(omen_row_set_get_info(sets[0], &options, &info) == OMEN_OK && info.plan == OMEN_PLAN_LISTS);
+        results r = search(index, &options, rows.x, N_PLAIN);
+        options.exact = true;
+        results exact = search(index, &options, rows.x, N_PLAIN);
+        const double recall = (double)count_hits(&exact, &r) / (double)count_rows(&exact);
+        printf("# %s: recall@10 %.3f\n", far ? "far" : "anywhere", recall);
+        CHECK_CASE(recall >= 0.92, "%s: recall %.3f", far ? "far" : "anywhere", recall);
+        results_free(&exact);
+        results_free(&r);
+        for (uint64_t q = 0; q < N_PLAIN; q++)
+            omen_row_set_destroy(sets[q]);
+    }
+    results_free(&all);
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
 /* A zero query is as far from every row: it finds the lowest of those that pass. */
 static void test_zero_query(void)
 {
@@ -281,9 +333,10 @@ static void test_refusals(void)
     CHECK_EQ_INT(omen_row_set_intersect(set, more, &both, &detail), OMEN_OK);
     CHECK_EQ_INT(omen_row_set_count(both), 1);
     CHECK(passes(index, both, 4));
-    omen_search_plan plan = {.struct_bytes = sizeof plan};
-    CHECK_EQ_INT(omen_search_explain(index, &options, both, &plan), OMEN_OK);
-    CHECK(plan.n_matches == 1 && plan.n_lists == 1 && strcmp(plan.name, "rows") == 0);
+    omen_row_set_info info = {.struct_bytes = sizeof info};
+    CHECK_EQ_INT(omen_row_set_get_info(both, &options, &info), OMEN_OK);
+    CHECK(info.n_matches == 1 && info.n_lists == 1 && info.plan == OMEN_PLAN_ROWS);
+    CHECK_STR_CONTAINS(omen_plan_text(info.plan), "each is compared");
     omen_row_set_destroy(set);
     omen_row_set_destroy(more);
     omen_row_set_destroy(both);
@@ -337,6 +390,7 @@ static void test_interrupted(void)
 int main(void)
 {
     RUN(test_all_kinds);
+    RUN(test_stop);
     RUN(test_zero_query);
     RUN(test_refusals);
     RUN(test_interrupted);

@@ -117,6 +117,26 @@ static void test_list_values(void)
         }
 }
 
+static void test_count_bits(void)
+{
+    for (int turn = 0; turn < 500; turn++) {
+        const uint32_t n_bits = draw_below(700), n = draw_below(9);
+        uint64_t *words = (uint64_t *)(void *)last_bytes(0, (n_bits + 63) / 64 * sizeof *words);
+        uint32_t first[10] = {draw_below(n_bits + 1)}, want[9], got[9];
+        for (uint32_t l = 0; l < n; l++) /* some are empty */
+            first[l + 1] = first[l] + (turn % 5 ? draw_below(n_bits - first[l] + 1) : 0);
+        for (uint32_t i = 0; i < (n_bits + 63) / 64; i++)
+            words[i] = turn % 4 ? (uint64_t)draw_below(UINT32_MAX) << 32 | draw_below(UINT32_MAX) : UINT64_MAX;
+        for (uint32_t l = 0; l < n; l++) {
+            want[l] = 0;
+            for (uint32_t i = first[l]; i < first[l + 1]; i++)
+                want[l] += words[i / 64] >> i % 64 & 1;
+        }
+        level->count_bits(words, first, n, got);
+        CHECK_CASE(memcmp(want, got, n * sizeof *want) == 0, "%u bits in %u parts", n_bits, n);
+    }
+}
+
 static void test_encode16(void)
 {
     for (size_t n_dims = 0; n_dims <= 9; n_dims++) {
@@ -273,6 +293,40 @@ static void test_scan_gain(void)
     test_scan(false);
 }
 
+/* Every count of rows, in any order and more than once; weights of a query's kind and the largest there are. */
+static void test_graph_estimates(void)
+{
+    enum { N_CODES = 9 };
+    for (size_t n = 0; n <= 19; n++) {
+        for (int turn = 0; turn < 60; turn++) {
+            uint8_t *codes = last_bytes(0, N_CODES * 64);
+            uint32_t *rows = last_bytes(1, n * sizeof *rows);
+            float *want = last_floats(2, n), *got = last_floats(3, n);
+            int8_t(*weights)[64] = last_bytes(4, sizeof(int8_t[4][64]));
+            const float unit = turn % 5 ? draw_value(PLAIN) : draw_value(EXTREME);
+            draw_bytes(codes, N_CODES * 64, 256);
+            for (size_t i = 0; i < N_CODES; i++) {
+                const float base = 100 * draw_value(turn % 7 ? PLAIN : TIES);
+                memcpy(codes + i * 64 + 60, &base, sizeof base);
+            }
+            for (size_t i = 0; i < n; i++)
+                rows[i] = draw_below(N_CODES);
+            draw_bytes((uint8_t *)weights, sizeof(int8_t[4][64]), 256);
+            for (size_t part = 0; part < 4; part++) {
+                for (size_t j = 0; j < 60 && turn % 3 == 0; j++)
+                    weights[part][j] = turn % 2 ? -128 : 127;
+                memset(weights[part] + 60, 0, 4);
+            }
+            if (turn % 4 == 0) /* with the largest weights, the largest sums there are */
+                for (size_t i = 0; i < N_CODES; i++)
+                    memset(codes + i * 64, 0xff, 60);
+            scalar->graph_estimates(codes, rows, n, (const int8_t(*)[64])weights, unit, want);
+            level->graph_estimates(codes, rows, n, (const int8_t(*)[64])weights, unit, got);
+            CHECK_CASE(same_floats(want, got, n), "graph estimates of %zu", n);
+        }
+    }
+}
+
 int main(void)
 {
     static const kernel_test tests[] = {{"tables", test_tables},
@@ -280,9 +334,11 @@ int main(void)
                                         {"keys", test_take_keys},
                                         {"keys below a limit", test_keys_below},
                                         {"values of lists", test_list_values},
+                                        {"bits", test_count_bits},
                                         {"encode16", test_encode16},
                                         {"scan_plain", test_scan_plain},
-                                        {"scan_gain", test_scan_gain}};
+                                        {"scan_gain", test_scan_gain},
+                                        {"graph_estimates", test_graph_estimates}};
     kernel_cases_run(tests, sizeof tests / sizeof *tests);
     return check_finish();
 }

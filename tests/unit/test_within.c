@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "lib/index.h"
+#include "lib/omendb_rows.h"
 #include "lib/row_set.h"
 #include "tests/unit/check.h"
 #include "tests/unit/index_cases.h"

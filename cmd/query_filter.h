@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to cmd_query.c and query_*.c: the rows that queries may find. */
+#ifndef QUERY_FILTER_H
+#define QUERY_FILTER_H
+
+#include "cmd/query_where.h"
+
+struct query_filter_options {
+    const char *only, *except; /* files of row numbers, one a line; NULL: not given */
+    struct query_where_options where;
+};
+
+/* What the queries of a run may find. Starts zeroed. */
+struct query_filter {
+    const omen_index *index;
+    omen_row_set *listed; /* the rows of --only less those of --except; NULL: all */
+    bool has_conditions;
+    struct query_where where;
+};
+
+/* Whether there is a filter. */
+bool query_filter_is_asked(const struct query_filter_options *options);
+
+/* Reads the files, for n_queries queries. The caller calls query_filter_finish() even after a failure. Returns OMEN_OK,
+ * OMEN_ERR_INPUT (why names the line at fault), or as omen_input_open(), omen_row_set_create() and query_where_open().
+ */
+int query_filter_open(struct query_filter *f, const struct query_filter_options *options, const omen_index *index,
+                      uint64_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Of n queries, numbers[0] and so on, or with numbers NULL first and so on: how many, from the first on, have so few
+ * filters that their sets fit in memory; at least 1. */
+uint64_t query_filter_fit(struct query_filter *f, const uint64_t *numbers, uint64_t first, uint64_t n);
+
+/* Sets sets[i] to the rows that query numbers[i] may find, or with numbers NULL query first + i; NULL: all rows. They
+ * live until the next call. Returns OMEN_OK or a failure. */
+int query_filter_fill(struct query_filter *f, const uint64_t *numbers, uint64_t first, uint64_t n, int n_threads,
+                      const omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Prints on stderr what --explain asks for: of each filter its rows and the plan of search. Returns as
+ * query_filter_fill(). */
+int query_filter_explain(struct query_filter *f, const omen_search_options *search, const struct cmd_query_outcome *o,
+                         omen_detail *why) OMEN_MUST_CHECK;
+
+void query_filter_finish(struct query_filter *f);
+
+#endif

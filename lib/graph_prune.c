@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Distances between coarse rows, and the choice of edges by them. All distances are whole numbers that a float holds
+ * exactly: d8 times 254^2 is less than 2^24. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/graph.h"
+#include "lib/kernels.h"
+#include "lib/matrix.h"
+
+#define ALPHA 1.10f /* a candidate is dropped if it is so many times nearer, squared, to a neighbour already chosen */
+
+int omen_graph_panels_init(omen_graph_panels *p, uint32_t d8)
+{
+    p->values = omen_alloc((size_t)OMEN_GRAPH_PACKED * d8, 1);
+    p->terms = omen_alloc(OMEN_GRAPH_PACKED, sizeof *p->terms);
+    p->distances = omen_alloc(OMEN_GRAPH_PACKED, sizeof *p->distances);
+    return p->values && p->terms && p->distances ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
+void omen_graph_panels_finish(omen_graph_panels *p)
+{
+    free(p->values);
+    free(p->terms);
+    free(p->distances);
+}
+
+/* The squared distance of a and b is 2 s - row_term - column_term for s = <128 - a, b>, row_term = -|a|^2 and
+ * column_term = 256 (sum of b) - |b|^2. */
+void omen_graph_measure(const uint8_t *coarse, uint32_t d8, omen_graph_terms *terms)
+{
+    int32_t sum = 0, norm2 = 0;
+    for (uint32_t k = 0; k < d8; k++) {
+        const int32_t x = coarse[k] - 128;
+        sum += x;
+        norm2 += x * x;
+    }
+    *terms = (omen_graph_terms){-norm2, 256 * sum - norm2};
+}
+
+void omen_graph_pack(omen_graph_panels *p, const uint8_t *coarse, const omen_graph_terms *terms, uint32_t d8,
+                     const uint32_t *positions, size_t n)
+{
+    static const uint8_t zeros[OMEN_GRAPH_COARSE] = {0};
+    const size_t padded = omen_round_up(n, OMEN_PANEL);
+    for (size_t i0 = 0; i0 < padded; i0 += OMEN_PANEL) {
+        int8_t *panel = p->values + i0 * d8;
+        const uint8_t *rows[OMEN_PANEL];
+        for (size_t i = 0; i < OMEN_PANEL; i++) {
+            const size_t row = i0 + i < n ? positions ? positions[i0 + i] : i0 + i : 0;
+            rows[i] = i0 + i < n ? coarse + row * d8 : zeros;
+            p->terms[i0 + i] = i0 + i < n ? terms[row].column : 0;
+        }
+        for (size_t k = 0; k < d8; k += 4) {
+            uint32_t fours[OMEN_PANEL];
+            for (size_t i = 0; i < OMEN_PANEL; i++) {
+                memcpy(&fours[i], rows[i] + k, 4);
+                fours[i] ^= 0x80808080u;
+            }
+            memcpy(panel + k * OMEN_PANEL, fours, sizeof fours);
+        }
+    }
+}
+
+void omen_graph_turn(const uint8_t *coarse, size_t n, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)-coarse[i]; /* 128 - x of 128 + x */
+}
+
+void omen_graph_distances(const omen_graph_panels *p, uint32_t d8, const uint8_t *rows, const int32_t *terms, size_t m,
+                          size_t n, float *out)
+{
+    omen_kernels_get()->matmul_u8(rows, d8, m, p->values, (n + OMEN_PANEL - 1) / OMEN_PANEL, d8, terms, p->terms, out,
+                                  OMEN_GRAPH_PACKED);
+}
+
+uint32_t omen_graph_prune(const omen_graph_build *b, omen_graph_panels *panels, const uint64_t *keys, uint32_t n,
+                          uint32_t most, uint32_t *out)
+{
+    uint32_t positions[OMEN_GRAPH_PACKED] = {0};
+    float own[OMEN_GRAPH_PACKED]; /* distance from the row itself; negative once it is dropped */
+    uint32_t n_chosen = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        positions[i] = (uint32_t)keys[i];
+        own[i] = omen_key_distance(keys[i]);
+    }
+    uint8_t turned[OMEN_GRAPH_COARSE];
+    omen_graph_pack(panels, b->coarse, b->terms, b->d8, positions, n);
+    for (uint32_t i = 0; i < n && n_chosen < most; i++) {
+        const uint32_t position = positions[i];
+        if (own[i] < 0)
+            continue;
+        out[n_chosen++] = position;
+        if (n_chosen == most)
+            break;
+        omen_graph_turn(b->coarse + (size_t)position * b->d8, b->d8, turned);
+        omen_graph_distances(panels, b->d8, turned, &b->terms[position].row, 1, n, panels->distances);
+        for (uint32_t j = i + 1; j < n; j++)
+            own[j] = ALPHA * panels->distances[j] <= own[j] ? -1 : own[j];
+    }
+    return n_chosen;
+}

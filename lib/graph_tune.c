@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Measures which effort of the graph reaches which recall.
+ *
+ * Effort is a reach: a query's pool goes so much farther than its k-th best estimate, squared. That a query far from
+ * all rows, to which many of them are about as far, takes a larger pool is what makes the recall hold for queries that
+ * are unlike the rows. Queries are the rows that the lists are measured on; a row is then neither its own neighbour nor
+ * a step on the way. Each reach is searched by once, and the share of its pools that is re-ranked is read off. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/graph.h"
+#include "lib/matrix.h"
+#include "lib/refine.h"
+
+#define MOST_WANTED    (OMEN_CALIBRATE_K + 32) /* neighbours, and rows as near as the last */
+#define THREADS        8u                      /* that memory is planned for */
+#define QUERIES        400u                    /* at most, */
+#define VALUES         15000u                  /* and so many neighbours of them all */
+#define LOWER_BOUND    1.5
+#define MARGIN_MOST    0.0035
+#define TOP_MARGIN     0.001
+#define N_KS           3u
+#define N_LEVELS       10u
+#define N_SHARES       4u
+#define N_REACHES      22u
+#define IDLE_ROWS      22u    /* a pool of more than twice so many beyond k should find more than one before it */
+#define GAIN_LEAST     0.0002 /* of recall by the next reach; less, twice, and the table ends */
+#define ESTIMATES_MOST 12000.0
+
+/* Relative costs, of one estimate to a re-ranked row and its values. They steer the choice, nothing more. */
+#define COST_ROW       2.0
+#define COST_ROW_VALUE 0.02
+
+static const uint32_t ks[N_KS] = {1, 10, OMEN_CALIBRATE_K};
+static const float levels[N_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f,
+                                       0.96f, 0.97f, 0.98f, 0.99f, OMEN_TUNE_HIGHEST};
+static const float shares[N_SHARES] = {0.25f, 0.5f, 0.75f, 1};
+static const float reaches[N_REACHES] = {0,     0.02f, 0.04f, 0.06f, 0.08f, 0.1f, 0.125f, 0.15f, 0.18f, 0.215f, 0.26f,
+                                         0.31f, 0.37f, 0.45f, 0.55f, 0.7f,  0.9f, 1.2f,   1.6f,  2.2f,  3,      4};
+
+typedef struct {
+    const omen_index *index;
+    const omen_calibration *truth;
+    uint32_t *own; /* positions of the queries; OMEN_GRAPH_NONE for those that are not rows */
+    int n_threads;
+    omen_watch *watch;
+} tuning;
+
+/* What one reach gave. */
+typedef struct {
+    uint64_t n_found[N_SHARES], n_found2[N_SHARES], n_rows[N_SHARES]; /* n_found2: sum of squares */
+    uint64_t n_pool, n_estimates;
+} outcome;
+
+/* ---- measuring ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The ids of a query's k nearest rows and of those as near as the k-th, ascending. Returns how many. */
+static uint32_t wanted_ids(const tuning *t, uint32_t q, uint32_t k, uint32_t *ids)
+{
+    const omen_calibration *c = t->truth;
+    const uint64_t *truth = c->truth + (size_t)q * c->n_truth;
+    uint32_t n = 0;
+    float kth = 0;
+    for (uint32_t i = 0; i < c->n_truth && n < MOST_WANTED; i++) {
+        if ((uint32_t)truth[i] == c->own[q])
+            continue;
+        if (n >= k && omen_key_distance(truth[i]) > kth)
+            break;
+        kth = omen_key_distance(truth[i]);
+        ids[n++] = (uint32_t)truth[i];
+    }
+    qsort(ids, n, sizeof *ids, by_id);
+    return n;
+}
+
+/* Counts what the walk of one query finds, for each share of the pool re-ranked. */
+static int count_query(const tuning *t, omen_graph_walk *w, uint32_t q, uint32_t k, const omen_graph_effort *effort,
+                       outcome *o)
+{
+    uint32_t wanted[MOST_WANTED], n_done = 0, n_top = 0;
+    uint64_t top[OMEN_CALIBRATE_K];
+    const uint32_t n_wanted = wanted_ids(t, q, k, wanted);
+    omen_graph_view view;
+    omen_graph_project(w, t->truth->queries + (size_t)q * t->index->meta.d, 1);
+    const int64_t n_found = omen_graph_walk_query(w, 0, k, effort, t->own[q], &view, NULL);
+    if (n_found < 0)
+        return (int)n_found;
+    o->n_pool += (uint64_t)n_found;
+    o->n_estimates += view.n_estimates;
+    for (uint32_t s = 0; s < N_SHARES; s++) {
+        const uint32_t n = omen_graph_rerank_rows((uint32_t)n_found, k, shares[s]);
+        const int status = omen_graph_rerank(w, 0, n_done, n, NULL);
+        uint64_t n_hits = 0;
+        if (status != OMEN_OK)
+            return status;
+        for (; n_done < n; n_done++) { /* into the k best so far */
+            uint32_t at = n_top < k ? n_top++ : k;
+            for (; at > 0 && top[at - 1] > view.keys[n_done]; at--)
+                if (at < k)
+                    top[at] = top[at - 1];
+            if (at < k)
+                top[at] = view.keys[n_done];
+        }
+        for (uint32_t i = 0; i < n_top; i++) {
+            const uint32_t id = (uint32_t)top[i];
+            n_hits += bsearch(&id, wanted, n_wanted, sizeof id, by_id) ? 1 : 0;
+        }
+        o->n_found[s] += n_hits;
+        o->n_found2[s] += n_hits * n_hits;
+        o->n_rows[s] += n;
+    }
+    return OMEN_OK;
+}
+
+/* Searches n_queries of them once. */
+static int measure(const tuning *t, uint32_t n_queries, uint32_t k, const omen_graph_effort *effort, outcome *out)
+{
+    int status = OMEN_OK;
+    memset(out, 0, sizeof *out);
+#pragma omp parallel num_threads(t->n_threads)
+    {
+        omen_graph_walk *w = omen_graph_walk_create(t->index, effort->most_pool);
+        outcome o = {{0}, {0}, {0}, 0, 0};
+        int own = w ? OMEN_OK : OMEN_ERR_MEMORY;
+#pragma omp for schedule(dynamic, 4)
+        for (uint32_t q = 0; q < n_queries; q++) {
+            if (own == OMEN_OK)
+                own = omen_watch_status(t->watch);
+            if (own == OMEN_OK)
+                own = count_query(t, w, omen_calibration_thinned(t->truth, n_queries, q), k, effort, &o);
+        }
+#pragma omp critical(omen_graph_tune)
+        {
+            status = own != OMEN_OK ? own : status;
+            for (uint32_t s = 0; s < N_SHARES; s++) {
+                out->n_found[s] += o.n_found[s];
+                out->n_found2[s] += o.n_found2[s];
+                out->n_rows[s] += o.n_rows[s];
+            }
+            out->n_pool += o.n_pool;
+            out->n_estimates += o.n_estimates;
+        }
+        omen_graph_walk_destroy(w);
+    }
+    return status;
+}
+
+/* The recall that counts as reached, as lists have it: less 1.5 standard errors, but not much less. */
+static double safe_recall(const outcome *o, uint32_t s, uint32_t n_queries, uint32_t k)
+{
+    const double n = n_queries, mean = (double)o->n_found[s] / (n * k);
+    const double variance = (double)o->n_found2[s] / (n * k * k) - mean * mean;
+    const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
+    return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+}
+
+/* One point of a curve: what a reach and a share of the pool gave. */
+typedef struct {
+    double recall, reach, n_pool, n_rows, n_estimates;
+} point;
+
+static double mix_double(double a, double b, double share)
+{
+    return a + share * (b - a);
+}
+
+/* Takes what reaches recall, between two points of the same share, if it costs less than what entry holds. Recall grows
+ * more slowly than reach does, so a share of the reach gives more than that share of the recall. */
+static void offer(const omen_meta *m, uint32_t k, double recall, const point *a, const point *b, double *cost,
+                  omen_graph_tune *entry)
+{
+    const double share = b->recall > a->recall ? (recall - a->recall) / (b->recall - a->recall) : 1;
+    const double t = share > 0 ? share : 0;
+    const double n_rows = mix_double(a->n_rows, b->n_rows, t),
+                 n_estimates = mix_double(a->n_estimates, b->n_estimates, t);
+    const double own = n_estimates + n_rows * (COST_ROW + COST_ROW_VALUE * m->d);
+    if (!(own < *cost))
+        return;
+    *cost = own;
+    *entry = (omen_graph_tune){k,
+                               (float)recall,
+                               (float)mix_double(a->reach, b->reach, t),
+                               omen_graph_at_most(ceil(mix_double(a->n_pool, b->n_pool, t)), m->n_rows),
+                               omen_graph_at_most(ceil(n_rows), m->n_rows),
+                               omen_graph_at_most(ceil(n_estimates), m->n_rows)};
+}
+
+static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t *n_entries)
+{
+    const omen_meta *m = &t->index->meta;
+    omen_graph_tune best[N_LEVELS + 1] = {{0}}; /* the last: the highest recall of all */
+    point before[N_SHARES];
+    double costs[N_LEVELS + 1], n_pool = 0, top = 0, reached = 0;
+    const uint32_t most = VALUES / k < QUERIES ? VALUES / k : QUERIES;
+    const uint32_t n_queries = t->truth->n_queries < most ? t->truth->n_queries : most;
+    for (size_t l = 0; l <= N_LEVELS; l++)
+        costs[l] = INFINITY;
+    for (uint32_t i = 0, n_idle = 0; i < N_REACHES && best[N_LEVELS - 1].k == 0 && n_idle < 2; i++) {
+        const omen_graph_effort effort = omen_graph_effort_of(t->index, k, reaches[i], n_pool, 1);
+        outcome o;
+        const int status = measure(t, n_queries, k, &effort, &o);
+        if (status != OMEN_OK)
+            return status;
+        n_pool = (double)o.n_pool / n_queries;
+        for (uint32_t s = 0; s < N_SHARES; s++) {
+            const point p = {safe_recall(&o, s, n_queries, k), (double)reaches[i], n_pool,
+                             (double)o.n_rows[s] / n_queries, (double)o.n_estimates / n_queries};
+            for (size_t l = 0; l < N_LEVELS; l++)
+                if ((double)levels[l] <= p.recall && (i == 0 || (double)levels[l] > before[s].recall))
+                    offer(m, k, (double)levels[l], i > 0 ? &before[s] : &p, &p, &costs[l], &best[l]);
+            if (p.recall - TOP_MARGIN > top) {
+                top = p.recall - TOP_MARGIN;
+                costs[N_LEVELS] = INFINITY;
+                offer(m, k, top, &p, &p, &costs[N_LEVELS], &best[N_LEVELS]);
+            }
+            before[s] = p;
+        }
+        const double recall = before[N_SHARES - 1].recall;
+        n_idle = recall - reached < GAIN_LEAST && n_pool > 2 * (k + IDLE_ROWS) ? n_idle + 1 : 0;
+        reached = recall > reached ? recall : reached;
+        if (before[0].n_estimates > ESTIMATES_MOST || before[0].n_estimates > (double)m->n_rows / 2)
+            break;
+    }
+    for (size_t l = 0; l < N_LEVELS && best[l].k; l++)
+        entries[(*n_entries)++] = best[l];
+    /* where no effort reaches a level, the table ends with nearly the most there is */
+    if (!best[N_LEVELS - 1].k && best[N_LEVELS].k &&
+        (!best[0].k || best[N_LEVELS].recall > entries[*n_entries - 1].recall))
+        entries[(*n_entries)++] = best[N_LEVELS];
+    return OMEN_OK;
+}
+
+/* Positions of the queries. */
+static void find_positions(tuning *t)
+{
+    const uint32_t *ids = t->index->ids, *own = t->truth->own;
+    const uint32_t n = t->truth->n_queries;
+    for (uint32_t q = 0; q < n; q++)
+        t->own[q] = OMEN_GRAPH_NONE;
+    for (uint64_t p = 0; p < t->index->meta.n_rows && own[0] != OMEN_CALIBRATE_NO_ROW; p++) {
+        uint32_t at = 0, above = n; /* ids of queries rise */
+        while (above - at > 1) {
+            const uint32_t middle = at + (above - at) / 2;
+            if (own[middle] <= ids[p])
+                at = middle;
+            else
+                above = middle;
+        }
+        if (own[at] == ids[p])
+            t->own[at] = (uint32_t)p;
+    }
+}
+
+int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
+                         size_t *n_bytes, omen_watch *watch, omen_detail *why)
+{
+    tuning t = {.index = index, .truth = truth, .n_threads = n_threads, .watch = watch};
+    size_t n_entries = 0;
+    *table = NULL;
+    *n_bytes = 0;
+    if (!index->graph.degree || truth->n_queries == 0)
+        return OMEN_OK;
+    omen_graph_tune *entries = omen_alloc(N_KS * (N_LEVELS + 1), sizeof *entries);
+    *table = entries;
+    t.own = omen_alloc(truth->n_queries, sizeof *t.own);
+    int status = entries && t.own ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK)
+        find_positions(&t);
+    for (size_t i = 0; i < N_KS && ks[i] <= truth->k_most && status == OMEN_OK; i++)
+        status = tune_k(&t, ks[i], entries, &n_entries);
+    *n_bytes = n_entries * sizeof *entries;
+    free(t.own);
+    return status;
+}
+
+uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists)
+{
+    return (uint64_t)omen_calibration_most_queries(n_rows, d) * 4 +
+           (n_rows / 8 + OMEN_GRAPH_POOL_MOST * 24 + 64 * d) * THREADS;
+}
