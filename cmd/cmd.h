@@ -188,9 +188,12 @@ struct cmd_query_outcome {
     double ceiling, ceiling_known; /* omen_index_ceiling() */
     int certified;                 /* CMD_CERTIFIED_ */
     bool has_filter;
-    uint64_t n_short;       /* queries that found fewer than k rows, under a filter */
-    omen_way_choice choice; /* which way was taken, and why */
-    omen_detail note;       /* what the results may lack; else empty */
+    uint64_t n_short;        /* queries that found fewer than k rows, under a filter */
+    omen_way_choice choice;  /* which way was taken, and why */
+    omen_detail note;        /* what the results may lack; else empty */
+    bool has_within;         /* all rows within a distance were searched for */
+    uint64_t n_found, n_cut; /* with it: rows found, queries that found more than the limit */
+    uint64_t n_pairs;        /* written, with --pairs */
 };
 
 void cmd_build_summary(const struct cmd_build_outcome *outcome, bool verbose);

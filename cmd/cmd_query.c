@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* omendb query: queries in, nearest neighbours out, in batches of bounded memory. */
-#include "cmd/options.h"
+#include "cmd/query.h"
 #include "cmd/query_audit.h"
 #include "cmd/query_rows.h"
+#include "cmd/query_self.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "formats/results.h"
 
@@ -18,392 +17,9 @@
 #define BATCH_ROWS  16384u
 #define BATCH_BYTES ((uint64_t)256 << 20)
 
-#define DEFAULT_K 10u
-
-struct query {
-    const char *index_path, *queries_path, *output_path;
-    const char *format; /* of the queries */
-    const char *cpu;
-    uint32_t d;
-    omen_search_options search;
-    omen_results_format output_format;
-    bool has_output_format; /* -F was given */
-    bool distances;
-    const char *by_key, *by_row; /* queries are rows of the index, which this file names */
-    bool exclude_self;
-    bool rows; /* print row numbers where there are keys */
-    bool no_check;
-    struct query_filter_options filter;
-    bool explain;
-    uint64_t n_audit; /* queries of the sample; 0: not asked for */
-    bool certify;
-    uint64_t seed;
-    bool has_seed;
-    int verbosity;
-    bool json;
-};
-
-/* ---- arguments ---- */
-
-/* An integer of at least 1, told of as -k. */
-static bool take_k(const char *command, const cmd_option *option, const char *value, void *self)
-{
-    struct query *q = self;
-    uint64_t number;
-
-    if (!cmd_parse_integer(command, "-k", value, option->least, option->most, &number))
-        return false;
-    q->search.k = (uint32_t)number;
-    return true;
-}
-
-static bool take_output_format(const char *command, const cmd_option *option, const char *value, void *self)
-{
-    struct query *q = self;
-
-    if (omen_results_parse(value, &q->output_format) != OMEN_OK) {
-        cmd_say(command, "--output-format must be %s, not \"%s\"", cmd_choice("", omen_results_name).text, value);
-        return false;
-    }
-    q->has_output_format = true;
-    return true;
-}
-
-static bool take_seed(const char *command, const cmd_option *option, const char *value, void *self)
-{
-    struct query *q = self;
-
-    q->has_seed = true;
-    return cmd_take_u64(command, option, value, self);
-}
-
-/* Names of the formats that hold distances. */
-static const char *name_with_distances(size_t i)
-{
-    const omen_results_writer *writer;
-
-    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
-        if (writer->has_distances && i-- == 0)
-            return writer->name;
-    return NULL;
-}
-
-/* Names of those that hold text. */
-static const char *name_with_text(size_t i)
-{
-    const omen_results_writer *writer;
-
-    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
-        if (writer->has_text && i-- == 0)
-            return writer->name;
-    return NULL;
-}
-
-/* For --help. */
-static const char *output_formats(void)
-{
-    static cmd_name names;
-
-    names = cmd_choice("", omen_results_name);
-    return names.text;
-}
-
-static void print_output_formats(void)
-{
-    const omen_results_writer *writer;
-
-    printf("output formats:\n");
-    for (size_t i = 0; (writer = omen_results_writer_at(i)) != NULL; i++)
-        printf("  %-6s %s\n", writer->name, writer->help);
-}
-
-static const cmd_option options[] = {
-    {.group = "search",
-     .letters = "k",
-     .name = "neighbors",
-     .argument = "N",
-     .take = take_k,
-     .least = 1,
-     .most = INT32_MAX,
-     .usual = DEFAULT_K,
-     .help = "rows to find a query (default %d; all if the index has fewer)"},
-    {.name = "recall",
-     .argument = "R",
-     CMD_SHARE(struct query, search.recall),
-     .help = "share of the true nearest rows to find, over 0 up to 1 (default 0.95);\n"
-             "the build measured which effort that takes"},
-    {.name = "probes",
-     .argument = "N",
-     CMD_U32(struct query, search.lists.probes, 1, INT32_MAX),
-     .help = "lists to scan, the same for every query (default: what --recall takes\n"
-             "for each query)"},
-    {.name = "rerank",
-     .argument = "N",
-     CMD_U32(struct query, search.rerank, 1, INT32_MAX),
-     .help = "candidates to re-rank, the same for every query (default: likewise)"},
-    {.name = "effort-factor",
-     .argument = "F",
-     CMD_FACTOR(struct query, search.effort_factor),
-     .help = "multiply the effort that --recall takes, as --certify says"},
-    {.name = "way",
-     .argument = "NAME",
-     CMD_WAY(struct query, search.way),
-     .help = "through the index: lists, graph (of an index built with --graph), exact\n"
-             "or auto (default auto: lists or graph, whichever was measured to cost\n"
-             "less for this recall and so many queries)"},
-    {.name = "exact",
-     CMD_FLAG(struct query, search.exact),
-     .help = "compare with every row of the refine tier, as --way exact"},
-    {.name = "zero-ok",
-     CMD_FLAG(struct query, search.zero_ok),
-     .help = "cosine: accept zero queries (default: an error), at distance 1"},
-    {.name = "no-check",
-     CMD_FLAG(struct query, no_check),
-     .help = "do not compare what is read of INDEX with its checksums"},
-
-    {.group = "filters",
-     .name = "only",
-     .argument = "FILE",
-     CMD_TEXT(struct query, filter.only),
-     .help = "find only rows whose numbers FILE (\"-\": standard input) has, one a line"},
-    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, filter.except), .help = "find all rows but these"},
-    {.name = "where",
-     .argument = "TEXT",
-     CMD_TEXT(struct query, filter.where.text),
-     .help = "find only rows whose columns meet a condition, such as\n"
-             "\"price >= 10 AND label IN ('bag', 'coat')\", for every query"},
-    {.name = "where-file",
-     .argument = "FILE",
-     CMD_TEXT(struct query, filter.where.file),
-     .help = "a condition a line, line i for query i; an empty line is none"},
-    {.name = "where-tags",
-     .argument = "FILE",
-     CMD_TEXT(struct query, filter.where.tags),
-     .help = "a sparse matrix (spmat): query i wants all tags of row i"},
-    {.name = "explain",
-     CMD_FLAG(struct query, explain),
-     .help = "print on stderr how many rows each filter has and how they are\n"
-             "searched"},
-
-    {.group = "recall",
-     .name = "audit",
-     .argument = "N",
-     CMD_U64(struct query, n_audit, 1, INT32_MAX),
-     .help = "search N of the queries exactly too, and print the recall on stderr"},
-    {.name = "certify",
-     CMD_FLAG(struct query, certify),
-     .help = "raise the effort until the recall, measured so (N: 400), is at least\n"
-             "--recall, and exit 1 if it cannot be"},
-    {.name = "seed",
-     .argument = "N",
-     .take = take_seed,
-     .offset = CMD_OFFSET(struct query, seed, uint64_t),
-     .most = UINT64_MAX,
-     .help = "chooses the N queries (default: the seed of the index)"},
-
-    {.group = "input and output",
-     .letters = "f",
-     .name = "format",
-     CMD_OPTION_FORMAT(struct query, format, "QUERIES") ", one of\n",
-     .names = omen_vectors_formats},
-    {.letters = "d",
-     CMD_OPTION_DIM(struct query, d),
-     .help = "dimensions of a query (default for raw: those of the index)"},
-    {.name = "by-key",
-     .argument = "FILE",
-     CMD_TEXT(struct query, by_key),
-     .help = "instead of QUERIES: rows of INDEX, named by their keys, one a line\n"
-             "(\"-\": standard input)"},
-    {.name = "by-row", .argument = "FILE", CMD_TEXT(struct query, by_row), .help = "the same, named by their numbers"},
-    {.name = "exclude-self",
-     CMD_FLAG(struct query, exclude_self),
-     .help = "leave the row itself out of what such a query finds"},
-    {.letters = "o",
-     .name = "output",
-     .argument = "FILE",
-     CMD_TEXT(struct query, output_path),
-     .help = "where results go (default: standard output)"},
-    {.letters = "F",
-     .name = "output-format",
-     .argument = "F",
-     .take = take_output_format,
-     .help = "format of the results (default: by the extension of --output; tsv if it\n"
-             "has none), one of\n",
-     .names = output_formats},
-    {.name = "distances", CMD_FLAG(struct query, distances), .help = "write distances too (not in ivecs)"},
-    {.name = "rows", CMD_FLAG(struct query, rows), .help = "write row numbers (default: keys, if the index has them)"},
-
-    {.group = "work",
-     CMD_OPTION_THREADS(struct query, search.n_threads,
-                        "; results\n"
-                        "do not depend on it")},
-    {CMD_OPTION_CPU(struct query, cpu)},
-
-    {.group = "messages", CMD_OPTION_QUIET(struct query, verbosity), .help = "no progress"},
-    {CMD_OPTION_VERBOSE(struct query, verbosity), .help = "print times and effort on stderr"},
-    {CMD_OPTION_JSON(struct query, json), .help = "the same as one JSON object on stderr"},
-    {CMD_OPTION_HELP},
-};
-
-static const cmd_syntax syntax = {
-    .command = NAME,
-    .usage = "usage: omendb query [options] INDEX [QUERIES]\n"
-             "\n"
-             "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
-             "input) and prints them in order of distance, ties by lower row: by their keys, if INDEX has\n"
-             "them, else by their numbers, which count from 0.\n",
-    .print_lists = print_output_formats,
-    .notes = "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
-             "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
-             "\n"
-             "examples:\n"
-             "  omendb query base.omen queries.fvecs > neighbours.tsv\n"
-             "  omendb query -k 100 -F npy -o neighbours.npy base.omen queries.npy\n"
-             "  head -c 3072 base.f32 | omendb query -f raw --exact --distances base.omen\n",
-    .column = 25,
-    .options = options,
-    .n_options = CMD_COUNT(options),
-};
-
-/* Takes the format from the output's name where -F does not tell. What is no file, such as /dev/null or a FIFO, may
- * have any name. */
-static int choose_format(struct query *q)
-{
-    const cmd_text extension = cmd_extension(q->output_path ? q->output_path : "");
-    struct stat status;
-
-    if (q->has_output_format)
-        return CMD_GO_ON;
-    if (extension.text[0] == '\0' || omen_results_parse(extension.text, &q->output_format) == OMEN_OK ||
-        (stat(q->output_path, &status) == 0 && !S_ISREG(status.st_mode))) {
-        return CMD_GO_ON;
-    }
-    return cmd_misuse(NAME, "\"%s\" does not say how to write the results: name it %s, or choose with --output-format",
-                      q->output_path, cmd_choice(".", omen_results_name).text);
-}
-
-/* Standard input can be read once. */
-static int check_streams(const struct query *q)
-{
-    const char *const paths[] = {q->queries_path,      q->by_key,           q->by_row, q->filter.only, q->filter.except,
-                                 q->filter.where.file, q->filter.where.tags};
-    size_t n = 0;
-
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
-        n += paths[i] && strcmp(paths[i], "-") == 0;
-    if (n <= 1)
-        return CMD_GO_ON;
-    return cmd_misuse(NAME, "standard input can be read once, and %zu files are \"-\"%s", n,
-                      q->queries_path && strcmp(q->queries_path, "-") == 0 ? ": name the file of the queries" : "");
-}
-
-/* What can be refused without opening anything. */
-static int check_arguments(struct query *q)
-{
-    const cmd_file files[] = {
-        {.role = "INDEX", .path = q->index_path},
-        {.role = "QUERIES", .path = q->queries_path},
-        {.role = "--only", .path = q->filter.only},
-        {.role = "--except", .path = q->filter.except},
-        {.role = "--where-file", .path = q->filter.where.file},
-        {.role = "--where-tags", .path = q->filter.where.tags},
-        {.role = "--by-key", .path = q->by_key},
-        {.role = "--by-row", .path = q->by_row},
-        {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
-    };
-    const omen_results_writer *writer;
-    int status;
-
-    if (q->output_path && q->output_path[0] == '\0')
-        return cmd_misuse(NAME, "--output wants a file name");
-    status = check_streams(q);
-    if (status == CMD_GO_ON)
-        status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
-    if (status == CMD_GO_ON)
-        status = choose_format(q);
-    if (status != CMD_GO_ON)
-        return status;
-    if (q->search.exact && q->search.way != OMEN_SEARCH_AUTO && q->search.way != OMEN_SEARCH_EXACT)
-        return cmd_misuse(NAME, "--exact and --way %s exclude each other", omen_search_way_name(q->search.way));
-    q->search.exact = q->search.exact || q->search.way == OMEN_SEARCH_EXACT;
-    if (q->search.way == OMEN_SEARCH_GRAPH && query_filter_is_asked(&q->filter))
-        return cmd_misuse(NAME, "a filter is not searched through the graph; leave --way graph out");
-    if (q->search.way == OMEN_SEARCH_GRAPH && (q->search.lists.probes > 0 || q->search.rerank > 0))
-        return cmd_misuse(NAME, "--probes and --rerank are of lists: they have no meaning with --way graph");
-    if (q->search.exact && (q->search.recall > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
-        return cmd_misuse(NAME,
-                          "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
-    }
-    if (q->search.exact && (q->search.effort_factor > 0 || q->certify || q->n_audit > 0)) {
-        return cmd_misuse(NAME, "--exact compares with every row: %s has no meaning with it",
-                          q->search.effort_factor > 0 ? "--effort-factor"
-                          : q->certify                ? "--certify"
-                                                      : "--audit");
-    }
-    if (q->certify && (q->search.effort_factor > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
-        return cmd_misuse(NAME, "--certify finds the effort: --effort-factor, --probes and --rerank have no meaning "
-                                "with it");
-    }
-    if (!!q->filter.where.text + !!q->filter.where.file + !!q->filter.where.tags > 1)
-        return cmd_misuse(NAME, "--where, --where-file and --where-tags all give conditions: choose one");
-    if (q->explain && !query_filter_is_asked(&q->filter))
-        return cmd_misuse(NAME, "--explain tells how a filter is searched: give one with --where, --only or the like");
-    if (q->explain && q->json)
-        return cmd_misuse(NAME, "--explain prints lines for people, --json one object: choose one");
-    writer = omen_results_writer_at(q->output_format);
-    if (!writer->has_distances && q->distances) {
-        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
-                          cmd_choice("", name_with_distances).text);
-    }
-    if (!q->output_path && isatty(STDOUT_FILENO) && writer->is_binary) {
-        return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
-                          writer->name);
-    }
-    return CMD_GO_ON;
-}
-
-/* What cannot go with queries that are rows of the index. */
-static int check_by_rows(const struct query *q, const char *queries)
-{
-    const char *option = q->by_key ? "--by-key" : "--by-row";
-
-    if (q->by_key && q->by_row)
-        return cmd_misuse(NAME, "--by-key and --by-row both name the queries: choose one");
-    if (queries)
-        return cmd_misuse(NAME, "%s names the queries: \"%s\" is one file too many", option, queries);
-    if (q->format || q->d > 0)
-        return cmd_misuse(NAME, "--format and --dim describe QUERIES, which %s takes the place of", option);
-    if (q->exclude_self && (q->certify || q->n_audit > 0))
-        return cmd_misuse(NAME, "--audit and --certify count the row itself: they cannot go with --exclude-self");
-    return CMD_GO_ON;
-}
-
-static int parse_arguments(struct query *q, int argc, char **argv)
-{
-    const int status = cmd_options_parse(&syntax, argc, argv, q);
-
-    if (status != CMD_GO_ON)
-        return status;
-    if (argc - optind < 1)
-        return cmd_misuse(NAME, "no INDEX given; see \"omendb query --help\"");
-    if (argc - optind > 2)
-        return cmd_misuse(NAME, "one INDEX and one QUERIES at a time; \"%s\" is one too many", argv[optind + 2]);
-    q->index_path = argv[optind];
-    if (q->by_key || q->by_row) {
-        const int misused = check_by_rows(q, argc - optind > 1 ? argv[optind + 1] : NULL);
-        if (misused != CMD_GO_ON)
-            return misused;
-    } else {
-        if (q->exclude_self)
-            return cmd_misuse(NAME, "--exclude-self is of rows of the index: name them with --by-key or --by-row");
-        q->queries_path = argc - optind > 1 ? argv[optind + 1] : "-";
-    }
-    if (q->output_path && strcmp(q->output_path, "-") == 0)
-        q->output_path = NULL;
-    return check_arguments(q);
-}
-
-/* ---- the work ---- */
+/* With --within it is not known what a batch finds: the first is small, and the next larger, unless much is found. */
+#define FIRST_ROWS   256u
+#define FOUND_LITTLE ((uint64_t)1 << 20)
 
 struct batch {
     uint64_t n_rows; /* at most */
@@ -438,6 +54,22 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
     return OMEN_OK;
 }
 
+/* What a run has open. Starts zeroed. */
+struct work {
+    struct cmd_query_outcome o;
+    omen_container *container;
+    omen_index *index;
+    omen_vectors *vectors;
+    struct query_rows rows;
+    struct query_filter filters, *filter; /* filter: NULL if there is none */
+    omen_index_rows *self;                /* --self, where the recall is measured */
+    const omen_row_set *set;              /* --self: the rows that search and are found; NULL: all */
+    omen_source source;
+    omen_results results;
+    cmd_output output;
+    struct batch batch;
+};
+
 /* Adds the time since *clock to *sum, and sets the clock anew. */
 static void lap(double *clock, double *sum)
 {
@@ -455,13 +87,15 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     omen_search_options search = q->search;
     cmd_progress progress;
     double clock = cmd_seconds();
-    uint64_t n;
+    uint64_t n, most = search.has_within ? FIRST_ROWS : batch->n_rows;
+    omen_found *found = NULL;
     int status;
 
     cmd_progress_init(&progress, q->verbosity < 0 ? -1 : 0);
     status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
-        n = source->n_rows - first < batch->n_rows ? source->n_rows - first : batch->n_rows;
+        n = most < batch->n_rows ? most : batch->n_rows;
+        n = source->n_rows - first < n ? source->n_rows - first : n;
         if (filter)
             n = query_filter_fit(filter, NULL, first, n);
         cmd_progress_update(&progress, "search", first, source->n_rows);
@@ -475,11 +109,22 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         if (status == OMEN_OK) {
             search.row_sets = batch->sets;
             search.first_query = first;
-            status = omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
+            status =
+                search.has_within
+                    ? omen_index_search_within(index, &search, batch->rows, n, &found, &o->stats, why)
+                    : omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->search_seconds);
         }
-        if (status == OMEN_OK) {
+        if (status == OMEN_OK && found) {
+            query_self_count(found, o);
+            status = omen_results_write_found(results, keys, first, NULL, found, why);
+            status = cmd_name_damage(q->index_path, status, why);
+            most = found->first[n] < FOUND_LITTLE ? 2 * n : found->first[n] > 4 * FOUND_LITTLE ? (n + 1) / 2 : n;
+            omen_found_destroy(found);
+            found = NULL;
+            lap(&clock, &o->write_seconds);
+        } else if (status == OMEN_OK) {
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
             for (uint64_t i = 0; i < n && filter; i++)
@@ -493,33 +138,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
     return status;
 }
 
-/* ---- recall ---- */
-
-/* Before the batch: finds the effort of --certify. */
-static int certify(struct query *q, const omen_index *index, const omen_source *source, struct query_filter *filter,
-                   struct cmd_query_outcome *o, omen_detail *why)
-{
-    struct query_audit audit = {.n_sample = 0};
-    int status = query_certify(&audit, index, source, &q->search, filter, q->seed, q->n_audit, o, why);
-
-    query_audit_finish(&audit);
-    return status;
-}
-
-/* After it: measures what --audit asks for. */
-static int measure(const struct query *q, const omen_index *index, const omen_source *source,
-                   struct query_filter *filter, struct cmd_query_outcome *o, omen_detail *why)
-{
-    struct query_audit audit = {.n_sample = 0};
-    int status = query_audit_begin(&audit, index, source, &q->search, filter, q->seed, q->n_audit, why);
-
-    if (status == OMEN_OK)
-        status = query_audit_measure(&audit, &q->search, &o->recall, why);
-    o->n_audited = audit.n_sample;
-    o->ceiling = audit.ceiling;
-    query_audit_finish(&audit);
-    return status;
-}
+/* ---- the whole ---- */
 
 /* What the results may lack. */
 static void take_note(const struct query *q, const omen_index *index, struct cmd_query_outcome *o)
@@ -575,134 +194,279 @@ static int open_queries(struct query *q, const omen_index *index, const omen_ind
     return cmd_name_damage(q->index_path, status, why);
 }
 
-/* Whether the results hold keys. Fails if they should and the format cannot. */
-static int choose_keys(const struct query *q, const omen_index_info *info, bool *has_keys, omen_detail *why)
+/* Fails if the results should hold keys and the format cannot. */
+static int check_keys(const struct query *q, const omen_index_info *info, omen_detail *why)
 {
     const omen_results_writer *writer = omen_results_writer_at(q->output_format);
 
-    *has_keys = info->key_kind != OMEN_KEYS_NONE && !q->rows;
-    if (*has_keys && info->key_kind == OMEN_KEYS_TEXT && !writer->has_text) {
+    if (info->key_kind == OMEN_KEYS_TEXT && !q->rows && !writer->has_text) {
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "%s cannot hold text, which the keys of the index are: use --output-format %s, or --rows for "
                          "row numbers",
-                         writer->name, cmd_choice("", name_with_text).text);
+                         writer->name, cmd_choice("", query_format_with_text).text);
     }
     return OMEN_OK;
 }
 
+/* --self: finds the set of rows that search and are found, NULL for all, and opens them where their recall is measured;
+ * source then only counts them. */
+static int open_self(struct query *q, const omen_index *index, const omen_index_info *info, struct query_filter *filter,
+                     const omen_row_set **set, omen_index_rows **rows, omen_source *source, omen_detail *why)
+{
+    int status = OMEN_OK;
+
+    if (info->refine == OMEN_REFINE_NONE)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "--self needs a refine tier, and the index was built without one");
+    q->search.zero_ok |= info->zero_ok;
+    if (filter)
+        status = query_filter_fill(filter, NULL, 0, 1, q->search.n_threads, set, why);
+    if (status == OMEN_OK && (q->n_audit > 0 || q->certify))
+        status = omen_index_rows_open_set(rows, index, *set, why);
+    if (status != OMEN_OK)
+        return cmd_name_damage(q->index_path, status, why);
+    *source = *rows ? omen_index_rows_source(*rows)
+                    : (omen_source){.n_rows = *set ? omen_row_set_count(*set) : info->n_rows, .d = info->d};
+    return OMEN_OK;
+}
+
+/* Opens the queries, and what they may find. */
+static int open_all(struct query *q, struct work *w, omen_detail *why)
+{
+    const omen_index_info *info = &w->o.info;
+    int status = OMEN_OK;
+
+    w->filter = query_filter_is_asked(&q->filter) ? &w->filters : NULL;
+    w->o.has_filter = !!w->filter;
+    if (!q->self)
+        status = open_queries(q, w->index, info, &w->vectors, &w->rows, &w->source, why);
+    if (status == OMEN_OK && w->filter) {
+        status = query_filter_open(w->filter, &q->filter, w->index, q->self ? info->n_rows : w->source.n_rows, why);
+        status = cmd_name_damage(q->index_path, status, why);
+    }
+    if (status == OMEN_OK && q->self)
+        status = open_self(q, w->index, info, w->filter, &w->set, &w->self, &w->source, why);
+    return status;
+}
+
+/* Opens the index, and refuses what it cannot do. */
+static int open_index(struct query *q, struct work *w, omen_detail *why)
+{
+    int status = omen_cpu_select(q->cpu, why);
+
+    if (status != OMEN_OK)
+        return status;
+    q->search.n_threads = cmd_threads(q->search.n_threads);
+    status = cmd_open_index(&w->container, &w->index, q->index_path, !q->no_check, &w->o.info, why);
+    if (status != OMEN_OK)
+        return status;
+    q->search.refine_cold = w->o.info.refine_bytes > cmd_memory_bytes() / 2;
+    if (w->o.info.refine == OMEN_REFINE_NONE && (q->search.exact || (q->n_audit > 0 && !q->certify))) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "--%s needs a refine tier, and the index was built without one",
+                         q->search.exact ? "exact" : "audit");
+    }
+    return OMEN_OK;
+}
+
+/* How much is searched for: of an index with fewer rows, all, and results then have so many columns. */
+static void choose_k(struct query *q, struct work *w)
+{
+    const uint32_t n_rows = (uint32_t)w->o.info.n_rows;
+
+    if (q->search.has_within)
+        w->o.k = 0;
+    else if (q->self) /* the library adds the row itself */
+        w->o.k = q->search.k < n_rows ? q->search.k : n_rows - 1;
+    else {
+        q->search.k += q->exclude_self;
+        q->search.k = q->search.k < n_rows ? q->search.k : n_rows;
+        w->o.k = q->search.k - q->exclude_self;
+    }
+    w->o.has_within = q->search.has_within;
+    w->o.n_threads = q->search.n_threads;
+    w->o.n_in_batch = w->source.n_rows;
+    w->o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
+    q->seed = q->has_seed ? q->seed : w->o.info.seed;
+    q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
+}
+
+/* Chooses the way, for all batches alike and for what is audited. */
+static int choose_way(struct query *q, struct work *w, omen_detail *why)
+{
+    const bool by_lists = q->self && !q->search.has_within && !q->search.exact && q->search.way == OMEN_SEARCH_AUTO;
+    int status;
+
+    q->search.row_sets = w->batch.sets;
+    if (by_lists)
+        q->search.way = OMEN_SEARCH_LISTS;
+    status = omen_index_choose_way(w->index, &q->search, w->source.n_rows, &w->o.choice, why);
+    if (status != OMEN_OK)
+        return status;
+    if (by_lists)
+        w->o.choice.reason = "rows of the index go through them";
+    q->search.way = w->o.choice.way;
+    return OMEN_OK;
+}
+
+static int search_self(const struct query *q, struct work *w, const omen_index *keys, omen_detail *why)
+{
+    /* once more: to measure the recall may have given up the set */
+    int status = w->filter ? query_filter_fill(w->filter, NULL, 0, 1, q->search.n_threads, &w->set, why) : OMEN_OK;
+    const struct query_self run = {.index_path = q->index_path,
+                                   .index = w->index,
+                                   .search = &q->search,
+                                   .set = w->set,
+                                   .pairs = q->pairs,
+                                   .keys = keys,
+                                   .results = &w->results,
+                                   .is_quiet = q->verbosity < 0};
+
+    if (status == OMEN_OK)
+        status = query_self_run(&run, &w->o, why);
+    return status;
+}
+
+/* Puts the name of the output in front of what is said of a stream. */
+static void name_output(const struct query *q, int status, omen_detail *why)
+{
+    static const char of_stream[] = "cannot write the results";
+    omen_detail cause = *why;
+
+    if (status == OMEN_ERR_IO && q->output_path && strncmp(cause.text, of_stream, sizeof of_stream - 1) == 0)
+        omen_fail(why, status, "\"%.200s\": %.300s", q->output_path, cause.text);
+}
+
+/* Before the batch: finds the effort of --certify. */
+static int certify(struct query *q, struct work *w, omen_detail *why)
+{
+    struct query_audit audit = {.n_sample = 0};
+    const int status =
+        query_certify(&audit, w->index, &w->source, &q->search, w->filter, w->self, q->seed, q->n_audit, &w->o, why);
+
+    query_audit_finish(&audit);
+    return status;
+}
+
+/* After it: measures what --audit asks for. */
+static int measure(const struct query *q, struct work *w, omen_detail *why)
+{
+    struct query_audit audit = {.n_sample = 0};
+    int status =
+        query_audit_begin(&audit, w->index, &w->source, &q->search, w->filter, w->self, q->seed, q->n_audit, why);
+
+    if (status == OMEN_OK)
+        status = query_audit_measure(&audit, &q->search, &w->o.recall, why);
+    w->o.n_audited = audit.n_sample;
+    w->o.ceiling = audit.ceiling;
+    query_audit_finish(&audit);
+    return status;
+}
+
+/* Finds, and measures the recall where it is asked for. */
+static int search(struct query *q, struct work *w, omen_detail *why)
+{
+    struct cmd_query_outcome *o = &w->o;
+    const omen_index *keys = o->info.key_kind != OMEN_KEYS_NONE && !q->rows ? w->index : NULL;
+    double started = cmd_seconds();
+    int status = OMEN_OK;
+
+    if (q->certify)
+        status = certify(q, w, why);
+    lap(&started, &o->audit_seconds);
+    o->effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
+    if (status == OMEN_OK && q->self)
+        status = search_self(q, w, keys, why);
+    else if (status == OMEN_OK)
+        status = search_all(q, w->index, &w->source, w->filter, &w->rows, keys, &w->results, &w->batch, o, why);
+    if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
+        started = cmd_seconds();
+        status = measure(q, w, why);
+        lap(&started, &o->audit_seconds);
+    }
+    return status;
+}
+
+/* What people are told on stderr. */
+static void tell(const struct query *q, const struct work *w)
+{
+    const struct cmd_query_outcome *o = &w->o;
+
+    if (w->filter && o->n_short > 0 && q->verbosity >= 0) {
+        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more match", cmd_group(o->n_short).text,
+                cmd_group(o->n_in_batch).text, o->k);
+    }
+    if (q->verbosity > 0)
+        cmd_query_summary(o);
+    if (o->n_cut > 0 && q->verbosity >= 0) {
+        cmd_say(NAME, "%s of %s queries found more than %s rows, of which the nearest were written (--limit)",
+                cmd_group(o->n_cut).text, cmd_group(o->n_in_batch).text, cmd_group(q->search.limit).text);
+    }
+    if (q->pairs && q->verbosity > 0)
+        fprintf(stderr, "  pairs    %s\n", cmd_group(o->n_pairs).text);
+    if (q->self && q->verbosity >= 0 && !omen_index_rows_are_exact(w->index))
+        cmd_say(NAME, "the queries are rows of refine %s, which are rounded", omen_refine_name(o->info.refine));
+    query_audit_print(o);
+    if (o->note.text[0] != '\0' && (q->verbosity >= 0 || o->certified == CMD_CERTIFIED_NO))
+        cmd_say(NAME, "%s%s", o->exact || q->certify ? "" : "warning: ", o->note.text);
+}
+
 static int run(struct query *q)
 {
-    struct cmd_query_outcome o = {.exact = q->search.exact,
-                                  .stats.struct_bytes = sizeof o.stats,
-                                  .choice.struct_bytes = sizeof o.choice,
-                                  .ceiling = 1};
+    struct work w = {.o = {.exact = q->search.exact,
+                           .stats.struct_bytes = sizeof w.o.stats,
+                           .choice.struct_bytes = sizeof w.o.choice,
+                           .ceiling = 1}};
     omen_detail why = {.text = ""};
-    omen_container *container = NULL;
-    omen_index *index = NULL;
-    omen_vectors *vectors = NULL;
-    struct query_rows rows = {.n = 0};
-    struct query_filter filters = {.index = NULL}, *filter = query_filter_is_asked(&q->filter) ? &filters : NULL;
-    omen_source source;
-    omen_results results;
-    bool has_keys;
-    cmd_output output = {.stream = NULL};
-    struct batch batch = {.n_rows = 0};
     double started = cmd_seconds();
     int status;
 
     cmd_signals_exit(NAME, q->output_path ? "interrupted; nothing was written" : "interrupted");
-    status = omen_cpu_select(q->cpu, &why);
-    if (status != OMEN_OK)
-        goto out;
-    q->search.n_threads = cmd_threads(q->search.n_threads);
-    status = cmd_open_index(&container, &index, q->index_path, !q->no_check, &o.info, &why);
-    if (status != OMEN_OK)
-        goto out;
-    q->search.refine_cold = o.info.refine_bytes > cmd_memory_bytes() / 2;
-    if (q->search.exact && o.info.refine == OMEN_REFINE_NONE) {
-        status = omen_fail(&why, OMEN_ERR_ARGUMENT, "--exact needs a refine tier, and the index was built without one");
-        goto out;
-    }
-    if (q->n_audit > 0 && !q->certify && o.info.refine == OMEN_REFINE_NONE) {
-        status = omen_fail(&why, OMEN_ERR_ARGUMENT, "--audit needs a refine tier, and the index was built without one");
-        goto out;
-    }
-    status = choose_keys(q, &o.info, &has_keys, &why);
+    status = open_index(q, &w, &why);
     if (status == OMEN_OK)
-        status = open_queries(q, index, &o.info, &vectors, &rows, &source, &why);
-    if (status == OMEN_OK && filter)
-        status =
-            cmd_name_damage(q->index_path, query_filter_open(filter, &q->filter, index, source.n_rows, &why), &why);
-    if (status != OMEN_OK)
-        goto out;
-    o.has_filter = !!filter;
-    /* of an index with fewer rows, all: results then have so many columns */
-    q->search.k += q->exclude_self;
-    q->search.k = q->search.k < o.info.n_rows ? q->search.k : (uint32_t)o.info.n_rows;
-    o.k = q->search.k - q->exclude_self;
-    status = batch_init(&batch, source.n_rows, source.d, q->search.k, q->distances, !!filter);
-    if (status != OMEN_OK)
-        goto out;
-    /* for all batches alike, and for what is audited */
-    q->search.row_sets = batch.sets;
-    status = omen_index_choose_way(index, &q->search, source.n_rows, &o.choice, &why);
-    if (status != OMEN_OK)
-        goto out;
-    q->search.way = o.choice.way;
-    o.n_threads = q->search.n_threads;
-    o.n_in_batch = source.n_rows;
-    o.asked = (double)(q->search.recall > 0 ? q->search.recall : OMEN_DEFAULT_RECALL);
-    q->seed = q->has_seed ? q->seed : o.info.seed;
-    q->n_audit = q->certify && q->n_audit == 0 ? QUERY_AUDIT_SAMPLE : q->n_audit;
-    status = cmd_output_open(&output, q->output_path, NULL, &why);
-    if (status != OMEN_OK)
-        goto out;
-    results = (omen_results){output.stream, q->output_format, q->distances, source.n_rows, o.k};
-    o.open_seconds = cmd_seconds() - started;
-    started = cmd_seconds();
-    status = q->certify ? certify(q, index, &source, filter, &o, &why) : OMEN_OK;
-    lap(&started, &o.audit_seconds);
-    o.effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
+        status = check_keys(q, &w.o.info, &why);
     if (status == OMEN_OK)
-        status = search_all(q, index, &source, filter, &rows, has_keys ? index : NULL, &results, &batch, &o, &why);
-    if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
-        started = cmd_seconds();
-        status = measure(q, index, &source, filter, &o, &why);
-        lap(&started, &o.audit_seconds);
-    }
+        status = open_all(q, &w, &why);
+    if (status != OMEN_OK)
+        goto out;
+    choose_k(q, &w);
+    if (!q->self)
+        status = batch_init(&w.batch, w.source.n_rows, w.source.d, q->search.has_within ? 1 : q->search.k, q->distances,
+                            w.filter);
+    if (status == OMEN_OK)
+        status = choose_way(q, &w, &why);
+    if (status == OMEN_OK)
+        status = cmd_output_open(&w.output, q->output_path, NULL, &why);
+    if (status != OMEN_OK)
+        goto out;
+    w.results = (omen_results){w.output.stream, q->output_format, q->distances, w.source.n_rows, w.o.k};
+    w.o.open_seconds = cmd_seconds() - started;
+    status = search(q, &w, &why);
+    name_output(q, status, &why);
     if (status == OMEN_OK) {
-        take_note(q, index, &o);
+        if (!q->search.has_within || q->search.exact)
+            take_note(q, w.index, &w.o);
         started = cmd_seconds();
-        status = cmd_output_commit(&output, &why);
-        lap(&started, &o.write_seconds);
+        status = cmd_output_commit(&w.output, &why);
+        lap(&started, &w.o.write_seconds);
     }
     if (status == OMEN_OK && q->explain)
-        status = query_filter_explain(filter, &q->search, &o, &why);
+        status = query_filter_explain(w.filter, &q->search, &w.o, &why);
+    if (status == OMEN_OK && !q->json)
+        tell(q, &w);
 
 out:
-    cmd_output_close(&output);
-    batch_free(&batch);
-    omen_vectors_close(vectors);
-    query_rows_finish(&rows);
-    query_filter_finish(&filters);
-    omen_index_close(index);
-    omen_container_close(container);
+    cmd_output_close(&w.output);
+    batch_free(&w.batch);
+    omen_vectors_close(w.vectors);
+    query_rows_finish(&w.rows);
+    query_filter_finish(&w.filters);
+    omen_index_rows_close(w.self);
+    omen_index_close(w.index);
+    omen_container_close(w.container);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
-    if (o.n_short > 0 && q->verbosity >= 0 && !q->json) {
-        cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more match", cmd_group(o.n_short).text,
-                cmd_group(o.n_in_batch).text, o.k);
-    }
-    if (q->json) {
-        status = cmd_query_json(&o);
-        return status == CMD_EXIT_OK && o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : status;
-    }
-    if (q->verbosity > 0)
-        cmd_query_summary(&o);
-    query_audit_print(&o);
-    if (o.note.text[0] != '\0' && (q->verbosity >= 0 || o.certified == CMD_CERTIFIED_NO))
-        cmd_say(NAME, "%s%s", o.exact || q->certify ? "" : "warning: ", o.note.text);
-    return o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : CMD_EXIT_OK;
+    if (q->json)
+        status = cmd_query_json(&w.o);
+    return status == CMD_EXIT_OK && w.o.certified == CMD_CERTIFIED_NO ? QUERY_EXIT_UNREACHED : status;
 }
 
 int cmd_query(int argc, char **argv)
@@ -711,7 +475,6 @@ int cmd_query(int argc, char **argv)
     int status;
 
     omen_search_options_init(&q.search);
-    q.search.k = DEFAULT_K;
-    status = parse_arguments(&q, argc, argv);
+    status = query_arguments_parse(&q, argc, argv);
     return status == CMD_GO_ON ? run(&q) : status;
 }

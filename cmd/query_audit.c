@@ -13,6 +13,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "cmd/query_rows.h"
 
 /* Sampled queries searched together, fewer if a block passes BLOCK_BYTES. */
 #define BLOCK_ROWS  4096u
@@ -27,6 +30,15 @@
 
 /* ---- the sample ---- */
 
+/* Takes row `self` out of what query i of a block, which is that row, found; what queries before it found stays where
+ * it was put. */
+static void exclude_self(struct query_audit *a, uint64_t self, uint64_t i)
+{
+    query_rows_exclude(&self, 1, a->k_most, a->ids + i * a->k_most, a->distances + i * a->k_most);
+    memmove(a->ids + i * a->k, a->ids + i * a->k_most, a->k * sizeof *a->ids);
+    memmove(a->distances + i * a->k, a->distances + i * a->k_most, a->k * sizeof *a->distances);
+}
+
 /* Searches queries of the sample from number `first` on, *n_searched at most, and sets that to how many it were. */
 static int search_block(struct query_audit *a, const omen_search_options *search, uint64_t first, uint64_t *n_searched,
                         omen_detail *why)
@@ -36,7 +48,7 @@ static int search_block(struct query_audit *a, const omen_search_options *search
     int status = OMEN_OK;
 
     *n_searched = n;
-    options.k = a->k;
+    options.k = a->k_most;
     for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
         status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
     if (status == OMEN_OK && a->filter)
@@ -53,12 +65,14 @@ static int search_block(struct query_audit *a, const omen_search_options *search
                 omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
         }
     }
+    for (uint64_t i = 0; status == OMEN_OK && i < n && a->self; i++)
+        exclude_self(a, omen_index_rows_number(a->self, a->numbers[first + i]), i);
     return status;
 }
 
 int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
-                      const omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
-                      omen_detail *why)
+                      const omen_search_options *search, struct query_filter *filter, const omen_index_rows *self,
+                      uint64_t seed, uint64_t n_sample, omen_detail *why)
 {
     omen_search_options exact = *search;
     omen_index_info info = {.struct_bytes = sizeof info};
@@ -66,12 +80,19 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
 
     if (status != OMEN_OK)
         return status;
+    const uint64_t k_most = (uint64_t)search->k + (self ? 1 : 0);
+
     a->index = index;
     a->source = source;
     a->filter = filter;
-    a->k = search->k < info.n_rows ? search->k : (uint32_t)info.n_rows;
+    a->self = self;
+    a->k_most = k_most < info.n_rows ? (uint32_t)k_most : (uint32_t)info.n_rows;
+    a->k = a->k_most - (self ? 1 : 0);
+    if (a->k == 0)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has one row: there is no recall to measure");
     a->n_sample = n_sample < source->n_rows ? n_sample : source->n_rows;
-    const uint64_t row_bytes = (uint64_t)source->d * sizeof(float) + (uint64_t)a->k * (sizeof(int64_t) + sizeof(float));
+    const uint64_t row_bytes =
+        (uint64_t)source->d * sizeof(float) + (uint64_t)a->k_most * (sizeof(int64_t) + sizeof(float));
     a->block_rows = BLOCK_BYTES / row_bytes < BLOCK_ROWS ? BLOCK_BYTES / row_bytes : BLOCK_ROWS;
     a->block_rows = a->block_rows < a->n_sample ? a->block_rows : a->n_sample;
     a->block_rows = a->block_rows > 0 ? a->block_rows : 1;
@@ -79,8 +100,8 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
     a->limits = malloc(a->n_sample * sizeof *a->limits);
     a->hits = malloc(a->n_sample * sizeof *a->hits);
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
-    a->ids = malloc(a->block_rows * a->k * sizeof *a->ids);
-    a->distances = malloc(a->block_rows * a->k * sizeof *a->distances);
+    a->ids = malloc(a->block_rows * a->k_most * sizeof *a->ids);
+    a->distances = malloc(a->block_rows * a->k_most * sizeof *a->distances);
     a->sets = filter ? malloc(a->block_rows * sizeof *a->sets) : NULL;
     if ((filter && !a->sets) || !a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
         return OMEN_ERR_MEMORY;
@@ -137,8 +158,8 @@ static void search_exactly(omen_search_options *search, double ceiling, struct c
 }
 
 int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                  omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
-                  struct cmd_query_outcome *o, omen_detail *why)
+                  omen_search_options *search, struct query_filter *filter, const omen_index_rows *self, uint64_t seed,
+                  uint64_t n_sample, struct cmd_query_outcome *o, omen_detail *why)
 {
     int status;
 
@@ -151,7 +172,7 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
         o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
         return OMEN_OK;
     }
-    status = query_audit_begin(a, index, source, search, filter, seed, n_sample, why);
+    status = query_audit_begin(a, index, source, search, filter, self, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
     for (float factor = 1; status == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {

@@ -15,23 +15,26 @@ struct query_audit {
     const omen_index *index;
     const omen_source *source;
     struct query_filter *filter; /* NULL: none */
+    const omen_index_rows *self; /* the queries are these rows, which do not find themselves; or NULL */
     uint64_t n_sample, block_rows;
-    uint32_t k; /* found a query */
+    uint32_t k;      /* found a query */
+    uint32_t k_most; /* searched for: one more with self */
     double ceiling, ceiling_known;
     uint64_t *numbers; /* n_sample, rising */
     float *limits;     /* n_sample: distance of the k-th nearest row */
     uint32_t *hits;    /* n_sample */
     float *rows;       /* block_rows queries */
-    int64_t *ids;      /* block_rows x k */
+    int64_t *ids;      /* block_rows x k_most */
     float *distances;
     const omen_row_set **sets; /* block_rows; NULL without a filter */
 };
 
 /* Chooses n_sample queries, or all if there are fewer, by seed, and searches them exactly. search and filter, which may
- * be NULL, are the batch's. The caller calls query_audit_finish() even after a failure. */
+ * be NULL, are the batch's. self: the queries are these rows, in this order, and do not find themselves; else NULL. The
+ * caller calls query_audit_finish() even after a failure. Returns as omen_index_search(). */
 int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
-                      const omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
-                      omen_detail *why) OMEN_MUST_CHECK;
+                      const omen_search_options *search, struct query_filter *filter, const omen_index_rows *self,
+                      uint64_t seed, uint64_t n_sample, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Searches the sample as search says, and sets *out. */
 int query_audit_measure(struct query_audit *a, const omen_search_options *search, omen_recall *out,
@@ -43,8 +46,8 @@ void query_audit_finish(struct query_audit *a);
  * or search->exact where no factor will do or exact search costs less. Fills o->recall and o->certified. As
  * query_audit_begin(). */
 int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                  omen_search_options *search, struct query_filter *filter, uint64_t seed, uint64_t n_sample,
-                  struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
+                  omen_search_options *search, struct query_filter *filter, const omen_index_rows *self, uint64_t seed,
+                  uint64_t n_sample, struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Fills o->note by o->choice, if a recall was asked for that is not certified or out of the reach of the index. */
 void query_audit_warn(struct cmd_query_outcome *o);

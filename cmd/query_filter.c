@@ -168,7 +168,7 @@ static void explain_set(const omen_row_set *set, const omen_search_options *sear
 int query_filter_explain(struct query_filter *f, const omen_search_options *search, const struct cmd_query_outcome *o,
                          omen_detail *why)
 {
-    const double n = (double)o->n_in_batch;
+    const double n = o->n_in_batch > 0 ? (double)o->n_in_batch : 1;
     int status = OMEN_OK;
 
     if (!f->has_conditions)

@@ -202,8 +202,13 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
 {
     const omen_search_stats *stats = &o->stats;
 
-    fprintf(stderr, "%s queries, k %u, index %s x %u %s\n", cmd_group(stats->n_queries).text, o->k,
-            cmd_group(o->info.n_rows).text, o->info.d, omen_metric_name(o->info.metric));
+    fprintf(stderr, "%s queries, ", cmd_group(stats->n_queries).text);
+    if (o->has_within)
+        fprintf(stderr, "%s rows found within the distance", cmd_group(o->n_found).text);
+    else
+        fprintf(stderr, "k %u", o->k);
+    fprintf(stderr, ", index %s x %u %s\n", cmd_group(o->info.n_rows).text, o->info.d,
+            omen_metric_name(o->info.metric));
     fprintf(stderr, "  time     %.3f s of search with %d %s (%s): %s queries/s\n", o->search_seconds, o->n_threads,
             o->n_threads == 1 ? "thread" : "threads", omen_cpu_level(),
             cmd_group_round(stats->n_queries / o->search_seconds).text);
@@ -239,29 +244,35 @@ static json_t *audit_object(const struct cmd_query_outcome *o)
                      cmd_json_real(o->ceiling));
 }
 
+/* A count of --within; null without. */
+static json_t *count_within(const struct cmd_query_outcome *o, uint64_t n)
+{
+    return o->has_within ? json_integer((json_int_t)n) : json_null();
+}
+
 int cmd_query_json(const struct cmd_query_outcome *o)
 {
     const omen_search_stats *stats = &o->stats;
 
     return cmd_json_print(
         "query",
-        json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
-                  " s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o}",
-                  "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
-                  (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
-                  omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
-                  cmd_json_real(o->read_seconds), "search", cmd_json_real(o->search_seconds), "write",
-                  cmd_json_real(o->write_seconds), "audit", cmd_json_real(o->audit_seconds), "queries_per_second",
-                  cmd_json_real(stats->n_queries / o->search_seconds), "probes", (json_int_t)stats->lists.probes,
-                  "rerank", (json_int_t)stats->rerank, "effort_factor",
-                  o->exact ? json_null() : cmd_json_real((double)o->effort_factor), "exact", (int)o->exact,
-                  "lists_probed", cmd_json_real(per_query(o, stats->lists.probed)), "codes_scanned",
-                  cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
-                  cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
-                  o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
-                  "short", o->has_filter ? json_integer((json_int_t)o->n_short) : json_null(), "note",
-                  o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "way",
-                  omen_search_way_name(o->choice.way), "way_reason", o->choice.reason, "graph_estimates",
-                  cmd_json_real(per_query(o, stats->graph.estimates))),
+        json_pack(
+            "{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
+            " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o}",
+            "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
+            (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
+            omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read", cmd_json_real(o->read_seconds),
+            "search", cmd_json_real(o->search_seconds), "write", cmd_json_real(o->write_seconds), "audit",
+            cmd_json_real(o->audit_seconds), "queries_per_second", cmd_json_real(stats->n_queries / o->search_seconds),
+            "probes", (json_int_t)stats->lists.probes, "rerank", (json_int_t)stats->rerank, "effort_factor",
+            o->exact ? json_null() : cmd_json_real((double)o->effort_factor), "exact", (int)o->exact, "lists_probed",
+            cmd_json_real(per_query(o, stats->lists.probed)), "codes_scanned",
+            cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
+            cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
+            o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
+            "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "short",
+            o->has_filter && !o->has_within ? json_integer((json_int_t)o->n_short) : json_null(), "found",
+            count_within(o, o->n_found), "cut", count_within(o, o->n_cut), "way", omen_search_way_name(o->choice.way),
+            "way_reason", o->choice.reason, "graph_estimates", cmd_json_real(per_query(o, stats->graph.estimates))),
         stderr);
 }

@@ -16,6 +16,7 @@
 
 #include "omendb_codes.h"
 #include "omendb_columns.h"
+#include "omendb_rows.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -249,6 +250,12 @@ OMEN_API int omen_results_begin_keys(const omen_results *results, const omen_ind
                                      omen_detail *why) OMEN_MUST_CHECK;
 OMEN_API int omen_results_write_keys(const omen_results *results, const omen_index *index, uint64_t first, uint64_t n,
                                      const int64_t *ids, const float *distances, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same of what omen_index_search_within() or omen_index_search_self() found. rows: the queries are these rows,
+ * which are named by their keys too where index is given; NULL: they are numbered from first on. Formats with the same
+ * number of results for every query hold results->k of them (OMEN_ERR_ARGUMENT where there are more). */
+OMEN_API int omen_results_write_found(const omen_results *results, const omen_index *index, uint64_t first,
+                                      const int64_t *rows, const omen_found *found, omen_detail *why) OMEN_MUST_CHECK;
 
 #ifdef __cplusplus
 }

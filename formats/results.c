@@ -108,22 +108,32 @@ static void put_float(buffer *out, float value)
 
 /* ---- one query in each format ------------------------------------------ */
 
-/* Neighbour i, by its key or its number; text as it is. */
-static void put_name(buffer *out, const omen_results_found *found, uint32_t i)
+/* A row, by its key or, where that is NULL, its number; text as it is. */
+static void put_row(buffer *out, const omen_row_key *key, int64_t row)
 {
-    const omen_row_key *key = found->keys ? &found->keys[i] : NULL;
     if (!key)
-        put_integer(out, found->ids[i]);
+        put_integer(out, row);
     else if (key->kind == OMEN_KEYS_TEXT)
         put_long_text(out, key->text, key->n_bytes);
     else
         put_number(out, key->number, key->kind == OMEN_KEYS_INT64 && key->number >> 63);
 }
 
+/* Neighbour i. */
+static void put_name(buffer *out, const omen_results_found *found, uint32_t i)
+{
+    put_row(out, found->keys ? &found->keys[i] : NULL, found->ids[i]);
+}
+
+static void put_query(buffer *out, const omen_results_found *found)
+{
+    put_row(out, found->query_key, (int64_t)found->query);
+}
+
 static void write_tsv(buffer *out, const omen_results_found *found)
 {
     for (uint32_t i = 0; i < found->n; i++) {
-        put_integer(out, (int64_t)found->query);
+        put_query(out, found);
         PUT(out, "\t");
         put_integer(out, (int64_t)i + 1);
         PUT(out, "\t");
@@ -155,7 +165,10 @@ static void put_json_text(buffer *out, const omen_row_key *key)
 static void write_jsonl(buffer *out, const omen_results_found *found)
 {
     PUT(out, "{\"query\":");
-    put_integer(out, (int64_t)found->query);
+    if (found->query_key && found->key_kind == OMEN_KEYS_TEXT)
+        put_json_text(out, found->query_key);
+    else
+        put_query(out, found);
     if (found->keys)
         PUT(out, ",\"keys\":[");
     else
@@ -369,72 +382,128 @@ int omen_results_begin_keys(const omen_results *results, const omen_index *index
     return status == OMEN_OK && writer->begin ? writer->begin(results, index ? &info : NULL, why) : status;
 }
 
-/* Looks at what is to be written for one query: numbers that the format does not hold, keys that cannot be read. */
-static int check_query(const omen_results *results, const omen_index *index, uint64_t query, const int64_t *ids,
-                       omen_detail *why)
+/* What is to be written: n queries. */
+typedef struct {
+    const omen_results *results;
+    const omen_index *index; /* whose keys are written, or NULL */
+    uint64_t first;          /* the number of the first query, where rows is NULL */
+    const int64_t *rows;     /* the queries are these rows */
+    const uint64_t *offsets; /* query i has ids and distances from here on, to the next offset; NULL: k of them each */
+    const int64_t *ids;
+    const float *distances; /* or NULL */
+    omen_index_info info;   /* of the index */
+} written;
+
+/* Query i of them, without its keys. */
+static omen_results_found found_of(const written *w, uint64_t i)
 {
-    const omen_results_writer *writer = &writers[results->format];
-    const uint32_t n_found = omen_found_count(ids, results->k);
-    for (uint32_t i = 0; i < n_found; i++) {
-        omen_row_key key = {.kind = OMEN_KEYS_INT64, .number = (uint64_t)ids[i]};
-        const int status = index ? omen_index_key_of(index, (uint64_t)ids[i], &key, why) : OMEN_OK;
-        if (status != OMEN_OK)
-            return status;
+    const uint32_t k = w->results->k;
+    const uint64_t at = w->offsets ? w->offsets[i] : i * k;
+    return (omen_results_found){.query = w->rows ? (uint64_t)w->rows[i] : w->first + i,
+                                .n = w->offsets ? (uint32_t)(w->offsets[i + 1] - at) : omen_found_count(w->ids + at, k),
+                                .k = k,
+                                .ids = w->ids + at,
+                                .key_kind = w->info.key_kind,
+                                .key_most_bytes = w->info.key_most_bytes,
+                                .distances = w->distances ? w->distances + at : NULL};
+}
+
+/* Looks at what is to be written for one query: numbers that the format does not hold, keys that cannot be read. */
+static int check_query(const written *w, uint64_t i, omen_detail *why)
+{
+    const omen_results_writer *writer = &writers[w->results->format];
+    const omen_results_found found = found_of(w, i);
+    omen_row_key key;
+    int status = w->index && w->rows ? omen_index_key_of(w->index, found.query, &key, why) : OMEN_OK;
+    for (uint32_t j = 0; j < found.n && status == OMEN_OK; j++) {
+        key = (omen_row_key){.kind = OMEN_KEYS_INT64, .number = (uint64_t)found.ids[j]};
+        if (w->index)
+            status = omen_index_key_of(w->index, (uint64_t)found.ids[j], &key, why);
         const int64_t number = (int64_t)key.number;
-        if (key.kind == OMEN_KEYS_TEXT || writer->most_id == INT64_MAX)
+        if (status != OMEN_OK || key.kind == OMEN_KEYS_TEXT || writer->most_id == INT64_MAX)
             continue;
         if (number > writer->most_id || number < -writer->most_id - 1 || (key.kind == OMEN_KEYS_UINT64 && number < 0)) {
             return omen_fail(why, OMEN_ERR_INPUT,
-                             "query %" PRIu64 " found %srow %" PRId64 ", beyond the int32 ids of %s: use npy", query,
-                             index ? "the key of " : "", ids[i], writer->name);
+                             "query %" PRIu64 " found %srow %" PRId64 ", beyond the int32 ids of %s: use npy",
+                             found.query, w->index ? "the key of " : "", found.ids[j], writer->name);
         }
     }
-    return OMEN_OK;
+    return status;
+}
+
+/* One query, with its keys; keys has room for them, and one more. */
+static int write_query(const written *w, uint64_t i, omen_row_key *keys, buffer *out, omen_detail *why)
+{
+    omen_results_found found = found_of(w, i);
+    int status = OMEN_OK;
+    if (keys && w->rows) {
+        status = omen_index_key_of(w->index, found.query, keys + found.n, why);
+        found.query_key = keys + found.n;
+    }
+    for (uint32_t j = 0; j < found.n && keys && status == OMEN_OK; j++)
+        status = omen_index_key_of(w->index, (uint64_t)found.ids[j], &keys[j], why);
+    found.keys = keys;
+    if (status == OMEN_OK)
+        writers[w->results->format].write(out, &found);
+    return status;
+}
+
+static int write_queries(written *w, uint64_t n, omen_detail *why)
+{
+    const omen_results_writer *writer = &writers[w->results->format];
+    const bool has_limit = writer->most_id < INT64_MAX;
+    uint64_t most = w->results->k;
+    omen_row_key *keys = NULL;
+    buffer out = {.stream = w->results->stream};
+    int status = w->index ? open_keys(w->results, w->index, &w->info, why) : OMEN_OK;
+
+    if (!w->results->with_distances)
+        w->distances = NULL;
+    else if (!w->distances && writer->has_distances && writer->has_fixed_fields && status == OMEN_OK)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", writer->name);
+    for (uint64_t i = 0; i < n && (w->index || has_limit) && status == OMEN_OK; i++)
+        status = check_query(w, i, why);
+    if (status != OMEN_OK)
+        return status;
+    for (uint64_t i = 0; i < n && w->offsets; i++)
+        most = w->offsets[i + 1] - w->offsets[i] > most ? w->offsets[i + 1] - w->offsets[i] : most;
+    out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
+    keys = w->index ? malloc((most + 1) * sizeof *keys) : NULL;
+    if (!out.bytes || (w->index && !keys)) {
+        free(out.bytes);
+        free(keys);
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
+    }
+    for (uint64_t i = 0; i < n && !out.failed && status == OMEN_OK; i++)
+        status = write_query(w, i, keys, &out, why);
+    free(keys);
+    const int flushed = buffer_finish(&out, why);
+    return status == OMEN_OK ? flushed : status;
 }
 
 int omen_results_write_keys(const omen_results *results, const omen_index *index, uint64_t first, uint64_t n,
                             const int64_t *ids, const float *distances, omen_detail *why)
 {
-    const omen_results_writer *writer = &writers[results->format];
-    const uint32_t k = results->k;
-    const bool has_limit = writer->most_id < INT64_MAX;
-    omen_index_info info = {.key_kind = OMEN_KEYS_NONE};
-    omen_row_key *keys = NULL;
-    buffer out = {.stream = results->stream};
-    int status = index ? open_keys(results, index, &info, why) : OMEN_OK;
+    written w = {.results = results, .index = index, .first = first, .ids = ids, .distances = distances};
+    return write_queries(&w, n, why);
+}
 
-    if (!results->with_distances)
-        distances = NULL;
-    else if (!distances && writer->has_distances && writer->has_fixed_fields && status == OMEN_OK)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", writer->name);
-    for (uint64_t i = 0; i < n && (index || has_limit) && status == OMEN_OK; i++)
-        status = check_query(results, index, first + i, ids + i * k, why);
-    if (status != OMEN_OK)
-        return status;
-    out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
-    keys = index ? malloc((k + (size_t)1) * sizeof *keys) : NULL;
-    if (!out.bytes || (index && !keys)) {
-        free(out.bytes);
-        free(keys);
-        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
-    }
-    for (uint64_t i = 0; i < n && !out.failed && status == OMEN_OK; i++) {
-        omen_results_found found = {.query = first + i,
-                                    .n = omen_found_count(ids + i * k, k),
-                                    .k = k,
-                                    .ids = ids + i * k,
-                                    .keys = keys,
-                                    .key_kind = info.key_kind,
-                                    .key_most_bytes = info.key_most_bytes,
-                                    .distances = distances ? distances + i * k : NULL};
-        for (uint32_t j = 0; j < found.n && keys && status == OMEN_OK; j++)
-            status = omen_index_key_of(index, (uint64_t)found.ids[j], &keys[j], why);
-        if (status == OMEN_OK)
-            writer->write(&out, &found);
-    }
-    free(keys);
-    const int written = buffer_finish(&out, why);
-    return status == OMEN_OK ? written : status;
+int omen_results_write_found(const omen_results *results, const omen_index *index, uint64_t first, const int64_t *rows,
+                             const omen_found *found, omen_detail *why)
+{
+    written w = {.results = results,
+                 .index = index,
+                 .first = first,
+                 .rows = rows,
+                 .offsets = found->first,
+                 .ids = found->ids,
+                 .distances = found->distances};
+    const bool is_fixed = writers[results->format].has_fixed_fields;
+    for (uint64_t i = 0; i < found->n_queries && is_fixed; i++)
+        if (found->first[i + 1] - found->first[i] > results->k)
+            return omen_fail(why, OMEN_ERR_ARGUMENT, "%s holds %u results a query, not as many as there are",
+                             writers[results->format].name, results->k);
+    return write_queries(&w, found->n_queries, why);
 }
 
 int omen_results_begin(const omen_results *results, omen_detail *why)

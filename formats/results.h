@@ -12,6 +12,7 @@ typedef struct omen_results_buffer omen_results_buffer;
 /* What one query has found: n of k neighbours. */
 typedef struct omen_results_found {
     uint64_t query;
+    const omen_row_key *query_key; /* written instead, of a query that is a row; NULL: the number is */
     uint32_t n, k;
     const int64_t *ids;
     const omen_row_key *keys; /* n keys, which are written instead of the ids; NULL: the ids are */

@@ -5,6 +5,7 @@
 
 #include "lib/apart.h"
 #include "lib/kernels.h"
+#include "lib/range.h"
 #include "lib/refine.h"
 #include "lib/row_set.h"
 #include "lib/watch.h"
@@ -52,17 +53,20 @@ static void insert(uint64_t *keys, uint32_t k, uint64_t key)
     keys[at] = key;
 }
 
+static int touch_apart(const omen_index *index, omen_detail *why)
+{
+    int status = OMEN_OK;
+    for (uint32_t i = 0; i < index->n_apart && status == OMEN_OK; i++)
+        status = omen_index_touch_row(index, index->apart[i], true, why);
+    return status;
+}
+
 int omen_apart_search(const omen_index *index, const float *queries, const omen_row_set *const *row_sets,
                       uint64_t n_queries, uint32_t k, int n_threads, uint64_t *keys, omen_search_stats *stats,
                       omen_watch *watch, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
-    int status = OMEN_OK;
-    for (uint32_t i = 0; i < index->n_apart && status == OMEN_OK; i++) {
-        status = omen_index_touch_rows(index, index->apart[i], 1, why);
-        if (status == OMEN_OK)
-            status = omen_index_touch_ids(index, index->apart[i], 1, why);
-    }
+    const int status = touch_apart(index, why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
     const omen_distance_fn distance = omen_refine_kernel(m->refine, m->metric);
@@ -82,4 +86,29 @@ int omen_apart_search(const omen_index *index, const float *queries, const omen_
     if (stats)
         stats->rows_reranked += n_queries * index->n_apart;
     return omen_watch_status(watch);
+}
+
+int omen_apart_search_within(const omen_index *index, const omen_search_job *job)
+{
+    const omen_meta *m = &index->meta;
+    const uint64_t most = omen_key(job->options->within, UINT32_MAX);
+    const omen_distance_fn distance = omen_refine_kernel(m->refine, m->metric);
+    int status = touch_apart(index, job->why);
+    for (uint64_t q = 0; q < job->n_queries && status == OMEN_OK; q++) {
+        const float *query = job->queries + q * m->d;
+        const double offset = omen_refine_offset(&index->refine, query);
+        status = omen_watch_status(job->watch);
+        for (uint32_t i = 0; i < index->n_apart && status == OMEN_OK; i++) {
+            const uint64_t row = index->apart[i];
+            const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
+            const uint64_t key =
+                omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
+            const bool is_wanted = !job->row_sets || omen_row_set_has(job->row_sets[q], row);
+            if (is_wanted && key <= most && !omen_range_has(&job->ranges[q], key))
+                status = omen_range_add(&job->ranges[q], key, job->options->limit);
+        }
+    }
+    if (job->stats)
+        job->stats->rows_reranked += job->n_queries * index->n_apart;
+    return status;
 }

@@ -6,6 +6,7 @@
 
 #include "lib/index.h"
 #include "lib/sections.h"
+#include "lib/ways.h"
 
 /* Whether a row (d values) is longer than the radius by so much that its code misses it. */
 bool omen_apart_is(const float *row, size_t d, float radius2) OMEN_MUST_CHECK;
@@ -18,5 +19,8 @@ int omen_apart_open(omen_index *index, const omen_section_list *list) OMEN_MUST_
 int omen_apart_search(const omen_index *index, const float *queries, const omen_row_set *const *row_sets,
                       uint64_t n_queries, uint32_t k, int n_threads, uint64_t *keys, omen_search_stats *stats,
                       omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same into job->ranges, of a search for all rows within a distance. Returns OMEN_ERR_MEMORY besides. */
+int omen_apart_search_within(const omen_index *index, const omen_search_job *job) OMEN_MUST_CHECK;
 
 #endif

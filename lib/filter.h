@@ -32,7 +32,13 @@ omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *o
  * end in UINT64_MAX. Returns as a way does, and OMEN_ERR_ARGUMENT for a set of another index. */
 int omen_search_filtered(const omen_index *index, const omen_search_job *job) OMEN_MUST_CHECK;
 
-/* The way of exact search under filters: each query against the refine rows of its set, job->row_sets. */
+/* The way through the lists for all rows within a distance, of all rows or of job->row_sets, into job->ranges. missed
+ * of the effort is a share of what is within the distance; below 0: least_lists are taken. Returns as a way does. */
+int omen_search_lists_within(const omen_index *index, const omen_search_job *job, const omen_effort *effort,
+                             const omen_list_spread *spread) OMEN_MUST_CHECK;
+
+/* The way of exact search for all rows within a distance, or under filters: each query against the refine rows of its
+ * set, job->row_sets. */
 int omen_search_rows(const omen_index *index, const omen_search_job *job) OMEN_MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef OMEN_INDEX_H
 #define OMEN_INDEX_H
 
+#include <float.h>
 #include <math.h>
 
 #include "lib/codec.h"
@@ -114,6 +115,11 @@ int omen_index_touch_neighbours(const omen_index *index, uint64_t first_row, uin
 /* The same for bytes of a section whose contents the caller checks. */
 int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes,
                            omen_detail *why) OMEN_MUST_CHECK;
+
+/* Reads the rows at n positions from the refine tier: as omen_index_rows has them. Returns OMEN_OK or OMEN_ERR_CORRUPT.
+ */
+int omen_index_read_rows(const omen_index *index, const uint32_t *positions, uint64_t n, float *out,
+                         omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
  * gets the k <= n nearest of each query as (distance, id), ascending. */
@@ -229,6 +235,21 @@ static inline float omen_lifted_distance2(const omen_index *index, float distanc
     /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
     const double radius2 = (double)index->meta.ip_radius2, norm2 = query_norm2;
     return norm2 > 0 ? (float)(2 * radius2 + 2 * (double)distance * sqrt(radius2 / norm2)) : 0;
+}
+
+/* The metric's own distance, by the squared one in the lifted space. */
+static inline float omen_estimate_distance(const omen_index *index, float distance2, double query_norm2)
+{
+    const omen_metric metric = index->meta.metric;
+    const float d2 = distance2 < 0 ? 0 : distance2 > FLT_MAX ? FLT_MAX : distance2;
+    if (metric == OMEN_METRIC_L2)
+        return d2;
+    if (metric == OMEN_METRIC_COSINE)
+        return d2 / 2;
+    /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
+    const double radius2 = (double)index->meta.ip_radius2;
+    const double distance = radius2 > 0 ? ((double)d2 / 2 - radius2) * sqrt(query_norm2 / radius2) : 0;
+    return (float)(distance < -FLT_MAX ? -FLT_MAX : distance > FLT_MAX ? FLT_MAX : distance);
 }
 
 /* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys

@@ -4,6 +4,7 @@
 #define OMEN_INDEX_KEYS_H
 
 #include "lib/index.h"
+#include "lib/omendb_rows.h"
 #include "lib/sections.h"
 
 /* Bytes of the integers 0 .. most: 1 to 8. */

@@ -4,7 +4,9 @@
 
 #include "lib/index.h"
 #include "lib/matrix.h"
+#include "lib/omendb_rows.h"
 #include "lib/refine.h"
+#include "lib/row_set.h"
 
 #define AT_ONCE 4096u /* positions looked at between two checks of their numbers */
 
@@ -90,6 +92,38 @@ int omen_index_rows_open(omen_index_rows **out, const omen_index *index, const u
     return OMEN_OK;
 }
 
+int omen_index_rows_open_set(omen_index_rows **out, const omen_index *index, const omen_row_set *set, omen_detail *why)
+{
+    const uint64_t n_rows = index->meta.n_rows, n = set ? set->n_matches : n_rows;
+    *out = NULL;
+    if (index->meta.refine == OMEN_REFINE_NONE || (set && set->index != index))
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         set && set->index != index
+                             ? "the set of rows is of another index"
+                             : "rows of an index need a refine tier, which this one was built without");
+    omen_index_rows *made = calloc(1, sizeof *made);
+    if (made)
+        *made = (omen_index_rows){.index = index, .positions = omen_alloc(n, sizeof *made->positions)};
+    int status = made && made->positions ? omen_index_touch_ids(index, 0, n_rows, why)
+                                         : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < n_rows && status == OMEN_OK; i++)
+        if (index->ids[i] >= n_rows) /* of sections in memory nothing was checked */
+            status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: row %u does not exist", index->ids[i]);
+        else if (!set || omen_row_set_has(set, i))
+            made->positions[made->n++] = (uint32_t)i;
+    if (status != OMEN_OK) {
+        omen_index_rows_close(made);
+        return status;
+    }
+    *out = made;
+    return OMEN_OK;
+}
+
+uint64_t omen_index_rows_number(const omen_index_rows *rows, uint64_t i)
+{
+    return rows->index->ids[rows->positions[i]];
+}
+
 void omen_index_rows_close(omen_index_rows *rows)
 {
     if (!rows)
@@ -98,13 +132,11 @@ void omen_index_rows_close(omen_index_rows *rows)
     free(rows);
 }
 
-static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+int omen_index_read_rows(const omen_index *index, const uint32_t *positions, uint64_t n, float *out, omen_detail *why)
 {
-    const omen_index_rows *rows = self;
-    const omen_index *index = rows->index;
     const uint32_t d = index->meta.d;
     for (uint64_t i = 0; i < n; i++) {
-        const uint32_t position = rows->positions[first + i];
+        const uint32_t position = positions[i];
         const uint8_t *stored = index->refine_rows + position * (uint64_t)index->refine_row_bytes;
         const int status = omen_index_touch_rows(index, position, 1, why);
         if (status != OMEN_OK)
@@ -117,6 +149,12 @@ static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_de
             out[i * d + j] += index->refine.centre[j];
     }
     return OMEN_OK;
+}
+
+static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const omen_index_rows *rows = self;
+    return omen_index_read_rows(rows->index, rows->positions + first, n, out, why);
 }
 
 omen_source omen_index_rows_source(omen_index_rows *rows)

@@ -9,7 +9,6 @@
  * what the rounds before found, not on the queries beside it. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "lib/filter.h"
 #include "lib/lists_search.h"
@@ -37,19 +36,6 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
 
 /* ---- what is expected of a list ---- */
 
-/* The chance that a row of a list is nearer than kth: both are squared distances without what the projection dropped of
- * the query, base is the centroid's. 0 where it is less than 1e-9. */
-static float share_within(const omen_list_spread *spread, uint32_t list, float base, float kth)
-{
-    const float mean = spread->means[list], ahead = kth - base - mean;
-    const float variance = spread->scale * spread->scale * (2 * mean * mean + 4 * mean * base);
-    if (!(ahead * ahead < OMEN_TAIL_MOST * variance))
-        return ahead > 0 ? 1 : 0;
-    const float at = ahead * ahead / variance * OMEN_TAIL_STEPS, *tails = spread->tails + (uint32_t)at;
-    const float tail = tails[0] + (tails[1] - tails[0]) * (at - (float)(uint32_t)at);
-    return ahead > 0 ? 1 - tail : tail;
-}
-
 static float base_of(const omen_lists_chunk *s, uint32_t query, uint64_t key)
 {
     const float base = s->lists[query].norm2 + 2 * omen_key_distance(key);
@@ -70,7 +56,7 @@ static uint32_t count_needed(omen_lists_chunk *s, uint32_t query)
     float least = INFINITY, most = -INFINITY;
     for (uint32_t i = 0; i < f->n_rest; i++) {
         const uint32_t l = (uint32_t)f->rest[i];
-        const float base = base_of(s, query, f->rest[i]), share = share_within(s->spread, l, base, kth);
+        const float base = base_of(s, query, f->rest[i]), share = omen_list_spread_share(s->spread, l, base, kth);
         f->rest[n] = f->rest[i];
         s->work[n] = share * (float)f->matches[l];
         if (!(share > 0))

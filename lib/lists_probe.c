@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "lib/lists_search.h"
+#include "lib/lists_spread.h"
 
 #define SAMPLE_STEP 8u /* every 8th list is looked at to guess a limit */
 
@@ -206,6 +207,82 @@ int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries)
     for (uint32_t q = 0; q < n_queries; q++)
         if (choose_others(s, q) != OMEN_OK)
             return OMEN_ERR_MEMORY;
+    omen_lists_sort_probes(s);
+    return OMEN_OK;
+}
+
+/* Brings the lists that have matches to the front of the first n, and returns how many they are. */
+static uint32_t keep_matching(omen_lists_chunk *s, uint32_t query, uint32_t n)
+{
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t key = s->list_keys[i];
+        s->list_keys[n_kept] = key;
+        n_kept += s->filters[query].matches[(uint32_t)key] > 0;
+    }
+    return n_kept;
+}
+
+#define STEPS 64u /* of distance, by which lists are told apart */
+
+/* The value of the last list that has to be taken so that those behind it may be expected to hold no more than a share
+ * effort.missed of all rows within the distance. Lists of about the same distance are counted together. */
+static float expected_limit(omen_lists_chunk *s, uint32_t query)
+{
+    const omen_index *index = s->index;
+    const float *values = s->values + query * s->ldc, norm2 = s->lists[query].norm2, kth = s->pools[query].kth;
+    double expected[STEPS] = {0}, sum = 0, behind = 0;
+    float least = INFINITY, most = -INFINITY;
+    for (uint32_t l = 0; l < index->meta.n_lists; l++) {
+        const uint32_t n_rows = s->filters ? s->filters[query].matches[l] : index->first[l + 1] - index->first[l];
+        const float base = norm2 + 2 * values[l];
+        s->work[l] = (float)n_rows * omen_list_spread_share(s->spread, l, base > 0 ? base : 0, kth);
+        if (!(s->work[l] > 0))
+            continue;
+        least = values[l] < least ? values[l] : least;
+        most = values[l] > most ? values[l] : most;
+    }
+    const float per_step = most > least ? (float)STEPS / (most - least) : 0;
+    for (uint32_t l = 0; l < index->meta.n_lists; l++) {
+        if (!(s->work[l] > 0))
+            continue;
+        const float at = (values[l] - least) * per_step;
+        expected[at < (float)STEPS ? (uint32_t)at : STEPS - 1] += (double)s->work[l];
+        sum += (double)s->work[l];
+    }
+    for (uint32_t step = STEPS; step-- > 0;) {
+        behind += expected[step];
+        if (behind > (double)s->effort.missed * sum)
+            return step == STEPS - 1 ? most : least + (float)(step + 1) / per_step;
+    }
+    return -INFINITY;
+}
+
+/* Nothing has to be found first: the distance is known. Near it, where few rows of a list are, the reach says best how
+ * far to go; where many are, as of a distance beyond that of the hundred nearest rows, their expected number does. */
+int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries)
+{
+    const uint32_t n_lists = s->index->meta.n_lists;
+    const bool fixed = s->effort.missed < 0;
+    s->n_pairs = 0;
+    for (uint32_t q = 0; q < n_queries; q++) {
+        const omen_query_lists *lists = &s->lists[q];
+        const omen_pool *p = &s->pools[q];
+        const float *values = s->values + q * s->ldc;
+        const float reach = value_at_reach(s, lists, omen_d_k2(p->kth, p->nearest2, p->tail));
+        const float expected = fixed ? 0 : expected_limit(s, q), limit = reach > expected ? reach : expected;
+        uint32_t n = fixed ? 0 : lists_within(s, values, limit);
+        if (s->index->meta.metric == OMEN_METRIC_IP && lists->query_norm2 == 0) { /* as near to all rows */
+            n = lists_within(s, values, INFINITY);
+        } else if (n < s->effort.least_lists) {
+            n = s->effort.least_lists < n_lists ? s->effort.least_lists : n_lists;
+            nearest_lists(s, values, n);
+        }
+        if (s->filters)
+            n = keep_matching(s, q, n);
+        if (add_probes(s, q, n, 0) != OMEN_OK)
+            return OMEN_ERR_MEMORY;
+    }
     omen_lists_sort_probes(s);
     return OMEN_OK;
 }

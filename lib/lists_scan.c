@@ -102,13 +102,26 @@ void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *w
     keep_most(p, size, work);
 }
 
-static inline void pool_add(omen_pool *p, uint64_t key, uint32_t size, uint64_t *work)
+/* A pool is full. Of rows within a distance none is given up. */
+static void make_room(omen_lists_chunk *s, uint32_t query)
 {
+    omen_pool *p = &s->pools[query];
+    if (!s->ranges)
+        omen_pool_cut(p, s->pool_size, s->pool_work);
+    else if (s->status == OMEN_OK)
+        s->status = omen_lists_take_range(s, query);
+    else
+        p->n = 0;
+}
+
+static inline void pool_add(omen_lists_chunk *s, uint32_t query, uint64_t key)
+{
+    omen_pool *p = &s->pools[query];
     if (key >= p->worst)
         return;
     p->keys[p->n++] = key;
     if (p->n >= p->n_cut)
-        omen_pool_cut(p, size, work);
+        make_room(s, query);
 }
 
 /* ---- tables ---- */
@@ -196,7 +209,7 @@ static void collect(omen_lists_chunk *s, const omen_scan *scan, const omen_probe
             keys[i] = (keys[i] & ~(uint64_t)UINT32_MAX) | s->index->ids[(uint32_t)keys[i]];
         p->n += (uint32_t)n;
         if (p->n >= p->n_cut)
-            omen_pool_cut(p, s->pool_size, s->pool_work);
+            make_room(s, pair->query);
     }
 }
 
@@ -257,13 +270,12 @@ void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const flo
 {
     const omen_index *index = s->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
-    omen_pool *p = &s->pools[pair->query];
     const double offset = omen_refine_offset(&index->refine, query);
     const uint64_t row0 = index->first[pair->list], row1 = index->first[pair->list + 1];
     for (uint64_t row = row0; row < row1; row++) {
         const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
         const float d = omen_refine_distance(&index->refine, distance, query, offset, stored);
-        pool_add(p, omen_key(d, index->ids[row]), s->pool_size, s->pool_work);
+        pool_add(s, pair->query, omen_key(d, index->ids[row]));
     }
     s->stats.rows_reranked += row1 - row0;
 }
@@ -294,10 +306,9 @@ int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const o
         const float d =
             omen_refine_distance(&index->refine, distance, query, offset, index->refine_rows + row * row_bytes);
         /* beside estimates: the same, without their error */
-        pool_add(p,
+        pool_add(s, pair->query,
                  s->keys_are_ids ? omen_key(d, index->ids[row])
-                                 : omen_key(omen_lifted_distance2(index, d, norm2) - p->tail, (uint32_t)row),
-                 s->pool_size, s->pool_work);
+                                 : omen_key(omen_lifted_distance2(index, d, norm2) - p->tail, (uint32_t)row));
     }
     s->stats.rows_reranked += n;
     s->stats.lists.probed++;

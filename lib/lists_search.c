@@ -19,6 +19,7 @@
 
 #include "lib/filter.h"
 #include "lib/lists_search.h"
+#include "lib/range.h"
 #include "lib/refine.h"
 
 #define CHUNK       512u        /* most queries of a chunk */
@@ -111,17 +112,6 @@ static int chunk_init_filters(omen_lists_chunk *s, const omen_lists_filter *filt
     return s->filters && s->match_counts && s->rest_keys && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
-/* Asks the system for the pages of a pool's rows. Only a hint. */
-static void ask_ahead(const omen_index *index, const omen_pool *p)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    for (uint32_t i = 0; i < p->n; i++) {
-        const uint8_t *row = index->refine_rows + (uint32_t)p->keys[i] * index->refine_row_bytes;
-        const uintptr_t first = (uintptr_t)row / page * page;
-        posix_madvise((void *)first, (uintptr_t)row + index->refine_row_bytes - first, POSIX_MADV_WILLNEED);
-    }
-}
-
 /* Whole pages within the refine rows: no other rows are read with those asked for. */
 static void expect_random(const omen_index *index)
 {
@@ -130,50 +120,6 @@ static void expect_random(const omen_index *index)
                     end = (begin + index->meta.n_rows * index->refine_row_bytes) / page * page;
     if (first < end)
         posix_madvise((void *)first, end - first, POSIX_MADV_RANDOM);
-}
-
-/* The pool's rows by their own distance, read in order of address. */
-static int rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_detail *why)
-{
-    const omen_index *index = s->index;
-    const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
-    const size_t row_bytes = index->refine_row_bytes, ahead = 4;
-    const double offset = omen_refine_offset(&index->refine, query);
-    const size_t touched = row_bytes < 1024 ? row_bytes : 1024;
-    for (uint32_t i = 0; i < p->n; i++)
-        p->keys[i] = (uint32_t)p->keys[i];
-    omen_keys_sort(p->keys, p->n);
-    for (uint32_t i = 0; i < p->n; i++) {
-        if (i + ahead < p->n) {
-            const uint8_t *next = index->refine_rows + p->keys[i + ahead] * row_bytes;
-            for (size_t at = 0; at < touched; at += 64)
-                __builtin_prefetch(next + at);
-            __builtin_prefetch(index->ids + p->keys[i + ahead]);
-        }
-        const uint64_t row = p->keys[i];
-        const int status = omen_index_touch_row(index, row, true, why);
-        if (status != OMEN_OK)
-            return status;
-        const uint8_t *stored = index->refine_rows + row * row_bytes;
-        p->keys[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
-    }
-    s->stats.rows_reranked += p->n;
-    return OMEN_OK;
-}
-
-/* An estimate is a squared distance in the lifted space; back to the metric's own. */
-static float estimate_distance(const omen_lists_chunk *s, float est, float tail, double query_norm2)
-{
-    const omen_metric metric = s->index->meta.metric;
-    const float sum = est + tail, d2 = sum < 0 ? 0 : sum > FLT_MAX ? FLT_MAX : sum;
-    if (metric == OMEN_METRIC_L2)
-        return d2;
-    if (metric == OMEN_METRIC_COSINE)
-        return d2 / 2;
-    /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
-    const double radius2 = s->index->meta.ip_radius2;
-    const double distance = radius2 > 0 ? (d2 / 2 - radius2) * sqrt(query_norm2 / radius2) : 0;
-    return (float)(distance < -FLT_MAX ? -FLT_MAX : distance > FLT_MAX ? FLT_MAX : distance);
 }
 
 /* Scans the chosen lists. rows are what the refine tier is compared with. */
@@ -190,8 +136,14 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
             return OMEN_ERR_INTERRUPTED;
         if ((i == 0 || pairs->list != pairs[-1].list) && (status = omen_lists_touch(s, pairs->list, why)) != OMEN_OK)
             return status;
+        if (s->status != OMEN_OK)
+            return OMEN_OK; /* the caller looks at it */
         if (m->codec == OMEN_CODEC_NONE) {
-            omen_lists_scan_rows(s, pairs, rows + (size_t)pairs->query * m->d);
+            const float *query = rows + (size_t)pairs->query * m->d;
+            if (!s->filters)
+                omen_lists_scan_rows(s, pairs, query);
+            else if ((status = omen_lists_scan_matches(s, pairs, s->filters[pairs->query].set, query, why)) != OMEN_OK)
+                return status;
             continue;
         }
         for (n = 1; n < OMEN_SCANS && i + n < s->n_pairs && pairs[n].list == pairs->list;)
@@ -281,6 +233,30 @@ static int fill_filtered(omen_lists_chunk *s, const omen_row_set *const *sets, c
     return status;
 }
 
+/* All rows within a distance into the ranges; sets may be NULL. */
+static int fill_ranges(omen_lists_chunk *s, const omen_row_set *const *sets, const float *rows, size_t n_queries,
+                       omen_detail *why)
+{
+    s->rows = rows;
+    s->status = OMEN_OK;
+    if (sets)
+        omen_filters_begin(s, sets, n_queries);
+    for (size_t q = 0; q < n_queries; q++) {
+        omen_lists_limit_range(s, q);
+        if (s->index->meta.codec != OMEN_CODEC_NONE)
+            omen_lists_make_tables(s, q);
+    }
+    int status = omen_lists_choose_within(s, n_queries);
+    if (status == OMEN_OK)
+        status = scan_pairs(s, rows, why);
+    for (size_t q = 0; q < n_queries && status == OMEN_OK && s->status == OMEN_OK; q++)
+        s->status = omen_lists_take_range(s, q);
+    if (status == OMEN_OK && s->status == OMEN_ERR_CORRUPT && why)
+        *why = s->why;
+    s->stats.n_queries += n_queries;
+    return status == OMEN_OK ? s->status : status;
+}
+
 /* Searches one chunk; sets may be NULL. */
 static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_row_set *const *sets, size_t n_queries,
                         uint64_t *keys, omen_detail *why)
@@ -296,24 +272,26 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
     int status = omen_lists_rank(s, n_queries, why);
     if (status == OMEN_OK) {
         begin_pools(s, queries, n_queries);
+        if (s->ranges)
+            return fill_ranges(s, sets, rows, n_queries, why);
         status = sets ? fill_filtered(s, sets, rows, n_queries, why) : fill_pools(s, rows, n_queries, why);
     }
     if (status != OMEN_OK)
         return status;
     const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
     for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
-        ask_ahead(index, &s->pools[q]);
+        omen_lists_ask_ahead(index, &s->pools[q]);
     for (size_t q = 0; q < n_queries; q++, keys += s->k) {
         omen_pool *p = &s->pools[q];
         if (asks && q + ASK_AHEAD < n_queries)
-            ask_ahead(index, &s->pools[q + ASK_AHEAD]);
+            omen_lists_ask_ahead(index, &s->pools[q + ASK_AHEAD]);
         if (s->rank_only) {
             omen_keys_sort(p->keys, p->n);
             for (size_t i = 0; i < s->k; i++)
                 keys[i] = i < p->n ? p->keys[i] : UINT64_MAX;
             continue;
         }
-        if (!s->keys_are_ids && (status = rerank(s, p, rows + q * m->d, why)) != OMEN_OK)
+        if (!s->keys_are_ids && (status = omen_lists_rerank(s, p, rows + q * m->d, why)) != OMEN_OK)
             return status;
         if (p->n > s->k)
             omen_keys_least(p->keys, p->n, s->k, s->pool_work);
@@ -323,7 +301,7 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
         if (m->refine == OMEN_REFINE_NONE) {
             const double norm2 = s->lists[q].query_norm2;
             for (size_t i = 0; i < n_found; i++)
-                keys[i] = omen_key(estimate_distance(s, omen_key_distance(p->keys[i]), s->tails[q], norm2),
+                keys[i] = omen_key(omen_estimate_distance(index, omen_key_distance(p->keys[i]) + s->tails[q], norm2),
                                    (uint32_t)p->keys[i]);
             omen_keys_sort(keys, n_found); /* estimates below 0 have become equal */
         }
@@ -334,9 +312,19 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
     return OMEN_OK;
 }
 
+/* What is wanted of a search for all rows within a distance. */
+typedef struct {
+    omen_range *ranges; /* n_queries */
+    float within;
+    uint64_t limit;
+    const omen_list_spread *spread;
+} range_goal;
+
+/* Into keys, or ranges where there is a goal. */
 static int search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                         const omen_effort *effort, const omen_lists_filter *filter, bool rank_only, bool refine_cold,
-                        int n_threads, uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
+                        int n_threads, uint64_t *keys, const range_goal *goal, omen_search_stats *stats,
+                        omen_watch *watch, omen_detail *why)
 {
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
     size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
@@ -355,13 +343,21 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
         int own = chunk_init(&s, index, k, effort, rank_only, size);
         s.refine_cold = refine_cold;
         s.watch = watch;
+        if (goal) {
+            s.within = goal->within;
+            s.limit = goal->limit;
+            s.spread = goal->spread;
+        }
         if (own == OMEN_OK && filter)
             own = chunk_init_filters(&s, filter, size);
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
-            if (own == OMEN_OK)
-                own = search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL,
-                                   n_queries - q0 < size ? n_queries - q0 : size, keys + q0 * k, &own_why);
+            if (own == OMEN_OK) {
+                s.ranges = goal ? goal->ranges + q0 : NULL;
+                own =
+                    search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL,
+                                 n_queries - q0 < size ? n_queries - q0 : size, goal ? NULL : keys + q0 * k, &own_why);
+            }
 #pragma omp critical
         {
             if (own != OMEN_OK) {
@@ -389,8 +385,22 @@ int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_
     refine_cold = refine_cold && index->refn.section.is_file_mapping && m->codec != OMEN_CODEC_NONE;
     if (refine_cold)
         expect_random(index);
-    return search_lists(index, queries, n_queries, k, effort, filter, false, refine_cold, n_threads, keys, stats, watch,
-                        why);
+    return search_lists(index, queries, n_queries, k, effort, filter, false, refine_cold, n_threads, keys, NULL, stats,
+                        watch, why);
+}
+
+int omen_search_lists_within(const omen_index *index, const omen_search_job *job, const omen_effort *effort,
+                             const omen_list_spread *spread)
+{
+    const omen_search_options *options = job->options;
+    const omen_lists_filter filter = {.row_sets = job->row_sets, .spread = spread};
+    const range_goal goal = {job->ranges, options->within, options->limit, spread};
+    const bool refine_cold =
+        options->refine_cold && index->refn.section.is_file_mapping && index->meta.codec != OMEN_CODEC_NONE;
+    if (refine_cold)
+        expect_random(index);
+    return search_lists(index, job->queries, job->n_queries, 1, effort, job->row_sets ? &filter : NULL, false,
+                        refine_cold, job->n_threads, NULL, &goal, job->stats, job->watch, job->why);
 }
 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
@@ -398,7 +408,7 @@ int omen_search_candidates(const omen_index *index, const float *queries, uint64
 {
     const omen_effort effort = omen_effort_fixed(n_lists, n_candidates);
     return search_lists(index, queries, n_queries, n_candidates, &effort, NULL, true, false, n_threads, keys, NULL,
-                        watch, NULL);
+                        NULL, watch, NULL);
 }
 
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,

@@ -94,6 +94,13 @@ typedef struct omen_lists_chunk {
     uint64_t *rest_keys;    /* the same */
     uint32_t *positions;    /* of a list's matches */
     size_t n_active;        /* queries that have taken lists in this round */
+    /* where all rows within a distance are wanted; else NULL */
+    struct omen_range *ranges; /* of each query */
+    float within;
+    uint64_t limit;
+    const float *rows; /* the queries, as refine rows are compared with them */
+    int status;        /* of pools emptied in a scan */
+    omen_detail why;
     omen_search_stats stats;
 } omen_lists_chunk;
 
@@ -114,6 +121,9 @@ int omen_lists_choose_first(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHE
 /* The other lists that each query takes, by what was found in the first ones, sorted by list. */
 int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHECK;
 
+/* The lists that may hold rows within s->within, of pools that omen_lists_limit_range() has limited, sorted by list. */
+int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHECK;
+
 /* Room for n pairs. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_lists_reserve(omen_lists_chunk *s, size_t n) OMEN_MUST_CHECK;
 
@@ -132,6 +142,22 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
  * to be scanned. n_active is 0 when all queries are done. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or
  * OMEN_ERR_INTERRUPTED. */
 int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- lists_rerank.c ---- */
+
+/* Asks the system for the pages of a pool's refine rows. Only a hint. */
+void omen_lists_ask_ahead(const omen_index *index, const omen_pool *p);
+
+/* The pool's keys (estimate, position) become (distance, id) of their refine rows, which are read in order of address.
+ * Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+int omen_lists_rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Limits an empty pool to what may be within s->within. */
+void omen_lists_limit_range(omen_lists_chunk *s, size_t query);
+
+/* Moves rows of the pool that are within s->within to the query's range, and empties the pool. Returns OMEN_OK, or
+ * OMEN_ERR_CORRUPT (s->why is set) or OMEN_ERR_MEMORY. */
+int omen_lists_take_range(omen_lists_chunk *s, size_t query) OMEN_MUST_CHECK;
 
 /* ---- lists_scan.c ---- */
 

@@ -26,4 +26,8 @@ typedef struct omen_list_spread {
 int omen_list_spread_get(const omen_index *index, int n_threads, const omen_list_spread **out, omen_watch *watch,
                          omen_detail *why) OMEN_MUST_CHECK;
 
+/* The chance that a row of a list is nearer than kth: both are squared distances without what the projection dropped of
+ * the query, base is the centroid's. 0 where it is less than 1e-9. */
+float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, float base, float kth);
+
 #endif

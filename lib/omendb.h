@@ -359,54 +359,6 @@ typedef enum {
 /* "int64", "uint64" or "text"; "none". */
 OMEN_API const char *omen_key_kind_name(omen_key_kind kind);
 
-typedef struct omen_row_key {
-    omen_key_kind kind;
-    uint32_t n_bytes; /* of text, which ends without a zero byte */
-    const char *text;
-    uint64_t number; /* of integers; a signed one in two's complement */
-} omen_row_key;
-
-/* Reads n_bytes of text as a key of this kind: text as it is, integers in decimal. Returns OMEN_OK or OMEN_ERR_INPUT
- * (why says what is wrong, but not where). */
-OMEN_API int omen_row_key_parse(omen_key_kind kind, const char *text, size_t n_bytes, omen_row_key *out,
-                                omen_detail *why) OMEN_MUST_CHECK;
-
-/* The keys of all rows of an index that is being made: created for n_rows of them, added in the order of the rows,
- * finished, then written behind the sections of the index. */
-typedef struct omen_row_keys omen_row_keys;
-
-/* *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no kind of keys; no rows, or too many) or
- * OMEN_ERR_MEMORY. */
-OMEN_API int omen_row_keys_create(omen_row_keys **out, omen_key_kind kind, uint64_t n_rows,
-                                  omen_detail *why) OMEN_MUST_CHECK;
-
-/* NULL is fine. */
-OMEN_API void omen_row_keys_destroy(omen_row_keys *keys);
-
-/* Copies the key of the next row. Returns OMEN_OK, OMEN_ERR_INPUT (a text that no key may be: why says what is wrong,
- * but not where), OMEN_ERR_ARGUMENT (another kind; more keys than rows) or OMEN_ERR_MEMORY. */
-OMEN_API int omen_row_keys_add(omen_row_keys *keys, const omen_row_key *key, omen_detail *why) OMEN_MUST_CHECK;
-
-/* Sorts them, with n_threads threads (0: omen_cpu_count()). Unless duplicates are allowed, no two rows may have the
- * same key: twins, which may be NULL, gets the first row whose key another one before it has, behind that one. Returns
- * OMEN_OK, OMEN_ERR_INPUT (a duplicate), OMEN_ERR_ARGUMENT (fewer keys than rows) or OMEN_ERR_MEMORY. */
-OMEN_API int omen_row_keys_finish(omen_row_keys *keys, bool allow_duplicates, int n_threads, uint64_t twins[2],
-                                  omen_detail *why) OMEN_MUST_CHECK;
-
-/* Private memory that finished keys take, at the peak until then, and the bytes of their sections: estimates from
- * above, for n_rows keys of n_text_bytes in all (integers: 0). Each may be NULL. */
-OMEN_API void omen_row_keys_sizes(uint64_t n_rows, uint64_t n_text_bytes, uint64_t *kept, uint64_t *peak,
-                                  uint64_t *section_bytes);
-
-/* The kind and the number of bytes of all texts. */
-OMEN_API omen_key_kind omen_row_keys_kind(const omen_row_keys *keys);
-OMEN_API uint64_t omen_row_keys_text_bytes(const omen_row_keys *keys);
-
-/* Writes the sections of finished keys, after omen_index_build() has written those of the index. progress may be NULL.
- * Returns OMEN_OK, OMEN_ERR_ARGUMENT (not finished), OMEN_ERR_INTERRUPTED or what the sink returned. */
-OMEN_API int omen_row_keys_write(const omen_row_keys *keys, const omen_sink *sink, omen_progress_fn progress,
-                                 void *context, omen_detail *why) OMEN_MUST_CHECK;
-
 /* ---- an open index ----------------------------------------------------- */
 
 typedef struct omen_index omen_index;
@@ -464,31 +416,6 @@ OMEN_API void omen_index_close(omen_index *index);
 /* Fills *out. Returns OMEN_OK or OMEN_ERR_ARGUMENT (out->struct_bytes). */
 OMEN_API int omen_index_get_info(const omen_index *index, omen_index_info *out) OMEN_MUST_CHECK;
 
-/* The key of a row; its text lives as long as the index. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no such row, or the index
- * has no keys) or OMEN_ERR_CORRUPT. */
-OMEN_API int omen_index_key_of(const omen_index *index, uint64_t row, omen_row_key *out,
-                               omen_detail *why) OMEN_MUST_CHECK;
-
-/* The row of a key, the first one if several have it; OMEN_NO_ROW if none has. Returns OMEN_OK, OMEN_ERR_ARGUMENT (the
- * index has no keys, or keys of another kind) or OMEN_ERR_CORRUPT. */
-OMEN_API int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int64_t *row,
-                                   omen_detail *why) OMEN_MUST_CHECK;
-
-/* Rows of an index, in any order and any number of times, from its refine tier: as they were read, up to its rounding;
- * under cosine of unit length. */
-typedef struct omen_index_rows omen_index_rows;
-
-/* rows holds n row numbers, and is copied; the index must outlive *out, which is NULL on failure. Returns OMEN_OK,
- * OMEN_ERR_ARGUMENT (no refine tier; a row that does not exist), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
-OMEN_API int omen_index_rows_open(omen_index_rows **out, const omen_index *index, const uint64_t *rows, uint64_t n,
-                                  omen_detail *why) OMEN_MUST_CHECK;
-
-/* NULL is fine. */
-OMEN_API void omen_index_rows_close(omen_index_rows *rows);
-
-/* Row i of the source is row rows[i] of the index. It dies with the rows. Its read() may return OMEN_ERR_CORRUPT. */
-OMEN_API omen_source omen_index_rows_source(omen_index_rows *rows);
-
 /* ---- sets of rows: what a filter selects -------------------------------- */
 
 /* Some of the rows of one index. It does not change, so threads may share it, and must not outlive the index. */
@@ -543,6 +470,11 @@ typedef struct omen_search_options {
      * the same filter, which is prepared once. NULL: no query has a filter */
     const omen_row_set *const *row_sets;
     omen_search_way way; /* 0: as omen_index_choose_way() says */
+    /* omen_index_search_within() and omen_index_search_self(): all rows at most `within` away, in the metric's own
+     * distance, are wanted instead of the k nearest; k and rerank have no meaning then */
+    bool has_within;
+    float within;
+    uint64_t limit; /* with has_within: the most rows that a query finds, the nearest of them; 0: all */
 } omen_search_options;
 
 /* The defaults: k 10, everything else 0. Written omen_search_options_init(&options), as above. */
@@ -602,6 +534,26 @@ OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
 OMEN_API int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
+
+/* What queries found, each as much as there is: nearest first, ties by lower row number. The library makes it. */
+typedef struct omen_found {
+    uint64_t n_queries;
+    uint64_t *first; /* n_queries + 1: query i has ids and distances first[i] .. first[i + 1] - 1 */
+    int64_t *ids;    /* row numbers */
+    float *distances;
+    bool *is_cut; /* n_queries: there were more than options.limit */
+} omen_found;
+
+/* NULL is fine. */
+OMEN_API void omen_found_destroy(omen_found *found);
+
+/* Finds all rows that are at most options->within away from each query, which options->has_within has to say. Rows in
+ * no list that is searched are missed, as few as recall asks for; with exact, none is. *out is the caller's to destroy,
+ * NULL on failure. Returns as omen_index_search() does, and OMEN_ERR_ARGUMENT where has_within is not set, within is no
+ * number, or rerank is set. */
+OMEN_API int omen_index_search_within(const omen_index *index, const omen_search_options *options, const float *queries,
+                                      uint64_t n_queries, omen_found **out, omen_search_stats *stats,
+                                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* Measures queries against rows of the caller's choice, by the refine tier, as omen_index_search() does.
  *   queries    n_queries x d float32, finite

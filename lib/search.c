@@ -7,9 +7,9 @@
 #include "lib/index.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
+#include "lib/search.h"
 #include "lib/sized.h"
 #include "lib/watch.h"
-#include "lib/ways.h"
 
 void(omen_search_options_init)(omen_search_options *options, size_t struct_bytes)
 {
@@ -92,9 +92,43 @@ static void put_found(const uint64_t *keys, uint32_t n, uint32_t k, int64_t *ids
         distances[i] = i < n ? omen_key_distance(keys[i]) : INFINITY;
 }
 
+int omen_search_check_queries(const omen_index *index, const omen_search_options *options, const float *queries,
+                              uint64_t n_queries, omen_detail *why)
+{
+    const omen_meta *m = &index->meta;
+    for (uint64_t q = 0; q < n_queries; q++) {
+        const double norm2 = omen_norm2(queries + q * m->d, m->d);
+        if (!(norm2 <= (double)OMEN_NORM2_MOST))
+            return omen_fail(why, OMEN_ERR_INPUT, "query %llu is too long: its squared norm is over %g",
+                             (unsigned long long)(options->first_query + q), (double)OMEN_NORM2_MOST);
+        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && norm2 == 0)
+            return omen_fail(why, OMEN_ERR_INPUT,
+                             "query %llu is a zero vector, which has no cosine; options.zero_ok accepts it",
+                             (unsigned long long)(options->first_query + q));
+    }
+    return OMEN_OK;
+}
+
+bool omen_search_is_zero(const omen_index *index, const omen_search_options *options, const float *query)
+{
+    return index->meta.metric == OMEN_METRIC_COSINE && options->zero_ok && omen_norm2(query, index->meta.d) == 0;
+}
+
 static int way_of(omen_search_way way)
 {
     return way == OMEN_SEARCH_EXACT ? OMEN_WAY_EXACT : way == OMEN_SEARCH_GRAPH ? OMEN_WAY_GRAPH : OMEN_WAY_LISTS;
+}
+
+int omen_search_run(const omen_index *index, omen_search_options *options, const omen_search_job *job)
+{
+    omen_way_choice choice = {.struct_bytes = sizeof choice};
+    int status = omen_index_choose_way(index, options, job->n_queries, &choice, job->why);
+    if (status != OMEN_OK)
+        return status;
+    options->exact = choice.way == OMEN_SEARCH_EXACT;
+    if (job->stats)
+        job->stats->way = choice.way;
+    return options->row_sets ? omen_search_filtered(index, job) : omen_ways[way_of(choice.way)].search(index, job);
 }
 
 int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
@@ -112,20 +146,11 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     stats = stats ? &sums : NULL;
     if (options->k < 1)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
+    if (options->has_within)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.within is for omen_index_search_within()");
     const uint32_t k = options->k < m->n_rows ? options->k : (uint32_t)m->n_rows;
     const int n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
-    for (uint64_t q = 0; q < n_queries; q++) {
-        const double norm2 = omen_norm2(queries + q * m->d, m->d);
-        if (!(norm2 <= (double)OMEN_NORM2_MOST))
-            return omen_fail(why, OMEN_ERR_INPUT, "query %llu is too long: its squared norm is over %g",
-                             (unsigned long long)(options->first_query + q), (double)OMEN_NORM2_MOST);
-        if (m->metric == OMEN_METRIC_COSINE && !options->zero_ok && norm2 == 0)
-            return omen_fail(why, OMEN_ERR_INPUT,
-                             "query %llu is a zero vector, which has no cosine; options.zero_ok accepts it",
-                             (unsigned long long)(options->first_query + q));
-    }
-    omen_way_choice choice = {.struct_bytes = sizeof choice};
-    status = omen_index_choose_way(index, options, n_queries, &choice, why);
+    status = omen_search_check_queries(index, options, queries, n_queries, why);
     if (status != OMEN_OK)
         return status;
     uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
@@ -142,15 +167,13 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                                  .stats = stats,
                                  .watch = &watch,
                                  .why = why};
-    status = options->row_sets ? omen_search_filtered(index, &job) : omen_ways[way_of(choice.way)].search(index, &job);
-    if (stats)
-        stats->way = choice.way;
+    status = omen_search_run(index, &known, &job);
     if (status == OMEN_OK)
         status = check_results(index, options, keys, n_queries, k, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */
-        const bool zero = m->metric == OMEN_METRIC_COSINE && options->zero_ok && omen_norm2(query, m->d) == 0;
+        const bool zero = omen_search_is_zero(index, options, query);
         const uint32_t n_found = rows_to_find(options, q, k);
         if (zero && options->row_sets && options->row_sets[q])
             status = omen_row_set_first(options->row_sets[q], n_found, keys + q * k);

@@ -6,6 +6,7 @@
 
 #include "lib/filter.h"
 #include "lib/matrix.h"
+#include "lib/range.h"
 #include "lib/sized.h"
 
 /* What ranking the lists costs, for each list and dimension, and what choosing among them, for each list: in the unit
@@ -80,13 +81,14 @@ static int by_set(const void *a, const void *b)
 static int search_part(const omen_index *index, const omen_search_job *job, const filtered_query *part, uint64_t n,
                        int way, bool has_sets)
 {
-    const uint32_t d = index->meta.d, k = job->k;
+    const uint32_t d = index->meta.d, k = job->ranges ? 0 : job->k;
     if (!n)
         return OMEN_OK;
+    omen_range *ranges = job->ranges ? omen_alloc_zero(n, sizeof *ranges) : NULL;
     float *queries = omen_alloc(n * d, sizeof *queries);
     uint64_t *keys = omen_alloc(n * k, sizeof *keys);
     const omen_row_set **sets = omen_alloc(n, sizeof *sets);
-    int status = queries && keys && sets ? OMEN_OK : OMEN_ERR_MEMORY;
+    int status = queries && keys && sets && (ranges || !job->ranges) ? OMEN_OK : OMEN_ERR_MEMORY;
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
         memcpy(queries + i * d, job->queries + part[i].query * d, d * sizeof *queries);
         sets[i] = part[i].set;
@@ -96,11 +98,19 @@ static int search_part(const omen_index *index, const omen_search_job *job, cons
         own.queries = queries;
         own.n_queries = n;
         own.keys = keys;
+        own.ranges = ranges;
         own.row_sets = has_sets ? sets : NULL;
         status = omen_ways[way].search(index, &own);
     }
-    for (uint64_t i = 0; i < n && status == OMEN_OK; i++)
-        memcpy(job->keys + part[i].query * k, keys + i * k, k * sizeof *keys);
+    for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
+        if (ranges) {
+            job->ranges[part[i].query] = ranges[i];
+            ranges[i].keys = NULL;
+        } else {
+            memcpy(job->keys + part[i].query * k, keys + i * k, k * sizeof *keys);
+        }
+    }
+    omen_ranges_free(ranges, n);
     free(queries);
     free(keys);
     free(sets);
@@ -127,7 +137,7 @@ int omen_search_filtered(const omen_index *index, const omen_search_job *job)
         }
     }
     if (status == OMEN_OK) {
-        for (uint64_t i = 0; i < n[OMEN_PLAN_NOTHING]; i++)
+        for (uint64_t i = 0; i < n[OMEN_PLAN_NOTHING] && !job->ranges; i++)
             memset(job->keys + parts[OMEN_PLAN_NOTHING][i].query * job->k, 0xff, job->k * sizeof *job->keys);
         if (job->stats)
             job->stats->n_queries += n[OMEN_PLAN_NOTHING];

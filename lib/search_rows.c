@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exact search in sets of rows: a few queries of the same set go through it together, block by block, so that a block's
- * rows are in cache for all of them. */
+/* Exact search in sets of rows, or for all rows within a distance: a few queries of the same set go through it
+ * together, block by block, so that a block's rows are in cache for all of them. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/filter.h"
 #include "lib/matrix.h"
+#include "lib/range.h"
 #include "lib/watch.h"
 
 #define TASK_QUERIES 16u  /* most queries of a task, all of one set */
@@ -62,11 +63,33 @@ static void compare(rows_state *s, const omen_index *index, size_t q, const floa
     }
 }
 
-/* Takes up to BLOCK_ROWS positions of the set from word *at on, whole words of it. */
-static size_t next_positions(const omen_row_set *set, uint64_t *at, uint32_t positions[BLOCK_ROWS])
+/* The same, for all rows within a distance. */
+static int compare_within(const rows_state *s, const omen_index *index, const omen_search_job *job, uint64_t q,
+                          const float *query, size_t n)
 {
-    const uint64_t n_words = omen_row_set_words(set->n_rows);
+    const omen_distance_fn kernel = omen_refine_kernel(index->meta.refine, index->meta.metric);
+    const double offset = omen_refine_offset(&index->refine, query);
+    const uint64_t most = omen_key(job->options->within, UINT32_MAX);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *stored = index->refine_rows + s->positions[i] * (uint64_t)index->refine_row_bytes;
+        const float distance = omen_refine_distance(&index->refine, kernel, query, offset, stored);
+        if (omen_key(distance, 0) <= most &&
+            omen_range_add(&job->ranges[q], omen_key(distance, index->ids[s->positions[i]]), job->options->limit) !=
+                OMEN_OK)
+            return OMEN_ERR_MEMORY;
+    }
+    return OMEN_OK;
+}
+
+/* Takes up to BLOCK_ROWS positions of the set, or of all n_rows where it is NULL, from word *at on, whole words of it.
+ */
+static size_t next_positions(const omen_row_set *set, uint64_t n_rows, uint64_t *at, uint32_t positions[BLOCK_ROWS])
+{
+    const uint64_t n_words = omen_row_set_words(n_rows);
     size_t n = 0;
+    for (; !set && *at < n_words && n + 64 <= BLOCK_ROWS; ++*at)
+        for (uint64_t row = *at * 64; row < *at * 64 + 64 && row < n_rows; row++)
+            positions[n++] = (uint32_t)row;
     for (; *at < n_words && n + 64 <= BLOCK_ROWS; ++*at)
         for (uint64_t word = set->words[*at]; word; word &= word - 1)
             positions[n++] = (uint32_t)(*at * 64 + (uint64_t)__builtin_ctzll(word));
@@ -78,7 +101,8 @@ static int search_task(rows_state *s, const omen_index *index, const omen_search
                        omen_detail *why)
 {
     const uint32_t d = index->meta.d, k = job->k;
-    const omen_row_set *set = job->row_sets[first];
+    const omen_row_set *set = job->row_sets ? job->row_sets[first] : NULL;
+    const uint64_t n_all = index->meta.n_rows, n_words = omen_row_set_words(n_all);
     const float *queries = job->queries + first * d;
     if (index->meta.metric == OMEN_METRIC_COSINE)
         queries = omen_transform_lift(&index->transform, queries, n, true, s->lifted);
@@ -88,24 +112,29 @@ static int search_task(rows_state *s, const omen_index *index, const omen_search
         s->worst[q] = UINT64_MAX;
     }
     uint64_t at = 0;
-    for (size_t n_rows;
-         (n_rows = next_positions(set, &at, s->positions)) > 0 || at < omen_row_set_words(set->n_rows);) {
+    for (size_t n_rows; (n_rows = next_positions(set, n_all, &at, s->positions)) > 0 || at < n_words;) {
         int status = omen_watch_status(job->watch);
         for (size_t i = 0; i < n_rows && status == OMEN_OK; i++)
             status = omen_index_touch_row(index, s->positions[i], true, why);
         if (status != OMEN_OK)
             return status;
-        for (size_t q = 0; q < n; q++)
-            compare(s, index, q, queries + q * d, k, n_rows);
+        for (size_t q = 0; q < n && status == OMEN_OK; q++) {
+            if (job->ranges)
+                status = compare_within(s, index, job, first + q, queries + q * d, n_rows);
+            else
+                compare(s, index, q, queries + q * d, k, n_rows);
+        }
+        if (status != OMEN_OK)
+            return status;
     }
-    for (size_t q = 0; q < n; q++) {
+    for (size_t q = 0; q < n && !job->ranges; q++) {
         uint64_t *keys = job->keys + (first + q) * k;
         cut(s, q, k);
         omen_keys_sort(s->keys + q * s->size, s->counts[q]);
         for (uint32_t i = 0; i < k; i++)
             keys[i] = i < s->counts[q] ? s->keys[q * s->size + i] : UINT64_MAX;
     }
-    s->n_compared += n * set->n_matches;
+    s->n_compared += n * (set ? set->n_matches : 0);
     return OMEN_OK;
 }
 
@@ -117,12 +146,13 @@ int omen_search_rows(const omen_index *index, const omen_search_job *job)
     if (!firsts)
         return status;
     for (uint64_t q = 0; q < job->n_queries; q++)
-        if (q == 0 || job->row_sets[q] != job->row_sets[q - 1] || q - firsts[n_tasks - 1] == TASK_QUERIES)
+        if (q == 0 || (job->row_sets && job->row_sets[q] != job->row_sets[q - 1]) ||
+            q - firsts[n_tasks - 1] == TASK_QUERIES)
             firsts[n_tasks++] = q;
     firsts[n_tasks] = job->n_queries;
 #pragma omp parallel num_threads((uint64_t)job->n_threads < n_tasks ? job->n_threads : (int)n_tasks)
     {
-        rows_state s = {.size = 2 * (size_t)job->k + SLACK};
+        rows_state s = {.size = 2 * (size_t)(job->ranges ? 0 : job->k) + SLACK};
         omen_detail own_why = {""};
         s.lifted = omen_alloc(TASK_QUERIES * (size_t)index->meta.d, sizeof *s.lifted);
         s.keys = omen_alloc(TASK_QUERIES * s.size, sizeof *s.keys);

@@ -6,6 +6,7 @@
 #include "lib/filter.h"
 #include "lib/graph.h"
 #include "lib/lists.h"
+#include "lib/range.h"
 #include "lib/sized.h"
 #include "lib/ways.h"
 
@@ -13,6 +14,56 @@
  * leaves out is another part of it. */
 #define MISSED_BY_LISTS  0.5f
 #define MISSED_BY_MARGIN 0.25f
+
+/* For all rows within a distance, lists are taken and rows re-ranked by reach and margin as for the k nearest, relative
+ * to the distance that was given instead of the one found: reach and margin were measured relative to the k-th estimate
+ * of the first lists, which is farther than the k-th row, so both are raised. */
+#define RANGE_K      10u
+#define RANGE_REACH  2.0f
+#define RANGE_MARGIN 1.5f
+#define RANGE_MISSED 0.5f  /* times what the recall may lack: the lists not taken may be expected to hold it */
+#define RANGE_POOL   512u  /* rows re-ranked together */
+#define RANGE_FEW    1024u /* rows that are compared one by one: the calibration of so few says nothing of a distance */
+
+/* The effort of ranges. */
+static omen_effort range_effort(const omen_index *index, const omen_search_options *options, uint32_t *n_probes)
+{
+    const omen_meta *m = &index->meta;
+    const uint32_t k = RANGE_K < m->n_rows ? RANGE_K : (uint32_t)m->n_rows;
+    const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
+    uint32_t n_rerank;
+    omen_effort effort = omen_index_effort(index, k, recall, n_probes, &n_rerank);
+    if (!index->n_tune) /* of too few rows to measure anything */
+        effort.least_lists = m->n_lists;
+    else if (effort.least_lists < effort.most_lists) /* else all lists are needed */
+        effort.least_lists = effort.first_lists;
+    effort.reach *= RANGE_REACH;
+    effort.margin *= RANGE_MARGIN;
+    effort.missed = RANGE_MISSED * (1 - recall);
+    omen_effort_scale(&effort, index, options->effort_factor);
+    if (options->lists.probes) {
+        *n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
+        effort.least_lists = *n_probes;
+        effort.missed = -1;
+    }
+    effort.most_lists = m->n_lists;
+    effort.most_rows = RANGE_POOL;
+    return effort;
+}
+
+/* All rows within a distance. */
+static int search_lists_within(const omen_index *index, const omen_search_job *job)
+{
+    uint32_t n_probes;
+    const omen_effort effort = range_effort(index, job->options, &n_probes);
+    const omen_list_spread *spread;
+    if (job->stats)
+        job->stats->lists.probes = n_probes;
+    int status = omen_list_spread_get(index, job->n_threads, &spread, job->watch, job->why);
+    if (status == OMEN_OK)
+        status = omen_search_lists_within(index, job, &effort, spread);
+    return status == OMEN_OK && index->n_apart ? omen_apart_search_within(index, job) : status;
+}
 
 static int search_lists(const omen_index *index, const omen_search_job *job)
 {
@@ -22,6 +73,8 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
     omen_lists_filter filter = {.row_sets = job->row_sets};
     uint32_t n_probes, n_rerank, n_more_probes; /* on average */
+    if (job->ranges)
+        return search_lists_within(index, job);
     omen_effort effort = omen_index_effort(index, k, recall, &n_probes, &n_rerank);
     if (job->row_sets) {
         const omen_effort more =
@@ -72,7 +125,7 @@ static int search_exact(const omen_index *index, const omen_search_job *job)
         job->stats->n_queries += job->n_queries;
         job->stats->rows_reranked += job->row_sets ? 0 : job->n_queries * index->meta.n_rows;
     }
-    if (job->row_sets)
+    if (job->row_sets || job->ranges)
         return omen_search_rows(index, job);
     return omen_search_exact(index, job->queries, job->n_queries, job->k, job->n_threads, job->keys, job->watch,
                              job->why);
@@ -138,12 +191,18 @@ static double graph_cost(const omen_index *index, uint32_t k, float recall)
 static void choose_by_cost(const omen_index *index, const omen_search_options *o, omen_way_choice *out)
 {
     out->way = OMEN_SEARCH_LISTS;
-    if (!index->graph.degree)
+    if (o->has_within && !o->lists.probes && index->meta.refine != OMEN_REFINE_NONE &&
+        index->meta.n_rows <= RANGE_FEW) {
+        out->way = OMEN_SEARCH_EXACT;
+        out->reason = "the index has few rows";
+    } else if (!index->graph.degree)
         out->reason = "the index has no graph";
     else if (o->lists.probes || o->rerank)
         out->reason = "the effort asked for is that of lists";
     else if (o->row_sets)
         out->reason = "a filter goes through them";
+    else if (o->has_within)
+        out->reason = "a search within a distance goes through them";
     else if (out->graph_cost > 0 && !(out->lists_cost > 0 && out->lists_cost <= out->graph_cost)) {
         out->way = OMEN_SEARCH_GRAPH;
         out->reason = out->lists_cost > 0 ? "it costs less" : "it alone reaches the recall";
@@ -155,7 +214,8 @@ static void choose_by_cost(const omen_index *index, const omen_search_options *o
 static int choose(const omen_index *index, const omen_search_options *o, uint64_t n_queries, omen_way_choice *out,
                   omen_detail *why)
 {
-    const uint32_t k = o->k < index->meta.n_rows ? o->k : (uint32_t)index->meta.n_rows;
+    const uint32_t asked = o->has_within ? RANGE_K : o->k;
+    const uint32_t k = asked < index->meta.n_rows ? asked : (uint32_t)index->meta.n_rows;
     const float recall = o->recall > 0 ? o->recall : OMEN_DEFAULT_RECALL;
     out->way = o->exact ? OMEN_SEARCH_EXACT : o->way;
     out->reason = "it was asked for";
@@ -168,6 +228,8 @@ static int choose(const omen_index *index, const omen_search_options *o, uint64_
                          "options.lists.probes and options.rerank are of lists, not of a graph");
     if (out->way == OMEN_SEARCH_GRAPH && o->row_sets)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.row_sets: a graph is not searched under a filter");
+    if (out->way == OMEN_SEARCH_GRAPH && o->has_within)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.within: a graph is not searched for all rows within it");
     out->can_reach = true;
     out->recall_most = 1;
     out->lists_cost = lists_cost(index, k, recall, n_queries);

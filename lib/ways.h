@@ -14,8 +14,9 @@ typedef struct omen_search_job {
     uint64_t n_queries;
     uint32_t k; /* at most n */
     int n_threads;
-    uint64_t *keys;           /* n_queries x k (distance, id), ascending */
-    omen_search_stats *stats; /* added to; may be NULL */
+    uint64_t *keys;            /* n_queries x k (distance, id), ascending; NULL with ranges */
+    struct omen_range *ranges; /* n_queries, of all rows within options->within; NULL: the k nearest are wanted */
+    omen_search_stats *stats;  /* added to; may be NULL */
     omen_watch *watch;
     omen_detail *why;
     /* of each query, none NULL: it finds only rows of the set, and keys end in UINT64_MAX where there are fewer than k.

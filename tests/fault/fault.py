@@ -293,6 +293,12 @@ def make_cases(bench):
                                     "../queries.bvecs"], before=linked, output="found.tsv"),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
+        Case("query of its rows", ["query", "-q", "-t", threads, "--self", "-k", "3", "-F", "npy", "--distances", "-o",
+                                   "found.npy", OUT], before=keyed, output="found.npy"),
+        Case("query of pairs", ["query", "-q", "-t", threads, "--self", "--within", "3", "--pairs", "--limit", "90",
+                                "-o", "found.tsv", OUT], before=whole, output="found.tsv"),
+        Case("query within a distance", ["query", "-q", "-t", threads, "--within", "0.2", OUT, "../queries.bvecs"],
+             before=whole),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],
              stdin=bench.path("queries.bvecs"), before=whole),
         Case("certified query", ["query", "-t", threads, "--certify", "--recall", "0.3", "--audit", "2", "-o",
@@ -469,7 +475,7 @@ def run_full_disk(bench, reporter, case):
     n_bytes = len(contents(directory)[case.output])
     faults = []
     limits = sorted(limit for limit in {0, 1, 4095, 4096, 4097, n_bytes // 2, n_bytes - 1} if limit < n_bytes)
-    names = [case.output.encode(), b"temporary copy of standard input"]
+    names = [case.output.encode(), b"temporary copy of standard input", b"temporary copy of the results"]
     for limit in limits:
         bench.prepare(directory, case)
         result = bench.run(directory, case, limit=limit)

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to cmd_query.c and query_arguments.c: what was asked for. */
+#ifndef QUERY_H
+#define QUERY_H
+
+#include "cmd/query_filter.h"
+
+struct query {
+    const char *index_path, *queries_path, *output_path;
+    const char *format; /* of the queries */
+    const char *cpu;
+    uint32_t d;
+    omen_search_options search;
+    omen_results_format output_format;
+    bool has_output_format; /* -F was given */
+    bool distances;
+    const char *by_key, *by_row; /* queries are rows of the index, which this file names */
+    bool exclude_self;
+    bool self, pairs; /* every row of the index is a query; each pair once */
+    bool has_k;
+    bool rows; /* print row numbers where there are keys */
+    bool no_check;
+    struct query_filter_options filter;
+    bool explain;
+    uint64_t n_audit; /* queries of the sample; 0: not asked for */
+    bool certify;
+    uint64_t seed;
+    bool has_seed;
+    int verbosity;
+    bool json;
+};
+
+/* Reads the command line into *q, which has the defaults, and refuses what can be refused without opening anything.
+ * Returns CMD_GO_ON, or the exit code. */
+int query_arguments_parse(struct query *q, int argc, char **argv);
+
+/* Name i of the formats that hold text; NULL past the last. */
+const char *query_format_with_text(size_t i);
+
+#endif

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* omendb query: its options, and what cannot go together. */
+#include "cmd/options.h"
+#include "cmd/query.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "formats/results.h"
+
+#define NAME "query"
+
+#define DEFAULT_K 10u
+
+/* An integer of at least 1, told of as -k. */
+static bool take_k(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct query *q = self;
+    uint64_t number;
+
+    if (!cmd_parse_integer(command, "-k", value, option->least, option->most, &number))
+        return false;
+    q->search.k = (uint32_t)number;
+    q->has_k = true;
+    return true;
+}
+
+static bool take_output_format(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct query *q = self;
+
+    if (omen_results_parse(value, &q->output_format) != OMEN_OK) {
+        cmd_say(command, "--output-format must be %s, not \"%s\"", cmd_choice("", omen_results_name).text, value);
+        return false;
+    }
+    q->has_output_format = true;
+    return true;
+}
+
+static bool take_seed(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct query *q = self;
+
+    q->has_seed = true;
+    return cmd_take_u64(command, option, value, self);
+}
+
+/* A distance of the metric, of any sign. */
+static bool take_within(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct query *q = self;
+    char *end;
+
+    q->search.within = strtof(value, &end);
+    q->search.has_within = true;
+    if (end != value && *end == '\0' && isfinite(q->search.within))
+        return true;
+    cmd_say(command, "--within takes a distance, such as --distances prints, not \"%s\"", value);
+    return false;
+}
+
+/* Names of the formats that hold distances. */
+static const char *name_with_distances(size_t i)
+{
+    const omen_results_writer *writer;
+
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
+        if (writer->has_distances && i-- == 0)
+            return writer->name;
+    return NULL;
+}
+
+/* Names of those that hold any number of results a query. */
+static const char *name_of_any_length(size_t i)
+{
+    const omen_results_writer *writer;
+
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
+        if (!writer->has_fixed_fields && i-- == 0)
+            return writer->name;
+    return NULL;
+}
+
+/* Names of those that hold text. */
+const char *query_format_with_text(size_t i)
+{
+    const omen_results_writer *writer;
+
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
+        if (writer->has_text && i-- == 0)
+            return writer->name;
+    return NULL;
+}
+
+/* For --help. */
+static const char *output_formats(void)
+{
+    static cmd_name names;
+
+    names = cmd_choice("", omen_results_name);
+    return names.text;
+}
+
+static void print_output_formats(void)
+{
+    const omen_results_writer *writer;
+
+    printf("output formats:\n");
+    for (size_t i = 0; (writer = omen_results_writer_at(i)) != NULL; i++)
+        printf("  %-6s %s\n", writer->name, writer->help);
+}
+
+static const cmd_option options[] = {
+    {.group = "search",
+     .letters = "k",
+     .name = "neighbors",
+     .argument = "N",
+     .take = take_k,
+     .least = 1,
+     .most = INT32_MAX,
+     .usual = DEFAULT_K,
+     .help = "rows to find a query (default %d; all if the index has fewer)"},
+    {.name = "within",
+     .argument = "D",
+     .take = take_within,
+     .help = "find all rows at most D away instead, nearest first"},
+    {.name = "limit",
+     .argument = "N",
+     CMD_U64(struct query, search.limit, 1, INT32_MAX),
+     .help = "with --within: at most N rows a query, the nearest (default: all)"},
+    {.name = "recall",
+     .argument = "R",
+     CMD_SHARE(struct query, search.recall),
+     .help = "share of the true nearest rows to find, over 0 up to 1 (default 0.95);\n"
+             "the build measured which effort that takes"},
+    {.name = "probes",
+     .argument = "N",
+     CMD_U32(struct query, search.lists.probes, 1, INT32_MAX),
+     .help = "lists to scan, the same for every query (default: what --recall takes\n"
+             "for each query)"},
+    {.name = "rerank",
+     .argument = "N",
+     CMD_U32(struct query, search.rerank, 1, INT32_MAX),
+     .help = "candidates to re-rank, the same for every query (default: likewise)"},
+    {.name = "effort-factor",
+     .argument = "F",
+     CMD_FACTOR(struct query, search.effort_factor),
+     .help = "multiply the effort that --recall takes, as --certify says"},
+    {.name = "way",
+     .argument = "NAME",
+     CMD_WAY(struct query, search.way),
+     .help = "through the index: lists, graph (of an index built with --graph), exact\n"
+             "or auto (default auto: lists or graph, whichever was measured to cost\n"
+             "less for this recall and so many queries)"},
+    {.name = "exact",
+     CMD_FLAG(struct query, search.exact),
+     .help = "compare with every row of the refine tier, as --way exact"},
+    {.name = "zero-ok",
+     CMD_FLAG(struct query, search.zero_ok),
+     .help = "cosine: accept zero queries (default: an error), at distance 1"},
+    {.name = "no-check",
+     CMD_FLAG(struct query, no_check),
+     .help = "do not compare what is read of INDEX with its checksums"},
+
+    {.group = "filters",
+     .name = "only",
+     .argument = "FILE",
+     CMD_TEXT(struct query, filter.only),
+     .help = "find only rows whose numbers FILE (\"-\": standard input) has, one a line"},
+    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, filter.except), .help = "find all rows but these"},
+    {.name = "where",
+     .argument = "TEXT",
+     CMD_TEXT(struct query, filter.where.text),
+     .help = "find only rows whose columns meet a condition, such as\n"
+             "\"price >= 10 AND label IN ('bag', 'coat')\", for every query"},
+    {.name = "where-file",
+     .argument = "FILE",
+     CMD_TEXT(struct query, filter.where.file),
+     .help = "a condition a line, line i for query i; an empty line is none"},
+    {.name = "where-tags",
+     .argument = "FILE",
+     CMD_TEXT(struct query, filter.where.tags),
+     .help = "a sparse matrix (spmat): query i wants all tags of row i"},
+    {.name = "explain",
+     CMD_FLAG(struct query, explain),
+     .help = "print on stderr how many rows each filter has and how they are\n"
+             "searched"},
+
+    {.group = "recall",
+     .name = "audit",
+     .argument = "N",
+     CMD_U64(struct query, n_audit, 1, INT32_MAX),
+     .help = "search N of the queries exactly too, and print the recall on stderr"},
+    {.name = "certify",
+     CMD_FLAG(struct query, certify),
+     .help = "raise the effort until the recall, measured so (N: 400), is at least\n"
+             "--recall, and exit 1 if it cannot be"},
+    {.name = "seed",
+     .argument = "N",
+     .take = take_seed,
+     .offset = CMD_OFFSET(struct query, seed, uint64_t),
+     .most = UINT64_MAX,
+     .help = "chooses the N queries (default: the seed of the index)"},
+
+    {.group = "input and output",
+     .letters = "f",
+     .name = "format",
+     CMD_OPTION_FORMAT(struct query, format, "QUERIES") ", one of\n",
+     .names = omen_vectors_formats},
+    {.letters = "d",
+     CMD_OPTION_DIM(struct query, d),
+     .help = "dimensions of a query (default for raw: those of the index)"},
+    {.name = "by-key",
+     .argument = "FILE",
+     CMD_TEXT(struct query, by_key),
+     .help = "instead of QUERIES: rows of INDEX, named by their keys, one a line\n"
+             "(\"-\": standard input)"},
+    {.name = "by-row", .argument = "FILE", CMD_TEXT(struct query, by_row), .help = "the same, named by their numbers"},
+    {.name = "self", CMD_FLAG(struct query, self), .help = "the same, all rows of INDEX, without each row itself"},
+    {.name = "pairs",
+     CMD_FLAG(struct query, pairs),
+     .help = "with --self --within: each pair of rows once, at its lower row"},
+    {.name = "exclude-self",
+     CMD_FLAG(struct query, exclude_self),
+     .help = "leave the row itself out of what such a query finds"},
+    {.letters = "o",
+     .name = "output",
+     .argument = "FILE",
+     CMD_TEXT(struct query, output_path),
+     .help = "where results go (default: standard output)"},
+    {.letters = "F",
+     .name = "output-format",
+     .argument = "F",
+     .take = take_output_format,
+     .help = "format of the results (default: by the extension of --output; tsv if it\n"
+             "has none), one of\n",
+     .names = output_formats},
+    {.name = "distances", CMD_FLAG(struct query, distances), .help = "write distances too (not in ivecs)"},
+    {.name = "rows", CMD_FLAG(struct query, rows), .help = "write row numbers (default: keys, if the index has them)"},
+
+    {.group = "work",
+     CMD_OPTION_THREADS(struct query, search.n_threads,
+                        "; results\n"
+                        "do not depend on it")},
+    {CMD_OPTION_CPU(struct query, cpu)},
+
+    {.group = "messages", CMD_OPTION_QUIET(struct query, verbosity), .help = "no progress"},
+    {CMD_OPTION_VERBOSE(struct query, verbosity), .help = "print times and effort on stderr"},
+    {CMD_OPTION_JSON(struct query, json), .help = "the same as one JSON object on stderr"},
+    {CMD_OPTION_HELP},
+};
+
+static const cmd_syntax syntax = {
+    .command = NAME,
+    .usage = "usage: omendb query [options] INDEX [QUERIES]\n"
+             "\n"
+             "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
+             "input) and prints them in order of distance, ties by lower row: by their keys, if INDEX has\n"
+             "them, else by their numbers, which count from 0.\n",
+    .print_lists = print_output_formats,
+    .notes = "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
+             "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
+             "\n"
+             "examples:\n"
+             "  omendb query base.omen queries.fvecs > neighbours.tsv\n"
+             "  omendb query -k 100 -F npy -o neighbours.npy base.omen queries.npy\n"
+             "  head -c 3072 base.f32 | omendb query -f raw --exact --distances base.omen\n",
+    .column = 25,
+    .options = options,
+    .n_options = CMD_COUNT(options),
+};
+
+/* Takes the format from the output's name where -F does not tell. What is no file, such as /dev/null or a FIFO, may
+ * have any name. */
+static int choose_format(struct query *q)
+{
+    const cmd_text extension = cmd_extension(q->output_path ? q->output_path : "");
+    struct stat status;
+
+    if (q->has_output_format)
+        return CMD_GO_ON;
+    if (extension.text[0] == '\0' || omen_results_parse(extension.text, &q->output_format) == OMEN_OK ||
+        (stat(q->output_path, &status) == 0 && !S_ISREG(status.st_mode))) {
+        return CMD_GO_ON;
+    }
+    return cmd_misuse(NAME, "\"%s\" does not say how to write the results: name it %s, or choose with --output-format",
+                      q->output_path, cmd_choice(".", omen_results_name).text);
+}
+
+/* Standard input can be read once. */
+static int check_streams(const struct query *q)
+{
+    const char *const paths[] = {q->queries_path,      q->by_key,           q->by_row, q->filter.only, q->filter.except,
+                                 q->filter.where.file, q->filter.where.tags};
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        n += paths[i] && strcmp(paths[i], "-") == 0;
+    if (n <= 1)
+        return CMD_GO_ON;
+    return cmd_misuse(NAME, "standard input can be read once, and %zu files are \"-\"%s", n,
+                      q->queries_path && strcmp(q->queries_path, "-") == 0 ? ": name the file of the queries" : "");
+}
+
+/* What a way through the index cannot go with. */
+static int check_way(struct query *q)
+{
+    if (q->search.exact && q->search.way != OMEN_SEARCH_AUTO && q->search.way != OMEN_SEARCH_EXACT)
+        return cmd_misuse(NAME, "--exact and --way %s exclude each other", omen_search_way_name(q->search.way));
+    q->search.exact = q->search.exact || q->search.way == OMEN_SEARCH_EXACT;
+    if (q->search.way != OMEN_SEARCH_GRAPH)
+        return CMD_GO_ON;
+    if (query_filter_is_asked(&q->filter))
+        return cmd_misuse(NAME, "a filter is not searched through the graph; leave --way graph out");
+    if (q->self || q->search.has_within)
+        return cmd_misuse(NAME, "%s is not searched through the graph; leave --way graph out",
+                          q->self ? "--self" : "--within");
+    if (q->search.lists.probes > 0 || q->search.rerank > 0)
+        return cmd_misuse(NAME, "--probes and --rerank are of lists: they have no meaning with --way graph");
+    return CMD_GO_ON;
+}
+
+/* What filters cannot go with. */
+static int check_filter(const struct query *q)
+{
+    if (!!q->filter.where.text + !!q->filter.where.file + !!q->filter.where.tags > 1)
+        return cmd_misuse(NAME, "--where, --where-file and --where-tags all give conditions: choose one");
+    if (q->explain && !query_filter_is_asked(&q->filter))
+        return cmd_misuse(NAME, "--explain tells how a filter is searched: give one with --where, --only or the like");
+    if (q->explain && q->json)
+        return cmd_misuse(NAME, "--explain prints lines for people, --json one object: choose one");
+    return CMD_GO_ON;
+}
+
+/* What can be refused without opening anything. */
+static int check_arguments(struct query *q)
+{
+    const cmd_file files[] = {
+        {.role = "INDEX", .path = q->index_path},
+        {.role = "QUERIES", .path = q->queries_path},
+        {.role = "--only", .path = q->filter.only},
+        {.role = "--except", .path = q->filter.except},
+        {.role = "--where-file", .path = q->filter.where.file},
+        {.role = "--where-tags", .path = q->filter.where.tags},
+        {.role = "--by-key", .path = q->by_key},
+        {.role = "--by-row", .path = q->by_row},
+        {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
+    };
+    const omen_results_writer *writer;
+    int status;
+
+    if (q->output_path && q->output_path[0] == '\0')
+        return cmd_misuse(NAME, "--output wants a file name");
+    status = check_streams(q);
+    if (status == CMD_GO_ON)
+        status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+    if (status == CMD_GO_ON)
+        status = choose_format(q);
+    if (status == CMD_GO_ON)
+        status = check_way(q);
+    if (status != CMD_GO_ON)
+        return status;
+    if (q->search.exact && (q->search.recall > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
+        return cmd_misuse(NAME,
+                          "--exact compares with every row: --recall, --probes and --rerank have no meaning with it");
+    }
+    if (q->search.exact && (q->search.effort_factor > 0 || q->certify || q->n_audit > 0)) {
+        return cmd_misuse(NAME, "--exact compares with every row: %s has no meaning with it",
+                          q->search.effort_factor > 0 ? "--effort-factor"
+                          : q->certify                ? "--certify"
+                                                      : "--audit");
+    }
+    if (q->certify && (q->search.effort_factor > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
+        return cmd_misuse(NAME, "--certify finds the effort: --effort-factor, --probes and --rerank have no meaning "
+                                "with it");
+    }
+    status = check_filter(q);
+    if (status != CMD_GO_ON)
+        return status;
+    writer = omen_results_writer_at(q->output_format);
+    if (!writer->has_distances && q->distances) {
+        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
+                          cmd_choice("", name_with_distances).text);
+    }
+    if (q->search.has_within && writer->has_fixed_fields) {
+        return cmd_misuse(NAME,
+                          "%s holds the same number of results for every query: with --within use --output-format %s",
+                          writer->name, cmd_choice("", name_of_any_length).text);
+    }
+    if (!q->output_path && isatty(STDOUT_FILENO) && writer->is_binary) {
+        return cmd_misuse(NAME, "%s is binary and standard output is a terminal; use --output FILE or a pipe",
+                          writer->name);
+    }
+    return CMD_GO_ON;
+}
+
+/* What cannot go with queries that are rows of the index. */
+static int check_by_rows(const struct query *q, const char *queries)
+{
+    const char *option = q->by_key ? "--by-key" : "--by-row";
+
+    if (q->by_key && q->by_row)
+        return cmd_misuse(NAME, "--by-key and --by-row both name the queries: choose one");
+    if (queries)
+        return cmd_misuse(NAME, "%s names the queries: \"%s\" is one file too many", option, queries);
+    if (q->format || q->d > 0)
+        return cmd_misuse(NAME, "--format and --dim describe QUERIES, which %s takes the place of", option);
+    if (q->exclude_self && (q->certify || q->n_audit > 0))
+        return cmd_misuse(NAME, "--audit and --certify count the row itself: they cannot go with --exclude-self");
+    return CMD_GO_ON;
+}
+
+/* What cannot go with the search for all rows within a distance. */
+static int check_within(const struct query *q)
+{
+    if (!q->search.has_within) {
+        return q->search.limit > 0 || q->pairs
+                   ? cmd_misuse(NAME, "%s is of what --within finds", q->pairs ? "--pairs" : "--limit")
+                   : CMD_GO_ON;
+    }
+    if (q->has_k)
+        return cmd_misuse(NAME, "--within finds all rows that are near enough: use --limit instead of -k");
+    if (q->search.rerank > 0)
+        return cmd_misuse(NAME, "--within re-ranks all rows that may be near enough: --rerank has no meaning with it");
+    if (q->certify || q->n_audit > 0)
+        return cmd_misuse(NAME, "%s measures the k nearest rows: it cannot go with --within",
+                          q->certify ? "--certify" : "--audit");
+    if (q->exclude_self)
+        return cmd_misuse(NAME, "--exclude-self cannot go with --within: the row itself comes first, or see --self");
+    if (q->pairs && !q->self)
+        return cmd_misuse(NAME, "--pairs is of what --self finds");
+    return CMD_GO_ON;
+}
+
+/* What cannot go with queries that are all rows of the index. */
+static int check_self(const struct query *q, const char *queries)
+{
+    if (queries)
+        return cmd_misuse(NAME, "with --self the rows of INDEX are the queries: \"%s\" is one file too many", queries);
+    if (q->by_key || q->by_row)
+        return cmd_misuse(NAME, "--self takes all rows of INDEX as queries, %s some: choose one",
+                          q->by_key ? "--by-key" : "--by-row");
+    if (q->format || q->d > 0)
+        return cmd_misuse(NAME, "--format and --dim describe QUERIES, which --self takes the place of");
+    if (q->filter.where.file || q->filter.where.tags)
+        return cmd_misuse(NAME, "%s has a condition for each query: with --self use --where",
+                          q->filter.where.file ? "--where-file" : "--where-tags");
+    return CMD_GO_ON;
+}
+
+int query_arguments_parse(struct query *q, int argc, char **argv)
+{
+    q->search.k = DEFAULT_K;
+    const int status = cmd_options_parse(&syntax, argc, argv, q);
+
+    if (status != CMD_GO_ON)
+        return status;
+    if (argc - optind < 1)
+        return cmd_misuse(NAME, "no INDEX given; see \"omendb query --help\"");
+    if (argc - optind > 2)
+        return cmd_misuse(NAME, "one INDEX and one QUERIES at a time; \"%s\" is one too many", argv[optind + 2]);
+    q->index_path = argv[optind];
+    if (q->self) {
+        const int misused = check_self(q, argc - optind > 1 ? argv[optind + 1] : NULL);
+        if (misused != CMD_GO_ON)
+            return misused;
+    } else if (q->by_key || q->by_row) {
+        const int misused = check_by_rows(q, argc - optind > 1 ? argv[optind + 1] : NULL);
+        if (misused != CMD_GO_ON)
+            return misused;
+    } else {
+        if (q->exclude_self)
+            return cmd_misuse(NAME, "--exclude-self is of rows of the index: name them with --by-key or --by-row");
+        q->queries_path = argc - optind > 1 ? argv[optind + 1] : "-";
+    }
+    if (q->output_path && strcmp(q->output_path, "-") == 0)
+        q->output_path = NULL;
+    const int misused = check_within(q);
+    return misused == CMD_GO_ON ? check_arguments(q) : misused;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to cmd_query.c and query_self.c: the rows of the index as queries, all of them. */
+#ifndef QUERY_SELF_H
+#define QUERY_SELF_H
+
+#include "cmd/cmd.h"
+
+/* A run of --self. */
+struct query_self {
+    const char *index_path;
+    const omen_index *index;
+    const omen_search_options *search;
+    const omen_row_set *set; /* the rows that search and are found; NULL: all */
+    bool pairs;              /* each pair of rows once */
+    const omen_index *keys;  /* whose keys are written; NULL: numbers are */
+    const omen_results *results;
+    bool is_quiet;
+};
+
+/* Searches and writes, in the order of the rows; fills the counts and times of o. Returns as omen_index_search_self()
+ * and omen_results_write_found() do. */
+int query_self_run(const struct query_self *run, struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Adds what was found within a distance to the counts of o. */
+void query_self_count(const omen_found *found, struct cmd_query_outcome *o);
+
+#endif

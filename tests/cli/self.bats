@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+# Rows of the index as queries, all of them (--self), and all rows within a distance (--within).
+load helper
+
+# Five rows on a line, of which two are equal, so that every answer is known.
+line()
+{
+    vectors make base.fvecs --text "0,0;3,0;10,0;30,0;3,0"
+    vectors make q.fvecs --text "1,0;9,0;100,0"
+    omendb build -q "$@" base.fvecs
+}
+
+# A few thousand pictures: enough lists for some not to be searched.
+pictures()
+{
+    head -c $((16 + 4000 * 784)) "$images/train-images-idx3-ubyte" 2>/dev/null >part ||
+        gzip -dc "$images/train-images-idx3-ubyte.gz" | head -c $((16 + 4000 * 784)) >part
+    python3 - <<'END'
+rows = open("part", "rb").read()[16:]
+with open("base.bvecs", "wb") as out:
+    for i in range(0, len(rows), 784):
+        out.write((784).to_bytes(4, "little") + rows[i:i + 784])
+END
+    omendb build -q base.bvecs
+    seq 0 3999 >all.txt
+}
+
+@test "--self: every row's neighbours, without itself, in the order of the rows" {
+    line
+    expect 0 omendb query --self -k 2 --distances base.omen
+    same "$output" "0 1 1 9
+0 2 4 9
+1 1 4 0
+1 2 0 9
+2 1 1 49
+2 2 4 49
+3 1 2 400
+3 2 1 729
+4 1 1 0
+4 2 0 9"
+    same "$stderr" ""
+    expect 0 omendb query --self -k 100 -F jsonl base.omen
+    same "$(head -n 2 <<<"$output")" '{"query":0,"ids":[1,4,2,3]}
+{"query":1,"ids":[4,0,2,3]}'
+    omendb query --self -k 1 -o found.ivecs base.omen
+    same "$(vectors show found.ivecs)" "1
+4
+1
+2
+1"
+    omendb query --self -k 100 --distances -o found.npy base.omen
+    has "$(head -n 1 found.npy | tail -c +11)" "'shape': (5, 4)"
+    # one row has no other
+    vectors make one.fvecs --text "1,2"
+    omendb build -q one.fvecs
+    expect 0 omendb query --self -F jsonl one.omen
+    same "$output" '{"query":0,"ids":[]}'
+}
+
+@test "--self is what rows find as a file of queries" {
+    pictures
+    for way in "" "--recall 0.8" "--probes 3" "--rerank 30" "--exact" "--effort-factor 2"; do
+        # shellcheck disable=SC2086 # several words
+        omendb query --by-row all.txt --exclude-self -k 5 $way --distances base.omen >want.tsv
+        # shellcheck disable=SC2086
+        omendb query --self -k 5 $way --distances -t 3 -o got.tsv base.omen
+        cmp want.tsv got.tsv
+    done
+    # a batch does not depend on threads, nor on the kernels
+    omendb query --self --within 1e6 --cpu scalar -t 1 base.omen >one.tsv
+    omendb query --self --within 1e6 -t 3 base.omen >three.tsv
+    cmp one.tsv three.tsv
+    expect 0 omendb query --self --audit 300 -k 5 -o got.tsv base.omen
+    has "$stderr" "recall@5 "
+    has "$stderr" "300 of 4,000 queries"
+    expect 0 omendb query --self --certify --audit 300 --recall 0.9 -o got.tsv base.omen
+    has "$stderr" "recall@10 of at least 0.9 is certified"
+}
+
+@test "--self of a part: both queries and answers pass" {
+    line
+    printf '0\n2\n3\n' >some.txt
+    expect 0 omendb query --self --only some.txt -k 1 --distances base.omen
+    same "$output" "0 1 2 100
+2 1 0 100
+3 1 2 400"
+    printf '1\n4\n' >others.txt
+    expect 0 omendb query --self --except others.txt --within 100 -F jsonl --distances base.omen
+    same "$output" '{"query":0,"ids":[2],"distances":[100]}
+{"query":2,"ids":[0],"distances":[100]}
+{"query":3,"ids":[],"distances":[]}'
+    omendb query --self --only some.txt -k 1 -o found.npy base.omen
+    has "$(head -n 1 found.npy | tail -c +11)" "'shape': (3, 1)"
+    expect 0 omendb query --self --only some.txt --audit 3 -k 1 -o found.npy base.omen
+    has "$stderr" "recall@1 1.000"
+    expect 0 omendb query --self --only some.txt -k 4 -F jsonl base.omen
+    has "$stderr" "3 of 3 queries found fewer than 4 rows"
+    : >none.txt
+    expect 0 omendb query --self --only none.txt base.omen
+    same "$output" ""
+}
+
+@test "--self names rows by their keys" {
+    printf 'zero\nthree "3"\nzehn\n30\ndrei\n' >keys.txt
+    line --key keys.txt
+    expect 0 omendb query --self -k 1 base.omen
+    same "$output" 'zero 1 three "3"
+three "3" 1 drei
+zehn 1 three "3"
+30 1 zehn
+drei 1 three "3"'
+    expect 0 omendb query --self --within 9 --pairs -F jsonl --distances base.omen
+    same "$output" '{"query":"zero","keys":["three \"3\"","drei"],"distances":[9,9]}
+{"query":"three \"3\"","keys":["drei"],"distances":[0]}'
+    expect 0 omendb query --self --rows -k 1 base.omen
+    same "$(head -n 1 <<<"$output")" "0 1 1"
+    fails_with 2 "ivecs cannot hold text" omendb query --self -F ivecs base.omen
+}
+
+@test "--within: all rows at most so far away, in order" {
+    line
+    expect 0 omendb query --within 64 --distances base.omen q.fvecs
+    same "$output" "0 1 0 1
+0 2 1 4
+0 3 4 4
+1 1 2 1
+1 2 1 36
+1 3 4 36"
+    expect 0 omendb query --within 63.99 -F jsonl --exact base.omen q.fvecs
+    same "$output" '{"query":0,"ids":[0,1,4]}
+{"query":1,"ids":[2,1,4]}
+{"query":2,"ids":[]}'
+    expect 0 omendb query --within 64 --limit 2 base.omen q.fvecs
+    same "$output" "0 1 0
+0 2 1
+1 1 2
+1 2 1"
+    same "$stderr" "omendb query: 2 of 3 queries found more than 2 rows, of which the nearest were written (--limit)"
+    expect 0 omendb query --within 64 --limit 3 --json -o found.tsv base.omen q.fvecs
+    same "$(member "$stderr" found)" 6
+    same "$(member "$stderr" cut)" 0
+    expect 0 omendb query --within -1 base.omen q.fvecs
+    same "$output" ""
+    expect 0 omendb query -v --within 0 --self --pairs base.omen
+    same "$output" "1 1 4"
+    has "$stderr" "pairs    1"
+    printf '3\n' >some.txt
+    expect 0 omendb query --within 1e5 --only some.txt base.omen q.fvecs
+    same "$output" "0 1 3
+1 1 3
+2 1 3"
+}
+
+@test "--within finds what was asked for, and nothing else" {
+    pictures
+    for d in 5e5 1e6 2e6; do
+        omendb query --by-row all.txt --within $d --exact base.omen | cut -f 1,3 | sort >want
+        omendb query --by-row all.txt --within $d base.omen | cut -f 1,3 | sort >got
+        [ -z "$(comm -13 want got)" ] || fault "rows that are not within $d"
+        awk -v want="$(wc -l <want)" -v got="$(wc -l <got)" 'BEGIN { exit !(got >= 0.95 * want) }' ||
+            fault "within $d: $(wc -l <got) of $(wc -l <want)"
+        # pairs: as often as two rows find each other
+        omendb query --self --within $d --exact --pairs base.omen | awk '{ print $1 "\t" $3; print $3 "\t" $1 }' |
+            sort >pairs
+        awk '$1 != $2' want | cmp - pairs
+        omendb query --self --within $d --pairs base.omen | cut -f 1,3 | sort >pairs
+        [ "$(awk '$1 >= $2' pairs)" = "" ] || fault "the lower row is not first"
+        [ "$(uniq -d pairs)" = "" ] || fault "a pair is there twice"
+    done
+}
+
+@test "what cannot be asked for together" {
+    line
+    printf '0\n' >some.txt
+    fails_with 2 '"q.fvecs" is one file too many' omendb query --self base.omen q.fvecs
+    fails_with 2 "choose one" omendb query --self --by-row some.txt base.omen
+    fails_with 2 "with --self use --where" omendb query --self --where-file some.txt base.omen
+    fails_with 2 "describe QUERIES" omendb query --self -f fvecs base.omen
+    fails_with 2 "use --limit instead of -k" omendb query --within 1 -k 5 base.omen q.fvecs
+    fails_with 2 "--rerank has no meaning" omendb query --within 1 --rerank 5 base.omen q.fvecs
+    fails_with 2 "--audit measures the k nearest" omendb query --within 1 --audit 5 base.omen q.fvecs
+    fails_with 2 "--limit is of what --within finds" omendb query --limit 1 base.omen q.fvecs
+    fails_with 2 "--pairs is of what --within finds" omendb query --self --pairs base.omen
+    fails_with 2 "--pairs is of what --self finds" omendb query --within 1 --pairs base.omen q.fvecs
+    fails_with 2 "with --within use --output-format tsv or jsonl" omendb query --within 1 -F npy base.omen q.fvecs
+    for d in nan inf 1x ""; do
+        fails_with 2 "--within takes a distance" omendb query --within "$d" base.omen q.fvecs
+    done
+    omendb build -q --refine none -o bare.omen base.fvecs
+    fails_with 2 "--self needs a refine tier" omendb query --self bare.omen
+}
+
+@test "rounded rows are told" {
+    vectors make base.fvecs -n 600 -d 8 --kind gauss
+    omendb build -q --refine sq8 base.fvecs
+    expect 0 omendb query --self -o found.npy base.omen
+    same "$stderr" "omendb query: the queries are rows of refine sq8, which are rounded"
+    expect 0 omendb query -q --self -o found.npy base.omen
+    same "$stderr" ""
+}
+
+@test "no room for the temporary file" {
+    vectors make base.fvecs -n 2000 -d 4
+    omendb build -q --refine f32 base.fvecs
+    fails_with 4 "temporary copy of the results" env TMPDIR=/nonexistent "$OMENDB" query --self --within 1e9 base.omen
+}
+
+@test "examples of the man page: groups of near-duplicates, and a graph for scipy" {
+    pictures
+    omendb query --self --within 4e5 --pairs base.omen >pairs.tsv
+    # shellcheck disable=SC2016
+    awk 'function root(x) { while (x in p) x = p[x]; return x }
+         { a = root($1); b = root($3); if (a != b) p[b] = a }
+         END { for (x in p) print root(x) "\t" x }' pairs.tsv | sort -n >groups.tsv
+    [ -s groups.tsv ]
+    same "$(cut -f 1 groups.tsv | sort -u | comm -12 - <(cut -f 2 groups.tsv | sort -u))" ""
+    if python3 -c 'import numpy' 2>/dev/null; then
+        omendb query --self -k 5 --distances -o graph.npy base.omen
+        python3 - <<'END'
+import numpy as np
+g = np.load("graph.npy")
+np.savez("graph.npz", indices=g["id"].ravel(), data=g["distance"].ravel(), indptr=np.arange(0, g.size + 1, g.shape[1]),
+         shape=(len(g), len(g)), format=b"csr")
+END
+        [ -s graph.npz ]
+    fi
+}
