@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "lib/apart.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/range.h"
 #include "lib/refine.h"
 #include "lib/row_set.h"

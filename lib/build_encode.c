@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lib/build_state.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
 

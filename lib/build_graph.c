@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "lib/build_state.h"
-#include "lib/graph.h"
-#include "lib/kernels.h"
+#include "lib/graph/graph.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
 

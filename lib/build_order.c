@@ -6,8 +6,8 @@
 
 #include "lib/apart.h"
 #include "lib/build_state.h"
-#include "lib/graph.h"
-#include "lib/kernels.h"
+#include "lib/graph/graph.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
 #include "lib/ways.h"

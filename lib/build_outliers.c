@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "lib/build_state.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/keys.h"
 #include "lib/matrix.h"
 

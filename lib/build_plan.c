@@ -3,8 +3,8 @@
 #include <math.h>
 
 #include "lib/build_state.h"
-#include "lib/graph.h"
-#include "lib/kernels.h"
+#include "lib/graph/graph.h"
+#include "lib/kernels/kernels.h"
 #include "lib/refine.h"
 #include "lib/sized.h"
 #include "lib/ways.h"

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "lib/build_state.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/keys.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"

@@ -5,9 +5,9 @@
 
 #include "lib/codec.h"
 #include "lib/index.h"
-#include "lib/partition.h"
+#include "lib/lists/partition.h"
 #include "lib/records.h"
-#include "lib/runs.h"
+#include "lib/lists/runs.h"
 #include "lib/transform.h"
 
 #define BUILD_ROWS_A_LIST      39u    /* fewer training rows leave centroids unsettled */

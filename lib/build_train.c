@@ -8,7 +8,7 @@
 
 #include "lib/build_state.h"
 #include "lib/calibrate.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 #define ROWS_PER_LIST_SAMPLE 64u

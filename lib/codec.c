@@ -8,7 +8,7 @@
 #include "lib/codec.h"
 #include "lib/codec_kinds.h"
 #include "lib/index_format.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 uint32_t omen_codec_bytes(const omen_codec_model *model)

@@ -14,7 +14,7 @@
 
 #include "lib/codec_kinds.h"
 #include "lib/index_format.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 #define PASSES 12u

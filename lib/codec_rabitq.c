@@ -11,7 +11,7 @@
 
 #include "lib/codec_kinds.h"
 #include "lib/index_format.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 #define ROTATED_AT_ONCE 256u /* values of a rotated query */

@@ -4,7 +4,7 @@
 #define OMEN_EIGEN_PARTS_H
 
 #include "lib/eigen.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 #define EIGEN_GRAM_ROWS   16u        /* rows made orthogonal at once */

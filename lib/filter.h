@@ -3,7 +3,7 @@
 #ifndef OMEN_FILTER_H
 #define OMEN_FILTER_H
 
-#include "lib/lists_spread.h"
+#include "lib/lists/lists_spread.h"
 #include "lib/row_set.h"
 #include "lib/ways.h"
 

@@ -11,10 +11,10 @@
 
 #include "lib/apart.h"
 #include "lib/columns.h"
-#include "lib/graph.h"
+#include "lib/graph/graph.h"
 #include "lib/index.h"
 #include "lib/index_keys.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/omendb_codes.h"
 #include "lib/refine.h"

@@ -8,7 +8,7 @@
 
 #include "lib/codec.h"
 #include "lib/index_format.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/keys.h"
 #include "lib/omendb.h"
 #include "lib/refine.h"

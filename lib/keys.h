@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 
 /* The distance of a key. */
 static inline float omen_key_distance(uint64_t key)

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 void *omen_alloc(size_t count, size_t size)

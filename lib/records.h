@@ -6,7 +6,7 @@
 
 #include "lib/codec.h"
 #include "lib/omendb.h"
-#include "lib/partition.h"
+#include "lib/lists/partition.h"
 #include "lib/transform.h"
 
 /* What the bytes of an index depend on: a checkpoint with other values cannot be continued. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "lib/index_format.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/refine.h"
 
 /* Bits of an integer of sq8, sq12 or sq16; 0 of other tiers. */

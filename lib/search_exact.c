@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "lib/index.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a search touches: blocks of codes, refine rows and ids are compared with their checksums when they are first
  * used, and their contents checked. */
-#include "lib/graph.h"
+#include "lib/graph/graph.h"
 #include "lib/index.h"
 #include "lib/refine.h"
 

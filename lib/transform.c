@@ -9,7 +9,7 @@
 
 #include "lib/eigen.h"
 #include "lib/index_format.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/transform.h"
 

@@ -4,8 +4,8 @@
 
 #include "lib/apart.h"
 #include "lib/filter.h"
-#include "lib/graph.h"
-#include "lib/lists.h"
+#include "lib/graph/graph.h"
+#include "lib/lists/lists.h"
 #include "lib/range.h"
 #include "lib/sized.h"
 #include "lib/ways.h"

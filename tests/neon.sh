@@ -27,8 +27,8 @@ flags="-O3 -ffp-contract=off -std=gnu11 -D_GNU_SOURCE -DOMEN_HAVE_NEON -I$root
 # Every file of the library, as far as the headers that it includes are there. Those are the host's, looked up last, so
 # that the C library's own are the target's.
 headers="-idirafter /usr/include -idirafter /usr/include/$(uname -m)-linux-gnu"
-for file in "$root"/lib/*.c; do
-    name=lib/${file##*/}
+for file in "$root"/lib/*.c "$root"/lib/*/*.c; do
+    name=${file#"$root"/}
     case $name in
     */kernels_avx*) continue ;;
     esac
@@ -52,7 +52,7 @@ unit_test()
 {
     name=$1
     shift
-    for file in kernels kernels_scalar kernels_neon detail matrix; do
+    for file in kernels/kernels kernels/kernels_scalar kernels/kernels_neon detail matrix; do
         set -- "$@" "$root/lib/$file.c"
     done
     if ! $cc $flags -fopenmp -static -o "$dir/test_$name" "$root/tests/unit/test_$name.c" "$@" -lm 2>"$dir/why"; then

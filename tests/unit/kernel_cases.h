@@ -6,7 +6,7 @@
 #ifndef OMEN_KERNEL_CASES_H
 #define OMEN_KERNEL_CASES_H
 
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/omendb.h"
 #include "tests/unit/check.h"
 

@@ -6,7 +6,7 @@
 
 #include "lib/codec.h"
 #include "lib/index.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
 #include "tests/unit/check.h"

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "lib/graph.h"
+#include "lib/graph/graph.h"
 #include "lib/matrix.h"
 #include "tests/unit/check.h"
 #include "tests/unit/index_cases.h"

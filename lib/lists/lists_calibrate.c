@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "lib/lists_measure.h"
-#include "lib/lists.h"
+#include "lib/lists/lists_measure.h"
+#include "lib/lists/lists.h"
 #include "lib/matrix.h"
 #include "lib/watch.h"
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "lib/filter.h"
-#include "lib/lists_search.h"
+#include "lib/lists/lists_search.h"
 #include "lib/range.h"
 #include "lib/refine.h"
 

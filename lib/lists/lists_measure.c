@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/lists_measure.h"
+#include "lib/lists/lists_measure.h"
 #include "lib/matrix.h"
 #include "lib/watch.h"
 

@@ -9,7 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 
 static inline void plain_pq_tables(const float *query, const uint32_t *dims, const uint32_t *sub_first, size_t n_sub,
                                    const float *codewords, float *tables)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Searching the lists: what probing, scanning and the search itself share. Private to lib/lists_*.c. */
+/* Searching the lists: what probing, scanning and the search itself share. Private to lib/lists/lists_*.c. */
 #ifndef OMEN_LISTS_SEARCH_H
 #define OMEN_LISTS_SEARCH_H
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/graph.h"
+#include "lib/graph/graph.h"
 #include "lib/matrix.h"
 
 static const uint32_t sections[] = {OMEN_SECTION_GDIM, OMEN_SECTION_GSCL, OMEN_SECTION_GCOD,

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "lib/lists_search.h"
+#include "lib/lists/lists_search.h"
 #include "lib/range.h"
 #include "lib/refine.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many rows of a list may be expected within a distance, by the list's spread. */
-#include "lib/lists_spread.h"
+#include "lib/lists/lists_spread.h"
 
 float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, float base, float kth)
 {

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/omendb.h"
 
 /* The one thing that the library knows besides what it is given. Several threads may ask for it first. */

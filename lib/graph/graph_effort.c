@@ -2,7 +2,7 @@
 /* The effort of the graph that a recall takes, by the table of what the build measured. */
 #include <math.h>
 
-#include "lib/graph.h"
+#include "lib/graph/graph.h"
 
 #define LEAST_ROWS    16u  /* that a pool holds, */
 #define SPARE_ROWS    6u   /* and beyond k */

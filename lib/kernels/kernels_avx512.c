@@ -3,7 +3,7 @@
 #include <immintrin.h>
 #include <stdbool.h>
 
-#include "lib/kernels_plain.h"
+#include "lib/kernels/kernels_plain.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/lists_spread.h"
+#include "lib/lists/lists_spread.h"
 #include "lib/matrix.h"
 #include "lib/watch.h"
 

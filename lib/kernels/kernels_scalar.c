@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The reference kernels: plain C that defines what every SIMD level must give, bit for bit. */
-#include "lib/kernels_plain.h"
+#include "lib/kernels/kernels_plain.h"
 
 static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
                    size_t ldc)

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "lib/index_format.h"
-#include "lib/kernels.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
-#include "lib/partition.h"
+#include "lib/lists/partition.h"
 
 #define FLAT_LISTS    256u /* up to here one level is cheaper than two */
 #define NEAR_PARENTS  8u   /* parents whose children a row is compared with */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/graph.h"
+#include "lib/graph/graph.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
 

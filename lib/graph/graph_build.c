@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/graph.h"
-#include "lib/kernels.h"
+#include "lib/graph/graph.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 #define LEAF_MOST    OMEN_GRAPH_PACKED /* rows */

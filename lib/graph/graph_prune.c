@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/graph.h"
-#include "lib/kernels.h"
+#include "lib/graph/graph.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 #define ALPHA 1.10f /* a candidate is dropped if it is so many times nearer, squared, to a neighbour already chosen */

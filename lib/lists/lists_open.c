@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "lib/lists.h"
+#include "lib/lists/lists.h"
 #include "lib/matrix.h"
-#include "lib/partition.h"
+#include "lib/lists/partition.h"
 
 /* Of META's counts, without its arrays. */
 static omen_partition partition_of(const omen_meta *m)

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/lists_search.h"
-#include "lib/lists_spread.h"
+#include "lib/lists/lists_search.h"
+#include "lib/lists/lists_spread.h"
 
 #define SAMPLE_STEP 8u /* every 8th list is looked at to guess a limit */
 

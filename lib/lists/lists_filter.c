@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "lib/filter.h"
-#include "lib/lists_search.h"
+#include "lib/lists/lists_search.h"
 
 /* ---- matches ---- */
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/graph.h"
-#include "lib/kernels.h"
+#include "lib/graph/graph.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 #define WATCHED_ROWS 65536u /* between two looks at whether to stop */

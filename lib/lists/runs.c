@@ -11,7 +11,7 @@
 
 #include "lib/matrix.h"
 #include "lib/records.h"
-#include "lib/runs.h"
+#include "lib/lists/runs.h"
 
 #define WALK_BYTES       (4u << 20)  /* given at a time */
 #define WALK_BYTES_A_RUN (64u << 10) /* at least, so that reads stay long */

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/graph.h"
-#include "lib/kernels.h"
+#include "lib/graph/graph.h"
+#include "lib/kernels/kernels.h"
 
 #define NIBBLES_A_DIM 3u       /* at most */
 #define WEIGHT_MOST   32000.0f /* of a nibble; what it is rounded to fits two bytes with sign */

@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "lib/lists_search.h"
+#include "lib/lists/lists_search.h"
 #include "lib/refine.h"
 
 #define POOL_SLACK   64u       /* keys taken in before a pool is cut back, besides as many as it has */
