@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 
+#include "omendb_codes.h"
 #include "omendb_columns.h"
 #include "omendb_rows.h"
 

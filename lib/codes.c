@@ -8,6 +8,7 @@
 #include "lib/index.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
+#include "lib/omendb_codes.h"
 #include "lib/refine.h"
 #include "lib/sized.h"
 

@@ -16,6 +16,7 @@
 #include "lib/index_keys.h"
 #include "lib/kernels.h"
 #include "lib/matrix.h"
+#include "lib/omendb_codes.h"
 #include "lib/refine.h"
 #include "lib/sections.h"
 #include "lib/sized.h"

@@ -152,7 +152,7 @@ typedef enum {
 #define OMEN_SECTION_REFN OMEN_FOURCC('R', 'E', 'F', 'N') /* u8 [n_rows][refine_row_bytes] */
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_APRT OMEN_FOURCC('A', 'P', 'R', 'T') /* u32 [], ip */
-#define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][16] */
+#define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][24] */
 #define OMEN_SECTION_KEYS OMEN_FOURCC('K', 'E', 'Y', 'S') /* u8 [64]; this and the next are optional */
 #define OMEN_SECTION_KEYV OMEN_FOURCC('K', 'E', 'Y', 'V') /* u8 [n_rows][width], or the text of all keys */
 #define OMEN_SECTION_KEYO OMEN_FOURCC('K', 'E', 'Y', 'O') /* u8 [n_rows + 1][width], text */
@@ -610,51 +610,6 @@ OMEN_API bool omen_index_can_reach(const omen_index *index, uint32_t k, float re
 
 /* Called for each fault found, with the section at fault (a four-letter name) and a sentence. */
 typedef void (*omen_fault_fn)(void *context, const char *section, const char *text);
-
-/* ---- codes without lists ------------------------------------------------ */
-
-/* An index of one list whose rows are in input order, without row numbers (omen_build_options.codes_only), to
- * reconstruct the rows from. */
-typedef struct omen_codes omen_codes;
-
-/* Whether sections are such codes. */
-OMEN_API bool omen_codes_are(const omen_section *sections, size_t n_sections);
-
-/* Opens codes over sections that stay the caller's and must outlive them. *out is NULL on failure. Returns as
- * omen_index_open(). */
-OMEN_API int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sections,
-                             omen_detail *why) OMEN_MUST_CHECK;
-
-/* NULL is fine. */
-OMEN_API void omen_codes_close(omen_codes *codes);
-
-/* As omen_index_check(). */
-OMEN_API int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
-
-/* As omen_index_get_info(); there are no ids. */
-OMEN_API int omen_codes_get_info(const omen_codes *codes, omen_index_info *out) OMEN_MUST_CHECK;
-
-/* The rows that the codes stand for. It dies with the codes. */
-OMEN_API omen_source omen_codes_source(omen_codes *codes);
-
-/* Measured on rows spread over the input. The neighbours of a row do not include itself. */
-typedef struct omen_codes_quality {
-    size_t struct_bytes; /* set it */
-    uint64_t n_error_rows, n_queries;
-    double mean_squared_error;   /* of one value */
-    double relative_error;       /* sum of squared errors over that of squared distances from the mean row */
-    uint32_t group_values;       /* for comparison: so many neighbouring values share a byte, their mean */
-    double group_relative_error; /* of rows made of those means, not rounded */
-    double recall_codes;         /* recall@10 by distances to reconstructed rows; NaN with fewer than 11 rows */
-    double recall_reranked;      /* the same with the n_rerank best re-ranked by their original rows */
-    uint32_t n_rerank;
-} omen_codes_quality;
-
-/* Compares codes with the rows they were made from. progress may be NULL. Returns OMEN_OK, OMEN_ERR_ARGUMENT,
- * OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what original returned. */
-OMEN_API int omen_codes_measure(const omen_codes *codes, const omen_source *original, uint64_t seed, int n_threads,
-                                omen_progress_fn progress, void *context, omen_codes_quality *out,
-                                omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- verification ------------------------------------------------------ */
 

@@ -348,15 +348,21 @@ const float *omen_transform_lift(const omen_transform *t, const float *rows, siz
 
 void omen_transform_project(const omen_transform *t, const float *lifted, size_t n, float *out, size_t ld, float *tails)
 {
+    omen_transform_project_first(t, lifted, n, t->d_kept, out, ld, tails);
+}
+
+void omen_transform_project_first(const omen_transform *t, const float *lifted, size_t n, uint32_t n_axes, float *out,
+                                  size_t ld, float *tails)
+{
     const omen_kernels *kernels = omen_kernels_get();
-    const size_t d = t->d_full, width = round_up(t->d_kept, OMEN_PANEL);
+    const size_t d = t->d_full, width = round_up(n_axes, OMEN_PANEL);
     kernels->matmul(lifted, d, n, t->panels, width / OMEN_PANEL, d, out, ld);
     for (size_t i = 0; i < n; i++) {
         float *y = out + i * ld;
         for (size_t j = 0; j < width; j++)
             y[j] -= t->offset[j];
-        if (tails && t->d_kept < d) {
-            float tail = kernels->l2_f32(t->mean, lifted + i * d, d) - kernels->ip_f32(y, y, t->d_kept);
+        if (tails && n_axes < d) {
+            float tail = kernels->l2_f32(t->mean, lifted + i * d, d) - kernels->ip_f32(y, y, n_axes);
             tails[i] = tail > 0 ? tail : 0;
         } else if (tails) {
             tails[i] = 0;

@@ -59,4 +59,8 @@ const float *omen_transform_lift(const omen_transform *transform, const float *r
 void omen_transform_project(const omen_transform *transform, const float *lifted, size_t n, float *out, size_t ld,
                             float *tails);
 
+/* The same by the first n_axes of the d_kept axes. */
+void omen_transform_project_first(const omen_transform *transform, const float *lifted, size_t n, uint32_t n_axes,
+                                  float *out, size_t ld, float *tails);
+
 #endif

@@ -74,10 +74,9 @@ includes()
     grep "^$1/" "$scratch/sources" | xargs grep -n '^ *# *include *"' /dev/null | grep -vE ":#include \"($2)\""
 }
 name='([a-z0-9_]+/)*[a-z0-9_]+\.h'
-includes lib "lib/$name" | grep -vE '^lib/omendb_(columns|rows)\.h:.*"omendb\.h"$' | result "lib includes only lib"
-# omendb_files.h, omendb_columns.h and omendb_rows.h are installed: they look for the others beside them
-includes formats "lib/(omendb|sized)\.h|formats/$name" |
-    grep -vE '^formats/omendb_files\.h:.*"omendb_(columns|rows)\.h"$' |
+includes lib "lib/$name" | grep -v '^lib/omendb_[a-z]*\.h:.*"omendb\.h"$' | result "lib includes only lib"
+# the public headers are installed: they look for each other beside them
+includes formats "lib/(omendb|sized)\.h|formats/$name" | grep -v '^formats/omendb_files\.h:.*"omendb_[a-z]*\.h"$' |
     result "formats includes only lib/omendb.h, lib/sized.h and formats"
 includes cmd "lib/omendb\.h|formats/$name|cmd/$name" | result "cmd includes only lib/omendb.h, formats and cmd"
 
@@ -115,7 +114,7 @@ code lib formats | grep -E '"(([^"\\]|\\.)*[ (])?(--[a-zA-Z]|-[a-zA-Z]([^a-zA-Z]
 awk '$0 == "" { commented = 0 }
     /^\/\*/ && !/^\/\* ----/ { commented = 1 }
     /^(OMEN_API|[a-z]).*[ *]omen_[a-z0-9_]+\(/ && !commented { print FILENAME ":" FNR ": " $0 }' lib/omendb.h \
-    lib/omendb_columns.h lib/omendb_rows.h formats/omendb_files.h |
+    lib/omendb_codes.h lib/omendb_columns.h lib/omendb_rows.h formats/omendb_files.h |
     result "every function of a public header has a comment"
 
 # ---- codecs ----
