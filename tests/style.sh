@@ -75,7 +75,7 @@ includes()
 }
 name='([a-z0-9_]+/)*[a-z0-9_]+\.h'
 includes lib "lib/$name" | grep -v '^lib/omendb_[a-z]*\.h:.*"omendb\.h"$' | result "lib includes only lib"
-# the public headers are installed: they look for each other beside them
+# what is installed looks for the others beside it
 includes formats "lib/(omendb|sized)\.h|formats/$name" | grep -v '^formats/omendb_files\.h:.*"omendb_[a-z]*\.h"$' |
     result "formats includes only lib/omendb.h, lib/sized.h and formats"
 includes cmd "lib/omendb\.h|formats/$name|cmd/$name" | result "cmd includes only lib/omendb.h, formats and cmd"
