@@ -221,6 +221,8 @@ static int choose(const omen_index *index, const omen_search_options *o, uint64_
     out->reason = "it was asked for";
     if (out->way > OMEN_SEARCH_EXACT)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.way is none that there is");
+    if (out->way == OMEN_SEARCH_GRAPH && o->has_within)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.within: a graph is not searched for all rows within it");
     if (out->way == OMEN_SEARCH_GRAPH && !index->graph.degree)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no graph; build it with options.graph.wanted");
     if (out->way == OMEN_SEARCH_GRAPH && (o->lists.probes || o->rerank))
@@ -228,8 +230,6 @@ static int choose(const omen_index *index, const omen_search_options *o, uint64_
                          "options.lists.probes and options.rerank are of lists, not of a graph");
     if (out->way == OMEN_SEARCH_GRAPH && o->row_sets)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.row_sets: a graph is not searched under a filter");
-    if (out->way == OMEN_SEARCH_GRAPH && o->has_within)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.within: a graph is not searched for all rows within it");
     out->can_reach = true;
     out->recall_most = 1;
     out->lists_cost = lists_cost(index, k, recall, n_queries);

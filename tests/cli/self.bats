@@ -183,6 +183,8 @@ drei 1 three "3"'
     fails_with 2 "--pairs is of what --within finds" omendb query --self --pairs base.omen
     fails_with 2 "--pairs is of what --self finds" omendb query --within 1 --pairs base.omen q.fvecs
     fails_with 2 "with --within use --output-format tsv or jsonl" omendb query --within 1 -F npy base.omen q.fvecs
+    fails_with 2 "--self is not searched through the graph" omendb query --self --way graph base.omen
+    fails_with 2 "--within is not searched through the graph" omendb query --within 1 --way graph base.omen q.fvecs
     for d in nan inf 1x ""; do
         fails_with 2 "--within takes a distance" omendb query --within "$d" base.omen q.fvecs
     done
@@ -197,6 +199,22 @@ drei 1 three "3"'
     same "$stderr" "omendb query: the queries are rows of refine sq8, which are rounded"
     expect 0 omendb query -q --self -o found.npy base.omen
     same "$stderr" ""
+}
+
+@test "a graph beside the lists changes nothing: rows and distances are searched for through the lists" {
+    pictures
+    omendb build -q -l 1 -b 64 -o lists.omen base.bvecs
+    omendb build -q -l 1 -b 64 --graph -o graph.omen base.bvecs
+    omendb query --json -k 3 --recall 0.8 graph.omen base.bvecs 2>graph.json >/dev/null
+    same "$(member "$(cat graph.json)" way)" '"graph"' # which costs less
+    for options in "--self -k 3 --recall 0.8" "--self --within 4e5" "--self -k 3 --way lists"; do
+        # shellcheck disable=SC2086
+        omendb query -q $options -o lists.tsv lists.omen
+        # shellcheck disable=SC2086
+        omendb query --json $options -o graph.tsv graph.omen 2>graph.json
+        cmp lists.tsv graph.tsv
+        same "$(member "$(cat graph.json)" way)" '"lists"'
+    done
 }
 
 @test "no room for the temporary file" {

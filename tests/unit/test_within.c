@@ -376,6 +376,12 @@ static void test_refusals(void)
     o.rerank = 5;
     refuse_within(index, &o, rows.x, "options.rerank");
     o.rerank = 0;
+    o.way = OMEN_SEARCH_GRAPH;
+    refuse_within(index, &o, rows.x, "a graph is not searched");
+    self_check none = {.index = index, .options = &o};
+    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, take, &none, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(detail.text, "not the graph");
+    o.way = OMEN_SEARCH_AUTO;
     omen_found_destroy(NULL);
 
     self_check c = {.index = index, .options = &o, .answer = -55, .seen = calloc(N_ROWS, 1)};
