@@ -20,6 +20,10 @@ fi
 # shellcheck disable=SC2086 # the lists are split into words on purpose
 install_missing $build_packages $test_packages || exit 1
 
+# Tests run more threads than there are processors.
+OMP_WAIT_POLICY=passive
+export OMP_WAIT_POLICY
+
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
