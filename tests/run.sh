@@ -88,7 +88,7 @@ unit_tests()
 
 cli_tests()
 {
-    bats --formatter tap "$@"
+    bats --timing --formatter tap "$@"
 }
 
 # The program as it is.

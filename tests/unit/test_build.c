@@ -13,7 +13,7 @@ static void test_small(void)
 {
     static const uint64_t ns[] = {1, 3, 7, 100};
     static const uint32_t ds[] = {1, 2, 13, 40};
-    for (int i = 0; i < 48; i++) {
+    for (int i = 0; i < 48; i += check_quick() ? 5 : 1) {
         omen_build_options o;
         if (!combination(i, &o))
             continue;
@@ -34,7 +34,7 @@ static void test_small(void)
 static void test_large(void)
 {
     static const uint32_t ds[] = {40, 13, 2, 1};
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 12; i += check_quick() ? 5 : 1) {
         omen_build_options o;
         CHECK(combination(i + 12 * (1 + i % 3), &o)); /* sq8, f16, f32 */
         if (i % 4 == 3 && o.codec != OMEN_CODEC_NONE)
@@ -51,7 +51,7 @@ static void test_large(void)
 static void test_odd_rows(void)
 {
     static const uint64_t ns[] = {7, 100, 250};
-    for (int i = 0; i < 48; i++) {
+    for (int i = 0; i < 48; i += check_quick() ? 5 : 1) {
         omen_build_options o;
         if (!combination(i, &o))
             continue;
@@ -80,7 +80,7 @@ static void test_options(void)
                  {OMEN_CODEC_NONE, 32, 300, 13},  {OMEN_CODEC_PQ, 16, 1200, 13}, {OMEN_CODEC_AUTO, 32, 1, 13},
                  {OMEN_CODEC_RABITQ, 132, 0, 40}, {OMEN_CODEC_PQ, 256, 0, 600},  {OMEN_CODEC_RABITQ, 256, 0, 600},
                  {OMEN_CODEC_RABITQ, 8, 0, 600},  {OMEN_CODEC_PQ, 32, 1200, 1}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i += check_quick() ? 3 : 1) {
         omen_build_options o;
         omen_build_options_init(&o);
         o.metric = (omen_metric)(i % 3);
@@ -144,7 +144,7 @@ static void test_bad_options(void)
 /* A finite row may still be too long for float32 sums: refused by number, for every metric, not "out of memory". */
 static void test_long_rows(void)
 {
-    for (int i = 0; i < 48; i++) {
+    for (int i = 0; i < 48; i += check_quick() ? 5 : 1) {
         omen_build_options o;
         if (!combination(i, &o))
             continue;
