@@ -304,6 +304,7 @@ static int choose_way(struct query *q, struct work *w, omen_detail *why)
     if (by_lists)
         w->o.choice.reason = "rows of the index go through them";
     q->search.way = w->o.choice.way;
+    q->search.exact = w->o.exact = q->search.way == OMEN_SEARCH_EXACT;
     return OMEN_OK;
 }
 

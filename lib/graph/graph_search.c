@@ -306,7 +306,7 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     omen_graph_query code_query;
     const omen_graph_query *query = &code_query;
     omen_graph_query_make(g->dims, g->ranges, count_axes(w->index), w->projected + q * ld, w->tails[q], &code_query);
-    uint32_t n_pool = 0, next = 0;
+    uint32_t n_pool = 0, next = 0, next_entry = 0;
     bool is_last = false;
     int status = OMEN_OK;
     if (own != OMEN_GRAPH_NONE && visit(w->visited, own))
@@ -331,6 +331,13 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
         if (n_taken == 0 && own != OMEN_GRAPH_NONE && n_pool < effort->least_pool && !is_last) {
             is_last = true; /* nothing leads past the query's own row */
             status = take_neighbours(w, own, own, rows, &n, why);
+            w->n_seen += n;
+        } else if (n_taken == 0 && n_pool < effort->least_pool && next_entry < g->n_entries) {
+            /* every row is reached from all entries, not from the nearest of them */
+            for (; next_entry < g->n_entries && n < g->degree; next_entry++) {
+                rows[n] = g->entries[next_entry];
+                n += rows[n] != own && visit(w->visited, rows[n]);
+            }
             w->n_seen += n;
         } else if (n_taken == 0) {
             break;

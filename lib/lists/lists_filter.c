@@ -152,6 +152,7 @@ int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries
                 const int status = omen_lists_scan_matches(s, &pair, f->set, rows + (size_t)q * index->meta.d, why);
                 if (status != OMEN_OK)
                     return status;
+                s->stats.lists.probed++;
                 continue;
             }
             if (!f->has_tables)

@@ -253,7 +253,7 @@ static float expected_limit(omen_lists_chunk *s, uint32_t query)
     for (uint32_t step = STEPS; step-- > 0;) {
         behind += expected[step];
         if (behind > (double)s->effort.missed * sum)
-            return step == STEPS - 1 ? most : least + (float)(step + 1) / per_step;
+            return step == STEPS - 1 || !(per_step > 0) ? most : least + (float)(step + 1) / per_step;
     }
     return -INFINITY;
 }

@@ -90,7 +90,12 @@ void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work)
 void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work)
 {
     p->margin = margin;
-    if (margin < INFINITY && p->n >= p->k) {
+    if (!(margin < INFINITY)) {
+        p->n_least = p->k;
+        omen_pool_cut(p, size, work);
+        return;
+    }
+    if (p->n >= p->k) {
         uint64_t last;
         pool_ranks(p, p->n < p->n_least ? p->n : p->n_least, work, &p->last, &last);
         p->kth = omen_key_distance(p->last);
@@ -311,6 +316,5 @@ int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const o
                                  : omen_key(omen_lifted_distance2(index, d, norm2) - p->tail, (uint32_t)row));
     }
     s->stats.rows_reranked += n;
-    s->stats.lists.probed++;
     return OMEN_OK;
 }

@@ -376,3 +376,26 @@ open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)
     fails_with 2 "refine tier" omendb build --graph -r none v.fvecs
     fails_with 2 "--degree" omendb build --graph --degree 7 v.fvecs
 }
+
+@test "--rerank alone takes as many lists as the recall does" {
+    vectors make base.npy -n 2000 -d 16 --kind gauss
+    omendb build -q -l 64 base.npy
+    expect 0 omendb query --json -o /dev/null base.omen base.npy
+    plain=$(member "$stderr" lists_probed)
+    expect 0 omendb query --json --rerank 200 -o /dev/null base.omen base.npy
+    at_least "$(member "$stderr" lists_probed)" "$plain"
+}
+
+@test "a graph of clusters far apart finds as many rows as are asked for" {
+    python3 -c '
+import array, random
+draw = random.Random(1).gauss
+with open("base.fvecs", "wb") as out:
+    for cluster in range(20):
+        centre = [draw(0, 1000) for _ in range(8)]
+        for _ in range(30):
+            out.write(array.array("i", [8]).tobytes() + array.array("f", [c + draw(0, 1) for c in centre]).tobytes())'
+    omendb build -q --graph -l 32 base.fvecs
+    omendb query -q --way graph -k 595 -o found.tsv base.omen base.fvecs
+    [ "$(wc -l <found.tsv)" -eq $((595 * 600)) ]
+}
