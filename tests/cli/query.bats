@@ -392,10 +392,13 @@ import array, random
 draw = random.Random(1).gauss
 with open("base.fvecs", "wb") as out:
     for cluster in range(20):
-        centre = [draw(0, 1000) for _ in range(8)]
-        for _ in range(30):
-            out.write(array.array("i", [8]).tobytes() + array.array("f", [c + draw(0, 1) for c in centre]).tobytes())'
-    omendb build -q --graph -l 32 base.fvecs
-    omendb query -q --way graph -k 595 -o found.tsv base.omen base.fvecs
-    [ "$(wc -l <found.tsv)" -eq $((595 * 600)) ]
+        centre = [draw(0, 1000) for _ in range(16)]
+        for _ in range(100):
+            out.write(array.array("i", [16]).tobytes() + array.array("f", [c + draw(0, 1) for c in centre]).tobytes())'
+    omendb build -q --graph -l 64 base.fvecs
+    for row in 0 500 1000 1500; do
+        echo $row
+    done >rows
+    omendb query -q --way graph -k 1990 --by-row rows -o found.tsv base.omen
+    [ "$(wc -l <found.tsv)" -eq $((4 * 1990)) ]
 }
