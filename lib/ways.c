@@ -21,6 +21,8 @@
 #define RANGE_K      10u
 #define RANGE_REACH  2.0f
 #define RANGE_MARGIN 1.5f
+#define RANGE_MORE   1.1f  /* times the errors that were seen, */
+#define RANGE_ALL    1.5f  /* and where all rows are asked for */
 #define RANGE_MISSED 0.5f  /* times what the recall may lack: the lists not taken may be expected to hold it */
 #define RANGE_POOL   512u  /* rows re-ranked together */
 #define RANGE_FEW    1024u /* rows that are compared one by one: the calibration of so few says nothing of a distance */
@@ -51,17 +53,34 @@ static omen_effort range_effort(const omen_index *index, const omen_search_optio
     return effort;
 }
 
+/* The margin that the errors of estimates take, however near the rows are: half of what the recall may lack is left to
+ * the lists. */
+static float error_margin(const omen_list_spread *spread, float recall)
+{
+    const uint32_t n = spread->n_errors;
+    const double rank = ceil((1 - (double)RANGE_MISSED * (1 - (double)recall)) * n);
+    if (!n)
+        return 0;
+    /* all rows: beyond the largest error that was seen */
+    return recall < 1 ? spread->errors[rank < n ? (rank > 1 ? (uint32_t)rank - 1 : 0) : n - 1] * RANGE_MORE
+                      : spread->errors[n - 1] * RANGE_ALL;
+}
+
 /* All rows within a distance. */
 static int search_lists_within(const omen_index *index, const omen_search_job *job)
 {
     uint32_t n_probes;
-    const omen_effort effort = range_effort(index, job->options, &n_probes);
+    const omen_search_options *options = job->options;
+    omen_effort effort = range_effort(index, options, &n_probes);
     const omen_list_spread *spread;
     if (job->stats)
         job->stats->lists.probes = n_probes;
     int status = omen_list_spread_get(index, job->n_threads, &spread, job->watch, job->why);
-    if (status == OMEN_OK)
+    if (status == OMEN_OK) {
+        const float margin = error_margin(spread, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL);
+        effort.margin = fmaxf(effort.margin, margin * (options->effort_factor > 0 ? options->effort_factor : 1));
         status = omen_search_lists_within(index, job, &effort, spread);
+    }
     return status == OMEN_OK && index->n_apart ? omen_apart_search_within(index, job) : status;
 }
 

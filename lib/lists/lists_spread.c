@@ -14,6 +14,7 @@
 #include "lib/watch.h"
 
 #define STREAM_SPREAD 0x737072656164ull /* of random numbers */
+#define STREAM_ERRORS 0x6572726f7273ull
 
 #define FACTOR_BLOCKS 4u  /* blocks of a list whose factors are read */
 #define CODELESS_ROWS 16u /* rows of a list without codes that are read */
@@ -23,6 +24,8 @@
 #define NEAR_END    256u
 #define QUERY_LISTS 16u  /* so many of them */
 #define LIST_ROWS   128u /* and so many of their rows */
+
+#define ERROR_LISTS 2u /* nearest lists, one of which holds the row itself, if it is not far from all */
 
 #define TAIL_SHARE   1e-3f
 #define TAIL_SIGMAS  3.0902f /* standard deviations below the mean that this share of a normal distribution is */
@@ -244,6 +247,55 @@ static int measure_scale(const omen_index *index, omen_list_spread *spread, samp
     return OMEN_OK;
 }
 
+/* ---- the errors of estimates ---- */
+
+/* Of rows taken as queries, what the estimates of their own distance are too large by. It is where a code errs most: it
+ * lacks a part of the row, and a query that is the row has all of that part. */
+static int measure_errors(const omen_index *index, omen_list_spread *spread, int n_threads, omen_watch *watch,
+                          omen_detail *why)
+{
+    const omen_meta *m = &index->meta;
+    const uint32_t n_rows = m->n_rows < OMEN_ERRORS ? (uint32_t)m->n_rows : OMEN_ERRORS;
+    const uint32_t n_lists = m->n_lists < ERROR_LISTS ? m->n_lists : ERROR_LISTS;
+    const uint64_t most = (uint64_t)n_lists * index->largest_list;
+    const uint32_t n = (uint32_t)(most < m->n_rows ? most : m->n_rows);
+    uint64_t positions[OMEN_ERRORS], errors[OMEN_ERRORS];
+    float nearest2[OMEN_ERRORS], tails[OMEN_ERRORS], *rows = omen_alloc((size_t)n_rows * m->d, sizeof *rows);
+    uint32_t *ranks = omen_alloc((size_t)n_rows * m->n_lists, sizeof *ranks);
+    float *ahead = omen_alloc((size_t)n_rows * m->n_lists, sizeof *ahead);
+    uint64_t *candidates = omen_alloc((size_t)n_rows * n, sizeof *candidates);
+    int status = rows && ranks && ahead && candidates ? OMEN_OK : OMEN_ERR_MEMORY;
+    omen_random_rows(m->seed ^ STREAM_ERRORS, m->n_rows, n_rows, positions);
+    for (uint32_t i = 0; i < n_rows && status == OMEN_OK; i++) {
+        status = omen_index_touch_rows(index, positions[i], 1, why);
+        if (status == OMEN_OK)
+            row_at(index, positions[i], rows + (size_t)i * m->d);
+    }
+    if (status == OMEN_OK)
+        status = omen_search_ranks(index, rows, n_rows, n_threads, ranks, ahead, nearest2, tails, watch);
+    if (status == OMEN_OK)
+        status = omen_search_candidates(index, rows, n_rows, n_lists, n, n_threads, candidates, watch);
+    for (uint32_t q = 0; q < n_rows && status == OMEN_OK; q++)
+        for (uint32_t i = 0; i < n && candidates[(size_t)q * n + i] != UINT64_MAX; i++)
+            if ((uint32_t)candidates[(size_t)q * n + i] == positions[q]) {
+                const double norm2 = omen_norm2(rows + (size_t)q * m->d, m->d);
+                const float is = m->metric == OMEN_METRIC_IP ? omen_lifted_distance2(index, (float)-norm2, norm2) : 0;
+                const float scale = sqrtf(omen_margin_scale2(is - tails[q], nearest2[q], tails[q]));
+                const float estimate = omen_key_distance(candidates[(size_t)q * n + i]) + tails[q];
+                const float error = scale > 0 ? (estimate - is) / scale : 0;
+                errors[spread->n_errors] = omen_key(error, q);
+                spread->n_errors += error > -INFINITY && error < INFINITY;
+            }
+    omen_keys_sort(errors, spread->n_errors);
+    for (uint32_t i = 0; i < spread->n_errors; i++)
+        spread->errors[i] = omen_key_distance(errors[i]);
+    free(rows);
+    free(ranks);
+    free(ahead);
+    free(candidates);
+    return status;
+}
+
 /* ---- the normal distribution ---- */
 
 /* exp(-x) for x from 0 to 80, to 1e-5 of it, by arithmetic that rounds alike everywhere. */
@@ -296,6 +348,8 @@ static int measure(const omen_index *index, omen_list_spread *spread, int n_thre
         raise_means(index, spread);
         if (m->refine != OMEN_REFINE_NONE)
             status = measure_scale(index, spread, &s, n_threads, watch, why);
+        if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE && m->codec != OMEN_CODEC_NONE)
+            status = measure_errors(index, spread, n_threads, watch, why);
     }
     fill_tails(spread);
     spread->scale = spread->scale > SCALE_LEAST ? fminf(spread->scale, SCALE_MOST) : SCALE_LEAST;

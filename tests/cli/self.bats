@@ -243,3 +243,19 @@ END
         [ -s graph.npz ]
     fi
 }
+
+@test "--within finds near-duplicates, whose distance is less than the error of a code" {
+    python3 -c '
+import array, random
+draw = random.Random(3).gauss
+with open("near.fvecs", "wb") as out:
+    for row in range(1500):
+        x = [draw(0, 1) for _ in range(32)]
+        for noise in (0, 0.02):
+            out.write(array.array("i", [32]).tobytes() + array.array("f", [v + draw(0, noise) for v in x]).tobytes())'
+    omendb build -q near.fvecs
+    omendb query -q --self --exact --within 0.03 -o exact.tsv near.omen
+    omendb query -q --self --within 0.03 -o found.tsv near.omen
+    [ "$(wc -l <exact.tsv)" -eq 3000 ]
+    at_least 0.95 "$(awk -v n="$(wc -l <found.tsv)" 'BEGIN { print n / 3000 }')"
+}
