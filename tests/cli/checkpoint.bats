@@ -130,7 +130,7 @@ stop()
     mv out.omen whole.omen
     stop KILL 1700000
     cp out.omen.part kept
-    for at in 0 9 63 64 70 200 1000 65000 900000; do
+    for at in $(some 3 0 70 65000 9 63 64 200 1000 900000); do
         cp kept out.omen.part
         printf '\377' | dd of=out.omen.part bs=1 seek=$at conv=notrunc status=none
         if [ $at -lt 8 ]; then
@@ -140,7 +140,7 @@ stop()
         build
         cmp whole.omen out.omen
     done
-    for size in 0 1 63 64 65 1000 100000 1500000; do
+    for size in $(some 2 65 100000 0 1 63 64 1000 1500000); do
         head -c $size kept >out.omen.part
         build
         cmp whole.omen out.omen

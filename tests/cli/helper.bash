@@ -54,6 +54,21 @@ fault()
     return 1
 }
 
+# plain_only: skips, under a sanitizer, what takes long there and runs no code that other tests do not.
+plain_only()
+{
+    [ -z "${OMEN_TEST_QUICK-}" ] || skip "too slow under a sanitizer"
+}
+
+# some N WORD...: the words, but under a sanitizer only the first N.
+some()
+{
+    local n=$1
+    shift
+    [ -n "${OMEN_TEST_QUICK-}" ] || n=$#
+    printf '%s\n' "${@:1:n}"
+}
+
 # has TEXT PART
 has()
 {

@@ -194,7 +194,7 @@ static void check_index(const omen_index *index, const omen_build_options *build
 static void test_all_kinds(void)
 {
     rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1), queries = make_rows(N_QUERIES, D, CLUSTERED, 1000);
-    for (int i = 0; i < 72; i++) {
+    for (int i = 0; i < 72; i += check_quick() ? 5 : 1) {
         omen_build_options o;
         if (!combination(i, &o) || o.codec == OMEN_CODEC_AUTO || (o.refine > OMEN_REFINE_SQ8 && i % 7 != 3))
             continue; /* of the other tiers a few: they differ in their kernels only */
@@ -304,7 +304,7 @@ static float *read_all(const omen_index *index, omen_index_rows **rows)
 static void test_self(void)
 {
     static const rows_kind kinds[] = {CLUSTERED, DUPLICATES, CLUSTERED, CLUSTERED};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i += check_quick() ? 3 : 1) {
         rows_in_memory rows = make_rows(N_ROWS, D, kinds[i], 1);
         omen_build_options b;
         omen_build_options_init(&b);
