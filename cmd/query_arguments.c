@@ -444,6 +444,8 @@ static int check_self(const struct query *q, const char *queries)
     if (q->by_key || q->by_row)
         return cmd_misuse(NAME, "--self takes all rows of INDEX as queries, %s some: choose one",
                           q->by_key ? "--by-key" : "--by-row");
+    if (q->exclude_self)
+        return cmd_misuse(NAME, "--self leaves each row out of its own answer already: drop --exclude-self");
     if (q->format || q->d > 0)
         return cmd_misuse(NAME, "--format and --dim describe QUERIES, which --self takes the place of");
     if (q->filter.where.file || q->filter.where.tags)

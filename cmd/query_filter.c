@@ -147,14 +147,15 @@ void query_filter_finish(struct query_filter *f)
 /* ---- what is told ---- */
 
 /* A line about a set; condition, of so many queries, may be NULL. */
-static void explain_set(const omen_row_set *set, const omen_search_options *search, const struct cmd_query_outcome *o,
-                        const char *condition, uint64_t n_queries)
+static int explain_set(const omen_row_set *set, const omen_search_options *search, const struct cmd_query_outcome *o,
+                       const char *condition, uint64_t n_queries)
 {
     omen_row_set_info info = {.struct_bytes = sizeof info};
     const uint64_t n_rows = o->info.n_rows;
+    const int status = omen_row_set_get_info(set, search, &info);
 
-    if (omen_row_set_get_info(set, search, &info) != OMEN_OK)
-        return;
+    if (status != OMEN_OK)
+        return status;
     fprintf(stderr, "filter: %s of %s rows (%.3g%%), in %s of %s lists; %s", cmd_group(info.n_matches).text,
             cmd_group(n_rows).text, 100.0 * (double)info.n_matches / (double)n_rows, cmd_group(info.n_lists).text,
             cmd_group(o->info.lists.n).text, omen_plan_text(info.plan));
@@ -163,6 +164,7 @@ static void explain_set(const omen_row_set *set, const omen_search_options *sear
                 cmd_printable(condition).text);
     }
     fprintf(stderr, "\n");
+    return OMEN_OK;
 }
 
 int query_filter_explain(struct query_filter *f, const omen_search_options *search, const struct cmd_query_outcome *o,
@@ -172,16 +174,20 @@ int query_filter_explain(struct query_filter *f, const omen_search_options *sear
     int status = OMEN_OK;
 
     if (!f->has_conditions)
-        explain_set(f->listed, search, o, NULL, 0);
+        status = explain_set(f->listed, search, o, NULL, 0);
     for (uint32_t i = 0; i < f->where.n && status == OMEN_OK; i++) {
+        const struct query_condition *c = &f->where.conditions[i];
         const omen_row_set *set;
 
         status = query_where_one(&f->where, i, search->n_threads, &set, why);
         if (status == OMEN_OK)
-            explain_set(set, search, o, f->where.conditions[i].text, f->where.conditions[i].n_queries);
+            status = explain_set(set, search, o, c->text, f->where.of_query ? c->n_queries : o->n_in_batch);
     }
+    if (status != OMEN_OK)
+        return status;
     fprintf(stderr, "a query: %.1f lists, %.0f codes, %.0f rows, %.3f ms of all threads together\n",
             (double)o->stats.lists.probed / n, (double)o->stats.codes_scanned / n, (double)o->stats.rows_reranked / n,
             1000 * o->search_seconds / n);
-    return status;
+    /* stderr has no buffer, and remembers a write that failed */
+    return ferror(stderr) ? omen_fail(why, OMEN_ERR_IO, "cannot write to standard error") : OMEN_OK;
 }

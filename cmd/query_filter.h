@@ -37,7 +37,7 @@ int query_filter_fill(struct query_filter *f, const uint64_t *numbers, uint64_t 
                       const omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Prints on stderr what --explain asks for: of each filter its rows and the plan of search. Returns as
- * query_filter_fill(). */
+ * query_filter_fill(), or OMEN_ERR_IO. */
 int query_filter_explain(struct query_filter *f, const omen_search_options *search, const struct cmd_query_outcome *o,
                          omen_detail *why) OMEN_MUST_CHECK;
 

@@ -198,12 +198,8 @@ int query_where_open(struct query_where *w, const struct query_where_options *op
     w->listed = listed;
     w->n_queries = n_queries;
     w->set_bytes = info.n_rows / 8 + 64;
-    if (options->text) {
-        status = find_condition(w, options->text, &number, why);
-        if (status == OMEN_OK)
-            w->conditions[0].n_queries = n_queries;
-        return status;
-    }
+    if (options->text)
+        return find_condition(w, options->text, &number, why);
     w->of_query = malloc(n_queries * sizeof *w->of_query);
     if (!w->of_query)
         return no_memory(why);

@@ -174,6 +174,7 @@ drei 1 three "3"'
     printf '0\n' >some.txt
     fails_with 2 '"q.fvecs" is one file too many' omendb query --self base.omen q.fvecs
     fails_with 2 "choose one" omendb query --self --by-row some.txt base.omen
+    fails_with 2 "drop --exclude-self" omendb query --self --exclude-self base.omen
     fails_with 2 "with --self use --where" omendb query --self --where-file some.txt base.omen
     fails_with 2 "describe QUERIES" omendb query --self -f fvecs base.omen
     fails_with 2 "use --limit instead of -k" omendb query --within 1 -k 5 base.omen q.fvecs
