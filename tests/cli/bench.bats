@@ -472,7 +472,8 @@ assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
         drawn "./$name.svg" "$name.json"
         rm "./$name.json" "./$name.svg"
         only p.png p.svg r.json
-        [ ! -e ../ran ] && [ ! -e ../home/ran ]
+        [ ! -e ../ran ]
+        [ ! -e ../home/ran ]
     done
     # what no picture can hold is replaced
     edit r.json "r['machine']['cpu'] = 'a\x1b[2Jb\nc\x9bd\u202ee\uffff&#1; ]]>'"

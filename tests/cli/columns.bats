@@ -109,7 +109,7 @@ END
     omendb attach -q --key keys.txt -o ck.omen c.omen
     cmp ck.omen one.omen
     omendb attach -q --key keys.txt --column-types zip:int64 --columns t.tsv --tags tags.txt -o other.omen v.omen
-    ! cmp -s other.omen one.omen
+    run ! cmp -s other.omen one.omen
     same "$(rows other.omen "zip = 1234")" "0"
     # what is attached replaces the columns that there are
     omendb attach -q --tags tags.txt -o t.omen one.omen

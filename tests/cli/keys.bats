@@ -338,7 +338,8 @@ for i in range(1000):
     omendb build -q --chunk-rows 500 --key b.txt -o want.omen base.fvecs
     # the file size that a process may write ends it when the index outgrows what the checkpoint has
     for limit in 100 170; do
-        ! (ulimit -f $limit && exec "$OMENDB" build -q --chunk-rows 500 --key a.txt base.fvecs) 2>/dev/null
+        # shellcheck disable=SC2016 # for the shell that is begun
+        run ! bash -c 'ulimit -f "$1" && exec "$OMENDB" build -q --chunk-rows 500 --key a.txt base.fvecs' - $limit
         [ -e base.omen.part ] || fault "no checkpoint with $limit"
         printf 'bad\n' >bad.txt
         fails_with 2 '"bad.txt" has 1 keys' omendb build --chunk-rows 500 --key bad.txt base.fvecs

@@ -165,7 +165,7 @@ drei 1 three "3"'
         awk '$1 != $2' want | cmp - pairs
         omendb query --self --within $d --pairs base.omen | cut -f 1,3 | sort >pairs
         [ "$(awk '$1 >= $2' pairs)" = "" ] || fault "the lower row is not first"
-        [ "$(uniq -d pairs)" = "" ] || fault "a pair is there twice"
+        [ "$(sort pairs | uniq -d)" = "" ] || fault "a pair is there twice"
     done
 }
 
