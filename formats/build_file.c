@@ -124,7 +124,7 @@ static int open_columns(file_build *b, omen_detail *why)
     }
     b->columns = b->read_columns ? b->read_columns : paths->columns;
     if (b->columns && omen_columns_row_count(b->columns) != b->source.n_rows)
-        return omen_fail(why, OMEN_ERR_INPUT, "the columns have %llu rows, and there are %llu vectors",
+        return omen_fail(why, OMEN_ERR_INPUT, "the columns are of %llu rows, the vectors of %llu",
                          (unsigned long long)omen_columns_row_count(b->columns), (unsigned long long)b->source.n_rows);
     const uint64_t n_bytes = omen_columns_bytes(b->columns);
     if (*memory_bytes > 0)

@@ -34,6 +34,7 @@ typedef enum {
     OMEN_FIELD_REAL,
     OMEN_FIELD_TEXT, /* text that is text */
     OMEN_FIELD_TAG,  /* one of several texts in the same field */
+    OMEN_FIELD_LIST, /* a field that holds such texts, of which there is none */
 } omen_field_kind;
 
 /* A value as it is read, and where. */
@@ -97,6 +98,9 @@ int omen_columns_of_rows(const omen_columns *columns, uint64_t n_rows, const cha
 /* Refuses what would take more than memory_bytes (0: no limit) beside the columns there are. */
 int omen_columns_room(const omen_columns *columns, uint64_t n_bytes, uint64_t memory_bytes, const char *label,
                       omen_detail *why) OMEN_MUST_CHECK;
+
+/* Where text has its first byte that is zero or not UTF-8; n_bytes if it has none. */
+size_t omen_columns_text_fault(const char *text, size_t n_bytes);
 
 /* ---- spmat (columns/tags.c) ---- */
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LONGEST_WHOLE 400u /* digits of a whole number */
+
 /* What the first walk has seen in a column. */
 enum { SEEN_INTEGERS = 1, SEEN_REALS = 2, SEEN_TEXTS = 4, SEEN_TAGS = 8 };
 
@@ -19,7 +21,10 @@ static const char *const type_names[] = {"", "int64", "float32", "float64", "tex
 typedef struct {
     char *name;
     table_type type;
+    bool is_found; /* the type, from the values */
     unsigned seen;
+    uint64_t seen_line; /* of the first value */
+    const char *seen_kind;
     uint64_t *nulls; /* bits; all set until a value comes */
     int64_t *integers;
     double *reals;
@@ -63,6 +68,9 @@ static int fail_field(const omen_table *t, uint32_t number, const omen_field *f,
     const table_column *c = &t->columns[number - 1];
     char shown[64];
     switch (f->kind) {
+    case OMEN_FIELD_LIST:
+        snprintf(shown, sizeof shown, "[]");
+        break;
     case OMEN_FIELD_INTEGER:
         snprintf(shown, sizeof shown, "%" PRId64, f->integer);
         break;
@@ -95,6 +103,11 @@ static int read_wishes(omen_table *t, const char *types, omen_detail *why)
                              "options.column_types: \"%.*s\" is not NAME:TYPE with a type of int64, float32, float64, "
                              "text, tags or skip",
                              (int)(n < 100 ? n : 100), at);
+        for (size_t i = 0; i < t->n_wishes; i++)
+            if (t->wishes[i].n_bytes == (size_t)(colon - at) &&
+                memcmp(t->wishes[i].name, at, t->wishes[i].n_bytes) == 0)
+                return omen_fail(why, OMEN_ERR_ARGUMENT, "options.column_types: \"%.*s\" is named twice",
+                                 (int)(colon - at < 100 ? colon - at : 100), at);
         wish *grown = realloc(t->wishes, (t->n_wishes + 1) * sizeof *grown);
         if (!grown)
             return no_memory(t, why);
@@ -201,25 +214,38 @@ static omen_field_kind kind_of(const omen_field *f, int64_t *integer, double *re
     }
 }
 
+static const char *name_of_kind(omen_field_kind kind)
+{
+    return kind == OMEN_FIELD_TEXT                             ? "a text"
+           : kind == OMEN_FIELD_TAG || kind == OMEN_FIELD_LIST ? "a list"
+                                                               : "a number";
+}
+
 static int note(omen_table *t, uint32_t number, const omen_field *f, omen_detail *why)
 {
     table_column *c = &t->columns[number - 1];
-    static const unsigned bits[] = {[OMEN_FIELD_NULL] = 0,
-                                    [OMEN_FIELD_INTEGER] = SEEN_INTEGERS,
-                                    [OMEN_FIELD_REAL] = SEEN_REALS,
-                                    [OMEN_FIELD_TEXT] = SEEN_TEXTS,
-                                    [OMEN_FIELD_TAG] = SEEN_TAGS};
+    static const unsigned bits[] = {
+        [OMEN_FIELD_NULL] = 0,          [OMEN_FIELD_INTEGER] = SEEN_INTEGERS, [OMEN_FIELD_REAL] = SEEN_REALS,
+        [OMEN_FIELD_TEXT] = SEEN_TEXTS, [OMEN_FIELD_TAG] = SEEN_TAGS,         [OMEN_FIELD_LIST] = SEEN_TAGS};
     int64_t integer;
     double real;
+    char what[128];
     /* a column that has a text is of texts, whatever else is in it */
     if (c->type != TYPE_FOUND || f->kind == OMEN_FIELD_NULL || (f->kind == OMEN_FIELD_PLAIN && (c->seen & SEEN_TEXTS)))
         return OMEN_OK;
-    c->seen |= bits[kind_of(f, &integer, &real)];
+    const omen_field_kind kind = kind_of(f, &integer, &real);
+    if (c->seen == 0) {
+        c->seen_line = f->line;
+        c->seen_kind = name_of_kind(kind);
+    }
+    c->seen |= bits[kind];
     const bool mixes =
         f->kind != OMEN_FIELD_PLAIN && (c->seen & SEEN_TEXTS) && (c->seen & (SEEN_INTEGERS | SEEN_REALS));
-    if (mixes || ((c->seen & SEEN_TAGS) && (c->seen & ~(unsigned)SEEN_TAGS)))
-        return fail_field(t, number, f, "is of another kind than what stood there before", why);
-    return OMEN_OK;
+    if (!mixes && !((c->seen & SEEN_TAGS) && (c->seen & ~(unsigned)SEEN_TAGS)))
+        return OMEN_OK;
+    snprintf(what, sizeof what, "is %s%s, and line %" PRIu64 " has %s in this column",
+             kind == OMEN_FIELD_TAG ? "of " : "", name_of_kind(kind), c->seen_line, c->seen_kind);
+    return fail_field(t, number, f, what, why);
 }
 
 /* ---- the second walk ---- */
@@ -254,6 +280,7 @@ int omen_table_keep(omen_table *t, uint64_t n_rows, omen_detail *why)
     t->n_rows = n_rows;
     for (uint32_t i = 0; i < t->n && status == OMEN_OK; i++) {
         table_column *c = &t->columns[i];
+        c->is_found = c->type == TYPE_FOUND;
         c->type = type_of(c);
         if (c->type == TYPE_SKIP)
             continue;
@@ -309,6 +336,21 @@ static int keep_tag(omen_table *t, table_column *c, const omen_field *f, omen_de
     return OMEN_OK;
 }
 
+/* Whether float64 holds a number that is whole, as INTEGER or in the field's text; any other is not meant to the last
+ * digit. */
+static bool is_held(const omen_field *f, omen_field_kind kind, int64_t integer, double real)
+{
+    char exact[LONGEST_WHOLE + 1];
+    if (kind == OMEN_FIELD_INTEGER)
+        return real < 0x1p63 && (int64_t)real == integer;
+    if (f->kind != OMEN_FIELD_PLAIN)
+        return true;
+    for (size_t i = f->text[0] == '-'; i < f->n_bytes; i++)
+        if (f->text[i] < '0' || f->text[i] > '9')
+            return true;
+    return (size_t)snprintf(exact, sizeof exact, "%.0f", real) == f->n_bytes && memcmp(exact, f->text, f->n_bytes) == 0;
+}
+
 static int keep(omen_table *t, uint32_t number, const omen_field *f, omen_detail *why)
 {
     table_column *c = &t->columns[number - 1];
@@ -318,10 +360,15 @@ static int keep(omen_table *t, uint32_t number, const omen_field *f, omen_detail
         return OMEN_OK;
     if (f->row >= t->n_rows)
         return omen_fail(why, OMEN_ERR_INPUT, "%s changed while it was read", t->label);
+    if (c->type == TYPE_TAGS && f->kind == OMEN_FIELD_LIST)
+        return OMEN_OK;
     if (c->type == TYPE_TAGS)
         return f->kind == OMEN_FIELD_TAG ? keep_tag(t, c, f, why) : fail_field(t, number, f, "is no list of tags", why);
-    if (f->kind == OMEN_FIELD_TAG)
-        return fail_field(t, number, f, "is one of a list, and the column is not of tags", why);
+    if (f->kind == OMEN_FIELD_TAG || f->kind == OMEN_FIELD_LIST)
+        return fail_field(t, number, f,
+                          f->kind == OMEN_FIELD_TAG ? "is one of a list, and the column is not of tags"
+                                                    : "is a list, and the column is not of tags",
+                          why);
     c->nulls[f->row / 64] &= ~((uint64_t)1 << f->row % 64);
     if (c->type == TYPE_TEXT)
         return f->kind == OMEN_FIELD_PLAIN || f->kind == OMEN_FIELD_TEXT ? intern(t, c, f, &c->codes[f->row], why)
@@ -342,6 +389,10 @@ static int keep(omen_table *t, uint32_t number, const omen_field *f, omen_detail
     }
     if (kind != OMEN_FIELD_INTEGER && kind != OMEN_FIELD_REAL)
         return fail_field(t, number, f, "is no number", why);
+    if (c->is_found && !is_held(f, kind, integer, real))
+        return fail_field(
+            t, number, f,
+            "is a whole number that float64 does not hold; the type float64 rounds it (options.column_types)", why);
     c->reals[f->row] = real;
     if (!isfinite(c->type == TYPE_FLOAT32 ? (double)(float)real : real))
         return fail_field(t, number, f, c->type == TYPE_FLOAT32 ? "is beyond float32" : "is beyond float64", why);
