@@ -275,11 +275,11 @@ header()
     npy keys '<i8' '(3,)' 0100000000000000 0200000000000000 0300000000000000
     refused 2 '"keys" has 3 keys, and there are 4 rows'
     npy keys '<i8' '(4,)' 0100000000000000 0200000000000000 0300000000000000
-    refused 2 'the header claims 4 keys of 8 bytes, and 24 bytes follow'
+    refused 2 'the header claims 4 values of 8 bytes, and 24 bytes follow'
     npy keys '<f8' '(1,)' 0100000000000000
     refused 2 "the array's dtype is '<f8'; keys are integers"
     npy keys '<i4' '(2, 2)' 01000000 02000000 03000000 01000000
-    refused 2 'the array has 2 dimensions; keys need one'
+    refused 2 'the array has 2 dimensions, and should have one'
     npy keys '|S2' '(4,)' 6162 6263 0000 6364
     refused 2 '"keys", row 2: a key is empty'
     npy keys '<U1' '(4,)' 61000000 62000000 00d80000 63000000
@@ -342,7 +342,7 @@ for i in range(1000):
         run ! bash -c 'ulimit -f "$1" && exec "$OMENDB" build -q --chunk-rows 500 --key a.txt base.fvecs' - $limit
         [ -e base.omen.part ] || fault "no checkpoint with $limit"
         printf 'bad\n' >bad.txt
-        fails_with 2 '"bad.txt" has 1 keys' omendb build --chunk-rows 500 --key bad.txt base.fvecs
+        fails_with 2 '"bad.txt" has 1 key, and there are 3000 rows' omendb build --chunk-rows 500 --key bad.txt base.fvecs
         [ -e base.omen.part ]
         expect 0 omendb build --chunk-rows 500 --key b.txt base.fvecs
         has "$stderr" "resuming"
