@@ -94,6 +94,9 @@ typedef struct cmd_file {
  * input or is also a name of another output. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
 int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
 
+/* Whether a path, which may be NULL, stands for standard input or output: "-". */
+bool cmd_is_stream(const char *path);
+
 /* What follows the last dot of a file's name, in lower case: "npy" of "a/b.NPY"; "" of "a.b/c", ".c" and "c.". */
 cmd_text cmd_extension(const char *path);
 

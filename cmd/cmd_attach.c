@@ -34,6 +34,10 @@ static const cmd_option options[] = {
      CMD_FLAG(struct attach, work.allow_duplicates),
      .help = "several rows may have the same key (default: an error)"},
     CMD_OPTIONS_COLUMNS(struct attach, columns),
+    {.name = "drop-columns",
+     CMD_FLAG(struct attach, work.drop_columns),
+     .help = "leave out columns and tags of INDEX that these files do not have\n"
+             "(default: an error)"},
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct attach, work.n_threads, "")},
     {CMD_OPTION_QUIET(struct attach, verbosity), .help = "no progress and no summary"},
@@ -47,7 +51,7 @@ static const cmd_syntax syntax = {
              "\n"
              "Writes an index with the vectors of INDEX and with other keys or columns. Nothing is trained\n"
              "again, and the new index is what a build with these makes. Columns, with tags, replace all\n"
-             "those of INDEX. INDEX stays as it is.\n",
+             "those of INDEX, and have to name all that stay. INDEX stays as it is.\n",
     .notes = "examples:\n"
              "  omendb attach --key names.txt -o named.omen base.omen\n"
              "  omendb attach --columns prices.tsv --tags words.txt -o shop.omen base.omen\n",
@@ -69,13 +73,19 @@ static int check_arguments(struct attach *a)
     a->work.columns = cmd_columns_paths(&a->columns);
     if (!a->work.output || a->work.output[0] == '\0')
         return cmd_misuse(NAME, "no output given: name the new index with --output");
-    if (strcmp(a->work.output, "-") == 0)
+    if (cmd_is_stream(a->work.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
-    if (a->columns.paths.types && !a->columns.paths.table)
-        return cmd_misuse(NAME, "--column-types is of a table: name it with --columns");
+    const int misused = cmd_columns_check(NAME, &a->columns);
+    if (misused != CMD_GO_ON)
+        return misused;
     if (!a->work.keys && !a->work.columns)
         return cmd_misuse(NAME, "nothing to attach: name keys with --key, columns with --columns, --column or --tags");
-    if ((a->work.keys && strcmp(a->work.keys, "-") == 0) + cmd_columns_streams(&a->columns) > 1)
+    if (a->work.allow_duplicates && !a->work.keys)
+        return cmd_misuse(NAME, "--allow-duplicates is of the keys: name them with --key");
+    if (a->work.drop_columns && !a->work.columns)
+        return cmd_misuse(NAME,
+                          "--drop-columns is of what --columns, --column or --tags replace: name a file of theirs");
+    if (cmd_is_stream(a->work.keys) + cmd_columns_streams(&a->columns) > 1)
         return cmd_misuse(NAME, "standard input can be one of --key, --columns, --column and --tags only");
     const int status = cmd_files_check(NAME, files, n_files);
     return status == CMD_GO_ON ? cmd_check_extension(NAME, a->work.output, "omen", "an index") : status;

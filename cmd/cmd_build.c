@@ -163,13 +163,9 @@ static int parse_arguments(struct build *b, int argc, char **argv)
         return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
     if (b->paths.allow_duplicates && !b->paths.keys)
         return cmd_misuse(NAME, "--allow-duplicates is of the keys: name them with --key");
-    if ((strcmp(b->paths.input, "-") == 0) + (b->paths.keys && strcmp(b->paths.keys, "-") == 0) +
-            cmd_columns_streams(&b->columns) >
-        1)
+    if (cmd_is_stream(b->paths.input) + cmd_is_stream(b->paths.keys) + cmd_columns_streams(&b->columns) > 1)
         return cmd_misuse(NAME, "standard input can be one of INPUT, --key, --columns, --column and --tags only");
-    if (b->columns.paths.types && !b->columns.paths.table)
-        return cmd_misuse(NAME, "--column-types is of a table: name it with --columns");
-    return CMD_GO_ON;
+    return cmd_columns_check(NAME, &b->columns);
 }
 
 /* The input's name with its last extension replaced; a dot that starts the file name starts no extension. */
@@ -191,7 +187,7 @@ static int choose_output(struct build *b)
     struct stat info;
 
     if (!b->paths.output) {
-        if (strcmp(b->paths.input, "-") == 0)
+        if (cmd_is_stream(b->paths.input))
             return cmd_misuse(NAME, "--output is required when INPUT is standard input");
         b->default_output = replace_extension(b->paths.input);
         if (!b->default_output)
@@ -200,7 +196,7 @@ static int choose_output(struct build *b)
     }
     if (b->paths.output[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    if (strcmp(b->paths.output, "-") == 0)
+    if (cmd_is_stream(b->paths.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
     /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
     if (omen_file_descriptor(b->paths.output) >= 0 ||

@@ -21,11 +21,23 @@ bool cmd_take_column(const char *command, const cmd_option *option, const char *
     return true;
 }
 
+bool cmd_columns_are_given(const cmd_columns *columns)
+{
+    return columns->paths.table || columns->paths.tags || columns->n_arrays > 0;
+}
+
+int cmd_columns_check(const char *command, const cmd_columns *columns)
+{
+    if (columns->paths.types && !columns->paths.table)
+        return cmd_misuse(command, "--column-types is of a table: name it with --columns");
+    return CMD_GO_ON;
+}
+
 const omen_column_paths *cmd_columns_paths(cmd_columns *columns)
 {
     columns->paths.arrays = columns->arrays;
     columns->paths.n_arrays = columns->n_arrays;
-    return columns->paths.table || columns->paths.tags || columns->n_arrays > 0 ? &columns->paths : NULL;
+    return cmd_columns_are_given(columns) ? &columns->paths : NULL;
 }
 
 void cmd_columns_list(const cmd_columns *columns, cmd_file *files, size_t *n)
@@ -43,6 +55,6 @@ size_t cmd_columns_streams(const cmd_columns *columns)
 
     cmd_columns_list(columns, files, &n);
     for (size_t i = 0; i < n; i++)
-        n_streams += files[i].path && strcmp(files[i].path, "-") == 0;
+        n_streams += cmd_is_stream(files[i].path);
     return n_streams;
 }

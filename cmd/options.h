@@ -93,6 +93,12 @@ typedef struct cmd_columns {
 /* A file more that is read. */
 cmd_take_fn cmd_take_column;
 
+/* Whether there is a file. */
+bool cmd_columns_are_given(const cmd_columns *columns);
+
+/* Refuses types of a table that is not there. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
+int cmd_columns_check(const char *command, const cmd_columns *columns) OMEN_MUST_CHECK;
+
 /* The paths; NULL if there are none. */
 const omen_column_paths *cmd_columns_paths(cmd_columns *columns);
 

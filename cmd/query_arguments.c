@@ -299,11 +299,11 @@ static int check_streams(const struct query *q)
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
-        n += paths[i] && strcmp(paths[i], "-") == 0;
+        n += cmd_is_stream(paths[i]);
     if (n <= 1)
         return CMD_GO_ON;
     return cmd_misuse(NAME, "standard input can be read once, and %zu files are \"-\"%s", n,
-                      q->queries_path && strcmp(q->queries_path, "-") == 0 ? ": name the file of the queries" : "");
+                      cmd_is_stream(q->queries_path) ? ": name the file of the queries" : "");
 }
 
 /* What a way through the index cannot go with. */
@@ -479,7 +479,7 @@ int query_arguments_parse(struct query *q, int argc, char **argv)
             return cmd_misuse(NAME, "--exclude-self is of rows of the index: name them with --by-key or --by-row");
         q->queries_path = argc - optind > 1 ? argv[optind + 1] : "-";
     }
-    if (q->output_path && strcmp(q->output_path, "-") == 0)
+    if (cmd_is_stream(q->output_path))
         q->output_path = NULL;
     const int misused = check_within(q);
     return misused == CMD_GO_ON ? check_arguments(q) : misused;

@@ -112,11 +112,21 @@ END
     run ! cmp -s other.omen one.omen
     same "$(rows other.omen "zip = 1234")" "0"
     # what is attached replaces the columns that there are
-    omendb attach -q --tags tags.txt -o t.omen one.omen
+    fails_with 2 'has the column "name" (text), which would be lost' omendb attach --tags tags.txt -o t.omen one.omen
+    fails_with 2 '"one.omen" has the column "tags" (tags), which would be lost: attach it again beside the others, or see --drop-columns' \
+        omendb attach --columns t.tsv -o t.omen one.omen
+    [ ! -e t.omen ]
+    sed 's/stock/rest/' t.tsv >other.tsv
+    fails_with 2 'has the column "stock" (int64)' omendb attach --columns other.tsv --tags tags.txt -o t.omen one.omen
+    omendb attach -q --columns t.tsv --tags tags.txt -o t.omen one.omen
+    cmp t.omen one.omen
+    omendb attach -q --drop-columns --tags tags.txt -o t.omen one.omen
     expect 0 omendb verify t.omen
     has "$output" "1 column,"
     has "$output" "keys"
     fails_with 2 "nothing to attach" omendb attach -o x.omen v.omen
+    fails_with 2 "nothing to attach" omendb attach --drop-columns -o x.omen v.omen
+    fails_with 2 "--allow-duplicates is of the keys" omendb attach --allow-duplicates --tags tags.txt -o x.omen v.omen
 }
 
 @test "verify compares with the files that columns were built from" {
