@@ -11,8 +11,8 @@
 /* A condition that differs from the others of a batch. */
 struct query_condition {
     omen_condition *condition;
-    char *text;        /* as it was given first */
-    omen_row_set *set; /* NULL: not evaluated, or given up again */
+    char *text;         /* as it was given first */
+    omen_row_set *set;  /* NULL: not evaluated, or given up again */
     uint64_t n_queries; /* whose condition it is; with the same one for all not counted */
     bool is_needed;     /* by the queries under way */
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/container.h"
+#include "formats/key_source.h"
 
 #define COPY_BLOCKS 256u /* of OMEN_CHECK_BYTES, copied between two looks at who is told */
 
@@ -52,11 +53,11 @@ static int check_columns(const attaching *a, const omen_index_info *info)
         for (uint32_t j = 0; status == OMEN_OK && !is_there && (name = omen_columns_name(a->columns, j)); j++)
             is_there = strlen(name) == column.name_bytes && memcmp(name, column.name, column.name_bytes) == 0;
         if (status == OMEN_OK && !is_there) {
-            status = omen_fail(a->why, OMEN_ERR_INPUT,
-                               "\"%s\" has the column \"%.*s\" (%s), which would be lost: attach it again beside "
-                               "the others, or see options.drop_columns",
-                               a->attach->input, (int)column.name_bytes, column.name,
-                               omen_column_type_name(column.type));
+            status =
+                omen_fail(a->why, OMEN_ERR_INPUT,
+                          "\"%s\" has the column \"%.*s\" (%s), which would be lost: attach it again beside "
+                          "the others, or see options.drop_columns",
+                          a->attach->input, (int)column.name_bytes, column.name, omen_column_type_name(column.type));
         }
     }
     return status;
@@ -76,8 +77,8 @@ static int open_all(attaching *a)
     if (status == OMEN_OK)
         status = omen_index_get_info(a->index, &info);
     if (status == OMEN_OK && attach->keys) {
-        status = omen_row_keys_read(&a->keys, attach->keys, info.n_rows, attach->allow_duplicates, attach->memory_bytes,
-                                    attach->n_threads, a->why);
+        const omen_key_source source = {attach->keys, attach->key_column, attach->columns, attach->allow_duplicates};
+        status = omen_row_keys_read_of(&a->keys, &source, info.n_rows, attach->memory_bytes, attach->n_threads, a->why);
     }
     if (status == OMEN_OK && attach->columns)
         status = omen_columns_read(&a->columns, attach->columns, info.n_rows, attach->memory_bytes, a->why);

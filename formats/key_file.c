@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the keys of rows from a file: text, one a line, or an npy array of integers or of fixed strings. */
-#include "formats/input.h"
+/* Reads the keys of rows from a file: text, one a line, an npy array of integers or of fixed strings, or a column of a
+ * table. */
+#include "formats/columns_internal.h"
+#include "formats/key_source.h"
 #include "formats/lines.h"
 #include "formats/npy_header.h"
-#include "formats/omendb_files.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -136,14 +137,63 @@ static int read_npy(key_file *f)
     return status;
 }
 
+/* ---- a column of a table ----------------------------------------------- */
+
+/* Key of a row. */
+static int load_table_key(const omen_table_keys *column, uint64_t row, omen_row_key *out, omen_detail *cause)
+{
+    if (column->nulls[row / 64] >> row % 64 & 1)
+        return omen_fail(cause, OMEN_ERR_INPUT, "the row has no key");
+    if (column->integers) {
+        *out = (omen_row_key){.kind = OMEN_KEYS_INT64, .number = (uint64_t)column->integers[row]};
+        return OMEN_OK;
+    }
+    const uint64_t *at = column->texts.offsets + column->codes[row];
+    return omen_row_key_parse(OMEN_KEYS_TEXT, column->texts.bytes + at[0], at[1] - at[0], out, cause);
+}
+
+static int read_column(key_file *f, const omen_table_keys *column)
+{
+    uint64_t n_text_bytes = 0;
+    for (uint64_t row = 0; !column->integers && row < f->n_rows; row++) {
+        const uint32_t code = column->codes[row];
+        n_text_bytes += code == OMEN_NO_TEXT ? 0 : column->texts.offsets[code + 1] - column->texts.offsets[code];
+    }
+    int status = begin(f, column->integers ? OMEN_KEYS_INT64 : OMEN_KEYS_TEXT, f->n_rows, n_text_bytes);
+    for (uint64_t row = 0; row < f->n_rows && status == OMEN_OK; row++) {
+        omen_detail cause = {""};
+        omen_row_key key;
+        status = load_table_key(column, row, &key, &cause);
+        if (status == OMEN_OK)
+            status = omen_row_keys_add(f->keys, &key, &cause);
+        if (status != OMEN_OK)
+            status = fail_at(f, status, "line", column->lines[row], &cause);
+    }
+    return status;
+}
+
 /* ---- the file ---------------------------------------------------------- */
+
+/* Sorts the keys that were read. lines: of the rows; NULL: rows are told by their number, plus first. */
+static int finish(key_file *f, bool allow_duplicates, int n_threads, const char *places, const uint64_t *lines,
+                  uint64_t first)
+{
+    uint64_t twins[2];
+    omen_detail cause = {""};
+    const int status = omen_row_keys_finish(f->keys, allow_duplicates, n_threads, twins, &cause);
+    if (status == OMEN_ERR_INPUT) {
+        return omen_fail(f->why, status,
+                         "%s: %s %" PRIu64 " and %" PRIu64 " have the same key; options.allow_duplicates accepts that",
+                         f->input.label, places, lines ? lines[twins[0]] : twins[0] + first,
+                         lines ? lines[twins[1]] : twins[1] + first);
+    }
+    return status == OMEN_OK ? status : omen_fail(f->why, status, "%s", cause.text);
+}
 
 int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, bool allow_duplicates,
                        uint64_t memory_bytes, int n_threads, omen_detail *why)
 {
     key_file f = {.n_rows = n_rows, .memory_bytes = memory_bytes, .why = why};
-    uint64_t twins[2];
-    omen_detail cause = {""};
     *out = NULL;
     int status = omen_input_open(&f.input, path, why);
     if (status != OMEN_OK)
@@ -153,20 +203,57 @@ int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, b
         status = omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not a file of keys", f.input.label);
     else
         status = is_npy ? read_npy(&f) : read_text(&f);
-    if (status == OMEN_OK) {
-        status = omen_row_keys_finish(f.keys, allow_duplicates, n_threads, twins, &cause);
-        if (status == OMEN_ERR_INPUT) {
-            omen_fail(why, status,
-                      "%s: %s %" PRIu64 " and %" PRIu64 " have the same key; options.allow_duplicates accepts that",
-                      f.input.label, is_npy ? "rows" : "lines", twins[0] + !is_npy, twins[1] + !is_npy);
-        } else if (status != OMEN_OK) {
-            omen_fail(why, status, "%s", cause.text);
-        }
-    }
+    if (status == OMEN_OK)
+        status = finish(&f, allow_duplicates, n_threads, is_npy ? "rows" : "lines", NULL, !is_npy);
     omen_input_close(&f.input);
     if (status != OMEN_OK)
         omen_row_keys_destroy(f.keys);
     else
         *out = f.keys;
     return status;
+}
+
+int omen_row_keys_read_column(omen_row_keys **out, const omen_column_paths *table, const char *column, uint64_t n_rows,
+                              bool allow_duplicates, uint64_t memory_bytes, int n_threads, omen_detail *why)
+{
+    key_file f = {.n_rows = n_rows, .memory_bytes = memory_bytes, .why = why};
+    omen_columns *none;
+    omen_table *read = NULL;
+    *out = NULL;
+    int status = omen_columns_create(&none, n_rows, why);
+    if (status == OMEN_OK)
+        status = omen_input_open(&f.input, table->table, why);
+    if (status != OMEN_OK) {
+        omen_columns_destroy(none);
+        return status;
+    }
+    status = omen_table_read(&read, &f.input, table->table, none, table->types, column, memory_bytes, why);
+    if (status == OMEN_OK) {
+        const omen_table_keys keys = omen_table_get_keys(read);
+        if (memory_bytes > 0)
+            f.memory_bytes = memory_bytes > keys.n_bytes ? memory_bytes - keys.n_bytes : 1;
+        status = read_column(&f, &keys);
+        if (status == OMEN_OK)
+            status = finish(&f, allow_duplicates, n_threads, "lines", keys.lines, 0);
+    }
+    omen_table_close(read);
+    omen_columns_destroy(none);
+    omen_input_close(&f.input);
+    if (status != OMEN_OK)
+        omen_row_keys_destroy(f.keys);
+    else
+        *out = f.keys;
+    return status;
+}
+
+int omen_row_keys_read_of(omen_row_keys **out, const omen_key_source *source, uint64_t n_rows, uint64_t memory_bytes,
+                          int n_threads, omen_detail *why)
+{
+    const omen_column_paths *columns = source->columns;
+    const bool same = columns && columns->table && strcmp(columns->table, source->path) == 0;
+    const omen_column_paths table = {.table = source->path, .types = same ? columns->types : NULL};
+    return source->column
+               ? omen_row_keys_read_column(out, &table, source->column, n_rows, source->allow_duplicates, memory_bytes,
+                                           n_threads, why)
+               : omen_row_keys_read(out, source->path, n_rows, source->allow_duplicates, memory_bytes, n_threads, why);
 }

@@ -50,7 +50,9 @@ struct omen_table {
     uint32_t n, size;
     wish *wishes;
     size_t n_wishes;
-    bool keeps; /* the second walk */
+    const char *keys; /* the name of the column of keys; NULL: none */
+    uint64_t *lines;  /* a row: its line; with keys */
+    bool keeps;       /* the second walk */
     uint64_t n_rows, n_bytes, memory_bytes;
     const omen_columns *others;
 };
@@ -173,6 +175,11 @@ int omen_table_column(omen_table *t, const char *name, size_t n_bytes, uint32_t 
             w->is_met = true;
         }
     }
+    const bool is_keys = t->keys && strlen(t->keys) == n_bytes && memcmp(t->keys, name, n_bytes) == 0;
+    if (t->keys && !is_keys)
+        c.type = TYPE_SKIP;
+    else if (is_keys && c.type == TYPE_SKIP) /* of the columns, not of the keys */
+        c.type = TYPE_FOUND;
     t->columns[t->n++] = c;
     *number = t->n;
     return OMEN_OK;
@@ -273,11 +280,42 @@ static table_type type_of(const table_column *c)
                                        : TYPE_TEXT;
 }
 
+/* Finds the column of keys, and makes room for the lines of the rows. */
+static int begin_keys(omen_table *t, omen_detail *why)
+{
+    const table_column *c = t->columns;
+    int status = OMEN_OK;
+    while (c < t->columns + t->n && strcmp(c->name, t->keys) != 0)
+        c++;
+    if (c == t->columns + t->n)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s has no column \"%.100s\"", t->label, t->keys);
+    const table_type type = type_of(c);
+    if (type != TYPE_INT64 && type != TYPE_TEXT)
+        return omen_fail(why, OMEN_ERR_INPUT,
+                         "%s: column \"%.100s\" is of %s; keys are integers of 64 bits or texts, such as "
+                         "options.column_types may make of it",
+                         t->label, t->keys, type_names[type]);
+    t->lines = take(t, t->n_rows, sizeof *t->lines, &status, why);
+    for (uint64_t i = 0; t->lines && i < t->n_rows; i++)
+        t->lines[i] = i + 1; /* of JSON Lines, where a row may lack the member */
+    return status;
+}
+
+omen_table_keys omen_table_get_keys(const omen_table *t)
+{
+    const table_column *c = t->columns;
+    while (strcmp(c->name, t->keys) != 0)
+        c++;
+    return (omen_table_keys){c->integers, c->codes, omen_intern_words(&c->texts), c->nulls, t->lines, t->n_bytes};
+}
+
 int omen_table_keep(omen_table *t, uint64_t n_rows, omen_detail *why)
 {
     int status = check_wishes(t, why);
     t->keeps = true;
     t->n_rows = n_rows;
+    if (status == OMEN_OK && t->keys)
+        status = begin_keys(t, why);
     for (uint32_t i = 0; i < t->n && status == OMEN_OK; i++) {
         table_column *c = &t->columns[i];
         c->is_found = c->type == TYPE_FOUND;
@@ -356,6 +394,8 @@ static int keep(omen_table *t, uint32_t number, const omen_field *f, omen_detail
     table_column *c = &t->columns[number - 1];
     int64_t integer = 0;
     double real = 0;
+    if (t->lines && c->type != TYPE_SKIP && f->row < t->n_rows)
+        t->lines[f->row] = f->line;
     if (c->type == TYPE_SKIP || f->kind == OMEN_FIELD_NULL)
         return OMEN_OK;
     if (f->row >= t->n_rows)
@@ -428,13 +468,14 @@ static int give_column(omen_table *t, table_column *c, omen_columns *columns, om
 }
 
 int omen_table_open(omen_table **out, const char *label, const omen_columns *columns, const char *types,
-                    uint64_t memory_bytes, omen_detail *why)
+                    const char *keys, uint64_t memory_bytes, omen_detail *why)
 {
     omen_table *t = calloc(1, sizeof *t);
     *out = t;
     if (!t)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the columns in %s", label);
     t->label = label;
+    t->keys = keys;
     t->others = columns;
     t->memory_bytes = memory_bytes;
     return read_wishes(t, types, why);
@@ -474,5 +515,6 @@ void omen_table_close(omen_table *t)
         finish_column(&t->columns[i]);
     free(t->columns);
     free(t->wishes);
+    free(t->lines);
     free(t);
 }

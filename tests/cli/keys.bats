@@ -403,3 +403,81 @@ for i in range(1000):
     seq 40 | sed 's/^/ä€😀/' >long
     python3 "$tests_dir/cli/hostile.py" keyfiles v.omen $((lies / 3)) i8.npy U.npy long
 }
+
+@test "keys from a column of a table" {
+    vectors make base.fvecs --text "0,0;1,0;10,0;20,0"
+    printf 'sku\tn\tprice\nred\t7\t1.5\n"x"\t-3\t2\nzehn\t4\t3\n007\t5\t\n' >t.tsv
+    printf 'red\n"x"\nzehn\n007\n' >keys.txt
+    printf '7\n-3\n4\n5\n' >n.txt
+    omendb build -q --key keys.txt -o want.omen base.fvecs
+    omendb build -q --key t.tsv:sku -o got.omen base.fvecs
+    cmp want.omen got.omen
+    printf 'sku,n,more\nred,7,"a\nb"\n"""x""",-3,c\nzehn,4,d\n007,5,e\n' >t.csv
+    omendb build -q --key t.csv:sku -o got.omen base.fvecs
+    cmp want.omen got.omen
+    printf '{"n": 7, "sku": "red", "v": [1]}\n{"sku": "\\"x\\""}\n{"sku": "zehn"}\n{"sku": "007"}\n' >t.jsonl
+    omendb build -q --key t.jsonl:sku -o got.omen base.fvecs
+    cmp want.omen got.omen
+    omendb build -q --key -:sku -o got.omen base.fvecs <t.tsv
+    cmp want.omen got.omen
+    # of the table of columns, in which it stays, or does not
+    omendb build -q --key keys.txt --columns t.tsv -o want.omen base.fvecs
+    omendb build -q --key :sku --columns t.tsv -o got.omen base.fvecs
+    cmp want.omen got.omen
+    omendb build -q -o plain.omen base.fvecs
+    omendb attach -q --key :sku --columns t.tsv -o got.omen plain.omen
+    cmp want.omen got.omen
+    omendb attach -q --key t.tsv:sku -o got.omen plain.omen
+    omendb attach -q --columns t.tsv -o attached.omen got.omen
+    cmp want.omen attached.omen
+    omendb build -q --key keys.txt --columns t.tsv --column-types sku:skip -o want.omen base.fvecs
+    omendb build -q --key :sku --columns t.tsv --column-types sku:skip -o got.omen base.fvecs
+    cmp want.omen got.omen
+    # integers, and texts of digits
+    omendb build -q --key t.tsv:n -o n.omen base.fvecs
+    expect 0 omendb verify n.omen
+    has "$output" "int64 keys"
+    expect 0 omendb query -k 2 n.omen base.fvecs
+    same "${lines[0]}" "0 1 7"
+    same "${lines[1]}" "0 2 -3"
+    omendb build -q --key n.txt --columns t.tsv --column-types n:text -o want.omen base.fvecs
+    omendb build -q --key :n --columns t.tsv --column-types n:text -o got.omen base.fvecs
+    cmp want.omen got.omen
+    # a file of that name is one of keys
+    cp keys.txt t.tsv:n
+    omendb build -q --key t.tsv:n -o got.omen base.fvecs
+    expect 0 omendb verify got.omen
+    has "$output" "text keys"
+}
+
+@test "columns that cannot be keys are told with their lines" {
+    vectors make base.fvecs --text "0,0;1,0;10,0;20,0"
+    omendb build -q -o plain.omen base.fvecs
+    no_keys()
+    {
+        local text=$1
+        shift
+        fails_with 2 "$text" omendb build "$@" -o x.omen base.fvecs
+        fails_with 2 "$text" omendb attach "$@" -o x.omen plain.omen
+        [ ! -e x.omen ]
+    }
+    printf 'a,b,c\nx,1,1.5\n"y",2,2\nw,,3\nx,2,4\n' >t.csv
+    no_keys '"t.csv": lines 2 and 5 have the same key; --allow-duplicates accepts that' --key t.csv:a
+    no_keys '"t.csv", line 4: the row has no key' --key t.csv:b
+    no_keys '"t.csv": column "c" is of float64; keys are integers of 64 bits or texts' --key t.csv:c
+    no_keys '"t.csv" has no column "d"' --key t.csv:d
+    no_keys 'name that with --columns, or as FILE:COLUMN' --key :a
+    no_keys 'standard input can be one of' --key -:a --columns -
+    printf 'a,b\n"x\ny",1\nz,2\nz\tz,3\nw,3\n' >t.csv
+    no_keys '"t.csv", line 2: byte 2 of a key, 0x0a, is a control character' --key t.csv:a
+    no_keys '"t.csv": lines 5 and 6 have the same key' --key t.csv:b
+    printf '{"a": 1}\n{"b": 2}\n{"a": 3}\n{"a": 4}\n' >t.jsonl
+    no_keys '"t.jsonl", line 2: the row has no key' --key t.jsonl:a
+    printf 'a\n1\n2\n3\n' >t.tsv
+    no_keys '"t.tsv" has 3 rows, and there are 4 vectors' --key t.tsv:a
+    no_keys '"plain.omen" is an index or compressed, not a table' --key plain.omen:a
+    fails_with 4 'cannot open "nope.tsv"' omendb build --key nope.tsv:a -o x.omen base.fvecs
+    fails_with 2 'overwrite the input --key "t.tsv"' omendb build --key t.tsv:a -o t.tsv base.fvecs
+    printf 'a\n1\n1\n2\n3\n' >t.tsv
+    omendb build -q --allow-duplicates --key t.tsv:a -o x.omen base.fvecs
+}
