@@ -298,7 +298,8 @@ with open("t.spmat", "wb") as out:
     omendb build -q v.fvecs
     lies=${OMEN_TEST_QUICK:+15}
     python3 "$tests_dir/cli/hostile.py" keyfiles v.omen ${lies:-50} columns:t columns:t.tsv columns:t.csv \
-        columns:t.jsonl column:i.npy column:f.npy tags:t.spmat tags:tags.txt
+        columns:t.jsonl column:i.npy column:f.npy tags:t.spmat tags:tags.txt \
+        key=:stock:t.tsv key=:name:t.csv key=:a:t.jsonl
 }
 
 @test "conditions select the rows that SQLite selects" {
