@@ -190,7 +190,7 @@ static int open_queries(struct query *q, const omen_index *index, const omen_ind
                          "the index has no keys: name rows by number with --by-row, or give "
                          "it keys with omendb attach");
     }
-    status = query_rows_open(rows, index, path, q->by_key != NULL, why);
+    status = query_rows_open(rows, index, path, q->by_key ? QUERY_ROWS_KEYS : QUERY_ROWS_NUMBERS, why);
     if (status == OMEN_OK)
         *source = omen_index_rows_source(rows->rows);
     /* what the index accepted as a row is accepted as a query */
@@ -244,6 +244,7 @@ static int open_all(struct query *q, struct work *w, omen_detail *why)
     if (!q->self)
         status = open_queries(q, w->index, info, &w->vectors, &w->rows, &w->source, why);
     if (status == OMEN_OK && w->filter) {
+        q->filter.by_key = info->key_kind != OMEN_KEYS_NONE && !q->rows;
         status = query_filter_open(w->filter, &q->filter, w->index, q->self ? info->n_rows : w->source.n_rows, why);
         status = cmd_name_damage(q->index_path, status, why);
     }

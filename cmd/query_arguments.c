@@ -170,7 +170,8 @@ static const cmd_option options[] = {
      .name = "only",
      .argument = "FILE",
      CMD_TEXT(struct query, filter.only),
-     .help = "find only rows whose numbers FILE (\"-\": standard input) has, one a line"},
+     .help = "find only rows that FILE (\"-\": standard input) has, one a line, by their\n"
+             "keys, if INDEX has them, else or with --rows by their numbers"},
     {.name = "except", .argument = "FILE", CMD_TEXT(struct query, filter.except), .help = "find all rows but these"},
     {.name = "where",
      .argument = "TEXT",
@@ -240,7 +241,10 @@ static const cmd_option options[] = {
              "has none), one of\n",
      .names = output_formats},
     {.name = "distances", CMD_FLAG(struct query, distances), .help = "write distances too (not in ivecs)"},
-    {.name = "rows", CMD_FLAG(struct query, rows), .help = "write row numbers (default: keys, if the index has them)"},
+    {.name = "rows",
+     CMD_FLAG(struct query, rows),
+     .help = "write row numbers, and read them in --only and --except (default: keys,\n"
+             "if the index has them)"},
 
     {.group = "work",
      CMD_OPTION_THREADS(struct query, search.n_threads,

@@ -6,7 +6,8 @@
 #include "cmd/query_where.h"
 
 struct query_filter_options {
-    const char *only, *except; /* files of row numbers, one a line; NULL: not given */
+    const char *only, *except; /* files of rows, one a line; NULL: not given */
+    bool by_key;               /* they name them by their keys, else by their numbers */
     struct query_where_options where;
 };
 

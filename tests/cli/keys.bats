@@ -144,7 +144,7 @@ header()
     fails_with 2 '"names", line 2: a key is empty' omendb query --by-key names base.omen
     printf '30\nforty\n' >names
     fails_with 2 '"names", line 2: no row has the key "forty"' omendb query --by-key names base.omen
-    fails_with 2 '"names", line 1: there is no row 30: the index has 4' omendb query --by-row names base.omen
+    fails_with 2 '"names", line 1: there is no row 30: the index has rows 0 to 3' omendb query --by-row names base.omen
     printf '1\n-1\n' >names
     fails_with 2 '"names", line 2: "-1" is no row number' omendb query --by-row names base.omen
     : >names
@@ -480,4 +480,47 @@ for i in range(1000):
     fails_with 2 'overwrite the input --key "t.tsv"' omendb build --key t.tsv:a -o t.tsv base.fvecs
     printf 'a\n1\n1\n2\n3\n' >t.tsv
     omendb build -q --allow-duplicates --key t.tsv:a -o x.omen base.fvecs
+}
+
+@test "--only and --except take keys where there are some, and row numbers with --rows" {
+    line --key keys.txt
+    printf 'zehn\\10 é\n\n30\nzehn\\10 é\n' >some.txt
+    expect 0 omendb query -k 1 --only some.txt base.omen q.fvecs
+    same "$output" '0 1 zehn\10 é
+1 1 zehn\10 é'
+    expect 0 omendb query -q -k 4 --except - base.omen q.fvecs <some.txt
+    same "$(cut -f 3 <<<"$output" | sort -u)" 'three "3"
+zero'
+    # what query printed is taken back
+    omendb query -k 2 base.omen q.fvecs | cut -f 3 >found.txt
+    expect 0 omendb query -q -k 1 --except found.txt base.omen q.fvecs
+    same "$(cut -f 3 <<<"$output" | sort -u)" "30"
+    printf '2\n3 \n' >numbers.txt
+    expect 0 omendb query -k 1 --rows --only numbers.txt base.omen q.fvecs
+    same "$output" "0 1 2
+1 1 2"
+    expect 0 omendb query --self -k 1 --only some.txt base.omen
+    same "$output" 'zehn\10 é 1 30
+30 1 zehn\10 é'
+    : >none.txt
+    expect 0 omendb query -q --only none.txt base.omen q.fvecs
+    same "$output" ""
+    fails_with 2 '"numbers.txt", line 1: no row has the key "2"' omendb query --only numbers.txt base.omen q.fvecs
+    fails_with 2 '"some.txt", line 1: "zehn\10 é" is no row number' omendb query --rows --only some.txt base.omen q.fvecs
+    printf 'zero \n' >some.txt
+    fails_with 2 '"some.txt", line 1: no row has the key "zero "' omendb query --except some.txt base.omen q.fvecs
+    # integers, with blanks around them; all rows of a key that several have
+    printf '7\n-3\n7\n9\n' >keys.txt
+    npy keys.npy '<i8' '(4,)' 0700000000000000 fdffffffffffffff 0700000000000000 0900000000000000
+    omendb build -q --allow-duplicates --key keys.npy base.fvecs
+    printf ' 7\t\r\n' >some.txt
+    expect 0 omendb query -q --only some.txt -k 4 base.omen q.fvecs
+    same "$(head -n 2 <<<"$output")" "0 1 7
+0 2 7"
+    expect 0 omendb query -q --only some.txt --explain -o found.tsv base.omen q.fvecs
+    has "$stderr" "filter: 2 of 4 rows"
+    expect 0 omendb query -q --except some.txt -k 4 base.omen q.fvecs
+    same "$(head -n 2 <<<"$output")" "0 1 -3
+0 2 9"
+    fails_with 2 'line 1: "seven" is no int64' omendb query --only - base.omen q.fvecs <<<seven
 }
