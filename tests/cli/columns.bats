@@ -113,7 +113,8 @@ END
     same "$(rows other.omen "zip = 1234")" "0"
     # what is attached replaces the columns that there are
     fails_with 2 'has the column "name" (text), which would be lost' omendb attach --tags tags.txt -o t.omen one.omen
-    fails_with 2 '"one.omen" has the column "tags" (tags), which would be lost: attach it again beside the others, or see --drop-columns' \
+    lost='"one.omen" has the column "tags" (tags), which would be lost'
+    fails_with 2 "$lost: attach it again beside the others, or see --drop-columns" \
         omendb attach --columns t.tsv -o t.omen one.omen
     [ ! -e t.omen ]
     sed 's/stock/rest/' t.tsv >other.tsv

@@ -342,7 +342,8 @@ for i in range(1000):
         run ! bash -c 'ulimit -f "$1" && exec "$OMENDB" build -q --chunk-rows 500 --key a.txt base.fvecs' - $limit
         [ -e base.omen.part ] || fault "no checkpoint with $limit"
         printf 'bad\n' >bad.txt
-        fails_with 2 '"bad.txt" has 1 key, and there are 3000 rows' omendb build --chunk-rows 500 --key bad.txt base.fvecs
+        fails_with 2 '"bad.txt" has 1 key, and there are 3000 rows' \
+            omendb build --chunk-rows 500 --key bad.txt base.fvecs
         [ -e base.omen.part ]
         expect 0 omendb build --chunk-rows 500 --key b.txt base.fvecs
         has "$stderr" "resuming"
@@ -506,7 +507,8 @@ zero'
     expect 0 omendb query -q --only none.txt base.omen q.fvecs
     same "$output" ""
     fails_with 2 '"numbers.txt", line 1: no row has the key "2"' omendb query --only numbers.txt base.omen q.fvecs
-    fails_with 2 '"some.txt", line 1: "zehn\10 é" is no row number' omendb query --rows --only some.txt base.omen q.fvecs
+    fails_with 2 '"some.txt", line 1: "zehn\10 é" is no row number' \
+        omendb query --rows --only some.txt base.omen q.fvecs
     printf 'zero \n' >some.txt
     fails_with 2 '"some.txt", line 1: no row has the key "zero "' omendb query --except some.txt base.omen q.fvecs
     # integers, with blanks around them; all rows of a key that several have
