@@ -303,6 +303,11 @@ for i in range(1000):
     fails_with 5 'the keys in "keys" need 8 MiB of memory, and 4 MiB are allowed' \
         omendb build -M 4M --key keys base.fvecs
     fails_with 5 ', and the keys take 8 MiB more' omendb build -M 20M --key keys base.fvecs
+    # of a table, which is in memory too while they are made of it
+    { echo name; cat keys; } >t.tsv
+    fails_with 5 'the columns in "t.tsv" need more than 4 MiB' omendb build -M 4M --key t.tsv:name base.fvecs
+    fails_with 5 'the keys in "t.tsv" need 8 MiB of memory, and 3 MiB' omendb build -M 8M --key t.tsv:name base.fvecs
+    expect 0 omendb build --key t.tsv:name base.fvecs
     expect 0 omendb build --key keys base.fvecs
     expect 0 omendb verify base.omen
 }
