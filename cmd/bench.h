@@ -58,6 +58,7 @@ struct bench_figure {
 /* What a query may cost. */
 struct bench_effort {
     omen_search_way way;     /* OMEN_SEARCH_LISTS or _GRAPH */
+    bool tells_way;          /* texts name it, as query has to be told which */
     float target;            /* recall asked for; 0: the counts were asked for */
     uint32_t probes, rerank; /* with a target, what was taken on average when it was measured */
 };

@@ -32,7 +32,7 @@
 /* An interval of fewer pairs means nothing, whatever --runs says. */
 #define MIN_PAIRS    20u
 #define MAX_PAIRS    160u
-#define MAX_ARGUMENT 24
+#define MAX_ARGUMENT 28
 
 /* Share of runs of two equally fast programs that may end in a regression; and how many looks at the pairs there are at
  * most, which share it: MIN_PAIRS and its doublings. */
@@ -194,10 +194,6 @@ static void command_init(struct command *command, const struct contest *c)
         snprintf(command->effort[0], sizeof command->effort[0], "%.7g", (double)c->effort.target);
         *word++ = "--recall";
         *word++ = command->effort[0];
-        if (c->effort.way == OMEN_SEARCH_GRAPH) { /* which a program without graphs refuses */
-            *word++ = "--way";
-            *word++ = "graph";
-        }
     } else {
         snprintf(command->effort[0], sizeof command->effort[0], "%u", c->effort.probes);
         snprintf(command->effort[1], sizeof command->effort[1], "%u", c->effort.rerank);
@@ -205,6 +201,10 @@ static void command_init(struct command *command, const struct contest *c)
         *word++ = command->effort[0];
         *word++ = "--rerank";
         *word++ = command->effort[1];
+    }
+    if (c->b->info.graph.degree > 0) { /* else a program without graphs refuses what there is no need to say */
+        *word++ = "--way";
+        *word++ = (char *)omen_search_way_name(c->effort.way);
     }
     if (o->cpu) {
         *word++ = "--cpu";
@@ -404,8 +404,8 @@ static int judge(struct contest *c, FILE *stream, bool *worse, json_t *list)
     *worse = *worse || slower || poorer;
     return json_array_append_new(
                list,
-               json_pack("{s:I, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "k",
-                         (json_int_t)c->k, "target",
+               json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "k",
+                         (json_int_t)c->k, "way", omen_search_way_name(c->effort.way), "target",
                          c->effort.target > 0 ? json_real(round((double)c->effort.target * 1e6) / 1e6) : json_null(),
                          "probes", c->effort.target > 0 ? json_null() : json_integer(c->effort.probes), "rerank",
                          c->effort.target > 0 ? json_null() : json_integer(c->effort.rerank), "pairs",

@@ -189,7 +189,16 @@ static void report_work(struct gate *g, const char *figure, double was, double n
 
 /* ---- points ---- */
 
-static void describe_effort(char *text, size_t size, const json_t *point)
+/* Results without the member are of lists. */
+static const char *way_of(const json_t *point)
+{
+    const char *way = bench_json_string(point, "way");
+
+    return way[0] != '\0' ? way : omen_search_way_name(OMEN_SEARCH_LISTS);
+}
+
+/* tells_way: the point is one of several ways. */
+static void describe_effort(char *text, size_t size, const json_t *point, bool tells_way)
 {
     double target = bench_json_number(point, "target");
 
@@ -197,8 +206,8 @@ static void describe_effort(char *text, size_t size, const json_t *point)
         snprintf(text, size, "at --probes %.0f --rerank %.0f", bench_json_number(point, "probes"),
                  bench_json_number(point, "rerank"));
     } else {
-        snprintf(text, size, "at --recall %g%s", target,
-                 strcmp(bench_json_string(point, "way"), "graph") == 0 ? " --way graph" : "");
+        snprintf(text, size, "at --recall %g%s%.16s", target, tells_way ? " --way " : "",
+                 tells_way ? way_of(point) : "");
     }
 }
 
@@ -232,14 +241,16 @@ static int gate_effort(struct gate *g, const json_t *was, omen_detail *why)
     return status;
 }
 
-static int gate_point(struct gate *g, const json_t *was, const json_t *now, bool same_lists, omen_detail *why)
+static int gate_point(struct gate *g, const json_t *was, const json_t *now, bool same_lists, bool tells_way,
+                      omen_detail *why)
 {
     const uint32_t k = (uint32_t)bench_json_number(now, "k");
     char where[96], figure[160];
 
-    if (bench_json_number(was, "k") != k || !json_equal(json_object_get(was, "target"), json_object_get(now, "target")))
+    if (bench_json_number(was, "k") != k || strcmp(way_of(was), way_of(now)) != 0 ||
+        !json_equal(json_object_get(was, "target"), json_object_get(now, "target")))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline has other points than its options say");
-    describe_effort(where, sizeof where, now);
+    describe_effort(where, sizeof where, now, tells_way);
     gate_recall(g, "by distance", k, where, bench_json_number(was, "recall_by_distance"),
                 bench_json_number(now, "recall_by_distance"));
     gate_recall(g, "by id", k, where, bench_json_number(was, "recall_by_id"), bench_json_number(now, "recall_by_id"));
@@ -250,6 +261,8 @@ static int gate_point(struct gate *g, const json_t *was, const json_t *now, bool
     if (!json_is_null(json_object_get(now, "target"))) {
         snprintf(figure, sizeof figure, "codes scanned a query, k %u %s", k, where);
         report_work(g, figure, bench_json_number(was, "codes_scanned"), bench_json_number(now, "codes_scanned"));
+        snprintf(figure, sizeof figure, "graph codes compared a query, k %u %s", k, where);
+        report_work(g, figure, bench_json_number(was, "graph_estimates"), bench_json_number(now, "graph_estimates"));
         snprintf(figure, sizeof figure, "rows re-ranked a query, k %u %s", k, where);
         report_work(g, figure, bench_json_number(was, "rows_reranked"), bench_json_number(now, "rows_reranked"));
         return OMEN_OK;
@@ -269,6 +282,9 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
     const json_t *points = json_object_get(now, "points"), *old_points = json_object_get(baseline, "points");
     const bool same_lists = bench_json_number(now, "index.lists") == bench_json_number(baseline, "index.lists");
     const bool same = same_machine(now, baseline);
+    const json_t *ways = json_object_get(json_object_get(now, "options"), "ways");
+    const bool tells_way = json_array_size(ways) > 1 ||
+                           strcmp(json_string_value(json_array_get(ways, 0)), omen_search_way_name(OMEN_SEARCH_LISTS));
     int status = OMEN_OK;
 
     fprintf(stream, "\nagainst %s (omendb %s): recall may drop by %g, sizes grow by %g%%\n",
@@ -280,7 +296,7 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
     if (!same_lists)
         fprintf(stream, "the number of lists differs: recall is not compared at the baseline's efforts\n");
     for (size_t i = 0; status == OMEN_OK && i < json_array_size(points); i++)
-        status = gate_point(&g, json_array_get(old_points, i), json_array_get(points, i), same_lists, why);
+        status = gate_point(&g, json_array_get(old_points, i), json_array_get(points, i), same_lists, tells_way, why);
     gate_size(&g, "bytes a vector, code", bench_json_number(baseline, "index.bytes_per_vector.code"),
               bench_json_number(now, "index.bytes_per_vector.code"));
     gate_size(&g, "bytes a vector, factors", bench_json_number(baseline, "index.bytes_per_vector.factors"),

@@ -243,8 +243,8 @@ static void ask_for(omen_search_options *search, const struct bench_effort *effo
 void bench_effort_text(char *text, size_t size, const struct bench_effort *effort)
 {
     if (effort->target > 0)
-        snprintf(text, size, "--recall %g%s", (double)effort->target,
-                 effort->way == OMEN_SEARCH_GRAPH ? " --way graph" : "");
+        snprintf(text, size, "--recall %g%s%s", (double)effort->target, effort->tells_way ? " --way " : "",
+                 effort->tells_way ? omen_search_way_name(effort->way) : "");
     else
         snprintf(text, size, "--probes %u --rerank %u", effort->probes, effort->rerank);
 }
@@ -350,6 +350,7 @@ int bench_sweep(struct bench *b, omen_detail *why)
 
         p->k = o->ks[i / (n_ways * n_efforts)];
         p->effort.way = ways[i / n_efforts % n_ways];
+        p->effort.tells_way = n_ways > 1 || p->effort.way == OMEN_SEARCH_GRAPH;
         set_effort(&p->effort, o, i % n_efforts);
         snprintf(stage, sizeof stage, "point %zu/%zu", i + 1, n_all);
         status = measure_point(b, p, stage, why);

@@ -94,6 +94,9 @@ typedef struct cmd_file {
  * input or is also a name of another output. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
 int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
 
+/* Whether a path, which may be NULL, stands for standard input or output: "-". */
+bool cmd_is_stream(const char *path);
+
 /* What follows the last dot of a file's name, in lower case: "npy" of "a/b.NPY"; "" of "a.b/c", ".c" and "c.". */
 cmd_text cmd_extension(const char *path);
 
@@ -170,8 +173,8 @@ struct cmd_build_outcome {
     omen_detail reach;  /* the same in words; "" without a limit */
 };
 
-/* Of query --certify. */
-enum { CMD_CERTIFIED_UNASKED, CMD_CERTIFIED_NO, CMD_CERTIFIED_YES };
+/* Of query --certify. NOTHING: no row passes the filter of any query. */
+enum { CMD_CERTIFIED_UNASKED, CMD_CERTIFIED_NO, CMD_CERTIFIED_YES, CMD_CERTIFIED_NOTHING };
 
 struct cmd_query_outcome {
     omen_index_info info;
@@ -189,6 +192,7 @@ struct cmd_query_outcome {
     int certified;                 /* CMD_CERTIFIED_ */
     bool has_filter;
     uint64_t n_short;        /* queries that found fewer than k rows, under a filter */
+    uint64_t n_passing;      /* rows that they all found, under a filter */
     omen_way_choice choice;  /* which way was taken, and why */
     omen_detail note;        /* what the results may lack; else empty */
     bool has_within;         /* all rows within a distance were searched for */

@@ -13,6 +13,7 @@
 struct attach {
     omen_attach work;
     cmd_columns columns;
+    cmd_key key;
     int verbosity; /* -1 quiet, 1 verbose */
     cmd_progress progress;
 };
@@ -26,14 +27,15 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct attach, work.output),
      .help = "the new index (required)"},
-    {.name = "key",
-     .argument = "FILE",
-     CMD_TEXT(struct attach, work.keys),
-     .help = "keys of the rows, as for build; those that INDEX has give way to them"},
+    {CMD_OPTION_KEY(struct attach, key, "keys of the rows; those that INDEX has give way to them:\n")},
     {.name = "allow-duplicates",
      CMD_FLAG(struct attach, work.allow_duplicates),
      .help = "several rows may have the same key (default: an error)"},
     CMD_OPTIONS_COLUMNS(struct attach, columns),
+    {.name = "drop-columns",
+     CMD_FLAG(struct attach, work.drop_columns),
+     .help = "leave out columns and tags of INDEX that these files do not have\n"
+             "(default: an error)"},
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct attach, work.n_threads, "")},
     {CMD_OPTION_QUIET(struct attach, verbosity), .help = "no progress and no summary"},
@@ -47,7 +49,7 @@ static const cmd_syntax syntax = {
              "\n"
              "Writes an index with the vectors of INDEX and with other keys or columns. Nothing is trained\n"
              "again, and the new index is what a build with these makes. Columns, with tags, replace all\n"
-             "those of INDEX. INDEX stays as it is.\n",
+             "those of INDEX, and have to name all that stay. INDEX stays as it is.\n",
     .notes = "examples:\n"
              "  omendb attach --key names.txt -o named.omen base.omen\n"
              "  omendb attach --columns prices.tsv --tags words.txt -o shop.omen base.omen\n",
@@ -58,6 +60,14 @@ static const cmd_syntax syntax = {
 
 static int check_arguments(struct attach *a)
 {
+    int misused = cmd_columns_check(NAME, &a->columns);
+
+    if (misused == CMD_GO_ON)
+        misused = cmd_key_find(NAME, &a->key, &a->columns);
+    if (misused != CMD_GO_ON)
+        return misused;
+    a->work.keys = a->key.path;
+    a->work.key_column = a->key.column;
     cmd_file files[3 + CMD_COLUMNS_FILES] = {
         {.role = "INDEX", .path = a->work.input},
         {.role = "--key", .path = a->work.keys},
@@ -69,13 +79,16 @@ static int check_arguments(struct attach *a)
     a->work.columns = cmd_columns_paths(&a->columns);
     if (!a->work.output || a->work.output[0] == '\0')
         return cmd_misuse(NAME, "no output given: name the new index with --output");
-    if (strcmp(a->work.output, "-") == 0)
+    if (cmd_is_stream(a->work.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
-    if (a->columns.paths.types && !a->columns.paths.table)
-        return cmd_misuse(NAME, "--column-types is of a table: name it with --columns");
     if (!a->work.keys && !a->work.columns)
         return cmd_misuse(NAME, "nothing to attach: name keys with --key, columns with --columns, --column or --tags");
-    if ((a->work.keys && strcmp(a->work.keys, "-") == 0) + cmd_columns_streams(&a->columns) > 1)
+    if (a->work.allow_duplicates && !a->work.keys)
+        return cmd_misuse(NAME, "--allow-duplicates is of the keys: name them with --key");
+    if (a->work.drop_columns && !a->work.columns)
+        return cmd_misuse(NAME,
+                          "--drop-columns is of what --columns, --column or --tags replace: name a file of theirs");
+    if (cmd_is_stream(a->work.keys) + cmd_columns_streams(&a->columns) > 1)
         return cmd_misuse(NAME, "standard input can be one of --key, --columns, --column and --tags only");
     const int status = cmd_files_check(NAME, files, n_files);
     return status == CMD_GO_ON ? cmd_check_extension(NAME, a->work.output, "omen", "an index") : status;
@@ -102,28 +115,24 @@ static int show_progress(void *context, const char *stage, uint64_t done, uint64
     return cmd_progress_update(context, stage, done, total);
 }
 
-int cmd_attach(int argc, char **argv)
+static int run(struct attach *a)
 {
-    struct attach a = {.verbosity = 0};
     omen_index_info info = {.struct_bytes = sizeof info};
     omen_detail why = {.text = ""};
     uint64_t n_file_bytes = 0;
-    int status = parse_arguments(&a, argc, argv);
 
-    if (status != CMD_GO_ON)
-        return status;
     cmd_signals_exit(NAME, "interrupted; nothing was written");
-    a.work.n_threads = cmd_threads(a.work.n_threads);
-    a.work.memory_bytes = cmd_memory_free_bytes();
-    a.work.progress = show_progress;
-    a.work.context = &a.progress;
-    cmd_progress_init(&a.progress, a.verbosity);
-    status = omen_attach_make(&a.work, &n_file_bytes, &info, &why);
-    cmd_progress_clear(&a.progress);
+    a->work.n_threads = cmd_threads(a->work.n_threads);
+    a->work.memory_bytes = cmd_memory_free_bytes();
+    a->work.progress = show_progress;
+    a->work.context = &a->progress;
+    cmd_progress_init(&a->progress, a->verbosity);
+    const int status = omen_attach_make(&a->work, &n_file_bytes, &info, &why);
+    cmd_progress_clear(&a->progress);
     if (status != OMEN_OK)
-        return cmd_fail(NAME, cmd_name_damage(a.work.input, status, &why), &why);
-    if (a.verbosity >= 0) {
-        fprintf(stderr, "%s: %s x %u, ", cmd_printable(a.work.output).text, cmd_group(info.n_rows).text, info.d);
+        return cmd_fail(NAME, cmd_name_damage(a->work.input, status, &why), &why);
+    if (a->verbosity >= 0) {
+        fprintf(stderr, "%s: %s x %u, ", cmd_printable(a->work.output).text, cmd_group(info.n_rows).text, info.d);
         if (info.key_kind != OMEN_KEYS_NONE)
             fprintf(stderr, "keys %s of %.1f bytes a vector, ", omen_key_kind_name(info.key_kind),
                     (double)info.key_bytes / (double)info.n_rows);
@@ -133,4 +142,15 @@ int cmd_attach(int argc, char **argv)
         fprintf(stderr, "%s bytes (%s)\n", cmd_group(n_file_bytes).text, cmd_human_bytes(n_file_bytes).text);
     }
     return CMD_EXIT_OK;
+}
+
+int cmd_attach(int argc, char **argv)
+{
+    struct attach a = {.verbosity = 0};
+    int status = parse_arguments(&a, argc, argv);
+
+    if (status == CMD_GO_ON)
+        status = run(&a);
+    cmd_key_finish(&a.key);
+    return status;
 }

@@ -329,7 +329,7 @@ static int check_outputs(const struct bench_options *o)
     int status;
 
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)
-        if (outputs[i] && (outputs[i][0] == '\0' || strcmp(outputs[i], "-") == 0))
+        if (outputs[i] && (outputs[i][0] == '\0' || cmd_is_stream(outputs[i])))
             return cmd_misuse(NAME, "--index, --save-truth and --plot want a file name");
     status = check_files(o);
     if (status != CMD_GO_ON)
@@ -361,7 +361,7 @@ static int check_arguments(const struct bench_options *o)
         return cmd_misuse(NAME, "--held-out builds an index without the rows held out; it takes no INDEX");
     if (o->index_path && o->keep_path)
         return cmd_misuse(NAME, "--index names the index to build; with INDEX there is none");
-    if (o->base_path && strcmp(o->base_path, "-") == 0 && o->queries_path && strcmp(o->queries_path, "-") == 0)
+    if (cmd_is_stream(o->base_path) && cmd_is_stream(o->queries_path))
         return cmd_misuse(NAME, "base and queries cannot both be standard input");
     if (o->way == OMEN_SEARCH_EXACT)
         return cmd_misuse(NAME, "--way exact is what the others are compared with: it is no way to measure");

@@ -20,6 +20,7 @@ struct build {
     omen_vectors_options vectors;
     omen_build_options options;
     cmd_columns columns;
+    cmd_key key;
     int verbosity; /* -1 quiet, 1 verbose */
     bool json;
     bool is_resumed;
@@ -48,11 +49,7 @@ static const cmd_option options[] = {
      CMD_TEXT(struct build, paths.tune_queries),
      .help = "measure search effort on these queries, for queries of another\n"
              "distribution than the rows (default: measure on rows of INPUT)"},
-    {.name = "key",
-     .argument = "FILE",
-     CMD_TEXT(struct build, paths.keys),
-     .help = "keys of the rows, which query prints instead of their numbers: text,\n"
-             "one a line, or npy of integers or fixed strings (default: none)"},
+    {CMD_OPTION_KEY(struct build, key, "keys of the rows, which query prints instead of their numbers:\n")},
     {.name = "allow-duplicates",
      CMD_FLAG(struct build, paths.allow_duplicates),
      .help = "several rows may have the same key (default: an error)"},
@@ -161,14 +158,17 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     b->paths.input = argv[optind];
     if (b->options.graph.degree > 0 && !b->options.graph.wanted)
         return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
-    if (b->paths.allow_duplicates && !b->paths.keys)
+    if (b->paths.allow_duplicates && !b->key.value)
         return cmd_misuse(NAME, "--allow-duplicates is of the keys: name them with --key");
-    if ((strcmp(b->paths.input, "-") == 0) + (b->paths.keys && strcmp(b->paths.keys, "-") == 0) +
-            cmd_columns_streams(&b->columns) >
-        1)
+    int misused = cmd_columns_check(NAME, &b->columns);
+    if (misused == CMD_GO_ON)
+        misused = cmd_key_find(NAME, &b->key, &b->columns);
+    if (misused != CMD_GO_ON)
+        return misused;
+    b->paths.keys = b->key.path;
+    b->paths.key_column = b->key.column;
+    if (cmd_is_stream(b->paths.input) + cmd_is_stream(b->paths.keys) + cmd_columns_streams(&b->columns) > 1)
         return cmd_misuse(NAME, "standard input can be one of INPUT, --key, --columns, --column and --tags only");
-    if (b->columns.paths.types && !b->columns.paths.table)
-        return cmd_misuse(NAME, "--column-types is of a table: name it with --columns");
     return CMD_GO_ON;
 }
 
@@ -191,7 +191,7 @@ static int choose_output(struct build *b)
     struct stat info;
 
     if (!b->paths.output) {
-        if (strcmp(b->paths.input, "-") == 0)
+        if (cmd_is_stream(b->paths.input))
             return cmd_misuse(NAME, "--output is required when INPUT is standard input");
         b->default_output = replace_extension(b->paths.input);
         if (!b->default_output)
@@ -200,7 +200,7 @@ static int choose_output(struct build *b)
     }
     if (b->paths.output[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    if (strcmp(b->paths.output, "-") == 0)
+    if (cmd_is_stream(b->paths.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
     /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
     if (omen_file_descriptor(b->paths.output) >= 0 ||
@@ -365,5 +365,6 @@ int cmd_build(int argc, char **argv)
     if (status == CMD_GO_ON)
         status = run(&b);
     free(b.default_output);
+    cmd_key_finish(&b.key);
     return status;
 }

@@ -164,7 +164,7 @@ static int parse_arguments(struct compress *c, int argc, char **argv)
 /* Settles the output. */
 static int choose_output(struct compress *c)
 {
-    const bool from_stdin = strcmp(c->input, "-") == 0;
+    const bool from_stdin = cmd_is_stream(c->input);
     const size_t length = strlen(c->input), n_suffix = strlen(COMPRESS_SUFFIX);
     const bool has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, COMPRESS_SUFFIX) == 0;
 
@@ -182,7 +182,7 @@ static int choose_output(struct compress *c)
         }
         c->output = c->default_output;
     }
-    c->to_stdout = strcmp(c->output, "-") == 0;
+    c->to_stdout = cmd_is_stream(c->output);
     if (c->to_stdout) {
         if (c->json)
             return cmd_misuse(NAME, "--json and the output cannot both go to standard output");
@@ -234,7 +234,7 @@ static int check_files(const struct compress *c)
 /* Opens a compressed file. A stream is copied, since it has to be mapped. */
 static int open_packed(struct compress *c, omen_container **container, omen_detail *why)
 {
-    const bool is_standard = strcmp(c->input, "-") == 0;
+    const bool is_standard = cmd_is_stream(c->input);
     int fd = is_standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(c->input, O_RDONLY | O_CLOEXEC | O_NOCTTY),
         status = OMEN_OK;
     char label[300] = "standard input";

@@ -127,8 +127,12 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         } else if (status == OMEN_OK) {
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
-            for (uint64_t i = 0; i < n && filter; i++)
-                o->n_short += omen_found_count(batch->ids + i * o->k, o->k) < o->k;
+            for (uint64_t i = 0; i < n && filter; i++) {
+                const uint32_t n_found = omen_found_count(batch->ids + i * o->k, o->k);
+
+                o->n_short += n_found < o->k;
+                o->n_passing += n_found;
+            }
             status = omen_results_write_keys(results, keys, first, n, batch->ids, batch->distances, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->write_seconds);
@@ -186,7 +190,7 @@ static int open_queries(struct query *q, const omen_index *index, const omen_ind
                          "the index has no keys: name rows by number with --by-row, or give "
                          "it keys with omendb attach");
     }
-    status = query_rows_open(rows, index, path, q->by_key != NULL, why);
+    status = query_rows_open(rows, index, path, q->by_key ? QUERY_ROWS_KEYS : QUERY_ROWS_NUMBERS, why);
     if (status == OMEN_OK)
         *source = omen_index_rows_source(rows->rows);
     /* what the index accepted as a row is accepted as a query */
@@ -240,6 +244,7 @@ static int open_all(struct query *q, struct work *w, omen_detail *why)
     if (!q->self)
         status = open_queries(q, w->index, info, &w->vectors, &w->rows, &w->source, why);
     if (status == OMEN_OK && w->filter) {
+        q->filter.by_key = info->key_kind != OMEN_KEYS_NONE && !q->rows;
         status = query_filter_open(w->filter, &q->filter, w->index, q->self ? info->n_rows : w->source.n_rows, why);
         status = cmd_name_damage(q->index_path, status, why);
     }
@@ -356,7 +361,7 @@ static int measure(const struct query *q, struct work *w, omen_detail *why)
 
     if (status == OMEN_OK)
         status = query_audit_measure(&audit, &q->search, &w->o.recall, why);
-    w->o.n_audited = audit.n_sample;
+    w->o.n_audited = audit.n_true > 0 ? audit.n_sample : 0;
     w->o.ceiling = audit.ceiling;
     query_audit_finish(&audit);
     return status;
@@ -445,6 +450,7 @@ static int run(struct query *q)
     if (status == OMEN_OK) {
         if (!q->search.has_within || q->search.exact)
             take_note(q, w.index, &w.o);
+        query_audit_mind_nothing(&w.o, q->n_audit > 0);
         started = cmd_seconds();
         status = cmd_output_commit(&w.output, &why);
         lap(&started, &w.o.write_seconds);

@@ -75,16 +75,20 @@ static const cmd_option options[] = {
      .name = "columns",
      .argument = "FILE",
      CMD_TEXT(struct verify, columns.paths.table),
-     .help = "the table that they were built from, tsv, csv or jsonl"},
+     .help = "the table that they were built from: tsv or csv with a header, or jsonl,\n"
+             "a row a line"},
     {.name = "column-types",
      .argument = "LIST",
      CMD_TEXT(struct verify, columns.paths.types),
-     .help = "the types that were given"},
+     .help = "the types that were given for the table, such as price:float32"},
     {.name = "column",
      .argument = "NAME=FILE",
      CMD_TAKE(cmd_take_column, struct verify, columns, cmd_columns),
-     .help = "a column of an npy array; any number of times"},
-    {.name = "tags", .argument = "FILE", CMD_TEXT(struct verify, columns.paths.tags), .help = "the tags"},
+     .help = "a column that was built from an npy array; any number of times"},
+    {.name = "tags",
+     .argument = "FILE",
+     CMD_TEXT(struct verify, columns.paths.tags),
+     .help = "the tags: spmat, or text with a line of words a row"},
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct verify, n_threads, "")},
     {CMD_OPTION_JSON(struct verify, json), .help = "print one JSON object on stdout"},
@@ -116,11 +120,12 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
         return status;
     if (argc - optind < 1)
         return cmd_misuse(NAME, "no INDEX given; see \"omendb verify --help\"");
-    if (v->columns.paths.types && !v->columns.paths.table)
-        return cmd_misuse(NAME, "--column-types is of a table: name it with --columns");
-    if (v->mode == MODE_QUICK && cmd_columns_paths(&v->columns))
+    const int misused = cmd_columns_check(NAME, &v->columns);
+    if (misused != CMD_GO_ON)
+        return misused;
+    if (v->mode == MODE_QUICK && cmd_columns_are_given(&v->columns))
         return cmd_misuse(NAME, "--columns, --column and --tags need the full check; drop --quick");
-    if ((v->source && strcmp(v->source, "-") == 0) + cmd_columns_streams(&v->columns) > 1)
+    if (cmd_is_stream(v->source) + cmd_columns_streams(&v->columns) > 1)
         return cmd_misuse(NAME, "standard input can be one of --source, --columns, --column and --tags only");
     if (cmd_columns_streams(&v->columns) > 0 && argc - optind > 1)
         return cmd_misuse(NAME, "standard input can be compared with one INDEX only");
@@ -131,7 +136,7 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
     }
     if (v->mode == MODE_QUICK)
         return cmd_misuse(NAME, "--source needs the full check; drop --quick");
-    if (strcmp(v->source, "-") == 0 && argc - optind > 1)
+    if (cmd_is_stream(v->source) && argc - optind > 1)
         return cmd_misuse(NAME, "standard input can be the source of one INDEX only");
     v->mode = MODE_SOURCE;
     return CMD_GO_ON;
@@ -343,8 +348,7 @@ static int check_index(struct check *check)
     }
     if (status == OMEN_OK && v->mode == MODE_SOURCE)
         status = check_source(check, index, &source_exit, &why);
-    if (status == OMEN_OK && source_exit == CMD_EXIT_OK &&
-        (v->columns.paths.table || v->columns.paths.tags || v->columns.n_arrays > 0))
+    if (status == OMEN_OK && source_exit == CMD_EXIT_OK && cmd_columns_are_given(&v->columns))
         status = check_columns(check, index, &source_exit, &why);
 out:
     omen_index_close(index);

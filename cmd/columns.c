@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The options that say where columns of rows are. */
+/* The options that say where columns and keys of rows are. */
 #include "cmd/options.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 bool cmd_take_column(const char *command, const cmd_option *option, const char *value, void *self)
 {
@@ -21,11 +23,23 @@ bool cmd_take_column(const char *command, const cmd_option *option, const char *
     return true;
 }
 
+bool cmd_columns_are_given(const cmd_columns *columns)
+{
+    return columns->paths.table || columns->paths.tags || columns->n_arrays > 0;
+}
+
+int cmd_columns_check(const char *command, const cmd_columns *columns)
+{
+    if (columns->paths.types && !columns->paths.table)
+        return cmd_misuse(command, "--column-types is of a table: name it with --columns");
+    return CMD_GO_ON;
+}
+
 const omen_column_paths *cmd_columns_paths(cmd_columns *columns)
 {
     columns->paths.arrays = columns->arrays;
     columns->paths.n_arrays = columns->n_arrays;
-    return columns->paths.table || columns->paths.tags || columns->n_arrays > 0 ? &columns->paths : NULL;
+    return cmd_columns_are_given(columns) ? &columns->paths : NULL;
 }
 
 void cmd_columns_list(const cmd_columns *columns, cmd_file *files, size_t *n)
@@ -43,6 +57,31 @@ size_t cmd_columns_streams(const cmd_columns *columns)
 
     cmd_columns_list(columns, files, &n);
     for (size_t i = 0; i < n; i++)
-        n_streams += files[i].path && strcmp(files[i].path, "-") == 0;
+        n_streams += cmd_is_stream(files[i].path);
     return n_streams;
+}
+
+/* ---- keys ---- */
+
+int cmd_key_find(const char *command, cmd_key *key, const cmd_columns *columns)
+{
+    const char *colon = key->value ? strrchr(key->value, ':') : NULL;
+
+    if (!key->value)
+        return CMD_GO_ON;
+    if (colon && (colon[1] == '\0' || access(key->value, F_OK) == 0))
+        colon = NULL; /* a part of the name */
+    if (colon == key->value && !columns->paths.table)
+        return cmd_misuse(command, "--key %s is a column of a table: name that with --columns, or as FILE:COLUMN",
+                          key->value);
+    key->column = colon ? colon + 1 : NULL;
+    key->path = !colon                ? strdup(key->value)
+                : colon == key->value ? strdup(columns->paths.table)
+                                      : strndup(key->value, (size_t)(colon - key->value));
+    return key->path ? CMD_GO_ON : cmd_fail(command, OMEN_ERR_MEMORY, NULL);
+}
+
+void cmd_key_finish(cmd_key *key)
+{
+    free(key->path);
 }

@@ -15,7 +15,7 @@ int compress_show_progress(void *context, const char *stage, uint64_t done, uint
 /* Whose permission bits and times the output gets; NULL: of nothing, for what has no name. */
 const struct stat *compress_like(const struct compress *c)
 {
-    return strcmp(c->input, "-") != 0 && S_ISREG(c->status.st_mode) ? &c->status : NULL;
+    return !cmd_is_stream(c->input) && S_ISREG(c->status.st_mode) ? &c->status : NULL;
 }
 
 /* Reads a written container back whole: every block, against the checksum of its original bytes. */
@@ -75,7 +75,7 @@ int compress_name_file(const struct compress *c, int status, const omen_detail *
 {
     const char *name = status == OMEN_ERR_IO ? c->output : c->input;
 
-    if (strcmp(name, "-") == 0)
+    if (cmd_is_stream(name))
         return omen_fail(why, status, "standard %s: %s", status == OMEN_ERR_IO ? "output" : "input", reason->text);
     return omen_fail(why, status, "\"%s\": %s", name, reason->text);
 }

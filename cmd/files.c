@@ -28,7 +28,7 @@ static bool stat_file(const cmd_file *file, const char *suffix, struct stat *out
 {
     char name[PATH_MAX];
 
-    if (strcmp(file->path, "-") == 0)
+    if (cmd_is_stream(file->path))
         return suffix[0] == '\0' && fstat(file->is_output ? STDOUT_FILENO : STDIN_FILENO, out) == 0;
     /* a longer name leads to no file */
     return snprintf(name, sizeof name, "%s%s", file->path, suffix) < (int)sizeof name && stat(name, out) == 0;
@@ -44,7 +44,7 @@ static bool stat_directory(const cmd_file *file, const char *suffix, struct stat
 {
     char name[PATH_MAX];
 
-    if (strcmp(file->path, "-") == 0 || snprintf(name, sizeof name, "%s", file->path) >= (int)sizeof name)
+    if (cmd_is_stream(file->path) || snprintf(name, sizeof name, "%s", file->path) >= (int)sizeof name)
         return false;
     char *slash = strrchr(name, '/');
     snprintf(last, PATH_MAX, "%s%s", slash ? slash + 1 : name, suffix);
@@ -68,7 +68,7 @@ static bool is_same_output(const cmd_file *a, const char *a_suffix, const cmd_fi
 /* A file as messages call it. */
 static void put_label(const cmd_file *file, char label[300])
 {
-    if (strcmp(file->path, "-") == 0)
+    if (cmd_is_stream(file->path))
         snprintf(label, 300, "%s", file->is_output ? "standard output" : "standard input");
     else
         snprintf(label, 300, "%s \"%.200s\"", file->role, file->path);
@@ -109,6 +109,11 @@ int cmd_files_check(const char *command, const cmd_file *files, size_t n)
         }
     }
     return CMD_GO_ON;
+}
+
+bool cmd_is_stream(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
 }
 
 cmd_text cmd_extension(const char *path)

@@ -93,6 +93,12 @@ typedef struct cmd_columns {
 /* A file more that is read. */
 cmd_take_fn cmd_take_column;
 
+/* Whether there is a file. */
+bool cmd_columns_are_given(const cmd_columns *columns);
+
+/* Refuses types of a table that is not there. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
+int cmd_columns_check(const char *command, const cmd_columns *columns) OMEN_MUST_CHECK;
+
 /* The paths; NULL if there are none. */
 const omen_column_paths *cmd_columns_paths(cmd_columns *columns);
 
@@ -102,6 +108,25 @@ void cmd_columns_list(const cmd_columns *columns, cmd_file *files, size_t *n);
 
 /* How many of them are standard input. */
 size_t cmd_columns_streams(const cmd_columns *columns);
+
+/* ---- keys of rows (columns.c) ---- */
+
+/* Where they are, from the command line. Starts zeroed. */
+typedef struct cmd_key {
+    const char *value;  /* of --key; NULL: not given */
+    char *path;         /* of the file, once it is found; owned */
+    const char *column; /* of that file, which is a table then; or NULL */
+} cmd_key;
+
+/* Finds the file in the value: a file of that name, else what stands before the last colon, and if that is nothing the
+ * table of columns. The caller calls cmd_key_finish() even after a failure. Returns CMD_GO_ON or an exit code. */
+int cmd_key_find(const char *command, cmd_key *key, const cmd_columns *columns) OMEN_MUST_CHECK;
+void cmd_key_finish(cmd_key *key);
+
+#define CMD_OPTION_KEY(type, field, more)                                                                              \
+    .name = "key", .argument = "FILE[:COLUMN]", CMD_TEXT(type, field.value),                                           \
+    .help = more "text, one a line, npy of integers or fixed strings, or a column of a\n"                              \
+                 "table; \":COLUMN\" is one of --columns"
 
 /* The rows of a table of options; type is the struct that has the field. */
 #define CMD_OPTIONS_COLUMNS(type, field)                                                                               \

@@ -170,7 +170,8 @@ static const cmd_option options[] = {
      .name = "only",
      .argument = "FILE",
      CMD_TEXT(struct query, filter.only),
-     .help = "find only rows whose numbers FILE (\"-\": standard input) has, one a line"},
+     .help = "find only rows that FILE (\"-\": standard input) has, one a line, by their\n"
+             "keys, if INDEX has them, else or with --rows by their numbers"},
     {.name = "except", .argument = "FILE", CMD_TEXT(struct query, filter.except), .help = "find all rows but these"},
     {.name = "where",
      .argument = "TEXT",
@@ -240,7 +241,10 @@ static const cmd_option options[] = {
              "has none), one of\n",
      .names = output_formats},
     {.name = "distances", CMD_FLAG(struct query, distances), .help = "write distances too (not in ivecs)"},
-    {.name = "rows", CMD_FLAG(struct query, rows), .help = "write row numbers (default: keys, if the index has them)"},
+    {.name = "rows",
+     CMD_FLAG(struct query, rows),
+     .help = "write row numbers, and read them in --only and --except (default: keys,\n"
+             "if the index has them)"},
 
     {.group = "work",
      CMD_OPTION_THREADS(struct query, search.n_threads,
@@ -299,11 +303,11 @@ static int check_streams(const struct query *q)
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
-        n += paths[i] && strcmp(paths[i], "-") == 0;
+        n += cmd_is_stream(paths[i]);
     if (n <= 1)
         return CMD_GO_ON;
     return cmd_misuse(NAME, "standard input can be read once, and %zu files are \"-\"%s", n,
-                      q->queries_path && strcmp(q->queries_path, "-") == 0 ? ": name the file of the queries" : "");
+                      cmd_is_stream(q->queries_path) ? ": name the file of the queries" : "");
 }
 
 /* What a way through the index cannot go with. */
@@ -444,6 +448,8 @@ static int check_self(const struct query *q, const char *queries)
     if (q->by_key || q->by_row)
         return cmd_misuse(NAME, "--self takes all rows of INDEX as queries, %s some: choose one",
                           q->by_key ? "--by-key" : "--by-row");
+    if (q->exclude_self)
+        return cmd_misuse(NAME, "--self leaves each row out of its own answer already: drop --exclude-self");
     if (q->format || q->d > 0)
         return cmd_misuse(NAME, "--format and --dim describe QUERIES, which --self takes the place of");
     if (q->filter.where.file || q->filter.where.tags)
@@ -477,7 +483,7 @@ int query_arguments_parse(struct query *q, int argc, char **argv)
             return cmd_misuse(NAME, "--exclude-self is of rows of the index: name them with --by-key or --by-row");
         q->queries_path = argc - optind > 1 ? argv[optind + 1] : "-";
     }
-    if (q->output_path && strcmp(q->output_path, "-") == 0)
+    if (cmd_is_stream(q->output_path))
         q->output_path = NULL;
     const int misused = check_within(q);
     return misused == CMD_GO_ON ? check_arguments(q) : misused;

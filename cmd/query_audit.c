@@ -111,8 +111,10 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
     for (uint64_t first = 0, n; status == OMEN_OK && first < a->n_sample; first += n) {
         n = a->n_sample - first < a->block_rows ? a->n_sample - first : a->block_rows;
         status = search_block(a, &exact, first, &n, why);
-        for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
+        for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             a->limits[first + i] = a->distances[(i + 1) * a->k - 1];
+            a->n_true += omen_found_count(a->ids + i * a->k, a->k);
+        }
     }
     return status;
 }
@@ -175,6 +177,11 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
     status = query_audit_begin(a, index, source, search, filter, self, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
+    if (status == OMEN_OK && a->n_true == 0) { /* a sample of nothing says nothing of the others */
+        search_exactly(search, a->ceiling, o);
+        o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
+        return OMEN_OK;
+    }
     for (float factor = 1; status == OMEN_OK && factor <= FACTOR_MOST; factor = ceilf(4 * FACTOR_STEP * factor) / 4) {
         search->effort_factor = factor;
         status = query_audit_measure(a, search, &o->recall, why);
@@ -221,6 +228,17 @@ void query_audit_print(const struct cmd_query_outcome *o)
         fprintf(stderr, "recall@%u of at least %g is certified; --recall %g --effort-factor %g repeats it\n", o->k,
                 o->asked, o->asked, (double)o->effort_factor);
     }
+}
+
+void query_audit_mind_nothing(struct cmd_query_outcome *o, bool audits)
+{
+    if (audits && o->certified == CMD_CERTIFIED_UNASKED && o->n_audited == 0)
+        omen_fail(&o->note, OMEN_OK, "no row passes the filter of a query audited: there is no recall to measure");
+    if (!o->has_filter || o->n_passing > 0 || !o->exact || o->certified == CMD_CERTIFIED_UNASKED)
+        return;
+    o->certified = CMD_CERTIFIED_NOTHING;
+    o->n_audited = 0;
+    omen_fail(&o->note, OMEN_OK, "no row passes the filter: there is no recall to certify");
 }
 
 void query_audit_warn(struct cmd_query_outcome *o)

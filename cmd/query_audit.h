@@ -22,6 +22,7 @@ struct query_audit {
     double ceiling, ceiling_known;
     uint64_t *numbers; /* n_sample, rising */
     float *limits;     /* n_sample: distance of the k-th nearest row */
+    uint64_t n_true;   /* rows that exact search of all of them found */
     uint32_t *hits;    /* n_sample */
     float *rows;       /* block_rows queries */
     int64_t *ids;      /* block_rows x k_most */
@@ -48,6 +49,10 @@ void query_audit_finish(struct query_audit *a);
 int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
                   omen_search_options *search, struct query_filter *filter, const omen_index_rows *self, uint64_t seed,
                   uint64_t n_sample, struct cmd_query_outcome *o, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Takes back, once the batch is searched, what was measured and certified of queries whose filters no row passes, and
+ * fills o->note. audits: --audit was given. */
+void query_audit_mind_nothing(struct cmd_query_outcome *o, bool audits);
 
 /* Fills o->note by o->choice, if a recall was asked for that is not certified or out of the reach of the index. */
 void query_audit_warn(struct cmd_query_outcome *o);

@@ -5,86 +5,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "formats/lines.h"
+#include "cmd/query_rows.h"
 
 bool query_filter_is_asked(const struct query_filter_options *options)
 {
     return options->only || options->except || query_where_is_asked(&options->where);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-/* The row number that a line holds, without the blanks around it. False if it holds something else. */
-static bool parse_row(const char *line, size_t n_bytes, int64_t *row)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < n_bytes; i++) {
-        if (line[i] < '0' || line[i] > '9' || value > INT64_MAX / 10 - 1)
-            return false;
-        value = 10 * value + (uint64_t)(line[i] - '0');
-    }
-    *row = (int64_t)value;
-    return n_bytes > 0;
-}
-
-/* The numbers in a file to *rows, which is the caller's to free even after a failure. */
-static int read_rows(const omen_input *input, uint64_t n_index_rows, int64_t **rows, uint64_t *n, omen_detail *why)
-{
-    omen_lines lines = omen_lines_of(input->bytes, input->n_bytes);
-    const char *line;
-    size_t n_bytes;
-    uint64_t n_lines = 0;
-
-    for (omen_lines count = lines; omen_lines_next(&count, &line, &n_bytes);)
-        n_lines = count.number;
-    *rows = malloc((n_lines + 1) * sizeof **rows);
-    if (!*rows)
-        return omen_fail(why, OMEN_ERR_MEMORY, "no memory for the rows of %s", input->label);
-    while (omen_lines_next(&lines, &line, &n_bytes)) {
-        int64_t row;
-
-        for (; n_bytes > 0 && is_blank(line[0]); line++)
-            n_bytes--;
-        while (n_bytes > 0 && is_blank(line[n_bytes - 1]))
-            n_bytes--;
-        if (n_bytes == 0)
-            continue;
-        if (!parse_row(line, n_bytes, &row)) {
-            return omen_fail(why, OMEN_ERR_INPUT, "%s, line %llu: \"%.*s\" is no row number", input->label,
-                             (unsigned long long)lines.number, n_bytes < 100 ? (int)n_bytes : 100, line);
-        }
-        if ((uint64_t)row >= n_index_rows) {
-            return omen_fail(why, OMEN_ERR_INPUT, "%s, line %llu: there is no row %lld: the index has rows 0 to %llu",
-                             input->label, (unsigned long long)lines.number, (long long)row,
-                             (unsigned long long)n_index_rows - 1);
-        }
-        (*rows)[(*n)++] = row;
-    }
-    return OMEN_OK;
-}
-
 /* The set of a file's rows, or of all others. */
-static int read_set(const omen_index *index, const char *path, bool except, omen_row_set **set, omen_detail *why)
+static int read_set(const omen_index *index, const char *path, query_rows_kind kind, bool except, omen_row_set **set,
+                    omen_detail *why)
 {
-    omen_index_info info = {.struct_bytes = sizeof info};
-    omen_input input;
-    int64_t *rows = NULL;
-    uint64_t n = 0;
-    int status = omen_index_get_info(index, &info);
+    uint64_t *rows, n;
+    int status = query_rows_read(index, path, kind, &rows, &n, why);
 
     if (status == OMEN_OK)
-        status = omen_input_open_or_empty(&input, path, why);
-    if (status != OMEN_OK)
-        return status;
-    if (input.n_bytes > 0) /* a query of a database may well select nothing */
-        status = read_rows(&input, info.n_rows, &rows, &n, why);
-    omen_input_close(&input);
-    if (status == OMEN_OK)
-        status = omen_row_set_create(index, rows, n, except, set, why);
+        status = omen_row_set_create(index, (const int64_t *)rows, n, except, set, why);
     free(rows);
     return status;
 }
@@ -92,13 +28,14 @@ static int read_set(const omen_index *index, const char *path, bool except, omen
 /* Reads the lists of rows. */
 static int open_lists(struct query_filter *f, const struct query_filter_options *options, omen_detail *why)
 {
+    const query_rows_kind kind = options->by_key ? QUERY_ROWS_KEY_SET : QUERY_ROWS_NUMBER_SET;
     omen_row_set *only = NULL, *rest = NULL;
     int status = OMEN_OK;
 
     if (options->only)
-        status = read_set(f->index, options->only, false, &only, why);
+        status = read_set(f->index, options->only, kind, false, &only, why);
     if (status == OMEN_OK && options->except)
-        status = read_set(f->index, options->except, true, &rest, why);
+        status = read_set(f->index, options->except, kind, true, &rest, why);
     if (status == OMEN_OK && only && rest)
         status = omen_row_set_intersect(only, rest, &f->listed, why);
     else if (status == OMEN_OK) {
@@ -147,14 +84,15 @@ void query_filter_finish(struct query_filter *f)
 /* ---- what is told ---- */
 
 /* A line about a set; condition, of so many queries, may be NULL. */
-static void explain_set(const omen_row_set *set, const omen_search_options *search, const struct cmd_query_outcome *o,
-                        const char *condition, uint64_t n_queries)
+static int explain_set(const omen_row_set *set, const omen_search_options *search, const struct cmd_query_outcome *o,
+                       const char *condition, uint64_t n_queries)
 {
     omen_row_set_info info = {.struct_bytes = sizeof info};
     const uint64_t n_rows = o->info.n_rows;
+    const int status = omen_row_set_get_info(set, search, &info);
 
-    if (omen_row_set_get_info(set, search, &info) != OMEN_OK)
-        return;
+    if (status != OMEN_OK)
+        return status;
     fprintf(stderr, "filter: %s of %s rows (%.3g%%), in %s of %s lists; %s", cmd_group(info.n_matches).text,
             cmd_group(n_rows).text, 100.0 * (double)info.n_matches / (double)n_rows, cmd_group(info.n_lists).text,
             cmd_group(o->info.lists.n).text, omen_plan_text(info.plan));
@@ -163,6 +101,7 @@ static void explain_set(const omen_row_set *set, const omen_search_options *sear
                 cmd_printable(condition).text);
     }
     fprintf(stderr, "\n");
+    return OMEN_OK;
 }
 
 int query_filter_explain(struct query_filter *f, const omen_search_options *search, const struct cmd_query_outcome *o,
@@ -172,16 +111,20 @@ int query_filter_explain(struct query_filter *f, const omen_search_options *sear
     int status = OMEN_OK;
 
     if (!f->has_conditions)
-        explain_set(f->listed, search, o, NULL, 0);
+        status = explain_set(f->listed, search, o, NULL, 0);
     for (uint32_t i = 0; i < f->where.n && status == OMEN_OK; i++) {
+        const struct query_condition *c = &f->where.conditions[i];
         const omen_row_set *set;
 
         status = query_where_one(&f->where, i, search->n_threads, &set, why);
         if (status == OMEN_OK)
-            explain_set(set, search, o, f->where.conditions[i].text, f->where.conditions[i].n_queries);
+            status = explain_set(set, search, o, c->text, f->where.of_query ? c->n_queries : o->n_in_batch);
     }
+    if (status != OMEN_OK)
+        return status;
     fprintf(stderr, "a query: %.1f lists, %.0f codes, %.0f rows, %.3f ms of all threads together\n",
             (double)o->stats.lists.probed / n, (double)o->stats.codes_scanned / n, (double)o->stats.rows_reranked / n,
             1000 * o->search_seconds / n);
-    return status;
+    /* stderr has no buffer, and remembers a write that failed */
+    return ferror(stderr) ? omen_fail(why, OMEN_ERR_IO, "cannot write to standard error") : OMEN_OK;
 }

@@ -6,7 +6,8 @@
 #include "cmd/query_where.h"
 
 struct query_filter_options {
-    const char *only, *except; /* files of row numbers, one a line; NULL: not given */
+    const char *only, *except; /* files of rows, one a line; NULL: not given */
+    bool by_key;               /* they name them by their keys, else by their numbers */
     struct query_where_options where;
 };
 
@@ -37,7 +38,7 @@ int query_filter_fill(struct query_filter *f, const uint64_t *numbers, uint64_t 
                       const omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Prints on stderr what --explain asks for: of each filter its rows and the plan of search. Returns as
- * query_filter_fill(). */
+ * query_filter_fill(), or OMEN_ERR_IO. */
 int query_filter_explain(struct query_filter *f, const omen_search_options *search, const struct cmd_query_outcome *o,
                          omen_detail *why) OMEN_MUST_CHECK;
 

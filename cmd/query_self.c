@@ -50,6 +50,7 @@ static int take(void *context, const int64_t *rows, const omen_found *found, ome
 
         status = spool_row(s, (uint32_t)rows[q], found->ids + at, found->distances + at, n, why);
         s->n_short += n < s->run->results->k;
+        s->o->n_passing += n;
     }
     query_self_count(found, s->o);
     s->n_done += found->n_queries;

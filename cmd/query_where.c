@@ -92,8 +92,9 @@ static int check_count(const struct query_where *w, const omen_input *input, uin
 {
     if (n == w->n_queries)
         return OMEN_OK;
-    return omen_fail(why, OMEN_ERR_INPUT, "%s has %" PRIu64 " %s, and there are %" PRIu64 " queries", input->label, n,
-                     what, w->n_queries);
+    return omen_fail(why, OMEN_ERR_INPUT, "%s has %" PRIu64 " %s%s, and there %s %" PRIu64 " %s", input->label, n, what,
+                     omen_plural(n), omen_is_or_are(w->n_queries), w->n_queries,
+                     w->n_queries == 1 ? "query" : "queries");
 }
 
 static int take_line(struct query_where *w, const omen_input *input, uint64_t number, const char *line, size_t n_bytes,
@@ -130,15 +131,12 @@ static int read_lines(struct query_where *w, const char *path, omen_detail *why)
     omen_input input;
     const char *line;
     size_t n_bytes;
-    uint64_t n = 0;
     int status = omen_input_open(&input, path, why);
 
     if (status != OMEN_OK)
         return status;
     omen_lines lines = omen_lines_of(input.bytes, input.n_bytes);
-    for (omen_lines count = lines; omen_lines_next(&count, &line, &n_bytes);)
-        n = count.number;
-    status = check_count(w, &input, n, "lines", why);
+    status = check_count(w, &input, omen_lines_count(lines), "line", why);
     while (status == OMEN_OK && omen_lines_next(&lines, &line, &n_bytes))
         status = take_line(w, &input, lines.number, line, n_bytes, why);
     omen_input_close(&input);
@@ -167,7 +165,7 @@ static int read_tags(struct query_where *w, const char *path, omen_detail *why)
 
     if (status != OMEN_OK)
         return status;
-    status = check_count(w, &m.input, m.n_rows, "rows", why);
+    status = check_count(w, &m.input, m.n_rows, "row", why);
     for (uint64_t row = 0; row < m.n_rows && status == OMEN_OK; row++) {
         omen_detail cause = {.text = ""};
         char *text;
@@ -198,12 +196,8 @@ int query_where_open(struct query_where *w, const struct query_where_options *op
     w->listed = listed;
     w->n_queries = n_queries;
     w->set_bytes = info.n_rows / 8 + 64;
-    if (options->text) {
-        status = find_condition(w, options->text, &number, why);
-        if (status == OMEN_OK)
-            w->conditions[0].n_queries = n_queries;
-        return status;
-    }
+    if (options->text)
+        return find_condition(w, options->text, &number, why);
     w->of_query = malloc(n_queries * sizeof *w->of_query);
     if (!w->of_query)
         return no_memory(why);

@@ -11,10 +11,10 @@
 /* A condition that differs from the others of a batch. */
 struct query_condition {
     omen_condition *condition;
-    char *text;        /* as it was given first */
-    omen_row_set *set; /* NULL: not evaluated, or given up again */
-    uint64_t n_queries;
-    bool is_needed; /* by the queries under way */
+    char *text;         /* as it was given first */
+    omen_row_set *set;  /* NULL: not evaluated, or given up again */
+    uint64_t n_queries; /* whose condition it is; with the same one for all not counted */
+    bool is_needed;     /* by the queries under way */
 };
 
 /* What the queries of a run ask for. Starts zeroed. */

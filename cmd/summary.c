@@ -269,7 +269,9 @@ int cmd_query_json(const struct cmd_query_outcome *o)
             cmd_json_real(per_query(o, stats->lists.probed)), "codes_scanned",
             cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
             cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
-            o->certified == CMD_CERTIFIED_UNASKED ? json_null() : json_boolean(o->certified == CMD_CERTIFIED_YES),
+            o->certified == CMD_CERTIFIED_UNASKED || o->certified == CMD_CERTIFIED_NOTHING
+                ? json_null()
+                : json_boolean(o->certified == CMD_CERTIFIED_YES),
             "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "short",
             o->has_filter && !o->has_within ? json_integer((json_int_t)o->n_short) : json_null(), "found",
             count_within(o, o->n_found), "cut", count_within(o, o->n_cut), "way", omen_search_way_name(o->choice.way),

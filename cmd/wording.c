@@ -14,6 +14,7 @@ static const struct {
              {"column", "--column"},
              {"column_types", "--column-types"},
              {"d", "--dim"},
+             {"drop_columns", "--drop-columns"},
              {"format", "--format"},
              {"metric", "--metric"},
              {"lists.n", "--lists"},

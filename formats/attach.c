@@ -2,7 +2,10 @@
 /* Makes a new index of the sections of another one and of what is attached to it. */
 #include "formats/attach.h"
 
+#include <string.h>
+
 #include "formats/container.h"
+#include "formats/key_source.h"
 
 #define COPY_BLOCKS 256u /* of OMEN_CHECK_BYTES, copied between two looks at who is told */
 
@@ -36,6 +39,30 @@ static bool is_replaced(const attaching *a, uint32_t id)
 
 /* ---- opening ---- */
 
+/* Refuses columns that lack one of the index, which would be gone. */
+static int check_columns(const attaching *a, const omen_index_info *info)
+{
+    int status = OMEN_OK;
+
+    for (uint32_t i = 0; i < info->n_columns && status == OMEN_OK; i++) {
+        omen_column_info column = {.struct_bytes = sizeof column};
+        const char *name;
+        bool is_there = false;
+
+        status = omen_index_get_column(a->index, i, &column);
+        for (uint32_t j = 0; status == OMEN_OK && !is_there && (name = omen_columns_name(a->columns, j)); j++)
+            is_there = strlen(name) == column.name_bytes && memcmp(name, column.name, column.name_bytes) == 0;
+        if (status == OMEN_OK && !is_there) {
+            status =
+                omen_fail(a->why, OMEN_ERR_INPUT,
+                          "\"%s\" has the column \"%.*s\" (%s), which would be lost: attach it again beside "
+                          "the others, or see options.drop_columns",
+                          a->attach->input, (int)column.name_bytes, column.name, omen_column_type_name(column.type));
+        }
+    }
+    return status;
+}
+
 static int open_all(attaching *a)
 {
     const omen_attach *attach = a->attach;
@@ -50,11 +77,13 @@ static int open_all(attaching *a)
     if (status == OMEN_OK)
         status = omen_index_get_info(a->index, &info);
     if (status == OMEN_OK && attach->keys) {
-        status = omen_row_keys_read(&a->keys, attach->keys, info.n_rows, attach->allow_duplicates, attach->memory_bytes,
-                                    attach->n_threads, a->why);
+        const omen_key_source source = {attach->keys, attach->key_column, attach->columns, attach->allow_duplicates};
+        status = omen_row_keys_read_of(&a->keys, &source, info.n_rows, attach->memory_bytes, attach->n_threads, a->why);
     }
     if (status == OMEN_OK && attach->columns)
         status = omen_columns_read(&a->columns, attach->columns, info.n_rows, attach->memory_bytes, a->why);
+    if (status == OMEN_OK && a->columns && !attach->drop_columns)
+        status = check_columns(a, &info);
     if (status != OMEN_OK)
         return status;
     const omen_section *sections = omen_container_sections(a->container, &n_sections);

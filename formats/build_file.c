@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "formats/container.h"
+#include "formats/key_source.h"
 #include "lib/sized.h"
 
 /* The recall that an index is expected to reach. */
@@ -51,8 +52,9 @@ static int open_keys(file_build *b, omen_detail *why)
     uint64_t *memory_bytes = &b->options.memory_bytes, kept;
     if (!paths->keys)
         return OMEN_OK;
-    const int status = omen_row_keys_read(&b->keys, paths->keys, b->source.n_rows, paths->allow_duplicates,
-                                          *memory_bytes, b->options.n_threads, why);
+    const omen_key_source source = {paths->keys, paths->key_column, paths->column_paths, paths->allow_duplicates};
+    const int status =
+        omen_row_keys_read_of(&b->keys, &source, b->source.n_rows, *memory_bytes, b->options.n_threads, why);
     if (status != OMEN_OK)
         return status;
     omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
@@ -124,7 +126,7 @@ static int open_columns(file_build *b, omen_detail *why)
     }
     b->columns = b->read_columns ? b->read_columns : paths->columns;
     if (b->columns && omen_columns_row_count(b->columns) != b->source.n_rows)
-        return omen_fail(why, OMEN_ERR_INPUT, "the columns have %llu rows, and there are %llu vectors",
+        return omen_fail(why, OMEN_ERR_INPUT, "the columns are of %llu rows, the vectors of %llu",
                          (unsigned long long)omen_columns_row_count(b->columns), (unsigned long long)b->source.n_rows);
     const uint64_t n_bytes = omen_columns_bytes(b->columns);
     if (*memory_bytes > 0)

@@ -25,28 +25,32 @@ static omen_walk_fn *walk_of(const char *path, const omen_input *input)
                                            : omen_walk_tsv;
 }
 
-/* Reads a table, by two walks. */
+int omen_table_read(omen_table **out, const omen_input *input, const char *path, const omen_columns *columns,
+                    const char *types, const char *keys, uint64_t memory_bytes, omen_detail *why)
+{
+    uint64_t n_rows;
+    *out = NULL;
+    if (omen_input_is_container(input))
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not a table", input->label);
+    omen_walk_fn *walk = walk_of(path, input);
+    int status = omen_table_open(out, input->label, columns, types, keys, memory_bytes, why);
+    if (status == OMEN_OK)
+        status = walk(*out, input, &n_rows, why);
+    if (status == OMEN_OK)
+        status = omen_columns_of_rows(columns, n_rows, input->label, why);
+    if (status == OMEN_OK)
+        status = omen_table_keep(*out, n_rows, why);
+    return status == OMEN_OK ? walk(*out, input, &n_rows, why) : status;
+}
+
 static int read_table(omen_columns *columns, const omen_column_paths *paths, uint64_t memory_bytes, omen_detail *why)
 {
     omen_input input;
-    omen_table *table = NULL;
-    uint64_t n_rows;
+    omen_table *table;
     int status = omen_input_open(&input, paths->table, why);
     if (status != OMEN_OK)
         return status;
-    omen_walk_fn *walk = walk_of(paths->table, &input);
-    if (omen_input_is_container(&input))
-        status = omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not a table", input.label);
-    if (status == OMEN_OK)
-        status = omen_table_open(&table, input.label, columns, paths->types, memory_bytes, why);
-    if (status == OMEN_OK)
-        status = walk(table, &input, &n_rows, why);
-    if (status == OMEN_OK)
-        status = omen_columns_of_rows(columns, n_rows, input.label, why);
-    if (status == OMEN_OK)
-        status = omen_table_keep(table, n_rows, why);
-    if (status == OMEN_OK)
-        status = walk(table, &input, &n_rows, why);
+    status = omen_table_read(&table, &input, paths->table, columns, paths->types, NULL, memory_bytes, why);
     if (status == OMEN_OK)
         status = omen_table_give(table, columns, why);
     omen_table_close(table);

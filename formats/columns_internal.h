@@ -34,6 +34,7 @@ typedef enum {
     OMEN_FIELD_REAL,
     OMEN_FIELD_TEXT, /* text that is text */
     OMEN_FIELD_TAG,  /* one of several texts in the same field */
+    OMEN_FIELD_LIST, /* a field that holds such texts, of which there is none */
 } omen_field_kind;
 
 /* A value as it is read, and where. */
@@ -50,18 +51,33 @@ typedef struct omen_field {
 
 typedef struct omen_table omen_table;
 
-/* Starts a table; label names the file, and with columns lives as long. types: as in omen_column_paths; memory_bytes:
- * as omen_columns_read() has it, of which columns takes its part. omen_table_close() is due even after a failure.
+/* Starts a table; label names the file, and with columns and keys lives as long. types: as in omen_column_paths;
+ * memory_bytes: as omen_columns_read() has it, of which columns takes its part. keys: the column of that name has the
+ * keys of the rows, and no other is read; NULL: all are columns. omen_table_close() is due even after a failure.
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (types) or OMEN_ERR_MEMORY. */
 int omen_table_open(omen_table **out, const char *label, const omen_columns *columns, const char *types,
-                    uint64_t memory_bytes, omen_detail *why) OMEN_MUST_CHECK;
+                    const char *keys, uint64_t memory_bytes, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Between the walks: chooses the types and makes room for n_rows values. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a type for
- * a column that there is not) or OMEN_ERR_MEMORY. */
+ * a column that there is not), OMEN_ERR_INPUT (keys: no such column, or not of integers or texts) or OMEN_ERR_MEMORY.
+ */
 int omen_table_keep(omen_table *table, uint64_t n_rows, omen_detail *why) OMEN_MUST_CHECK;
 
 /* After them: adds the columns to others. */
 int omen_table_give(omen_table *table, omen_columns *columns, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The column of keys. */
+typedef struct omen_table_keys {
+    const int64_t *integers; /* a row; NULL: texts */
+    const uint32_t *codes;   /* a row: the number of its text */
+    omen_words texts;
+    const uint64_t *nulls; /* bits of the rows that have none */
+    const uint64_t *lines; /* a row: its line in the file */
+    uint64_t n_bytes;      /* of memory that the table takes */
+} omen_table_keys;
+
+/* After the walks over a table with keys; what it gives lives as long as the table. */
+omen_table_keys omen_table_get_keys(const omen_table *table);
 void omen_table_close(omen_table *table);
 
 /* The number, from 1, of the column of that name, which is added on the first walk if it is new. Returns OMEN_OK,
@@ -80,6 +96,11 @@ typedef int omen_walk_fn(omen_table *table, const omen_input *input, uint64_t *n
 omen_walk_fn omen_walk_tsv, omen_walk_csv; /* columns/delimited.c */
 omen_walk_fn omen_walk_jsonl;              /* columns/jsonl.c */
 
+/* Both walks over a file that is open, of as many rows as columns (columns_file.c). path: its name, whose extension
+ * tells the format. As omen_table_open(), omen_table_keep() and the walks. */
+int omen_table_read(omen_table **out, const omen_input *input, const char *path, const omen_columns *columns,
+                    const char *types, const char *keys, uint64_t memory_bytes, omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- other files ---- */
 
 /* One column, from "NAME=FILE" with an npy array (columns/array.c); tags from spmat or text (columns/tags.c). They add
@@ -97,6 +118,9 @@ int omen_columns_of_rows(const omen_columns *columns, uint64_t n_rows, const cha
 /* Refuses what would take more than memory_bytes (0: no limit) beside the columns there are. */
 int omen_columns_room(const omen_columns *columns, uint64_t n_bytes, uint64_t memory_bytes, const char *label,
                       omen_detail *why) OMEN_MUST_CHECK;
+
+/* Where text has its first byte that is zero or not UTF-8; n_bytes if it has none. */
+size_t omen_columns_text_fault(const char *text, size_t n_bytes);
 
 /* ---- spmat (columns/tags.c) ---- */
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the keys of rows from a file: text, one a line, or an npy array of integers or of fixed strings. */
-#include "formats/input.h"
+/* Reads the keys of rows from a file: text, one a line, an npy array of integers or of fixed strings, or a column of a
+ * table. */
+#include "formats/columns_internal.h"
+#include "formats/key_source.h"
 #include "formats/lines.h"
 #include "formats/npy_header.h"
-#include "formats/omendb_files.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,14 +18,6 @@ typedef struct {
     omen_detail *why;
 } key_file;
 
-/* The keys of an npy array. */
-typedef struct {
-    char type; /* i, u, S or U */
-    uint64_t item_bytes;
-    bool big_endian;
-    const unsigned char *items;
-} key_array;
-
 /* ---- both -------------------------------------------------------------- */
 
 /* Begins n keys of at most so many bytes of text in all, which have to be as many as there are rows. */
@@ -32,8 +25,9 @@ static int begin(key_file *f, omen_key_kind kind, uint64_t n, uint64_t n_text_by
 {
     uint64_t peak;
     if (n != f->n_rows) {
-        return omen_fail(f->why, OMEN_ERR_INPUT, "%s has %" PRIu64 " keys, and there are %" PRIu64 " rows",
-                         f->input.label, n, f->n_rows);
+        return omen_fail(f->why, OMEN_ERR_INPUT, "%s has %" PRIu64 " key%s, and there %s %" PRIu64 " row%s",
+                         f->input.label, n, omen_plural(n), omen_is_or_are(f->n_rows), f->n_rows,
+                         omen_plural(f->n_rows));
     }
     omen_row_keys_sizes(n, n_text_bytes, NULL, &peak, NULL);
     if (f->memory_bytes > 0 && peak > f->memory_bytes) {
@@ -59,10 +53,7 @@ static int read_text(key_file *f)
     omen_lines lines = omen_lines_of(f->input.bytes, f->input.n_bytes);
     const char *line;
     size_t n_bytes;
-    uint64_t n = 0;
-    for (omen_lines count = lines; omen_lines_next(&count, &line, &n_bytes);)
-        n = count.number;
-    int status = begin(f, OMEN_KEYS_TEXT, n, f->input.n_bytes);
+    int status = begin(f, OMEN_KEYS_TEXT, omen_lines_count(lines), f->input.n_bytes);
     while (status == OMEN_OK && omen_lines_next(&lines, &line, &n_bytes)) {
         omen_detail cause = {""};
         omen_row_key key;
@@ -77,60 +68,15 @@ static int read_text(key_file *f)
 
 /* ---- npy --------------------------------------------------------------- */
 
-/* Checks what the header says against the file. */
-static int find_array(const key_file *f, key_array *out)
-{
-    const omen_input *input = &f->input;
-    omen_npy_header header;
-    omen_detail reason = {""};
-    int status = omen_npy_header_read(input->bytes, input->n_bytes, &header, &reason);
-    if (status != OMEN_OK)
-        return omen_fail(f->why, status, "%s: %s", input->label, reason.text);
-    const char *type = header.is_structured ? "?" : omen_npy_type(&header, &out->big_endian);
-    char *end = NULL;
-    const uint64_t width = type[0] != '\0' && type[1] >= '0' && type[1] <= '9' ? strtoull(type + 1, &end, 10) : 0;
-    const bool is_integer = type[0] == 'i' || type[0] == 'u', is_text = type[0] == 'S' || type[0] == 'U';
-    if (width == 0 || *end != '\0' || width > INT32_MAX || !(is_integer || is_text) ||
-        (is_integer && width != 1 && width != 2 && width != 4 && width != 8)) {
-        return omen_fail(f->why, OMEN_ERR_INPUT,
-                         "%s: the array's dtype is %s'%.20s'; keys are integers (i8, u8 and smaller) or fixed strings "
-                         "(S and U)",
-                         input->label, header.is_structured ? "structured: " : "", header.descr);
-    }
-    if (header.n_shape < 1 || header.n_shape > 2 || (header.n_shape == 2 && header.shape[1] != 1)) {
-        return omen_fail(f->why, OMEN_ERR_INPUT, "%s: the array has %u dimensions; keys need one, shape (n,)",
-                         input->label, header.n_shape);
-    }
-    out->type = type[0];
-    out->item_bytes = type[0] == 'U' ? 4 * width : width;
-    out->items = input->bytes + header.offset;
-    const uint64_t there = input->n_bytes - header.offset, n = header.shape[0];
-    if (there % out->item_bytes != 0 || there / out->item_bytes != n) {
-        return omen_fail(f->why, OMEN_ERR_INPUT,
-                         "%s: the header claims %" PRIu64 " keys of %" PRIu64 " bytes, and %" PRIu64 " bytes follow",
-                         input->label, n, out->item_bytes, there);
-    }
-    return OMEN_OK;
-}
-
-/* An integer of n bytes, sign-extended if is_signed. */
-static uint64_t load_integer(const unsigned char *from, uint64_t n, bool big_endian, bool is_signed)
-{
-    uint64_t value = is_signed && from[big_endian ? 0 : n - 1] >> 7 ? UINT64_MAX : 0;
-    for (uint64_t i = 0; i < n; i++)
-        value = value << 8 | from[big_endian ? i : n - 1 - i];
-    return value;
-}
-
 /* Characters of four bytes, without the zeros at the end, as UTF-8. What is no character becomes a byte that UTF-8 does
  * not have. Returns the number of bytes; out has room for as many as there are in the array. */
 static uint64_t encode_utf8(const unsigned char *from, uint64_t n_bytes, bool big_endian, char *out)
 {
     char *to = out;
-    while (n_bytes > 0 && load_integer(from + n_bytes - 4, 4, big_endian, false) == 0)
+    while (n_bytes > 0 && omen_npy_integer(from + n_bytes - 4, 4, big_endian, false) == 0)
         n_bytes -= 4;
     for (uint64_t i = 0; i < n_bytes; i += 4) {
-        const uint32_t code = (uint32_t)load_integer(from + i, 4, big_endian, false);
+        const uint32_t code = (uint32_t)omen_npy_integer(from + i, 4, big_endian, false);
         const int n_more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
         if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
             *to++ = '\xff';
@@ -144,14 +90,14 @@ static uint64_t encode_utf8(const unsigned char *from, uint64_t n_bytes, bool bi
 }
 
 /* Key number i; room has item_bytes. */
-static int load_key(const key_array *a, uint64_t i, char *room, omen_row_key *out, omen_detail *cause)
+static int load_key(const omen_npy_vector *a, uint64_t i, char *room, omen_row_key *out, omen_detail *cause)
 {
     const unsigned char *item = a->items + i * a->item_bytes;
     const char *text = (const char *)item;
     uint64_t n_bytes = a->item_bytes;
     if (a->type == 'i' || a->type == 'u') {
         *out = (omen_row_key){.kind = a->type == 'i' ? OMEN_KEYS_INT64 : OMEN_KEYS_UINT64,
-                              .number = load_integer(item, a->item_bytes, a->big_endian, a->type == 'i')};
+                              .number = omen_npy_integer(item, a->item_bytes, a->big_endian, a->type == 'i')};
         return OMEN_OK;
     }
     if (a->type == 'U') {
@@ -165,18 +111,20 @@ static int load_key(const key_array *a, uint64_t i, char *room, omen_row_key *ou
 
 static int read_npy(key_file *f)
 {
-    key_array a;
-    int status = find_array(f, &a);
+    omen_npy_vector a;
+    omen_detail reason = {""};
+    int status =
+        omen_npy_check_vector(f->input.bytes, f->input.n_bytes, "iuSU",
+                              "keys are integers (i8, u8 and smaller) or fixed strings (S and U)", &a, &reason);
     if (status != OMEN_OK)
-        return status;
+        return omen_fail(f->why, status, "%s: %s", f->input.label, reason.text);
     const bool is_text = a.type == 'S' || a.type == 'U';
     const omen_key_kind kind = is_text ? OMEN_KEYS_TEXT : a.type == 'i' ? OMEN_KEYS_INT64 : OMEN_KEYS_UINT64;
-    const uint64_t n = (uint64_t)(f->input.bytes + f->input.n_bytes - a.items) / a.item_bytes;
-    status = begin(f, kind, n, is_text ? n * a.item_bytes : 0);
+    status = begin(f, kind, a.n, is_text ? a.n * a.item_bytes : 0);
     char *room = status == OMEN_OK ? malloc(a.item_bytes) : NULL;
     if (status == OMEN_OK && !room)
         status = omen_fail(f->why, OMEN_ERR_MEMORY, "out of memory for the keys");
-    for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
+    for (uint64_t i = 0; i < a.n && status == OMEN_OK; i++) {
         omen_detail cause = {""};
         omen_row_key key;
         status = load_key(&a, i, room, &key, &cause);
@@ -189,14 +137,63 @@ static int read_npy(key_file *f)
     return status;
 }
 
+/* ---- a column of a table ----------------------------------------------- */
+
+/* Key of a row. */
+static int load_table_key(const omen_table_keys *column, uint64_t row, omen_row_key *out, omen_detail *cause)
+{
+    if (column->nulls[row / 64] >> row % 64 & 1)
+        return omen_fail(cause, OMEN_ERR_INPUT, "the row has no key");
+    if (column->integers) {
+        *out = (omen_row_key){.kind = OMEN_KEYS_INT64, .number = (uint64_t)column->integers[row]};
+        return OMEN_OK;
+    }
+    const uint64_t *at = column->texts.offsets + column->codes[row];
+    return omen_row_key_parse(OMEN_KEYS_TEXT, column->texts.bytes + at[0], at[1] - at[0], out, cause);
+}
+
+static int read_column(key_file *f, const omen_table_keys *column)
+{
+    uint64_t n_text_bytes = 0;
+    for (uint64_t row = 0; !column->integers && row < f->n_rows; row++) {
+        const uint32_t code = column->codes[row];
+        n_text_bytes += code == OMEN_NO_TEXT ? 0 : column->texts.offsets[code + 1] - column->texts.offsets[code];
+    }
+    int status = begin(f, column->integers ? OMEN_KEYS_INT64 : OMEN_KEYS_TEXT, f->n_rows, n_text_bytes);
+    for (uint64_t row = 0; row < f->n_rows && status == OMEN_OK; row++) {
+        omen_detail cause = {""};
+        omen_row_key key;
+        status = load_table_key(column, row, &key, &cause);
+        if (status == OMEN_OK)
+            status = omen_row_keys_add(f->keys, &key, &cause);
+        if (status != OMEN_OK)
+            status = fail_at(f, status, "line", column->lines[row], &cause);
+    }
+    return status;
+}
+
 /* ---- the file ---------------------------------------------------------- */
+
+/* Sorts the keys that were read. lines: of the rows; NULL: rows are told by their number, plus first. */
+static int finish(key_file *f, bool allow_duplicates, int n_threads, const char *places, const uint64_t *lines,
+                  uint64_t first)
+{
+    uint64_t twins[2];
+    omen_detail cause = {""};
+    const int status = omen_row_keys_finish(f->keys, allow_duplicates, n_threads, twins, &cause);
+    if (status == OMEN_ERR_INPUT) {
+        return omen_fail(f->why, status,
+                         "%s: %s %" PRIu64 " and %" PRIu64 " have the same key; options.allow_duplicates accepts that",
+                         f->input.label, places, lines ? lines[twins[0]] : twins[0] + first,
+                         lines ? lines[twins[1]] : twins[1] + first);
+    }
+    return status == OMEN_OK ? status : omen_fail(f->why, status, "%s", cause.text);
+}
 
 int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, bool allow_duplicates,
                        uint64_t memory_bytes, int n_threads, omen_detail *why)
 {
     key_file f = {.n_rows = n_rows, .memory_bytes = memory_bytes, .why = why};
-    uint64_t twins[2];
-    omen_detail cause = {""};
     *out = NULL;
     int status = omen_input_open(&f.input, path, why);
     if (status != OMEN_OK)
@@ -206,20 +203,57 @@ int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, b
         status = omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not a file of keys", f.input.label);
     else
         status = is_npy ? read_npy(&f) : read_text(&f);
-    if (status == OMEN_OK) {
-        status = omen_row_keys_finish(f.keys, allow_duplicates, n_threads, twins, &cause);
-        if (status == OMEN_ERR_INPUT) {
-            omen_fail(why, status,
-                      "%s: %s %" PRIu64 " and %" PRIu64 " have the same key; options.allow_duplicates accepts that",
-                      f.input.label, is_npy ? "rows" : "lines", twins[0] + !is_npy, twins[1] + !is_npy);
-        } else if (status != OMEN_OK) {
-            omen_fail(why, status, "%s", cause.text);
-        }
-    }
+    if (status == OMEN_OK)
+        status = finish(&f, allow_duplicates, n_threads, is_npy ? "rows" : "lines", NULL, !is_npy);
     omen_input_close(&f.input);
     if (status != OMEN_OK)
         omen_row_keys_destroy(f.keys);
     else
         *out = f.keys;
     return status;
+}
+
+int omen_row_keys_read_column(omen_row_keys **out, const omen_column_paths *table, const char *column, uint64_t n_rows,
+                              bool allow_duplicates, uint64_t memory_bytes, int n_threads, omen_detail *why)
+{
+    key_file f = {.n_rows = n_rows, .memory_bytes = memory_bytes, .why = why};
+    omen_columns *none;
+    omen_table *read = NULL;
+    *out = NULL;
+    int status = omen_columns_create(&none, n_rows, why);
+    if (status == OMEN_OK)
+        status = omen_input_open(&f.input, table->table, why);
+    if (status != OMEN_OK) {
+        omen_columns_destroy(none);
+        return status;
+    }
+    status = omen_table_read(&read, &f.input, table->table, none, table->types, column, memory_bytes, why);
+    if (status == OMEN_OK) {
+        const omen_table_keys keys = omen_table_get_keys(read);
+        if (memory_bytes > 0)
+            f.memory_bytes = memory_bytes > keys.n_bytes ? memory_bytes - keys.n_bytes : 1;
+        status = read_column(&f, &keys);
+        if (status == OMEN_OK)
+            status = finish(&f, allow_duplicates, n_threads, "lines", keys.lines, 0);
+    }
+    omen_table_close(read);
+    omen_columns_destroy(none);
+    omen_input_close(&f.input);
+    if (status != OMEN_OK)
+        omen_row_keys_destroy(f.keys);
+    else
+        *out = f.keys;
+    return status;
+}
+
+int omen_row_keys_read_of(omen_row_keys **out, const omen_key_source *source, uint64_t n_rows, uint64_t memory_bytes,
+                          int n_threads, omen_detail *why)
+{
+    const omen_column_paths *columns = source->columns;
+    const bool same = columns && columns->table && strcmp(columns->table, source->path) == 0;
+    const omen_column_paths table = {.table = source->path, .types = same ? columns->types : NULL};
+    return source->column
+               ? omen_row_keys_read_column(out, &table, source->column, n_rows, source->allow_duplicates, memory_bytes,
+                                           n_threads, why)
+               : omen_row_keys_read(out, source->path, n_rows, source->allow_duplicates, memory_bytes, n_threads, why);
 }

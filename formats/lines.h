@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lines of a text in memory. */
+/* The lines of a text in memory, and how many of them there are in words. */
 #ifndef OMEN_LINES_H
 #define OMEN_LINES_H
 
@@ -38,6 +38,27 @@ static inline bool omen_lines_next(omen_lines *lines, const char **line, size_t 
     lines->at = next;
     lines->number++;
     return true;
+}
+
+/* How many lines there are. */
+static inline uint64_t omen_lines_count(omen_lines lines)
+{
+    const char *line;
+    size_t n_bytes;
+    while (omen_lines_next(&lines, &line, &n_bytes))
+        ;
+    return lines.number;
+}
+
+/* The ends of words that say how many there are: "1 row", "2 rows"; "there is 1", "there are 2". */
+static inline const char *omen_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static inline const char *omen_is_or_are(uint64_t n)
+{
+    return n == 1 ? "is" : "are";
 }
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAGIC       "\x93NUMPY"
@@ -184,4 +185,56 @@ const char *omen_npy_type(const omen_npy_header *header, bool *big_endian)
         name++;
     }
     return name;
+}
+
+/* Whether values of a type are so wide: bytes, or of S and U characters. */
+static bool has_width(char type, uint64_t width)
+{
+    switch (type) {
+    case 'b':
+        return width == 1;
+    case 'S':
+    case 'U':
+        return width >= 1 && width <= INT32_MAX;
+    default:
+        return width == 2 || width == 4 || width == 8 || (width == 1 && type != 'f');
+    }
+}
+
+int omen_npy_check_vector(const unsigned char *bytes, uint64_t n_bytes, const char *types, const char *wanted,
+                          omen_npy_vector *out, omen_detail *reason)
+{
+    omen_npy_header header;
+    int status = omen_npy_header_read(bytes, n_bytes, &header, reason);
+    if (status != OMEN_OK)
+        return status;
+    const char *type = header.is_structured ? "?" : omen_npy_type(&header, &out->big_endian);
+    char *end = NULL;
+    const uint64_t width = type[0] != '\0' && type[1] >= '0' && type[1] <= '9' ? strtoull(type + 1, &end, 10) : 0;
+    if (width == 0 || *end != '\0' || !strchr(types, type[0]) || !has_width(type[0], width)) {
+        return omen_fail(reason, OMEN_ERR_INPUT, "the array's dtype is %s'%.20s'; %s",
+                         header.is_structured ? "structured: " : "", header.descr, wanted);
+    }
+    if (header.n_shape < 1 || header.n_shape > 2 || (header.n_shape == 2 && header.shape[1] != 1)) {
+        return omen_fail(reason, OMEN_ERR_INPUT, "the array has %u dimensions, and should have one, shape (n,)",
+                         header.n_shape);
+    }
+    out->type = type[0];
+    out->item_bytes = type[0] == 'U' ? 4 * width : width;
+    out->items = bytes + header.offset;
+    out->n = header.shape[0];
+    const uint64_t there = n_bytes - header.offset;
+    if (there % out->item_bytes == 0 && there / out->item_bytes == out->n)
+        return OMEN_OK;
+    return omen_fail(reason, OMEN_ERR_INPUT,
+                     "the header claims %" PRIu64 " values of %" PRIu64 " bytes, and %" PRIu64 " bytes follow", out->n,
+                     out->item_bytes, there);
+}
+
+uint64_t omen_npy_integer(const unsigned char *from, uint64_t n_bytes, bool big_endian, bool is_signed)
+{
+    uint64_t value = is_signed && from[big_endian ? 0 : n_bytes - 1] >> 7 ? UINT64_MAX : 0;
+    for (uint64_t i = 0; i < n_bytes; i++)
+        value = value << 8 | from[big_endian ? i : n_bytes - 1 - i];
+    return value;
 }

@@ -26,4 +26,21 @@ int omen_npy_header_read(const unsigned char *bytes, uint64_t n_bytes, omen_npy_
 /* The dtype without its byte order, such as "f4"; *big_endian gets the order. */
 const char *omen_npy_type(const omen_npy_header *header, bool *big_endian);
 
+/* An array of one dimension, (n,) or (n, 1). */
+typedef struct omen_npy_vector {
+    char type;           /* i, u, b, f, S or U, as its dtype begins */
+    uint64_t item_bytes; /* four a character of U */
+    bool big_endian;
+    const unsigned char *items; /* n, in the file */
+    uint64_t n;
+} omen_npy_vector;
+
+/* Reads the header of a file of n_bytes that holds such an array, of one of these types; wanted says which, as the end
+ * of a sentence. Returns as omen_npy_header_read(). */
+int omen_npy_check_vector(const unsigned char *bytes, uint64_t n_bytes, const char *types, const char *wanted,
+                          omen_npy_vector *out, omen_detail *reason) OMEN_MUST_CHECK;
+
+/* An integer of n_bytes, up to 8, sign-extended if is_signed. */
+uint64_t omen_npy_integer(const unsigned char *from, uint64_t n_bytes, bool big_endian, bool is_signed);
+
 #endif

@@ -142,6 +142,13 @@ typedef struct omen_column_paths {
 OMEN_API int omen_columns_read(omen_columns **out, const omen_column_paths *paths, uint64_t n_rows,
                                uint64_t memory_bytes, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Reads the keys of n_rows rows from a column of a table, whose types count; arrays and tags are not looked at. A
+ * column of integers has int64 keys, one of texts those texts; every row has to have one. A type of skip leaves the
+ * column out of the columns only. As omen_row_keys_read(). */
+OMEN_API int omen_row_keys_read_column(omen_row_keys **out, const omen_column_paths *table, const char *column,
+                                       uint64_t n_rows, bool allow_duplicates, uint64_t memory_bytes, int n_threads,
+                                       omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- a build by path ---------------------------------------------------- */
 
 /* What a build by path reads and writes, and who is told of it. */
@@ -163,6 +170,9 @@ typedef struct omen_build_paths {
      * options.memory_bytes. One of the two, or both, may be NULL; the first counts */
     const omen_column_paths *column_paths;
     const omen_columns *columns;
+    /* keys is a table, which may be that of column_paths (its types count then), and this column of it has the keys;
+     * NULL: it is a file of keys */
+    const char *key_column;
 } omen_build_paths;
 
 /* What a build by path leaves. */

@@ -84,6 +84,11 @@ uint32_t omen_columns_count(const omen_columns *columns)
     return columns ? columns->n : 0;
 }
 
+const char *omen_columns_name(const omen_columns *columns, uint32_t i)
+{
+    return columns && i < columns->n ? columns->columns[i].name : NULL;
+}
+
 uint64_t omen_columns_bytes(const omen_columns *columns)
 {
     return columns ? columns->n_bytes + columns->n_write_bytes : 0;

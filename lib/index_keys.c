@@ -257,7 +257,8 @@ static int read_entry(const omen_index *index, uint64_t i, uint64_t *row, omen_r
     return omen_index_key_of(index, *row, key, why);
 }
 
-int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int64_t *row, omen_detail *why)
+int omen_index_row_of_key_from(const omen_index *index, const omen_row_key *key, uint64_t first, int64_t *row,
+                               omen_detail *why)
 {
     const omen_keys_head *h = &index->keys.head;
     uint64_t at = 0, above = h->n_rows, at_row;
@@ -272,17 +273,23 @@ int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int6
     while (at < above && status == OMEN_OK) {
         const uint64_t middle = at + (above - at) / 2;
         status = read_entry(index, middle, &at_row, &at_key, why);
-        if (status == OMEN_OK && omen_row_key_compare(&at_key, key) < 0)
+        const int order = status == OMEN_OK ? omen_row_key_compare(&at_key, key) : 0;
+        if (order < 0 || (order == 0 && at_row < first)) /* rows of one key rise */
             at = middle + 1;
         else
             above = middle;
     }
     if (status == OMEN_OK && at < h->n_rows) {
         status = read_entry(index, at, &at_row, &at_key, why);
-        if (status == OMEN_OK && omen_row_key_compare(&at_key, key) == 0)
+        if (status == OMEN_OK && omen_row_key_compare(&at_key, key) == 0 && at_row >= first)
             *row = (int64_t)at_row;
     }
     return status;
+}
+
+int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int64_t *row, omen_detail *why)
+{
+    return omen_index_row_of_key_from(index, key, 0, row, why);
 }
 
 /* ---- checking ---- */

@@ -41,6 +41,9 @@ OMEN_API void omen_columns_destroy(omen_columns *columns);
 OMEN_API uint64_t omen_columns_row_count(const omen_columns *columns);
 OMEN_API uint32_t omen_columns_count(const omen_columns *columns);
 
+/* The name of column i, counted from 0, as long as the columns live; NULL past the last. */
+OMEN_API const char *omen_columns_name(const omen_columns *columns, uint32_t i);
+
 /* Bytes of memory that writing the columns will take, those that they take now included. */
 OMEN_API uint64_t omen_columns_bytes(const omen_columns *columns);
 

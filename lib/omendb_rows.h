@@ -70,6 +70,10 @@ OMEN_API int omen_index_key_of(const omen_index *index, uint64_t row, omen_row_k
 OMEN_API int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int64_t *row,
                                    omen_detail *why) OMEN_MUST_CHECK;
 
+/* The same, the first one from row number first on: all rows of a key, by its last row + 1. */
+OMEN_API int omen_index_row_of_key_from(const omen_index *index, const omen_row_key *key, uint64_t first, int64_t *row,
+                                        omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- rows of an index ---------------------------------------------------- */
 
 /* Rows of an index, in any order and any number of times, from its refine tier: as they were read, up to its rounding;

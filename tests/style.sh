@@ -57,6 +57,9 @@ xargs wc -l <"$scratch/sources" | awk '$2 != "total" && $1 > 700 { print $2 ": "
 grep -v -e '/meson\.build$' -e '^meson\.build$' "$scratch/all" | sed 's/.*\///' | sort | uniq -d |
     result "file names are unique"
 
+# a command behind it may succeed without failing the test
+grep -nE '^ *! ' /dev/null tests/cli/*.bats | result "tests have run ! and not !"
+
 # ---- license ----
 
 grep -E '\.[ch]$' "$scratch/all" | while read -r file; do

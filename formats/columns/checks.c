@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every file of columns is checked for: as many rows as there are vectors, and room in memory. */
+/* What files of columns are checked for: as many rows as there are vectors, room in memory, and text that is UTF-8. */
 #include "formats/columns_internal.h"
+#include "formats/lines.h"
 
 #include <inttypes.h>
 
@@ -8,8 +9,9 @@ int omen_columns_of_rows(const omen_columns *columns, uint64_t n_rows, const cha
 {
     if (omen_columns_row_count(columns) == n_rows)
         return OMEN_OK;
-    return omen_fail(why, OMEN_ERR_INPUT, "%s has %" PRIu64 " rows, and there are %" PRIu64 " vectors", label, n_rows,
-                     omen_columns_row_count(columns));
+    const uint64_t n = omen_columns_row_count(columns);
+    return omen_fail(why, OMEN_ERR_INPUT, "%s has %" PRIu64 " row%s, and there %s %" PRIu64 " vector%s", label, n_rows,
+                     omen_plural(n_rows), omen_is_or_are(n), n, omen_plural(n));
 }
 
 int omen_columns_room(const omen_columns *columns, uint64_t n_bytes, uint64_t memory_bytes, const char *label,
@@ -21,4 +23,29 @@ int omen_columns_room(const omen_columns *columns, uint64_t n_bytes, uint64_t me
     return omen_fail(why, OMEN_ERR_MEMORY,
                      "the columns in %s need more than %" PRIu64 " MiB of memory, and %" PRIu64 " MiB are allowed",
                      label, needed >> 20, memory_bytes >> 20);
+}
+
+/* Bytes of the character at text, of which n_bytes are left; 0 for none: a zero, an overlong form, half of a surrogate
+ * pair, and what is beyond U+10FFFF. */
+static size_t character_bytes(const unsigned char *text, size_t n_bytes)
+{
+    static const uint32_t least[] = {0, 1, 0x80, 0x800, 0x10000};
+    const size_t n = text[0] < 0x80 ? 1 : text[0] >> 5 == 6 ? 2 : text[0] >> 4 == 14 ? 3 : text[0] >> 3 == 30 ? 4 : 0;
+    if (n == 0 || n > n_bytes)
+        return 0;
+    uint32_t code = n == 1 ? text[0] : text[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if (text[i] >> 6 != 2)
+            return 0;
+        code = code << 6 | (text[i] & 0x3f);
+    }
+    return code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : n;
+}
+
+size_t omen_columns_text_fault(const char *text, size_t n_bytes)
+{
+    size_t at = 0;
+    for (size_t n = 1; n > 0 && at < n_bytes; at += n)
+        n = character_bytes((const unsigned char *)text + at, n_bytes - at);
+    return at;
 }

@@ -3,6 +3,7 @@
  * begins with a quote ends with one, may hold commas and ends of lines, and doubles the quotes in it. A field without
  * anything is no value; in CSV, "" is an empty text. */
 #include "formats/columns_internal.h"
+#include "formats/lines.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -127,8 +128,8 @@ static int walk(delimited *d, omen_table *table, uint64_t *n_rows)
                 status = omen_table_field(table, numbers[d->position - 1], &field, d->why);
         }
         if (status == OMEN_OK && d->position != n)
-            status = omen_fail(d->why, OMEN_ERR_INPUT, "%s, line %" PRIu64 " has %u fields, and the header %u",
-                               d->input->label, line, d->position, n);
+            status = omen_fail(d->why, OMEN_ERR_INPUT, "%s, line %" PRIu64 " has %u field%s, and the header %u",
+                               d->input->label, line, d->position, omen_plural(d->position), n);
     }
     free(numbers);
     free(d->copy);

@@ -24,6 +24,11 @@ static int fail_member(const walking *w, const char *name, const char *what)
 static int take_tags(walking *w, const char *name, uint32_t number, const json_t *array)
 {
     int status = OMEN_OK;
+    if (json_array_size(array) == 0) {
+        omen_field field = w->field;
+        field.kind = OMEN_FIELD_LIST;
+        return omen_table_field(w->table, number, &field, w->why);
+    }
     for (size_t i = 0; i < json_array_size(array) && status == OMEN_OK; i++) {
         const json_t *tag = json_array_get(array, i);
         if (!json_is_string(tag))

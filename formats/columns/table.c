@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LONGEST_WHOLE 400u /* digits of a whole number */
+
 /* What the first walk has seen in a column. */
 enum { SEEN_INTEGERS = 1, SEEN_REALS = 2, SEEN_TEXTS = 4, SEEN_TAGS = 8 };
 
@@ -19,7 +21,10 @@ static const char *const type_names[] = {"", "int64", "float32", "float64", "tex
 typedef struct {
     char *name;
     table_type type;
+    bool is_found; /* the type, from the values */
     unsigned seen;
+    uint64_t seen_line; /* of the first value */
+    const char *seen_kind;
     uint64_t *nulls; /* bits; all set until a value comes */
     int64_t *integers;
     double *reals;
@@ -45,7 +50,9 @@ struct omen_table {
     uint32_t n, size;
     wish *wishes;
     size_t n_wishes;
-    bool keeps; /* the second walk */
+    const char *keys; /* the name of the column of keys; NULL: none */
+    uint64_t *lines;  /* a row: its line; with keys */
+    bool keeps;       /* the second walk */
     uint64_t n_rows, n_bytes, memory_bytes;
     const omen_columns *others;
 };
@@ -63,6 +70,9 @@ static int fail_field(const omen_table *t, uint32_t number, const omen_field *f,
     const table_column *c = &t->columns[number - 1];
     char shown[64];
     switch (f->kind) {
+    case OMEN_FIELD_LIST:
+        snprintf(shown, sizeof shown, "[]");
+        break;
     case OMEN_FIELD_INTEGER:
         snprintf(shown, sizeof shown, "%" PRId64, f->integer);
         break;
@@ -95,6 +105,11 @@ static int read_wishes(omen_table *t, const char *types, omen_detail *why)
                              "options.column_types: \"%.*s\" is not NAME:TYPE with a type of int64, float32, float64, "
                              "text, tags or skip",
                              (int)(n < 100 ? n : 100), at);
+        for (size_t i = 0; i < t->n_wishes; i++)
+            if (t->wishes[i].n_bytes == (size_t)(colon - at) &&
+                memcmp(t->wishes[i].name, at, t->wishes[i].n_bytes) == 0)
+                return omen_fail(why, OMEN_ERR_ARGUMENT, "options.column_types: \"%.*s\" is named twice",
+                                 (int)(colon - at < 100 ? colon - at : 100), at);
         wish *grown = realloc(t->wishes, (t->n_wishes + 1) * sizeof *grown);
         if (!grown)
             return no_memory(t, why);
@@ -160,6 +175,11 @@ int omen_table_column(omen_table *t, const char *name, size_t n_bytes, uint32_t 
             w->is_met = true;
         }
     }
+    const bool is_keys = t->keys && strlen(t->keys) == n_bytes && memcmp(t->keys, name, n_bytes) == 0;
+    if (t->keys && !is_keys)
+        c.type = TYPE_SKIP;
+    else if (is_keys && c.type == TYPE_SKIP) /* of the columns, not of the keys */
+        c.type = TYPE_FOUND;
     t->columns[t->n++] = c;
     *number = t->n;
     return OMEN_OK;
@@ -201,25 +221,38 @@ static omen_field_kind kind_of(const omen_field *f, int64_t *integer, double *re
     }
 }
 
+static const char *name_of_kind(omen_field_kind kind)
+{
+    return kind == OMEN_FIELD_TEXT                             ? "a text"
+           : kind == OMEN_FIELD_TAG || kind == OMEN_FIELD_LIST ? "a list"
+                                                               : "a number";
+}
+
 static int note(omen_table *t, uint32_t number, const omen_field *f, omen_detail *why)
 {
     table_column *c = &t->columns[number - 1];
-    static const unsigned bits[] = {[OMEN_FIELD_NULL] = 0,
-                                    [OMEN_FIELD_INTEGER] = SEEN_INTEGERS,
-                                    [OMEN_FIELD_REAL] = SEEN_REALS,
-                                    [OMEN_FIELD_TEXT] = SEEN_TEXTS,
-                                    [OMEN_FIELD_TAG] = SEEN_TAGS};
+    static const unsigned bits[] = {
+        [OMEN_FIELD_NULL] = 0,          [OMEN_FIELD_INTEGER] = SEEN_INTEGERS, [OMEN_FIELD_REAL] = SEEN_REALS,
+        [OMEN_FIELD_TEXT] = SEEN_TEXTS, [OMEN_FIELD_TAG] = SEEN_TAGS,         [OMEN_FIELD_LIST] = SEEN_TAGS};
     int64_t integer;
     double real;
+    char what[128];
     /* a column that has a text is of texts, whatever else is in it */
     if (c->type != TYPE_FOUND || f->kind == OMEN_FIELD_NULL || (f->kind == OMEN_FIELD_PLAIN && (c->seen & SEEN_TEXTS)))
         return OMEN_OK;
-    c->seen |= bits[kind_of(f, &integer, &real)];
+    const omen_field_kind kind = kind_of(f, &integer, &real);
+    if (c->seen == 0) {
+        c->seen_line = f->line;
+        c->seen_kind = name_of_kind(kind);
+    }
+    c->seen |= bits[kind];
     const bool mixes =
         f->kind != OMEN_FIELD_PLAIN && (c->seen & SEEN_TEXTS) && (c->seen & (SEEN_INTEGERS | SEEN_REALS));
-    if (mixes || ((c->seen & SEEN_TAGS) && (c->seen & ~(unsigned)SEEN_TAGS)))
-        return fail_field(t, number, f, "is of another kind than what stood there before", why);
-    return OMEN_OK;
+    if (!mixes && !((c->seen & SEEN_TAGS) && (c->seen & ~(unsigned)SEEN_TAGS)))
+        return OMEN_OK;
+    snprintf(what, sizeof what, "is %s%s, and line %" PRIu64 " has %s in this column",
+             kind == OMEN_FIELD_TAG ? "of " : "", name_of_kind(kind), c->seen_line, c->seen_kind);
+    return fail_field(t, number, f, what, why);
 }
 
 /* ---- the second walk ---- */
@@ -247,13 +280,45 @@ static table_type type_of(const table_column *c)
                                        : TYPE_TEXT;
 }
 
+/* Finds the column of keys, and makes room for the lines of the rows. */
+static int begin_keys(omen_table *t, omen_detail *why)
+{
+    const table_column *c = t->columns;
+    int status = OMEN_OK;
+    while (c < t->columns + t->n && strcmp(c->name, t->keys) != 0)
+        c++;
+    if (c == t->columns + t->n)
+        return omen_fail(why, OMEN_ERR_INPUT, "%s has no column \"%.100s\"", t->label, t->keys);
+    const table_type type = type_of(c);
+    if (type != TYPE_INT64 && type != TYPE_TEXT)
+        return omen_fail(why, OMEN_ERR_INPUT,
+                         "%s: column \"%.100s\" is of %s; keys are integers of 64 bits or texts, such as "
+                         "options.column_types may make of it",
+                         t->label, t->keys, type_names[type]);
+    t->lines = take(t, t->n_rows, sizeof *t->lines, &status, why);
+    for (uint64_t i = 0; t->lines && i < t->n_rows; i++)
+        t->lines[i] = i + 1; /* of JSON Lines, where a row may lack the member */
+    return status;
+}
+
+omen_table_keys omen_table_get_keys(const omen_table *t)
+{
+    const table_column *c = t->columns;
+    while (strcmp(c->name, t->keys) != 0)
+        c++;
+    return (omen_table_keys){c->integers, c->codes, omen_intern_words(&c->texts), c->nulls, t->lines, t->n_bytes};
+}
+
 int omen_table_keep(omen_table *t, uint64_t n_rows, omen_detail *why)
 {
     int status = check_wishes(t, why);
     t->keeps = true;
     t->n_rows = n_rows;
+    if (status == OMEN_OK && t->keys)
+        status = begin_keys(t, why);
     for (uint32_t i = 0; i < t->n && status == OMEN_OK; i++) {
         table_column *c = &t->columns[i];
+        c->is_found = c->type == TYPE_FOUND;
         c->type = type_of(c);
         if (c->type == TYPE_SKIP)
             continue;
@@ -309,19 +374,41 @@ static int keep_tag(omen_table *t, table_column *c, const omen_field *f, omen_de
     return OMEN_OK;
 }
 
+/* Whether float64 holds a number that is whole, as INTEGER or in the field's text; any other is not meant to the last
+ * digit. */
+static bool is_held(const omen_field *f, omen_field_kind kind, int64_t integer, double real)
+{
+    char exact[LONGEST_WHOLE + 1];
+    if (kind == OMEN_FIELD_INTEGER)
+        return real < 0x1p63 && (int64_t)real == integer;
+    if (f->kind != OMEN_FIELD_PLAIN)
+        return true;
+    for (size_t i = f->text[0] == '-'; i < f->n_bytes; i++)
+        if (f->text[i] < '0' || f->text[i] > '9')
+            return true;
+    return (size_t)snprintf(exact, sizeof exact, "%.0f", real) == f->n_bytes && memcmp(exact, f->text, f->n_bytes) == 0;
+}
+
 static int keep(omen_table *t, uint32_t number, const omen_field *f, omen_detail *why)
 {
     table_column *c = &t->columns[number - 1];
     int64_t integer = 0;
     double real = 0;
+    if (t->lines && c->type != TYPE_SKIP && f->row < t->n_rows)
+        t->lines[f->row] = f->line;
     if (c->type == TYPE_SKIP || f->kind == OMEN_FIELD_NULL)
         return OMEN_OK;
     if (f->row >= t->n_rows)
         return omen_fail(why, OMEN_ERR_INPUT, "%s changed while it was read", t->label);
+    if (c->type == TYPE_TAGS && f->kind == OMEN_FIELD_LIST)
+        return OMEN_OK;
     if (c->type == TYPE_TAGS)
         return f->kind == OMEN_FIELD_TAG ? keep_tag(t, c, f, why) : fail_field(t, number, f, "is no list of tags", why);
-    if (f->kind == OMEN_FIELD_TAG)
-        return fail_field(t, number, f, "is one of a list, and the column is not of tags", why);
+    if (f->kind == OMEN_FIELD_TAG || f->kind == OMEN_FIELD_LIST)
+        return fail_field(t, number, f,
+                          f->kind == OMEN_FIELD_TAG ? "is one of a list, and the column is not of tags"
+                                                    : "is a list, and the column is not of tags",
+                          why);
     c->nulls[f->row / 64] &= ~((uint64_t)1 << f->row % 64);
     if (c->type == TYPE_TEXT)
         return f->kind == OMEN_FIELD_PLAIN || f->kind == OMEN_FIELD_TEXT ? intern(t, c, f, &c->codes[f->row], why)
@@ -342,6 +429,10 @@ static int keep(omen_table *t, uint32_t number, const omen_field *f, omen_detail
     }
     if (kind != OMEN_FIELD_INTEGER && kind != OMEN_FIELD_REAL)
         return fail_field(t, number, f, "is no number", why);
+    if (c->is_found && !is_held(f, kind, integer, real))
+        return fail_field(
+            t, number, f,
+            "is a whole number that float64 does not hold; the type float64 rounds it (options.column_types)", why);
     c->reals[f->row] = real;
     if (!isfinite(c->type == TYPE_FLOAT32 ? (double)(float)real : real))
         return fail_field(t, number, f, c->type == TYPE_FLOAT32 ? "is beyond float32" : "is beyond float64", why);
@@ -377,13 +468,14 @@ static int give_column(omen_table *t, table_column *c, omen_columns *columns, om
 }
 
 int omen_table_open(omen_table **out, const char *label, const omen_columns *columns, const char *types,
-                    uint64_t memory_bytes, omen_detail *why)
+                    const char *keys, uint64_t memory_bytes, omen_detail *why)
 {
     omen_table *t = calloc(1, sizeof *t);
     *out = t;
     if (!t)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the columns in %s", label);
     t->label = label;
+    t->keys = keys;
     t->others = columns;
     t->memory_bytes = memory_bytes;
     return read_wishes(t, types, why);
@@ -423,5 +515,6 @@ void omen_table_close(omen_table *t)
         finish_column(&t->columns[i]);
     free(t->columns);
     free(t->wishes);
+    free(t->lines);
     free(t);
 }

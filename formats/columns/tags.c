@@ -153,16 +153,21 @@ static int read_lines(omen_columns *columns, const omen_input *input, uint64_t m
 {
     word_lines w = {.first = NULL};
     omen_lines lines = omen_lines_of(input->bytes, input->n_bytes);
+    const uint64_t n_rows = omen_lines_count(lines);
     const char *line;
     size_t n_bytes;
-    uint64_t n_rows = 0;
-    for (omen_lines count = lines; omen_lines_next(&count, &line, &n_bytes);)
-        n_rows = count.number;
     int status = omen_columns_of_rows(columns, n_rows, input->label, why);
     if (status == OMEN_OK)
         w.first = malloc((n_rows + 1) * sizeof *w.first);
     bool has_memory = w.first;
     while (status == OMEN_OK && has_memory && omen_lines_next(&lines, &line, &n_bytes)) {
+        const size_t fault = omen_columns_text_fault(line, n_bytes);
+        if (fault < n_bytes) {
+            status = omen_fail(why, OMEN_ERR_INPUT, "%s, line %" PRIu64 ": byte %zu, 0x%02x, is %s", input->label,
+                               lines.number, fault + 1, (unsigned char)line[fault],
+                               line[fault] == '\0' ? "no text" : "not UTF-8");
+            break;
+        }
         w.first[lines.number - 1] = w.n_tags;
         has_memory = take_line(&w, line, n_bytes);
         if (lines.number % 4096 == 0)

@@ -64,7 +64,56 @@ recall_agrees()
     printf '%s\n' "$output" >gated.json
     omendb bench $quick --json --recall 0.8 --base b.fvecs --held-out 50 >built.json
     omendb bench $quick --json --probes 2 --rerank 50 b.omen --queries q.fvecs >plain.json
+    omendb bench $quick --json --recall 0.8 --graph --base b.fvecs --held-out 50 >graph.json
     python3 "$tests_dir/cli/bench_schema.py" "$tests_dir/../docs/BENCH-JSON.md" ./*.json
+}
+
+@test "an index with a graph is measured, gated and compared by each way" {
+    small --graph
+    bench_small b.omen --json -k 1,10 --recall 0.8,0.9 >was.json
+    # by k, way and effort
+    python3 -c '
+import json, sys
+r = json.load(open("was.json"))
+assert r["options"]["ways"] == ["lists", "graph"]
+assert [(p["k"], p["way"], p["target"]) for p in r["points"]] == [
+    (k, way, target) for k in (1, 10) for way in ("lists", "graph") for target in (0.8, 0.9)]
+for p in r["points"]:
+    assert (p["graph_estimates"] > 0) == (p["way"] == "graph"), p
+    assert (p["codes_scanned"] > 0) == (p["way"] == "lists"), p'
+    expect 0 bench_small b.omen --json -k 1,10 --recall 0.8,0.9 --baseline was.json
+    has "$stderr" "no worse than the baseline"
+    # each figure of a way against the same one
+    cp was.json other.json
+    edit other.json 'r["points"][2]["graph_estimates"] *= 2; r["points"][3]["recall_by_id"] = 1; p["codes_scanned"] *= 2
+r["points"][3]["recall_by_distance"] = 1'
+    expect 1 bench_small b.omen --json -k 1,10 --recall 0.8,0.9 --max-recall-drop 0 --baseline other.json
+    has "$stderr" "work    graph codes compared a query, k 1 at --recall 0.8 --way graph: "
+    has "$stderr" "work    codes scanned a query, k 1 at --recall 0.8 --way lists: "
+    has "$stderr" "worse   recall@1 by id at --recall 0.9 --way graph: "
+    run ! grep -q "^worse.*--way lists" <<<"$stderr"
+    cp was.json other.json
+    edit other.json 'p["way"] = "graph"'
+    expect 2 bench_small b.omen -k 1,10 --recall 0.8,0.9 --baseline other.json
+    has "$stderr" "other points than its options say"
+    fails_with 2 '"ways" differs' bench_small b.omen -k 1,10 --recall 0.8,0.9 --way lists --baseline was.json
+    # both programs are told the way
+    cat >logged <<END
+#!/bin/sh
+echo "\$*" >>"$PWD/words"
+exec "$OMENDB" "\$@"
+END
+    chmod +x logged
+    bench_small b.omen --json --recall 0.9 --max-slowdown 900% --baseline-binary ./logged >r.json
+    same "$(member "$(cat r.json)" ab.contests.0.way) $(member "$(cat r.json)" ab.contests.1.way)" '"lists" "graph"'
+    same "$(grep -o -e '--way [a-z]*' words | sort | uniq -c | awk '{ print $3, ($1 >= 21) }')" "graph 1
+lists 1"
+    # without a graph there is nothing to tell, which older programs would not know
+    omendb build -q -o b.omen b.fvecs
+    : >words
+    bench_small b.omen --json --recall 0.9 --max-slowdown 900% --baseline-binary ./logged >r.json
+    same "$(member "$(cat r.json)" ab.contests.0.way)" '"lists"'
+    run ! grep -q -e --way words
 }
 
 @test "held-out rows are queries of their own, and nothing is left behind" {
@@ -480,7 +529,8 @@ assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
         drawn "./$name.svg" "$name.json"
         rm "./$name.json" "./$name.svg"
         only p.png p.svg r.json
-        [ ! -e ../ran ] && [ ! -e ../home/ran ]
+        [ ! -e ../ran ]
+        [ ! -e ../home/ran ]
     done
     # what no picture can hold is replaced
     edit r.json "r['machine']['cpu'] = 'a\x1b[2Jb\nc\x9bd\u202ee\uffff&#1; ]]>'"

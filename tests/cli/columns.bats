@@ -109,14 +109,25 @@ END
     omendb attach -q --key keys.txt -o ck.omen c.omen
     cmp ck.omen one.omen
     omendb attach -q --key keys.txt --column-types zip:int64 --columns t.tsv --tags tags.txt -o other.omen v.omen
-    ! cmp -s other.omen one.omen
+    run ! cmp -s other.omen one.omen
     same "$(rows other.omen "zip = 1234")" "0"
     # what is attached replaces the columns that there are
-    omendb attach -q --tags tags.txt -o t.omen one.omen
+    fails_with 2 'has the column "name" (text), which would be lost' omendb attach --tags tags.txt -o t.omen one.omen
+    lost='"one.omen" has the column "tags" (tags), which would be lost'
+    fails_with 2 "$lost: attach it again beside the others, or see --drop-columns" \
+        omendb attach --columns t.tsv -o t.omen one.omen
+    [ ! -e t.omen ]
+    sed 's/stock/rest/' t.tsv >other.tsv
+    fails_with 2 'has the column "stock" (int64)' omendb attach --columns other.tsv --tags tags.txt -o t.omen one.omen
+    omendb attach -q --columns t.tsv --tags tags.txt -o t.omen one.omen
+    cmp t.omen one.omen
+    omendb attach -q --drop-columns --tags tags.txt -o t.omen one.omen
     expect 0 omendb verify t.omen
     has "$output" "1 column,"
     has "$output" "keys"
     fails_with 2 "nothing to attach" omendb attach -o x.omen v.omen
+    fails_with 2 "nothing to attach" omendb attach --drop-columns -o x.omen v.omen
+    fails_with 2 "--allow-duplicates is of the keys" omendb attach --allow-duplicates --tags tags.txt -o x.omen v.omen
 }
 
 @test "verify compares with the files that columns were built from" {
@@ -151,13 +162,15 @@ END
     six
     omendb build -q v.fvecs
     { cat t.tsv; echo; } >bad.tsv
-    refused '"bad.tsv", line 8 has 1 fields, and the header 4' --columns bad.tsv
+    refused '"bad.tsv", line 8 has 1 field, and the header 4' --columns bad.tsv
     { cat t.tsv; printf 'a\t1\t2\t3\n'; } >bad.tsv
     refused '"bad.tsv" has 7 rows, and there are 6 vectors' --columns bad.tsv
     refused '"t.tsv", line 2, column 1 (name): "a" is no integer' --columns t.tsv --column-types name:int64
     refused '"t.tsv", line 2, column 2 (price): "1.5" is no integer' --columns t.tsv --column-types price:int64
     refused 'has no column "prize"' --columns t.tsv --column-types prize:int64
     refused '"price:int" is not NAME:TYPE' --columns t.tsv --column-types price:int
+    refused '--column-types: "price" is named twice' --columns t.tsv \
+        --column-types price:float32,zip:text,price:float64
     refused "name it with --columns" --tags tags.txt --column-types price:int64
     sed 's/^name/price/' t.tsv >bad.tsv
     refused 'columns 1 and 2 have the same name, "price"' --columns bad.tsv
@@ -166,7 +179,15 @@ END
     printf 'a,b\n"x"y,1\n' >bad.csv
     refused '"bad.csv", line 2, column 1: something follows the quote' --columns bad.csv
     { printf '{"a": 1}\n%.0s' 1 2 3; printf '{"a": "x"}\n'; } >bad.jsonl
-    refused '"bad.jsonl", line 4, column 1 (a): "x" is of another kind' --columns bad.jsonl
+    refused '"bad.jsonl", line 4, column 1 (a): "x" is a text, and line 1 has a number in this column' \
+        --columns bad.jsonl
+    printf '{}\n{"a": "x"}\n{"a": ["y"]}\n' >bad.jsonl
+    refused 'line 3, column 1 (a): "y" is of a list, and line 2 has a text in this column' --columns bad.jsonl
+    printf '{}\n{"a": 1}\n{"a": []}\n' >bad.jsonl
+    refused 'line 3, column 1 (a): [] is a list, and line 2 has a number in this column' --columns bad.jsonl
+    { printf '{"a": 1}\n%.0s' 1 2 3 4 5; printf '{"a": []}\n'; } >bad.jsonl
+    refused 'line 6, column 1 (a): [] is a list, and the column is not of tags' --columns bad.jsonl \
+        --column-types a:int64
     printf '{"a": 1}\n{"a": 1,}\n' >bad.jsonl
     refused '"bad.jsonl", line 2, character' --columns bad.jsonl
     printf '{"a": [1]}\n' >bad.jsonl
@@ -176,7 +197,11 @@ END
     printf '[1]\n' >bad.jsonl
     refused 'line 1 is no object' --columns bad.jsonl
     printf 'x\n' >bad.txt
-    refused '"bad.txt" has 1 rows, and there are 6 vectors' --tags bad.txt
+    refused '"bad.txt" has 1 row, and there are 6 vectors' --tags bad.txt
+    printf 'x\n\ny \377z\nx\n\n\n' >bad.txt
+    refused '"bad.txt", line 3: byte 3, 0xff, is not UTF-8' --tags bad.txt
+    printf 'x\n\na \303\251\nx\000y\n\n\n' >bad.txt
+    refused '"bad.txt", line 4: byte 2, 0x00, is no text' --tags bad.txt
     sed 's/name/tags/' t.tsv >bad.tsv
     refused 'two columns are called "tags"' --tags tags.txt --columns bad.tsv
     refused '--column wants NAME=FILE' --column price
@@ -189,6 +214,44 @@ END
     fails_with 2 'overwrite the input --columns "t.tsv"' omendb build --columns t.tsv -o t.tsv v.fvecs
     fails_with 2 'standard input can be one of' omendb build --columns - --tags - -o new.omen v.fvecs
     only bad.csv bad.jsonl bad.npy bad.tsv bad.txt t.spmat t.tsv t.tsv.rows tags.txt v.fvecs v.omen
+}
+
+@test "a column of empty lists is of tags" {
+    vectors make v.fvecs -n 3 -d 4
+    printf '{"a": []}\n%.0s' 1 2 3 >t.jsonl
+    omendb build -q --columns t.jsonl v.fvecs
+    same "$(rows v.omen "a HAS 'x'")" ""
+    same "$(rows v.omen "NOT a HAS 'x'")" "0 1 2"
+    printf '{"a": []}\n{"a": ["x"]}\n{"b": 1, "a": []}\n' >t.jsonl
+    omendb build -q --columns t.jsonl v.fvecs
+    same "$(rows v.omen "a HAS 'x'")" "1"
+}
+
+@test "no digit of a whole number is lost unasked" {
+    six
+    omendb build -q v.fvecs
+    values() { { echo a; printf '%s\n' "$@"; } >big.tsv; }
+    values 1 9223372036854775807 -9223372036854775808 0 2 3
+    omendb build -q --columns big.tsv v.fvecs
+    same "$(rows v.omen "a = 9223372036854775807")" "1"
+    same "$(rows v.omen "a = 9223372036854775806")" ""
+    # beyond int64, or beside a number with a fraction: told where float64 does not hold it
+    values 1 2 9223372036854775809 4 5 6
+    refused '"big.tsv", line 4, column 1 (a): "9223372036854775809" is a whole number that float64 does not hold' \
+        --columns big.tsv
+    values 1 9007199254740993 3 4 5 0.5
+    refused '"big.tsv", line 3, column 1 (a): "9007199254740993" is a whole number' --columns big.tsv
+    for i in 1 9007199254740993 3 4 5 0.5; do echo "{\"a\": $i}"; done >big.jsonl
+    refused '"big.jsonl", line 2, column 1 (a): 9007199254740993 is a whole number' --columns big.jsonl
+    values 1 -0 18446744073709551616 100000000000000000000 -9223372036854775808 1e300
+    omendb build -q --columns big.tsv v.fvecs
+    same "$(rows v.omen "a = 18446744073709551616")" "2"
+    # asked for
+    values 1 9007199254740993 9223372036854775809 4 5 0.5
+    omendb build -q --columns big.tsv --column-types a:float64 v.fvecs
+    same "$(rows v.omen "a = 9223372036854775809")" "2"
+    omendb build -q --columns big.tsv --column-types a:text v.fvecs
+    same "$(rows v.omen "a = '9223372036854775809'")" "2"
 }
 
 @test "columns count against --memory" {
@@ -236,7 +299,8 @@ with open("t.spmat", "wb") as out:
     omendb build -q v.fvecs
     lies=${OMEN_TEST_QUICK:+15}
     python3 "$tests_dir/cli/hostile.py" keyfiles v.omen ${lies:-50} columns:t columns:t.tsv columns:t.csv \
-        columns:t.jsonl column:i.npy column:f.npy tags:t.spmat tags:tags.txt
+        columns:t.jsonl column:i.npy column:f.npy tags:t.spmat tags:tags.txt \
+        key=:stock:t.tsv key=:name:t.csv key=:a:t.jsonl
 }
 
 @test "conditions select the rows that SQLite selects" {

@@ -117,6 +117,16 @@ passing()
     has "$stderr" "searched list by list"
     fails_with 2 "--explain tells how a filter is searched" omendb query --explain base.omen q.fvecs
     fails_with 2 "choose one" omendb query --explain --json --only few.txt base.omen q.fvecs
+    # of all rows as queries those that pass
+    { echo part; awk 'BEGIN { for (i = 0; i < 3000; i++) print i % 5 }'; } >columns.tsv
+    omendb attach -q --columns columns.tsv -o c.omen base.omen
+    expect 0 omendb query --explain --self --where "part = 2" -o found.tsv c.omen
+    has "$stderr" "; 600 queries: part = 2"
+    expect 0 omendb query --explain --where "part = 2" -o found.tsv c.omen q.fvecs
+    has "$stderr" "; 60 queries: part = 2"
+    # what cannot be told is not left out
+    # shellcheck disable=SC2016 # for the shell that is begun
+    expect 4 sh -c '"$OMENDB" query --explain --only few.txt -o found.tsv base.omen q.fvecs 2>/dev/full'
 }
 
 @test "--audit and --certify measure the recall among the rows that match" {
@@ -132,6 +142,31 @@ passing()
     # with fewer matches than k all are found
     expect 0 omendb query -q --only few.txt -k 40 --audit 60 -o found.tsv base.omen q.fvecs
     has "$stderr" "recall@40 1.000"
+}
+
+@test "--audit and --certify claim nothing where no row passes" {
+    here
+    for options in --certify "--certify --audit 5" "--certify --self"; do
+        names=q.fvecs
+        [ "$options" != "--certify --self" ] || names=
+        # shellcheck disable=SC2086 # lists of words
+        expect 0 omendb query $options --only /dev/null -o found.tsv base.omen $names
+        has "$stderr" "omendb query: no row passes the filter: there is no recall to certify"
+        case $stderr in *" is certified"* | *"recall@10"*) fault "it claims: $stderr" ;; esac
+        # shellcheck disable=SC2086
+        expect 0 omendb query $options --json --only /dev/null -o found.tsv base.omen $names
+        same "$(member "$stderr" certified) $(member "$stderr" audit)" "null null"
+    done
+    expect 0 omendb query --audit 5 --only /dev/null -o found.tsv base.omen q.fvecs
+    has "$stderr" "no row passes the filter of a query audited: there is no recall to measure"
+    case $stderr in *"recall@10"*) fault "it claims: $stderr" ;; esac
+    # a sample without matches does not speak for the queries that have some
+    { echo part; seq 3000; } >columns.tsv
+    omendb attach -q --columns columns.tsv -o c.omen base.omen
+    for i in $(seq 60); do [ "$i" -eq 60 ] && echo "part > 5" || echo "part < 0"; done >w.txt
+    expect 0 omendb query --certify --audit 2 --where-file w.txt -o found.tsv c.omen q.fvecs
+    has "$stderr" "every row was compared"
+    [ "$(wc -l <found.tsv)" -eq 10 ]
 }
 
 @test "conditions and lists of rows together: what passes both" {

@@ -10,7 +10,7 @@ hostile.py index INDEX QUERIES N [OPTION...]
                              what query refuses verify calls corrupt
 hostile.py keyfiles INDEX N FILE...
                              the same of the beginnings of files of keys, or, OPTION:FILE, of what another option of
-                             attach takes: attach exits 0, 2 or 5
+                             attach takes, or, key=:COLUMN:FILE, of tables with keys: attach exits 0, 2 or 5
 hostile.py keys INDEX QUERIES KEYS N
                              the same of the sections of keys, by which query finds all rows in KEYS or exits 2 or 3
 hostile.py checkpoint PART INPUT N OPTION...
@@ -269,7 +269,8 @@ def lie_vectors(index, n, names):
 def lie_keyfiles(index, n, names):
     rng = random.Random(6)
     for word in names:
-        option, name = word.split(":", 1) if ":" in word else ("key", word)
+        option, name = word.rsplit(":", 1) if ":" in word else ("key", word)
+        option, _, column = option.partition("=")
         with open(name, "rb") as file:
             data = file.read()
         lying = f"lie{os.path.splitext(name)[1]}"
@@ -277,7 +278,7 @@ def lie_keyfiles(index, n, names):
             payload = bytearray(data[:256])
             lie(rng, payload)
             write(lying, payload + data[256:])
-            run(["attach", "-q", "-t", "1", f"--{option}", f"x={lying}" if option == "column" else lying, "-o",
+            run(["attach", "-q", "-t", "1", f"--{option}", f"x={lying}" if option == "column" else lying + column, "-o",
                  "sound.omen", index], 1 << 30, (0, 2, 5))
 
 

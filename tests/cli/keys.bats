@@ -144,7 +144,7 @@ header()
     fails_with 2 '"names", line 2: a key is empty' omendb query --by-key names base.omen
     printf '30\nforty\n' >names
     fails_with 2 '"names", line 2: no row has the key "forty"' omendb query --by-key names base.omen
-    fails_with 2 '"names", line 1: there is no row 30: the index has 4' omendb query --by-row names base.omen
+    fails_with 2 '"names", line 1: there is no row 30: the index has rows 0 to 3' omendb query --by-row names base.omen
     printf '1\n-1\n' >names
     fails_with 2 '"names", line 2: "-1" is no row number' omendb query --by-row names base.omen
     : >names
@@ -275,11 +275,11 @@ header()
     npy keys '<i8' '(3,)' 0100000000000000 0200000000000000 0300000000000000
     refused 2 '"keys" has 3 keys, and there are 4 rows'
     npy keys '<i8' '(4,)' 0100000000000000 0200000000000000 0300000000000000
-    refused 2 'the header claims 4 keys of 8 bytes, and 24 bytes follow'
+    refused 2 'the header claims 4 values of 8 bytes, and 24 bytes follow'
     npy keys '<f8' '(1,)' 0100000000000000
     refused 2 "the array's dtype is '<f8'; keys are integers"
     npy keys '<i4' '(2, 2)' 01000000 02000000 03000000 01000000
-    refused 2 'the array has 2 dimensions; keys need one'
+    refused 2 'the array has 2 dimensions, and should have one'
     npy keys '|S2' '(4,)' 6162 6263 0000 6364
     refused 2 '"keys", row 2: a key is empty'
     npy keys '<U1' '(4,)' 61000000 62000000 00d80000 63000000
@@ -303,6 +303,11 @@ for i in range(1000):
     fails_with 5 'the keys in "keys" need 8 MiB of memory, and 4 MiB are allowed' \
         omendb build -M 4M --key keys base.fvecs
     fails_with 5 ', and the keys take 8 MiB more' omendb build -M 20M --key keys base.fvecs
+    # of a table, which is in memory too while they are made of it
+    { echo name; cat keys; } >t.tsv
+    fails_with 5 'the columns in "t.tsv" need more than 4 MiB' omendb build -M 4M --key t.tsv:name base.fvecs
+    fails_with 5 'the keys in "t.tsv" need 8 MiB of memory, and 3 MiB' omendb build -M 8M --key t.tsv:name base.fvecs
+    expect 0 omendb build --key t.tsv:name base.fvecs
     expect 0 omendb build --key keys base.fvecs
     expect 0 omendb verify base.omen
 }
@@ -338,10 +343,12 @@ for i in range(1000):
     omendb build -q --chunk-rows 500 --key b.txt -o want.omen base.fvecs
     # the file size that a process may write ends it when the index outgrows what the checkpoint has
     for limit in 100 170; do
-        ! (ulimit -f $limit && exec "$OMENDB" build -q --chunk-rows 500 --key a.txt base.fvecs) 2>/dev/null
+        # shellcheck disable=SC2016 # for the shell that is begun
+        run ! bash -c 'ulimit -f "$1" && exec "$OMENDB" build -q --chunk-rows 500 --key a.txt base.fvecs' - $limit
         [ -e base.omen.part ] || fault "no checkpoint with $limit"
         printf 'bad\n' >bad.txt
-        fails_with 2 '"bad.txt" has 1 keys' omendb build --chunk-rows 500 --key bad.txt base.fvecs
+        fails_with 2 '"bad.txt" has 1 key, and there are 3000 rows' \
+            omendb build --chunk-rows 500 --key bad.txt base.fvecs
         [ -e base.omen.part ]
         expect 0 omendb build --chunk-rows 500 --key b.txt base.fvecs
         has "$stderr" "resuming"
@@ -401,4 +408,126 @@ for i in range(1000):
     npy U.npy '<U2' '(40,)' "$(seq 10 49 | xargs printf '%02x000000ac200000')"
     seq 40 | sed 's/^/ä€😀/' >long
     python3 "$tests_dir/cli/hostile.py" keyfiles v.omen $((lies / 3)) i8.npy U.npy long
+}
+
+@test "keys from a column of a table" {
+    vectors make base.fvecs --text "0,0;1,0;10,0;20,0"
+    printf 'sku\tn\tprice\nred\t7\t1.5\n"x"\t-3\t2\nzehn\t4\t3\n007\t5\t\n' >t.tsv
+    printf 'red\n"x"\nzehn\n007\n' >keys.txt
+    printf '7\n-3\n4\n5\n' >n.txt
+    omendb build -q --key keys.txt -o want.omen base.fvecs
+    omendb build -q --key t.tsv:sku -o got.omen base.fvecs
+    cmp want.omen got.omen
+    printf 'sku,n,more\nred,7,"a\nb"\n"""x""",-3,c\nzehn,4,d\n007,5,e\n' >t.csv
+    omendb build -q --key t.csv:sku -o got.omen base.fvecs
+    cmp want.omen got.omen
+    printf '{"n": 7, "sku": "red", "v": [1]}\n{"sku": "\\"x\\""}\n{"sku": "zehn"}\n{"sku": "007"}\n' >t.jsonl
+    omendb build -q --key t.jsonl:sku -o got.omen base.fvecs
+    cmp want.omen got.omen
+    omendb build -q --key -:sku -o got.omen base.fvecs <t.tsv
+    cmp want.omen got.omen
+    # of the table of columns, in which it stays, or does not
+    omendb build -q --key keys.txt --columns t.tsv -o want.omen base.fvecs
+    omendb build -q --key :sku --columns t.tsv -o got.omen base.fvecs
+    cmp want.omen got.omen
+    omendb build -q -o plain.omen base.fvecs
+    omendb attach -q --key :sku --columns t.tsv -o got.omen plain.omen
+    cmp want.omen got.omen
+    omendb attach -q --key t.tsv:sku -o got.omen plain.omen
+    omendb attach -q --columns t.tsv -o attached.omen got.omen
+    cmp want.omen attached.omen
+    omendb build -q --key keys.txt --columns t.tsv --column-types sku:skip -o want.omen base.fvecs
+    omendb build -q --key :sku --columns t.tsv --column-types sku:skip -o got.omen base.fvecs
+    cmp want.omen got.omen
+    # integers, and texts of digits
+    omendb build -q --key t.tsv:n -o n.omen base.fvecs
+    expect 0 omendb verify n.omen
+    has "$output" "int64 keys"
+    expect 0 omendb query -k 2 n.omen base.fvecs
+    same "${lines[0]}" "0 1 7"
+    same "${lines[1]}" "0 2 -3"
+    omendb build -q --key n.txt --columns t.tsv --column-types n:text -o want.omen base.fvecs
+    omendb build -q --key :n --columns t.tsv --column-types n:text -o got.omen base.fvecs
+    cmp want.omen got.omen
+    # a file of that name is one of keys
+    cp keys.txt t.tsv:n
+    omendb build -q --key t.tsv:n -o got.omen base.fvecs
+    expect 0 omendb verify got.omen
+    has "$output" "text keys"
+}
+
+@test "columns that cannot be keys are told with their lines" {
+    vectors make base.fvecs --text "0,0;1,0;10,0;20,0"
+    omendb build -q -o plain.omen base.fvecs
+    no_keys()
+    {
+        local text=$1
+        shift
+        fails_with 2 "$text" omendb build "$@" -o x.omen base.fvecs
+        fails_with 2 "$text" omendb attach "$@" -o x.omen plain.omen
+        [ ! -e x.omen ]
+    }
+    printf 'a,b,c\nx,1,1.5\n"y",2,2\nw,,3\nx,2,4\n' >t.csv
+    no_keys '"t.csv": lines 2 and 5 have the same key; --allow-duplicates accepts that' --key t.csv:a
+    no_keys '"t.csv", line 4: the row has no key' --key t.csv:b
+    no_keys '"t.csv": column "c" is of float64; keys are integers of 64 bits or texts' --key t.csv:c
+    no_keys '"t.csv" has no column "d"' --key t.csv:d
+    no_keys 'name that with --columns, or as FILE:COLUMN' --key :a
+    no_keys 'standard input can be one of' --key -:a --columns -
+    printf 'a,b\n"x\ny",1\nz,2\nz\tz,3\nw,3\n' >t.csv
+    no_keys '"t.csv", line 2: byte 2 of a key, 0x0a, is a control character' --key t.csv:a
+    no_keys '"t.csv": lines 5 and 6 have the same key' --key t.csv:b
+    printf '{"a": 1}\n{"b": 2}\n{"a": 3}\n{"a": 4}\n' >t.jsonl
+    no_keys '"t.jsonl", line 2: the row has no key' --key t.jsonl:a
+    printf 'a\n1\n2\n3\n' >t.tsv
+    no_keys '"t.tsv" has 3 rows, and there are 4 vectors' --key t.tsv:a
+    no_keys '"plain.omen" is an index or compressed, not a table' --key plain.omen:a
+    fails_with 4 'cannot open "nope.tsv"' omendb build --key nope.tsv:a -o x.omen base.fvecs
+    fails_with 2 'overwrite the input --key "t.tsv"' omendb build --key t.tsv:a -o t.tsv base.fvecs
+    printf 'a\n1\n1\n2\n3\n' >t.tsv
+    omendb build -q --allow-duplicates --key t.tsv:a -o x.omen base.fvecs
+}
+
+@test "--only and --except take keys where there are some, and row numbers with --rows" {
+    line --key keys.txt
+    printf 'zehn\\10 é\n\n30\nzehn\\10 é\n' >some.txt
+    expect 0 omendb query -k 1 --only some.txt base.omen q.fvecs
+    same "$output" '0 1 zehn\10 é
+1 1 zehn\10 é'
+    expect 0 omendb query -q -k 4 --except - base.omen q.fvecs <some.txt
+    same "$(cut -f 3 <<<"$output" | sort -u)" 'three "3"
+zero'
+    # what query printed is taken back
+    omendb query -k 2 base.omen q.fvecs | cut -f 3 >found.txt
+    expect 0 omendb query -q -k 1 --except found.txt base.omen q.fvecs
+    same "$(cut -f 3 <<<"$output" | sort -u)" "30"
+    printf '2\n3 \n' >numbers.txt
+    expect 0 omendb query -k 1 --rows --only numbers.txt base.omen q.fvecs
+    same "$output" "0 1 2
+1 1 2"
+    expect 0 omendb query --self -k 1 --only some.txt base.omen
+    same "$output" 'zehn\10 é 1 30
+30 1 zehn\10 é'
+    : >none.txt
+    expect 0 omendb query -q --only none.txt base.omen q.fvecs
+    same "$output" ""
+    fails_with 2 '"numbers.txt", line 1: no row has the key "2"' omendb query --only numbers.txt base.omen q.fvecs
+    fails_with 2 '"some.txt", line 1: "zehn\10 é" is no row number' \
+        omendb query --rows --only some.txt base.omen q.fvecs
+    printf 'zero \n' >some.txt
+    fails_with 2 '"some.txt", line 1: no row has the key "zero "' omendb query --except some.txt base.omen q.fvecs
+    # integers, with blanks around them; all rows of a key that several have
+    printf '7\n-3\n7\n9\n' >keys.txt
+    npy keys.npy '<i8' '(4,)' 0700000000000000 fdffffffffffffff 0700000000000000 0900000000000000
+    omendb build -q --allow-duplicates --key keys.npy base.fvecs
+    printf ' 7\t\r\n' >some.txt
+    expect 0 omendb query -q --only some.txt -k 4 base.omen q.fvecs
+    same "$(head -n 2 <<<"$output")" "0 1 7
+0 2 7"
+    expect 0 omendb query -q --only some.txt --explain -o found.tsv base.omen q.fvecs
+    has "$stderr" "filter: 2 of 4 rows"
+    expect 0 omendb query -q --except some.txt -k 4 base.omen q.fvecs
+    same "$(head -n 2 <<<"$output")" "0 1 -3
+0 2 9"
+    fails_with 2 'line 1: "seven" is no int64' omendb query --only - base.omen q.fvecs <<<seven
 }

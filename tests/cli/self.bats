@@ -165,7 +165,7 @@ drei 1 three "3"'
         awk '$1 != $2' want | cmp - pairs
         omendb query --self --within $d --pairs base.omen | cut -f 1,3 | sort >pairs
         [ "$(awk '$1 >= $2' pairs)" = "" ] || fault "the lower row is not first"
-        [ "$(uniq -d pairs)" = "" ] || fault "a pair is there twice"
+        [ "$(sort pairs | uniq -d)" = "" ] || fault "a pair is there twice"
     done
 }
 
@@ -174,6 +174,7 @@ drei 1 three "3"'
     printf '0\n' >some.txt
     fails_with 2 '"q.fvecs" is one file too many' omendb query --self base.omen q.fvecs
     fails_with 2 "choose one" omendb query --self --by-row some.txt base.omen
+    fails_with 2 "drop --exclude-self" omendb query --self --exclude-self base.omen
     fails_with 2 "with --self use --where" omendb query --self --where-file some.txt base.omen
     fails_with 2 "describe QUERIES" omendb query --self -f fvecs base.omen
     fails_with 2 "use --limit instead of -k" omendb query --within 1 -k 5 base.omen q.fvecs

@@ -192,3 +192,17 @@ assert len(rows) == 40 and all(row[0] == 3 and {*row[1:3]} == {5, 7} and row[3] 
     python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-120} --where \
         "number < 50 AND tags HAS 'b' OR colour = 'red'"
 }
+
+@test "names of columns that a condition has to put in quotes" {
+    vectors make v.fvecs -n 2 -d 4
+    vectors make q.fvecs -n 1 -d 4 --seed 5
+    printf 'NOT\tnull\tTrue\tFALSE\t2nd\tin\thas\n0\t0\t0\t0\t0\t0\t0\n1\t1\t1\t1\t1\t1\t1\n' >t.tsv
+    omendb build -q --columns t.tsv v.fvecs
+    for name in NOT null True FALSE 2nd; do
+        fails_with 2 "condition, character " omendb query --where "$name = 1" v.omen q.fvecs
+        same "$(omendb query -q --where "\"$name\" = 1" v.omen q.fvecs)" "0 1 1"
+    done
+    for name in in HAS; do
+        same "$(omendb query -q --where "$name = 1" v.omen q.fvecs)" "0 1 1"
+    done
+}

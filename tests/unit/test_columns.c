@@ -334,6 +334,8 @@ static void test_refused(void)
     for (uint32_t i = 0; i < OMEN_MAX_COLUMNS; i++) {
         snprintf(name, sizeof name, "c%u", i);
         CHECK_EQ_INT(omen_columns_add_integers(columns, name, values, NULL, &why), OMEN_OK);
+        CHECK(strcmp(omen_columns_name(columns, i), name) == 0);
+        CHECK(!omen_columns_name(columns, i + 1));
     }
     CHECK_EQ_INT(omen_columns_add_integers(columns, "more", values, NULL, &why), OMEN_ERR_ARGUMENT);
     CHECK_EQ_INT(omen_columns_add_integers(columns, "c7", values, NULL, &why), OMEN_ERR_ARGUMENT);

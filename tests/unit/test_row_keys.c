@@ -105,6 +105,14 @@ static void check_found(const omen_index *index, const key_list *list, bool are_
         CHECK_CASE((uint64_t)row == first, "key of row %llu is found in row %lld", (unsigned long long)i,
                    (long long)row);
         CHECK(!are_distinct || first == i);
+        /* the rows of one key, one after the other */
+        uint64_t next = i + 1;
+        while (next < list->n && omen_row_key_compare(&list->keys[next], &list->keys[i]) != 0)
+            next++;
+        CHECK_EQ_INT(omen_index_row_of_key_from(index, &list->keys[i], i, &row, &detail), OMEN_OK);
+        CHECK_EQ_INT(row, (int64_t)i);
+        CHECK_EQ_INT(omen_index_row_of_key_from(index, &list->keys[i], i + 1, &row, &detail), OMEN_OK);
+        CHECK_EQ_INT(row, next < list->n ? (int64_t)next : OMEN_NO_ROW);
     }
     CHECK_EQ_INT(omen_index_check(index, count_fault, &n_faults), OMEN_OK);
     CHECK_EQ_INT(n_faults, 0);
@@ -134,6 +142,8 @@ static void test_found(void)
                                           .n_bytes = (uint32_t)strlen(absent[a]),
                                           .number = 1000 + ((uint64_t)a << 62)};
                 CHECK_EQ_INT(omen_index_row_of_key(index, &key, &row, &detail), OMEN_OK);
+                CHECK_EQ_INT(row, OMEN_NO_ROW);
+                CHECK_EQ_INT(omen_index_row_of_key_from(index, &key, 1, &row, &detail), OMEN_OK);
                 CHECK_EQ_INT(row, OMEN_NO_ROW);
             }
             const omen_row_key other = {.kind = kind % 3 + 1};
