@@ -28,9 +28,11 @@ the clock and has read before it: its rate is that of `omendb bench --where-file
 the peers; its answers are those of `omendb query`, a process a run ("process_qps" of the JSON). qdrant-edge and lancedb
 evaluate conditions too: of columns with an index on each, given as their own objects or text; qdrant's requests are
 made before the clock starts. faiss and hnswlib know no conditions: they get the rows that pass as a bitmap that is
-there already. hnswlib calls Python for every row that it meets, since its binding takes filters as Python functions
-only, one thread at a time: a program in C++ would be faster. Peers are called from Python, which costs from 10 to some
-100 us a query.
+there already. hnswlib's binding takes filters as functions of Python only, which are called for every row that it
+meets, one thread at a time; with --hnswlib-source its own C++ is compiled (hnsw_filter.cpp) and no Python is in the
+search. The other peers are called from Python, which costs from 10 to some 100 us a query.
+
+    pip download --no-deps --no-binary hnswlib hnswlib && tar xf hnswlib-*.tar.gz       # the source is there
 
 Peers are tuned on the very queries, for each family: the least effort is sought that reaches --recall on some of its
 queries, and raised while all of them do not reach it. omendb is asked for --recall, and for more only where that was
@@ -39,6 +41,7 @@ not reached. A recall below the target stands in brackets: no effort reached it.
 Every engine runs in a process of its own (see compare.py); one that is not installed gets a row that says so.
 """
 import argparse
+import ctypes
 import itertools
 import json
 import os
@@ -47,6 +50,7 @@ import re
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -61,6 +65,7 @@ from compare import EPSILON, LAUNCH, Engine, say, steps, table, version_of, writ
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "recall"))
 import conditions  # noqa: E402 (it is in the folder beside this one)
 
+ENGINES = ["omendb", "faiss", "hnswlib", "qdrant", "lancedb"]
 SHARES = (0.0001, 0.001, 0.01, 0.1, 0.5)
 FAR = {"far_cell": 1, "far_cells": 25, "far_half": 128}
 N_CELLS = 256
@@ -269,6 +274,42 @@ class Hnswlib(Peer):
         return where / "index"
 
 
+class HnswlibNative(Hnswlib):
+    """The same graph, searched by hnswlib's C++ with a filter in C++."""
+
+    def __init__(self, case, config):
+        super().__init__(case, config)
+        library = Path(case.scratch) / "hnsw_filter.so"
+        subprocess.run(["c++", "-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread", "-I",
+                        config["source"], "-o", library, Path(__file__).with_name("hnsw_filter.cpp")], check=True)
+        self.native = ctypes.CDLL(str(library))
+        self.native.hnsw_filter_load.restype = ctypes.c_void_p
+        self.native.hnsw_filter_search.restype = ctypes.c_size_t
+        self.version += ", its headers compiled here"
+
+    def build(self):
+        super().build()
+        path = Path(self.case.scratch) / "graph"
+        self.index.save_index(str(path))
+        self.loaded = ctypes.c_void_p(self.native.hnsw_filter_load(
+            str(path).encode(), ctypes.c_size_t(self.case.d), int(self.case.metric == "l2")))
+        path.unlink()
+
+    def set(self, variant, effort):
+        self.effort = effort
+
+    def answer(self, numbers, seconds):
+        case, size = self.case, ctypes.c_size_t
+        queries, bits = np.ascontiguousarray(case.queries[numbers]), np.ascontiguousarray(case.masks[numbers])
+        ids = np.empty((len(numbers), case.k), np.int64)
+        queries_at, bits_at, ids_at = (ctypes.c_void_p(array.ctypes.data) for array in (queries, bits, ids))
+        begin = time.perf_counter()
+        n = self.native.hnsw_filter_search(self.loaded, size(self.effort), queries_at, size(len(numbers)),
+                                           size(case.k), bits_at, size(bits.shape[1]), case.threads,
+                                           ctypes.c_double(seconds), ids_at)
+        return time.perf_counter() - begin, list(ids[:n])
+
+
 class Qdrant(Peer):
     effort_name = "hnsw_ef"
 
@@ -321,7 +362,7 @@ class Qdrant(Peer):
 
     def set(self, variant, effort):
         qe = self.qe
-        acorn = qe.AcornSearchParams(enable=True, max_selectivity=1.0) if self.config["acorn"] else None
+        acorn = qe.AcornSearchParams(enable=True) if self.config["acorn"] else None
         parameters = qe.SearchParams(hnsw_ef=effort, acorn=acorn)
         self.requests = {n: qe.SearchRequest(qe.Query.Nearest(self.case.queries[n].tolist()), self.case.k,
                                              filter=f, params=parameters, with_payload=False, with_vector=False)
@@ -410,7 +451,8 @@ class Omendb(compare.Omendb):
         return len(numbers) / json.loads(out)["points"][0]["batch"]["median"], list(found)
 
 
-KINDS = {"omendb": Omendb, "faiss": Faiss, "hnswlib": Hnswlib, "qdrant": Qdrant, "lancedb": Lancedb}
+KINDS = {"omendb": Omendb, "faiss": Faiss, "hnswlib": Hnswlib, "hnswlib-native": HnswlibNative,
+         "qdrant": Qdrant, "lancedb": Lancedb}
 
 
 def configurations(args, n):
@@ -418,7 +460,8 @@ def configurations(args, n):
     factories = [f"IVF{lists},Flat", *args.faiss]
     return {"omendb": [("omendb", "omendb", {"binary": args.omendb})],
             "faiss": [(f"faiss {f}, IDSelectorBitmap", "faiss", {"factory": f}) for f in factories],
-            "hnswlib": [("hnswlib M16 efc200, filter in Python", "hnswlib", {})],
+            "hnswlib": [("hnswlib M16 efc200, filter in C++", "hnswlib-native", {"source": args.hnswlib_source})
+                        if args.hnswlib_source else ("hnswlib M16 efc200, filter in Python", "hnswlib", {})],
             "qdrant": [("qdrant-edge m16 efc200", "qdrant", {"acorn": False}),
                        ("qdrant-edge m16 efc200, ACORN", "qdrant", {"acorn": True})],
             "lancedb": [(f"lancedb IVF{lists}_PQ, prefilter", "lancedb", {})]}
@@ -529,6 +572,8 @@ def prepare(args, scratch, name, *files):
             mask[select(f["where"])] = True
             known = {f["where"]: (np.packbits(mask, bitorder="little"), mask.sum())}
         masks[i], matches[i] = known[f["where"]]
+        if int(f.get("matches", matches[i])) != matches[i]:
+            raise SystemExit(f"{name}, filter {i}: {matches[i]} rows pass, not {f['matches']} as the set has it")
     masks.flush()
 
     def passes(q, q_end, at, end):      # blocks of rows begin at multiples of 8
@@ -743,8 +788,9 @@ def options():
     add = parser.add_argument
     add("cases", nargs="*", help="random,BASE,QUERIES, or sift, fashion or debian,BASE,QUERIES,SET")
     add("--omendb", default="build/cmd/omendb", help="the program (default: %(default)s)")
-    add("--peers", default=",".join(KINDS), help="engines to measure, comma-separated (default: %(default)s)")
+    add("--peers", default=",".join(ENGINES), help="engines to measure, comma-separated (default: %(default)s)")
     add("--faiss", action="append", default=[], metavar="FACTORY", help="one more faiss index to measure")
+    add("--hnswlib-source", metavar="DIR", help="folder that has hnswlib/hnswlib.h: search by C++ instead of Python")
     add("--recall", type=float, default=0.95, help="recall to reach (default: %(default)s)")
     add("--queries", type=int, default=1000, help="queries of each family, at most (default: %(default)s)")
     add("--tune", type=int, default=200, help="of these the queries that efforts are sought with (default: 200)")
@@ -791,9 +837,9 @@ def main():
     if args.render:
         print(render(json.loads(Path(args.render).read_text())), end="")
         return None
-    unknown = [e for e in args.peers.split(",") if e not in KINDS]
+    unknown = [e for e in args.peers.split(",") if e not in ENGINES]
     if not args.cases or unknown:
-        raise SystemExit(f"compare_filtered.py: unknown engine {unknown[0]}; known: {', '.join(KINDS)}" if unknown
+        raise SystemExit(f"compare_filtered.py: unknown engine {unknown[0]}; known: {', '.join(ENGINES)}" if unknown
                          else "compare_filtered.py: no case; see --help")
     if args.quick:
         args.runs, args.seconds, args.queries, args.tune = 1, 1, min(args.queries, 50), 50
