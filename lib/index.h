@@ -44,6 +44,7 @@ typedef struct omen_key_store {
 
 typedef struct omen_column omen_column;
 
+struct omen_list_errors;  /* lists_errors.h */
 struct omen_list_spread;  /* lists_spread.h */
 struct omen_lists_filter; /* filter.h */
 
@@ -77,7 +78,9 @@ struct omen_index {
     uint32_t n_columns;
     omen_section cols;
     omen_touched cval;
-    struct omen_list_spread *spread; /* lists_spread.h: NULL until a search under a filter has measured it */
+    /* NULL until the first search that needs them has measured them; exchanged atomically */
+    struct omen_list_spread *spread; /* lists_spread.h: of searches under filters and for all rows within a distance */
+    struct omen_list_errors *errors; /* lists_errors.h: of the latter */
 };
 
 /* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. */
@@ -262,14 +265,17 @@ int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_
                       omen_detail *why) OMEN_MUST_CHECK;
 
 /* The n_candidates rows with the smallest estimates in the n_lists nearest lists of each query, before re-ranking: keys
- * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */
+ * gets (estimate, position), ascending, UINT64_MAX where there are fewer. watch and why may be NULL. Returns as
+ * omen_search_lists(). */
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
-                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
+                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch,
+                           omen_detail *why) OMEN_MUST_CHECK;
 
 /* Ranks all lists by distance to each query: ranks[q * n_lists + l] is 0 for the nearest list. By rank, ahead gets how
- * much farther a list is than the nearest one, squared; nearest2 and tails as omen_margin_scale2() takes them. */
+ * much farther a list is than the nearest one, squared (n_queries x n_lists, too); nearest2 and tails (n_queries) as
+ * omen_margin_scale2() takes them. ranks, ahead, watch and why may be NULL. Returns as omen_search_lists(). */
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
-                      float *ahead, float *nearest2, float *tails, omen_watch *watch) OMEN_MUST_CHECK;
+                      float *ahead, float *nearest2, float *tails, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The effort that reaches recall for k <= n: from TUNE, or by a default rule if the index has no TUNE. n_lists and
  * n_rows get what it was on average when it was measured. */

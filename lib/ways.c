@@ -6,6 +6,7 @@
 #include "lib/filter.h"
 #include "lib/graph/graph.h"
 #include "lib/lists/lists.h"
+#include "lib/lists/lists_errors.h"
 #include "lib/range.h"
 #include "lib/sized.h"
 #include "lib/ways.h"
@@ -53,17 +54,23 @@ static omen_effort range_effort(const omen_index *index, const omen_search_optio
     return effort;
 }
 
-/* The margin that the errors of estimates take, however near the rows are: half of what the recall may lack is left to
- * the lists. */
-static float error_margin(const omen_list_spread *spread, float recall)
+/* Raises the margin to what the errors of estimates take, however near the rows are: half of what the recall may lack
+ * is left to the lists. */
+static int raise_margin(omen_effort *effort, const omen_index *index, const omen_search_job *job)
 {
-    const uint32_t n = spread->n_errors;
-    const double rank = ceil((1 - (double)RANGE_MISSED * (1 - (double)recall)) * n);
-    if (!n)
-        return 0;
+    const omen_meta *m = &index->meta;
+    const float recall = job->options->recall > 0 ? job->options->recall : OMEN_DEFAULT_RECALL;
+    const float factor = job->options->effort_factor > 0 ? job->options->effort_factor : 1;
+    const omen_list_errors *errors;
+    if (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE || !(effort->margin < INFINITY))
+        return OMEN_OK; /* nothing is estimated, or re-ranked, or turned away */
+    const int status = omen_list_errors_get(index, job->n_threads, &errors, job->watch, job->why);
+    if (status != OMEN_OK)
+        return status;
+    const float error = omen_list_errors_quantile(errors, 1 - (double)RANGE_MISSED * (1 - (double)recall));
     /* all rows: beyond the largest error that was seen */
-    return recall < 1 ? spread->errors[rank < n ? (rank > 1 ? (uint32_t)rank - 1 : 0) : n - 1] * RANGE_MORE
-                      : spread->errors[n - 1] * RANGE_ALL;
+    effort->margin = fmaxf(effort->margin, error * (recall < 1 ? RANGE_MORE : RANGE_ALL) * factor);
+    return OMEN_OK;
 }
 
 /* All rows within a distance. */
@@ -76,11 +83,10 @@ static int search_lists_within(const omen_index *index, const omen_search_job *j
     if (job->stats)
         job->stats->lists.probes = n_probes;
     int status = omen_list_spread_get(index, job->n_threads, &spread, job->watch, job->why);
-    if (status == OMEN_OK) {
-        const float margin = error_margin(spread, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL);
-        effort.margin = fmaxf(effort.margin, margin * (options->effort_factor > 0 ? options->effort_factor : 1));
+    if (status == OMEN_OK)
+        status = raise_margin(&effort, index, job);
+    if (status == OMEN_OK)
         status = omen_search_lists_within(index, job, &effort, spread);
-    }
     return status == OMEN_OK && index->n_apart ? omen_apart_search_within(index, job) : status;
 }
 

@@ -133,7 +133,7 @@ static int measure_first(omen_lists_measure *m, uint32_t k)
     int status = nearest && order ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK && has_codes)
         status = omen_search_candidates(index, m->truth->queries, m->n_queries, first, n_nearest, m->n_threads, nearest,
-                                        m->watch);
+                                        m->watch, m->why);
     else if (status == OMEN_OK) {
         const omen_effort effort = omen_effort_fixed(first, n_nearest);
         status = omen_search_lists(index, m->truth->queries, m->n_queries, n_nearest, &effort, NULL, false,
@@ -395,7 +395,7 @@ static int find_candidates(omen_lists_measure *m)
     int status = OMEN_OK;
     for (size_t i = 0; status == OMEN_OK; i++) {
         status = omen_search_candidates(m->index, m->truth->queries, m->n_queries, m->n_most, m->pool, m->n_threads,
-                                        m->pools, m->watch);
+                                        m->pools, m->watch, m->why);
         if (status != OMEN_OK || i == N_WIDER || m->pool == m->index->meta.n_rows || !is_short(m, k))
             break;
         status = widen(m, wider[i]);
@@ -490,7 +490,7 @@ int omen_lists_measure_init(omen_lists_measure *m, const omen_index *index, cons
     status = omen_watch_status(watch);
     if (status == OMEN_OK)
         status = omen_search_ranks(index, truth->queries, m->n_queries, n_threads, m->ranks, m->ahead, m->nearest2,
-                                   m->tails, watch);
+                                   m->tails, watch, why);
     /* one scan serves every k: of the lists that the most demanding one looks at */
     for (size_t i = 0; i < n_ks && status == OMEN_OK; i++) {
         uint32_t n_probes;

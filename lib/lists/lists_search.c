@@ -404,15 +404,15 @@ int omen_search_lists_within(const omen_index *index, const omen_search_job *job
 }
 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
-                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch)
+                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why)
 {
     const omen_effort effort = omen_effort_fixed(n_lists, n_candidates);
     return search_lists(index, queries, n_queries, n_candidates, &effort, NULL, true, false, n_threads, keys, NULL,
-                        NULL, watch, NULL);
+                        NULL, watch, why);
 }
 
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
-                      float *ahead, float *nearest2, float *tails, omen_watch *watch)
+                      float *ahead, float *nearest2, float *tails, omen_watch *watch, omen_detail *why)
 {
     const uint32_t n_lists = index->meta.n_lists, d = index->meta.d;
     const omen_effort effort = omen_effort_fixed(1, 1);
@@ -420,11 +420,12 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
 #pragma omp parallel num_threads(n_threads)
     {
         omen_lists_chunk s;
+        omen_detail own_why = {""};
         uint64_t *order = omen_alloc(n_lists, sizeof *order);
         int own = chunk_init(&s, index, 1, &effort, true, 1);
         if (!order)
             own = OMEN_ERR_MEMORY;
-#pragma omp for schedule(dynamic, 16)
+#pragma omp for schedule(dynamic, 4)
         for (uint64_t q = 0; q < n_queries; q++) {
             if (own == OMEN_OK)
                 own = omen_watch_status(watch);
@@ -432,22 +433,25 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
                 continue;
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
             omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
-            own = omen_lists_rank(&s, 1, NULL);
-            for (uint32_t l = 0; l < n_lists && own == OMEN_OK; l++)
-                order[l] = omen_key(s.values[l], l);
+            own = omen_lists_rank(&s, 1, &own_why);
             if (own != OMEN_OK)
                 continue;
-            omen_keys_sort(order, n_lists);
-            for (uint32_t i = 0; i < n_lists; i++) {
+            for (uint32_t l = 0; l < n_lists && (ranks || ahead); l++)
+                order[l] = omen_key(s.values[l], l);
+            if (ranks || ahead)
+                omen_keys_sort(order, n_lists);
+            for (uint32_t i = 0; i < n_lists && ranks; i++)
                 ranks[q * n_lists + (uint32_t)order[i]] = i;
+            for (uint32_t i = 0; i < n_lists && ahead; i++)
                 ahead[q * n_lists + i] = 2 * (omen_key_distance(order[i]) - s.lists->nearest_value);
-            }
             nearest2[q] = fmaxf(s.lists->norm2 + 2 * s.lists->nearest_value, 0);
             tails[q] = s.tails[0];
         }
+#pragma omp critical(omen_search_ranks)
         if (own != OMEN_OK) {
-#pragma omp atomic write
             status = own;
+            if (why)
+                *why = own_why;
         }
         chunk_finish(&s);
         free(order);

@@ -11,17 +11,12 @@
 
 #define OMEN_TAIL_MOST  36u /* squares of standard deviations: beyond it are less than 1e-9 */
 #define OMEN_TAIL_STEPS 4u  /* entries for each */
-#define OMEN_ERRORS     256u
 
 typedef struct omen_list_spread {
     float scale;
     /* the share of a normal distribution that is so many standard deviations, squared and times OMEN_TAIL_STEPS, or
      * more below the mean */
     float tails[OMEN_TAIL_MOST * OMEN_TAIL_STEPS + 2];
-    /* how much too large the estimates of rows at distance 0 are, rising, as multiples of what a margin is relative to
-     * (omen_margin_scale2()); none without codes or refine rows */
-    float errors[OMEN_ERRORS];
-    uint32_t n_errors;
     float means[]; /* n_lists: M */
 } omen_list_spread;
 
