@@ -395,6 +395,7 @@ static void test_refusals(void)
     CHECK_STR_CONTAINS(detail.text, "options.row_sets");
     o = (omen_search_options){.struct_bytes = sizeof o};
     CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, take, &c, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(detail.text, "k must be");
     omen_index_close(index);
 
     /* two positions of one row */
