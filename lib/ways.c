@@ -163,8 +163,6 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
     omen_graph_effort effort =
         omen_graph_effort_for(index, job->k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &measured);
     omen_graph_effort_scale(&effort, index, job->k, options->effort_factor);
-    if (options->rerank)
-        effort.share = 1;
     if (job->stats) {
         job->stats->lists.probes = 0;
         job->stats->rerank = measured.n_rows;
@@ -179,14 +177,11 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
 
 /* ---- the choice ---- */
 
-/* Relative costs, an estimate of a graph code being 1. Measured on AVX2 and AVX-512 machines; they steer the choice,
- * nothing more. */
+/* Relative costs, as OMEN_GRAPH_COST_ROW is. */
 #define COST_CODE       0.094   /* of a list, scanned for one query alone */
 #define COST_LIST       6.8     /* a list that is scanned */
 #define COST_CENTROID   0.00425 /* a dimension of a centroid that a list is chosen by */
 #define COST_SHARED     0.6     /* times these, where queries share the scan */
-#define COST_ROW        2.0     /* a row that is re-ranked, */
-#define COST_ROW_VALUE  0.02    /* and each of its values */
 #define SHARING_QUERIES 64u
 
 static double lists_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)
@@ -200,7 +195,8 @@ static double lists_cost(const omen_index *index, uint32_t k, float recall, uint
     const double n_codes = n_probes * ((double)m->n_rows / m->n_lists), hot = (m->n_sub / 2 + m->n_factors) / 32.0;
     const double scans =
         n_codes * COST_CODE * hot + n_probes * COST_LIST + (double)m->n_lists * m->d_kept * COST_CENTROID;
-    return scans * (n_queries >= SHARING_QUERIES ? COST_SHARED : 1) + n_rerank * (COST_ROW + COST_ROW_VALUE * m->d);
+    return scans * (n_queries >= SHARING_QUERIES ? COST_SHARED : 1) +
+           n_rerank * (OMEN_GRAPH_COST_ROW + OMEN_GRAPH_COST_VALUE * m->d);
 }
 
 static double graph_cost(const omen_index *index, uint32_t k, float recall)
@@ -209,7 +205,7 @@ static double graph_cost(const omen_index *index, uint32_t k, float recall)
     omen_graph_effort_for(index, k, recall, &measured);
     if (!measured.k || measured.recall < recall)
         return 0;
-    return measured.n_estimates + measured.n_rows * (COST_ROW + COST_ROW_VALUE * index->meta.d);
+    return measured.n_estimates + measured.n_rows * (OMEN_GRAPH_COST_ROW + OMEN_GRAPH_COST_VALUE * index->meta.d);
 }
 
 /* The way that was measured to cost less. */

@@ -3,10 +3,7 @@
  *
  * One scan of as many lists as the highest recall needs, with a wide pool, tells for every true neighbour the reach
  * that its list takes and, for any reach, the margin that it takes to find it. From these the recall of each effort is
- * counted; no search is repeated.
- *
- * A recall counts as reached when the mean over the queries less a margin reaches it: LOWER_BOUND standard errors, but
- * MARGIN_MOST at most, since a recall found well above the one asked for is time wasted. */
+ * counted; no search is repeated. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +12,10 @@
 #include "lib/matrix.h"
 #include "lib/watch.h"
 
-#define POOL        1536u /* candidates looked at, where that is enough; one behind them counts as not found */
-#define LOWER_BOUND 1.5
-#define MARGIN_MOST 0.0035
-#define APART       UINT32_MAX
-#define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
-#define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
+#define POOL       1536u /* candidates looked at, where that is enough; one behind them counts as not found */
+#define APART      UINT32_MAX
+#define SHARE_MOST 0.999 /* of the true neighbours are in the lists looked at */
+#define SHARE_STEP 1.19  /* each reach leaves out so many times the neighbours of the one before */
 
 /* Where the pools of so many candidates miss more than 1 - SHORT of the SHORT_K nearest, wider ones are looked at. */
 #define SHORT   0.96
@@ -336,9 +331,7 @@ static void count_found(omen_lists_measure *m, uint32_t k)
     }
     const double n = m->n_queries;
     for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++) {
-        const double mean = (double)found[i] / (n * k), variance = (double)squares[i] / (n * k * k) - mean * mean;
-        const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
-        m->recall[i] = mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+        m->recall[i] = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k);
         m->rows[i] = (double)rows[i] / n;
     }
 }

@@ -336,6 +336,9 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     int status = OMEN_OK;
     if ((uint64_t)n_threads > n_chunks)
         n_threads = n_chunks ? (int)n_chunks : 1;
+    refine_cold = refine_cold && index->refn.section.is_file_mapping && index->meta.codec != OMEN_CODEC_NONE;
+    if (refine_cold)
+        expect_random(index);
 #pragma omp parallel num_threads(n_threads)
     {
         omen_lists_chunk s;
@@ -381,10 +384,6 @@ int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_
                       const omen_effort *effort, const omen_lists_filter *filter, bool refine_cold, int n_threads,
                       uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
-    const omen_meta *m = &index->meta;
-    refine_cold = refine_cold && index->refn.section.is_file_mapping && m->codec != OMEN_CODEC_NONE;
-    if (refine_cold)
-        expect_random(index);
     return search_lists(index, queries, n_queries, k, effort, filter, false, refine_cold, n_threads, keys, NULL, stats,
                         watch, why);
 }
@@ -395,12 +394,8 @@ int omen_search_lists_within(const omen_index *index, const omen_search_job *job
     const omen_search_options *options = job->options;
     const omen_lists_filter filter = {.row_sets = job->row_sets, .spread = spread};
     const range_goal goal = {job->ranges, options->within, options->limit, spread};
-    const bool refine_cold =
-        options->refine_cold && index->refn.section.is_file_mapping && index->meta.codec != OMEN_CODEC_NONE;
-    if (refine_cold)
-        expect_random(index);
     return search_lists(index, job->queries, job->n_queries, 1, effort, job->row_sets ? &filter : NULL, false,
-                        refine_cold, job->n_threads, NULL, &goal, job->stats, job->watch, job->why);
+                        options->refine_cold, job->n_threads, NULL, &goal, job->stats, job->watch, job->why);
 }
 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
