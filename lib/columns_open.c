@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "lib/columns.h"
-#include "lib/matrix.h"
 #include "lib/sized.h"
 
 /* ---- COLS ---- */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conditions: which rows they are true of. Blocks of rows as large as those of postings are looked at one after the
  * other, so that what a test finds is still near when the next one needs it. */
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,7 +3,6 @@
  *
  * Nothing is believed: a key's place, its number or text, and the row that an entry of the order names are checked
  * whenever they are read, so that no lookup leaves the sections or gives a key that no row may have. */
-#include <stdio.h>
 #include <string.h>
 
 #include "lib/index_keys.h"

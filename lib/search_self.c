@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An index searched for its own rows. Rows that follow each other in the lists have the same neighbours, lists and
  * codes in cache. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

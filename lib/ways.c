@@ -7,7 +7,6 @@
 #include "lib/graph/graph.h"
 #include "lib/lists/lists.h"
 #include "lib/lists/lists_errors.h"
-#include "lib/range.h"
 #include "lib/sized.h"
 #include "lib/ways.h"
 

@@ -2,7 +2,6 @@
 /* The table of the lists: for each recall the cheapest effort that reaches it, a reach, which lists a query takes, and
  * a margin, which of their rows are re-ranked (index.h). */
 #include <math.h>
-#include <stdlib.h>
 
 #include "lib/lists/lists_measure.h"
 #include "lib/lists/lists.h"

@@ -8,7 +8,6 @@
  * so after few lists, one that is far from it after many. What a query decides depends on that query, its filter and
  * what the rounds before found, not on the queries beside it. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "lib/filter.h"
 #include "lib/lists/lists_search.h"

@@ -10,7 +10,6 @@
  * the n_most smallest. A candidate is turned away only when one of the two conditions can no longer be met, so its
  * final content, and with it the result, does not depend on the order of the lists, on chunks or on threads.
  */
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
