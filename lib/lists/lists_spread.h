@@ -30,4 +30,21 @@ int omen_list_spread_get(const omen_index *index, int n_threads, const omen_list
  * the query, base is the centroid's. 0 where it is less than 1e-9. */
 float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, float base, float kth);
 
+#define OMEN_LIST_STEPS 64u
+
+/* Lists that are expected to hold rows that are wanted, told apart by steps of their distance, all as wide. */
+typedef struct omen_list_steps {
+    double expected[OMEN_LIST_STEPS]; /* rows in the lists of a step, the nearest first, */
+    uint32_t counts[OMEN_LIST_STEPS]; /* and these lists */
+    double sum;                       /* of expected */
+    float least, most, per_step;      /* distances of the nearest and the farthest list; 1 / width, 0: all are as far */
+} omen_list_steps;
+
+/* Sums up n lists, of which some hold expected rows that are wanted; where that is 0 they are left out. */
+void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const float *expected, size_t n);
+
+/* How many of the steps, from the nearest on, have to be taken so that the others are expected to hold missed rows at
+ * most; 0: none. */
+uint32_t omen_list_steps_needed(const omen_list_steps *steps, double missed);
+
 #endif
