@@ -181,8 +181,8 @@ typedef struct omen_build_outcome {
  * is opened once more then. Keys are read before any work, and a plan with no room on the disk is refused then. report,
  * info (of the index) and outcome may be NULL; outcome is set after a failure too. Returns as omen_vectors_open(),
  * omen_row_keys_read(), omen_writer_create(), omen_part_open(), omen_index_build(), omen_writer_commit() and
- * omen_container_open_index(). After OMEN_ERR_INPUT and OMEN_ERR_ARGUMENT, which would come again, no checkpoint of this
- * call is left; after other failures it is. */
+ * omen_container_open_index(). After OMEN_ERR_INPUT and OMEN_ERR_ARGUMENT, which would come again, no checkpoint of
+ * this call is left; after other failures it is. */
 OMEN_API int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options,
                                    omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
                                    omen_detail *why) OMEN_MUST_CHECK;
