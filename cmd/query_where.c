@@ -303,7 +303,7 @@ static int evaluate(struct query_where *w, int n_threads, omen_detail *why)
             conditions[n++] = w->conditions[i].condition;
     if (status == OMEN_OK) {
         make_room(w, n);
-        status = omen_conditions_evaluate(conditions, n, n_threads, sets, why);
+        status = omen_conditions_evaluate(conditions, n, n_threads, sets, NULL, NULL, why);
     }
     for (uint32_t i = 0; i < n && status == OMEN_OK; i++)
         status = cut_set(w, &sets[i], why);

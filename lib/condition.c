@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conditions: which rows they are true of. Blocks of rows as large as those of postings are looked at one after the
  * other, so that what a test finds is still near when the next one needs it. */
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/condition.h"
 #include "lib/matrix.h"
 #include "lib/row_set.h"
+#include "lib/watch.h"
 
 #define BLOCK_ROWS  OMEN_POSTING_ROWS
 #define BLOCK_WORDS (BLOCK_ROWS / 64)
@@ -177,7 +177,7 @@ static void evaluate(evaluation *e, const omen_node *node, uint64_t *words, unsi
     }
 }
 
-static int evaluate_all(const omen_condition *condition, omen_row_set **out, omen_detail *why)
+static int evaluate_all(const omen_condition *condition, omen_row_set **out, omen_watch *watch, omen_detail *why)
 {
     const uint64_t n_rows = condition->index->meta.n_rows;
     evaluation e = {.index = condition->index};
@@ -194,6 +194,8 @@ static int evaluate_all(const omen_condition *condition, omen_row_set **out, ome
         e.n_cursors = 0;
         evaluate(&e, condition->root, words, 0);
         memcpy(set->words + first / 64, words, e.n_words * sizeof *words);
+        if (omen_watch_stopped(watch))
+            status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     }
     free(e.cursors);
     free(words);
@@ -207,9 +209,11 @@ static int evaluate_all(const omen_condition *condition, omen_row_set **out, ome
 }
 
 int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads, omen_row_set **sets,
-                             omen_detail *why)
+                             omen_progress_fn progress, void *context, omen_detail *why)
 {
+    omen_watch watch = omen_watch_make(progress, context, "conditions");
     int status = OMEN_OK;
+    watch.total = n;
     for (size_t i = 0; i < n; i++)
         sets[i] = NULL;
     const int wanted = n_threads > 0 ? n_threads : omen_cpu_count();
@@ -217,7 +221,8 @@ int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, 
 #pragma omp parallel for schedule(dynamic) num_threads(used > 0 ? used : 1)
     for (size_t i = 0; i < n; i++) {
         omen_detail own = {""};
-        const int found = evaluate_all(conditions[i], &sets[i], &own);
+        const int found = evaluate_all(conditions[i], &sets[i], &watch, &own);
+        __atomic_fetch_add(&watch.done, 1, __ATOMIC_RELAXED);
         if (found == OMEN_OK)
             continue;
 #pragma omp critical

@@ -150,7 +150,8 @@ int omen_search_rows(const omen_index *index, const omen_search_job *job)
             q - firsts[n_tasks - 1] == TASK_QUERIES)
             firsts[n_tasks++] = q;
     firsts[n_tasks] = job->n_queries;
-#pragma omp parallel num_threads((uint64_t)job->n_threads < n_tasks ? job->n_threads : (int)n_tasks)
+    const int n_used = (uint64_t)job->n_threads < n_tasks ? job->n_threads : (int)n_tasks;
+#pragma omp parallel num_threads(n_used > 0 ? n_used : 1)
     {
         rows_state s = {.size = 2 * (size_t)(job->ranges ? 0 : job->k) + SLACK};
         omen_detail own_why = {""};

@@ -151,6 +151,8 @@ static int find_centres(const omen_graph_build *b, centres *c)
         return OMEN_ERR_MEMORY;
 #pragma omp parallel for schedule(dynamic, 16)
     for (uint32_t leaf = 0; leaf < b->n_leaves; leaf++) {
+        if (omen_watch_stopped(b->watch))
+            continue;
         const uint32_t n = b->leaf_at[leaf + 1] - b->leaf_at[leaf];
         uint32_t sums[OMEN_GRAPH_COARSE] = {0};
         for (uint32_t i = b->leaf_at[leaf]; i < b->leaf_at[leaf + 1]; i++)
@@ -160,7 +162,7 @@ static int find_centres(const omen_graph_build *b, centres *c)
             c->rows[(size_t)leaf * d8 + k] = (uint8_t)((sums[k] + n / 2) / n);
         omen_graph_measure(c->rows + (size_t)leaf * d8, d8, &c->terms[leaf]);
     }
-    return OMEN_OK;
+    return omen_watch_status(b->watch);
 }
 
 /* ---- candidates ---- */

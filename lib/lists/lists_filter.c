@@ -8,7 +8,6 @@
  * so after few lists, one that is far from it after many. What a query decides depends on that query, its filter and
  * what the rounds before found, not on the queries beside it. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "lib/filter.h"
 #include "lib/lists/lists_search.h"
@@ -42,43 +41,29 @@ static float base_of(const omen_lists_chunk *s, uint32_t query, uint64_t key)
     return base > 0 ? base : 0;
 }
 
-#define STEPS 64u /* of distance, by which the lists are told apart that a query still needs */
-
 /* How many of the remaining lists, nearest first, a query needs so that those behind them may be expected to hold no
  * more than effort.missed matches nearer than the k-th so far; 0: none. Lists that hold none are dropped: the k-th can
- * only come nearer. Lists of about the same distance are counted together. */
+ * only come nearer. */
 static uint32_t count_needed(omen_lists_chunk *s, uint32_t query)
 {
     omen_query_filter *f = &s->filters[query];
     const float kth = omen_lists_kth(s, query);
-    double expected[STEPS] = {0}, behind = 0;
-    uint32_t counts[STEPS] = {0}, n = 0;
-    float least = INFINITY, most = -INFINITY;
+    float *expected = s->work, *bases = s->work + s->ldc;
+    omen_list_steps steps;
+    uint32_t n = 0, n_needed = 0;
     for (uint32_t i = 0; i < f->n_rest; i++) {
         const uint32_t l = (uint32_t)f->rest[i];
-        const float base = base_of(s, query, f->rest[i]), share = omen_list_spread_share(s->spread, l, base, kth);
         f->rest[n] = f->rest[i];
-        s->work[n] = share * (float)f->matches[l];
-        if (!(share > 0))
-            continue;
-        least = base < least ? base : least;
-        most = base > most ? base : most;
-        n++;
+        bases[n] = base_of(s, query, f->rest[i]);
+        expected[n] = (float)f->matches[l] * omen_list_spread_share(s->spread, l, bases[n], kth);
+        n += expected[n] > 0;
     }
     f->n_rest = n;
-    const float per_step = most > least ? (float)STEPS / (most - least) : 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const float at = (base_of(s, query, f->rest[i]) - least) * per_step;
-        const uint32_t step = at < (float)STEPS ? (uint32_t)at : STEPS - 1;
-        expected[step] += (double)s->work[i];
-        counts[step]++;
-    }
-    for (uint32_t step = STEPS; step-- > 0; n -= counts[step]) {
-        behind += expected[step];
-        if (behind > (double)s->effort.missed)
-            break;
-    }
-    return n;
+    omen_list_steps_fill(&steps, bases, expected, n);
+    const uint32_t n_steps = omen_list_steps_needed(&steps, (double)s->effort.missed);
+    for (uint32_t step = 0; step < n_steps; step++)
+        n_needed += steps.counts[step];
+    return n_needed;
 }
 
 /* ---- rounds ---- */
