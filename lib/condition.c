@@ -231,6 +231,8 @@ int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, 
             omen_fail(why, status, "%s", own.text);
         }
     }
+    if (status == OMEN_OK && omen_watch_stopped(&watch)) /* other threads may have left this one nothing to do */
+        status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     for (size_t i = 0; i < n && status != OMEN_OK; i++) {
         omen_row_set_destroy(sets[i]);
         sets[i] = NULL;
