@@ -240,6 +240,7 @@ static int open_all(struct query *q, struct work *w, omen_detail *why)
     if (!q->self)
         status = open_queries(q, w->index, info, &w->vectors, &w->rows, &w->source, why);
     if (status == OMEN_OK && w->filter) {
+        cmd_memory_keep();
         status = query_filter_open(w->filter, &q->filter, w->index, q->self ? info->n_rows : w->source.n_rows, why);
         status = cmd_name_damage(q->index_path, status, why);
     }
