@@ -49,6 +49,8 @@ static void compare(rows_state *s, const omen_index *index, size_t q, const floa
             const uint8_t *next = index->refine_rows + s->positions[i + AHEAD] * row_bytes;
             for (size_t at = 0; at < fetched; at += 64)
                 __builtin_prefetch(next + at);
+            if (s->worst[q] == UINT64_MAX) /* the ids are wanted, too */
+                __builtin_prefetch(index->ids + s->positions[i + AHEAD]);
         }
         const uint8_t *stored = index->refine_rows + s->positions[i] * row_bytes;
         const float distance = omen_refine_distance(&index->refine, kernel, query, offset, stored);

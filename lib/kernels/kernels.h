@@ -116,6 +116,10 @@ typedef struct omen_kernels {
      * no word behind the one of the last bit is read. */
     void (*count_bits)(const uint64_t *words, const uint32_t *first, size_t n, uint32_t *counts);
 
+    /* Sets bit i of words where value i, an unsigned integer of width 1, 2, 3, 4 or 8 bytes at values + i * width, is
+     * low to low + span, which has that width, and leaves the others as they are, for i < n. */
+    void (*range_bits)(const uint8_t *values, uint32_t width, size_t n, uint64_t low, uint64_t span, uint64_t *words);
+
     /* Estimates of graph codes (graph.h): out[i] = base - unit * s for row i of n, whose code is the 64 bytes at codes
      * + 64 * rows[i]. base is the float at byte 60 of the code; s, in 32 bits, sums 256 weights[0][j] + weights[2][j]
      * times the low four bits of byte j, and 256 weights[1][j] + weights[3][j] times the high ones, j < 60. The weights

@@ -548,6 +548,7 @@ const omen_kernels omen_kernels_avx2 = {
     .keys_below = keys_below,
     .list_values = plain_list_values,
     .count_bits = plain_count_bits,
+    .range_bits = plain_range_bits,
     .dot_f64 = plain_dot_f64,
     .xxh3 = plain_xxh3,
     .reduce_f64 = plain_reduce_f64,

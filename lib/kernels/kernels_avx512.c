@@ -542,11 +542,55 @@ static size_t keys_below(const uint64_t *keys, size_t n, uint64_t limit, uint64_
     return n_below + plain_keys_below(keys + i, n - i, limit, to + n_below);
 }
 
+/* 16 values of 3 bytes, of 64 bytes that begin with them. */
+INLINE __m512i widen3(const uint8_t *values)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+    const __m512i bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1));
+    return _mm512_shuffle_epi8(_mm512_permutexvar_epi32(lanes, _mm512_loadu_si512(values)), bytes);
+}
+
+INLINE uint64_t range_word(const uint32_t width, const uint8_t *values, __m512i low, __m512i span)
+{
+    uint64_t word = 0;
+    if (width == 1)
+        return _mm512_cmple_epu8_mask(_mm512_sub_epi8(_mm512_loadu_si512(values), low), span);
+    for (size_t i = 0; i < (width == 3 ? 4 : width); i++) {
+        const size_t lanes = width == 3 ? 16 : 64 / width;
+        const __m512i x = width == 3 ? widen3(values + 48 * i) : _mm512_loadu_si512(values + 64 * i);
+        const uint64_t hits = width == 2   ? _mm512_cmple_epu16_mask(_mm512_sub_epi16(x, low), span)
+                              : width == 8 ? _mm512_cmple_epu64_mask(_mm512_sub_epi64(x, low), span)
+                                           : _mm512_cmple_epu32_mask(_mm512_sub_epi32(x, low), span);
+        word |= hits << i * lanes;
+    }
+    return word;
+}
+
+static void range_bits(const uint8_t *values, uint32_t width, size_t n, uint64_t low, uint64_t span, uint64_t *words)
+{
+    size_t i = 0;
+#define PASS(width, room, lows, spans)                                                                                 \
+    for (const __m512i least = lows, most = spans; i + 64 + (room) <= n; i += 64)                                      \
+        words[i / 64] |= range_word(width, values + i * (width), least, most);
+    if (width == 1)
+        PASS(1, 0, _mm512_set1_epi8((char)low), _mm512_set1_epi8((char)span))
+    else if (width == 2)
+        PASS(2, 0, _mm512_set1_epi16((short)low), _mm512_set1_epi16((short)span))
+    else if (width == 3) /* the last load ends 16 bytes behind the values that it is for */
+        PASS(3, 6, _mm512_set1_epi32((int)low), _mm512_set1_epi32((int)span))
+    else if (width == 4)
+        PASS(4, 0, _mm512_set1_epi32((int)low), _mm512_set1_epi32((int)span))
+    else
+        PASS(8, 0, _mm512_set1_epi64((long long)low), _mm512_set1_epi64((long long)span))
+#undef PASS
+    plain_range_bits(values + i * width, width, n - i, low, span, words + i / 64);
+}
+
 #define KERNELS                                                                                                        \
     .matmul = matmul, .argmin = argmin, .reach = reach, .filter = filter, .encode16 = encode16,                        \
     .sq8_encode = plain_sq8_encode, .sq12_encode = plain_sq12_encode, .sq16_encode = plain_sq16_encode,                \
     .signs = plain_signs, .pq_tables = plain_pq_tables, .table_lows = plain_table_lows, .table_round = table_round,    \
-    .count_bits = plain_count_bits, .take_keys = take_keys, .keys_below = keys_below,                                  \
+    .count_bits = plain_count_bits, .range_bits = range_bits, .take_keys = take_keys, .keys_below = keys_below,        \
     .list_values = plain_list_values, .dot_f64 = plain_dot_f64, .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64,    \
     .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .l2_sq12 = l2_sq12, .l2_sq16 = l2_sq16, .ip_f32 = ip_f32,    \
     .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12, .ip_sq16 = ip_sq16, .scan_plain = scan_plain,              \

@@ -19,12 +19,7 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
     const size_t n_lists = s->index->meta.n_lists;
     for (size_t q = 0; q < n_queries; q++) {
         omen_query_filter *f = &s->filters[q];
-        const bool is_new = q == 0 || sets[q] != sets[q - 1];
-        uint32_t *counts = s->match_counts + q * n_lists;
-        if (is_new)
-            omen_kernels_get()->count_bits(sets[q]->words, s->index->first, n_lists, counts);
-        *f = (omen_query_filter){
-            .set = sets[q], .matches = is_new ? counts : f[-1].matches, .rest = s->rest_keys + q * n_lists};
+        *f = (omen_query_filter){.set = sets[q], .matches = sets[q]->counts, .rest = s->rest_keys + q * n_lists};
         const float *values = s->values + q * s->ldc;
         for (uint32_t l = 0; l < n_lists; l++) {
             f->rest[f->n_rest] = omen_key(values[l], l);

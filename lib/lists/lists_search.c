@@ -50,7 +50,6 @@ static void chunk_finish(omen_lists_chunk *s)
     free(s->est);
     free(s->masks);
     free(s->filters);
-    free(s->match_counts);
     free(s->rest_keys);
     free(s->positions);
 }
@@ -105,10 +104,9 @@ static int chunk_init_filters(omen_lists_chunk *s, const omen_lists_filter *filt
     const omen_index *index = s->index;
     s->spread = filter->spread;
     s->filters = omen_alloc(n_queries, sizeof *s->filters);
-    s->match_counts = omen_alloc(n_queries * index->meta.n_lists, sizeof *s->match_counts);
     s->rest_keys = omen_alloc(n_queries * index->meta.n_lists, sizeof *s->rest_keys);
     s->positions = omen_alloc(index->largest_list, sizeof *s->positions);
-    return s->filters && s->match_counts && s->rest_keys && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
+    return s->filters && s->rest_keys && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 /* Whole pages within the refine rows: no other rows are read with those asked for. */

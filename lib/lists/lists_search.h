@@ -90,10 +90,9 @@ typedef struct omen_lists_chunk {
     /* under filters; else NULL */
     const struct omen_list_spread *spread;
     omen_query_filter *filters;
-    uint32_t *match_counts; /* queries x n_lists */
-    uint64_t *rest_keys;    /* the same */
-    uint32_t *positions;    /* of a list's matches */
-    size_t n_active;        /* queries that have taken lists in this round */
+    uint64_t *rest_keys; /* queries x n_lists */
+    uint32_t *positions; /* of a list's matches */
+    size_t n_active;     /* queries that have taken lists in this round */
     /* where all rows within a distance are wanted; else NULL */
     struct omen_range *ranges; /* of each query */
     float within;
@@ -135,7 +134,7 @@ float omen_lists_kth(const omen_lists_chunk *s, uint32_t query);
 
 /* ---- lists_filter.c ---- */
 
-/* Counts matches; of equal sets that follow each other, once. */
+/* Begins with the lists that hold matches. */
 void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, size_t n_queries);
 
 /* The next round: compares the refine rows (rows: the queries) of lists with few matches, and sorts the others by list,
