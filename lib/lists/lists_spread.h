@@ -12,6 +12,23 @@
 #define OMEN_TAIL_MOST  36u /* squares of standard deviations: beyond it are less than 1e-9 */
 #define OMEN_TAIL_STEPS 4u  /* entries for each */
 #define OMEN_ERRORS     256u
+#define OMEN_STOP_RANKS 4u
+#define OMEN_STOP_STEPS 24u
+
+/* Of the rows up to a few ranks, what part was in the lists behind those taken, by how much was expected there, as a
+ * share of what was expected in those taken: it falls from step to step. */
+typedef struct omen_stop_table {
+    uint32_t n_ranks;                                /* measured */
+    double rows[OMEN_STOP_RANKS];                    /* that were expected, as omen_log2_about() */
+    double missed[OMEN_STOP_RANKS][OMEN_STOP_STEPS]; /* means over queries */
+} omen_stop_table;
+
+/* The steps at which a part is missed, of each rank. */
+typedef struct omen_stop_rule {
+    uint32_t n_ranks;
+    double rows[OMEN_STOP_RANKS], steps[OMEN_STOP_RANKS];
+    double last_step; /* of sets far larger than the last rank */
+} omen_stop_rule;
 
 typedef struct omen_list_spread {
     float scale;
@@ -22,6 +39,7 @@ typedef struct omen_list_spread {
      * (omen_margin_scale2()); none without codes or refine rows */
     float errors[OMEN_ERRORS];
     uint32_t n_errors;
+    omen_stop_table stop;
     float means[]; /* n_lists: M */
 } omen_list_spread;
 
@@ -34,5 +52,24 @@ int omen_list_spread_get(const omen_index *index, int n_threads, const omen_list
 /* The chance that a row of a list is nearer than kth: both are squared distances without what the projection dropped of
  * the query, base is the centroid's. 0 where it is less than 1e-9. */
 float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, float base, float kth);
+
+/* ---- when a search under a filter may stop ---- */
+
+/* The share that a step of the table stands for: half of it two steps later. */
+double omen_stop_share(double step);
+
+/* The binary logarithm, less 0.09 at most, by arithmetic that rounds alike everywhere. */
+double omen_log2_about(double x);
+
+/* Part of omen_list_spread_get() (lists_stop.c). */
+int omen_list_spread_measure_stop(const omen_index *index, omen_list_spread *spread, int n_threads, omen_watch *watch,
+                                  omen_detail *why) OMEN_MUST_CHECK;
+
+/* The rule by which a part of the nearest matches is missed on average. */
+omen_stop_rule omen_stop_rule_make(const omen_list_spread *spread, double missed);
+
+/* How much the lists behind may be expected to hold, as a share of what those taken are expected to, of matches within
+ * a distance within which n_rows of all rows are expected. */
+double omen_stop_rule_share(const omen_stop_rule *rule, double n_rows);
 
 #endif
