@@ -157,7 +157,8 @@ typedef struct omen_effort {
     float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
     uint32_t first_lists, least_lists, most_lists; /* rising */
     uint32_t most_rows;
-    /* under a filter: nearer matches that the lists not taken may be expected to hold; below 0: most_lists are taken */
+    /* under a filter: the part of the matches wanted that the lists not taken may hold; below 0: most_lists are taken
+     */
     float missed;
 } omen_effort;
 

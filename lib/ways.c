@@ -106,7 +106,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
         effort.margin = more.margin;
         effort.most_rows = more.most_rows;
     }
-    effort.missed = MISSED_BY_LISTS * (float)k * (1 - recall);
+    effort.missed = MISSED_BY_LISTS * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->lists.probes) {
         n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;

@@ -5,6 +5,7 @@
 #define OMEN_KERNELS_PLAIN_H
 
 #include <float.h>
+#include <stdbool.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -252,6 +253,21 @@ static inline float plain_list_values(const float *half_norms, float *values, si
     for (size_t j = 1; j < 16; j++)
         least[0] = least[j] < least[0] ? least[j] : least[0];
     return least[0];
+}
+
+static inline void plain_list_shares(const float *values, const float *means, size_t n, float norm2, float distance2,
+                                     float scale2, const float *tails, uint32_t last, float *out)
+{
+    const float most = (float)last;
+    for (size_t l = 0; l < n; l++) {
+        const float mean = means[l], away = norm2 + 2 * values[l], base = away > 0 ? away : 0;
+        const float ahead = distance2 - base - mean;
+        const float steps = ahead * ahead / (scale2 * (2 * mean * mean + 4 * mean * base)) * 4;
+        const float at = steps < most ? steps : most; /* the last also without a variance */
+        const int32_t i = (int32_t)at;
+        const float tail = tails[i] + (tails[i + 1] - tails[i]) * (at - (float)i);
+        out[l] = ahead > 0 ? tail - 1 : -tail;
+    }
 }
 
 /* Bits of word bit / 64 that are below bit. */

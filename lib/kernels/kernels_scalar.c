@@ -229,6 +229,7 @@ const omen_kernels omen_kernels_scalar = {
     .take_keys = plain_take_keys,
     .keys_below = plain_keys_below,
     .list_values = plain_list_values,
+    .list_shares = plain_list_shares,
     .count_bits = plain_count_bits,
     .range_bits = plain_range_bits,
     .dot_f64 = plain_dot_f64,

@@ -22,6 +22,7 @@
 #include "lib/refine.h"
 
 #define CHUNK       512u        /* most queries of a chunk */
+#define MATCHES     1024u       /* compared with a query in one go, if no list is larger */
 #define POOL_SLACK  64u         /* pool entries beyond the most that count before it is cut back */
 #define ASK_AHEAD   16u         /* queries whose refine rows are prefetched before they are used */
 #define CHUNK_BYTES (64u << 20) /* most that the pools and probes of a chunk of more than one query take */
@@ -50,7 +51,6 @@ static void chunk_finish(omen_lists_chunk *s)
     free(s->est);
     free(s->masks);
     free(s->filters);
-    free(s->rest_keys);
     free(s->positions);
 }
 
@@ -103,10 +103,11 @@ static int chunk_init_filters(omen_lists_chunk *s, const omen_lists_filter *filt
 {
     const omen_index *index = s->index;
     s->spread = filter->spread;
+    s->stop = omen_stop_rule_make(filter->spread, (double)s->effort.missed);
     s->filters = omen_alloc(n_queries, sizeof *s->filters);
-    s->rest_keys = omen_alloc(n_queries * index->meta.n_lists, sizeof *s->rest_keys);
-    s->positions = omen_alloc(index->largest_list, sizeof *s->positions);
-    return s->filters && s->rest_keys && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
+    s->positions_size = index->largest_list > MATCHES ? index->largest_list : MATCHES;
+    s->positions = omen_alloc(s->positions_size, sizeof *s->positions);
+    return s->filters && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 /* Whole pages within the refine rows: no other rows are read with those asked for. */
@@ -139,7 +140,8 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
             const float *query = rows + (size_t)pairs->query * m->d;
             if (!s->filters)
                 omen_lists_scan_rows(s, pairs, query);
-            else if ((status = omen_lists_scan_matches(s, pairs, s->filters[pairs->query].set, query, why)) != OMEN_OK)
+            else if ((status = omen_lists_add_matches(s, pairs->query, pairs->list, query, why)) != OMEN_OK ||
+                     (status = omen_lists_compare_matches(s, pairs->query, query, why)) != OMEN_OK)
                 return status;
             continue;
         }
@@ -326,7 +328,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
     size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
     /* an effort as large as the index must not ask for memory as large as 512 indexes */
-    const uint64_t query_bytes = 16 * (uint64_t)effort->most_rows + (filter ? 16 : 4) * (uint64_t)index->meta.n_lists +
+    const uint64_t query_bytes = 16 * (uint64_t)effort->most_rows + 4 * (uint64_t)index->meta.n_lists +
                                  2 * sizeof(omen_probe) * (uint64_t)effort->least_lists;
     size = size * query_bytes <= CHUNK_BYTES ? size : query_bytes < CHUNK_BYTES ? CHUNK_BYTES / query_bytes : 1;
     const uint64_t n_chunks = (n_queries + size - 1) / size;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How many rows of a list may be expected within a distance, by the list's spread; and how many lists have to be taken
- * by that. */
+/* How many rows of a list may be expected within a distance, by the list's spread; how many lists have to be taken by
+ * that; and how many rows may be behind the lists that a search under a filter takes. */
+#include <math.h>
+
 #include "lib/lists/lists_spread.h"
 
 float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, float base, float kth)
@@ -45,4 +47,62 @@ uint32_t omen_list_steps_needed(const omen_list_steps *steps, double missed)
             return n;
     }
     return 0;
+}
+
+/* ---- when a search under a filter may stop ---- */
+
+#define LAST_SLOPE 0.4 /* steps by which a share falls with each doubling of the rows, behind the last rank */
+
+double omen_stop_share(double step)
+{
+    const uint32_t whole = (uint32_t)step;
+    const double from = (whole % 2 ? 0.70710678 : 1) / (double)(1u << whole / 2);
+    return from * (1 - (step - whole) * 0.29289322);
+}
+
+/* The step of a share. */
+static double step_of(double share)
+{
+    double step = 0;
+    while (step < OMEN_STOP_STEPS - 1 && omen_stop_share(step) > share)
+        step++;
+    return step;
+}
+
+double omen_log2_about(double x)
+{
+    int exponent;
+    const double part = frexp(x, &exponent);
+    return exponent + 2 * part - 2;
+}
+
+omen_stop_rule omen_stop_rule_make(const omen_list_spread *spread, double missed)
+{
+    const omen_stop_table *t = &spread->stop;
+    omen_stop_rule rule = {.n_ranks = t->n_ranks, .last_step = step_of(missed)};
+    for (uint32_t r = 0; r < t->n_ranks; r++) {
+        uint32_t step = 0;
+        while (step < OMEN_STOP_STEPS - 1 && t->missed[r][step] > missed)
+            step++;
+        const double before = step > 0 ? t->missed[r][step - 1] : 0, at = t->missed[r][step];
+        rule.rows[r] = t->rows[r];
+        rule.steps[r] = before > missed && missed > at ? step - (missed - at) / (before - at) : step;
+    }
+    return rule;
+}
+
+double omen_stop_rule_share(const omen_stop_rule *rule, double n_rows)
+{
+    const double x = omen_log2_about(n_rows > 1 ? n_rows : 1);
+    uint32_t r = 0;
+    while (r < rule->n_ranks && rule->rows[r] < x)
+        r++;
+    if (r == 0)
+        return omen_stop_share(rule->n_ranks ? rule->steps[0] : rule->last_step);
+    const double from = rule->rows[r - 1], step = rule->steps[r - 1];
+    if (r < rule->n_ranks)
+        return omen_stop_share(step + (rule->steps[r] - step) * (x - from) / (rule->rows[r] - from));
+    /* as it is between ranks, about, to where nothing was measured */
+    const double more = step + (x - from) * LAST_SLOPE;
+    return omen_stop_share(step > rule->last_step ? step : more < rule->last_step ? more : rule->last_step);
 }

@@ -253,7 +253,7 @@ static float exp_minus(float x)
 /* Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.17. */
 static void fill_tails(omen_list_spread *spread)
 {
-    for (size_t i = 0; i < sizeof spread->tails / sizeof *spread->tails; i++) {
+    for (size_t i = 0; i < OMEN_TAIL_MOST * OMEN_TAIL_STEPS; i++) { /* 0 behind them */
         const float z2 = (float)i / OMEN_TAIL_STEPS, t = 1 / (1 + 0.2316419f * sqrtf(z2));
         const float series =
             t * (0.31938153f + t * (-0.356563782f + t * (1.781477937f + t * (-1.821255978f + t * 1.330274429f))));
@@ -289,6 +289,8 @@ static int measure(const omen_index *index, omen_list_spread *spread, int n_thre
     }
     fill_tails(spread);
     spread->scale = spread->scale > SCALE_LEAST ? fminf(spread->scale, SCALE_MOST) : SCALE_LEAST;
+    if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE && m->codec != OMEN_CODEC_NONE)
+        status = omen_list_spread_measure_stop(index, spread, n_threads, watch, why);
     free(s.rows);
     free(s.shifted);
     free(s.ahead);

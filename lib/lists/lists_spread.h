@@ -11,12 +11,30 @@
 
 #define OMEN_TAIL_MOST  36u /* squares of standard deviations: beyond it are less than 1e-9 */
 #define OMEN_TAIL_STEPS 4u  /* entries for each */
+#define OMEN_STOP_RANKS 4u
+#define OMEN_STOP_STEPS 24u
+
+/* Of the rows up to a few ranks, what part was in the lists behind those taken, by how much was expected there, as a
+ * share of what was expected in those taken: it falls from step to step. */
+typedef struct omen_stop_table {
+    uint32_t n_ranks;                                /* measured */
+    double rows[OMEN_STOP_RANKS];                    /* that were expected, as omen_log2_about() */
+    double missed[OMEN_STOP_RANKS][OMEN_STOP_STEPS]; /* means over queries */
+} omen_stop_table;
+
+/* The steps at which a part is missed, of each rank. */
+typedef struct omen_stop_rule {
+    uint32_t n_ranks;
+    double rows[OMEN_STOP_RANKS], steps[OMEN_STOP_RANKS];
+    double last_step; /* of sets far larger than the last rank */
+} omen_stop_rule;
 
 typedef struct omen_list_spread {
     float scale;
     /* the share of a normal distribution that is so many standard deviations, squared and times OMEN_TAIL_STEPS, or
      * more below the mean */
     float tails[OMEN_TAIL_MOST * OMEN_TAIL_STEPS + 2];
+    omen_stop_table stop;
     float means[]; /* n_lists: M */
 } omen_list_spread;
 
@@ -46,5 +64,24 @@ void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const 
 /* How many of the steps, from the nearest on, have to be taken so that the others are expected to hold missed rows at
  * most; 0: none. */
 uint32_t omen_list_steps_needed(const omen_list_steps *steps, double missed);
+
+/* ---- when a search under a filter may stop ---- */
+
+/* The share that a step of the table stands for: half of it two steps later. */
+double omen_stop_share(double step);
+
+/* The binary logarithm, less 0.09 at most, by arithmetic that rounds alike everywhere. */
+double omen_log2_about(double x);
+
+/* Part of omen_list_spread_get() (lists_stop.c). */
+int omen_list_spread_measure_stop(const omen_index *index, omen_list_spread *spread, int n_threads, omen_watch *watch,
+                                  omen_detail *why) OMEN_MUST_CHECK;
+
+/* The rule by which a part of the nearest matches is missed on average. */
+omen_stop_rule omen_stop_rule_make(const omen_list_spread *spread, double missed);
+
+/* How much the lists behind may be expected to hold, as a share of what those taken are expected to, of matches within
+ * a distance within which n_rows of all rows are expected. */
+double omen_stop_rule_share(const omen_stop_rule *rule, double n_rows);
 
 #endif

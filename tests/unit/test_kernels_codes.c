@@ -137,6 +137,28 @@ static void test_count_bits(void)
     }
 }
 
+static void test_list_shares(void)
+{
+    enum { LAST = 144 };
+    float tails[LAST + 2] = {0};
+    for (size_t i = 0; i < LAST; i++)
+        tails[i] = 0.5f / (1 + (float)i);
+    for (int turn = 0; turn < 400; turn++) {
+        const uint32_t n = draw_below(70);
+        float *values = last_floats(0, n), *means = last_floats(1, n), *want = last_floats(2, n),
+              *got = last_floats(3, n);
+        draw_floats(values, n, (value_kind)(turn % N_KINDS));
+        for (uint32_t l = 0; l < n; l++) /* some are 0: then there is no variance */
+            means[l] = turn % 3 ? (float)draw_below(5) : 0;
+        const float norm2 = turn % 5 ? (float)draw_below(9) : 0,
+                    distance2 = turn % 7 ? (float)draw_below(30) : INFINITY;
+        const float scale2 = (float)draw_below(100) / 100;
+        scalar->list_shares(values, means, n, norm2, distance2, scale2, tails, LAST, want);
+        level->list_shares(values, means, n, norm2, distance2, scale2, tails, LAST, got);
+        CHECK_CASE(memcmp(want, got, n * sizeof *want) == 0, "%u lists, turn %d", n, turn);
+    }
+}
+
 static void test_range_bits(void)
 {
     static const uint32_t widths[] = {1, 2, 3, 4, 8};
@@ -364,6 +386,7 @@ int main(void)
                                         {"values of lists", test_list_values},
                                         {"bits", test_count_bits},
                                         {"values in a range", test_range_bits},
+                                        {"shares of lists", test_list_shares},
                                         {"encode16", test_encode16},
                                         {"scan_plain", test_scan_plain},
                                         {"scan_gain", test_scan_gain},
