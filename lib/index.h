@@ -268,7 +268,8 @@ int omen_search_candidates(const omen_index *index, const float *queries, uint64
                            uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
 
 /* Ranks all lists by distance to each query: ranks[q * n_lists + l] is 0 for the nearest list. By rank, ahead gets how
- * much farther a list is than the nearest one, squared; nearest2 and tails as omen_margin_scale2() takes them. */
+ * much farther a list is than the nearest one, squared; nearest2 and tails as omen_margin_scale2() takes them. Both
+ * ranks and ahead may be NULL. */
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
                       float *ahead, float *nearest2, float *tails, omen_watch *watch) OMEN_MUST_CHECK;
 

@@ -433,12 +433,13 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
             omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
             own = omen_lists_rank(&s, 1, NULL);
-            for (uint32_t l = 0; l < n_lists && own == OMEN_OK; l++)
+            for (uint32_t l = 0; l < n_lists && own == OMEN_OK && ranks; l++)
                 order[l] = omen_key(s.values[l], l);
             if (own != OMEN_OK)
                 continue;
-            omen_keys_sort(order, n_lists);
-            for (uint32_t i = 0; i < n_lists; i++) {
+            if (ranks)
+                omen_keys_sort(order, n_lists);
+            for (uint32_t i = 0; i < n_lists && ranks; i++) {
                 ranks[q * n_lists + (uint32_t)order[i]] = i;
                 ahead[q * n_lists + i] = 2 * (omen_key_distance(order[i]) - s.lists->nearest_value);
             }

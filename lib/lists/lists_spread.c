@@ -261,10 +261,8 @@ static int measure_errors(const omen_index *index, omen_list_spread *spread, int
     const uint32_t n = (uint32_t)(most < m->n_rows ? most : m->n_rows);
     uint64_t positions[OMEN_ERRORS], errors[OMEN_ERRORS];
     float nearest2[OMEN_ERRORS], tails[OMEN_ERRORS], *rows = omen_alloc((size_t)n_rows * m->d, sizeof *rows);
-    uint32_t *ranks = omen_alloc((size_t)n_rows * m->n_lists, sizeof *ranks);
-    float *ahead = omen_alloc((size_t)n_rows * m->n_lists, sizeof *ahead);
     uint64_t *candidates = omen_alloc((size_t)n_rows * n, sizeof *candidates);
-    int status = rows && ranks && ahead && candidates ? OMEN_OK : OMEN_ERR_MEMORY;
+    int status = rows && candidates ? OMEN_OK : OMEN_ERR_MEMORY;
     omen_random_rows(m->seed ^ STREAM_ERRORS, m->n_rows, n_rows, positions);
     for (uint32_t i = 0; i < n_rows && status == OMEN_OK; i++) {
         status = omen_index_touch_rows(index, positions[i], 1, why);
@@ -272,7 +270,7 @@ static int measure_errors(const omen_index *index, omen_list_spread *spread, int
             row_at(index, positions[i], rows + (size_t)i * m->d);
     }
     if (status == OMEN_OK)
-        status = omen_search_ranks(index, rows, n_rows, n_threads, ranks, ahead, nearest2, tails, watch);
+        status = omen_search_ranks(index, rows, n_rows, n_threads, NULL, NULL, nearest2, tails, watch);
     if (status == OMEN_OK)
         status = omen_search_candidates(index, rows, n_rows, n_lists, n, n_threads, candidates, watch);
     for (uint32_t q = 0; q < n_rows && status == OMEN_OK; q++)
@@ -290,8 +288,6 @@ static int measure_errors(const omen_index *index, omen_list_spread *spread, int
     for (uint32_t i = 0; i < spread->n_errors; i++)
         spread->errors[i] = omen_key_distance(errors[i]);
     free(rows);
-    free(ranks);
-    free(ahead);
     free(candidates);
     return status;
 }
