@@ -11,7 +11,7 @@
 
 #define TASK_QUERIES 16u  /* most queries of a task, all of one set */
 #define BLOCK_ROWS   256u /* rows compared with all of them */
-#define AHEAD        6u   /* rows prefetched before they are compared */
+#define AHEAD        12u  /* rows prefetched before they are compared */
 #define SLACK        64u  /* keys taken in before a query's are cut back, besides k */
 
 /* One thread's buffers. */

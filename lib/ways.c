@@ -12,7 +12,7 @@
 
 /* Under a filter the lists not taken are expected to hold this part of what the recall may lack, and what the margin
  * leaves out is another part of it. */
-#define MISSED_BY_LISTS  0.5f
+#define MISSED_BY_LISTS  0.75f
 #define MISSED_BY_MARGIN 0.25f
 
 /* For all rows within a distance, lists are taken and rows re-ranked by reach and margin as for the k nearest, relative

@@ -4,10 +4,10 @@
  * Lists are taken in order of distance, those without a match left out, in rounds. Before a round the number of matches
  * is estimated that each list holds nearer than the k-th found so far (lists_spread.h), and from it how many lists are
  * needed until those behind them hold no more of them than the recall may lack; how far that estimate is to be trusted
- * was measured (lists_stop.c). A round takes so many, at most as many as all rounds before it, as the k-th comes nearer
- * meanwhile. A filter that agrees with the query's neighbourhood ends so after few lists, one that is far from it after
- * many. What a query decides depends on that query, its filter and what the rounds before found, not on the queries
- * beside it. */
+ * was measured (lists_stop.c). A round takes so many, at most twice as many as all rounds before it, as the k-th comes
+ * nearer meanwhile. A filter that agrees with the query's neighbourhood ends so after few lists, one that is far from
+ * it after many. What a query decides depends on that query, its filter and what the rounds before found, not on the
+ * queries beside it. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -114,7 +114,7 @@ static float limit_needed(omen_lists_chunk *s, uint32_t query)
         distances[n_rest++] = values[l];
     }
     omen_list_steps_fill(&steps, distances, expected, n_rest);
-    const uint32_t n_steps = omen_list_steps_needed(&steps, omen_stop_rule_share(&s->stop, n_rows) * taken);
+    const uint32_t n_steps = omen_list_steps_needed(&steps, omen_stop_rule_allowed(&s->stop, n_rows, taken, s->k));
     if (n_steps == 0)
         return -INFINITY;
     return n_steps == OMEN_LIST_STEPS || !(steps.per_step > 0) ? steps.most
@@ -127,14 +127,14 @@ static float limit_needed(omen_lists_chunk *s, uint32_t query)
 static uint32_t choose_next(omen_lists_chunk *s, uint32_t query)
 {
     const omen_query_filter *f = &s->filters[query];
-    uint32_t n = f->n_taken;
+    uint32_t n = 2 * f->n_taken;
     float limit = INFINITY;
     if (!n)
         return choose_first(s, query);
     if (s->pools[query].n >= s->k && s->effort.missed >= 0)
         limit = limit_needed(s, query);
     else if (s->pools[query].n >= s->k) {
-        const uint32_t left = s->effort.most_lists > n ? s->effort.most_lists - n : 0;
+        const uint32_t left = s->effort.most_lists > f->n_taken ? s->effort.most_lists - f->n_taken : 0;
         n = left < n ? left : n;
     }
     return n > 0 && limit > -INFINITY ? nearest(s, lists_within(s, query, limit), n) : 0;

@@ -51,7 +51,8 @@ uint32_t omen_list_steps_needed(const omen_list_steps *steps, double missed)
 
 /* ---- when a search under a filter may stop ---- */
 
-#define LAST_SLOPE 0.4 /* steps by which a share falls with each doubling of the rows, behind the last rank */
+#define LAST_PART  0.66667 /* of what may be missed, where nothing was measured */
+#define LAST_SLOPE 0.8     /* steps by which a share falls with each doubling of the rows, behind the last rank */
 
 double omen_stop_share(double step)
 {
@@ -79,7 +80,7 @@ double omen_log2_about(double x)
 omen_stop_rule omen_stop_rule_make(const omen_list_spread *spread, double missed)
 {
     const omen_stop_table *t = &spread->stop;
-    omen_stop_rule rule = {.n_ranks = t->n_ranks, .last_step = step_of(missed)};
+    omen_stop_rule rule = {.n_ranks = t->n_ranks, .last_step = step_of(LAST_PART * missed)};
     for (uint32_t r = 0; r < t->n_ranks; r++) {
         uint32_t step = 0;
         while (step < OMEN_STOP_STEPS - 1 && t->missed[r][step] > missed)
@@ -91,18 +92,21 @@ omen_stop_rule omen_stop_rule_make(const omen_list_spread *spread, double missed
     return rule;
 }
 
-double omen_stop_rule_share(const omen_stop_rule *rule, double n_rows)
+double omen_stop_rule_allowed(const omen_stop_rule *rule, double n_rows, double taken, uint32_t k)
 {
-    const double x = omen_log2_about(n_rows > 1 ? n_rows : 1);
+    const double x = omen_log2_about(n_rows > 1 ? n_rows : 1), found = taken < k ? taken : k;
     uint32_t r = 0;
     while (r < rule->n_ranks && rule->rows[r] < x)
         r++;
+    if (!rule->n_ranks)
+        return omen_stop_share(rule->last_step) * found;
     if (r == 0)
-        return omen_stop_share(rule->n_ranks ? rule->steps[0] : rule->last_step);
+        return omen_stop_share(rule->steps[0]) * taken;
     const double from = rule->rows[r - 1], step = rule->steps[r - 1];
     if (r < rule->n_ranks)
-        return omen_stop_share(step + (rule->steps[r] - step) * (x - from) / (rule->rows[r] - from));
-    /* as it is between ranks, about, to where nothing was measured */
+        return omen_stop_share(step + (rule->steps[r] - step) * (x - from) / (rule->rows[r] - from)) * taken;
+    /* as it is between ranks, about, to where nothing was measured; of what was found in fact, as errors for rows that
+     * are far away need not be those for rows that are near */
     const double more = step + (x - from) * LAST_SLOPE;
-    return omen_stop_share(step > rule->last_step ? step : more < rule->last_step ? more : rule->last_step);
+    return omen_stop_share(step > rule->last_step ? step : more < rule->last_step ? more : rule->last_step) * found;
 }

@@ -80,8 +80,8 @@ int omen_list_spread_measure_stop(const omen_index *index, omen_list_spread *spr
 /* The rule by which a part of the nearest matches is missed on average. */
 omen_stop_rule omen_stop_rule_make(const omen_list_spread *spread, double missed);
 
-/* How much the lists behind may be expected to hold, as a share of what those taken are expected to, of matches within
- * a distance within which n_rows of all rows are expected. */
-double omen_stop_rule_share(const omen_stop_rule *rule, double n_rows);
+/* How many matches within the distance of the k-th the lists behind may be expected to hold, where those taken are
+ * expected to hold so many, and all lists n_rows rows, whether they match or not. */
+double omen_stop_rule_allowed(const omen_stop_rule *rule, double n_rows, double taken, uint32_t k);
 
 #endif

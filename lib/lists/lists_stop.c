@@ -13,7 +13,7 @@
 
 #define STREAM_STOP 0x73746f70ull /* of random numbers */
 #define QUERIES     96u           /* rows taken as queries */
-#define LISTS       512u          /* the nearest lists of each are scanned */
+#define LISTS       384u          /* the nearest lists of each are scanned */
 
 /* What is known of one query. */
 typedef struct {
