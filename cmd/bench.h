@@ -2,6 +2,7 @@
 /* Private to cmd_bench.c and bench_*.c: the parts of omendb bench.
  *
  *   bench_data.c     base, held-out queries, queries, and the index that is measured
+ *   bench_filter.c   which rows each query may find, and searches among them
  *   bench_truth.c    exact neighbours, and recall against them
  *   bench_measure.c  the sweep: one point an effort
  *   bench_report.c   the table;  bench_json.c  the same as JSON (docs/BENCH-JSON.md)
@@ -11,7 +12,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-#include "cmd/cmd.h"
+#include "cmd/query_filter.h"
 
 #define BENCH_NAME   "bench"
 #define BENCH_SCHEMA "omendb-bench/1"
@@ -39,6 +40,8 @@ struct bench_options {
     float recalls[BENCH_MAX_EFFORTS];
     uint32_t probes[BENCH_MAX_GRID], reranks[BENCH_MAX_GRID];
     size_t n_ks, n_recalls, n_probes, n_reranks;
+    struct query_filter_options filter;
+    bool rows;           /* its files name rows by number where there are keys */
     omen_search_way way; /* AUTO: each that there is, but exact */
     bool recalls_given;
     uint32_t n_runs;
@@ -82,6 +85,17 @@ struct bench_build {
     uint64_t peak_bytes;
 };
 
+/* Which rows each query may find. */
+struct bench_filter {
+    bool is_given; /* and all of this is known */
+    struct query_filter rows;
+    const omen_row_set **sets;    /* n_queries: those of the queries last searched */
+    uint64_t *n_matches;          /* n_queries: rows that each may find */
+    uint64_t least, median, most; /* of them */
+    uint64_t n_compared;          /* their sum */
+    uint64_t hash;
+};
+
 typedef enum { BENCH_TRUTH_SOURCE, BENCH_TRUTH_REFINE, BENCH_TRUTH_FILE } bench_truth_kind;
 
 struct bench_truth {
@@ -108,6 +122,7 @@ struct bench {
     float *queries;
     uint64_t n_queries;
     uint64_t queries_hash;
+    struct bench_filter filter;
 
     char *index_path; /* owned */
     char *temporary;  /* owned: the directory of a temporary index */
@@ -149,12 +164,39 @@ const char *bench_cpu_model(void);
 /* The largest resident set of this program so far, in bytes; 0 if unknown. */
 uint64_t bench_peak_bytes(void);
 
+/* ---- bench_filter.c ---- */
+
+/* Reads the filters of all queries and counts the rows that pass. Afterwards bench_finish_filter(), even after a
+ * failure. */
+int bench_open_filter(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+void bench_finish_filter(struct bench *b);
+
+/* The row numbers of a set, rising; *numbers is the caller's to free, NULL after a failure. */
+int bench_filter_rows(const struct bench *b, const omen_row_set *set, uint64_t **numbers, uint64_t *n,
+                      omen_detail *why) OMEN_MUST_CHECK;
+
+/* Searches queries `first` to `first` + n_queries under their filters, whose conditions it evaluates. As
+ * omen_index_search(): ids and distances begin with the first of them. */
+int bench_search(struct bench *b, const omen_search_options *options, uint64_t first, uint64_t n_queries, int64_t *ids,
+                 float *distances, omen_search_stats *stats, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Fills b->truth.ids, and distances, of all queries by exact search of the base among the rows that pass. *first counts
+ * the queries for progress. */
+int bench_filter_truth(struct bench *b, uint32_t k, float *distances, omen_progress_fn progress, void *context,
+                       uint64_t *first, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Refuses a truth of a file that has other rows than those that pass, or another number of them. */
+int bench_filter_check_truth(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- bench_truth.c ---- */
 
 /* Fills b->truth from the file, the base or the refine tier. */
 int bench_find_truth(struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
 
 int bench_save_truth(const struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Rows that the exact search compared with queries. */
+uint64_t bench_truth_compared(const struct bench *b);
 
 /* "exact over the source", "exact over the sq8 refine tier", or the file's name. */
 void bench_truth_text(const struct bench *b, char *text, size_t size);

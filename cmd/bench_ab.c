@@ -32,7 +32,7 @@
 /* An interval of fewer pairs means nothing, whatever --runs says. */
 #define MIN_PAIRS    20u
 #define MAX_PAIRS    160u
-#define MAX_ARGUMENT 28
+#define MAX_ARGUMENT 40
 
 /* Share of runs of two equally fast programs that may end in a regression; and how many looks at the pairs there are at
  * most, which share it: MIN_PAIRS and its doublings. */
@@ -48,6 +48,7 @@ struct contest {
     struct bench_effort effort;
     const char *own_path;            /* of this program: /proc/self would be the child */
     char queries_path[64];           /* a file in memory */
+    char listed_path[64];            /* another: the rows of --only less those of --except; "" without */
     int output_fd;                   /* another: what the child wrote */
     double *own, *other;             /* seconds of search of each pair */
     uint32_t n_pairs, n_slower;      /* slower: beyond --max-slowdown */
@@ -95,6 +96,30 @@ static int share_queries(const struct bench *b, int *fd, omen_detail *why)
     return status == OMEN_OK ? status : omen_fail(why, status, "cannot hold the queries in memory: %m");
 }
 
+/* The rows that --only and --except leave, by their numbers: the file may have been a stream, and its rows be named by
+ * keys. */
+static int share_listed(const struct bench *b, int *fd, omen_detail *why)
+{
+    uint64_t *numbers, n;
+    FILE *file;
+    int status = bench_filter_rows(b, b->filter.rows.listed, &numbers, &n, why);
+
+    if (status != OMEN_OK)
+        return status;
+    *fd = memfd_create("rows", MFD_CLOEXEC);
+    const int copy = *fd >= 0 ? fcntl(*fd, F_DUPFD_CLOEXEC, 0) : -1;
+    file = copy >= 0 ? fdopen(copy, "w") : NULL;
+    for (uint64_t i = 0; file && i < n; i++)
+        fprintf(file, "%llu\n", (unsigned long long)numbers[i]);
+    status = file && !ferror(file) ? OMEN_OK : OMEN_ERR_IO;
+    if (file && fclose(file) != 0)
+        status = OMEN_ERR_IO;
+    else if (!file && copy >= 0)
+        close(copy);
+    free(numbers);
+    return status == OMEN_OK ? status : omen_fail(why, status, "cannot hold the rows of a filter in memory: %m");
+}
+
 /* Recall by id of the ivecs that a child wrote. */
 static int recall_of_output(const struct contest *c, double *out, omen_detail *why)
 {
@@ -113,6 +138,8 @@ static int recall_of_output(const struct contest *c, double *out, omen_detail *w
         }
         for (uint32_t i = 0; i < c->k; i++) {
             ids[q * c->k + i] = row[1 + i];
+            if (row[1 + i] == OMEN_NO_ROW && b->filter.is_given)
+                continue; /* no more rows pass */
             if (row[1 + i] < 0 || (uint64_t)row[1 + i] >= b->info.n_rows) {
                 status = omen_fail(why, OMEN_ERR_INPUT,
                                    "a program under comparison found row %d, which the index has not", row[1 + i]);
@@ -176,6 +203,23 @@ struct command {
     char *words[MAX_ARGUMENT];
 };
 
+/* Adds the filter as query takes it; returns where the next word goes. */
+static char **add_filter(char **word, const struct contest *c)
+{
+    const struct query_where_options *where = &c->b->options->filter.where;
+    const char *const values[] = {c->listed_path[0] != '\0' ? c->listed_path : NULL, where->text, where->file,
+                                  where->tags};
+    static const char *const names[] = {"--only", "--where", "--where-file", "--where-tags"};
+
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        if (!values[i])
+            continue;
+        *word++ = (char *)names[i];
+        *word++ = (char *)values[i];
+    }
+    return word;
+}
+
 static void command_init(struct command *command, const struct contest *c)
 {
     static char *const first[] = {"omendb", "query", "-q", "--json", "-F", "ivecs", "-f", "fvecs"};
@@ -212,6 +256,9 @@ static void command_init(struct command *command, const struct contest *c)
     }
     if (o->build.zero_ok)
         *word++ = "--zero-ok";
+    if (c->b->info.key_kind != OMEN_KEYS_NONE) /* else keys are written, and read in --only */
+        *word++ = "--rows";
+    word = add_filter(word, c);
     *word++ = "--";
     *word++ = c->b->index_path;
     *word++ = (char *)c->queries_path;
@@ -438,12 +485,14 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
     uint32_t n_contests = 0;
     ssize_t length = readlink(OWN_PROGRAM, own_path, sizeof own_path - 1);
     json_t *list = json_array();
-    int queries_fd = -1, output_fd = -1;
+    int queries_fd = -1, output_fd = -1, listed_fd = -1;
     int status;
 
     own_path[length > 0 ? length : 0] = '\0';
     status =
         length > 0 ? share_queries(b, &queries_fd, why) : omen_fail(why, OMEN_ERR_IO, "cannot find this program: %m");
+    if (status == OMEN_OK && b->filter.rows.listed)
+        status = share_listed(b, &listed_fd, why);
     if (status == OMEN_OK) {
         output_fd = memfd_create("results", MFD_CLOEXEC);
         status = output_fd >= 0 ? OMEN_OK : omen_fail(why, OMEN_ERR_IO, "cannot hold results in memory: %m");
@@ -464,6 +513,8 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
         c.own_path = own_path;
         c.output_fd = output_fd;
         snprintf(c.queries_path, sizeof c.queries_path, "/proc/%ld/fd/%d", (long)getpid(), queries_fd);
+        if (listed_fd >= 0)
+            snprintf(c.listed_path, sizeof c.listed_path, "/proc/%ld/fd/%d", (long)getpid(), listed_fd);
         c.own = malloc(MAX_PAIRS * sizeof *c.own);
         c.other = malloc(MAX_PAIRS * sizeof *c.other);
         status = c.own && c.other ? run_pairs(&c, why) : OMEN_ERR_MEMORY;
@@ -476,6 +527,8 @@ int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_deta
         close(queries_fd);
     if (output_fd >= 0)
         close(output_fd);
+    if (listed_fd >= 0)
+        close(listed_fd);
     *out = status == OMEN_OK
                ? json_pack("{s:o, s:f, s:f, s:O}", "binary", cmd_json_text(b->options->baseline_binary), "max_slowdown",
                            b->options->max_slowdown, "max_recall_drop", b->options->max_recall_drop, "contests", list)

@@ -408,6 +408,7 @@ int bench_read_queries(struct bench *b, omen_detail *why)
 
 void bench_finish(struct bench *b)
 {
+    bench_finish_filter(b);
     close_index(b);
     if (b->temporary) {
         if (b->index_path)

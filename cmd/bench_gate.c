@@ -95,6 +95,34 @@ static bool same_ways(const json_t *was, const json_t *now)
     return old_ways ? json_equal(old_ways, ways) : json_array_size(ways) == 1 && only && strcmp(only, "lists") == 0;
 }
 
+/* The first option that a result's filter was given by, for a message. */
+static cmd_name filter_text(const json_t *result)
+{
+    static const char *const members[] = {"where", "where_file", "where_tags", "only", "except"};
+    static const char *const names[] = {"where", "where-file", "where-tags", "only", "except"};
+    const json_t *filter = json_object_get(result, "filter");
+    cmd_name out = {.text = "none"};
+
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        const char *value = bench_json_string(filter, members[i]);
+
+        if (value[0] == '\0')
+            continue;
+        snprintf(out.text, sizeof out.text, "--%s \"%.100s\"", names[i], value);
+        break;
+    }
+    return out;
+}
+
+/* A result without the member has no filter. */
+static int check_filter(const json_t *head, const json_t *baseline, omen_detail *why)
+{
+    if (strcmp(bench_json_string(head, "filter.hash"), bench_json_string(baseline, "filter.hash")) == 0)
+        return OMEN_OK;
+    return omen_fail(why, OMEN_ERR_INPUT, "the baseline was measured with another filter: %s, and now it is %s",
+                     filter_text(baseline).text, filter_text(head).text);
+}
+
 int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *why)
 {
     static const char *const data[] = {"n", "d", "metric", "n_queries", "held_out", "base_hash", "queries_hash"};
@@ -106,6 +134,8 @@ int bench_gate_check(const json_t *head, const json_t *baseline, omen_detail *wh
     if (json_is_true(json_object_get(baseline, "interrupted")))
         return omen_fail(why, OMEN_ERR_INPUT, "the baseline was interrupted and lacks points");
     status = check_same(was, now, data, sizeof data / sizeof data[0], "the baseline is of other data", why);
+    if (status == OMEN_OK)
+        status = check_filter(head, baseline, why);
     if (status == OMEN_OK) {
         status = check_same(was_options, now_options, options, sizeof options / sizeof options[0],
                             "the baseline was measured with other options", why);

@@ -82,6 +82,26 @@ static json_t *data_object(const struct bench *b)
     return finish(out, 10);
 }
 
+static json_t *filter_object(const struct bench *b)
+{
+    const struct query_filter_options *options = &b->options->filter;
+    const struct bench_filter *f = &b->filter;
+    json_t *out = json_object();
+
+    put(out, "only", text_or_null(options->only));
+    put(out, "except", text_or_null(options->except));
+    put(out, "where", text_or_null(options->where.text));
+    put(out, "where_file", text_or_null(options->where.file));
+    put(out, "where_tags", text_or_null(options->where.tags));
+    put(out, "conditions", integer(f->rows.where.n));
+    put(out, "rows_mean", cmd_json_real((double)f->n_compared / (double)b->n_queries));
+    put(out, "rows_min", integer(f->least));
+    put(out, "rows_median", integer(f->median));
+    put(out, "rows_max", integer(f->most));
+    put(out, "hash", hash_text(f->hash));
+    return finish(out, 11);
+}
+
 static json_t *truth_object(const struct bench *b)
 {
     static const char *const kinds[] = {"source", "refine", "file"};
@@ -95,8 +115,7 @@ static json_t *truth_object(const struct bench *b)
     put(out, "k", integer(truth->k));
     put(out, "seconds", searched ? json_real(truth->seconds) : json_null());
     put(out, "gflops",
-        cmd_json_real(searched ? 2e-9 * (double)b->info.n_rows * (double)b->n_queries * b->info.d / truth->seconds
-                               : NAN));
+        cmd_json_real(searched ? 2e-9 * (double)bench_truth_compared(b) * b->info.d / truth->seconds : NAN));
     return finish(out, 6);
 }
 
@@ -206,11 +225,12 @@ json_t *bench_json_head(const struct bench *b)
     put(out, "machine", machine_object(b));
     put(out, "data", data_object(b));
     put(out, "truth", b->has_truth ? truth_object(b) : json_null());
+    put(out, "filter", b->filter.is_given ? filter_object(b) : json_null());
     put(out, "options", options_object(b));
     put(out, "build", b->was_built ? build_object(b) : json_null());
     put(out, "index", index_object(b));
     put(out, "peak_memory_bytes", integer(b->peak_bytes));
-    return finish(out, 10);
+    return finish(out, 11);
 }
 
 static json_t *point_object(const struct bench *b, const struct bench_point *p)
@@ -312,6 +332,14 @@ static const struct member result_members[] = {
     {"truth", OBJECT | OR_NULL, 0, 0},
     {"truth.origin", TEXT, 0, 0},
     {"truth.distances", TEXT, 0, 0},
+    {"filter", OBJECT | OR_NULL, 0, 0},
+    {"filter.only", TEXT | OR_NULL, 0, 0},
+    {"filter.except", TEXT | OR_NULL, 0, 0},
+    {"filter.where", TEXT | OR_NULL, 0, 0},
+    {"filter.where_file", TEXT | OR_NULL, 0, 0},
+    {"filter.where_tags", TEXT | OR_NULL, 0, 0},
+    {"filter.rows_mean", NUMBER, 0, UINT32_MAX},
+    {"filter.hash", TEXT, 0, 0},
     {"options", OBJECT, 0, 0},
     {"options.k", LIST, 1, BENCH_MAX_KS},
     {"options.recall", LIST, 0, BENCH_MAX_EFFORTS},

@@ -91,12 +91,8 @@ static int ask(void *context, const char *stage, uint64_t done, uint64_t total)
 
 static int search_batch(struct work *w, int n_threads, int64_t *ids, omen_search_stats *stats, omen_detail *why)
 {
-    const struct bench *b = w->b;
-
     w->search.n_threads = n_threads;
-    const int status = omen_index_search(b->index, &w->search, b->queries, b->n_queries, ids, w->distances, stats, why);
-
-    return cmd_name_damage(b->index_path, status, why);
+    return bench_search(w->b, &w->search, 0, w->b->n_queries, ids, w->distances, stats, why);
 }
 
 static int check_same(const struct work *w, const char *what, omen_detail *why)
@@ -129,7 +125,7 @@ static int measure_batch(struct work *w, int n_threads, const char *what, struct
 /* One pass over n queries, one at a time: milliseconds of each, and their sum in seconds. */
 static int pass_single(struct work *w, uint64_t n, double *ms, double *seconds, omen_detail *why)
 {
-    const struct bench *b = w->b;
+    struct bench *b = w->b;
     const uint32_t k = w->search.k;
     int status = OMEN_OK;
 
@@ -138,8 +134,7 @@ static int pass_single(struct work *w, uint64_t n, double *ms, double *seconds, 
         uint64_t q = b->n_queries / n * i;
         double before = cmd_seconds();
 
-        status = omen_index_search(b->index, &w->search, b->queries + q * b->info.d, 1, w->other_ids + q * k,
-                                   w->distances, NULL, why);
+        status = bench_search(b, &w->search, q, 1, w->other_ids + q * k, w->distances, NULL, why);
         ms[i] = cmd_seconds() - before;
         *seconds += ms[i];
         ms[i] *= 1e3;
@@ -213,6 +208,23 @@ static void work_finish(struct work *w)
     free(w->distances);
 }
 
+/* Under a filter a query finds as many rows as pass, up to k, whatever the recall. */
+static int check_found(const struct work *w, omen_detail *why)
+{
+    const struct bench *b = w->b;
+    const uint32_t k = w->search.k;
+
+    for (uint64_t q = 0; b->filter.is_given && q < b->n_queries; q++) {
+        const uint64_t n_matches = b->filter.n_matches[q];
+
+        if (omen_found_count(w->ids + q * k, k) != (n_matches < k ? n_matches : k)) {
+            return omen_fail(why, OMEN_ERR_CORRUPT, "query %llu found %u of %llu rows that pass its filter: a bug",
+                             (unsigned long long)q, omen_found_count(w->ids + q * k, k), (unsigned long long)n_matches);
+        }
+    }
+    return OMEN_OK;
+}
+
 /* The warm-up with all threads: its results are those that recall is of. */
 static int measure_recall(struct work *w, struct bench_point *p, omen_detail *why)
 {
@@ -221,6 +233,8 @@ static int measure_recall(struct work *w, struct bench_point *p, omen_detail *wh
 
     if (status == OMEN_OK)
         status = search_batch(w, w->b->options->n_threads, w->ids, &stats, why);
+    if (status == OMEN_OK)
+        status = check_found(w, why);
     if (status == OMEN_OK)
         status = bench_recall(w->b, p->k, w->ids, w->distances, &p->recall_distance, &p->recall_id, why);
     p->effort.probes = stats.lists.probes;
@@ -329,7 +343,8 @@ size_t bench_ways(const struct bench *b, omen_search_way ways[2])
 
     if (o->way != OMEN_SEARCH_GRAPH)
         ways[n++] = OMEN_SEARCH_LISTS;
-    if (o->way == OMEN_SEARCH_GRAPH || (o->way == OMEN_SEARCH_AUTO && b->info.graph.degree > 0 && o->n_recalls > 0))
+    if (o->way == OMEN_SEARCH_GRAPH || (o->way == OMEN_SEARCH_AUTO && b->info.graph.degree > 0 && o->n_recalls > 0 &&
+                                        !query_filter_is_asked(&o->filter)))
         ways[n++] = OMEN_SEARCH_GRAPH;
     return n;
 }

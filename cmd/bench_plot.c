@@ -160,11 +160,16 @@ static void put_literal(FILE *out, const char *text)
 /* n, d, metric, and the machine with threads and SIMD level. */
 static char *data_text(const json_t *result)
 {
-    char *out;
+    const double n_matches = bench_json_number(result, "filter.rows_mean");
+    char *out, filter[96] = "";
 
-    return asprintf(&out, "%s x %.0f %s, %s queries", cmd_group_round(bench_json_number(result, "data.n")).text,
+    if (!isnan(n_matches)) {
+        snprintf(filter, sizeof filter, " that may find %s rows each (filter %.16s)", cmd_group_round(n_matches).text,
+                 bench_json_string(result, "filter.hash"));
+    }
+    return asprintf(&out, "%s x %.0f %s, %s queries%s", cmd_group_round(bench_json_number(result, "data.n")).text,
                     bench_json_number(result, "data.d"), bench_json_string(result, "data.metric"),
-                    cmd_group_round(bench_json_number(result, "data.n_queries")).text) >= 0
+                    cmd_group_round(bench_json_number(result, "data.n_queries")).text, filter) >= 0
                ? out
                : NULL;
 }

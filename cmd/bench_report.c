@@ -16,6 +16,22 @@ static const char *plural(int n)
     return n == 1 ? "" : "s";
 }
 
+static void print_filter(const struct bench *b)
+{
+    const struct bench_filter *f = &b->filter;
+    uint64_t n_short = 0;
+
+    for (uint64_t q = 0; q < b->n_queries; q++)
+        n_short += f->n_matches[q] < b->truth.k;
+    printf("filter  a query may find %s rows (median; %s to %s)", cmd_group(f->median).text, cmd_group(f->least).text,
+           cmd_group(f->most).text);
+    if (f->rows.has_conditions)
+        printf("; %s condition%s", cmd_group(f->rows.where.n).text, plural((int)f->rows.where.n));
+    if (b->has_truth && n_short > 0)
+        printf("; %s quer%s fewer than %u", cmd_group(n_short).text, n_short == 1 ? "y" : "ies", b->truth.k);
+    printf("\n");
+}
+
 static void print_data(const struct bench *b)
 {
     const struct bench_options *o = b->options;
@@ -28,14 +44,15 @@ static void print_data(const struct bench *b)
         printf("; %s queries of %s\n", cmd_group(b->n_queries).text, cmd_printable(o->queries_path).text);
     printf("machine %s, %s, %d of %d processor%s\n", bench_cpu_model(), omen_cpu_level(), o->n_threads,
            omen_cpu_count(), plural(omen_cpu_count()));
+    if (b->filter.is_given)
+        print_filter(b);
     if (!b->has_truth)
         return;
     bench_truth_text(b, text, sizeof text);
     printf("truth   %s", text);
     if (b->truth.seconds > 0) {
         printf(", k %u: %.2f s with %d thread%s, %.1f Gop/s", b->truth.k, b->truth.seconds, o->n_threads,
-               plural(o->n_threads),
-               2e-9 * (double)b->info.n_rows * (double)b->n_queries * b->info.d / b->truth.seconds);
+               plural(o->n_threads), 2e-9 * (double)bench_truth_compared(b) * b->info.d / b->truth.seconds);
     }
     printf("\n");
     if (!b->truth.distances)
@@ -106,11 +123,19 @@ static void print_milliseconds(const struct bench_figure *ms)
     printf("  %6.3f %-12s", ms->median, range);
 }
 
+static double mean_matches(const struct bench *b)
+{
+    return (double)b->filter.n_compared / (double)b->n_queries;
+}
+
 void bench_print_context(const struct bench *b, FILE *stream)
 {
-    fprintf(stream, "%s x %u %s, %s queries, %s, %d thread%s, %s\n", cmd_group(b->info.n_rows).text, b->info.d,
-            omen_metric_name(b->info.metric), cmd_group(b->n_queries).text, omen_cpu_level(), b->options->n_threads,
-            plural(b->options->n_threads), bench_cpu_model());
+    fprintf(stream, "%s x %u %s, %s queries", cmd_group(b->info.n_rows).text, b->info.d,
+            omen_metric_name(b->info.metric), cmd_group(b->n_queries).text);
+    if (b->filter.is_given)
+        fprintf(stream, " that may find %s rows each", cmd_group_round(mean_matches(b)).text);
+    fprintf(stream, ", %s, %d thread%s, %s\n", omen_cpu_level(), b->options->n_threads, plural(b->options->n_threads),
+            bench_cpu_model());
 }
 
 /* What both tables begin with. */

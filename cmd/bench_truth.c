@@ -140,7 +140,9 @@ static int search_truth(struct bench *b, uint32_t k, float *distances, omen_deta
     search.progress = ask;
     search.progress_context = &asking;
     b->truth.kind = b->has_base ? BENCH_TRUTH_SOURCE : BENCH_TRUTH_REFINE;
-    for (uint64_t first = 0; status == OMEN_OK && first < b->n_queries; first += BLOCK_QUERIES) {
+    if (b->has_base && b->filter.is_given)
+        status = bench_filter_truth(b, k, distances, ask, &asking, &asking.first, why);
+    for (uint64_t first = asking.first; status == OMEN_OK && first < b->n_queries; first += BLOCK_QUERIES) {
         uint64_t n = b->n_queries - first < BLOCK_QUERIES ? b->n_queries - first : BLOCK_QUERIES;
         const float *queries = b->queries + first * b->info.d;
         int64_t *ids = b->truth.ids + first * k;
@@ -148,7 +150,7 @@ static int search_truth(struct bench *b, uint32_t k, float *distances, omen_deta
         asking.first = first;
         status = b->has_base ? omen_source_search(&b->base, b->info.metric, k, queries, n, search.n_threads, ids,
                                                   distances + first * k, ask, &asking, why)
-                             : omen_index_search(b->index, &search, queries, n, ids, distances + first * k, NULL, why);
+                             : bench_search(b, &search, first, n, ids, distances + first * k, NULL, why);
     }
     b->truth.seconds = cmd_seconds() - started;
     return status;
@@ -334,8 +336,7 @@ static int check_truth(struct bench *b, omen_detail *why)
     for (uint64_t first = 0, n; status == OMEN_OK && first < b->n_queries; first += n) {
         n = b->n_queries - first < most ? b->n_queries - first : most;
         asking.first = first;
-        search.first_query = first;
-        status = omen_index_search(b->index, &search, b->queries + first * b->info.d, n, found, distances, NULL, why);
+        status = bench_search(b, &search, first, n, found, distances, NULL, why);
         if (status == OMEN_OK && !b->has_base)
             status = refined_truth(b, first, n, scratch, refined, why);
         if (status == OMEN_OK) {
@@ -380,6 +381,8 @@ int bench_find_truth(struct bench *b, omen_detail *why)
         b->truth.hash = XXH3_64bits(b->truth.ids, b->n_queries * k * sizeof *b->truth.ids);
     if (status == OMEN_OK && (b->has_base || distances))
         status = measure_truth(b, distances, why);
+    if (status == OMEN_OK && b->options->truth_path && b->filter.is_given)
+        status = bench_filter_check_truth(b, why);
     if (status == OMEN_OK && b->options->truth_path && (b->has_base || b->info.refine != OMEN_REFINE_NONE))
         status = check_truth(b, why);
     free(distances);
@@ -410,6 +413,11 @@ int bench_save_truth(const struct bench *b, omen_detail *why)
     cmd_output_close(&output);
     free(distances);
     return status;
+}
+
+uint64_t bench_truth_compared(const struct bench *b)
+{
+    return b->filter.is_given ? b->filter.n_compared : b->info.n_rows * b->n_queries;
 }
 
 void bench_truth_text(const struct bench *b, char *text, size_t size)

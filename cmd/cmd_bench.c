@@ -199,6 +199,11 @@ static const cmd_option options[] = {
      CMD_U32(struct bench_options, build.graph.degree, OMEN_MIN_DEGREE, OMEN_MAX_DEGREE)},
     {.name = "seed", .argument = "N", CMD_U64(struct bench_options, build.seed, 0, UINT64_MAX)},
 
+    CMD_OPTIONS_FILTER(struct bench_options, filter),
+    {.name = "rows",
+     CMD_FLAG(struct bench_options, rows),
+     .help = "read row numbers in --only and --except (default: keys, if INDEX has them)"},
+
     {.group = "sweep",
      .letters = "k",
      .name = "neighbors",
@@ -305,7 +310,7 @@ static bool measures(const struct bench_options *o)
 /* Whether an output is something that is read, or another output. */
 static int check_files(const struct bench_options *o)
 {
-    cmd_file files[10 + BENCH_MAX_FILES] = {
+    cmd_file files[10 + QUERY_FILTER_FILES + BENCH_MAX_FILES] = {
         {.role = "INDEX", .path = o->index_path},
         {.role = "--base", .path = o->base_path},
         {.role = "--queries", .path = o->queries_path},
@@ -318,9 +323,12 @@ static int check_files(const struct bench_options *o)
         {.path = "-", .is_output = true},
     };
 
+    size_t n = 10;
+
+    query_filter_list(&o->filter, files, &n);
     for (size_t i = 0; i < o->n_compare; i++)
-        files[10 + i] = (cmd_file){.role = "--compare", .path = o->compare_paths[i]};
-    return cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+        files[n++] = (cmd_file){.role = "--compare", .path = o->compare_paths[i]};
+    return cmd_files_check(NAME, files, n);
 }
 
 static int check_outputs(const struct bench_options *o)
@@ -343,6 +351,25 @@ static int check_outputs(const struct bench_options *o)
     return CMD_GO_ON;
 }
 
+/* What filters cannot go with. */
+static int check_filter(const struct bench_options *o)
+{
+    const struct query_where_options *where = &o->filter.where;
+
+    if (!query_filter_is_asked(&o->filter)) {
+        return o->rows ? cmd_misuse(NAME, "--rows says how --only and --except name rows: give one of them")
+                       : CMD_GO_ON;
+    }
+    if (!o->index_path)
+        return cmd_misuse(NAME, "a filter is of the rows of an INDEX: build it first, with its columns");
+    if (o->way == OMEN_SEARCH_GRAPH)
+        return cmd_misuse(NAME, "a filter is not searched through the graph; leave --way graph out");
+    if (o->baseline_binary && (cmd_is_stream(where->file) || cmd_is_stream(where->tags)))
+        return cmd_misuse(NAME, "standard input can be read once, and --baseline-binary reads the conditions again: "
+                                "put them into a file");
+    return query_filter_check(NAME, &o->filter);
+}
+
 /* What can be refused without opening anything. */
 static int check_arguments(const struct bench_options *o)
 {
@@ -363,6 +390,8 @@ static int check_arguments(const struct bench_options *o)
         return cmd_misuse(NAME, "--index names the index to build; with INDEX there is none");
     if (cmd_is_stream(o->base_path) && cmd_is_stream(o->queries_path))
         return cmd_misuse(NAME, "base and queries cannot both be standard input");
+    if ((size_t)cmd_is_stream(o->base_path) + cmd_is_stream(o->queries_path) + query_filter_streams(&o->filter) > 1)
+        return cmd_misuse(NAME, "standard input can be read once, and more than one file is \"-\"");
     if (o->way == OMEN_SEARCH_EXACT)
         return cmd_misuse(NAME, "--way exact is what the others are compared with: it is no way to measure");
     if (o->way == OMEN_SEARCH_GRAPH && (o->n_probes > 0 || o->n_reranks > 0))
@@ -371,7 +400,8 @@ static int check_arguments(const struct bench_options *o)
         return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
     if (o->recalls_given && (o->n_probes > 0 || o->n_reranks > 0))
         return cmd_misuse(NAME, "--recall chooses the effort: --probes and --rerank have no meaning with it");
-    return check_outputs(o);
+    const int status = check_filter(o);
+    return status == CMD_GO_ON ? check_outputs(o) : status;
 }
 
 static int parse_arguments(struct bench_options *o, int argc, char **argv)
@@ -450,6 +480,8 @@ static int prepare(struct bench *b, json_t **baseline, omen_detail *why)
         status = bench_open_index(b, why);
     if (status == OMEN_OK)
         status = bench_read_queries(b, why);
+    if (status == OMEN_OK)
+        status = bench_open_filter(b, why);
     if (status == OMEN_OK)
         status = bench_find_truth(b, why);
     if (status == OMEN_OK && o->save_truth_path)

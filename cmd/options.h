@@ -150,6 +150,31 @@ void cmd_key_finish(cmd_key *key);
         .help = "tags of the rows: spmat, or text with a line of words a row"                                          \
     }
 
+/* ---- which rows a search may find (query_filter.c) ---- */
+
+/* The rows of a table of options; type is the struct that has the field, a struct query_filter_options. */
+#define CMD_OPTIONS_FILTER(type, field)                                                                                \
+    {.group = "filters",                                                                                               \
+     .name = "only",                                                                                                   \
+     .argument = "FILE",                                                                                               \
+     CMD_TEXT(type, field.only),                                                                                       \
+     .help = "find only rows that FILE (\"-\": standard input) has, one a line, by their\n"                            \
+             "keys, if INDEX has them, else or with --rows by their numbers"},                                         \
+        {.name = "except", .argument = "FILE", CMD_TEXT(type, field.except), .help = "find all rows but these"},       \
+        {.name = "where",                                                                                              \
+         .argument = "TEXT",                                                                                           \
+         CMD_TEXT(type, field.where.text),                                                                             \
+         .help = "find only rows whose columns meet a condition, such as\n"                                            \
+                 "\"price >= 10 AND label IN ('bag', 'coat')\", for every query"},                                     \
+        {.name = "where-file",                                                                                         \
+         .argument = "FILE",                                                                                           \
+         CMD_TEXT(type, field.where.file),                                                                             \
+         .help = "a condition a line, line i for query i; an empty line is none"},                                     \
+    {                                                                                                                  \
+        .name = "where-tags", .argument = "FILE", CMD_TEXT(type, field.where.tags),                                    \
+        .help = "a sparse matrix (spmat): query i wants all tags of row i"                                             \
+    }
+
 /* ---- options that several subcommands have; what is left to say is their help or the rest of it ---- */
 
 #define CMD_OPTION_FORMAT(type, field, of)                                                                             \

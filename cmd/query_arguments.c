@@ -166,26 +166,7 @@ static const cmd_option options[] = {
      CMD_FLAG(struct query, no_check),
      .help = "do not compare what is read of INDEX with its checksums"},
 
-    {.group = "filters",
-     .name = "only",
-     .argument = "FILE",
-     CMD_TEXT(struct query, filter.only),
-     .help = "find only rows that FILE (\"-\": standard input) has, one a line, by their\n"
-             "keys, if INDEX has them, else or with --rows by their numbers"},
-    {.name = "except", .argument = "FILE", CMD_TEXT(struct query, filter.except), .help = "find all rows but these"},
-    {.name = "where",
-     .argument = "TEXT",
-     CMD_TEXT(struct query, filter.where.text),
-     .help = "find only rows whose columns meet a condition, such as\n"
-             "\"price >= 10 AND label IN ('bag', 'coat')\", for every query"},
-    {.name = "where-file",
-     .argument = "FILE",
-     CMD_TEXT(struct query, filter.where.file),
-     .help = "a condition a line, line i for query i; an empty line is none"},
-    {.name = "where-tags",
-     .argument = "FILE",
-     CMD_TEXT(struct query, filter.where.tags),
-     .help = "a sparse matrix (spmat): query i wants all tags of row i"},
+    CMD_OPTIONS_FILTER(struct query, filter),
     {.name = "explain",
      CMD_FLAG(struct query, explain),
      .help = "print on stderr how many rows each filter has and how they are\n"
@@ -298,9 +279,8 @@ static int choose_format(struct query *q)
 /* Standard input can be read once. */
 static int check_streams(const struct query *q)
 {
-    const char *const paths[] = {q->queries_path,      q->by_key,           q->by_row, q->filter.only, q->filter.except,
-                                 q->filter.where.file, q->filter.where.tags};
-    size_t n = 0;
+    const char *const paths[] = {q->queries_path, q->by_key, q->by_row};
+    size_t n = query_filter_streams(&q->filter);
 
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
         n += cmd_is_stream(paths[i]);
@@ -331,37 +311,33 @@ static int check_way(struct query *q)
 /* What filters cannot go with. */
 static int check_filter(const struct query *q)
 {
-    if (!!q->filter.where.text + !!q->filter.where.file + !!q->filter.where.tags > 1)
-        return cmd_misuse(NAME, "--where, --where-file and --where-tags all give conditions: choose one");
     if (q->explain && !query_filter_is_asked(&q->filter))
         return cmd_misuse(NAME, "--explain tells how a filter is searched: give one with --where, --only or the like");
     if (q->explain && q->json)
         return cmd_misuse(NAME, "--explain prints lines for people, --json one object: choose one");
-    return CMD_GO_ON;
+    return query_filter_check(NAME, &q->filter);
 }
 
 /* What can be refused without opening anything. */
 static int check_arguments(struct query *q)
 {
-    const cmd_file files[] = {
+    cmd_file files[5 + QUERY_FILTER_FILES] = {
         {.role = "INDEX", .path = q->index_path},
         {.role = "QUERIES", .path = q->queries_path},
-        {.role = "--only", .path = q->filter.only},
-        {.role = "--except", .path = q->filter.except},
-        {.role = "--where-file", .path = q->filter.where.file},
-        {.role = "--where-tags", .path = q->filter.where.tags},
         {.role = "--by-key", .path = q->by_key},
         {.role = "--by-row", .path = q->by_row},
         {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
     };
+    size_t n_files = 5;
     const omen_results_writer *writer;
     int status;
 
     if (q->output_path && q->output_path[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
+    query_filter_list(&q->filter, files, &n_files);
     status = check_streams(q);
     if (status == CMD_GO_ON)
-        status = cmd_files_check(NAME, files, sizeof files / sizeof files[0]);
+        status = cmd_files_check(NAME, files, n_files);
     if (status == CMD_GO_ON)
         status = choose_format(q);
     if (status == CMD_GO_ON)

@@ -12,6 +12,27 @@ bool query_filter_is_asked(const struct query_filter_options *options)
     return options->only || options->except || query_where_is_asked(&options->where);
 }
 
+int query_filter_check(const char *command, const struct query_filter_options *options)
+{
+    if (!!options->where.text + !!options->where.file + !!options->where.tags > 1)
+        return cmd_misuse(command, "--where, --where-file and --where-tags all give conditions: choose one");
+    return CMD_GO_ON;
+}
+
+void query_filter_list(const struct query_filter_options *options, cmd_file *files, size_t *n)
+{
+    files[(*n)++] = (cmd_file){.role = "--only", .path = options->only};
+    files[(*n)++] = (cmd_file){.role = "--except", .path = options->except};
+    files[(*n)++] = (cmd_file){.role = "--where-file", .path = options->where.file};
+    files[(*n)++] = (cmd_file){.role = "--where-tags", .path = options->where.tags};
+}
+
+size_t query_filter_streams(const struct query_filter_options *options)
+{
+    return (size_t)cmd_is_stream(options->only) + cmd_is_stream(options->except) + cmd_is_stream(options->where.file) +
+           cmd_is_stream(options->where.tags);
+}
+
 /* The set of a file's rows, or of all others. */
 static int read_set(const omen_index *index, const char *path, query_rows_kind kind, bool except, omen_row_set **set,
                     omen_detail *why)
@@ -73,6 +94,11 @@ int query_filter_fill(struct query_filter *f, const uint64_t *numbers, uint64_t 
     for (uint64_t i = 0; i < n; i++)
         sets[i] = f->listed;
     return OMEN_OK;
+}
+
+void query_filter_forget(struct query_filter *f)
+{
+    query_where_forget(&f->where);
 }
 
 void query_filter_finish(struct query_filter *f)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to cmd_query.c and query_*.c: the rows that queries may find. */
+/* Private to query and bench: the rows that queries may find. */
 #ifndef QUERY_FILTER_H
 #define QUERY_FILTER_H
 
@@ -22,6 +22,16 @@ struct query_filter {
 /* Whether there is a filter. */
 bool query_filter_is_asked(const struct query_filter_options *options);
 
+/* Refuses more than one of the options that give conditions. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
+int query_filter_check(const char *command, const struct query_filter_options *options) OMEN_MUST_CHECK;
+
+/* Adds the files of a filter to those that cmd_files_check() takes, which have room for QUERY_FILTER_FILES more. */
+#define QUERY_FILTER_FILES 4
+void query_filter_list(const struct query_filter_options *options, cmd_file *files, size_t *n);
+
+/* How many of them are standard input. */
+size_t query_filter_streams(const struct query_filter_options *options);
+
 /* Reads the files, for n_queries queries. The caller calls query_filter_finish() even after a failure. Returns OMEN_OK,
  * OMEN_ERR_INPUT (why names the line at fault), or as omen_input_open(), omen_row_set_create() and query_where_open().
  */
@@ -36,6 +46,9 @@ uint64_t query_filter_fit(struct query_filter *f, const uint64_t *numbers, uint6
  * live until the next call. Returns OMEN_OK or a failure. */
 int query_filter_fill(struct query_filter *f, const uint64_t *numbers, uint64_t first, uint64_t n, int n_threads,
                       const omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Gives up the sets of conditions: query_filter_fill() evaluates them again. */
+void query_filter_forget(struct query_filter *f);
 
 /* Prints on stderr what --explain asks for: of each filter its rows and the plan of search. Returns as
  * query_filter_fill(), or OMEN_ERR_IO. */

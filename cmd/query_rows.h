@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the files of query: rows of the index that a file names, as queries or as what they may find. */
+/* Private to query and bench: rows of the index that a file names, as queries or as what they may find. */
 #ifndef QUERY_ROWS_H
 #define QUERY_ROWS_H
 

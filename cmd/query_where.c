@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* omendb query --where, --where-file and --where-tags. Conditions that mean the same are one condition, which is
+/* --where, --where-file and --where-tags of query and bench. Conditions that mean the same are one condition, which is
  * evaluated once; the sets of rows that come of them are kept as long as there is room. */
 #include "cmd/query_where.h"
 
@@ -361,6 +361,15 @@ int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t fi
         sets[i] = c != QUERY_NO_CONDITION ? w->conditions[c].set : w->listed;
     }
     return status;
+}
+
+void query_where_forget(struct query_where *w)
+{
+    for (uint32_t i = 0; i < w->n; i++) {
+        omen_row_set_destroy(w->conditions[i].set);
+        w->conditions[i].set = NULL;
+    }
+    w->n_kept = 0;
 }
 
 int query_where_one(struct query_where *w, uint32_t i, int n_threads, const omen_row_set **set, omen_detail *why)

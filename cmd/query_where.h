@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the files of query: conditions on columns, and the rows that they select. */
+/* Private to query and bench: conditions on columns, and the rows that they select. */
 #ifndef QUERY_WHERE_H
 #define QUERY_WHERE_H
 
@@ -61,6 +61,9 @@ int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t fi
 /* The set of condition i, until the next call. Returns as query_where_fill(). */
 int query_where_one(struct query_where *w, uint32_t i, int n_threads, const omen_row_set **set,
                     omen_detail *why) OMEN_MUST_CHECK;
+
+/* Gives up all sets. */
+void query_where_forget(struct query_where *w);
 
 void query_where_finish(struct query_where *w);
 

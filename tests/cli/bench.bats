@@ -65,6 +65,8 @@ recall_agrees()
     omendb bench $quick --json --recall 0.8 --base b.fvecs --held-out 50 >built.json
     omendb bench $quick --json --probes 2 --rerank 50 b.omen --queries q.fvecs >plain.json
     omendb bench $quick --json --recall 0.8 --graph --base b.fvecs --held-out 50 >graph.json
+    seq 100 >rows.txt
+    omendb bench $quick --json --recall 0.8 --only rows.txt b.omen --queries q.fvecs >filtered.json
     python3 "$tests_dir/cli/bench_schema.py" "$tests_dir/../docs/BENCH-JSON.md" ./*.json
 }
 

@@ -136,6 +136,11 @@ def write_vectors(path, vectors):
     return path
 
 
+def write_truth(path, truth):
+    """Writes rows of numbers as ivecs."""
+    np.hstack([np.full((len(truth), 1), truth.shape[1]), truth]).astype("<i4").tofile(path)
+
+
 def as_float(vectors, normalise):
     out = np.array(vectors, dtype=np.float32, order="C")
     if normalise:
@@ -161,8 +166,10 @@ def exact(base, queries, ids):
     return out
 
 
-def nearest(base, queries, k):
-    """Exact nearest rows: candidates by float32 products, ordered by float64 distances, ties by lower row."""
+def nearest(base, queries, k, passes=None):
+    """Exact nearest rows: candidates by float32 products, ordered by float64 distances, ties by lower row.
+
+    passes(q, q_end, at, end): which rows from at to end each query from q to q_end may find; -1 stands for no row."""
     keep = min(len(base), k + 32)
     found = []
     norms = np.concatenate([(base[at:at + 65536].astype(np.float64) ** 2).sum(1) for at in range(0, len(base), 65536)])
@@ -173,6 +180,8 @@ def nearest(base, queries, k):
         for at in range(0, len(base), 32768):
             rows = base[at:at + 32768]
             score = norms[at:at + 32768].astype(np.float32) - 2 * (part @ rows.T)
+            if passes:
+                score[~passes(q, q + len(part), at, at + len(rows))] = np.inf
             if len(rows) > keep:
                 top = np.argpartition(score, keep - 1, axis=1)[:, :keep]
             else:
@@ -182,6 +191,7 @@ def nearest(base, queries, k):
             if ids.shape[1] > keep:
                 top = np.argpartition(values, keep - 1, axis=1)[:, :keep]
                 ids, values = np.take_along_axis(ids, top, 1), np.take_along_axis(values, top, 1)
+        ids = np.where(np.isinf(values), -1, ids)
         distance = exact(base, part, ids)
         order = np.lexsort((ids, distance), axis=1)[:, :k]
         found.append(np.take_along_axis(ids, order, 1))
@@ -625,10 +635,10 @@ class Omendb(Engine):
     def set(self, variant, effort):
         self.effort = effort
 
-    def batch_file(self, file, threads, n):
+    def batch_file(self, file, threads, n, *options):
         answer = self.where / "answer.npy"
         use, _, err = self.run("query", "-q", "--json", "-k", self.case.k, "--recall", self.effort, "-t", threads,
-                               "-F", "npy", "-o", answer, self.index, file)
+                               *options, "-F", "npy", "-o", answer, self.index, file)
         stats = json.loads([line for line in err.splitlines() if line.startswith("{")][-1])
         self.stats = stats
         return stats["seconds"]["search"], use["wall"], np.load(answer)
@@ -1251,8 +1261,7 @@ def prepare_data(args, scratch):
     np.save(files["truth"], truth)
     np.save(files["limit"], exact(base, queries, truth).max(1))
     all_queries = args.max_queries is None or args.max_queries >= len(read_vectors(args.queries))
-    counted = np.hstack([np.full((len(truth), 1), k), truth]).astype("<i4")
-    counted.tofile(scratch / "truth.ivecs")
+    write_truth(scratch / "truth.ivecs", truth)
     return dict(base_npy=files["base"], queries_npy=files["queries"], truth_npy=files["truth"],
                 limit_npy=files["limit"], truth_file=str(scratch / "truth.ivecs"),
                 base_file=str(Path(args.base).resolve() if whole else write_vectors(scratch / "part", raw_base)),
@@ -1311,7 +1320,7 @@ def measure_engines(args, engines, scratch, common, shape, result):
                 break
 
 
-def measure(args, spec, scratch):
+def measure(args, spec, scratch, program=__file__):
     """Runs one engine in its own process and returns its report, whatever happens to it."""
     own = scratch / "own"
     own.mkdir()
@@ -1323,7 +1332,7 @@ def measure(args, spec, scratch):
     start = time.monotonic()
     reason = None
     with open(own / "log", "w+b") as log:
-        process = subprocess.Popen([sys.executable, str(Path(__file__).resolve()), "--child", str(own / "spec.json")],
+        process = subprocess.Popen([sys.executable, str(Path(program).resolve()), "--child", str(own / "spec.json")],
                                    stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, start_new_session=True)
         try:
             code = process.wait(args.timeout)

@@ -18,28 +18,9 @@ import tempfile
 
 import numpy as np
 
-from conditions import Arrays, Table, filters_of
+from conditions import load
 
 K = 10
-
-
-def load(name, base, queries, folder):
-    """Rows, queries of the filters, filters, and what selects rows."""
-    filters = filters_of(f"{folder}/filters.tsv")
-    numbers = np.array([int(f["query"]) for f in filters])
-    if name == "sift":
-        columns = {c: np.load(f"{folder}/{c}.npy") for c in ("ts", "price", "cell")}
-        table = Arrays(f"{folder}/tags.spmat", **columns)
-        base, queries = (np.fromfile(path, np.uint8).reshape(-1, 132)[:, 4:] for path in (base, queries))
-    elif name == "fashion":
-        table = Table(f"{folder}/columns.tsv")
-        base, queries = (np.fromfile(path, np.uint8)[16:].reshape(-1, 784) for path in (base, queries))
-    else:
-        table = Table(f"{folder}/columns.tsv", f"{folder}/tags.txt")
-        numbers += np.array([1500 * (f["file"] == "queries_ood.npy") for f in filters])
-        queries = np.concatenate([np.load(f"{queries}/queries_{kind}.npy") for kind in ("id", "ood")])
-        base = np.load(base)
-    return base, queries[numbers].astype(np.float32), filters, table
 
 
 def distances_of(name, base, ids, query):
