@@ -51,10 +51,30 @@ INLINE void stripe(const size_t n_panels, const float *a, size_t lda, size_t m, 
 #undef REST
 }
 
+/* One row: many panels at once, since each sum waits for the one before it. */
+INLINE void one_row(const size_t n_panels, const float *a, const float *panel, size_t n_k, float *c)
+{
+    __m512 sum[8];
+    for (size_t p = 0; p < n_panels; p++)
+        sum[p] = _mm512_setzero_ps();
+    for (size_t k = 0; k < n_k; k++) {
+        const __m512 x = _mm512_set1_ps(a[k]);
+#pragma GCC unroll 8
+        for (size_t p = 0; p < n_panels; p++)
+            sum[p] = _mm512_fmadd_ps(x, _mm512_loadu_ps(panel + (p * n_k + k) * OMEN_PANEL), sum[p]);
+    }
+    for (size_t p = 0; p < n_panels; p++)
+        _mm512_storeu_ps(c + p * OMEN_PANEL, sum[p]);
+}
+
 static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
                    size_t ldc)
 {
     size_t p = 0;
+    for (; m == 1 && p + 8 <= n_panels; p += 8)
+        one_row(8, a, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL);
+    for (; m == 1 && p + 4 <= n_panels; p += 4)
+        one_row(4, a, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL);
     for (; p + 2 <= n_panels; p += 2)
         stripe(2, a, lda, m, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL, ldc);
     if (p < n_panels)
