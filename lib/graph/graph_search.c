@@ -31,6 +31,7 @@ struct omen_graph_walk {
     uint32_t *seen;    /* the rows visited, unless has_lost: they are more than it has room for */
     size_t n_seen, seen_size, step_size;
     bool has_lost;
+    uint32_t n_met;                    /* rows that have led to the query's own */
     uint64_t *pool;                    /* most_pool + what one step adds */
     uint64_t *fresh;                   /* what one step adds */
     uint32_t *at;                      /* which of a step's rows these are */
@@ -45,7 +46,7 @@ struct omen_graph_walk {
 static size_t step_size(const omen_index *index)
 {
     const omen_graph *g = &index->graph;
-    const size_t neighbours = (STEP_MOST + 1) * (size_t)g->degree; /* one more: of a query's own copies */
+    const size_t neighbours = (STEP_MOST + 1) * (size_t)g->degree; /* more: of a query's own copies */
     return neighbours > g->n_entries ? neighbours : g->n_entries;
 }
 
@@ -222,6 +223,15 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
     return n == effort->most_pool && omen_key_distance(pool[n - 1]) < limit ? omen_key_distance(pool[n - 1]) : limit;
 }
 
+/* Where the query is a row, n_met rows having led to it before this one: the neighbour of its own that takes its place,
+ * or OMEN_GRAPH_NONE. Without that row, an edge to it would lead to another row near it, or to none. That it is one in
+ * every other case, and never the nearest, was found by comparing with queries that are no rows. */
+static uint32_t stand_in(const omen_graph *g, uint32_t own, uint32_t n_met)
+{
+    const uint32_t at = (n_met + 1) / 2;
+    return n_met % 2 == 1 && at < g->degree ? g->neighbours[(size_t)own * g->degree + at] : OMEN_GRAPH_NONE;
+}
+
 /* Appends the neighbours of a row that have not been visited to the n rows of the step. */
 static int take_neighbours(omen_graph_walk *w, uint32_t row, uint32_t own, uint32_t *rows, size_t *n, omen_detail *why)
 {
@@ -242,7 +252,11 @@ static int take_neighbours(omen_graph_walk *w, uint32_t row, uint32_t own, uint3
         rows[count] = to[i];
         count += visit(visited, to[i]);
     }
-    /* copies of the query's own row take its place */
+    /* some of its neighbours, and all its copies, take the place of the query's own row */
+    if (meets_own) {
+        rows[count] = stand_in(g, own, w->n_met++);
+        count += rows[count] < n_rows && visit(visited, rows[count]);
+    }
     to = meets_own ? g->neighbours + (size_t)own * degree : to;
     for (uint32_t i = 0; i < degree && meets_own && to[i] < n_rows; i++) {
         rows[count] = to[i];
@@ -338,6 +352,7 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     if (own != OMEN_GRAPH_NONE && visit(w->visited, own))
         w->seen[w->n_seen++] = own;
     take_entries(w, query, own, &n_pool);
+    w->n_met = 0;
     float limit = cut(w, query, k, effort, &n_pool);
     out->n_estimates = g->n_entries;
     while (status == OMEN_OK) {
