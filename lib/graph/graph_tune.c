@@ -155,12 +155,12 @@ static int measure(const tuning *t, uint32_t n_queries, uint32_t k, const omen_g
 }
 
 /* The recall that counts as reached, as lists have it: less 1.5 standard errors, but not much less. */
-static double safe_recall(const outcome *o, uint32_t s, uint32_t n_queries, uint32_t k)
+static double safe_recall(const tuning *t, const outcome *o, uint32_t s, uint32_t n_queries, uint32_t k)
 {
     const double n = n_queries, mean = (double)o->n_found[s] / (n * k);
     const double variance = (double)o->n_found2[s] / (n * k * k) - mean * mean;
     const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
-    return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+    return mean - t->truth->lost - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
 }
 
 /* One point of a curve: what a reach and a share of the pool gave. */
@@ -221,7 +221,7 @@ static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t 
         n_pool = (double)o.n_pool / n_queries;
         n_estimates = (double)o.n_estimates / n_queries;
         for (uint32_t s = 0; s < N_SHARES; s++) {
-            const point p = {safe_recall(&o, s, n_queries, k), (double)reaches[i], n_pool,
+            const point p = {safe_recall(t, &o, s, n_queries, k), (double)reaches[i], n_pool,
                              (double)o.n_rows[s] / n_queries, n_estimates};
             for (size_t l = 0; l < N_LEVELS; l++)
                 if ((double)levels[l] <= p.recall && (i == 0 || (double)levels[l] > before[s].recall))
