@@ -380,9 +380,9 @@ open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)
 @test "attach --graph makes the index that a build with it makes, from exact rows, and another graph of another" {
     vectors make base.bvecs -n 3000 -d 20
     vectors make base.npy -n 600 -d 20 --kind walk
-    for options in "base.bvecs" "-m ip -c rabitq -r f32 base.npy" "-l 1 -c none base.bvecs" "--seed 9 -b 16 base.bvecs"; do
-        omendb build -q -o plain.omen $options
-        omendb build -q --graph -o built.omen $options
+    for options in "" "-m ip -c rabitq -r f32" "-l 1 -c none" "--seed 9 -b 16"; do
+        omendb build -q -o plain.omen $options base.bvecs
+        omendb build -q --graph -o built.omen $options base.bvecs
         omendb attach -q --graph -o got.omen plain.omen
         cmp built.omen got.omen
         omendb attach -q --graph -t 1 -o got.omen plain.omen
@@ -390,7 +390,7 @@ open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)
     done
     # its own graph gives way, beside keys and columns, which stay where a build has them
     seq 3000 >keys
-    sed "s/.*/&	&/; 1i id	n" keys >t.tsv
+    { echo n; cat keys; } >t.tsv
     omendb build -q --graph --degree 9 --key keys --columns t.tsv -o built.omen base.bvecs
     omendb build -q --graph --key keys --columns t.tsv -o other.omen base.bvecs
     expect 0 omendb attach --graph --degree 9 -o got.omen other.omen
