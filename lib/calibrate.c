@@ -22,18 +22,18 @@
 #define TRIVIAL_LEFT   50u   /* queries to measure on, at least */
 
 #define LOWER_BOUND 1.5 /* standard errors */
-#define MARGIN_MOST 0.0035
 
 const uint32_t omen_calibrate_ks[OMEN_CALIBRATE_KS] = {1, 10, OMEN_CALIBRATE_K};
 const float omen_calibrate_levels[OMEN_CALIBRATE_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f,
                                                             0.96f, 0.97f, 0.98f, 0.99f, OMEN_TUNE_HIGHEST};
 
-double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_t n_queries, uint32_t k)
+double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_t n_queries, uint32_t k,
+                                    double margin_most)
 {
     const double n = n_queries, mean = (double)n_found / (n * k);
     const double variance = (double)n_found2 / (n * k * k) - mean * mean;
     const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
-    return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+    return mean - (margin < margin_most ? margin : margin_most);
 }
 
 uint32_t omen_calibration_most_queries(uint64_t n_rows, uint32_t d)

@@ -27,6 +27,7 @@ typedef struct omen_calibration {
     uint64_t *refined;    /* the same rows in the same order: (distance as re-ranking measures it, id) */
     uint32_t *neighbours; /* n_queries x k_most ids: the nearest of truth, without own */
     double near_copies;   /* as in omen_build_report */
+    double lost;          /* recall that the source's rows have lost by rounding, which truth does not show */
 } omen_calibration;
 
 /* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
@@ -60,9 +61,10 @@ static inline uint32_t omen_calibration_thinned(const omen_calibration *from, ui
 void omen_calibration_mark_lost(const omen_calibration *c, uint32_t k, bool *lost);
 
 /* The recall that n_queries searches for k neighbours count as reaching, of which they found n_found, n_found2 being
- * the sum of the squares of what each found: the mean less 1.5 standard errors, but not much less, since a recall found
- * well above the one asked for is time wasted. */
-double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_t n_queries, uint32_t k);
+ * the sum of the squares of what each found: the mean less 1.5 standard errors, but by margin_most at the most, since a
+ * recall found well above the one asked for is time wasted. */
+double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_t n_queries, uint32_t k,
+                                    double margin_most);
 
 /* Estimate, in bytes, of the private memory that this needs. 4 bytes a row of it are free again when
  * omen_calibration_init() returns. */

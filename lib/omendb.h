@@ -153,6 +153,13 @@ typedef enum {
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_APRT OMEN_FOURCC('A', 'P', 'R', 'T') /* u32 [], ip */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][24] */
+#define OMEN_SECTION_GDIM OMEN_FOURCC('G', 'D', 'I', 'M') /* u32 [120]; this and the next are optional: a graph */
+#define OMEN_SECTION_GSCL OMEN_FOURCC('G', 'S', 'C', 'L') /* f32 [d_kept][2] */
+#define OMEN_SECTION_GCOD OMEN_FOURCC('G', 'C', 'O', 'D') /* u8 [n_rows][64] */
+#define OMEN_SECTION_GADJ OMEN_FOURCC('G', 'A', 'D', 'J') /* u32 [n_rows][degree] */
+#define OMEN_SECTION_GENT OMEN_FOURCC('G', 'E', 'N', 'T') /* u32 [n_entries] */
+#define OMEN_SECTION_GECD OMEN_FOURCC('G', 'E', 'C', 'D') /* u8 [n_entries][64] */
+#define OMEN_SECTION_GTUN OMEN_FOURCC('G', 'T', 'U', 'N') /* u8 [][24] */
 #define OMEN_SECTION_KEYS OMEN_FOURCC('K', 'E', 'Y', 'S') /* u8 [64]; this and the next are optional */
 #define OMEN_SECTION_KEYV OMEN_FOURCC('K', 'E', 'Y', 'V') /* u8 [n_rows][width], or the text of all keys */
 #define OMEN_SECTION_KEYO OMEN_FOURCC('K', 'E', 'Y', 'O') /* u8 [n_rows + 1][width], text */
@@ -346,6 +353,18 @@ OMEN_API int omen_build_plan_make(const omen_source *source, const omen_build_op
 OMEN_API int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                               const omen_checkpoint *checkpoint, omen_build_report *report,
                               omen_detail *why) OMEN_MUST_CHECK;
+
+/* Adds a graph to an index that is being copied into sink: n_sections sections, those of all its rows and no others,
+ * have been written there, and are read back. The first writes the graph, the second, given the sections of the graph
+ * and TUNE besides, what effort it takes: the order of a build. Of the options count graph.degree, n_threads,
+ * memory_bytes and progress. The bytes are those of a build with a graph, where the refine tier has the rows exactly,
+ * they are not under cosine, and effort was not measured on queries given; else the efforts may differ, by what the
+ * tier has rounded. Returns OMEN_OK, OMEN_ERR_ARGUMENT (this index can have no graph), OMEN_ERR_MEMORY,
+ * OMEN_ERR_CORRUPT, OMEN_ERR_INTERRUPTED or what the sink returned. */
+OMEN_API int omen_graph_add(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
+                            const omen_sink *sink, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_graph_measure_efforts(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
+                                        const omen_sink *sink, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- keys: what the owner of the rows calls them ------------------------ */
 

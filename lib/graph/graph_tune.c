@@ -4,7 +4,8 @@
  * Effort is a reach: a query's pool goes so much farther than its k-th best estimate, squared. That a query far from
  * all rows, to which many of them are about as far, takes a larger pool is what makes the recall hold for queries that
  * are unlike the rows. Queries are the rows that the lists are measured on; a row is then neither its own neighbour nor
- * a step on the way. Each reach is searched by once, and the share of its pools that is re-ranked is read off. */
+ * a step on the way; some of its neighbours are one in its place (graph_search.c). Each reach is searched by once, and
+ * the share of its pools that is re-ranked is read off. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,10 @@
 #include "lib/refine.h"
 
 #define MOST_WANTED    (OMEN_CALIBRATE_K + 32) /* neighbours, and rows as near as the last */
-#define QUERIES        400u                    /* at most, */
-#define VALUES         15000u                  /* and so many neighbours of them all */
+#define VALUES         40000u                  /* neighbours of all queries, at most, */
+#define ESTIMATES      2000000.0               /* and about so many estimates a reach, */
+#define QUERIES_LEAST  200u                    /* but so many queries */
+#define MARGIN_MOST    0.0045                  /* of a recall, to be safe */
 #define TOP_MARGIN     0.001
 #define N_LEVELS       OMEN_CALIBRATE_LEVELS
 #define N_SHARES       4u
@@ -172,27 +175,36 @@ static void offer(const omen_meta *m, uint32_t k, double recall, const point *a,
                                omen_graph_at_most(ceil(n_estimates), m->n_rows)};
 }
 
+/* How many queries are searched for where each takes about n_estimates: fewer where recall is high and varies less. */
+static uint32_t count_queries(const tuning *t, uint32_t k, double n_estimates)
+{
+    const uint32_t most = omen_graph_at_most(VALUES / k, t->truth->n_queries);
+    const double wanted = n_estimates > 0 ? ESTIMATES / n_estimates : most;
+    return omen_graph_at_most(wanted > (double)QUERIES_LEAST ? wanted : QUERIES_LEAST, most);
+}
+
 static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t *n_entries)
 {
     const omen_meta *m = &t->index->meta;
     omen_graph_tune best[N_LEVELS + 1] = {{0}}; /* the last: the highest recall of all */
     point before[N_SHARES];
     double costs[N_LEVELS + 1], n_pool = 0, top = 0, reached = 0;
-    const uint32_t most = VALUES / k < QUERIES ? VALUES / k : QUERIES;
-    const uint32_t n_queries = t->truth->n_queries < most ? t->truth->n_queries : most;
+    double n_estimates = 0;
     for (size_t l = 0; l <= N_LEVELS; l++)
         costs[l] = INFINITY;
     for (uint32_t i = 0, n_idle = 0; i < N_REACHES && best[N_LEVELS - 1].k == 0 && n_idle < 2; i++) {
         const omen_graph_effort effort = omen_graph_effort_of(t->index, k, reaches[i], n_pool, 1);
+        const uint32_t n_queries = count_queries(t, k, n_estimates);
         outcome o;
         const int status = measure(t, n_queries, k, &effort, &o);
         if (status != OMEN_OK)
             return status;
         n_pool = (double)o.n_pool / n_queries;
+        n_estimates = (double)o.n_estimates / n_queries;
         for (uint32_t s = 0; s < N_SHARES; s++) {
-            const point p = {omen_calibration_safe_recall(o.n_found[s], o.n_found2[s], n_queries, k),
-                             (double)reaches[i], n_pool, (double)o.n_rows[s] / n_queries,
-                             (double)o.n_estimates / n_queries};
+            const point p = {omen_calibration_safe_recall(o.n_found[s], o.n_found2[s], n_queries, k, MARGIN_MOST) -
+                                 t->truth->lost,
+                             (double)reaches[i], n_pool, (double)o.n_rows[s] / n_queries, n_estimates};
             for (size_t l = 0; l < N_LEVELS; l++)
                 if ((double)omen_calibrate_levels[l] <= p.recall &&
                     (i == 0 || (double)omen_calibrate_levels[l] > before[s].recall))

@@ -28,10 +28,34 @@ INLINE void tile(const size_t rows, const float *a, size_t lda, const float *pan
     }
 }
 
+/* One row and four panels, since each sum waits for the one before it. */
+static void one_row(const float *a, const float *panel, size_t n_k, float *c)
+{
+    __m256 sum[4][2];
+    for (size_t p = 0; p < 4; p++)
+        sum[p][0] = sum[p][1] = _mm256_setzero_ps();
+    for (size_t k = 0; k < n_k; k++) {
+        const __m256 x = _mm256_broadcast_ss(a + k);
+#pragma GCC unroll 4
+        for (size_t p = 0; p < 4; p++) {
+            const float *b = panel + (p * n_k + k) * OMEN_PANEL;
+            sum[p][0] = _mm256_fmadd_ps(x, _mm256_loadu_ps(b), sum[p][0]);
+            sum[p][1] = _mm256_fmadd_ps(x, _mm256_loadu_ps(b + 8), sum[p][1]);
+        }
+    }
+    for (size_t p = 0; p < 4; p++) {
+        _mm256_storeu_ps(c + p * OMEN_PANEL, sum[p][0]);
+        _mm256_storeu_ps(c + p * OMEN_PANEL + 8, sum[p][1]);
+    }
+}
+
 static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
                    size_t ldc)
 {
-    for (size_t p = 0; p < n_panels; p++) {
+    size_t p = 0;
+    for (; m == 1 && p + 4 <= n_panels; p += 4)
+        one_row(a, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL);
+    for (; p < n_panels; p++) {
         const float *panel = panels + p * n_k * OMEN_PANEL;
         float *out = c + p * OMEN_PANEL;
         size_t i = 0;

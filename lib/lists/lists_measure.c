@@ -12,6 +12,7 @@
 #include "lib/matrix.h"
 #include "lib/watch.h"
 
+#define MARGIN_MOST 0.0035 /* of a recall, to be safe */
 #define POOL       1536u /* candidates looked at, where that is enough; one behind them counts as not found */
 #define APART      UINT32_MAX
 #define SHARE_MOST 0.999 /* of the true neighbours are in the lists looked at */
@@ -331,7 +332,7 @@ static void count_found(omen_lists_measure *m, uint32_t k)
     }
     const double n = m->n_queries;
     for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++) {
-        m->recall[i] = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k);
+        m->recall[i] = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST);
         m->rows[i] = (double)rows[i] / n;
     }
 }
