@@ -153,7 +153,7 @@ static int run(struct attach *a)
         if (info.n_columns > 0)
             fprintf(stderr, "%u columns of %.1f bytes a vector, ", info.n_columns,
                     (double)info.column_bytes / (double)info.n_rows);
-        if (a.work.graph)
+        if (a->work.graph)
             fprintf(stderr, "graph of %u neighbours each, ", info.graph.degree);
         fprintf(stderr, "%s bytes (%s)\n", cmd_group(n_file_bytes).text, cmd_human_bytes(n_file_bytes).text);
     }

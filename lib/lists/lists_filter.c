@@ -118,7 +118,7 @@ static float limit_needed(omen_lists_chunk *s, uint32_t query)
     if (n_steps == 0)
         return -INFINITY;
     return n_steps == OMEN_LIST_STEPS || !(steps.per_step > 0) ? steps.most
-                                                              : steps.least + (float)n_steps / steps.per_step;
+                                                               : steps.least + (float)n_steps / steps.per_step;
 }
 
 /* ---- rounds ---- */

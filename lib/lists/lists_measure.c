@@ -13,10 +13,10 @@
 #include "lib/watch.h"
 
 #define MARGIN_MOST 0.0035 /* of a recall, to be safe */
-#define POOL       1536u /* candidates looked at, where that is enough; one behind them counts as not found */
-#define APART      UINT32_MAX
-#define SHARE_MOST 0.999 /* of the true neighbours are in the lists looked at */
-#define SHARE_STEP 1.19  /* each reach leaves out so many times the neighbours of the one before */
+#define POOL        1536u  /* candidates looked at, where that is enough; one behind them counts as not found */
+#define APART       UINT32_MAX
+#define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
+#define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
 
 /* Where the pools of so many candidates miss more than 1 - SHORT of the SHORT_K nearest, wider ones are looked at. */
 #define SHORT   0.96

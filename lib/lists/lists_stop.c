@@ -95,8 +95,7 @@ int omen_list_spread_measure_stop(const omen_index *index, omen_list_spread *spr
     if (status == OMEN_OK)
         status = omen_search_ranks(index, rows, n_rows, n_threads, ranks, ahead, nearest2, tails, watch, why);
     if (status == OMEN_OK)
-        status = omen_search_candidates(index, rows, n_rows, n_scanned, n, n_threads, candidates, watch,
-                                        why);
+        status = omen_search_candidates(index, rows, n_rows, n_scanned, n, n_threads, candidates, watch, why);
     for (uint32_t q = 0; q < n_rows && status == OMEN_OK; q++) {
         uint64_t *keys = candidates + (size_t)q * n;
         const uint32_t *own_ranks = ranks + (size_t)q * m->n_lists;
