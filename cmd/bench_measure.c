@@ -131,7 +131,7 @@ static int pass_single(struct work *w, uint64_t n, double *ms, double *seconds, 
 
     *seconds = 0;
     for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
-        uint64_t q = b->n_queries / n * i;
+        uint64_t q = b->n_queries * i / n;
         double before = cmd_seconds();
 
         status = bench_search(b, &w->search, q, 1, w->other_ids + q * k, w->distances, NULL, why);
