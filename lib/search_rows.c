@@ -12,7 +12,7 @@
 #define TASK_QUERIES 16u  /* most queries of a task, all of one set */
 #define BLOCK_ROWS   256u /* rows compared with all of them */
 #define AHEAD        12u  /* rows prefetched before they are compared */
-#define SLACK        64u  /* keys taken in before a query's are cut back, besides k */
+#define SLACK        16u  /* keys taken in before a query's are cut back, besides k */
 
 /* One thread's buffers. */
 typedef struct {

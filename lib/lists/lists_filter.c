@@ -157,6 +157,8 @@ static int take_lists(omen_lists_chunk *s, uint32_t query, uint32_t n, const flo
     omen_query_filter *f = &s->filters[query];
     int status = omen_lists_reserve(s, s->n_pairs + n);
     s->n_positions = 0;
+    for (uint32_t i = 0; i < n; i++)
+        omen_lists_fetch_matches(s, query, (uint32_t)s->list_keys[i]);
     for (uint32_t i = 0; i < n && status == OMEN_OK; i++) {
         const uint64_t key = s->list_keys[i];
         const uint32_t l = (uint32_t)key;

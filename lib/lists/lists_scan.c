@@ -14,7 +14,7 @@
 #include "lib/lists/lists_search.h"
 #include "lib/refine.h"
 
-#define MATCHES_AHEAD 8u        /* rows prefetched before they are compared */
+#define MATCHES_AHEAD 12u       /* rows prefetched before they are compared */
 #define POOL_SLACK    64u       /* keys taken in before a pool is cut back, besides as many as it has */
 #define F_RANGE       16000.0f  /* most units that the f code may span */
 #define F_SCALE_MOST  32768.0f  /* times the largest f code, 255 / 256, still below 32768 */
@@ -232,6 +232,8 @@ void omen_lists_scan(omen_lists_chunk *s, const omen_probe *pairs, size_t n, con
         scans[i] = scan_of(s, &pairs[i], &bases[i]);
         scans[i].est = s->est + i * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK;
         scans[i].masks = s->masks + i * LISTS_SCAN_BLOCKS;
+        if (s->filters)
+            omen_lists_fetch_matches(s, pairs[i].query, pairs[i].list);
     }
     s->stats.codes_scanned += n * (row1 - row0);
     const uint64_t b_end = (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;

@@ -111,6 +111,14 @@ static inline size_t omen_pool_room(const omen_lists_chunk *s)
     return s->pool_size + OMEN_SCAN_BLOCK;
 }
 
+/* Asks for the first 1,024 bits that a query's set has of a list, before they are read. */
+static inline void omen_lists_fetch_matches(const omen_lists_chunk *s, uint32_t query, uint32_t list)
+{
+    const uint64_t *words = s->filters[query].set->words + s->index->first[list] / 64;
+    __builtin_prefetch(words);
+    __builtin_prefetch(words + 8);
+}
+
 /* ---- lists_probe.c ---- */
 
 /* Fills values and lists of the transformed chunk. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
