@@ -279,4 +279,8 @@ uint64_t cmd_memory_bytes(void);
 /* Of these, the bytes that the machine has free or can free without swapping. */
 uint64_t cmd_memory_free_bytes(void);
 
+/* From now on memory that is given back stays with the process, for work that comes in many equal batches: the system
+ * would clear its pages each time. */
+void cmd_memory_keep(void);
+
 #endif

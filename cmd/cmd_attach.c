@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* omendb attach: an index in, the same index with keys and columns out; nothing is trained again. */
+/* omendb attach: an index in, the same index with keys, columns or a graph out; nothing is trained again. */
 #include "cmd/options.h"
 
 #include <stdio.h>
@@ -37,6 +37,16 @@ static const cmd_option options[] = {
      .help = "leave out columns and tags of INDEX that these files do not have\n"
              "(default: an error)"},
 
+    {.group = "graph",
+     .name = "graph",
+     CMD_FLAG(struct attach, work.graph),
+     .help = "a graph over the rows, as for build; one that INDEX has gives way to it"},
+    {.name = "degree",
+     .argument = "N",
+     CMD_U32(struct attach, work.degree, OMEN_MIN_DEGREE, OMEN_MAX_DEGREE),
+     .usual = OMEN_DEFAULT_DEGREE,
+     .help = "neighbours of a row in the graph, %l to %m (default %d)"},
+
     {.group = "work and messages", CMD_OPTION_THREADS(struct attach, work.n_threads, "")},
     {CMD_OPTION_QUIET(struct attach, verbosity), .help = "no progress and no summary"},
     {CMD_OPTION_VERBOSE(struct attach, verbosity), .help = "say more on stderr"},
@@ -47,12 +57,13 @@ static const cmd_syntax syntax = {
     .command = NAME,
     .usage = "usage: omendb attach [options] -o NEW INDEX\n"
              "\n"
-             "Writes an index with the vectors of INDEX and with other keys or columns. Nothing is trained\n"
-             "again, and the new index is what a build with these makes. Columns, with tags, replace all\n"
-             "those of INDEX, and have to name all that stay. INDEX stays as it is.\n",
+             "Writes an index with the vectors of INDEX and with other keys or columns, or a graph. Nothing\n"
+             "is trained again, and the new index is what a build with these makes. Columns, with tags,\n"
+             "replace all those of INDEX, and have to name all that stay. INDEX stays as it is.\n",
     .notes = "examples:\n"
              "  omendb attach --key names.txt -o named.omen base.omen\n"
-             "  omendb attach --columns prices.tsv --tags words.txt -o shop.omen base.omen\n",
+             "  omendb attach --columns prices.tsv --tags words.txt -o shop.omen base.omen\n"
+             "  omendb attach --graph -o fast.omen base.omen\n",
     .column = 21,
     .options = options,
     .n_options = CMD_COUNT(options),
@@ -81,8 +92,11 @@ static int check_arguments(struct attach *a)
         return cmd_misuse(NAME, "no output given: name the new index with --output");
     if (cmd_is_stream(a->work.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
-    if (!a->work.keys && !a->work.columns)
-        return cmd_misuse(NAME, "nothing to attach: name keys with --key, columns with --columns, --column or --tags");
+    if (a->work.degree > 0 && !a->work.graph)
+        return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
+    if (!a->work.keys && !a->work.columns && !a->work.graph)
+        return cmd_misuse(NAME, "nothing to attach: name keys with --key, columns with --columns, --column or --tags, "
+                                "or add --graph");
     if (a->work.allow_duplicates && !a->work.keys)
         return cmd_misuse(NAME, "--allow-duplicates is of the keys: name them with --key");
     if (a->work.drop_columns && !a->work.columns)
@@ -139,6 +153,8 @@ static int run(struct attach *a)
         if (info.n_columns > 0)
             fprintf(stderr, "%u columns of %.1f bytes a vector, ", info.n_columns,
                     (double)info.column_bytes / (double)info.n_rows);
+        if (a->work.graph)
+            fprintf(stderr, "graph of %u neighbours each, ", info.graph.degree);
         fprintf(stderr, "%s bytes (%s)\n", cmd_group(n_file_bytes).text, cmd_human_bytes(n_file_bytes).text);
     }
     return CMD_EXIT_OK;

@@ -245,6 +245,7 @@ static int open_all(struct query *q, struct work *w, omen_detail *why)
         status = open_queries(q, w->index, info, &w->vectors, &w->rows, &w->source, why);
     if (status == OMEN_OK && w->filter) {
         q->filter.by_key = info->key_kind != OMEN_KEYS_NONE && !q->rows;
+        cmd_memory_keep();
         status = query_filter_open(w->filter, &q->filter, w->index, q->self ? info->n_rows : w->source.n_rows, why);
         status = cmd_name_damage(q->index_path, status, why);
     }

@@ -2,6 +2,7 @@
 /* How much memory this process may use. */
 #include "cmd/cmd.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,4 +84,10 @@ uint64_t cmd_memory_free_bytes(void)
     if (file)
         fclose(file);
     return found && (uint64_t)kib * 1024 < limit ? (uint64_t)kib * 1024 : limit;
+}
+
+void cmd_memory_keep(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
 }

@@ -9,7 +9,9 @@
 
 #include "formats/lines.h"
 
-#define SETS_BYTES ((uint64_t)512 << 20) /* of sets in memory */
+#define NEAR_BYTES ((uint64_t)24 << 20)  /* of sets in memory */
+#define BATCH_SETS 256u                  /* or so many, if these take more */
+#define SETS_BYTES ((uint64_t)512 << 20) /* but no more than this */
 
 static int no_memory(omen_detail *why)
 {
@@ -196,12 +198,21 @@ int query_where_open(struct query_where *w, const struct query_where_options *op
     w->listed = listed;
     w->n_queries = n_queries;
     w->set_bytes = info.n_rows / 8 + 64;
-    if (options->text)
-        return find_condition(w, options->text, &number, why);
-    w->of_query = malloc(n_queries * sizeof *w->of_query);
-    if (!w->of_query)
-        return no_memory(why);
-    return options->file ? read_lines(w, options->file, why) : read_tags(w, options->tags, why);
+    if (options->text) {
+        status = find_condition(w, options->text, &number, why);
+        if (status == OMEN_OK)
+            w->conditions[0].n_queries = n_queries;
+    } else {
+        w->of_query = malloc(n_queries * sizeof *w->of_query);
+        if (!w->of_query)
+            return no_memory(why);
+        status = options->file ? read_lines(w, options->file, why) : read_tags(w, options->tags, why);
+    }
+    if (status != OMEN_OK)
+        return status;
+    w->needed = malloc((w->n + 1) * sizeof *w->needed);
+    w->kept = malloc((w->n + 1) * sizeof *w->kept);
+    return w->needed && w->kept ? OMEN_OK : no_memory(why);
 }
 
 void query_where_finish(struct query_where *w)
@@ -214,6 +225,8 @@ void query_where_finish(struct query_where *w)
     free(w->conditions);
     free(w->of_query);
     free(w->of_text);
+    free(w->needed);
+    free(w->kept);
     omen_intern_finish(&w->texts);
     omen_intern_finish(&w->keys);
 }
@@ -225,23 +238,32 @@ static uint32_t condition_of(const struct query_where *w, uint64_t query)
     return w->of_query ? w->of_query[query] : 0;
 }
 
+/* So many sets as stay in the processor's cache, or, if they are large, as make a batch. */
 static uint32_t most_sets(const struct query_where *w)
 {
-    const uint64_t n = SETS_BYTES / w->set_bytes;
+    const uint64_t n_near = NEAR_BYTES / w->set_bytes, n_most = SETS_BYTES / w->set_bytes;
+    const uint64_t n = n_near > BATCH_SETS ? n_near : n_most < BATCH_SETS ? n_most : BATCH_SETS;
 
     return n < 1 ? 1 : n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
 static void need_none(struct query_where *w)
 {
-    for (uint32_t i = 0; i < w->n; i++)
-        w->conditions[i].is_needed = false;
+    while (w->n_needed > 0)
+        w->conditions[w->needed[--w->n_needed]].is_needed = false;
+}
+
+static void need(struct query_where *w, uint32_t c)
+{
+    if (c == QUERY_NO_CONDITION || w->conditions[c].is_needed)
+        return;
+    w->conditions[c].is_needed = true;
+    w->needed[w->n_needed++] = c;
 }
 
 uint64_t query_where_fit(struct query_where *w, const uint64_t *numbers, uint64_t first, uint64_t n)
 {
     const uint32_t most = most_sets(w);
-    uint32_t n_needed = 0;
     uint64_t i = 0;
 
     if (w->n <= most)
@@ -250,24 +272,26 @@ uint64_t query_where_fit(struct query_where *w, const uint64_t *numbers, uint64_
     for (; i < n; i++) {
         const uint32_t c = condition_of(w, numbers ? numbers[i] : first + i);
 
-        if (c == QUERY_NO_CONDITION || w->conditions[c].is_needed)
-            continue;
-        if (n_needed == most)
+        if (w->n_needed == most && c != QUERY_NO_CONDITION && !w->conditions[c].is_needed)
             break;
-        w->conditions[c].is_needed = true;
-        n_needed++;
+        need(w, c);
     }
     return i;
 }
 
-/* Gives up sets that are not needed until n more have room. */
+/* Gives up sets that are not needed, the oldest first, until n more have room. */
 static void make_room(struct query_where *w, uint32_t n)
 {
-    for (uint32_t i = 0; i < w->n && w->n_kept + n > most_sets(w); i++) {
-        struct query_condition *c = &w->conditions[i];
+    const uint32_t most = most_sets(w), n_before = w->n_kept;
+    uint32_t n_left = 0;
 
-        if (!c->set || c->is_needed)
+    for (uint32_t i = 0; i < n_before; i++) {
+        struct query_condition *c = &w->conditions[w->kept[i]];
+
+        if (c->is_needed || w->n_kept + n <= most) {
+            w->kept[n_left++] = w->kept[i];
             continue;
+        }
         omen_row_set_destroy(c->set);
         c->set = NULL;
         w->n_kept--;
@@ -293,27 +317,29 @@ static int cut_set(const struct query_where *w, omen_row_set **set, omen_detail 
 /* Evaluates what is needed and not there. */
 static int evaluate(struct query_where *w, int n_threads, omen_detail *why)
 {
-    const omen_condition **conditions = calloc(w->n + 1, sizeof *conditions);
-    omen_row_set **sets = calloc(w->n + 1, sizeof *sets);
+    const omen_condition **conditions = calloc(w->n_needed + 1, sizeof *conditions);
+    omen_row_set **sets = calloc(w->n_needed + 1, sizeof *sets);
     uint32_t n = 0;
     int status = conditions && sets ? OMEN_OK : no_memory(why);
 
-    for (uint32_t i = 0; i < w->n && status == OMEN_OK; i++)
-        if (w->conditions[i].is_needed && !w->conditions[i].set)
-            conditions[n++] = w->conditions[i].condition;
+    for (uint32_t i = 0; i < w->n_needed && status == OMEN_OK; i++)
+        if (!w->conditions[w->needed[i]].set)
+            conditions[n++] = w->conditions[w->needed[i]].condition;
     if (status == OMEN_OK) {
         make_room(w, n);
-        status = omen_conditions_evaluate(conditions, n, n_threads, sets, why);
+        status = omen_conditions_evaluate(conditions, n, n_threads, sets, NULL, NULL, why);
     }
     for (uint32_t i = 0; i < n && status == OMEN_OK; i++)
         status = cut_set(w, &sets[i], why);
-    if (status == OMEN_OK) {
-        w->n_kept += n;
-        for (uint32_t i = w->n; i-- > 0;)
-            if (w->conditions[i].is_needed && !w->conditions[i].set)
-                w->conditions[i].set = sets[--n];
+    for (uint32_t i = 0, at = 0; i < w->n_needed && status == OMEN_OK; i++) {
+        struct query_condition *c = &w->conditions[w->needed[i]];
+
+        if (c->set)
+            continue;
+        c->set = sets[at++];
+        w->kept[w->n_kept++] = w->needed[i];
     }
-    for (uint32_t i = 0; i < n && sets; i++)
+    for (uint32_t i = 0; i < n && status != OMEN_OK && sets; i++)
         omen_row_set_destroy(sets[i]);
     free(conditions);
     free(sets);
@@ -326,12 +352,8 @@ int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t fi
     int status;
 
     need_none(w);
-    for (uint64_t i = 0; i < n; i++) {
-        const uint32_t c = condition_of(w, numbers ? numbers[i] : first + i);
-
-        if (c != QUERY_NO_CONDITION)
-            w->conditions[c].is_needed = true;
-    }
+    for (uint64_t i = 0; i < n; i++)
+        need(w, condition_of(w, numbers ? numbers[i] : first + i));
     status = evaluate(w, n_threads, why);
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
         const uint32_t c = condition_of(w, numbers ? numbers[i] : first + i);
@@ -355,7 +377,7 @@ int query_where_one(struct query_where *w, uint32_t i, int n_threads, const omen
     int status;
 
     need_none(w);
-    w->conditions[i].is_needed = true;
+    need(w, i);
     status = evaluate(w, n_threads, why);
     *set = status == OMEN_OK ? w->conditions[i].set : NULL;
     return status;

@@ -28,8 +28,9 @@ struct query_where {
     omen_intern texts, keys; /* of conditions: those met, and what they mean */
     uint32_t *of_text;       /* by number of the text, that of its condition */
     uint32_t of_text_size;
-    uint64_t set_bytes; /* of one set of rows */
-    uint32_t n_kept;    /* sets in memory */
+    uint64_t set_bytes;      /* of one set of rows */
+    uint32_t *needed, *kept; /* numbers of conditions: by the queries under way; whose sets are in memory */
+    uint32_t n_needed, n_kept;
 };
 
 /* Where the conditions come from: one of the three, or none. */

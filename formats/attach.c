@@ -7,7 +7,9 @@
 #include "formats/container.h"
 #include "formats/key_source.h"
 
-#define COPY_BLOCKS 256u /* of OMEN_CHECK_BYTES, copied between two looks at who is told */
+#define MOST_SECTIONS    32u /* of an index without keys and columns; a sink that has more is refused */
+#define GRAPH_CODE_BYTES 64u
+#define COPY_BLOCKS      256u /* of OMEN_CHECK_BYTES, copied between two looks at who is told */
 
 /* Both indexes while the new one is made. */
 typedef struct {
@@ -17,16 +19,23 @@ typedef struct {
     omen_row_keys *keys;
     omen_columns *columns;
     omen_writer *writer;
+    uint32_t written[MOST_SECTIONS]; /* sections of the rows and their graph */
+    size_t n_written;
     omen_detail *why;
 } attaching;
 
 /* What may be attached, in the order in which a build writes it. */
-typedef enum { PART_ROWS, PART_KEYS, PART_COLUMNS, N_PARTS } part;
+typedef enum { PART_ROWS, PART_GRAPH, PART_EFFORTS, PART_GRAPH_EFFORTS, PART_KEYS, PART_COLUMNS, N_PARTS } part;
 
 static part part_of(uint32_t id)
 {
     if (id == OMEN_SECTION_KEYS || id == OMEN_SECTION_KEYV || id == OMEN_SECTION_KEYO || id == OMEN_SECTION_KEYI)
         return PART_KEYS;
+    if (id == OMEN_SECTION_GDIM || id == OMEN_SECTION_GSCL || id == OMEN_SECTION_GCOD || id == OMEN_SECTION_GADJ ||
+        id == OMEN_SECTION_GENT || id == OMEN_SECTION_GECD)
+        return PART_GRAPH;
+    if (id == OMEN_SECTION_TUNE || id == OMEN_SECTION_GTUN)
+        return id == OMEN_SECTION_TUNE ? PART_EFFORTS : PART_GRAPH_EFFORTS;
     return id == OMEN_SECTION_COLS || id == OMEN_SECTION_CVAL ? PART_COLUMNS : PART_ROWS;
 }
 
@@ -34,7 +43,13 @@ static part part_of(uint32_t id)
 static bool is_replaced(const attaching *a, uint32_t id)
 {
     const part p = part_of(id);
-    return (p == PART_KEYS && a->keys) || (p == PART_COLUMNS && a->columns);
+    return (p == PART_KEYS && a->keys) || (p == PART_COLUMNS && a->columns) ||
+           ((p == PART_GRAPH || p == PART_GRAPH_EFFORTS) && a->attach->graph);
+}
+
+static uint32_t graph_degree(const omen_attach *attach)
+{
+    return attach->degree ? attach->degree : OMEN_DEFAULT_DEGREE;
 }
 
 /* ---- opening ---- */
@@ -92,6 +107,8 @@ static int open_all(attaching *a)
     if (a->keys)
         omen_row_keys_sizes(info.n_rows, omen_row_keys_text_bytes(a->keys), NULL, NULL, &key_bytes);
     n_bytes += key_bytes + omen_columns_bytes(a->columns);
+    if (attach->graph)
+        n_bytes += info.n_rows * (GRAPH_CODE_BYTES + 4 * (uint64_t)graph_degree(attach));
     return omen_disk_check(attach->output, n_bytes + n_bytes / 256, a->why);
 }
 
@@ -118,10 +135,49 @@ static int copy_section(const attaching *a, const omen_sink *sink, const omen_se
     return status == OMEN_OK ? sink->finish(sink->self, a->why) : status;
 }
 
+/* Copies a section; those of the rows are remembered for what reads them back. */
+static int copy_part(attaching *a, const omen_sink *sink, part p, const omen_section *section, uint64_t *done,
+                     uint64_t total)
+{
+    if (p < PART_KEYS && a->attach->graph) {
+        if (a->n_written == MOST_SECTIONS)
+            return omen_fail(a->why, OMEN_ERR_CORRUPT, "more sections than an index has");
+        a->written[a->n_written++] = section->id;
+    }
+    return copy_section(a, sink, section, done, total);
+}
+
+/* Writes the graph, or what effort it takes. */
+static int write_graph(attaching *a, const omen_sink *sink, part p)
+{
+    static const uint32_t graph[] = {OMEN_SECTION_GDIM, OMEN_SECTION_GSCL, OMEN_SECTION_GCOD,
+                                     OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD};
+    const size_t n_graph = sizeof graph / sizeof *graph;
+    omen_build_options options;
+
+    omen_build_options_init(&options);
+    options.graph.wanted = true;
+    options.graph.degree = a->attach->degree;
+    options.n_threads = a->attach->n_threads;
+    options.memory_bytes = a->attach->memory_bytes;
+    options.progress = a->attach->progress;
+    options.progress_context = a->attach->context;
+    if (p == PART_GRAPH_EFFORTS)
+        return omen_graph_measure_efforts(a->written, a->n_written, &options, sink, a->why);
+    if (a->n_written + n_graph > MOST_SECTIONS)
+        return omen_fail(a->why, OMEN_ERR_CORRUPT, "more sections than an index has");
+    const int status = omen_graph_add(a->written, a->n_written, &options, sink, a->why);
+    for (size_t i = 0; i < n_graph; i++)
+        a->written[a->n_written++] = graph[i];
+    return status;
+}
+
 /* Writes what is attached of a part. */
-static int write_attached(const attaching *a, const omen_sink *sink, part p)
+static int write_attached(attaching *a, const omen_sink *sink, part p)
 {
     omen_section perm;
+    if ((p == PART_GRAPH || p == PART_GRAPH_EFFORTS) && a->attach->graph)
+        return write_graph(a, sink, p);
     if (p == PART_KEYS && a->keys)
         return omen_row_keys_write(a->keys, sink, a->attach->progress, a->attach->context, a->why);
     if (p != PART_COLUMNS || !a->columns)
@@ -132,7 +188,7 @@ static int write_attached(const attaching *a, const omen_sink *sink, part p)
                : status;
 }
 
-static int write_all(const attaching *a)
+static int write_all(attaching *a)
 {
     const omen_sink sink = omen_writer_sink(a->writer);
     size_t n_sections;
@@ -145,7 +201,7 @@ static int write_all(const attaching *a)
     for (int p = 0; p < N_PARTS && status == OMEN_OK; p++) {
         for (size_t i = 0; i < n_sections && status == OMEN_OK; i++)
             if (part_of(sections[i].id) == p && !is_replaced(a, sections[i].id))
-                status = copy_section(a, &sink, &sections[i], &done, total);
+                status = copy_part(a, &sink, p, &sections[i], &done, total);
         if (status == OMEN_OK)
             status = write_attached(a, &sink, p);
     }

@@ -69,7 +69,8 @@ OMEN_API int omen_writer_create(omen_writer **out, const char *path, omen_detail
 OMEN_API omen_sink omen_writer_sink(omen_writer *writer);
 
 /* Writes table and trailer, and gives the file its name: fsync(file), rename to path, fsync(directory). After a
- * failure path is what it was. n_file_bytes, if not NULL, receives the size. */
+ * failure path is what it was. n_file_bytes, if not NULL, receives the size. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a
+ * section is open, or nothing was started), OMEN_ERR_IO or OMEN_ERR_MEMORY; after a failure of the sink, that. */
 OMEN_API int omen_writer_commit(omen_writer *writer, uint64_t *n_file_bytes, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees; removes the temporary unless it was committed. NULL is fine. */
@@ -81,7 +82,8 @@ typedef struct omen_part omen_part;
 
 /* Opens or creates the checkpoint of the file that will be called path: path + ".part". Of records that an earlier
  * build left the headers are read; what follows the last good one is cut off. Refuses one that a living process holds
- * (OMEN_ERR_IO) and a file that is no checkpoint (OMEN_ERR_INPUT). fresh: starts with none. *out is NULL on failure. */
+ * (OMEN_ERR_IO) and a file that is no checkpoint (OMEN_ERR_INPUT). fresh: starts with none. *out is NULL on failure.
+ * Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 OMEN_API int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *why) OMEN_MUST_CHECK;
 
 /* What a build takes. It dies with the part. */
@@ -103,8 +105,8 @@ OMEN_API void omen_part_remove(omen_part *part);
  * fine. */
 OMEN_API void omen_part_close(omen_part *part);
 
-/* Refuses (OMEN_ERR_IO, naming what is there and what is needed) when the file system that path will be on has less
- * than n_bytes to give. */
+/* Refuses when the file system that path will be on has less than n_bytes to give. Returns OMEN_OK, OMEN_ERR_IO (why
+ * names what is there and what is needed) or OMEN_ERR_MEMORY. */
 OMEN_API int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- keys --------------------------------------------------------------- */
@@ -189,8 +191,8 @@ typedef struct omen_build_outcome {
  * is opened once more then. Keys are read before any work, and a plan with no room on the disk is refused then. report,
  * info (of the index) and outcome may be NULL; outcome is set after a failure too. Returns as omen_vectors_open(),
  * omen_row_keys_read(), omen_writer_create(), omen_part_open(), omen_index_build(), omen_writer_commit() and
- * omen_container_open_index(). After OMEN_ERR_INPUT and
- * OMEN_ERR_ARGUMENT, which would come again, no checkpoint of this call is left; after other failures it is. */
+ * omen_container_open_index(). After OMEN_ERR_INPUT and OMEN_ERR_ARGUMENT, which would come again, no checkpoint of
+ * this call is left; after other failures it is. */
 OMEN_API int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options,
                                    omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
                                    omen_detail *why) OMEN_MUST_CHECK;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows set apart, and their comparison with every query. They are in lists as well, coded as if they were shorter, so
  * the lists may have found one of them: the same key then. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/apart.h"
 #include "lib/kernels/kernels.h"
+#include "lib/matrix.h"
 #include "lib/range.h"
 #include "lib/refine.h"
 #include "lib/row_set.h"
@@ -93,21 +95,23 @@ int omen_apart_search_within(const omen_index *index, const omen_search_job *job
     const omen_meta *m = &index->meta;
     const uint64_t most = omen_key(job->options->within, UINT32_MAX);
     const omen_distance_fn distance = omen_refine_kernel(m->refine, m->metric);
-    int status = touch_apart(index, job->why);
+    uint64_t *keys = omen_alloc(index->n_apart, sizeof *keys);
+    int status = keys ? touch_apart(index, job->why) : OMEN_ERR_MEMORY;
     for (uint64_t q = 0; q < job->n_queries && status == OMEN_OK; q++) {
         const float *query = job->queries + q * m->d;
         const double offset = omen_refine_offset(&index->refine, query);
-        status = omen_watch_status(job->watch);
-        for (uint32_t i = 0; i < index->n_apart && status == OMEN_OK; i++) {
+        uint64_t n = 0;
+        for (uint32_t i = 0; i < index->n_apart; i++) {
             const uint64_t row = index->apart[i];
             const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
-            const uint64_t key =
-                omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
-            const bool is_wanted = !job->row_sets || omen_row_set_has(job->row_sets[q], row);
-            if (is_wanted && key <= most && !omen_range_has(&job->ranges[q], key))
-                status = omen_range_add(&job->ranges[q], key, job->options->limit);
+            keys[n] = omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
+            n += keys[n] <= most && (!job->row_sets || omen_row_set_has(job->row_sets[q], row));
         }
+        status = omen_watch_status(job->watch);
+        if (status == OMEN_OK)
+            status = omen_range_add_new(&job->ranges[q], keys, n, job->options->limit);
     }
+    free(keys);
     if (job->stats)
         job->stats->rows_reranked += job->n_queries * index->n_apart;
     return status;

@@ -8,7 +8,6 @@
 #include "lib/graph/graph.h"
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
-#include "lib/refine.h"
 
 #define FIT_ROWS   8192u /* rows that the scales are fitted to */
 #define BLOCK_ROWS 64u   /* rows projected at once */
@@ -27,6 +26,7 @@ typedef struct {
 /* Memory to project a block of rows. */
 typedef struct {
     float *rows, *lifted, *projected, *tails;
+    omen_detail why;
 } projector;
 
 static void projector_finish(projector *p)
@@ -47,20 +47,20 @@ static int projector_init(projector *p, const omen_meta *m)
 }
 
 /* Projects n <= BLOCK_ROWS rows, at positions first, first + step ... Tails have 1 added for zero rows under cosine. */
-static void project(projector *p, const omen_index *index, uint64_t first, double step, size_t n)
+static int project(projector *p, const omen_index *index, uint64_t first, double step, size_t n)
 {
     const omen_meta *m = &index->meta;
-    for (size_t i = 0; i < n; i++) {
-        float *row = p->rows + i * m->d;
-        const uint64_t position = first + (uint64_t)((double)i * step);
-        omen_refine_decode((omen_refine)m->refine, index->refine_rows + position * index->refine_row_bytes, m->d, row);
-        for (uint32_t j = 0; j < m->d && index->refine.centre; j++)
-            row[j] += index->refine.centre[j];
-    }
+    uint32_t positions[BLOCK_ROWS];
+    for (size_t i = 0; i < n; i++)
+        positions[i] = (uint32_t)(first + (uint64_t)((double)i * step));
+    const int status = omen_index_read_rows(index, positions, n, p->rows, &p->why);
+    if (status != OMEN_OK)
+        return status;
     const float *lifted = omen_transform_lift(&index->transform, p->rows, n, false, p->lifted);
     omen_transform_project(&index->transform, lifted, n, p->projected, omen_round_up(m->d_kept, OMEN_PANEL), p->tails);
     for (size_t i = 0; i < n && m->metric == OMEN_METRIC_COSINE; i++)
         p->tails[i] += omen_norm2(p->rows + i * m->d, m->d) > 0 ? 0 : 1;
+    return OMEN_OK;
 }
 
 /* Means and variances of the projected rows, by some of them, and the scales that follow. */
@@ -75,8 +75,8 @@ static int fit_scales(graph_state *s)
     status = sums ? status : OMEN_ERR_MEMORY;
     for (uint64_t i0 = 0; i0 < n && status == OMEN_OK; i0 += BLOCK_ROWS) {
         const size_t count = least(BLOCK_ROWS, n - i0);
-        project(&p, s->index, i0 * m->n_rows / n, (double)m->n_rows / (double)n, count);
-        for (size_t i = 0; i < count; i++)
+        status = project(&p, s->index, i0 * m->n_rows / n, (double)m->n_rows / (double)n, count);
+        for (size_t i = 0; i < count && status == OMEN_OK; i++)
             for (size_t j = 0; j < d; j++) {
                 const double y = (double)p.projected[i * ld + j];
                 sums[j] += y;
@@ -89,6 +89,8 @@ static int fit_scales(graph_state *s)
         s->means[j] = (float)sums[j];
         widest = fmax(widest, sqrt(sums[d + j]));
     }
+    if (status == OMEN_ERR_CORRUPT && s->b->why)
+        *s->b->why = p.why;
     if (status == OMEN_OK)
         omen_graph_scales_fit(&s->scales, sums, sums + d);
     s->coarse_step = widest > 0 ? (float)(widest * WIDEST / 127) : 1;
@@ -119,18 +121,14 @@ static int encode(graph_state *s, uint64_t first, uint64_t n, uint8_t *codes)
 #pragma omp parallel
     {
         projector p = {0};
-        const int own = projector_init(&p, m);
-        if (own != OMEN_OK) {
-#pragma omp atomic write
-            status = own;
-        }
+        int own = projector_init(&p, m);
 #pragma omp for schedule(dynamic)
         for (uint64_t i0 = 0; i0 < n; i0 += BLOCK_ROWS) {
             if (own != OMEN_OK)
                 continue;
             const size_t count = least(BLOCK_ROWS, n - i0);
-            project(&p, s->index, first + i0, 1, count);
-            for (size_t i = 0; i < count; i++) {
+            own = project(&p, s->index, first + i0, 1, count);
+            for (size_t i = 0; i < count && own == OMEN_OK; i++) {
                 const uint64_t row = first + i0 + i;
                 omen_graph_encode(&s->scales, p.projected + i * ld, p.tails[i],
                                   codes + (i0 + i) * OMEN_GRAPH_CODE_BYTES);
@@ -138,6 +136,12 @@ static int encode(graph_state *s, uint64_t first, uint64_t n, uint8_t *codes)
                 make_coarse(s, p.projected + i * ld, coarse);
                 omen_graph_measure(coarse, s->edges.d8, &s->edges.terms[row]);
             }
+        }
+#pragma omp critical(omen_build_graph)
+        if (own != OMEN_OK) {
+            status = own;
+            if (own == OMEN_ERR_CORRUPT && s->b->why)
+                *s->b->why = p.why;
         }
         projector_finish(&p);
     }

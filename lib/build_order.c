@@ -323,7 +323,8 @@ static int calibrate_way(omen_build_state *b, const omen_way *way, const omen_in
     return status;
 }
 
-int omen_build_calibrate(omen_build_state *b)
+/* Calibrates one way, or all; lost is what truth does not show of the recall. */
+static int calibrate(omen_build_state *b, const omen_way *only, double lost)
 {
     omen_index *index = NULL;
     omen_calibration truth = {0};
@@ -334,12 +335,23 @@ int omen_build_calibrate(omen_build_state *b)
     if (status == OMEN_OK)
         status = omen_calibration_init(&truth, index, b->source, b->options->tune_queries, b->options->seed,
                                        b->n_threads, &watch, b->why);
+    truth.lost = lost;
     if (status == OMEN_OK)
         b->report->near_copies = truth.near_copies;
     for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
-        if (omen_ways[i].calibrate)
+        if (omen_ways[i].calibrate && (!only || only == &omen_ways[i]))
             status = calibrate_way(b, &omen_ways[i], index, &truth, &watch);
     omen_calibration_finish(&truth);
     omen_index_close(index);
     return omen_build_status(b, status);
+}
+
+int omen_build_calibrate(omen_build_state *b)
+{
+    return calibrate(b, NULL, 0);
+}
+
+int omen_build_calibrate_graph(omen_build_state *b, double lost)
+{
+    return calibrate(b, &omen_ways[OMEN_WAY_GRAPH], lost);
 }

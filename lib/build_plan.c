@@ -126,7 +126,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     uint64_t calibrate = 0; /* one way after the other */
     for (size_t i = 0; i < OMEN_N_WAYS; i++)
         if (omen_ways[i].calibrate)
-            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists));
+            calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads));
     calibrate += omen_calibration_bytes(n, source->d, (int)threads);
     const uint32_t degree = o->graph.wanted ? (o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE) : 0;
     if (o->graph.wanted)

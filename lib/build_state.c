@@ -12,6 +12,8 @@ const char *omen_stage_name(omen_stage stage)
 
 int omen_build_no_memory(omen_build_state *b)
 {
+    if (!b->source) /* a graph for an index that there is */
+        return omen_fail(b->why, OMEN_ERR_MEMORY, "out of memory for a graph");
     return omen_fail(b->why, OMEN_ERR_MEMORY, "out of memory for %llu x %u vectors",
                      (unsigned long long)b->source->n_rows, b->source->d);
 }

@@ -137,6 +137,9 @@ int omen_build_order(omen_build_state *b);
 /* Measures the default efforts on the sections written, and writes their table. Returns as the training stages. */
 int omen_build_calibrate(omen_build_state *b);
 
+/* The same of the graph alone, where the source has its rows from the refine tier, which has lost some recall. */
+int omen_build_calibrate_graph(omen_build_state *b, double lost);
+
 /* Begins a section, and remembers it for what reads the sections back; or writes a whole one. */
 int omen_build_begin_section(omen_build_state *b, uint32_t id, omen_element element, bool optional);
 int omen_build_write_section(omen_build_state *b, uint32_t id, omen_element element, bool optional, const void *data,

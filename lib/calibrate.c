@@ -11,11 +11,9 @@
 #include "lib/matrix.h"
 #include "lib/watch.h"
 
-#define QUERIES        OMEN_CALIBRATE_QUERIES
 #define QUERIES_LEAST  100u
 #define WORK_MOST      7e10 /* multiply-adds spent on exact neighbours */
 #define BEYOND         32u  /* neighbours behind the last wanted one that might take its place after rounding */
-#define NO_ROW         OMEN_CALIBRATE_NO_ROW
 #define APART          UINT32_MAX
 #define COPY_RANK      10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER    16.0f
@@ -23,10 +21,27 @@
 #define TRIVIAL_COSINE 1e-6f /* or, under cosine, at no more than rounding */
 #define TRIVIAL_LEFT   50u   /* queries to measure on, at least */
 
+#define LOWER_BOUND 1.5 /* standard errors */
+
+const uint32_t omen_calibrate_ks[OMEN_CALIBRATE_KS] = {1, 10, OMEN_CALIBRATE_K};
+const float omen_calibrate_levels[OMEN_CALIBRATE_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f,
+                                                            0.96f, 0.97f, 0.98f, 0.99f, OMEN_TUNE_HIGHEST};
+
+double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_t n_queries, uint32_t k,
+                                    double margin_most)
+{
+    const double n = n_queries, mean = (double)n_found / (n * k);
+    const double variance = (double)n_found2 / (n * k * k) - mean * mean;
+    const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
+    return mean - (margin < margin_most ? margin : margin_most);
+}
+
 uint32_t omen_calibration_most_queries(uint64_t n_rows, uint32_t d)
 {
     const double affordable = WORK_MOST / ((double)n_rows * d);
-    return affordable > QUERIES ? QUERIES : affordable < QUERIES_LEAST ? QUERIES_LEAST : (uint32_t)affordable;
+    return affordable > OMEN_CALIBRATE_QUERIES ? OMEN_CALIBRATE_QUERIES
+           : affordable < QUERIES_LEAST        ? QUERIES_LEAST
+                                               : (uint32_t)affordable;
 }
 
 uint64_t omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads)
@@ -224,7 +239,7 @@ int omen_calibration_init(omen_calibration *c, const omen_index *index, const om
     c->n_truth = (uint32_t)(others < c->k_most + BEYOND ? others : c->k_most + BEYOND) + (!queries);
     int status = allocate(c);
     for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++)
-        c->own[q] = queries ? NO_ROW : (uint32_t)rows[q];
+        c->own[q] = queries ? OMEN_CALIBRATE_NO_ROW : (uint32_t)rows[q];
     if (status == OMEN_OK)
         status = read_queries(c, from, rows, watch, why);
     if (status == OMEN_OK)

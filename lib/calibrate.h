@@ -9,6 +9,13 @@
 #define OMEN_CALIBRATE_QUERIES 800u
 #define OMEN_CALIBRATE_K       100u /* the largest k that is measured */
 #define OMEN_CALIBRATE_NO_ROW  UINT32_MAX
+#define OMEN_CALIBRATE_KS      3u
+#define OMEN_CALIBRATE_LEVELS  10u
+
+/* The ks that are measured, as far as there are so many neighbours, and the recalls that efforts are found for; both
+ * rising. */
+extern const uint32_t omen_calibrate_ks[OMEN_CALIBRATE_KS];
+extern const float omen_calibrate_levels[OMEN_CALIBRATE_LEVELS];
 
 typedef struct omen_calibration {
     uint32_t n_queries, d;
@@ -20,6 +27,7 @@ typedef struct omen_calibration {
     uint64_t *refined;    /* the same rows in the same order: (distance as re-ranking measures it, id) */
     uint32_t *neighbours; /* n_queries x k_most ids: the nearest of truth, without own */
     double near_copies;   /* as in omen_build_report */
+    double lost;          /* recall that the source's rows have lost by rounding, which truth does not show */
 } omen_calibration;
 
 /* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
@@ -51,6 +59,12 @@ static inline uint32_t omen_calibration_thinned(const omen_calibration *from, ui
 /* Whether re-ranking puts each of the k neighbours of each query behind k others, whatever the effort: lost is
  * n_queries x k. */
 void omen_calibration_mark_lost(const omen_calibration *c, uint32_t k, bool *lost);
+
+/* The recall that n_queries searches for k neighbours count as reaching, of which they found n_found, n_found2 being
+ * the sum of the squares of what each found: the mean less 1.5 standard errors, but by margin_most at the most, since a
+ * recall found well above the one asked for is time wasted. */
+double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_t n_queries, uint32_t k,
+                                    double margin_most);
 
 /* Estimate, in bytes, of the private memory that this needs. 4 bytes a row of it are free again when
  * omen_calibration_init() returns. */

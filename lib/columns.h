@@ -83,6 +83,7 @@ struct omen_column {
     const uint8_t *parts[OMEN_N_PARTS]; /* NULL where there is none */
     uint64_t at[OMEN_N_PARTS + 1];      /* in CVAL, and its end */
     int is_checked;                     /* all but the postings; set atomically */
+    uint64_t *tags_seen;                /* of tags: a bit for each whose postings were checked, set atomically */
 };
 
 /* Checks COLS and the length of CVAL, and fills in index->columns and what belongs to them. Returns OMEN_OK,
@@ -94,7 +95,8 @@ void omen_columns_close(omen_index *index);
 int omen_column_touch(const omen_index *index, uint32_t i, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The postings of tag number tag of a column that was touched: bytes [*begin, *end) of them, compared with their
- * checksums and checked, so that they can be walked without further checks. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+ * checksums and checked by the first call, so that they can be walked without further checks. Any thread may call it.
+ * Returns OMEN_OK or OMEN_ERR_CORRUPT. */
 int omen_column_touch_tag(const omen_index *index, uint32_t i, uint64_t tag, const uint16_t **begin,
                           const uint16_t **end, omen_detail *why) OMEN_MUST_CHECK;
 

@@ -104,6 +104,6 @@ int omen_index_check_columns(const omen_index *index, const omen_columns *column
     if (!c.differs)
         return status;
     tell_place(&c, text, sizeof text);
-    fault(context, "CVAL", text);
+    fault(context, c.section == &index->cols ? "COLS" : "CVAL", text);
     return OMEN_ERR_CORRUPT;
 }

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "lib/columns.h"
-#include "lib/matrix.h"
 #include "lib/sized.h"
 
 /* ---- COLS ---- */
@@ -76,6 +75,11 @@ static int open_column(omen_index *index, const omen_section_list *list, const o
     }
     c->at[OMEN_N_PARTS] = *at;
     index->n_columns++;
+    if (omen_column_is_tags(&c->entry)) {
+        c->tags_seen = calloc(c->entry.n_words / 64 + 1, sizeof *c->tags_seen);
+        if (!c->tags_seen)
+            return OMEN_ERR_MEMORY;
+    }
     return OMEN_OK;
 }
 
@@ -121,6 +125,8 @@ int omen_columns_open(omen_index *index, const omen_section_list *list)
 
 void omen_columns_close(omen_index *index)
 {
+    for (uint32_t i = 0; i < index->n_columns; i++)
+        free(index->columns[i].tags_seen);
     free(index->columns);
     free(index->cval.seen);
 }
@@ -223,17 +229,21 @@ int omen_column_touch_tag(const omen_index *index, uint32_t i, uint64_t tag, con
     const omen_column *c = &index->columns[i];
     const uint64_t *lists = (const uint64_t *)c->parts[OMEN_PART_LISTS];
     const uint64_t first = lists[tag], n_bytes = lists[tag + 1] - first;
+    const uint64_t bit = (uint64_t)1 << tag % 64;
     *begin = *end = NULL;
     if (!n_bytes)
+        return OMEN_OK;
+    *begin = (const uint16_t *)(c->parts[OMEN_PART_POSTINGS] + first / 2 * 2);
+    *end = *begin + n_bytes / 2;
+    if (__atomic_load_n(&c->tags_seen[tag / 64], __ATOMIC_RELAXED) & bit)
         return OMEN_OK;
     const int status = omen_index_touch_bytes(&index->cval, c->at[OMEN_PART_POSTINGS] + first, n_bytes, why);
     if (status != OMEN_OK)
         return status;
-    *begin = (const uint16_t *)(c->parts[OMEN_PART_POSTINGS] + first / 2 * 2);
-    *end = *begin + n_bytes / 2;
     if (first % 2 || n_bytes % 2 || !postings_are_sound(*begin, n_bytes / 2, index->meta.n_rows))
         return omen_fail(why, OMEN_ERR_CORRUPT, "section CVAL: the postings of tag %llu of column %u are none",
                          (unsigned long long)tag, i);
+    __atomic_fetch_or(&c->tags_seen[tag / 64], bit, __ATOMIC_RELAXED);
     return OMEN_OK;
 }
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conditions: which rows they are true of. Blocks of rows as large as those of postings are looked at one after the
  * other, so that what a test finds is still near when the next one needs it. */
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/condition.h"
 #include "lib/matrix.h"
 #include "lib/row_set.h"
+#include "lib/watch.h"
 
 #define BLOCK_ROWS  OMEN_POSTING_ROWS
 #define BLOCK_WORDS (BLOCK_ROWS / 64)
+#define GROUP       16u /* conditions evaluated together */
 
 struct omen_condition {
     const omen_index *index;
@@ -177,47 +178,88 @@ static void evaluate(evaluation *e, const omen_node *node, uint64_t *words, unsi
     }
 }
 
-static int evaluate_all(const omen_condition *condition, omen_row_set **out, omen_detail *why)
+/* A condition in the course of its evaluation. */
+typedef struct {
+    evaluation e;
+    const omen_condition *condition;
+    omen_row_set *set;
+} started;
+
+static int start(started *s, const omen_condition *condition, omen_detail *why)
 {
-    const uint64_t n_rows = condition->index->meta.n_rows;
-    evaluation e = {.index = condition->index};
-    omen_row_set *set = omen_row_set_create_empty(condition->index);
-    uint64_t *words = omen_alloc((size_t)(condition->depth + 1) * BLOCK_WORDS, sizeof *words);
-    e.cursors = omen_alloc(count_tags(condition->root) + 1, sizeof *e.cursors);
-    int status = set && words && e.cursors ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
-    if (status == OMEN_OK)
-        status = open_cursors(&e, condition->root, why);
-    for (uint64_t first = 0; first < n_rows && status == OMEN_OK; first += BLOCK_ROWS) {
-        e.block = first / BLOCK_ROWS;
-        e.n_words = omen_least(n_rows - first + 63, BLOCK_ROWS) / 64;
-        e.scratch = words + BLOCK_WORDS;
-        e.n_cursors = 0;
-        evaluate(&e, condition->root, words, 0);
-        memcpy(set->words + first / 64, words, e.n_words * sizeof *words);
+    *s = (started){.e = {.index = condition->index}, .condition = condition};
+    s->set = omen_row_set_create_empty(condition->index);
+    s->e.cursors = omen_alloc(count_tags(condition->root) + 1, sizeof *s->e.cursors);
+    if (!s->set || !s->e.cursors)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
+    return open_cursors(&s->e, condition->root, why);
+}
+
+/* words: the block, and room for each level of the tree. */
+static void evaluate_block(started *s, uint64_t block, uint64_t *words)
+{
+    const uint64_t first = block * BLOCK_ROWS;
+    s->e.block = block;
+    s->e.n_words = omen_least(s->e.index->meta.n_rows - first + 63, BLOCK_ROWS) / 64;
+    s->e.scratch = words + BLOCK_WORDS;
+    s->e.n_cursors = 0;
+    evaluate(&s->e, s->condition->root, words, 0);
+    memcpy(s->set->words + first / 64, words, s->e.n_words * sizeof *words);
+}
+
+/* A few conditions, block by block, so that the values of a block come from memory once for all of them. */
+static int evaluate_group(const omen_condition *const *conditions, size_t n, omen_row_set **sets, omen_watch *watch,
+                          omen_detail *why)
+{
+    started all[GROUP];
+    unsigned depth = 0;
+    size_t n_started = 0;
+    int status = OMEN_OK;
+    for (; n_started < n && status == OMEN_OK; n_started++) {
+        const omen_condition *c = conditions[n_started];
+        status = start(&all[n_started], c, why);
+        depth = c->depth > depth ? c->depth : depth;
     }
-    free(e.cursors);
+    uint64_t *words = omen_alloc((size_t)(depth + 1) * BLOCK_WORDS, sizeof *words);
+    if (status == OMEN_OK && !words)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
+    const uint64_t n_rows = conditions[0]->index->meta.n_rows;
+    for (uint64_t block = 0; block * BLOCK_ROWS < n_rows && status == OMEN_OK; block++) {
+        for (size_t i = 0; i < n; i++)
+            evaluate_block(&all[i], block, words);
+        if (omen_watch_stopped(watch))
+            status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
+    }
     free(words);
-    if (status != OMEN_OK) {
-        omen_row_set_destroy(set);
-        return status;
+    for (size_t i = 0; i < n_started; i++) {
+        free(all[i].e.cursors);
+        if (status == OMEN_OK) {
+            omen_row_set_finish(all[i].set);
+            sets[i] = all[i].set;
+        } else {
+            omen_row_set_destroy(all[i].set);
+        }
     }
-    omen_row_set_finish(set);
-    *out = set;
-    return OMEN_OK;
+    return status;
 }
 
 int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads, omen_row_set **sets,
-                             omen_detail *why)
+                             omen_progress_fn progress, void *context, omen_detail *why)
 {
+    omen_watch watch = omen_watch_make(progress, context, "conditions");
     int status = OMEN_OK;
+    watch.total = n;
     for (size_t i = 0; i < n; i++)
         sets[i] = NULL;
-    const int wanted = n_threads > 0 ? n_threads : omen_cpu_count();
-    const int used = n < (size_t)wanted ? (int)n : wanted;
-#pragma omp parallel for schedule(dynamic) num_threads(used > 0 ? used : 1)
-    for (size_t i = 0; i < n; i++) {
+    const size_t wanted = n_threads > 0 ? (size_t)n_threads : (size_t)omen_cpu_count();
+    const size_t share = (n + wanted - 1) / wanted, size = share < 1 ? 1 : share < GROUP ? share : GROUP;
+    const size_t n_groups = (n + size - 1) / size, used = n_groups < wanted ? n_groups : wanted;
+#pragma omp parallel for schedule(dynamic) num_threads(used > 0 ? (int)used : 1)
+    for (size_t g = 0; g < n_groups; g++) {
         omen_detail own = {""};
-        const int found = evaluate_all(conditions[i], &sets[i], &own);
+        const size_t first = g * size, n_here = n - first < size ? n - first : size;
+        const int found = evaluate_group(conditions + first, n_here, sets + first, &watch, &own);
+        __atomic_fetch_add(&watch.done, n_here, __ATOMIC_RELAXED);
         if (found == OMEN_OK)
             continue;
 #pragma omp critical
@@ -226,6 +268,8 @@ int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, 
             omen_fail(why, status, "%s", own.text);
         }
     }
+    if (status == OMEN_OK && omen_watch_stopped(&watch)) /* other threads may have left this one nothing to do */
+        status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     for (size_t i = 0; i < n && status != OMEN_OK; i++) {
         omen_row_set_destroy(sets[i]);
         sets[i] = NULL;

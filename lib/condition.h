@@ -43,7 +43,7 @@ struct omen_node {
 /* All keys that a column can have. */
 omen_range omen_range_all(const omen_column *column);
 
-/* Adds one, unless it is empty. False without memory. */
+/* Adds one, low <= high. False without memory. */
 bool omen_ranges_add(omen_ranges *ranges, uint64_t low, uint64_t high) OMEN_MUST_CHECK;
 
 /* Puts them into order, and those that touch together. */
@@ -76,8 +76,8 @@ void omen_node_destroy(omen_node *node);
 /* Appends a child to AND or OR; child becomes node's, or is destroyed where there is no memory. */
 bool omen_node_append(omen_node *node, omen_node *child) OMEN_MUST_CHECK;
 
-/* The simplest tree that is the same, of a node whose children are so already; it takes the node's place. False without
- * memory. */
+/* The simplest tree that is the same, of AND or OR whose children are so already, or tests; it takes the node's place.
+ * False without memory. */
 bool omen_node_simplify(omen_node **node, const omen_index *index) OMEN_MUST_CHECK;
 
 /* omen_condition_key(); the caller's to free. NULL without memory. */

@@ -194,10 +194,6 @@ bool omen_node_simplify(omen_node **at, const omen_index *index)
 {
     omen_node *node = *at;
     const bool is_and = node->kind == OMEN_NODE_AND;
-    if (!is_and && node->kind != OMEN_NODE_OR) {
-        simplify_test(node, index);
-        return true;
-    }
     if (!flatten(node))
         return false;
     bool is_decided = reduce(node);

@@ -146,10 +146,7 @@ static int add_range(const omen_parser *p, omen_node *node, omen_cut low, omen_c
     const omen_range all = omen_range_all(&p->index->columns[node->column]);
     low = low < all.low ? all.low : low;
     past = past > (omen_cut)all.high + 1 ? (omen_cut)all.high + 1 : past;
-    /* a dictionary without texts has no keys at all */
-    const bool is_empty = p->index->columns[node->column].entry.type == OMEN_COLUMN_TEXT &&
-                          !p->index->columns[node->column].entry.n_words;
-    if (low >= past || is_empty)
+    if (low >= past)
         return OMEN_OK;
     return omen_ranges_add(&node->ranges, (uint64_t)low, (uint64_t)(past - 1)) ? OMEN_OK : omen_words_no_memory(p);
 }

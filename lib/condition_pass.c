@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A pass over the values of a column: which are in a range. In plain loops over bytes, which compilers turn into
- * vectors; a byte a row becomes a bit at the end. */
+/* A pass over the values of a column: which are in a range. Integers by a kernel, reals and many ranges in plain loops
+ * over bytes, which compilers turn into vectors; a byte a row becomes a bit at the end. */
 #include <string.h>
 
 #include "lib/condition.h"
+#include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
 #define CHUNK_ROWS 512u
 #define MAX_PASSES 8u /* ranges beyond which a search among them is faster than a pass for each */
-
-/* low <= value <= low + span, of unsigned integers of one width */
-#define INTEGER_PASS(type)                                                                                             \
-    static void pass_##type(const type *values, size_t n, type low, type span, uint8_t *hits)                          \
-    {                                                                                                                  \
-        for (size_t i = 0; i < n; i++)                                                                                 \
-            hits[i] |= (type)(values[i] - low) <= span;                                                                \
-    }
-INTEGER_PASS(uint8_t)
-INTEGER_PASS(uint16_t)
-INTEGER_PASS(uint32_t)
-INTEGER_PASS(uint64_t)
 
 #define REAL_PASS(type)                                                                                                \
     static void pass_##type(const type *values, size_t n, type low, type high, uint8_t *hits)                          \
@@ -99,31 +88,27 @@ static void pass_reals(const omen_column *c, const uint8_t *values, size_t n, om
     pass_float((const float *)values, n, least, most, hits);
 }
 
-static void pass_range(const omen_column *c, const uint8_t *values, size_t n, omen_range range, uint8_t *hits)
+/* One range, of integers, of widths that the kernel has not: into bits. */
+static void pass_wide(const uint8_t *values, size_t n, uint32_t width, omen_range range, uint64_t *words)
 {
-    const uint64_t span = range.high - range.low;
-    if (is_real(c)) {
-        pass_reals(c, values, n, range, hits);
-        return;
+    uint64_t keys[CHUNK_ROWS];
+    for (size_t at = 0; at < n; at += CHUNK_ROWS) {
+        const size_t n_rows = omen_least(n - at, CHUNK_ROWS);
+        decode(values + at * width, n_rows, width, keys);
+        omen_kernels_get()->range_bits((const uint8_t *)keys, 8, n_rows, range.low, range.high - range.low,
+                                       words + at / 64);
     }
-    switch (c->entry.width) {
-    case 1:
-        pass_uint8_t(values, n, (uint8_t)range.low, (uint8_t)span, hits);
-        return;
-    case 2:
-        pass_uint16_t((const uint16_t *)values, n, (uint16_t)range.low, (uint16_t)span, hits);
-        return;
-    case 4:
-        pass_uint32_t((const uint32_t *)values, n, (uint32_t)range.low, (uint32_t)span, hits);
-        return;
-    case 8:
-        pass_uint64_t((const uint64_t *)values, n, range.low, span, hits);
-        return;
-    default: {
-        uint64_t keys[CHUNK_ROWS];
-        decode(values, n, c->entry.width, keys);
-        pass_uint64_t(keys, n, range.low, span, hits);
-    }
+}
+
+static void pass_integers(const uint8_t *values, size_t n, uint32_t width, const omen_ranges *ranges, uint64_t *words)
+{
+    memset(words, 0, (n + 63) / 64 * sizeof *words);
+    for (size_t r = 0; r < ranges->n; r++) {
+        const omen_range range = ranges->ranges[r];
+        if (width <= 4 || width == 8)
+            omen_kernels_get()->range_bits(values, width, n, range.low, range.high - range.low, words);
+        else
+            pass_wide(values, n, width, range, words);
     }
 }
 
@@ -184,10 +169,10 @@ static void pack(const uint8_t *hits, size_t n, uint64_t *words)
     }
 }
 
-void omen_column_pass(const omen_column *c, uint64_t first, size_t n, const omen_ranges *ranges, uint64_t *words)
+/* Of reals, or of many ranges. */
+static void pass_chunks(const omen_column *c, const uint8_t *values, size_t n, const omen_ranges *ranges,
+                        uint64_t *words)
 {
-    const uint64_t *nulls = (const uint64_t *)c->parts[OMEN_PART_NULLS];
-    const uint8_t *values = c->parts[OMEN_PART_VALUES] + first * c->entry.width;
     const bool has_many = ranges->n > MAX_PASSES, has_table = has_many && c->entry.width <= 2;
     uint8_t hits[CHUNK_ROWS];
     uint64_t table[TABLE_WORDS];
@@ -202,9 +187,19 @@ void omen_column_pass(const omen_column *c, uint64_t first, size_t n, const omen
         else if (has_many)
             search_ranges(c, chunk, n_rows, ranges, hits);
         for (size_t r = 0; r < ranges->n && !has_many; r++)
-            pass_range(c, chunk, n_rows, ranges->ranges[r], hits);
+            pass_reals(c, chunk, n_rows, ranges->ranges[r], hits);
         pack(hits, n_rows, words + at / 64);
     }
+}
+
+void omen_column_pass(const omen_column *c, uint64_t first, size_t n, const omen_ranges *ranges, uint64_t *words)
+{
+    const uint64_t *nulls = (const uint64_t *)c->parts[OMEN_PART_NULLS];
+    const uint8_t *values = c->parts[OMEN_PART_VALUES] + first * c->entry.width;
+    if (is_real(c) || ranges->n > MAX_PASSES)
+        pass_chunks(c, values, n, ranges, words);
+    else
+        pass_integers(values, n, c->entry.width, ranges, words);
     for (size_t i = 0; nulls && i < (n + 63) / 64; i++)
         words[i] &= ~nulls[first / 64 + i];
 }

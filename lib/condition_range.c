@@ -77,8 +77,6 @@ void omen_literal_cuts(const omen_column *c, const omen_literal *literal, omen_c
 
 bool omen_ranges_add(omen_ranges *r, uint64_t low, uint64_t high)
 {
-    if (low > high)
-        return true;
     if (r->n == r->size) {
         const size_t size = r->size ? 2 * r->size : 4;
         omen_range *grown = realloc(r->ranges, size * sizeof *grown);

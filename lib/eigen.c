@@ -5,7 +5,6 @@
  * Products of matrices are the float32 kernel's, which leaves errors of some 1e-7 in the vectors; a final Gram-Schmidt
  * pass removes them. Everything is cut in fixed blocks, each output is computed by one thread in a fixed order, and
  * nothing but additions, products, quotients and square roots is used, so the bits are the same everywhere. */
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,6 @@
  * Nothing in a section is trusted: every count is compared with the section lengths before it is used, so that a search
  * stays inside the sections whatever META and LIST say. What opening reads is compared with its checksums then; codes,
  * refine rows and ids where a search first touches them. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

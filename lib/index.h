@@ -44,6 +44,7 @@ typedef struct omen_key_store {
 
 typedef struct omen_column omen_column;
 
+struct omen_list_errors;  /* lists_errors.h */
 struct omen_list_spread;  /* lists_spread.h */
 struct omen_lists_filter; /* filter.h */
 
@@ -77,10 +78,12 @@ struct omen_index {
     uint32_t n_columns;
     omen_section cols;
     omen_touched cval;
-    struct omen_list_spread *spread; /* lists_spread.h: NULL until a search under a filter has measured it */
+    /* NULL until the first search that needs them has measured them; exchanged atomically */
+    struct omen_list_spread *spread; /* lists_spread.h: of searches under filters and for all rows within a distance */
+    struct omen_list_errors *errors; /* lists_errors.h: of the latter */
 };
 
-/* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. */
+/* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. Returns as it does. */
 int omen_index_open_codes(omen_index **out, const omen_section *sections, size_t n_sections,
                           omen_detail *why) OMEN_MUST_CHECK;
 
@@ -116,19 +119,21 @@ int omen_index_touch_neighbours(const omen_index *index, uint64_t first_row, uin
 int omen_index_touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes,
                            omen_detail *why) OMEN_MUST_CHECK;
 
-/* Reads the rows at n positions from the refine tier: as omen_index_rows has them. Returns OMEN_OK or OMEN_ERR_CORRUPT.
- */
+/* Reads the rows at n positions, each below n_rows, from the refine tier: as omen_index_rows has them; out is n x d.
+ * Returns OMEN_OK or OMEN_ERR_CORRUPT. */
 int omen_index_read_rows(const omen_index *index, const uint32_t *positions, uint64_t n, float *out,
                          omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
- * gets the k <= n nearest of each query as (distance, id), ascending. */
+ * gets the k <= n nearest of each query as (distance, id), ascending: n_queries x k. watch may be NULL. Return OMEN_OK,
+ * OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED and, of an index, OMEN_ERR_CORRUPT, of a source, what it returned. */
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Distances of the rows ids (n_queries x k, each below n or OMEN_NO_ROW) by the refine tier, to distances. */
+/* Distances of the rows ids (n_queries x k, each below n or OMEN_NO_ROW) by the refine tier, to distances (n_queries x
+ * k; INFINITY for OMEN_NO_ROW). Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
 int omen_search_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                           const int64_t *ids, int n_threads, float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -152,7 +157,8 @@ typedef struct omen_effort {
     float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
     uint32_t first_lists, least_lists, most_lists; /* rising */
     uint32_t most_rows;
-    /* under a filter: nearer matches that the lists not taken may be expected to hold; below 0: most_lists are taken */
+    /* under a filter: the part of the matches wanted that the lists not taken may hold; below 0: most_lists are taken
+     */
     float missed;
 } omen_effort;
 
@@ -254,28 +260,31 @@ static inline float omen_estimate_distance(const omen_index *index, float distan
 
 /* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys
  * gets the k best of each query as (distance, id), ascending; under a filter (NULL: none), UINT64_MAX where there are
- * fewer. refine_cold as in omen_search_options; stats, watch and
- * why may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
+ * fewer. refine_cold as in omen_search_options; stats, watch and why may be NULL. Returns OMEN_OK, OMEN_ERR_MEMORY,
+ * OMEN_ERR_CORRUPT or OMEN_ERR_INTERRUPTED. */
 int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                       const omen_effort *effort, const struct omen_lists_filter *filter, bool refine_cold,
                       int n_threads, uint64_t *keys, omen_search_stats *stats, omen_watch *watch,
                       omen_detail *why) OMEN_MUST_CHECK;
 
 /* The n_candidates rows with the smallest estimates in the n_lists nearest lists of each query, before re-ranking: keys
- * gets (estimate, position), ascending, UINT64_MAX where there are fewer. */
+ * gets (estimate, position), ascending, UINT64_MAX where there are fewer. watch and why may be NULL. Returns as
+ * omen_search_lists(). */
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
-                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch) OMEN_MUST_CHECK;
+                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch,
+                           omen_detail *why) OMEN_MUST_CHECK;
 
 /* Ranks all lists by distance to each query: ranks[q * n_lists + l] is 0 for the nearest list. By rank, ahead gets how
- * much farther a list is than the nearest one, squared; nearest2 and tails as omen_margin_scale2() takes them. */
+ * much farther a list is than the nearest one, squared (n_queries x n_lists, too); nearest2 and tails (n_queries) as
+ * omen_margin_scale2() takes them. ranks, ahead, watch and why may be NULL. Returns as omen_search_lists(). */
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
-                      float *ahead, float *nearest2, float *tails, omen_watch *watch) OMEN_MUST_CHECK;
+                      float *ahead, float *nearest2, float *tails, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The effort that reaches recall for k <= n: from TUNE, or by a default rule if the index has no TUNE. n_lists and
  * n_rows get what it was on average when it was measured. */
 omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows);
 
-/* Multiplies it; a factor of 0 leaves it as it is. */
+/* Multiplies it, within what the index holds; a factor of 0 leaves it as it is. */
 void omen_effort_scale(omen_effort *effort, const omen_index *index, float factor);
 
 #define OMEN_TUNE_HIGHEST 0.995f /* the highest recall that is calibrated for */

@@ -9,15 +9,6 @@
 #error "index sections are mapped as they are: little-endian processors only"
 #endif
 
-/* The sections of a graph, which are optional. */
-#define OMEN_SECTION_GDIM OMEN_FOURCC('G', 'D', 'I', 'M') /* u32 [120] */
-#define OMEN_SECTION_GSCL OMEN_FOURCC('G', 'S', 'C', 'L') /* f32 [d_kept][2] */
-#define OMEN_SECTION_GCOD OMEN_FOURCC('G', 'C', 'O', 'D') /* u8 [n_rows][64] */
-#define OMEN_SECTION_GADJ OMEN_FOURCC('G', 'A', 'D', 'J') /* u32 [n_rows][degree] */
-#define OMEN_SECTION_GENT OMEN_FOURCC('G', 'E', 'N', 'T') /* u32 [n_entries] */
-#define OMEN_SECTION_GECD OMEN_FOURCC('G', 'E', 'C', 'D') /* u8 [n_entries][64] */
-#define OMEN_SECTION_GTUN OMEN_FOURCC('G', 'T', 'U', 'N') /* u8 [][24] */
-
 #define OMEN_MAX_INDEX_SECTIONS 32u /* more than there are kinds of */
 
 #define OMEN_META_FLAG_ZERO_OK 1u

@@ -3,7 +3,6 @@
  *
  * Nothing is believed: a key's place, its number or text, and the row that an entry of the order names are checked
  * whenever they are read, so that no lookup leaves the sections or gives a key that no row may have. */
-#include <stdio.h>
 #include <string.h>
 
 #include "lib/index_keys.h"
@@ -192,10 +191,24 @@ static int no_keys(omen_detail *why)
     return omen_fail(why, OMEN_ERR_ARGUMENT, "the index was built without keys");
 }
 
-/* Number i of those that a section holds, of width bytes each. */
-static int read_number(const omen_touched *touched, uint64_t i, uint32_t width, uint64_t *out, omen_detail *why)
+/* What is wrong with the keys. */
+typedef struct {
+    const char *section; /* NULL: the text names it */
+    omen_detail text;
+} key_fault;
+
+static int touch_bytes(const omen_touched *touched, uint64_t at, uint64_t n_bytes, key_fault *fault)
 {
-    const int status = omen_index_touch_bytes(touched, i * width, width, why);
+    const int status = omen_index_touch_bytes(touched, at, n_bytes, &fault->text);
+    if (status != OMEN_OK)
+        fault->section = NULL;
+    return status;
+}
+
+/* Number i of those that a section holds, of width bytes each. */
+static int read_number(const omen_touched *touched, uint64_t i, uint32_t width, uint64_t *out, key_fault *fault)
+{
+    const int status = touch_bytes(touched, i * width, width, fault);
     *out = 0;
     if (status == OMEN_OK)
         memcpy(out, (const uint8_t *)touched->section.data + i * width, width);
@@ -203,58 +216,76 @@ static int read_number(const omen_touched *touched, uint64_t i, uint32_t width, 
 }
 
 /* What is wrong with the key of a row. */
-static int bad_key(uint64_t row, const char *section, const char *what, omen_detail *why)
+static int bad_key(uint64_t row, const char *section, const char *what, key_fault *fault)
 {
-    return omen_fail(why, OMEN_ERR_CORRUPT, "section %s: row %llu: %s", section, (unsigned long long)row, what);
+    fault->section = section;
+    return omen_fail(&fault->text, OMEN_ERR_CORRUPT, "row %llu: %s", (unsigned long long)row, what);
 }
 
-static int read_text(const omen_key_store *keys, uint64_t row, omen_row_key *out, omen_detail *why)
+/* Tells of a fault that a lookup met. */
+static int tell_lookup(int status, const key_fault *fault, omen_detail *why)
+{
+    if (status == OMEN_OK || !fault->section)
+        return status == OMEN_OK ? status : omen_fail(why, status, "%s", fault->text.text);
+    return omen_fail(why, status, "section %s: %s", fault->section, fault->text.text);
+}
+
+static int read_text(const omen_key_store *keys, uint64_t row, omen_row_key *out, key_fault *fault)
 {
     const omen_keys_head *h = &keys->head;
-    omen_detail fault;
+    omen_detail what;
     uint64_t begin, end;
-    int status = read_number(&keys->offsets, row, h->width, &begin, why);
+    int status = read_number(&keys->offsets, row, h->width, &begin, fault);
     if (status == OMEN_OK)
-        status = read_number(&keys->offsets, row + 1, h->width, &end, why);
+        status = read_number(&keys->offsets, row + 1, h->width, &end, fault);
     if (status != OMEN_OK)
         return status;
     if (begin >= end || end > h->most || end - begin > h->longest)
-        return bad_key(row, "KEYO", "the place of its key is impossible", why);
-    status = omen_index_touch_bytes(&keys->values, begin, end - begin, why);
+        return bad_key(row, "KEYO", "the place of its key is impossible", fault);
+    status = touch_bytes(&keys->values, begin, end - begin, fault);
     if (status != OMEN_OK)
         return status;
     out->text = (const char *)keys->values.section.data + begin;
     out->n_bytes = (uint32_t)(end - begin);
-    return omen_row_key_check_text(out->text, out->n_bytes, &fault) == OMEN_OK ? OMEN_OK
-                                                                               : bad_key(row, "KEYV", fault.text, why);
+    status = omen_row_key_check_text(out->text, out->n_bytes, &what);
+    return status == OMEN_OK ? OMEN_OK : bad_key(row, "KEYV", what.text, fault);
+}
+
+/* The key of a row that there is, of an index that has keys. */
+static int read_key(const omen_index *index, uint64_t row, omen_row_key *out, key_fault *fault)
+{
+    const omen_keys_head *h = &index->keys.head;
+    *out = (omen_row_key){.kind = h->kind};
+    if (h->kind == OMEN_KEYS_TEXT)
+        return read_text(&index->keys, row, out, fault);
+    const int status = read_number(&index->keys.values, row, h->width, &out->number, fault);
+    if (status == OMEN_OK && out->number > h->most - h->least)
+        return bad_key(row, "KEYV", "its key is beyond the largest", fault);
+    out->number += h->least;
+    return status;
 }
 
 int omen_index_key_of(const omen_index *index, uint64_t row, omen_row_key *out, omen_detail *why)
 {
     const omen_keys_head *h = &index->keys.head;
+    key_fault fault;
     *out = (omen_row_key){.kind = h->kind};
     if (h->kind == OMEN_KEYS_NONE)
         return no_keys(why);
     if (row >= h->n_rows)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "row %llu does not exist", (unsigned long long)row);
-    if (h->kind == OMEN_KEYS_TEXT)
-        return read_text(&index->keys, row, out, why);
-    const int status = read_number(&index->keys.values, row, h->width, &out->number, why);
-    if (status == OMEN_OK && out->number > h->most - h->least)
-        return bad_key(row, "KEYV", "its key is beyond the largest", why);
-    out->number += h->least;
-    return status;
+    return tell_lookup(read_key(index, row, out, &fault), &fault, why);
 }
 
 /* Entry i of the order: a row, and its key. */
-static int read_entry(const omen_index *index, uint64_t i, uint64_t *row, omen_row_key *key, omen_detail *why)
+static int read_entry(const omen_index *index, uint64_t i, uint64_t *row, omen_row_key *key, key_fault *fault)
 {
-    const int status = read_number(&index->keys.order, i, sizeof(uint32_t), row, why);
+    const int status = read_number(&index->keys.order, i, sizeof(uint32_t), row, fault);
     if (status != OMEN_OK)
         return status;
     if (*row >= index->meta.n_rows)
-        return bad_key(*row, "KEYI", "there is no such row", why);
-    return omen_index_key_of(index, *row, key, why);
+        return bad_key(*row, "KEYI", "there is no such row", fault);
+    return read_key(index, *row, key, fault);
 }
 
 int omen_index_row_of_key_from(const omen_index *index, const omen_row_key *key, uint64_t first, int64_t *row,
@@ -263,6 +294,7 @@ int omen_index_row_of_key_from(const omen_index *index, const omen_row_key *key,
     const omen_keys_head *h = &index->keys.head;
     uint64_t at = 0, above = h->n_rows, at_row;
     omen_row_key at_key;
+    key_fault fault;
     int status = OMEN_OK;
     *row = OMEN_NO_ROW;
     if (h->kind == OMEN_KEYS_NONE)
@@ -272,7 +304,7 @@ int omen_index_row_of_key_from(const omen_index *index, const omen_row_key *key,
                          omen_key_kind_name((omen_key_kind)h->kind), omen_key_kind_name(key->kind));
     while (at < above && status == OMEN_OK) {
         const uint64_t middle = at + (above - at) / 2;
-        status = read_entry(index, middle, &at_row, &at_key, why);
+        status = read_entry(index, middle, &at_row, &at_key, &fault);
         const int order = status == OMEN_OK ? omen_row_key_compare(&at_key, key) : 0;
         if (order < 0 || (order == 0 && at_row < first)) /* rows of one key rise */
             at = middle + 1;
@@ -280,11 +312,11 @@ int omen_index_row_of_key_from(const omen_index *index, const omen_row_key *key,
             above = middle;
     }
     if (status == OMEN_OK && at < h->n_rows) {
-        status = read_entry(index, at, &at_row, &at_key, why);
+        status = read_entry(index, at, &at_row, &at_key, &fault);
         if (status == OMEN_OK && omen_row_key_compare(&at_key, key) == 0 && at_row >= first)
             *row = (int64_t)at_row;
     }
-    return status;
+    return tell_lookup(status, &fault, why);
 }
 
 int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int64_t *row, omen_detail *why)
@@ -296,12 +328,7 @@ int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int6
 
 static int tell(omen_fault_fn fault, void *context, const char *section, const char *text)
 {
-    /* what failed to be read names its section itself */
-    static const char prefix[] = "section KEYV: ";
-    const bool is_named = strncmp(text, prefix, 8) == 0 && strlen(text) >= sizeof prefix && text[12] == ':';
-    char name[5] = "";
-    memcpy(name, is_named ? text + 8 : section, 4);
-    fault(context, name, is_named ? text + sizeof prefix - 1 : text);
+    fault(context, section, text);
     return OMEN_ERR_CORRUPT;
 }
 
@@ -309,13 +336,13 @@ static int tell(omen_fault_fn fault, void *context, const char *section, const c
 static int check_keys(const omen_index *index, omen_fault_fn fault, void *context)
 {
     const omen_keys_head *h = &index->keys.head;
-    omen_detail why = {""};
+    key_fault found;
     uint32_t longest = 0;
     uint64_t at = 0;
     omen_row_key key;
     for (uint64_t row = 0; row < h->n_rows; row++) {
-        if (omen_index_key_of(index, row, &key, &why) != OMEN_OK)
-            return tell(fault, context, "KEYV", why.text);
+        if (read_key(index, row, &key, &found) != OMEN_OK)
+            return tell(fault, context, found.section ? found.section : "KEYV", found.text.text);
         longest = key.n_bytes > longest ? key.n_bytes : longest;
         at += key.n_bytes;
     }
@@ -330,11 +357,11 @@ static int check_order(const omen_index *index, omen_fault_fn fault, void *conte
 {
     const omen_keys_head *h = &index->keys.head;
     omen_row_key last = {.kind = OMEN_KEYS_NONE}, key;
-    omen_detail why = {""};
+    key_fault found;
     uint64_t last_row = 0, row;
     for (uint64_t i = 0; i < h->n_rows; i++) {
-        if (read_entry(index, i, &row, &key, &why) != OMEN_OK)
-            return tell(fault, context, "KEYI", why.text);
+        if (read_entry(index, i, &row, &key, &found) != OMEN_OK)
+            return tell(fault, context, found.section ? found.section : "KEYI", found.text.text);
         const int order = i > 0 ? omen_row_key_compare(&last, &key) : -1;
         if (order > 0 || (order == 0 && last_row >= row))
             return tell(fault, context, "KEYI", "the keys are not in order");

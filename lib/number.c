@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Decimal numbers, whatever the locale of the program. */
-#include <locale.h>
+#include <langinfo.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +57,8 @@ static bool parse_integer(const char *text, size_t n, int64_t *out)
     return true;
 }
 
-/* A mantissa below 2^53 times or over a power of ten that float64 holds: one rounding. False for another number. */
+/* A mantissa below 10 * 2^49, which float64 holds, over a power of ten that it holds, too: one rounding. False for
+ * another number. */
 static bool parse_short(const char *text, size_t n, double *out)
 {
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
@@ -75,24 +76,25 @@ static bool parse_short(const char *text, size_t n, double *out)
         mantissa = mantissa * 10 + (uint64_t)(text[i] - '0');
         exponent -= is_fraction;
     }
-    if (mantissa > (uint64_t)1 << 53 || exponent < -22)
+    if (exponent < -22)
         return false;
     const double value = (double)mantissa / powers[-exponent];
     *out = text[0] == '-' ? -value : value;
     return true;
 }
 
+/* By strtod(), which wants the point of the program's locale. */
 static double parse_long(const char *text, size_t n)
 {
-    char copy[LONGEST + 1];
-    memcpy(copy, text, n);
-    copy[n] = '\0';
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!plain)
-        return strtod(copy, NULL);
-    const double value = strtod_l(copy, NULL, plain);
-    freelocale(plain);
-    return value;
+    char copy[LONGEST + 32];
+    const char *radix = nl_langinfo(RADIXCHAR), *point = memchr(text, '.', n);
+    const size_t n_before = point ? (size_t)(point - text) : n, n_radix = point ? strnlen(radix, 31) : 0;
+    memcpy(copy, text, n_before);
+    memcpy(copy + n_before, radix, n_radix);
+    if (point)
+        memcpy(copy + n_before + n_radix, point + 1, n - n_before - 1);
+    copy[n + n_radix - (point ? 1 : 0)] = '\0';
+    return strtod(copy, NULL);
 }
 
 omen_number_kind omen_number_parse(const char *text, size_t n_bytes, int64_t *integer, double *real)

@@ -79,7 +79,7 @@ typedef enum {
 #define OMEN_N_REFINES 6u /* tiers, of these numbers */
 
 /* Names as the command line and JSON write them. The _name functions return "?" for an unknown value; the _parse
- * functions return OMEN_OK or OMEN_ERR_ARGUMENT. */
+ * functions return OMEN_OK or, for an unknown name, OMEN_ERR_ARGUMENT: *out is what it was then. */
 OMEN_API const char *omen_metric_name(omen_metric metric);
 OMEN_API const char *omen_codec_name(omen_codec codec);
 OMEN_API const char *omen_refine_name(omen_refine refine);
@@ -153,6 +153,13 @@ typedef enum {
 #define OMEN_SECTION_PERM OMEN_FOURCC('P', 'E', 'R', 'M') /* u32 [n_rows] */
 #define OMEN_SECTION_APRT OMEN_FOURCC('A', 'P', 'R', 'T') /* u32 [], ip */
 #define OMEN_SECTION_TUNE OMEN_FOURCC('T', 'U', 'N', 'E') /* u8 [][24] */
+#define OMEN_SECTION_GDIM OMEN_FOURCC('G', 'D', 'I', 'M') /* u32 [120]; this and the next are optional: a graph */
+#define OMEN_SECTION_GSCL OMEN_FOURCC('G', 'S', 'C', 'L') /* f32 [d_kept][2] */
+#define OMEN_SECTION_GCOD OMEN_FOURCC('G', 'C', 'O', 'D') /* u8 [n_rows][64] */
+#define OMEN_SECTION_GADJ OMEN_FOURCC('G', 'A', 'D', 'J') /* u32 [n_rows][degree] */
+#define OMEN_SECTION_GENT OMEN_FOURCC('G', 'E', 'N', 'T') /* u32 [n_entries] */
+#define OMEN_SECTION_GECD OMEN_FOURCC('G', 'E', 'C', 'D') /* u8 [n_entries][64] */
+#define OMEN_SECTION_GTUN OMEN_FOURCC('G', 'T', 'U', 'N') /* u8 [][24] */
 #define OMEN_SECTION_KEYS OMEN_FOURCC('K', 'E', 'Y', 'S') /* u8 [64]; this and the next are optional */
 #define OMEN_SECTION_KEYV OMEN_FOURCC('K', 'E', 'Y', 'V') /* u8 [n_rows][width], or the text of all keys */
 #define OMEN_SECTION_KEYO OMEN_FOURCC('K', 'E', 'Y', 'O') /* u8 [n_rows + 1][width], text */
@@ -180,10 +187,10 @@ struct omen_section {
 
 #define OMEN_CHECK_BYTES 4096u
 
-/* XXH3-64 of n bytes with seed 0 and the default secret, which is what files are checked by. */
+/* Returns XXH3-64 of n bytes with seed 0 and the default secret, which is what files are checked by. */
 OMEN_API uint64_t omen_checksum(const void *data, size_t n);
 
-/* Checks all of a section. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
+/* Compares all of a section with its checksums, if it has any. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
 OMEN_API int omen_section_check(const omen_section *section, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Where a build writes. Calls come from one thread, in this order: start, then for each section begin, append any
@@ -331,8 +338,9 @@ typedef struct omen_build_plan {
     uint64_t index_bytes;      /* of all sections */
 } omen_build_plan;
 
-/* Fills *out for a build with or without a checkpoint. Returns OMEN_OK, OMEN_ERR_MEMORY (options->memory_bytes is less
- * than the least that would do, which why names), OMEN_ERR_ARGUMENT or OMEN_ERR_INPUT. */
+/* Fills *out for a build with or without a checkpoint; reads no row. Returns OMEN_OK, OMEN_ERR_MEMORY
+ * (options->memory_bytes is less than the least that would do, which why names), OMEN_ERR_ARGUMENT (options that cannot
+ * be, or a struct_bytes) or OMEN_ERR_INPUT (no rows, or too many rows or dimensions). */
 OMEN_API int omen_build_plan_make(const omen_source *source, const omen_build_options *options, bool has_checkpoint,
                                   omen_build_plan *out, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -345,6 +353,18 @@ OMEN_API int omen_build_plan_make(const omen_source *source, const omen_build_op
 OMEN_API int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                               const omen_checkpoint *checkpoint, omen_build_report *report,
                               omen_detail *why) OMEN_MUST_CHECK;
+
+/* Adds a graph to an index that is being copied into sink: n_sections sections, those of all its rows and no others,
+ * have been written there, and are read back. The first writes the graph, the second, given the sections of the graph
+ * and TUNE besides, what effort it takes: the order of a build. Of the options count graph.degree, n_threads,
+ * memory_bytes and progress. The bytes are those of a build with a graph, where the refine tier has the rows exactly,
+ * they are not under cosine, and effort was not measured on queries given; else the efforts may differ, by what the
+ * tier has rounded. Returns OMEN_OK, OMEN_ERR_ARGUMENT (this index can have no graph), OMEN_ERR_MEMORY,
+ * OMEN_ERR_CORRUPT, OMEN_ERR_INTERRUPTED or what the sink returned. */
+OMEN_API int omen_graph_add(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
+                            const omen_sink *sink, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_graph_measure_efforts(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
+                                        const omen_sink *sink, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- keys: what the owner of the rows calls them ------------------------ */
 
@@ -430,7 +450,8 @@ OMEN_API int omen_row_set_create(const omen_index *index, const int64_t *ids, ui
 /* NULL is fine. */
 OMEN_API void omen_row_set_destroy(omen_row_set *set);
 
-/* The rows that both have, of the same index. Returns OMEN_OK, OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY. */
+/* The rows that both have. *out is the caller's, NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (sets of two
+ * indexes) or OMEN_ERR_MEMORY. */
 OMEN_API int omen_row_set_intersect(const omen_row_set *a, const omen_row_set *b, omen_row_set **out,
                                     omen_detail *why) OMEN_MUST_CHECK;
 
@@ -512,7 +533,7 @@ typedef struct omen_way_choice {
 /* Chooses the way for n_queries queries: the one asked for; else lists, unless the graph was measured to reach the
  * recall at less cost. Lists share work between queries, so that may depend on n_queries: who searches a batch in
  * parts, and wants the same answers whatever these are, sets options->way to what is chosen for all. Returns OMEN_OK or
- * OMEN_ERR_ARGUMENT (there is no such way). */
+ * OMEN_ERR_ARGUMENT (there is no such way, other options exclude it, or a struct_bytes). */
 OMEN_API int omen_index_choose_way(const omen_index *index, const omen_search_options *options, uint64_t n_queries,
                                    omen_way_choice *out, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -528,9 +549,10 @@ OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
  *   ids        n_queries x k row numbers, written
  *   distances  n_queries x k float32, written; may be NULL. Without a refine tier they are estimates.
  *   stats      added to; may be NULL
- * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; exact without a refine tier), OMEN_ERR_INPUT (a zero query under cosine),
- * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on threads, SIMD level or, as long
- * as the way is the same, how queries are batched. */
+ * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; has_within; exact without a refine tier; as omen_index_choose_way(); a set
+ * of another index), OMEN_ERR_INPUT (a query whose squared norm is over OMEN_NORM2_MOST, or is no number; a zero query
+ * under cosine without zero_ok), OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on
+ * threads, SIMD level or, as long as the way is the same, how queries are batched. */
 OMEN_API int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;
@@ -538,10 +560,10 @@ OMEN_API int omen_index_search(const omen_index *index, const omen_search_option
 /* What queries found, each as much as there is: nearest first, ties by lower row number. The library makes it. */
 typedef struct omen_found {
     uint64_t n_queries;
-    uint64_t *first; /* n_queries + 1: query i has ids and distances first[i] .. first[i + 1] - 1 */
-    int64_t *ids;    /* row numbers */
-    float *distances;
-    bool *is_cut; /* n_queries: there were more than options.limit */
+    uint64_t *first;  /* n_queries + 1: query i has ids and distances first[i] .. first[i + 1] - 1 */
+    int64_t *ids;     /* row numbers */
+    float *distances; /* the metric's own; estimates without a refine tier */
+    bool *is_cut;     /* n_queries: there were more than options.limit */
 } omen_found;
 
 /* NULL is fine. */
@@ -559,6 +581,7 @@ OMEN_API int omen_index_search_within(const omen_index *index, const omen_search
  *   queries    n_queries x d float32, finite
  *   ids        n_queries x k row numbers, or OMEN_NO_ROW, at distance INFINITY
  *   distances  n_queries x k float32, written
+ *   n_threads  0: omen_cpu_count()
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (no refine tier; a row that does not exist), OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY.
  */
 OMEN_API int omen_index_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
@@ -566,9 +589,14 @@ OMEN_API int omen_index_distances(const omen_index *index, const float *queries,
                                   omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search without an index: the k nearest rows of source under metric, as omen_index_search() would give them with
- * a refine tier of float32. A zero row or query under cosine has similarity 0 to everything. progress, which may be
- * NULL, is asked whether to stop. Returns OMEN_OK, OMEN_ERR_ARGUMENT, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
- * the source returned. */
+ * a refine tier of float32. A zero row or query under cosine has similarity 0 to everything.
+ *   queries    n_queries x d of the source
+ *   n_threads  0: omen_cpu_count()
+ *   ids        n_queries x k row numbers, written
+ *   distances  n_queries x k float32, written; may be NULL
+ *   progress   asked whether to stop; may be NULL
+ * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; no rows, or too many), OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what the
+ * source returned. */
 OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
                                 uint64_t n_queries, int n_threads, int64_t *ids, float *distances,
                                 omen_progress_fn progress, void *context, omen_detail *why) OMEN_MUST_CHECK;
@@ -576,7 +604,8 @@ OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, u
 /* ---- audit: the recall of a batch, measured on a sample of its queries -- */
 
 /* Chooses n_sample of queries 0 .. n_queries - 1: those with the smallest hashes of seed and number. numbers gets them
- * in ascending order. Returns OMEN_OK, OMEN_ERR_ARGUMENT (n_sample > n_queries) or OMEN_ERR_MEMORY. */
+ * in ascending order, n_sample of them. Returns OMEN_OK, OMEN_ERR_ARGUMENT (n_sample > n_queries) or OMEN_ERR_MEMORY.
+ */
 OMEN_API int omen_audit_choose(uint64_t seed, uint64_t n_queries, uint64_t n_sample, uint64_t *numbers) OMEN_MUST_CHECK;
 
 /* Counts for each of n queries how many of its k found rows are as near as the k-th nearest row.
@@ -590,7 +619,8 @@ typedef struct omen_recall {
     double mean, low, high;
 } omen_recall;
 
-/* The recall@k of n_queries, of which n_sample (at least 1) were compared with exact search: Wilson's interval for
+/* The recall@k of n_queries, of which n_sample (at least 1) were compared with exact search, hits being their counts by
+ * omen_audit_count(): Wilson's interval for
  * n_sample * k rows over the design effect, since rows of one query are found or missed together. Where the sample is
  * all there is, mean, low and high are the same. ceiling is the recall of the exact search itself, and multiplies all
  * three: omen_index_ceiling(), or 1. */
@@ -604,8 +634,8 @@ OMEN_API double omen_index_ceiling(const omen_index *index, double *at_least);
 /* Whether the refine tier holds rows as they were read; false without one, and where the build did not measure it. */
 OMEN_API bool omen_index_rows_are_exact(const omen_index *index);
 
-/* Whether the build found that an effort reaches recall@k, or measured nothing. most, if not NULL, gets the highest
- * recall that it measured, or 1; more effort gives next to nothing more. */
+/* Whether the build found that an effort of the lists reaches recall@k (k at least 1), or measured nothing. most, if
+ * not NULL, gets the highest recall that it measured, or 1; more effort gives next to nothing more. */
 OMEN_API bool omen_index_can_reach(const omen_index *index, uint32_t k, float recall, double *most);
 
 /* Called for each fault found, with the section at fault (a four-letter name) and a sentence. */
@@ -614,8 +644,8 @@ typedef void (*omen_fault_fn)(void *context, const char *section, const char *te
 /* ---- verification ------------------------------------------------------ */
 
 /* Reads every section and checks what omen_index_open() leaves: list offsets monotone and complete, ids a permutation,
- * factors and refine rows finite and in range. Returns OMEN_OK, OMEN_ERR_CORRUPT (each fault told to fault()) or
- * OMEN_ERR_MEMORY. */
+ * factors and refine rows finite and in range; keys and columns what docs/FORMAT.md says. Returns OMEN_OK,
+ * OMEN_ERR_CORRUPT (each fault told to fault(), which must not be NULL) or OMEN_ERR_MEMORY. */
 OMEN_API int omen_index_check(const omen_index *index, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
 
 /* Compares the index with the vectors it claims to hold: n and d agree and every stored refine row is its source row

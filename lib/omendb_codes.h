@@ -13,11 +13,11 @@ extern "C" {
  * reconstruct the rows from. */
 typedef struct omen_codes omen_codes;
 
-/* Whether sections are such codes. */
+/* Whether sections are such codes, by which of them there are; nothing of them is read. */
 OMEN_API bool omen_codes_are(const omen_section *sections, size_t n_sections);
 
-/* Opens codes over sections that stay the caller's and must outlive them. *out is NULL on failure. Returns as
- * omen_index_open(). */
+/* Opens codes over sections that stay the caller's and must outlive them. *out is the caller's to close, NULL on
+ * failure. Returns as omen_index_open(). */
 OMEN_API int omen_codes_open(omen_codes **out, const omen_section *sections, size_t n_sections,
                              omen_detail *why) OMEN_MUST_CHECK;
 
@@ -30,7 +30,8 @@ OMEN_API int omen_codes_check(const omen_codes *codes, omen_fault_fn fault, void
 /* As omen_index_get_info(); there are no ids. */
 OMEN_API int omen_codes_get_info(const omen_codes *codes, omen_index_info *out) OMEN_MUST_CHECK;
 
-/* The rows that the codes stand for. It dies with the codes. */
+/* The rows that the codes stand for, in the order of the input. It dies with the codes. Its read() may return
+ * OMEN_ERR_CORRUPT and OMEN_ERR_MEMORY. */
 OMEN_API omen_source omen_codes_source(omen_codes *codes);
 
 /* Measured on rows spread over the input. The neighbours of a row do not include itself. */

@@ -30,8 +30,8 @@ OMEN_API const char *omen_column_type_name(omen_column_type type);
 /* Columns of the rows of one index, in the order of its input, before they are written. */
 typedef struct omen_columns omen_columns;
 
-/* Starts a set without columns, of n_rows rows (at least 1). *out is NULL on failure. Returns OMEN_OK,
- * OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY. */
+/* Starts a set without columns, of n_rows rows (at least 1). *out is the caller's to destroy, NULL on failure. Returns
+ * OMEN_OK, OMEN_ERR_ARGUMENT (no rows, or too many) or OMEN_ERR_MEMORY. */
 OMEN_API int omen_columns_create(omen_columns **out, uint64_t n_rows, omen_detail *why) OMEN_MUST_CHECK;
 
 /* NULL is fine. */
@@ -60,21 +60,22 @@ typedef struct omen_words {
  * They return OMEN_OK, OMEN_ERR_ARGUMENT (the name, or one column too many), OMEN_ERR_INPUT (a value: why names the
  * row) or OMEN_ERR_MEMORY; after a failure the columns are as before. */
 
-/* Integers. */
+/* Integers: values holds n_rows of them. */
 OMEN_API int omen_columns_add_integers(omen_columns *columns, const char *name, const int64_t *values,
                                        const uint64_t *nulls, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Other numbers. type: OMEN_COLUMN_FLOAT32, to which values are rounded, or OMEN_COLUMN_FLOAT64. A NaN is no value. */
+/* Other numbers: values holds n_rows of them. type: OMEN_COLUMN_FLOAT32, to which values are rounded, or
+ * OMEN_COLUMN_FLOAT64. A NaN is no value. */
 OMEN_API int omen_columns_add_reals(omen_columns *columns, const char *name, omen_column_type type,
                                     const double *values, const uint64_t *nulls, omen_detail *why) OMEN_MUST_CHECK;
 
-/* codes: the number of each row's text in texts, or OMEN_NO_TEXT. */
+/* codes: n_rows of them, the number of each row's text in texts, or OMEN_NO_TEXT. */
 #define OMEN_NO_TEXT UINT32_MAX
 OMEN_API int omen_columns_add_texts(omen_columns *columns, const char *name, const omen_words *texts,
                                     const uint32_t *codes, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Row i has tags[first[i]] up to tags[first[i + 1]]: numbers of words, or, with words NULL, the numbers themselves. A
- * tag that comes twice in a row counts once. */
+/* Row i has tags[first[i]] up to but without tags[first[i + 1]], first being n_rows + 1 numbers that never fall:
+ * numbers of words, or, with words NULL, the numbers themselves. A tag that comes twice in a row counts once. */
 OMEN_API int omen_columns_add_tags(omen_columns *columns, const char *name, const omen_words *words,
                                    const uint64_t *first, const uint32_t *tags, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -96,7 +97,7 @@ typedef struct omen_column_info {
 } omen_column_info;
 
 /* Fills *out for column i, counted from 0; omen_index_get_info() says how many there are. Returns OMEN_OK or
- * OMEN_ERR_ARGUMENT. */
+ * OMEN_ERR_ARGUMENT (no such column, or a struct_bytes). */
 OMEN_API int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out) OMEN_MUST_CHECK;
 
 /* What n_bytes of text are, all of them: OMEN_NUMBER_INTEGER, an integer of 64 bits; OMEN_NUMBER_REAL, another decimal
@@ -134,12 +135,15 @@ OMEN_API void omen_condition_destroy(omen_condition *condition);
 OMEN_API const char *omen_condition_key(const omen_condition *condition);
 
 /* Finds the rows for which each of n conditions on one index is true. sets gets n sets, which are the caller's, all
- * NULL after a failure. n_threads 0: omen_cpu_count(). Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
+ * NULL after a failure. n_threads 0: omen_cpu_count(). progress, which may be NULL, is asked by the calling thread
+ * whether to go on, every 65,536 rows of a condition at most. Returns OMEN_OK, OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or
+ * OMEN_ERR_INTERRUPTED. */
 OMEN_API int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads,
-                                      omen_row_set **sets, omen_detail *why) OMEN_MUST_CHECK;
+                                      omen_row_set **sets, omen_progress_fn progress, void *context,
+                                      omen_detail *why) OMEN_MUST_CHECK;
 
-/* Compares the columns of the index with these. Returns as omen_index_check(), or OMEN_ERR_ARGUMENT (another number of
- * rows). */
+/* Compares the columns of the index with these, byte by byte; the first difference is told to fault(). Returns OMEN_OK,
+ * OMEN_ERR_CORRUPT (they differ), OMEN_ERR_ARGUMENT (another number of rows) or OMEN_ERR_MEMORY. */
 OMEN_API int omen_index_check_columns(const omen_index *index, const omen_columns *columns, omen_fault_fn fault,
                                       void *context, omen_detail *why) OMEN_MUST_CHECK;
 
@@ -152,7 +156,7 @@ typedef enum {
     OMEN_PLAN_LISTS,   /* list by list, until few rows nearer than those found are expected in the rest */
 } omen_plan;
 
-/* A sentence about a plan, without its end. */
+/* A sentence about a plan, without its end; it stays the library's. */
 OMEN_API const char *omen_plan_text(omen_plan plan);
 
 typedef struct omen_row_set_info {
@@ -162,7 +166,7 @@ typedef struct omen_row_set_info {
     omen_plan plan;   /* under the options, of which exact matters */
 } omen_row_set_info;
 
-/* Fills *out. Returns OMEN_OK or OMEN_ERR_ARGUMENT (a struct_bytes). */
+/* Fills *out by the counts of matches; nothing is searched. Returns OMEN_OK or OMEN_ERR_ARGUMENT (a struct_bytes). */
 OMEN_API int omen_row_set_get_info(const omen_row_set *set, const omen_search_options *options,
                                    omen_row_set_info *out) OMEN_MUST_CHECK;
 

@@ -19,8 +19,8 @@ typedef struct omen_row_key {
     uint64_t number; /* of integers; a signed one in two's complement */
 } omen_row_key;
 
-/* Reads n_bytes of text as a key of this kind: text as it is, integers in decimal. Returns OMEN_OK or OMEN_ERR_INPUT
- * (why says what is wrong, but not where). */
+/* Reads n_bytes of text as a key of this kind, not OMEN_KEYS_NONE: text as it is, which *out then points to, integers
+ * in decimal. Returns OMEN_OK or OMEN_ERR_INPUT (why says what is wrong, but not where). */
 OMEN_API int omen_row_key_parse(omen_key_kind kind, const char *text, size_t n_bytes, omen_row_key *out,
                                 omen_detail *why) OMEN_MUST_CHECK;
 
@@ -28,8 +28,8 @@ OMEN_API int omen_row_key_parse(omen_key_kind kind, const char *text, size_t n_b
  * finished, then written behind the sections of the index. */
 typedef struct omen_row_keys omen_row_keys;
 
-/* *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no kind of keys; no rows, or too many) or
- * OMEN_ERR_MEMORY. */
+/* *out is the caller's to destroy, NULL on failure. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no kind of keys; no rows, or
+ * too many) or OMEN_ERR_MEMORY. */
 OMEN_API int omen_row_keys_create(omen_row_keys **out, omen_key_kind kind, uint64_t n_rows,
                                   omen_detail *why) OMEN_MUST_CHECK;
 
@@ -41,17 +41,19 @@ OMEN_API void omen_row_keys_destroy(omen_row_keys *keys);
 OMEN_API int omen_row_keys_add(omen_row_keys *keys, const omen_row_key *key, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Sorts them, with n_threads threads (0: omen_cpu_count()). Unless duplicates are allowed, no two rows may have the
- * same key: twins, which may be NULL, gets the first row whose key another one before it has, behind that one. Returns
- * OMEN_OK, OMEN_ERR_INPUT (a duplicate), OMEN_ERR_ARGUMENT (fewer keys than rows) or OMEN_ERR_MEMORY. */
+ * same key: twins, which may be NULL, gets the number of the first row whose key another one before it has, behind the
+ * number of that one; UINT64_MAX twice if no two have the same. Returns OMEN_OK, OMEN_ERR_INPUT (a duplicate: they may
+ * be finished once more with duplicates allowed), OMEN_ERR_ARGUMENT (fewer keys than rows; finished already) or
+ * OMEN_ERR_MEMORY. */
 OMEN_API int omen_row_keys_finish(omen_row_keys *keys, bool allow_duplicates, int n_threads, uint64_t twins[2],
                                   omen_detail *why) OMEN_MUST_CHECK;
 
-/* Private memory that finished keys take, at the peak until then, and the bytes of their sections: estimates from
- * above, for n_rows keys of n_text_bytes in all (integers: 0). Each may be NULL. */
+/* Bytes of private memory that finished keys take, at the peak until then, and the bytes of their sections: estimates
+ * from above, for n_rows keys of n_text_bytes in all (integers: 0). Each may be NULL. */
 OMEN_API void omen_row_keys_sizes(uint64_t n_rows, uint64_t n_text_bytes, uint64_t *kept, uint64_t *peak,
                                   uint64_t *section_bytes);
 
-/* The kind and the number of bytes of all texts. */
+/* The kind that they were created with, and the bytes of all texts added so far; of integers 0. */
 OMEN_API omen_key_kind omen_row_keys_kind(const omen_row_keys *keys);
 OMEN_API uint64_t omen_row_keys_text_bytes(const omen_row_keys *keys);
 
@@ -60,12 +62,13 @@ OMEN_API uint64_t omen_row_keys_text_bytes(const omen_row_keys *keys);
 OMEN_API int omen_row_keys_write(const omen_row_keys *keys, const omen_sink *sink, omen_progress_fn progress,
                                  void *context, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The key of a row; its text lives as long as the index. Returns OMEN_OK, OMEN_ERR_ARGUMENT (no such row, or the index
- * has no keys) or OMEN_ERR_CORRUPT. */
+/* The key of a row, to *out; its text lives as long as the index. Any thread may call it. Returns OMEN_OK,
+ * OMEN_ERR_ARGUMENT (no such row, or the index has no keys) or OMEN_ERR_CORRUPT. */
 OMEN_API int omen_index_key_of(const omen_index *index, uint64_t row, omen_row_key *out,
                                omen_detail *why) OMEN_MUST_CHECK;
 
-/* The row of a key, the first one if several have it; OMEN_NO_ROW if none has. Returns OMEN_OK, OMEN_ERR_ARGUMENT (the
+/* The number of the row of a key, the first one if several have it, to *row; OMEN_NO_ROW if none has, and on failure.
+ * Any thread may call it. Returns OMEN_OK, OMEN_ERR_ARGUMENT (the
  * index has no keys, or keys of another kind) or OMEN_ERR_CORRUPT. */
 OMEN_API int omen_index_row_of_key(const omen_index *index, const omen_row_key *key, int64_t *row,
                                    omen_detail *why) OMEN_MUST_CHECK;
@@ -85,16 +88,18 @@ typedef struct omen_index_rows omen_index_rows;
 OMEN_API int omen_index_rows_open(omen_index_rows **out, const omen_index *index, const uint64_t *rows, uint64_t n,
                                   omen_detail *why) OMEN_MUST_CHECK;
 
-/* The number in the index of row i of the source. */
+/* The number in the index of row i of the source, i below its n_rows. */
 OMEN_API uint64_t omen_index_rows_number(const omen_index_rows *rows, uint64_t i);
 
 /* NULL is fine. */
 OMEN_API void omen_index_rows_close(omen_index_rows *rows);
 
-/* Row i of the source is row rows[i] of the index. It dies with the rows. Its read() may return OMEN_ERR_CORRUPT. */
+/* Row i of the source is row rows[i] of the index, d float32 of it. It dies with the rows. Its read() may return
+ * OMEN_ERR_CORRUPT. */
 OMEN_API omen_source omen_index_rows_source(omen_index_rows *rows);
 
-/* The rows of a set, or all where set is NULL, in the order of the lists, as omen_index_rows_open() opens them. */
+/* The rows of a set, or all where set is NULL, in the order of the lists, as omen_index_rows_open() opens them. The set
+ * need not outlive *out. Returns as it does, and OMEN_ERR_ARGUMENT for a set of another index. */
 OMEN_API int omen_index_rows_open_set(omen_index_rows **out, const omen_index *index, const omen_row_set *set,
                                       omen_detail *why) OMEN_MUST_CHECK;
 
@@ -110,7 +115,8 @@ typedef int (*omen_self_fn)(void *context, const int64_t *rows, const omen_found
  *   options  row_sets has to be NULL; way cannot be OMEN_SEARCH_GRAPH, and OMEN_SEARCH_AUTO is lists
  *   rows     only these search and are found; NULL: all
  *   stats    added to; may be NULL
- * Returns as omen_index_search_within() does, or what take() returned. */
+ * Returns as omen_index_search() or omen_index_search_within() does, OMEN_ERR_ARGUMENT also without a refine tier, or
+ * what take() returned. */
 OMEN_API int omen_index_search_self(const omen_index *index, const omen_search_options *options,
                                     const omen_row_set *rows, omen_self_fn take, void *context,
                                     omen_search_stats *stats, omen_detail *why) OMEN_MUST_CHECK;

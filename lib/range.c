@@ -37,12 +37,23 @@ int omen_range_add(omen_range *r, uint64_t key, uint64_t limit)
     return OMEN_OK;
 }
 
-bool omen_range_has(const omen_range *r, uint64_t key)
+int omen_range_add_new(omen_range *r, uint64_t *keys, uint64_t n, uint64_t limit)
 {
-    for (uint64_t i = 0; i < r->n; i++)
-        if (r->keys[i] == key)
-            return true;
-    return false;
+    uint64_t n_new = 0, at = 0;
+    int status = OMEN_OK;
+    if (n == 0)
+        return OMEN_OK;
+    omen_keys_sort(r->keys, r->n);
+    omen_keys_sort(keys, n);
+    for (uint64_t i = 0; i < n; i++) {
+        while (at < r->n && r->keys[at] < keys[i])
+            at++;
+        if (at == r->n || r->keys[at] != keys[i])
+            keys[n_new++] = keys[i];
+    }
+    for (uint64_t i = 0; i < n_new && status == OMEN_OK; i++)
+        status = omen_range_add(r, keys[i], limit);
+    return status;
 }
 
 bool omen_range_finish(omen_range *r, uint64_t limit)

@@ -15,8 +15,8 @@ typedef struct omen_range {
  * OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_range_add(omen_range *range, uint64_t key, uint64_t limit) OMEN_MUST_CHECK;
 
-/* Whether it has the key. */
-bool omen_range_has(const omen_range *range, uint64_t key);
+/* Adds those of n different keys that it does not have yet, as omen_range_add(). Sorts both. */
+int omen_range_add_new(omen_range *range, uint64_t *keys, uint64_t n, uint64_t limit) OMEN_MUST_CHECK;
 
 /* Sorts the keys and leaves the limit smallest. Returns whether there were more. */
 bool omen_range_finish(omen_range *range, uint64_t limit);

@@ -7,7 +7,7 @@
 #include "lib/matrix.h"
 
 #define WRITE_BYTES (1u << 16) /* of a section at a time */
-#define SORT_RUN    (1u << 12) /* rows sorted by one thread at first */
+#define SERIAL_MOST (1u << 12) /* rows that are not worth waking other threads */
 #define TEXT_LEAST  (1u << 16)
 
 struct omen_row_keys {
@@ -148,7 +148,7 @@ static sort_item *sort(const omen_row_keys *keys, sort_item *items, sort_item *o
 {
     for (uint64_t run = 1; run < n; run *= 2) {
         const uint64_t n_pairs = (n - 1) / (2 * run) + 1;
-#pragma omp parallel for schedule(static) num_threads(n_threads) if (n > SORT_RUN)
+#pragma omp parallel for schedule(static) num_threads(n_threads) if (n > SERIAL_MOST)
         for (uint64_t pair = 0; pair < n_pairs; pair++) {
             const uint64_t first = 2 * run * pair;
             merge(keys, items, first, omen_least(first + run, n), omen_least(first + 2 * run, n), other);
@@ -182,7 +182,7 @@ static int put_in_order(omen_row_keys *keys, int n_threads)
     sort_item *items = omen_alloc(n, sizeof *items), *other = omen_alloc(n, sizeof *other);
     keys->order = omen_alloc(n, sizeof *keys->order);
     if (items && other && keys->order) {
-#pragma omp parallel for schedule(static) num_threads(n_threads) if (n > SORT_RUN)
+#pragma omp parallel for schedule(static) num_threads(n_threads) if (n > SERIAL_MOST)
         for (uint64_t i = 0; i < n; i++)
             items[i] = (sort_item){prefix_of(keys, i), (uint32_t)i};
         const sort_item *sorted = sort(keys, items, other, n, n_threads);
@@ -192,12 +192,18 @@ static int put_in_order(omen_row_keys *keys, int n_threads)
     const int status = items && other && keys->order ? OMEN_OK : OMEN_ERR_MEMORY;
     free(items);
     free(other);
+    if (status != OMEN_OK) { /* they are not finished */
+        free(keys->order);
+        keys->order = NULL;
+    }
     return status;
 }
 
 int omen_row_keys_finish(omen_row_keys *keys, bool allow_duplicates, int n_threads, uint64_t twins[2], omen_detail *why)
 {
     uint64_t found[2];
+    if (keys->order)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the keys are finished already");
     if (keys->n_added < keys->n_rows)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%llu keys are fewer than the %llu rows",
                          (unsigned long long)keys->n_added, (unsigned long long)keys->n_rows);

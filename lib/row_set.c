@@ -14,9 +14,10 @@ omen_row_set *omen_row_set_create_empty(const omen_index *index)
         return NULL;
     *set = (omen_row_set){.index = index, .n_rows = index->meta.n_rows};
     set->words = omen_alloc_zero(omen_row_set_words(set->n_rows), sizeof *set->words);
-    if (set->words)
+    set->counts = omen_alloc(index->meta.n_lists, sizeof *set->counts);
+    if (set->words && set->counts)
         return set;
-    free(set);
+    omen_row_set_destroy(set);
     return NULL;
 }
 
@@ -26,8 +27,9 @@ void omen_row_set_finish(omen_row_set *set)
     if (set->n_rows % 64)
         set->words[n_words - 1] &= ((uint64_t)1 << set->n_rows % 64) - 1;
     set->n_matches = 0;
-    for (uint64_t i = 0; i < n_words; i++)
-        set->n_matches += (uint64_t)__builtin_popcountll(set->words[i]);
+    omen_kernels_get()->count_bits(set->words, set->index->first, set->index->meta.n_lists, set->counts);
+    for (uint32_t l = 0; l < set->index->meta.n_lists; l++)
+        set->n_matches += set->counts[l];
 }
 
 /* Bits by row number become bits by position. */
@@ -76,8 +78,10 @@ int omen_row_set_create(const omen_index *index, const int64_t *ids, uint64_t n_
 
 void omen_row_set_destroy(omen_row_set *set)
 {
-    if (set)
-        free(set->words);
+    if (!set)
+        return;
+    free(set->words);
+    free(set->counts);
     free(set);
 }
 

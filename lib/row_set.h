@@ -8,7 +8,8 @@
 struct omen_row_set {
     const omen_index *index;
     uint64_t n_rows, n_matches;
-    uint64_t *words; /* omen_row_set_words(n_rows), bit i of them: the row at position i; bits past n_rows are 0 */
+    uint64_t *words;  /* omen_row_set_words(n_rows), bit i of them: the row at position i; bits past n_rows are 0 */
+    uint32_t *counts; /* of each list */
 };
 
 /* Words of a set of n_rows rows. */
@@ -25,7 +26,7 @@ static inline bool omen_row_set_has(const omen_row_set *set, uint64_t position)
 /* A set without rows, to be filled by position: NULL when out of memory. omen_row_set_destroy() frees it. */
 omen_row_set *omen_row_set_create_empty(const omen_index *index);
 
-/* After filling words: clears the bits past n_rows and counts the rows. */
+/* After filling words: clears the bits past n_rows and counts the rows, of each list, too. */
 void omen_row_set_finish(omen_row_set *set);
 
 /* Word w of the set with only the bits of positions row0 .. row1 - 1, of which it has some. */

@@ -52,11 +52,8 @@ int omen_row_set_get_info(const omen_row_set *set, const omen_search_options *op
         return status;
     info.n_matches = set->n_matches;
     info.n_lists = 0;
-    for (uint32_t l = 0; l < index->meta.n_lists; l++) {
-        uint32_t n = 0;
-        omen_kernels_get()->count_bits(set->words, index->first + l, 1, &n);
-        info.n_lists += n > 0;
-    }
+    for (uint32_t l = 0; l < index->meta.n_lists; l++)
+        info.n_lists += set->counts[l] > 0;
     info.plan = omen_filter_plan(index, &known, set);
     omen_sized_give(out, &info);
     return OMEN_OK;

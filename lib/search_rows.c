@@ -11,8 +11,8 @@
 
 #define TASK_QUERIES 16u  /* most queries of a task, all of one set */
 #define BLOCK_ROWS   256u /* rows compared with all of them */
-#define AHEAD        6u   /* rows prefetched before they are compared */
-#define SLACK        64u  /* keys taken in before a query's are cut back, besides k */
+#define AHEAD        12u  /* rows prefetched before they are compared */
+#define SLACK        16u  /* keys taken in before a query's are cut back, besides k */
 
 /* One thread's buffers. */
 typedef struct {
@@ -49,6 +49,8 @@ static void compare(rows_state *s, const omen_index *index, size_t q, const floa
             const uint8_t *next = index->refine_rows + s->positions[i + AHEAD] * row_bytes;
             for (size_t at = 0; at < fetched; at += 64)
                 __builtin_prefetch(next + at);
+            if (s->worst[q] == UINT64_MAX) /* the ids are wanted, too */
+                __builtin_prefetch(index->ids + s->positions[i + AHEAD]);
         }
         const uint8_t *stored = index->refine_rows + s->positions[i] * row_bytes;
         const float distance = omen_refine_distance(&index->refine, kernel, query, offset, stored);
@@ -150,7 +152,8 @@ int omen_search_rows(const omen_index *index, const omen_search_job *job)
             q - firsts[n_tasks - 1] == TASK_QUERIES)
             firsts[n_tasks++] = q;
     firsts[n_tasks] = job->n_queries;
-#pragma omp parallel num_threads((uint64_t)job->n_threads < n_tasks ? job->n_threads : (int)n_tasks)
+    const int n_used = (uint64_t)job->n_threads < n_tasks ? job->n_threads : (int)n_tasks;
+#pragma omp parallel num_threads(n_used > 0 ? n_used : 1)
     {
         rows_state s = {.size = 2 * (size_t)(job->ranges ? 0 : job->k) + SLACK};
         omen_detail own_why = {""};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An index searched for its own rows. Rows that follow each other in the lists have the same neighbours, lists and
  * codes in cache. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,7 +165,7 @@ int omen_index_search_self(const omen_index *index, const omen_search_options *o
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          s.options.row_sets ? "options.row_sets has no meaning where rows search for rows"
                                             : "the set of rows is of another index");
-    if (!s.options.has_within && (s.options.k < 1 || s.options.k == UINT32_MAX))
+    if (!s.options.has_within && s.options.k < 1)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1");
     if (index->meta.refine == OMEN_REFINE_NONE)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "rows search for rows by their refine tier, and the index has none");

@@ -6,13 +6,13 @@
 #include "lib/filter.h"
 #include "lib/graph/graph.h"
 #include "lib/lists/lists.h"
-#include "lib/range.h"
+#include "lib/lists/lists_errors.h"
 #include "lib/sized.h"
 #include "lib/ways.h"
 
 /* Under a filter the lists not taken are expected to hold this part of what the recall may lack, and what the margin
  * leaves out is another part of it. */
-#define MISSED_BY_LISTS  0.5f
+#define MISSED_BY_LISTS  0.75f
 #define MISSED_BY_MARGIN 0.25f
 
 /* For all rows within a distance, lists are taken and rows re-ranked by reach and margin as for the k nearest, relative
@@ -53,17 +53,23 @@ static omen_effort range_effort(const omen_index *index, const omen_search_optio
     return effort;
 }
 
-/* The margin that the errors of estimates take, however near the rows are: half of what the recall may lack is left to
- * the lists. */
-static float error_margin(const omen_list_spread *spread, float recall)
+/* Raises the margin to what the errors of estimates take, however near the rows are: half of what the recall may lack
+ * is left to the lists. */
+static int raise_margin(omen_effort *effort, const omen_index *index, const omen_search_job *job)
 {
-    const uint32_t n = spread->n_errors;
-    const double rank = ceil((1 - (double)RANGE_MISSED * (1 - (double)recall)) * n);
-    if (!n)
-        return 0;
+    const omen_meta *m = &index->meta;
+    const float recall = job->options->recall > 0 ? job->options->recall : OMEN_DEFAULT_RECALL;
+    const float factor = job->options->effort_factor > 0 ? job->options->effort_factor : 1;
+    const omen_list_errors *errors;
+    if (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE || !(effort->margin < INFINITY))
+        return OMEN_OK; /* nothing is estimated, or re-ranked, or turned away */
+    const int status = omen_list_errors_get(index, job->n_threads, &errors, job->watch, job->why);
+    if (status != OMEN_OK)
+        return status;
+    const float error = omen_list_errors_quantile(errors, 1 - (double)RANGE_MISSED * (1 - (double)recall));
     /* all rows: beyond the largest error that was seen */
-    return recall < 1 ? spread->errors[rank < n ? (rank > 1 ? (uint32_t)rank - 1 : 0) : n - 1] * RANGE_MORE
-                      : spread->errors[n - 1] * RANGE_ALL;
+    effort->margin = fmaxf(effort->margin, error * (recall < 1 ? RANGE_MORE : RANGE_ALL) * factor);
+    return OMEN_OK;
 }
 
 /* All rows within a distance. */
@@ -76,11 +82,10 @@ static int search_lists_within(const omen_index *index, const omen_search_job *j
     if (job->stats)
         job->stats->lists.probes = n_probes;
     int status = omen_list_spread_get(index, job->n_threads, &spread, job->watch, job->why);
-    if (status == OMEN_OK) {
-        const float margin = error_margin(spread, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL);
-        effort.margin = fmaxf(effort.margin, margin * (options->effort_factor > 0 ? options->effort_factor : 1));
+    if (status == OMEN_OK)
+        status = raise_margin(&effort, index, job);
+    if (status == OMEN_OK)
         status = omen_search_lists_within(index, job, &effort, spread);
-    }
     return status == OMEN_OK && index->n_apart ? omen_apart_search_within(index, job) : status;
 }
 
@@ -101,7 +106,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
         effort.margin = more.margin;
         effort.most_rows = more.most_rows;
     }
-    effort.missed = MISSED_BY_LISTS * (float)k * (1 - recall);
+    effort.missed = MISSED_BY_LISTS * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);
     if (options->lists.probes) {
         n_probes = options->lists.probes < m->n_lists ? options->lists.probes : m->n_lists;
@@ -157,8 +162,6 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
     omen_graph_effort effort =
         omen_graph_effort_for(index, job->k, options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL, &measured);
     omen_graph_effort_scale(&effort, index, job->k, options->effort_factor);
-    if (options->rerank)
-        effort.share = 1;
     if (job->stats) {
         job->stats->lists.probes = 0;
         job->stats->rerank = measured.n_rows;
@@ -173,14 +176,11 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
 
 /* ---- the choice ---- */
 
-/* Relative costs, an estimate of a graph code being 1. Measured on AVX2 and AVX-512 machines; they steer the choice,
- * nothing more. */
+/* Relative costs, as OMEN_GRAPH_COST_ROW is. */
 #define COST_CODE       0.094   /* of a list, scanned for one query alone */
 #define COST_LIST       6.8     /* a list that is scanned */
 #define COST_CENTROID   0.00425 /* a dimension of a centroid that a list is chosen by */
 #define COST_SHARED     0.6     /* times these, where queries share the scan */
-#define COST_ROW        2.0     /* a row that is re-ranked, */
-#define COST_ROW_VALUE  0.02    /* and each of its values */
 #define SHARING_QUERIES 64u
 
 static double lists_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)
@@ -194,7 +194,8 @@ static double lists_cost(const omen_index *index, uint32_t k, float recall, uint
     const double n_codes = n_probes * ((double)m->n_rows / m->n_lists), hot = (m->n_sub / 2 + m->n_factors) / 32.0;
     const double scans =
         n_codes * COST_CODE * hot + n_probes * COST_LIST + (double)m->n_lists * m->d_kept * COST_CENTROID;
-    return scans * (n_queries >= SHARING_QUERIES ? COST_SHARED : 1) + n_rerank * (COST_ROW + COST_ROW_VALUE * m->d);
+    return scans * (n_queries >= SHARING_QUERIES ? COST_SHARED : 1) +
+           n_rerank * (OMEN_GRAPH_COST_ROW + OMEN_GRAPH_COST_VALUE * m->d);
 }
 
 static double graph_cost(const omen_index *index, uint32_t k, float recall)
@@ -203,7 +204,7 @@ static double graph_cost(const omen_index *index, uint32_t k, float recall)
     omen_graph_effort_for(index, k, recall, &measured);
     if (!measured.k || measured.recall < recall)
         return 0;
-    return measured.n_estimates + measured.n_rows * (COST_ROW + COST_ROW_VALUE * index->meta.d);
+    return measured.n_estimates + measured.n_rows * (OMEN_GRAPH_COST_ROW + OMEN_GRAPH_COST_VALUE * index->meta.d);
 }
 
 /* The way that was measured to cost less. */

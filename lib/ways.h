@@ -41,7 +41,7 @@ typedef struct omen_way {
     int (*calibrate)(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
                      size_t *n_bytes, omen_watch *watch, omen_detail *why);
     /* estimate of its private memory besides omen_calibration_bytes() */
-    uint64_t (*calibrate_bytes)(uint64_t n_rows, uint32_t d, uint32_t n_lists);
+    uint64_t (*calibrate_bytes)(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads);
     uint32_t table;   /* OMEN_SECTION_ */
     bool is_optional; /* that section may be unknown to a reader */
 } omen_way;

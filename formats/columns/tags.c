@@ -170,7 +170,7 @@ static int read_lines(omen_columns *columns, const omen_input *input, uint64_t m
         }
         w.first[lines.number - 1] = w.n_tags;
         has_memory = take_line(&w, line, n_bytes);
-        if (lines.number % 4096 == 0)
+        if (lines.number % 4096 == 0 || lines.number == n_rows)
             status = omen_columns_room(columns, omen_intern_bytes(&w.words) + 8 * w.size + 16 * n_rows, memory_bytes,
                                        input->label, why);
     }

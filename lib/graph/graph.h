@@ -20,6 +20,11 @@
 #define OMEN_GRAPH_MOST_ROWS    0x7fffffffu
 #define OMEN_GRAPH_NONE         UINT32_MAX /* in the place of a neighbour */
 
+/* What a row that is re-ranked costs, and each of its values, an estimate by a code being 1. Measured on AVX2 and
+ * AVX-512 machines; they steer the choice of efforts and ways, nothing more. */
+#define OMEN_GRAPH_COST_ROW   2.0
+#define OMEN_GRAPH_COST_VALUE 0.02
+
 /* ---- graph_codes.c ---- */
 
 /* How rows are coded. */
@@ -110,7 +115,7 @@ int omen_search_graph(const omen_index *index, const float *queries, uint64_t n_
 /* As ways.h has calibrate and calibrate_bytes. */
 int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
                          size_t *n_bytes, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
-uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists);
+uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads);
 
 /* ---- graph_effort.c ---- */
 

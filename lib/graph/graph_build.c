@@ -151,6 +151,8 @@ static int find_centres(const omen_graph_build *b, centres *c)
         return OMEN_ERR_MEMORY;
 #pragma omp parallel for schedule(dynamic, 16)
     for (uint32_t leaf = 0; leaf < b->n_leaves; leaf++) {
+        if (omen_watch_stopped(b->watch))
+            continue;
         const uint32_t n = b->leaf_at[leaf + 1] - b->leaf_at[leaf];
         uint32_t sums[OMEN_GRAPH_COARSE] = {0};
         for (uint32_t i = b->leaf_at[leaf]; i < b->leaf_at[leaf + 1]; i++)
@@ -160,7 +162,7 @@ static int find_centres(const omen_graph_build *b, centres *c)
             c->rows[(size_t)leaf * d8 + k] = (uint8_t)((sums[k] + n / 2) / n);
         omen_graph_measure(c->rows + (size_t)leaf * d8, d8, &c->terms[leaf]);
     }
-    return OMEN_OK;
+    return omen_watch_status(b->watch);
 }
 
 /* ---- candidates ---- */
@@ -269,7 +271,12 @@ static void choose_leaves(finder *f, const omen_graph_build *b, const centres *c
             uint64_t n_found = 0;
             for (uint32_t j = 0; j < f->n_near; j++)
                 f->wanted[j] = omen_key(f->distances[(size_t)i * OMEN_GRAPH_PACKED + j], j);
-            omen_keys_sort(f->wanted, f->n_near);
+            omen_keys_select(f->wanted, f->n_near, PROBES);
+            for (uint32_t j = 0; j < f->n_near && j < PROBES; j++)
+                n_found += leaf_rows(b, (uint32_t)f->near[(uint32_t)f->wanted[j]]);
+            if (n_found < 4 * CANDIDATES) /* in order, to see how many more it takes */
+                omen_keys_sort(f->wanted, f->n_near);
+            n_found = 0;
             for (uint32_t j = 0; j < f->n_near && (j < PROBES || n_found < 4 * CANDIDATES); j++) {
                 const uint32_t number = (uint32_t)f->wanted[j];
                 f->takes[(size_t)number * LEAF_MOST + i0 + i] = 1;
@@ -295,9 +302,10 @@ static void take_candidates(finder *f, const uint32_t *order, uint32_t n, const 
             continue;
         omen_keys_select(keys, 2 * CANDIDATES, CANDIDATES);
         f->n_keys[i] = CANDIDATES;
-        f->limits[i] = 0;
+        uint64_t last = 0;
         for (uint32_t t = 0; t < CANDIDATES; t++)
-            f->limits[i] = fmaxf(f->limits[i], omen_key_distance(keys[t]));
+            last = keys[t] > last ? keys[t] : last;
+        f->limits[i] = omen_key_distance(last);
     }
 }
 

@@ -2,7 +2,6 @@
 /* Graph codes: a projected row in one cache line. Where the variance is, there are more bits: nibbles are given out one
  * by one to the dimension whose error is largest. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/graph/graph.h"

@@ -15,11 +15,16 @@ uint32_t omen_graph_at_most(double n, uint64_t most)
     return (uint32_t)(n < (double)most ? n : (double)most);
 }
 
+/* The rows that a pool holds at most. */
+static uint64_t pool_most(const omen_index *index, uint32_t k)
+{
+    const uint64_t most = k > OMEN_GRAPH_POOL_MOST ? k : OMEN_GRAPH_POOL_MOST;
+    return index->meta.n_rows < most ? index->meta.n_rows : most;
+}
+
 omen_graph_effort omen_graph_effort_of(const omen_index *index, uint32_t k, float reach, double n_pool, float share)
 {
-    const uint64_t n = index->meta.n_rows, most = n < OMEN_GRAPH_POOL_MOST || n < k ? n
-                                                  : k > OMEN_GRAPH_POOL_MOST        ? k
-                                                                                    : OMEN_GRAPH_POOL_MOST;
+    const uint64_t most = pool_most(index, k);
     omen_graph_effort e = {.reach = reach, .share = share};
     e.least_pool = omen_graph_at_most(fmax(fmax(ceil(n_pool / 2), (double)k + SPARE_ROWS), LEAST_ROWS), most);
     e.most_pool = omen_graph_at_most(fmax(ceil(n_pool * POOL_TIMES), (double)e.least_pool), most);
@@ -107,12 +112,12 @@ bool omen_graph_can_reach(const omen_index *index, uint32_t k, float recall, dou
 
 void omen_graph_effort_scale(omen_graph_effort *e, const omen_index *index, uint32_t k, float factor)
 {
-    const uint64_t n = index->meta.n_rows;
+    const uint64_t most = pool_most(index, k);
     if (!(factor > 0))
         return;
     const float reach = e->reach * factor, share = e->share * factor;
     e->reach = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
     e->share = share < 1 ? share : 1;
-    e->least_pool = omen_graph_at_most(fmax(ceil((double)e->least_pool * (double)factor), k), n);
-    e->most_pool = omen_graph_at_most(fmax(ceil((double)e->most_pool * (double)factor), e->least_pool), n);
+    e->least_pool = omen_graph_at_most(fmax(ceil((double)e->least_pool * (double)factor), k), most);
+    e->most_pool = omen_graph_at_most(fmax(ceil((double)e->most_pool * (double)factor), e->least_pool), most);
 }

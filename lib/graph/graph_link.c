@@ -46,6 +46,8 @@ static int find_incoming(const omen_graph_build *b, incoming *in)
     if (!in->at)
         return OMEN_ERR_MEMORY;
     for (uint64_t i = 0; i < b->n_alone; i++) {
+        if (i % WATCHED_ROWS == 0 && omen_watch_stopped(b->watch))
+            return OMEN_ERR_INTERRUPTED;
         const uint32_t *edges = edges_of(b, b->order[i]);
         for (uint32_t e = 0; e < b->degree && edges[e] != OMEN_GRAPH_NONE; e++)
             in->at[(uint64_t)edges[e] + 2]++;
@@ -56,6 +58,8 @@ static int find_incoming(const omen_graph_build *b, incoming *in)
     if (!in->from)
         return OMEN_ERR_MEMORY;
     for (uint64_t i = 0; i < b->n_alone; i++) {
+        if (i % WATCHED_ROWS == 0 && omen_watch_stopped(b->watch))
+            return OMEN_ERR_INTERRUPTED;
         const uint32_t *edges = edges_of(b, b->order[i]);
         for (uint32_t e = 0; e < b->degree && edges[e] != OMEN_GRAPH_NONE; e++)
             in->from[in->at[(uint64_t)edges[e] + 1]++] = b->order[i];
@@ -182,14 +186,17 @@ static int hang_all(const omen_graph_build *b, const uint32_t *n_copies)
     const uint64_t n = b->index->meta.n_rows;
     uint64_t *at = omen_alloc_zero(n + 1, sizeof *at);
     uint32_t *rows = omen_alloc(n, sizeof *rows);
-    const int status = at && rows ? OMEN_OK : OMEN_ERR_MEMORY;
+    int status = at && rows ? OMEN_OK : OMEN_ERR_MEMORY;
     for (uint64_t p = 0; p < n && status == OMEN_OK; p++)
         at[p + 1] = at[p] + (b->copy_of[p] == p ? n_copies[p] + 1 : 0);
     for (uint64_t p = 0; p < n && status == OMEN_OK; p++) /* the first is the lowest */
         rows[at[b->copy_of[p]]++] = (uint32_t)p;
-    for (uint64_t p = 0; p < n && status == OMEN_OK; p++) /* at has moved to the ends of the groups */
+    for (uint64_t p = 0; p < n && status == OMEN_OK; p++) { /* at has moved to the ends of the groups */
         if (b->copy_of[p] == p && n_copies[p] > 0)
             hang_copies(b, rows + at[p] - n_copies[p] - 1, n_copies[p] + 1);
+        if (p % WATCHED_ROWS == 0)
+            status = omen_watch_status(b->watch);
+    }
     free(at);
     free(rows);
     return status;

@@ -95,7 +95,10 @@ uint32_t omen_graph_prune(const omen_graph_build *b, omen_graph_panels *panels, 
         if (n_chosen == most)
             break;
         omen_graph_turn(b->coarse + (size_t)position * b->d8, b->d8, turned);
-        omen_graph_distances(panels, b->d8, turned, &b->terms[position].row, 1, n, panels->distances);
+        const uint32_t first = (i + 1) / OMEN_PANEL * OMEN_PANEL; /* what is before is chosen or dropped */
+        omen_kernels_get()->matmul_u8(turned, b->d8, 1, panels->values + (size_t)first * b->d8,
+                                      (n - first + OMEN_PANEL - 1) / OMEN_PANEL, b->d8, &b->terms[position].row,
+                                      panels->terms + first, panels->distances + first, OMEN_GRAPH_PACKED);
         for (uint32_t j = i + 1; j < n; j++)
             own[j] = ALPHA * panels->distances[j] <= own[j] ? -1 : own[j];
     }

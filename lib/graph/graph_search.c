@@ -20,6 +20,7 @@
 #define BEGIN      8u  /* entries that a pool begins with */
 #define CHUNK      OMEN_GRAPH_CHUNK
 #define AHEAD      6u     /* refine rows that are prefetched */
+#define MOVED_KEYS 1024u  /* of a pool, from which on they are not merged one by one */
 #define REMEMBERED 16384u /* visited rows that are forgotten one by one */
 
 /* In a pool, a key's number is twice the position, and odd once the row's neighbours have been looked at. */
@@ -30,6 +31,7 @@ struct omen_graph_walk {
     uint32_t *seen;    /* the rows visited, unless has_lost: they are more than it has room for */
     size_t n_seen, seen_size, step_size;
     bool has_lost;
+    uint32_t n_met;                    /* rows that have led to the query's own */
     uint64_t *pool;                    /* most_pool + what one step adds */
     uint64_t *fresh;                   /* what one step adds */
     uint32_t *at;                      /* which of a step's rows these are */
@@ -44,7 +46,7 @@ struct omen_graph_walk {
 static size_t step_size(const omen_index *index)
 {
     const omen_graph *g = &index->graph;
-    const size_t neighbours = (STEP_MOST + 1) * (size_t)g->degree; /* one more: of a query's own copies */
+    const size_t neighbours = (STEP_MOST + 1) * (size_t)g->degree; /* more: of a query's own copies */
     return neighbours > g->n_entries ? neighbours : g->n_entries;
 }
 
@@ -156,26 +158,51 @@ static uint64_t pool_key(float estimate, uint32_t row)
     return omen_key(estimate, 2 * row);
 }
 
+/* How many of n ascending keys are below one, without branches on the data. */
+static size_t count_below(const uint64_t *keys, size_t n, uint64_t key)
+{
+    const uint64_t *from = keys;
+    while (n > 1) {
+        const size_t half = n / 2;
+        from += from[half - 1] < key ? half : 0;
+        n -= half;
+    }
+    return (size_t)(from - keys) + (n == 1 && *from < key);
+}
+
+/* Puts n_fresh ascending keys into the pool of n, and returns the lowest place that changed. Between the new keys of a
+ * large pool many others move together. */
+static size_t put_keys(uint64_t *pool, size_t n, const uint64_t *fresh, size_t n_fresh)
+{
+    size_t from = n, next = n_fresh;
+    while (n >= MOVED_KEYS && next > 0) {
+        const size_t place = count_below(pool, from, fresh[next - 1]);
+        memmove(pool + place + next, pool + place, (from - place) * sizeof *pool);
+        from = place;
+        next--;
+        pool[from + next] = fresh[next];
+    }
+    while (next > 0) {
+        const bool moves = from > 0 && pool[from - 1] > fresh[next - 1];
+        pool[from + next - 1] = moves ? pool[from - 1] : fresh[next - 1];
+        from -= moves;
+        next -= !moves;
+    }
+    return from;
+}
+
 /* Puts those of n new rows whose estimates are not above limit into the pool of *n_pool; returns the lowest place that
  * changed. */
 static uint32_t merge(omen_graph_walk *w, const uint32_t *rows, size_t n, float limit, uint32_t *n_pool)
 {
-    uint64_t *pool = w->pool;
     const size_t n_fresh = omen_kernels_get()->filter(w->estimates, n, limit, w->at);
     if (n_fresh == 0)
         return *n_pool;
     for (size_t i = 0; i < n_fresh; i++)
         w->fresh[i] = pool_key(w->estimates[w->at[i]], rows[w->at[i]]);
     omen_keys_sort(w->fresh, n_fresh);
-    int64_t from = (int64_t)*n_pool - 1, at = from + (int64_t)n_fresh, next = (int64_t)n_fresh - 1;
-    while (next >= 0) {
-        if (from >= 0 && pool[from] > w->fresh[next])
-            pool[at--] = pool[from--];
-        else
-            pool[at--] = w->fresh[next--];
-    }
     *n_pool += (uint32_t)n_fresh;
-    return (uint32_t)(from + 1);
+    return (uint32_t)put_keys(w->pool, *n_pool - n_fresh, w->fresh, n_fresh);
 }
 
 /* The estimate up to which rows are wanted; cuts the pool to it. */
@@ -194,6 +221,15 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
         n--;
     *n_pool = n;
     return n == effort->most_pool && omen_key_distance(pool[n - 1]) < limit ? omen_key_distance(pool[n - 1]) : limit;
+}
+
+/* Where the query is a row, n_met rows having led to it before this one: the neighbour of its own that takes its place,
+ * or OMEN_GRAPH_NONE. Without that row, an edge to it would lead to another row near it, or to none. That it is one in
+ * every other case, and never the nearest, was found by comparing with queries that are no rows. */
+static uint32_t stand_in(const omen_graph *g, uint32_t own, uint32_t n_met)
+{
+    const uint32_t at = (n_met + 1) / 2;
+    return n_met % 2 == 1 && at < g->degree ? g->neighbours[(size_t)own * g->degree + at] : OMEN_GRAPH_NONE;
 }
 
 /* Appends the neighbours of a row that have not been visited to the n rows of the step. */
@@ -216,7 +252,11 @@ static int take_neighbours(omen_graph_walk *w, uint32_t row, uint32_t own, uint3
         rows[count] = to[i];
         count += visit(visited, to[i]);
     }
-    /* copies of the query's own row take its place */
+    /* some of its neighbours, and all its copies, take the place of the query's own row */
+    if (meets_own) {
+        rows[count] = stand_in(g, own, w->n_met++);
+        count += rows[count] < n_rows && visit(visited, rows[count]);
+    }
     to = meets_own ? g->neighbours + (size_t)own * degree : to;
     for (uint32_t i = 0; i < degree && meets_own && to[i] < n_rows; i++) {
         rows[count] = to[i];
@@ -312,6 +352,7 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     if (own != OMEN_GRAPH_NONE && visit(w->visited, own))
         w->seen[w->n_seen++] = own;
     take_entries(w, query, own, &n_pool);
+    w->n_met = 0;
     float limit = cut(w, query, k, effort, &n_pool);
     out->n_estimates = g->n_entries;
     while (status == OMEN_OK) {
@@ -421,45 +462,76 @@ static int search_some(omen_graph_walk *w, const float *queries, size_t n, uint3
     return OMEN_OK;
 }
 
+/* What the threads of a search share. */
+typedef struct {
+    const omen_index *index;
+    const float *queries;
+    uint64_t n_queries, size; /* queries that a thread takes at once */
+    uint32_t k;
+    const omen_graph_effort *effort;
+    uint64_t *keys;
+    omen_search_stats *stats;
+    omen_watch *watch;
+    omen_detail *why;
+    uint64_t next; /* query that no thread has taken */
+    int status;
+} search;
+
+/* Takes queries until there are none. */
+static void search_part(search *s)
+{
+    omen_graph_walk *w = take_walk(s->index, s->effort->most_pool);
+    omen_search_stats sums = {0};
+    omen_detail why = {""};
+    int status = w ? OMEN_OK : OMEN_ERR_MEMORY;
+    while (status == OMEN_OK) {
+        const uint64_t q = __atomic_fetch_add(&s->next, s->size, __ATOMIC_RELAXED), left = s->n_queries - q;
+        if (q >= s->n_queries)
+            break;
+        status = omen_watch_status(s->watch);
+        if (status == OMEN_OK)
+            status = search_some(w, s->queries + q * s->index->meta.d, left < s->size ? left : s->size, s->k, s->effort,
+                                 s->keys + q * s->k, &sums, &why);
+    }
+#pragma omp critical(omen_graph_search)
+    {
+        if (status != OMEN_OK) {
+            s->status = status;
+            if (s->why)
+                *s->why = why;
+        }
+        if (s->stats) {
+            s->stats->n_queries += sums.n_queries;
+            s->stats->graph.estimates += sums.graph.estimates;
+            s->stats->rows_reranked += sums.rows_reranked;
+        }
+    }
+    give_walk(s->index, w);
+}
+
 int omen_search_graph(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
                       const omen_graph_effort *effort, int n_threads, uint64_t *keys, omen_search_stats *stats,
                       omen_watch *watch, omen_detail *why)
 {
-    const uint32_t d = index->meta.d;
-    uint64_t size = n_queries / (4 * (uint64_t)n_threads);
-    size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
-    const uint64_t n_chunks = (n_queries + size - 1) / size;
-    int status = OMEN_OK;
+    search s = {.index = index,
+                .queries = queries,
+                .n_queries = n_queries,
+                .size = n_queries / (4 * (uint64_t)n_threads),
+                .k = k,
+                .effort = effort,
+                .keys = keys,
+                .stats = stats,
+                .watch = watch,
+                .why = why};
+    s.size = s.size < 1 ? 1 : s.size < CHUNK ? s.size : CHUNK;
+    const uint64_t n_chunks = (n_queries + s.size - 1) / s.size;
     if ((uint64_t)n_threads > n_chunks)
         n_threads = n_chunks ? (int)n_chunks : 1;
-#pragma omp parallel num_threads(n_threads)
-    {
-        omen_graph_walk *w = take_walk(index, effort->most_pool);
-        omen_search_stats sums = {0};
-        omen_detail own_why = {""};
-        int own = w ? OMEN_OK : OMEN_ERR_MEMORY;
-#pragma omp for schedule(dynamic)
-        for (uint64_t q0 = 0; q0 < n_queries; q0 += size) {
-            if (own == OMEN_OK)
-                own = omen_watch_status(watch);
-            if (own == OMEN_OK)
-                own = search_some(w, queries + q0 * d, n_queries - q0 < size ? n_queries - q0 : size, k, effort,
-                                  keys + q0 * k, &sums, &own_why);
-        }
-#pragma omp critical(omen_graph_search)
-        {
-            if (own != OMEN_OK) {
-                status = own;
-                if (why)
-                    *why = own_why;
-            }
-            if (stats) {
-                stats->n_queries += sums.n_queries;
-                stats->graph.estimates += sums.graph.estimates;
-                stats->rows_reranked += sums.rows_reranked;
-            }
-        }
-        give_walk(index, w);
+    if (n_threads == 1) { /* a team of one would cost what a tenth of an easy query does */
+        search_part(&s);
+        return s.status;
     }
-    return status;
+#pragma omp parallel num_threads(n_threads)
+    search_part(&s);
+    return s.status;
 }

@@ -4,7 +4,8 @@
  * Effort is a reach: a query's pool goes so much farther than its k-th best estimate, squared. That a query far from
  * all rows, to which many of them are about as far, takes a larger pool is what makes the recall hold for queries that
  * are unlike the rows. Queries are the rows that the lists are measured on; a row is then neither its own neighbour nor
- * a step on the way. Each reach is searched by once, and the share of its pools that is re-ranked is read off. */
+ * a step on the way; some of its neighbours are one in its place (graph_search.c). Each reach is searched by once, and
+ * the share of its pools that is re-ranked is read off. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,27 +15,18 @@
 #include "lib/refine.h"
 
 #define MOST_WANTED    (OMEN_CALIBRATE_K + 32) /* neighbours, and rows as near as the last */
-#define THREADS        8u                      /* that memory is planned for */
-#define QUERIES        400u                    /* at most, */
-#define VALUES         15000u                  /* and so many neighbours of them all */
-#define LOWER_BOUND    1.5
-#define MARGIN_MOST    0.0035
+#define VALUES         40000u                  /* neighbours of all queries, at most, */
+#define ESTIMATES      2000000.0               /* and about so many estimates a reach, */
+#define QUERIES_LEAST  200u                    /* but so many queries */
+#define MARGIN_MOST    0.0045                  /* of a recall, to be safe */
 #define TOP_MARGIN     0.001
-#define N_KS           3u
-#define N_LEVELS       10u
+#define N_LEVELS       OMEN_CALIBRATE_LEVELS
 #define N_SHARES       4u
 #define N_REACHES      22u
 #define IDLE_ROWS      22u    /* a pool of more than twice so many beyond k should find more than one before it */
 #define GAIN_LEAST     0.0002 /* of recall by the next reach; less, twice, and the table ends */
 #define ESTIMATES_MOST 12000.0
 
-/* Relative costs, of one estimate to a re-ranked row and its values. They steer the choice, nothing more. */
-#define COST_ROW       2.0
-#define COST_ROW_VALUE 0.02
-
-static const uint32_t ks[N_KS] = {1, 10, OMEN_CALIBRATE_K};
-static const float levels[N_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f,
-                                       0.96f, 0.97f, 0.98f, 0.99f, OMEN_TUNE_HIGHEST};
 static const float shares[N_SHARES] = {0.25f, 0.5f, 0.75f, 1};
 static const float reaches[N_REACHES] = {0,     0.02f, 0.04f, 0.06f, 0.08f, 0.1f, 0.125f, 0.15f, 0.18f, 0.215f, 0.26f,
                                          0.31f, 0.37f, 0.45f, 0.55f, 0.7f,  0.9f, 1.2f,   1.6f,  2.2f,  3,      4};
@@ -152,15 +144,6 @@ static int measure(const tuning *t, uint32_t n_queries, uint32_t k, const omen_g
     return status;
 }
 
-/* The recall that counts as reached, as lists have it: less 1.5 standard errors, but not much less. */
-static double safe_recall(const outcome *o, uint32_t s, uint32_t n_queries, uint32_t k)
-{
-    const double n = n_queries, mean = (double)o->n_found[s] / (n * k);
-    const double variance = (double)o->n_found2[s] / (n * k * k) - mean * mean;
-    const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
-    return mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
-}
-
 /* One point of a curve: what a reach and a share of the pool gave. */
 typedef struct {
     double recall, reach, n_pool, n_rows, n_estimates;
@@ -180,7 +163,7 @@ static void offer(const omen_meta *m, uint32_t k, double recall, const point *a,
     const double t = share > 0 ? share : 0;
     const double n_rows = mix_double(a->n_rows, b->n_rows, t),
                  n_estimates = mix_double(a->n_estimates, b->n_estimates, t);
-    const double own = n_estimates + n_rows * (COST_ROW + COST_ROW_VALUE * m->d);
+    const double own = n_estimates + n_rows * (OMEN_GRAPH_COST_ROW + OMEN_GRAPH_COST_VALUE * m->d);
     if (!(own < *cost))
         return;
     *cost = own;
@@ -192,29 +175,40 @@ static void offer(const omen_meta *m, uint32_t k, double recall, const point *a,
                                omen_graph_at_most(ceil(n_estimates), m->n_rows)};
 }
 
+/* How many queries are searched for where each takes about n_estimates: fewer where recall is high and varies less. */
+static uint32_t count_queries(const tuning *t, uint32_t k, double n_estimates)
+{
+    const uint32_t most = omen_graph_at_most(VALUES / k, t->truth->n_queries);
+    const double wanted = n_estimates > 0 ? ESTIMATES / n_estimates : most;
+    return omen_graph_at_most(wanted > (double)QUERIES_LEAST ? wanted : QUERIES_LEAST, most);
+}
+
 static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t *n_entries)
 {
     const omen_meta *m = &t->index->meta;
     omen_graph_tune best[N_LEVELS + 1] = {{0}}; /* the last: the highest recall of all */
     point before[N_SHARES];
     double costs[N_LEVELS + 1], n_pool = 0, top = 0, reached = 0;
-    const uint32_t most = VALUES / k < QUERIES ? VALUES / k : QUERIES;
-    const uint32_t n_queries = t->truth->n_queries < most ? t->truth->n_queries : most;
+    double n_estimates = 0;
     for (size_t l = 0; l <= N_LEVELS; l++)
         costs[l] = INFINITY;
     for (uint32_t i = 0, n_idle = 0; i < N_REACHES && best[N_LEVELS - 1].k == 0 && n_idle < 2; i++) {
         const omen_graph_effort effort = omen_graph_effort_of(t->index, k, reaches[i], n_pool, 1);
+        const uint32_t n_queries = count_queries(t, k, n_estimates);
         outcome o;
         const int status = measure(t, n_queries, k, &effort, &o);
         if (status != OMEN_OK)
             return status;
         n_pool = (double)o.n_pool / n_queries;
+        n_estimates = (double)o.n_estimates / n_queries;
         for (uint32_t s = 0; s < N_SHARES; s++) {
-            const point p = {safe_recall(&o, s, n_queries, k), (double)reaches[i], n_pool,
-                             (double)o.n_rows[s] / n_queries, (double)o.n_estimates / n_queries};
+            const point p = {omen_calibration_safe_recall(o.n_found[s], o.n_found2[s], n_queries, k, MARGIN_MOST) -
+                                 t->truth->lost,
+                             (double)reaches[i], n_pool, (double)o.n_rows[s] / n_queries, n_estimates};
             for (size_t l = 0; l < N_LEVELS; l++)
-                if ((double)levels[l] <= p.recall && (i == 0 || (double)levels[l] > before[s].recall))
-                    offer(m, k, (double)levels[l], i > 0 ? &before[s] : &p, &p, &costs[l], &best[l]);
+                if ((double)omen_calibrate_levels[l] <= p.recall &&
+                    (i == 0 || (double)omen_calibrate_levels[l] > before[s].recall))
+                    offer(m, k, (double)omen_calibrate_levels[l], i > 0 ? &before[s] : &p, &p, &costs[l], &best[l]);
             if (p.recall - TOP_MARGIN > top) {
                 top = p.recall - TOP_MARGIN;
                 costs[N_LEVELS] = INFINITY;
@@ -267,21 +261,21 @@ int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth,
     *n_bytes = 0;
     if (!index->graph.degree || truth->n_queries == 0)
         return OMEN_OK;
-    omen_graph_tune *entries = omen_alloc(N_KS * (N_LEVELS + 1), sizeof *entries);
+    omen_graph_tune *entries = omen_alloc(OMEN_CALIBRATE_KS * (N_LEVELS + 1), sizeof *entries);
     *table = entries;
     t.own = omen_alloc(truth->n_queries, sizeof *t.own);
     int status = entries && t.own ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK)
         find_positions(&t);
-    for (size_t i = 0; i < N_KS && ks[i] <= truth->k_most && status == OMEN_OK; i++)
-        status = tune_k(&t, ks[i], entries, &n_entries);
+    for (size_t i = 0; i < OMEN_CALIBRATE_KS && omen_calibrate_ks[i] <= truth->k_most && status == OMEN_OK; i++)
+        status = tune_k(&t, omen_calibrate_ks[i], entries, &n_entries);
     *n_bytes = n_entries * sizeof *entries;
     free(t.own);
     return status;
 }
 
-uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists)
+uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads)
 {
     return (uint64_t)omen_calibration_most_queries(n_rows, d) * 4 +
-           (n_rows / 8 + OMEN_GRAPH_POOL_MOST * 24 + 64 * d) * THREADS;
+           (n_rows / 8 + OMEN_GRAPH_POOL_MOST * 24 + 64 * d) * (uint64_t)n_threads;
 }

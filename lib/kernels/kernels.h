@@ -116,6 +116,17 @@ typedef struct omen_kernels {
      * no word behind the one of the last bit is read. */
     void (*count_bits)(const uint64_t *words, const uint32_t *first, size_t n, uint32_t *counts);
 
+    /* out[l] = -share, for l < n: the share of a list's rows that is expected within distance2, if their squared
+     * distances are normal with mean base + means[l] and variance scale2 (2 means[l]^2 + 4 means[l] base), where base =
+     * norm2 + 2 values[l], 0 at least. tails[i], i <= last + 1, is the share that is sqrt(i / 4) deviations or more
+     * below the mean; from last on it is 0. */
+    void (*list_shares)(const float *values, const float *means, size_t n, float norm2, float distance2, float scale2,
+                        const float *tails, uint32_t last, float *out);
+
+    /* Sets bit i of words where value i, an unsigned integer of width 1, 2, 3, 4 or 8 bytes at values + i * width, is
+     * low to low + span, which has that width, and leaves the others as they are, for i < n. */
+    void (*range_bits)(const uint8_t *values, uint32_t width, size_t n, uint64_t low, uint64_t span, uint64_t *words);
+
     /* Estimates of graph codes (graph.h): out[i] = base - unit * s for row i of n, whose code is the 64 bytes at codes
      * + 64 * rows[i]. base is the float at byte 60 of the code; s, in 32 bits, sums 256 weights[0][j] + weights[2][j]
      * times the low four bits of byte j, and 256 weights[1][j] + weights[3][j] times the high ones, j < 60. The weights

@@ -28,10 +28,34 @@ INLINE void tile(const size_t rows, const float *a, size_t lda, const float *pan
     }
 }
 
+/* One row and four panels, since each sum waits for the one before it. */
+static void one_row(const float *a, const float *panel, size_t n_k, float *c)
+{
+    __m256 sum[4][2];
+    for (size_t p = 0; p < 4; p++)
+        sum[p][0] = sum[p][1] = _mm256_setzero_ps();
+    for (size_t k = 0; k < n_k; k++) {
+        const __m256 x = _mm256_broadcast_ss(a + k);
+#pragma GCC unroll 4
+        for (size_t p = 0; p < 4; p++) {
+            const float *b = panel + (p * n_k + k) * OMEN_PANEL;
+            sum[p][0] = _mm256_fmadd_ps(x, _mm256_loadu_ps(b), sum[p][0]);
+            sum[p][1] = _mm256_fmadd_ps(x, _mm256_loadu_ps(b + 8), sum[p][1]);
+        }
+    }
+    for (size_t p = 0; p < 4; p++) {
+        _mm256_storeu_ps(c + p * OMEN_PANEL, sum[p][0]);
+        _mm256_storeu_ps(c + p * OMEN_PANEL + 8, sum[p][1]);
+    }
+}
+
 static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
                    size_t ldc)
 {
-    for (size_t p = 0; p < n_panels; p++) {
+    size_t p = 0;
+    for (; m == 1 && p + 4 <= n_panels; p += 4)
+        one_row(a, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL);
+    for (; p < n_panels; p++) {
         const float *panel = panels + p * n_k * OMEN_PANEL;
         float *out = c + p * OMEN_PANEL;
         size_t i = 0;
@@ -529,6 +553,33 @@ static void graph_estimates(const uint8_t *codes, const uint32_t *rows, size_t n
     }
 }
 
+static void list_shares(const float *values, const float *means, size_t n, float norm2, float distance2, float scale2,
+                        const float *tails, uint32_t last, float *out)
+{
+    const __m256 two = _mm256_set1_ps(2), four = _mm256_set1_ps(4), zero = _mm256_setzero_ps();
+    const __m256 most = _mm256_set1_ps((float)last);
+    size_t l = 0;
+    for (; l + 8 <= n; l += 8) { /* as the plain one has it */
+        const __m256 mean = _mm256_loadu_ps(means + l);
+        const __m256 away = _mm256_add_ps(_mm256_set1_ps(norm2), _mm256_mul_ps(two, _mm256_loadu_ps(values + l)));
+        const __m256 base = _mm256_max_ps(away, zero);
+        const __m256 ahead = _mm256_sub_ps(_mm256_sub_ps(_mm256_set1_ps(distance2), base), mean);
+        const __m256 spread = _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(two, mean), mean),
+                                            _mm256_mul_ps(_mm256_mul_ps(four, mean), base));
+        const __m256 steps = _mm256_mul_ps(
+            _mm256_div_ps(_mm256_mul_ps(ahead, ahead), _mm256_mul_ps(_mm256_set1_ps(scale2), spread)), four);
+        const __m256 at = _mm256_min_ps(steps, most);
+        const __m256i i = _mm256_cvttps_epi32(at);
+        const __m256 from = _mm256_i32gather_ps(tails, i, 4), to = _mm256_i32gather_ps(tails + 1, i, 4);
+        const __m256 tail =
+            _mm256_add_ps(from, _mm256_mul_ps(_mm256_sub_ps(to, from), _mm256_sub_ps(at, _mm256_cvtepi32_ps(i))));
+        const __m256 above = _mm256_cmp_ps(ahead, zero, _CMP_GT_OQ);
+        _mm256_storeu_ps(out + l, _mm256_blendv_ps(_mm256_xor_ps(tail, _mm256_set1_ps(-0.0f)),
+                                                   _mm256_sub_ps(tail, _mm256_set1_ps(1)), above));
+    }
+    plain_list_shares(values + l, means + l, n - l, norm2, distance2, scale2, tails, last, out + l);
+}
+
 const omen_kernels omen_kernels_avx2 = {
     .name = "avx2",
     .matmul = matmul,
@@ -547,7 +598,9 @@ const omen_kernels omen_kernels_avx2 = {
     .take_keys = plain_take_keys,
     .keys_below = keys_below,
     .list_values = plain_list_values,
+    .list_shares = list_shares,
     .count_bits = plain_count_bits,
+    .range_bits = plain_range_bits,
     .dot_f64 = plain_dot_f64,
     .xxh3 = plain_xxh3,
     .reduce_f64 = plain_reduce_f64,

@@ -51,10 +51,30 @@ INLINE void stripe(const size_t n_panels, const float *a, size_t lda, size_t m, 
 #undef REST
 }
 
+/* One row: many panels at once, since each sum waits for the one before it. */
+INLINE void one_row(const size_t n_panels, const float *a, const float *panel, size_t n_k, float *c)
+{
+    __m512 sum[8];
+    for (size_t p = 0; p < n_panels; p++)
+        sum[p] = _mm512_setzero_ps();
+    for (size_t k = 0; k < n_k; k++) {
+        const __m512 x = _mm512_set1_ps(a[k]);
+#pragma GCC unroll 8
+        for (size_t p = 0; p < n_panels; p++)
+            sum[p] = _mm512_fmadd_ps(x, _mm512_loadu_ps(panel + (p * n_k + k) * OMEN_PANEL), sum[p]);
+    }
+    for (size_t p = 0; p < n_panels; p++)
+        _mm512_storeu_ps(c + p * OMEN_PANEL, sum[p]);
+}
+
 static void matmul(const float *a, size_t lda, size_t m, const float *panels, size_t n_panels, size_t n_k, float *c,
                    size_t ldc)
 {
     size_t p = 0;
+    for (; m == 1 && p + 8 <= n_panels; p += 8)
+        one_row(8, a, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL);
+    for (; m == 1 && p + 4 <= n_panels; p += 4)
+        one_row(4, a, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL);
     for (; p + 2 <= n_panels; p += 2)
         stripe(2, a, lda, m, panels + p * n_k * OMEN_PANEL, n_k, c + p * OMEN_PANEL, ldc);
     if (p < n_panels)
@@ -104,17 +124,45 @@ INLINE void tile_u8(const bool vnni, const size_t rows, const size_t n_panels, c
     }
 }
 
+/* One row and four panels, since each sum waits for the one before it. */
+INLINE void one_row_u8(const bool vnni, const uint8_t *a, const int8_t *panel, size_t panel_stride, size_t n_k,
+                       int32_t row_term, const int32_t *column_terms, float *c)
+{
+    __m512i sum[4];
+    for (size_t p = 0; p < 4; p++)
+        sum[p] = _mm512_setzero_si512();
+    for (size_t k = 0; k < n_k; k += 4) {
+        int32_t four;
+        memcpy(&four, a + k, 4);
+        const __m512i x = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+        for (size_t p = 0; p < 4; p++)
+            sum[p] = dot4(vnni, sum[p], x, _mm512_loadu_si512(panel + p * panel_stride + k * OMEN_PANEL));
+    }
+    for (size_t p = 0; p < 4; p++) {
+        const __m512i twice = _mm512_sub_epi32(_mm512_slli_epi32(sum[p], 1), _mm512_set1_epi32(row_term));
+        const __m512i whole = _mm512_sub_epi32(twice, _mm512_loadu_si512(column_terms + p * OMEN_PANEL));
+        _mm512_storeu_ps(c + p * OMEN_PANEL, _mm512_cvtepi32_ps(whole));
+    }
+}
+
 INLINE void stripes_u8(const bool vnni, const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels,
                        size_t n_k, const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
     const size_t stride = n_k * OMEN_PANEL;
-    for (size_t p = 0; p < n_panels; p += 2) {
+    size_t p = 0;
+    for (; m == 1 && p + 4 <= n_panels; p += 4)
+        one_row_u8(vnni, a, panels + p * stride, stride, n_k, row_terms[0], column_terms + p * OMEN_PANEL,
+                   c + p * OMEN_PANEL);
+    for (; p < n_panels; p += 2) {
         const int8_t *panel = panels + p * stride;
         float *out = c + p * OMEN_PANEL;
         const int32_t *columns = column_terms + p * OMEN_PANEL;
         size_t i = 0;
         for (; i + 12 <= m && p + 1 < n_panels; i += 12)
             tile_u8(vnni, 12, 2, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
+        for (; i + 4 <= m && p + 1 < n_panels; i += 4)
+            tile_u8(vnni, 4, 2, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
         for (; i < m && p + 1 < n_panels; i++)
             tile_u8(vnni, 1, 2, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
         for (; i < m; i++)
@@ -542,15 +590,86 @@ static size_t keys_below(const uint64_t *keys, size_t n, uint64_t limit, uint64_
     return n_below + plain_keys_below(keys + i, n - i, limit, to + n_below);
 }
 
+static void list_shares(const float *values, const float *means, size_t n, float norm2, float distance2, float scale2,
+                        const float *tails, uint32_t last, float *out)
+{
+    const __m512 two = _mm512_set1_ps(2), four = _mm512_set1_ps(4), zero = _mm512_setzero_ps();
+    const __m512 most = _mm512_set1_ps((float)last);
+    size_t l = 0;
+    for (; l + 16 <= n; l += 16) { /* as the plain one has it */
+        const __m512 mean = _mm512_loadu_ps(means + l);
+        const __m512 away = _mm512_add_ps(_mm512_set1_ps(norm2), _mm512_mul_ps(two, _mm512_loadu_ps(values + l)));
+        const __m512 base = _mm512_max_ps(away, zero);
+        const __m512 ahead = _mm512_sub_ps(_mm512_sub_ps(_mm512_set1_ps(distance2), base), mean);
+        const __m512 spread = _mm512_add_ps(_mm512_mul_ps(_mm512_mul_ps(two, mean), mean),
+                                            _mm512_mul_ps(_mm512_mul_ps(four, mean), base));
+        const __m512 steps = _mm512_mul_ps(
+            _mm512_div_ps(_mm512_mul_ps(ahead, ahead), _mm512_mul_ps(_mm512_set1_ps(scale2), spread)), four);
+        const __m512 at = _mm512_min_ps(steps, most);
+        const __m512i i = _mm512_cvttps_epi32(at);
+        const __m512 from = _mm512_i32gather_ps(i, tails, 4), to = _mm512_i32gather_ps(i, tails + 1, 4);
+        const __m512 tail =
+            _mm512_add_ps(from, _mm512_mul_ps(_mm512_sub_ps(to, from), _mm512_sub_ps(at, _mm512_cvtepi32_ps(i))));
+        const __mmask16 above = _mm512_cmp_ps_mask(ahead, zero, _CMP_GT_OQ);
+        _mm512_storeu_ps(
+            out + l, _mm512_mask_sub_ps(_mm512_xor_ps(tail, _mm512_set1_ps(-0.0f)), above, tail, _mm512_set1_ps(1)));
+    }
+    plain_list_shares(values + l, means + l, n - l, norm2, distance2, scale2, tails, last, out + l);
+}
+
+/* 16 values of 3 bytes, of 64 bytes that begin with them. */
+INLINE __m512i widen3(const uint8_t *values)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+    const __m512i bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1));
+    return _mm512_shuffle_epi8(_mm512_permutexvar_epi32(lanes, _mm512_loadu_si512(values)), bytes);
+}
+
+INLINE uint64_t range_word(const uint32_t width, const uint8_t *values, __m512i low, __m512i span)
+{
+    uint64_t word = 0;
+    if (width == 1)
+        return _mm512_cmple_epu8_mask(_mm512_sub_epi8(_mm512_loadu_si512(values), low), span);
+    for (size_t i = 0; i < (width == 3 ? 4 : width); i++) {
+        const size_t lanes = width == 3 ? 16 : 64 / width;
+        const __m512i x = width == 3 ? widen3(values + 48 * i) : _mm512_loadu_si512(values + 64 * i);
+        const uint64_t hits = width == 2   ? _mm512_cmple_epu16_mask(_mm512_sub_epi16(x, low), span)
+                              : width == 8 ? _mm512_cmple_epu64_mask(_mm512_sub_epi64(x, low), span)
+                                           : _mm512_cmple_epu32_mask(_mm512_sub_epi32(x, low), span);
+        word |= hits << i * lanes;
+    }
+    return word;
+}
+
+static void range_bits(const uint8_t *values, uint32_t width, size_t n, uint64_t low, uint64_t span, uint64_t *words)
+{
+    size_t i = 0;
+#define PASS(width, room, lows, spans)                                                                                 \
+    for (const __m512i least = lows, most = spans; i + 64 + (room) <= n; i += 64)                                      \
+        words[i / 64] |= range_word(width, values + i * (width), least, most);
+    if (width == 1)
+        PASS(1, 0, _mm512_set1_epi8((char)low), _mm512_set1_epi8((char)span))
+    else if (width == 2)
+        PASS(2, 0, _mm512_set1_epi16((short)low), _mm512_set1_epi16((short)span))
+    else if (width == 3) /* the last load ends 16 bytes behind the values that it is for */
+        PASS(3, 6, _mm512_set1_epi32((int)low), _mm512_set1_epi32((int)span))
+    else if (width == 4)
+        PASS(4, 0, _mm512_set1_epi32((int)low), _mm512_set1_epi32((int)span))
+    else
+        PASS(8, 0, _mm512_set1_epi64((long long)low), _mm512_set1_epi64((long long)span))
+#undef PASS
+    plain_range_bits(values + i * width, width, n - i, low, span, words + i / 64);
+}
+
 #define KERNELS                                                                                                        \
     .matmul = matmul, .argmin = argmin, .reach = reach, .filter = filter, .encode16 = encode16,                        \
     .sq8_encode = plain_sq8_encode, .sq12_encode = plain_sq12_encode, .sq16_encode = plain_sq16_encode,                \
     .signs = plain_signs, .pq_tables = plain_pq_tables, .table_lows = plain_table_lows, .table_round = table_round,    \
-    .count_bits = plain_count_bits, .take_keys = take_keys, .keys_below = keys_below,                                  \
-    .list_values = plain_list_values, .dot_f64 = plain_dot_f64, .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64,    \
-    .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .l2_sq12 = l2_sq12, .l2_sq16 = l2_sq16, .ip_f32 = ip_f32,    \
-    .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12, .ip_sq16 = ip_sq16, .scan_plain = scan_plain,              \
-    .scan_gain = scan_gain,
+    .count_bits = plain_count_bits, .range_bits = range_bits, .list_shares = list_shares, .take_keys = take_keys,      \
+    .keys_below = keys_below, .list_values = plain_list_values, .dot_f64 = plain_dot_f64, .xxh3 = plain_xxh3,          \
+    .reduce_f64 = plain_reduce_f64, .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .l2_sq12 = l2_sq12,          \
+    .l2_sq16 = l2_sq16, .ip_f32 = ip_f32, .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12, .ip_sq16 = ip_sq16,  \
+    .scan_plain = scan_plain, .scan_gain = scan_gain,
 
 const omen_kernels omen_kernels_avx512 = {
     .name = "avx512", .matmul_u8 = matmul_u8, .graph_estimates = graph_estimates, KERNELS};

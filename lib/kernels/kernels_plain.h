@@ -5,6 +5,7 @@
 #define OMEN_KERNELS_PLAIN_H
 
 #include <float.h>
+#include <stdbool.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -254,18 +255,94 @@ static inline float plain_list_values(const float *half_norms, float *values, si
     return least[0];
 }
 
+static inline void plain_list_shares(const float *values, const float *means, size_t n, float norm2, float distance2,
+                                     float scale2, const float *tails, uint32_t last, float *out)
+{
+    const float most = (float)last;
+    for (size_t l = 0; l < n; l++) {
+        const float mean = means[l], away = norm2 + 2 * values[l], base = away > 0 ? away : 0;
+        const float ahead = distance2 - base - mean;
+        const float steps = ahead * ahead / (scale2 * (2 * mean * mean + 4 * mean * base)) * 4;
+        const float at = steps < most ? steps : most; /* the last also without a variance */
+        const int32_t i = (int32_t)at;
+        const float tail = tails[i] + (tails[i + 1] - tails[i]) * (at - (float)i);
+        out[l] = ahead > 0 ? tail - 1 : -tail;
+    }
+}
+
+/* Bits of word bit / 64 that are below bit. */
+static inline uint32_t plain_bits_below(const uint64_t *words, uint32_t bit)
+{
+    return bit % 64 ? (uint32_t)__builtin_popcountll(words[bit / 64] << (64 - bit % 64)) : 0;
+}
+
+#define COUNT_WORDS 1024u
+
 static inline void plain_count_bits(const uint64_t *words, const uint32_t *first, size_t n, uint32_t *counts)
 {
+    /* sums of many words first: a loop over the words of each list would end where no processor foresees it */
+    uint32_t sums[COUNT_WORDS + 1] = {0}, before = plain_bits_below(words, first[0]);
     uint64_t w = first[0] / 64;
-    uint32_t total = 0, before = first[0] % 64 ? (uint32_t)__builtin_popcountll(words[w] << (64 - first[0] % 64)) : 0;
-    for (size_t l = 0; l < n; l++) {
-        const uint32_t end = first[l + 1];
-        for (; w < end / 64; w++)
-            total += (uint32_t)__builtin_popcountll(words[w]);
-        const uint32_t upto = total + (end % 64 ? (uint32_t)__builtin_popcountll(words[w] << (64 - end % 64)) : 0);
-        counts[l] = upto - before;
-        before = upto;
+    for (size_t l = 0; l < n;) {
+        const uint64_t left = first[n] / 64 - w, m = left < COUNT_WORDS ? left : COUNT_WORDS;
+        for (uint64_t i = 0; i < m; i++)
+            sums[i + 1] = sums[i] + (uint32_t)__builtin_popcountll(words[w + i]);
+        for (; l < n && first[l + 1] / 64 <= w + m; l++) {
+            const uint32_t upto = sums[first[l + 1] / 64 - w] + plain_bits_below(words, first[l + 1]);
+            counts[l] = upto - before;
+            before = upto;
+        }
+        w += m;
+        sums[0] = sums[m];
     }
+}
+
+/* Bytes of 0 and 1 as bits. */
+static inline uint64_t plain_pack(const uint8_t hits[64])
+{
+    uint64_t word = 0;
+    for (size_t j = 0; j < 8; j++) {
+        uint64_t eight;
+        memcpy(&eight, hits + 8 * j, sizeof eight);
+        word |= (eight * 0x0102040810204080u >> 56) << 8 * j;
+    }
+    return word;
+}
+
+/* Which of n <= 64 values are low to low + span. */
+static inline uint64_t plain_range_word(const uint8_t *values, uint32_t width, size_t n, uint64_t low, uint64_t span)
+{
+    uint8_t hits[64] = {0};
+#define COMPARE(type, load)                                                                                            \
+    for (size_t i = 0; i < n; i++) {                                                                                   \
+        type x;                                                                                                        \
+        load;                                                                                                          \
+        hits[i] = (type)(x - (type)low) <= (type)span;                                                                 \
+    }
+#define LOAD memcpy(&x, values + i * sizeof x, sizeof x)
+    if (width == 1)
+        COMPARE(uint8_t, LOAD)
+    else if (width == 2)
+        COMPARE(uint16_t, LOAD)
+    else if (width == 3)
+        COMPARE(uint32_t, x = values[3 * i] | (uint32_t)values[3 * i + 1] << 8 | (uint32_t)values[3 * i + 2] << 16)
+    else if (width == 4)
+        COMPARE(uint32_t, LOAD)
+    else
+        COMPARE(uint64_t, LOAD)
+#undef LOAD
+#undef COMPARE
+    return plain_pack(hits);
+}
+
+static inline void plain_range_bits(const uint8_t *values, uint32_t width, size_t n, uint64_t low, uint64_t span,
+                                    uint64_t *words)
+{
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) /* of a length that the compiler knows */
+        words[i / 64] |= plain_range_word(values + i * width, width, 64, low, span);
+    if (i < n)
+        words[i / 64] |= plain_range_word(values + i * width, width, n - i, low, span);
 }
 
 static inline size_t plain_take_keys(const int16_t *est, uint32_t mask, float base, float unit, uint32_t row,

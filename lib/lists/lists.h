@@ -26,6 +26,6 @@ int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth,
                          size_t *n_bytes, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Estimate, in bytes, of the private memory that this needs besides omen_calibration_bytes(). */
-uint64_t omen_lists_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists);
+uint64_t omen_lists_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads);
 
 #endif

@@ -2,7 +2,6 @@
 /* The table of the lists: for each recall the cheapest effort that reaches it, a reach, which lists a query takes, and
  * a margin, which of their rows are re-ranked (index.h). */
 #include <math.h>
-#include <stdlib.h>
 
 #include "lib/lists/lists_measure.h"
 #include "lib/lists/lists.h"
@@ -10,9 +9,8 @@
 #include "lib/watch.h"
 
 #define TOP_MARGIN 0.002f
-#define N_KS       3u
-#define N_LEVELS   10u
-#define N_ENTRIES  (N_KS * N_LEVELS)
+#define N_LEVELS   OMEN_CALIBRATE_LEVELS
+#define N_ENTRIES  (OMEN_CALIBRATE_KS * N_LEVELS)
 
 /* Relative costs: a code scanned is 1. Measured on AVX2 and AVX-512 machines; they steer the choice, nothing more. */
 #define COST_LIST      150.0
@@ -23,10 +21,6 @@
  * less safe for other queries, then has to save something. */
 #define FEW_LISTS  (2 * OMEN_FIRST_LISTS)
 #define COST_WORTH 0.96
-
-static const uint32_t ks[N_KS] = {1, 10, OMEN_CALIBRATE_K};
-static const float levels[N_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f,
-                                       0.96f, 0.97f, 0.98f, 0.99f, OMEN_TUNE_HIGHEST};
 
 /* Margins there are to choose from, besides 0. Without a refine tier there is no re-ranking. */
 static uint32_t most_margins(const omen_index *index)
@@ -50,8 +44,8 @@ static size_t choose_levels(omen_lists_measure *m, uint32_t k, float most_reach,
     size_t n = 0;
     omen_lists_measure_reach(m, k, most_reach);
     const float top = (float)m->recall[most_margins(m->index)] - TOP_MARGIN;
-    while (n < N_LEVELS && levels[n] <= top) {
-        level[n] = levels[n];
+    while (n < N_LEVELS && omen_calibrate_levels[n] <= top) {
+        level[n] = omen_calibrate_levels[n];
         n++;
     }
     if (n < N_LEVELS && top > (n > 0 ? level[n - 1] : 0))
@@ -108,17 +102,17 @@ int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth,
     *n_bytes = 0;
     if (!entries)
         return OMEN_ERR_MEMORY;
-    while (n_ks < N_KS && ks[n_ks] <= truth->k_most)
+    while (n_ks < OMEN_CALIBRATE_KS && omen_calibrate_ks[n_ks] <= truth->k_most)
         n_ks++;
-    int status = omen_lists_measure_init(&m, index, truth, ks, n_ks, n_threads, watch, why);
+    int status = omen_lists_measure_init(&m, index, truth, omen_calibrate_ks, n_ks, n_threads, watch, why);
     for (size_t i = 0; i < n_ks && status == OMEN_OK; i++)
-        status = calibrate_k(&m, ks[i], entries, &n_entries);
+        status = calibrate_k(&m, omen_calibrate_ks[i], entries, &n_entries);
     omen_lists_measure_finish(&m);
     *n_bytes = n_entries * sizeof *entries;
     return status;
 }
 
-uint64_t omen_lists_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists)
+uint64_t omen_lists_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads)
 {
     return omen_lists_measure_bytes(omen_calibration_most_queries(n_rows, d), n_lists);
 }

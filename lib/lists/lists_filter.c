@@ -2,122 +2,142 @@
 /* Which lists a query takes under a filter.
  *
  * Lists are taken in order of distance, those without a match left out, in rounds. Before a round the number of matches
- * is estimated that each remaining list holds nearer than the k-th found so far (lists_spread.h), and from it how many
- * lists are needed until those behind them hold less than the recall may lack. A round takes so many, at most as many
- * as all rounds before it, as the k-th comes nearer meanwhile. A filter that agrees with the query's neighbourhood ends
- * so after few lists, one that is far from it after many. What a query decides depends on that query, its filter and
- * what the rounds before found, not on the queries beside it. */
+ * is estimated that each list holds nearer than the k-th found so far (lists_spread.h), and from it how many lists are
+ * needed until those behind them hold no more of them than the recall may lack; how far that estimate is to be trusted
+ * was measured (lists_stop.c). A round takes so many, at most twice as many as all rounds before it, as the k-th comes
+ * nearer meanwhile. A filter that agrees with the query's neighbourhood ends so after few lists, one that is far from
+ * it after many. What a query decides depends on that query, its filter and what the rounds before found, not on the
+ * queries beside it. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "lib/filter.h"
 #include "lib/lists/lists_search.h"
 
-/* ---- matches ---- */
+#define SHARE_LEAST 1e-7f /* less than this share of its rows is not expected of a list */
+#define SAMPLE_STEP 8u    /* every 8th list is looked at to guess a limit */
 
 void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, size_t n_queries)
 {
-    const size_t n_lists = s->index->meta.n_lists;
-    for (size_t q = 0; q < n_queries; q++) {
-        omen_query_filter *f = &s->filters[q];
-        const bool is_new = q == 0 || sets[q] != sets[q - 1];
-        uint32_t *counts = s->match_counts + q * n_lists;
-        if (is_new)
-            omen_kernels_get()->count_bits(sets[q]->words, s->index->first, n_lists, counts);
-        *f = (omen_query_filter){
-            .set = sets[q], .matches = is_new ? counts : f[-1].matches, .rest = s->rest_keys + q * n_lists};
-        const float *values = s->values + q * s->ldc;
-        for (uint32_t l = 0; l < n_lists; l++) {
-            f->rest[f->n_rest] = omen_key(values[l], l);
-            f->n_rest += f->matches[l] > 0;
-        }
-    }
+    for (size_t q = 0; q < n_queries; q++)
+        s->filters[q] = (omen_query_filter){.set = sets[q], .matches = sets[q]->counts};
 }
 
-/* ---- what is expected of a list ---- */
+/* ---- lists by distance ---- */
 
-static float base_of(const omen_lists_chunk *s, uint32_t query, uint64_t key)
+/* Keys (value, list) into list_keys of the lists up to limit that have matches and are not taken yet. */
+static uint32_t lists_within(omen_lists_chunk *s, uint32_t query, float limit)
 {
-    const float base = s->lists[query].norm2 + 2 * omen_key_distance(key);
-    return base > 0 ? base : 0;
-}
-
-#define STEPS 64u /* of distance, by which the lists are told apart that a query still needs */
-
-/* How many of the remaining lists, nearest first, a query needs so that those behind them may be expected to hold no
- * more than effort.missed matches nearer than the k-th so far; 0: none. Lists that hold none are dropped: the k-th can
- * only come nearer. Lists of about the same distance are counted together. */
-static uint32_t count_needed(omen_lists_chunk *s, uint32_t query)
-{
-    omen_query_filter *f = &s->filters[query];
-    const float kth = omen_lists_kth(s, query);
-    double expected[STEPS] = {0}, behind = 0;
-    uint32_t counts[STEPS] = {0}, n = 0;
-    float least = INFINITY, most = -INFINITY;
-    for (uint32_t i = 0; i < f->n_rest; i++) {
-        const uint32_t l = (uint32_t)f->rest[i];
-        const float base = base_of(s, query, f->rest[i]), share = omen_list_spread_share(s->spread, l, base, kth);
-        f->rest[n] = f->rest[i];
-        s->work[n] = share * (float)f->matches[l];
-        if (!(share > 0))
-            continue;
-        least = base < least ? base : least;
-        most = base > most ? base : most;
-        n++;
-    }
-    f->n_rest = n;
-    const float per_step = most > least ? (float)STEPS / (most - least) : 0;
+    const omen_query_filter *f = &s->filters[query];
+    const float *values = s->values + query * s->ldc;
+    const uint32_t n = (uint32_t)omen_kernels_get()->filter(values, s->index->meta.n_lists, limit, s->short_lists);
+    uint32_t n_kept = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const float at = (base_of(s, query, f->rest[i]) - least) * per_step;
-        const uint32_t step = at < (float)STEPS ? (uint32_t)at : STEPS - 1;
-        expected[step] += (double)s->work[i];
-        counts[step]++;
+        const uint32_t l = s->short_lists[i];
+        const uint64_t key = omen_key(values[l], l);
+        s->list_keys[n_kept] = key;
+        n_kept += f->matches[l] > 0 && (f->n_taken == 0 || key > f->last);
     }
-    for (uint32_t step = STEPS; step-- > 0; n -= counts[step]) {
-        behind += expected[step];
-        if (behind > (double)s->effort.missed)
-            break;
-    }
+    return n_kept;
+}
+
+/* Of n lists with matches, the nearest to the front; returns how many there are, n at most. */
+static uint32_t nearest(omen_lists_chunk *s, uint32_t n_found, uint32_t n)
+{
+    if (n_found <= n)
+        return n_found;
+    omen_keys_least(s->list_keys, n_found, n, s->list_keys + s->ldc);
     return n;
 }
 
-/* ---- rounds ---- */
-
-/* Lists of the first round: they hold what the margin is taken from, or all matches. Brings them to the front. */
-static uint32_t count_first(const omen_lists_chunk *s, omen_query_filter *f)
+/* A value that about n of the lists with matches are below, rather more: guessed from a sample. */
+static float limit_of(omen_lists_chunk *s, uint32_t query, uint32_t n)
 {
+    const omen_query_filter *f = &s->filters[query];
+    const float *values = s->values + query * s->ldc;
+    const uint32_t expected = n / SAMPLE_STEP, rank = expected + 2 * (uint32_t)sqrtf((float)expected) + 3;
+    uint32_t n_sample = 0;
+    for (uint32_t l = 0; l < s->index->meta.n_lists; l += SAMPLE_STEP) {
+        s->work[n_sample] = values[l];
+        n_sample += f->matches[l] > 0;
+    }
+    return rank < n_sample ? omen_values_select(s->work, n_sample, rank, s->work + s->ldc) : INFINITY;
+}
+
+/* Lists of the first round, to the front of list_keys: they hold what the margin is taken from, or all matches. */
+static uint32_t choose_first(omen_lists_chunk *s, uint32_t query)
+{
+    const omen_query_filter *f = &s->filters[query];
     const uint64_t rank = s->effort.missed < 0 ? s->k : omen_spread_rank(s->k);
     const uint64_t wanted = rank < f->set->n_matches ? rank : f->set->n_matches;
     for (uint32_t n = s->effort.least_lists;; n = 2 * n) {
         uint64_t n_matches = 0;
-        if (n >= f->n_rest)
-            return f->n_rest;
-        omen_keys_select(f->rest, f->n_rest, n);
-        for (uint32_t i = 0; i < n; i++)
-            n_matches += f->matches[(uint32_t)f->rest[i]];
-        if (n_matches >= wanted)
-            return n;
+        const float limit = limit_of(s, query, n);
+        uint32_t n_found = lists_within(s, query, limit);
+        if (n_found < n && limit < INFINITY)
+            n_found = lists_within(s, query, INFINITY);
+        n_found = nearest(s, n_found, n);
+        for (uint32_t i = 0; i < n_found; i++)
+            n_matches += f->matches[(uint32_t)s->list_keys[i]];
+        if (n_matches >= wanted || n_found < n)
+            return n_found;
     }
 }
 
-/* How many lists the query takes next; 0: it is done. */
-static uint32_t count_next(omen_lists_chunk *s, uint32_t query)
+/* ---- what is expected of the lists left ---- */
+
+/* The value of the last list that the query needs, so that those behind it may be expected to hold no more matches
+ * nearer than the k-th so far than the rule allows; -INFINITY: none. Lists of about the same distance are counted
+ * together. */
+static float limit_needed(omen_lists_chunk *s, uint32_t query)
 {
-    omen_query_filter *f = &s->filters[query];
-    const omen_pool *p = &s->pools[query];
-    uint32_t n = f->n_taken;
-    if (!n)
-        return count_first(s, f);
-    if (p->n >= s->k) {
-        const uint32_t needed = s->effort.missed >= 0               ? count_needed(s, query)
-                                : f->n_taken < s->effort.most_lists ? s->effort.most_lists - f->n_taken
-                                                                    : 0;
-        n = needed < n ? needed : n;
+    const omen_query_filter *f = &s->filters[query];
+    const uint32_t n_lists = s->index->meta.n_lists, *first = s->index->first;
+    const float *values = s->values + query * s->ldc;
+    float *expected = s->work, *distances = s->work + s->ldc;
+    double taken = 0, n_rows = 0;
+    uint32_t n_rest = 0;
+    omen_list_steps steps;
+    omen_kernels_get()->list_shares(values, s->spread->means, n_lists, s->lists[query].norm2, omen_lists_kth(s, query),
+                                    s->spread->scale * s->spread->scale, s->spread->tails,
+                                    OMEN_TAIL_MOST * OMEN_TAIL_STEPS, s->work);
+    const uint32_t n = (uint32_t)omen_kernels_get()->filter(s->work, n_lists, -SHARE_LEAST, s->short_lists);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t l = s->short_lists[i];
+        const float share = -s->work[l], matches = share * (float)f->matches[l];
+        n_rows += (double)share * (first[l + 1] - first[l]);
+        if (omen_key(values[l], l) <= f->last) {
+            taken += (double)matches;
+            continue;
+        }
+        expected[n_rest] = matches; /* lists rise, so this is behind none that is still to be read */
+        distances[n_rest++] = values[l];
     }
-    n = n < f->n_rest ? n : f->n_rest;
-    if (n)
-        omen_keys_select(f->rest, f->n_rest, n);
-    return n;
+    omen_list_steps_fill(&steps, distances, expected, n_rest);
+    const uint32_t n_steps = omen_list_steps_needed(&steps, omen_stop_rule_allowed(&s->stop, n_rows, taken, s->k));
+    if (n_steps == 0)
+        return -INFINITY;
+    return n_steps == OMEN_LIST_STEPS || !(steps.per_step > 0) ? steps.most
+                                                               : steps.least + (float)n_steps / steps.per_step;
+}
+
+/* ---- rounds ---- */
+
+/* How many lists the query takes next, at the front of list_keys; 0: it is done. */
+static uint32_t choose_next(omen_lists_chunk *s, uint32_t query)
+{
+    const omen_query_filter *f = &s->filters[query];
+    uint32_t n = 2 * f->n_taken;
+    float limit = INFINITY;
+    if (!n)
+        return choose_first(s, query);
+    if (s->pools[query].n >= s->k && s->effort.missed >= 0)
+        limit = limit_needed(s, query);
+    else if (s->pools[query].n >= s->k) {
+        const uint32_t left = s->effort.most_lists > f->n_taken ? s->effort.most_lists - f->n_taken : 0;
+        n = left < n ? left : n;
+    }
+    return n > 0 && limit > -INFINITY ? nearest(s, lists_within(s, query, limit), n) : 0;
 }
 
 /* Whether the matches of a list are better compared one by one than found by its codes. */
@@ -130,9 +150,36 @@ static bool are_few(const omen_index *index, uint32_t list, uint32_t n_matches)
     return (float)n_matches * omen_row_cost(index) <= n_blocks * omen_block_cost(index);
 }
 
-int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why)
+/* Takes the n lists at the front of list_keys: notes those to be scanned, and compares the matches of the others. */
+static int take_lists(omen_lists_chunk *s, uint32_t query, uint32_t n, const float *row, omen_detail *why)
 {
     const omen_index *index = s->index;
+    omen_query_filter *f = &s->filters[query];
+    int status = omen_lists_reserve(s, s->n_pairs + n);
+    s->n_positions = 0;
+    for (uint32_t i = 0; i < n; i++)
+        omen_lists_fetch_matches(s, query, (uint32_t)s->list_keys[i]);
+    for (uint32_t i = 0; i < n && status == OMEN_OK; i++) {
+        const uint64_t key = s->list_keys[i];
+        const uint32_t l = (uint32_t)key;
+        f->last = f->n_taken == 0 || key > f->last ? key : f->last;
+        f->n_taken++;
+        if (are_few(index, l, f->matches[l])) {
+            status = omen_lists_add_matches(s, query, l, row, why);
+            s->stats.lists.probed++;
+            continue;
+        }
+        const float base = s->lists[query].norm2 + 2 * omen_key_distance(key);
+        s->probes[s->n_pairs++] = (omen_probe){l, query, base > 0 ? base : 0};
+        if (!f->has_tables)
+            omen_lists_make_tables(s, query);
+        f->has_tables = true;
+    }
+    return status == OMEN_OK ? omen_lists_compare_matches(s, query, row, why) : status;
+}
+
+int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why)
+{
     s->n_pairs = s->n_active = 0;
     for (uint32_t q = 0; q < n_queries; q++) {
         omen_query_filter *f = &s->filters[q];
@@ -140,29 +187,12 @@ int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries
             continue;
         if (omen_watch_stopped(s->watch))
             return OMEN_ERR_INTERRUPTED;
-        const uint32_t n = count_next(s, q);
+        const uint32_t n = choose_next(s, q);
+        const int status = take_lists(s, q, n, rows + (size_t)q * s->index->meta.d, why);
+        if (status != OMEN_OK)
+            return status;
         f->done = n == 0;
         s->n_active += n > 0;
-        if (omen_lists_reserve(s, s->n_pairs + n) != OMEN_OK)
-            return OMEN_ERR_MEMORY;
-        for (uint32_t i = 0; i < n; i++) {
-            const uint32_t l = (uint32_t)f->rest[i];
-            const omen_probe pair = {l, q, base_of(s, q, f->rest[i])};
-            if (are_few(index, l, f->matches[l])) {
-                const int status = omen_lists_scan_matches(s, &pair, f->set, rows + (size_t)q * index->meta.d, why);
-                if (status != OMEN_OK)
-                    return status;
-                s->stats.lists.probed++;
-                continue;
-            }
-            if (!f->has_tables)
-                omen_lists_make_tables(s, q);
-            f->has_tables = true;
-            s->probes[s->n_pairs++] = pair;
-        }
-        f->rest += n;
-        f->n_rest -= n;
-        f->n_taken += n;
     }
     omen_lists_sort_probes(s);
     return OMEN_OK;

@@ -3,10 +3,7 @@
  *
  * One scan of as many lists as the highest recall needs, with a wide pool, tells for every true neighbour the reach
  * that its list takes and, for any reach, the margin that it takes to find it. From these the recall of each effort is
- * counted; no search is repeated.
- *
- * A recall counts as reached when the mean over the queries less a margin reaches it: LOWER_BOUND standard errors, but
- * MARGIN_MOST at most, since a recall found well above the one asked for is time wasted. */
+ * counted; no search is repeated. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +12,8 @@
 #include "lib/matrix.h"
 #include "lib/watch.h"
 
-#define POOL        1536u /* candidates looked at, where that is enough; one behind them counts as not found */
-#define LOWER_BOUND 1.5
-#define MARGIN_MOST 0.0035
+#define MARGIN_MOST 0.0035 /* of a recall, to be safe */
+#define POOL        1536u  /* candidates looked at, where that is enough; one behind them counts as not found */
 #define APART       UINT32_MAX
 #define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
 #define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
@@ -133,7 +129,7 @@ static int measure_first(omen_lists_measure *m, uint32_t k)
     int status = nearest && order ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK && has_codes)
         status = omen_search_candidates(index, m->truth->queries, m->n_queries, first, n_nearest, m->n_threads, nearest,
-                                        m->watch);
+                                        m->watch, m->why);
     else if (status == OMEN_OK) {
         const omen_effort effort = omen_effort_fixed(first, n_nearest);
         status = omen_search_lists(index, m->truth->queries, m->n_queries, n_nearest, &effort, NULL, false,
@@ -336,9 +332,7 @@ static void count_found(omen_lists_measure *m, uint32_t k)
     }
     const double n = m->n_queries;
     for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++) {
-        const double mean = (double)found[i] / (n * k), variance = (double)squares[i] / (n * k * k) - mean * mean;
-        const double margin = LOWER_BOUND * sqrt((variance > 0 ? variance : 0) / n);
-        m->recall[i] = mean - (margin < MARGIN_MOST ? margin : MARGIN_MOST);
+        m->recall[i] = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST);
         m->rows[i] = (double)rows[i] / n;
     }
 }
@@ -395,7 +389,7 @@ static int find_candidates(omen_lists_measure *m)
     int status = OMEN_OK;
     for (size_t i = 0; status == OMEN_OK; i++) {
         status = omen_search_candidates(m->index, m->truth->queries, m->n_queries, m->n_most, m->pool, m->n_threads,
-                                        m->pools, m->watch);
+                                        m->pools, m->watch, m->why);
         if (status != OMEN_OK || i == N_WIDER || m->pool == m->index->meta.n_rows || !is_short(m, k))
             break;
         status = widen(m, wider[i]);
@@ -490,7 +484,7 @@ int omen_lists_measure_init(omen_lists_measure *m, const omen_index *index, cons
     status = omen_watch_status(watch);
     if (status == OMEN_OK)
         status = omen_search_ranks(index, truth->queries, m->n_queries, n_threads, m->ranks, m->ahead, m->nearest2,
-                                   m->tails, watch);
+                                   m->tails, watch, why);
     /* one scan serves every k: of the lists that the most demanding one looks at */
     for (size_t i = 0; i < n_ks && status == OMEN_OK; i++) {
         uint32_t n_probes;

@@ -72,6 +72,7 @@ void omen_lists_close(omen_index *index)
     free(index->panels);
     free(index->half_norms);
     free(index->spread);
+    free(index->errors);
 }
 
 int omen_lists_check(const omen_index *index, omen_fault_fn fault, void *context)

@@ -223,39 +223,23 @@ static uint32_t keep_matching(omen_lists_chunk *s, uint32_t query, uint32_t n)
     return n_kept;
 }
 
-#define STEPS 64u /* of distance, by which lists are told apart */
-
 /* The value of the last list that has to be taken so that those behind it may be expected to hold no more than a share
- * effort.missed of all rows within the distance. Lists of about the same distance are counted together. */
+ * effort.missed of all rows within the distance. */
 static float expected_limit(omen_lists_chunk *s, uint32_t query)
 {
     const omen_index *index = s->index;
     const float *values = s->values + query * s->ldc, norm2 = s->lists[query].norm2, kth = s->pools[query].kth;
-    double expected[STEPS] = {0}, sum = 0, behind = 0;
-    float least = INFINITY, most = -INFINITY;
+    omen_list_steps steps;
     for (uint32_t l = 0; l < index->meta.n_lists; l++) {
         const uint32_t n_rows = s->filters ? s->filters[query].matches[l] : index->first[l + 1] - index->first[l];
         const float base = norm2 + 2 * values[l];
         s->work[l] = (float)n_rows * omen_list_spread_share(s->spread, l, base > 0 ? base : 0, kth);
-        if (!(s->work[l] > 0))
-            continue;
-        least = values[l] < least ? values[l] : least;
-        most = values[l] > most ? values[l] : most;
     }
-    const float per_step = most > least ? (float)STEPS / (most - least) : 0;
-    for (uint32_t l = 0; l < index->meta.n_lists; l++) {
-        if (!(s->work[l] > 0))
-            continue;
-        const float at = (values[l] - least) * per_step;
-        expected[at < (float)STEPS ? (uint32_t)at : STEPS - 1] += (double)s->work[l];
-        sum += (double)s->work[l];
-    }
-    for (uint32_t step = STEPS; step-- > 0;) {
-        behind += expected[step];
-        if (behind > (double)s->effort.missed * sum)
-            return step == STEPS - 1 || !(per_step > 0) ? most : least + (float)(step + 1) / per_step;
-    }
-    return -INFINITY;
+    omen_list_steps_fill(&steps, values, s->work, index->meta.n_lists);
+    const uint32_t n = omen_list_steps_needed(&steps, (double)s->effort.missed * steps.sum);
+    if (n == 0)
+        return -INFINITY;
+    return n == OMEN_LIST_STEPS || !(steps.per_step > 0) ? steps.most : steps.least + (float)n / steps.per_step;
 }
 
 /* Nothing has to be found first: the distance is known. Near it, where few rows of a list are, the reach says best how

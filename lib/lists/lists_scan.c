@@ -14,12 +14,13 @@
 #include "lib/lists/lists_search.h"
 #include "lib/refine.h"
 
-#define POOL_SLACK   64u       /* keys taken in before a pool is cut back, besides as many as it has */
-#define F_RANGE      16000.0f  /* most units that the f code may span */
-#define F_SCALE_MOST 32768.0f  /* times the largest f code, 255 / 256, still below 32768 */
-#define UNIT_LEAST   0x1p-119f /* a table step: 256 of them have an inverse */
-#define G_LEAST      1e-34f    /* a g_max below it is no more than rounding: 32767 / it would overflow */
-#define BASE_MOST    1.5e38f   /* of what the estimates of a list share: a sum of two does not overflow */
+#define MATCHES_AHEAD 12u       /* rows prefetched before they are compared */
+#define POOL_SLACK    64u       /* keys taken in before a pool is cut back, besides as many as it has */
+#define F_RANGE       16000.0f  /* most units that the f code may span */
+#define F_SCALE_MOST  32768.0f  /* times the largest f code, 255 / 256, still below 32768 */
+#define UNIT_LEAST    0x1p-119f /* a table step: 256 of them have an inverse */
+#define G_LEAST       1e-34f    /* a g_max below it is no more than rounding: 32767 / it would overflow */
+#define BASE_MOST     1.5e38f   /* of what the estimates of a list share: a sum of two does not overflow */
 
 /* ---- pools ---- */
 
@@ -231,6 +232,8 @@ void omen_lists_scan(omen_lists_chunk *s, const omen_probe *pairs, size_t n, con
         scans[i] = scan_of(s, &pairs[i], &bases[i]);
         scans[i].est = s->est + i * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK;
         scans[i].masks = s->masks + i * LISTS_SCAN_BLOCKS;
+        if (s->filters)
+            omen_lists_fetch_matches(s, pairs[i].query, pairs[i].list);
     }
     s->stats.codes_scanned += n * (row1 - row0);
     const uint64_t b_end = (row1 + OMEN_SCAN_BLOCK - 1) / OMEN_SCAN_BLOCK;
@@ -285,36 +288,51 @@ void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const flo
     s->stats.rows_reranked += row1 - row0;
 }
 
-int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const omen_row_set *set, const float *query,
-                            omen_detail *why)
+int omen_lists_add_matches(omen_lists_chunk *s, uint32_t query, uint32_t list, const float *row, omen_detail *why)
+{
+    const omen_index *index = s->index;
+    const omen_row_set *set = s->filters[query].set;
+    const uint64_t row0 = index->first[list], row1 = index->first[list + 1];
+    if (s->n_positions + set->counts[list] > s->positions_size) {
+        const int status = omen_lists_compare_matches(s, query, row, why);
+        if (status != OMEN_OK)
+            return status;
+    }
+    uint32_t *positions = s->positions + s->n_positions;
+    for (uint64_t w = row0 / 64; w * 64 < row1; w++)
+        for (uint64_t word = omen_row_set_word(set, w, row0, row1); word; word &= word - 1)
+            *positions++ = (uint32_t)(w * 64 + (uint64_t)__builtin_ctzll(word));
+    s->n_positions = (size_t)(positions - s->positions);
+    return OMEN_OK;
+}
+
+int omen_lists_compare_matches(omen_lists_chunk *s, uint32_t query, const float *row, omen_detail *why)
 {
     const omen_index *index = s->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
-    const double offset = omen_refine_offset(&index->refine, query), norm2 = s->lists[pair->query].query_norm2;
+    const double offset = omen_refine_offset(&index->refine, row), norm2 = s->lists[query].query_norm2;
     const size_t row_bytes = index->refine_row_bytes, fetched = row_bytes < 1024 ? row_bytes : 1024;
-    const uint64_t row0 = index->first[pair->list], row1 = index->first[pair->list + 1];
-    omen_pool *p = &s->pools[pair->query];
-    uint32_t n = 0;
-    for (uint64_t w = row0 / 64; w * 64 < row1; w++) {
-        for (uint64_t word = omen_row_set_word(set, w, row0, row1); word; word &= word - 1) {
-            const uint64_t row = w * 64 + (uint64_t)__builtin_ctzll(word);
+    const float tail = s->pools[query].tail;
+    for (size_t i = 0; i < s->n_positions + MATCHES_AHEAD; i++) {
+        if (i < s->n_positions) {
+            const uint8_t *next = index->refine_rows + s->positions[i] * row_bytes;
             for (size_t at = 0; at < fetched; at += 64)
-                __builtin_prefetch(index->refine_rows + row * row_bytes + at);
-            s->positions[n++] = (uint32_t)row;
+                __builtin_prefetch(next + at);
         }
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        const uint64_t row = s->positions[i];
-        const int status = omen_index_touch_row(index, row, s->keys_are_ids, why);
+        if (i < MATCHES_AHEAD)
+            continue;
+        const uint32_t at = s->positions[i - MATCHES_AHEAD];
+        const int status = omen_index_touch_row(index, at, s->keys_are_ids, why);
         if (status != OMEN_OK)
             return status;
         const float d =
-            omen_refine_distance(&index->refine, distance, query, offset, index->refine_rows + row * row_bytes);
+            omen_refine_distance(&index->refine, distance, row, offset, index->refine_rows + at * row_bytes);
         /* beside estimates: the same, without their error */
-        pool_add(s, pair->query,
-                 s->keys_are_ids ? omen_key(d, index->ids[row])
-                                 : omen_key(omen_lifted_distance2(index, d, norm2) - p->tail, (uint32_t)row));
+        pool_add(s, query,
+                 s->keys_are_ids ? omen_key(d, index->ids[at])
+                                 : omen_key(omen_lifted_distance2(index, d, norm2) - tail, at));
     }
-    s->stats.rows_reranked += n;
+    s->stats.rows_reranked += s->n_positions;
+    s->n_positions = 0;
     return OMEN_OK;
 }

@@ -10,7 +10,6 @@
  * the n_most smallest. A candidate is turned away only when one of the two conditions can no longer be met, so its
  * final content, and with it the result, does not depend on the order of the lists, on chunks or on threads.
  */
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include "lib/refine.h"
 
 #define CHUNK       512u        /* most queries of a chunk */
+#define MATCHES     1024u       /* compared with a query in one go, if no list is larger */
 #define POOL_SLACK  64u         /* pool entries beyond the most that count before it is cut back */
 #define ASK_AHEAD   16u         /* queries whose refine rows are prefetched before they are used */
 #define CHUNK_BYTES (64u << 20) /* most that the pools and probes of a chunk of more than one query take */
@@ -51,8 +51,6 @@ static void chunk_finish(omen_lists_chunk *s)
     free(s->est);
     free(s->masks);
     free(s->filters);
-    free(s->match_counts);
-    free(s->rest_keys);
     free(s->positions);
 }
 
@@ -105,11 +103,11 @@ static int chunk_init_filters(omen_lists_chunk *s, const omen_lists_filter *filt
 {
     const omen_index *index = s->index;
     s->spread = filter->spread;
+    s->stop = omen_stop_rule_make(filter->spread, (double)s->effort.missed);
     s->filters = omen_alloc(n_queries, sizeof *s->filters);
-    s->match_counts = omen_alloc(n_queries * index->meta.n_lists, sizeof *s->match_counts);
-    s->rest_keys = omen_alloc(n_queries * index->meta.n_lists, sizeof *s->rest_keys);
-    s->positions = omen_alloc(index->largest_list, sizeof *s->positions);
-    return s->filters && s->match_counts && s->rest_keys && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
+    s->positions_size = index->largest_list > MATCHES ? index->largest_list : MATCHES;
+    s->positions = omen_alloc(s->positions_size, sizeof *s->positions);
+    return s->filters && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 /* Whole pages within the refine rows: no other rows are read with those asked for. */
@@ -142,7 +140,8 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
             const float *query = rows + (size_t)pairs->query * m->d;
             if (!s->filters)
                 omen_lists_scan_rows(s, pairs, query);
-            else if ((status = omen_lists_scan_matches(s, pairs, s->filters[pairs->query].set, query, why)) != OMEN_OK)
+            else if ((status = omen_lists_add_matches(s, pairs->query, pairs->list, query, why)) != OMEN_OK ||
+                     (status = omen_lists_compare_matches(s, pairs->query, query, why)) != OMEN_OK)
                 return status;
             continue;
         }
@@ -329,13 +328,16 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     uint64_t size = (n_queries + 2 * (uint64_t)n_threads - 1) / (2 * (uint64_t)n_threads);
     size = size < 1 ? 1 : size < CHUNK ? size : CHUNK;
     /* an effort as large as the index must not ask for memory as large as 512 indexes */
-    const uint64_t query_bytes = 16 * (uint64_t)effort->most_rows + (filter ? 16 : 4) * (uint64_t)index->meta.n_lists +
+    const uint64_t query_bytes = 16 * (uint64_t)effort->most_rows + 4 * (uint64_t)index->meta.n_lists +
                                  2 * sizeof(omen_probe) * (uint64_t)effort->least_lists;
     size = size * query_bytes <= CHUNK_BYTES ? size : query_bytes < CHUNK_BYTES ? CHUNK_BYTES / query_bytes : 1;
     const uint64_t n_chunks = (n_queries + size - 1) / size;
     int status = OMEN_OK;
     if ((uint64_t)n_threads > n_chunks)
         n_threads = n_chunks ? (int)n_chunks : 1;
+    refine_cold = refine_cold && index->refn.section.is_file_mapping && index->meta.codec != OMEN_CODEC_NONE;
+    if (refine_cold)
+        expect_random(index);
 #pragma omp parallel num_threads(n_threads)
     {
         omen_lists_chunk s;
@@ -381,10 +383,6 @@ int omen_search_lists(const omen_index *index, const float *queries, uint64_t n_
                       const omen_effort *effort, const omen_lists_filter *filter, bool refine_cold, int n_threads,
                       uint64_t *keys, omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
-    const omen_meta *m = &index->meta;
-    refine_cold = refine_cold && index->refn.section.is_file_mapping && m->codec != OMEN_CODEC_NONE;
-    if (refine_cold)
-        expect_random(index);
     return search_lists(index, queries, n_queries, k, effort, filter, false, refine_cold, n_threads, keys, NULL, stats,
                         watch, why);
 }
@@ -395,24 +393,20 @@ int omen_search_lists_within(const omen_index *index, const omen_search_job *job
     const omen_search_options *options = job->options;
     const omen_lists_filter filter = {.row_sets = job->row_sets, .spread = spread};
     const range_goal goal = {job->ranges, options->within, options->limit, spread};
-    const bool refine_cold =
-        options->refine_cold && index->refn.section.is_file_mapping && index->meta.codec != OMEN_CODEC_NONE;
-    if (refine_cold)
-        expect_random(index);
     return search_lists(index, job->queries, job->n_queries, 1, effort, job->row_sets ? &filter : NULL, false,
-                        refine_cold, job->n_threads, NULL, &goal, job->stats, job->watch, job->why);
+                        options->refine_cold, job->n_threads, NULL, &goal, job->stats, job->watch, job->why);
 }
 
 int omen_search_candidates(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t n_lists,
-                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch)
+                           uint32_t n_candidates, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why)
 {
     const omen_effort effort = omen_effort_fixed(n_lists, n_candidates);
     return search_lists(index, queries, n_queries, n_candidates, &effort, NULL, true, false, n_threads, keys, NULL,
-                        NULL, watch, NULL);
+                        NULL, watch, why);
 }
 
 int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_queries, int n_threads, uint32_t *ranks,
-                      float *ahead, float *nearest2, float *tails, omen_watch *watch)
+                      float *ahead, float *nearest2, float *tails, omen_watch *watch, omen_detail *why)
 {
     const uint32_t n_lists = index->meta.n_lists, d = index->meta.d;
     const omen_effort effort = omen_effort_fixed(1, 1);
@@ -420,11 +414,12 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
 #pragma omp parallel num_threads(n_threads)
     {
         omen_lists_chunk s;
+        omen_detail own_why = {""};
         uint64_t *order = omen_alloc(n_lists, sizeof *order);
         int own = chunk_init(&s, index, 1, &effort, true, 1);
         if (!order)
             own = OMEN_ERR_MEMORY;
-#pragma omp for schedule(dynamic, 16)
+#pragma omp for schedule(dynamic, 4)
         for (uint64_t q = 0; q < n_queries; q++) {
             if (own == OMEN_OK)
                 own = omen_watch_status(watch);
@@ -432,22 +427,25 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
                 continue;
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
             omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
-            own = omen_lists_rank(&s, 1, NULL);
-            for (uint32_t l = 0; l < n_lists && own == OMEN_OK; l++)
-                order[l] = omen_key(s.values[l], l);
+            own = omen_lists_rank(&s, 1, &own_why);
             if (own != OMEN_OK)
                 continue;
-            omen_keys_sort(order, n_lists);
-            for (uint32_t i = 0; i < n_lists; i++) {
+            for (uint32_t l = 0; l < n_lists && (ranks || ahead); l++)
+                order[l] = omen_key(s.values[l], l);
+            if (ranks || ahead)
+                omen_keys_sort(order, n_lists);
+            for (uint32_t i = 0; i < n_lists && ranks; i++)
                 ranks[q * n_lists + (uint32_t)order[i]] = i;
+            for (uint32_t i = 0; i < n_lists && ahead; i++)
                 ahead[q * n_lists + i] = 2 * (omen_key_distance(order[i]) - s.lists->nearest_value);
-            }
             nearest2[q] = fmaxf(s.lists->norm2 + 2 * s.lists->nearest_value, 0);
             tails[q] = s.tails[0];
         }
+#pragma omp critical(omen_search_ranks)
         if (own != OMEN_OK) {
-#pragma omp atomic write
             status = own;
+            if (why)
+                *why = own_why;
         }
         chunk_finish(&s);
         free(order);

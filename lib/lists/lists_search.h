@@ -4,6 +4,7 @@
 #define OMEN_LISTS_SEARCH_H
 
 #include "lib/index.h"
+#include "lib/lists/lists_spread.h"
 #include "lib/matrix.h"
 #include "lib/row_set.h"
 #include "lib/watch.h"
@@ -55,8 +56,8 @@ typedef struct omen_query_lists {
 typedef struct omen_query_filter {
     const omen_row_set *set;
     const uint32_t *matches; /* of each list */
-    uint64_t *rest;          /* keys (value, list) of n_rest lists with matches that may yet be taken, in any order */
-    uint32_t n_rest, n_taken;
+    uint64_t last;           /* key (value, list) of the farthest of the n_taken lists taken, which have matches */
+    uint32_t n_taken;
     bool has_tables, done;
 } omen_query_filter;
 
@@ -88,12 +89,12 @@ typedef struct omen_lists_chunk {
     int16_t *est;
     uint32_t *masks;
     /* under filters; else NULL */
-    const struct omen_list_spread *spread;
+    const omen_list_spread *spread;
+    omen_stop_rule stop;
     omen_query_filter *filters;
-    uint32_t *match_counts; /* queries x n_lists */
-    uint64_t *rest_keys;    /* the same */
-    uint32_t *positions;    /* of a list's matches */
-    size_t n_active;        /* queries that have taken lists in this round */
+    uint32_t *positions; /* of matches that are to be compared with a query */
+    size_t n_positions, positions_size;
+    size_t n_active; /* queries that have taken lists in this round */
     /* where all rows within a distance are wanted; else NULL */
     struct omen_range *ranges; /* of each query */
     float within;
@@ -108,6 +109,14 @@ typedef struct omen_lists_chunk {
 static inline size_t omen_pool_room(const omen_lists_chunk *s)
 {
     return s->pool_size + OMEN_SCAN_BLOCK;
+}
+
+/* Asks for the first 1,024 bits that a query's set has of a list, before they are read. */
+static inline void omen_lists_fetch_matches(const omen_lists_chunk *s, uint32_t query, uint32_t list)
+{
+    const uint64_t *words = s->filters[query].set->words + s->index->first[list] / 64;
+    __builtin_prefetch(words);
+    __builtin_prefetch(words + 8);
 }
 
 /* ---- lists_probe.c ---- */
@@ -135,7 +144,7 @@ float omen_lists_kth(const omen_lists_chunk *s, uint32_t query);
 
 /* ---- lists_filter.c ---- */
 
-/* Counts matches; of equal sets that follow each other, once. */
+/* Begins with the lists that hold matches. */
 void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, size_t n_queries);
 
 /* The next round: compares the refine rows (rows: the queries) of lists with few matches, and sorts the others by list,
@@ -181,8 +190,10 @@ void omen_lists_scan(omen_lists_chunk *s, const omen_probe *pairs, size_t n, con
 /* Without codes: compares the refine rows of a list directly. */
 void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const float *query);
 
-/* Compares the refine rows of a list that are in the set. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
-int omen_lists_scan_matches(omen_lists_chunk *s, const omen_probe *pair, const omen_row_set *set, const float *query,
-                            omen_detail *why) OMEN_MUST_CHECK;
+/* Notes the rows of a list that are in the query's set, and compares with them, by their refine rows, when there are
+ * enough; the second compares with all that are noted. Return OMEN_OK or OMEN_ERR_CORRUPT. */
+int omen_lists_add_matches(omen_lists_chunk *s, uint32_t query, uint32_t list, const float *row,
+                           omen_detail *why) OMEN_MUST_CHECK;
+int omen_lists_compare_matches(omen_lists_chunk *s, uint32_t query, const float *row, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -14,7 +14,6 @@
 #include "lib/watch.h"
 
 #define STREAM_SPREAD 0x737072656164ull /* of random numbers */
-#define STREAM_ERRORS 0x6572726f7273ull
 
 #define FACTOR_BLOCKS 4u  /* blocks of a list whose factors are read */
 #define CODELESS_ROWS 16u /* rows of a list without codes that are read */
@@ -24,8 +23,6 @@
 #define NEAR_END    256u
 #define QUERY_LISTS 16u  /* so many of them */
 #define LIST_ROWS   128u /* and so many of their rows */
-
-#define ERROR_LISTS 2u /* nearest lists, one of which holds the row itself, if it is not far from all */
 
 #define TAIL_SHARE   1e-3f
 #define TAIL_SIGMAS  3.0902f /* standard deviations below the mean that this share of a normal distribution is */
@@ -93,15 +90,6 @@ static int means_of_factors(const omen_index *index, omen_list_spread *spread, o
     return OMEN_OK;
 }
 
-/* The stored row at a position as it was read, or at unit length under cosine. */
-static void row_at(const omen_index *index, uint64_t position, float *row)
-{
-    const omen_refine_space *space = &index->refine;
-    omen_refine_decode(space->tier, index->refine_rows + position * index->refine_row_bytes, space->d, row);
-    for (uint32_t j = 0; j < space->d && space->centre; j++)
-        row[j] += space->centre[j];
-}
-
 /* Means of lists without codes. work: a row, a lifted one, a projected one. */
 static int means_of_rows(const omen_index *index, omen_list_spread *spread, float *work, omen_watch *watch,
                          omen_detail *why)
@@ -115,13 +103,12 @@ static int means_of_rows(const omen_index *index, omen_list_spread *spread, floa
         const uint8_t *centroid = index->centroid_codes + (size_t)l * m->d_kept;
         double sum = 0;
         for (uint64_t i = 0; i < n; i++) {
-            const uint64_t position = row0 + i * n_rows / n;
+            const uint32_t position = (uint32_t)(row0 + i * n_rows / n);
             float tail;
             const int status =
-                omen_watch_stopped(watch) ? OMEN_ERR_INTERRUPTED : omen_index_touch_rows(index, position, 1, why);
+                omen_watch_stopped(watch) ? OMEN_ERR_INTERRUPTED : omen_index_read_rows(index, &position, 1, work, why);
             if (status != OMEN_OK)
                 return status;
-            row_at(index, position, work);
             omen_transform_project(&index->transform, omen_transform_lift(&index->transform, work, 1, false, lifted), 1,
                                    projected, omen_round_up(m->d_kept, OMEN_PANEL), &tail);
             sum += (double)tail;
@@ -199,17 +186,17 @@ static int draw_queries(const omen_index *index, sample *s, int n_threads, omen_
     const uint32_t n = m->n_rows < QUERIES ? (uint32_t)m->n_rows : QUERIES;
     omen_random_rows(m->seed ^ STREAM_SPREAD, m->n_rows, n, positions);
     for (uint32_t i = 0; i < n; i++) {
-        const int status = omen_index_touch_rows(index, positions[i], 1, why);
+        const uint32_t position = (uint32_t)positions[i];
+        const int status = omen_index_read_rows(index, &position, 1, s->rows + (size_t)s->n * m->d, why);
         if (status != OMEN_OK)
             return status;
-        row_at(index, positions[i], s->rows + (size_t)s->n * m->d);
         s->n += omen_norm2(s->rows + (size_t)s->n * m->d, m->d) > 0;
     }
     uint32_t *ranks = omen_alloc((size_t)s->n * m->n_lists, sizeof *ranks);
     if (!ranks)
         return OMEN_ERR_MEMORY;
     const int status =
-        omen_search_ranks(index, s->rows, s->n, n_threads, ranks, s->ahead, s->nearest2, s->tails, watch);
+        omen_search_ranks(index, s->rows, s->n, n_threads, ranks, s->ahead, s->nearest2, s->tails, watch, why);
     for (uint32_t q = 0; q < s->n && status == OMEN_OK; q++)
         for (uint32_t l = 0; l < m->n_lists; l++)
             s->order[(size_t)q * m->n_lists + ranks[(size_t)q * m->n_lists + l]] = l;
@@ -247,55 +234,6 @@ static int measure_scale(const omen_index *index, omen_list_spread *spread, samp
     return OMEN_OK;
 }
 
-/* ---- the errors of estimates ---- */
-
-/* Of rows taken as queries, what the estimates of their own distance are too large by. It is where a code errs most: it
- * lacks a part of the row, and a query that is the row has all of that part. */
-static int measure_errors(const omen_index *index, omen_list_spread *spread, int n_threads, omen_watch *watch,
-                          omen_detail *why)
-{
-    const omen_meta *m = &index->meta;
-    const uint32_t n_rows = m->n_rows < OMEN_ERRORS ? (uint32_t)m->n_rows : OMEN_ERRORS;
-    const uint32_t n_lists = m->n_lists < ERROR_LISTS ? m->n_lists : ERROR_LISTS;
-    const uint64_t most = (uint64_t)n_lists * index->largest_list;
-    const uint32_t n = (uint32_t)(most < m->n_rows ? most : m->n_rows);
-    uint64_t positions[OMEN_ERRORS], errors[OMEN_ERRORS];
-    float nearest2[OMEN_ERRORS], tails[OMEN_ERRORS], *rows = omen_alloc((size_t)n_rows * m->d, sizeof *rows);
-    uint32_t *ranks = omen_alloc((size_t)n_rows * m->n_lists, sizeof *ranks);
-    float *ahead = omen_alloc((size_t)n_rows * m->n_lists, sizeof *ahead);
-    uint64_t *candidates = omen_alloc((size_t)n_rows * n, sizeof *candidates);
-    int status = rows && ranks && ahead && candidates ? OMEN_OK : OMEN_ERR_MEMORY;
-    omen_random_rows(m->seed ^ STREAM_ERRORS, m->n_rows, n_rows, positions);
-    for (uint32_t i = 0; i < n_rows && status == OMEN_OK; i++) {
-        status = omen_index_touch_rows(index, positions[i], 1, why);
-        if (status == OMEN_OK)
-            row_at(index, positions[i], rows + (size_t)i * m->d);
-    }
-    if (status == OMEN_OK)
-        status = omen_search_ranks(index, rows, n_rows, n_threads, ranks, ahead, nearest2, tails, watch);
-    if (status == OMEN_OK)
-        status = omen_search_candidates(index, rows, n_rows, n_lists, n, n_threads, candidates, watch);
-    for (uint32_t q = 0; q < n_rows && status == OMEN_OK; q++)
-        for (uint32_t i = 0; i < n && candidates[(size_t)q * n + i] != UINT64_MAX; i++)
-            if ((uint32_t)candidates[(size_t)q * n + i] == positions[q]) {
-                const double norm2 = omen_norm2(rows + (size_t)q * m->d, m->d);
-                const float is = m->metric == OMEN_METRIC_IP ? omen_lifted_distance2(index, (float)-norm2, norm2) : 0;
-                const float scale = sqrtf(omen_margin_scale2(is - tails[q], nearest2[q], tails[q]));
-                const float estimate = omen_key_distance(candidates[(size_t)q * n + i]) + tails[q];
-                const float error = scale > 0 ? (estimate - is) / scale : 0;
-                errors[spread->n_errors] = omen_key(error, q);
-                spread->n_errors += error > -INFINITY && error < INFINITY;
-            }
-    omen_keys_sort(errors, spread->n_errors);
-    for (uint32_t i = 0; i < spread->n_errors; i++)
-        spread->errors[i] = omen_key_distance(errors[i]);
-    free(rows);
-    free(ranks);
-    free(ahead);
-    free(candidates);
-    return status;
-}
-
 /* ---- the normal distribution ---- */
 
 /* exp(-x) for x from 0 to 80, to 1e-5 of it, by arithmetic that rounds alike everywhere. */
@@ -315,7 +253,7 @@ static float exp_minus(float x)
 /* Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.17. */
 static void fill_tails(omen_list_spread *spread)
 {
-    for (size_t i = 0; i < sizeof spread->tails / sizeof *spread->tails; i++) {
+    for (size_t i = 0; i < OMEN_TAIL_MOST * OMEN_TAIL_STEPS; i++) { /* 0 behind them */
         const float z2 = (float)i / OMEN_TAIL_STEPS, t = 1 / (1 + 0.2316419f * sqrtf(z2));
         const float series =
             t * (0.31938153f + t * (-0.356563782f + t * (1.781477937f + t * (-1.821255978f + t * 1.330274429f))));
@@ -348,11 +286,11 @@ static int measure(const omen_index *index, omen_list_spread *spread, int n_thre
         raise_means(index, spread);
         if (m->refine != OMEN_REFINE_NONE)
             status = measure_scale(index, spread, &s, n_threads, watch, why);
-        if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE && m->codec != OMEN_CODEC_NONE)
-            status = measure_errors(index, spread, n_threads, watch, why);
     }
     fill_tails(spread);
     spread->scale = spread->scale > SCALE_LEAST ? fminf(spread->scale, SCALE_MOST) : SCALE_LEAST;
+    if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE && m->codec != OMEN_CODEC_NONE)
+        status = omen_list_spread_measure_stop(index, spread, n_threads, watch, why);
     free(s.rows);
     free(s.shifted);
     free(s.ahead);

@@ -11,17 +11,30 @@
 
 #define OMEN_TAIL_MOST  36u /* squares of standard deviations: beyond it are less than 1e-9 */
 #define OMEN_TAIL_STEPS 4u  /* entries for each */
-#define OMEN_ERRORS     256u
+#define OMEN_STOP_RANKS 4u
+#define OMEN_STOP_STEPS 24u
+
+/* Of the rows up to a few ranks, what part was in the lists behind those taken, by how much was expected there, as a
+ * share of what was expected in those taken: it falls from step to step. */
+typedef struct omen_stop_table {
+    uint32_t n_ranks;                                /* measured */
+    double rows[OMEN_STOP_RANKS];                    /* that were expected, as omen_log2_about() */
+    double missed[OMEN_STOP_RANKS][OMEN_STOP_STEPS]; /* means over queries */
+} omen_stop_table;
+
+/* The steps at which a part is missed, of each rank. */
+typedef struct omen_stop_rule {
+    uint32_t n_ranks;
+    double rows[OMEN_STOP_RANKS], steps[OMEN_STOP_RANKS];
+    double last_step; /* of sets far larger than the last rank */
+} omen_stop_rule;
 
 typedef struct omen_list_spread {
     float scale;
     /* the share of a normal distribution that is so many standard deviations, squared and times OMEN_TAIL_STEPS, or
      * more below the mean */
     float tails[OMEN_TAIL_MOST * OMEN_TAIL_STEPS + 2];
-    /* how much too large the estimates of rows at distance 0 are, rising, as multiples of what a margin is relative to
-     * (omen_margin_scale2()); none without codes or refine rows */
-    float errors[OMEN_ERRORS];
-    uint32_t n_errors;
+    omen_stop_table stop;
     float means[]; /* n_lists: M */
 } omen_list_spread;
 
@@ -34,5 +47,41 @@ int omen_list_spread_get(const omen_index *index, int n_threads, const omen_list
 /* The chance that a row of a list is nearer than kth: both are squared distances without what the projection dropped of
  * the query, base is the centroid's. 0 where it is less than 1e-9. */
 float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, float base, float kth);
+
+#define OMEN_LIST_STEPS 64u
+
+/* Lists that are expected to hold rows that are wanted, told apart by steps of their distance, all as wide. */
+typedef struct omen_list_steps {
+    double expected[OMEN_LIST_STEPS]; /* rows in the lists of a step, the nearest first, */
+    uint32_t counts[OMEN_LIST_STEPS]; /* and these lists */
+    double sum;                       /* of expected */
+    float least, most, per_step;      /* distances of the nearest and the farthest list; 1 / width, 0: all are as far */
+} omen_list_steps;
+
+/* Sums up n lists, of which some hold expected rows that are wanted; where that is 0 they are left out. */
+void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const float *expected, size_t n);
+
+/* How many of the steps, from the nearest on, have to be taken so that the others are expected to hold missed rows at
+ * most; 0: none. */
+uint32_t omen_list_steps_needed(const omen_list_steps *steps, double missed);
+
+/* ---- when a search under a filter may stop ---- */
+
+/* The share that a step of the table stands for: half of it two steps later. */
+double omen_stop_share(double step);
+
+/* The binary logarithm, less 0.09 at most, by arithmetic that rounds alike everywhere. */
+double omen_log2_about(double x);
+
+/* Part of omen_list_spread_get() (lists_stop.c). */
+int omen_list_spread_measure_stop(const omen_index *index, omen_list_spread *spread, int n_threads, omen_watch *watch,
+                                  omen_detail *why) OMEN_MUST_CHECK;
+
+/* The rule by which a part of the nearest matches is missed on average. */
+omen_stop_rule omen_stop_rule_make(const omen_list_spread *spread, double missed);
+
+/* How many matches within the distance of the k-th the lists behind may be expected to hold, where those taken are
+ * expected to hold so many, and all lists n_rows rows, whether they match or not. */
+double omen_stop_rule_allowed(const omen_stop_rule *rule, double n_rows, double taken, uint32_t k);
 
 #endif

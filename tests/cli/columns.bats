@@ -146,6 +146,10 @@ END
     sed 's/1.5/1500.5/; s/-7/-8/' t.tsv >other.tsv
     expect 3 omendb verify --columns other.tsv --column i=i.npy --tags tags.txt v.omen
     has "$output" 'column "stock" has other values'
+    # all larger by one: the values as they are stored, above the least one, are the same
+    array j.npy '<i8' '<6q' 2 3 4 5 6 7
+    expect 3 omendb verify --columns t.tsv --column i=j.npy --tags tags.txt v.omen
+    same "$output" 'v.omen: differs from its columns: section COLS: column "i" has other values'
     expect 3 omendb verify --columns t.tsv v.omen
     has "$output" 'column 5 is "i" (int64) in the index, and "none" (-)'
     expect 3 omendb verify --columns t.tsv --column-types price:float32 --column i=i.npy --tags tags.txt v.omen

@@ -12,6 +12,7 @@ setup_file()
     mkdir expected
     seq 2500 >keys
     omendb attach -q --key keys -o expected/k.omen i.omen
+    omendb attach -q --graph -o expected/g.omen i.omen
     cp i.omen expected/o.omen
     cp v.omz expected/o.omz
     cp v.fvecs expected/o.fvecs
@@ -38,6 +39,7 @@ inputs()
 commands='build -q -t 4 -o o.omen v.fvecs
 build -q -t 4 -o o.omen v.omz
 attach -q -t 4 --key keys -o k.omen i.omen
+attach -q -t 4 --graph -o g.omen i.omen
 query -q -t 4 -o o.tsv i.omen q.fvecs
 query -q -t 4 --exact -o e.tsv i.omen q.fvecs
 verify -t 4 i.omen
@@ -64,12 +66,12 @@ limited()
         *) false ;;
         esac
         rm out err
-        for name in o.omen k.omen o.tsv e.tsv o.omz c.omz o.fvecs; do
+        for name in o.omen k.omen g.omen o.tsv e.tsv o.omz c.omz o.fvecs; do
             if [ -e $name ]; then
                 cmp $name "$BATS_FILE_TMPDIR/expected/$name"
             fi
         done
-        rm -f o.* e.* c.* k.*
+        rm -f o.* e.* c.* k.* g.*
         only i.omen keys q.fvecs v.fvecs v.omz
     done <<<"$commands"
 }

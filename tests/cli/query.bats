@@ -377,6 +377,54 @@ open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)
     fails_with 2 "--degree" omendb build --graph --degree 7 v.fvecs
 }
 
+@test "attach --graph makes the index that a build with it makes, from exact rows, and another graph of another" {
+    vectors make base.bvecs -n 3000 -d 20
+    vectors make base.npy -n 600 -d 20 --kind walk
+    for options in "" "-m ip -c rabitq -r f32" "-l 1 -c none" "--seed 9 -b 16"; do
+        omendb build -q -o plain.omen $options base.bvecs
+        omendb build -q --graph -o built.omen $options base.bvecs
+        omendb attach -q --graph -o got.omen plain.omen
+        cmp built.omen got.omen
+        omendb attach -q --graph -t 1 -o got.omen plain.omen
+        cmp built.omen got.omen
+    done
+    # its own graph gives way, beside keys and columns, which stay where a build has them
+    seq 3000 >keys
+    { echo n; cat keys; } >t.tsv
+    omendb build -q --graph --degree 9 --key keys --columns t.tsv -o built.omen base.bvecs
+    omendb build -q --graph --key keys --columns t.tsv -o other.omen base.bvecs
+    expect 0 omendb attach --graph --degree 9 -o got.omen other.omen
+    has "$stderr" "graph of 9 neighbours each"
+    cmp built.omen got.omen
+    omendb build -q -o plain.omen base.bvecs
+    omendb attach -q --graph --degree 9 --key keys --columns t.tsv -o got.omen plain.omen
+    cmp built.omen got.omen
+    # all but the efforts are a build's where the refine tier rounds the rows
+    omendb build -q -m cosine -r sq8 -o plain.omen base.npy
+    omendb build -q -m cosine -r sq8 --graph -o built.omen base.npy
+    omendb attach -q --graph -o got.omen plain.omen
+    same "$(wc -c <got.omen)" "$(wc -c <built.omen)"
+    expect 0 omendb verify --full got.omen
+    omendb query --way graph --distances got.omen base.npy >/dev/null
+    fails_with 2 "--degree is that of a graph" omendb attach --degree 9 -o x.omen plain.omen
+    fails_with 2 "nothing to attach" omendb attach -o x.omen plain.omen
+    omendb build -q -r none -o bare.omen base.bvecs
+    fails_with 2 "needs a refine tier" omendb attach --graph -o x.omen bare.omen
+    # two rows, and one, which nothing can be measured on
+    for n in 1 2 3; do
+        vectors make few.fvecs -n $n -d 4
+        omendb build -q -o few.omen few.fvecs
+        omendb build -q --graph -o built.omen few.fvecs
+        omendb attach -q --graph -o got.omen few.omen
+        cmp built.omen got.omen
+    done
+    # damage is found before the graph is made
+    read -r place length < <(python3 "$tests_dir/cli/damage.py" where plain.omen REFN)
+    printf '\377\377\377' | dd of=plain.omen bs=1 seek=$((place + length / 2)) conv=notrunc status=none
+    fails_with 3 '"plain.omen" is damaged: section REFN, bytes ' omendb attach --graph -o x.omen plain.omen
+    [ ! -e x.omen ]
+}
+
 @test "--rerank alone takes as many lists as the recall does" {
     vectors make base.npy -n 2000 -d 16 --kind gauss
     omendb build -q -l 64 base.npy

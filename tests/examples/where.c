@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     check(omen_container_open_index(&container, &index, path, UINT64_MAX, true, &why), &why);
     check(omen_condition_create(index, text, &condition, &why), &why);
     const omen_condition *const conditions[] = {condition};
-    check(omen_conditions_evaluate(conditions, 1, 0, &set, &why), &why);
+    check(omen_conditions_evaluate(conditions, 1, 0, &set, NULL, NULL, &why), &why);
     const omen_row_set *const sets[] = {set};
     omen_search_options_init(&search);
     search.k = K;

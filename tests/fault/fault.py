@@ -283,6 +283,8 @@ def make_cases(bench):
         Case("attach columns", ["attach", "-q", "-t", threads, "--columns", "../t.jsonl", "--drop-columns",
                                 "--key", ":number", "-o", "new.omen", OUT],
              before=keyed, output="new.omen"),
+        Case("attach a graph", ["attach", "-q", "-t", threads, "--graph", "--degree", "8", "-o", "new.omen", OUT],
+             before=whole, output="new.omen"),
         Case("query under conditions", ["query", "-q", "-t", threads, "--where-file", "../where.txt", "-o", "found.tsv",
                                         OUT, "../queries.bvecs"], before=keyed, output="found.tsv"),
         Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",

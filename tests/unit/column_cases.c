@@ -61,7 +61,8 @@ uint8_t *select_rows(const column_case *c, const char *text, int *status)
     column_detail.text[0] = '\0';
     *status = omen_condition_create(c->index, text, &condition, &column_detail);
     if (*status == OMEN_OK)
-        *status = omen_conditions_evaluate((const omen_condition *const *)&condition, 1, 1, &set, &column_detail);
+        *status =
+            omen_conditions_evaluate((const omen_condition *const *)&condition, 1, 1, &set, NULL, NULL, &column_detail);
     if (*status == OMEN_OK) {
         uint64_t n = 0;
         selected = calloc(c->n_rows, 1);

@@ -48,7 +48,7 @@ int main(int argc, char **argv)
         line[strcspn(line, "\n")] = '\0';
         int status = omen_condition_create(index, line, &condition, &why);
         if (status == OMEN_OK)
-            status = omen_conditions_evaluate((const omen_condition *const *)&condition, 1, 1, &set, &why);
+            status = omen_conditions_evaluate((const omen_condition *const *)&condition, 1, 1, &set, NULL, NULL, &why);
         if (status != OMEN_OK)
             printf("error: %s\n", why.text);
         else if (counts)

@@ -30,6 +30,7 @@ static rows_in_memory failing_case(int i, omen_build_options *o)
     o->codec = codecs[i % 4];
     o->lists.n = i == 3 ? 300 : 4;
     o->n_threads = i == 1 ? 3 : 1;
+    o->graph.wanted = i % 2 == 1;
     return make_rows(i == 3 ? 1500 : 600, 5, CLUSTERED, 1);
 }
 

@@ -168,7 +168,13 @@ static void test_same(void)
         CHECK_CASE(!are_same(different[i][0], different[i][1]), "%s, %s", different[i][0], different[i][1]);
 }
 
-/* Many at once, one of which cannot be: sets of all, in order. */
+static int stop(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    CHECK(done <= total && stage[0] != '\0');
+    return 1;
+}
+
+/* Many at once, one of which cannot be: sets of all, in order; or none, where the caller wants to stop. */
 static void test_many(void)
 {
     enum { MANY = 200 };
@@ -180,14 +186,23 @@ static void test_many(void)
         CHECK_EQ_INT(omen_condition_create(table.index, text, &conditions[i], NULL), OMEN_OK);
     }
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
-        CHECK_EQ_INT(omen_conditions_evaluate((const omen_condition *const *)conditions, MANY, n_threads, sets, NULL),
+        CHECK_EQ_INT(omen_conditions_evaluate((const omen_condition *const *)conditions, MANY, n_threads, sets, NULL,
+                                              NULL, NULL),
                      OMEN_OK);
         for (unsigned i = 0; i < MANY; i++) {
             CHECK_EQ_INT(omen_row_set_count(sets[i]), i / 2);
             omen_row_set_destroy(sets[i]);
         }
     }
-    CHECK_EQ_INT(omen_conditions_evaluate(NULL, 0, 1, NULL, NULL), OMEN_OK);
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        CHECK_EQ_INT(omen_conditions_evaluate((const omen_condition *const *)conditions, MANY, n_threads, sets, stop,
+                                              NULL, &column_detail),
+                     OMEN_ERR_INTERRUPTED);
+        CHECK_STR_CONTAINS(column_detail.text, "interrupted");
+        for (unsigned i = 0; i < MANY; i++)
+            CHECK(!sets[i]);
+    }
+    CHECK_EQ_INT(omen_conditions_evaluate(NULL, 0, 1, NULL, NULL, NULL, NULL), OMEN_OK);
     for (unsigned i = 0; i < MANY; i++)
         omen_condition_destroy(conditions[i]);
 }

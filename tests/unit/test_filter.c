@@ -274,6 +274,69 @@ static void test_stop(void)
     rows_free(&rows);
 }
 
+/* The recall that is asked for, of half of the rows, a hundredth and the farthest, of queries that each have their own
+ * filter; and dense filters take hardly more lists than searches without one. */
+static void test_shares(void)
+{
+    enum { N = 24000, D_WIDE = 20, N_EACH = 40, N_FACTORS = 6 };
+    rows_in_memory rows = make_rows(N, D_WIDE, CLUSTERED, 1);
+    for (uint64_t i = 0; i < N; i++) /* of a few factors, and a little noise */
+        for (uint64_t j = 0; j < D_WIDE; j++) {
+            float x = 0.3f * (float)omen_random_unit(6, D_WIDE * i + j);
+            for (uint64_t f = 0; f < N_FACTORS; f++)
+                x += (float)omen_random_unit(7, N_FACTORS * i + f) * (float)omen_random_unit(8, D_WIDE * f + j);
+            rows.x[i * D_WIDE + j] = x;
+        }
+    omen_build_options o;
+    omen_build_options_init(&o);
+    o.refine = OMEN_REFINE_F32;
+    sections_in_memory sections;
+    omen_index *index = make_index(&rows, &o, &sections);
+    omen_search_options options;
+    omen_search_options_init(&options);
+    omen_search_stats plain = {.struct_bytes = sizeof plain};
+    static int64_t ids[N];
+    int64_t found[N_EACH * K];
+    CHECK_EQ_INT(omen_index_search(index, &options, rows.x, N_EACH, found, NULL, &plain, &detail), OMEN_OK);
+    options.k = N;
+    options.exact = true;
+    results all = search(index, &options, rows.x, N_EACH);
+    static const char *const names[] = {"a half", "a hundredth", "the farthest half"};
+    static const uint64_t parts[] = {2, 30, 2};
+    for (int kind = 0; kind < 3; kind++) {
+        omen_row_set *sets[N_EACH];
+        for (uint64_t q = 0; q < N_EACH; q++) {
+            const uint64_t n = N / parts[kind];
+            for (uint64_t i = 0; i < n; i++)
+                ids[i] = kind == 2 ? all.ids[(q + 1) * N - 1 - i] : (int64_t)(parts[kind] * i + q % parts[kind]);
+            CHECK_EQ_INT(omen_row_set_create(index, ids, n, false, &sets[q], &detail), OMEN_OK);
+        }
+        omen_search_options_init(&options);
+        options.row_sets = (const omen_row_set *const *)sets;
+        omen_row_set_info info = {.struct_bytes = sizeof info};
+        CHECK(omen_row_set_get_info(sets[0], &options, &info) == OMEN_OK && info.plan == OMEN_PLAN_LISTS);
+        omen_search_stats stats = {.struct_bytes = sizeof stats};
+        CHECK_EQ_INT(omen_index_search(index, &options, rows.x, N_EACH, found, NULL, &stats, &detail), OMEN_OK);
+        results r = search(index, &options, rows.x, N_EACH);
+        CHECK_CASE(memcmp(found, r.ids, sizeof found) == 0, "%s", names[kind]);
+        options.exact = true;
+        results exact = search(index, &options, rows.x, N_EACH);
+        const double recall = (double)count_hits(&exact, &r) / (double)count_rows(&exact);
+        const double lists = (double)stats.lists.probed / (double)plain.lists.probed;
+        printf("# %s: recall@10 %.3f, %.2f times the lists\n", names[kind], recall, lists);
+        CHECK_CASE(recall >= 0.93, "%s: recall %.3f", names[kind], recall);
+        CHECK_CASE(kind > 0 || lists < 2, "%s: %.2f times the lists", names[kind], lists);
+        results_free(&exact);
+        results_free(&r);
+        for (uint64_t q = 0; q < N_EACH; q++)
+            omen_row_set_destroy(sets[q]);
+    }
+    results_free(&all);
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
 /* A zero query is as far from every row: it finds the lowest of those that pass. */
 static void test_zero_query(void)
 {
@@ -391,6 +454,7 @@ int main(void)
 {
     RUN(test_all_kinds);
     RUN(test_stop);
+    RUN(test_shares);
     RUN(test_zero_query);
     RUN(test_refusals);
     RUN(test_interrupted);

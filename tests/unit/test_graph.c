@@ -343,6 +343,21 @@ static void test_forged(void)
     rows_free(&queries);
 }
 
+/* However large the factor, a pool holds no more rows than any other may. */
+static void test_scaled_pools(void)
+{
+    const omen_index index = {.meta = {.n_rows = 1u << 22}};
+    const uint32_t ks[] = {10, 2 * OMEN_GRAPH_POOL_MOST};
+    for (size_t i = 0; i < 2; i++) {
+        omen_graph_effort e = omen_graph_effort_of(&index, ks[i], 0.5f, 1000, 1);
+        const uint32_t most = ks[i] > OMEN_GRAPH_POOL_MOST ? ks[i] : OMEN_GRAPH_POOL_MOST;
+        CHECK(e.most_pool <= most);
+        omen_graph_effort_scale(&e, &index, ks[i], 1000);
+        CHECK(e.least_pool <= e.most_pool);
+        CHECK_EQ_INT(e.most_pool, most);
+    }
+}
+
 int main(void)
 {
     RUN(test_codes);
@@ -351,6 +366,7 @@ int main(void)
     RUN(test_kinds);
     RUN(test_leaves);
     RUN(test_effort);
+    RUN(test_scaled_pools);
     RUN(test_choice);
     RUN(test_forged);
     return check_finish();

@@ -29,6 +29,18 @@ static void test_matmul(void)
             }
         }
     }
+    for (size_t n_panels = 4; n_panels <= 13; n_panels++) { /* one row goes through many panels at once */
+        for (size_t k = 0; k <= 19; k++) {
+            const size_t n_c = n_panels * OMEN_PANEL;
+            float *a = last_floats(0, k), *panels = last_floats(1, n_c * k), *want = last_floats(2, n_c);
+            float *got = last_floats(3, n_c);
+            draw_floats(a, k, (value_kind)(k % N_KINDS));
+            draw_floats(panels, n_c * k, (value_kind)(k % N_KINDS));
+            scalar->matmul(a, k, 1, panels, n_panels, k, want, n_c);
+            level->matmul(a, k, 1, panels, n_panels, k, got, n_c);
+            CHECK_CASE(same_floats(want, got, n_c), "one row, %zu panels, k %zu", n_panels, k);
+        }
+    }
     /* the transform sums its mean with ldc 0, one row */
     float *a = last_floats(0, 19), *panels = last_floats(1, 19 * 48), *want = last_floats(2, 48);
     float *got = last_floats(3, 48);
@@ -63,7 +75,8 @@ static void test_float64(void)
 static void test_matmul_u8(void)
 {
     for (size_t m = 0; m <= 26; m++) {
-        for (size_t n_panels = 1; n_panels <= 3; n_panels++) {
+        /* one row goes through many panels at once */
+        for (size_t n_panels = 1; n_panels <= (m == 1 ? 9 : 3); n_panels++) {
             for (size_t k = 0; k <= 132; k += 4) {
                 /* rows may be closer than what is read of them, where panels are 0 */
                 const size_t lda = k - (k ? draw_below(4) : 0), ldc = n_panels * OMEN_PANEL + draw_below(2) * 5;

@@ -137,6 +137,56 @@ static void test_count_bits(void)
     }
 }
 
+static void test_list_shares(void)
+{
+    enum { LAST = 144 };
+    float tails[LAST + 2] = {0};
+    for (size_t i = 0; i < LAST; i++)
+        tails[i] = 0.5f / (1 + (float)i);
+    for (int turn = 0; turn < 400; turn++) {
+        const uint32_t n = draw_below(70);
+        float *values = last_floats(0, n), *means = last_floats(1, n), *want = last_floats(2, n),
+              *got = last_floats(3, n);
+        draw_floats(values, n, (value_kind)(turn % N_KINDS));
+        for (uint32_t l = 0; l < n; l++) /* some are 0: then there is no variance */
+            means[l] = turn % 3 ? (float)draw_below(5) : 0;
+        const float norm2 = turn % 5 ? (float)draw_below(9) : 0,
+                    distance2 = turn % 7 ? (float)draw_below(30) : INFINITY;
+        const float scale2 = (float)draw_below(100) / 100;
+        scalar->list_shares(values, means, n, norm2, distance2, scale2, tails, LAST, want);
+        level->list_shares(values, means, n, norm2, distance2, scale2, tails, LAST, got);
+        CHECK_CASE(memcmp(want, got, n * sizeof *want) == 0, "%u lists, turn %d", n, turn);
+    }
+}
+
+static void test_range_bits(void)
+{
+    static const uint32_t widths[] = {1, 2, 3, 4, 8};
+    for (int turn = 0; turn < 600; turn++) {
+        const uint32_t width = widths[turn % 5], n = draw_below(400);
+        const uint64_t mask = width < 8 ? ((uint64_t)1 << 8 * width) - 1 : UINT64_MAX;
+        const uint64_t near = turn % 3 ? draw_below(UINT32_MAX) * (uint64_t)draw_below(UINT32_MAX) : mask - 2;
+        const uint64_t low = (near - 20) & mask;
+        const uint64_t span = turn % 7 && mask - low > 40 ? draw_below(40) : mask - low;
+        uint8_t *values = last_bytes(0, (size_t)n * width);
+        uint64_t want[7], got[7];
+        for (uint32_t i = 0; i < n; i++) { /* about the range, and at random */
+            const uint64_t x =
+                draw_below(4) ? near - 40 + draw_below(80) : draw_below(UINT32_MAX) * UINT64_C(77777777777);
+            memcpy(values + (size_t)i * width, &x, width);
+        }
+        for (uint32_t w = 0; w < 7; w++)
+            want[w] = got[w] = turn % 2 ? draw_below(UINT32_MAX) : 0;
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t x = 0;
+            memcpy(&x, values + (size_t)i * width, width);
+            want[i / 64] |= (uint64_t)(x >= low && x - low <= span) << i % 64;
+        }
+        level->range_bits(values, width, n, low, span, got);
+        CHECK_CASE(memcmp(want, got, sizeof want) == 0, "%u values of %u bytes, turn %d", n, width, turn);
+    }
+}
+
 static void test_encode16(void)
 {
     for (size_t n_dims = 0; n_dims <= 9; n_dims++) {
@@ -335,6 +385,8 @@ int main(void)
                                         {"keys below a limit", test_keys_below},
                                         {"values of lists", test_list_values},
                                         {"bits", test_count_bits},
+                                        {"values in a range", test_range_bits},
+                                        {"shares of lists", test_list_shares},
                                         {"encode16", test_encode16},
                                         {"scan_plain", test_scan_plain},
                                         {"scan_gain", test_scan_gain},

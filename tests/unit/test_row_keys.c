@@ -282,6 +282,9 @@ static void test_misuse(void)
             second++, first = 0;
     CHECK_EQ_INT(omen_row_keys_finish(keys, false, 1, twins, &detail), OMEN_ERR_INPUT);
     CHECK(twins[0] == first && twins[1] == second);
+    CHECK_EQ_INT(omen_row_keys_write(keys, &sink, NULL, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_row_keys_finish(keys, true, 1, NULL, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_row_keys_finish(keys, true, 1, NULL, &detail), OMEN_ERR_ARGUMENT);
     omen_row_keys_destroy(keys);
     omen_row_keys_destroy(NULL);
     keys_free(&list);

@@ -2,8 +2,10 @@
 /* Search for all rows within a distance, and of rows among themselves, against all rows in order of distance. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/index.h"
+#include "lib/lists/lists_errors.h"
 #include "lib/omendb_rows.h"
 #include "lib/row_set.h"
 #include "tests/unit/check.h"
@@ -345,6 +347,50 @@ static void test_self(void)
     }
 }
 
+/* ---- the errors of estimates ---- */
+
+/* They are measured where a range needs them, once, and are the same for any number of threads. */
+static void test_errors(void)
+{
+    const omen_list_errors few = {.n = 4, .values = {-1, 0, 2, 5}}, none = {.n = 0};
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1);
+    omen_build_options b;
+    omen_search_options o;
+    omen_build_options_init(&b);
+    b.bytes = 8;
+    sections_in_memory sections;
+    omen_index *index = make_index(&rows, &b, &sections), *other = NULL;
+    omen_row_set *set;
+    int64_t ids[K], some[] = {1, 5, 9};
+    CHECK(omen_list_errors_quantile(&none, 1) == 0);
+    CHECK(omen_list_errors_quantile(&few, 0) == -1 && omen_list_errors_quantile(&few, 0.5) == 0);
+    CHECK(omen_list_errors_quantile(&few, 0.51) == 2 && omen_list_errors_quantile(&few, 1) == 5);
+    omen_search_options_init(&o);
+    o.k = K;
+    CHECK_EQ_INT(omen_row_set_create(index, some, 3, true, &set, &detail), OMEN_OK);
+    o.row_sets = (const omen_row_set *const[]){set};
+    CHECK_EQ_INT(omen_index_search(index, &o, rows.x, 1, ids, NULL, NULL, &detail), OMEN_OK);
+    CHECK(!index->errors); /* of no use to a filter */
+    o.row_sets = NULL;
+    o.has_within = true;
+    o.within = 0.5f;
+    o.n_threads = 1;
+    omen_found_destroy(within(index, &o, rows.x, 1));
+    const omen_list_errors *errors = index->errors;
+    CHECK(errors && errors->n > OMEN_ERRORS / 2);
+    o.n_threads = 3;
+    omen_found_destroy(within(index, &o, rows.x, 1));
+    CHECK(index->errors == errors);
+    CHECK_EQ_INT(omen_index_open(&other, sections.sections, sections.n, &detail), OMEN_OK);
+    omen_found_destroy(within(other, &o, rows.x, 1));
+    CHECK(errors && other->errors && memcmp(errors, other->errors, sizeof *errors) == 0);
+    omen_row_set_destroy(set);
+    omen_index_close(index);
+    omen_index_close(other);
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
 /* ---- refusals ---- */
 
 static void refuse_within(const omen_index *index, const omen_search_options *o, const float *query, const char *part)
@@ -395,6 +441,7 @@ static void test_refusals(void)
     CHECK_STR_CONTAINS(detail.text, "options.row_sets");
     o = (omen_search_options){.struct_bytes = sizeof o};
     CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, take, &c, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(detail.text, "k must be");
     omen_index_close(index);
 
     /* two positions of one row */
@@ -450,6 +497,7 @@ int main(void)
     RUN(test_all_kinds);
     RUN(test_apart);
     RUN(test_self);
+    RUN(test_errors);
     RUN(test_refusals);
     RUN(test_interrupted);
     return check_finish();

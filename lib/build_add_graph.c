@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A graph added to an index that there is: the stages of the build that make it, on sections that have been copied. */
+#include <omp.h>
+#include <stdlib.h>
+
+#include "lib/build_state.h"
+#include "lib/graph/graph.h"
+#include "lib/matrix.h"
+#include "lib/sized.h"
+
+/* The rows of an index in their order, as its refine tier has them. */
+typedef struct {
+    omen_index *index;
+    uint32_t *positions; /* n_rows, by number */
+} index_source;
+
+static int read_rows(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const index_source *s = self;
+    return omen_index_read_rows(s->index, s->positions + first, n, out, why);
+}
+
+static int index_source_init(index_source *s, omen_build_state *b)
+{
+    s->positions = NULL;
+    int status = omen_build_open_index(b, &s->index);
+    if (status != OMEN_OK)
+        return status;
+    const uint64_t n = s->index->meta.n_rows;
+    s->positions = omen_alloc_zero(n, sizeof *s->positions);
+    if (!s->positions)
+        return OMEN_ERR_MEMORY;
+    for (uint64_t i = 0; i < n; i++) {
+        if (s->index->ids[i] >= n)
+            return omen_fail(b->why, OMEN_ERR_CORRUPT, "section PERM: row %u does not exist", s->index->ids[i]);
+        s->positions[s->index->ids[i]] = (uint32_t)i;
+    }
+    return OMEN_OK;
+}
+
+static void index_source_finish(index_source *s)
+{
+    free(s->positions);
+    omen_index_close(s->index);
+}
+
+/* Whether the index can have a graph, and the memory for it is there. */
+static int check(const omen_index *index, const omen_build_options *o, int n_threads, omen_detail *why)
+{
+    const omen_meta *m = &index->meta;
+    const uint32_t degree = o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE;
+    if (degree < OMEN_MIN_DEGREE || degree > OMEN_MAX_DEGREE)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.degree must be %u to %u", OMEN_MIN_DEGREE,
+                         OMEN_MAX_DEGREE);
+    if (m->refine == OMEN_REFINE_NONE)
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "options.graph.wanted needs a refine tier, which this index was built without");
+    if (!index->ids)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.wanted: codes without row numbers have no graph");
+    if (m->n_rows > OMEN_GRAPH_MOST_ROWS)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.wanted: a graph has at most %u rows",
+                         OMEN_GRAPH_MOST_ROWS);
+    const uint64_t making = omen_graph_build_bytes(m->n_rows, m->d_kept, degree, n_threads);
+    const uint64_t measuring = omen_calibration_bytes(m->n_rows, m->d, n_threads) + 4 * m->n_rows +
+                               omen_graph_calibrate_bytes(m->n_rows, m->d, m->n_lists, n_threads);
+    const uint64_t needed = making > measuring ? making : measuring;
+    if (o->memory_bytes > 0 && needed > o->memory_bytes)
+        return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory are too little: this graph needs %llu MiB",
+                         (unsigned long long)(o->memory_bytes >> 20), (unsigned long long)(needed >> 20) + 1);
+    return OMEN_OK;
+}
+
+/* The state of a build whose sections up to this stage are those in the sink. */
+static int begin(omen_build_state *b, const omen_build_options *o, const uint32_t *sections, size_t n_sections,
+                 const omen_sink *sink, omen_build_report *report, omen_detail *why)
+{
+    if (n_sections > OMEN_MAX_INDEX_SECTIONS - 7) /* those of the graph */
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "more sections than an index has");
+    *b = (omen_build_state){.options = o, .sink = sink, .report = report, .why = why};
+    b->n_threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
+    for (; b->n_sections < n_sections; b->n_sections++)
+        b->sections[b->n_sections] = sections[b->n_sections];
+    return OMEN_OK;
+}
+
+/* Runs a stage with the threads asked for. */
+static int run(omen_build_state *b, int (*stage)(omen_build_state *))
+{
+    const int threads_before = omp_get_max_threads();
+    omp_set_num_threads(b->n_threads);
+    const int status = stage(b);
+    omp_set_num_threads(threads_before);
+    return omen_build_status(b, status);
+}
+
+/* Keeps the first fault. */
+static void note_fault(void *context, const char *section, const char *text)
+{
+    omen_detail *why = context;
+    if (why && why->text[0] == '\0')
+        omen_fail(why, OMEN_ERR_CORRUPT, "section %s: %.200s", section, text);
+}
+
+static int check_and_build(omen_build_state *b)
+{
+    omen_detail fault = {""};
+    omen_index *index;
+    int status = omen_build_open_index(b, &index);
+    if (status == OMEN_OK)
+        status = check(index, b->options, b->n_threads, b->why);
+    if (status == OMEN_OK) { /* what a search would look at by and by is used at once, and checked before */
+        status = omen_index_check(index, note_fault, &fault);
+        if (status != OMEN_OK && fault.text[0] != '\0')
+            omen_fail(b->why, status, "%s", fault.text);
+    }
+    omen_index_close(index);
+    return status == OMEN_OK ? omen_build_graph(b) : status;
+}
+
+static int calibrate(omen_build_state *b)
+{
+    index_source rows;
+    omen_build_options options = *b->options;
+    const omen_build_options *given = b->options;
+    int status = index_source_init(&rows, b);
+    if (status == OMEN_OK) {
+        const omen_meta *m = &rows.index->meta;
+        const omen_source source = {.self = &rows,
+                                    .n_rows = m->n_rows,
+                                    .d = m->d,
+                                    .element_bytes = sizeof(float),
+                                    .n_bytes = m->n_rows * m->d * sizeof(float),
+                                    .read = read_rows};
+        options.seed = m->seed;
+        b->options = &options;
+        b->source = &source;
+        status = omen_build_calibrate_graph(b, 1 - omen_index_ceiling(rows.index, NULL));
+        b->options = given;
+        b->source = NULL;
+    }
+    index_source_finish(&rows);
+    return status;
+}
+
+int omen_graph_add(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
+                   const omen_sink *sink, omen_detail *why)
+{
+    omen_build_options known;
+    omen_build_report report = {.struct_bytes = sizeof report};
+    omen_build_state b;
+    int status = omen_sized_take(&known, sizeof known, options, "omen_build_options", why);
+    if (status == OMEN_OK)
+        status = begin(&b, &known, sections, n_sections, sink, &report, why);
+    return status == OMEN_OK ? run(&b, check_and_build) : status;
+}
+
+int omen_graph_measure_efforts(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
+                               const omen_sink *sink, omen_detail *why)
+{
+    omen_build_options known;
+    omen_build_report report = {.struct_bytes = sizeof report};
+    omen_build_state b;
+    int status = omen_sized_take(&known, sizeof known, options, "omen_build_options", why);
+    if (status == OMEN_OK)
+        status = begin(&b, &known, sections, n_sections, sink, &report, why);
+    return status == OMEN_OK ? run(&b, calibrate) : status;
+}
