@@ -188,7 +188,7 @@ typedef struct {
 static int start(started *s, const omen_condition *condition, omen_detail *why)
 {
     *s = (started){.e = {.index = condition->index}, .condition = condition};
-    s->set = omen_row_set_create_empty(condition->index);
+    s->set = omen_row_set_create_unset(condition->index);
     s->e.cursors = omen_alloc(count_tags(condition->root) + 1, sizeof *s->e.cursors);
     if (!s->set || !s->e.cursors)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");

@@ -7,18 +7,30 @@
 #include "lib/matrix.h"
 #include "lib/row_set.h"
 
-omen_row_set *omen_row_set_create_empty(const omen_index *index)
+/* words may be anything, or are 0. */
+static omen_row_set *create(const omen_index *index, bool zero)
 {
     omen_row_set *set = malloc(sizeof *set);
     if (!set)
         return NULL;
     *set = (omen_row_set){.index = index, .n_rows = index->meta.n_rows};
-    set->words = omen_alloc_zero(omen_row_set_words(set->n_rows), sizeof *set->words);
+    const uint64_t n_words = omen_row_set_words(set->n_rows);
+    set->words = zero ? omen_alloc_zero(n_words, sizeof *set->words) : omen_alloc(n_words, sizeof *set->words);
     set->counts = omen_alloc(index->meta.n_lists, sizeof *set->counts);
     if (set->words && set->counts)
         return set;
     omen_row_set_destroy(set);
     return NULL;
+}
+
+omen_row_set *omen_row_set_create_empty(const omen_index *index)
+{
+    return create(index, true);
+}
+
+omen_row_set *omen_row_set_create_unset(const omen_index *index)
+{
+    return create(index, false);
 }
 
 void omen_row_set_finish(omen_row_set *set)

@@ -26,6 +26,9 @@ static inline bool omen_row_set_has(const omen_row_set *set, uint64_t position)
 /* A set without rows, to be filled by position: NULL when out of memory. omen_row_set_destroy() frees it. */
 omen_row_set *omen_row_set_create_empty(const omen_index *index);
 
+/* The same, whose words may be anything, to be set all of them. */
+omen_row_set *omen_row_set_create_unset(const omen_index *index);
+
 /* After filling words: clears the bits past n_rows and counts the rows, of each list, too. */
 void omen_row_set_finish(omen_row_set *set);
 

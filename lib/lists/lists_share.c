@@ -51,8 +51,9 @@ uint32_t omen_list_steps_needed(const omen_list_steps *steps, double missed)
 
 /* ---- when a search under a filter may stop ---- */
 
-#define LAST_PART  0.66667 /* of what may be missed, where nothing was measured */
-#define LAST_SLOPE 0.8     /* steps by which a share falls with each doubling of the rows, behind the last rank */
+#define LAST_PART      0.66667 /* of what may be missed, where nothing was measured */
+#define LAST_DOUBLINGS 2.0     /* of the rows, until what was found counts instead of what was expected */
+#define LAST_SLOPE     0.8     /* steps by which a share falls with each doubling of the rows, behind the last rank */
 
 double omen_stop_share(double step)
 {
@@ -105,8 +106,9 @@ double omen_stop_rule_allowed(const omen_stop_rule *rule, double n_rows, double 
     const double from = rule->rows[r - 1], step = rule->steps[r - 1];
     if (r < rule->n_ranks)
         return omen_stop_share(step + (rule->steps[r] - step) * (x - from) / (rule->rows[r] - from)) * taken;
-    /* as it is between ranks, about, to where nothing was measured; of what was found in fact, as errors for rows that
-     * are far away need not be those for rows that are near */
-    const double more = step + (x - from) * LAST_SLOPE;
-    return omen_stop_share(step > rule->last_step ? step : more < rule->last_step ? more : rule->last_step) * found;
+    /* as it is between ranks, about, to where nothing was measured; and soon of what was found in fact, as errors for
+     * rows that are far away need not be those for rows that are near */
+    const double beyond = x - from, more = step + beyond * LAST_SLOPE;
+    const double of = beyond < LAST_DOUBLINGS ? taken + (found - taken) * beyond / LAST_DOUBLINGS : found;
+    return omen_stop_share(step > rule->last_step ? step : more < rule->last_step ? more : rule->last_step) * of;
 }
