@@ -30,10 +30,6 @@
 #define GAIN_LEAST     0.0002 /* of recall by the next reach; less, twice, and the table ends */
 #define ESTIMATES_MOST 12000.0
 
-/* Relative costs, of one estimate to a re-ranked row and its values. They steer the choice, nothing more. */
-#define COST_ROW       2.0
-#define COST_ROW_VALUE 0.02
-
 static const uint32_t ks[N_KS] = {1, 10, OMEN_CALIBRATE_K};
 static const float levels[N_LEVELS] = {0.80f, 0.85f, 0.90f, 0.93f, 0.95f,
                                        0.96f, 0.97f, 0.98f, 0.99f, OMEN_TUNE_HIGHEST};
@@ -175,21 +171,24 @@ static double mix_double(double a, double b, double share)
 
 /* Takes what reaches recall, between two points of the same share, if it costs less than what entry holds. Recall grows
  * more slowly than reach does, so a share of the reach gives more than that share of the recall. */
-static void offer(const omen_meta *m, uint32_t k, double recall, const point *a, const point *b, double *cost,
+static void offer(const omen_index *index, uint32_t k, double recall, const point *a, const point *b, double *cost,
                   omen_graph_tune *entry)
 {
     const double share = b->recall > a->recall ? (recall - a->recall) / (b->recall - a->recall) : 1;
     const double t = share > 0 ? share : 0;
     const double n_rows = mix_double(a->n_rows, b->n_rows, t),
                  n_estimates = mix_double(a->n_estimates, b->n_estimates, t);
-    const double own = n_estimates + n_rows * (COST_ROW + COST_ROW_VALUE * m->d);
+    const omen_meta *m = &index->meta;
+    const double n_pool = mix_double(a->n_pool, b->n_pool, t);
+    const double own =
+        omen_graph_walk_cost(n_estimates, n_pool, index->graph.degree) + omen_graph_rows_cost(n_rows, m->d);
     if (!(own < *cost))
         return;
     *cost = own;
     *entry = (omen_graph_tune){k,
                                (float)recall,
                                (float)mix_double(a->reach, b->reach, t),
-                               omen_graph_at_most(ceil(mix_double(a->n_pool, b->n_pool, t)), m->n_rows),
+                               omen_graph_at_most(ceil(n_pool), m->n_rows),
                                omen_graph_at_most(ceil(n_rows), m->n_rows),
                                omen_graph_at_most(ceil(n_estimates), m->n_rows)};
 }
@@ -225,11 +224,11 @@ static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t 
                              (double)o.n_rows[s] / n_queries, n_estimates};
             for (size_t l = 0; l < N_LEVELS; l++)
                 if ((double)levels[l] <= p.recall && (i == 0 || (double)levels[l] > before[s].recall))
-                    offer(m, k, (double)levels[l], i > 0 ? &before[s] : &p, &p, &costs[l], &best[l]);
+                    offer(t->index, k, (double)levels[l], i > 0 ? &before[s] : &p, &p, &costs[l], &best[l]);
             if (p.recall - TOP_MARGIN > top) {
                 top = p.recall - TOP_MARGIN;
                 costs[N_LEVELS] = INFINITY;
-                offer(m, k, top, &p, &p, &costs[N_LEVELS], &best[N_LEVELS]);
+                offer(t->index, k, top, &p, &p, &costs[N_LEVELS], &best[N_LEVELS]);
             }
             before[s] = p;
         }
