@@ -127,7 +127,7 @@ void omen_graph_query_make(const uint32_t dims[OMEN_GRAPH_NIBBLES], const float 
     }
     out->offset = offset < (double)BASE_MOST ? offset > -(double)BASE_MOST ? (float)offset : -BASE_MOST : BASE_MOST;
     if (!(most > 1e-30f && most < INFINITY))
-        return; /* all rows are alike to this query */
+        return;                        /* all rows are alike to this query */
     int32_t whole[OMEN_GRAPH_NIBBLES]; /* a loop of its own, which compilers turn into vectors */
     for (uint32_t i = 0; i < OMEN_GRAPH_NIBBLES; i++) {
         const float w = weights[i] / most * WEIGHT_MOST;

@@ -20,7 +20,7 @@
 #define ESTIMATES      2000000.0               /* and about so many estimates a reach, */
 #define QUERIES_LEAST  200u                    /* but so many queries */
 #define LOWER_BOUND    1.5
-#define MARGIN_MOST    0.0045
+#define MARGIN_MOST    0.007
 #define TOP_MARGIN     0.001
 #define N_KS           3u
 #define N_LEVELS       10u
