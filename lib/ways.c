@@ -176,12 +176,16 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
 
 /* ---- the choice ---- */
 
-/* Relative costs, as OMEN_GRAPH_COST_ROW is. */
-#define COST_CODE       0.094   /* of a list, scanned for one query alone */
-#define COST_LIST       6.8     /* a list that is scanned */
-#define COST_CENTROID   0.00425 /* a dimension of a centroid that a list is chosen by */
-#define COST_SHARED     0.6     /* times these, where queries share the scan */
+/* Relative costs beside those of graph.h, of queries one by one and of many, which share scans and products. Fitted to
+ * times: docs/EXPERIMENTS.md. */
 #define SHARING_QUERIES 64u
+static const struct {
+    double code;       /* of a list, 32 bytes */
+    double centroid;   /* a dimension of a centroid that a list is chosen by */
+    double lists_axis; /* a value of the axes that a query is projected on: by lists on all, */
+    double graph_axis; /* by the graph on those that codes hold anything of */
+    double lists_query;
+} costs[2] = {{0.130, 0.0091, 0.0071, 0.0097, 170}, {0.072, 0.0019, 0.0020, 0.0054, 362}};
 
 static double lists_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)
 {
@@ -192,19 +196,21 @@ static double lists_cost(const omen_index *index, uint32_t k, float recall, uint
         return 0;
     omen_index_effort(index, k, recall, &n_probes, &n_rerank);
     const double n_codes = n_probes * ((double)m->n_rows / m->n_lists), hot = (m->n_sub / 2 + m->n_factors) / 32.0;
-    const double scans =
-        n_codes * COST_CODE * hot + n_probes * COST_LIST + (double)m->n_lists * m->d_kept * COST_CENTROID;
-    return scans * (n_queries >= SHARING_QUERIES ? COST_SHARED : 1) +
-           n_rerank * (OMEN_GRAPH_COST_ROW + OMEN_GRAPH_COST_VALUE * m->d);
+    const size_t many = n_queries >= SHARING_QUERIES;
+    return n_codes * hot * costs[many].code + (double)m->n_lists * m->d_kept * costs[many].centroid +
+           (double)m->d_full * m->d_kept * costs[many].lists_axis + costs[many].lists_query +
+           omen_graph_rows_cost(n_rerank, m->d);
 }
 
-static double graph_cost(const omen_index *index, uint32_t k, float recall)
+static double graph_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)
 {
     omen_graph_tune measured;
     omen_graph_effort_for(index, k, recall, &measured);
     if (!measured.k || measured.recall < recall)
         return 0;
-    return measured.n_estimates + measured.n_rows * (OMEN_GRAPH_COST_ROW + OMEN_GRAPH_COST_VALUE * index->meta.d);
+    return omen_graph_walk_cost(measured.n_estimates, measured.pool, index->graph.degree) +
+           omen_graph_rows_cost(measured.n_rows, index->meta.d) +
+           (double)index->meta.d_full * omen_graph_count_axes(index) * costs[n_queries >= SHARING_QUERIES].graph_axis;
 }
 
 /* The way that was measured to cost less. */
@@ -253,7 +259,7 @@ static int choose(const omen_index *index, const omen_search_options *o, uint64_
     out->can_reach = true;
     out->recall_most = 1;
     out->lists_cost = lists_cost(index, k, recall, n_queries);
-    out->graph_cost = index->graph.degree ? graph_cost(index, k, recall) : 0;
+    out->graph_cost = index->graph.degree ? graph_cost(index, k, recall, n_queries) : 0;
     if (out->way == OMEN_SEARCH_AUTO)
         choose_by_cost(index, o, out);
     if (out->way == OMEN_SEARCH_LISTS)

@@ -20,11 +20,6 @@
 #define OMEN_GRAPH_MOST_ROWS    0x7fffffffu
 #define OMEN_GRAPH_NONE         UINT32_MAX /* in the place of a neighbour */
 
-/* What a row that is re-ranked costs, and each of its values, an estimate by a code being 1. Measured on AVX2 and
- * AVX-512 machines; they steer the choice of efforts and ways, nothing more. */
-#define OMEN_GRAPH_COST_ROW   2.0
-#define OMEN_GRAPH_COST_VALUE 0.02
-
 /* ---- graph_codes.c ---- */
 
 /* How rows are coded. */
@@ -85,6 +80,9 @@ typedef struct omen_graph_view {
     uint64_t n_estimates;
 } omen_graph_view;
 
+/* How many of the first axes codes hold anything of. */
+uint32_t omen_graph_count_axes(const omen_index *index);
+
 /* Projects n <= OMEN_GRAPH_CHUNK queries (n x d) for the walks that follow. */
 #define OMEN_GRAPH_CHUNK 16u
 void omen_graph_project(omen_graph_walk *walk, const float *queries, size_t n);
@@ -123,6 +121,18 @@ uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_list
 
 /* n, or most if that is less. */
 uint32_t omen_graph_at_most(double n, uint64_t most);
+
+/* Relative costs, an estimate being 1: of the estimates and of the neighbours that each row of a pool has looked at,
+ * and of rows that are re-ranked. They steer choices, nothing more. */
+static inline double omen_graph_walk_cost(double n_estimates, double n_pool, uint32_t degree)
+{
+    return n_estimates + 0.28 * n_pool * degree;
+}
+
+static inline double omen_graph_rows_cost(double n_rows, uint32_t d)
+{
+    return n_rows * (5.9 + 0.0032 * d);
+}
 
 /* The effort of pools of n_pool rows on average. */
 omen_graph_effort omen_graph_effort_of(const omen_index *index, uint32_t k, float reach, double n_pool, float share);

@@ -126,13 +126,16 @@ void omen_graph_query_make(const uint32_t dims[OMEN_GRAPH_NIBBLES], const float 
     }
     out->offset = offset < (double)BASE_MOST ? offset > -(double)BASE_MOST ? (float)offset : -BASE_MOST : BASE_MOST;
     if (!(most > 1e-30f && most < INFINITY))
-        return; /* all rows are alike to this query */
+        return;                        /* all rows are alike to this query */
+    int32_t whole[OMEN_GRAPH_NIBBLES]; /* a loop of its own, which compilers turn into vectors */
     for (uint32_t i = 0; i < OMEN_GRAPH_NIBBLES; i++) {
         const float w = weights[i] / most * WEIGHT_MOST;
-        const int32_t whole = (int32_t)(w + (w < 0 ? -0.5f : 0.5f));
-        const int32_t high = (whole + 128) >> 8; /* which leaves -128 to 127 */
+        whole[i] = (int32_t)(w + (w < 0 ? -0.5f : 0.5f));
+    }
+    for (uint32_t i = 0; i < OMEN_GRAPH_NIBBLES; i++) {
+        const int32_t high = (whole[i] + 128) >> 8; /* which leaves -128 to 127 */
         out->weights[i % 2][i / 2] = (int8_t)high;
-        out->weights[2 + i % 2][i / 2] = (int8_t)(whole - 256 * high);
+        out->weights[2 + i % 2][i / 2] = (int8_t)(whole[i] - 256 * high);
     }
     out->unit = 2 * (most / WEIGHT_MOST);
 }

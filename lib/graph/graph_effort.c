@@ -89,6 +89,7 @@ omen_graph_effort omen_graph_effort_for(const omen_index *index, uint32_t k, flo
     const double times = e.k < k ? (double)k / e.k : 1; /* beyond what was measured: in proportion */
     measured->n_estimates = omen_graph_at_most(ceil(e.n_estimates * times), index->meta.n_rows);
     measured->n_rows = omen_graph_at_most(ceil(e.n_rows * times), index->meta.n_rows);
+    measured->pool = omen_graph_at_most(ceil(e.pool * times), index->meta.n_rows);
     float reach = e.reach, share = (float)e.n_rows / (float)e.pool;
     double n_pool = e.pool * times;
     if (e.recall < recall && e.recall >= OMEN_TUNE_HIGHEST) { /* more than was measured */

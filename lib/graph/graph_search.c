@@ -317,8 +317,7 @@ static inline void prefetch_next(const omen_graph_walk *w, uint32_t next, uint32
     }
 }
 
-/* How many of the first axes codes hold anything of. */
-static uint32_t count_axes(const omen_index *index)
+uint32_t omen_graph_count_axes(const omen_index *index)
 {
     uint32_t i = OMEN_GRAPH_NIBBLES - 1;
     while (i > 0 && index->graph.dims[i] >= index->meta.d_kept)
@@ -331,7 +330,8 @@ void omen_graph_project(omen_graph_walk *w, const float *queries, size_t n)
     const omen_index *index = w->index;
     const size_t ld = omen_round_up(index->meta.d_kept, OMEN_PANEL);
     const float *lifted = omen_transform_lift(&index->transform, queries, n, true, w->lifted);
-    omen_transform_project_first(&index->transform, lifted, n, count_axes(index), w->projected, ld, w->tails);
+    omen_transform_project_first(&index->transform, lifted, n, omen_graph_count_axes(index), w->projected, ld,
+                                 w->tails);
     /* cosine re-ranks with the unit query; nothing else needs the lifted ones again */
     w->queries = omen_refine_shift(&index->refine, index->meta.metric == OMEN_METRIC_COSINE ? lifted : queries, n, true,
                                    w->lifted);
@@ -345,7 +345,8 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     const size_t ld = omen_round_up(w->index->meta.d_kept, OMEN_PANEL);
     omen_graph_query code_query;
     const omen_graph_query *query = &code_query;
-    omen_graph_query_make(g->dims, g->ranges, count_axes(w->index), w->projected + q * ld, w->tails[q], &code_query);
+    omen_graph_query_make(g->dims, g->ranges, omen_graph_count_axes(w->index), w->projected + q * ld, w->tails[q],
+                          &code_query);
     uint32_t n_pool = 0, next = 0, next_entry = 0;
     bool is_last = false;
     int status = OMEN_OK;

@@ -18,7 +18,7 @@
 #define VALUES         40000u                  /* neighbours of all queries, at most, */
 #define ESTIMATES      2000000.0               /* and about so many estimates a reach, */
 #define QUERIES_LEAST  200u                    /* but so many queries */
-#define MARGIN_MOST    0.0045                  /* of a recall, to be safe */
+#define MARGIN_MOST    0.007                   /* of a recall, to be safe */
 #define TOP_MARGIN     0.001
 #define N_LEVELS       OMEN_CALIBRATE_LEVELS
 #define N_SHARES       4u
@@ -156,21 +156,24 @@ static double mix_double(double a, double b, double share)
 
 /* Takes what reaches recall, between two points of the same share, if it costs less than what entry holds. Recall grows
  * more slowly than reach does, so a share of the reach gives more than that share of the recall. */
-static void offer(const omen_meta *m, uint32_t k, double recall, const point *a, const point *b, double *cost,
+static void offer(const omen_index *index, uint32_t k, double recall, const point *a, const point *b, double *cost,
                   omen_graph_tune *entry)
 {
     const double share = b->recall > a->recall ? (recall - a->recall) / (b->recall - a->recall) : 1;
     const double t = share > 0 ? share : 0;
     const double n_rows = mix_double(a->n_rows, b->n_rows, t),
                  n_estimates = mix_double(a->n_estimates, b->n_estimates, t);
-    const double own = n_estimates + n_rows * (OMEN_GRAPH_COST_ROW + OMEN_GRAPH_COST_VALUE * m->d);
+    const omen_meta *m = &index->meta;
+    const double n_pool = mix_double(a->n_pool, b->n_pool, t);
+    const double own =
+        omen_graph_walk_cost(n_estimates, n_pool, index->graph.degree) + omen_graph_rows_cost(n_rows, m->d);
     if (!(own < *cost))
         return;
     *cost = own;
     *entry = (omen_graph_tune){k,
                                (float)recall,
                                (float)mix_double(a->reach, b->reach, t),
-                               omen_graph_at_most(ceil(mix_double(a->n_pool, b->n_pool, t)), m->n_rows),
+                               omen_graph_at_most(ceil(n_pool), m->n_rows),
                                omen_graph_at_most(ceil(n_rows), m->n_rows),
                                omen_graph_at_most(ceil(n_estimates), m->n_rows)};
 }
@@ -208,11 +211,12 @@ static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t 
             for (size_t l = 0; l < N_LEVELS; l++)
                 if ((double)omen_calibrate_levels[l] <= p.recall &&
                     (i == 0 || (double)omen_calibrate_levels[l] > before[s].recall))
-                    offer(m, k, (double)omen_calibrate_levels[l], i > 0 ? &before[s] : &p, &p, &costs[l], &best[l]);
+                    offer(t->index, k, (double)omen_calibrate_levels[l], i > 0 ? &before[s] : &p, &p, &costs[l],
+                          &best[l]);
             if (p.recall - TOP_MARGIN > top) {
                 top = p.recall - TOP_MARGIN;
                 costs[N_LEVELS] = INFINITY;
-                offer(m, k, top, &p, &p, &costs[N_LEVELS], &best[N_LEVELS]);
+                offer(t->index, k, top, &p, &p, &costs[N_LEVELS], &best[N_LEVELS]);
             }
             before[s] = p;
         }
