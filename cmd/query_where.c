@@ -9,8 +9,8 @@
 
 #include "formats/lines.h"
 
-#define NEAR_BYTES ((uint64_t)24 << 20)  /* of sets in memory */
-#define BATCH_SETS 256u                  /* or so many, if these take more */
+#define FEW_BYTES  ((uint64_t)96 << 20)  /* of sets in memory: the memory of one batch is used again by the next */
+#define BATCH_SETS 256u                  /* or so many, if these take more, that threads seldom wait for each other */
 #define SETS_BYTES ((uint64_t)512 << 20) /* but no more than this */
 
 static int no_memory(omen_detail *why)
@@ -238,11 +238,10 @@ static uint32_t condition_of(const struct query_where *w, uint64_t query)
     return w->of_query ? w->of_query[query] : 0;
 }
 
-/* So many sets as stay in the processor's cache, or, if they are large, as make a batch. */
 static uint32_t most_sets(const struct query_where *w)
 {
-    const uint64_t n_near = NEAR_BYTES / w->set_bytes, n_most = SETS_BYTES / w->set_bytes;
-    const uint64_t n = n_near > BATCH_SETS ? n_near : n_most < BATCH_SETS ? n_most : BATCH_SETS;
+    const uint64_t n_few = FEW_BYTES / w->set_bytes, n_most = SETS_BYTES / w->set_bytes;
+    const uint64_t n = n_few > BATCH_SETS ? n_few : n_most < BATCH_SETS ? n_most : BATCH_SETS;
 
     return n < 1 ? 1 : n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
