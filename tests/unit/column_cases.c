@@ -10,8 +10,10 @@ omen_detail column_detail;
 
 static void close_index(column_case *c)
 {
-    if (c->index)
+    if (c->index) {
         omen_columns_close(c->index);
+        free((void *)c->index->first);
+    }
     free(c->index);
     c->index = NULL;
 }
@@ -20,8 +22,12 @@ int open_columns(column_case *c)
 {
     const omen_section_list list = {c->sections.sections, c->sections.n, true, &column_detail};
     close_index(c);
+    uint32_t *first = calloc(2, sizeof *first);
     c->index = calloc(1, sizeof *c->index);
     c->index->meta.n_rows = c->n_rows;
+    c->index->meta.n_lists = 1;
+    c->index->first = first;
+    first[1] = (uint32_t)c->n_rows;
     const int status = omen_columns_open(c->index, &list);
     if (status != OMEN_OK)
         close_index(c);

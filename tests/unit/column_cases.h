@@ -6,7 +6,7 @@
 #include "lib/columns.h"
 #include "tests/unit/in_memory.h"
 
-/* An index that has nothing but columns. */
+/* An index that has nothing but columns, in one list. */
 typedef struct {
     uint64_t n_rows;
     uint32_t *rows; /* of each position */
