@@ -51,6 +51,9 @@ void omen_graph_pack(omen_graph_panels *p, const uint8_t *coarse, const omen_gra
             rows[i] = i0 + i < n ? coarse + row * d8 : zeros;
             p->terms[i0 + i] = i0 + i < n ? terms[row].column : 0;
         }
+        for (size_t i = i0 + OMEN_PANEL; positions && i < i0 + 2 * OMEN_PANEL && i < n; i++)
+            for (size_t at = 0; at < d8; at += 64)
+                __builtin_prefetch(coarse + (size_t)positions[i] * d8 + at);
         for (size_t k = 0; k < d8; k += 4) {
             uint32_t fours[OMEN_PANEL];
             for (size_t i = 0; i < OMEN_PANEL; i++) {
