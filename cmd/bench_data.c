@@ -288,7 +288,7 @@ static int time_first_query(const struct bench *b, double *seconds, omen_detail 
     search.k = 1;
     search.n_threads = 1;
     started = cmd_seconds();
-    status = omen_index_search(b->index, &search, query, 1, &id, NULL, NULL, why);
+    status = cmd_name_damage(b->index_path, omen_index_search(b->index, &search, query, 1, &id, NULL, NULL, why), why);
     *seconds = cmd_seconds() - started;
     free(query);
     return status;

@@ -309,6 +309,7 @@ static int refined_truth(const struct bench *b, uint64_t first, uint64_t n, floa
     int status = omen_index_distances(b->index, b->queries + first * b->info.d, n, k, b->truth.ids + first * k,
                                       b->options->n_threads, distances, why);
 
+    status = cmd_name_damage(b->index_path, status, why);
     for (uint64_t i = 0; status == OMEN_OK && i < n * k; i++)
         out[i] = i % k > 0 && distances[i] < out[i - 1] ? out[i - 1] : distances[i];
     return status;

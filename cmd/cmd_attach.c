@@ -46,6 +46,11 @@ static const cmd_option options[] = {
      CMD_U32(struct attach, work.degree, OMEN_MIN_DEGREE, OMEN_MAX_DEGREE),
      .usual = OMEN_DEFAULT_DEGREE,
      .help = "neighbours of a row in the graph, %l to %m (default %d)"},
+    {.name = "tune-queries",
+     .argument = "FILE",
+     CMD_TEXT(struct attach, work.tune_queries),
+     .help = "measure search effort of the graph on these queries; those that the index\n"
+             "was built with, if it was (default: on its rows)"},
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct attach, work.n_threads, "")},
     {CMD_OPTION_QUIET(struct attach, verbosity), .help = "no progress and no summary"},
@@ -57,9 +62,10 @@ static const cmd_syntax syntax = {
     .command = NAME,
     .usage = "usage: omendb attach [options] -o NEW INDEX\n"
              "\n"
-             "Writes an index with the vectors of INDEX and with other keys or columns, or a graph. Nothing\n"
-             "is trained again, and the new index is what a build with these makes. Columns, with tags,\n"
-             "replace all those of INDEX, and have to name all that stay. INDEX stays as it is.\n",
+             "Writes an index with the vectors of INDEX and with other keys or columns, or a graph, as a\n"
+             "build with these would, without training again; a graph is made of the rows of the refine tier,\n"
+             "rounded as they are. Columns, with tags, replace all those of INDEX, and have to name all that\n"
+             "stay. INDEX stays as it is.\n",
     .notes = "examples:\n"
              "  omendb attach --key names.txt -o named.omen base.omen\n"
              "  omendb attach --columns prices.tsv --tags words.txt -o shop.omen base.omen\n"
@@ -79,12 +85,13 @@ static int check_arguments(struct attach *a)
         return misused;
     a->work.keys = a->key.path;
     a->work.key_column = a->key.column;
-    cmd_file files[3 + CMD_COLUMNS_FILES] = {
+    cmd_file files[4 + CMD_COLUMNS_FILES] = {
         {.role = "INDEX", .path = a->work.input},
         {.role = "--key", .path = a->work.keys},
+        {.role = "--tune-queries", .path = a->work.tune_queries},
         {.role = "--output", .path = a->work.output, .is_output = true},
     };
-    size_t n_files = 3;
+    size_t n_files = 4;
 
     cmd_columns_list(&a->columns, files, &n_files);
     a->work.columns = cmd_columns_paths(&a->columns);
@@ -94,6 +101,8 @@ static int check_arguments(struct attach *a)
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
     if (a->work.degree > 0 && !a->work.graph)
         return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
+    if (a->work.tune_queries && !a->work.graph)
+        return cmd_misuse(NAME, "--tune-queries is for a graph: add --graph, or leave it out");
     if (!a->work.keys && !a->work.columns && !a->work.graph)
         return cmd_misuse(NAME, "nothing to attach: name keys with --key, columns with --columns, --column or --tags, "
                                 "or add --graph");
@@ -102,8 +111,9 @@ static int check_arguments(struct attach *a)
     if (a->work.drop_columns && !a->work.columns)
         return cmd_misuse(NAME,
                           "--drop-columns is of what --columns, --column or --tags replace: name a file of theirs");
-    if (cmd_is_stream(a->work.keys) + cmd_columns_streams(&a->columns) > 1)
-        return cmd_misuse(NAME, "standard input can be one of --key, --columns, --column and --tags only");
+    if (cmd_is_stream(a->work.keys) + cmd_columns_streams(&a->columns) + cmd_is_stream(a->work.tune_queries) > 1)
+        return cmd_misuse(NAME,
+                          "standard input can be one of --key, --columns, --column, --tags and --tune-queries only");
     const int status = cmd_files_check(NAME, files, n_files);
     return status == CMD_GO_ON ? cmd_check_extension(NAME, a->work.output, "omen", "an index") : status;
 }

@@ -20,7 +20,7 @@ static int cmd_help(int argc, char **argv);
 
 /* Sorted by name. */
 static const struct command commands[] = {
-    {"attach", "an index -> the same with keys", cmd_attach},
+    {"attach", "an index -> the same with keys, columns or a graph", cmd_attach},
     {"bench", "measure recall, speed and memory; gate them in CI", cmd_bench},
     {"build", "vectors -> index: writes vectors.omen", cmd_build},
     {"compress", "vectors or an index -> smaller, and back", cmd_compress},

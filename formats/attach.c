@@ -19,6 +19,7 @@ typedef struct {
     omen_row_keys *keys;
     omen_columns *columns;
     omen_writer *writer;
+    omen_vectors *tune_vectors;
     uint32_t written[MOST_SECTIONS]; /* sections of the rows and their graph */
     size_t n_written;
     omen_detail *why;
@@ -53,6 +54,19 @@ static uint32_t graph_degree(const omen_attach *attach)
 }
 
 /* ---- opening ---- */
+
+/* The queries to tune for. */
+static int open_queries(attaching *a, const omen_index_info *info)
+{
+    const int status = omen_vectors_open(&a->tune_vectors, a->attach->tune_queries, NULL, a->why);
+    if (status != OMEN_OK)
+        return status;
+    const omen_source source = omen_vectors_source(a->tune_vectors);
+    if (source.d != info->d || source.n_rows < 1)
+        return omen_fail(a->why, OMEN_ERR_INPUT, "\"%s\": the queries to tune for have %u dimensions, the index %u",
+                         a->attach->tune_queries, source.d, info->d);
+    return OMEN_OK;
+}
 
 /* Refuses columns that lack one of the index, which would be gone. */
 static int check_columns(const attaching *a, const omen_index_info *info)
@@ -97,6 +111,8 @@ static int open_all(attaching *a)
     }
     if (status == OMEN_OK && attach->columns)
         status = omen_columns_read(&a->columns, attach->columns, info.n_rows, attach->memory_bytes, a->why);
+    if (status == OMEN_OK && attach->tune_queries)
+        status = open_queries(a, &info);
     if (status == OMEN_OK && a->columns && !attach->drop_columns)
         status = check_columns(a, &info);
     if (status != OMEN_OK)
@@ -154,8 +170,13 @@ static int write_graph(attaching *a, const omen_sink *sink, part p)
                                      OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD};
     const size_t n_graph = sizeof graph / sizeof *graph;
     omen_build_options options;
+    omen_source queries;
 
     omen_build_options_init(&options);
+    if (a->tune_vectors) {
+        queries = omen_vectors_source(a->tune_vectors);
+        options.tune_queries = &queries;
+    }
     options.graph.wanted = true;
     options.graph.degree = a->attach->degree;
     options.n_threads = a->attach->n_threads;
@@ -238,6 +259,7 @@ int omen_attach_make(const omen_attach *attach, uint64_t *n_file_bytes, omen_ind
     if (status == OMEN_OK)
         status = read_back(&a, info);
     omen_writer_destroy(a.writer);
+    omen_vectors_close(a.tune_vectors);
     omen_row_keys_destroy(a.keys);
     omen_columns_destroy(a.columns);
     omen_index_close(a.index);

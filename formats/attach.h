@@ -16,6 +16,7 @@ typedef struct omen_attach {
     bool drop_columns;                /* those of the index that these do not have are left out */
     bool graph;                       /* a graph over its rows, in the place of one that it has */
     uint32_t degree;                  /* of the graph; 0: OMEN_DEFAULT_DEGREE */
+    const char *tune_queries;         /* vectors that efforts of the graph are measured on; NULL: rows of the index */
     uint64_t memory_bytes;            /* to unpack, for the keys and for the columns; 0: no limit */
     int n_threads;
     omen_progress_fn progress; /* may be NULL */
@@ -27,7 +28,7 @@ typedef struct omen_attach {
  * says). Columns of the index that those read do not have, such as tags, are refused (OMEN_ERR_INPUT), unless
  * drop_columns is set. output is what it was until the new index is complete and on disk, and is opened once more then.
  * n_file_bytes and info (its struct_bytes set) are of the new index. Returns as omen_container_open_index(),
- * omen_row_keys_read(), omen_columns_read(), omen_graph_add(),
+ * omen_row_keys_read(), omen_columns_read(), omen_graph_add(), omen_vectors_open(),
  * omen_writer_create() and omen_writer_commit(), or OMEN_ERR_INTERRUPTED. */
 int omen_attach_make(const omen_attach *attach, uint64_t *n_file_bytes, omen_index_info *info,
                      omen_detail *why) OMEN_MUST_CHECK;

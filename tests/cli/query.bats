@@ -399,6 +399,18 @@ open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)
     omendb build -q -o plain.omen base.bvecs
     omendb attach -q --graph --degree 9 --key keys --columns t.tsv -o got.omen plain.omen
     cmp built.omen got.omen
+    # tuned on queries
+    vectors make tune.bvecs -n 300 -d 20 --seed 3
+    omendb build -q --tune-queries tune.bvecs -o plain.omen base.bvecs
+    omendb build -q --graph --tune-queries tune.bvecs -o built.omen base.bvecs
+    omendb attach -q --graph --tune-queries tune.bvecs -o got.omen plain.omen
+    cmp built.omen got.omen
+    omendb attach -q --graph -o other.omen plain.omen
+    run ! cmp -s built.omen other.omen
+    vectors make tune.fvecs -n 30 -d 19
+    fails_with 2 "the queries to tune for have 19 dimensions, the index 20" \
+        omendb attach --graph --tune-queries tune.fvecs -o x.omen plain.omen
+    fails_with 2 "is for a graph" omendb attach --tune-queries tune.bvecs --key keys -o x.omen plain.omen
     # all but the efforts are a build's where the refine tier rounds the rows
     omendb build -q -m cosine -r sq8 -o plain.omen base.npy
     omendb build -q -m cosine -r sq8 --graph -o built.omen base.npy
