@@ -61,6 +61,7 @@ struct work {
     omen_index *index;
     omen_vectors *vectors;
     struct query_rows rows;
+    struct query_checkpoint checkpoint;   /* --self */
     struct query_filter filters, *filter; /* filter: NULL if there is none */
     omen_index_rows *self;                /* --self, where the recall is measured */
     const omen_row_set *set;              /* --self: the rows that search and are found; NULL: all */
@@ -325,7 +326,12 @@ static int search_self(const struct query *q, struct work *w, const omen_index *
                                    .pairs = q->pairs,
                                    .keys = keys,
                                    .results = &w->results,
-                                   .is_quiet = q->verbosity < 0};
+                                   .is_quiet = q->verbosity < 0,
+                                   .output = w->output.file.temporary ? q->output_path : NULL,
+                                   .fresh = q->fresh,
+                                   .chunk_rows = q->chunk_rows,
+                                   .index_checksum = omen_container_checksum(w->container),
+                                   .checkpoint = &w->checkpoint};
 
     if (status == OMEN_OK)
         status = query_self_run(&run, &w->o, why);
@@ -426,7 +432,10 @@ static int run(struct query *q)
     double started = cmd_seconds();
     int status;
 
-    cmd_signals_exit(NAME, q->output_path ? "interrupted; nothing was written" : "interrupted");
+    cmd_signals_exit(NAME, !q->output_path ? "interrupted"
+                           : q->self       ? "interrupted; nothing was written; the same command continues from its "
+                                             "checkpoint, if there is one"
+                                           : "interrupted; nothing was written");
     status = open_index(q, &w, &why);
     if (status == OMEN_OK)
         status = check_keys(q, &w.o.info, &why);
@@ -456,12 +465,15 @@ static int run(struct query *q)
         status = cmd_output_commit(&w.output, &why);
         lap(&started, &w.o.write_seconds);
     }
+    if (status == OMEN_OK)
+        query_checkpoint_remove(&w.checkpoint);
     if (status == OMEN_OK && q->explain)
         status = query_filter_explain(w.filter, &q->search, &w.o, &why);
     if (status == OMEN_OK && !q->json)
         tell(q, &w);
 
 out:
+    query_checkpoint_finish(&w.checkpoint, status, &why);
     cmd_output_close(&w.output);
     batch_free(&w.batch);
     omen_vectors_close(w.vectors);

@@ -16,7 +16,9 @@ struct query {
     bool distances;
     const char *by_key, *by_row; /* queries are rows of the index, which this file names */
     bool exclude_self;
-    bool self, pairs; /* every row of the index is a query; each pair once */
+    bool self, pairs;    /* every row of the index is a query; each pair once */
+    bool fresh;          /* --self: start over */
+    uint64_t chunk_rows; /* --self: rows between two records of its checkpoint; 0: by their results, and by time */
     bool has_k;
     bool rows; /* print row numbers where there are keys */
     bool no_check;

@@ -206,6 +206,14 @@ static const cmd_option options[] = {
     {.name = "pairs",
      CMD_FLAG(struct query, pairs),
      .help = "with --self --within: each pair of rows once, at its lower row"},
+    {.name = "chunk-rows",
+     .argument = "N",
+     CMD_U64(struct query, chunk_rows, 1, UINT32_MAX),
+     .help = "with --self --output: rows searched between two checkpoints (default:\n"
+             "as many as find 32 MiB, or take ten seconds)"},
+    {.name = "fresh",
+     CMD_FLAG(struct query, fresh),
+     .help = "with --self --output: start over, do not continue a checkpoint"},
     {.name = "exclude-self",
      CMD_FLAG(struct query, exclude_self),
      .help = "leave the row itself out of what such a query finds"},
@@ -326,7 +334,10 @@ static int check_arguments(struct query *q)
         {.role = "QUERIES", .path = q->queries_path},
         {.role = "--by-key", .path = q->by_key},
         {.role = "--by-row", .path = q->by_row},
-        {.role = "--output", .path = q->output_path ? q->output_path : "-", .is_output = true},
+        {.role = "--output",
+         .path = q->output_path ? q->output_path : "-",
+         .is_output = true,
+         .has_checkpoint = q->self && q->output_path},
     };
     size_t n_files = 5;
     const omen_results_writer *writer;
@@ -461,6 +472,9 @@ int query_arguments_parse(struct query *q, int argc, char **argv)
     }
     if (cmd_is_stream(q->output_path))
         q->output_path = NULL;
+    if ((q->fresh || q->chunk_rows > 0) && !(q->self && q->output_path))
+        return cmd_misuse(NAME, "%s is of the checkpoint that --self --output FILE keeps",
+                          q->fresh ? "--fresh" : "--chunk-rows");
     const int misused = check_within(q);
     return misused == CMD_GO_ON ? check_arguments(q) : misused;
 }

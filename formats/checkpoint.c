@@ -325,6 +325,7 @@ int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *w
     *out = NULL;
     omen_part *part = calloc(1, sizeof *part);
     const size_t n_path = strlen(path);
+    bool is_loaded = false;
     int status = OMEN_OK;
 
     if (part) {
@@ -340,11 +341,14 @@ int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *w
     }
     if (status == OMEN_OK)
         status = load(part, fresh, why);
+    is_loaded = status == OMEN_OK;
     if (status == OMEN_OK)
         status = open_direct(part, why);
     if (status != OMEN_OK) {
+        if (is_loaded && part->n_records == 0) /* ours, and of no use */
+            omen_part_remove(part);
         if (part)
-            part->removed = true; /* whatever is there stays */
+            part->removed = true; /* whatever else is there stays */
         omen_part_close(part);
         return status;
     }

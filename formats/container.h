@@ -42,6 +42,9 @@ uint64_t omen_container_file_bytes(const omen_container *container);
 /* What omen_sink.start() was given. */
 uint64_t omen_container_identity(const omen_container *container);
 
+/* The XXH3 of the section table: by way of the levels of checksums, of all that the file holds. */
+uint64_t omen_container_checksum(const omen_container *container);
+
 /* Called for each damaged range: the section's four-letter name ("head", "tabl", "tail" outside sections), the byte
  * range [first, first + n_bytes) of the file, and a sentence. */
 typedef void (*omen_damage_fn)(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text);

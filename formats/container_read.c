@@ -39,7 +39,7 @@ struct omen_container {
     const uint8_t *base; /* the mapped file */
     uint64_t n_bytes;
     uint64_t identity;
-    uint64_t table_offset;
+    uint64_t table_offset, table_hash;
     uint32_t n_sections;
     section_tree *trees;
     omen_section *sections;
@@ -169,6 +169,7 @@ static int check_trailer(omen_container *container, const char *path, omen_detai
     if (container_hash(container->base + table_offset, n_table_bytes) != table_hash)
         return fail_damaged(why, path, "checksum of the section table does not match");
     container->table_offset = table_offset;
+    container->table_hash = table_hash;
     container->n_sections = (uint32_t)(n_table_bytes / CONTAINER_RECORD_BYTES);
     return OMEN_OK;
 }
@@ -394,6 +395,11 @@ uint64_t omen_container_offset(const omen_container *container, size_t i)
 uint64_t omen_container_identity(const omen_container *container)
 {
     return container->identity;
+}
+
+uint64_t omen_container_checksum(const omen_container *container)
+{
+    return container->table_hash;
 }
 
 uint64_t omen_container_file_bytes(const omen_container *container)

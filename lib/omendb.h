@@ -458,6 +458,9 @@ OMEN_API int omen_row_set_intersect(const omen_row_set *a, const omen_row_set *b
 /* How many rows it has. */
 OMEN_API uint64_t omen_row_set_count(const omen_row_set *set);
 
+/* A hash of which rows of its index it has. */
+OMEN_API uint64_t omen_row_set_checksum(const omen_row_set *set);
+
 /* ---- search ------------------------------------------------------------ */
 
 #define OMEN_DEFAULT_RECALL 0.95f

@@ -114,11 +114,12 @@ typedef int (*omen_self_fn)(void *context, const int64_t *rows, const omen_found
  * work, and handed to take() some thousands at a time, in that order, each once, by the thread that calls.
  *   options  row_sets has to be NULL; way cannot be OMEN_SEARCH_GRAPH, and OMEN_SEARCH_AUTO is lists
  *   rows     only these search and are found; NULL: all
+ *   first    so many rows at the beginning of that order are left out, as an earlier call has handed them out
  *   stats    added to; may be NULL
  * Returns as omen_index_search() or omen_index_search_within() does, OMEN_ERR_ARGUMENT also without a refine tier, or
  * what take() returned. */
 OMEN_API int omen_index_search_self(const omen_index *index, const omen_search_options *options,
-                                    const omen_row_set *rows, omen_self_fn take, void *context,
+                                    const omen_row_set *rows, uint64_t first, omen_self_fn take, void *context,
                                     omen_search_stats *stats, omen_detail *why) OMEN_MUST_CHECK;
 
 #ifdef __cplusplus

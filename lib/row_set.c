@@ -117,6 +117,11 @@ uint64_t omen_row_set_count(const omen_row_set *set)
     return set->n_matches;
 }
 
+uint64_t omen_row_set_checksum(const omen_row_set *set)
+{
+    return omen_kernels_get()->xxh3(set->words, omen_row_set_words(set->n_rows) * sizeof *set->words);
+}
+
 int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys)
 {
     uint64_t *all = omen_alloc(set->n_matches, sizeof *all), n_all = 0;

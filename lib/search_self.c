@@ -69,6 +69,33 @@ static int init(self_search *s)
     return OMEN_OK;
 }
 
+/* Notes that a row is searched for, or was before. No row is twice in the lists. */
+static int note_row(self_search *s, uint32_t row, omen_detail *why)
+{
+    const uint64_t n_rows = s->index->meta.n_rows;
+    if (row >= n_rows || s->seen[row / 64] >> row % 64 & 1)
+        return omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: row %u %s", row,
+                         row >= n_rows ? "does not exist" : "has two positions");
+    s->seen[row / 64] |= (uint64_t)1 << row % 64;
+    return OMEN_OK;
+}
+
+/* Passes over rows that an earlier search has handed out. */
+static int skip(self_search *s, uint64_t n, omen_detail *why)
+{
+    const omen_index *index = s->index;
+    int status = OMEN_OK;
+    for (; status == OMEN_OK && n > 0 && s->at < index->meta.n_rows; s->at++) {
+        if (s->set && !omen_row_set_has(s->set, s->at))
+            continue;
+        status = omen_index_touch_ids(index, s->at, 1, why);
+        if (status == OMEN_OK)
+            status = note_row(s, index->ids[s->at], why);
+        n--;
+    }
+    return status;
+}
+
 /* The next rows: none is left where n is 0 then. */
 static int read_batch(self_search *s, omen_detail *why)
 {
@@ -77,16 +104,13 @@ static int read_batch(self_search *s, omen_detail *why)
     for (s->n = 0; s->at < n_rows && s->n < s->size; s->at++) {
         if (s->set && !omen_row_set_has(s->set, s->at))
             continue;
-        const int status = omen_index_touch_row(index, s->at, true, why);
+        int status = omen_index_touch_row(index, s->at, true, why);
+        if (status == OMEN_OK)
+            status = note_row(s, index->ids[s->at], why);
         if (status != OMEN_OK)
             return status;
-        const uint32_t row = index->ids[s->at];
-        if (row >= n_rows || s->seen[row / 64] >> row % 64 & 1)
-            return omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: row %u %s", row,
-                             row >= n_rows ? "does not exist" : "has two positions");
-        s->seen[row / 64] |= (uint64_t)1 << row % 64;
         s->positions[s->n] = (uint32_t)s->at;
-        s->rows[s->n++] = row;
+        s->rows[s->n++] = index->ids[s->at];
     }
     return omen_index_read_rows(index, s->positions, s->n, s->queries, why);
 }
@@ -155,7 +179,7 @@ static int search_within(self_search *s, omen_self_fn take, void *context, omen_
 }
 
 int omen_index_search_self(const omen_index *index, const omen_search_options *options, const omen_row_set *rows,
-                           omen_self_fn take, void *context, omen_search_stats *stats, omen_detail *why)
+                           uint64_t first, omen_self_fn take, void *context, omen_search_stats *stats, omen_detail *why)
 {
     self_search s = {.index = index, .set = rows, .stats = stats};
     int status = omen_sized_take(&s.options, sizeof s.options, options, "omen_search_options", why);
@@ -180,6 +204,8 @@ int omen_index_search_self(const omen_index *index, const omen_search_options *o
     status = init(&s);
     if (status == OMEN_ERR_MEMORY)
         omen_fail(why, status, "out of memory");
+    else
+        status = skip(&s, first, why);
     while (status == OMEN_OK) {
         status = read_batch(&s, why);
         if (status != OMEN_OK || s.n == 0)

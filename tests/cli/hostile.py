@@ -16,6 +16,8 @@ hostile.py keys INDEX QUERIES KEYS N
 hostile.py checkpoint PART INPUT N OPTION...
                              the same of a checkpoint: the build that continues it, with these options, exits 0 and
                              makes an index that verify calls sound, or 2 or 3
+hostile.py results PART INDEX N OPTION...
+                             the same of the checkpoint of query --self: it exits 0, and writes rows in order, or 2 or 3
 hostile.py vectors INDEX N FILE...
                              the same of the headers of files of vectors: query by them exits 0 or 2
 hostile.py bomb PACKED       an original of 2^50 bytes claimed: refused with exit 3, below 200 MB
@@ -253,6 +255,34 @@ def lie_checkpoint(data, source, n, options):
         sys.exit(f"of {n} checkpoints none was found at fault")
 
 
+def lie_results(data, index, n, options):
+    """Of the rows of an index: what is written must still be of those rows, each once, and in order."""
+    rng = random.Random(5)
+    codes = {0: 0, 2: 0, 3: 0}
+    out = PART.removesuffix(".part")
+    for i in range(n):
+        parts = records(data)
+        lie(rng, parts[rng.randrange(min(len(parts), 4))][1])
+        write(PART, pack_records(parts))
+        code = run(["query", "-q", "-t", "1", "--self", "-F", "tsv", "--distances", *options, "-o", out, index],
+                   1 << 31, codes).returncode
+        codes[code] += 1
+        if code == 0:
+            last = (-1, 0, -math.inf)
+            for line in open(out):
+                row, rank, _, distance = line.split("\t")
+                found = (int(row), int(rank), float(distance))
+                if not (found[0] == last[0] and found[1] == last[1] + 1 and found[2] >= last[2] or
+                        found[0] > last[0] and found[1] == 1):
+                    sys.exit(f"copy {i}: {line} after {last}")
+                last = found
+        for name in (PART, out):
+            if os.path.exists(name):
+                os.unlink(name)
+    if not (codes[2] and codes[3]):
+        sys.exit(f"of {n} checkpoints {codes} were found at fault")
+
+
 def lie_vectors(index, n, names):
     rng = random.Random(4)
     for name in names:
@@ -479,6 +509,8 @@ def main():
         lie_keys(data, words[0], words[1], int(words[2]))
     elif command == "checkpoint":
         lie_checkpoint(data, words[0], int(words[1]), words[2:])
+    elif command == "results":
+        lie_results(data, words[0], int(words[1]), words[2:])
     elif command == "vectors":
         lie_vectors(path, int(words[0]), words[1:])
     elif command == "bomb":

@@ -260,3 +260,184 @@ with open("near.fvecs", "wb") as out:
     [ "$(wc -l <exact.tsv)" -eq 3000 ]
     at_least 0.95 "$(awk -v n="$(wc -l <found.tsv)" 'BEGIN { print n / 3000 }')"
 }
+
+# Rows that search in several batches, each of which is recorded.
+many()
+{
+    vectors make base.fvecs -n 70000 -d 4 --kind gauss
+    omendb build -q "$@" base.fvecs
+}
+
+# stop SIGNAL N [OPTION...]: starts --self, sends the signal once its checkpoint has N records, the first of which is
+# the head; sets code and message.
+stop()
+{
+    "$OMENDB" query --self --chunk-rows 1 "${@:3}" base.omen 2>message &
+    local pid=$!
+    while kill -0 $pid 2>/dev/null && [ "$(grep -aoh OMENREC out.*.part 2>/dev/null | wc -l)" -lt "$2" ]; do
+        sleep 0.002
+    done
+    kill -s "$1" $pid 2>/dev/null || true
+    code=0
+    wait $pid || code=$?
+    message=$(cat message)
+}
+
+@test "a killed --self continues and ends in the same bytes" {
+    many
+    seq 1 69999 | awk "\$1 % 7" >some.txt
+    set -- "-k 7 --distances -o out.npy" "--within 0.01 --pairs -o out.tsv" \
+        "-k 3 --only some.txt -F jsonl -o out.jsonl" "--within 0.005 --limit 9 -o out.tsv" \
+        "-k 2 --probes 3 -o out.ivecs"
+    for options; do
+        rm -f out.* whole
+        # shellcheck disable=SC2086 # several words
+        omendb query -q --self ${options/-o */-o whole} -F "${options##*.}" base.omen
+        out=${options##* }
+        [ ! -e "whole.part" ] || fault "a checkpoint is left"
+        for n in 0 1 2 3; do
+            # shellcheck disable=SC2086
+            stop KILL $n $options
+            [ ! -e "$out" ] || fault "results after a kill: $options"
+        done
+        [ -e "$out.part" ] || fault "no checkpoint"
+        # shellcheck disable=SC2086
+        expect 0 omendb query --self -t 1 --cpu scalar $options base.omen
+        has "$stderr" "resuming after"
+        cmp whole "$out"
+        [ ! -e "$out.part" ] || fault "the checkpoint is left"
+        [ ! -e "$out.tmp" ] || fault "the temporary is left"
+    done
+}
+
+@test "--self tells what all of its runs did together" {
+    many
+    omendb query --self -k 4 --json -o whole.npy base.omen 2>whole.json
+    stop KILL 3 -k 4 -o out.npy
+    omendb query --self -k 4 --json -q -o out.npy base.omen 2>out.json
+    cmp whole.npy out.npy
+    sums='import json, sys; x = json.load(open(sys.argv[1])); print({k: v for k, v in x.items() if "second" not in k})'
+    same "$(python3 -c "$sums" out.json)" "$(python3 -c "$sums" whole.json)"
+}
+
+@test "a checkpoint of other results is refused by name, --fresh starts over" {
+    many
+    stop KILL 3 -k 5 -o out.npy
+    cp out.npy.part kept
+    refuses()
+    {
+        local text=$1
+        shift
+        fails_with 2 "$text" omendb query -q --self -o out.npy "$@" base.omen
+        has "$stderr" "--fresh starts over"
+    }
+    refuses "with another --neighbors" -k 6
+    refuses "with another --recall" -k 5 --recall 0.9
+    refuses "with another --probes" -k 5 --probes 9
+    refuses "with another --rerank" -k 5 --rerank 99
+    refuses "with another --effort-factor" -k 5 --effort-factor 1.5
+    refuses "with another --way" -k 5 --exact
+    refuses "with --neighbors or --within" --within 1 -F tsv
+    seq 0 69999 >all.txt
+    refuses "with another selection of rows" -k 5 --only all.txt
+    mv base.omen first.omen
+    omendb build -q --seed 7 base.fvecs
+    refuses "with another index" -k 5
+    mv first.omen base.omen
+    cmp -n "$(stat -c %s out.npy.part)" kept out.npy.part
+    omendb query -q --self -k 6 --fresh -o out.npy base.omen
+    omendb query -q --self -k 6 -o whole.npy base.omen
+    cmp whole.npy out.npy
+    [ ! -e out.npy.part ]
+    # other formats of the same results go on
+    cp kept out.tsv.part
+    expect 0 omendb query --self -k 5 --distances -o out.tsv base.omen
+    has "$stderr" "resuming after"
+    # neither a build nor a search continues the other's
+    cp kept new.omen.part
+    fails_with 2 "another version" omendb build -q -o new.omen base.fvecs
+    rm new.omen.part
+    "$OMENDB" build -q --chunk-rows 300 -o new.omen base.fvecs &
+    local pid=$!
+    while kill -0 $pid 2>/dev/null && [ "$(stat -c %s new.omen.part 2>/dev/null || echo 0)" -lt 20000 ]; do :; done
+    kill -KILL $pid
+    wait $pid || true
+    mv new.omen.part out.npy.part
+    refuses "is not of --self" -k 5
+    echo "my notes" >out.npy.part
+    fails_with 2 "no checkpoint" omendb query -q --self -o out.npy base.omen
+    same "$(cat out.npy.part)" "my notes"
+}
+
+@test "a damaged checkpoint of --self costs what is behind the damage, nothing else" {
+    many
+    omendb query -q --self -k 5 --distances -o whole.npy base.omen
+    stop KILL 4 -k 5 --distances -o out.npy
+    cp out.npy.part kept
+    for at in $(some 3 9 4100 8200 12300 12500 1000000 2000000); do
+        cp kept out.npy.part
+        printf '\377' | dd of=out.npy.part bs=1 seek="$at" conv=notrunc status=none
+        omendb query -q --self -k 5 --distances -o out.npy base.omen
+        cmp whole.npy out.npy
+        rm out.npy
+    done
+    for size in $(some 2 0 1 63 64 5000 1000000); do
+        head -c "$size" kept >out.npy.part
+        omendb query -q --self -k 5 --distances -o out.npy base.omen
+        cmp whole.npy out.npy
+        rm out.npy
+    done
+}
+
+@test "checkpoints of --self that lie under good checksums: rows in order, or exit 2 or 3" {
+    many
+    lies=${OMEN_TEST_QUICK:+15}
+    for options in "-k 3" "--within 0.001"; do
+        # shellcheck disable=SC2086
+        stop KILL 3 $options -o out.tsv
+        mv out.tsv.part kept
+        rm -f out.tsv.tmp
+        # shellcheck disable=SC2086
+        python3 "$tests_dir/cli/hostile.py" results kept base.omen ${lies:-40} $options
+    done
+}
+
+@test "--self that is interrupted, and where there is no checkpoint" {
+    many
+    omendb query -q --self -k 5 -o whole.npy base.omen
+    stop INT 3 -k 5 -o out.npy
+    same "$code" 130
+    has "$message" "the same command continues"
+    [ ! -e out.npy.tmp ]
+    expect 0 omendb query --self -k 5 -o out.npy base.omen
+    has "$stderr" "resuming after"
+    cmp whole.npy out.npy
+    # interrupted before anything was recorded: nothing is left
+    "$OMENDB" query -q --self -k 5 -o out.npy --chunk-rows 4000000000 base.omen 2>message &
+    local pid=$!
+    while [ ! -e out.npy.part ]; do :; done
+    sleep 0.1
+    kill -TERM $pid
+    code=0
+    wait $pid || code=$?
+    [ ! -e out.npy.part ] || fault "a checkpoint without records is left (exit $code)"
+    fails_with 2 "--fresh is of the checkpoint" omendb query --self --fresh base.omen
+    fails_with 2 "--chunk-rows is of the checkpoint" omendb query --chunk-rows 5 -o out.npy base.omen base.fvecs
+    # the name of the checkpoint is not an input's
+    cp base.omen out.npy.part
+    fails_with 2 "out.npy.part" omendb query --self -o out.npy out.npy.part
+    rm out.npy.part
+    # one at a time
+    "$OMENDB" query -q --self -k 5 --chunk-rows 1 -o two.npy base.omen &
+    pid=$!
+    while [ ! -e two.npy.part ]; do sleep 0.002; done
+    kill -STOP $pid
+    if [ -e two.npy.part ]; then
+        fails_with 4 "another process" omendb query -q --self -k 5 -o two.npy base.omen
+    fi
+    kill -CONT $pid
+    wait $pid
+    # a pipe has none
+    expect 0 omendb query -q --self -k 1 -o /dev/stdout base.omen
+    [ ! -e /dev/stdout.part ]
+}

@@ -105,6 +105,7 @@ class Case:
         self.name, self.words, self.stdin, self.pipe, self.before, self.output = (
             name, words, stdin, pipe, before, output)
         self.is_build = words[0] == "build"
+        self.checkpoint = f"{OUT if self.is_build else output}.part" if self.is_build or "--chunk-rows" in words else ""
         # what is there before is an index to read, or what the output replaces
         self.old_name = output if words[0] == "compress" else OUT
 
@@ -298,6 +299,8 @@ def make_cases(bench):
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("query of its rows", ["query", "-q", "-t", threads, "--self", "-k", "3", "-F", "npy", "--distances", "-o",
                                    "found.npy", OUT], before=keyed, output="found.npy"),
+        Case("query of its rows, in groups", ["query", "-q", "-t", threads, "--self", "-k", "3", "--chunk-rows", "1",
+                                              "-o", "found.tsv", OUT], before=whole, output="found.tsv"),
         Case("query of pairs", ["query", "-q", "-t", threads, "--self", "--within", "3", "--pairs", "--limit", "90",
                                 "-o", "found.tsv", OUT], before=whole, output="found.tsv"),
         Case("query within a distance", ["query", "-q", "-t", threads, "--within", "0.2", OUT, "../queries.bvecs"],
@@ -384,7 +387,7 @@ class Sweep:
         wanted = dict(self.start)
         if self.case.output is not None and (result.code == 0 or result.renamed):
             wanted = self.end
-        may_stay = {f"{OUT}.part"} if self.case.is_build and result.code != 0 else set()
+        may_stay = {self.case.checkpoint} if result.code != 0 else set()
         if self.case.output is not None and any(hit[0] in TIDYING for hit in result.hits):
             may_stay |= {self.case.output + ".tmp", self.case.output + ".part"}
         for name in sorted(left.keys() | wanted.keys()):
@@ -488,8 +491,7 @@ def run_full_disk(bench, reporter, case):
                 name in result.stderr for name in names):
             faults.append(f"limit of {limit} bytes: exit {result.code}: {result.stderr.decode(errors='replace')}")
         left = contents(directory)
-        if case.is_build:
-            left.pop(OUT + ".part", None)
+        left.pop(case.checkpoint, None)
         if left != start:
             faults.append(f"limit of {limit} bytes: there is {', '.join(os.listdir(directory))}")
     if clean.code != 0:

@@ -281,10 +281,21 @@ static double check_self(const omen_index *index, const omen_search_options *opt
     self_check c = {.index = index, .options = options, .set = set, .all = *all};
     uint64_t n = 0;
     c.seen = calloc(N_ROWS, sizeof *c.seen);
-    CHECK_EQ_INT(omen_index_search_self(index, options, set, take, &c, NULL, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_index_search_self(index, options, set, 0, take, &c, NULL, &detail), OMEN_OK);
     for (uint64_t i = 0; i < N_ROWS; i++)
         n += c.seen[i];
     CHECK_EQ_INT(n, set ? omen_row_set_count(set) : N_ROWS);
+    /* what is left of an earlier search: those that it handed out first are left out */
+    self_check rest = {.index = index, .options = options, .set = set, .all = *all, .seen = calloc(N_ROWS, 1)};
+    uint64_t n_rest = 0;
+    CHECK_EQ_INT(omen_index_search_self(index, options, set, n / 3, take, &rest, NULL, &detail), OMEN_OK);
+    for (uint64_t i = 0; i < N_ROWS; i++)
+        n_rest += rest.seen[i];
+    CHECK_EQ_INT(n_rest, n - n / 3);
+    rest.n_taken = 0;
+    CHECK_EQ_INT(omen_index_search_self(index, options, set, n, take, &rest, NULL, &detail), OMEN_OK);
+    CHECK_EQ_INT(rest.n_taken, 0);
+    free(rest.seen);
     free(c.seen);
     return c.n_wanted ? (double)c.n_found / (double)c.n_wanted : 1;
 }
@@ -425,7 +436,7 @@ static void test_refusals(void)
     o.way = OMEN_SEARCH_GRAPH;
     refuse_within(index, &o, rows.x, "a graph is not searched");
     self_check none = {.index = index, .options = &o};
-    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, take, &none, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, 0, take, &none, NULL, &detail), OMEN_ERR_ARGUMENT);
     CHECK_STR_CONTAINS(detail.text, "not the graph");
     o.way = OMEN_SEARCH_AUTO;
     omen_found_destroy(NULL);
@@ -433,14 +444,14 @@ static void test_refusals(void)
     self_check c = {.index = index, .options = &o, .answer = -55, .seen = calloc(N_ROWS, 1)};
     const omen_row_set *sets[] = {NULL};
     o.within = -1; /* no row is */
-    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, take, &c, NULL, &detail), -55);
+    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, 0, take, &c, NULL, &detail), -55);
     CHECK_EQ_INT(c.n_taken, 1);
     free(c.seen);
     o.row_sets = sets;
-    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, take, &c, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, 0, take, &c, NULL, &detail), OMEN_ERR_ARGUMENT);
     CHECK_STR_CONTAINS(detail.text, "options.row_sets");
     o = (omen_search_options){.struct_bytes = sizeof o};
-    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, take, &c, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, 0, take, &c, NULL, &detail), OMEN_ERR_ARGUMENT);
     CHECK_STR_CONTAINS(detail.text, "k must be");
     omen_index_close(index);
 
@@ -454,7 +465,7 @@ static void test_refusals(void)
     c = (self_check){.index = index, .options = &o, .seen = calloc(N_ROWS, 1)};
     o.has_within = true;
     o.within = -1;
-    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, take, &c, NULL, &detail), OMEN_ERR_CORRUPT);
+    CHECK_EQ_INT(omen_index_search_self(index, &o, NULL, 0, take, &c, NULL, &detail), OMEN_ERR_CORRUPT);
     CHECK_STR_CONTAINS(detail.text, "section PERM");
     o.within = 1e30f;
     omen_found *found;
