@@ -380,7 +380,8 @@ open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)
 @test "attach --graph makes the index that a build with it makes, from exact rows, and another graph of another" {
     vectors make base.bvecs -n 3000 -d 20
     vectors make base.npy -n 600 -d 20 --kind walk
-    for options in "" "-m ip -c rabitq -r f32" "-l 1 -c none" "--seed 9 -b 16"; do
+    mapfile -t all < <(some 1 "-m ip -c rabitq -r f32" "" "-l 1 -c none" "--seed 9 -b 16")
+    for options in "${all[@]}"; do
         omendb build -q -o plain.omen $options base.bvecs
         omendb build -q --graph -o built.omen $options base.bvecs
         omendb attach -q --graph -o got.omen plain.omen

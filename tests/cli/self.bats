@@ -286,10 +286,9 @@ stop()
 @test "a killed --self continues and ends in the same bytes" {
     many
     seq 1 69999 | awk "\$1 % 7" >some.txt
-    set -- "-k 7 --distances -o out.npy" "--within 0.01 --pairs -o out.tsv" \
-        "-k 3 --only some.txt -F jsonl -o out.jsonl" "--within 0.005 --limit 9 -o out.tsv" \
-        "-k 2 --probes 3 -o out.ivecs"
-    for options; do
+    mapfile -t all < <(some 1 "-k 3 --only some.txt -F jsonl -o out.jsonl" "-k 7 --distances -o out.npy" \
+        "--within 0.01 --pairs -o out.tsv" "--within 0.005 --limit 9 -o out.tsv" "-k 2 --probes 3 -o out.ivecs")
+    for options in "${all[@]}"; do
         rm -f out.* whole
         # shellcheck disable=SC2086 # several words
         omendb query -q --self ${options/-o */-o whole} -F "${options##*.}" base.omen
