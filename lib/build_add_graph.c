@@ -70,29 +70,6 @@ static int check(const omen_index *index, const omen_build_options *o, int n_thr
     return OMEN_OK;
 }
 
-/* The state of a build whose sections up to this stage are those in the sink. */
-static int begin(omen_build_state *b, const omen_build_options *o, const uint32_t *sections, size_t n_sections,
-                 const omen_sink *sink, omen_build_report *report, omen_detail *why)
-{
-    if (n_sections > OMEN_MAX_INDEX_SECTIONS - 7) /* those of the graph */
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "more sections than an index has");
-    *b = (omen_build_state){.options = o, .sink = sink, .report = report, .why = why};
-    b->n_threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
-    for (; b->n_sections < n_sections; b->n_sections++)
-        b->sections[b->n_sections] = sections[b->n_sections];
-    return OMEN_OK;
-}
-
-/* Runs a stage with the threads asked for. */
-static int run(omen_build_state *b, int (*stage)(omen_build_state *))
-{
-    const int threads_before = omp_get_max_threads();
-    omp_set_num_threads(b->n_threads);
-    const int status = stage(b);
-    omp_set_num_threads(threads_before);
-    return omen_build_status(b, status);
-}
-
 /* Keeps the first fault. */
 static void note_fault(void *context, const char *section, const char *text)
 {
@@ -142,26 +119,36 @@ static int calibrate(omen_build_state *b)
     return status;
 }
 
-int omen_graph_add(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
-                   const omen_sink *sink, omen_detail *why)
+/* Runs a stage, with the threads asked for, of a build whose sections up to it are those in the sink. */
+static int run(const uint32_t *sections, size_t n_sections, const omen_build_options *options, const omen_sink *sink,
+               omen_detail *why, int (*stage)(omen_build_state *))
 {
     omen_build_options known;
     omen_build_report report = {.struct_bytes = sizeof report};
-    omen_build_state b;
+    omen_build_state b = {.options = &known, .sink = sink, .report = &report, .why = why};
+    const int threads_before = omp_get_max_threads();
     int status = omen_sized_take(&known, sizeof known, options, "omen_build_options", why);
-    if (status == OMEN_OK)
-        status = begin(&b, &known, sections, n_sections, sink, &report, why);
-    return status == OMEN_OK ? run(&b, check_and_build) : status;
+    if (status != OMEN_OK)
+        return status;
+    if (n_sections > OMEN_MAX_INDEX_SECTIONS - 7) /* those of the graph */
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "more sections than an index has");
+    for (; b.n_sections < n_sections; b.n_sections++)
+        b.sections[b.n_sections] = sections[b.n_sections];
+    b.n_threads = known.n_threads > 0 ? known.n_threads : omen_cpu_count();
+    omp_set_num_threads(b.n_threads);
+    status = stage(&b);
+    omp_set_num_threads(threads_before);
+    return omen_build_status(&b, status);
+}
+
+int omen_graph_add(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
+                   const omen_sink *sink, omen_detail *why)
+{
+    return run(sections, n_sections, options, sink, why, check_and_build);
 }
 
 int omen_graph_measure_efforts(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
                                const omen_sink *sink, omen_detail *why)
 {
-    omen_build_options known;
-    omen_build_report report = {.struct_bytes = sizeof report};
-    omen_build_state b;
-    int status = omen_sized_take(&known, sizeof known, options, "omen_build_options", why);
-    if (status == OMEN_OK)
-        status = begin(&b, &known, sections, n_sections, sink, &report, why);
-    return status == OMEN_OK ? run(&b, calibrate) : status;
+    return run(sections, n_sections, options, sink, why, calibrate);
 }
