@@ -446,7 +446,7 @@ class Omendb(compare.Omendb):
         if not case.matches[numbers].any():     # bench has no recall to measure
             return took, list(found)
         _, out, _ = self.run("bench", "-q", "--json", "--queries", queries, "--where-file", text, "--truth", truth,
-                             "-k", case.k, "-t", case.threads, "--recall", self.effort, "--runs", 3, "--min-time", 0,
+                             "-k", case.k, "-t", case.threads, "--recall", self.effort, "--runs", 1, "--min-time", 0,
                              self.index)
         return len(numbers) / json.loads(out)["points"][0]["batch"]["median"], list(found)
 
