@@ -192,9 +192,10 @@ int bench_search(struct bench *b, const omen_search_options *options, uint64_t f
             status =
                 omen_index_search(b->index, &search, b->queries + (first + done) * b->info.d, n, ids + done * search.k,
                                   distances ? distances + done * search.k : NULL, stats, why);
+            status = cmd_name_damage(b->index_path, status, why);
         }
     }
-    return cmd_name_damage(b->index_path, status, why);
+    return status;
 }
 
 /* ---- exact neighbours in the base ---- */

@@ -49,8 +49,8 @@ static const cmd_option options[] = {
     {.name = "tune-queries",
      .argument = "FILE",
      CMD_TEXT(struct attach, work.tune_queries),
-     .help = "measure search effort of the graph on these queries; those that the index\n"
-             "was built with, if it was (default: on its rows)"},
+     .help = "measure search effort of the graph on these queries; needed again if INDEX\n"
+             "was built with some (default: on its rows)"},
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct attach, work.n_threads, "")},
     {CMD_OPTION_QUIET(struct attach, verbosity), .help = "no progress and no summary"},

@@ -209,8 +209,12 @@ int query_checkpoint_settle(const struct query_checkpoint *c, omen_detail *why)
 
 void query_checkpoint_remove(struct query_checkpoint *c)
 {
-    if (c->part)
-        omen_part_remove(c->part);
+    if (!c->part)
+        return;
+    omen_part_remove(c->part);
+    omen_temporary_forget(omen_part_path(c->part));
+    omen_part_close(c->part);
+    c->part = NULL; /* nothing is left that a later failure could be continued from */
 }
 
 void query_checkpoint_finish(struct query_checkpoint *c, int status, omen_detail *why)

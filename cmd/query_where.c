@@ -364,11 +364,12 @@ int query_where_fill(struct query_where *w, const uint64_t *numbers, uint64_t fi
 
 void query_where_forget(struct query_where *w)
 {
-    for (uint32_t i = 0; i < w->n; i++) {
-        omen_row_set_destroy(w->conditions[i].set);
-        w->conditions[i].set = NULL;
+    while (w->n_kept > 0) {
+        struct query_condition *c = &w->conditions[w->kept[--w->n_kept]];
+
+        omen_row_set_destroy(c->set);
+        c->set = NULL;
     }
-    w->n_kept = 0;
 }
 
 int query_where_one(struct query_where *w, uint32_t i, int n_threads, const omen_row_set **set, omen_detail *why)

@@ -17,7 +17,7 @@ typedef struct omen_attach {
     bool graph;                       /* a graph over its rows, in the place of one that it has */
     uint32_t degree;                  /* of the graph; 0: OMEN_DEFAULT_DEGREE */
     const char *tune_queries;         /* vectors that efforts of the graph are measured on; NULL: rows of the index */
-    uint64_t memory_bytes;            /* to unpack, for the keys and for the columns; 0: no limit */
+    uint64_t memory_bytes;            /* to unpack, for keys, columns and graph; 0: no limit */
     int n_threads;
     omen_progress_fn progress; /* may be NULL */
     void *context;

@@ -94,12 +94,25 @@ static int check_and_build(omen_build_state *b)
     return status == OMEN_OK ? omen_build_graph(b) : status;
 }
 
+/* Whether there is a graph to measure, and queries that are like its rows. */
+static int check_measuring(const omen_index *index, const omen_build_options *o, omen_detail *why)
+{
+    if (index->graph.degree == 0 || index->meta.refine == OMEN_REFINE_NONE)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no graph");
+    if (o->tune_queries && (o->tune_queries->d != index->meta.d || o->tune_queries->n_rows < 1))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the queries to tune for have %u dimensions, the index %u",
+                         o->tune_queries->d, index->meta.d);
+    return OMEN_OK;
+}
+
 static int calibrate(omen_build_state *b)
 {
     index_source rows;
     omen_build_options options = *b->options;
     const omen_build_options *given = b->options;
     int status = index_source_init(&rows, b);
+    if (status == OMEN_OK)
+        status = check_measuring(rows.index, given, b->why);
     if (status == OMEN_OK) {
         const omen_meta *m = &rows.index->meta;
         const omen_source source = {.self = &rows,

@@ -251,6 +251,9 @@ int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, 
     watch.total = n;
     for (size_t i = 0; i < n; i++)
         sets[i] = NULL;
+    for (size_t i = 1; i < n; i++)
+        if (conditions[i]->index != conditions[0]->index)
+            return omen_fail(why, OMEN_ERR_ARGUMENT, "the conditions are on two indexes");
     const size_t wanted = n_threads > 0 ? (size_t)n_threads : (size_t)omen_cpu_count();
     const size_t share = (n + wanted - 1) / wanted, size = share < 1 ? 1 : share < GROUP ? share : GROUP;
     const size_t n_groups = (n + size - 1) / size, used = n_groups < wanted ? n_groups : wanted;

@@ -357,9 +357,9 @@ OMEN_API int omen_index_build(const omen_source *source, const omen_build_option
 /* Adds a graph to an index that is being copied into sink: n_sections sections, those of all its rows and no others,
  * have been written there, and are read back. The first writes the graph, the second, given the sections of the graph
  * and TUNE besides, what effort it takes: the order of a build. Of the options count graph.degree, n_threads,
- * memory_bytes and progress. The bytes are those of a build with a graph, where the refine tier has the rows exactly,
- * they are not under cosine, and effort was not measured on queries given; else the efforts may differ, by what the
- * tier has rounded. Returns OMEN_OK, OMEN_ERR_ARGUMENT (this index can have no graph), OMEN_ERR_MEMORY,
+ * memory_bytes, progress and tune_queries. The bytes are those of a build with a graph and these queries, where the
+ * refine tier has the rows exactly and they are not under cosine; else the efforts may differ, by what the tier has
+ * rounded. Returns OMEN_OK, OMEN_ERR_ARGUMENT (this index can have no graph), OMEN_ERR_MEMORY,
  * OMEN_ERR_CORRUPT, OMEN_ERR_INTERRUPTED or what the sink returned. */
 OMEN_API int omen_graph_add(const uint32_t *sections, size_t n_sections, const omen_build_options *options,
                             const omen_sink *sink, omen_detail *why) OMEN_MUST_CHECK;

@@ -136,8 +136,8 @@ OMEN_API const char *omen_condition_key(const omen_condition *condition);
 
 /* Finds the rows for which each of n conditions on one index is true. sets gets n sets, which are the caller's, all
  * NULL after a failure. n_threads 0: omen_cpu_count(). progress, which may be NULL, is asked by the calling thread
- * whether to go on, every 65,536 rows of a condition at most. Returns OMEN_OK, OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or
- * OMEN_ERR_INTERRUPTED. */
+ * whether to go on, every 65,536 rows of 16 conditions at most. Returns OMEN_OK, OMEN_ERR_ARGUMENT (two indexes),
+ * OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
 OMEN_API int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads,
                                       omen_row_set **sets, omen_progress_fn progress, void *context,
                                       omen_detail *why) OMEN_MUST_CHECK;

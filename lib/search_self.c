@@ -204,7 +204,7 @@ int omen_index_search_self(const omen_index *index, const omen_search_options *o
     status = init(&s);
     if (status == OMEN_ERR_MEMORY)
         omen_fail(why, status, "out of memory");
-    else
+    else if (status == OMEN_OK)
         status = skip(&s, first, why);
     while (status == OMEN_OK) {
         status = read_batch(&s, why);

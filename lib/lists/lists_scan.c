@@ -308,6 +308,8 @@ int omen_lists_add_matches(omen_lists_chunk *s, uint32_t query, uint32_t list, c
 
 int omen_lists_compare_matches(omen_lists_chunk *s, uint32_t query, const float *row, omen_detail *why)
 {
+    if (s->n_positions == 0)
+        return OMEN_OK;
     const omen_index *index = s->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
     const double offset = omen_refine_offset(&index->refine, row), norm2 = s->lists[query].query_norm2;

@@ -144,7 +144,7 @@ float omen_lists_kth(const omen_lists_chunk *s, uint32_t query);
 
 /* ---- lists_filter.c ---- */
 
-/* Begins with the lists that hold matches. */
+/* Begins a search under filters: no list is taken yet. */
 void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, size_t n_queries);
 
 /* The next round: compares the refine rows (rows: the queries) of lists with few matches, and sorts the others by list,

@@ -33,7 +33,6 @@ void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const 
         const float at = (distances[i] - steps->least) * steps->per_step;
         const uint32_t step = at < (float)OMEN_LIST_STEPS ? (uint32_t)at : OMEN_LIST_STEPS - 1;
         steps->expected[step] += (double)expected[i];
-        steps->counts[step]++;
         steps->sum += (double)expected[i];
     }
 }

@@ -305,7 +305,7 @@ static int measure(const omen_index *index, omen_list_spread *spread, int n_thre
 int omen_list_spread_get(const omen_index *index, int n_threads, const omen_list_spread **out, omen_watch *watch,
                          omen_detail *why)
 {
-    /* an index is on the heap and was made writable; a search sets nothing of it but this, once */
+    /* an index is on the heap and was made writable; a search sets little of it but this, once */
     omen_list_spread **place = (omen_list_spread **)&index->spread;
     *out = __atomic_load_n(place, __ATOMIC_ACQUIRE);
     if (*out)

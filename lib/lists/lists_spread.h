@@ -52,9 +52,8 @@ float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, floa
 
 /* Lists that are expected to hold rows that are wanted, told apart by steps of their distance, all as wide. */
 typedef struct omen_list_steps {
-    double expected[OMEN_LIST_STEPS]; /* rows in the lists of a step, the nearest first, */
-    uint32_t counts[OMEN_LIST_STEPS]; /* and these lists */
-    double sum;                       /* of expected */
+    double expected[OMEN_LIST_STEPS]; /* rows in the lists of a step, the nearest first */
+    double sum;                       /* of them */
     float least, most, per_step;      /* distances of the nearest and the farthest list; 1 / width, 0: all are as far */
 } omen_list_steps;
 
