@@ -77,7 +77,7 @@ static void keep_most(omen_pool *p, uint32_t size, uint64_t *work)
 void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work)
 {
     const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
-    if (p->n >= p->k) {
+    if (p->is_ranked && p->n >= p->k) {
         uint64_t kth, last;
         pool_ranks(p, least, work, &kth, &last);
         p->kth = omen_key_distance(kth);
