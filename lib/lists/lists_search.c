@@ -173,7 +173,7 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
 static void begin_pools(omen_lists_chunk *s, const float *queries, size_t n_queries)
 {
     const omen_meta *m = &s->index->meta;
-    const uint64_t n_cut = 8 * (uint64_t)omen_spread_rank(s->k) + POOL_SLACK;
+    const uint64_t n_cut = 4 * (uint64_t)omen_spread_rank(s->k);
     for (size_t q = 0; q < n_queries; q++) {
         const float nearest2 = s->lists[q].norm2 + 2 * s->lists[q].nearest_value;
         if (m->metric == OMEN_METRIC_IP) /* nothing else needs it */
@@ -184,7 +184,7 @@ static void begin_pools(omen_lists_chunk *s, const float *queries, size_t n_quer
                                   .n_most = s->effort.most_rows,
                                   .n_least = omen_spread_rank(s->k) < s->effort.most_rows ? omen_spread_rank(s->k)
                                                                                           : s->effort.most_rows,
-                                  .margin = s->effort.margin * (1 + OMEN_CROWDED_MOST),
+                                  .margin = s->effort.margin,
                                   .is_ranked = !s->is_fixed,
                                   .nearest2 = nearest2 > 0 ? nearest2 : 0,
                                   .tail = s->tails[q],
@@ -203,7 +203,7 @@ static int fill_pools(omen_lists_chunk *s, const float *rows, size_t n_queries, 
     int status = scan_pairs(s, rows, why);
     if (!s->is_fixed) {
         for (size_t q = 0; q < n_queries; q++)
-            omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
+            omen_pool_set_margin(&s->pools[q], s->pool_size, s->pool_work);
         if (status == OMEN_OK)
             status = omen_lists_choose_others(s, n_queries);
         if (status == OMEN_OK)
@@ -228,7 +228,7 @@ static int fill_filtered(omen_lists_chunk *s, const omen_row_set *const *sets, c
             status = scan_pairs(s, rows, why);
         for (size_t q = 0; q < n_queries; q++) {
             if (first)
-                omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
+                omen_pool_set_margin(&s->pools[q], s->pool_size, s->pool_work);
             else if (!s->filters[q].done)
                 omen_pool_cut(&s->pools[q], s->pool_size, s->pool_work);
         }

@@ -20,7 +20,8 @@ typedef struct omen_pool {
     uint32_t n, n_cut;  /* keys held; so many are cut back */
     uint32_t k, n_most; /* n_most >= k */
     uint32_t n_least;   /* so many are kept in any case */
-    float margin;       /* of estimates; INFINITY: the n_most smallest, whatever their estimates */
+    float margin;       /* of estimates, the effort's; INFINITY: the n_most smallest, whatever their estimates */
+    bool has_margin;    /* it is the query's own, by what its first lists hold */
     bool is_ranked;     /* kth and last are kept */
     float nearest2;     /* squared distance to the nearest centroid */
     float tail;         /* what the projection dropped of the query's squared length */
@@ -188,7 +189,7 @@ int omen_lists_take_range(omen_lists_chunk *s, size_t query) OMEN_MUST_CHECK;
 void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work);
 
 /* Sets the query's own margin, by what its first lists hold, and cuts. */
-void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work);
+void omen_pool_set_margin(omen_pool *p, uint32_t size, uint64_t *work);
 
 /* The integer tables of one query. */
 void omen_lists_make_tables(omen_lists_chunk *s, size_t query);
