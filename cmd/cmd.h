@@ -48,6 +48,7 @@ int cmd_attach(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_compress(int argc, char **argv);
+int cmd_info(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
@@ -155,6 +156,9 @@ json_t *cmd_json_text(const char *text);
 
 /* A JSON number, null if it is not finite; NULL if out of memory. */
 json_t *cmd_json_real(double value);
+
+/* A JSON number of 64 bits; a text of digits where it is more than a signed one. NULL if out of memory. */
+json_t *cmd_json_u64(uint64_t value);
 
 /* Writes object (NULL: out of memory) as one line and releases it. Returns an exit code; prints a message on
  * failure. */

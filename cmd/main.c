@@ -25,6 +25,7 @@ static const struct command commands[] = {
     {"build", "vectors -> index: writes vectors.omen", cmd_build},
     {"compress", "vectors or an index -> smaller, and back", cmd_compress},
     {"help", "explain omendb or one of its commands", cmd_help},
+    {"info", "tell what a file is: vectors, an index, a checkpoint", cmd_info},
     {"query", "queries -> neighbours: searches an index", cmd_query},
     {"verify", "check an index: checksums, structure, its source", cmd_verify},
 };

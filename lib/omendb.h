@@ -417,6 +417,8 @@ typedef struct omen_index_info {
         uint32_t degree; /* neighbours of a row, at most; 0: there is no graph */
         uint64_t bytes;  /* codes, neighbours and entries */
     } graph;
+    uint64_t key_least, key_most; /* of integers: the smallest and the largest key, int64 in two's complement */
+    bool keys_shared;             /* several rows may have the same key */
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and

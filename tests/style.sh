@@ -117,7 +117,7 @@ code lib formats | grep -E '"(([^"\\]|\\.)*[ (])?(--[a-zA-Z]|-[a-zA-Z]([^a-zA-Z]
 awk '$0 == "" { commented = 0 }
     /^\/\*/ && !/^\/\* ----/ { commented = 1 }
     /^(OMEN_API|[a-z]).*[ *]omen_[a-z0-9_]+\(/ && !commented { print FILENAME ":" FNR ": " $0 }' lib/omendb.h \
-    lib/omendb_codes.h lib/omendb_columns.h lib/omendb_rows.h formats/omendb_files.h |
+    lib/omendb_codes.h lib/omendb_columns.h lib/omendb_info.h lib/omendb_rows.h formats/omendb_files.h |
     result "every function of a public header has a comment"
 
 # ---- codecs ----
@@ -171,7 +171,7 @@ docs '(omen|cmd)_[a-z0-9_]*[a-z0-9]\b|`[a-z0-9]+(_[a-z0-9]+)+(\(\))?`' | tr -d '
 # ---- help and man page ----
 
 if [ -x "$omendb" ]; then
-    for command in attach bench build compress query verify; do
+    for command in attach bench build compress info query verify; do
         "$omendb" $command --help | sed -n 's/^ \{2,8\}\(-[A-Za-z], \)\{0,1\}\(--[a-z-]*\).*/\1\2/p' |
             tr -d ' ' | tr ',' '\n' | LC_ALL=C sort >"$scratch/help"
         awk -v section="OMENDB $(echo $command | tr a-z A-Z)" '

@@ -12,7 +12,7 @@ load helper
 }
 
 @test "help of every command by option and by name" {
-    for command in attach build query verify; do
+    for command in attach build info query verify; do
         expect 0 omendb $command --help
         has "$output" "usage: omendb $command [options]"
         long=$output
@@ -25,7 +25,7 @@ load helper
 }
 
 @test "help fits 100 columns" {
-    for command in "" attach build query verify; do
+    for command in "" attach build compress info query verify; do
         widest=$(omendb help $command | wc -L)
         [ "$widest" -le 100 ] || fault "help $command is $widest wide"
     done
@@ -96,7 +96,7 @@ load helper
     vectors make v.fvecs -n 5 -d 3
     omendb build -q v.fvecs
     for words in --help --version "help build" "query v.omen v.fvecs" "query -F npy v.omen v.fvecs" "verify v.omen" \
-        "verify --json v.omen" "build --json -o w.omen v.fvecs"; do
+        "verify --json v.omen" "info v.omen" "info --json v.fvecs" "build --json -o w.omen v.fvecs"; do
         expect 4 bash -c '"$OMENDB" "$@" >&-' omendb $words
         has "$stderr" "cannot write"
         same "${#stderr_lines[@]}" 1
