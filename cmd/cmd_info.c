@@ -134,6 +134,7 @@ static int read_file(struct info *info, struct file *f, omen_detail *why)
     }
     if (status != OMEN_ERR_INPUT)
         return status;
+    why->text[0] = '\0'; /* what it is not is of no interest */
     status = info_vectors_read(info, f->path, &f->vectors, why);
     f->has_vectors = status == OMEN_OK;
     return status;

@@ -223,3 +223,27 @@ for way, effort in ("lists", "probes"), ("graph", "estimates"):
     printf '\377' | dd of=v.omen bs=1 seek="$(cut -d ' ' -f 1 place)" conv=notrunc status=none
     fails_with 3 '"v.omen" is damaged' omendb info v.omen
 }
+
+@test "file(1) knows our files by the magic entry" {
+    command -v file >/dev/null || skip "needs file"
+    magic=$tests_dir/../docs/omendb.magic
+    said()
+    {
+        file -b -m "$magic" "$1"
+    }
+    vectors make v.fvecs -n 200 -d 4
+    omendb build -q -m ip -l 3 v.fvecs
+    same "$(said v.omen)" "omendb index, 200 x 4, ip, version 1.0"
+    omendb build -q -l 1 -o one.omen v.fvecs
+    same "$(said one.omen)" "omendb index or codes, 200 x 4, l2, version 1.0"
+    omendb compress -q --codec pq --bytes 4 -o codes.omz v.fvecs
+    same "$(said codes.omz)" "omendb index or codes, 200 x 4, l2, version 1.0"
+    omendb compress -q v.fvecs
+    same "$(said v.fvecs.omz)" "omendb compressed vectors, of 4000 bytes, version 1.0"
+    omendb compress -q v.omen
+    same "$(said v.omen.omz)" "omendb compressed index, of $(stat -c %s v.omen) bytes, version 1.0"
+    printf 'OMENPRT\n' >head.part
+    truncate -s 4104 head.part
+    printf '\1\0\0\0\0\0\0\0' >>head.part
+    same "$(said head.part)" "omendb checkpoint of a build"
+}
