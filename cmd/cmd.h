@@ -149,6 +149,15 @@ cmd_text cmd_human_bytes(uint64_t n_bytes);
 /* Names as a choice: "a, b or c", each after prefix; name(i) is the i-th, NULL past the last. */
 cmd_name cmd_choice(const char *prefix, const char *(*name)(size_t i));
 
+/* Of the names tried so far, the one that a mistaken word was most likely meant for. Starts zeroed. */
+typedef struct cmd_near {
+    const char *name; /* NULL: none is near */
+    size_t edits;
+} cmd_near;
+
+/* Tries one more name for the first length characters of word. A word further off than a third of it is another one. */
+void cmd_near_try(cmd_near *near, const char *word, size_t length, const char *name);
+
 /* ---- JSON (json.c) ---- */
 
 /* A JSON string of any bytes (bytes that are not UTF-8 become U+FFFD); NULL without memory. */

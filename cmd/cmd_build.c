@@ -46,6 +46,7 @@ static const cmd_option options[] = {
      .help = "dimensions of a row, needed for raw; elsewhere a check"},
     {.name = "tune-queries",
      .argument = "FILE",
+     .files = CMD_FILES_VECTORS,
      CMD_TEXT(struct build, paths.tune_queries),
      .help = "measure search effort on these queries, for queries of another\n"
              "distribution than the rows (default: measure on rows of INPUT)"},
@@ -124,7 +125,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_build_syntax = {
     .command = NAME,
     .usage = "usage: omendb build [options] INPUT\n"
              "\n"
@@ -141,13 +142,14 @@ static const cmd_syntax syntax = {
              "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
              "  zcat base.f32.gz | omendb build -f raw -d 768 -o base.omen -\n",
     .column = 23,
+    .operands = CMD_FILES_VECTORS,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
 
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&syntax, argc, argv, b);
+    const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
 
     if (status != CMD_GO_ON)
         return status;

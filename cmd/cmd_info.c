@@ -44,7 +44,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_info_syntax = {
     .command = NAME,
     .usage = "usage: omendb info [options] FILE...\n"
              "\n"
@@ -57,6 +57,7 @@ static const cmd_syntax syntax = {
              "  omendb info base.fvecs base.omen\n"
              "  omendb info --full --json embeddings.npy\n",
     .column = 20,
+    .operands = CMD_FILES_ANY,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
@@ -203,7 +204,7 @@ int cmd_info(int argc, char **argv)
     struct info info = {.full = false};
     omen_detail why = {.text = ""};
     json_t *files = NULL;
-    int n_streams = 0, worst = cmd_options_parse(&syntax, argc, argv, &info);
+    int n_streams = 0, worst = cmd_options_parse(&cmd_info_syntax, argc, argv, &info);
 
     if (worst != CMD_GO_ON)
         return worst;
