@@ -246,6 +246,9 @@ double cmd_seconds(void);
 typedef struct cmd_progress {
     bool live;           /* redraw one line on the terminal */
     bool log;            /* no terminal, but -v: one line per stage */
+    double line_seconds; /* no terminal: time between two lines; 0: there are none */
+    double last_line;
+    double unit;         /* so many of what is counted are one of what people count */
     double started;      /* of all work */
     double stage_began;  /* of the current stage */
     double last_drawn;   /* to draw a few times a second only */

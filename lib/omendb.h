@@ -210,6 +210,8 @@ typedef struct omen_sink {
  * work with OMEN_ERR_INTERRUPTED, soon. */
 typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done, uint64_t total);
 
+#define OMEN_PROGRESS_PARTS 1024u /* of a query: a search tells how many of these are done, of how many */
+
 /* ---- checkpoints: how a build survives being killed --------------------- */
 
 /* Kinds of records, in the order in which a build makes them. */
@@ -488,7 +490,7 @@ typedef struct omen_search_options {
     /* memory has no room for the refine tier: where it is a file mapping, prefetch only the rows needed */
     bool refine_cold;
     int n_threads;             /* 0: omen_cpu_count() */
-    omen_progress_fn progress; /* called with 0 of 1 done, to ask whether to stop; may be NULL */
+    omen_progress_fn progress; /* told OMEN_PROGRESS_PARTS for each query; may be NULL */
     void *progress_context;
     /* multiplies the effort that the recall takes: more lists and more candidates for every query; 0: 1 */
     float effort_factor;
@@ -599,7 +601,7 @@ OMEN_API int omen_index_distances(const omen_index *index, const float *queries,
  *   n_threads  0: omen_cpu_count()
  *   ids        n_queries x k row numbers, written
  *   distances  n_queries x k float32, written; may be NULL
- *   progress   asked whether to stop; may be NULL
+ *   progress   as in omen_search_options
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; no rows, or too many), OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what the
  * source returned. */
 OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
