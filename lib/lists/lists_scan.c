@@ -15,6 +15,7 @@
 #include "lib/refine.h"
 
 #define MATCHES_AHEAD 12u       /* rows prefetched before they are compared */
+#define MARGIN_ROOM   1.5f      /* times the margin by what is known, before all first lists are */
 #define POOL_SLACK    64u       /* keys taken in before a pool is cut back, besides as many as it has */
 #define F_RANGE       16000.0f  /* most units that the f code may span */
 #define F_SCALE_MOST  32768.0f  /* times the largest f code, 255 / 256, still below 32768 */
@@ -54,9 +55,9 @@ static void pool_ranks(const omen_pool *p, uint32_t least, uint64_t *work, uint6
 }
 
 /* Keeps what is within the margin of the k-th best, and what is not behind last. */
-static void keep_within(omen_pool *p, float scale, uint64_t last)
+static void keep_within(omen_pool *p, float margin, float scale, uint64_t last)
 {
-    const float most = p->kth + p->margin * scale;
+    const float most = p->kth + margin * scale;
     const uint64_t worst = most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
     p->worst = worst > last ? worst : last + 1; /* what is less may yet be among the n_least smallest */
     p->n = (uint32_t)omen_kernels_get()->keys_below(p->keys, p->n, p->worst, p->keys);
@@ -77,20 +78,26 @@ static void keep_most(omen_pool *p, uint32_t size, uint64_t *work)
 void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work)
 {
     const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
-    if (p->n >= p->k) {
+    if (p->is_ranked && p->n >= p->k) {
         uint64_t kth, last;
         pool_ranks(p, least, work, &kth, &last);
         p->kth = omen_key_distance(kth);
         p->last = least == p->n_least ? last : UINT64_MAX;
-        if (p->n > least && p->margin < INFINITY)
-            keep_within(p, sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail)), last);
+        if (p->n > least && p->margin < INFINITY) {
+            const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
+            const float spread = omen_key_distance(last) - p->kth;
+            keep_within(p, p->has_margin ? p->margin : MARGIN_ROOM * omen_margin_of(p->margin, scale, spread), scale,
+                        last);
+        }
     }
     keep_most(p, size, work);
 }
 
-void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work)
+void omen_pool_set_margin(omen_pool *p, uint32_t size, uint64_t *work)
 {
-    p->margin = margin;
+    const float margin = p->margin;
+    p->has_margin = true;
+    p->margin = margin * (1 + OMEN_CROWDED_MOST); /* where there are too few rows to say */
     if (!(margin < INFINITY)) {
         p->n_least = p->k;
         omen_pool_cut(p, size, work);
@@ -102,7 +109,7 @@ void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *w
         p->kth = omen_key_distance(p->last);
         const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
         p->margin = omen_margin_of(margin, scale, omen_key_distance(last) - p->kth);
-        keep_within(p, scale, p->last);
+        keep_within(p, p->margin, scale, p->last);
     }
     p->n_least = p->k;
     keep_most(p, size, work);

@@ -55,7 +55,7 @@ static void chunk_finish(omen_lists_chunk *s)
 }
 
 static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
-                      bool rank_only, size_t n_queries)
+                      bool rank_only, bool is_fixed, size_t n_queries)
 {
     const omen_meta *m = &index->meta;
     memset(s, 0, sizeof *s);
@@ -63,6 +63,7 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
     s->k = k;
     s->effort = *effort;
     s->rank_only = rank_only;
+    s->is_fixed = is_fixed;
     s->keys_are_ids = !rank_only && (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE);
     s->ld = omen_round_up(m->d_kept, OMEN_PANEL);
     s->ldc = omen_round_up(m->n_lists, OMEN_PANEL);
@@ -72,10 +73,11 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
                (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
             s->shift++;
     s->pairs_size = n_queries * effort->least_lists;
+    const size_t n_values = is_fixed && n_queries > LISTS_COARSE_ROWS ? LISTS_COARSE_ROWS : n_queries;
     s->lifted = omen_alloc(n_queries * m->d_full, sizeof *s->lifted);
     s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);
     s->tails = omen_alloc(n_queries, sizeof *s->tails);
-    s->values = omen_alloc(n_queries * s->ldc, sizeof *s->values);
+    s->values = omen_alloc(n_values * s->ldc, sizeof *s->values);
     s->work = omen_alloc(2 * s->ldc, sizeof *s->work);
     s->short_lists = omen_alloc(s->ldc + 16, sizeof *s->short_lists);
     s->list_keys = omen_alloc(2 * s->ldc, sizeof *s->list_keys);
@@ -88,7 +90,7 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
     s->pool_work = omen_alloc(2 * omen_pool_room(s), sizeof *s->pool_work);
     s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
     s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
-    s->list_first = omen_alloc((size_t)m->n_lists + 1, sizeof *s->list_first);
+    s->list_first = omen_alloc(2 * (size_t)m->n_lists + 1, sizeof *s->list_first);
     s->est = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
     s->masks = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS, sizeof *s->masks);
     if (!s->lifted || !s->transformed || !s->tails || !s->values || !s->work || !s->short_lists || !s->list_keys ||
@@ -171,18 +173,19 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
 static void begin_pools(omen_lists_chunk *s, const float *queries, size_t n_queries)
 {
     const omen_meta *m = &s->index->meta;
-    const uint64_t n_cut = 8 * (uint64_t)omen_spread_rank(s->k) + POOL_SLACK;
+    const uint64_t n_cut = 4 * (uint64_t)omen_spread_rank(s->k);
     for (size_t q = 0; q < n_queries; q++) {
         const float nearest2 = s->lists[q].norm2 + 2 * s->lists[q].nearest_value;
         if (m->metric == OMEN_METRIC_IP) /* nothing else needs it */
             s->lists[q].query_norm2 = omen_norm2(queries + q * m->d, m->d);
         s->pools[q] = (omen_pool){.keys = s->pool_keys + q * omen_pool_room(s),
-                                  .n_cut = n_cut < s->pool_size ? n_cut : s->pool_size,
+                                  .n_cut = n_cut < s->pool_size && !s->is_fixed ? n_cut : s->pool_size,
                                   .k = s->k,
                                   .n_most = s->effort.most_rows,
                                   .n_least = omen_spread_rank(s->k) < s->effort.most_rows ? omen_spread_rank(s->k)
                                                                                           : s->effort.most_rows,
-                                  .margin = s->effort.margin * (1 + OMEN_CROWDED_MOST),
+                                  .margin = s->effort.margin,
+                                  .is_ranked = !s->is_fixed,
                                   .nearest2 = nearest2 > 0 ? nearest2 : 0,
                                   .tail = s->tails[q],
                                   .kth = INFINITY,
@@ -191,20 +194,21 @@ static void begin_pools(omen_lists_chunk *s, const float *queries, size_t n_quer
     }
 }
 
-/* Fills the pools: the first lists, then the others. */
+/* Fills the pools: the first lists, then, unless these were all, the others. */
 static int fill_pools(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why)
 {
-    int status = omen_lists_choose_first(s, n_queries);
-    for (size_t q = 0; q < n_queries && status == OMEN_OK && s->index->meta.codec != OMEN_CODEC_NONE; q++)
+    omen_lists_sort_probes(s);
+    for (size_t q = 0; q < n_queries && s->index->meta.codec != OMEN_CODEC_NONE; q++)
         omen_lists_make_tables(s, q);
-    if (status == OMEN_OK)
-        status = scan_pairs(s, rows, why);
-    for (size_t q = 0; q < n_queries; q++)
-        omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
-    if (status == OMEN_OK)
-        status = omen_lists_choose_others(s, n_queries);
-    if (status == OMEN_OK)
-        status = scan_pairs(s, rows, why);
+    int status = scan_pairs(s, rows, why);
+    if (!s->is_fixed) {
+        for (size_t q = 0; q < n_queries; q++)
+            omen_pool_set_margin(&s->pools[q], s->pool_size, s->pool_work);
+        if (status == OMEN_OK)
+            status = omen_lists_choose_others(s, n_queries);
+        if (status == OMEN_OK)
+            status = scan_pairs(s, rows, why);
+    }
     for (size_t q = 0; q < n_queries; q++)
         omen_pool_cut(&s->pools[q], s->pool_size, s->pool_work);
     return status;
@@ -224,7 +228,7 @@ static int fill_filtered(omen_lists_chunk *s, const omen_row_set *const *sets, c
             status = scan_pairs(s, rows, why);
         for (size_t q = 0; q < n_queries; q++) {
             if (first)
-                omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
+                omen_pool_set_margin(&s->pools[q], s->pool_size, s->pool_work);
             else if (!s->filters[q].done)
                 omen_pool_cut(&s->pools[q], s->pool_size, s->pool_work);
         }
@@ -256,6 +260,20 @@ static int fill_ranges(omen_lists_chunk *s, const omen_row_set *const *sets, con
     return status == OMEN_OK ? s->status : status;
 }
 
+/* Ranks the lists of the queries and, while their values are in cache, chooses the first ones. */
+static int rank_lists(omen_lists_chunk *s, bool chooses, size_t n_queries, omen_detail *why)
+{
+    int status = OMEN_OK;
+    s->n_pairs = 0;
+    for (size_t q = 0; q < n_queries && status == OMEN_OK; q += LISTS_COARSE_ROWS) {
+        const size_t n = n_queries - q < LISTS_COARSE_ROWS ? n_queries - q : LISTS_COARSE_ROWS;
+        status = omen_lists_rank(s, q, n, why);
+        if (status == OMEN_OK && chooses)
+            status = omen_lists_choose_first(s, q, n);
+    }
+    return status;
+}
+
 /* Searches one chunk; sets may be NULL. */
 static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_row_set *const *sets, size_t n_queries,
                         uint64_t *keys, omen_detail *why)
@@ -268,7 +286,7 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
     const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
     rows =
         omen_refine_shift(&index->refine, rows, n_queries, true, s->lifted); /* nothing needs the lifted ones again */
-    int status = omen_lists_rank(s, n_queries, why);
+    int status = rank_lists(s, !sets && !s->ranges, n_queries, why);
     if (status == OMEN_OK) {
         begin_pools(s, queries, n_queries);
         if (s->ranges)
@@ -332,6 +350,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
                                  2 * sizeof(omen_probe) * (uint64_t)effort->least_lists;
     size = size * query_bytes <= CHUNK_BYTES ? size : query_bytes < CHUNK_BYTES ? CHUNK_BYTES / query_bytes : 1;
     const uint64_t n_chunks = (n_queries + size - 1) / size;
+    const bool is_fixed = !filter && !goal && effort->least_lists == effort->most_lists && !(effort->margin < INFINITY);
     int status = OMEN_OK;
     if ((uint64_t)n_threads > n_chunks)
         n_threads = n_chunks ? (int)n_chunks : 1;
@@ -342,7 +361,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
     {
         omen_lists_chunk s;
         omen_detail own_why = {""};
-        int own = chunk_init(&s, index, k, effort, rank_only, size);
+        int own = chunk_init(&s, index, k, effort, rank_only, is_fixed, size);
         s.refine_cold = refine_cold;
         s.watch = watch;
         if (goal) {
@@ -417,7 +436,7 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
         omen_lists_chunk s;
         omen_detail own_why = {""};
         uint64_t *order = omen_alloc(n_lists, sizeof *order);
-        int own = chunk_init(&s, index, 1, &effort, true, 1);
+        int own = chunk_init(&s, index, 1, &effort, true, false, 1);
         if (!order)
             own = OMEN_ERR_MEMORY;
 #pragma omp for schedule(dynamic, 4)
@@ -428,7 +447,7 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
                 continue;
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
             omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
-            own = omen_lists_rank(&s, 1, &own_why);
+            own = omen_lists_rank(&s, 0, 1, &own_why);
             if (own != OMEN_OK)
                 continue;
             for (uint32_t l = 0; l < n_lists && (ranks || ahead); l++)

@@ -20,7 +20,9 @@ typedef struct omen_pool {
     uint32_t n, n_cut;  /* keys held; so many are cut back */
     uint32_t k, n_most; /* n_most >= k */
     uint32_t n_least;   /* so many are kept in any case */
-    float margin;       /* of estimates; INFINITY: the n_most smallest, whatever their estimates */
+    float margin;       /* of estimates, the effort's; INFINITY: the n_most smallest, whatever their estimates */
+    bool has_margin;    /* it is the query's own, by what its first lists hold */
+    bool is_ranked;     /* kth and last are kept */
     float nearest2;     /* squared distance to the nearest centroid */
     float tail;         /* what the projection dropped of the query's squared length */
     float kth;          /* the k-th smallest estimate when it was last cut; INFINITY before */
@@ -39,7 +41,8 @@ typedef struct omen_query_scale {
 /* A list to scan for a query. */
 typedef struct omen_probe {
     uint32_t list, query;
-    float base; /* |q - c|^2 */
+    float base;    /* |q - c|^2 */
+    uint32_t turn; /* 0: scanned before those of turn 1 */
 } omen_probe;
 
 /* What is known of a query's lists. */
@@ -67,6 +70,7 @@ typedef struct omen_lists_chunk {
     uint32_t k;
     omen_effort effort;
     bool rank_only; /* the pools themselves are wanted */
+    bool is_fixed;  /* as many lists and rows for each query */
     bool refine_cold;
     bool keys_are_ids;  /* no refine tier, or no codes: pool keys are final */
     uint32_t shift;     /* rabitq */
@@ -75,7 +79,7 @@ typedef struct omen_lists_chunk {
     omen_watch *watch;
     /* a chunk's buffers */
     float *lifted, *transformed, *tails, *work, *table;
-    float *values; /* queries x ldc: |c|^2 / 2 - <q, c>, what lists are ranked by */
+    float *values; /* |c|^2 / 2 - <q, c>, what lists are ranked by: omen_lists_values() */
     uint32_t *short_lists;
     uint64_t *list_keys; /* ldc of them, and as much room to work in */
     omen_query_lists *lists;
@@ -111,6 +115,13 @@ static inline size_t omen_pool_room(const omen_lists_chunk *s)
     return s->pool_size + OMEN_SCAN_BLOCK;
 }
 
+/* What the lists are ranked by, ldc of them for each query. Where the effort is fixed, only of the queries ranked
+ * last. */
+static inline float *omen_lists_values(const omen_lists_chunk *s, size_t query)
+{
+    return s->values + (s->is_fixed ? query % LISTS_COARSE_ROWS : query) * s->ldc;
+}
+
 /* Asks for the first 1,024 bits that a query's set has of a list, before they are read. */
 static inline void omen_lists_fetch_matches(const omen_lists_chunk *s, uint32_t query, uint32_t list)
 {
@@ -121,13 +132,16 @@ static inline void omen_lists_fetch_matches(const omen_lists_chunk *s, uint32_t 
 
 /* ---- lists_probe.c ---- */
 
-/* Fills values and lists of the transformed chunk. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
-int omen_lists_rank(omen_lists_chunk *s, size_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
+/* Fills values and lists of n transformed queries from q0 on, at most LISTS_COARSE_ROWS. Returns OMEN_OK or
+ * OMEN_ERR_CORRUPT. */
+int omen_lists_rank(omen_lists_chunk *s, size_t q0, size_t n, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The first lists of each query, sorted by list. Return OMEN_OK or OMEN_ERR_MEMORY. */
-int omen_lists_choose_first(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHECK;
+/* Adds the lists of n ranked queries from q0 on: the first ones of each; or, where the effort is fixed, all of them,
+ * the nearest in the first turn. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_lists_choose_first(omen_lists_chunk *s, size_t q0, size_t n) OMEN_MUST_CHECK;
 
-/* The other lists that each query takes, by what was found in the first ones, sorted by list. */
+/* The other lists that each query takes, by what was found in the first ones, sorted by list. Return OMEN_OK or
+ * OMEN_ERR_MEMORY. */
 int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHECK;
 
 /* The lists that may hold rows within s->within, of pools that omen_lists_limit_range() has limited, sorted by list. */
@@ -136,7 +150,7 @@ int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CH
 /* Room for n pairs. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_lists_reserve(omen_lists_chunk *s, size_t n) OMEN_MUST_CHECK;
 
-/* Fills sorted from probes. */
+/* Fills sorted from probes, by turn and list. */
 void omen_lists_sort_probes(omen_lists_chunk *s);
 
 /* The k-th smallest estimate of a query so far. Without codes there are distances in its place. */
@@ -175,7 +189,7 @@ int omen_lists_take_range(omen_lists_chunk *s, size_t query) OMEN_MUST_CHECK;
 void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work);
 
 /* Sets the query's own margin, by what its first lists hold, and cuts. */
-void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work);
+void omen_pool_set_margin(omen_pool *p, uint32_t size, uint64_t *work);
 
 /* The integer tables of one query. */
 void omen_lists_make_tables(omen_lists_chunk *s, size_t query);
