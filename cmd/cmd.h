@@ -48,6 +48,7 @@ int cmd_attach(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_compress(int argc, char **argv);
+int cmd_info(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
@@ -148,6 +149,15 @@ cmd_text cmd_human_bytes(uint64_t n_bytes);
 /* Names as a choice: "a, b or c", each after prefix; name(i) is the i-th, NULL past the last. */
 cmd_name cmd_choice(const char *prefix, const char *(*name)(size_t i));
 
+/* Of the names tried so far, the one that a mistaken word was most likely meant for. Starts zeroed. */
+typedef struct cmd_near {
+    const char *name; /* NULL: none is near */
+    size_t edits;
+} cmd_near;
+
+/* Tries one more name for the first length characters of word. A word further off than a third of it is another one. */
+void cmd_near_try(cmd_near *near, const char *word, size_t length, const char *name);
+
 /* ---- JSON (json.c) ---- */
 
 /* A JSON string of any bytes (bytes that are not UTF-8 become U+FFFD); NULL without memory. */
@@ -155,6 +165,9 @@ json_t *cmd_json_text(const char *text);
 
 /* A JSON number, null if it is not finite; NULL if out of memory. */
 json_t *cmd_json_real(double value);
+
+/* A JSON number of 64 bits; a text of digits where it is more than a signed one. NULL if out of memory. */
+json_t *cmd_json_u64(uint64_t value);
 
 /* Writes object (NULL: out of memory) as one line and releases it. Returns an exit code; prints a message on
  * failure. */
@@ -233,6 +246,9 @@ double cmd_seconds(void);
 typedef struct cmd_progress {
     bool live;           /* redraw one line on the terminal */
     bool log;            /* no terminal, but -v: one line per stage */
+    double line_seconds; /* no terminal: time between two lines; 0: there are none */
+    double last_line;
+    double unit;         /* so many of what is counted are one of what people count */
     double started;      /* of all work */
     double stage_began;  /* of the current stage */
     double last_drawn;   /* to draw a few times a second only */

@@ -46,6 +46,7 @@ static const cmd_option options[] = {
      .help = "dimensions of a row, needed for raw; elsewhere a check"},
     {.name = "tune-queries",
      .argument = "FILE",
+     .files = CMD_FILES_VECTORS,
      CMD_TEXT(struct build, paths.tune_queries),
      .help = "measure search effort on these queries, for queries of another\n"
              "distribution than the rows (default: measure on rows of INPUT)"},
@@ -124,7 +125,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_build_syntax = {
     .command = NAME,
     .usage = "usage: omendb build [options] INPUT\n"
              "\n"
@@ -141,13 +142,14 @@ static const cmd_syntax syntax = {
              "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
              "  zcat base.f32.gz | omendb build -f raw -d 768 -o base.omen -\n",
     .column = 23,
+    .operands = CMD_FILES_VECTORS,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
 
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&syntax, argc, argv, b);
+    const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
 
     if (status != CMD_GO_ON)
         return status;
@@ -248,9 +250,10 @@ static int show_progress(void *context, const char *stage, uint64_t done, uint64
 /* Tells what the input is. */
 static void say_opened(void *context, const char *format, const omen_source *source)
 {
-    const struct build *b = context;
+    struct build *b = context;
 
     if (b->verbosity > 0) {
+        cmd_progress_clear(&b->progress);
         fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", cmd_printable(b->paths.input).text, format,
                 cmd_group(source->n_rows).text, source->d, cmd_group(source->n_bytes).text);
     }
@@ -262,7 +265,7 @@ static void say_planned(void *context, const omen_build_plan *plan)
     struct build *b = context;
 
     cmd_signals_note();
-    cmd_progress_init(&b->progress, b->verbosity);
+    cmd_progress_clear(&b->progress);
     if (b->verbosity > 0) {
         fprintf(stderr, "plan: memory %s of %s allowed; %s %s of %s rows; on disk: checkpoint %s, index %s\n",
                 cmd_human_bytes(plan->memory_bytes).text, cmd_human_bytes(b->options.memory_bytes).text,
@@ -300,6 +303,8 @@ static int run(struct build *b)
 
     /* Nothing exists yet while standard input is spooled, so a signal may end the process there. */
     cmd_signals_exit(NAME, INTERRUPTED);
+    cmd_progress_init(&b->progress, b->verbosity);
+    cmd_progress_update(&b->progress, "read", 0, 0);
     started = cmd_seconds();
     b->options.n_threads = cmd_threads(b->options.n_threads);
     b->options.progress = show_progress;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "formats/results.h"
 
@@ -80,26 +81,50 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
+/* On a terminal results are progress enough, and would be written over; --json is all that is to be on stderr. */
+static bool shows_progress(const struct query *q)
+{
+    return q->verbosity >= 0 && !q->json && (q->output_path || !isatty(STDOUT_FILENO));
+}
+
+/* How far the search is: batches that are done, and the one that is searched. */
+struct showing {
+    cmd_progress progress;
+    uint64_t n_before, n_all;
+};
+
+static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct showing *s = context;
+
+    return cmd_progress_update(&s->progress, stage, s->n_before * OMEN_PROGRESS_PARTS + done,
+                               s->n_all * OMEN_PROGRESS_PARTS);
+}
+
 /* rows are the queries, if these are rows of the index; keys is the index whose keys are written, or NULL. */
 static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
                       struct query_filter *filter, const struct query_rows *rows, const omen_index *keys,
                       const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
 {
     omen_search_options search = q->search;
-    cmd_progress progress;
+    struct showing showing = {.n_all = source->n_rows};
     double clock = cmd_seconds();
     uint64_t n, most = search.has_within ? FIRST_ROWS : batch->n_rows;
     omen_found *found = NULL;
     int status;
 
-    cmd_progress_init(&progress, q->verbosity < 0 ? -1 : 0);
+    cmd_progress_init(&showing.progress, shows_progress(q) ? 0 : -1);
+    showing.progress.unit = OMEN_PROGRESS_PARTS;
+    search.progress = show_progress;
+    search.progress_context = &showing;
     status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
         n = most < batch->n_rows ? most : batch->n_rows;
         n = source->n_rows - first < n ? source->n_rows - first : n;
         if (filter)
             n = query_filter_fit(filter, NULL, first, n);
-        cmd_progress_update(&progress, "search", first, source->n_rows);
+        showing.n_before = first;
+        show_progress(&showing, "search", 0, 0);
         status = source->read(source->self, first, n, batch->rows, why);
         if (rows->n > 0)
             status = cmd_name_damage(q->index_path, status, why);
@@ -139,7 +164,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
             lap(&clock, &o->write_seconds);
         }
     }
-    cmd_progress_clear(&progress);
+    cmd_progress_clear(&showing.progress);
     return status;
 }
 
@@ -327,6 +352,7 @@ static int search_self(const struct query *q, struct work *w, const omen_index *
                                    .keys = keys,
                                    .results = &w->results,
                                    .is_quiet = q->verbosity < 0,
+                                   .shows_progress = shows_progress(q),
                                    .output = w->output.file.temporary ? q->output_path : NULL,
                                    .fresh = q->fresh,
                                    .chunk_rows = q->chunk_rows,

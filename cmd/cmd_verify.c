@@ -59,6 +59,7 @@ static const cmd_option options[] = {
     {.name = "full", .take = take_full, .help = "also the checksum of every block, then the structure (default)"},
     {.name = "source",
      .argument = "FILE",
+     .files = CMD_FILES_VECTORS,
      CMD_TEXT(struct verify, source),
      .help = "also that the index holds the vectors in FILE (\"-\": standard input);\n"
              "without a refine tier only the numbers of rows and dimensions can be\n"
@@ -96,7 +97,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_verify_syntax = {
     .command = NAME,
     .usage = "usage: omendb verify [options] INDEX...\n"
              "\n"
@@ -108,13 +109,14 @@ static const cmd_syntax syntax = {
              "  omendb verify --quick *.omen\n"
              "  omendb verify --source base.fvecs base.omen\n",
     .column = 21,
+    .operands = CMD_FILES_INDEX,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
 
 static int parse_arguments(struct verify *v, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&syntax, argc, argv, v);
+    const int status = cmd_options_parse(&cmd_verify_syntax, argc, argv, v);
 
     if (status != CMD_GO_ON)
         return status;

@@ -33,10 +33,8 @@ static bool take_output_format(const char *command, const cmd_option *option, co
 {
     struct query *q = self;
 
-    if (omen_results_parse(value, &q->output_format) != OMEN_OK) {
-        cmd_say(command, "--output-format must be %s, not \"%s\"", cmd_choice("", omen_results_name).text, value);
-        return false;
-    }
+    if (omen_results_parse(value, &q->output_format) != OMEN_OK)
+        return cmd_refuse_value(command, option, value);
     q->has_output_format = true;
     return true;
 }
@@ -226,6 +224,7 @@ static const cmd_option options[] = {
      .name = "output-format",
      .argument = "F",
      .take = take_output_format,
+     .values = omen_results_name,
      .help = "format of the results (default: by the extension of --output; tsv if it\n"
              "has none), one of\n",
      .names = output_formats},
@@ -247,7 +246,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_query_syntax = {
     .command = NAME,
     .usage = "usage: omendb query [options] INDEX [QUERIES]\n"
              "\n"
@@ -263,6 +262,7 @@ static const cmd_syntax syntax = {
              "  omendb query -k 100 -F npy -o neighbours.npy base.omen queries.npy\n"
              "  head -c 3072 base.f32 | omendb query -f raw --exact --distances base.omen\n",
     .column = 25,
+    .operands = CMD_FILES_INDEX | CMD_FILES_VECTORS,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
@@ -448,7 +448,7 @@ static int check_self(const struct query *q, const char *queries)
 int query_arguments_parse(struct query *q, int argc, char **argv)
 {
     q->search.k = DEFAULT_K;
-    const int status = cmd_options_parse(&syntax, argc, argv, q);
+    const int status = cmd_options_parse(&cmd_query_syntax, argc, argv, q);
 
     if (status != CMD_GO_ON)
         return status;

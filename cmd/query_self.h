@@ -14,7 +14,7 @@ struct query_self {
     bool pairs;              /* each pair of rows once */
     const omen_index *keys;  /* whose keys are written; NULL: numbers are */
     const omen_results *results;
-    bool is_quiet;
+    bool is_quiet, shows_progress;
     /* where a run that is killed goes on; NULL: results have no name of a file */
     const char *output;
     bool fresh;                          /* start over */

@@ -42,6 +42,9 @@ uint64_t omen_container_file_bytes(const omen_container *container);
 /* What omen_sink.start() was given. */
 uint64_t omen_container_identity(const omen_container *container);
 
+/* The version of the format that the file was written by. */
+void omen_container_version(const omen_container *container, uint32_t *major, uint32_t *minor);
+
 /* The XXH3 of the section table: by way of the levels of checksums, of all that the file holds. */
 uint64_t omen_container_checksum(const omen_container *container);
 

@@ -16,6 +16,7 @@
 
 #include "omendb_codes.h"
 #include "omendb_columns.h"
+#include "omendb_info.h"
 #include "omendb_rows.h"
 
 #ifdef __cplusplus

@@ -12,6 +12,9 @@
 /* The status of what was opened: for a stream that was copied, or a compressed file, of the original. */
 const struct stat *omen_vectors_status(const omen_vectors *vectors);
 
+/* The type of the stored values, such as "float32". */
+const char *omen_vectors_type(const omen_vectors *vectors);
+
 /* The names of the formats that can be written, separated by ", ". */
 const char *omen_vectors_write_formats(void);
 

@@ -210,6 +210,8 @@ typedef struct omen_sink {
  * work with OMEN_ERR_INTERRUPTED, soon. */
 typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done, uint64_t total);
 
+#define OMEN_PROGRESS_PARTS 1024u /* of a query: a search tells how many of these are done, of how many */
+
 /* ---- checkpoints: how a build survives being killed --------------------- */
 
 /* Kinds of records, in the order in which a build makes them. */
@@ -417,6 +419,8 @@ typedef struct omen_index_info {
         uint32_t degree; /* neighbours of a row, at most; 0: there is no graph */
         uint64_t bytes;  /* codes, neighbours and entries */
     } graph;
+    uint64_t key_least, key_most; /* of integers: the smallest and the largest key, int64 in two's complement */
+    bool keys_shared;             /* several rows may have the same key */
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
@@ -486,7 +490,7 @@ typedef struct omen_search_options {
     /* memory has no room for the refine tier: where it is a file mapping, prefetch only the rows needed */
     bool refine_cold;
     int n_threads;             /* 0: omen_cpu_count() */
-    omen_progress_fn progress; /* called with 0 of 1 done, to ask whether to stop; may be NULL */
+    omen_progress_fn progress; /* told OMEN_PROGRESS_PARTS for each query; may be NULL */
     void *progress_context;
     /* multiplies the effort that the recall takes: more lists and more candidates for every query; 0: 1 */
     float effort_factor;
@@ -597,7 +601,7 @@ OMEN_API int omen_index_distances(const omen_index *index, const float *queries,
  *   n_threads  0: omen_cpu_count()
  *   ids        n_queries x k row numbers, written
  *   distances  n_queries x k float32, written; may be NULL
- *   progress   asked whether to stop; may be NULL
+ *   progress   as in omen_search_options
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; no rows, or too many), OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what the
  * source returned. */
 OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,

@@ -9,8 +9,10 @@
 
 #include "lib/build_state.h"
 #include "lib/matrix.h"
+#include "lib/omendb_info.h"
 #include "lib/records.h"
 #include "lib/refine.h"
+#include "lib/sized.h"
 
 #define CONTENT_ROWS 256u /* rows of the input that are compared when a build is continued */
 
@@ -428,4 +430,52 @@ int omen_records_load_codec(omen_records *records, omen_codec_model *m, const om
     if (status == OMEN_OK)
         status = omen_codec_prepare(m);
     return status == OMEN_ERR_MEMORY ? no_memory(why) : status;
+}
+
+/* ---- for people ---- */
+
+int omen_checkpoint_get_info(const omen_checkpoint *checkpoint, omen_checkpoint_info *out, omen_detail *why)
+{
+    uint64_t head[OMEN_N_HEAD];
+    omen_checkpoint_info info;
+    omen_record record;
+    int status = omen_sized_take(&info, sizeof info, out, "omen_checkpoint_info", why);
+    if (status != OMEN_OK)
+        return status;
+    if (!checkpoint->get(checkpoint->self, 0, &record) || record.kind != OMEN_RECORD_HEAD)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint is not one of a build");
+    if (record.n_bytes == sizeof head)
+        status = checkpoint->read(checkpoint->self, 0, 0, sizeof head, head, why);
+    if (status != OMEN_OK)
+        return status;
+    if (record.n_bytes != sizeof head || head[OMEN_HEAD_VERSION] != XXH3_64bits(OMEN_VERSION, sizeof OMEN_VERSION))
+        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "the checkpoint is of another version of omendb");
+    info = (omen_checkpoint_info){
+        .struct_bytes = sizeof info,
+        .n_rows = head[OMEN_HEAD_N_ROWS],
+        .d = (uint32_t)head[OMEN_HEAD_D],
+        .metric = (omen_metric)head[OMEN_HEAD_METRIC],
+        .codec = (omen_codec)head[OMEN_HEAD_CODEC],
+        .refine = (omen_refine)head[OMEN_HEAD_REFINE],
+        .bytes = (uint32_t)head[OMEN_HEAD_BYTES],
+        .n_lists = (uint32_t)head[OMEN_HEAD_N_LISTS],
+        .seed = head[OMEN_HEAD_SEED],
+        .zero_ok = head[OMEN_HEAD_ZERO_OK] != 0,
+        .has_tune_queries = head[OMEN_HEAD_TUNE] != 0,
+    };
+    for (uint32_t i = 1; checkpoint->get(checkpoint->self, i, &record); i++) {
+        uint64_t run[2]; /* the first row, and how many there are */
+        if (record.kind != OMEN_RECORD_RUN)
+            continue;
+        status = record.n_bytes < sizeof run ? omen_records_contradiction(why)
+                                             : checkpoint->read(checkpoint->self, i, 0, sizeof run, run, why);
+        if (status == OMEN_OK && (run[0] != info.n_encoded || run[1] > info.n_rows - info.n_encoded))
+            status = omen_records_contradiction(why);
+        if (status != OMEN_OK)
+            return status;
+        info.n_encoded += run[1];
+        info.n_runs++;
+    }
+    omen_sized_give(out, &info);
+    return OMEN_OK;
 }

@@ -157,7 +157,7 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     if (!keys)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
-    omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
+    omen_watch watch = omen_watch_make_search(options->progress, options->progress_context, n_queries);
     const omen_search_job job = {.options = options,
                                  .queries = queries,
                                  .n_queries = n_queries,
@@ -211,7 +211,7 @@ int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1, and n 1 to %u", OMEN_MAX_ROWS);
     const uint32_t n_found = k < source->n_rows ? k : (uint32_t)source->n_rows;
     uint64_t *keys = omen_alloc(n_queries * n_found, sizeof *keys);
-    omen_watch watch = omen_watch_make(progress, context, "search");
+    omen_watch watch = omen_watch_make_search(progress, context, n_queries);
     int status = keys ? omen_search_source(source, metric, queries, n_queries, n_found,
                                            n_threads > 0 ? n_threads : omen_cpu_count(), keys, &watch, why)
                       : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");

@@ -7,6 +7,7 @@
 #include "lib/graph/graph.h"
 #include "lib/lists/lists.h"
 #include "lib/lists/lists_errors.h"
+#include "lib/omendb_info.h"
 #include "lib/sized.h"
 #include "lib/ways.h"
 
@@ -304,3 +305,27 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .table = OMEN_SECTION_GTUN,
                         .is_optional = true},
 };
+
+int omen_index_get_effort(const omen_index *index, omen_search_way way, size_t i, omen_measured_effort *out)
+{
+    omen_measured_effort effort;
+    const int status = omen_sized_take(&effort, sizeof effort, out, "omen_measured_effort", NULL);
+    if (status != OMEN_OK)
+        return status;
+    if (way == OMEN_SEARCH_LISTS && i < index->n_tune) {
+        const omen_tune_entry *e = &index->tune[i];
+        effort = (omen_measured_effort){
+            .struct_bytes = sizeof effort, .k = e->k, .recall = e->recall, .probes = e->n_lists, .rerank = e->n_rows};
+    } else if (way == OMEN_SEARCH_GRAPH && i < index->graph.n_tune) {
+        const omen_graph_tune *e = &index->graph.tune[i];
+        effort = (omen_measured_effort){.struct_bytes = sizeof effort,
+                                        .k = e->k,
+                                        .recall = e->recall,
+                                        .rerank = e->n_rows,
+                                        .estimates = e->n_estimates};
+    } else {
+        return OMEN_ERR_ARGUMENT;
+    }
+    omen_sized_give(out, &effort);
+    return OMEN_OK;
+}

@@ -7,7 +7,7 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libjans
 
 # What the tests need besides.
 test_packages="bats python3 python3-numpy clang libomp-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-    gnuplot-nox strace g++ binutils clang-format"
+    gnuplot-nox strace g++ binutils clang-format file"
 
 # install_missing PACKAGE...: leaves apt alone when nothing is missing. Returns 1 if that is not possible.
 install_missing()

@@ -374,10 +374,11 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK) {
+                const uint64_t n = n_queries - q0 < size ? n_queries - q0 : size;
                 s.ranges = goal ? goal->ranges + q0 : NULL;
-                own =
-                    search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL,
-                                 n_queries - q0 < size ? n_queries - q0 : size, goal ? NULL : keys + q0 * k, &own_why);
+                own = search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL, n,
+                                   goal ? NULL : keys + q0 * k, &own_why);
+                omen_watch_add_parts(rank_only ? NULL : watch, n * OMEN_PROGRESS_PARTS);
             }
 #pragma omp critical
         {

@@ -405,6 +405,7 @@ opens()
     same "$(opens base.omen query -q base.omen q.fvecs)" 1
     same "$(opens base.omen.omz query -q base.omen.omz q.fvecs)" 1
     same "$(opens base.omen.omz verify -q base.omen.omz)" 1
+    same "$(opens base.omen info base.omen)" 1
     same "$(opens v.fvecs verify -q --source v.fvecs base.omen)" 1
     # what was written is read back without a second look at the name
     same "$(opens out.omen build -q -o out.omen v.fvecs)" 0

@@ -319,6 +319,8 @@ def make_cases(bench):
         Case("decompress to standard output", ["compress", "-d", "-q", "-t", threads, "-c", packed("base2.omz")]),
         Case("decompress codes", ["compress", "-d", "-q", "-f", "-t", threads, "-F", "raw", "-o", "out.raw",
                                   packed("codes.omz", "--codec", "f16")], before=old, output="out.raw"),
+        Case("info of an index", ["info", "--json", OUT], before=keyed),
+        Case("info of vectors", ["info", "../few.bvecs", "--json"]),
         Case("verify", ["verify", "-t", threads, OUT], before=whole),
         Case("verify with columns", ["verify", "-t", threads, *COLUMNS, OUT], before=keyed),
         Case("verify with a source", ["verify", "-t", threads, "--source", "../few.bvecs", "--json", OUT],

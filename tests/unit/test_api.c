@@ -159,6 +159,19 @@ static void test_search_sizes(void)
         info.struct_bytes = sizeof info + 1;
         CHECK_EQ_INT(omen_index_get_info(index, &info), OMEN_ERR_ARGUMENT);
 
+        omen_measured_effort effort = {.struct_bytes = offsetof(omen_measured_effort, estimates), .estimates = 7};
+        size_t n_efforts = 0;
+        while (omen_index_get_effort(index, OMEN_SEARCH_LISTS, n_efforts, &effort) == OMEN_OK) {
+            CHECK(effort.k > 0 && effort.recall > 0 && effort.probes > 0 && effort.rerank > 0 && effort.estimates == 7);
+            n_efforts++;
+        }
+        CHECK(n_efforts > 0);
+        CHECK_EQ_INT(omen_index_get_effort(index, OMEN_SEARCH_GRAPH, 0, &effort), OMEN_ERR_ARGUMENT);
+        effort.struct_bytes = 0;
+        CHECK_EQ_INT(omen_index_get_effort(index, OMEN_SEARCH_LISTS, 0, &effort), OMEN_ERR_ARGUMENT);
+        omen_column_range range = {.struct_bytes = sizeof range};
+        CHECK_EQ_INT(omen_index_get_column_range(index, 0, &range, &why), OMEN_ERR_ARGUMENT);
+
         omen_search_options search;
         omen_search_stats stats = {.struct_bytes = offsetof(omen_search_stats, codes_scanned), .codes_scanned = 7};
         int64_t ids[10];
