@@ -77,7 +77,8 @@ static const cmd_option options[] = {
      .name = "codec",
      .argument = "NAME",
      CMD_CODEC(struct build, options.codec),
-     .help = "auto, pq, rabitq or none (default auto: the smaller measured error)"},
+     .help = "auto, pq, rabitq or none (default auto: the smaller measured error,\n"
+             "that of pq counted twice under ip)"},
     {.letters = "r",
      .name = "refine",
      .argument = "NAME",

@@ -16,7 +16,8 @@
 #define SAMPLE_ROWS          1024u /* sampled rows read at a time; what surrounds them may leave memory then */
 #define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES        64u
-#define QUERIES_SHARE        4u /* of the sample, one in so many may be left out for calibration */
+#define IP_GAIN              2.0 /* under ip, the error of a codec without a gain counts so many times */
+#define QUERIES_SHARE        4u  /* of the sample, one in so many may be left out for calibration */
 #define HASH_BYTES           (64u << 20)
 
 /* ---- sample ---- */
@@ -331,6 +332,26 @@ static int train_models(omen_build_state *b, omen_codec_model *models, size_t fr
     return status;
 }
 
+/* Of the codecs tried the one with the smallest error, the first among equals. Inner products look for the longest rows
+ * of all, and without a gain a code makes these shorter than they are: few rows, which weigh little in the error, but
+ * it takes a great many candidates to find them. */
+static size_t choose_codec(bool is_ip, const omen_codec_model *models, const double *errors)
+{
+    size_t best = OMEN_N_CODECS;
+    double least_error = 0;
+    for (size_t i = 0; i < OMEN_N_CODECS; i++) {
+        if (models[i].kind == OMEN_CODEC_NONE)
+            continue;
+        const bool is_short = is_ip && !omen_codec_has_gain(models[i].n_factors);
+        const double error = is_short ? IP_GAIN * errors[i] : errors[i];
+        if (best == OMEN_N_CODECS || error < least_error) {
+            best = i;
+            least_error = error;
+        }
+    }
+    return best;
+}
+
 int omen_build_train_codec(omen_build_state *b)
 {
     const omen_build_options *o = b->options;
@@ -355,11 +376,7 @@ int omen_build_train_codec(omen_build_state *b)
     if (status == OMEN_OK)
         status = o->codes_only ? judge_reconstructions(b, models, n_error, errors, scales, &watch)
                                : judge_distances(b, models, rows, lists, n_error, errors);
-    /* of those tried the one with the smallest error, the first among equals */
-    size_t best = OMEN_N_CODECS;
-    for (size_t i = 0; i < OMEN_N_CODECS; i++)
-        if (models[i].kind != OMEN_CODEC_NONE && (best == OMEN_N_CODECS || errors[i] < errors[best]))
-            best = i;
+    const size_t best = choose_codec(o->metric == OMEN_METRIC_IP && !o->codes_only, models, errors);
     for (size_t i = 0; i < OMEN_N_CODECS; i++) {
         if (i != best) {
             omen_codec_finish(&models[i]);
