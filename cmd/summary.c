@@ -46,6 +46,8 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     fprintf(stderr, "%s: %s x %u %s, %s %s, codec %s, refine %s\n", cmd_printable(o->output).text,
             cmd_group(info->n_rows).text, info->d, omen_metric_name(info->metric), cmd_group(info->lists.n).text,
             info->lists.n == 1 ? "list" : "lists", omen_codec_name(info->codec), omen_refine_name(info->refine));
+    if (o->n_inputs > 1)
+        fprintf(stderr, "  inputs  %s files, as one\n", cmd_group(o->n_inputs).text);
     fprintf(stderr, "  time    %.2f s with %d %s (%s)", o->seconds, o->report.n_threads,
             o->report.n_threads == 1 ? "thread" : "threads", omen_cpu_level());
     if (o->is_resumed)
@@ -157,9 +159,9 @@ int cmd_build_json(const struct cmd_build_outcome *o)
                   share(o, info->model_bytes) + share(o, info->graph.bytes);
 
     json_t *out = json_pack(
-        "{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
+        "{s:o, s:I, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
         " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o}",
-        "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows, "d",
+        "input", o->input ? cmd_json_text(o->input) : json_null(), "inputs", (json_int_t)o->n_inputs, "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows, "d",
         (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec", omen_codec_name(info->codec), "refine",
         omen_refine_name(info->refine), "lists", (json_int_t)info->lists.n, "threads", o->report.n_threads, "simd",
         omen_cpu_level(), "seconds", stage_object(o), "vectors_per_second",

@@ -2,6 +2,7 @@
 /* Saves and loads a build's options and the results of its training stages. Each record is a short fixed part, kept in
  * omen_records, followed by the arrays. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -13,6 +14,7 @@
 #include "lib/refine.h"
 
 #define CONTENT_ROWS 256u /* rows of the input that are compared when a build is continued */
+#define LOOK_PARTS   16u  /* parts of it that are looked at between two looks at what may stop the build */
 
 static int no_memory(omen_detail *why)
 {
@@ -26,18 +28,20 @@ int omen_records_contradiction(omen_detail *why)
 
 /* ---- head ---- */
 
-/* First, last and rows spread between. A bad row is the build's to tell, which names the first one. */
-static int hash_content(const omen_source *source, uint64_t *hash, omen_detail *why)
+/* Of n_rows rows from first on: the first, the last, and rows spread between, n_wanted in all. A bad row is the build's
+ * to tell, which names the first one. */
+static int hash_content(const omen_source *source, uint64_t first, uint64_t n_rows, uint64_t n_wanted, uint64_t *hash,
+                        omen_detail *why)
 {
-    const uint64_t n = source->n_rows < CONTENT_ROWS ? source->n_rows : CONTENT_ROWS;
+    const uint64_t n = n_rows < n_wanted ? n_rows : n_wanted;
     XXH3_state_t *state = XXH3_createState();
     float *row = omen_alloc(source->d, sizeof *row);
     int status = state && row ? OMEN_OK : no_memory(why);
     if (status == OMEN_OK)
         XXH3_64bits_reset(state);
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
-        const uint64_t at = n == 1 ? 0 : i * ((source->n_rows - 1) / (n - 1));
-        status = source->read(source->self, at, 1, row, why);
+        const uint64_t at = n == 1 ? 0 : i * ((n_rows - 1) / (n - 1));
+        status = source->read(source->self, first + at, 1, row, why);
         if (status == OMEN_OK)
             XXH3_64bits_update(state, row, source->d * sizeof *row);
         else if (status == OMEN_ERR_INPUT)
@@ -46,6 +50,29 @@ static int hash_content(const omen_source *source, uint64_t *hash, omen_detail *
     *hash = status == OMEN_OK ? XXH3_64bits_digest(state) : 0;
     free(row);
     XXH3_freeState(state);
+    return status;
+}
+
+/* What is kept of each part. */
+static int describe_parts(omen_records *records, const omen_source *source, const omen_build_options *o,
+                          omen_detail *why)
+{
+    uint64_t first = 0;
+    int status = OMEN_OK;
+    records->parts = omen_alloc(o->n_parts, sizeof *records->parts);
+    if (!records->parts)
+        return no_memory(why);
+    records->n_parts = o->n_parts;
+    for (size_t i = 0; i < o->n_parts && status == OMEN_OK; i++) {
+        const omen_source_part *part = &o->parts[i];
+        omen_head_part *out = &records->parts[i];
+        if (i % LOOK_PARTS == 0 && o->progress &&
+            o->progress(o->progress_context, omen_stage_name(OMEN_STAGE_SAMPLE), 0, 1))
+            return omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
+        *out = (omen_head_part){.n_rows = part->n_rows, .n_bytes = part->n_bytes, .stamp = part->stamp};
+        status = hash_content(source, first, part->n_rows, 2, &out->content, why);
+        first += part->n_rows;
+    }
     return status;
 }
 
@@ -72,13 +99,26 @@ int omen_records_describe(omen_records *records, const omen_source *source, cons
         const uint64_t facts[] = {tune->n_rows, tune->d, tune->n_bytes, tune->stamp};
         head[OMEN_HEAD_TUNE] = XXH3_64bits(facts, sizeof facts);
     }
-    return hash_content(source, &head[OMEN_HEAD_CONTENT], why);
+    const int status = hash_content(source, 0, source->n_rows, CONTENT_ROWS, &head[OMEN_HEAD_CONTENT], why);
+    return status == OMEN_OK && o->n_parts > 0 ? describe_parts(records, source, o, why) : status;
+}
+
+void omen_records_finish(omen_records *records)
+{
+    free(records->parts);
+    records->parts = NULL;
+}
+
+uint64_t omen_records_head_bytes(const omen_records *records)
+{
+    return sizeof records->head + records->n_parts * sizeof *records->parts;
 }
 
 int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why)
 {
-    const omen_span span = {records->head, sizeof records->head};
-    return checkpoint->append(checkpoint->self, OMEN_RECORD_HEAD, &span, 1, NULL, why);
+    const omen_span spans[] = {{records->head, sizeof records->head},
+                               {records->parts, records->n_parts * sizeof *records->parts}};
+    return checkpoint->append(checkpoint->self, OMEN_RECORD_HEAD, spans, records->n_parts > 0 ? 2 : 1, NULL, why);
 }
 
 static int other_name(const char *field, const char *was, const char *now, omen_detail *why)
@@ -136,14 +176,52 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
     }
 }
 
-int omen_records_check_head(const omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why)
+/* Names the part that changed, and how. */
+static int check_part(const omen_head_part *was, const omen_head_part *now, size_t number, const char *name,
+                      omen_detail *why)
+{
+    char text[400];
+    const char *what = was->n_bytes != now->n_bytes   ? "size"
+                       : was->n_rows != now->n_rows   ? "number of rows"
+                       : was->stamp != now->stamp     ? "modification time"
+                       : was->content != now->content ? "contents"
+                                                      : NULL;
+    if (!what)
+        return OMEN_OK;
+    snprintf(text, sizeof text, "the %s of input %zu, %.300s,", what, number, name);
+    return other_input(text, why);
+}
+
+static int check_parts(const omen_records *records, const omen_build_options *o, const omen_checkpoint *checkpoint,
+                       omen_detail *why)
+{
+    const uint64_t n_bytes = records->n_parts * sizeof *records->parts;
+    omen_head_part *was = omen_alloc(records->n_parts, sizeof *was);
+    int status = was ? checkpoint->read(checkpoint->self, 0, sizeof records->head, n_bytes, was, why) : no_memory(why);
+    for (size_t i = 0; i < records->n_parts && status == OMEN_OK; i++)
+        status = check_part(&was[i], &records->parts[i], i + 1, o->parts[i].name, why);
+    free(was);
+    return status;
+}
+
+int omen_records_check_head(const omen_records *records, const omen_build_options *o, const omen_checkpoint *checkpoint,
+                            omen_detail *why)
 {
     uint64_t was[OMEN_N_HEAD];
     omen_record record;
     if (!checkpoint->get(checkpoint->self, 0, &record) || record.kind != OMEN_RECORD_HEAD ||
-        record.n_bytes != sizeof was)
+        record.n_bytes < sizeof was || (record.n_bytes - sizeof was) % sizeof *records->parts != 0)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun by another version of omendb");
-    const int status = checkpoint->read(checkpoint->self, 0, 0, sizeof was, was, why);
+    if (record.n_bytes != omen_records_head_bytes(records)) {
+        const uint64_t n_parts = (record.n_bytes - sizeof was) / sizeof *records->parts;
+        return omen_fail(why, OMEN_ERR_INPUT, "the checkpoint was begun from other input: %llu file%s, not %llu",
+                         (unsigned long long)(n_parts > 0 ? n_parts : 1), n_parts > 1 ? "s" : "",
+                         (unsigned long long)(records->n_parts > 0 ? records->n_parts : 1));
+    }
+    int status = checkpoint->read(checkpoint->self, 0, 0, sizeof was, was, why);
+    /* the part that changed, before what changed of the whole with it */
+    if (status == OMEN_OK && records->n_parts > 0 && was[OMEN_HEAD_VERSION] == records->head[OMEN_HEAD_VERSION])
+        status = check_parts(records, o, checkpoint, why);
     for (int i = 0; i < OMEN_N_HEAD && status == OMEN_OK; i++)
         if (was[i] != records->head[i])
             return differs((omen_head_field)i, was[i], records->head[i], why);
