@@ -100,7 +100,7 @@ static int add_file(omen_vectors *vectors, several *s, size_t i, omen_detail *wh
     omen_vectors *file = s->files[i];
     const omen_vectors *first = s->files[0];
     if (file->d != first->d) {
-        return omen_fail(why, OMEN_ERR_INPUT, "%s has %u dimensions, and %s has %u: rows of one index have as many",
+        return omen_fail(why, OMEN_ERR_INPUT, "%s has %u dimensions, and %s has %u: those of one index are the same",
                          file->input.label, file->d, first->input.label, first->d);
     }
     close(file->input.fd);

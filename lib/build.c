@@ -51,7 +51,7 @@ static int resume(omen_build_state *b)
     if (!c->get(c->self, 0, &record))
         return omen_records_save_head(&b->records, c, b->why);
     /* the head tells whether the rest is of this build, whose options tell how long the rest can be */
-    if (record.n_bytes == omen_records_head_bytes(&b->records)) {
+    if (omen_records_may_be_head(record.n_bytes)) {
         status = c->prove(c->self, 1, NULL, NULL, b->why);
         if (status != OMEN_OK)
             return status;

@@ -13,8 +13,9 @@
 #include "lib/records.h"
 #include "lib/refine.h"
 
-#define CONTENT_ROWS 256u /* rows of the input that are compared when a build is continued */
-#define LOOK_PARTS   16u  /* parts of it that are looked at between two looks at what may stop the build */
+#define CONTENT_ROWS 256u   /* rows of the input that are compared when a build is continued */
+#define MOST_PARTS   65536u /* that a checkpoint may tell of */
+#define LOOK_PARTS   16u    /* parts of it that are looked at between two looks at what may stop the build */
 
 static int no_memory(omen_detail *why)
 {
@@ -109,9 +110,11 @@ void omen_records_finish(omen_records *records)
     records->parts = NULL;
 }
 
-uint64_t omen_records_head_bytes(const omen_records *records)
+bool omen_records_may_be_head(uint64_t n_bytes)
 {
-    return sizeof records->head + records->n_parts * sizeof *records->parts;
+    const uint64_t head_bytes = OMEN_N_HEAD * sizeof(uint64_t), part_bytes = sizeof(omen_head_part);
+    return n_bytes >= head_bytes && (n_bytes - head_bytes) % part_bytes == 0 &&
+           (n_bytes - head_bytes) / part_bytes <= MOST_PARTS;
 }
 
 int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why)
@@ -176,32 +179,40 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
     }
 }
 
-/* Names the part that changed, and how. */
-static int check_part(const omen_head_part *was, const omen_head_part *now, size_t number, const char *name,
-                      omen_detail *why)
+/* What of a part changed; NULL: nothing. */
+static const char *difference(const omen_head_part *was, const omen_head_part *now)
 {
-    char text[400];
-    const char *what = was->n_bytes != now->n_bytes   ? "size"
-                       : was->n_rows != now->n_rows   ? "number of rows"
-                       : was->stamp != now->stamp     ? "modification time"
-                       : was->content != now->content ? "contents"
-                                                      : NULL;
-    if (!what)
-        return OMEN_OK;
-    snprintf(text, sizeof text, "the %s of input %zu, %.300s,", what, number, name);
-    return other_input(text, why);
+    return was->n_bytes != now->n_bytes   ? "size"
+           : was->n_rows != now->n_rows   ? "number of rows"
+           : was->stamp != now->stamp     ? "modification time"
+           : was->content != now->content ? "contents"
+                                          : NULL;
 }
 
-static int check_parts(const omen_records *records, const omen_build_options *o, const omen_checkpoint *checkpoint,
-                       omen_detail *why)
+/* Names the first part that changed; n_were parts are in the checkpoint. */
+static int check_parts(const omen_records *records, uint64_t n_were, const omen_build_options *o,
+                       const omen_checkpoint *checkpoint, omen_detail *why)
 {
-    const uint64_t n_bytes = records->n_parts * sizeof *records->parts;
-    omen_head_part *was = omen_alloc(records->n_parts, sizeof *was);
-    int status = was ? checkpoint->read(checkpoint->self, 0, sizeof records->head, n_bytes, was, why) : no_memory(why);
-    for (size_t i = 0; i < records->n_parts && status == OMEN_OK; i++)
-        status = check_part(&was[i], &records->parts[i], i + 1, o->parts[i].name, why);
+    const uint64_t n = least(n_were, records->n_parts);
+    omen_head_part *was = omen_alloc(n, sizeof *was);
+    char count[64] = "";
+    const char *what = NULL;
+    size_t i = 0;
+    int status =
+        was ? checkpoint->read(checkpoint->self, 0, sizeof records->head, n * sizeof *was, was, why) : no_memory(why);
+    for (; status == OMEN_OK && i < n && !what; i++)
+        what = difference(&was[i], &records->parts[i]);
     free(was);
-    return status;
+    if (status != OMEN_OK || (!what && n_were == records->n_parts))
+        return status;
+    if (n_were != records->n_parts)
+        snprintf(count, sizeof count, "%llu files are %llu now%s", (unsigned long long)(n_were > 0 ? n_were : 1),
+                 (unsigned long long)(records->n_parts > 0 ? records->n_parts : 1), what ? ", and " : "");
+    if (!what)
+        return omen_fail(why, OMEN_ERR_INPUT, "the checkpoint was begun from other input: %s", count);
+    return omen_fail(why, OMEN_ERR_INPUT,
+                     "the checkpoint was begun from other input: %sthe %s of input %zu, %.300s, changed", count, what,
+                     i, o->parts[i - 1].name);
 }
 
 int omen_records_check_head(const omen_records *records, const omen_build_options *o, const omen_checkpoint *checkpoint,
@@ -210,18 +221,14 @@ int omen_records_check_head(const omen_records *records, const omen_build_option
     uint64_t was[OMEN_N_HEAD];
     omen_record record;
     if (!checkpoint->get(checkpoint->self, 0, &record) || record.kind != OMEN_RECORD_HEAD ||
-        record.n_bytes < sizeof was || (record.n_bytes - sizeof was) % sizeof *records->parts != 0)
+        !omen_records_may_be_head(record.n_bytes))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun by another version of omendb");
-    if (record.n_bytes != omen_records_head_bytes(records)) {
-        const uint64_t n_parts = (record.n_bytes - sizeof was) / sizeof *records->parts;
-        return omen_fail(why, OMEN_ERR_INPUT, "the checkpoint was begun from other input: %llu file%s, not %llu",
-                         (unsigned long long)(n_parts > 0 ? n_parts : 1), n_parts > 1 ? "s" : "",
-                         (unsigned long long)(records->n_parts > 0 ? records->n_parts : 1));
-    }
     int status = checkpoint->read(checkpoint->self, 0, 0, sizeof was, was, why);
+    if (status == OMEN_OK && was[OMEN_HEAD_VERSION] != records->head[OMEN_HEAD_VERSION])
+        return differs(OMEN_HEAD_VERSION, 0, 0, why);
     /* the part that changed, before what changed of the whole with it */
-    if (status == OMEN_OK && records->n_parts > 0 && was[OMEN_HEAD_VERSION] == records->head[OMEN_HEAD_VERSION])
-        status = check_parts(records, o, checkpoint, why);
+    if (status == OMEN_OK)
+        status = check_parts(records, (record.n_bytes - sizeof was) / sizeof *records->parts, o, checkpoint, why);
     for (int i = 0; i < OMEN_N_HEAD && status == OMEN_OK; i++)
         if (was[i] != records->head[i])
             return differs((omen_head_field)i, was[i], records->head[i], why);

@@ -62,8 +62,8 @@ typedef struct omen_records {
 int omen_records_describe(omen_records *records, const omen_source *source, const omen_build_options *options,
                           uint32_t n_lists, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Bytes of the head's record. */
-uint64_t omen_records_head_bytes(const omen_records *records);
+/* Whether the head of some build can have so many bytes, which is little enough to be read before more is known. */
+bool omen_records_may_be_head(uint64_t n_bytes);
 
 int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
 
