@@ -220,8 +220,7 @@ static int check_keys(const struct query *q, const omen_index_info *info, omen_d
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "%s holds rows up to %lld, and the last is %llu with --row-offset: use --output-format %s",
                          writer->name, (long long)writer->most_id,
-                         (unsigned long long)(q->row_offset + info->n_rows - 1),
-                         omen_results_name(OMEN_RESULTS_NPY));
+                         (unsigned long long)(q->row_offset + info->n_rows - 1), omen_results_name(OMEN_RESULTS_NPY));
     }
     return OMEN_OK;
 }

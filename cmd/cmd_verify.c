@@ -133,8 +133,8 @@ static const cmd_syntax syntax = {
 static int find_source(struct verify *v, int n_indexes)
 {
     omen_detail why = {.text = ""};
-    const int status = v->list ? omen_paths_read(&v->source, v->list, &why)
-                               : omen_paths_expand(&v->source, v->format, &why);
+    const int status =
+        v->list ? omen_paths_read(&v->source, v->list, &why) : omen_paths_expand(&v->source, v->format, &why);
     const size_t n_streams = cmd_inputs_streams(&v->source);
 
     if (status != OMEN_OK)

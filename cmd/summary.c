@@ -159,12 +159,12 @@ int cmd_build_json(const struct cmd_build_outcome *o)
                   share(o, info->model_bytes) + share(o, info->graph.bytes);
 
     json_t *out = json_pack(
-        "{s:o, s:I, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
+        "{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
         " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o}",
-        "input", o->input ? cmd_json_text(o->input) : json_null(), "inputs", (json_int_t)o->n_inputs, "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows, "d",
-        (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec", omen_codec_name(info->codec), "refine",
-        omen_refine_name(info->refine), "lists", (json_int_t)info->lists.n, "threads", o->report.n_threads, "simd",
-        omen_cpu_level(), "seconds", stage_object(o), "vectors_per_second",
+        "input", o->input ? cmd_json_text(o->input) : json_null(), "output", cmd_json_text(o->output), "n",
+        (json_int_t)info->n_rows, "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
+        omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists", (json_int_t)info->lists.n,
+        "threads", o->report.n_threads, "simd", omen_cpu_level(), "seconds", stage_object(o), "vectors_per_second",
         cmd_json_real(o->is_resumed ? NAN : info->n_rows / o->seconds), "bytes_per_vector", "code",
         (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes, "centroids",
         cmd_json_real(share(o, info->centroid_bytes)), "refine", cmd_json_real(share(o, info->refine_bytes)), "ids",
@@ -181,7 +181,8 @@ int cmd_build_json(const struct cmd_build_outcome *o)
             out = NULL;
         }
     }
-    if (out && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
+    if (out && (json_object_set_new(out, "inputs", json_integer((json_int_t)o->n_inputs)) != 0 ||
+                json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
                 json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
                 json_object_set_new(out, "columns", columns_object(o)) != 0 ||

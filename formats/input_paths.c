@@ -104,8 +104,8 @@ static const char *objection(const struct dirent *entry, bool takes_any)
     const bool is_named = inside && omen_vectors_named(inside);
     free(inside);
     return is_named ? NULL
-                    : "does not say by its name which format it has: tell it by options.format, or move or hide what is "
-                      "not to be read (a name with . or _ in front)";
+                    : "does not say by its name which format it has: tell it by options.format, or give what is not "
+                      "to be read a name that begins with . or _";
 }
 
 static int add_entry(omen_paths *paths, const char *directory, const struct dirent *entry, bool takes_any,
@@ -119,8 +119,8 @@ static int add_entry(omen_paths *paths, const char *directory, const struct dire
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the names of inputs");
     const char *reason = objection(entry, takes_any);
     omen_label_set(label, path);
-    const int status =
-        reason ? omen_fail(why, OMEN_ERR_INPUT, "%s %s", label, reason) : omen_paths_add(paths, path, strlen(path), why);
+    const int status = reason ? omen_fail(why, OMEN_ERR_INPUT, "%s %s", label, reason)
+                              : omen_paths_add(paths, path, strlen(path), why);
     free(path);
     return status;
 }

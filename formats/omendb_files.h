@@ -50,8 +50,8 @@ OMEN_API int omen_vectors_open(omen_vectors **out, const char *path, const omen_
 OMEN_API int omen_vectors_open_several(omen_vectors **out, const char *const *paths, size_t n_paths,
                                        const omen_vectors_options *options, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The *n_parts files that omen_vectors_open_several() opened, for omen_build_options.parts; NULL and 0 of one file. They
- * live as long as vectors. */
+/* The *n_parts files that omen_vectors_open_several() opened, for omen_build_options.parts; NULL and 0 of one file.
+ * They live as long as vectors. */
 OMEN_API const omen_source_part *omen_vectors_parts(const omen_vectors *vectors, size_t *n_parts);
 
 /* Closes and frees; NULL is fine. Sources taken from it die with it. */

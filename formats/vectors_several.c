@@ -106,10 +106,8 @@ static int add_file(omen_vectors *vectors, several *s, size_t i, omen_detail *wh
     close(file->input.fd);
     file->input.fd = -1;
     s->firsts[i + 1] = s->firsts[i] + file->n_rows;
-    s->parts[i] = (omen_source_part){.name = file->input.label,
-                                     .n_rows = file->n_rows,
-                                     .n_bytes = file->input.n_bytes,
-                                     .stamp = file->input.stamp};
+    s->parts[i] = (omen_source_part){
+        .name = file->input.label, .n_rows = file->n_rows, .n_bytes = file->input.n_bytes, .stamp = file->input.stamp};
     vectors->n_rows += file->n_rows;
     vectors->input.n_bytes += file->input.n_bytes;
     vectors->input.stamp = mix(vectors->input.stamp, file->input.stamp);
@@ -126,10 +124,8 @@ static several *make_state(size_t n_files)
     several *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    s->format = (omen_vector_format){.read = several_read,
-                                     .read_bytes = several_read_bytes,
-                                     .release = several_release,
-                                     .close = several_close};
+    s->format = (omen_vector_format){
+        .read = several_read, .read_bytes = several_read_bytes, .release = several_release, .close = several_close};
     s->files = calloc(n_files, sizeof *s->files);
     s->firsts = calloc(n_files + 1, sizeof *s->firsts);
     s->parts = calloc(n_files, sizeof *s->parts);

@@ -471,8 +471,9 @@ class Sweep:
 VERBS = {
     "fsync": "sync", "fdatasync": "sync", "syncfs": "sync", "pread": "read", "pwrite": "write", "ftruncate": "truncate",
     "mmap": "map", "flock": "lock", "mkostemp": "create", "fflush": "write", "fclose": "write",
+    "opendir": "open", "readdir": "read",
     # whatever they are needed for
-    "open": "", "opendir": "open", "readdir": "read", "fcntl": "", "fdopen": "", "stat": "", "fstat": "", "lstat": "", "lseek": "",
+    "open": "", "fcntl": "", "fdopen": "", "stat": "", "fstat": "", "lstat": "", "lseek": "",
 }
 
 

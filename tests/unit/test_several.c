@@ -64,7 +64,7 @@ static int open_names(const char *const *names, size_t n, omen_vectors **out)
     const int status = omen_vectors_open_several(out, (const char *const *)paths, n, NULL, &detail);
     for (size_t i = 0; i < n; i++)
         free(paths[i]);
-    CHECK((status == OMEN_OK) == (*out != NULL));
+    CHECK((status == OMEN_OK) == !!*out);
     return status;
 }
 
