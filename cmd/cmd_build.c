@@ -158,6 +158,9 @@ static const cmd_syntax syntax = {
 static int find_inputs(struct build *b, char **words, int n)
 {
     omen_detail why = {.text = ""};
+
+    /* Nothing exists yet while standard input is spooled, here or later, so a signal may end the process there. */
+    cmd_signals_exit(NAME, INTERRUPTED);
     const int status =
         cmd_find_inputs(&b->inputs, b->list, (const char *const *)words, (size_t)n, b->vectors.format, &why);
 
@@ -334,8 +337,6 @@ static int run(struct build *b)
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
 
-    /* Nothing exists yet while standard input is spooled, so a signal may end the process there. */
-    cmd_signals_exit(NAME, INTERRUPTED);
     started = cmd_seconds();
     b->options.n_threads = cmd_threads(b->options.n_threads);
     b->options.progress = show_progress;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 int omen_paths_add(omen_paths *paths, const char *name, size_t n_bytes, omen_detail *why)
 {
@@ -135,13 +136,14 @@ static int add_directory(omen_paths *paths, const char *path, bool takes_any, om
 {
     const size_t n_before = paths->n;
     char label[OMEN_LABEL_BYTES];
+    struct stat info;
     int status = OMEN_OK;
-    if (strcmp(path, "-") == 0)
-        return omen_paths_add(paths, path, 1, why);
     omen_label_set(label, path);
-    DIR *directory = opendir(path);
-    if (!directory && errno == ENOTDIR)
+    if (strcmp(path, "-") != 0 && stat(path, &info) != 0)
+        return omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", label, strerror(errno));
+    if (strcmp(path, "-") == 0 || !S_ISDIR(info.st_mode))
         return omen_paths_add(paths, path, strlen(path), why);
+    DIR *directory = opendir(path);
     if (!directory)
         return omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", label, strerror(errno));
     while (status == OMEN_OK) {
