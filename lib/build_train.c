@@ -27,14 +27,14 @@ int omen_build_check_row(const omen_build_state *b, const float *values, uint64_
 {
     const float norm2 = omen_kernels_get()->ip_f32(values, values, b->source->d);
     if (!(norm2 <= OMEN_NORM2_MOST))
-        return omen_fail(why, OMEN_ERR_INPUT, "row %llu is too long: its squared norm is over %g",
-                         (unsigned long long)row, (double)OMEN_NORM2_MOST);
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is too long: its squared norm is over %g",
+                         omen_build_row_label(b, row).text, (double)OMEN_NORM2_MOST);
     if (b->options->metric != OMEN_METRIC_COSINE || b->options->zero_ok || omen_norm2(values, b->source->d) > 0)
         return OMEN_OK;
     return omen_fail(why, OMEN_ERR_INPUT,
-                     "row %llu is a zero vector, which has no cosine; options.zero_ok accepts it, with similarity 0 to "
+                     "%s is a zero vector, which has no cosine; options.zero_ok accepts it, with similarity 0 to "
                      "everything",
-                     (unsigned long long)row);
+                     omen_build_row_label(b, row).text);
 }
 
 size_t omen_build_sample_rows(uint64_t n, uint32_t n_lists)

@@ -120,6 +120,12 @@ typedef struct omen_source {
     void (*release)(void *self, uint64_t first, uint64_t n);
 } omen_source;
 
+/* What a source is made of, where that is several inputs: rows that follow those of the part before. */
+typedef struct omen_source_part {
+    const char *name; /* for messages, such as "part-0.npy" in quotes */
+    uint64_t n_rows, n_bytes, stamp;
+} omen_source_part;
+
 /* ---- sections: how an index is stored ---------------------------------- */
 
 #define OMEN_FOURCC(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
@@ -286,6 +292,10 @@ typedef struct omen_build_options {
         bool wanted;     /* add a graph, a second way to search, which takes a refine tier */
         uint32_t degree; /* neighbours of a row, OMEN_MIN_DEGREE to OMEN_MAX_DEGREE; 0: OMEN_DEFAULT_DEGREE */
     } graph;
+    /* the n_parts parts of the source, so that messages name the one that a row is of, or that changed since a
+     * checkpoint was begun; 0: it is of one */
+    const omen_source_part *parts;
+    size_t n_parts;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
