@@ -153,6 +153,7 @@ static int run(struct attach *a)
     a->work.progress = show_progress;
     a->work.context = &a->progress;
     cmd_progress_init(&a->progress, a->verbosity);
+    cmd_progress_update(&a->progress, "read", 0, 0);
     const int status = omen_attach_make(&a->work, &n_file_bytes, &info, &why);
     cmd_progress_clear(&a->progress);
     if (status != OMEN_OK)

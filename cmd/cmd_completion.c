@@ -43,18 +43,25 @@ static int files_of(const cmd_option *option)
     return option->files ? option->files : strstr(option->argument, "FILE") ? CMD_FILES_ANY : CMD_FILES_NONE;
 }
 
+/* The formats of vectors that an option takes, with commas between; "": it takes none. */
+static const char *formats_of(const cmd_option *option)
+{
+    if (option->names == omen_vectors_write_formats)
+        return omen_vectors_write_formats();
+    return option->name && strcmp(option->name, "format") == 0 ? omen_vectors_formats() : "";
+}
+
 /* Prints the names that a value may be with blanks between. Whether there are any. */
 static bool print_values(const cmd_option *option)
 {
-    const bool is_format = option->name && strcmp(option->name, "format") == 0;
-    const char *name, *names = is_format ? omen_vectors_formats() : "";
+    const char *name, *names = formats_of(option);
 
     for (size_t i = 0; option->values && (name = option->values(i)) != NULL; i++)
         printf("%s%s", i > 0 ? " " : "", name);
     for (; *names != '\0'; names++)
         if (*names != ',')
             putchar(*names);
-    return option->values || is_format;
+    return option->values || names[0] != '\0';
 }
 
 /* Prints the extensions of such files, each after before and followed by after; nothing for any file. */
@@ -223,7 +230,7 @@ static void print_zsh_option(const cmd_option *option)
         printf(":value:");
         if (files != CMD_FILES_NONE) {
             print_zsh_files(files);
-        } else if (option->values || strcmp(option->name, "format") == 0) {
+        } else if (option->values || formats_of(option)[0] != '\0') {
             printf("(");
             print_values(option);
             printf(")");

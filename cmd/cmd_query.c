@@ -468,9 +468,12 @@ static int run(struct query *q)
                            .choice.struct_bytes = sizeof w.o.choice,
                            .ceiling = 1}};
     omen_detail why = {.text = ""};
+    cmd_progress opening;
     double started = cmd_seconds();
     int status;
 
+    cmd_progress_init(&opening, shows_progress(q) ? 0 : -1);
+    cmd_progress_update(&opening, "open", 0, 0);
     cmd_signals_exit(NAME, !q->output_path ? "interrupted"
                            : q->self       ? "interrupted; nothing was written; the same command continues from its "
                                              "checkpoint, if there is one"
@@ -480,6 +483,7 @@ static int run(struct query *q)
         status = check_keys(q, &w.o.info, &why);
     if (status == OMEN_OK)
         status = open_all(q, &w, &why);
+    cmd_progress_clear(&opening);
     if (status != OMEN_OK)
         goto out;
     choose_k(q, &w);

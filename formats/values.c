@@ -21,25 +21,6 @@ uint32_t omen_value_bytes(omen_value value)
     return 0;
 }
 
-const char *omen_value_name(omen_value value)
-{
-    switch (value) {
-    case OMEN_VALUE_U1:
-        return "uint8";
-    case OMEN_VALUE_I1:
-        return "int8";
-    case OMEN_VALUE_I4:
-        return "int32";
-    case OMEN_VALUE_F2:
-        return "float16";
-    case OMEN_VALUE_F4:
-        return "float32";
-    case OMEN_VALUE_F8:
-        return "float64";
-    }
-    return "?";
-}
-
 static inline uint32_t float_bits(float value)
 {
     uint32_t bits;
@@ -119,4 +100,23 @@ bool omen_values_finite(const float *values, size_t n)
     for (size_t i = 0; i < n; i++)
         bad |= (float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
     return !bad;
+}
+
+const char *omen_value_name(omen_value value)
+{
+    switch (value) {
+    case OMEN_VALUE_U1:
+        return "uint8";
+    case OMEN_VALUE_I1:
+        return "int8";
+    case OMEN_VALUE_I4:
+        return "int32";
+    case OMEN_VALUE_F2:
+        return "float16";
+    case OMEN_VALUE_F4:
+        return "float32";
+    case OMEN_VALUE_F8:
+        return "float64";
+    }
+    return "?";
 }

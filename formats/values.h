@@ -18,13 +18,13 @@ typedef enum {
 /* Bytes of one stored value. */
 uint32_t omen_value_bytes(omen_value value);
 
-/* As NumPy calls it, such as "float32". */
-const char *omen_value_name(omen_value value);
-
 /* Converts n stored values to float32. */
 void omen_values_convert(omen_value value, bool big_endian, const unsigned char *from, size_t n, float *restrict out);
 
 /* False when one of n values is a NaN or infinite. */
 bool omen_values_finite(const float *values, size_t n);
+
+/* As NumPy calls it, such as "float32". */
+const char *omen_value_name(omen_value value);
 
 #endif

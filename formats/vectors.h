@@ -12,14 +12,14 @@
 /* The status of what was opened: for a stream that was copied, or a compressed file, of the original. */
 const struct stat *omen_vectors_status(const omen_vectors *vectors);
 
-/* The type of the stored values, such as "float32". */
-const char *omen_vectors_type(const omen_vectors *vectors);
-
 /* The names of the formats that can be written, separated by ", ". */
 const char *omen_vectors_write_formats(void);
 
 /* As omen_vectors_named(), NULL also for a format that cannot be written. */
 const char *omen_vectors_write_named(const char *path);
+
+/* The type of the stored values, such as "float32". */
+const char *omen_vectors_type(const omen_vectors *vectors);
 
 /* Writes all rows of source as float32 to stream. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a format that cannot be written),
  * OMEN_ERR_MEMORY, OMEN_ERR_IO, OMEN_ERR_INTERRUPTED or what source returned. progress may be NULL. */

@@ -26,6 +26,7 @@ offers()
     same "$(offers query --way '')" "auto exact graph lists"
     same "$(offers query -F '')" "ivecs jsonl npy tsv"
     has "$(offers query --format '')" "fvecs"
+    same "$(offers compress -F '')" "fbin fvecs npy raw"
     same "$(offers query --cpu av)" "avx2 avx512 avx512vnni"
     same "$(offers query --recall '')" ""
     same "$(offers completion '')" "bash fish zsh"
@@ -35,13 +36,10 @@ offers()
     for command in attach bench build completion compress info query verify; do
         omendb $command --help | grep -oE '^ {2,8}(-[A-Za-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort >listed
         offers $command -- | tr ' ' '\n' >offered
+        [ -s listed ]
         comm -23 listed offered | grep . && fault "$command does not offer these"
-        while read -r option; do
-            # a value that is missing, or an option that is known
-            expect 2 omendb $command "$option=" nope --frob
-            case $stderr in *"unknown option \"$option"*) fault "$command has no $option" ;; esac
-        done < <(grep -v -e '^--help$' offered)
     done
+    true
 }
 
 @test "bash: files by their kind, and any where there are none of it" {
