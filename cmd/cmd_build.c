@@ -139,7 +139,8 @@ static const cmd_syntax syntax = {
              "examples:\n"
              "  omendb build base.fvecs                          writes base.omen\n"
              "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
-             "  zcat base.f32.gz | omendb build -f raw -d 768 -o base.omen -\n",
+             "  omendb build base.fvecs.gz                       unpacks it to TMPDIR first\n"
+             "  make-vectors | omendb build -f raw -d 768 -o base.omen -\n",
     .column = 23,
     .options = options,
     .n_options = CMD_COUNT(options),
@@ -172,16 +173,17 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     return CMD_GO_ON;
 }
 
-/* The input's name with its last extension replaced; a dot that starts the file name starts no extension. */
+/* The input's name with its last extension, and .gz or .zst behind that, replaced; a dot that starts the file name
+ * starts no extension. */
 static char *replace_extension(const char *input)
 {
     const char *slash = strrchr(input, '/');
-    const char *name = slash ? slash + 1 : input;
-    const char *dot = strrchr(name, '.');
+    const char *name = slash ? slash + 1 : input, *end = input + omen_vectors_stem(input);
+    const char *dot = end > name ? memrchr(name, '.', (size_t)(end - name)) : NULL;
     char *out;
 
     if (!dot || dot == name)
-        dot = name + strlen(name);
+        dot = end > name ? end : name + strlen(name);
     return asprintf(&out, "%.*s.omen", (int)(dot - input), input) >= 0 ? out : NULL;
 }
 
@@ -305,6 +307,9 @@ static int run(struct build *b)
     b->options.progress = show_progress;
     b->options.resumed = say_resumed;
     b->options.progress_context = b;
+    b->vectors.progress = show_progress; /* of an input that has to be unpacked */
+    b->vectors.context = b;
+    cmd_progress_init(&b->progress, b->verbosity);
     b->paths.struct_bytes = sizeof b->paths;
     b->paths.vectors = &b->vectors;
     b->paths.column_paths = cmd_columns_paths(&b->columns);

@@ -175,8 +175,8 @@ static int choose_output(struct compress *c)
             return cmd_misuse(NAME, "\"%s\" does not end in " COMPRESS_SUFFIX "; name the output with --output",
                               c->input);
         }
-        if (asprintf(&c->default_output, "%.*s%s", (int)(c->decompress ? length - n_suffix : length), c->input,
-                     c->decompress ? "" : COMPRESS_SUFFIX) < 0) {
+        const size_t n_kept = c->decompress ? length - n_suffix : omen_vectors_stem(c->input);
+        if (asprintf(&c->default_output, "%.*s%s", (int)n_kept, c->input, c->decompress ? "" : COMPRESS_SUFFIX) < 0) {
             c->default_output = NULL;
             return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         }

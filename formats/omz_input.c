@@ -134,7 +134,8 @@ int omen_omz_input_open(omen_omz_input **out, const char *path, const char *form
     omen_omz_input *in = calloc(1, sizeof *in);
     if (!in)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory to open \"%s\"", path);
-    status = omen_input_open(&in->input, path, why);
+    status = omen_vectors_open_input(&in->input, path, &(omen_vectors_options){.format = format, .d = d},
+                                     &in->is_unpacked, why);
     if (status == OMEN_OK) {
         status = omen_input_is_container(&in->input) ? regions_of_index(in, path, why)
                                                      : regions_of_vectors(in, path, format, d, why);
@@ -161,6 +162,11 @@ void omen_omz_input_close(omen_omz_input *in)
 uint64_t omen_omz_input_bytes(const omen_omz_input *in)
 {
     return in->input.n_bytes;
+}
+
+bool omen_omz_input_is_unpacked(const omen_omz_input *in)
+{
+    return in->is_unpacked;
 }
 
 const struct stat *omen_omz_input_status(const omen_omz_input *in)

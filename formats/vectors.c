@@ -4,6 +4,7 @@
  * The input is always a mapped file; a stream is first copied to an unlinked temporary one. A format's open function
  * checks the shape and keeps what it needs in a state of its own; its read function may be called by several threads.
  */
+#include "formats/unpack.h"
 #include "formats/vectors_internal.h"
 
 #include <inttypes.h>
@@ -129,19 +130,6 @@ static const omen_vector_format formats[] = {
 };
 #define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
 
-static const struct compression {
-    const char *magic;
-    size_t n_magic;
-    const char *suffix, *tool;
-} compressions[] = {
-    {"\x1f\x8b\x08", 3, ".gz", "zcat"},
-    {"\x28\xb5\x2f\xfd", 4, ".zst", "zstdcat"},
-    {"\xfd"
-     "7zXZ\0",
-     6, ".xz", "xzcat"},
-};
-#define N_COMPRESSIONS (sizeof(compressions) / sizeof(compressions[0]))
-
 /* All names and those that can be written, for help and messages. */
 static char names_all[N_FORMATS * 8], names_written[N_FORMATS * 8];
 static pthread_once_t names_once = PTHREAD_ONCE_INIT;
@@ -251,6 +239,11 @@ static const omen_vector_format *format_by_suffix(const char *path, size_t lengt
     return NULL;
 }
 
+size_t omen_vectors_stem(const char *path)
+{
+    return omen_compression_stem(path);
+}
+
 const char *omen_vectors_named(const char *path)
 {
     const omen_vector_format *format = format_by_suffix(path, strlen(path));
@@ -276,16 +269,7 @@ static int formats_by_content(const omen_input *input, const omen_vector_format 
     return n_found;
 }
 
-static const struct compression *compression_of(const omen_input *input)
-{
-    for (size_t i = 0; i < N_COMPRESSIONS; i++)
-        if (input->n_bytes >= compressions[i].n_magic &&
-            memcmp(input->bytes, compressions[i].magic, compressions[i].n_magic) == 0)
-            return &compressions[i];
-    return NULL;
-}
-
-static int fail_compressed(const omen_input *input, const struct compression *compression,
+static int fail_compressed(const omen_input *input, const omen_compression *compression,
                            const omen_vector_format *format, const char *path, omen_detail *why)
 {
     size_t length = strlen(path);
@@ -301,7 +285,7 @@ static int fail_compressed(const omen_input *input, const struct compression *co
 static int choose_by_content(const omen_input *input, const char *path, const omen_vector_format **format,
                              omen_detail *why)
 {
-    const struct compression *compression = compression_of(input);
+    const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
     char names[80];
     int n_found = formats_by_content(input, NULL, format, names);
     if (n_found == 1)
@@ -323,7 +307,7 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
 {
     uint32_t d = options->d;
     const omen_input *input = &vectors->input;
-    const struct compression *compression = compression_of(input);
+    const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
     const omen_vector_format *other = NULL;
     bool insisted = format;
     char names[80];
@@ -333,7 +317,7 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
     if (omen_input_is_container(input))
         return omen_fail(why, OMEN_ERR_INPUT, "%s is an omendb index, not a file of vectors", input->label);
     if (!format && strcmp(path, "-") != 0)
-        format = format_by_suffix(path, strlen(path));
+        format = format_by_suffix(path, omen_compression_stem(path));
     if (!format) {
         status = choose_by_content(input, path, &format, why);
         if (status != OMEN_OK)
@@ -440,6 +424,37 @@ int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_v
     return content_open(vectors, format, path, options, why);
 }
 
+/* Whether a file that begins like a compressed one is of the format that it is named as: its length fits its header. */
+static bool is_plain(const omen_input *input, const char *path, const omen_vectors_options *options)
+{
+    omen_vectors vectors = {.input = *input};
+    vectors.format = options->format          ? format_by_name(options->format)
+                     : strcmp(path, "-") != 0 ? format_by_suffix(path, strlen(path))
+                                              : NULL;
+    if (!vectors.format || vectors.format->is_bare)
+        return false;
+    const bool is_it = vectors.format->open(&vectors, 0, NULL) == OMEN_OK;
+    omen_vectors_finish(&vectors);
+    return is_it;
+}
+
+int omen_vectors_open_input(omen_input *input, const char *path, const omen_vectors_options *options, bool *is_unpacked,
+                            omen_detail *why)
+{
+    int status = omen_input_open_as_is(input, path, why);
+    *is_unpacked = false;
+    if (status != OMEN_OK)
+        return status;
+    const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
+    if (!compression || !compression->expand || is_plain(input, path, options))
+        return OMEN_OK;
+    *is_unpacked = true;
+    status = omen_input_expand(input, false, options->progress, options->context, why);
+    if (status != OMEN_OK)
+        omen_input_close(input);
+    return status;
+}
+
 int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
 {
     static const omen_vectors_options none;
@@ -451,7 +466,8 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     if (!vectors)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     expectation e = {.options = options, .path = path, .label = vectors->input.label};
-    int status = omen_input_open(&vectors->input, path, why);
+    bool is_unpacked;
+    int status = omen_vectors_open_input(&vectors->input, path, options, &is_unpacked, why);
     if (status == OMEN_OK && omen_input_is_container(&vectors->input))
         status = omen_input_unpack(&vectors->input, path, check_head, &e, &name, why);
     if (status == OMEN_OK)

@@ -86,6 +86,11 @@ void omen_layout_close(omen_vectors *vectors);
 /* Closes the format's state; the input stays. */
 void omen_vectors_finish(omen_vectors *vectors);
 
+/* Opens what omen_vectors_recognize() takes: as omen_input_open(), but what is compressed only by the looks of its
+ * first bytes stays as it is. *is_unpacked: it was compressed. */
+int omen_vectors_open_input(omen_input *input, const char *path, const omen_vectors_options *options, bool *is_unpacked,
+                            omen_detail *why);
+
 /* Chooses the format of vectors->input, which is open, and sets format and what its open() sets; path may tell it by
  * its extension. As omen_vectors_open(); omen_vectors_finish() is due either way. */
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,

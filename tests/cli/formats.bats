@@ -248,8 +248,12 @@ bad()
 }
 
 @test "compressed input is told with the command that unpacks it" {
-    bad "zcat $images/train-images-idx3-ubyte.gz | omendb ... --format idx -" "$images/train-images-idx3-ubyte.gz"
-    bad 'standard input is compressed' -f idx - <"$images/train-images-idx3-ubyte.gz"
+    vectors make v.idx -n 5 -d 3
+    python3 -c 'import lzma; open("v.idx.xz", "wb").write(lzma.compress(open("v.idx", "rb").read()))'
+    python3 -c 'import bz2; open("v.idx.bz2", "wb").write(bz2.compress(open("v.idx", "rb").read()))'
+    bad 'xzcat v.idx.xz | omendb ... --format idx -' v.idx.xz
+    bad 'bzcat v.idx.bz2 | omendb ... --format idx -' v.idx.bz2
+    bad 'standard input is compressed' -f idx - <v.idx.xz
 }
 
 @test "an index is no file of vectors" {

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+# Files of vectors as people have them: compressed, in archives, as text.
+load helper
+
+# same_index FILE [OPTION...]: an index of FILE is that of v.fvecs, 90 x 11.
+same_index()
+{
+    if [ ! -e expected.omen ]; then
+        vectors make v.fvecs -n 90 -d 11
+        omendb build -q -o expected.omen v.fvecs
+    fi
+    expect 0 omendb build -q "${@:2}" -o found.omen "$1"
+    cmp expected.omen found.omen
+    rm found.omen
+}
+
+bad()
+{
+    fails_with 2 "$1" omendb build -o found.omen "${@:2}"
+    [ ! -e found.omen ] && [ ! -e found.omen.tmp ]
+}
+
+# ---- gzip and zstd ----
+
+@test "gzip and zstd are read wherever vectors are, by content" {
+    local format file
+    for format in fvecs npy fbin idx; do
+        vectors make w.$format -n 90 -d 11
+        gzip -c w.$format >w.$format.gz
+        zstd -qc w.$format >w.$format.zst
+        same_index w.$format.gz
+        same_index w.$format.zst
+        cp w.$format.gz nameless
+        same_index nameless
+    done
+    vectors make w.raw -n 90 -d 11
+    gzip -c w.raw >w.raw.gz
+    same_index w.raw.gz -d 11
+    cp w.raw.gz misnamed.raw
+    same_index misnamed.raw -d 11
+    expect 0 bash -c '"$OMENDB" build -q -f raw -d 11 -o found.omen - <w.raw.gz'
+    cmp expected.omen found.omen
+    for file in w.fvecs.gz w.fvecs.zst; do
+        expect 0 omendb verify -q --source $file expected.omen
+        expect 0 omendb query -q -o found.tsv expected.omen $file
+        omendb query -q -o plain.tsv expected.omen v.fvecs
+        cmp plain.tsv found.tsv
+    done
+    expect 0 omendb build -q --tune-queries w.npy.gz -o found.omen v.fvecs
+    expect 0 omendb bench -q -k 1 --recall 0.5 --runs 2 --min-time 0.01 --base w.fvecs.gz --queries w.npy.zst
+    gzip -c expected.omen >v.omen.gz
+    rm found.omen
+    bad 'is an omendb index, not a file of vectors' v.omen.gz
+}
+
+@test "the index of a compressed file is named after what is in it" {
+    vectors make v.fvecs -n 20 -d 3
+    gzip v.fvecs
+    expect 0 omendb build -q v.fvecs.gz
+    only v.fvecs.gz v.omen
+    mv v.fvecs.gz .gz
+    expect 0 omendb build -q -f fvecs .gz
+    only .gz .gz.omen v.omen
+}
+
+@test "several gzip members, several zstd frames, and zeros behind" {
+    vectors make a.raw -n 40 -d 11 --seed 5
+    vectors make b.raw -n 50 -d 11 --seed 6
+    cat a.raw b.raw >v.raw
+    omendb build -q -d 11 -o expected.omen v.raw
+    { gzip -c a.raw; gzip -1c b.raw; head -c 5000 /dev/zero; } >v.raw.gz
+    { zstd -qc a.raw; zstd -q -19 -c b.raw; } >v.raw.zst
+    same_index v.raw.gz -d 11
+    same_index v.raw.zst -d 11
+}
+
+@test "damaged and cut short gzip and zstd" {
+    vectors make v.fvecs -n 300 -d 11
+    gzip -c v.fvecs >v.gz
+    zstd -q --check -c v.fvecs >v.zst
+    local file n at
+    for file in v.gz v.zst; do
+        n=$(wc -c <$file)
+        for at in 20 $((n / 2)) $((n - 5)) $((n - 1)); do
+            head -c $at $file >cut
+            fails_with 2 '"cut": it' omendb build -o found.omen cut
+            cp $file turned
+            printf '\125' | dd of=turned bs=1 seek=$at conv=notrunc status=none
+            fails_with 2 '"turned": it' omendb build -o found.omen turned
+        done
+        { cat $file; printf 'more'; } >behind
+        bad '"behind": ' behind
+    done
+    only behind cut turned v.fvecs v.gz v.zst
+}
+
+@test "what unpacks to more than there is room for ends there" {
+    python3 - <<'END'
+import gzip, struct
+with gzip.open("bomb.fbin.gz", "wb", 1) as out:
+    out.write(struct.pack("<II", 400000, 64))
+    for _ in range(100):
+        out.write(bytes(1 << 20))
+END
+    expect 4 bash -c 'ulimit -f 4096; exec "$OMENDB" build -o found.omen bomb.fbin.gz'
+    has "$stderr" 'cannot write the temporary copy of "bomb.fbin.'
+    zstd -q -d -c bomb.fbin.gz 2>/dev/null | zstd -qc >bomb.fbin.zst || skip "zstd reads no gzip"
+    expect 4 bash -c 'ulimit -f 4096; exec "$OMENDB" build -o found.omen bomb.fbin.zst'
+    has "$stderr" 'cannot write the temporary copy of "bomb.fbin.'
+    only bomb.fbin.gz bomb.fbin.zst
+}
+
+@test "compress takes what is in a compressed file, and gives that back" {
+    vectors make v.fvecs -n 300 -d 11
+    gzip -k v.fvecs
+    expect 0 omendb compress -q v.fvecs.gz
+    mv v.fvecs kept
+    expect 0 omendb compress -q -d v.fvecs.omz
+    cmp kept v.fvecs
+    fails_with 2 '"v.fvecs.gz", and what -d gives back is what was compressed in it' \
+        omendb compress -f --rm -o w.omz v.fvecs.gz
+    [ ! -e w.omz ] && [ -e v.fvecs.gz ]
+    expect 0 omendb compress -q --codec sq8 -o codes.omz v.fvecs.gz
+}
+
+@test "gzip and zstd of keys, columns, tags, conditions and sets of rows" {
+    vectors make v.fvecs -n 50 -d 5
+    seq 100 149 >keys.txt
+    { echo 'price,colour'; seq -f '%g,red' 50; } >t.csv
+    seq -f 'a t%g' 50 >tags.txt
+    seq 110 120 >only.txt
+    seq -f 'price < %g' 10 59 >where.txt
+    for file in keys.txt t.csv tags.txt only.txt where.txt; do
+        gzip -k $file
+        zstd -q $file
+    done
+    omendb build -q --key keys.txt --columns t.csv --tags tags.txt -o expected.omen v.fvecs
+    expect 0 omendb build -q --key keys.txt.gz --columns t.csv.zst --tags tags.txt.gz -o found.omen v.fvecs
+    cmp expected.omen found.omen
+    expect 0 omendb build -q --key t.csv.gz:price --allow-duplicates -o found.omen v.fvecs
+    omendb query --only only.txt expected.omen v.fvecs >expected.tsv
+    expect 0 omendb query --only only.txt.gz -o found.tsv expected.omen v.fvecs
+    cmp expected.tsv found.tsv
+    omendb query --where-file where.txt expected.omen v.fvecs >expected.tsv
+    expect 0 omendb query --where-file where.txt.zst -o found.tsv expected.omen v.fvecs
+    cmp expected.tsv found.tsv
+    : | gzip >empty.gz
+    expect 0 omendb query --only empty.gz expected.omen v.fvecs
+    [ -z "$output" ]
+}
