@@ -173,18 +173,30 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     return CMD_GO_ON;
 }
 
-/* The input's name with its last extension, and .gz or .zst behind that, replaced; a dot that starts the file name
- * starts no extension. */
+/* The name of a file with its last extension, and .gz or .zst behind that, replaced; a dot that starts the file name
+ * starts no extension. Of FILE:PART it is FILE-PART. */
 static char *replace_extension(const char *input)
 {
-    const char *slash = strrchr(input, '/');
-    const char *name = slash ? slash + 1 : input, *end = input + omen_vectors_stem(input);
+    const size_t n_file = omen_vectors_file_bytes(input);
+    char *file = strndup(input, n_file), *out = NULL;
+
+    if (!file)
+        return NULL;
+    const char *slash = strrchr(file, '/');
+    const char *name = slash ? slash + 1 : file, *end = file + omen_vectors_stem(file);
     const char *dot = end > name ? memrchr(name, '.', (size_t)(end - name)) : NULL;
-    char *out;
 
     if (!dot || dot == name)
-        dot = end > name ? end : name + strlen(name);
-    return asprintf(&out, "%.*s.omen", (int)(dot - input), input) >= 0 ? out : NULL;
+        dot = end > name ? end : file + n_file;
+    const int n_kept = (int)(dot - file);
+    const char *part = input[n_file] == ':' ? input + n_file + 1 : "";
+    if (asprintf(&out, "%.*s%s%s.omen", n_kept, file, *part != '\0' ? "-" : "", part) < 0)
+        out = NULL;
+    for (char *c = out ? out + n_kept : NULL; c && *c != '\0'; c++)
+        if (*c == '/')
+            *c = '-';
+    free(file);
+    return out;
 }
 
 /* Settles the output's name and refuses those that would destroy something. */

@@ -168,6 +168,14 @@ static int choose_output(struct compress *c)
     const size_t length = strlen(c->input), n_suffix = strlen(COMPRESS_SUFFIX);
     const bool has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, COMPRESS_SUFFIX) == 0;
 
+    if (!from_stdin && omen_vectors_file_bytes(c->input) < length) {
+        if (!c->lossy)
+            return cmd_misuse(
+                NAME, "\"%s\": without loss a file is compressed as a whole; --codec makes codes of a part", c->input);
+        if (!c->output || c->remove)
+            return cmd_misuse(NAME, c->remove ? "--rm would remove more than the part of the file that is read"
+                                              : "name the output with --output");
+    }
     if (!c->output && from_stdin) {
         c->output = "-";
     } else if (!c->output) {

@@ -85,6 +85,25 @@ int omen_inflate_run(omen_inflate *work, omen_detail *reason)
     return status;
 }
 
+int omen_inflate_head(const unsigned char *from, uint64_t n_from, unsigned char *out, unsigned *n_out,
+                      omen_detail *reason)
+{
+    z_stream stream = {.zalloc = allocate, .zfree = release};
+    int result = inflateInit2(&stream, -WINDOW_BITS);
+    if (result != Z_OK)
+        return fail_inflate(result, &stream, reason);
+    stream.next_in = (unsigned char *)from; /* which zlib does not write to */
+    stream.avail_in = n_from < UINT32_MAX ? (unsigned)n_from : UINT32_MAX;
+    stream.next_out = out;
+    stream.avail_out = *n_out;
+    result = inflate(&stream, Z_NO_FLUSH);
+    const bool is_sound = result == Z_OK || result == Z_STREAM_END || (result == Z_BUF_ERROR && stream.avail_out == 0);
+    const int status = is_sound ? OMEN_OK : fail_inflate(result, &stream, reason);
+    *n_out -= stream.avail_out;
+    inflateEnd(&stream);
+    return status;
+}
+
 uint32_t omen_crc32(const unsigned char *bytes, uint64_t n_bytes)
 {
     return (uint32_t)crc32_z(0, bytes, n_bytes);

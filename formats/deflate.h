@@ -25,6 +25,11 @@ typedef struct omen_inflate {
  * or OMEN_ERR_INTERRUPTED, with a reason that does not name the file. */
 int omen_inflate_run(omen_inflate *work, omen_detail *reason) OMEN_MUST_CHECK;
 
+/* Unpacks the beginning of raw deflate to memory: *n_out has the room and gets the bytes there are. What is damaged
+ * behind them is not noticed. Returns OMEN_OK, OMEN_ERR_INPUT or OMEN_ERR_MEMORY. */
+int omen_inflate_head(const unsigned char *from, uint64_t n_from, unsigned char *out, unsigned *n_out,
+                      omen_detail *reason) OMEN_MUST_CHECK;
+
 /* CRC-32 of so many bytes, as zip and gzip have it. */
 uint32_t omen_crc32(const unsigned char *bytes, uint64_t n_bytes);
 

@@ -145,8 +145,7 @@ int omen_input_open_or_empty(omen_input *input, const char *path, omen_detail *w
     return status == OMEN_OK ? map_and_expand(input, true, why) : status;
 }
 
-/* The file fd, which is the input's from now on, takes the place of what was mapped. */
-static int replace_mapped(omen_input *input, int fd, bool may_be_empty, omen_detail *why)
+int omen_input_replace(omen_input *input, int fd, bool may_be_empty, omen_detail *why)
 {
     struct stat info;
     omen_input_close(input);
@@ -164,7 +163,7 @@ int omen_input_expand(omen_input *input, bool may_be_empty, omen_progress_fn pro
         return OMEN_OK;
     const int status =
         omen_compression_expand(compression, input->bytes, input->n_bytes, input->label, progress, context, &fd, why);
-    return status == OMEN_OK ? replace_mapped(input, fd, may_be_empty, why) : status;
+    return status == OMEN_OK ? omen_input_replace(input, fd, may_be_empty, why) : status;
 }
 
 bool omen_input_is_container(const omen_input *input)
@@ -201,7 +200,7 @@ int omen_input_unpack(omen_input *input, const char *path, omen_head_fn check, v
             close(fd);
         return status;
     }
-    status = replace_mapped(input, fd, false, why);
+    status = omen_input_replace(input, fd, false, why);
     *name = is_fbin ? strdup("codes.fbin") : omen_input_name_inside(path);
     return status == OMEN_OK && !*name ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : status;
 }

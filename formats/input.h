@@ -41,6 +41,9 @@ int omen_stream_spool(int *fd, const char *label, omen_detail *why) OMEN_MUST_CH
 /* Maps what input->fd leads to, which is not empty. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 int omen_input_map(omen_input *input, omen_detail *why);
 
+/* Puts the file fd, which is the input's from now on, in the place of what was mapped. Returns as omen_input_map(). */
+int omen_input_replace(omen_input *input, int fd, bool may_be_empty, omen_detail *why);
+
 /* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file; an index stays
  * as it is. check is asked once the ends of the file are there. *name gets the original's name, which tells the format,
  * and is the caller's to free. Returns as omen_omz_unpack_input(). */

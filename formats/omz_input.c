@@ -41,7 +41,7 @@ static uint32_t line_width(const omen_vectors *vectors)
 static int regions_of_vectors(omen_omz_input *in, const char *path, const char *format, uint32_t d, omen_detail *why)
 {
     const omen_vectors_options options = {.format = format, .d = d};
-    omen_vectors vectors = {.input = in->input}; /* a second look at the same mapping */
+    omen_vectors vectors = {.input = in->input, .keeps_input = true}; /* a second look at the same mapping */
     const int status = omen_vectors_recognize(&vectors, path, &options, why);
 
     if (status != OMEN_OK || !vectors.layout) { /* without fixed places: bytes like any others */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* ivecs is not probed: its structure is that of fvecs, which is far more common for vectors. */
 static const omen_vector_format formats[] = {
@@ -65,6 +66,20 @@ static const omen_vector_format formats[] = {
         .release = omen_layout_release,
         .close = omen_layout_close,
         .write = omen_npy_write,
+    },
+    {
+        .name = "npz",
+        .suffixes = {".npz"},
+        .value = OMEN_VALUE_F4,
+        .has_members = true,
+        .probe = omen_npz_probe,
+        .prepare = omen_npz_prepare,
+        .open = omen_npy_open,
+        .read = omen_npy_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
     },
     {
         .name = "fbin",
@@ -239,6 +254,13 @@ static const omen_vector_format *format_by_suffix(const char *path, size_t lengt
     return NULL;
 }
 
+size_t omen_vectors_file_bytes(const char *path)
+{
+    const char *colon = strrchr(path, ':');
+    const bool has_member = colon && colon != path && colon[1] != '\0' && access(path, F_OK) != 0;
+    return has_member ? (size_t)(colon - path) : strlen(path);
+}
+
 size_t omen_vectors_stem(const char *path)
 {
     return omen_compression_stem(path);
@@ -342,13 +364,24 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
                 input->label, names, other->name);
         }
     }
-    status = format->open(vectors, d, &reason);
+    if (vectors->member && !format->has_members) {
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is %s, which has no parts to name as \":%.100s\"", input->label,
+                         format->name, vectors->member);
+    }
+    if (vectors->is_partial && format->prepare)
+        return OMEN_OK; /* all of it is needed to say more */
+    status = format->prepare ? format->prepare(vectors, &d, &reason) : OMEN_OK;
+    if (status == OMEN_OK)
+        status = format->open(vectors, d, &reason);
     if (status == OMEN_ERR_INPUT && compression)
         return fail_compressed(input, compression, format, path, why);
     if (status == OMEN_ERR_INPUT && formats_by_content(input, format, &other, names) > 0) {
         return omen_fail(why, status, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
                          format->name, reason.text, names, other->name);
     }
+    if (status == OMEN_ERR_IO || status == OMEN_ERR_ARGUMENT) /* of the temporary copy, which is named */
+        return omen_fail(why, status, strstr(reason.text, input->label) ? "%.0s%s" : "%s: %s", input->label,
+                         reason.text);
     if (status != OMEN_OK)
         return omen_fail(why, status, "%s: %s", input->label, reason.text);
     if (d != 0 && d != vectors->d) {
@@ -382,6 +415,7 @@ static int check_head(void *context, int fd, omen_detail *why)
     if (!name)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     snprintf(vectors.input.label, sizeof(vectors.input.label), "%s", e->label);
+    vectors.is_partial = true;
     vectors.input.fd = fd;
     int status = omen_input_map(&vectors.input, why);
     bool may_be = false;
@@ -431,7 +465,7 @@ static bool is_plain(const omen_input *input, const char *path, const omen_vecto
     vectors.format = options->format          ? format_by_name(options->format)
                      : strcmp(path, "-") != 0 ? format_by_suffix(path, strlen(path))
                                               : NULL;
-    if (!vectors.format || vectors.format->is_bare)
+    if (!vectors.format || vectors.format->is_bare || vectors.format->prepare)
         return false;
     const bool is_it = vectors.format->open(&vectors, 0, NULL) == OMEN_OK;
     omen_vectors_finish(&vectors);
@@ -465,14 +499,27 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     omen_vectors *vectors = calloc(1, sizeof(*vectors));
     if (!vectors)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
-    expectation e = {.options = options, .path = path, .label = vectors->input.label};
+    const size_t n_file = omen_vectors_file_bytes(path);
+    char *file = strndup(path, n_file);
+    expectation e = {.options = options, .path = file, .label = vectors->input.label};
     bool is_unpacked;
-    int status = omen_vectors_open_input(&vectors->input, path, options, &is_unpacked, why);
-    if (status == OMEN_OK && omen_input_is_container(&vectors->input))
-        status = omen_input_unpack(&vectors->input, path, check_head, &e, &name, why);
+    int status = file ? omen_vectors_open_input(&vectors->input, file, options, &is_unpacked, why)
+                      : omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    if (status != OMEN_OK) {
+        free(file);
+        free(vectors);
+        return status;
+    }
+    vectors->member = path[n_file] == ':' ? path + n_file + 1 : NULL;
+    vectors->progress = options->progress;
+    vectors->context = options->context;
+    if (omen_input_is_container(&vectors->input))
+        status = omen_input_unpack(&vectors->input, file, check_head, &e, &name, why);
     if (status == OMEN_OK)
-        status = omen_vectors_recognize(vectors, name ? name : path, options, why);
+        status = omen_vectors_recognize(vectors, name ? name : file, options, why);
+    vectors->member = NULL;
     free(name);
+    free(file);
     if (status != OMEN_OK) {
         omen_vectors_close(vectors);
         return status;

@@ -57,9 +57,15 @@ int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, ome
     if (!layout)
         return omen_fail(reason, OMEN_ERR_MEMORY, "no memory to open the vectors");
     vectors->state = layout;
-    int status = find(&vectors->input, vectors->format, d, layout, reason);
+    omen_input part = vectors->input;
+    if (vectors->n_part > 0) {
+        part.bytes += vectors->part_offset;
+        part.n_bytes = vectors->n_part;
+    }
+    int status = find(&part, vectors->format, d, layout, reason);
     if (status != OMEN_OK)
         return status;
+    layout->offset += vectors->part_offset;
     vectors->layout = layout;
     vectors->n_rows = layout->n_rows;
     vectors->d = layout->d;

@@ -32,8 +32,8 @@ static int type_parse(const omen_npy_header *header, omen_layout *out, omen_deta
                      name[0] == 'O' ? "object " : "", header->descr);
 }
 
-static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
-                       omen_detail *reason)
+int omen_npy_find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
+                         omen_detail *reason)
 {
     omen_npy_header header;
 
@@ -60,7 +60,7 @@ static int find_layout(const omen_input *input, const omen_vector_format *format
 
 int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
 {
-    return omen_layout_open(vectors, find_layout, d, reason);
+    return omen_layout_open(vectors, omen_npy_find_layout, d, reason);
 }
 
 bool omen_npy_probe(const omen_input *input, const omen_vector_format *format)

@@ -148,3 +148,102 @@ END
     expect 0 omendb query --only empty.gz expected.omen v.fvecs
     [ -z "$output" ]
 }
+
+# ---- npz ----
+
+@test "npz: an array where it lies, or unpacked" {
+    local options element
+    vectors make w.npz -n 90 -d 11
+    for options in "" --deflate "--deflate --fortran" "--fortran --element f8" "--element u1 --deflate"; do
+        vectors make w.npz -n 90 -d 11 $options
+        same_index w.npz
+        same_index w.npz:emb
+        same_index w.npz:emb.npy
+        cp w.npz nameless
+        same_index nameless
+        same_index nameless:emb
+        gzip -c w.npz >w.npz.gz
+        same_index w.npz.gz:emb
+        expect 0 bash -c '"$OMENDB" build -q -o found.omen - <w.npz'
+        cmp expected.omen found.omen
+        expect 0 bash -c 'cat w.npz | "$OMENDB" build -q -o found.omen /dev/stdin:emb'
+        cmp expected.omen found.omen
+        expect 0 omendb verify -q --source w.npz:emb found.omen
+        expect 0 omendb query -q -o found.tsv found.omen w.npz:emb
+        rm found.omen
+    done
+    vectors make w.npz -n 90 -d 11 --more
+    mkdir rows
+    mv w.npz rows
+    expect 0 omendb build -q rows/w.npz:emb
+    cmp expected.omen rows/w-emb.omen
+    expect 0 omendb build -q rows/w.npz:dir/more
+    LC_ALL=C ls rows >list
+    same "$(cat list)" "w-dir-more.omen
+w-emb.omen
+w.npz"
+    cp expected.omen rows/w.npz:emb # a file of that name comes first
+    bad 'is an omendb index' rows/w.npz:emb
+}
+
+@test "npz: which array is told by name, and what there is" {
+    vectors make w.npz -n 9 -d 3 --more
+    bad "several arrays have two dimensions, so name one, as FILE:NAME, of ids (9, <i8), emb (9 x 3, <f4), dir/" w.npz
+    bad 'it has no array "emc"; there are ids (9, <i8), emb' w.npz:emc
+    bad "the array's dtype is '<i8'" w.npz:ids
+    fails_with 4 'cannot open "absent.npz' omendb build -o found.omen absent.npz:emb
+    vectors make v.fvecs -n 9 -d 3
+    bad '"v.fvecs" is fvecs, which has no parts to name as ":emb"' v.fvecs:emb
+    fails_with 2 'would overwrite the input INPUT "link:emb"' bash -c \
+        'ln -s w.npz link; ln w.npz out.omen; exec "$OMENDB" build -o out.omen link:emb'
+}
+
+@test "npz: compressed by omendb, and back" {
+    vectors make w.npz -n 30000 -d 11 # more than what is looked at first
+    expect 0 omendb build -q w.npz
+    expect 0 omendb compress -q w.npz
+    expect 0 omendb build -q -o found.omen w.npz.omz
+    cmp w.omen found.omen
+    expect 0 omendb compress -q -f --codec f16 -o codes.omz w.npz:emb
+    fails_with 2 'without loss a file is compressed as a whole' omendb compress w.npz:emb
+    fails_with 2 'name the output with --output' omendb compress --codec f16 w.npz:emb
+    vectors make z.npz -n 9 -d 3 --deflate
+    fails_with 2 'its arrays are compressed already' omendb compress z.npz
+}
+
+@test "npz: damage, cuts and lies" {
+    local n at size bytes
+    vectors make w.npz -n 40 -d 5
+    vectors make z.npz -n 40 -d 5 --deflate
+    for file in w.npz z.npz; do
+        size=$(wc -c <$file)
+        for at in $(seq 1 97 $((size - 1))); do
+            head -c $at $file >cut.npz
+            fails_with 2 'cut.npz"' omendb build -o found.omen cut.npz:emb
+        done
+    done
+    # every byte in turn: refused, or read as it was
+    omendb build -q -o expected.omen w.npz
+    cat >turn.py <<'END'
+import os, subprocess, sys
+file, step = sys.argv[1], int(sys.argv[2])
+whole = open(file, "rb").read()
+expected = open("expected.omen", "rb").read()
+for at in range(0, len(whole), step):
+    with open("turned.npz", "wb") as out:
+        out.write(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1:])
+    done = subprocess.run([os.environ["OMENDB"], "build", "-q", "-o", "turned.omen", "turned.npz:emb"],
+                          capture_output=True)
+    if done.returncode == 0:
+        if open("turned.omen", "rb").read() != expected:
+            sys.exit(f"byte {at} of {file}: another index")
+        os.unlink("turned.omen")
+    elif done.returncode != 2 or done.stderr.count(b"\n") != 1:
+        sys.exit(f"byte {at} of {file}: exit {done.returncode}: {done.stderr}")
+END
+    expect 0 python3 turn.py w.npz ${OMEN_TEST_QUICK:+3}7
+    expect 0 python3 turn.py z.npz ${OMEN_TEST_QUICK:+3}5
+    printf 'PK\005\006' >e.npz
+    head -c 18 /dev/zero >>e.npz
+    bad 'the zip archive holds no arrays of NumPy' e.npz
+}

@@ -10,10 +10,12 @@ vectors.py recall K TRUTH.ivecs TSV     share of the K true neighbours that TSV 
 import argparse
 import ast
 import gzip
+import io
 import itertools
 import random
 import struct
 import sys
+import zipfile
 
 PLAIN = {"f4": "f", "f8": "d", "f2": "e", "i1": "b", "u1": "B", "i4": "i"}
 VECS = {"fvecs": "f4", "bvecs": "u1", "ivecs": "i4"}
@@ -72,6 +74,20 @@ def npy(rows, options):
     return b"\x93NUMPY" + bytes([options.version, 0]) + length + header.encode() + pack(rows, options.element, order)
 
 
+def npz(rows, options):
+    """The rows as "emb", beside an array of one dimension, and, with --more, another of two."""
+    out = io.BytesIO()
+    ids = f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({len(rows)},), }}".ljust(117) + "\n"
+    ids = b"\x93NUMPY\1\0v\0" + ids.encode() + struct.pack(f"<{len(rows)}q", *range(len(rows)))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED if options.deflate else zipfile.ZIP_STORED) as archive:
+        archive.writestr("ids.npy", ids)
+        with archive.open("emb.npy", "w", force_zip64=True) as member:  # as numpy does
+            member.write(npy(rows, options))
+        if options.more:
+            archive.writestr("dir/more.npy", npy(rows[:2], options))
+    return out.getvalue()
+
+
 def encode(rows, options):
     kind = options.format
     n, d = len(rows), len(rows[0])
@@ -81,6 +97,8 @@ def encode(rows, options):
         return struct.pack("<II", n, d) + pack(rows, BINS[kind])
     if kind == "npy":
         return npy(rows, options)
+    if kind == "npz":
+        return npz(rows, options)
     if kind == "idx":
         return struct.pack(">BBBBII", 0, 0, IDX[options.element], 2, n, d) + pack(rows, options.element, ">")
     return pack(rows, "f4")
@@ -100,6 +118,8 @@ def make(words):
     parser.add_argument("--fortran", action="store_true")
     parser.add_argument("--reorder", action="store_true", help="the header's keys the other way round")
     parser.add_argument("--version", type=int, default=1)
+    parser.add_argument("--deflate", action="store_true", help="of npz")
+    parser.add_argument("--more", action="store_true", help="of npz: another array")
     options = parser.parse_args(words)
     if options.format is None:
         options.format = options.file.rsplit(".", 1)[1]
