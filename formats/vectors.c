@@ -14,7 +14,8 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* ivecs is not probed: its structure is that of fvecs, which is far more common for vectors. */
+/* ivecs, i32bin and u32bin are not probed: their structure is that of fvecs and fbin, which are far more common for
+ * vectors. */
 static const omen_vector_format formats[] = {
     {
         .name = "fvecs",
@@ -48,6 +49,19 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_I4,
         .is_told_by_rows = true,
         .probe = NULL,
+        .open = omen_vecs_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "hvecs",
+        .suffixes = {".hvecs"},
+        .value = OMEN_VALUE_F2,
+        .is_told_by_rows = true,
+        .probe = omen_vecs_probe,
         .open = omen_vecs_open,
         .read = omen_layout_read,
         .read_bytes = omen_layout_read_bytes,
@@ -110,6 +124,30 @@ static const omen_vector_format formats[] = {
         .suffixes = {".i8bin"},
         .value = OMEN_VALUE_I1,
         .probe = omen_bin_probe,
+        .open = omen_bin_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "i32bin",
+        .suffixes = {".i32bin"},
+        .value = OMEN_VALUE_I4,
+        .probe = NULL,
+        .open = omen_bin_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "u32bin",
+        .suffixes = {".u32bin"},
+        .value = OMEN_VALUE_U4,
+        .probe = NULL,
         .open = omen_bin_open,
         .read = omen_layout_read,
         .read_bytes = omen_layout_read_bytes,

@@ -121,6 +121,9 @@ int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, 
 /* Names the first value that is not finite in rows of which the first is row number first. Returns OMEN_ERR_INPUT. */
 int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why);
 
+/* Refuses an integer that is no float32. Returns OMEN_ERR_INPUT. */
+int omen_inexact_fault(const omen_vectors *vectors, uint64_t row, uint64_t column, omen_detail *why);
+
 static inline uint32_t omen_load_le32(const unsigned char *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;

@@ -17,9 +17,10 @@ import struct
 import sys
 import zipfile
 
-PLAIN = {"f4": "f", "f8": "d", "f2": "e", "i1": "b", "u1": "B", "i4": "i"}
-VECS = {"fvecs": "f4", "bvecs": "u1", "ivecs": "i4"}
-BINS = {"fbin": "f4", "u8bin": "u1", "i8bin": "i1"}
+PLAIN = {"f4": "f", "f8": "d", "f2": "e", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q",
+         "u8": "Q"}
+VECS = {"fvecs": "f4", "bvecs": "u1", "ivecs": "i4", "hvecs": "f2"}
+BINS = {"fbin": "f4", "u8bin": "u1", "i8bin": "i1", "i32bin": "i4", "u32bin": "u4"}
 IDX = {"u1": 0x08, "i1": 0x09, "f4": 0x0D, "f8": 0x0E}
 
 
@@ -49,7 +50,7 @@ def make_rows(options):
 
 
 def whole(rows, code):
-    return [[int(x) for x in row] for row in rows] if code in "bBi" else rows
+    return [[int(x) for x in row] for row in rows] if code in "bBhHiIqQ" else rows
 
 
 def pack(rows, element, order="<"):

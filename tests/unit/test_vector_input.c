@@ -63,7 +63,7 @@ static void test_contradictions(void)
     refuse("text.csv", "parquet", 0, OMEN_ERR_ARGUMENT, "unknown format \"parquet\": the formats are fvecs, ");
 
     /* Every name listed is a format. */
-    char names[128];
+    char names[256];
     snprintf(names, sizeof(names), "%s", omen_vectors_formats());
     for (char *name = strtok(names, ", "); name; name = strtok(NULL, ", "))
         refuse("absent", name, 0, OMEN_ERR_IO, "cannot open");
