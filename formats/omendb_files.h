@@ -30,7 +30,8 @@ typedef struct omen_vectors_options {
     const char *format; /* a name from omen_vectors_formats(); NULL: by extension and content */
     uint32_t d;         /* dimension of raw input; 0 elsewhere, or the dimension the caller insists on */
     uint32_t raw_d;     /* dimension of raw input where d is 0 */
-    /* called while a compressed file is unpacked ("unpack"), with the bytes read; not 0 ends that. NULL: nothing is */
+    /* called while a compressed file is unpacked ("unpack"), and a text read ("convert"), with the bytes read; not 0
+     * ends that. NULL: nothing is */
     omen_progress_fn progress;
     void *context;
 } omen_vectors_options;

@@ -154,8 +154,7 @@ void omen_values_convert(omen_value value, bool big_endian, const unsigned char 
     }
 }
 
-/* Whether an integer is a float32. */
-static inline bool is_exact(uint64_t magnitude)
+bool omen_integer_is_exact(uint64_t magnitude)
 {
     return magnitude <= (1u << 24) || magnitude >> __builtin_ctzll(magnitude) <= (1u << 24);
 }
@@ -171,14 +170,14 @@ bool omen_values_exact(omen_value value, bool big_endian, const unsigned char *f
             uint32_t x;
             memcpy(&x, from + i * sizeof(x), sizeof(x));
             x = swap ? __builtin_bswap32(x) : x;
-            exact &= is_exact(is_signed && x >> 31 ? 0 - x : x);
+            exact &= omen_integer_is_exact(is_signed && x >> 31 ? 0 - x : x);
         }
     } else if (value == OMEN_VALUE_I8 || value == OMEN_VALUE_U8) {
         for (size_t i = 0; i < n; i++) {
             uint64_t x;
             memcpy(&x, from + i * sizeof(x), sizeof(x));
             x = swap ? __builtin_bswap64(x) : x;
-            exact &= is_exact(is_signed && x >> 63 ? 0 - x : x);
+            exact &= omen_integer_is_exact(is_signed && x >> 63 ? 0 - x : x);
         }
     }
     return exact;

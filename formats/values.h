@@ -31,6 +31,9 @@ uint32_t omen_value_bytes(omen_value value);
 /* Converts n stored values to float32. */
 void omen_values_convert(omen_value value, bool big_endian, const unsigned char *from, size_t n, float *restrict out);
 
+/* Whether float32 holds an integer of this magnitude. */
+bool omen_integer_is_exact(uint64_t magnitude);
+
 /* False when one of n stored integers is no float32: it has more than 24 digits in base 2 between the first and last
  * that are not zero. */
 bool omen_values_exact(omen_value value, bool big_endian, const unsigned char *from, size_t n);

@@ -168,6 +168,46 @@ static const omen_vector_format formats[] = {
         .write = NULL,
     },
     {
+        .name = "csv",
+        .suffixes = {".csv"},
+        .value = OMEN_VALUE_F4,
+        .probe = omen_text_probe,
+        .prepare = omen_csv_prepare,
+        .open = omen_raw_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "tsv",
+        .suffixes = {".tsv", ".tab"},
+        .value = OMEN_VALUE_F4,
+        .probe = omen_text_probe,
+        .prepare = omen_tsv_prepare,
+        .open = omen_raw_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "jsonl",
+        .suffixes = {".jsonl", ".ndjson"},
+        .value = OMEN_VALUE_F4,
+        .has_members = true,
+        .probe = omen_jsonl_probe,
+        .prepare = omen_jsonl_prepare,
+        .open = omen_raw_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
         .name = "raw",
         .suffixes = {".raw", ".f32"},
         .value = OMEN_VALUE_F4,
@@ -408,9 +448,10 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
     }
     if (vectors->is_partial && format->prepare)
         return OMEN_OK; /* all of it is needed to say more */
-    status = format->prepare ? format->prepare(vectors, &d, &reason) : OMEN_OK;
+    uint32_t row_d = d;
+    status = format->prepare ? format->prepare(vectors, &row_d, &reason) : OMEN_OK;
     if (status == OMEN_OK)
-        status = format->open(vectors, d, &reason);
+        status = format->open(vectors, row_d, &reason);
     if (status == OMEN_ERR_INPUT && compression)
         return fail_compressed(input, compression, format, path, why);
     if (status == OMEN_ERR_INPUT && formats_by_content(input, format, &other, names) > 0) {

@@ -247,3 +247,96 @@ END
     head -c 18 /dev/zero >>e.npz
     bad 'the zip archive holds no arrays of NumPy' e.npz
 }
+
+# ---- text ----
+
+@test "csv, tsv and jsonl of numbers" {
+    local format
+    for format in csv tsv jsonl; do
+        vectors make w.$format -n 90 -d 11
+        same_index w.$format
+        same_index w.$format -d 11
+        cp w.$format nameless
+        same_index nameless
+        expect 0 bash -c 'cat w.$1 | "$OMENDB" build -q -f $1 -o found.omen -' bash $format
+        cmp expected.omen found.omen
+        expect 0 omendb verify -q --source w.$format expected.omen
+        expect 0 omendb query -q -o found.tsv expected.omen w.$format
+        gzip -c w.$format >w.$format.gz
+        same_index w.$format.gz
+        bad "\"w.$format\" has 11 dimensions, not 12 as asked for" -d 12 w.$format
+        fails_with 2 'it is text, which gzip or zstd compress better' omendb compress w.$format
+    done
+    same_index w.jsonl:emb
+    sed 's/.*"emb": //; s/}$//' w.jsonl >lists.jsonl
+    same_index lists.jsonl
+    { echo 'a,"b, c",d,e,f,g,h,i,j,k,l'; cat w.csv; } >named.csv
+    same_index named.csv
+    sed 's/\([0-9]*\),/"\1" , /; s/$/\r/' w.csv >quoted.csv
+    same_index quoted.csv
+    { printf '\357\273\277'; cat w.csv; echo; echo; } >mark.csv
+    same_index mark.csv
+    head -c -1 w.csv >open.csv # no end of line
+    same_index open.csv
+    mkdir a
+    cp w.jsonl a
+    expect 0 omendb build -q a/w.jsonl:emb
+    cmp expected.omen a/w-emb.omen
+}
+
+@test "numbers in text, in every locale" {
+    printf '0.1,-1e-3,.5,5.,1E+2,16777216\n1,+2,3,4,5,0.30000001192092896\n' >a.csv
+    vectors make b.fvecs --text "0.1,-1e-3,.5,5,100,16777216;1,2,3,4,5,0.30000001192092896"
+    omendb build -q -o b.omen b.fvecs
+    for locale in C de_DE.UTF-8; do
+        expect 0 env LC_ALL=$locale "$OMENDB" build -q -o a.omen a.csv
+        cmp b.omen a.omen
+    done
+    seq -s , 0 15 >p.csv # the names that pandas gives
+    seq -s , 100 115 >>p.csv
+    expect 0 omendb build -q --json p.csv
+    same "$(member "$output" n)" 1
+    printf '0,1\n2,3\n' >t.csv
+    expect 0 omendb build -q --json t.csv
+    same "$(member "$output" n)" 2
+}
+
+@test "text that is no numbers is told with line and column" {
+    printf '1,2\n3,x\n' >v.csv
+    bad '"v.csv": line 2, column 2: "x" is no number' v.csv
+    printf '1,2\n3,\n' >v.csv
+    bad 'line 2, column 2: "" is no number' v.csv
+    printf '1,2\n\n3,4\n' >v.csv
+    bad 'line 2, column 1: "" is no number' v.csv
+    printf '1,2\n3,4,5\n' >v.csv
+    bad 'line 2 has 3 numbers, the first row has 2' v.csv
+    printf '1,2\n3,nan\n' >v.csv
+    bad 'column 2: "nan" is no number' v.csv
+    printf '1,2\n3,1e39\n' >v.csv
+    bad 'line 2, number 2: 1e+39 is beyond float32' v.csv
+    printf '1,2\n3,16777217\n' >v.csv
+    bad 'line 2, number 2: float32 would round the integer 16777217' v.csv
+    printf ',a\n0,4\n' >v.csv
+    bad 'column 1 has no name, as the row numbers that pandas writes: write it with index=False' v.csv
+    printf 'a,b\n' >v.csv
+    bad 'there are no rows' v.csv
+    printf '1\t2\n3,4\n' >v.tsv
+    bad 'line 2, column 1: "3,4" is no number' v.tsv
+    python3 -c 'print(",".join("1" for _ in range(65537)))' >v.csv
+    bad 'more than 65536 numbers' v.csv
+    printf '{"a": [1, 2], "b": [3, 4]}\n' >v.jsonl
+    bad 'several members are lists of numbers: name one, as FILE:NAME, of "a", "b"' v.jsonl
+    printf '{"a": [1, 2]}\n{"a": [3, "x"]}\n' >v.jsonl
+    bad 'line 2, number 2: it is no number' v.jsonl
+    bad 'line 1 has no list of numbers "c"' v.jsonl:c
+    printf '{"a": [1, 2]}\n{"b": [3, 4]}\n' >v.jsonl
+    bad 'line 2 has no list of numbers "a"' v.jsonl
+    printf '{"a": [1, 2]}\n{"a": [3]}\n' >v.jsonl
+    bad 'line 2 has 1 number, the first row has 2' v.jsonl
+    printf '{"a": [1, 2]}\n{"a": [3, 4\n' >v.jsonl
+    bad "line 2, character " v.jsonl
+    printf '{"a": []}\n' >v.jsonl
+    bad 'line 1 has no member that is a list of numbers' v.jsonl
+    printf '{"a": [1]}\n[2]\n' >v.jsonl
+    bad 'line 2 has no list of numbers "a"' v.jsonl
+}

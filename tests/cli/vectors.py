@@ -12,6 +12,7 @@ import ast
 import gzip
 import io
 import itertools
+import json
 import random
 import struct
 import sys
@@ -98,6 +99,10 @@ def encode(rows, options):
         return struct.pack("<II", n, d) + pack(rows, BINS[kind])
     if kind == "npy":
         return npy(rows, options)
+    if kind in ("csv", "tsv"):
+        return "".join(("," if kind == "csv" else "\t").join(map(repr, row)) + "\n" for row in rows).encode()
+    if kind == "jsonl":
+        return "".join(json.dumps({"id": i, "tags": ["a"], "emb": row}) + "\n" for i, row in enumerate(rows)).encode()
     if kind == "npz":
         return npz(rows, options)
     if kind == "idx":

@@ -59,8 +59,8 @@ static void test_contradictions(void)
     add_rows(&b, "u1", false, 20, 5);
     refuse_blob("plain", &b, OMEN_ERR_INPUT, "may be u8bin or i8bin: choose with options.format");
     refuse_blob("wrong.fbin", &b, OMEN_ERR_INPUT, "looks like u8bin or i8bin");
-    refuse_blob("text.csv", &(blob){6, "1,2,3\n"}, OMEN_ERR_INPUT, omen_vectors_formats());
-    refuse("text.csv", "parquet", 0, OMEN_ERR_ARGUMENT, "unknown format \"parquet\": the formats are fvecs, ");
+    refuse_blob("text.txt", &(blob){6, "1;2;3\n"}, OMEN_ERR_INPUT, omen_vectors_formats());
+    refuse("text.txt", "parquet", 0, OMEN_ERR_ARGUMENT, "unknown format \"parquet\": the formats are fvecs, ");
 
     /* Every name listed is a format. */
     char names[256];
