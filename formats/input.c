@@ -90,7 +90,7 @@ static int open_input(omen_input *input, const char *path, omen_detail *why)
         goto out;
     }
     if (S_ISDIR(info->st_mode)) {
-        status = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
+        status = omen_fail(why, OMEN_ERR_IO, "%s is a directory: name a file in it", input->label);
         goto out;
     }
     if (standard && isatty(input->fd)) {

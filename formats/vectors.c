@@ -4,6 +4,7 @@
  * The input is always a mapped file; a stream is first copied to an unlinked temporary one. A format's open function
  * checks the shape and keeps what it needs in a state of its own; its read function may be called by several threads.
  */
+#include "formats/foreign.h"
 #include "formats/unpack.h"
 #include "formats/vectors_internal.h"
 
@@ -381,6 +382,13 @@ static int fail_compressed(const omen_input *input, const omen_compression *comp
                      input->label, compression->tool, format ? format->name : "FORMAT");
 }
 
+/* Says what a file of another program is. */
+static int fail_foreign(const omen_input *input, const char *foreign, omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_INPUT, "%s is %s, which is not read: save its vectors as npy", input->label,
+                     foreign);
+}
+
 /* Sets *format when neither the caller nor the extension tells: exactly one format fits the content. */
 static int choose_by_content(const omen_input *input, const char *path, const omen_vector_format **format,
                              omen_detail *why)
@@ -394,6 +402,9 @@ static int choose_by_content(const omen_input *input, const char *path, const om
         return omen_fail(why, OMEN_ERR_INPUT, "%s may be %s: choose with options.format", input->label, names);
     if (compression)
         return fail_compressed(input, compression, NULL, path, why);
+    const char *foreign = omen_foreign_name(input);
+    if (foreign)
+        return fail_foreign(input, foreign, why);
     if (strcmp(path, "-") == 0) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "standard input needs its format named with options.format: %s",
                          omen_vectors_formats());
@@ -434,6 +445,8 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
     if (format->is_bare && !insisted) {
         if (compression)
             return fail_compressed(input, compression, format, path, why);
+        if (omen_foreign_name(input))
+            return fail_foreign(input, omen_foreign_name(input), why);
         if (formats_by_content(input, format, &other, names) > 0) {
             return omen_fail(
                 why, OMEN_ERR_INPUT,
@@ -454,6 +467,8 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
         status = format->open(vectors, row_d, &reason);
     if (status == OMEN_ERR_INPUT && compression)
         return fail_compressed(input, compression, format, path, why);
+    if (status == OMEN_ERR_INPUT && omen_foreign_name(input))
+        return fail_foreign(input, omen_foreign_name(input), why);
     if (status == OMEN_ERR_INPUT && formats_by_content(input, format, &other, names) > 0) {
         return omen_fail(why, status, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
                          format->name, reason.text, names, other->name);

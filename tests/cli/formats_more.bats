@@ -340,3 +340,84 @@ END
     printf '{"a": [1]}\n[2]\n' >v.jsonl
     bad 'line 2 has no list of numbers "a"' v.jsonl
 }
+
+# ---- what is not read ----
+
+# foreign: files of other programs, as they begin and end.
+foreign()
+{
+    python3 - <<'END'
+import pickle, struct, zipfile
+rows = bytes(400)
+open("a.parquet", "wb").write(b"PAR1" + rows + b"PAR1")
+open("a.arrow", "wb").write(b"ARROW1\0\0" + rows + b"ARROW1")
+header = b'{"emb":{"dtype":"F32","shape":[10,10],"data_offsets":[0,400]}}  '
+open("a.safetensors", "wb").write(struct.pack("<Q", len(header)) + header + rows)
+open("a.hdf5", "wb").write(b"\x89HDF\r\n\x1a\n" + rows)
+for protocol in (2, 5):
+    pickle.dump([[1.0, 2.0], [3.0, 4.0]], open(f"a{protocol}.pkl", "wb"), protocol)
+with zipfile.ZipFile("a.pt", "w") as archive:
+    archive.writestr("a/data.pkl", b"\x80\2.")
+END
+}
+
+@test "files of other programs are named, with a command that helps" {
+    local file kind
+    foreign
+    while read -r file kind; do
+        bad "\"$file\" is $kind, which is not read; " $file
+        has "$stderr" "makes $file"
+        fails_with 2 "\"$file\" is $kind, not an omendb index" omendb verify $file
+        cp $file named.raw
+        bad "\"named.raw\" is $kind, which is not read; " -d 4 named.raw
+        cp $file named.npy
+        bad "\"named.npy\" is $kind, which is not read; " named.npy
+        fails_with 2 "standard input is $kind, which is not read; " omendb build -o found.omen - <$file
+    done <<'END'
+a.parquet Parquet
+a.arrow Arrow
+a.safetensors safetensors
+a.hdf5 HDF5
+a2.pkl pickle
+a5.pkl pickle
+a.pt a file of PyTorch
+END
+    cp a.parquet 'odd $(name).npy'
+    bad "COPY (SELECT emb FROM 'FILE') TO 'FILE.jsonl'" 'odd $(name).npy'
+    expect 0 omendb build -q -f raw -d 2 -o forced.omen a.parquet
+    mkdir directory
+    fails_with 4 '"directory" is a directory: name a file in it' omendb build -o found.omen directory
+}
+
+@test "the commands for files of other programs do what is said" {
+    python3 -c 'import numpy, pyarrow.feather, h5py, safetensors.numpy' 2>/dev/null ||
+        skip "needs numpy, pyarrow, h5py, safetensors"
+    python3 - <<'END'
+import h5py, numpy, pickle, pyarrow, pyarrow.feather, safetensors.numpy
+rows = numpy.random.RandomState(1).randn(50, 8).astype("float32")
+numpy.save("rows.npy", rows)
+pyarrow.feather.write_feather(pyarrow.table({"emb": list(rows)}), "a.arrow")
+with h5py.File("a.hdf5", "w") as file:
+    file["train"] = rows
+safetensors.numpy.save_file({"emb": rows}, "a.safetensors")
+pickle.dump(rows, open("a.pkl", "wb"))
+END
+    for file in a.arrow a.hdf5 a.safetensors a.pkl; do
+        expect 2 omendb build -o found.omen $file
+        command=${stderr#*; }
+        eval "${command%% makes *}"
+        cmp rows.npy $file.npy
+    done
+}
+
+@test "a file of vectors is no index, and is called what it is" {
+    vectors make v.npy -n 90 -d 11
+    cp v.npy v.omen
+    fails_with 2 '"v.npy" is not an omendb index but a file of vectors (npy, 90 x 11); omendb build makes' \
+        omendb verify v.npy
+    fails_with 2 '"v.omen" is not an omendb index but a file of vectors' omendb query v.omen v.npy
+    gzip -c v.npy >v.npy.gz
+    fails_with 2 '"v.npy.gz" is not an omendb index but like a file of vectors' omendb verify v.npy.gz
+    printf 'x' >x.omen
+    expect 3 omendb verify x.omen
+}
