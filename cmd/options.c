@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What next_option() returns after it has told a mistake. */
 #define HELP_WIDTH 99 /* of a line of --help */
+
+/* What next_option() returns after it has told a mistake. */
 #define BAD_OPTION '?'
 
 /* What it returns for the first option of a table that has no letter; those of others follow. */
