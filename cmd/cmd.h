@@ -139,6 +139,9 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
 int cmd_read_index(omen_container **container, omen_index **index, const char *path, bool checks, omen_index_info *info,
                    omen_detail *why) OMEN_MUST_CHECK;
 
+/* Whether a file that is no index is one of vectors, or of another program, which *why says then. */
+bool cmd_name_vectors(const char *path, omen_detail *why);
+
 /* Puts the name of an index file in front of the cause if code says that the file is corrupt. Returns code. */
 int cmd_name_damage(const char *path, int code, omen_detail *why);
 

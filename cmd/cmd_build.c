@@ -152,7 +152,8 @@ const cmd_syntax cmd_build_syntax = {
              "  omendb build base.fvecs                          writes base.omen\n"
              "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
              "  omendb build -o all.omen part-0.npy part-1.npy   or all of a directory: parts/\n"
-             "  zcat base.f32.gz | omendb build -f raw -d 768 -o base.omen -\n",
+             "  omendb build base.fvecs.gz                       unpacks it to TMPDIR first\n"
+             "  make-vectors | omendb build -f raw -d 768 -o base.omen -\n",
     .column = 23,
     .operands = CMD_FILES_VECTORS,
     .options = options,
@@ -207,17 +208,30 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     return find_inputs(b, argv + optind, argc - optind);
 }
 
-/* The input's name with its last extension replaced; a dot that starts the file name starts no extension. */
+/* The name of a file with its last extension, and .gz or .zst behind that, replaced; a dot that starts the file name
+ * starts no extension. Of FILE:PART it is FILE-PART. */
 static char *replace_extension(const char *input)
 {
-    const char *slash = strrchr(input, '/');
-    const char *name = slash ? slash + 1 : input;
-    const char *dot = strrchr(name, '.');
-    char *out;
+    const size_t n_file = omen_vectors_file_bytes(input);
+    char *file = strndup(input, n_file), *out = NULL;
+
+    if (!file)
+        return NULL;
+    const char *slash = strrchr(file, '/');
+    const char *name = slash ? slash + 1 : file, *end = file + omen_vectors_stem(file);
+    const char *dot = end > name ? memrchr(name, '.', (size_t)(end - name)) : NULL;
 
     if (!dot || dot == name)
-        dot = name + strlen(name);
-    return asprintf(&out, "%.*s.omen", (int)(dot - input), input) >= 0 ? out : NULL;
+        dot = end > name ? end : file + n_file;
+    const int n_kept = (int)(dot - file);
+    const char *part = input[n_file] == ':' ? input + n_file + 1 : "";
+    if (asprintf(&out, "%.*s%s%s.omen", n_kept, file, *part != '\0' ? "-" : "", part) < 0)
+        out = NULL;
+    for (char *c = out ? out + n_kept : NULL; c && *c != '\0'; c++)
+        if (*c == '/')
+            *c = '-';
+    free(file);
+    return out;
 }
 
 /* Settles the output's name and refuses those that would destroy something. */
@@ -349,6 +363,9 @@ static int run(struct build *b)
     b->options.progress = show_progress;
     b->options.resumed = say_resumed;
     b->options.progress_context = b;
+    b->vectors.progress = show_progress; /* of an input that has to be unpacked */
+    b->vectors.context = b;
+    cmd_progress_init(&b->progress, b->verbosity);
     b->paths.struct_bytes = sizeof b->paths;
     b->paths.vectors = &b->vectors;
     b->paths.column_paths = cmd_columns_paths(&b->columns);

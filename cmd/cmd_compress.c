@@ -178,6 +178,14 @@ static int choose_output(struct compress *c)
     const size_t length = strlen(c->input), n_suffix = strlen(COMPRESS_SUFFIX);
     const bool has_suffix = length > n_suffix && strcmp(c->input + length - n_suffix, COMPRESS_SUFFIX) == 0;
 
+    if (!from_stdin && omen_vectors_file_bytes(c->input) < length) {
+        if (!c->lossy)
+            return cmd_misuse(
+                NAME, "\"%s\": without loss a file is compressed as a whole; --codec makes codes of a part", c->input);
+        if (!c->output || c->remove)
+            return cmd_misuse(NAME, c->remove ? "--rm would remove more than the part of the file that is read"
+                                              : "name the output with --output");
+    }
     if (!c->output && from_stdin) {
         c->output = "-";
     } else if (!c->output) {
@@ -185,8 +193,8 @@ static int choose_output(struct compress *c)
             return cmd_misuse(NAME, "\"%s\" does not end in " COMPRESS_SUFFIX "; name the output with --output",
                               c->input);
         }
-        if (asprintf(&c->default_output, "%.*s%s", (int)(c->decompress ? length - n_suffix : length), c->input,
-                     c->decompress ? "" : COMPRESS_SUFFIX) < 0) {
+        const size_t n_kept = c->decompress ? length - n_suffix : omen_vectors_stem(c->input);
+        if (asprintf(&c->default_output, "%.*s%s", (int)n_kept, c->input, c->decompress ? "" : COMPRESS_SUFFIX) < 0) {
             c->default_output = NULL;
             return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         }

@@ -68,7 +68,7 @@ struct work {
     const omen_row_set *set;              /* --self: the rows that search and are found; NULL: all */
     omen_source source;
     omen_results results;
-    cmd_output output;
+    cmd_output output, distances; /* distances: a file beside the output */
     struct batch batch;
 };
 
@@ -494,9 +494,17 @@ static int run(struct query *q)
         status = choose_way(q, &w, &why);
     if (status == OMEN_OK)
         status = cmd_output_open(&w.output, q->output_path, NULL, &why);
+    if (status == OMEN_OK && q->distances_path)
+        status = cmd_output_open(&w.distances, q->distances_path, NULL, &why);
     if (status != OMEN_OK)
         goto out;
-    w.results = (omen_results){w.output.stream, q->output_format, q->distances, w.source.n_rows, w.o.k};
+    w.results = (omen_results){.stream = w.output.stream,
+                               .format = q->output_format,
+                               .with_distances = q->distances,
+                               .n_queries = w.source.n_rows,
+                               .k = w.o.k,
+                               .with_header = q->header,
+                               .distances = w.distances.stream};
     w.o.open_seconds = cmd_seconds() - started;
     status = search(q, &w, &why);
     name_output(q, status, &why);
@@ -505,7 +513,9 @@ static int run(struct query *q)
             take_note(q, w.index, &w.o);
         query_audit_mind_nothing(&w.o, q->n_audit > 0);
         started = cmd_seconds();
-        status = cmd_output_commit(&w.output, &why);
+        status = q->distances_path ? cmd_output_commit(&w.distances, &why) : OMEN_OK;
+        if (status == OMEN_OK)
+            status = cmd_output_commit(&w.output, &why);
         lap(&started, &w.o.write_seconds);
     }
     if (status == OMEN_OK)
@@ -518,6 +528,7 @@ static int run(struct query *q)
 out:
     query_checkpoint_finish(&w.checkpoint, status, &why);
     cmd_output_close(&w.output);
+    cmd_output_close(&w.distances);
     batch_free(&w.batch);
     omen_vectors_close(w.vectors);
     query_rows_finish(&w.rows);
@@ -539,5 +550,7 @@ int cmd_query(int argc, char **argv)
 
     omen_search_options_init(&q.search);
     status = query_arguments_parse(&q, argc, argv);
-    return status == CMD_GO_ON ? run(&q) : status;
+    status = status == CMD_GO_ON ? run(&q) : status;
+    free(q.distances_path);
+    return status;
 }

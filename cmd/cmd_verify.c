@@ -119,8 +119,8 @@ const cmd_syntax cmd_verify_syntax = {
     .usage = "usage: omendb verify [options] INDEX...\n"
              "\n"
              "Checks index files and prints one line for each that is sound, or one for each fault.\n",
-    .notes = "exit codes: 0 all sound, 2 no file (a pipe, a device), 3 an index is corrupt or differs from its\n"
-             "source, 4 a file cannot be opened or read; of several the highest\n"
+    .notes = "exit codes: 0 all sound, 2 no index (a file of vectors, a pipe, a device), 3 an index is\n"
+             "corrupt or differs from its source, 4 a file cannot be opened or read; of several the highest\n"
              "\n"
              "examples:\n"
              "  omendb verify --quick *.omen\n"
@@ -397,6 +397,10 @@ out:
     case OMEN_ERR_MEMORY:
     case OMEN_ERR_ARGUMENT: /* nothing that could be an index: whether it holds one is not known */
         return cmd_fail(NAME, status, &why);
+    case OMEN_ERR_INPUT:
+        if (check->file_bytes == 0 && cmd_name_vectors(check->path, &why))
+            return cmd_fail(NAME, status, &why);
+        /* fall through */
     default:
         if (check->n_faults == 0) {
             check->verdict = status == OMEN_ERR_UNSUPPORTED ? "unsupported" : "corrupt";

@@ -89,7 +89,8 @@ static int write_codes(struct compress *c, const omen_source *source, omen_detai
 
 int compress_write_codes(struct compress *c, omen_detail *why)
 {
-    const omen_vectors_options options = {.format = c->format, .d = c->d};
+    const omen_vectors_options options = {
+        .format = c->format, .d = c->d, .progress = compress_show_progress, .context = c};
     omen_vectors *vectors = NULL;
     int status = omen_vectors_open(&vectors, c->input, &options, why);
 

@@ -34,6 +34,11 @@ int compress_write_original(struct compress *c, omen_detail *why)
 
     if (status != OMEN_OK)
         return status;
+    if (c->remove && omen_omz_input_is_unpacked(input)) {
+        omen_omz_input_close(input);
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "--rm would remove \"%s\", and what -d gives back is what was compressed in it", c->input);
+    }
     c->status = *omen_omz_input_status(input);
     c->in_bytes = omen_omz_input_bytes(input);
     snprintf(c->content, sizeof c->content, "%s", omen_omz_input_format(input));

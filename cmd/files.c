@@ -30,8 +30,10 @@ static bool stat_file(const cmd_file *file, const char *suffix, struct stat *out
 
     if (cmd_is_stream(file->path))
         return suffix[0] == '\0' && fstat(file->is_output ? STDOUT_FILENO : STDIN_FILENO, out) == 0;
-    /* a longer name leads to no file */
-    return snprintf(name, sizeof name, "%s%s", file->path, suffix) < (int)sizeof name && stat(name, out) == 0;
+    /* what is read may be a part of a file; a longer name leads to no file */
+    const size_t n = file->is_output ? strlen(file->path) : omen_vectors_file_bytes(file->path);
+    return n < sizeof name && snprintf(name, sizeof name, "%.*s%s", (int)n, file->path, suffix) < (int)sizeof name &&
+           stat(name, out) == 0;
 }
 
 static size_t count_suffixes(const cmd_file *file)

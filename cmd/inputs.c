@@ -62,6 +62,38 @@ int cmd_open_inputs(omen_vectors **out, const omen_paths *paths, const char *for
     return as_input(omen_vectors_open_several(out, (const char *const *)paths->names, paths->n, &options, why));
 }
 
+/* An omen_progress_fn: what takes long is not begun. */
+static int stop(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    return 1;
+}
+
+bool cmd_name_vectors(const char *path, omen_detail *why)
+{
+    const omen_vectors_options options = {.progress = stop};
+    omen_vectors *vectors = NULL;
+    omen_detail ignored = {""};
+    const int status = omen_vectors_open(&vectors, path, &options, &ignored);
+
+    if (status == OMEN_OK) {
+        const omen_source source = omen_vectors_source(vectors);
+        omen_fail(
+            why, OMEN_ERR_INPUT,
+            "\"%.200s\" is not an omendb index but a file of vectors (%s, %llu x %u); omendb build makes an index "
+            "of it",
+            path, omen_vectors_format(vectors), (unsigned long long)source.n_rows, source.d);
+    } else if (status == OMEN_ERR_INTERRUPTED) {
+        omen_fail(why, OMEN_ERR_INPUT,
+                  "\"%.200s\" is not an omendb index but like a file of vectors; omendb build makes an index of it",
+                  path);
+    }
+    omen_vectors_close(vectors);
+    const char *kind_end = status == OMEN_ERR_INPUT ? strstr(ignored.text, ", which is not read") : NULL;
+    if (kind_end)
+        omen_fail(why, OMEN_ERR_INPUT, "%.*s, not an omendb index", (int)(kind_end - ignored.text), ignored.text);
+    return status == OMEN_OK || status == OMEN_ERR_INTERRUPTED || kind_end;
+}
+
 int cmd_name_damage(const char *path, int code, omen_detail *why)
 {
     omen_detail cause = *why;
@@ -75,6 +107,8 @@ int cmd_open_index(omen_container **container, omen_index **index, const char *p
 {
     const int status = omen_container_open(container, path, why);
 
+    if (status == OMEN_ERR_INPUT)
+        cmd_name_vectors(path, why);
     return status == OMEN_OK ? cmd_read_index(container, index, path, checks, info, why) : status;
 }
 

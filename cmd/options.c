@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define HELP_WIDTH 99 /* of a line of --help */
+
 /* What next_option() returns after it has told a mistake. */
 #define BAD_OPTION '?'
 
@@ -158,6 +160,23 @@ static const cmd_option *look_up(const cmd_syntax *syntax, int found)
     return option;
 }
 
+/* Names with commas between them, in lines of HELP_WIDTH. */
+static void print_names(const char *names, int column)
+{
+    for (int at = column, n; *names != '\0'; at += n) {
+        n = (int)strcspn(names, " ");
+        if (at > column && at + 1 + n > HELP_WIDTH) {
+            printf("\n%*s", column, "");
+            at = column;
+        } else if (at > column) {
+            putchar(' ');
+            at++;
+        }
+        printf("%.*s", n, names);
+        names += names[n] == ' ' ? n + 1 : n;
+    }
+}
+
 /* A text of --help with the numbers of its option; lines after the first are indented. */
 static void print_text(const cmd_option *option, int column)
 {
@@ -171,7 +190,9 @@ static void print_text(const cmd_option *option, int column)
             putchar(*c);
         }
     }
-    printf("%s\n", option->names ? option->names() : "");
+    if (option->names)
+        print_names(option->names(), column);
+    putchar('\n');
 }
 
 static void print_option(const cmd_option *option, int column)

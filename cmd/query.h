@@ -7,6 +7,8 @@
 
 struct query {
     const char *index_path, *queries_path, *output_path;
+    char *distances_path; /* of the file beside the output; NULL: there is none; owned */
+    bool header;
     const char *format; /* of the queries */
     const char *cpu;
     uint32_t d;

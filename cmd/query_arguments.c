@@ -228,7 +228,10 @@ static const cmd_option options[] = {
      .help = "format of the results (default: by the extension of --output; tsv if it\n"
              "has none), one of\n",
      .names = output_formats},
-    {.name = "distances", CMD_FLAG(struct query, distances), .help = "write distances too (not in ivecs)"},
+    {.name = "distances",
+     CMD_FLAG(struct query, distances),
+     .help = "write distances too; of ivecs and ibin to a file beside it, .fvecs or .fbin"},
+    {.name = "header", CMD_FLAG(struct query, header), .help = "begin tsv and csv with the names of the fields"},
     {.name = "rows",
      CMD_FLAG(struct query, rows),
      .help = "write row numbers, and read them in --only and --except (default: keys,\n"
@@ -331,10 +334,42 @@ static int check_filter(const struct query *q)
     return query_filter_check(NAME, &q->filter);
 }
 
+/* Names of the formats whose fields have names. */
+static const char *name_with_header(size_t i)
+{
+    const omen_results_writer *writer;
+
+    for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
+        if (writer->has_header && i-- == 0)
+            return writer->name;
+    return NULL;
+}
+
+/* Distances, which a format may hold, or a file beside its own: found.fvecs of found.ivecs. */
+static int place_distances(struct query *q, const omen_results_writer *writer)
+{
+    if (!q->distances || writer->has_distances)
+        return CMD_GO_ON;
+    if (!writer->beside)
+        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
+                          cmd_choice("", name_with_distances).text);
+    if (!q->output_path || cmd_is_stream(q->output_path))
+        return cmd_misuse(NAME, "%s has its distances in a file beside it: name the output with --output, or use %s",
+                          writer->name, cmd_choice("", name_with_distances).text);
+    const size_t n = strlen(q->output_path), n_name = strlen(writer->name);
+    const bool is_named = strcmp(cmd_extension(q->output_path).text, writer->name) == 0;
+    if (asprintf(&q->distances_path, "%.*s.%s", (int)(is_named ? n - n_name - 1 : n), q->output_path, writer->beside) <
+        0) {
+        q->distances_path = NULL;
+        return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
+    }
+    return CMD_GO_ON;
+}
+
 /* What can be refused without opening anything. */
 static int check_arguments(struct query *q)
 {
-    cmd_file files[5 + QUERY_FILTER_FILES] = {
+    cmd_file files[6 + QUERY_FILTER_FILES] = {
         {.role = "INDEX", .path = q->index_path},
         {.role = "QUERIES", .path = q->queries_path},
         {.role = "--by-key", .path = q->by_key},
@@ -356,6 +391,13 @@ static int check_arguments(struct query *q)
         status = cmd_files_check(NAME, files, n_files);
     if (status == CMD_GO_ON)
         status = choose_format(q);
+    writer = omen_results_writer_at(q->output_format);
+    if (status == CMD_GO_ON)
+        status = place_distances(q, writer);
+    if (status == CMD_GO_ON && q->distances_path) {
+        files[n_files++] = (cmd_file){.role = "--distances", .path = q->distances_path, .is_output = true};
+        status = cmd_files_check(NAME, files, n_files);
+    }
     if (status == CMD_GO_ON)
         status = check_way(q);
     if (status != CMD_GO_ON)
@@ -377,11 +419,9 @@ static int check_arguments(struct query *q)
     status = check_filter(q);
     if (status != CMD_GO_ON)
         return status;
-    writer = omen_results_writer_at(q->output_format);
-    if (!writer->has_distances && q->distances) {
-        return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,
-                          cmd_choice("", name_with_distances).text);
-    }
+    if (q->header && !writer->has_header)
+        return cmd_misuse(NAME, "--header is of %s, and %s has no names of fields",
+                          cmd_choice("", name_with_header).text, writer->name);
     if (q->search.has_within && writer->has_fixed_fields) {
         return cmd_misuse(NAME,
                           "%s holds the same number of results for every query: with --within use --output-format %s",

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Characters of a name that mean themselves to a shell. */
+#define PLAIN "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-"
+
 /* The fields that library texts name, and the options that set them. */
 static const struct {
     const char *field, *option;
@@ -76,7 +79,6 @@ static void put_end(omen_detail *why, const char *at, const char *text)
 /* A command that reads a compressed input, whose label, in quotes unless it is standard input, begins the text. */
 static void name_unpacking(omen_detail *why)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-";
     const char *at = strstr(why->text, " is compressed: ");
     char tool[16], format[16], command[sizeof why->text], path[sizeof why->text];
 
@@ -88,11 +90,54 @@ static void name_unpacking(omen_detail *why)
     } else {
         /* the shell needs quotes only around some characters */
         const size_t length = strlen(path) - 2;
-        const bool bare = strspn(path + 1, plain) == length;
+        const bool bare = strspn(path + 1, PLAIN) == length;
         snprintf(command, sizeof command, " is compressed: use %s %.*s | omendb ... --format %s -", tool,
                  (int)(bare ? length : length + 2), bare ? path + 1 : path, format);
     }
     put_end(why, at, command);
+}
+
+/* Commands that make a file which is read of one which is not, tried with the programs of 2026; @ is the file. */
+static const struct {
+    const char *kind, *command;
+} remedies[] = {
+    {"Parquet", "duckdb -c \"COPY (SELECT emb FROM '@') TO '@.jsonl'\" makes @.jsonl of its column emb"},
+    {"Arrow", "python3 -c \"import numpy, pyarrow.feather as f; "
+              "numpy.save('@.npy', numpy.stack(f.read_table('@')['emb'].to_numpy()))\" makes @.npy of its column emb"},
+    {"safetensors", "python3 -c \"import numpy, safetensors.numpy as s; numpy.save('@.npy', s.load_file('@')['emb'])\" "
+                    "makes @.npy of its tensor emb"},
+    {"HDF5", "python3 -c \"import h5py, numpy; numpy.save('@.npy', h5py.File('@')['train'][:])\" makes @.npy of its "
+             "dataset train"},
+    {"pickle", "python3 -c \"import numpy, pickle; numpy.save('@.npy', pickle.load(open('@', 'rb')))\" makes @.npy of "
+               "an array in it; it runs code that the file holds"},
+    {"a file of PyTorch", "python3 -c \"import numpy, torch; "
+                          "numpy.save('@.npy', torch.load('@', weights_only=True).numpy())\" makes @.npy of a tensor "
+                          "in it"},
+};
+
+/* A command for a file that another program made, whose label begins the text. */
+static void name_remedy(omen_detail *why)
+{
+    const char *at = strstr(why->text, ", which is not read: ");
+    char path[sizeof why->text], text[sizeof why->text] = ", which is not read; ";
+    size_t n = strlen(text);
+
+    for (size_t i = 0; at && i < sizeof remedies / sizeof remedies[0]; i++) {
+        const size_t n_kind = strlen(remedies[i].kind), before = (size_t)(at - why->text);
+        if (before < n_kind + 4 || strncmp(at - n_kind, remedies[i].kind, n_kind) != 0)
+            continue;
+        const size_t n_path = why->text[0] == '"' ? before - n_kind - 4 - 2 : 0;
+        snprintf(path, sizeof path, "%.*s", (int)n_path, why->text + 1);
+        /* what the shell or a quoted text would read otherwise, and no name, stands as FILE */
+        if (n_path == 0 || strspn(path, PLAIN) != n_path)
+            snprintf(path, sizeof path, "FILE");
+        for (const char *c = remedies[i].command; *c != '\0' && n + 1 < sizeof text; c++) {
+            const char one[2] = {*c, '\0'};
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s", *c == '@' ? path : one);
+        }
+        put_end(why, at, text);
+        return;
+    }
 }
 
 /* The command that unpacks. */
@@ -112,5 +157,6 @@ void cmd_reword(omen_detail *why)
 {
     name_options(why->text);
     name_unpacking(why);
+    name_remedy(why);
     name_compress(why);
 }

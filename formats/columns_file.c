@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Columns by path: a table, arrays and tags, which have to be of the same rows. */
 #include "formats/columns_internal.h"
+#include "formats/unpack.h"
 
 #include <string.h>
 #include <strings.h>
@@ -13,10 +14,14 @@ static omen_walk_fn *walk_of(const char *path, const omen_input *input)
         omen_walk_fn *walk;
     } walks[] = {{"tsv", omen_walk_tsv},     {"tab", omen_walk_tsv},      {"csv", omen_walk_csv},
                  {"jsonl", omen_walk_jsonl}, {"ndjson", omen_walk_jsonl}, {"json", omen_walk_jsonl}};
-    const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot && i < sizeof walks / sizeof *walks; i++)
-        if (strcasecmp(dot + 1, walks[i].extension) == 0)
+    const size_t n_stem = omen_compression_stem(path);
+    const char *dot = memrchr(path, '.', n_stem);
+    for (size_t i = 0; dot && i < sizeof walks / sizeof *walks; i++) {
+        const size_t n_extension = strlen(walks[i].extension);
+        if ((size_t)(path + n_stem - dot) == n_extension + 1 &&
+            strncasecmp(dot + 1, walks[i].extension, n_extension) == 0)
             return walks[i].walk;
+    }
     const char *end = memchr(input->bytes, '\n', input->n_bytes);
     const size_t n = end ? (size_t)(end - (const char *)input->bytes) : input->n_bytes;
     return input->bytes[0] == '{'          ? omen_walk_jsonl

@@ -3,6 +3,7 @@
  * one. */
 #include "formats/input.h"
 #include "formats/file.h"
+#include "formats/unpack.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,7 +90,7 @@ static int open_input(omen_input *input, const char *path, omen_detail *why)
         goto out;
     }
     if (S_ISDIR(info->st_mode)) {
-        status = omen_fail(why, OMEN_ERR_IO, "%s is a directory", input->label);
+        status = omen_fail(why, OMEN_ERR_IO, "%s is a directory: name a file in it", input->label);
         goto out;
     }
     if (standard && isatty(input->fd)) {
@@ -107,7 +108,7 @@ out:
     return status;
 }
 
-int omen_input_open(omen_input *input, const char *path, omen_detail *why)
+int omen_input_open_as_is(omen_input *input, const char *path, omen_detail *why)
 {
     int status = open_input(input, path, why);
     if (status != OMEN_OK)
@@ -118,16 +119,51 @@ int omen_input_open(omen_input *input, const char *path, omen_detail *why)
     return status;
 }
 
-int omen_input_open_or_empty(omen_input *input, const char *path, omen_detail *why)
+/* Maps and unpacks an input whose descriptor is open. */
+static int map_and_expand(omen_input *input, bool may_be_empty, omen_detail *why)
 {
     struct stat info;
-    int status = open_input(input, path, why);
-    if (status != OMEN_OK || (fstat(input->fd, &info) == 0 && info.st_size == 0))
-        return status;
-    status = omen_input_map(input, why);
+    if (may_be_empty && fstat(input->fd, &info) == 0 && info.st_size == 0)
+        return OMEN_OK;
+    int status = omen_input_map(input, why);
+    if (status == OMEN_OK)
+        status = omen_input_expand(input, may_be_empty, NULL, NULL, why);
     if (status != OMEN_OK)
         omen_input_close(input);
     return status;
+}
+
+int omen_input_open(omen_input *input, const char *path, omen_detail *why)
+{
+    const int status = open_input(input, path, why);
+    return status == OMEN_OK ? map_and_expand(input, false, why) : status;
+}
+
+int omen_input_open_or_empty(omen_input *input, const char *path, omen_detail *why)
+{
+    const int status = open_input(input, path, why);
+    return status == OMEN_OK ? map_and_expand(input, true, why) : status;
+}
+
+int omen_input_replace(omen_input *input, int fd, bool may_be_empty, omen_detail *why)
+{
+    struct stat info;
+    omen_input_close(input);
+    input->fd = fd;
+    input->n_bytes = 0;
+    return may_be_empty && fstat(fd, &info) == 0 && info.st_size == 0 ? OMEN_OK : omen_input_map(input, why);
+}
+
+int omen_input_expand(omen_input *input, bool may_be_empty, omen_progress_fn progress, void *context, omen_detail *why)
+{
+    const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
+    int fd;
+
+    if (!compression || !compression->expand)
+        return OMEN_OK;
+    const int status =
+        omen_compression_expand(compression, input->bytes, input->n_bytes, input->label, progress, context, &fd, why);
+    return status == OMEN_OK ? omen_input_replace(input, fd, may_be_empty, why) : status;
 }
 
 bool omen_input_is_container(const omen_input *input)
@@ -164,9 +200,7 @@ int omen_input_unpack(omen_input *input, const char *path, omen_head_fn check, v
             close(fd);
         return status;
     }
-    omen_input_close(input);
-    input->fd = fd;
-    status = omen_input_map(input, why);
+    status = omen_input_replace(input, fd, false, why);
     *name = is_fbin ? strdup("codes.fbin") : omen_input_name_inside(path);
     return status == OMEN_OK && !*name ? omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors") : status;
 }

@@ -18,11 +18,16 @@ typedef struct omen_input {
     uint64_t stamp; /* modification time of a named file in ns, else 0 */
 } omen_input;
 
-/* Maps a file, or a copy of standard input ("-") or another stream. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT,
- * OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED; omen_input_close() is due after OMEN_OK. */
+/* Maps a file, or a copy of standard input ("-") or another stream; what gzip or zstd has compressed is unpacked.
+ * Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT, OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED;
+ * omen_input_close() is due after OMEN_OK. */
 int omen_input_open(omen_input *input, const char *path, omen_detail *why);
 /* The same of a file that may be empty: n_bytes is 0 then, and bytes NULL. */
 int omen_input_open_or_empty(omen_input *input, const char *path, omen_detail *why);
+/* The same without unpacking, and the unpacking, if it is of gzip or zstd: progress is that of
+ * omen_compression_expand(). */
+int omen_input_open_as_is(omen_input *input, const char *path, omen_detail *why);
+int omen_input_expand(omen_input *input, bool may_be_empty, omen_progress_fn progress, void *context, omen_detail *why);
 void omen_input_close(omen_input *input);
 
 /* Whether it begins like an index or a compressed file. */
@@ -35,6 +40,9 @@ int omen_stream_spool(int *fd, const char *label, omen_detail *why) OMEN_MUST_CH
 
 /* Maps what input->fd leads to, which is not empty. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 int omen_input_map(omen_input *input, omen_detail *why);
+
+/* Puts the file fd, which is the input's from now on, in the place of what was mapped. Returns as omen_input_map(). */
+int omen_input_replace(omen_input *input, int fd, bool may_be_empty, omen_detail *why);
 
 /* A compressed file of vectors takes the place of its original, unpacked to an unlinked temporary file; an index stays
  * as it is. check is asked once the ends of the file are there. *name gets the original's name, which tells the format,

@@ -139,9 +139,8 @@ static int add_directory(omen_paths *paths, const char *path, bool takes_any, om
     struct stat info;
     int status = OMEN_OK;
     omen_label_set(label, path);
-    if (strcmp(path, "-") != 0 && stat(path, &info) != 0)
-        return omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", label, strerror(errno));
-    if (strcmp(path, "-") == 0 || !S_ISDIR(info.st_mode))
+    /* what is not there may be a part of a file; or opening it says so */
+    if (strcmp(path, "-") == 0 || stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
         return omen_paths_add(paths, path, strlen(path), why);
     DIR *directory = opendir(path);
     if (!directory)

@@ -31,13 +31,18 @@ typedef struct omen_vectors_options {
     const char *format; /* a name from omen_vectors_formats(); NULL: by extension and content */
     uint32_t d;         /* dimension of raw input; 0 elsewhere, or the dimension the caller insists on */
     uint32_t raw_d;     /* dimension of raw input where d is 0 */
+    /* called while a compressed file is unpacked ("unpack"), and a text read ("convert"), with the bytes read; not 0
+     * ends that. NULL: nothing is */
+    omen_progress_fn progress;
+    void *context;
 } omen_vectors_options;
 
 /* Opens a vector file, or standard input when path is "-" (spooled to an unlinked temporary file first, so a stream
- * of any size becomes re-readable). The whole shape is validated: dimensions, length, a last row cut short. Values are
- * checked by the source's read(). options may be NULL. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not
- * this format, cut short, no rows: why names the file, the row and what to do), OMEN_ERR_ARGUMENT (unknown format name,
- * missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+ * of any size becomes re-readable). What gzip or zstd has compressed is unpacked likewise. The whole shape is
+ * validated: dimensions, length, a last row cut short. Values are checked by the source's read(). options may be NULL.
+ * *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short, no rows: why names the file,
+ * the row and what to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY.
+ */
 OMEN_API int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options,
                                omen_detail *why) OMEN_MUST_CHECK;
 
@@ -240,9 +245,16 @@ OMEN_API int omen_container_open_index(omen_container **container, omen_index **
 
 /* ---- search results ----------------------------------------------------- */
 
-typedef enum { OMEN_RESULTS_TSV, OMEN_RESULTS_JSONL, OMEN_RESULTS_IVECS, OMEN_RESULTS_NPY } omen_results_format;
+typedef enum {
+    OMEN_RESULTS_TSV,
+    OMEN_RESULTS_JSONL,
+    OMEN_RESULTS_IVECS,
+    OMEN_RESULTS_NPY,
+    OMEN_RESULTS_CSV,
+    OMEN_RESULTS_IBIN
+} omen_results_format;
 
-/* "tsv", "jsonl", "ivecs" or "npy". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+/* "tsv", "jsonl", "ivecs", "npy", "csv" or "ibin". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_results_parse(const char *name, omen_results_format *out) OMEN_MUST_CHECK;
 
 /* The name of format number i, which is also the extension of its files; NULL past the last. */
@@ -250,11 +262,14 @@ OMEN_API const char *omen_results_name(size_t i);
 
 /* Writes the results of n_queries queries in blocks, so that a batch need not be held whole.
  *   tsv    one line per neighbour: query, rank, id, distance (rank counts from 1; distance only if asked)
- *   jsonl  one object per query: {"query":0,"ids":[...],"distances":[...]}
- *   ivecs  int32 k, then k int32 ids per query (OMEN_ERR_INPUT for an id beyond int32)
+ *   csv    the same with commas
+ *   jsonl  one object per query: {"query":0,"rows":[...],"distances":[...]}
+ *   ivecs  int32 k, then k int32 ids per query (OMEN_ERR_INPUT for an id beyond int32); distances likewise, to a stream
+ *          of their own (fvecs)
+ *   ibin   uint32 n_queries, uint32 k, then k int32 ids per query; distances likewise, to a stream of their own (fbin)
  *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance",
  *          "<f4")
- * Of a query with fewer than k neighbours (omen_found_count()) tsv and jsonl have those that there are; ivecs and npy
+ * Of a query with fewer than k neighbours (omen_found_count()) tsv, csv and jsonl have those that there are; the others
  * have k, the missing ones as id -1 at distance infinity. */
 typedef struct omen_results {
     FILE *stream; /* the caller's */
@@ -262,6 +277,8 @@ typedef struct omen_results {
     bool with_distances;
     uint64_t n_queries; /* of the whole output */
     uint32_t k;
+    bool with_header; /* tsv and csv: names of the fields first */
+    FILE *distances;  /* ivecs and ibin: the caller's, for distances; NULL: they are left out */
 } omen_results;
 
 /* Writes what comes before the first block (the npy header). Returns as omen_results_write(). */

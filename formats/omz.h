@@ -21,6 +21,9 @@ int omen_omz_input_open(omen_omz_input **out, const char *path, const char *form
 void omen_omz_input_close(omen_omz_input *input);
 uint64_t omen_omz_input_bytes(const omen_omz_input *input);
 
+/* Whether the file or stream was compressed by gzip or zstd, and what is compressed is what they had. */
+bool omen_omz_input_is_unpacked(const omen_omz_input *input);
+
 /* The file or stream that was opened. */
 const struct stat *omen_omz_input_status(const omen_omz_input *input);
 

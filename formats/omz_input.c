@@ -38,10 +38,18 @@ static uint32_t line_width(const omen_vectors *vectors)
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
+/* A type of a compressed file that packs as well: only its bytes come back. */
+static omen_value packed_value(omen_value value)
+{
+    if (value <= OMEN_VALUE_F8)
+        return value;
+    return omen_value_bytes(value) == 1 ? OMEN_VALUE_U1 : omen_value_bytes(value) == 2 ? OMEN_VALUE_F2 : OMEN_VALUE_I4;
+}
+
 static int regions_of_vectors(omen_omz_input *in, const char *path, const char *format, uint32_t d, omen_detail *why)
 {
     const omen_vectors_options options = {.format = format, .d = d};
-    omen_vectors vectors = {.input = in->input}; /* a second look at the same mapping */
+    omen_vectors vectors = {.input = in->input, .keeps_input = true}; /* a second look at the same mapping */
     const int status = omen_vectors_recognize(&vectors, path, &options, why);
 
     if (status != OMEN_OK || !vectors.layout) { /* without fixed places: bytes like any others */
@@ -50,13 +58,15 @@ static int regions_of_vectors(omen_omz_input *in, const char *path, const char *
         return status;
     }
     const omen_layout *layout = vectors.layout;
+    const omen_value value = packed_value(layout->value);
+    const uint32_t n_packed = omen_value_bytes(value);
     const uint32_t n_value = omen_value_bytes(layout->value), n_head = layout->row_headers ? 4 : 0;
     const omz_shape shape = {
-        .value = layout->value,
+        .value = value,
         .big_endian = layout->big_endian,
         .head_bytes = n_head,
         /* columns of all rows are one long run of values */
-        .record_bytes = layout->by_columns ? n_value : (uint32_t)layout->stride,
+        .record_bytes = layout->by_columns ? n_packed : (uint32_t)layout->stride,
         .width = line_width(&vectors),
     };
     snprintf(in->format, sizeof in->format, "%s", omen_vectors_format(&vectors));
@@ -134,7 +144,8 @@ int omen_omz_input_open(omen_omz_input **out, const char *path, const char *form
     omen_omz_input *in = calloc(1, sizeof *in);
     if (!in)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory to open \"%s\"", path);
-    status = omen_input_open(&in->input, path, why);
+    status = omen_vectors_open_input(&in->input, path, &(omen_vectors_options){.format = format, .d = d},
+                                     &in->is_unpacked, why);
     if (status == OMEN_OK) {
         status = omen_input_is_container(&in->input) ? regions_of_index(in, path, why)
                                                      : regions_of_vectors(in, path, format, d, why);
@@ -161,6 +172,11 @@ void omen_omz_input_close(omen_omz_input *in)
 uint64_t omen_omz_input_bytes(const omen_omz_input *in)
 {
     return in->input.n_bytes;
+}
+
+bool omen_omz_input_is_unpacked(const omen_omz_input *in)
+{
+    return in->is_unpacked;
 }
 
 const struct stat *omen_omz_input_status(const omen_omz_input *in)

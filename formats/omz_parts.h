@@ -51,6 +51,7 @@ typedef struct {
 /* What a file is made of. */
 struct omen_omz_input {
     omen_input input;
+    bool is_unpacked; /* it was gzip or zstd */
     char format[16];
     region *regions; /* they cover it */
     size_t n_regions;

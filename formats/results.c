@@ -130,6 +130,17 @@ static void put_query(buffer *out, const omen_results_found *found)
     put_row(out, found->query_key, (int64_t)found->query);
 }
 
+static int begin_lines(const omen_results *results, const omen_index_info *info, omen_detail *why)
+{
+    const char *d = results->format == OMEN_RESULTS_CSV ? "," : "\t";
+    errno = 0;
+    if (results->with_header &&
+        fprintf(results->stream, "query%srank%s%s%s%s\n", d, d, info ? "key" : "row", results->with_distances ? d : "",
+                results->with_distances ? "distance" : "") < 0)
+        return omen_fail(why, OMEN_ERR_IO, "cannot write the results: %s", strerror(errno ? errno : EIO));
+    return OMEN_OK;
+}
+
 static void write_tsv(buffer *out, const omen_results_found *found)
 {
     for (uint32_t i = 0; i < found->n; i++) {
@@ -140,6 +151,42 @@ static void write_tsv(buffer *out, const omen_results_found *found)
         put_name(out, found, i);
         if (found->distances) {
             PUT(out, "\t");
+            put_distance(out, found->distances[i]);
+        }
+        PUT(out, "\n");
+    }
+}
+
+/* A row, by its key or number, as a field of csv (RFC 4180). A key has no ends of lines. */
+static void put_csv(buffer *out, const omen_row_key *key, int64_t row)
+{
+    uint32_t from = 0;
+    if (!key || key->kind != OMEN_KEYS_TEXT ||
+        (!memchr(key->text, ',', key->n_bytes) && !memchr(key->text, '"', key->n_bytes))) {
+        put_row(out, key, row);
+        return;
+    }
+    PUT(out, "\"");
+    for (uint32_t i = 0; i < key->n_bytes; i++) {
+        if (key->text[i] != '"')
+            continue;
+        put_long_text(out, key->text + from, i + 1 - from);
+        from = i; /* so that it stands there twice */
+    }
+    put_long_text(out, key->text + from, key->n_bytes - from);
+    PUT(out, "\"");
+}
+
+static void write_csv(buffer *out, const omen_results_found *found)
+{
+    for (uint32_t i = 0; i < found->n; i++) {
+        put_csv(out, found->query_key, (int64_t)found->query);
+        PUT(out, ",");
+        put_integer(out, (int64_t)i + 1);
+        PUT(out, ",");
+        put_csv(out, found->keys ? &found->keys[i] : NULL, found->ids[i]);
+        if (found->distances) {
+            PUT(out, ",");
             put_distance(out, found->distances[i]);
         }
         PUT(out, "\n");
@@ -172,7 +219,7 @@ static void write_jsonl(buffer *out, const omen_results_found *found)
     if (found->keys)
         PUT(out, ",\"keys\":[");
     else
-        PUT(out, ",\"ids\":[");
+        PUT(out, ",\"rows\":[");
     for (uint32_t i = 0; i < found->n; i++) {
         if (i > 0)
             PUT(out, ",");
@@ -216,6 +263,37 @@ static void write_ivecs(buffer *out, const omen_results_found *found)
     put_le(out, found->k, 4);
     for (uint32_t i = 0; i < found->k; i++)
         put_le(out, number_of(found, i), 4);
+}
+
+static int begin_ibin(const omen_results *results, const omen_index_info *info, omen_detail *why)
+{
+    unsigned char header[8];
+    if (results->n_queries > UINT32_MAX || results->k > INT32_MAX)
+        return omen_fail(why, OMEN_ERR_INPUT, "ibin holds 2^32 - 1 queries and 2^31 - 1 results of each at most");
+    for (int i = 0; i < 4; i++) {
+        header[i] = (unsigned char)(results->n_queries >> 8 * i);
+        header[4 + i] = (unsigned char)(results->k >> 8 * i);
+    }
+    errno = 0;
+    if (fwrite(header, 1, sizeof header, results->stream) != sizeof header ||
+        (results->distances && fwrite(header, 1, sizeof header, results->distances) != sizeof header))
+        return omen_fail(why, OMEN_ERR_IO, "cannot write the results: %s", strerror(errno ? errno : EIO));
+    return OMEN_OK;
+}
+
+static void write_ibin(buffer *out, const omen_results_found *found)
+{
+    for (uint32_t i = 0; i < found->k; i++)
+        put_le(out, number_of(found, i), 4);
+}
+
+/* The distances of ivecs, as fvecs, and of ibin. */
+static void put_beside(buffer *out, const omen_results_found *found, bool has_k)
+{
+    if (has_k)
+        put_le(out, found->k, 4);
+    for (uint32_t i = 0; i < found->k; i++)
+        put_float(out, i < found->n ? found->distances[i] : INFINITY);
 }
 
 static int begin_npy(const omen_results *results, const omen_index_info *info, omen_detail *why)
@@ -278,15 +356,16 @@ static const omen_results_writer writers[] = {
             .name = "tsv",
             .help = "a line per neighbour: query, rank from 1, key or row, and the distance if asked for",
             .has_distances = true,
+            .has_header = true,
             .has_text = true,
             .most_id = INT64_MAX,
-            .begin = NULL,
+            .begin = begin_lines,
             .write = write_tsv,
         },
     [OMEN_RESULTS_JSONL] =
         {
             .name = "jsonl",
-            .help = "a line per query: {\"query\":0,\"ids\":[...],\"distances\":[...]}; \"keys\" if there are",
+            .help = "a line per query: {\"query\":0,\"rows\":[...],\"distances\":[...]}; \"keys\" if there are",
             .has_distances = true,
             .has_text = true,
             .most_id = INT64_MAX,
@@ -296,7 +375,8 @@ static const omen_results_writer writers[] = {
     [OMEN_RESULTS_IVECS] =
         {
             .name = "ivecs",
-            .help = "per query the int32 k, then k int32 rows, or keys that are integers",
+            .help = "per query the int32 k, then k int32 rows, or keys that are integers; distances in fvecs",
+            .beside = "fvecs",
             .is_binary = true,
             .has_fixed_fields = true,
             .most_id = INT32_MAX,
@@ -314,6 +394,28 @@ static const omen_results_writer writers[] = {
             .most_id = INT64_MAX,
             .begin = begin_npy,
             .write = write_npy,
+        },
+    [OMEN_RESULTS_CSV] =
+        {
+            .name = "csv",
+            .help = "the same as tsv with commas; a key with a comma or a quote in it stands in quotes",
+            .has_distances = true,
+            .has_header = true,
+            .has_text = true,
+            .most_id = INT64_MAX,
+            .begin = begin_lines,
+            .write = write_csv,
+        },
+    [OMEN_RESULTS_IBIN] =
+        {
+            .name = "ibin",
+            .help = "two uint32, queries and k, then k int32 rows a query, or integer keys; distances in fbin",
+            .beside = "fbin",
+            .is_binary = true,
+            .has_fixed_fields = true,
+            .most_id = INT32_MAX,
+            .begin = begin_ibin,
+            .write = write_ibin,
         },
 };
 #define N_WRITERS (sizeof(writers) / sizeof(writers[0]))
@@ -432,7 +534,7 @@ static int check_query(const written *w, uint64_t i, omen_detail *why)
 }
 
 /* One query, with its keys; keys has room for them, and one more. */
-static int write_query(const written *w, uint64_t i, omen_row_key *keys, buffer *out, omen_detail *why)
+static int write_query(const written *w, uint64_t i, omen_row_key *keys, buffer *out, buffer *beside, omen_detail *why)
 {
     omen_results_found found = found_of(w, i);
     int status = OMEN_OK;
@@ -445,6 +547,8 @@ static int write_query(const written *w, uint64_t i, omen_row_key *keys, buffer 
     found.keys = keys;
     if (status == OMEN_OK)
         writers[w->results->format].write(out, &found);
+    if (status == OMEN_OK && beside->stream)
+        put_beside(beside, &found, w->results->format == OMEN_RESULTS_IVECS);
     return status;
 }
 
@@ -454,12 +558,13 @@ static int write_queries(written *w, uint64_t n, omen_detail *why)
     const bool has_limit = writer->most_id < INT64_MAX;
     uint64_t most = w->results->k;
     omen_row_key *keys = NULL;
-    buffer out = {.stream = w->results->stream};
+    buffer out = {.stream = w->results->stream}, beside = {.stream = NULL};
     int status = w->index ? open_keys(w->results, w->index, &w->info, why) : OMEN_OK;
 
     if (!w->results->with_distances)
         w->distances = NULL;
-    else if (!w->distances && writer->has_distances && writer->has_fixed_fields && status == OMEN_OK)
+    else if (!w->distances && writer->has_fixed_fields && (writer->has_distances || w->results->distances) &&
+             status == OMEN_OK)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", writer->name);
     for (uint64_t i = 0; i < n && (w->index || has_limit) && status == OMEN_OK; i++)
         status = check_query(w, i, why);
@@ -467,18 +572,22 @@ static int write_queries(written *w, uint64_t n, omen_detail *why)
         return status;
     for (uint64_t i = 0; i < n && w->offsets; i++)
         most = w->offsets[i + 1] - w->offsets[i] > most ? w->offsets[i + 1] - w->offsets[i] : most;
+    if (writer->beside && w->distances)
+        beside.stream = w->results->distances;
     out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
+    beside.bytes = beside.stream ? malloc(BUFFER_BYTES + ITEM_BYTES) : NULL;
     keys = w->index ? malloc((most + 1) * sizeof *keys) : NULL;
-    if (!out.bytes || (w->index && !keys)) {
+    if (!out.bytes || (beside.stream && !beside.bytes) || (w->index && !keys)) {
         free(out.bytes);
+        free(beside.bytes);
         free(keys);
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
     }
-    for (uint64_t i = 0; i < n && !out.failed && status == OMEN_OK; i++)
-        status = write_query(w, i, keys, &out, why);
+    for (uint64_t i = 0; i < n && !out.failed && !beside.failed && status == OMEN_OK; i++)
+        status = write_query(w, i, keys, &out, &beside, why);
     free(keys);
-    const int flushed = buffer_finish(&out, why);
-    return status == OMEN_OK ? flushed : status;
+    const int flushed = buffer_finish(&out, why), flushed_beside = buffer_finish(&beside, why);
+    return status != OMEN_OK ? status : flushed != OMEN_OK ? flushed : flushed_beside;
 }
 
 int omen_results_write_keys(const omen_results *results, const omen_index *index, uint64_t first, uint64_t n,

@@ -26,7 +26,10 @@ typedef struct omen_results_writer {
     const char *name; /* also the extension of its files */
     const char *help; /* what one query becomes, in a line */
     bool is_binary;
-    bool has_distances;    /* they can be written */
+    bool has_distances; /* they can be written */
+    bool has_header;    /* names of fields can be written */
+    /* of the file beside it that holds distances, if they cannot be in the same; NULL: there is none */
+    const char *beside;
     bool has_fixed_fields; /* distances that were announced have to be there, and -1 is in the place of a missing row */
     bool has_text;         /* keys of text can be written */
     int64_t most_id;       /* the largest row number or key it holds */

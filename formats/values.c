@@ -9,16 +9,37 @@ uint32_t omen_value_bytes(omen_value value)
     switch (value) {
     case OMEN_VALUE_U1:
     case OMEN_VALUE_I1:
+    case OMEN_VALUE_F1:
         return 1;
     case OMEN_VALUE_F2:
+    case OMEN_VALUE_I2:
+    case OMEN_VALUE_U2:
+    case OMEN_VALUE_BF2:
         return 2;
     case OMEN_VALUE_I4:
+    case OMEN_VALUE_U4:
     case OMEN_VALUE_F4:
         return 4;
     case OMEN_VALUE_F8:
+    case OMEN_VALUE_I8:
+    case OMEN_VALUE_U8:
         return 8;
     }
     return 0;
+}
+
+bool omen_value_is_float(omen_value value)
+{
+    switch (value) {
+    case OMEN_VALUE_F1:
+    case OMEN_VALUE_F2:
+    case OMEN_VALUE_BF2:
+    case OMEN_VALUE_F4:
+    case OMEN_VALUE_F8:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static inline uint32_t float_bits(float value)
@@ -67,11 +88,50 @@ void omen_values_convert(omen_value value, bool big_endian, const unsigned char 
         for (size_t i = 0; i < n; i++)
             out[i] = (float)(signed char)from[i];
         break;
+    case OMEN_VALUE_F1: /* the first byte of a float16 */
+        CONVERT(uint8_t, half_to_float_bits((uint32_t)x << 8))
+        break;
+    case OMEN_VALUE_I2:
+        if (swap)
+            CONVERT(uint16_t, float_bits((float)(int16_t)__builtin_bswap16(x)))
+        else
+            CONVERT(uint16_t, float_bits((float)(int16_t)x))
+        break;
+    case OMEN_VALUE_U2:
+        if (swap)
+            CONVERT(uint16_t, float_bits((float)__builtin_bswap16(x)))
+        else
+            CONVERT(uint16_t, float_bits((float)x))
+        break;
+    case OMEN_VALUE_BF2: /* the first half of a float32 */
+        if (swap)
+            CONVERT(uint16_t, (uint32_t)__builtin_bswap16(x) << 16)
+        else
+            CONVERT(uint16_t, (uint32_t)x << 16)
+        break;
     case OMEN_VALUE_I4:
         if (swap)
             CONVERT(uint32_t, float_bits((float)(int32_t)__builtin_bswap32(x)))
         else
             CONVERT(uint32_t, float_bits((float)(int32_t)x))
+        break;
+    case OMEN_VALUE_U4:
+        if (swap)
+            CONVERT(uint32_t, float_bits((float)__builtin_bswap32(x)))
+        else
+            CONVERT(uint32_t, float_bits((float)x))
+        break;
+    case OMEN_VALUE_I8:
+        if (swap)
+            CONVERT(uint64_t, float_bits((float)(int64_t)__builtin_bswap64(x)))
+        else
+            CONVERT(uint64_t, float_bits((float)(int64_t)x))
+        break;
+    case OMEN_VALUE_U8:
+        if (swap)
+            CONVERT(uint64_t, float_bits((float)__builtin_bswap64(x)))
+        else
+            CONVERT(uint64_t, float_bits((float)x))
         break;
     case OMEN_VALUE_F2:
         if (swap)
@@ -94,6 +154,35 @@ void omen_values_convert(omen_value value, bool big_endian, const unsigned char 
     }
 }
 
+bool omen_integer_is_exact(uint64_t magnitude)
+{
+    return magnitude <= (1u << 24) || magnitude >> __builtin_ctzll(magnitude) <= (1u << 24);
+}
+
+bool omen_values_exact(omen_value value, bool big_endian, const unsigned char *from, size_t n)
+{
+    const bool swap = big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+    const bool is_signed = value == OMEN_VALUE_I4 || value == OMEN_VALUE_I8;
+    bool exact = true;
+
+    if (value == OMEN_VALUE_I4 || value == OMEN_VALUE_U4) {
+        for (size_t i = 0; i < n; i++) {
+            uint32_t x;
+            memcpy(&x, from + i * sizeof(x), sizeof(x));
+            x = swap ? __builtin_bswap32(x) : x;
+            exact &= omen_integer_is_exact(is_signed && x >> 31 ? 0 - x : x);
+        }
+    } else if (value == OMEN_VALUE_I8 || value == OMEN_VALUE_U8) {
+        for (size_t i = 0; i < n; i++) {
+            uint64_t x;
+            memcpy(&x, from + i * sizeof(x), sizeof(x));
+            x = swap ? __builtin_bswap64(x) : x;
+            exact &= omen_integer_is_exact(is_signed && x >> 63 ? 0 - x : x);
+        }
+    }
+    return exact;
+}
+
 bool omen_values_finite(const float *values, size_t n)
 {
     uint32_t bad = 0;
@@ -109,10 +198,24 @@ const char *omen_value_name(omen_value value)
         return "uint8";
     case OMEN_VALUE_I1:
         return "int8";
+    case OMEN_VALUE_I2:
+        return "int16";
+    case OMEN_VALUE_U2:
+        return "uint16";
     case OMEN_VALUE_I4:
         return "int32";
+    case OMEN_VALUE_U4:
+        return "uint32";
+    case OMEN_VALUE_I8:
+        return "int64";
+    case OMEN_VALUE_U8:
+        return "uint64";
+    case OMEN_VALUE_F1:
+        return "float8_e5m2";
     case OMEN_VALUE_F2:
         return "float16";
+    case OMEN_VALUE_BF2:
+        return "bfloat16";
     case OMEN_VALUE_F4:
         return "float32";
     case OMEN_VALUE_F8:

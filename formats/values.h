@@ -5,7 +5,7 @@
 
 #include "lib/omendb.h"
 
-/* How one value is stored. Those from F2 on can hold a NaN or an infinity. */
+/* How one value is stored. The first six have these numbers in compressed files too. */
 typedef enum {
     OMEN_VALUE_U1,
     OMEN_VALUE_I1,
@@ -13,13 +13,30 @@ typedef enum {
     OMEN_VALUE_F2,
     OMEN_VALUE_F4,
     OMEN_VALUE_F8,
+    OMEN_VALUE_I2,
+    OMEN_VALUE_U2,
+    OMEN_VALUE_U4,
+    OMEN_VALUE_I8,
+    OMEN_VALUE_U8,
+    OMEN_VALUE_BF2, /* bfloat16 */
+    OMEN_VALUE_F1,  /* float8 e5m2 */
 } omen_value;
+
+/* Whether a value can be a NaN or an infinity. */
+bool omen_value_is_float(omen_value value);
 
 /* Bytes of one stored value. */
 uint32_t omen_value_bytes(omen_value value);
 
 /* Converts n stored values to float32. */
 void omen_values_convert(omen_value value, bool big_endian, const unsigned char *from, size_t n, float *restrict out);
+
+/* Whether float32 holds an integer of this magnitude. */
+bool omen_integer_is_exact(uint64_t magnitude);
+
+/* False when one of n stored integers is no float32: it has more than 24 digits in base 2 between the first and last
+ * that are not zero. */
+bool omen_values_exact(omen_value value, bool big_endian, const unsigned char *from, size_t n);
 
 /* False when one of n values is a NaN or infinite. */
 bool omen_values_finite(const float *values, size_t n);

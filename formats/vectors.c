@@ -4,6 +4,8 @@
  * The input is always a mapped file; a stream is first copied to an unlinked temporary one. A format's open function
  * checks the shape and keeps what it needs in a state of its own; its read function may be called by several threads.
  */
+#include "formats/foreign.h"
+#include "formats/unpack.h"
 #include "formats/vectors_internal.h"
 
 #include <inttypes.h>
@@ -11,8 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
-/* ivecs is not probed: its structure is that of fvecs, which is far more common for vectors. */
+/* ivecs, i32bin and u32bin are not probed: their structure is that of fvecs and fbin, which are far more common for
+ * vectors. */
 static const omen_vector_format formats[] = {
     {
         .name = "fvecs",
@@ -54,6 +58,19 @@ static const omen_vector_format formats[] = {
         .write = NULL,
     },
     {
+        .name = "hvecs",
+        .suffixes = {".hvecs"},
+        .value = OMEN_VALUE_F2,
+        .is_told_by_rows = true,
+        .probe = omen_vecs_probe,
+        .open = omen_vecs_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
         .name = "npy",
         .suffixes = {".npy"},
         .value = OMEN_VALUE_F4,
@@ -64,6 +81,20 @@ static const omen_vector_format formats[] = {
         .release = omen_layout_release,
         .close = omen_layout_close,
         .write = omen_npy_write,
+    },
+    {
+        .name = "npz",
+        .suffixes = {".npz"},
+        .value = OMEN_VALUE_F4,
+        .has_members = true,
+        .probe = omen_npz_probe,
+        .prepare = omen_npz_prepare,
+        .open = omen_npy_open,
+        .read = omen_npy_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
     },
     {
         .name = "fbin",
@@ -102,11 +133,75 @@ static const omen_vector_format formats[] = {
         .write = NULL,
     },
     {
+        .name = "i32bin",
+        .suffixes = {".i32bin"},
+        .value = OMEN_VALUE_I4,
+        .probe = NULL,
+        .open = omen_bin_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "u32bin",
+        .suffixes = {".u32bin"},
+        .value = OMEN_VALUE_U4,
+        .probe = NULL,
+        .open = omen_bin_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
         .name = "idx",
         .suffixes = {".idx", "idx1-ubyte", "idx2-ubyte", "idx3-ubyte", "idx4-ubyte"},
         .value = OMEN_VALUE_U1,
         .probe = omen_idx_probe,
         .open = omen_idx_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "csv",
+        .suffixes = {".csv"},
+        .value = OMEN_VALUE_F4,
+        .probe = omen_text_probe,
+        .prepare = omen_csv_prepare,
+        .open = omen_raw_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "tsv",
+        .suffixes = {".tsv", ".tab"},
+        .value = OMEN_VALUE_F4,
+        .probe = omen_text_probe,
+        .prepare = omen_tsv_prepare,
+        .open = omen_raw_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
+        .name = "jsonl",
+        .suffixes = {".jsonl", ".ndjson"},
+        .value = OMEN_VALUE_F4,
+        .has_members = true,
+        .probe = omen_jsonl_probe,
+        .prepare = omen_jsonl_prepare,
+        .open = omen_raw_open,
         .read = omen_layout_read,
         .read_bytes = omen_layout_read_bytes,
         .release = omen_layout_release,
@@ -128,19 +223,6 @@ static const omen_vector_format formats[] = {
     },
 };
 #define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
-
-static const struct compression {
-    const char *magic;
-    size_t n_magic;
-    const char *suffix, *tool;
-} compressions[] = {
-    {"\x1f\x8b\x08", 3, ".gz", "zcat"},
-    {"\x28\xb5\x2f\xfd", 4, ".zst", "zstdcat"},
-    {"\xfd"
-     "7zXZ\0",
-     6, ".xz", "xzcat"},
-};
-#define N_COMPRESSIONS (sizeof(compressions) / sizeof(compressions[0]))
 
 /* All names and those that can be written, for help and messages. */
 static char names_all[N_FORMATS * 8], names_written[N_FORMATS * 8];
@@ -251,6 +333,18 @@ static const omen_vector_format *format_by_suffix(const char *path, size_t lengt
     return NULL;
 }
 
+size_t omen_vectors_file_bytes(const char *path)
+{
+    const char *colon = strrchr(path, ':');
+    const bool has_member = colon && colon != path && colon[1] != '\0' && access(path, F_OK) != 0;
+    return has_member ? (size_t)(colon - path) : strlen(path);
+}
+
+size_t omen_vectors_stem(const char *path)
+{
+    return omen_compression_stem(path);
+}
+
 const char *omen_vectors_named(const char *path)
 {
     const omen_vector_format *format = format_by_suffix(path, strlen(path));
@@ -276,16 +370,7 @@ static int formats_by_content(const omen_input *input, const omen_vector_format 
     return n_found;
 }
 
-static const struct compression *compression_of(const omen_input *input)
-{
-    for (size_t i = 0; i < N_COMPRESSIONS; i++)
-        if (input->n_bytes >= compressions[i].n_magic &&
-            memcmp(input->bytes, compressions[i].magic, compressions[i].n_magic) == 0)
-            return &compressions[i];
-    return NULL;
-}
-
-static int fail_compressed(const omen_input *input, const struct compression *compression,
+static int fail_compressed(const omen_input *input, const omen_compression *compression,
                            const omen_vector_format *format, const char *path, omen_detail *why)
 {
     size_t length = strlen(path);
@@ -297,11 +382,18 @@ static int fail_compressed(const omen_input *input, const struct compression *co
                      input->label, compression->tool, format ? format->name : "FORMAT");
 }
 
+/* Says what a file of another program is. */
+static int fail_foreign(const omen_input *input, const char *foreign, omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_INPUT, "%s is %s, which is not read: save its vectors as npy", input->label,
+                     foreign);
+}
+
 /* Sets *format when neither the caller nor the extension tells: exactly one format fits the content. */
 static int choose_by_content(const omen_input *input, const char *path, const omen_vector_format **format,
                              omen_detail *why)
 {
-    const struct compression *compression = compression_of(input);
+    const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
     char names[80];
     int n_found = formats_by_content(input, NULL, format, names);
     if (n_found == 1)
@@ -310,6 +402,9 @@ static int choose_by_content(const omen_input *input, const char *path, const om
         return omen_fail(why, OMEN_ERR_INPUT, "%s may be %s: choose with options.format", input->label, names);
     if (compression)
         return fail_compressed(input, compression, NULL, path, why);
+    const char *foreign = omen_foreign_name(input);
+    if (foreign)
+        return fail_foreign(input, foreign, why);
     if (strcmp(path, "-") == 0) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "standard input needs its format named with options.format: %s",
                          omen_vectors_formats());
@@ -323,7 +418,7 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
 {
     uint32_t d = options->d;
     const omen_input *input = &vectors->input;
-    const struct compression *compression = compression_of(input);
+    const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
     const omen_vector_format *other = NULL;
     bool insisted = format;
     char names[80];
@@ -333,7 +428,7 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
     if (omen_input_is_container(input))
         return omen_fail(why, OMEN_ERR_INPUT, "%s is an omendb index, not a file of vectors", input->label);
     if (!format && strcmp(path, "-") != 0)
-        format = format_by_suffix(path, strlen(path));
+        format = format_by_suffix(path, omen_compression_stem(path));
     if (!format) {
         status = choose_by_content(input, path, &format, why);
         if (status != OMEN_OK)
@@ -350,6 +445,8 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
     if (format->is_bare && !insisted) {
         if (compression)
             return fail_compressed(input, compression, format, path, why);
+        if (omen_foreign_name(input))
+            return fail_foreign(input, omen_foreign_name(input), why);
         if (formats_by_content(input, format, &other, names) > 0) {
             return omen_fail(
                 why, OMEN_ERR_INPUT,
@@ -358,13 +455,27 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
                 input->label, names, other->name);
         }
     }
-    status = format->open(vectors, d, &reason);
+    if (vectors->member && !format->has_members) {
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is %s, which has no parts to name as \":%.100s\"", input->label,
+                         format->name, vectors->member);
+    }
+    if (vectors->is_partial && format->prepare)
+        return OMEN_OK; /* all of it is needed to say more */
+    uint32_t row_d = d;
+    status = format->prepare ? format->prepare(vectors, &row_d, &reason) : OMEN_OK;
+    if (status == OMEN_OK)
+        status = format->open(vectors, row_d, &reason);
     if (status == OMEN_ERR_INPUT && compression)
         return fail_compressed(input, compression, format, path, why);
+    if (status == OMEN_ERR_INPUT && omen_foreign_name(input))
+        return fail_foreign(input, omen_foreign_name(input), why);
     if (status == OMEN_ERR_INPUT && formats_by_content(input, format, &other, names) > 0) {
         return omen_fail(why, status, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
                          format->name, reason.text, names, other->name);
     }
+    if (status == OMEN_ERR_IO || status == OMEN_ERR_ARGUMENT) /* of the temporary copy, which is named */
+        return omen_fail(why, status, strstr(reason.text, input->label) ? "%.0s%s" : "%s: %s", input->label,
+                         reason.text);
     if (status != OMEN_OK)
         return omen_fail(why, status, "%s: %s", input->label, reason.text);
     if (d != 0 && d != vectors->d) {
@@ -398,6 +509,7 @@ static int check_head(void *context, int fd, omen_detail *why)
     if (!name)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     snprintf(vectors.input.label, sizeof(vectors.input.label), "%s", e->label);
+    vectors.is_partial = true;
     vectors.input.fd = fd;
     int status = omen_input_map(&vectors.input, why);
     bool may_be = false;
@@ -440,6 +552,37 @@ int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_v
     return content_open(vectors, format, path, options, why);
 }
 
+/* Whether a file that begins like a compressed one is of the format that it is named as: its length fits its header. */
+static bool is_plain(const omen_input *input, const char *path, const omen_vectors_options *options)
+{
+    omen_vectors vectors = {.input = *input};
+    vectors.format = options->format          ? format_by_name(options->format)
+                     : strcmp(path, "-") != 0 ? format_by_suffix(path, strlen(path))
+                                              : NULL;
+    if (!vectors.format || vectors.format->is_bare || vectors.format->prepare)
+        return false;
+    const bool is_it = vectors.format->open(&vectors, 0, NULL) == OMEN_OK;
+    omen_vectors_finish(&vectors);
+    return is_it;
+}
+
+int omen_vectors_open_input(omen_input *input, const char *path, const omen_vectors_options *options, bool *is_unpacked,
+                            omen_detail *why)
+{
+    int status = omen_input_open_as_is(input, path, why);
+    *is_unpacked = false;
+    if (status != OMEN_OK)
+        return status;
+    const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
+    if (!compression || !compression->expand || is_plain(input, path, options))
+        return OMEN_OK;
+    *is_unpacked = true;
+    status = omen_input_expand(input, false, options->progress, options->context, why);
+    if (status != OMEN_OK)
+        omen_input_close(input);
+    return status;
+}
+
 int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
 {
     static const omen_vectors_options none;
@@ -450,13 +593,27 @@ int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_o
     omen_vectors *vectors = calloc(1, sizeof(*vectors));
     if (!vectors)
         return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
-    expectation e = {.options = options, .path = path, .label = vectors->input.label};
-    int status = omen_input_open(&vectors->input, path, why);
-    if (status == OMEN_OK && omen_input_is_container(&vectors->input))
-        status = omen_input_unpack(&vectors->input, path, check_head, &e, &name, why);
+    const size_t n_file = omen_vectors_file_bytes(path);
+    char *file = strndup(path, n_file);
+    expectation e = {.options = options, .path = file, .label = vectors->input.label};
+    bool is_unpacked;
+    int status = file ? omen_vectors_open_input(&vectors->input, file, options, &is_unpacked, why)
+                      : omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    if (status != OMEN_OK) {
+        free(file);
+        free(vectors);
+        return status;
+    }
+    vectors->member = path[n_file] == ':' ? path + n_file + 1 : NULL;
+    vectors->progress = options->progress;
+    vectors->context = options->context;
+    if (omen_input_is_container(&vectors->input))
+        status = omen_input_unpack(&vectors->input, file, check_head, &e, &name, why);
     if (status == OMEN_OK)
-        status = omen_vectors_recognize(vectors, name ? name : path, options, why);
+        status = omen_vectors_recognize(vectors, name ? name : file, options, why);
+    vectors->member = NULL;
     free(name);
+    free(file);
     if (status != OMEN_OK) {
         omen_vectors_close(vectors);
         return status;

@@ -12,6 +12,12 @@
 /* The status of what was opened: for a stream that was copied, or a compressed file, of the original. */
 const struct stat *omen_vectors_status(const omen_vectors *vectors);
 
+/* Length of the part of a path that names a file: all of it, unless it is FILE:NAME, and no file has that name. */
+size_t omen_vectors_file_bytes(const char *path);
+
+/* Length of a path without an ending of what is unpacked when it is read, such as ".gz". */
+size_t omen_vectors_stem(const char *path);
+
 /* The names of the formats that can be written, separated by ", ". */
 const char *omen_vectors_write_formats(void);
 

@@ -30,8 +30,13 @@ struct omen_vector_format {
     omen_value value;     /* of the formats that hold one type only */
     bool is_told_by_rows; /* open() and probe() look at rows all over the file */
     bool is_bare;         /* values alone, which any content could be: needs its dimension */
+    bool has_members;     /* several arrays, of which FILE:NAME names one */
     /* Whether the content alone says that it is most likely this format; NULL: nothing in it gives that away. */
     bool (*probe)(const omen_input *input, const omen_vector_format *format);
+    /* Finds the rows of vectors->member (NULL: of the only ones there are) in a file that holds more than rows at fixed
+     * places; *d is as for open(). It may put a temporary copy in the place of the input, unless keeps_input is set.
+     * Returns as open(), or OMEN_ERR_IO or OMEN_ERR_INTERRUPTED. NULL: there is nothing to be done before open(). */
+    int (*prepare)(omen_vectors *vectors, uint32_t *d, omen_detail *reason);
     /* Sets state, n_rows, d, value and has_bytes of vectors, whose input and format are set. d is the dimension the
      * caller gave (0: none). Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT or OMEN_ERR_MEMORY with a reason that
      * does not name the file. close() is due whenever state is not NULL. */
@@ -47,6 +52,12 @@ struct omen_vector_format {
 
 struct omen_vectors {
     omen_input input;
+    const char *member;           /* the name behind FILE: while it is opened; or NULL */
+    uint64_t part_offset, n_part; /* of prepare(): the bytes that open() looks at; 0, 0: all */
+    bool keeps_input;             /* rows have to be found in the input itself */
+    bool is_partial;              /* of the input only the beginning and the end are there yet */
+    omen_progress_fn progress;    /* of the options, while it is opened */
+    void *context;
     const omen_vector_format *format;
     void *state; /* of the format alone */
     uint64_t n_rows;
@@ -61,6 +72,8 @@ int omen_vecs_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_vecs_probe(const omen_input *input, const omen_vector_format *format);
 int omen_vecs_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context,
                     omen_detail *why);
+int omen_npz_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason);
+bool omen_npz_probe(const omen_input *input, const omen_vector_format *format);
 int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_npy_probe(const omen_input *input, const omen_vector_format *format);
 int omen_npy_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
@@ -69,9 +82,18 @@ bool omen_bin_probe(const omen_input *input, const omen_vector_format *format);
 int omen_bin_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
 int omen_idx_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_idx_probe(const omen_input *input, const omen_vector_format *format);
+int omen_csv_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason);
+int omen_tsv_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason);
+bool omen_text_probe(const omen_input *input, const omen_vector_format *format);
+int omen_jsonl_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason);
+bool omen_jsonl_probe(const omen_input *input, const omen_vector_format *format);
 int omen_raw_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 int omen_raw_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
 int omen_npy_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
+
+/* What npy's open() finds: the layout of an array of numbers with two dimensions. */
+int omen_npy_find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
+                         omen_detail *reason);
 
 /* Those that fixed places share, in layout.c; open() finds the layout by a function of the format, whose result and
  * reason are those of open(). */
@@ -86,8 +108,13 @@ void omen_layout_close(omen_vectors *vectors);
 /* Closes the format's state; the input stays. */
 void omen_vectors_finish(omen_vectors *vectors);
 
-/* Chooses the format of vectors->input, which is open, and sets format and what its open() sets; path may tell it by
- * its extension. As omen_vectors_open(); omen_vectors_finish() is due either way. */
+/* Opens what omen_vectors_recognize() takes: as omen_input_open(), but what is compressed only by the looks of its
+ * first bytes stays as it is. path is one of a file, without a member. *is_unpacked: it was compressed. */
+int omen_vectors_open_input(omen_input *input, const char *path, const omen_vectors_options *options, bool *is_unpacked,
+                            omen_detail *why);
+
+/* Chooses the format of vectors->input, which is open, and sets format and what its open() sets; path, without a
+ * member, may tell it by its extension. As omen_vectors_open(); omen_vectors_finish() is due either way. */
 int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_vectors_options *options,
                            omen_detail *why);
 
@@ -98,6 +125,9 @@ int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, 
 
 /* Names the first value that is not finite in rows of which the first is row number first. Returns OMEN_ERR_INPUT. */
 int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *rows, omen_detail *why);
+
+/* Refuses an integer that is no float32. Returns OMEN_ERR_INPUT. */
+int omen_inexact_fault(const omen_vectors *vectors, uint64_t row, uint64_t column, omen_detail *why);
 
 static inline uint32_t omen_load_le32(const unsigned char *p)
 {

@@ -13,7 +13,6 @@ data=$root/../shared/data
 if [ -d "$data/glove-100" ] && [ -d "$data/sift-128" ]; then
     OMENDB_TEST_DATA=$data
     export OMENDB_TEST_DATA
-    test_packages="$test_packages zstd"
 else
     unset OMENDB_TEST_DATA
 fi

@@ -3,6 +3,7 @@
  * words for each row. */
 #include "formats/columns_internal.h"
 #include "formats/lines.h"
+#include "formats/unpack.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -70,9 +71,13 @@ int omen_spmat_open(omen_spmat *out, const char *path, omen_detail *why)
 {
     uint64_t n;
     *out = (omen_spmat){.n_rows = 0};
-    int status = omen_input_open(&out->input, path, why);
-    if (status != OMEN_OK)
+    int status = omen_input_open_as_is(&out->input, path, why);
+    if (status == OMEN_OK && !is_spmat(&out->input, &out->n_rows, &out->n_columns, &n))
+        status = omen_input_expand(&out->input, false, NULL, NULL, why);
+    if (status != OMEN_OK) {
+        omen_input_close(&out->input);
         return status;
+    }
     status = is_spmat(&out->input, &out->n_rows, &out->n_columns, &n)
                  ? load_spmat(out, n, why)
                  : omen_fail(why, OMEN_ERR_INPUT,
@@ -189,10 +194,11 @@ static int read_lines(omen_columns *columns, const omen_input *input, uint64_t m
 
 int omen_tags_read(omen_columns *columns, const char *path, uint64_t memory_bytes, omen_detail *why)
 {
-    const char *dot = strrchr(path, '.');
+    static const char suffix[] = ".spmat";
+    const size_t n_stem = omen_compression_stem(path), n_suffix = sizeof suffix - 1;
     omen_input input;
     uint64_t n_rows, n_columns, n;
-    if (dot && strcasecmp(dot, ".spmat") == 0)
+    if (n_stem >= n_suffix && strncasecmp(path + n_stem - n_suffix, suffix, n_suffix) == 0)
         return read_spmat(columns, path, memory_bytes, why);
     int status = omen_input_open(&input, path, why);
     if (status != OMEN_OK)

@@ -57,9 +57,15 @@ int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, ome
     if (!layout)
         return omen_fail(reason, OMEN_ERR_MEMORY, "no memory to open the vectors");
     vectors->state = layout;
-    int status = find(&vectors->input, vectors->format, d, layout, reason);
+    omen_input part = vectors->input;
+    if (vectors->n_part > 0) {
+        part.bytes += vectors->part_offset;
+        part.n_bytes = vectors->n_part;
+    }
+    int status = find(&part, vectors->format, d, layout, reason);
     if (status != OMEN_OK)
         return status;
+    layout->offset += vectors->part_offset;
     vectors->layout = layout;
     vectors->n_rows = layout->n_rows;
     vectors->d = layout->d;
@@ -90,6 +96,14 @@ int omen_values_fault(const omen_vectors *vectors, uint64_t first, const float *
                      first + i / vectors->d, nan ? "a NaN" : "an infinite value", i % vectors->d);
 }
 
+int omen_inexact_fault(const omen_vectors *vectors, uint64_t row, uint64_t column, omen_detail *why)
+{
+    return omen_fail(why, OMEN_ERR_INPUT,
+                     "%s: row %" PRIu64 " has an integer in column %" PRIu64 " that float32 would round; if these are "
+                     "vectors, save them as float32",
+                     vectors->input.label, row, column);
+}
+
 /* Values converted before they are checked: few enough to be in the first-level cache still. */
 #define RUN_VALUES 4096
 
@@ -101,11 +115,22 @@ static int row_header_check(const omen_vectors *vectors, const unsigned char *ro
                      vectors->input.label, number, (int)omen_load_le32(row - 4), vectors->layout->d);
 }
 
+/* Names the first of the rows at from, of which the first is row number first, with an integer that float32 rounds. */
+static int fail_inexact(const omen_vectors *vectors, uint64_t first, const unsigned char *from, omen_detail *why)
+{
+    const omen_layout *layout = vectors->layout;
+    const uint32_t value_bytes = omen_value_bytes(layout->value);
+    uint64_t i = 0;
+    while (omen_values_exact(layout->value, layout->big_endian, from + i * value_bytes, 1))
+        i++;
+    return omen_inexact_fault(vectors, first + i / layout->d, i % layout->d, why);
+}
+
 int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
 {
     const omen_layout *layout = vectors->layout;
     const unsigned char *from = vectors->input.bytes + layout->offset + first * layout->stride;
-    bool floats = layout->value >= OMEN_VALUE_F2;
+    const bool floats = omen_value_is_float(layout->value);
     uint64_t d = layout->d;
     uint64_t run = !layout->row_headers && d < RUN_VALUES ? RUN_VALUES / d : 1;
 
@@ -118,6 +143,8 @@ int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, fl
         omen_values_convert(layout->value, layout->big_endian, from, run * d, out);
         if (floats && !omen_values_finite(out, run * d))
             return omen_values_fault(vectors, first + done, out, why);
+        if (!floats && !omen_values_exact(layout->value, layout->big_endian, from, run * d))
+            return fail_inexact(vectors, first + done, from, why);
         from += run * layout->stride;
         out += run * d;
     }

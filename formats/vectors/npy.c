@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define TYPES_READ "floats (f2, f4, f8, bfloat16) and integers (i1 to i8, u1 to u8) are read"
+
 /* ---- the header -------------------------------------------------------- */
 
 /* Sets value and byte order from a descr such as "<f4". */
@@ -16,11 +18,9 @@ static int type_parse(const omen_npy_header *header, omen_layout *out, omen_deta
     static const struct {
         const char *name;
         omen_value value;
-    } types[] = {{"f2", OMEN_VALUE_F2},
-                 {"f4", OMEN_VALUE_F4},
-                 {"f8", OMEN_VALUE_F8},
-                 {"i1", OMEN_VALUE_I1},
-                 {"u1", OMEN_VALUE_U1}};
+    } types[] = {{"f1", OMEN_VALUE_F1}, {"f2", OMEN_VALUE_F2}, {"f4", OMEN_VALUE_F4}, {"f8", OMEN_VALUE_F8},
+                 {"i1", OMEN_VALUE_I1}, {"i2", OMEN_VALUE_I2}, {"i4", OMEN_VALUE_I4}, {"i8", OMEN_VALUE_I8},
+                 {"u1", OMEN_VALUE_U1}, {"u2", OMEN_VALUE_U2}, {"u4", OMEN_VALUE_U4}, {"u8", OMEN_VALUE_U8}};
     const char *name = omen_npy_type(header, &out->big_endian);
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strcmp(name, types[i].name) == 0) {
@@ -28,22 +28,31 @@ static int type_parse(const omen_npy_header *header, omen_layout *out, omen_deta
             return OMEN_OK;
         }
     }
-    return omen_fail(reason, OMEN_ERR_INPUT, "the array's dtype is %s'%.20s'; f2, f4, f8, i1 and u1 are read",
+    /* What ml_dtypes writes for bfloat16; bytes without a type have no order and are "|V2". */
+    if (strcmp(header->descr, "<V2") == 0 || strcmp(header->descr, ">V2") == 0) {
+        out->value = OMEN_VALUE_BF2;
+        return OMEN_OK;
+    }
+    if (strcmp(name, "V1") == 0) {
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "the array's dtype is '%.20s', a type of 8 bits that npy does not tell; save it as float16 or "
+                         "float32",
+                         header->descr);
+    }
+    return omen_fail(reason, OMEN_ERR_INPUT, "the array's dtype is %s'%.20s'; " TYPES_READ,
                      name[0] == 'O' ? "object " : "", header->descr);
 }
 
-static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
-                       omen_detail *reason)
+int omen_npy_find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
+                         omen_detail *reason)
 {
     omen_npy_header header;
 
     int status = omen_npy_header_read(input->bytes, input->n_bytes, &header, reason);
     if (status != OMEN_OK)
         return status;
-    if (header.is_structured) {
-        return omen_fail(reason, OMEN_ERR_INPUT,
-                         "the array has a structured dtype; plain f2, f4, f8, i1 and u1 are read");
-    }
+    if (header.is_structured)
+        return omen_fail(reason, OMEN_ERR_INPUT, "the array has a structured dtype; plain " TYPES_READ);
     memset(out, 0, sizeof(*out));
     status = type_parse(&header, out, reason);
     if (status != OMEN_OK)
@@ -60,7 +69,7 @@ static int find_layout(const omen_input *input, const omen_vector_format *format
 
 int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)
 {
-    return omen_layout_open(vectors, find_layout, d, reason);
+    return omen_layout_open(vectors, omen_npy_find_layout, d, reason);
 }
 
 bool omen_npy_probe(const omen_input *input, const omen_vector_format *format)
@@ -72,6 +81,18 @@ bool omen_npy_probe(const omen_input *input, const omen_vector_format *format)
 
 #define TILE_ROWS    64 /* a tile is on the stack */
 #define TILE_COLUMNS 16
+
+/* Names the first of n values of a column that is an integer which float32 rounds. */
+static int fail_column(const omen_vectors *vectors, uint64_t row, uint64_t column, size_t n, omen_detail *why)
+{
+    const omen_layout *layout = vectors->layout;
+    const uint64_t value_bytes = omen_value_bytes(layout->value);
+    const unsigned char *from = vectors->input.bytes + layout->offset + column * layout->stride + row * value_bytes;
+    size_t i = 0;
+    while (i + 1 < n && omen_values_exact(layout->value, layout->big_endian, from + i * value_bytes, 1))
+        i++;
+    return omen_inexact_fault(vectors, row + i, column, why);
+}
 
 /* Transposes in tiles: each column's piece is read in one run, and each row of a tile fills a cache line of out. */
 static int columns_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
@@ -91,6 +112,9 @@ static int columns_read(const omen_vectors *vectors, uint64_t first, uint64_t n,
                 omen_values_convert(layout->value, layout->big_endian, from + i * layout->stride + row * value_bytes,
                                     n_rows, tile[i]);
                 finite &= omen_values_finite(tile[i], n_rows);
+                if (!omen_values_exact(layout->value, layout->big_endian, from + i * layout->stride + row * value_bytes,
+                                       n_rows))
+                    return fail_column(vectors, first + row, column + i, n_rows, why);
             }
             for (size_t j = 0; j < n_rows; j++) {
                 float *to = out + (row + j) * d + column;

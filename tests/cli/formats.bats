@@ -31,22 +31,22 @@ bad()
     [ ! -e found.omen ] && [ ! -e found.omen.tmp ]
 }
 
-@test "fvecs, bvecs, ivecs" {
-    for format in fvecs bvecs ivecs; do
+@test "fvecs, bvecs, ivecs, hvecs" {
+    for format in fvecs bvecs ivecs hvecs; do
         vectors make v.$format -n 90 -d 11
         agrees v.$format
     done
 }
 
-@test "fbin, u8bin, i8bin" {
-    for format in fbin u8bin i8bin; do
+@test "fbin, u8bin, i8bin, i32bin, u32bin" {
+    for format in fbin u8bin i8bin i32bin u32bin; do
         vectors make v.$format -n 90 -d 11
         agrees v.$format
     done
 }
 
 @test "npy: every type, both byte orders, both storage orders, versions 1 to 3, keys in any order" {
-    for element in f2 f4 f8 i1 u1; do
+    for element in f2 f4 f8 i1 u1 $(some 1 i2 i4 i8 u2 u4 u8); do
         for order in "" --big-endian; do
             for storage in "" --fortran; do
                 vectors make v.npy -n 90 -d 11 --element $element $order $storage
@@ -213,6 +213,15 @@ bad()
     expect 0 omendb verify -q --source v.raw v.omen
 }
 
+@test "integers that float32 would round are refused by row and column" {
+    local file
+    for file in "v.ivecs" "v.i32bin" "v.u32bin" "v.npy --element i8" "v.npy --element u4 --fortran"; do
+        set -- $file
+        vectors make $1 --text "1,2;16777216,4;5,16777217" "${@:2}"
+        bad 'row 2 has an integer in column 1 that float32 would round' $1
+    done
+}
+
 @test "npy that cannot be read is refused by name" {
     npy()
     {
@@ -221,11 +230,11 @@ bad()
         head -c 4096 /dev/zero >>v.npy
     }
     npy "{'descr': '|O', 'fortran_order': False, 'shape': (4, 2), }"
-    bad "the array's dtype is object '|O'; f2, f4, f8, i1 and u1 are read" v.npy
+    bad "the array's dtype is object '|O'; floats (f2, f4, f8, bfloat16) and integers (i1" v.npy
     npy "{'descr': [('a', '<f4'), ('b', '<f4')], 'fortran_order': False, 'shape': (4,), }"
     bad "structured dtype" v.npy
-    npy "{'descr': '<i8', 'fortran_order': False, 'shape': (4, 2), }"
-    bad "the array's dtype is '<i8'" v.npy
+    npy "{'descr': '<c8', 'fortran_order': False, 'shape': (4, 2), }"
+    bad "the array's dtype is '<c8'" v.npy
     npy "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }"
     bad "the array has 1 dimension" v.npy
     npy "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 2, 2), }"
@@ -248,8 +257,12 @@ bad()
 }
 
 @test "compressed input is told with the command that unpacks it" {
-    bad "zcat $images/train-images-idx3-ubyte.gz | omendb ... --format idx -" "$images/train-images-idx3-ubyte.gz"
-    bad 'standard input is compressed' -f idx - <"$images/train-images-idx3-ubyte.gz"
+    vectors make v.idx -n 5 -d 3
+    python3 -c 'import lzma; open("v.idx.xz", "wb").write(lzma.compress(open("v.idx", "rb").read()))'
+    python3 -c 'import bz2; open("v.idx.bz2", "wb").write(bz2.compress(open("v.idx", "rb").read()))'
+    bad 'xzcat v.idx.xz | omendb ... --format idx -' v.idx.xz
+    bad 'bzcat v.idx.bz2 | omendb ... --format idx -' v.idx.bz2
+    bad 'standard input is compressed' -f idx - <v.idx.xz
 }
 
 @test "an index is no file of vectors" {

@@ -312,7 +312,7 @@ PY
     awk '{ printf "%.0f\n", $3 + 9000000000 }' plain.tsv >rows
     omendb query -q -k 3 -F jsonl --row-offset $far tail.omen q.fvecs |
         python3 -c 'import json, sys
-for line in sys.stdin: print(*json.loads(line)["ids"], sep="\n")' | cmp - rows
+for line in sys.stdin: print(*json.loads(line)["rows"], sep="\n")' | cmp - rows
     omendb query -q -k 3 -o out.npy --row-offset $far tail.omen q.fvecs
     vectors show out.npy | tr '\t' '\n' | cmp - rows
     omendb query -q -k 3 -o out.npy --distances --row-offset $far tail.omen q.fvecs

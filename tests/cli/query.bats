@@ -28,11 +28,11 @@ line()
 @test "jsonl" {
     line
     expect 0 omendb query -k 2 -F jsonl base.omen q.fvecs
-    same "$output" '{"query":0,"ids":[0,1]}
-{"query":1,"ids":[2,1]}'
+    same "$output" '{"query":0,"rows":[0,1]}
+{"query":1,"rows":[2,1]}'
     expect 0 omendb query -k 2 --output-format jsonl --distances base.omen q.fvecs
-    same "$output" '{"query":0,"ids":[0,1],"distances":[1,4]}
-{"query":1,"ids":[2,1],"distances":[1,36]}'
+    same "$output" '{"query":0,"rows":[0,1],"distances":[1,4]}
+{"query":1,"rows":[2,1],"distances":[1,36]}'
     for text in "${lines[@]}"; do
         member "$text" distances.1 >/dev/null
     done
@@ -49,12 +49,64 @@ line()
     omendb query -k 2 -F npy --distances base.omen q.fvecs >both.npy
     same "$(vectors show both.npy)" "0 1 1 4
 2 1 1 36"
-    fails_with 2 "ivecs holds no distances" omendb query -F ivecs --distances base.omen q.fvecs
+    omendb query -k 2 -F ibin base.omen q.fvecs >found.ibin
+    cmp <(tail -c +9 found.ibin) <(tail -c +5 found.ivecs | head -c 8; tail -c 8 found.ivecs)
+    expect 0 omendb query -k 2 -F csv base.omen q.fvecs
+    same "$output" "0,1,0
+0,2,1
+1,1,2
+1,2,1"
+    expect 0 omendb query -k 1 -F csv --header --distances base.omen q.fvecs
+    same "$output" "query,rank,row,distance
+0,1,0,1
+1,1,2,1"
+    expect 0 omendb query -k 1 --header base.omen q.fvecs
+    same "${lines[0]}" "query rank row"
+    fails_with 2 "--header is of tsv or csv, and jsonl has no names" omendb query -F jsonl --header base.omen q.fvecs
+}
+
+@test "ivecs and ibin have their distances in a file beside them" {
+    line
+    omendb query -k 2 -F npy --distances base.omen q.fvecs >both.npy
+    expect 0 omendb query -k 2 --distances -o found.ivecs base.omen q.fvecs
+    expect 0 omendb query -k 2 --distances -o found.ibin base.omen q.fvecs
+    expect 0 omendb query -k 2 --distances -F ibin -o other base.omen q.fvecs
+    cmp found.fbin other.fbin
+    cmp found.ibin other
+    vectors make want.fvecs --text "1,4;1,36"
+    vectors make want.fbin --text "1,4;1,36"
+    cmp want.fvecs found.fvecs
+    cmp want.fbin found.fbin
+    omendb query -k 2 -F ivecs base.omen q.fvecs | cmp - found.ivecs
+    omendb query -k 2 -F ibin base.omen q.fvecs | cmp - found.ibin
+    for output in "" "-o -"; do
+        fails_with 2 'ivecs has its distances in a file beside it: name the output with --output, or use tsv, jsonl' \
+            omendb query -F ivecs --distances $output base.omen q.fvecs
+    done
+    cp q.fvecs q.old
+    fails_with 2 'would overwrite the input QUERIES "q.fvecs"' omendb query --distances -o q.ivecs base.omen q.fvecs
+    cmp q.fvecs q.old
+    expect 0 omendb query --self -k 2 --distances -o self.ivecs base.omen
+    omendb query --self -k 2 -F ivecs base.omen | cmp - self.ivecs
+}
+
+@test "csv quotes keys that need it" {
+    line
+    printf 'a,b\nsay "x"\nplain\n' >keys.txt
+    omendb build -q --key keys.txt -o keyed.omen base.fvecs
+    expect 0 omendb query -k 3 -F csv --header keyed.omen q.fvecs
+    same "$(head -n 4 <<<"$output")" 'query,rank,key
+0,1,"a,b"
+0,2,"say ""x"""
+0,3,plain'
+    python3 -c 'import csv, sys
+print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
+    same "$(cat read)" "['a,b', 'say \"x\"', 'plain']"
 }
 
 @test "-o writes the same bytes as standard output" {
     line
-    for format in tsv jsonl ivecs npy; do
+    for format in tsv jsonl ivecs npy csv ibin; do
         omendb query -k 2 -F $format base.omen q.fvecs >expected
         echo old >found
         expect 0 omendb query -k 2 -F $format -o found base.omen q.fvecs
@@ -70,7 +122,7 @@ line()
 
 @test "the output's extension decides its format, -F before it, and an unknown one is an error" {
     line
-    for format in tsv jsonl ivecs npy; do
+    for format in tsv jsonl ivecs npy csv ibin; do
         omendb query -F $format base.omen q.fvecs >want.$format
         expect 0 omendb query -o found.$format base.omen q.fvecs
         cmp found.$format want.$format
@@ -81,11 +133,10 @@ line()
     done
     expect 0 omendb query -o found.NPY base.omen q.fvecs
     cmp found.NPY want.npy
-    for name in found.txt found.csv found.npz found.tsv.gz d.npy/found.x; do
-        fails_with 2 'does not say how to write the results: name it .tsv, .jsonl, .ivecs or .npy' \
+    for name in found.txt found.parquet found.npz found.tsv.gz d.npy/found.x; do
+        fails_with 2 'does not say how to write the results: name it .tsv, .jsonl, .ivecs, .npy, .csv or .ibin' \
             omendb query -o $name base.omen q.fvecs
     done
-    fails_with 2 'ivecs holds no distances' omendb query --distances -o found.ivecs base.omen q.fvecs
     # names without an extension, and what is no file
     mkdir d.npy
     for name in found ./found d.npy/found .npy found.; do
@@ -220,7 +271,8 @@ line()
     fails_with 2 '--rerank must be at least 1' omendb query --rerank 0 base.omen q.fvecs
     fails_with 2 '--exact compares with every row' omendb query --exact --probes 1 base.omen q.fvecs
     fails_with 2 '--exact compares with every row' omendb query --rerank 5 --exact base.omen q.fvecs
-    fails_with 2 '--output-format must be tsv, jsonl, ivecs or npy, not "csv"' omendb query -F csv base.omen q.fvecs
+    fails_with 2 '--output-format must be tsv, jsonl, ivecs, npy, csv or ibin, not "tab"' \
+        omendb query -F tab base.omen q.fvecs
     fails_with 2 '"frob"' omendb query --cpu frob base.omen q.fvecs
     fails_with 2 'no INDEX given' omendb query
     fails_with 2 '"x" is one too many' omendb query base.omen q.fvecs x

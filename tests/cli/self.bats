@@ -40,8 +40,8 @@ END
 4 2 0 9"
     same "$stderr" ""
     expect 0 omendb query --self -k 100 -F jsonl base.omen
-    same "$(head -n 2 <<<"$output")" '{"query":0,"ids":[1,4,2,3]}
-{"query":1,"ids":[4,0,2,3]}'
+    same "$(head -n 2 <<<"$output")" '{"query":0,"rows":[1,4,2,3]}
+{"query":1,"rows":[4,0,2,3]}'
     omendb query --self -k 1 -o found.ivecs base.omen
     same "$(vectors show found.ivecs)" "1
 4
@@ -54,7 +54,7 @@ END
     vectors make one.fvecs --text "1,2"
     omendb build -q one.fvecs
     expect 0 omendb query --self -F jsonl one.omen
-    same "$output" '{"query":0,"ids":[]}'
+    same "$output" '{"query":0,"rows":[]}'
 }
 
 @test "--self is what rows find as a file of queries" {
@@ -86,9 +86,9 @@ END
 3 1 2 400"
     printf '1\n4\n' >others.txt
     expect 0 omendb query --self --except others.txt --within 100 -F jsonl --distances base.omen
-    same "$output" '{"query":0,"ids":[2],"distances":[100]}
-{"query":2,"ids":[0],"distances":[100]}
-{"query":3,"ids":[],"distances":[]}'
+    same "$output" '{"query":0,"rows":[2],"distances":[100]}
+{"query":2,"rows":[0],"distances":[100]}
+{"query":3,"rows":[],"distances":[]}'
     omendb query --self --only some.txt -k 1 -o found.npy base.omen
     has "$(head -n 1 found.npy | tail -c +11)" "'shape': (3, 1)"
     expect 0 omendb query --self --only some.txt --audit 3 -k 1 -o found.npy base.omen
@@ -127,9 +127,9 @@ drei 1 three "3"'
 1 2 1 36
 1 3 4 36"
     expect 0 omendb query --within 63.99 -F jsonl --exact base.omen q.fvecs
-    same "$output" '{"query":0,"ids":[0,1,4]}
-{"query":1,"ids":[2,1,4]}
-{"query":2,"ids":[]}'
+    same "$output" '{"query":0,"rows":[0,1,4]}
+{"query":1,"rows":[2,1,4]}
+{"query":2,"rows":[]}'
     expect 0 omendb query --within 64 --limit 2 base.omen q.fvecs
     same "$output" "0 1 0
 0 2 1
@@ -183,7 +183,7 @@ drei 1 three "3"'
     fails_with 2 "--limit is of what --within finds" omendb query --limit 1 base.omen q.fvecs
     fails_with 2 "--pairs is of what --within finds" omendb query --self --pairs base.omen
     fails_with 2 "--pairs is of what --self finds" omendb query --within 1 --pairs base.omen q.fvecs
-    fails_with 2 "with --within use --output-format tsv or jsonl" omendb query --within 1 -F npy base.omen q.fvecs
+    fails_with 2 "with --within use --output-format tsv, jsonl or csv" omendb query --within 1 -F npy base.omen q.fvecs
     fails_with 2 "--self is not searched through the graph" omendb query --self --way graph base.omen
     fails_with 2 "--within is not searched through the graph" omendb query --within 1 --way graph base.omen q.fvecs
     for d in nan inf 1x ""; do

@@ -10,14 +10,18 @@ vectors.py recall K TRUTH.ivecs TSV     share of the K true neighbours that TSV 
 import argparse
 import ast
 import gzip
+import io
 import itertools
+import json
 import random
 import struct
 import sys
+import zipfile
 
-PLAIN = {"f4": "f", "f8": "d", "f2": "e", "i1": "b", "u1": "B", "i4": "i"}
-VECS = {"fvecs": "f4", "bvecs": "u1", "ivecs": "i4"}
-BINS = {"fbin": "f4", "u8bin": "u1", "i8bin": "i1"}
+PLAIN = {"f4": "f", "f8": "d", "f2": "e", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q",
+         "u8": "Q"}
+VECS = {"fvecs": "f4", "bvecs": "u1", "ivecs": "i4", "hvecs": "f2"}
+BINS = {"fbin": "f4", "u8bin": "u1", "i8bin": "i1", "i32bin": "i4", "u32bin": "u4"}
 IDX = {"u1": 0x08, "i1": 0x09, "f4": 0x0D, "f8": 0x0E}
 
 
@@ -47,7 +51,7 @@ def make_rows(options):
 
 
 def whole(rows, code):
-    return [[int(x) for x in row] for row in rows] if code in "bBi" else rows
+    return [[int(x) for x in row] for row in rows] if code in "bBhHiIqQ" else rows
 
 
 def pack(rows, element, order="<"):
@@ -72,6 +76,20 @@ def npy(rows, options):
     return b"\x93NUMPY" + bytes([options.version, 0]) + length + header.encode() + pack(rows, options.element, order)
 
 
+def npz(rows, options):
+    """The rows as "emb", beside an array of one dimension, and, with --more, another of two."""
+    out = io.BytesIO()
+    ids = f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({len(rows)},), }}".ljust(117) + "\n"
+    ids = b"\x93NUMPY\1\0v\0" + ids.encode() + struct.pack(f"<{len(rows)}q", *range(len(rows)))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED if options.deflate else zipfile.ZIP_STORED) as archive:
+        archive.writestr("ids.npy", ids)
+        with archive.open("emb.npy", "w", force_zip64=True) as member:  # as numpy does
+            member.write(npy(rows, options))
+        if options.more:
+            archive.writestr("dir/more.npy", npy(rows[:2], options))
+    return out.getvalue()
+
+
 def encode(rows, options):
     kind = options.format
     n, d = len(rows), len(rows[0])
@@ -81,6 +99,12 @@ def encode(rows, options):
         return struct.pack("<II", n, d) + pack(rows, BINS[kind])
     if kind == "npy":
         return npy(rows, options)
+    if kind in ("csv", "tsv"):
+        return "".join(("," if kind == "csv" else "\t").join(map(repr, row)) + "\n" for row in rows).encode()
+    if kind == "jsonl":
+        return "".join(json.dumps({"id": i, "tags": ["a"], "emb": row}) + "\n" for i, row in enumerate(rows)).encode()
+    if kind == "npz":
+        return npz(rows, options)
     if kind == "idx":
         return struct.pack(">BBBBII", 0, 0, IDX[options.element], 2, n, d) + pack(rows, options.element, ">")
     return pack(rows, "f4")
@@ -101,6 +125,8 @@ def make(words):
     parser.add_argument("--reorder", action="store_true", help="the header's keys the other way round")
     parser.add_argument("--version", type=int, default=1)
     parser.add_argument("--rows", help="A:B, only rows A up to B of these, without B")
+    parser.add_argument("--deflate", action="store_true", help="of npz")
+    parser.add_argument("--more", action="store_true", help="of npz: another array")
     options = parser.parse_args(words)
     if options.format is None:
         options.format = options.file.rsplit(".", 1)[1]

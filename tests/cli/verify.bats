@@ -151,7 +151,10 @@ small()
     : >empty.omen
     printf 'OMENDB\r\n' >magic.omen
     head -c 100000 /dev/zero >zero.omen
-    for file in v.fvecs empty.omen magic.omen zero.omen; do
+    for mode in --quick --full; do
+        fails_with 2 '"v.fvecs" is not an omendb index but a file of vectors (fvecs, ' omendb verify $mode v.fvecs
+    done
+    for file in empty.omen magic.omen zero.omen; do
         for mode in --quick --full; do
             expect 3 omendb verify $mode $file
             has "$output" "$file: corrupt: "

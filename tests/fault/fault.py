@@ -249,6 +249,9 @@ def make_cases(bench):
     with open(bench.path("list.txt"), "w") as out:
         out.write("../parts/0.bvecs\n../parts/1.bvecs\n")
     write_columns(bench, len(few))
+    for name in ("few.bvecs", "keys.txt"):
+        with gzip.open(bench.path(name + ".gz"), "wb") as out:
+            out.write(read(bench.path(name)))
     with open(bench.path("where.txt"), "w") as out:
         out.writelines(f"number < {20 * (i % 7)} OR colour = 'red' AND tags HAS 'b'\n" for i in range(25))
 
@@ -286,6 +289,9 @@ def make_cases(bench):
                                "--key", "../keys.txt", *COLUMNS, "../few.npy", n_rows=n, n_chunks=4), output=OUT),
         Case("build of several inputs",
              bench.build_words("-q", "-t", threads, "../parts", n_rows=n, n_chunks=2),
+              output=OUT),
+        Case("build of compressed files",
+             bench.build_words("-q", "-t", threads, "--key", "../keys.txt.gz", "../few.bvecs.gz", n_rows=n, n_chunks=4),
              output=OUT),
         Case("attach", ["attach", "-q", "-t", threads, "--key", "../keys.txt", "-o", "new.omen", OUT], before=whole,
              output="new.omen"),
@@ -377,6 +383,7 @@ class Sweep:
         names = {os.path.basename(path), os.path.basename(path).removesuffix(".tmp").removesuffix(".part")}
         if path.startswith(self.bench.path("tmp")):
             names |= {"temporary copy", "standard input"}
+            names |= {os.path.basename(word) for word in self.case.words if word.endswith(".gz")}
         if path.startswith("pipe:"):
             names |= {"standard input", "standard output"}
         if os.path.isdir(path):
@@ -494,7 +501,8 @@ def run_full_disk(bench, reporter, case):
     n_bytes = len(contents(directory)[case.output])
     faults = []
     limits = sorted(limit for limit in {0, 1, 4095, 4096, 4097, n_bytes // 2, n_bytes - 1} if limit < n_bytes)
-    names = [case.output.encode(), b"temporary copy of standard input", b"temporary copy of the results"]
+    names = [case.output.encode(), b"temporary copy of standard input", b"temporary copy of the results",
+             b"temporary copy of \"../"]
     for limit in limits:
         bench.prepare(directory, case)
         result = bench.run(directory, case, limit=limit)

@@ -21,7 +21,8 @@ static const float some_distances[] = {0, 0.1f, 1234567, 1e-10f, -0.0f, -2.5f};
 static size_t results_bytes(omen_results_format format, bool with_distances, const int64_t *ids, char *bytes,
                             size_t size)
 {
-    omen_results results = {tmpfile(), format, with_distances, 3, 2};
+    omen_results results = {
+        .stream = tmpfile(), .format = format, .with_distances = with_distances, .n_queries = 3, .k = 2};
     CHECK_EQ_INT(omen_results_begin(&results, &detail), OMEN_OK);
     CHECK_EQ_INT(omen_results_write(&results, 0, 2, ids, some_distances, &detail), OMEN_OK);
     CHECK_EQ_INT(omen_results_write(&results, 2, 1, ids + 4, some_distances + 4, &detail), OMEN_OK);
@@ -41,21 +42,22 @@ static void test_results_text(void)
     results_bytes(OMEN_RESULTS_TSV, false, some_ids, text, sizeof(text));
     CHECK(strcmp(text, "0\t1\t7\n0\t2\t0\n1\t1\t9000000000\n1\t2\t12\n2\t1\t-2\n2\t2\t3\n") == 0);
     results_bytes(OMEN_RESULTS_JSONL, true, some_ids, text, sizeof(text));
-    CHECK(strcmp(text, "{\"query\":0,\"ids\":[7,0],\"distances\":[0,0.100000001]}\n"
-                       "{\"query\":1,\"ids\":[9000000000,12],\"distances\":[1234567,1.00000001e-10]}\n"
-                       "{\"query\":2,\"ids\":[-2,3],\"distances\":[-0,-2.5]}\n") == 0);
+    CHECK(strcmp(text, "{\"query\":0,\"rows\":[7,0],\"distances\":[0,0.100000001]}\n"
+                       "{\"query\":1,\"rows\":[9000000000,12],\"distances\":[1234567,1.00000001e-10]}\n"
+                       "{\"query\":2,\"rows\":[-2,3],\"distances\":[-0,-2.5]}\n") == 0);
     results_bytes(OMEN_RESULTS_JSONL, false, some_ids, text, sizeof(text));
-    CHECK(strcmp(text, "{\"query\":0,\"ids\":[7,0]}\n{\"query\":1,\"ids\":[9000000000,12]}\n"
-                       "{\"query\":2,\"ids\":[-2,3]}\n") == 0);
+    CHECK(strcmp(text, "{\"query\":0,\"rows\":[7,0]}\n{\"query\":1,\"rows\":[9000000000,12]}\n"
+                       "{\"query\":2,\"rows\":[-2,3]}\n") == 0);
 
     /* The extremes, and distances JSON has no number for. */
     int64_t ids[] = {INT64_MIN, INT64_MAX};
     float distances[] = {INFINITY, 3.40282347e38f};
-    omen_results results = {tmpfile(), OMEN_RESULTS_JSONL, true, 1, 2};
+    omen_results results = {
+        .stream = tmpfile(), .format = OMEN_RESULTS_JSONL, .with_distances = true, .n_queries = 1, .k = 2};
     CHECK_EQ_INT(omen_results_write(&results, UINT32_MAX, 1, ids, distances, &detail), OMEN_OK);
     rewind(results.stream);
     text[fread(text, 1, sizeof(text) - 1, results.stream)] = '\0';
-    CHECK(strcmp(text, "{\"query\":4294967295,\"ids\":[-9223372036854775808,9223372036854775807],"
+    CHECK(strcmp(text, "{\"query\":4294967295,\"rows\":[-9223372036854775808,9223372036854775807],"
                        "\"distances\":[null,3.40282347e+38]}\n") == 0);
     fclose(results.stream);
 }
@@ -94,6 +96,82 @@ static void test_results_binary(void)
     CHECK(memcmp(bytes + 128, b.bytes, 72) == 0);
 }
 
+static void test_results_csv(void)
+{
+    char text[1024];
+    results_bytes(OMEN_RESULTS_CSV, true, some_ids, text, sizeof(text));
+    CHECK(strcmp(text, "0,1,7,0\n0,2,0,0.100000001\n1,1,9000000000,1234567\n1,2,12,1.00000001e-10\n"
+                       "2,1,-2,-0\n2,2,3,-2.5\n") == 0);
+    omen_results results = {.stream = tmpfile(),
+                            .format = OMEN_RESULTS_TSV,
+                            .with_distances = true,
+                            .n_queries = 1,
+                            .k = 1,
+                            .with_header = true};
+    CHECK_EQ_INT(omen_results_begin(&results, &detail), OMEN_OK);
+    results.format = OMEN_RESULTS_CSV;
+    results.with_distances = false;
+    CHECK_EQ_INT(omen_results_begin(&results, &detail), OMEN_OK);
+    rewind(results.stream);
+    text[fread(text, 1, sizeof(text) - 1, results.stream)] = '\0';
+    CHECK(strcmp(text, "query\trank\trow\tdistance\nquery,rank,row\n") == 0);
+    fclose(results.stream);
+}
+
+/* ivecs and ibin, with their distances in fvecs and fbin, of queries with fewer neighbours too. */
+static void test_results_beside(void)
+{
+    static const int64_t ids[] = {7, OMEN_NO_ROW, 5, 0, OMEN_NO_ROW, 1};
+    char name[2][16] = {"a.ivecs", "a.ibin"};
+    for (int i = 0; i < 2; i++) {
+        blob want[2] = {{0}, {0}};
+        char bytes[1024];
+        FILE *streams[2] = {tmpfile(), tmpfile()};
+        omen_results results = {.stream = streams[0],
+                                .format = i == 0 ? OMEN_RESULTS_IVECS : OMEN_RESULTS_IBIN,
+                                .with_distances = true,
+                                .n_queries = 3,
+                                .k = 2,
+                                .distances = streams[1]};
+        for (int s = 0; s < 2; s++) {
+            if (i == 1) {
+                add_u32(&want[s], 3);
+                add_u32(&want[s], 2);
+            }
+            for (unsigned q = 0; q < 3; q++) {
+                if (i == 0)
+                    add_u32(&want[s], 2);
+                for (unsigned j = 0; j < 2; j++) {
+                    const bool is_there = j < omen_found_count(ids + 2 * q, 2);
+                    if (s == 0)
+                        add_u32(&want[s], is_there ? (uint32_t)ids[2 * q + j] : UINT32_MAX);
+                    else
+                        add_float(&want[s], is_there ? some_distances[2 * q + j] : INFINITY, false);
+                }
+            }
+        }
+        CHECK_EQ_INT(omen_results_begin(&results, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_results_write(&results, 0, 2, ids, some_distances, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_results_write(&results, 2, 1, ids + 4, some_distances + 4, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_results_write(&results, 2, 1, ids + 4, NULL, &detail), OMEN_ERR_ARGUMENT);
+        for (int s = 0; s < 2; s++) {
+            rewind(streams[s]);
+            CHECK_EQ_INT(fread(bytes, 1, sizeof(bytes), streams[s]), want[s].n);
+            CHECK(memcmp(bytes, want[s].bytes, want[s].n) == 0);
+            fclose(streams[s]);
+        }
+        /* it is what truth is read from */
+        omen_truth truth;
+        save(name[i], &want[0]);
+        CHECK_EQ_INT(omen_truth_read(&truth, path_of(name[i]), &detail), OMEN_OK);
+        CHECK_EQ_INT(truth.n, 3);
+        CHECK_EQ_INT(truth.ids[2], 5);
+        omen_truth_finish(&truth);
+    }
+    const omen_results many = {.stream = stdout, .format = OMEN_RESULTS_IBIN, .n_queries = (uint64_t)1 << 32, .k = 1};
+    CHECK_EQ_INT(omen_results_begin(&many, &detail), OMEN_ERR_INPUT);
+}
+
 /* Queries with 1, 2 and no neighbours of 2: text has those that there are, binary formats -1 at infinity in place of
  * the others, whatever stands there. */
 static void test_results_of_fewer(void)
@@ -103,11 +181,11 @@ static void test_results_of_fewer(void)
     results_bytes(OMEN_RESULTS_TSV, true, ids, bytes, sizeof(bytes));
     CHECK(strcmp(bytes, "0\t1\t7\t0\n1\t1\t5\t1234567\n1\t2\t0\t1.00000001e-10\n") == 0);
     results_bytes(OMEN_RESULTS_JSONL, true, ids, bytes, sizeof(bytes));
-    CHECK(strcmp(bytes, "{\"query\":0,\"ids\":[7],\"distances\":[0]}\n"
-                        "{\"query\":1,\"ids\":[5,0],\"distances\":[1234567,1.00000001e-10]}\n"
-                        "{\"query\":2,\"ids\":[],\"distances\":[]}\n") == 0);
+    CHECK(strcmp(bytes, "{\"query\":0,\"rows\":[7],\"distances\":[0]}\n"
+                        "{\"query\":1,\"rows\":[5,0],\"distances\":[1234567,1.00000001e-10]}\n"
+                        "{\"query\":2,\"rows\":[],\"distances\":[]}\n") == 0);
     results_bytes(OMEN_RESULTS_JSONL, false, ids, bytes, sizeof(bytes));
-    CHECK(strcmp(bytes, "{\"query\":0,\"ids\":[7]}\n{\"query\":1,\"ids\":[5,0]}\n{\"query\":2,\"ids\":[]}\n") == 0);
+    CHECK(strcmp(bytes, "{\"query\":0,\"rows\":[7]}\n{\"query\":1,\"rows\":[5,0]}\n{\"query\":2,\"rows\":[]}\n") == 0);
 
     static const char ivecs[] = "\2\0\0\0\7\0\0\0\xff\xff\xff\xff"
                                 "\2\0\0\0\5\0\0\0\0\0\0\0"
@@ -135,7 +213,7 @@ static void test_results_table(void)
         CHECK_EQ_INT(omen_results_parse(omen_results_name(n), &format), OMEN_OK);
         CHECK(format == n && kind->help && kind->write);
     }
-    CHECK(n == OMEN_RESULTS_NPY + 1 && !omen_results_writer_at(n));
+    CHECK(n == OMEN_RESULTS_IBIN + 1 && !omen_results_writer_at(n));
 }
 
 /* ---- truth ---- */
@@ -185,7 +263,8 @@ static void test_truth_of_fewer(void)
 
 static void test_results_refused(void)
 {
-    omen_results results = {tmpfile(), OMEN_RESULTS_IVECS, false, 3, 2};
+    omen_results results = {
+        .stream = tmpfile(), .format = OMEN_RESULTS_IVECS, .with_distances = false, .n_queries = 3, .k = 2};
     CHECK_EQ_INT(omen_results_write(&results, 5, 3, some_ids, NULL, &detail), OMEN_ERR_INPUT);
     CHECK_STR_CONTAINS(detail.text, "query 6 found row 9000000000, beyond");
     CHECK_EQ_INT(ftell(results.stream), 0);
@@ -198,7 +277,7 @@ static void test_results_refused(void)
     CHECK_EQ_INT(format, OMEN_RESULTS_NPY);
     CHECK_EQ_INT(omen_results_parse("tsv", &format), OMEN_OK);
     CHECK_EQ_INT(format, OMEN_RESULTS_TSV);
-    CHECK_EQ_INT(omen_results_parse("csv", &format), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_results_parse("parquet", &format), OMEN_ERR_ARGUMENT);
 
     FILE *full = fopen("/dev/full", "w");
     if (!full)
@@ -206,11 +285,12 @@ static void test_results_refused(void)
     static const omen_results_format all[] = {OMEN_RESULTS_TSV, OMEN_RESULTS_JSONL, OMEN_RESULTS_NPY};
     setvbuf(full, NULL, _IONBF, 0);
     for (int i = 0; i < 3; i++) {
-        omen_results to_full = {full, all[i], false, 3, 2};
+        omen_results to_full = {.stream = full, .format = all[i], .with_distances = false, .n_queries = 3, .k = 2};
         CHECK_EQ_INT(omen_results_write(&to_full, 0, 3, some_ids, NULL, &detail), OMEN_ERR_IO);
         CHECK_STR_CONTAINS(detail.text, "No space left on device");
     }
-    omen_results to_full = {full, OMEN_RESULTS_NPY, false, 3, 2};
+    omen_results to_full = {
+        .stream = full, .format = OMEN_RESULTS_NPY, .with_distances = false, .n_queries = 3, .k = 2};
     CHECK_EQ_INT(omen_results_begin(&to_full, &detail), OMEN_ERR_IO);
     fclose(full);
 }
@@ -225,7 +305,8 @@ static void test_results_long(void)
         ids[i] = (int64_t)i * i * i;
         distances[i] = (float)i / 3;
     }
-    omen_results results = {tmpfile(), OMEN_RESULTS_TSV, true, N, K};
+    omen_results results = {
+        .stream = tmpfile(), .format = OMEN_RESULTS_TSV, .with_distances = true, .n_queries = N, .k = K};
     CHECK_EQ_INT(omen_results_write(&results, 0, N, ids, distances, &detail), OMEN_OK);
     rewind(results.stream);
     int bad = 0;
@@ -246,6 +327,8 @@ int main(void)
     directory_make();
     RUN(test_results_text);
     RUN(test_results_binary);
+    RUN(test_results_csv);
+    RUN(test_results_beside);
     RUN(test_results_of_fewer);
     RUN(test_results_table);
     RUN(test_truth_of_fewer);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "formats/deflate.h"
 #include "formats/omendb_files.h"
 #include "formats/vectors.h"
 #include "tests/unit/check.h"
@@ -58,11 +59,11 @@ static void test_contradictions(void)
     add_rows(&b, "u1", false, 20, 5);
     refuse_blob("plain", &b, OMEN_ERR_INPUT, "may be u8bin or i8bin: choose with options.format");
     refuse_blob("wrong.fbin", &b, OMEN_ERR_INPUT, "looks like u8bin or i8bin");
-    refuse_blob("text.csv", &(blob){6, "1,2,3\n"}, OMEN_ERR_INPUT, omen_vectors_formats());
-    refuse("text.csv", "parquet", 0, OMEN_ERR_ARGUMENT, "unknown format \"parquet\": the formats are fvecs, ");
+    refuse_blob("text.txt", &(blob){6, "1;2;3\n"}, OMEN_ERR_INPUT, omen_vectors_formats());
+    refuse("text.txt", "parquet", 0, OMEN_ERR_ARGUMENT, "unknown format \"parquet\": the formats are fvecs, ");
 
     /* Every name listed is a format. */
-    char names[128];
+    char names[256];
     snprintf(names, sizeof(names), "%s", omen_vectors_formats());
     for (char *name = strtok(names, ", "); name; name = strtok(NULL, ", "))
         refuse("absent", name, 0, OMEN_ERR_IO, "cannot open");
@@ -72,20 +73,26 @@ static void test_other_content(void)
 {
     blob b = {0};
     refuse_blob("empty.fvecs", &b, OMEN_ERR_INPUT, "empty.fvecs\" is empty");
-    add(&b, "\x1f\x8b\x08\0\0\0\0\0\0\3", 10);
-    save("x.idx.gz", &b);
-    refuse("x.idx.gz", NULL, 0, OMEN_ERR_INPUT,
-           "x.idx.gz\" is compressed: open what zcat makes of it, with "
+    add(&b,
+        "\xfd"
+        "7zXZ\0....",
+        10);
+    save("x.idx.xz", &b);
+    refuse("x.idx.xz", NULL, 0, OMEN_ERR_INPUT,
+           "x.idx.xz\" is compressed: open what xzcat makes of it, with "
            "options.format idx");
-    refuse("x.idx.gz", "npy", 0, OMEN_ERR_INPUT, "with options.format npy");
-    refuse_blob("x.gz", &b, OMEN_ERR_INPUT, "zcat makes of it, with options.format FORMAT");
-    refuse_blob("x.fvecs", &b, OMEN_ERR_INPUT, "zcat");
-    refuse_blob("x.raw", &b, OMEN_ERR_INPUT, "zcat");
+    refuse("x.idx.xz", "npy", 0, OMEN_ERR_INPUT, "with options.format npy");
+    refuse_blob("x.xz", &b, OMEN_ERR_INPUT, "xzcat makes of it, with options.format FORMAT");
+    refuse_blob("x.fvecs", &b, OMEN_ERR_INPUT, "xzcat");
+    refuse_blob("x.raw", &b, OMEN_ERR_INPUT, "xzcat");
     refuse_blob("odd name.npy", &b, OMEN_ERR_INPUT,
-                "odd name.npy\" is compressed: open what zcat makes of it, with options.format npy");
+                "odd name.npy\" is compressed: open what xzcat makes of it, with options.format npy");
     b.n = 0;
-    add(&b, "\x28\xb5\x2f\xfd....", 8);
-    refuse_blob("x.fvecs.zst", &b, OMEN_ERR_INPUT, "zstdcat");
+    add(&b, "BZh91AY&SY", 10);
+    refuse_blob("x.fvecs.bz2", &b, OMEN_ERR_INPUT, "bzcat");
+    b.n = 0;
+    add(&b, "\x04\x22\x4d\x18....", 8);
+    refuse_blob("x.fvecs.lz4", &b, OMEN_ERR_INPUT, "lz4cat");
     b.n = 0;
     add(&b, "OMENDB\r\n........", 16);
     refuse_blob("x.omen", &b, OMEN_ERR_INPUT, "x.omen\" is an omendb index");
@@ -100,6 +107,57 @@ static void test_other_content(void)
     memset(name + 1, 'x', 399);
     refuse(name, NULL, 0, OMEN_ERR_IO, "\"...xx");
     refuse(name, NULL, 0, OMEN_ERR_IO, "File name too long");
+}
+
+/* A gzip member whose deflate data is one stored block; the checksum is that of these bytes. */
+static void add_gzip(blob *b, const blob *from, uint32_t checksum)
+{
+    add(b, "\x1f\x8b\x08\0\0\0\0\0\0\3\1", 11);
+    add_u32(b, from->n | (~(uint32_t)from->n & 0xffff) << 16);
+    add(b, from->bytes, from->n);
+    add_u32(b, checksum);
+    add_u32(b, from->n);
+}
+
+static void test_gzip(void)
+{
+    blob rows = {0}, whole = {0}, b = {0};
+    add_vecs(&rows, "f4", 20, 5);
+    const uint32_t checksum = omen_crc32(rows.bytes, rows.n);
+    add_gzip(&whole, &rows, checksum);
+    save("x.fvecs.gz", &whole);
+    expect("x.fvecs.gz", NULL, 0, "fvecs", 20, 5, 0);
+    save("plain", &whole);
+    expect("plain", NULL, 0, "fvecs", 20, 5, 0);
+    /* two members, and the zeros of a block that is filled up */
+    add(&b, whole.bytes, whole.n);
+    add(&b, whole.bytes, whole.n);
+    add(&b, "\0\0\0\0\0", 5);
+    save("x.fvecs.gz", &b);
+    omen_vectors *vectors;
+    CHECK_EQ_INT(try_open("x.fvecs.gz", NULL, 0, &vectors), OMEN_OK);
+    CHECK_EQ_INT(omen_vectors_source(vectors).n_rows, 40);
+    omen_vectors_close(vectors);
+    add(&b, "x", 1);
+    refuse_blob("x.fvecs.gz", &b, OMEN_ERR_INPUT, "bytes of gzip is not gzip");
+    /* cut anywhere: never read as something else */
+    b = whole;
+    for (b.n = whole.n - 1; b.n > 10; b.n -= 7)
+        refuse_blob("x.fvecs.gz", &b, OMEN_ERR_INPUT, "it is cut short");
+    b.n = 0;
+    add_gzip(&b, &rows, checksum ^ 1);
+    refuse_blob("x.fvecs.gz", &b, OMEN_ERR_INPUT, "damaged: incorrect data check");
+    b.n = 0;
+    add_gzip(&b, &whole, omen_crc32(whole.bytes, whole.n));
+    refuse_blob("x.fvecs.gz", &b, OMEN_ERR_INPUT, "is compressed");
+
+    /* rows that begin like gzip by chance: the length says what they are */
+    enum { N = 559903 };
+    static unsigned char chance[8 + N] = {0x1f, 0x8b, 8, 0, 1, 0, 0, 0};
+    save_bytes("x.u8bin", chance, sizeof(chance));
+    CHECK_EQ_INT(try_open("x.u8bin", NULL, 0, &vectors), OMEN_OK);
+    CHECK_EQ_INT(omen_vectors_source(vectors).n_rows, N);
+    omen_vectors_close(vectors);
 }
 
 static void redirect(int fd)
@@ -134,9 +192,9 @@ static void test_standard_input(void)
     refuse("-", NULL, 0, OMEN_ERR_ARGUMENT, "standard input needs its format named with options.format");
     pipe_in(&(blob){0});
     refuse("-", "fvecs", 0, OMEN_ERR_INPUT, "standard input is empty");
-    pipe_in(&(blob){4, "\x1f\x8b\x08"});
+    pipe_in(&(blob){5, "\x04\x22\x4d\x18"});
     refuse("-", NULL, 0, OMEN_ERR_INPUT,
-           "standard input is compressed: open what zcat makes of it, with options.format FORMAT");
+           "standard input is compressed: open what lz4cat makes of it, with options.format FORMAT");
     pipe_in(&b);
     setenv("TMPDIR", path_of("absent"), 1);
     refuse("-", "fvecs", 0, OMEN_ERR_IO, "absent\": No such file or directory");
@@ -174,6 +232,7 @@ int main(void)
     directory_make();
     RUN(test_contradictions);
     RUN(test_other_content);
+    RUN(test_gzip);
     RUN(test_standard_input);
     directory_remove();
     return check_finish();

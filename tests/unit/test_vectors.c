@@ -27,6 +27,11 @@ static void test_vecs(void)
     add_vecs(&b, "i4", 20, 5);
     expect_blob("a.ivecs", &b, 20, 5, 0);
     b.n = 0;
+    add_vecs(&b, "f2", 20, 5);
+    expect_blob("a.hvecs", &b, 20, 5, 0);
+    save("plain", &b);
+    expect("plain", NULL, 0, "hvecs", 20, 5, 0);
+    b.n = 0;
     add_vecs(&b, "f4", 1, 1);
     expect_blob("one.fvecs", &b, 1, 1, 0);
 
@@ -192,10 +197,10 @@ static void test_half_exact(void)
 
 static void test_npy_types(void)
 {
-    static const char *const types[] = {"f2", "f4", "f8", "i1", "u1"};
+    static const char *const types[] = {"f2", "f4", "f8", "i1", "u1", "i2", "i4", "i8", "u2", "u4", "u8"};
     static const char orders[] = "<>|=";
     for (int version = 1; version <= 3; version++) {
-        for (int t = 0; t < 5; t++) {
+        for (int t = 0; t < 11; t++) {
             for (int o = 0; o < 4; o++) {
                 for (int fortran = 0; fortran < 2; fortran++) {
                     blob b = {0};
@@ -210,7 +215,7 @@ static void test_npy_types(void)
                             add_one(&b, types[t], big, value_at(i % n, i / n));
                     else
                         add_rows(&b, types[t], big, n, d);
-                    expect_blob("a.npy", &b, n, d, strcmp(types[t], "u1") == 0 ? 60 : 0);
+                    expect_blob("a.npy", &b, n, d, types[t][0] == 'u' ? 60 : 0);
                 }
             }
         }
@@ -244,6 +249,68 @@ static void test_npy_fortran_large(void)
     free(rows);
 }
 
+/* What ml_dtypes writes for bfloat16 and float8 e5m2. */
+static void test_npy_narrow_floats(void)
+{
+    static const struct {
+        const char *descr;
+        uint64_t bits;
+        int n_bytes;
+        float value;
+    } some[] = {{"<V2", 0x3f80, 2, 1},           {">V2", 0xc2f7, 2, -123.5f}, {"<V2", 0x0001, 2, 0x1p-133f},
+                {"<V2", 0x7f7f, 2, 0x1.fep127f}, {"<f1", 0x3c, 1, 1},         {"<f1", 0xc5, 1, -5},
+                {"<f1", 0x01, 1, 0x1p-16f},      {"<f1", 0x7b, 1, 57344},     {"|f1", 0x80, 1, 0}};
+    for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
+        blob b = {0};
+        char header[128];
+        float row[1];
+        omen_vectors *vectors;
+        snprintf(header, sizeof(header), "{'descr': '%s', 'fortran_order': False, 'shape': (1, 1), }", some[i].descr);
+        add_npy(&b, 1, header);
+        add_value(&b, some[i].bits, some[i].n_bytes, some[i].descr[0] == '>');
+        save("a.npy", &b);
+        CHECK_EQ_INT(try_open("a.npy", NULL, 0, &vectors), OMEN_OK);
+        omen_source source = omen_vectors_source(vectors);
+        CHECK_EQ_INT(source.read(source.self, 0, 1, row, &detail), OMEN_OK);
+        CHECK(row[0] == some[i].value);
+        omen_vectors_close(vectors);
+        b.n -= (size_t)some[i].n_bytes;
+        add_value(&b, some[i].n_bytes == 1 ? 0x7c : 0x7f80, some[i].n_bytes, some[i].descr[0] == '>');
+        save("a.npy", &b);
+        refuse_row("a.npy", 0, "row 0 has an infinite value in column 0");
+    }
+}
+
+/* Integers that float32 holds, and the first that it rounds. */
+static void test_npy_wide_integers(void)
+{
+    static const struct {
+        const char *descr;
+        uint64_t good, bad;
+    } some[] = {{"<i4", 1 << 24, (1 << 24) + 1},
+                {">i4", (uint32_t) - (1 << 24), (uint32_t)(-(1 << 24) - 1)},
+                {"<i4", 0x80000000u, 0x80000001u},
+                {"<u4", 0xffffff00u, 0xffffff01u},
+                {"<i8", 0x8000000000000000u, 0x7fffffffffffffffu},
+                {">i8", (uint64_t) - (1ll << 24), (uint64_t)(-(1ll << 24) - 1)},
+                {"<u8", 0xffffff0000000000u, 0xffffffffffffffffu}};
+    for (size_t i = 0; i < 2 * sizeof(some) / sizeof(some[0]); i++) {
+        const bool big = some[i / 2].descr[0] == '>', by_columns = i % 2;
+        const int n_bytes = some[i / 2].descr[2] - '0';
+        blob b = {0};
+        char header[128];
+        snprintf(header, sizeof(header), "{'descr': '%s', 'fortran_order': %s, 'shape': (150, 3), }", some[i / 2].descr,
+                 by_columns ? "True" : "False");
+        add_npy(&b, 1, header);
+        for (unsigned j = 0; j < 450; j++) {
+            const unsigned row = by_columns ? j % 150 : j / 3, column = by_columns ? j / 150 : j % 3;
+            add_value(&b, row == 77 && column == 1 ? some[i / 2].bad : some[i / 2].good, n_bytes, big);
+        }
+        save("a.npy", &b);
+        refuse_row("a.npy", 77, "row 77 has an integer in column 1 that float32 would round");
+    }
+}
+
 static void test_npy_headers(void)
 {
     static const char *const good[] = {
@@ -260,7 +327,9 @@ static void test_npy_headers(void)
         {"{'descr': '|O', 'fortran_order': False, 'shape': (3, 2), }", "object '|O'"},
         {"{'descr': [('a', '<f4'), ('b', '<f4')], 'fortran_order': False, 'shape': (3,), }", "structured"},
         {"{'descr': ('<f4', (2,)), 'fortran_order': False, 'shape': (3,), }", "structured"},
-        {"{'descr': '<i4', 'fortran_order': False, 'shape': (3, 2), }", "'<i4'"},
+        {"{'descr': '<i16', 'fortran_order': False, 'shape': (3, 2), }", "'<i16'"},
+        {"{'descr': '|V2', 'fortran_order': False, 'shape': (3, 2), }", "'|V2'"},
+        {"{'descr': '<V1', 'fortran_order': False, 'shape': (3, 2), }", "'<V1', a type of 8 bits"},
         {"{'descr': '<c8', 'fortran_order': False, 'shape': (3, 2), }", "'<c8'"},
         {"{'descr': '<U5', 'fortran_order': False, 'shape': (3, 2), }", "'<U5'"},
         {"{'descr': '', 'fortran_order': False, 'shape': (3, 2), }", "dtype"},
@@ -474,6 +543,8 @@ int main(void)
     RUN(test_half_exact);
     RUN(test_npy_types);
     RUN(test_npy_fortran_large);
+    RUN(test_npy_narrow_floats);
+    RUN(test_npy_wide_integers);
     RUN(test_npy_headers);
     RUN(test_bin);
     RUN(test_idx);

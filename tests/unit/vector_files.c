@@ -86,12 +86,8 @@ void add_one(blob *b, const char *type, bool big_endian, float value)
         add_double(b, value, big_endian);
     else if (strcmp(type, "f2") == 0)
         add_half(b, value, big_endian);
-    else if (strcmp(type, "u1") == 0)
-        add_value(b, (unsigned)(value + 60), 1, false);
-    else if (strcmp(type, "i4") == 0)
-        add_value(b, (uint32_t)(int)value, 4, big_endian);
     else
-        add_value(b, (unsigned char)(int)value, 1, false);
+        add_value(b, (uint64_t)(int64_t)(type[0] == 'u' ? value + 60 : value), type[1] - '0', big_endian);
 }
 
 void add_rows(blob *b, const char *type, bool big_endian, unsigned n, unsigned d)

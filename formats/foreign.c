@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of other programs. A name is given only where more than one sign of it is there, since rows of raw values may
+ * begin with anything. */
+#include "formats/foreign.h"
+#include "formats/zip.h"
+
+#include <string.h>
+
+static bool is_parquet(const unsigned char *bytes, uint64_t n)
+{
+    return n >= 12 && memcmp(bytes, "PAR1", 4) == 0 && memcmp(bytes + n - 4, "PAR1", 4) == 0;
+}
+
+static bool is_arrow(const unsigned char *bytes, uint64_t n)
+{
+    return n >= 16 && memcmp(bytes, "ARROW1\0\0", 8) == 0;
+}
+
+/* The length of a header, which is a JSON object, and perhaps blanks. */
+static bool is_safetensors(const unsigned char *bytes, uint64_t n)
+{
+    uint64_t length = 0;
+    if (n < 10)
+        return false;
+    for (int i = 7; i >= 0; i--)
+        length = length << 8 | bytes[i];
+    return length >= 2 && length <= n - 8 && bytes[8] == '{' && (bytes[9] == '"' || bytes[9] == '}') &&
+           (bytes[7 + length] == '}' || bytes[7 + length] == ' ');
+}
+
+static bool is_hdf5(const unsigned char *bytes, uint64_t n)
+{
+    return n >= 8 && memcmp(bytes, "\x89HDF\r\n\x1a\n", 8) == 0;
+}
+
+/* Protocol 2 and later: its number first, a first operation that begins something, STOP at the end. */
+static bool is_pickle(const unsigned char *bytes, uint64_t n)
+{
+    static const unsigned char first[] = {0x95, 'c', ']', '(', '}'};
+    return n >= 4 && bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5 && memchr(first, bytes[2], sizeof first) &&
+           bytes[n - 1] == '.';
+}
+
+/* A zip archive with a member data.pkl in a folder. */
+static bool is_torch(const unsigned char *bytes, uint64_t n)
+{
+    static const char name[] = "/data.pkl";
+    const size_t n_name = sizeof name - 1;
+    omen_zip zip;
+    omen_zip_member m;
+    bool is_end = false;
+    if (!omen_zip_is(bytes, n) || omen_zip_open(&zip, bytes, n, NULL) != OMEN_OK)
+        return false;
+    while (omen_zip_next(&zip, &m, &is_end, NULL) == OMEN_OK && !is_end)
+        if (m.n_name > n_name && memcmp(m.name + m.n_name - n_name, name, n_name) == 0)
+            return true;
+    return false;
+}
+
+const char *omen_foreign_name(const omen_input *input)
+{
+    static const struct {
+        const char *name;
+        bool (*is_it)(const unsigned char *bytes, uint64_t n_bytes);
+    } kinds[] = {{"Parquet", is_parquet}, {"Arrow", is_arrow},   {"safetensors", is_safetensors},
+                 {"HDF5", is_hdf5},       {"pickle", is_pickle}, {"a file of PyTorch", is_torch}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (kinds[i].is_it(input->bytes, input->n_bytes))
+            return kinds[i].name;
+    return NULL;
+}

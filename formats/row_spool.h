@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of a text, kept as float32 in a temporary file that takes the text's place. */
+#ifndef OMEN_ROW_SPOOL_H
+#define OMEN_ROW_SPOOL_H
+
+#include "formats/vectors_internal.h"
+
+/* Rows on their way. */
+typedef struct omen_row_spool {
+    omen_vectors *vectors; /* whose input is replaced at the end */
+    int fd;
+    uint32_t d;  /* of the first row; 0: none yet */
+    float *rows; /* those that are not written yet */
+    size_t n, size;
+    uint32_t n_row; /* values of the row that is being read */
+} omen_row_spool;
+
+/* Starts; refuses where the input has to be kept. omen_row_spool_finish() is due even after a failure. Returns OMEN_OK,
+ * OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT, OMEN_ERR_IO or OMEN_ERR_MEMORY, with a reason that names the file only if the
+ * temporary cannot be made. */
+int omen_row_spool_start(omen_row_spool *spool, omen_vectors *vectors, omen_detail *reason) OMEN_MUST_CHECK;
+
+/* A number of the row that is being read: an integer if is_integer, else real. what is what the message calls it.
+ * Returns OMEN_OK, OMEN_ERR_INPUT or OMEN_ERR_MEMORY. */
+int omen_row_spool_put(omen_row_spool *spool, bool is_integer, int64_t integer, double real, uint64_t line,
+                       omen_detail *reason) OMEN_MUST_CHECK;
+
+/* Ends the row, which has to be as long as the first; read is how far the text has been read. Returns OMEN_OK,
+ * OMEN_ERR_INPUT, OMEN_ERR_IO or OMEN_ERR_INTERRUPTED. */
+int omen_row_spool_end_row(omen_row_spool *spool, uint64_t line, uint64_t read, omen_detail *reason) OMEN_MUST_CHECK;
+
+/* Ends the rows: they take the text's place, if status is OMEN_OK; *d gets the dimension. Frees. Returns status, or
+ * what else fails. */
+int omen_row_spool_finish(omen_row_spool *spool, int status, uint32_t *d, omen_detail *reason) OMEN_MUST_CHECK;
+
+#endif

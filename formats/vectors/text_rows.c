@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Text with a line a row: numbers between commas (csv), which may be in quotes, or between tabs (tsv), behind a line of
+ * names or not. */
+#include "formats/lines.h"
+#include "formats/row_spool.h"
+
+#include <inttypes.h>
+
+#define NUMBERED_LEAST 16u /* columns, of which a line of 0, 1, 2 and so on is taken for their names */
+
+/* A line while its fields are read. */
+typedef struct {
+    const char *at, *end;
+    char delimiter;
+    bool is_over;
+} fields;
+
+static fields fields_of(const char *line, size_t n_bytes, char delimiter)
+{
+    return (fields){line, line + n_bytes, delimiter, false};
+}
+
+/* Reads the next field, without blanks and quotes around it. False at the end of the line. */
+static bool next_field(fields *f, const char **text, size_t *n_bytes)
+{
+    if (f->is_over)
+        return false;
+    const char *begin = f->at;
+    bool is_quoted = false;
+    while (f->at < f->end && (is_quoted || *f->at != f->delimiter)) {
+        is_quoted ^= f->delimiter == ',' && *f->at == '"';
+        f->at++;
+    }
+    const char *end = f->at;
+    f->is_over = f->at == f->end;
+    f->at += !f->is_over;
+    while (begin < end && *begin == ' ')
+        begin++;
+    while (begin < end && end[-1] == ' ')
+        end--;
+    if (f->delimiter == ',' && end - begin >= 2 && *begin == '"' && end[-1] == '"') {
+        begin++;
+        end--;
+    }
+    *text = begin;
+    *n_bytes = (size_t)(end - begin);
+    return true;
+}
+
+/* Whether the line is one of names: a field is neither empty nor a number, or all are the numbers that pandas gives to
+ * columns without a name. */
+static bool is_header(const char *line, size_t n_line_bytes, char delimiter)
+{
+    fields f = fields_of(line, n_line_bytes, delimiter);
+    const char *text;
+    size_t n_bytes;
+    int64_t integer, n = 0;
+    double real;
+    bool is_numbered = true;
+    while (next_field(&f, &text, &n_bytes)) {
+        const omen_number_kind kind = omen_number_parse(text, n_bytes, &integer, &real);
+        if (kind == OMEN_NUMBER_NONE && n_bytes > 0)
+            return true;
+        is_numbered &= kind == OMEN_NUMBER_INTEGER && integer == n;
+        n++;
+    }
+    return is_numbered && n >= NUMBERED_LEAST;
+}
+
+/* Names that say that the first column is no part of the vectors. */
+static int check_header(const char *line, size_t n_line_bytes, char delimiter, omen_detail *reason)
+{
+    fields f = fields_of(line, n_line_bytes, delimiter);
+    const char *text;
+    size_t n_bytes;
+    if (next_field(&f, &text, &n_bytes) && n_bytes == 0)
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "column 1 has no name, as the row numbers that pandas writes: write it with index=False");
+    return OMEN_OK;
+}
+
+static int read_line(omen_row_spool *spool, fields f, uint64_t number, omen_detail *reason)
+{
+    const char *text;
+    size_t n_bytes;
+    int status = OMEN_OK;
+    for (unsigned column = 1; status == OMEN_OK && next_field(&f, &text, &n_bytes); column++) {
+        int64_t integer = 0;
+        double real = 0;
+        const omen_number_kind kind = omen_number_parse(text, n_bytes, &integer, &real);
+        if (kind == OMEN_NUMBER_NONE)
+            return omen_fail(reason, OMEN_ERR_INPUT, "line %" PRIu64 ", column %u: \"%.*s\"%s is no number", number,
+                             column, (int)(n_bytes < 40 ? n_bytes : 40), text, n_bytes > 40 ? "..." : "");
+        status = omen_row_spool_put(spool, kind == OMEN_NUMBER_INTEGER, integer, real, number, reason);
+    }
+    return status;
+}
+
+/* Whether nothing but ends of lines is left. */
+static bool is_end(omen_lines lines)
+{
+    const char *line;
+    size_t n_bytes;
+    while (omen_lines_next(&lines, &line, &n_bytes))
+        if (n_bytes > 0)
+            return false;
+    return true;
+}
+
+static int prepare(omen_vectors *vectors, char delimiter, uint32_t *d, omen_detail *reason)
+{
+    omen_lines lines = omen_lines_of(vectors->input.bytes, vectors->input.n_bytes);
+    const char *line, *first = lines.at;
+    size_t n_bytes;
+    omen_row_spool spool;
+    int status = omen_row_spool_start(&spool, vectors, reason);
+    while (status == OMEN_OK && omen_lines_next(&lines, &line, &n_bytes)) {
+        if (lines.number == 1 && is_header(line, n_bytes, delimiter)) {
+            status = check_header(line, n_bytes, delimiter, reason);
+            continue;
+        }
+        if (n_bytes == 0 && is_end(lines))
+            break;
+        status = read_line(&spool, fields_of(line, n_bytes, delimiter), lines.number, reason);
+        if (status == OMEN_OK)
+            status = omen_row_spool_end_row(&spool, lines.number, (uint64_t)(lines.at - first), reason);
+    }
+    return omen_row_spool_finish(&spool, status, d, reason);
+}
+
+int omen_csv_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
+{
+    return prepare(vectors, ',', d, reason);
+}
+
+int omen_tsv_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
+{
+    return prepare(vectors, '\t', d, reason);
+}
+
+/* Two numbers at least in the first line, or in the second and as many names in the first. */
+bool omen_text_probe(const omen_input *input, const omen_vector_format *format)
+{
+    const char delimiter = strcmp(format->name, "csv") == 0 ? ',' : '\t';
+    omen_lines lines = omen_lines_of(input->bytes, input->n_bytes);
+    const char *line, *text;
+    size_t n_line_bytes, n_bytes;
+    unsigned n[2] = {0, 0};
+    int64_t integer;
+    double real;
+    for (int i = 0; i < 2 && omen_lines_next(&lines, &line, &n_line_bytes); i++) {
+        fields f = fields_of(line, n_line_bytes, delimiter);
+        bool is_numbers = true;
+        while (next_field(&f, &text, &n_bytes)) {
+            is_numbers &= omen_number_parse(text, n_bytes, &integer, &real) != OMEN_NUMBER_NONE;
+            n[i]++;
+        }
+        if (is_numbers)
+            return n[i] > 1 && (i == 0 || n[0] == n[1]);
+    }
+    return false;
+}
