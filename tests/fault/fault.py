@@ -303,6 +303,8 @@ def make_cases(bench):
                                     "../queries.bvecs"], before=linked, output="found.tsv"),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
+        Case("query to an archive", ["query", "-t", threads, "--distances", "-o", "found.npz", OUT,
+                                     "../queries.bvecs"], before=whole, output="found.npz"),
         Case("query of its rows", ["query", "-q", "-t", threads, "--self", "-k", "3", "-F", "npy", "--distances", "-o",
                                    "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query of its rows, in groups", ["query", "-q", "-t", threads, "--self", "-k", "3", "--chunk-rows", "1",
