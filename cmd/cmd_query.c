@@ -5,6 +5,7 @@
 #include "cmd/query_rows.h"
 #include "cmd/query_self.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,7 @@ struct work {
     omen_source source;
     omen_results results;
     cmd_output output, distances; /* distances: a file beside the output */
+    FILE *parts[2];               /* temporary, of what becomes an archive; or NULL */
     struct batch batch;
 };
 
@@ -461,6 +463,35 @@ static void tell(const struct query *q, const struct work *w)
         cmd_say(NAME, "%s%s", o->exact || q->certify ? "" : "warning: ", o->note.text);
 }
 
+/* A temporary that is written and then read. */
+static int open_part(FILE **out, omen_detail *why)
+{
+    int fd;
+    const int status = omen_spool_open("the results", &fd, why);
+
+    if (status != OMEN_OK)
+        return status;
+    *out = fdopen(fd, "w+");
+    if (*out)
+        return OMEN_OK;
+    omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of the results: %s", strerror(errno));
+    const bool has_no_memory = errno == ENOMEM;
+    close(fd);
+    return has_no_memory ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
+}
+
+static int close_parts(struct work *w, omen_detail *why)
+{
+    int status = OMEN_OK;
+
+    for (int i = 0; i < 2; i++) {
+        if (w->parts[i] && fclose(w->parts[i]) != 0)
+            status = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of the results: %s", strerror(errno));
+        w->parts[i] = NULL;
+    }
+    return status;
+}
+
 static int run(struct query *q)
 {
     struct work w = {.o = {.exact = q->search.exact,
@@ -498,15 +529,24 @@ static int run(struct query *q)
         status = cmd_output_open(&w.distances, q->distances_path, NULL, &why);
     if (status != OMEN_OK)
         goto out;
-    w.results = (omen_results){.stream = w.output.stream,
+    const bool is_archive = omen_results_writer_at(q->output_format)->is_archive;
+    for (int i = 0; i < 1 + q->distances && is_archive && status == OMEN_OK; i++)
+        status = open_part(&w.parts[i], &why);
+    if (status != OMEN_OK)
+        goto out;
+    w.results = (omen_results){.stream = is_archive ? w.parts[0] : w.output.stream,
                                .format = q->output_format,
                                .with_distances = q->distances,
                                .n_queries = w.source.n_rows,
                                .k = w.o.k,
                                .with_header = q->header,
-                               .distances = w.distances.stream};
+                               .distances = is_archive ? w.parts[1] : w.distances.stream};
     w.o.open_seconds = cmd_seconds() - started;
     status = search(q, &w, &why);
+    if (status == OMEN_OK && is_archive)
+        status = omen_results_pack(&w.results, w.o.info.key_kind != OMEN_KEYS_NONE && !q->rows, w.output.stream, &why);
+    if (status == OMEN_OK)
+        status = close_parts(&w, &why);
     name_output(q, status, &why);
     if (status == OMEN_OK) {
         if (!q->search.has_within || q->search.exact)
@@ -529,6 +569,7 @@ out:
     query_checkpoint_finish(&w.checkpoint, status, &why);
     cmd_output_close(&w.output);
     cmd_output_close(&w.distances);
+    close_parts(&w, NULL);
     batch_free(&w.batch);
     omen_vectors_close(w.vectors);
     query_rows_finish(&w.rows);

@@ -67,7 +67,7 @@ static const char *name_with_distances(size_t i)
     const omen_results_writer *writer;
 
     for (size_t at = 0; (writer = omen_results_writer_at(at)) != NULL; at++)
-        if (writer->has_distances && i-- == 0)
+        if ((writer->has_distances || writer->is_archive) && i-- == 0)
             return writer->name;
     return NULL;
 }
@@ -348,7 +348,7 @@ static const char *name_with_header(size_t i)
 /* Distances, which a format may hold, or a file beside its own: found.fvecs of found.ivecs. */
 static int place_distances(struct query *q, const omen_results_writer *writer)
 {
-    if (!q->distances || writer->has_distances)
+    if (!q->distances || writer->has_distances || writer->is_archive)
         return CMD_GO_ON;
     if (!writer->beside)
         return cmd_misuse(NAME, "%s holds no distances; use --output-format %s", writer->name,

@@ -108,3 +108,8 @@ uint32_t omen_crc32(const unsigned char *bytes, uint64_t n_bytes)
 {
     return (uint32_t)crc32_z(0, bytes, n_bytes);
 }
+
+uint32_t omen_crc32_more(uint32_t checksum, const unsigned char *bytes, uint64_t n_bytes)
+{
+    return (uint32_t)crc32_z(checksum, bytes, n_bytes);
+}

@@ -33,4 +33,7 @@ int omen_inflate_head(const unsigned char *from, uint64_t n_from, unsigned char 
 /* CRC-32 of so many bytes, as zip and gzip have it. */
 uint32_t omen_crc32(const unsigned char *bytes, uint64_t n_bytes);
 
+/* Of the bytes before, whose CRC-32 is checksum, and these. */
+uint32_t omen_crc32_more(uint32_t checksum, const unsigned char *bytes, uint64_t n_bytes);
+
 #endif

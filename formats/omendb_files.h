@@ -251,10 +251,11 @@ typedef enum {
     OMEN_RESULTS_IVECS,
     OMEN_RESULTS_NPY,
     OMEN_RESULTS_CSV,
-    OMEN_RESULTS_IBIN
+    OMEN_RESULTS_IBIN,
+    OMEN_RESULTS_NPZ
 } omen_results_format;
 
-/* "tsv", "jsonl", "ivecs", "npy", "csv" or "ibin". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+/* "tsv", "jsonl", "ivecs", "npy", "csv", "ibin" or "npz". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_results_parse(const char *name, omen_results_format *out) OMEN_MUST_CHECK;
 
 /* The name of format number i, which is also the extension of its files; NULL past the last. */
@@ -269,8 +270,9 @@ OMEN_API const char *omen_results_name(size_t i);
  *   ibin   uint32 n_queries, uint32 k, then k int32 ids per query; distances likewise, to a stream of their own (fbin)
  *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance",
  *          "<f4")
- * Of a query with fewer than k neighbours (omen_found_count()) tsv, csv and jsonl have those that there are; the others
- * have k, the missing ones as id -1 at distance infinity. */
+ *   npz    npy without distances, and these as npy to a stream of their own: omen_results_pack() makes an archive of
+ * both Of a query with fewer than k neighbours (omen_found_count()) tsv, csv and jsonl have those that there are; the
+ * others have k, the missing ones as id -1 at distance infinity. */
 typedef struct omen_results {
     FILE *stream; /* the caller's */
     omen_results_format format;
@@ -278,7 +280,7 @@ typedef struct omen_results {
     uint64_t n_queries; /* of the whole output */
     uint32_t k;
     bool with_header; /* tsv and csv: names of the fields first */
-    FILE *distances;  /* ivecs and ibin: the caller's, for distances; NULL: they are left out */
+    FILE *distances;  /* ivecs, ibin and npz: the caller's, for distances; NULL: they are left out */
 } omen_results;
 
 /* Writes what comes before the first block (the npy header). Returns as omen_results_write(). */
@@ -288,6 +290,11 @@ OMEN_API int omen_results_begin(const omen_results *results, omen_detail *why) O
  * be NULL. Returns OMEN_OK, OMEN_ERR_INPUT or OMEN_ERR_IO (a write failed; errno is named in why). */
 OMEN_API int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
                                 const float *distances, omen_detail *why) OMEN_MUST_CHECK;
+
+/* After the last block of npz: writes to out the archive of the arrays "ids", or with keys "keys", and "distances" that
+ * the streams of results have, from their beginning; they can be read, such as tmpfile()'s. Returns OMEN_OK,
+ * OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+OMEN_API int omen_results_pack(const omen_results *results, bool has_keys, FILE *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The same with the keys of an index in the place of row numbers: "keys" in jsonl, the field "key" in structured
  * arrays of npy. Keys of text are fixed strings ("S", UTF-8) in npy, and ivecs does not hold them; nor does ivecs hold

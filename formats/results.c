@@ -296,19 +296,12 @@ static void put_beside(buffer *out, const omen_results_found *found, bool has_k)
         put_float(out, i < found->n ? found->distances[i] : INFINITY);
 }
 
-static int begin_npy(const omen_results *results, const omen_index_info *info, omen_detail *why)
+/* Writes the header of an array of queries x k. */
+static int put_npy_header(const omen_results *results, FILE *stream, const char *descr, omen_detail *why)
 {
     /* The header's text is padded so that the array starts at a multiple of 64 bytes. */
     enum { PREFIX_BYTES = 10, HEADER_BYTES = 192 };
-    char header[HEADER_BYTES] = "\x93NUMPY\x01", type[16] = "<i8", descr[64];
-    if (info && info->key_kind == OMEN_KEYS_TEXT)
-        snprintf(type, sizeof(type), "|S%u", info->key_most_bytes);
-    if (info && info->key_kind == OMEN_KEYS_UINT64)
-        snprintf(type, sizeof(type), "<u8");
-    if (results->with_distances)
-        snprintf(descr, sizeof(descr), "[('%s', '%s'), ('distance', '<f4')]", info ? "key" : "id", type);
-    else
-        snprintf(descr, sizeof(descr), "'%s'", type);
+    char header[HEADER_BYTES] = "\x93NUMPY\x01";
     int n = snprintf(header + PREFIX_BYTES, sizeof(header) - PREFIX_BYTES,
                      "{'descr': %s, 'fortran_order': False, 'shape': (%" PRIu64 ", %u), }", descr, results->n_queries,
                      results->k);
@@ -318,9 +311,27 @@ static int begin_npy(const omen_results *results, const omen_index_info *info, o
     header[8] = (char)((total - PREFIX_BYTES) & 0xff);
     header[9] = (char)((total - PREFIX_BYTES) >> 8);
     errno = 0;
-    if (fwrite(header, 1, total, results->stream) != total)
+    if (fwrite(header, 1, total, stream) != total)
         return omen_fail(why, OMEN_ERR_IO, "cannot write the results: %s", strerror(errno ? errno : EIO));
     return OMEN_OK;
+}
+
+static int begin_npy(const omen_results *results, const omen_index_info *info, omen_detail *why)
+{
+    const bool is_pair = results->format == OMEN_RESULTS_NPZ;
+    char type[16] = "<i8", descr[64];
+    if (info && info->key_kind == OMEN_KEYS_TEXT)
+        snprintf(type, sizeof(type), "|S%u", info->key_most_bytes);
+    if (info && info->key_kind == OMEN_KEYS_UINT64)
+        snprintf(type, sizeof(type), "<u8");
+    if (results->with_distances && !is_pair)
+        snprintf(descr, sizeof(descr), "[('%s', '%s'), ('distance', '<f4')]", info ? "key" : "id", type);
+    else
+        snprintf(descr, sizeof(descr), "'%s'", type);
+    const int status = put_npy_header(results, results->stream, descr, why);
+    return status == OMEN_OK && is_pair && results->distances
+               ? put_npy_header(results, results->distances, "'<f4'", why)
+               : status;
 }
 
 /* A text in so many bytes, zeros behind it; of no neighbour all are zeros, which no key is. */
@@ -336,13 +347,25 @@ static void put_fixed_text(buffer *out, const omen_row_key *key, uint32_t n_byte
     }
 }
 
+/* Neighbour i of an array. */
+static void put_item(buffer *out, const omen_results_found *found, uint32_t i)
+{
+    if (found->keys && found->key_kind == OMEN_KEYS_TEXT)
+        put_fixed_text(out, i < found->n ? &found->keys[i] : NULL, found->key_most_bytes);
+    else
+        put_le(out, number_of(found, i), 8);
+}
+
+static void write_npz(buffer *out, const omen_results_found *found)
+{
+    for (uint32_t i = 0; i < found->k; i++)
+        put_item(out, found, i);
+}
+
 static void write_npy(buffer *out, const omen_results_found *found)
 {
     for (uint32_t i = 0; i < found->k; i++) {
-        if (found->keys && found->key_kind == OMEN_KEYS_TEXT)
-            put_fixed_text(out, i < found->n ? &found->keys[i] : NULL, found->key_most_bytes);
-        else
-            put_le(out, number_of(found, i), 8);
+        put_item(out, found, i);
         if (found->distances)
             put_float(out, i < found->n ? found->distances[i] : INFINITY);
     }
@@ -416,6 +439,18 @@ static const omen_results_writer writers[] = {
             .most_id = INT32_MAX,
             .begin = begin_ibin,
             .write = write_ibin,
+        },
+    [OMEN_RESULTS_NPZ] =
+        {
+            .name = "npz",
+            .help = "the arrays ids, or keys, and distances if asked for, of queries x k",
+            .is_archive = true,
+            .is_binary = true,
+            .has_fixed_fields = true,
+            .has_text = true,
+            .most_id = INT64_MAX,
+            .begin = begin_npy,
+            .write = write_npz,
         },
 };
 #define N_WRITERS (sizeof(writers) / sizeof(writers[0]))
@@ -572,7 +607,7 @@ static int write_queries(written *w, uint64_t n, omen_detail *why)
         return status;
     for (uint64_t i = 0; i < n && w->offsets; i++)
         most = w->offsets[i + 1] - w->offsets[i] > most ? w->offsets[i + 1] - w->offsets[i] : most;
-    if (writer->beside && w->distances)
+    if ((writer->beside || writer->is_archive) && w->distances)
         beside.stream = w->results->distances;
     out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
     beside.bytes = beside.stream ? malloc(BUFFER_BYTES + ITEM_BYTES) : NULL;

@@ -226,13 +226,13 @@ w.npz"
     omendb build -q -o expected.omen w.npz
     cat >turn.py <<'END'
 import os, subprocess, sys
-file, step = sys.argv[1], int(sys.argv[2])
+file, name, step = sys.argv[1], sys.argv[2], int(sys.argv[3])
 whole = open(file, "rb").read()
 expected = open("expected.omen", "rb").read()
 for at in range(0, len(whole), step):
     with open("turned.npz", "wb") as out:
         out.write(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1:])
-    done = subprocess.run([os.environ["OMENDB"], "build", "-q", "-o", "turned.omen", "turned.npz:emb"],
+    done = subprocess.run([os.environ["OMENDB"], "build", "-q", "-o", "turned.omen", "turned.npz:" + name],
                           capture_output=True)
     if done.returncode == 0:
         if open("turned.omen", "rb").read() != expected:
@@ -241,8 +241,11 @@ for at in range(0, len(whole), step):
     elif done.returncode != 2 or done.stderr.count(b"\n") != 1:
         sys.exit(f"byte {at} of {file}: exit {done.returncode}: {done.stderr}")
 END
-    expect 0 python3 turn.py w.npz ${OMEN_TEST_QUICK:+3}7
-    expect 0 python3 turn.py z.npz ${OMEN_TEST_QUICK:+3}5
+    expect 0 python3 turn.py w.npz emb ${OMEN_TEST_QUICK:+3}7
+    expect 0 python3 turn.py z.npz emb ${OMEN_TEST_QUICK:+3}5
+    omendb query -q -k 5 -F npz -o l.npz expected.omen w.npz:emb # zip64
+    omendb build -q -o expected.omen l.npz:ids
+    expect 0 python3 turn.py l.npz ids ${OMEN_TEST_QUICK:+3}9
     printf 'PK\005\006' >e.npz
     head -c 18 /dev/zero >>e.npz
     bad 'the zip archive holds no arrays of NumPy' e.npz
@@ -420,4 +423,17 @@ END
     fails_with 2 '"v.npy.gz" is not an omendb index but like a file of vectors' omendb verify v.npy.gz
     printf 'x' >x.omen
     expect 3 omendb verify x.omen
+}
+
+@test "archives, compressed files and text that lie: refused or read" {
+    local format lies=${OMEN_TEST_QUICK:+4}
+    vectors make v.fvecs -n 200 -d 6
+    omendb build -q v.fvecs
+    for format in npz csv jsonl hvecs; do
+        vectors make h.$format -n 200 -d 6
+    done
+    vectors make z.npz -n 200 -d 6 --deflate
+    gzip -c v.fvecs >g.gz
+    zstd -qc v.fvecs >g.zst
+    python3 "$tests_dir/cli/hostile.py" vectors v.omen ${lies:-12} h.npz z.npz g.gz g.zst h.csv h.jsonl h.hvecs
 }

@@ -48,8 +48,8 @@ header()
     same "$(member "${lines[1]}" keys.0)" '"zehn\\10 \u00e9"'
     expect 0 omendb query -k 2 --rows -F jsonl base.omen q.fvecs
     has "$output" '{"query":0,"rows":[0,1]}'
-    fails_with 2 "ivecs cannot hold text, which the keys of the index are: use --output-format tsv, jsonl, npy or csv, \
-or --rows" omendb query -F ivecs base.omen q.fvecs
+    fails_with 2 "ivecs cannot hold text, which the keys of the index are: use --output-format tsv, jsonl, npy, csv or \
+npz, or --rows" omendb query -F ivecs base.omen q.fvecs
     expect 0 omendb query -k 2 --rows -F ivecs -o found.ivecs base.omen q.fvecs
     same "$(vectors show found.ivecs)" "0 1
 2 1"

@@ -80,7 +80,7 @@ line()
     omendb query -k 2 -F ivecs base.omen q.fvecs | cmp - found.ivecs
     omendb query -k 2 -F ibin base.omen q.fvecs | cmp - found.ibin
     for output in "" "-o -"; do
-        fails_with 2 'ivecs has its distances in a file beside it: name the output with --output, or use tsv, jsonl' \
+        fails_with 2 'ivecs has its distances in a file beside it: name the output with --output, or use tsv, ' \
             omendb query -F ivecs --distances $output base.omen q.fvecs
     done
     cp q.fvecs q.old
@@ -88,6 +88,38 @@ line()
     cmp q.fvecs q.old
     expect 0 omendb query --self -k 2 --distances -o self.ivecs base.omen
     omendb query --self -k 2 -F ivecs base.omen | cmp - self.ivecs
+}
+
+@test "npz of ids and distances" {
+    line
+    omendb query -k 2 -F npy base.omen q.fvecs >ids.npy
+    expect 0 omendb query -k 2 --distances -o found.npz base.omen q.fvecs
+    python3 - <<'END'
+import zipfile
+archive = zipfile.ZipFile("found.npz")
+assert archive.testzip() is None and archive.namelist() == ["ids.npy", "distances.npy"]
+assert archive.read("ids.npy") == open("ids.npy", "rb").read()
+open("distances.npy", "wb").write(archive.read("distances.npy"))
+END
+    vectors make want.fvecs --text "1,4;1,36"
+    omendb build -q -m ip -o want.omen want.fvecs
+    expect 0 omendb build -q -m ip -o found.omen distances.npy
+    cmp want.omen found.omen
+    expect 0 omendb build -q -m ip -o found.omen found.npz:distances
+    cmp want.omen found.omen
+    omendb query -k 2 --distances -F npz base.omen q.fvecs | cmp - found.npz
+    omendb query -k 2 -F npz base.omen q.fvecs >alone.npz
+    same "$(python3 -c 'import zipfile; print(zipfile.ZipFile("alone.npz").namelist())')" "['ids.npy']"
+    printf 'a\nbb\nccc\n' >keys.txt
+    omendb build -q --key keys.txt -o keyed.omen base.fvecs
+    omendb query -k 2 -F npy keyed.omen q.fvecs >keys.npy
+    expect 0 omendb query -k 2 -o keyed.npz keyed.omen q.fvecs
+    python3 -c 'import zipfile
+assert zipfile.ZipFile("keyed.npz").read("keys.npy") == open("keys.npy", "rb").read()'
+    expect 0 omendb query --self -k 2 --distances -o self.npz base.omen
+    expect 0 omendb query --self -k 2 -F npy -o self.npy base.omen
+    python3 -c 'import zipfile
+assert zipfile.ZipFile("self.npz").read("ids.npy") == open("self.npy", "rb").read()'
 }
 
 @test "csv quotes keys that need it" {
@@ -106,7 +138,7 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
 
 @test "-o writes the same bytes as standard output" {
     line
-    for format in tsv jsonl ivecs npy csv ibin; do
+    for format in tsv jsonl ivecs npy csv ibin npz; do
         omendb query -k 2 -F $format base.omen q.fvecs >expected
         echo old >found
         expect 0 omendb query -k 2 -F $format -o found base.omen q.fvecs
@@ -122,7 +154,7 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
 
 @test "the output's extension decides its format, -F before it, and an unknown one is an error" {
     line
-    for format in tsv jsonl ivecs npy csv ibin; do
+    for format in tsv jsonl ivecs npy csv ibin npz; do
         omendb query -F $format base.omen q.fvecs >want.$format
         expect 0 omendb query -o found.$format base.omen q.fvecs
         cmp found.$format want.$format
@@ -133,8 +165,8 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
     done
     expect 0 omendb query -o found.NPY base.omen q.fvecs
     cmp found.NPY want.npy
-    for name in found.txt found.parquet found.npz found.tsv.gz d.npy/found.x; do
-        fails_with 2 'does not say how to write the results: name it .tsv, .jsonl, .ivecs, .npy, .csv or .ibin' \
+    for name in found.txt found.parquet found.tsv.gz d.npy/found.x; do
+        fails_with 2 'does not say how to write the results: name it .tsv, .jsonl, .ivecs, .npy, .csv, .ibin or .npz' \
             omendb query -o $name base.omen q.fvecs
     done
     # names without an extension, and what is no file
@@ -271,7 +303,7 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
     fails_with 2 '--rerank must be at least 1' omendb query --rerank 0 base.omen q.fvecs
     fails_with 2 '--exact compares with every row' omendb query --exact --probes 1 base.omen q.fvecs
     fails_with 2 '--exact compares with every row' omendb query --rerank 5 --exact base.omen q.fvecs
-    fails_with 2 '--output-format must be tsv, jsonl, ivecs, npy, csv or ibin, not "tab"' \
+    fails_with 2 '--output-format must be tsv, jsonl, ivecs, npy, csv, ibin or npz, not "tab"' \
         omendb query -F tab base.omen q.fvecs
     fails_with 2 '"frob"' omendb query --cpu frob base.omen q.fvecs
     fails_with 2 'no INDEX given' omendb query

@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 
 IMAGES = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 OUT = "out.omen"
@@ -249,6 +250,12 @@ def make_cases(bench):
     with open(bench.path("list.txt"), "w") as out:
         out.write("../parts/0.bvecs\n../parts/1.bvecs\n")
     write_columns(bench, len(few))
+    with zipfile.ZipFile(bench.path("few.npz"), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(bench.path("few.npy"), "few.npy")
+    with open(bench.path("queries.csv"), "w") as out:
+        out.writelines(",".join(map(str, row)) + "\n" for row in few[-25:])
+    with open(bench.path("queries.jsonl"), "w") as out:
+        out.writelines(f'{{"id": {i}, "v": {list(row)}}}\n' for i, row in enumerate(few[-25:]))
     for name in ("few.bvecs", "keys.txt"):
         with gzip.open(bench.path(name + ".gz"), "wb") as out:
             out.write(read(bench.path(name)))
@@ -293,6 +300,12 @@ def make_cases(bench):
         Case("build of compressed files",
              bench.build_words("-q", "-t", threads, "--key", "../keys.txt.gz", "../few.bvecs.gz", n_rows=n, n_chunks=4),
              output=OUT),
+        Case("build of an archive", bench.build_words("-q", "-t", threads, "../few.npz:few", n_rows=n, n_chunks=4),
+             output=OUT),
+        Case("query of text", ["query", "-t", threads, "-o", "found.tsv", OUT, "../queries.csv"], before=whole,
+             output="found.tsv"),
+        Case("query of lists in text", ["query", "-t", threads, "-o", "found.tsv", OUT, "../queries.jsonl:v"],
+             before=whole, output="found.tsv"),
         Case("attach", ["attach", "-q", "-t", threads, "--key", "../keys.txt", "-o", "new.omen", OUT], before=whole,
              output="new.omen"),
         Case("attach columns", ["attach", "-q", "-t", threads, "--columns", "../t.jsonl", "--drop-columns",
@@ -311,6 +324,8 @@ def make_cases(bench):
                                     "../queries.bvecs"], before=linked, output="found.tsv"),
         Case("query to a file", ["query", "-t", threads, "-F", "npy", "--distances", "-o", "found.npy", OUT,
                                  "../queries.bvecs"], before=whole, output="found.npy"),
+        Case("query to an archive", ["query", "-t", threads, "--distances", "-o", "found.npz", OUT,
+                                     "../queries.bvecs"], before=whole, output="found.npz"),
         Case("query of its rows", ["query", "-q", "-t", threads, "--self", "-k", "3", "-F", "npy", "--distances", "-o",
                                    "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query of its rows, in groups", ["query", "-q", "-t", threads, "--self", "-k", "3", "--chunk-rows", "1",
@@ -383,7 +398,7 @@ class Sweep:
         names = {os.path.basename(path), os.path.basename(path).removesuffix(".tmp").removesuffix(".part")}
         if path.startswith(self.bench.path("tmp")):
             names |= {"temporary copy", "standard input"}
-            names |= {os.path.basename(word) for word in self.case.words if word.endswith(".gz")}
+            names |= {os.path.basename(word).split(":")[0] for word in self.case.words if word.startswith("../")}
         if path.startswith("pipe:"):
             names |= {"standard input", "standard output"}
         if os.path.isdir(path):
