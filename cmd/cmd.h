@@ -12,6 +12,7 @@
 #include "formats/file.h"
 #include "formats/in_use.h"
 #include "formats/input.h"
+#include "formats/input_paths.h"
 #include "formats/omz.h"
 #include "formats/vectors.h"
 #include "lib/omendb.h"
@@ -107,9 +108,27 @@ int cmd_check_extension(const char *command, const char *output, const char *for
 
 /* ---- opening (inputs.c) ---- */
 
+/* Sets *paths to the files of a command's inputs: those that list, if it is not NULL, names, else the n words, of which
+ * each may be a directory, whose files need a name that says their format unless format is given. The caller calls
+ * omen_paths_finish() even after a failure. Returns OMEN_OK or as omen_paths_read() and omen_paths_expand(). */
+int cmd_find_inputs(omen_paths *paths, const char *list, const char *const *words, size_t n, const char *format,
+                    omen_detail *why) OMEN_MUST_CHECK;
+
+/* How many of them are standard input. */
+size_t cmd_inputs_streams(const omen_paths *paths);
+
+/* As cmd_files_check(), of n files and of the inputs, whose role is what messages call them. Returns CMD_GO_ON or an
+ * exit code. */
+int cmd_inputs_check(const char *command, const omen_paths *paths, const char *role, const cmd_file *files,
+                     size_t n) OMEN_MUST_CHECK;
+
 /* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same of several files as one. */
+int cmd_open_inputs(omen_vectors **out, const omen_paths *paths, const char *format, uint32_t d, uint32_t index_d,
+                    omen_detail *why) OMEN_MUST_CHECK;
 
 /* Opens an index file and fills *info. checks: every block that is read, now or by a search, is compared with its
  * checksum. The caller closes container and index, even after a failure. */
@@ -176,7 +195,8 @@ int cmd_json_print(const char *command, json_t *object, FILE *stream);
 /* ---- summaries (summary.c): for people on stderr; as JSON, build's on stdout and query's on stderr ---- */
 
 struct cmd_build_outcome {
-    const char *input, *output;
+    const char *input, *output; /* input: NULL of several */
+    size_t n_inputs;
     omen_build_report report;
     omen_index_info info;
     uint64_t file_bytes;

@@ -144,6 +144,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         }
         if (status == OMEN_OK && found) {
             query_self_count(found, o);
+            query_rows_shift(found->ids, found->first[n], q->row_offset);
             status = omen_results_write_found(results, keys, first, NULL, found, why);
             status = cmd_name_damage(q->index_path, status, why);
             most = found->first[n] < FOUND_LITTLE ? 2 * n : found->first[n] > 4 * FOUND_LITTLE ? (n + 1) / 2 : n;
@@ -159,6 +160,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
                 o->n_short += n_found < o->k;
                 o->n_passing += n_found;
             }
+            query_rows_shift(batch->ids, n * o->k, q->row_offset);
             status = omen_results_write_keys(results, keys, first, n, batch->ids, batch->distances, why);
             status = cmd_name_damage(q->index_path, status, why);
             lap(&clock, &o->write_seconds);
@@ -224,7 +226,7 @@ static int open_queries(struct query *q, const omen_index *index, const omen_ind
     return cmd_name_damage(q->index_path, status, why);
 }
 
-/* Fails if the results should hold keys and the format cannot. */
+/* Fails if the results should hold keys or row numbers that the format cannot. */
 static int check_keys(const struct query *q, const omen_index_info *info, omen_detail *why)
 {
     const omen_results_writer *writer = omen_results_writer_at(q->output_format);
@@ -234,6 +236,16 @@ static int check_keys(const struct query *q, const omen_index_info *info, omen_d
                          "%s cannot hold text, which the keys of the index are: use --output-format %s, or --rows for "
                          "row numbers",
                          writer->name, cmd_choice("", query_format_with_text).text);
+    }
+    if (q->row_offset > 0 && info->key_kind != OMEN_KEYS_NONE && !q->rows) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "--row-offset is added to row numbers, and keys are written: add --rows for numbers");
+    }
+    if (q->row_offset > 0 && q->row_offset + info->n_rows - 1 > (uint64_t)writer->most_id) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "%s holds rows up to %lld, and the last is %llu with --row-offset: use --output-format %s",
+                         writer->name, (long long)writer->most_id,
+                         (unsigned long long)(q->row_offset + info->n_rows - 1), omen_results_name(OMEN_RESULTS_NPY));
     }
     return OMEN_OK;
 }
@@ -350,6 +362,7 @@ static int search_self(const struct query *q, struct work *w, const omen_index *
                                    .set = w->set,
                                    .pairs = q->pairs,
                                    .keys = keys,
+                                   .row_offset = q->row_offset,
                                    .results = &w->results,
                                    .is_quiet = q->verbosity < 0,
                                    .shows_progress = shows_progress(q),

@@ -20,7 +20,8 @@ struct query {
     bool fresh;          /* --self: start over */
     uint64_t chunk_rows; /* --self: rows between two records of its checkpoint; 0: by their results, and by time */
     bool has_k;
-    bool rows; /* print row numbers where there are keys */
+    bool rows;           /* print row numbers where there are keys */
+    uint64_t row_offset; /* added to the row numbers that are written */
     bool no_check;
     struct query_filter_options filter;
     bool explain;

@@ -233,6 +233,11 @@ static const cmd_option options[] = {
      CMD_FLAG(struct query, rows),
      .help = "write row numbers, and read them in --only and --except (default: keys,\n"
              "if the index has them)"},
+    {.name = "row-offset",
+     .argument = "N",
+     CMD_U64(struct query, row_offset, 0, INT64_MAX - UINT32_MAX),
+     .help = "add N to the row numbers that are written, as for the part of an index\n"
+             "whose first row is N"},
 
     {.group = "work",
      CMD_OPTION_THREADS(struct query, search.n_threads,

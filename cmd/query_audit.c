@@ -98,12 +98,14 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
     a->block_rows = a->block_rows > 0 ? a->block_rows : 1;
     a->numbers = malloc(a->n_sample * sizeof *a->numbers);
     a->limits = malloc(a->n_sample * sizeof *a->limits);
+    a->wanted = malloc(a->n_sample * sizeof *a->wanted);
     a->hits = malloc(a->n_sample * sizeof *a->hits);
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
     a->ids = malloc(a->block_rows * a->k_most * sizeof *a->ids);
     a->distances = malloc(a->block_rows * a->k_most * sizeof *a->distances);
     a->sets = filter ? malloc(a->block_rows * sizeof *a->sets) : NULL;
-    if ((filter && !a->sets) || !a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
+    if ((filter && !a->sets) || !a->numbers || !a->limits || !a->wanted || !a->hits || !a->rows || !a->ids ||
+        !a->distances)
         return OMEN_ERR_MEMORY;
     a->ceiling = omen_index_ceiling(index, &a->ceiling_known);
     status = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
@@ -113,7 +115,8 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
         status = search_block(a, &exact, first, &n, why);
         for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             a->limits[first + i] = a->distances[(i + 1) * a->k - 1];
-            a->n_true += omen_found_count(a->ids + i * a->k, a->k);
+            a->wanted[first + i] = omen_found_count(a->ids + i * a->k, a->k);
+            a->n_true += a->wanted[first + i];
         }
     }
     return status;
@@ -130,7 +133,7 @@ int query_audit_measure(struct query_audit *a, const omen_search_options *search
             omen_audit_count(a->distances, a->limits + first, n, a->k, a->hits + first);
     }
     if (status == OMEN_OK)
-        *out = omen_audit_recall(a->hits, a->n_sample, a->source->n_rows, a->k, a->ceiling);
+        *out = omen_audit_recall(a->hits, a->wanted, a->n_sample, a->source->n_rows, a->k, a->ceiling);
     return status;
 }
 
@@ -138,6 +141,7 @@ void query_audit_finish(struct query_audit *a)
 {
     free(a->numbers);
     free(a->limits);
+    free(a->wanted);
     free(a->hits);
     free(a->rows);
     free(a->ids);

@@ -22,7 +22,8 @@ struct query_audit {
     double ceiling, ceiling_known;
     uint64_t *numbers; /* n_sample, rising */
     float *limits;     /* n_sample: distance of the k-th nearest row */
-    uint64_t n_true;   /* rows that exact search of all of them found */
+    uint32_t *wanted;  /* n_sample: rows that exact search found, fewer than k where a filter has fewer */
+    uint64_t n_true;   /* all of them */
     uint32_t *hits;    /* n_sample */
     float *rows;       /* block_rows queries */
     int64_t *ids;      /* block_rows x k_most */

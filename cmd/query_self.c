@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/query_rows.h"
 #include "cmd/query_spool.h"
 
 struct self_state {
@@ -305,9 +306,12 @@ static int write_part(struct self_state *s, uint32_t part, omen_detail *why)
         s->n_written += found.n_queries;
         if (!run->pairs && !are_sound(&found, run->search->has_within ? UINT64_MAX : run->results->k))
             status = fail_contradiction(run, why);
-        else
-            status = cmd_name_damage(run->index_path,
-                                     omen_results_write_found(run->results, run->keys, 0, rows, &found, why), why);
+    }
+    if (status == OMEN_OK) {
+        query_rows_shift(rows, found.n_queries, run->row_offset);
+        query_rows_shift(found.ids, found.first[found.n_queries], run->row_offset);
+        status = omen_results_write_found(run->results, run->keys, 0, rows, &found, why);
+        status = cmd_name_damage(run->index_path, status, why);
     }
     free(entries);
     free(starts);

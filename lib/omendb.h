@@ -120,6 +120,12 @@ typedef struct omen_source {
     void (*release)(void *self, uint64_t first, uint64_t n);
 } omen_source;
 
+/* What a source is made of, where that is several inputs: rows that follow those of the part before. */
+typedef struct omen_source_part {
+    const char *name; /* for messages, such as "part-0.npy" in quotes */
+    uint64_t n_rows, n_bytes, stamp;
+} omen_source_part;
+
 /* ---- sections: how an index is stored ---------------------------------- */
 
 #define OMEN_FOURCC(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
@@ -286,6 +292,10 @@ typedef struct omen_build_options {
         bool wanted;     /* add a graph, a second way to search, which takes a refine tier */
         uint32_t degree; /* neighbours of a row, OMEN_MIN_DEGREE to OMEN_MAX_DEGREE; 0: OMEN_DEFAULT_DEGREE */
     } graph;
+    /* the n_parts parts of the source, so that messages name the one that a row is of, or that changed since a
+     * checkpoint was begun; 0: it is of one */
+    const omen_source_part *parts;
+    size_t n_parts;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
@@ -616,7 +626,7 @@ OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, u
 OMEN_API int omen_audit_choose(uint64_t seed, uint64_t n_queries, uint64_t n_sample, uint64_t *numbers) OMEN_MUST_CHECK;
 
 /* Counts for each of n queries how many of its k found rows are as near as the k-th nearest row.
- *   found   n x k distances of omen_index_search()
+ *   found   n x k distances of omen_index_search(); INFINITY, where a filter leaves fewer than k rows, is none found
  *   limits  n distances of the k-th nearest row, from omen_index_search() with its option exact
  *   hits    n counts, written */
 OMEN_API void omen_audit_count(const float *found, const float *limits, uint64_t n, uint32_t k, uint32_t *hits);
@@ -627,12 +637,12 @@ typedef struct omen_recall {
 } omen_recall;
 
 /* The recall@k of n_queries, of which n_sample (at least 1) were compared with exact search, hits being their counts by
- * omen_audit_count(): Wilson's interval for
- * n_sample * k rows over the design effect, since rows of one query are found or missed together. Where the sample is
- * all there is, mean, low and high are the same. ceiling is the recall of the exact search itself, and multiplies all
- * three: omen_index_ceiling(), or 1. */
-OMEN_API omen_recall omen_audit_recall(const uint32_t *hits, uint64_t n_sample, uint64_t n_queries, uint32_t k,
-                                       double ceiling);
+ * omen_audit_count() and wanted the rows that exact search found of each (NULL: k): the share of the wanted rows found,
+ * with Wilson's interval for so many rows over the design effect, since rows of one query are found or missed together.
+ * Where the sample is all there is, mean, low and high are the same, and 1 where nothing is wanted. ceiling is the
+ * recall of the exact search itself, and multiplies all three: omen_index_ceiling(), or 1. */
+OMEN_API omen_recall omen_audit_recall(const uint32_t *hits, const uint32_t *wanted, uint64_t n_sample,
+                                       uint64_t n_queries, uint32_t k, double ceiling);
 
 /* The recall@10 of exact search, whose refine rows may be rounded, as the build estimated it; 1 where it did not.
  * at_least, if not NULL, gets what is taken for it in that case, so as not to claim too much. */

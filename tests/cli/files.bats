@@ -399,6 +399,7 @@ opens()
     same "$(opens v.fvecs.omz compress -dqc v.fvecs.omz)" 1
     same "$(opens codes.omz compress -dqc -F raw codes.omz)" 1
     same "$(opens v.fvecs.omz build -q -o x.omen v.fvecs.omz)" 1
+    same "$(opens v.fvecs build -q -o x.omen v.fvecs.omz v.fvecs)" 1
     same "$(opens codes.omz build -q -o x.omen codes.omz)" 1
     same "$(opens q.fvecs.omz query -q base.omen q.fvecs.omz)" 1
     same "$(opens q.raw query -q base.omen q.raw)" 1

@@ -243,6 +243,11 @@ def make_cases(bench):
     for name, numbers in (("some.txt", range(50, 350)), ("others.txt", (60, 61))):
         with open(bench.path(name), "w") as out:
             out.writelines(f"{i}\n" for i in numbers)
+    os.mkdir(bench.path("parts"))
+    bvecs(bench.path("parts/0.bvecs"), few[:150])
+    bvecs(bench.path("parts/1.bvecs"), few[150:])
+    with open(bench.path("list.txt"), "w") as out:
+        out.write("../parts/0.bvecs\n../parts/1.bvecs\n")
     write_columns(bench, len(few))
     with open(bench.path("where.txt"), "w") as out:
         out.writelines(f"number < {20 * (i % 7)} OR colour = 'red' AND tags HAS 'b'\n" for i in range(25))
@@ -279,6 +284,9 @@ def make_cases(bench):
         Case("build without an old index",
              bench.build_words("-q", "-t", threads, "-m", "ip", "-c", "rabitq", "--tune-queries", "../queries.bvecs",
                                "--key", "../keys.txt", *COLUMNS, "../few.npy", n_rows=n, n_chunks=4), output=OUT),
+        Case("build of several inputs",
+             bench.build_words("-q", "-t", threads, "../parts", n_rows=n, n_chunks=2),
+             output=OUT),
         Case("attach", ["attach", "-q", "-t", threads, "--key", "../keys.txt", "-o", "new.omen", OUT], before=whole,
              output="new.omen"),
         Case("attach columns", ["attach", "-q", "-t", threads, "--columns", "../t.jsonl", "--drop-columns",
@@ -323,7 +331,7 @@ def make_cases(bench):
         Case("info of vectors", ["info", "../few.bvecs", "--json"]),
         Case("verify", ["verify", "-t", threads, OUT], before=whole),
         Case("verify with columns", ["verify", "-t", threads, *COLUMNS, OUT], before=keyed),
-        Case("verify with a source", ["verify", "-t", threads, "--source", "../few.bvecs", "--json", OUT],
+        Case("verify with a source", ["verify", "-t", threads, "--inputs", "../list.txt", "--json", OUT],
              before=whole),
     ]
 
@@ -465,6 +473,7 @@ class Sweep:
 VERBS = {
     "fsync": "sync", "fdatasync": "sync", "syncfs": "sync", "pread": "read", "pwrite": "write", "ftruncate": "truncate",
     "mmap": "map", "flock": "lock", "mkostemp": "create", "fflush": "write", "fclose": "write",
+    "opendir": "open", "readdir": "read",
     # whatever they are needed for
     "open": "", "fcntl": "", "fdopen": "", "stat": "", "fstat": "", "lstat": "", "lseek": "",
 }

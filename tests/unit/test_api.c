@@ -213,6 +213,12 @@ static int stop_in_encode(void *context, const char *stage, uint64_t done, uint6
     return strcmp(stage, "encode") == 0 && done >= STOP_AFTER;
 }
 
+static void write_file(const char *name, const void *bytes, size_t n_bytes)
+{
+    FILE *file = fopen(name, "wb");
+    CHECK(file && fwrite(bytes, n_bytes, 1, file) == 1 && fclose(file) == 0);
+}
+
 static size_t read_file(const char *name, char *bytes, size_t size)
 {
     FILE *file = fopen(name, "rb");
@@ -235,8 +241,7 @@ static void test_build_by_path(void)
     omen_detail why = {""};
     snprintf(input, sizeof input, "%s.f32", path);
     snprintf(part, sizeof part, "%s.part", path);
-    FILE *file = fopen(input, "wb");
-    CHECK(file && fwrite(rows, sizeof rows, 1, file) == 1 && fclose(file) == 0);
+    write_file(input, rows, sizeof rows);
     omen_vectors *vectors = NULL;
     const omen_vectors_options raw = {.d = D};
     omen_build_options_init(&build);
@@ -283,6 +288,22 @@ static void test_build_by_path(void)
     CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_ERR_IO);
     CHECK_STR_CONTAINS(why.text, "/nowhere/q.fvecs");
     CHECK(read_file(path, got, sizeof got) == n_want && memcmp(want, got, n_want) == 0);
+
+    /* the same rows in two files */
+    char second[sizeof input + 4];
+    snprintf(second, sizeof second, "%s.f32", input);
+    write_file(input, rows[0], 100 * sizeof rows[0]);
+    write_file(second, rows[100], (N - 100) * sizeof rows[0]);
+    const char *const inputs[] = {input, second};
+    paths.tune_queries = paths.input = NULL;
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(why.text, "no file of vectors is named");
+    paths.inputs = inputs;
+    paths.n_inputs = 2;
+    memset(got, 0, sizeof got);
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_OK);
+    CHECK(read_file(path, got, sizeof got) == n_want && memcmp(want, got, n_want) == 0);
+    unlink(second);
     unlink(input);
 }
 
