@@ -64,12 +64,12 @@ const cmd_syntax cmd_info_syntax = {
 
 /* ---- one file ---- */
 
-/* A stream, a device or a pipe can only be vectors. */
-static bool is_stream(const char *path)
+/* What is no regular file can only be vectors: a stream, or a name of a part of a file. */
+static bool is_regular(const char *path)
 {
     struct stat status;
 
-    return cmd_is_stream(path) || (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode));
+    return !cmd_is_stream(path) && stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
 
 /* What a compressed file says of itself, and of what is inside, if that is small enough. */
@@ -119,7 +119,7 @@ static int read_file(struct info *info, struct file *f, omen_detail *why)
     if (!cmd_is_stream(f->path) && stat(f->path, &directory) == 0 && S_ISDIR(directory.st_mode))
         return omen_fail(why, OMEN_ERR_IO, "\"%s\" is a directory: name files in it", f->path);
 
-    if (!is_stream(f->path)) {
+    if (is_regular(f->path)) {
         status = omen_container_open(&container, f->path, why);
         if (status == OMEN_OK && omen_omz_is(container))
             return read_compressed(info, f, container, why);

@@ -93,12 +93,16 @@ static bool shows_progress(const struct query *q)
 struct showing {
     cmd_progress progress;
     uint64_t n_before, n_all;
+    uint64_t n_parts; /* of the batch, at the last call */
 };
 
 static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
 {
     struct showing *s = context;
 
+    if (done == s->n_parts && done > 0) /* between two scans of lists there is nothing to tell */
+        return 0;
+    s->n_parts = done;
     return cmd_progress_update(&s->progress, stage, s->n_before * OMEN_PROGRESS_PARTS + done,
                                s->n_all * OMEN_PROGRESS_PARTS);
 }
@@ -117,7 +121,7 @@ static int search_all(const struct query *q, const omen_index *index, const omen
 
     cmd_progress_init(&showing.progress, shows_progress(q) ? 0 : -1);
     showing.progress.unit = OMEN_PROGRESS_PARTS;
-    search.progress = show_progress;
+    search.progress = shows_progress(q) ? show_progress : NULL;
     search.progress_context = &showing;
     status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {

@@ -79,6 +79,7 @@ static const cmd_option options[] = {
              "only the numbers of rows and dimensions can be compared"},
     {.name = "inputs",
      .argument = "LIST",
+     .files = CMD_FILES_ANY,
      CMD_TEXT(struct verify, list),
      .help = "the same of the files that LIST names, one path a line"},
     {.letters = "f",
