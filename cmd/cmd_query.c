@@ -63,9 +63,9 @@ struct work {
     const omen_index *index; /* the first of them; the only one where rows of it are the queries */
     omen_vectors *vectors;
     struct query_rows rows;
-    struct query_checkpoint checkpoint;   /* --self */
-    omen_index_rows *self;                /* --self, where the recall is measured */
-    const omen_row_set *set;              /* --self: the rows that search and are found; NULL: all */
+    struct query_checkpoint checkpoint; /* --self */
+    omen_index_rows *self;              /* --self, where the recall is measured */
+    const omen_row_set *set;            /* --self: the rows that search and are found; NULL: all */
     omen_source source;
     omen_results results;
     cmd_output output;
@@ -140,8 +140,8 @@ static int search_all(const struct query *q, struct query_indexes *indexes, cons
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
             count_found(batch, n, o);
-            status = omen_results_write_joint(results, joint, by_key, labels, first, n, batch->ids, batch->distances,
-                                              why);
+            status =
+                omen_results_write_joint(results, joint, by_key, labels, first, n, batch->ids, batch->distances, why);
             lap(&clock, &o->write_seconds);
         }
     }
@@ -327,9 +327,8 @@ static int choose_way(struct query *q, struct work *w, omen_detail *why)
 static int search_self(const struct query *q, struct work *w, const omen_index *keys, omen_detail *why)
 {
     /* once more: to measure the recall may have given up the set */
-    int status = w->o.has_filter
-                     ? query_filter_fill(w->indexes.filters, NULL, 0, 1, q->search.n_threads, &w->set, why)
-                     : OMEN_OK;
+    int status = w->o.has_filter ? query_filter_fill(w->indexes.filters, NULL, 0, 1, q->search.n_threads, &w->set, why)
+                                 : OMEN_OK;
     const struct query_self run = {.index_path = q->indexes.paths[0],
                                    .index = w->index,
                                    .search = &q->search,
@@ -363,8 +362,8 @@ static void name_output(const struct query *q, int status, omen_detail *why)
 static int certify(struct query *q, struct work *w, omen_detail *why)
 {
     struct query_audit audit = {.n_sample = 0};
-    const int status = query_certify(&audit, &w->indexes, &w->source, &q->search, w->self, q->seed, q->n_audit, &w->o,
-                                     why);
+    const int status =
+        query_certify(&audit, &w->indexes, &w->source, &q->search, w->self, q->seed, q->n_audit, &w->o, why);
 
     query_audit_finish(&audit);
     return status;

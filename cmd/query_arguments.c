@@ -339,13 +339,13 @@ static int check_filter(const struct query *q)
 /* What a command over several indexes cannot do. */
 static int check_several(const struct query *q)
 {
-    const char *of_one = q->self              ? "--self"
-                         : q->by_key          ? "--by-key"
-                         : q->by_row          ? "--by-row"
-                         : q->filter.only     ? "--only"
-                         : q->filter.except   ? "--except"
-                         : q->explain         ? "--explain"
-                                              : NULL;
+    const char *of_one = q->self            ? "--self"
+                         : q->by_key        ? "--by-key"
+                         : q->by_row        ? "--by-row"
+                         : q->filter.only   ? "--only"
+                         : q->filter.except ? "--except"
+                         : q->explain       ? "--explain"
+                                            : NULL;
 
     if (q->label && omen_results_writer_at(q->output_format)->is_binary)
         return cmd_misuse(NAME, "%s holds no labels: use tsv or jsonl", omen_results_name(q->output_format));
@@ -531,8 +531,9 @@ static int take_queries(struct query *q, char **arguments, int n)
     if (q->exclude_self)
         return cmd_misuse(NAME, "--exclude-self is of rows of the index: name them with --by-key or --by-row");
     if (q->index_list && n > 1)
-        return cmd_misuse(NAME, "--index-list names the indexes, and one QUERIES is searched for: \"%s\" is one too "
-                                "many",
+        return cmd_misuse(NAME,
+                          "--index-list names the indexes, and one QUERIES is searched for: \"%s\" is one too "
+                          "many",
                           arguments[1]);
     q->queries_path = n > n_indexes ? arguments[n - 1] : "-";
     return CMD_GO_ON;

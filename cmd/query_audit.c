@@ -61,8 +61,8 @@ static int search_block(struct query_audit *a, const omen_search_options *search
         for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             options.first_query = a->numbers[first + i];
             options.row_sets = NULL; /* what is found does not matter */
-            status =
-                omen_joint_search(a->indexes->joint, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
+            status = omen_joint_search(a->indexes->joint, &options, a->rows + i * a->source->d, 1, a->ids, a->distances,
+                                       NULL, why);
         }
     }
     for (uint64_t i = 0; status == OMEN_OK && i < n && a->self; i++)
@@ -71,8 +71,8 @@ static int search_block(struct query_audit *a, const omen_search_options *search
 }
 
 int query_audit_begin(struct query_audit *a, struct query_indexes *indexes, const omen_source *source,
-                      const omen_search_options *search, const omen_index_rows *self, uint64_t seed,
-                      uint64_t n_sample, omen_detail *why)
+                      const omen_search_options *search, const omen_index_rows *self, uint64_t seed, uint64_t n_sample,
+                      omen_detail *why)
 {
     omen_search_options exact = *search;
     const uint64_t k_most = (uint64_t)search->k + (self ? 1 : 0), n_rows = omen_joint_row_count(indexes->joint);

@@ -33,8 +33,8 @@ struct query_audit {
  * the queries are these rows, in this order, and do not find themselves; else NULL. The
  * caller calls query_audit_finish() even after a failure. Returns as omen_index_search(). */
 int query_audit_begin(struct query_audit *a, struct query_indexes *indexes, const omen_source *source,
-                      const omen_search_options *search, const omen_index_rows *self, uint64_t seed,
-                      uint64_t n_sample, omen_detail *why) OMEN_MUST_CHECK;
+                      const omen_search_options *search, const omen_index_rows *self, uint64_t seed, uint64_t n_sample,
+                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* Searches the sample as search says, and sets *out. */
 int query_audit_measure(struct query_audit *a, const omen_search_options *search, omen_recall *out,

@@ -182,8 +182,9 @@ int query_indexes_label(struct query_indexes *x, omen_detail *why)
             return no_memory(why);
         /* what may be a key may be a part of results */
         if (omen_row_key_parse(OMEN_KEYS_TEXT, x->labels[i], strlen(x->labels[i]), &key, &cause) != OMEN_OK)
-            return omen_fail(why, OMEN_ERR_INPUT, "\"%.200s\" has no label that can be written: give one behind a tab "
-                                                  "in --index-list",
+            return omen_fail(why, OMEN_ERR_INPUT,
+                             "\"%.200s\" has no label that can be written: give one behind a tab "
+                             "in --index-list",
                              path);
     }
     return check_twins(x, why);

@@ -410,8 +410,9 @@ static int open_names(const omen_results *results, const naming *by, omen_index_
     if (by->labels && !by->with_keys)
         return OMEN_OK;
     if (info->key_kind == OMEN_KEYS_NONE)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, by->index ? "the index has no keys to write"
-                                                           : "not all indexes have keys of one kind to write");
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         by->index ? "the index has no keys to write"
+                                   : "not all indexes have keys of one kind to write");
     if (info->key_kind == OMEN_KEYS_TEXT && !writer->has_text)
         return omen_fail(why, OMEN_ERR_INPUT, "%s holds no text, which the keys of the index are", writer->name);
     return OMEN_OK;
@@ -611,12 +612,9 @@ int omen_results_write_found(const omen_results *results, const omen_index *inde
 }
 
 int omen_results_write_found_joint(const omen_results *results, const omen_joint *joint, bool with_keys,
-                                   const char *const *labels, uint64_t first, const omen_found *found,
-                                   omen_detail *why)
+                                   const char *const *labels, uint64_t first, const omen_found *found, omen_detail *why)
 {
-    written w = {.results = results,
-                 .by = {.joint = joint, .with_keys = with_keys, .labels = labels},
-                 .first = first};
+    written w = {.results = results, .by = {.joint = joint, .with_keys = with_keys, .labels = labels}, .first = first};
     return write_found(&w, found, why);
 }
 

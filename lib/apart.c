@@ -82,7 +82,8 @@ int omen_apart_search(const omen_index *index, const float *queries, const omen_
                 continue;
             const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
             insert(keys + q * k, k,
-                   omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), first_row + index->ids[row]));
+                   omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored),
+                            first_row + index->ids[row]));
         }
     }
     if (stats)

@@ -77,9 +77,10 @@ int omen_joint_create(omen_joint **out, const omen_index *const *indexes, const 
         joint->n = i + 1;
         status = joint->names[i] ? check_pair(joint, i, why) : OMEN_ERR_MEMORY;
         if (status == OMEN_OK && joint->first[i + 1] > OMEN_MAX_ROWS)
-            status = omen_fail(why, OMEN_ERR_ARGUMENT,
-                               "with %.190s there are more than %u rows, which is the most that can be searched together",
-                               joint->names[i], OMEN_MAX_ROWS);
+            status =
+                omen_fail(why, OMEN_ERR_ARGUMENT,
+                          "with %.190s there are more than %u rows, which is the most that can be searched together",
+                          joint->names[i], OMEN_MAX_ROWS);
     }
 out:
     if (status == OMEN_OK) {
@@ -99,6 +100,7 @@ void omen_joint_destroy(omen_joint *joint)
     free(joint->indexes);
     free(joint->names);
     free(joint->first);
+    free(joint->biases);
     free(joint);
 }
 
@@ -326,8 +328,8 @@ int omen_joint_search(const omen_joint *joint, const omen_search_options *option
     if (status == OMEN_OK)
         status = omen_joint_choose_way(joint, &known, n_queries, &choice, why);
     if (status == OMEN_OK && (known.k < 1 || known.has_within))
-        status = omen_fail(why, OMEN_ERR_ARGUMENT, known.k < 1 ? "k must be at least 1"
-                                                               : "options.within is for omen_joint_search_within()");
+        status = omen_fail(why, OMEN_ERR_ARGUMENT,
+                           known.k < 1 ? "k must be at least 1" : "options.within is for omen_joint_search_within()");
     if (status == OMEN_OK)
         status = omen_search_check_queries(joint->indexes[0], &known, queries, n_queries, why);
     if (status != OMEN_OK)

@@ -6,11 +6,15 @@
 #include "lib/index.h"
 #include "lib/omendb_joint.h"
 
+struct omen_list_bias; /* lists_bias.h */
+
 struct omen_joint {
     size_t n;
     const omen_index **indexes;
     char **names;    /* what failures call them */
     uint64_t *first; /* n + 1: index i has the joint rows first[i] .. first[i + 1] - 1 */
+    /* n, of the estimates of each; NULL until the first search that needs them. Exchanged atomically */
+    struct omen_list_bias *biases;
 };
 
 /* The index that has a joint row, which exists. */

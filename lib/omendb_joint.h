@@ -29,8 +29,8 @@ OMEN_API void omen_joint_destroy(omen_joint *joint);
 OMEN_API uint64_t omen_joint_row_count(const omen_joint *joint);
 
 /* What they are together, to *out: as omen_index_get_info(), with the sums of rows, lists and bytes; key_kind is
- * OMEN_KEYS_NONE unless all have keys of one kind, key_most_bytes of the longest; zero_ok where one of them accepts zero
- * rows; everything else is of the first. */
+ * OMEN_KEYS_NONE unless all have keys of one kind, key_most_bytes of the longest; zero_ok where one of them accepts
+ * zero rows; everything else is of the first. */
 OMEN_API int omen_joint_get_info(const omen_joint *joint, omen_index_info *out) OMEN_MUST_CHECK;
 
 /* The number of the index that has a joint row, which has to exist. own_row, if not NULL, gets its number there. */
@@ -53,8 +53,8 @@ OMEN_API int omen_joint_search_within(const omen_joint *joint, const omen_search
                                       uint64_t n_queries, omen_found **out, omen_search_stats *stats,
                                       omen_detail *why) OMEN_MUST_CHECK;
 
-/* Chooses the way, as omen_index_choose_way() does: of several indexes lists, unless exact search is asked for. can_reach
- * says whether each index reaches the recall, recall_most the least that one of them does. */
+/* Chooses the way, as omen_index_choose_way() does: of several indexes lists, unless exact search is asked for.
+ * can_reach says whether each index reaches the recall, recall_most the least that one of them does. */
 OMEN_API int omen_joint_choose_way(const omen_joint *joint, const omen_search_options *options, uint64_t n_queries,
                                    omen_way_choice *out, omen_detail *why) OMEN_MUST_CHECK;
 

@@ -1,39 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The way through the lists of several indexes at once: as lists_search.c goes through one, but for what is found.
  *
- * A query has one pool. Its keys are (estimate, joint row), the estimates with what the projection dropped, so that
- * those of all indexes are distances in one space (under ip the lifted one of the longest radius). The first lists are
- * the nearest few of every index; the k-th best estimate in all of them is d_k^2, for all. c of the k best are in an
- * index: so its own c-th neighbour is as far as the k-th of all, and how far it has to be searched is what was measured
- * for c neighbours, not k. That is why indexes that share the rows of a place cost little more than one, and an index
- * that has nothing there next to nothing.
+ * A query has one pool. Its keys are (estimate, joint row), the estimates corrected by what those of each index are
+ * known to be too large by (lists_bias.h), so that all are distances in one space (under ip the lifted one of the
+ * longest radius). The first lists are the nearest few of every index; the k-th best estimate in all of them is d_k^2,
+ * for all.
  *
- * What is re-ranked is within a margin of the k-th best of all: each index has its own margin, since estimates of
- * different codes have different errors. */
+ * c of k rows are in an index, as told by more than k of the best estimates. So its own c-th neighbour is as far as the
+ * k-th of all, and it has to be searched as was measured for c neighbours, not k. That is why an index that shares the
+ * rows of a place with others is searched for less there, and one that has nothing there for next to nothing. What is
+ * re-ranked is within one margin of the k-th best of all: the widest of those indexes that hold some of the rows, since
+ * the rows that were luckiest in one make the k-th best. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/lists/lists_bias.h"
 #include "lib/lists/lists_joint.h"
 #include "lib/lists/lists_search.h"
 
-#define CHUNK       512u         /* most queries of a chunk */
-#define CHUNK_BYTES (128u << 20) /* most that what grows with the queries of a chunk of more than one takes */
-#define ASK_AHEAD   16u          /* queries whose refine rows are prefetched before they are used */
-#define COUNTS      129u         /* of rows in one index, for which efforts are kept; for others they are made anew */
-#define UNTUNED     2.0f         /* times the margin of other indexes, for one that nothing was measured for */
-#define RADII_MOST  1e6f         /* a smaller radius is none beside the longest */
+#define CHUNK        512u         /* most queries of a chunk */
+#define CHUNK_BYTES  (128u << 20) /* most that what grows with the queries of a chunk of more than one takes */
+#define ASK_AHEAD    16u          /* queries whose refine rows are prefetched before they are used */
+#define COUNTS       129u         /* of rows in one index, for which efforts are kept; for others they are made anew */
+#define RADII_MOST   1e6f         /* a smaller radius is none beside the longest */
+#define CROWDED_MOST 3.0f         /* as OMEN_CROWDED_MOST; less, since the first lists are many */
+
+/* Lists cost more than in one index, candidates the same: so less is left to the lists, and more to the margin, which
+ * is that for sqrt(c k) neighbours. Together both find what is asked for (docs/EXPERIMENTS.md). */
+#define REACH 0.9f
 
 /* What all chunks of a search share. */
 typedef struct {
     const omen_joint *joint;
     const omen_search_job *job;
+    const omen_list_bias *biases; /* n */
     uint32_t k, n_most;
     uint32_t n_counts;
     omen_effort *efforts; /* n x n_counts: of index i, for c of its rows */
-    float *margins;       /* n */
     omen_lists_share *shares;
+    float margin;  /* the widest that one of the indexes may ask for */
     bool is_fixed; /* the number of re-ranked rows */
     bool refine_cold;
 } joint_plan;
@@ -44,8 +51,7 @@ typedef struct {
     omen_lists_chunk *parts; /* n */
     const float **rows;      /* n: the queries, as refine rows of each index are compared with them */
     float *kth;              /* of each query: the k-th estimate of the first lists */
-    uint32_t *counts;        /* queries x n: rows among the k best of the first lists */
-    float *allowed;          /* queries x n: how far beyond the k-th an estimate of the index may be */
+    uint32_t *counts;        /* queries x n: rows of the k */
     size_t failed;           /* the index at fault */
 } joint_chunk;
 
@@ -58,6 +64,7 @@ static omen_effort make_effort(const omen_index *index, const omen_search_option
     const omen_meta *m = &index->meta;
     const uint32_t k = c < 1 ? 1 : c < m->n_rows ? c : (uint32_t)m->n_rows;
     omen_effort e = omen_index_effort(index, k, o->recall > 0 ? o->recall : OMEN_DEFAULT_RECALL, n_probes, n_rerank);
+    e.reach *= REACH;
     if (!index->n_tune) /* of too few rows to measure anything */
         e.least_lists = e.most_lists = m->n_lists;
     else if (c == 0 && e.least_lists < e.most_lists)
@@ -78,6 +85,13 @@ static omen_effort effort_of(const joint_plan *plan, size_t i, uint32_t c)
                               : make_effort(plan->joint->indexes[i], plan->job->options, c, &n_probes, &n_rerank);
 }
 
+/* The margin of one index that has c of the k rows, in its own estimates; below 0 if nothing was measured. */
+static float margin_of(const joint_plan *plan, size_t i, uint32_t c)
+{
+    const float k = sqrtf((float)(c < 1 ? 1 : c) * (float)plan->k) + 0.5f;
+    return plan->joint->indexes[i]->n_tune ? effort_of(plan, i, (uint32_t)k).margin : -1;
+}
+
 /* The rows of k that index i has if they are spread as all rows are; together they are at least k. */
 static uint32_t part_of_k(const joint_plan *plan, size_t i)
 {
@@ -87,49 +101,68 @@ static uint32_t part_of_k(const joint_plan *plan, size_t i)
     return part < own ? (uint32_t)part : (uint32_t)own;
 }
 
-static omen_lists_share make_share(const omen_index *index, uint64_t first_row, float most_radius2)
+static omen_lists_share make_share(const omen_index *index, const omen_list_bias *bias, uint64_t first_row,
+                                   float most_radius2)
 {
     const double radius = sqrt((double)index->meta.ip_radius2), most = sqrt((double)most_radius2);
-    omen_lists_share share = {1, 0, (uint32_t)first_row};
+    omen_lists_share share = {1 / (1 - bias->slope), 0, (uint32_t)first_row};
     if (index->meta.metric != OMEN_METRIC_IP || radius == most)
         return share;
     if (radius * (double)RADII_MOST > most) {
-        share.factor = (float)(most / radius);
+        share.factor *= (float)(most / radius);
         share.offset = (float)(2 * most * (most - radius));
     } else
         share.offset = 2 * most_radius2; /* every row is about at distance 0 */
     return share;
 }
 
-static int plan_init(joint_plan *plan, const omen_joint *joint, const omen_search_job *job)
+/* The biases of all indexes, measured by the first search. */
+static int get_biases(joint_plan *plan)
 {
-    const omen_search_options *o = job->options;
-    float most_radius2 = 0, most_margin = -1;
-    uint32_t n_probes, n_rerank, most_rerank = 0, sum_probes = 0;
-    *plan = (joint_plan){.joint = joint, .job = job, .k = job->k, .is_fixed = o->rerank > 0};
-    plan->n_counts = job->k < COUNTS ? job->k + 1 : COUNTS;
-    plan->efforts = omen_alloc(joint->n * plan->n_counts, sizeof *plan->efforts);
-    plan->margins = omen_alloc(joint->n, sizeof *plan->margins);
-    plan->shares = omen_alloc(joint->n, sizeof *plan->shares);
-    if (!plan->efforts || !plan->margins || !plan->shares)
+    const omen_joint *joint = plan->joint;
+    const omen_search_job *job = plan->job;
+    /* a joint is on the heap and was made writable; a search sets nothing of it but this, once */
+    omen_list_bias **place = (omen_list_bias **)&joint->biases, *before = NULL;
+    int status = OMEN_OK;
+    plan->biases = __atomic_load_n(place, __ATOMIC_ACQUIRE);
+    if (plan->biases)
+        return OMEN_OK;
+    omen_list_bias *biases = omen_alloc(joint->n, sizeof *biases);
+    if (!biases)
         return OMEN_ERR_MEMORY;
+    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++)
+        status = omen_joint_blame(
+            joint, i, omen_list_bias_measure(joint->indexes[i], job->n_threads, &biases[i], job->watch, job->why),
+            job->why);
+    if (status != OMEN_OK) {
+        free(biases);
+        return status;
+    }
+    if (!__atomic_compare_exchange_n(place, &before, biases, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        free(biases); /* another thread was first, with the same */
+        biases = before;
+    }
+    plan->biases = biases;
+    return OMEN_OK;
+}
+
+/* Efforts, and what depends on them. */
+static void plan_efforts(joint_plan *plan)
+{
+    const omen_joint *joint = plan->joint;
+    const omen_search_job *job = plan->job;
+    const omen_search_options *o = job->options;
+    uint32_t n_probes, n_rerank, most_rerank = 0, sum_probes = 0;
     for (size_t i = 0; i < joint->n; i++) {
-        const omen_index *index = joint->indexes[i];
-        most_radius2 = fmaxf(most_radius2, index->meta.ip_radius2);
-        const omen_effort all = make_effort(index, o, job->k, &n_probes, &n_rerank);
-        plan->margins[i] = index->n_tune ? all.margin : -1;
-        most_margin = fmaxf(most_margin, plan->margins[i]);
+        for (uint32_t c = 0; c < plan->n_counts; c++)
+            plan->efforts[i * plan->n_counts + c] = make_effort(joint->indexes[i], o, c, &n_probes, &n_rerank);
+        const omen_effort all = make_effort(joint->indexes[i], o, job->k, &n_probes, &n_rerank);
         plan->n_most = all.most_rows > plan->n_most ? all.most_rows : plan->n_most;
         most_rerank = n_rerank > most_rerank ? n_rerank : most_rerank;
-        make_effort(index, o, part_of_k(plan, i), &n_probes, &n_rerank);
+        make_effort(joint->indexes[i], o, part_of_k(plan, i), &n_probes, &n_rerank);
         sum_probes += n_probes;
-        for (uint32_t c = 0; c < plan->n_counts; c++)
-            plan->efforts[i * plan->n_counts + c] = make_effort(index, o, c, &n_probes, &n_rerank);
-    }
-    for (size_t i = 0; i < joint->n; i++) {
-        if (plan->margins[i] < 0)
-            plan->margins[i] = most_margin >= 0 ? UNTUNED * most_margin : INFINITY;
-        plan->shares[i] = make_share(joint->indexes[i], joint->first[i], most_radius2);
+        plan->margin =
+            fmaxf(plan->margin, plan->shares[i].factor * fmaxf(margin_of(plan, i, 1), margin_of(plan, i, job->k)));
     }
     if (o->rerank)
         plan->n_most = most_rerank = o->rerank < joint->first[joint->n] ? o->rerank : (uint32_t)joint->first[joint->n];
@@ -139,13 +172,31 @@ static int plan_init(joint_plan *plan, const omen_joint *joint, const omen_searc
         job->stats->lists.probes = sum_probes;
         job->stats->rerank = most_rerank;
     }
+}
+
+static int plan_init(joint_plan *plan, const omen_joint *joint, const omen_search_job *job)
+{
+    float most_radius2 = 0;
+    *plan = (joint_plan){.joint = joint, .job = job, .k = job->k, .margin = -1, .is_fixed = job->options->rerank > 0};
+    plan->n_counts = job->k < COUNTS ? job->k + 1 : COUNTS;
+    plan->efforts = omen_alloc(joint->n * plan->n_counts, sizeof *plan->efforts);
+    plan->shares = omen_alloc(joint->n, sizeof *plan->shares);
+    const int status = plan->efforts && plan->shares ? get_biases(plan) : OMEN_ERR_MEMORY;
+    if (status != OMEN_OK)
+        return status;
+    for (size_t i = 0; i < joint->n; i++)
+        most_radius2 = fmaxf(most_radius2, joint->indexes[i]->meta.ip_radius2);
+    for (size_t i = 0; i < joint->n; i++)
+        plan->shares[i] = make_share(joint->indexes[i], &plan->biases[i], joint->first[i], most_radius2);
+    plan_efforts(plan);
+    if (plan->is_fixed || plan->margin < 0) /* or nothing was measured */
+        plan->margin = INFINITY;
     return OMEN_OK;
 }
 
 static void plan_finish(joint_plan *plan)
 {
     free(plan->efforts);
-    free(plan->margins);
     free(plan->shares);
 }
 
@@ -159,7 +210,6 @@ static void chunk_finish(joint_chunk *c)
     free(c->rows);
     free(c->kth);
     free(c->counts);
-    free(c->allowed);
 }
 
 static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
@@ -171,8 +221,7 @@ static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
     c->rows = omen_alloc(n, sizeof *c->rows);
     c->kth = omen_alloc(n_queries, sizeof *c->kth);
     c->counts = omen_alloc(n_queries * n, sizeof *c->counts);
-    c->allowed = omen_alloc(n_queries * n, sizeof *c->allowed);
-    if (!c->parts || !c->rows || !c->kth || !c->counts || !c->allowed)
+    if (!c->parts || !c->rows || !c->kth || !c->counts)
         return OMEN_ERR_MEMORY;
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
@@ -200,26 +249,43 @@ static uint64_t query_bytes(const joint_plan *plan)
     return n_bytes;
 }
 
-/* Empty pools, whose nearest centroid is the farthest of the nearest ones of all indexes: what it allows is enough for
- * each of them. */
-static void begin_pools(joint_chunk *c, size_t n_queries)
+/* The squared distance of a query to the nearest centroid of an index, with what the projection dropped. */
+static float nearest_of(const omen_lists_chunk *s, size_t q)
+{
+    return omen_lists_nearest2(s, q) + s->tails[q];
+}
+
+/* What an estimate of a pool is in those of one index. */
+static float own_estimate(const omen_lists_chunk *s, size_t q, float estimate)
+{
+    return (estimate - s->share->offset) / s->share->factor - s->lacks[q];
+}
+
+/* Transforms the queries for each index, and begins empty pools, whose margin is relative to the farthest of the
+ * nearest centroids. */
+static int begin(joint_chunk *c, const float *queries, size_t n_queries, omen_detail *why)
 {
     const joint_plan *plan = c->plan;
-    const size_t n = plan->joint->n;
-    float margin = 0;
-    for (size_t i = 0; i < n; i++)
-        margin = fmaxf(margin, plan->margins[i] * plan->shares[i].factor);
-    for (size_t q = 0; q < n_queries; q++) {
-        float nearest2 = 0;
-        for (size_t i = 0; i < n; i++)
-            nearest2 = fmaxf(nearest2, omen_lists_shared(&c->parts[i], (uint32_t)q,
-                                                         omen_lists_nearest2(&c->parts[i], q)));
+    const uint32_t n_least = omen_spread_rank(plan->k);
+    int status = OMEN_OK;
+    for (size_t i = 0; i < plan->joint->n && status == OMEN_OK; i++) {
+        omen_lists_chunk *s = &c->parts[i];
+        c->failed = i;
+        status = omen_lists_begin(s, queries, n_queries, &c->rows[i], why);
+        for (size_t q = 0; q < n_queries && status == OMEN_OK; q++)
+            s->lacks[q] = s->tails[q] - omen_list_bias_at(&plan->biases[i], nearest_of(s, q));
+    }
+    for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         omen_pool *p = &c->parts->pools[q];
+        float nearest2 = 0;
+        for (size_t i = 0; i < plan->joint->n; i++)
+            nearest2 = fmaxf(nearest2, nearest_of(&c->parts[i], q));
         *p = omen_lists_empty_pool(c->parts, q, nearest2, 0);
         p->k = plan->k;
-        p->n_least = omen_spread_rank(plan->k) < p->n_most ? omen_spread_rank(plan->k) : p->n_most;
-        p->margin = plan->is_fixed ? INFINITY : margin * (1 + OMEN_CROWDED_MOST);
+        p->n_least = n_least < p->n_most ? n_least : p->n_most;
+        p->margin = plan->margin * (1 + CROWDED_MOST);
     }
+    return status;
 }
 
 /* The first lists of every index. */
@@ -238,7 +304,7 @@ static int scan_first(joint_chunk *c, size_t n_queries, omen_detail *why)
     return status;
 }
 
-/* By what the first lists hold: d_k, how many of the k rows are in which index, and the margins. */
+/* By what the first lists hold: d_k, how many of the k rows are in which index, and the margin. */
 static void measure_query(joint_chunk *c, size_t q)
 {
     const joint_plan *plan = c->plan;
@@ -246,34 +312,35 @@ static void measure_query(joint_chunk *c, size_t q)
     omen_pool *p = &c->parts->pools[q];
     uint64_t *work = c->parts->pool_work;
     uint32_t *counts = c->counts + q * n;
-    float *allowed = c->allowed + q * n, most = 0, nearest2 = 0, spread = 0;
+    float most = -1, nearest2 = 0;
     memset(counts, 0, n * sizeof *counts);
-    if (p->n >= p->k) {
-        spread = omen_pool_measure(p, work);
-        const uint64_t farthest = omen_key(p->kth + spread, UINT32_MAX);
-        const size_t n_best = omen_kernels_get()->keys_below(p->keys, p->n, farthest, work);
-        for (size_t j = 0; j < n_best; j++)
-            counts[omen_joint_part(plan->joint, (uint32_t)work[j])]++;
-        for (size_t i = 0; i < n; i++)
-            counts[i] = (uint32_t)(((uint64_t)counts[i] * p->k + n_best - 1) / n_best);
+    c->kth[q] = INFINITY;
+    if (p->n < p->k) {
+        omen_pool_limit(p, INFINITY, c->parts->pool_size, work);
+        return;
     }
-    c->kth[q] = p->kth;
+    const float spread = omen_pool_measure(p, work);
+    const uint64_t farthest = omen_key(p->kth + spread, UINT32_MAX);
+    const size_t n_best = omen_kernels_get()->keys_below(p->keys, p->n, farthest, work);
+    for (size_t j = 0; j < n_best; j++)
+        counts[omen_joint_part(plan->joint, (uint32_t)work[j])]++;
     for (size_t i = 0; i < n; i++) {
         const omen_lists_chunk *s = &c->parts[i];
-        const float factor = plan->shares[i].factor, tail = s->tails[q], own2 = omen_lists_nearest2(s, q);
-        const float kth = (p->kth - plan->shares[i].offset) / factor - tail;
-        const float scale = sqrtf(omen_margin_scale2(kth, own2, tail));
-        allowed[i] = plan->is_fixed || !(p->kth < INFINITY)
-                         ? INFINITY
-                         : factor * omen_margin_of(plan->margins[i], scale, spread / factor) * scale;
         if (counts[i] == 0)
             continue;
-        most = fmaxf(most, allowed[i]);
-        nearest2 = fmaxf(nearest2, omen_lists_shared(s, (uint32_t)q, own2));
+        counts[i] = (uint32_t)(((uint64_t)counts[i] * p->k + n_best - 1) / n_best);
+        nearest2 = fmaxf(nearest2, nearest_of(s, q));
+        const float margin = margin_of(plan, i, counts[i]), factor = s->share->factor;
+        const float scale =
+            sqrtf(omen_margin_scale2(own_estimate(s, q, p->kth), omen_lists_nearest2(s, q), s->tails[q]));
+        if (margin >= 0)
+            most = fmaxf(most, factor * omen_margin_of(margin, scale, spread / factor) * scale);
     }
+    c->kth[q] = p->kth;
     p->nearest2 = nearest2;
     const float scale = sqrtf(omen_margin_scale2(p->kth, nearest2, 0));
-    omen_pool_limit(p, plan->is_fixed || !(p->kth < INFINITY) ? INFINITY : scale > 0 ? most / scale : 0,
+    /* not wider than it was: some of what would be within is gone */
+    omen_pool_limit(p, most >= 0 && p->margin < INFINITY ? fminf(scale > 0 ? most / scale : 0, p->margin) : p->margin,
                     c->parts->pool_size, work);
 }
 
@@ -289,7 +356,7 @@ static int scan_others(joint_chunk *c, size_t n_queries, omen_detail *why)
         s->n_pairs = 0;
         for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
             const omen_effort effort = effort_of(plan, i, c->counts[q * n + i]);
-            const float kth = (c->kth[q] - plan->shares[i].offset) / plan->shares[i].factor - s->tails[q];
+            const float kth = own_estimate(s, q, c->kth[q]);
             const float d_k2 = omen_d_k2(kth, omen_lists_nearest2(s, q), s->tails[q]);
             status = omen_lists_add_others(s, (uint32_t)q, &effort, d_k2, plan->is_fixed ? plan->n_most : s->k);
         }
@@ -301,25 +368,15 @@ static int scan_others(joint_chunk *c, size_t n_queries, omen_detail *why)
     return status;
 }
 
-/* Leaves of a pool what the margins of its indexes allow, sorted by joint row, and without estimates if they are to be
- * measured. */
+/* What is left of a pool in the end, sorted by joint row. */
 static void limit_pool(joint_chunk *c, size_t q)
 {
-    const omen_joint *joint = c->plan->joint;
     omen_pool *p = &c->parts->pools[q];
-    uint32_t n = 0;
     omen_pool_cut(p, c->parts->pool_size, c->parts->pool_work);
-    for (uint32_t j = 0; j < p->n; j++) {
-        const uint64_t key = p->keys[j];
-        const float most = p->kth + c->allowed[q * joint->n + omen_joint_part(joint, (uint32_t)key)];
-        p->keys[n] = key;
-        n += !(omen_key_distance(key) > most);
-    }
-    p->n = n;
-    for (uint32_t j = 0; j < n; j++) /* the low half first */
+    for (uint32_t j = 0; j < p->n; j++) /* the low half first */
         p->keys[j] = p->keys[j] << 32 | p->keys[j] >> 32;
-    omen_keys_sort(p->keys, n);
-    for (uint32_t j = 0; j < n; j++)
+    omen_keys_sort(p->keys, p->n);
+    for (uint32_t j = 0; j < p->n; j++)
         p->keys[j] = p->keys[j] << 32 | p->keys[j] >> 32;
 }
 
@@ -395,15 +452,9 @@ static void ask_ahead(joint_chunk *c, size_t q)
 static int search_chunk(joint_chunk *c, const float *queries, size_t n_queries, uint64_t *keys, omen_detail *why)
 {
     const joint_plan *plan = c->plan;
-    int status = OMEN_OK;
-    for (size_t i = 0; i < plan->joint->n && status == OMEN_OK; i++) {
-        c->failed = i;
-        status = omen_lists_begin(&c->parts[i], queries, n_queries, &c->rows[i], why);
-    }
-    if (status != OMEN_OK)
-        return status;
-    begin_pools(c, n_queries);
-    status = scan_first(c, n_queries, why);
+    int status = begin(c, queries, n_queries, why);
+    if (status == OMEN_OK)
+        status = scan_first(c, n_queries, why);
     for (size_t q = 0; q < n_queries && status == OMEN_OK; q++)
         measure_query(c, q);
     if (status == OMEN_OK)

@@ -187,8 +187,7 @@ static omen_scan scan_of(const omen_lists_chunk *s, const omen_probe *pair, floa
     const float *range = index->ranges + (size_t)pair->list * index->meta.n_factors * 2;
     omen_scan scan = {.luts = s->luts + (size_t)pair->query * index->meta.n_sub * 16,
                       .f_scale = (uint16_t)between(range[1] * scale->f_per_step + 0.5f, 0, F_SCALE_MOST)};
-    *base_out =
-        between(omen_lists_shared(s, pair->query, pair->base + range[0] + scale->bias), -BASE_MOST, BASE_MOST);
+    *base_out = between(omen_lists_shared(s, pair->query, pair->base + range[0] + scale->bias), -BASE_MOST, BASE_MOST);
     if (omen_codec_has_gain(index->meta.n_factors)) {
         const float q15 = index->g_max > G_LEAST ? 32767 / index->g_max : 0;
         scan.g_base = (int16_t)(range[2] * q15);
@@ -220,8 +219,8 @@ static void collect(omen_lists_chunk *s, const omen_scan *scan, const omen_probe
         if (first + OMEN_SCAN_BLOCK > row1)
             mask &= UINT32_MAX >> (first + OMEN_SCAN_BLOCK - row1);
         uint64_t *keys = p->keys + p->n;
-        const size_t n = kernels->take_keys(scan->est + b * OMEN_SCAN_BLOCK, mask, base, unit,
-                                            first_row + (uint32_t)first, keys);
+        const size_t n =
+            kernels->take_keys(scan->est + b * OMEN_SCAN_BLOCK, mask, base, unit, first_row + (uint32_t)first, keys);
         for (size_t i = 0; i < n && s->keys_are_ids; i++)
             keys[i] = (keys[i] & ~(uint64_t)UINT32_MAX) | s->index->ids[(uint32_t)keys[i]];
         p->n += (uint32_t)n;
@@ -288,7 +287,7 @@ int omen_lists_touch(omen_lists_chunk *s, uint32_t list, omen_detail *why)
 static uint64_t shared_key(const omen_lists_chunk *s, uint32_t query, float d, uint32_t row)
 {
     const float distance2 = omen_lifted_distance2(s->index, d, s->lists[query].query_norm2);
-    const float value = between(omen_lists_shared(s, query, distance2 - s->tails[query]), -BASE_MOST, BASE_MOST);
+    const float value = between(omen_lists_shared(s, query, distance2 - s->lacks[query]), -BASE_MOST, BASE_MOST);
     return omen_key(value, s->share->first_row + row);
 }
 

@@ -34,6 +34,7 @@ void omen_lists_chunk_finish(omen_lists_chunk *s)
     free(s->lifted);
     free(s->transformed);
     free(s->tails);
+    free(s->lacks);
     free(s->values);
     free(s->work);
     free(s->short_lists);
@@ -99,10 +100,11 @@ int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t
     s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
     s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
     s->list_first = omen_alloc((size_t)m->n_lists + 1, sizeof *s->list_first);
+    s->lacks = omen_alloc(n_queries, sizeof *s->lacks);
     take_pools(s, n_queries, pools_of);
-    if (!s->lifted || !s->transformed || !s->tails || !s->values || !s->work || !s->short_lists || !s->list_keys ||
-        !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys || !s->pool_work || !s->probes ||
-        !s->sorted || !s->list_first || !s->est || !s->masks)
+    if (!s->lifted || !s->transformed || !s->tails || !s->lacks || !s->values || !s->work || !s->short_lists ||
+        !s->list_keys || !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys ||
+        !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks)
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }

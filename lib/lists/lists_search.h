@@ -61,8 +61,8 @@ typedef struct omen_query_filter {
     bool has_tables, done;
 } omen_query_filter;
 
-/* What of an index turns into what several indexes have in common that are searched together: a squared distance x of
- * its lifted space into factor * x + offset, and a position into first_row + position. */
+/* What of an index turns into what several indexes have in common that are searched together: an estimate x, with what
+ * the query's lack, into factor * x + offset, and a position into first_row + position. */
 typedef struct omen_lists_share {
     float factor, offset;
     uint32_t first_row;
@@ -75,13 +75,14 @@ typedef struct omen_lists_chunk {
     omen_effort effort;
     bool rank_only; /* the pools themselves are wanted */
     bool refine_cold;
-    bool keys_are_ids;  /* no refine tier, or no codes: pool keys are final */
+    bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
     /* the pools, and what scans need, are another chunk's, of an index that is searched together with this one */
     bool shares_pools;
     const omen_lists_share *share; /* what their keys have in common then; else NULL */
-    uint32_t shift;     /* rabitq */
-    uint32_t pool_size; /* most keys of a pool before it is cut back */
-    size_t ld, ldc;     /* floats of a transformed query; of its values */
+    float *lacks;                  /* of each query, what its estimates lack: the tail, less their bias */
+    uint32_t shift;                /* rabitq */
+    uint32_t pool_size;            /* most keys of a pool before it is cut back */
+    size_t ld, ldc;                /* floats of a transformed query; of its values */
     omen_watch *watch;
     /* a chunk's buffers */
     float *lifted, *transformed, *tails, *work, *table;
@@ -129,10 +130,10 @@ static inline void omen_lists_fetch_matches(const omen_lists_chunk *s, uint32_t 
     __builtin_prefetch(words + 8);
 }
 
-/* An estimate, which lacks the tail, as pools hold it. */
+/* An estimate as pools hold it. */
 static inline float omen_lists_shared(const omen_lists_chunk *s, uint32_t query, float estimate)
 {
-    return s->share ? s->share->factor * (estimate + s->tails[query]) + s->share->offset : estimate;
+    return s->share ? s->share->factor * (estimate + s->lacks[query]) + s->share->offset : estimate;
 }
 
 /* The squared distance of a query to the nearest centroid. */
@@ -145,8 +146,8 @@ static inline float omen_lists_nearest2(const omen_lists_chunk *s, size_t query)
 /* ---- lists_search.c ---- */
 
 /* Begins the state of one thread: room for n_queries in a chunk. pools_of: the chunk whose pools it shares, of the same
- * k and effort->most_rows; NULL: it has its own. The caller calls omen_lists_chunk_finish() even after a failure.
- * Returns OMEN_OK or OMEN_ERR_MEMORY. */
+ * k and effort->most_rows; NULL: it has its own. share is the caller's to set. The caller calls
+ * omen_lists_chunk_finish() even after a failure. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
                           bool rank_only, size_t n_queries, const omen_lists_chunk *pools_of) OMEN_MUST_CHECK;
 void omen_lists_chunk_finish(omen_lists_chunk *s);
