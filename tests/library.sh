@@ -63,7 +63,7 @@ readelf -rW "$build/libomendb.so" | grep -E 'JUMP_SLO.* omen_' | result "files o
 quiet meson install -C "$build" --no-rebuild --destdir "$scratch/root" | result "meson install into a DESTDIR"
 find "$scratch/root" -type f -o -type l | sed 's/.*\///' | sort >"$scratch/installed"
 printf '%s\n' libomendb.a libomendb.so libomendb.so.0 libomendb.so.0.1.0 omendb omendb.1 omendb.h omendb.pc \
-    omendb_codes.h omendb_columns.h omendb_files.h omendb_rows.h | sort | diff - "$scratch/installed" |
+    omendb_codes.h omendb_columns.h omendb_files.h omendb_joint.h omendb_rows.h | sort | diff - "$scratch/installed" |
     result "what is installed"
 library=$(dirname "$(find "$scratch/root" -name libomendb.so)")
 include=$(dirname "$(find "$scratch/root" -name omendb.h)")
