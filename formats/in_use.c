@@ -14,7 +14,7 @@
 
 /* Far more than the program has at once. One that finds no room is not remembered: a SIGBUS in it ends the process
  * without a word, a temporary stays. */
-#define MAX_MAPPINGS    64
+#define MAX_MAPPINGS    1024
 #define MAX_TEMPORARIES 16
 
 #define LABEL_KEPT 200 /* bytes of a long path */
