@@ -19,15 +19,6 @@
 
 /* ---- the indexes ---- */
 
-int omen_joint_blame(const omen_joint *joint, size_t i, int status, omen_detail *why)
-{
-    if (status != OMEN_ERR_CORRUPT || !why)
-        return status;
-    const omen_detail cause = *why;
-    return omen_fail(why, status, "%.190s is damaged: %.300s", joint->names[i],
-                     cause.text[0] != '\0' ? cause.text : omen_error_text(status));
-}
-
 /* What two indexes cannot differ in. */
 static int check_pair(const omen_joint *joint, size_t i, omen_detail *why)
 {

@@ -31,7 +31,14 @@ static inline size_t omen_joint_part(const omen_joint *joint, uint64_t row)
     return low;
 }
 
-/* Puts the name of index i before why. Returns status. */
-int omen_joint_blame(const omen_joint *joint, size_t i, int status, omen_detail *why);
+/* Puts the name of index i before what is said of its damage. Returns status. */
+static inline int omen_joint_blame(const omen_joint *joint, size_t i, int status, omen_detail *why)
+{
+    if (status != OMEN_ERR_CORRUPT || !why)
+        return status;
+    const omen_detail cause = *why;
+    return omen_fail(why, status, "%.190s is damaged: %.300s", joint->names[i],
+                     cause.text[0] != '\0' ? cause.text : omen_error_text(status));
+}
 
 #endif

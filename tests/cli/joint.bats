@@ -113,7 +113,7 @@ recall()
     omendb query -q -o found.tsv a.omen b.omen c.omen q.bvecs
     at_least 0.94 "$(recall found.tsv exact.tsv)"
     # an index that has nothing near, and one that nothing was measured for
-    vectors make far.fvecs --text "$(seq -s ';' 1 9 | sed 's/[0-9]/9999&,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0/g')"
+    vectors make far.fvecs --text "$(seq -s ';' 1 9 | sed "s/[0-9]/9999&$(printf ',0%.0s' $(seq 23))/g")"
     omendb build -q --refine f32 -o far.omen far.fvecs
     omendb query -q -o with.tsv a.omen b.omen c.omen far.omen q.bvecs
     at_least 0.94 "$(recall with.tsv exact.tsv)"
