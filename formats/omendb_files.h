@@ -17,6 +17,7 @@
 #include "omendb_codes.h"
 #include "omendb_columns.h"
 #include "omendb_info.h"
+#include "omendb_joint.h"
 #include "omendb_rows.h"
 
 #ifdef __cplusplus
@@ -311,6 +312,19 @@ OMEN_API int omen_results_write_keys(const omen_results *results, const omen_ind
  * number of results for every query hold results->k of them (OMEN_ERR_ARGUMENT where there are more). */
 OMEN_API int omen_results_write_found(const omen_results *results, const omen_index *index, uint64_t first,
                                       const int64_t *rows, const omen_found *found, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same of what omen_joint_search() and omen_joint_search_within() found: with_keys writes keys, which all indexes
+ * need to have; labels, one of each index, writes "LABEL:row" or "LABEL:key" in their place, row being the number in
+ * that index. Labels are texts as keys may be, which formats without text do not hold (OMEN_ERR_INPUT); NULL: joint
+ * rows, or keys. */
+OMEN_API int omen_results_begin_joint(const omen_results *results, const omen_joint *joint, bool with_keys,
+                                      const char *const *labels, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_results_write_joint(const omen_results *results, const omen_joint *joint, bool with_keys,
+                                      const char *const *labels, uint64_t first, uint64_t n, const int64_t *ids,
+                                      const float *distances, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_results_write_found_joint(const omen_results *results, const omen_joint *joint, bool with_keys,
+                                            const char *const *labels, uint64_t first, const omen_found *found,
+                                            omen_detail *why) OMEN_MUST_CHECK;
 
 #ifdef __cplusplus
 }

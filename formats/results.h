@@ -15,7 +15,9 @@ typedef struct omen_results_found {
     const omen_row_key *query_key; /* written instead, of a query that is a row; NULL: the number is */
     uint32_t n, k;
     const int64_t *ids;
-    const omen_row_key *keys; /* n keys, which are written instead of the ids; NULL: the ids are */
+    const omen_row_key *keys;  /* n keys, which are written instead of the ids; NULL: the ids are */
+    const char *const *labels; /* n labels, which are written before the names of neighbours; NULL: none are */
+    bool names_are_rows;       /* keys hold row numbers */
     omen_key_kind key_kind;
     uint32_t key_most_bytes; /* the longest text in the index */
     const float *distances;  /* NULL: they are not written */

@@ -136,7 +136,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
                                    options->refine_cold, job->n_threads, job->keys, job->stats, job->watch, job->why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
-    return omen_apart_search(index, job->queries, job->row_sets, job->n_queries, k, job->n_threads, job->keys,
+    return omen_apart_search(index, job->queries, job->row_sets, job->n_queries, k, job->n_threads, 0, job->keys,
                              job->stats, job->watch, job->why);
 }
 
@@ -171,8 +171,8 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
                                          job->keys, job->stats, job->watch, job->why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
-    return omen_apart_search(index, job->queries, NULL, job->n_queries, job->k, job->n_threads, job->keys, job->stats,
-                             job->watch, job->why);
+    return omen_apart_search(index, job->queries, NULL, job->n_queries, job->k, job->n_threads, 0, job->keys,
+                             job->stats, job->watch, job->why);
 }
 
 /* ---- the choice ---- */

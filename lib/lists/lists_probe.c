@@ -181,9 +181,9 @@ int omen_lists_choose_first(omen_lists_chunk *s, size_t q0, size_t n)
 }
 
 /* The value of a list that is at the query's reach. */
-static float value_at_reach(const omen_lists_chunk *s, const omen_query_lists *lists, float d_k2)
+static float value_at_reach(const omen_query_lists *lists, float reach, float d_k2)
 {
-    const double value = (double)lists->nearest_value + (double)s->effort.reach * (double)d_k2 / 2;
+    const double value = (double)lists->nearest_value + (double)reach * (double)d_k2 / 2;
     return (float)(value < (double)FLT_MAX ? value : (double)FLT_MAX);
 }
 
@@ -196,17 +196,14 @@ float omen_lists_kth(const omen_lists_chunk *s, uint32_t query)
     return omen_lifted_distance2(s->index, p->kth, s->lists[query].query_norm2) - p->tail;
 }
 
-static int choose_others(omen_lists_chunk *s, uint32_t query)
+int omen_lists_add_others(omen_lists_chunk *s, uint32_t query, const omen_effort *effort, float d_k2, uint64_t wanted)
 {
-    const omen_index *index = s->index;
     const omen_query_lists *lists = &s->lists[query];
-    const omen_pool *p = &s->pools[query];
     const float *values = omen_lists_values(s, query);
-    const uint32_t n_lists = index->meta.n_lists, most = s->effort.most_lists;
-    const uint64_t wanted = p->margin < INFINITY ? p->k : p->n_most;
-    for (uint32_t least = s->effort.least_lists;; least = least < n_lists / 2 ? 2 * least : n_lists) {
+    const uint32_t n_lists = s->index->meta.n_lists, most = effort->most_lists;
+    const float limit = value_at_reach(lists, effort->reach, d_k2);
+    for (uint32_t least = effort->least_lists;; least = least < n_lists / 2 ? 2 * least : n_lists) {
         const uint32_t n_least = least < lists->n_first ? lists->n_first : least;
-        const float limit = value_at_reach(s, lists, omen_d_k2(omen_lists_kth(s, query), p->nearest2, p->tail));
         uint32_t n = n_least < most ? lists_within(s, values, limit) : 0;
         if (n < n_least) {
             n = n_least;
@@ -223,9 +220,12 @@ static int choose_others(omen_lists_chunk *s, uint32_t query)
 int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries)
 {
     s->n_pairs = 0;
-    for (uint32_t q = 0; q < n_queries; q++)
-        if (choose_others(s, q) != OMEN_OK)
+    for (uint32_t q = 0; q < n_queries; q++) {
+        const omen_pool *p = &s->pools[q];
+        const float d_k2 = omen_d_k2(omen_lists_kth(s, q), p->nearest2, p->tail);
+        if (omen_lists_add_others(s, q, &s->effort, d_k2, p->margin < INFINITY ? p->k : p->n_most) != OMEN_OK)
             return OMEN_ERR_MEMORY;
+    }
     omen_lists_sort_probes(s);
     return OMEN_OK;
 }
@@ -272,7 +272,7 @@ int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries)
         const omen_query_lists *lists = &s->lists[q];
         const omen_pool *p = &s->pools[q];
         const float *values = omen_lists_values(s, q);
-        const float reach = value_at_reach(s, lists, omen_d_k2(p->kth, p->nearest2, p->tail));
+        const float reach = value_at_reach(lists, s->effort.reach, omen_d_k2(p->kth, p->nearest2, p->tail));
         const float expected = fixed ? 0 : expected_limit(s, q), limit = reach > expected ? reach : expected;
         uint32_t n = fixed ? 0 : lists_within(s, values, limit);
         if (s->index->meta.metric == OMEN_METRIC_IP && lists->query_norm2 == 0) { /* as near to all rows */

@@ -249,6 +249,10 @@ def make_cases(bench):
     bvecs(bench.path("parts/1.bvecs"), few[150:])
     with open(bench.path("list.txt"), "w") as out:
         out.write("../parts/0.bvecs\n../parts/1.bvecs\n")
+    with open(bench.path("others-keys.txt"), "w") as out:
+        out.writelines(f"other {i}\n" for i in range(len(few)))
+    with open(bench.path("indexes.txt"), "w") as out:
+        out.write(f"{OUT}\n../other.omen\tother\n")
     write_columns(bench, len(few))
     with zipfile.ZipFile(bench.path("few.npz"), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(bench.path("few.npy"), "few.npy")
@@ -282,6 +286,7 @@ def make_cases(bench):
     whole = index("whole.omen", "-m", "cosine", "-c", "pq", "../few.bvecs")
     linked = index("linked.omen", "--graph", "../few.bvecs")
     keyed = index("keyed.omen", "--key", "../keys.txt", *COLUMNS, "../few.bvecs")
+    index("other.omen", "-c", "rabitq", "--key", "../others-keys.txt", "../few.bvecs")
     n = len(few)
     threads = bench.options.threads
     return [
@@ -318,6 +323,8 @@ def make_cases(bench):
         Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",
                               "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
+        Case("query of two indexes", ["query", "-t", threads, "--index-list", "../list.txt", "-o", "found.tsv",
+                                      "../queries.bvecs"], before=keyed, output="found.tsv"),
         Case("query of some rows", ["query", "-t", threads, "--only", "../some.txt", "--except", "../others.txt", "-o",
                                     "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
         Case("query of the graph", ["query", "-t", threads, "--way", "graph", "-o", "found.tsv", OUT,
