@@ -9,23 +9,26 @@ rows()
     vectors make "$1" -n 3000 -d 12 --rows "$2" "${@:3}"
 }
 
-# one for all tests: the rows in one file
+# The same for all tests: the rows in one file, and in five files of as many formats.
 setup_file()
 {
-    python3 "$BATS_TEST_DIRNAME/vectors.py" make "$BATS_FILE_TMPDIR/all.fvecs" -n 3000 -d 12
+    cd "$BATS_FILE_TMPDIR"
+    mkdir split
+    vectors make all.fvecs -n 3000 -d 12
+    rows split/a.fvecs 0:1000
+    rows split/b.npy 1000:1001 --element u1
+    rows split/c.bvecs 1001:2000
+    rows split/d.npy 2000:2500 --element f8 --fortran
+    rows split/e.f32 2500:3000 --format raw
+    omendb build -q -o whole.omen all.fvecs
 }
 
-# parts: five files of the rows of all.fvecs, in as many formats, and the index of all.
+# parts: the five files here; sets all and whole, of all rows.
 parts()
 {
     all=$BATS_FILE_TMPDIR/all.fvecs
-    rows a.fvecs 0:1000
-    rows b.npy 1000:1001 --element u1
-    rows c.bvecs 1001:2000
-    rows d.npy 2000:2500 --element f8 --fortran
-    rows e.f32 2500:3000 --format raw
     whole=$BATS_FILE_TMPDIR/whole.omen
-    [ -e "$whole" ] || omendb build -q -o "$whole" "$all"
+    cp "$BATS_FILE_TMPDIR"/split/* .
 }
 
 @test "files of several formats make the index that one file makes" {
@@ -329,7 +332,7 @@ for line in sys.stdin: print(*json.loads(line)["ids"], sep="\n")' | cmp - rows
 }
 
 @test "--row-offset goes with rows as queries, ranges, filters and keys" {
-    rows c.bvecs 1001:2000
+    parts
     vectors make q.fvecs -n 4 -d 12 --seed 9
     seq -f 'k%g' 1 999 >keys
     omendb build -q -o tail.omen c.bvecs
