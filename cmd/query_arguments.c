@@ -388,7 +388,7 @@ static int check_several(const struct query *q)
                                             : NULL;
 
     if (q->label && omen_results_writer_at(q->output_format)->is_binary)
-        return cmd_misuse(NAME, "%s holds no labels: use tsv or jsonl", omen_results_name(q->output_format));
+        return cmd_misuse(NAME, "%s holds no labels: use tsv, csv or jsonl", omen_results_name(q->output_format));
     if (q->label && q->row_offset > 0)
         return cmd_misuse(NAME, "--label tells rows by their number in an index: --row-offset has no meaning with it");
     if (q->label && q->self)
