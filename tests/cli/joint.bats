@@ -203,6 +203,13 @@ END
     printf 'a.omen\tone "x"\nb.omen\n' >list
     expect 0 omendb query -k 2 --label -F jsonl --index-list list q.fvecs
     same "$(head -n 1 <<<"$output")" '{"query":0,"rows":["one \"x\":0","b:0"]}'
+    expect 0 omendb query -k 2 --label -F csv --index-list list q.fvecs
+    same "$(head -n 2 <<<"$output")" '0,1,"one ""x"":0"
+0,2,b:0'
+    fails_with 2 '--row-offset' omendb query --label --row-offset 5 a.omen b.omen q.fvecs
+    expect 0 omendb query -k 1 --row-offset 5 a.omen b.omen q.fvecs
+    same "$output" "0 1 5
+1 1 6"
     mkdir other
     cp a.omen other/
     fails_with 2 'two indexes have the label "a"' omendb query --label a.omen other/a.omen q.fvecs
