@@ -110,6 +110,32 @@ END
     only bomb.fbin.gz bomb.fbin.zst
 }
 
+@test "what says that it unpacks to more than there is room for is refused at once" {
+    vectors make z.npz -n 90 -d 11 --deflate
+    vectors make v.fvecs -n 90 -d 11
+    zstd -q v.fvecs
+    python3 - <<'END'
+import struct
+data = bytearray(open("z.npz", "rb").read())
+at = data.index(b"PK\1\2", data.index(b"PK\1\2") + 1)  # the entry of emb.npy, as zip64
+name, extra, comment = struct.unpack_from("<HHH", data, at + 28)
+more = struct.pack("<HHQ", 1, 8, 1 << 60)
+data[at + 24:at + 28] = b"\xff" * 4
+struct.pack_into("<H", data, at + 30, extra + len(more))
+data[at + 46 + name + extra:at + 46 + name + extra] = more
+end = data.rindex(b"PK\5\6")
+struct.pack_into("<I", data, end + 12, struct.unpack_from("<I", data, end + 12)[0] + len(more))
+open("z.npz", "wb").write(data)
+frame = bytearray(open("v.fvecs.zst", "rb").read())
+assert frame[4] & 0xc0 == 0x40  # a length of 2 bytes, without the window's: make it one of 8
+frame[4] |= 0xc0
+frame[5:7] = struct.pack("<Q", 1 << 60)
+open("v.fvecs.zst", "wb").write(frame)
+END
+    fails_with 4 'unpacked it has 1099511627777 MiB, and TMPDIR has' omendb build -o found.omen z.npz:emb
+    fails_with 4 'unpacked it has 1099511627777 MiB, and TMPDIR has' omendb build -o found.omen v.fvecs.zst
+}
+
 @test "compress takes what is in a compressed file, and gives that back" {
     vectors make v.fvecs -n 300 -d 11
     gzip -k v.fvecs
