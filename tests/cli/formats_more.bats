@@ -216,7 +216,7 @@ w.npz"
     vectors make w.npz -n 9 -d 3 --more
     bad "several arrays have two dimensions, so name one, as FILE:NAME, of ids (9, <i8), emb (9 x 3, <f4), dir/" w.npz
     bad 'it has no array "emc"; there are ids (9, <i8), emb' w.npz:emc
-    bad "the array's dtype is '<i8'" w.npz:ids
+    bad 'the array has 1 dimension; rows of values need 2' w.npz:ids
     fails_with 4 'cannot open "absent.npz' omendb build -o found.omen absent.npz:emb
     vectors make v.fvecs -n 9 -d 3
     bad '"v.fvecs" is fvecs, which has no parts to name as ":emb"' v.fvecs:emb
