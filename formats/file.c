@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define SUFFIX         ".tmp"
@@ -95,6 +96,17 @@ int omen_spool_open(const char *label, int *fd, omen_detail *why)
     }
     unlink(path);
     return OMEN_OK;
+}
+
+int omen_spool_check_room(int fd, uint64_t n_bytes, omen_detail *reason)
+{
+    struct statvfs status;
+
+    if (fstatvfs(fd, &status) != 0 || status.f_frsize == 0 || n_bytes / status.f_frsize < status.f_bavail)
+        return OMEN_OK;
+    return omen_fail(reason, OMEN_ERR_IO, "unpacked it has %llu MiB, and TMPDIR has %llu MiB free",
+                     (unsigned long long)(n_bytes >> 20) + 1,
+                     (unsigned long long)((uint64_t)status.f_bavail * status.f_frsize >> 20));
 }
 
 /* ---- claiming a name ---- */

@@ -39,10 +39,11 @@ typedef struct omen_vectors_options {
 } omen_vectors_options;
 
 /* Opens a vector file, or standard input when path is "-" (spooled to an unlinked temporary file first, so a stream
- * of any size becomes re-readable). What gzip or zstd has compressed is unpacked likewise. The whole shape is
- * validated: dimensions, length, a last row cut short. Values are checked by the source's read(). options may be NULL.
- * *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short, no rows: why names the file,
- * the row and what to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY.
+ * of any size becomes re-readable). What gzip or zstd has compressed is unpacked likewise, and text is converted. Of
+ * a file with several arrays (npz, safetensors, jsonl) "FILE:NAME" is one. The whole shape is validated: dimensions,
+ * length, a last row cut short. Values are checked by the source's read(). options may be NULL. *out is NULL on
+ * failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short, no rows: why names the file, the row and what
+ * to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY.
  */
 OMEN_API int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options,
                                omen_detail *why) OMEN_MUST_CHECK;

@@ -256,6 +256,9 @@ def make_cases(bench):
     write_columns(bench, len(few))
     with zipfile.ZipFile(bench.path("few.npz"), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(bench.path("few.npy"), "few.npy")
+    header = b'{"v":{"dtype":"U8","shape":[25,16],"data_offsets":[0,400]}}'
+    with open(bench.path("queries.safetensors"), "wb") as out:
+        out.write(struct.pack("<Q", len(header)) + header + b"".join(bytes(row) for row in few[-25:]))
     with open(bench.path("queries.csv"), "w") as out:
         out.writelines(",".join(map(str, row)) + "\n" for row in few[-25:])
     with open(bench.path("queries.jsonl"), "w") as out:
@@ -307,6 +310,8 @@ def make_cases(bench):
              output=OUT),
         Case("build of an archive", bench.build_words("-q", "-t", threads, "../few.npz:few", n_rows=n, n_chunks=4),
              output=OUT),
+        Case("query of a tensor", ["query", "-t", threads, "-o", "found.tsv", OUT, "../queries.safetensors:v"],
+             before=whole, output="found.tsv"),
         Case("query of text", ["query", "-t", threads, "-o", "found.tsv", OUT, "../queries.csv"], before=whole,
              output="found.tsv"),
         Case("query of lists in text", ["query", "-t", threads, "-o", "found.tsv", OUT, "../queries.jsonl:v"],
