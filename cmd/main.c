@@ -22,7 +22,9 @@ static const cmd_command commands[] = {
     {"compress", "vectors or an index -> smaller, and back", cmd_compress, &cmd_compress_syntax},
     {"help", "explain omendb or one of its commands", cmd_help, NULL},
     {"info", "tell what a file is: vectors, an index, a checkpoint", cmd_info, &cmd_info_syntax},
+    {"merge", "shards -> the index that one build makes", cmd_merge, &cmd_merge_syntax},
     {"query", "queries -> neighbours: searches an index", cmd_query, &cmd_query_syntax},
+    {"train", "vectors -> a model, with which build makes shards", cmd_train, &cmd_train_syntax},
     {"verify", "check an index: checksums, structure, its source", cmd_verify, &cmd_verify_syntax},
 };
 
