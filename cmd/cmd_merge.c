@@ -43,7 +43,7 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct merge, model),
      .help = "the model that the shards were encoded with; required"},
-    {CMD_OPTION_INPUTS(struct merge, list, "the model's inputs")},
+    {CMD_OPTION_INPUTS(struct merge, list, "those of MODEL")},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct merge, vectors.format, "these") ", one of\n",

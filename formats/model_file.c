@@ -152,6 +152,11 @@ static bool info_is_sound(const omen_model *m)
            i->n_lists > 0 && i->n_rows > 0 && i->d > 0 && i->n_runs == 0 && i->has_tune_queries == !!m->tune_queries;
 }
 
+uint64_t omen_model_identity(const omen_part *part)
+{
+    return omen_part_identity(part, SHARD_MODEL_RECORDS);
+}
+
 static int read_model(omen_model *m, const char *path, omen_progress_fn progress, void *context, omen_detail *why)
 {
     omen_record record;
@@ -165,7 +170,7 @@ static int read_model(omen_model *m, const char *path, omen_progress_fn progress
     for (uint32_t i = 0; i < SHARD_MODEL_RECORDS; i++)
         if (!m->records.get(m->records.self, i, &record) || record.kind != OMEN_RECORD_HEAD + i)
             return damaged(path, "its records are not those of a model", why);
-    m->identity = omen_part_identity(m->part, SHARD_MODEL_RECORDS);
+    m->identity = omen_model_identity(m->part);
     status = m->records.prove(m->records.self, n, progress, context, why);
     if (status != OMEN_OK)
         return status;

@@ -115,9 +115,9 @@ static int cut_short(const omen_part *part, omen_detail *why)
     return omen_fail(why, OMEN_ERR_CORRUPT, "\"%.300s\" is damaged: it is not all of a shard", omen_part_path(part));
 }
 
-int omen_shard_look(const omen_part *part, omen_shard_info *out, omen_detail *why)
+int omen_shard_read_head(omen_part *part, omen_shard_info *out, omen_detail *why)
 {
-    const omen_checkpoint records = omen_part_checkpoint((omen_part *)part);
+    const omen_checkpoint records = omen_part_checkpoint(part);
     omen_shard_info range;
     omen_record record;
     if (!records.get(records.self, 0, &record) || record.kind != SHARD_RECORD_HEAD || record.n_bytes != sizeof *out)
@@ -128,8 +128,16 @@ int omen_shard_look(const omen_part *part, omen_shard_info *out, omen_detail *wh
     if (out->n_rows > UINT32_MAX || out->count < 1 || out->count > out->n_rows || out->number >= out->count)
         return cut_short(part, why);
     omen_shard_range(out->n_rows, out->number, out->count, &range);
-    if (range.first != out->first || range.n != out->n)
-        return cut_short(part, why);
+    return range.first == out->first && range.n == out->n ? OMEN_OK : cut_short(part, why);
+}
+
+int omen_shard_look(omen_part *part, omen_shard_info *out, omen_detail *why)
+{
+    const omen_checkpoint records = omen_part_checkpoint(part);
+    omen_record record;
+    int status = omen_shard_read_head(part, out, why);
+    if (status != OMEN_OK)
+        return status;
     uint64_t row = out->first;
     const uint64_t end = out->first + out->n;
     for (uint32_t i = 1; records.get(records.self, i, &record); i++) {
@@ -153,7 +161,7 @@ static int open_shard(omen_shard *s, const omen_model *model, const char *model_
 {
     int status = omen_part_open_to_read(&s->part, s->path, why);
     if (status == OMEN_ERR_INPUT || (status == OMEN_OK && omen_part_get_kind(s->part) != OMEN_PART_SHARD))
-        return omen_fail(why, OMEN_ERR_INPUT, "\"%.300s\" is no shard: omendb build --shard makes them", s->path);
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%.300s\" is no shard", s->path);
     if (status != OMEN_OK)
         return status;
     const omen_checkpoint records = omen_part_checkpoint(s->part);
