@@ -119,17 +119,25 @@ static bool is_same(const omen_shard_info *a, const omen_shard_info *b)
 }
 
 /* Whether the output is this shard, complete. Another file, or a damaged one, is replaced. */
-static bool is_made(const char *output, const omen_shard_info *wanted)
+static int find_made(const char *output, const omen_shard_info *wanted, bool *is_there, omen_detail *why)
 {
+    struct stat file;
     omen_shard_info there;
-    omen_part *part;
-    omen_detail why = {""};
-    if (omen_part_open_to_read(&part, output, &why) != OMEN_OK)
-        return false;
-    const bool is_there = omen_part_get_kind(part) == OMEN_PART_SHARD &&
-                          omen_shard_look(part, &there, &why) == OMEN_OK && is_same(&there, wanted);
+    omen_part *part = NULL;
+    *is_there = false;
+    if (stat(output, &file) != 0 || !S_ISREG(file.st_mode))
+        return OMEN_OK;
+    int status = omen_part_open_to_read(&part, output, why);
+    if (status == OMEN_OK && omen_part_get_kind(part) == OMEN_PART_SHARD) {
+        status = omen_shard_look(part, &there, why);
+        *is_there = status == OMEN_OK && is_same(&there, wanted);
+    }
     omen_part_close(part);
-    return is_there;
+    if (status == OMEN_ERR_IO || status == OMEN_ERR_MEMORY)
+        return status;
+    if (why)
+        why->text[0] = '\0';
+    return OMEN_OK;
 }
 
 /* Opens the checkpoint of the shard: what is there of the same one is kept, of another is not. */
@@ -192,7 +200,8 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
     if (status == OMEN_OK) {
         omen_shard_range(m.info.n_rows, number, count, shard);
         shard->identity = m.identity;
-        *was_there = !paths->fresh && is_made(paths->output, shard);
+        if (!paths->fresh)
+            status = find_made(paths->output, shard, was_there, why);
     }
     if (status != OMEN_OK || *was_there) {
         omen_model_close(&m);
