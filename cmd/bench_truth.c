@@ -116,12 +116,12 @@ struct asking {
     uint64_t first;
 };
 
-/* How far the truth is: the search itself knows of its own queries only. */
+/* How far the truth is: the search itself knows of its own queries only, in parts. */
 static int ask(void *context, const char *stage, uint64_t done, uint64_t total)
 {
     struct asking *a = context;
 
-    return cmd_progress_update(&a->b->progress, "truth", a->first, a->b->n_queries);
+    return cmd_progress_update(&a->b->progress, "truth", a->first + done / OMEN_PROGRESS_PARTS, a->b->n_queries);
 }
 
 /* Exact search, of the base or of the refine tier. distances is n_queries x k. */

@@ -12,6 +12,7 @@
 #include "formats/file.h"
 #include "formats/in_use.h"
 #include "formats/input.h"
+#include "formats/input_paths.h"
 #include "formats/omz.h"
 #include "formats/vectors.h"
 #include "lib/omendb.h"
@@ -48,6 +49,7 @@ int cmd_attach(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_compress(int argc, char **argv);
+int cmd_info(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
@@ -106,9 +108,27 @@ int cmd_check_extension(const char *command, const char *output, const char *for
 
 /* ---- opening (inputs.c) ---- */
 
+/* Sets *paths to the files of a command's inputs: those that list, if it is not NULL, names, else the n words, of which
+ * each may be a directory, whose files need a name that says their format unless format is given. The caller calls
+ * omen_paths_finish() even after a failure. Returns OMEN_OK or as omen_paths_read() and omen_paths_expand(). */
+int cmd_find_inputs(omen_paths *paths, const char *list, const char *const *words, size_t n, const char *format,
+                    omen_detail *why) OMEN_MUST_CHECK;
+
+/* How many of them are standard input. */
+size_t cmd_inputs_streams(const omen_paths *paths);
+
+/* As cmd_files_check(), of n files and of the inputs, whose role is what messages call them. Returns CMD_GO_ON or an
+ * exit code. */
+int cmd_inputs_check(const char *command, const omen_paths *paths, const char *role, const cmd_file *files,
+                     size_t n) OMEN_MUST_CHECK;
+
 /* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same of several files as one. */
+int cmd_open_inputs(omen_vectors **out, const omen_paths *paths, const char *format, uint32_t d, uint32_t index_d,
+                    omen_detail *why) OMEN_MUST_CHECK;
 
 /* Opens an index file and fills *info. checks: every block that is read, now or by a search, is compared with its
  * checksum. The caller closes container and index, even after a failure. */
@@ -151,6 +171,15 @@ cmd_text cmd_human_bytes(uint64_t n_bytes);
 /* Names as a choice: "a, b or c", each after prefix; name(i) is the i-th, NULL past the last. */
 cmd_name cmd_choice(const char *prefix, const char *(*name)(size_t i));
 
+/* Of the names tried so far, the one that a mistaken word was most likely meant for. Starts zeroed. */
+typedef struct cmd_near {
+    const char *name; /* NULL: none is near */
+    size_t edits;
+} cmd_near;
+
+/* Tries one more name for the first length characters of word. A word further off than a third of it is another one. */
+void cmd_near_try(cmd_near *near, const char *word, size_t length, const char *name);
+
 /* ---- JSON (json.c) ---- */
 
 /* A JSON string of any bytes (bytes that are not UTF-8 become U+FFFD); NULL without memory. */
@@ -159,6 +188,9 @@ json_t *cmd_json_text(const char *text);
 /* A JSON number, null if it is not finite; NULL if out of memory. */
 json_t *cmd_json_real(double value);
 
+/* A JSON number of 64 bits; a text of digits where it is more than a signed one. NULL if out of memory. */
+json_t *cmd_json_u64(uint64_t value);
+
 /* Writes object (NULL: out of memory) as one line and releases it. Returns an exit code; prints a message on
  * failure. */
 int cmd_json_print(const char *command, json_t *object, FILE *stream);
@@ -166,7 +198,8 @@ int cmd_json_print(const char *command, json_t *object, FILE *stream);
 /* ---- summaries (summary.c): for people on stderr; as JSON, build's on stdout and query's on stderr ---- */
 
 struct cmd_build_outcome {
-    const char *input, *output;
+    const char *input, *output; /* input: NULL of several */
+    size_t n_inputs;
     omen_build_report report;
     omen_index_info info;
     uint64_t file_bytes;
@@ -236,6 +269,9 @@ double cmd_seconds(void);
 typedef struct cmd_progress {
     bool live;           /* redraw one line on the terminal */
     bool log;            /* no terminal, but -v: one line per stage */
+    double line_seconds; /* no terminal: time between two lines; 0: there are none */
+    double last_line;
+    double unit;         /* so many of what is counted are one of what people count */
     double started;      /* of all work */
     double stage_began;  /* of the current stage */
     double last_drawn;   /* to draw a few times a second only */

@@ -48,6 +48,7 @@ static const cmd_option options[] = {
      .help = "neighbours of a row in the graph, %l to %m (default %d)"},
     {.name = "tune-queries",
      .argument = "FILE",
+     .files = CMD_FILES_VECTORS,
      CMD_TEXT(struct attach, work.tune_queries),
      .help = "measure search effort of the graph on these queries; needed again if INDEX\n"
              "was built with some (default: on its rows)"},
@@ -58,7 +59,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_attach_syntax = {
     .command = NAME,
     .usage = "usage: omendb attach [options] -o NEW INDEX\n"
              "\n"
@@ -71,6 +72,7 @@ static const cmd_syntax syntax = {
              "  omendb attach --columns prices.tsv --tags words.txt -o shop.omen base.omen\n"
              "  omendb attach --graph -o fast.omen base.omen\n",
     .column = 21,
+    .operands = CMD_FILES_INDEX,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
@@ -120,7 +122,7 @@ static int check_arguments(struct attach *a)
 
 static int parse_arguments(struct attach *a, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&syntax, argc, argv, a);
+    const int status = cmd_options_parse(&cmd_attach_syntax, argc, argv, a);
 
     if (status != CMD_GO_ON)
         return status;
@@ -151,6 +153,7 @@ static int run(struct attach *a)
     a->work.progress = show_progress;
     a->work.context = &a->progress;
     cmd_progress_init(&a->progress, a->verbosity);
+    cmd_progress_update(&a->progress, "read", 0, 0);
     const int status = omen_attach_make(&a->work, &n_file_bytes, &info, &why);
     cmd_progress_clear(&a->progress);
     if (status != OMEN_OK)

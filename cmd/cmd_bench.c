@@ -156,9 +156,14 @@ static const cmd_option options[] = {
     {.group = "input",
      .name = "base",
      .argument = "FILE",
+     .files = CMD_FILES_VECTORS,
      CMD_TEXT(struct bench_options, base_path),
      .help = "vectors; with INDEX: those it was built from, for true distances"},
-    {.name = "queries", .argument = "FILE", CMD_TEXT(struct bench_options, queries_path), .help = "queries"},
+    {.name = "queries",
+     .argument = "FILE",
+     .files = CMD_FILES_VECTORS,
+     CMD_TEXT(struct bench_options, queries_path),
+     .help = "queries"},
     {.name = "held-out",
      .argument = "N",
      CMD_U64(struct bench_options, n_held_out, 1, UINT32_MAX),
@@ -279,7 +284,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_bench_syntax = {
     .command = NAME,
     .usage = "usage: omendb bench [options] --base FILE --queries FILE\n"
              "       omendb bench [options] --base FILE --held-out N\n"
@@ -297,6 +302,7 @@ static const cmd_syntax syntax = {
              "  omendb bench base.omen --queries q.fvecs --truth gt.ivecs --baseline last.json\n"
              "  omendb bench --plot both.svg --compare last.json today.json\n",
     .column = 27,
+    .operands = CMD_FILES_INDEX,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
@@ -406,7 +412,7 @@ static int check_arguments(const struct bench_options *o)
 
 static int parse_arguments(struct bench_options *o, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&syntax, argc, argv, o);
+    const int status = cmd_options_parse(&cmd_bench_syntax, argc, argv, o);
 
     if (status != CMD_GO_ON)
         return status;

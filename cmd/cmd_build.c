@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* omendb build: a vector file in, an index file out. */
+/* omendb build: files of vectors in, an index file out. */
 #include "cmd/options.h"
 
 #include <math.h>
@@ -16,6 +16,9 @@
 struct build {
     omen_build_paths paths; /* output: as asked for, else default_output */
     char *default_output;   /* owned */
+    const char *list;       /* that names the inputs; NULL: the command line does */
+    omen_paths inputs;
+    bool names_output; /* there is one input, which was named itself */
     const char *cpu;
     omen_vectors_options vectors;
     omen_build_options options;
@@ -36,7 +39,13 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct build, paths.output),
      .help = "the index (default: INPUT with its extension replaced by .omen;\n"
-             "required when INPUT is \"-\")"},
+             "required when INPUT is not one file)"},
+    {.name = "inputs",
+     .argument = "LIST",
+     .files = CMD_FILES_ANY,
+     CMD_TEXT(struct build, list),
+     .help = "instead of INPUT: the files that LIST names, one path a line (\"-\":\n"
+             "standard input has it)"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct build, vectors.format, "INPUT") ", one of\n",
@@ -46,6 +55,7 @@ static const cmd_option options[] = {
      .help = "dimensions of a row, needed for raw; elsewhere a check"},
     {.name = "tune-queries",
      .argument = "FILE",
+     .files = CMD_FILES_VECTORS,
      CMD_TEXT(struct build, paths.tune_queries),
      .help = "measure search effort on these queries, for queries of another\n"
              "distribution than the rows (default: measure on rows of INPUT)"},
@@ -76,7 +86,8 @@ static const cmd_option options[] = {
      .name = "codec",
      .argument = "NAME",
      CMD_CODEC(struct build, options.codec),
-     .help = "auto, pq, rabitq or none (default auto: the smaller measured error)"},
+     .help = "auto, pq, rabitq or none (default auto: the smaller measured error,\n"
+             "that of pq counted twice under ip)"},
     {.letters = "r",
      .name = "refine",
      .argument = "NAME",
@@ -124,12 +135,13 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_build_syntax = {
     .command = NAME,
-    .usage = "usage: omendb build [options] INPUT\n"
+    .usage = "usage: omendb build [options] INPUT...\n"
              "\n"
-             "Writes an index of all vectors in INPUT (a file, or \"-\" for standard input).\n"
-             "The index appears under its name when it is complete, never before.\n",
+             "Writes an index of all vectors in INPUT: a file, \"-\" for standard input, or a directory, whose\n"
+             "files are taken in byte order of their names. Rows of several are numbered through, as if they\n"
+             "stood in one file. The index appears under its name when it is complete, never before.\n",
     .notes = "A build that was killed or interrupted leaves a checkpoint, OUTPUT.part; the same command\n"
              "continues it and ends in the same index.\n"
              "\n"
@@ -139,24 +151,49 @@ static const cmd_syntax syntax = {
              "examples:\n"
              "  omendb build base.fvecs                          writes base.omen\n"
              "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
+             "  omendb build -o all.omen part-0.npy part-1.npy   or all of a directory: parts/\n"
              "  omendb build base.fvecs.gz                       unpacks it to TMPDIR first\n"
              "  make-vectors | omendb build -f raw -d 768 -o base.omen -\n",
     .column = 23,
+    .operands = CMD_FILES_VECTORS,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
 
+static int find_inputs(struct build *b, char **words, int n)
+{
+    omen_detail why = {.text = ""};
+
+    /* Nothing exists yet while standard input is spooled, here or later, so a signal may end the process there. */
+    cmd_signals_exit(NAME, INTERRUPTED);
+    const int status =
+        cmd_find_inputs(&b->inputs, b->list, (const char *const *)words, (size_t)n, b->vectors.format, &why);
+
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
+    b->paths.inputs = (const char *const *)b->inputs.names;
+    b->paths.n_inputs = b->inputs.n;
+    if (b->inputs.n == 1)
+        b->paths.input = b->inputs.names[0];
+    b->names_output = n == 1 && b->inputs.n == 1 && strcmp(words[0], b->inputs.names[0]) == 0;
+    if (cmd_is_stream(b->list) + cmd_inputs_streams(&b->inputs) + cmd_is_stream(b->paths.keys) +
+            cmd_columns_streams(&b->columns) >
+        1)
+        return cmd_misuse(NAME, "standard input can be one of %s, --key, --columns, --column and --tags only",
+                          b->list ? "--inputs, what it names" : "INPUT");
+    return CMD_GO_ON;
+}
+
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&syntax, argc, argv, b);
+    const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
 
     if (status != CMD_GO_ON)
         return status;
-    if (argc - optind < 1)
+    if (argc - optind < 1 && !b->list)
         return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");
-    if (argc - optind > 1)
-        return cmd_misuse(NAME, "one INPUT at a time; \"%s\" is one too many", argv[optind + 1]);
-    b->paths.input = argv[optind];
+    if (argc - optind > 0 && b->list)
+        return cmd_misuse(NAME, "--inputs names the inputs: \"%s\" is one too many", argv[optind]);
     if (b->options.graph.degree > 0 && !b->options.graph.wanted)
         return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
     if (b->paths.allow_duplicates && !b->key.value)
@@ -168,9 +205,7 @@ static int parse_arguments(struct build *b, int argc, char **argv)
         return misused;
     b->paths.keys = b->key.path;
     b->paths.key_column = b->key.column;
-    if (cmd_is_stream(b->paths.input) + cmd_is_stream(b->paths.keys) + cmd_columns_streams(&b->columns) > 1)
-        return cmd_misuse(NAME, "standard input can be one of INPUT, --key, --columns, --column and --tags only");
-    return CMD_GO_ON;
+    return find_inputs(b, argv + optind, argc - optind);
 }
 
 /* The name of a file with its last extension, and .gz or .zst behind that, replaced; a dot that starts the file name
@@ -207,6 +242,8 @@ static int choose_output(struct build *b)
     if (!b->paths.output) {
         if (cmd_is_stream(b->paths.input))
             return cmd_misuse(NAME, "--output is required when INPUT is standard input");
+        if (!b->names_output)
+            return cmd_misuse(NAME, "--output is required when INPUT is not one file");
         b->default_output = replace_extension(b->paths.input);
         if (!b->default_output)
             return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
@@ -222,7 +259,7 @@ static int choose_output(struct build *b)
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
     cmd_file files[5 + CMD_COLUMNS_FILES] = {
-        {.role = "INPUT", .path = b->paths.input},
+        {.role = "--inputs", .path = b->list},
         {.role = "--tune-queries", .path = b->paths.tune_queries},
         {.role = "--key", .path = b->paths.keys},
         {.role = "--output", .path = b->paths.output, .is_output = true, .has_checkpoint = true},
@@ -231,7 +268,7 @@ static int choose_output(struct build *b)
     size_t n_files = 5;
 
     cmd_columns_list(&b->columns, files, &n_files);
-    const int status = cmd_files_check(NAME, files, n_files);
+    const int status = cmd_inputs_check(NAME, &b->inputs, "INPUT", files, n_files);
     return status == CMD_GO_ON ? cmd_check_extension(NAME, b->paths.output, "omen", "an index") : status;
 }
 
@@ -262,11 +299,16 @@ static int show_progress(void *context, const char *stage, uint64_t done, uint64
 /* Tells what the input is. */
 static void say_opened(void *context, const char *format, const omen_source *source)
 {
-    const struct build *b = context;
+    struct build *b = context;
 
     if (b->verbosity > 0) {
-        fprintf(stderr, "%s: %s, %s x %u, %s bytes\n", cmd_printable(b->paths.input).text, format,
-                cmd_group(source->n_rows).text, source->d, cmd_group(source->n_bytes).text);
+        cmd_progress_clear(&b->progress);
+        if (b->paths.input)
+            fprintf(stderr, "%s: ", cmd_printable(b->paths.input).text);
+        else
+            fprintf(stderr, "%s files: ", cmd_group(b->inputs.n).text);
+        fprintf(stderr, "%s, %s x %u, %s bytes\n", format, cmd_group(source->n_rows).text, source->d,
+                cmd_group(source->n_bytes).text);
     }
 }
 
@@ -276,7 +318,7 @@ static void say_planned(void *context, const omen_build_plan *plan)
     struct build *b = context;
 
     cmd_signals_note();
-    cmd_progress_init(&b->progress, b->verbosity);
+    cmd_progress_clear(&b->progress);
     if (b->verbosity > 0) {
         fprintf(stderr, "plan: memory %s of %s allowed; %s %s of %s rows; on disk: checkpoint %s, index %s\n",
                 cmd_human_bytes(plan->memory_bytes).text, cmd_human_bytes(b->options.memory_bytes).text,
@@ -301,8 +343,10 @@ static void say_interrupted(bool can_continue, const omen_build_report *report)
 
 static int run(struct build *b)
 {
-    struct cmd_build_outcome o = {
-        .input = b->paths.input, .output = b->paths.output, .report.struct_bytes = sizeof o.report};
+    struct cmd_build_outcome o = {.input = b->paths.input,
+                                  .n_inputs = b->inputs.n,
+                                  .output = b->paths.output,
+                                  .report.struct_bytes = sizeof o.report};
     omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
     omen_detail why = {.text = ""};
     double started;
@@ -312,8 +356,8 @@ static int run(struct build *b)
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
 
-    /* Nothing exists yet while standard input is spooled, so a signal may end the process there. */
-    cmd_signals_exit(NAME, INTERRUPTED);
+    cmd_progress_init(&b->progress, b->verbosity);
+    cmd_progress_update(&b->progress, "read", 0, 0);
     started = cmd_seconds();
     b->options.n_threads = cmd_threads(b->options.n_threads);
     b->options.progress = show_progress;
@@ -382,6 +426,7 @@ int cmd_build(int argc, char **argv)
     if (status == CMD_GO_ON)
         status = run(&b);
     free(b.default_output);
+    omen_paths_finish(&b.inputs);
     cmd_key_finish(&b.key);
     return status;
 }

@@ -21,18 +21,26 @@ static bool take_bytes(const char *command, const cmd_option *option, const char
     return cmd_take_u32(command, option, value, self);
 }
 
+static const char *codec_at(size_t i)
+{
+    static const char *const names[] = {"auto", "pq", "rabitq", "sq8", "f16"};
+
+    return i < sizeof names / sizeof names[0] ? names[i] : NULL;
+}
+
 static bool take_codec(const char *command, const cmd_option *option, const char *value, void *self)
 {
     struct compress *c = self;
+    const char *name;
 
-    if (strcmp(value, "auto") != 0 && strcmp(value, "pq") != 0 && strcmp(value, "rabitq") != 0 &&
-        strcmp(value, "sq8") != 0 && strcmp(value, "f16") != 0) {
-        cmd_say(command, "--codec must be auto, pq, rabitq, sq8 or f16, not \"%s\"", value);
-        return false;
+    for (size_t i = 0; (name = codec_at(i)) != NULL; i++) {
+        if (strcmp(name, value) == 0) {
+            c->codec = name;
+            c->lossy = true;
+            return true;
+        }
     }
-    c->codec = value;
-    c->lossy = true;
-    return true;
+    return cmd_refuse_value(command, option, value);
 }
 
 /* The next digit of the level: -1 and -9 are -19 too, as zstd has it. */
@@ -69,6 +77,7 @@ static const cmd_option options[] = {
     {.name = "codec",
      .argument = "NAME",
      .take = take_codec,
+     .values = codec_at,
      .help = "kind of codes: auto, pq, rabitq, sq8 or f16 (default auto: pq or rabitq,\n"
              "the smaller measured error)"},
     {CMD_OPTION_SEED(struct compress, seed, " of codes")},
@@ -115,7 +124,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_compress_syntax = {
     .command = NAME,
     .usage = "usage: omendb compress [options] INPUT\n"
              "       omendb compress -d [options] INPUT.omz\n"
@@ -129,13 +138,14 @@ static const cmd_syntax syntax = {
              "  omendb compress -b 32 -o small.omz embeddings.npy\n"
              "  omendb compress -c base.omen | ssh host 'cat >base.omen.omz'\n",
     .column = 23,
+    .operands = CMD_FILES_INDEX | CMD_FILES_VECTORS,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
 
 static int parse_arguments(struct compress *c, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&syntax, argc, argv, c);
+    const int status = cmd_options_parse(&cmd_compress_syntax, argc, argv, c);
 
     if (status != CMD_GO_ON)
         return status;

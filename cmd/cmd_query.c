@@ -28,7 +28,7 @@ struct batch {
     float *rows;
     int64_t *ids;
     float *distances;          /* NULL if not asked for */
-    const omen_row_set **sets; /* NULL without a filter */
+    const omen_row_set **sets; /* n_rows of each index; NULL without a filter */
 };
 
 static void batch_free(struct batch *batch)
@@ -39,7 +39,9 @@ static void batch_free(struct batch *batch)
     free(batch->sets);
 }
 
-static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances, bool filtered)
+/* n_filtered: indexes with a filter. */
+static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances,
+                      size_t n_filtered)
 {
     uint64_t row_bytes = (uint64_t)d * sizeof(float) + (uint64_t)k * (sizeof(int64_t) + sizeof(float));
     uint64_t fitting = BATCH_BYTES / row_bytes;
@@ -50,8 +52,8 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
     batch->rows = malloc(batch->n_rows * d * sizeof(float));
     batch->ids = malloc(batch->n_rows * k * sizeof(int64_t));
     batch->distances = distances ? malloc(batch->n_rows * k * sizeof(float)) : NULL;
-    batch->sets = filtered ? malloc(batch->n_rows * sizeof *batch->sets) : NULL;
-    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (filtered && !batch->sets))
+    batch->sets = n_filtered > 0 ? malloc(batch->n_rows * n_filtered * sizeof *batch->sets) : NULL;
+    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (n_filtered > 0 && !batch->sets))
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -59,14 +61,13 @@ static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint3
 /* What a run has open. Starts zeroed. */
 struct work {
     struct cmd_query_outcome o;
-    omen_container *container;
-    omen_index *index;
+    struct query_indexes indexes;
+    const omen_index *index; /* the first of them; the only one where rows of it are the queries */
     omen_vectors *vectors;
     struct query_rows rows;
-    struct query_checkpoint checkpoint;   /* --self */
-    struct query_filter filters, *filter; /* filter: NULL if there is none */
-    omen_index_rows *self;                /* --self, where the recall is measured */
-    const omen_row_set *set;              /* --self: the rows that search and are found; NULL: all */
+    struct query_checkpoint checkpoint; /* --self */
+    omen_index_rows *self;              /* --self, where the recall is measured */
+    const omen_row_set *set;            /* --self: the rows that search and are found; NULL: all */
     omen_source source;
     omen_results results;
     cmd_output output, distances; /* distances: a file beside the output */
@@ -83,47 +84,86 @@ static void lap(double *clock, double *sum)
     *clock = now;
 }
 
-/* rows are the queries, if these are rows of the index; keys is the index whose keys are written, or NULL. */
-static int search_all(const struct query *q, const omen_index *index, const omen_source *source,
-                      struct query_filter *filter, const struct query_rows *rows, const omen_index *keys,
-                      const omen_results *results, struct batch *batch, struct cmd_query_outcome *o, omen_detail *why)
+/* On a terminal results are progress enough, and would be written over; --json is all that is to be on stderr. */
+static bool shows_progress(const struct query *q)
 {
-    omen_search_options search = q->search;
+    return q->verbosity >= 0 && !q->json && (q->output_path || !isatty(STDOUT_FILENO));
+}
+
+/* How far the search is: batches that are done, and the one that is searched. */
+struct showing {
     cmd_progress progress;
+    uint64_t n_before, n_all;
+    uint64_t n_parts; /* of the batch, at the last call */
+};
+
+static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct showing *s = context;
+
+    if (done == s->n_parts && done > 0) /* between two scans of lists there is nothing to tell */
+        return 0;
+    s->n_parts = done;
+    return cmd_progress_update(&s->progress, stage, s->n_before * OMEN_PROGRESS_PARTS + done,
+                               s->n_all * OMEN_PROGRESS_PARTS);
+}
+
+/* What a batch has found, and whether all queries found enough. */
+static void count_found(const struct batch *batch, uint64_t n, struct cmd_query_outcome *o)
+{
+    for (uint64_t i = 0; i < n && batch->sets; i++) {
+        const uint32_t n_found = omen_found_count(batch->ids + i * o->k, o->k);
+
+        o->n_short += n_found < o->k;
+        o->n_passing += n_found;
+    }
+}
+
+/* rows are the queries, if these are rows of the index; by_key: keys are written. */
+static int search_all(const struct query *q, struct query_indexes *indexes, const omen_source *source,
+                      const struct query_rows *rows, bool by_key, const omen_results *results, struct batch *batch,
+                      struct cmd_query_outcome *o, omen_detail *why)
+{
+    const omen_joint *joint = indexes->joint;
+    const char *const *labels = (const char *const *)indexes->labels;
+    omen_search_options search = q->search;
+    struct showing showing = {.n_all = source->n_rows};
     double clock = cmd_seconds();
     uint64_t n, most = search.has_within ? FIRST_ROWS : batch->n_rows;
     omen_found *found = NULL;
     int status;
 
-    cmd_progress_init(&progress, q->verbosity < 0 ? -1 : 0);
-    status = cmd_name_damage(q->index_path, omen_results_begin_keys(results, keys, why), why);
+    cmd_progress_init(&showing.progress, shows_progress(q) ? 0 : -1);
+    showing.progress.unit = OMEN_PROGRESS_PARTS;
+    search.progress = shows_progress(q) ? show_progress : NULL;
+    search.progress_context = &showing;
+    status = omen_results_begin_joint(results, joint, by_key, labels, why);
     for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
         n = most < batch->n_rows ? most : batch->n_rows;
         n = source->n_rows - first < n ? source->n_rows - first : n;
-        if (filter)
-            n = query_filter_fit(filter, NULL, first, n);
-        cmd_progress_update(&progress, "search", first, source->n_rows);
+        if (batch->sets)
+            n = query_indexes_fit(indexes, NULL, first, n);
+        showing.n_before = first;
+        show_progress(&showing, "search", 0, 0);
         status = source->read(source->self, first, n, batch->rows, why);
         if (rows->n > 0)
-            status = cmd_name_damage(q->index_path, status, why);
+            status = cmd_name_damage(q->indexes.paths[0], status, why);
         lap(&clock, &o->read_seconds);
-        if (status == OMEN_OK && filter)
-            status = cmd_name_damage(
-                q->index_path, query_filter_fill(filter, NULL, first, n, search.n_threads, batch->sets, why), why);
+        if (status == OMEN_OK && batch->sets)
+            status = query_indexes_fill(indexes, NULL, first, n, search.n_threads, batch->sets, why);
         if (status == OMEN_OK) {
             search.row_sets = batch->sets;
             search.first_query = first;
             status =
                 search.has_within
-                    ? omen_index_search_within(index, &search, batch->rows, n, &found, &o->stats, why)
-                    : omen_index_search(index, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
-            status = cmd_name_damage(q->index_path, status, why);
+                    ? omen_joint_search_within(joint, &search, batch->rows, n, &found, &o->stats, why)
+                    : omen_joint_search(joint, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
             lap(&clock, &o->search_seconds);
         }
         if (status == OMEN_OK && found) {
             query_self_count(found, o);
-            status = omen_results_write_found(results, keys, first, NULL, found, why);
-            status = cmd_name_damage(q->index_path, status, why);
+            query_rows_shift(found->ids, found->first[n], q->row_offset);
+            status = omen_results_write_found_joint(results, joint, by_key, labels, first, found, why);
             most = found->first[n] < FOUND_LITTLE ? 2 * n : found->first[n] > 4 * FOUND_LITTLE ? (n + 1) / 2 : n;
             omen_found_destroy(found);
             found = NULL;
@@ -131,25 +171,21 @@ static int search_all(const struct query *q, const omen_index *index, const omen
         } else if (status == OMEN_OK) {
             if (q->exclude_self)
                 query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
-            for (uint64_t i = 0; i < n && filter; i++) {
-                const uint32_t n_found = omen_found_count(batch->ids + i * o->k, o->k);
-
-                o->n_short += n_found < o->k;
-                o->n_passing += n_found;
-            }
-            status = omen_results_write_keys(results, keys, first, n, batch->ids, batch->distances, why);
-            status = cmd_name_damage(q->index_path, status, why);
+            count_found(batch, n, o);
+            query_rows_shift(batch->ids, n * o->k, q->row_offset);
+            status =
+                omen_results_write_joint(results, joint, by_key, labels, first, n, batch->ids, batch->distances, why);
             lap(&clock, &o->write_seconds);
         }
     }
-    cmd_progress_clear(&progress);
+    cmd_progress_clear(&showing.progress);
     return status;
 }
 
 /* ---- the whole ---- */
 
 /* What the results may lack. */
-static void take_note(const struct query *q, const omen_index *index, struct cmd_query_outcome *o)
+static void take_note(const struct query *q, const omen_joint *joint, struct cmd_query_outcome *o)
 {
     const bool asks_recall = q->search.lists.probes == 0 && q->search.rerank == 0;
     char share[48] = "";
@@ -160,9 +196,9 @@ static void take_note(const struct query *q, const omen_index *index, struct cmd
             query_audit_warn(o);
         return;
     }
-    if (omen_index_rows_are_exact(index))
+    if (omen_joint_rows_are_exact(joint))
         return;
-    ceiling = omen_index_ceiling(index, NULL);
+    ceiling = omen_joint_ceiling(joint, NULL);
     if (ceiling < 0.9995) /* what three digits show */
         snprintf(share, sizeof share, ": recall@10 of %.3f, by estimate", ceiling);
     omen_fail(&o->note, OMEN_OK, "--exact is exact over the rows of refine %s, which are rounded%s",
@@ -199,21 +235,36 @@ static int open_queries(struct query *q, const omen_index *index, const omen_ind
         *source = omen_index_rows_source(rows->rows);
     /* what the index accepted as a row is accepted as a query */
     q->search.zero_ok |= info->zero_ok;
-    return cmd_name_damage(q->index_path, status, why);
+    return cmd_name_damage(q->indexes.paths[0], status, why);
 }
 
-/* Fails if the results should hold keys and the format cannot. */
-static int check_keys(const struct query *q, const omen_index_info *info, omen_detail *why)
+/* Makes labels, and fails if the results should hold keys or row numbers that the format
+ * cannot. */
+static int check_names(const struct query *q, struct query_indexes *indexes, const omen_index_info *info,
+                       omen_detail *why)
 {
     const omen_results_writer *writer = omen_results_writer_at(q->output_format);
+    const int status = q->label ? query_indexes_label(indexes, why) : OMEN_OK;
 
+    if (status != OMEN_OK)
+        return status;
     if (info->key_kind == OMEN_KEYS_TEXT && !q->rows && !writer->has_text) {
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "%s cannot hold text, which the keys of the index are: use --output-format %s, or --rows for "
                          "row numbers",
                          writer->name, cmd_choice("", query_format_with_text).text);
     }
-    return OMEN_OK;
+    if (q->row_offset > 0 && info->key_kind != OMEN_KEYS_NONE && !q->rows) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "--row-offset is added to row numbers, and keys are written: add --rows for numbers");
+    }
+    if (q->row_offset > 0 && q->row_offset + info->n_rows - 1 > (uint64_t)writer->most_id) {
+        return omen_fail(why, OMEN_ERR_ARGUMENT,
+                         "%s holds rows up to %lld, and the last is %llu with --row-offset: use --output-format %s",
+                         writer->name, (long long)writer->most_id,
+                         (unsigned long long)(q->row_offset + info->n_rows - 1), omen_results_name(OMEN_RESULTS_NPY));
+    }
+    return q->rows ? OMEN_OK : query_indexes_check_keys(indexes, info, q->verbosity < 0, why);
 }
 
 /* --self: finds the set of rows that search and are found, NULL for all, and opens them where their recall is measured;
@@ -231,7 +282,7 @@ static int open_self(struct query *q, const omen_index *index, const omen_index_
     if (status == OMEN_OK && (q->n_audit > 0 || q->certify))
         status = omen_index_rows_open_set(rows, index, *set, why);
     if (status != OMEN_OK)
-        return cmd_name_damage(q->index_path, status, why);
+        return cmd_name_damage(q->indexes.paths[0], status, why);
     *source = *rows ? omen_index_rows_source(*rows)
                     : (omen_source){.n_rows = *set ? omen_row_set_count(*set) : info->n_rows, .d = info->d};
     return OMEN_OK;
@@ -243,32 +294,31 @@ static int open_all(struct query *q, struct work *w, omen_detail *why)
     const omen_index_info *info = &w->o.info;
     int status = OMEN_OK;
 
-    w->filter = query_filter_is_asked(&q->filter) ? &w->filters : NULL;
-    w->o.has_filter = !!w->filter;
+    w->o.has_filter = query_filter_is_asked(&q->filter);
     if (!q->self)
         status = open_queries(q, w->index, info, &w->vectors, &w->rows, &w->source, why);
-    if (status == OMEN_OK && w->filter) {
+    if (status == OMEN_OK && w->o.has_filter) {
         q->filter.by_key = info->key_kind != OMEN_KEYS_NONE && !q->rows;
         cmd_memory_keep();
-        status = query_filter_open(w->filter, &q->filter, w->index, q->self ? info->n_rows : w->source.n_rows, why);
-        status = cmd_name_damage(q->index_path, status, why);
+        status = query_indexes_filter(&w->indexes, &q->filter, q->self ? info->n_rows : w->source.n_rows, why);
     }
     if (status == OMEN_OK && q->self)
-        status = open_self(q, w->index, info, w->filter, &w->set, &w->self, &w->source, why);
+        status = open_self(q, w->index, info, w->indexes.filters, &w->set, &w->self, &w->source, why);
     return status;
 }
 
-/* Opens the index, and refuses what it cannot do. */
-static int open_index(struct query *q, struct work *w, omen_detail *why)
+/* Opens the indexes, and refuses what they cannot do. */
+static int open_indexes(struct query *q, struct work *w, omen_detail *why)
 {
     int status = omen_cpu_select(q->cpu, why);
 
     if (status != OMEN_OK)
         return status;
     q->search.n_threads = cmd_threads(q->search.n_threads);
-    status = cmd_open_index(&w->container, &w->index, q->index_path, !q->no_check, &w->o.info, why);
+    status = query_indexes_open(&w->indexes, &q->indexes, !q->no_check, &w->o.info, why);
     if (status != OMEN_OK)
         return status;
+    w->index = w->indexes.indexes[0];
     q->search.refine_cold = w->o.info.refine_bytes > cmd_memory_bytes() / 2;
     if (w->o.info.refine == OMEN_REFINE_NONE && (q->search.exact || (q->n_audit > 0 && !q->certify))) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "--%s needs a refine tier, and the index was built without one",
@@ -308,7 +358,7 @@ static int choose_way(struct query *q, struct work *w, omen_detail *why)
     q->search.row_sets = w->batch.sets;
     if (by_lists)
         q->search.way = OMEN_SEARCH_LISTS;
-    status = omen_index_choose_way(w->index, &q->search, w->source.n_rows, &w->o.choice, why);
+    status = omen_joint_choose_way(w->indexes.joint, &q->search, w->source.n_rows, &w->o.choice, why);
     if (status != OMEN_OK)
         return status;
     if (by_lists)
@@ -321,19 +371,22 @@ static int choose_way(struct query *q, struct work *w, omen_detail *why)
 static int search_self(const struct query *q, struct work *w, const omen_index *keys, omen_detail *why)
 {
     /* once more: to measure the recall may have given up the set */
-    int status = w->filter ? query_filter_fill(w->filter, NULL, 0, 1, q->search.n_threads, &w->set, why) : OMEN_OK;
-    const struct query_self run = {.index_path = q->index_path,
+    int status = w->o.has_filter ? query_filter_fill(w->indexes.filters, NULL, 0, 1, q->search.n_threads, &w->set, why)
+                                 : OMEN_OK;
+    const struct query_self run = {.index_path = q->indexes.paths[0],
                                    .index = w->index,
                                    .search = &q->search,
                                    .set = w->set,
                                    .pairs = q->pairs,
                                    .keys = keys,
+                                   .row_offset = q->row_offset,
                                    .results = &w->results,
                                    .is_quiet = q->verbosity < 0,
+                                   .shows_progress = shows_progress(q),
                                    .output = w->output.file.temporary ? q->output_path : NULL,
                                    .fresh = q->fresh,
                                    .chunk_rows = q->chunk_rows,
-                                   .index_checksum = omen_container_checksum(w->container),
+                                   .index_checksum = omen_container_checksum(w->indexes.containers[0]),
                                    .checkpoint = &w->checkpoint};
 
     if (status == OMEN_OK)
@@ -356,7 +409,7 @@ static int certify(struct query *q, struct work *w, omen_detail *why)
 {
     struct query_audit audit = {.n_sample = 0};
     const int status =
-        query_certify(&audit, w->index, &w->source, &q->search, w->filter, w->self, q->seed, q->n_audit, &w->o, why);
+        query_certify(&audit, &w->indexes, &w->source, &q->search, w->self, q->seed, q->n_audit, &w->o, why);
 
     query_audit_finish(&audit);
     return status;
@@ -366,8 +419,7 @@ static int certify(struct query *q, struct work *w, omen_detail *why)
 static int measure(const struct query *q, struct work *w, omen_detail *why)
 {
     struct query_audit audit = {.n_sample = 0};
-    int status =
-        query_audit_begin(&audit, w->index, &w->source, &q->search, w->filter, w->self, q->seed, q->n_audit, why);
+    int status = query_audit_begin(&audit, &w->indexes, &w->source, &q->search, w->self, q->seed, q->n_audit, why);
 
     if (status == OMEN_OK)
         status = query_audit_measure(&audit, &q->search, &w->o.recall, why);
@@ -381,7 +433,7 @@ static int measure(const struct query *q, struct work *w, omen_detail *why)
 static int search(struct query *q, struct work *w, omen_detail *why)
 {
     struct cmd_query_outcome *o = &w->o;
-    const omen_index *keys = o->info.key_kind != OMEN_KEYS_NONE && !q->rows ? w->index : NULL;
+    const bool by_key = o->info.key_kind != OMEN_KEYS_NONE && !q->rows;
     double started = cmd_seconds();
     int status = OMEN_OK;
 
@@ -390,9 +442,9 @@ static int search(struct query *q, struct work *w, omen_detail *why)
     lap(&started, &o->audit_seconds);
     o->effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (status == OMEN_OK && q->self)
-        status = search_self(q, w, keys, why);
+        status = search_self(q, w, by_key ? w->index : NULL, why);
     else if (status == OMEN_OK)
-        status = search_all(q, w->index, &w->source, w->filter, &w->rows, keys, &w->results, &w->batch, o, why);
+        status = search_all(q, &w->indexes, &w->source, &w->rows, by_key, &w->results, &w->batch, o, why);
     if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
         started = cmd_seconds();
         status = measure(q, w, why);
@@ -406,7 +458,7 @@ static void tell(const struct query *q, const struct work *w)
 {
     const struct cmd_query_outcome *o = &w->o;
 
-    if (w->filter && o->n_short > 0 && q->verbosity >= 0) {
+    if (o->n_short > 0 && q->verbosity >= 0) {
         cmd_say(NAME, "%s of %s queries found fewer than %u rows: no more match", cmd_group(o->n_short).text,
                 cmd_group(o->n_in_batch).text, o->k);
     }
@@ -461,24 +513,28 @@ static int run(struct query *q)
                            .choice.struct_bytes = sizeof w.o.choice,
                            .ceiling = 1}};
     omen_detail why = {.text = ""};
+    cmd_progress opening;
     double started = cmd_seconds();
     int status;
 
+    cmd_progress_init(&opening, shows_progress(q) ? 0 : -1);
+    cmd_progress_update(&opening, "open", 0, 0);
     cmd_signals_exit(NAME, !q->output_path ? "interrupted"
                            : q->self       ? "interrupted; nothing was written; the same command continues from its "
                                              "checkpoint, if there is one"
                                            : "interrupted; nothing was written");
-    status = open_index(q, &w, &why);
+    status = open_indexes(q, &w, &why);
     if (status == OMEN_OK)
-        status = check_keys(q, &w.o.info, &why);
+        status = check_names(q, &w.indexes, &w.o.info, &why);
     if (status == OMEN_OK)
         status = open_all(q, &w, &why);
+    cmd_progress_clear(&opening);
     if (status != OMEN_OK)
         goto out;
     choose_k(q, &w);
     if (!q->self)
         status = batch_init(&w.batch, w.source.n_rows, w.source.d, q->search.has_within ? 1 : q->search.k, q->distances,
-                            w.filter);
+                            w.o.has_filter ? w.indexes.n : 0);
     if (status == OMEN_OK)
         status = choose_way(q, &w, &why);
     if (status == OMEN_OK)
@@ -508,7 +564,7 @@ static int run(struct query *q)
     name_output(q, status, &why);
     if (status == OMEN_OK) {
         if (!q->search.has_within || q->search.exact)
-            take_note(q, w.index, &w.o);
+            take_note(q, w.indexes.joint, &w.o);
         query_audit_mind_nothing(&w.o, q->n_audit > 0);
         started = cmd_seconds();
         status = q->distances_path ? cmd_output_commit(&w.distances, &why) : OMEN_OK;
@@ -519,7 +575,7 @@ static int run(struct query *q)
     if (status == OMEN_OK)
         query_checkpoint_remove(&w.checkpoint);
     if (status == OMEN_OK && q->explain)
-        status = query_filter_explain(w.filter, &q->search, &w.o, &why);
+        status = query_filter_explain(w.indexes.filters, &q->search, &w.o, &why);
     if (status == OMEN_OK && !q->json)
         tell(q, &w);
 
@@ -531,10 +587,8 @@ out:
     batch_free(&w.batch);
     omen_vectors_close(w.vectors);
     query_rows_finish(&w.rows);
-    query_filter_finish(&w.filters);
     omen_index_rows_close(w.self);
-    omen_index_close(w.index);
-    omen_container_close(w.container);
+    query_indexes_finish(&w.indexes);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
     if (q->json)
@@ -549,7 +603,8 @@ int cmd_query(int argc, char **argv)
 
     omen_search_options_init(&q.search);
     status = query_arguments_parse(&q, argc, argv);
-    status = status == CMD_GO_ON ? run(&q) : status;
-    free(q.distances_path);
+    if (status == CMD_GO_ON)
+        status = run(&q);
+    query_arguments_finish(&q);
     return status;
 }

@@ -13,7 +13,8 @@ static const char *const mode_names[] = {"quick", "full", "source"};
 
 struct verify {
     enum mode mode;
-    const char *source; /* MODE_SOURCE only */
+    omen_paths source;  /* MODE_SOURCE only */
+    const char *list;   /* that names it; NULL: --source does */
     const char *format; /* of the source */
     uint32_t d;
     cmd_columns columns; /* to compare with */
@@ -50,6 +51,18 @@ static bool take_full(const char *command, const cmd_option *option, const char 
     return true;
 }
 
+/* One more input of the source. */
+static bool take_source(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct verify *v = self;
+    omen_detail why = {.text = ""};
+    const int status = omen_paths_add(&v->source, value, strlen(value), &why);
+
+    if (status != OMEN_OK)
+        cmd_fail(command, status, &why);
+    return status == OMEN_OK;
+}
+
 static const cmd_option options[] = {
     {.group = "what to check",
      .name = "quick",
@@ -59,10 +72,16 @@ static const cmd_option options[] = {
     {.name = "full", .take = take_full, .help = "also the checksum of every block, then the structure (default)"},
     {.name = "source",
      .argument = "FILE",
-     CMD_TEXT(struct verify, source),
-     .help = "also that the index holds the vectors in FILE (\"-\": standard input);\n"
-             "without a refine tier only the numbers of rows and dimensions can be\n"
-             "compared"},
+     .files = CMD_FILES_VECTORS,
+     .take = take_source,
+     .help = "also that the index holds the vectors in FILE (\"-\": standard input; or\n"
+             "a directory), or in several, in the order given; without a refine tier\n"
+             "only the numbers of rows and dimensions can be compared"},
+    {.name = "inputs",
+     .argument = "LIST",
+     .files = CMD_FILES_ANY,
+     CMD_TEXT(struct verify, list),
+     .help = "the same of the files that LIST names, one path a line"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct verify, format, "the source") ", one of\n",
@@ -96,7 +115,7 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_verify_syntax = {
     .command = NAME,
     .usage = "usage: omendb verify [options] INDEX...\n"
              "\n"
@@ -108,13 +127,31 @@ static const cmd_syntax syntax = {
              "  omendb verify --quick *.omen\n"
              "  omendb verify --source base.fvecs base.omen\n",
     .column = 21,
+    .operands = CMD_FILES_INDEX,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
 
+/* Finds the files of the source, of which standard input is read once. */
+static int find_source(struct verify *v, int n_indexes)
+{
+    omen_detail why = {.text = ""};
+    const int status =
+        v->list ? omen_paths_read(&v->source, v->list, &why) : omen_paths_expand(&v->source, v->format, &why);
+    const size_t n_streams = cmd_inputs_streams(&v->source);
+
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
+    if (cmd_is_stream(v->list) + n_streams + cmd_columns_streams(&v->columns) > 1)
+        return cmd_misuse(NAME, "standard input can be one of --source, --columns, --column and --tags only");
+    if (n_streams > 0 && n_indexes > 1)
+        return cmd_misuse(NAME, "standard input can be the source of one INDEX only");
+    return CMD_GO_ON;
+}
+
 static int parse_arguments(struct verify *v, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&syntax, argc, argv, v);
+    const int status = cmd_options_parse(&cmd_verify_syntax, argc, argv, v);
 
     if (status != CMD_GO_ON)
         return status;
@@ -125,21 +162,21 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
         return misused;
     if (v->mode == MODE_QUICK && cmd_columns_are_given(&v->columns))
         return cmd_misuse(NAME, "--columns, --column and --tags need the full check; drop --quick");
-    if (cmd_is_stream(v->source) + cmd_columns_streams(&v->columns) > 1)
+    if (cmd_columns_streams(&v->columns) > 1)
         return cmd_misuse(NAME, "standard input can be one of --source, --columns, --column and --tags only");
     if (cmd_columns_streams(&v->columns) > 0 && argc - optind > 1)
         return cmd_misuse(NAME, "standard input can be compared with one INDEX only");
-    if (!v->source) {
+    if (v->source.n == 0 && !v->list) {
         if (v->format || v->d != 0)
             return cmd_misuse(NAME, "--format and --dim describe the source: name it with --source");
         return CMD_GO_ON;
     }
+    if (v->source.n > 0 && v->list)
+        return cmd_misuse(NAME, "--source and --inputs both name the source: choose one");
     if (v->mode == MODE_QUICK)
-        return cmd_misuse(NAME, "--source needs the full check; drop --quick");
-    if (cmd_is_stream(v->source) && argc - optind > 1)
-        return cmd_misuse(NAME, "standard input can be the source of one INDEX only");
+        return cmd_misuse(NAME, "--%s needs the full check; drop --quick", v->list ? "inputs" : "source");
     v->mode = MODE_SOURCE;
-    return CMD_GO_ON;
+    return find_source(v, argc - optind);
 }
 
 /* The verdicts must not go into a file that is verified. */
@@ -150,13 +187,13 @@ static int check_files(const struct verify *v, char **paths, int n)
     for (int i = 0; i < n && status == CMD_GO_ON; i++) {
         cmd_file files[3 + CMD_COLUMNS_FILES] = {
             {.role = "INDEX", .path = paths[i]},
-            {.role = "--source", .path = v->source},
+            {.role = "--inputs", .path = v->list},
             {.path = "-", .is_output = true},
         };
         size_t n_files = 3;
 
         cmd_columns_list(&v->columns, files, &n_files);
-        status = cmd_files_check(NAME, files, n_files);
+        status = cmd_inputs_check(NAME, &v->source, "--source", files, n_files);
     }
     return status;
 }
@@ -222,7 +259,7 @@ static int check_source(struct check *check, const omen_index *index, int *sourc
     uint64_t n_before = check->n_faults;
     int status;
 
-    status = cmd_open_rows(&vectors, v->source, v->format, v->d, check->info.d, why);
+    status = cmd_open_inputs(&vectors, &v->source, v->format, v->d, check->info.d, why);
     if (status == OMEN_OK) {
         source = omen_vectors_source(vectors);
         check->verdict = "differs from its source";
@@ -418,27 +455,21 @@ static int verify_file(const struct verify *v, const char *path, json_t *indexes
     return status;
 }
 
-int cmd_verify(int argc, char **argv)
+/* Verifies n files. Returns an exit code, of several the highest. */
+static int run(struct verify *v, char **paths, int n)
 {
-    struct verify v = {.mode = MODE_FULL};
     omen_detail why = {.text = ""};
     json_t *indexes = NULL;
-    int worst, status;
+    int worst = CMD_EXIT_OK;
+    int status = omen_cpu_select(NULL, &why);
 
-    worst = parse_arguments(&v, argc, argv);
-    if (worst == CMD_GO_ON)
-        worst = check_files(&v, argv + optind, argc - optind);
-    if (worst != CMD_GO_ON)
-        return worst;
-    status = omen_cpu_select(NULL, &why);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
-    if (v.json && (indexes = json_array()) == NULL)
+    if (v->json && (indexes = json_array()) == NULL)
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
-    v.n_threads = cmd_threads(v.n_threads);
-    worst = CMD_EXIT_OK;
-    for (int i = optind; i < argc; i++) {
-        status = verify_file(&v, argv[i], indexes);
+    v->n_threads = cmd_threads(v->n_threads);
+    for (int i = 0; i < n; i++) {
+        status = verify_file(v, paths[i], indexes);
         worst = status > worst ? status : worst;
         /* as each is found; if the reader went away, the rest is not needed */
         if (fflush(stdout) != 0) {
@@ -446,9 +477,22 @@ int cmd_verify(int argc, char **argv)
             return cmd_fail(NAME, omen_fail(&why, OMEN_ERR_IO, "cannot write to standard output: %m"), &why);
         }
     }
-    if (v.json) {
+    if (v->json) {
         status = cmd_json_print(NAME, json_pack("{s:o}", "indexes", indexes), stdout);
         worst = status > worst ? status : worst;
     }
     return worst;
+}
+
+int cmd_verify(int argc, char **argv)
+{
+    struct verify v = {.mode = MODE_FULL};
+    int status = parse_arguments(&v, argc, argv);
+
+    if (status == CMD_GO_ON)
+        status = check_files(&v, argv + optind, argc - optind);
+    if (status == CMD_GO_ON)
+        status = run(&v, argv + optind, argc - optind);
+    omen_paths_finish(&v.source);
+    return status;
 }

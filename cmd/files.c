@@ -94,12 +94,14 @@ int cmd_files_check(const char *command, const cmd_file *files, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         for (size_t s = 0; files[i].path && files[i].is_output && s < count_suffixes(&files[i]); s++) {
+            const bool is_there = stat_file(&files[i], suffixes[s], &output);
+
             for (size_t j = 0; j < n; j++) {
                 if (!files[j].path || j == i)
                     continue;
                 if (!files[j].is_output) {
-                    if (stat_file(&files[j], "", &input) && (S_ISREG(input.st_mode) || S_ISBLK(input.st_mode)) &&
-                        stat_file(&files[i], suffixes[s], &output) && is_same(&input, &output)) {
+                    if (is_there && stat_file(&files[j], "", &input) &&
+                        (S_ISREG(input.st_mode) || S_ISBLK(input.st_mode)) && is_same(&input, &output)) {
                         return refuse(command, &files[i], suffixes[s], &files[j]);
                     }
                     continue;

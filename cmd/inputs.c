@@ -2,16 +2,64 @@
 /* Opens what the subcommands read: rows and indexes. */
 #include "cmd/cmd.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+int cmd_find_inputs(omen_paths *paths, const char *list, const char *const *words, size_t n, const char *format,
+                    omen_detail *why)
+{
+    int status = OMEN_OK;
+
+    if (list)
+        return omen_paths_read(paths, list, why);
+    for (size_t i = 0; i < n && status == OMEN_OK; i++)
+        status = omen_paths_add(paths, words[i], strlen(words[i]), why);
+    return status == OMEN_OK ? omen_paths_expand(paths, format, why) : status;
+}
+
+size_t cmd_inputs_streams(const omen_paths *paths)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < paths->n; i++)
+        n += cmd_is_stream(paths->names[i]);
+    return n;
+}
+
+int cmd_inputs_check(const char *command, const omen_paths *paths, const char *role, const cmd_file *files, size_t n)
+{
+    cmd_file *all = malloc((paths->n + n) * sizeof *all);
+
+    if (!all)
+        return cmd_fail(command, OMEN_ERR_MEMORY, NULL);
+    memcpy(all, files, n * sizeof *all);
+    for (size_t i = 0; i < paths->n; i++)
+        all[n + i] = (cmd_file){.role = role, .path = paths->names[i]};
+    const int status = cmd_files_check(command, all, n + paths->n);
+    free(all);
+    return status;
+}
+
+/* Of vectors, not of an index: the exit code is that of unusable input. */
+static int as_input(int status)
+{
+    return status == OMEN_ERR_UNSUPPORTED || status == OMEN_ERR_CORRUPT ? OMEN_ERR_INPUT : status;
+}
 
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why)
 {
     const omen_vectors_options options = {.format = format, .d = d, .raw_d = index_d};
-    const int status = omen_vectors_open(out, path, &options, why);
 
-    /* Of vectors, not of an index: the exit code is that of unusable input. */
-    return status == OMEN_ERR_UNSUPPORTED || status == OMEN_ERR_CORRUPT ? OMEN_ERR_INPUT : status;
+    return as_input(omen_vectors_open(out, path, &options, why));
+}
+
+int cmd_open_inputs(omen_vectors **out, const omen_paths *paths, const char *format, uint32_t d, uint32_t index_d,
+                    omen_detail *why)
+{
+    const omen_vectors_options options = {.format = format, .d = d, .raw_d = index_d};
+
+    return as_input(omen_vectors_open_several(out, (const char *const *)paths->names, paths->n, &options, why));
 }
 
 /* An omen_progress_fn: what takes long is not begun. */

@@ -36,6 +36,16 @@ json_t *cmd_json_real(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+json_t *cmd_json_u64(uint64_t value)
+{
+    char digits[24];
+
+    if (value <= INT64_MAX)
+        return json_integer((json_int_t)value);
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    return json_string(digits);
+}
+
 int cmd_json_print(const char *command, json_t *object, FILE *stream)
 {
     int status = CMD_EXIT_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* omendb: the program. Finds the subcommand, and checks that all results reached standard output. */
-#include "cmd/cmd.h"
+#include "cmd/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,23 +10,20 @@
 #include <string.h>
 #include <unistd.h>
 
-struct command {
-    const char *name;
-    const char *summary;
-    int (*run)(int argc, char **argv);
-};
-
+static int cmd_completion(int argc, char **argv);
 static int cmd_help(int argc, char **argv);
 
 /* Sorted by name. */
-static const struct command commands[] = {
-    {"attach", "an index -> the same with keys, columns or a graph", cmd_attach},
-    {"bench", "measure recall, speed and memory; gate them in CI", cmd_bench},
-    {"build", "vectors -> index: writes vectors.omen", cmd_build},
-    {"compress", "vectors or an index -> smaller, and back", cmd_compress},
-    {"help", "explain omendb or one of its commands", cmd_help},
-    {"query", "queries -> neighbours: searches an index", cmd_query},
-    {"verify", "check an index: checksums, structure, its source", cmd_verify},
+static const cmd_command commands[] = {
+    {"attach", "an index -> the same with keys, columns or a graph", cmd_attach, &cmd_attach_syntax},
+    {"bench", "measure recall, speed and memory; gate them in CI", cmd_bench, &cmd_bench_syntax},
+    {"build", "vectors -> index: writes vectors.omen", cmd_build, &cmd_build_syntax},
+    {"completion", "a script by which a shell completes omendb's options", cmd_completion, &cmd_completion_syntax},
+    {"compress", "vectors or an index -> smaller, and back", cmd_compress, &cmd_compress_syntax},
+    {"help", "explain omendb or one of its commands", cmd_help, NULL},
+    {"info", "tell what a file is: vectors, an index, a checkpoint", cmd_info, &cmd_info_syntax},
+    {"query", "queries -> neighbours: searches an index", cmd_query, &cmd_query_syntax},
+    {"verify", "check an index: checksums, structure, its source", cmd_verify, &cmd_verify_syntax},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -42,7 +39,7 @@ static void print_help(void)
           "commands:\n",
           stdout);
     for (size_t i = 0; i < N_COMMANDS; i++)
-        printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     fputs("\n"
           "options:\n"
           "  -h, --help     print this help\n"
@@ -59,7 +56,7 @@ static void print_help(void)
           stdout);
 }
 
-static const struct command *find_command(const char *name)
+static const cmd_command *find_command(const char *name)
 {
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (strcmp(commands[i].name, name) == 0)
@@ -67,61 +64,40 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-/* Edits (insert, delete, replace) between two words, of which a has at most 31 letters. */
-static int edit_distance(const char *a, const char *b)
-{
-    size_t n = strlen(a);
-    int row[32];
-
-    for (size_t i = 0; i <= n; i++)
-        row[i] = (int)i;
-    for (; *b != '\0'; b++) {
-        int diagonal = row[0]++;
-
-        for (size_t i = 1; i <= n; i++) {
-            int best = diagonal + (a[i - 1] != *b);
-
-            diagonal = row[i];
-            best = best < row[i] + 1 ? best : row[i] + 1;
-            row[i] = best < row[i - 1] + 1 ? best : row[i - 1] + 1;
-        }
-    }
-    return row[n];
-}
-
 static int unknown_command(const char *name)
 {
-    const struct command *near = NULL;
-    int best = 3; /* a word further off than two edits is another word */
+    const size_t length = strlen(name);
+    cmd_near near = {.name = NULL};
 
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        int edits = edit_distance(commands[i].name, name);
-
-        if (name[0] != '\0' && strncmp(commands[i].name, name, strlen(name)) == 0)
-            edits = 0;
-        if (edits < best) {
-            best = edits;
-            near = &commands[i];
-        }
+        if (length > 0 && strncmp(commands[i].name, name, length) == 0)
+            return cmd_misuse(NULL, "unknown command \"%s\"; did you mean \"%s\"?", name, commands[i].name);
+        cmd_near_try(&near, name, length, commands[i].name);
     }
-    if (near)
-        return cmd_misuse(NULL, "unknown command \"%s\"; did you mean \"%s\"?", name, near->name);
+    if (near.name)
+        return cmd_misuse(NULL, "unknown command \"%s\"; did you mean \"%s\"?", name, near.name);
     return cmd_misuse(NULL, "unknown command \"%s\"; see \"omendb --help\"", name);
 }
 
 static int unknown_option(const char *word)
 {
     static const char *const options[] = {"--help", "--version"};
+    const size_t length = strlen(word);
+    cmd_near near = {.name = NULL};
 
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-        if (strlen(word) > 2 && strncmp(options[i], word, strlen(word)) == 0)
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (length > 2 && strncmp(options[i], word, length) == 0)
             return cmd_misuse(NULL, "unknown option \"%s\"; did you mean \"%s\"?", word, options[i]);
+        cmd_near_try(&near, word, length, options[i]);
+    }
+    if (near.name)
+        return cmd_misuse(NULL, "unknown option \"%s\"; did you mean \"%s\"?", word, near.name);
     return cmd_misuse(NULL, "unknown option \"%s\"; see \"omendb --help\"", word);
 }
 
 static int cmd_help(int argc, char **argv)
 {
-    const struct command *command;
+    const cmd_command *command;
 
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help();
@@ -131,6 +107,11 @@ static int cmd_help(int argc, char **argv)
     if (!command)
         return unknown_command(argv[1]);
     return command->run(2, (char *[]){argv[1], "--help", NULL});
+}
+
+static int cmd_completion(int argc, char **argv)
+{
+    return cmd_completion_print(argc, argv, commands, N_COMMANDS);
 }
 
 /* A closed standard descriptor would be handed to the next file opened, and messages would end up inside that file.
@@ -177,7 +158,7 @@ static void on_exit_of_library(void)
 
 int main(int argc, char **argv)
 {
-    const struct command *command = NULL;
+    const cmd_command *command = NULL;
     int status;
 
     occupy_standard_files();

@@ -70,6 +70,37 @@ bool cmd_parse_share(const char *command, const char *option, const char *text, 
     return true;
 }
 
+/* ---- values that are one of some names ---- */
+
+#define NAMES(function, ...)                                                                                           \
+    const char *function(size_t i)                                                                                     \
+    {                                                                                                                  \
+        static const char *const names[] = {__VA_ARGS__};                                                              \
+        return i < sizeof names / sizeof names[0] ? names[i] : NULL;                                                   \
+    }
+
+NAMES(cmd_metric_at, "l2", "ip", "cosine")
+NAMES(cmd_codec_at, "auto", "pq", "rabitq", "none")
+NAMES(cmd_refine_at, "auto", "sq8", "sq12", "sq16", "f16", "f32", "none")
+NAMES(cmd_way_at, "auto", "lists", "graph", "exact")
+NAMES(cmd_cpu_at, "scalar", "avx2", "avx512", "avx512vnni", "neon")
+
+bool cmd_refuse_value(const char *command, const cmd_option *option, const char *value)
+{
+    const cmd_name choice = cmd_choice("", option->values);
+    cmd_near near = {.name = NULL};
+    const char *name;
+
+    for (size_t i = 0; (name = option->values(i)) != NULL; i++)
+        cmd_near_try(&near, value, strlen(value), name);
+    if (near.name)
+        cmd_say(command, "--%s must be %s, not \"%s\"; did you mean \"%s\"?", option->name, choice.text, value,
+                near.name);
+    else
+        cmd_say(command, "--%s must be %s, not \"%s\"", option->name, choice.text, value);
+    return false;
+}
+
 /* ---- cmd_take_fn: from an option of the table to the field it names ---- */
 
 static void *field(const cmd_option *option, void *self)
@@ -166,36 +197,20 @@ bool cmd_take_u64(const char *command, const cmd_option *option, const char *val
 
 bool cmd_take_metric(const char *command, const cmd_option *option, const char *value, void *self)
 {
-    if (omen_metric_parse(value, field(option, self)) != OMEN_OK) {
-        cmd_say(command, "--%s must be l2, ip or cosine, not \"%s\"", option->name, value);
-        return false;
-    }
-    return true;
+    return omen_metric_parse(value, field(option, self)) == OMEN_OK || cmd_refuse_value(command, option, value);
 }
 
 bool cmd_take_way(const char *command, const cmd_option *option, const char *value, void *self)
 {
-    if (omen_search_way_parse(value, field(option, self)) != OMEN_OK) {
-        cmd_say(command, "--%s must be auto, lists, graph or exact, not \"%s\"", option->name, value);
-        return false;
-    }
-    return true;
+    return omen_search_way_parse(value, field(option, self)) == OMEN_OK || cmd_refuse_value(command, option, value);
 }
 
 bool cmd_take_codec(const char *command, const cmd_option *option, const char *value, void *self)
 {
-    if (omen_codec_parse(value, field(option, self)) != OMEN_OK) {
-        cmd_say(command, "--%s must be auto, pq, rabitq or none, not \"%s\"", option->name, value);
-        return false;
-    }
-    return true;
+    return omen_codec_parse(value, field(option, self)) == OMEN_OK || cmd_refuse_value(command, option, value);
 }
 
 bool cmd_take_refine(const char *command, const cmd_option *option, const char *value, void *self)
 {
-    if (omen_refine_parse(value, field(option, self)) != OMEN_OK) {
-        cmd_say(command, "--%s must be auto, sq8, sq12, sq16, f16, f32 or none, not \"%s\"", option->name, value);
-        return false;
-    }
-    return true;
+    return omen_refine_parse(value, field(option, self)) == OMEN_OK || cmd_refuse_value(command, option, value);
 }

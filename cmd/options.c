@@ -22,12 +22,26 @@ static const struct option *find_option(const struct option *options, int value)
     return NULL;
 }
 
-/* The option that a word such as "--recall" or "--recall=0.9" is, or the first that it begins: *exact tells which.
- * "--outp" begins --output before it begins --output-format, wherever they stand. */
+/* The name that a word is most likely meant for; NULL for another word. */
+static const struct option *find_near(const struct option *options, const char *word)
+{
+    const struct option *found = NULL;
+    cmd_near near = {.name = NULL};
+
+    for (; options->name; options++) {
+        cmd_near_try(&near, word + 2, strcspn(word + 2, "="), options->name);
+        if (near.name == options->name)
+            found = options;
+    }
+    return found;
+}
+
+/* The option that a word such as "--recall" or "--recall=0.9" is, or the first that it begins, else the nearest: *exact
+ * tells which. "--outp" begins --output before it begins --output-format, wherever they stand. */
 static const struct option *find_word(const struct option *options, const char *word, bool *exact)
 {
     const size_t length = strcspn(word + 2, "=");
-    const struct option *begun = NULL;
+    const struct option *begun = NULL, *all = options;
 
     for (; options->name; options++) {
         if (strncmp(options->name, word + 2, length) == 0) {
@@ -38,7 +52,7 @@ static const struct option *find_word(const struct option *options, const char *
                 begun = options;
         }
     }
-    return begun;
+    return begun ? begun : find_near(all, word);
 }
 
 /* Tells that a word is no option, and which it may have been meant for. */

@@ -14,6 +14,15 @@ typedef struct cmd_option cmd_option;
  * what cmd_options_parse() fills in. False if the value is bad, which has been told. */
 typedef bool cmd_take_fn(const char *command, const cmd_option *option, const char *value, void *self);
 
+/* Kinds of files, for completion on the command line. */
+enum {
+    CMD_FILES_NONE = 0,
+    CMD_FILES_INDEX = 1,
+    CMD_FILES_VECTORS = 2,
+    CMD_FILES_TABLE = 4, /* of columns */
+    CMD_FILES_ANY = 8,
+};
+
 /* One option. */
 struct cmd_option {
     const char *group;    /* heading of --help that begins here; NULL: the one before goes on */
@@ -23,10 +32,12 @@ struct cmd_option {
     const char *shown;    /* what --help shows instead of letter, name and argument; NULL: these */
     /* What --help says, in lines; NULL: it is not listed. %l, %m and %d stand for least, most and usual. */
     const char *help;
-    const char *(*names)(void); /* of the values, printed after help; may be NULL */
-    cmd_take_fn *take;          /* NULL: --help, or a line of --help that is no option */
-    size_t offset;              /* for take: where in self the value goes */
+    const char *(*names)(void);      /* of the values, printed after help; may be NULL */
+    const char *(*values)(size_t i); /* those that it may have; NULL past the last. NULL: any */
+    cmd_take_fn *take;               /* NULL: --help, or a line of --help that is no option */
+    size_t offset;                   /* for take: where in self the value goes */
     uint64_t least, most, usual;
+    int files;        /* CMD_FILES_: which its value names; CMD_FILES_NONE: any, if the argument is a FILE */
     bool takes_words; /* each word that follows, up to the next option, is a value too */
 };
 
@@ -37,9 +48,23 @@ typedef struct cmd_syntax {
     void (*print_lists)(void); /* prints what stands between the options and notes, after a blank line; may be NULL */
     const char *notes;         /* its end, after a blank line */
     int column;                /* of --help, where the text of options begins */
+    int operands;              /* CMD_FILES_: the files that may follow */
     const cmd_option *options;
     size_t n_options;
 } cmd_syntax;
+
+/* A subcommand. */
+typedef struct cmd_command {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+    const cmd_syntax *syntax; /* NULL: it takes names of commands */
+} cmd_command;
+
+extern const cmd_syntax cmd_attach_syntax, cmd_bench_syntax, cmd_build_syntax, cmd_completion_syntax,
+    cmd_compress_syntax, cmd_info_syntax, cmd_query_syntax, cmd_verify_syntax;
+
+/* omendb completion, which is told of all commands. */
+int cmd_completion_print(int argc, char **argv, const cmd_command *commands, size_t n_commands);
 
 #define CMD_MAX_OPTIONS 64u
 
@@ -70,14 +95,24 @@ int cmd_options_parse(const cmd_syntax *syntax, int argc, char **argv, void *sel
 #define CMD_INT(type, field, low, high) CMD_TAKE(cmd_take_int, type, field, int), .least = (low), .most = (high)
 #define CMD_U32(type, field, low, high) CMD_TAKE(cmd_take_u32, type, field, uint32_t), .least = (low), .most = (high)
 #define CMD_U64(type, field, low, high) CMD_TAKE(cmd_take_u64, type, field, uint64_t), .least = (low), .most = (high)
-#define CMD_METRIC(type, field)         CMD_TAKE(cmd_take_metric, type, field, omen_metric)
-#define CMD_CODEC(type, field)          CMD_TAKE(cmd_take_codec, type, field, omen_codec)
-#define CMD_WAY(type, field)            CMD_TAKE(cmd_take_way, type, field, omen_search_way)
-#define CMD_REFINE(type, field)         CMD_TAKE(cmd_take_refine, type, field, omen_refine)
+#define CMD_METRIC(type, field)         CMD_TAKE(cmd_take_metric, type, field, omen_metric), .values = cmd_metric_at
+#define CMD_CODEC(type, field)          CMD_TAKE(cmd_take_codec, type, field, omen_codec), .values = cmd_codec_at
+#define CMD_WAY(type, field)            CMD_TAKE(cmd_take_way, type, field, omen_search_way), .values = cmd_way_at
+#define CMD_REFINE(type, field)         CMD_TAKE(cmd_take_refine, type, field, omen_refine), .values = cmd_refine_at
 
 cmd_take_fn cmd_take_text, cmd_take_flag, cmd_take_size, cmd_take_share, cmd_take_factor, cmd_take_int, cmd_take_u32,
     cmd_take_u64, cmd_take_metric, cmd_take_codec, cmd_take_refine, cmd_take_way;
 cmd_take_fn cmd_take_quiet, cmd_take_verbose; /* an int: -1 and 1 */
+
+/* Names of choices, for cmd_option.values. */
+const char *cmd_metric_at(size_t i);
+const char *cmd_codec_at(size_t i);
+const char *cmd_refine_at(size_t i);
+const char *cmd_way_at(size_t i);
+const char *cmd_cpu_at(size_t i);
+
+/* Tells that a value is none of option->values, and which it may have been meant for. Returns false. */
+bool cmd_refuse_value(const char *command, const cmd_option *option, const char *value);
 
 /* ---- columns of rows (columns.c) ---- */
 
@@ -132,6 +167,7 @@ void cmd_key_finish(cmd_key *key);
 #define CMD_OPTIONS_COLUMNS(type, field)                                                                               \
     {.name = "columns",                                                                                                \
      .argument = "FILE",                                                                                               \
+     .files = CMD_FILES_TABLE,                                                                                         \
      CMD_TEXT(type, field.paths.table),                                                                                \
      .help = "attributes of the rows, for --where of query: tsv or csv with a\n"                                       \
              "header, or jsonl, a row a line"},                                                                        \
@@ -184,7 +220,7 @@ void cmd_key_finish(cmd_key *key);
     .letters = "t", .name = "threads", .argument = "N", CMD_INT(type, field, 1, CMD_MAX_THREADS),                      \
     .help = "threads (default: the processors this process may use)" more
 #define CMD_OPTION_CPU(type, field)                                                                                    \
-    .name = "cpu", .argument = "LEVEL", CMD_TEXT(type, field),                                                         \
+    .name = "cpu", .argument = "LEVEL", .values = cmd_cpu_at, CMD_TEXT(type, field),                                   \
     .help = "SIMD level: scalar, avx2, avx512, avx512vnni or neon (default: the best)"
 #define CMD_OPTION_SEED(type, field, of)                                                                               \
     .name = "seed", .argument = "N", CMD_U64(type, field, 0, UINT64_MAX),                                              \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The progress line on stderr. */
+/* Progress on stderr: one line that is redrawn on a terminal, elsewhere a line from time to time. */
 #include "cmd/cmd.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,8 +11,15 @@
 /* Redraws a second; more only costs terminal bandwidth over ssh. */
 #define DRAWS_PER_SECOND 8.0
 
+/* Seconds between two lines where stderr is no terminal, unless this variable says otherwise. */
+#define LINE_SECONDS  60.0
+#define LINE_VARIABLE "OMENDB_PROGRESS"
+
 /* A rate is shown once this much time has passed, since the first estimates jump. */
 #define RATE_AFTER_SECONDS 0.5
+
+/* Of fewer things, which are steps of some work, there is no rate. */
+#define RATE_LEAST_TOTAL 100
 
 double cmd_seconds(void)
 {
@@ -23,12 +31,20 @@ double cmd_seconds(void)
 
 void cmd_progress_init(cmd_progress *progress, int verbosity)
 {
-    bool terminal = isatty(STDERR_FILENO);
+    const bool terminal = isatty(STDERR_FILENO);
+    const char *wanted = getenv(LINE_VARIABLE);
+    char *end;
 
     memset(progress, 0, sizeof *progress);
     progress->live = terminal && verbosity >= 0;
     progress->log = !terminal && verbosity > 0;
-    progress->started = cmd_seconds();
+    if (!terminal && verbosity >= 0) {
+        progress->line_seconds = wanted ? strtod(wanted, &end) : LINE_SECONDS;
+        if (wanted && (end == wanted || *end != '\0' || !(progress->line_seconds >= 0)))
+            progress->line_seconds = LINE_SECONDS;
+    }
+    progress->unit = 1;
+    progress->started = progress->last_line = cmd_seconds();
 }
 
 void cmd_progress_clear(cmd_progress *progress)
@@ -53,47 +69,76 @@ static void format_seconds(char *text, size_t size, double seconds)
         snprintf(text, size, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
 }
 
+/* The stage, how much of it is done, the rate and the time left. Returns the length. */
+static int put_line(const cmd_progress *progress, double now, uint64_t done, uint64_t total, char line[160])
+{
+    const double seconds = now - progress->stage_began;
+    char left[32];
+    int n = snprintf(line, 160, "%-10s", progress->stage);
+
+    if (total > 1) {
+        double share = done < total ? (double)done / total : 1;
+
+        n += snprintf(line + n, 160 - n, " %3.0f%%", 100 * share);
+        if (done > 0 && seconds >= RATE_AFTER_SECONDS && total >= RATE_LEAST_TOTAL * progress->unit) {
+            format_seconds(left, sizeof left, seconds * (1 - share) / share);
+            n += snprintf(line + n, 160 - n, "  %s/s  %s left", cmd_group_round(done / seconds / progress->unit).text,
+                          left);
+        }
+    }
+    return n;
+}
+
 /* Writes the line over the last one; blanks pad it, since not every terminal knows how to erase. */
 static void draw(cmd_progress *progress, double now, uint64_t done, uint64_t total)
 {
-    char line[160], left[32];
-    double seconds = now - progress->stage_began;
-    int n;
+    char line[160];
+    const int n = put_line(progress, now, done, total, line);
 
-    n = snprintf(line, sizeof line, "%-10s", progress->stage);
-    if (total > 0) {
-        double share = done < total ? (double)done / total : 1;
-
-        n += snprintf(line + n, sizeof line - n, " %3.0f%%", 100 * share);
-        if (done > 0 && seconds >= RATE_AFTER_SECONDS) {
-            format_seconds(left, sizeof left, seconds * (1 - share) / share);
-            n += snprintf(line + n, sizeof line - n, "  %s/s  %s left", cmd_group_round(done / seconds).text, left);
-        }
-    }
     fprintf(stderr, "\r%-*s", progress->width, line);
     fflush(stderr);
     progress->width = n;
+    progress->last_drawn = now;
+}
+
+/* A line of its own, which begins with the time since the start. */
+static void add_line(cmd_progress *progress, double now, uint64_t done, uint64_t total)
+{
+    char line[160];
+
+    put_line(progress, now, done, total, line);
+    fprintf(stderr, "  %8.2f s  %s\n", now - progress->started, line);
+    progress->last_line = now;
+}
+
+/* For a look at the time that is not to take any: some milliseconds behind cmd_seconds(). */
+static double coarse_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec + 1e-9 * now.tv_nsec;
 }
 
 int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_t total)
 {
     cmd_progress *progress = context;
-    double now;
 
-    if (progress->live || progress->log) {
-        now = cmd_seconds();
+    if (progress->live || progress->log || progress->line_seconds > 0) {
+        const double now = coarse_seconds();
+
         if (!progress->stage || strcmp(progress->stage, stage) != 0) {
             snprintf(progress->stage_name, sizeof progress->stage_name, "%s", stage);
             progress->stage = progress->stage_name;
             progress->stage_began = now;
             progress->last_drawn = 0;
             if (progress->log)
-                fprintf(stderr, "  %8.2f s  %s\n", now - progress->started, progress->stage);
+                fprintf(stderr, "  %8.2f s  %s\n", cmd_seconds() - progress->started, progress->stage);
         }
-        if (progress->live && now - progress->last_drawn >= 1 / DRAWS_PER_SECOND) {
+        if (progress->live && now - progress->last_drawn >= 1 / DRAWS_PER_SECOND)
             draw(progress, now, done, total);
-            progress->last_drawn = now;
-        }
+        else if (progress->line_seconds > 0 && now - progress->last_line >= progress->line_seconds)
+            add_line(progress, now, done, total);
     }
     return cmd_signals_noted() != 0;
 }

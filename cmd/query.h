@@ -3,10 +3,13 @@
 #ifndef QUERY_H
 #define QUERY_H
 
-#include "cmd/query_filter.h"
+#include "cmd/query_indexes.h"
 
 struct query {
-    const char *index_path, *queries_path, *output_path;
+    const char *index_list; /* names the indexes; NULL: the command line does */
+    struct query_paths indexes;
+    bool label; /* tell rows by index and number */
+    const char *queries_path, *output_path;
     char *distances_path; /* of the file beside the output; NULL: there is none; owned */
     bool header;
     const char *format; /* of the queries */
@@ -22,7 +25,8 @@ struct query {
     bool fresh;          /* --self: start over */
     uint64_t chunk_rows; /* --self: rows between two records of its checkpoint; 0: by their results, and by time */
     bool has_k;
-    bool rows; /* print row numbers where there are keys */
+    bool rows;           /* print row numbers where there are keys */
+    uint64_t row_offset; /* added to the row numbers that are written */
     bool no_check;
     struct query_filter_options filter;
     bool explain;
@@ -37,6 +41,8 @@ struct query {
 /* Reads the command line into *q, which has the defaults, and refuses what can be refused without opening anything.
  * Returns CMD_GO_ON, or the exit code. */
 int query_arguments_parse(struct query *q, int argc, char **argv);
+
+void query_arguments_finish(struct query *q);
 
 /* Name i of the formats that hold text; NULL past the last. */
 const char *query_format_with_text(size_t i);

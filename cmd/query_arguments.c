@@ -33,10 +33,8 @@ static bool take_output_format(const char *command, const cmd_option *option, co
 {
     struct query *q = self;
 
-    if (omen_results_parse(value, &q->output_format) != OMEN_OK) {
-        cmd_say(command, "--output-format must be %s, not \"%s\"", cmd_choice("", omen_results_name).text, value);
-        return false;
-    }
+    if (omen_results_parse(value, &q->output_format) != OMEN_OK)
+        return cmd_refuse_value(command, option, value);
     q->has_output_format = true;
     return true;
 }
@@ -217,6 +215,11 @@ static const cmd_option options[] = {
     {.name = "exclude-self",
      CMD_FLAG(struct query, exclude_self),
      .help = "leave the row itself out of what such a query finds"},
+    {.name = "index-list",
+     .argument = "FILE",
+     CMD_TEXT(struct query, index_list),
+     .help = "instead of INDEX: a file with the path of an index a line (\"-\": standard\n"
+             "input)"},
     {.letters = "o",
      .name = "output",
      .argument = "FILE",
@@ -226,6 +229,7 @@ static const cmd_option options[] = {
      .name = "output-format",
      .argument = "F",
      .take = take_output_format,
+     .values = omen_results_name,
      .help = "format of the results (default: by the extension of --output; tsv if it\n"
              "has none), one of\n",
      .names = output_formats},
@@ -233,10 +237,19 @@ static const cmd_option options[] = {
      CMD_FLAG(struct query, distances),
      .help = "write distances too; of ivecs and ibin to a file beside it, .fvecs or .fbin"},
     {.name = "header", CMD_FLAG(struct query, header), .help = "begin tsv and csv with the names of the fields"},
+    {.name = "label",
+     CMD_FLAG(struct query, label),
+     .help = "write LABEL:row or LABEL:key, the label being the name of the index file\n"
+             "without .omen, or what stands behind a tab in --index-list"},
     {.name = "rows",
      CMD_FLAG(struct query, rows),
      .help = "write row numbers, and read them in --only and --except (default: keys,\n"
              "if the index has them)"},
+    {.name = "row-offset",
+     .argument = "N",
+     CMD_U64(struct query, row_offset, 0, INT64_MAX - UINT32_MAX),
+     .help = "add N to the row numbers that are written, as for the part of an index\n"
+             "whose first row is N"},
 
     {.group = "work",
      CMD_OPTION_THREADS(struct query, search.n_threads,
@@ -250,13 +263,14 @@ static const cmd_option options[] = {
     {CMD_OPTION_HELP},
 };
 
-static const cmd_syntax syntax = {
+const cmd_syntax cmd_query_syntax = {
     .command = NAME,
-    .usage = "usage: omendb query [options] INDEX [QUERIES]\n"
+    .usage = "usage: omendb query [options] INDEX... [QUERIES]\n"
              "\n"
              "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
              "input) and prints them in order of distance, ties by lower row: by their keys, if INDEX has\n"
-             "them, else by their numbers, which count from 0.\n",
+             "them, else by their numbers, which count from 0. Several indexes are searched as one, their\n"
+             "rows numbered through in the order given.\n",
     .print_lists = print_output_formats,
     .notes = "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
              "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
@@ -266,6 +280,7 @@ static const cmd_syntax syntax = {
              "  omendb query -k 100 -F npy -o neighbours.npy base.omen queries.npy\n"
              "  head -c 3072 base.f32 | omendb query -f raw --exact --distances base.omen\n",
     .column = 25,
+    .operands = CMD_FILES_INDEX | CMD_FILES_VECTORS,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
@@ -290,7 +305,7 @@ static int choose_format(struct query *q)
 /* Standard input can be read once. */
 static int check_streams(const struct query *q)
 {
-    const char *const paths[] = {q->queries_path, q->by_key, q->by_row};
+    const char *const paths[] = {q->queries_path, q->by_key, q->by_row, q->index_list};
     size_t n = query_filter_streams(&q->filter);
 
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
@@ -361,40 +376,85 @@ static int place_distances(struct query *q, const omen_results_writer *writer)
     return CMD_GO_ON;
 }
 
-/* What can be refused without opening anything. */
+/* What a command over several indexes cannot do. */
+static int check_several(const struct query *q)
+{
+    const char *of_one = q->self            ? "--self"
+                         : q->by_key        ? "--by-key"
+                         : q->by_row        ? "--by-row"
+                         : q->filter.only   ? "--only"
+                         : q->filter.except ? "--except"
+                         : q->explain       ? "--explain"
+                                            : NULL;
+
+    if (q->label && omen_results_writer_at(q->output_format)->is_binary)
+        return cmd_misuse(NAME, "%s holds no labels: use tsv, csv or jsonl", omen_results_name(q->output_format));
+    if (q->label && q->row_offset > 0)
+        return cmd_misuse(NAME, "--label tells rows by their number in an index: --row-offset has no meaning with it");
+    if (q->label && q->self)
+        return cmd_misuse(NAME, "--self is of one index: --label has no meaning with it");
+    if (q->indexes.n == 1)
+        return CMD_GO_ON;
+    if (of_one)
+        return cmd_misuse(NAME, "%s is of one index, and there are %zu", of_one, q->indexes.n);
+    if (q->search.way == OMEN_SEARCH_GRAPH)
+        return cmd_misuse(NAME, "several indexes are not searched through their graphs; leave --way graph out");
+    if (query_filter_streams(&q->filter) > 0)
+        return cmd_misuse(NAME, "a filter is read for each of the %zu indexes, and standard input can be read once",
+                          q->indexes.n);
+    return CMD_GO_ON;
+}
+
+/* Refuses to write over a file that is read. */
+static int check_files(const struct query *q)
+{
+    const size_t n_indexes = q->indexes.n;
+    cmd_file *files = calloc(n_indexes + 6 + QUERY_FILTER_FILES, sizeof *files);
+    size_t n = n_indexes;
+    int status;
+
+    if (!files)
+        return cmd_fail(NAME, OMEN_ERR_MEMORY, &(omen_detail){.text = ""});
+    for (size_t i = 0; i < n_indexes; i++)
+        files[i] = (cmd_file){.role = "INDEX", .path = q->indexes.paths[i]};
+    files[n++] = (cmd_file){.role = "QUERIES", .path = q->queries_path};
+    files[n++] = (cmd_file){.role = "--by-key", .path = q->by_key};
+    files[n++] = (cmd_file){.role = "--by-row", .path = q->by_row};
+    files[n++] = (cmd_file){.role = "--index-list", .path = q->index_list};
+    files[n++] = (cmd_file){.role = "--output",
+                            .path = q->output_path ? q->output_path : "-",
+                            .is_output = true,
+                            .has_checkpoint = q->self && q->output_path};
+    if (q->distances_path)
+        files[n++] = (cmd_file){.role = "--distances", .path = q->distances_path, .is_output = true};
+    query_filter_list(&q->filter, files, &n);
+    status = cmd_files_check(NAME, files, n);
+    free(files);
+    return status;
+}
+
+/* What can be refused without opening anything but the list of indexes. */
 static int check_arguments(struct query *q)
 {
-    cmd_file files[6 + QUERY_FILTER_FILES] = {
-        {.role = "INDEX", .path = q->index_path},
-        {.role = "QUERIES", .path = q->queries_path},
-        {.role = "--by-key", .path = q->by_key},
-        {.role = "--by-row", .path = q->by_row},
-        {.role = "--output",
-         .path = q->output_path ? q->output_path : "-",
-         .is_output = true,
-         .has_checkpoint = q->self && q->output_path},
-    };
-    size_t n_files = 5;
     const omen_results_writer *writer;
     int status;
 
     if (q->output_path && q->output_path[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
-    query_filter_list(&q->filter, files, &n_files);
     status = check_streams(q);
     if (status == CMD_GO_ON)
-        status = cmd_files_check(NAME, files, n_files);
+        status = check_files(q);
     if (status == CMD_GO_ON)
         status = choose_format(q);
     writer = omen_results_writer_at(q->output_format);
     if (status == CMD_GO_ON)
         status = place_distances(q, writer);
-    if (status == CMD_GO_ON && q->distances_path) {
-        files[n_files++] = (cmd_file){.role = "--distances", .path = q->distances_path, .is_output = true};
-        status = cmd_files_check(NAME, files, n_files);
-    }
+    if (status == CMD_GO_ON && q->distances_path)
+        status = check_files(q);
     if (status == CMD_GO_ON)
         status = check_way(q);
+    if (status == CMD_GO_ON)
+        status = check_several(q);
     if (status != CMD_GO_ON)
         return status;
     if (q->search.exact && (q->search.recall > 0 || q->search.lists.probes > 0 || q->search.rerank > 0)) {
@@ -485,36 +545,74 @@ static int check_self(const struct query *q, const char *queries)
     return CMD_GO_ON;
 }
 
+/* Takes the indexes that the n arguments name, of which the last are the queries, unless it is an index. */
+static int take_indexes(struct query *q, char **arguments, int n)
+{
+    const bool has_queries = !q->self && !q->by_key && !q->by_row;
+    omen_detail why = {.text = ""};
+    int status;
+
+    if (q->index_list) {
+        status = cmd_is_stream(q->index_list) ? check_streams(q) : CMD_GO_ON;
+        if (status != CMD_GO_ON)
+            return status;
+        status = query_paths_read(&q->indexes, q->index_list, &why);
+        return status == OMEN_OK ? CMD_GO_ON : cmd_fail(NAME, status, &why);
+    }
+    if (has_queries && n > 1 && !omen_container_is_index(arguments[n - 1]))
+        n--;
+    status = query_paths_take(&q->indexes, arguments, (size_t)n);
+    return status == OMEN_OK ? CMD_GO_ON : cmd_fail(NAME, status, &why);
+}
+
+/* What the queries are, of the n arguments. */
+static int take_queries(struct query *q, char **arguments, int n)
+{
+    const int n_indexes = q->index_list ? 0 : 1;
+    const char *second = n > n_indexes ? arguments[n_indexes] : NULL;
+
+    if (q->self)
+        return check_self(q, second);
+    if (q->by_key || q->by_row)
+        return check_by_rows(q, second);
+    if (q->exclude_self)
+        return cmd_misuse(NAME, "--exclude-self is of rows of the index: name them with --by-key or --by-row");
+    if (q->index_list && n > 1)
+        return cmd_misuse(NAME,
+                          "--index-list names the indexes, and one QUERIES is searched for: \"%s\" is one too "
+                          "many",
+                          arguments[1]);
+    q->queries_path = n > n_indexes ? arguments[n - 1] : "-";
+    return CMD_GO_ON;
+}
+
 int query_arguments_parse(struct query *q, int argc, char **argv)
 {
     q->search.k = DEFAULT_K;
-    const int status = cmd_options_parse(&syntax, argc, argv, q);
+    int status = cmd_options_parse(&cmd_query_syntax, argc, argv, q);
 
     if (status != CMD_GO_ON)
         return status;
-    if (argc - optind < 1)
+    if (argc - optind < 1 && !q->index_list)
         return cmd_misuse(NAME, "no INDEX given; see \"omendb query --help\"");
-    if (argc - optind > 2)
-        return cmd_misuse(NAME, "one INDEX and one QUERIES at a time; \"%s\" is one too many", argv[optind + 2]);
-    q->index_path = argv[optind];
-    if (q->self) {
-        const int misused = check_self(q, argc - optind > 1 ? argv[optind + 1] : NULL);
-        if (misused != CMD_GO_ON)
-            return misused;
-    } else if (q->by_key || q->by_row) {
-        const int misused = check_by_rows(q, argc - optind > 1 ? argv[optind + 1] : NULL);
-        if (misused != CMD_GO_ON)
-            return misused;
-    } else {
-        if (q->exclude_self)
-            return cmd_misuse(NAME, "--exclude-self is of rows of the index: name them with --by-key or --by-row");
-        q->queries_path = argc - optind > 1 ? argv[optind + 1] : "-";
-    }
+    status = take_queries(q, argv + optind, argc - optind);
+    if (status == CMD_GO_ON)
+        status = take_indexes(q, argv + optind, argc - optind);
+    if (status != CMD_GO_ON)
+        return status;
+    if (q->queries_path && !q->index_list && q->indexes.n == (size_t)(argc - optind))
+        q->queries_path = "-";
     if (cmd_is_stream(q->output_path))
         q->output_path = NULL;
     if ((q->fresh || q->chunk_rows > 0) && !(q->self && q->output_path))
         return cmd_misuse(NAME, "%s is of the checkpoint that --self --output FILE keeps",
                           q->fresh ? "--fresh" : "--chunk-rows");
-    const int misused = check_within(q);
-    return misused == CMD_GO_ON ? check_arguments(q) : misused;
+    status = check_within(q);
+    return status == CMD_GO_ON ? check_arguments(q) : status;
+}
+
+void query_arguments_finish(struct query *q)
+{
+    query_paths_finish(&q->indexes);
+    free(q->distances_path);
 }

@@ -44,25 +44,25 @@ static int search_block(struct query_audit *a, const omen_search_options *search
                         omen_detail *why)
 {
     omen_search_options options = *search;
-    const uint64_t n = a->filter ? query_filter_fit(a->filter, a->numbers + first, 0, *n_searched) : *n_searched;
+    const uint64_t n = a->sets ? query_indexes_fit(a->indexes, a->numbers + first, 0, *n_searched) : *n_searched;
     int status = OMEN_OK;
 
     *n_searched = n;
     options.k = a->k_most;
     for (uint64_t i = 0; status == OMEN_OK && i < n; i++)
         status = a->source->read(a->source->self, a->numbers[first + i], 1, a->rows + i * a->source->d, why);
-    if (status == OMEN_OK && a->filter)
-        status = query_filter_fill(a->filter, a->numbers + first, 0, n, options.n_threads, a->sets, why);
+    if (status == OMEN_OK && a->sets)
+        status = query_indexes_fill(a->indexes, a->numbers + first, 0, n, options.n_threads, a->sets, why);
     options.row_sets = a->sets;
     if (status == OMEN_OK)
-        status = omen_index_search(a->index, &options, a->rows, n, a->ids, a->distances, NULL, why);
+        status = omen_joint_search(a->indexes->joint, &options, a->rows, n, a->ids, a->distances, NULL, why);
     if (status == OMEN_ERR_INPUT) { /* one by one, for the number of the query at fault */
         status = OMEN_OK;
         for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             options.first_query = a->numbers[first + i];
-            options.row_sets = a->sets ? a->sets + i : NULL;
-            status =
-                omen_index_search(a->index, &options, a->rows + i * a->source->d, 1, a->ids, a->distances, NULL, why);
+            options.row_sets = NULL; /* what is found does not matter */
+            status = omen_joint_search(a->indexes->joint, &options, a->rows + i * a->source->d, 1, a->ids, a->distances,
+                                       NULL, why);
         }
     }
     for (uint64_t i = 0; status == OMEN_OK && i < n && a->self; i++)
@@ -70,23 +70,18 @@ static int search_block(struct query_audit *a, const omen_search_options *search
     return status;
 }
 
-int query_audit_begin(struct query_audit *a, const omen_index *index, const omen_source *source,
-                      const omen_search_options *search, struct query_filter *filter, const omen_index_rows *self,
-                      uint64_t seed, uint64_t n_sample, omen_detail *why)
+int query_audit_begin(struct query_audit *a, struct query_indexes *indexes, const omen_source *source,
+                      const omen_search_options *search, const omen_index_rows *self, uint64_t seed, uint64_t n_sample,
+                      omen_detail *why)
 {
     omen_search_options exact = *search;
-    omen_index_info info = {.struct_bytes = sizeof info};
-    int status = omen_index_get_info(index, &info);
+    const uint64_t k_most = (uint64_t)search->k + (self ? 1 : 0), n_rows = omen_joint_row_count(indexes->joint);
+    int status;
 
-    if (status != OMEN_OK)
-        return status;
-    const uint64_t k_most = (uint64_t)search->k + (self ? 1 : 0);
-
-    a->index = index;
+    a->indexes = indexes;
     a->source = source;
-    a->filter = filter;
     a->self = self;
-    a->k_most = k_most < info.n_rows ? (uint32_t)k_most : (uint32_t)info.n_rows;
+    a->k_most = k_most < n_rows ? (uint32_t)k_most : (uint32_t)n_rows;
     a->k = a->k_most - (self ? 1 : 0);
     if (a->k == 0)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has one row: there is no recall to measure");
@@ -98,14 +93,16 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
     a->block_rows = a->block_rows > 0 ? a->block_rows : 1;
     a->numbers = malloc(a->n_sample * sizeof *a->numbers);
     a->limits = malloc(a->n_sample * sizeof *a->limits);
+    a->wanted = malloc(a->n_sample * sizeof *a->wanted);
     a->hits = malloc(a->n_sample * sizeof *a->hits);
     a->rows = malloc(a->block_rows * source->d * sizeof *a->rows);
     a->ids = malloc(a->block_rows * a->k_most * sizeof *a->ids);
     a->distances = malloc(a->block_rows * a->k_most * sizeof *a->distances);
-    a->sets = filter ? malloc(a->block_rows * sizeof *a->sets) : NULL;
-    if ((filter && !a->sets) || !a->numbers || !a->limits || !a->hits || !a->rows || !a->ids || !a->distances)
+    a->sets = indexes->filters ? malloc(a->block_rows * indexes->n * sizeof *a->sets) : NULL;
+    if ((indexes->filters && !a->sets) || !a->numbers || !a->limits || !a->wanted || !a->hits || !a->rows || !a->ids ||
+        !a->distances)
         return OMEN_ERR_MEMORY;
-    a->ceiling = omen_index_ceiling(index, &a->ceiling_known);
+    a->ceiling = omen_joint_ceiling(indexes->joint, &a->ceiling_known);
     status = omen_audit_choose(seed, source->n_rows, a->n_sample, a->numbers);
     exact.exact = true;
     for (uint64_t first = 0, n; status == OMEN_OK && first < a->n_sample; first += n) {
@@ -113,7 +110,8 @@ int query_audit_begin(struct query_audit *a, const omen_index *index, const omen
         status = search_block(a, &exact, first, &n, why);
         for (uint64_t i = 0; status == OMEN_OK && i < n; i++) {
             a->limits[first + i] = a->distances[(i + 1) * a->k - 1];
-            a->n_true += omen_found_count(a->ids + i * a->k, a->k);
+            a->wanted[first + i] = omen_found_count(a->ids + i * a->k, a->k);
+            a->n_true += a->wanted[first + i];
         }
     }
     return status;
@@ -130,7 +128,7 @@ int query_audit_measure(struct query_audit *a, const omen_search_options *search
             omen_audit_count(a->distances, a->limits + first, n, a->k, a->hits + first);
     }
     if (status == OMEN_OK)
-        *out = omen_audit_recall(a->hits, a->n_sample, a->source->n_rows, a->k, a->ceiling);
+        *out = omen_audit_recall(a->hits, a->wanted, a->n_sample, a->source->n_rows, a->k, a->ceiling);
     return status;
 }
 
@@ -138,6 +136,7 @@ void query_audit_finish(struct query_audit *a)
 {
     free(a->numbers);
     free(a->limits);
+    free(a->wanted);
     free(a->hits);
     free(a->rows);
     free(a->ids);
@@ -159,9 +158,9 @@ static void search_exactly(omen_search_options *search, double ceiling, struct c
     o->recall = (omen_recall){ceiling, ceiling, ceiling};
 }
 
-int query_certify(struct query_audit *a, const omen_index *index, const omen_source *source,
-                  omen_search_options *search, struct query_filter *filter, const omen_index_rows *self, uint64_t seed,
-                  uint64_t n_sample, struct cmd_query_outcome *o, omen_detail *why)
+int query_certify(struct query_audit *a, struct query_indexes *indexes, const omen_source *source,
+                  omen_search_options *search, const omen_index_rows *self, uint64_t seed, uint64_t n_sample,
+                  struct cmd_query_outcome *o, omen_detail *why)
 {
     int status;
 
@@ -169,12 +168,12 @@ int query_certify(struct query_audit *a, const omen_index *index, const omen_sou
     if (o->info.refine == OMEN_REFINE_NONE)
         return OMEN_OK; /* nothing to measure by */
     if (source->n_rows / EXACT_SAMPLES <= n_sample) {
-        o->ceiling = omen_index_ceiling(index, &o->ceiling_known);
+        o->ceiling = omen_joint_ceiling(indexes->joint, &o->ceiling_known);
         search_exactly(search, o->ceiling, o);
         o->certified = o->ceiling_known >= o->asked ? CMD_CERTIFIED_YES : CMD_CERTIFIED_NO;
         return OMEN_OK;
     }
-    status = query_audit_begin(a, index, source, search, filter, self, seed, n_sample, why);
+    status = query_audit_begin(a, indexes, source, search, self, seed, n_sample, why);
     o->ceiling = a->ceiling;
     o->ceiling_known = a->ceiling_known;
     if (status == OMEN_OK && a->n_true == 0) { /* a sample of nothing says nothing of the others */

@@ -153,6 +153,28 @@ int query_checkpoint_load(const struct query_checkpoint *c, uint64_t n_rows, uin
     return status;
 }
 
+bool query_checkpoint_is(const omen_checkpoint *records)
+{
+    omen_record record;
+
+    return records->get(records->self, 0, &record) && record.kind == RECORD_HEAD;
+}
+
+int query_checkpoint_look(const omen_checkpoint *records, uint64_t head[QUERY_N_HEAD], struct query_counts *last,
+                          omen_detail *why)
+{
+    uint32_t n = 0;
+
+    for (omen_record next; records->get(records->self, n, &next); n++) {
+        const bool is_head = n == 0 && next.kind == RECORD_HEAD && next.n_bytes == QUERY_N_HEAD * sizeof *head;
+
+        if (!is_head && (n == 0 || next.kind != RECORD_GROUP || next.n_bytes < sizeof *last))
+            return omen_fail(why, OMEN_ERR_CORRUPT, "the checkpoint contradicts itself");
+    }
+    const int status = records->read(records->self, 0, 0, QUERY_N_HEAD * sizeof *head, head, why);
+    return status == OMEN_OK && n > 1 ? records->read(records->self, n - 1, 0, sizeof *last, last, why) : status;
+}
+
 /* ---- what is added ---- */
 
 int query_checkpoint_add(struct query_checkpoint *c, struct query_entry entry)

@@ -75,6 +75,12 @@ int query_checkpoint_settle(const struct query_checkpoint *c, omen_detail *why) 
 /* The results are complete: removes the file. */
 void query_checkpoint_remove(struct query_checkpoint *c);
 
+/* Whether records are those of query --self, and what they say: of the first, and of the last group, which the caller
+ * has proven. Returns OMEN_OK, OMEN_ERR_CORRUPT or what read() returned. */
+bool query_checkpoint_is(const omen_checkpoint *records);
+int query_checkpoint_look(const omen_checkpoint *records, uint64_t head[QUERY_N_HEAD], struct query_counts *last,
+                          omen_detail *why) OMEN_MUST_CHECK;
+
 /* Closes it, and frees. With why not NULL a failure, of which it tells how to go on. */
 void query_checkpoint_finish(struct query_checkpoint *c, int status, omen_detail *why);
 

@@ -172,3 +172,10 @@ void query_rows_exclude(const uint64_t *numbers, uint64_t n, uint32_t k, int64_t
         }
     }
 }
+
+void query_rows_shift(int64_t *ids, uint64_t n, uint64_t offset)
+{
+    for (uint64_t i = 0; i < n && offset > 0; i++)
+        if (ids[i] != OMEN_NO_ROW)
+            ids[i] += (int64_t)offset;
+}

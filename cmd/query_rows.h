@@ -38,4 +38,7 @@ void query_rows_finish(struct query_rows *r);
  * queries. */
 void query_rows_exclude(const uint64_t *numbers, uint64_t n, uint32_t k, int64_t *ids, float *distances);
 
+/* Adds offset to n row numbers; OMEN_NO_ROW stays. */
+void query_rows_shift(int64_t *ids, uint64_t n, uint64_t offset);
+
 #endif

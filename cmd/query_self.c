@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/query_rows.h"
 #include "cmd/query_spool.h"
 
 struct self_state {
@@ -147,6 +148,15 @@ static int spool_row(struct self_state *s, uint32_t row, const int64_t *ids, con
     return status;
 }
 
+/* How far the search is: rows that have searched, and those that do. */
+static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct self_state *s = context;
+
+    return cmd_progress_update(&s->progress, stage, s->n_done * OMEN_PROGRESS_PARTS + done,
+                               s->o->n_in_batch * OMEN_PROGRESS_PARTS);
+}
+
 static int take(void *context, const int64_t *rows, const omen_found *found, omen_detail *why)
 {
     struct self_state *s = context;
@@ -161,7 +171,7 @@ static int take(void *context, const int64_t *rows, const omen_found *found, ome
     }
     query_self_count(found, s->o);
     s->n_done += found->n_queries;
-    cmd_progress_update(&s->progress, "search", s->n_done, s->o->n_in_batch);
+    show_progress(s, "search", 0, 0);
     const struct query_counts counts = counts_of(s);
     return status == OMEN_OK ? query_checkpoint_save(s->run->checkpoint, &counts, why) : status;
 }
@@ -296,9 +306,12 @@ static int write_part(struct self_state *s, uint32_t part, omen_detail *why)
         s->n_written += found.n_queries;
         if (!run->pairs && !are_sound(&found, run->search->has_within ? UINT64_MAX : run->results->k))
             status = fail_contradiction(run, why);
-        else
-            status = cmd_name_damage(run->index_path,
-                                     omen_results_write_found(run->results, run->keys, 0, rows, &found, why), why);
+    }
+    if (status == OMEN_OK) {
+        query_rows_shift(rows, found.n_queries, run->row_offset);
+        query_rows_shift(found.ids, found.first[found.n_queries], run->row_offset);
+        status = omen_results_write_found(run->results, run->keys, 0, rows, &found, why);
+        status = cmd_name_damage(run->index_path, status, why);
     }
     free(entries);
     free(starts);
@@ -314,13 +327,19 @@ int query_self_run(const struct query_self *run, struct cmd_query_outcome *o, om
     struct self_state s = {.run = run, .o = o, .started = cmd_seconds()};
     int status = query_spool_init(&s.spool, o->info.n_rows);
 
-    cmd_progress_init(&s.progress, run->is_quiet ? -1 : 0);
+    cmd_progress_init(&s.progress, run->shows_progress ? 0 : -1);
     if (status == OMEN_OK)
         status = cmd_name_damage(run->index_path, omen_results_begin_keys(run->results, run->keys, why), why);
     if (status == OMEN_OK)
         status = resume(&s, why);
     if (status == OMEN_OK) {
-        status = omen_index_search_self(run->index, run->search, run->set, s.n_done, take, &s, &o->stats, why);
+        omen_search_options search = *run->search;
+
+        search.progress = show_progress;
+        search.progress_context = &s;
+        s.progress.unit = OMEN_PROGRESS_PARTS;
+        status = omen_index_search_self(run->index, &search, run->set, s.n_done, take, &s, &o->stats, why);
+        s.progress.unit = 1;
         status = cmd_name_damage(run->index_path, status, why);
     }
     if (status == OMEN_OK)

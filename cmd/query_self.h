@@ -12,9 +12,10 @@ struct query_self {
     const omen_search_options *search;
     const omen_row_set *set; /* the rows that search and are found; NULL: all */
     bool pairs;              /* each pair of rows once */
-    const omen_index *keys;  /* whose keys are written; NULL: numbers are */
+    const omen_index *keys;  /* whose keys are written; NULL: numbers are, plus row_offset */
+    uint64_t row_offset;
     const omen_results *results;
-    bool is_quiet;
+    bool is_quiet, shows_progress;
     /* where a run that is killed goes on; NULL: results have no name of a file */
     const char *output;
     bool fresh;                          /* start over */

@@ -46,6 +46,8 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     fprintf(stderr, "%s: %s x %u %s, %s %s, codec %s, refine %s\n", cmd_printable(o->output).text,
             cmd_group(info->n_rows).text, info->d, omen_metric_name(info->metric), cmd_group(info->lists.n).text,
             info->lists.n == 1 ? "list" : "lists", omen_codec_name(info->codec), omen_refine_name(info->refine));
+    if (o->n_inputs > 1)
+        fprintf(stderr, "  inputs  %s files, as one\n", cmd_group(o->n_inputs).text);
     fprintf(stderr, "  time    %.2f s with %d %s (%s)", o->seconds, o->report.n_threads,
             o->report.n_threads == 1 ? "thread" : "threads", omen_cpu_level());
     if (o->is_resumed)
@@ -159,10 +161,10 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     json_t *out = json_pack(
         "{s:o, s:o, s:I, s:I, s:s, s:s, s:s, s:I, s:i, s:s, s:o, s:o,"
         " s:{s:I, s:I, s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:o}",
-        "input", cmd_json_text(o->input), "output", cmd_json_text(o->output), "n", (json_int_t)info->n_rows, "d",
-        (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec", omen_codec_name(info->codec), "refine",
-        omen_refine_name(info->refine), "lists", (json_int_t)info->lists.n, "threads", o->report.n_threads, "simd",
-        omen_cpu_level(), "seconds", stage_object(o), "vectors_per_second",
+        "input", o->input ? cmd_json_text(o->input) : json_null(), "output", cmd_json_text(o->output), "n",
+        (json_int_t)info->n_rows, "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
+        omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists", (json_int_t)info->lists.n,
+        "threads", o->report.n_threads, "simd", omen_cpu_level(), "seconds", stage_object(o), "vectors_per_second",
         cmd_json_real(o->is_resumed ? NAN : info->n_rows / o->seconds), "bytes_per_vector", "code",
         (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes, "centroids",
         cmd_json_real(share(o, info->centroid_bytes)), "refine", cmd_json_real(share(o, info->refine_bytes)), "ids",
@@ -179,7 +181,8 @@ int cmd_build_json(const struct cmd_build_outcome *o)
             out = NULL;
         }
     }
-    if (out && (json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
+    if (out && (json_object_set_new(out, "inputs", json_integer((json_int_t)o->n_inputs)) != 0 ||
+                json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
                 json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
                 json_object_set_new(out, "columns", columns_object(o)) != 0 ||

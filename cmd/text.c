@@ -101,3 +101,46 @@ cmd_name cmd_choice(const char *prefix, const char *(*name)(size_t i))
     }
     return out;
 }
+
+#define NEAR_LETTERS 31u /* no name has more */
+
+static size_t least_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Letters put in, left out, replaced, or two exchanged, between two words of at most NEAR_LETTERS. */
+static size_t count_edits(const char *a, size_t n_a, const char *b, size_t n_b)
+{
+    size_t rows[3][NEAR_LETTERS + 1], *before = rows[0], *above = rows[1], *row = rows[2];
+
+    for (size_t j = 0; j <= n_b; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= n_a; i++) {
+        size_t *oldest = before;
+
+        before = above;
+        above = row;
+        row = oldest;
+        row[0] = i;
+        for (size_t j = 1; j <= n_b; j++) {
+            row[j] = least_of(above[j - 1] + (a[i - 1] != b[j - 1]), least_of(above[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = least_of(row[j], before[j - 2] + 1);
+        }
+    }
+    return row[n_b];
+}
+
+void cmd_near_try(cmd_near *near, const char *word, size_t length, const char *name)
+{
+    const size_t n_name = strlen(name), most = length < 5 ? 1 : (length + 1) / 3;
+
+    if (length == 0 || length > NEAR_LETTERS || n_name > NEAR_LETTERS)
+        return;
+    const size_t edits = count_edits(word, length, name, n_name);
+    if (edits <= most && (!near->name || edits < near->edits)) {
+        near->name = name;
+        near->edits = edits;
+    }
+}

@@ -12,6 +12,9 @@
 #define REACH_K      10u
 #define REACH_RECALL 0.99f
 
+/* Memory that one of several inputs takes: what is known of it, and of its mapping. */
+#define PART_BYTES 1024u
+
 /* What is open while a build runs. */
 typedef struct {
     const omen_build_paths *paths;
@@ -28,11 +31,18 @@ typedef struct {
 static int open_inputs(file_build *b, omen_detail *why)
 {
     const omen_build_paths *paths = b->paths;
-    int status = omen_vectors_open(&b->vectors, paths->input, paths->vectors, why);
+    uint64_t *memory_bytes = &b->options.memory_bytes;
+    int status = paths->input
+                     ? omen_vectors_open(&b->vectors, paths->input, paths->vectors, why)
+                     : omen_vectors_open_several(&b->vectors, paths->inputs, paths->n_inputs, paths->vectors, why);
 
     if (status != OMEN_OK)
         return status;
     b->source = omen_vectors_source(b->vectors);
+    b->options.parts = omen_vectors_parts(b->vectors, &b->options.n_parts);
+    const uint64_t kept = b->options.n_parts * PART_BYTES;
+    if (*memory_bytes > 0)
+        *memory_bytes = *memory_bytes > kept ? *memory_bytes - kept : 1;
     if (paths->opened)
         paths->opened(paths->context, omen_vectors_format(b->vectors), &b->source);
     if (paths->tune_queries) {
@@ -63,20 +73,22 @@ static int open_keys(file_build *b, omen_detail *why)
     return OMEN_OK;
 }
 
-/* A plan that lacks memory: what it asks for is besides the keys and columns. */
+/* A plan that lacks memory: what it asks for is besides the keys and columns, and what is kept of several inputs. */
 static void tell_kept(const file_build *b, omen_detail *why)
 {
-    uint64_t kept = 0;
-    if ((!b->keys && !b->columns) || !why)
+    const bool has_parts = b->options.n_parts > 0;
+    uint64_t kept = b->options.n_parts * PART_BYTES;
+    if ((!b->keys && !b->columns && !has_parts) || !why)
         return;
     const omen_detail cause = *why;
     if (b->keys)
         omen_row_keys_sizes(b->source.n_rows, omen_row_keys_text_bytes(b->keys), &kept, NULL, NULL);
     kept += omen_columns_bytes(b->columns);
     omen_fail(why, OMEN_ERR_MEMORY, "%.300s, and the %s take %llu MiB more", cause.text,
-              !b->columns ? "keys"
-              : b->keys   ? "keys and columns"
-                          : "columns",
+              has_parts     ? (b->keys || b->columns ? "inputs, keys and columns" : "inputs")
+              : !b->columns ? "keys"
+              : b->keys     ? "keys and columns"
+                            : "columns",
               (unsigned long long)(kept >> 20) + 1);
 }
 
@@ -146,6 +158,7 @@ static int check_plan(const file_build *b, omen_detail *why)
         tell_kept(b, why);
     if (status != OMEN_OK)
         return status;
+    plan.memory_bytes += b->options.n_parts * PART_BYTES;
     plan_keys(b, &plan);
     plan_columns(b->columns, &plan);
     if (paths->planned)

@@ -5,7 +5,7 @@
  * processor time.
  *
  * The name is claimed as omen_file_claim() has it; a file of ours that is there already is continued. */
-#include "formats/omendb_files.h"
+#include "formats/checkpoint.h"
 #include "formats/container_format.h"
 #include "formats/file.h"
 
@@ -46,7 +46,8 @@ struct omen_part {
     int direct;     /* the same file, opened with O_DIRECT; -1: not possible there */
     uint8_t *piece; /* PIECE_BYTES, page-aligned, with direct */
     bool removed, written;
-    uint64_t end; /* where the next record begins */
+    bool is_fixed; /* the file is only read */
+    uint64_t end;  /* where the next record begins */
     part_record *records;
     uint32_t n_records, capacity;
     uint32_t n_proven; /* the records before are as their headers say */
@@ -139,7 +140,7 @@ static int drop_records(omen_part *part, uint32_t n, omen_detail *why)
         const part_record *last = &part->records[n - 1];
         part->end = align_up(last->offset + last->n_bytes);
     }
-    return ftruncate(part->fd, (off_t)part->end) == 0 ? OMEN_OK : fail_call(part, "truncate", why);
+    return part->is_fixed || ftruncate(part->fd, (off_t)part->end) == 0 ? OMEN_OK : fail_call(part, "truncate", why);
 }
 
 /* What the threads that read payloads share. */
@@ -354,6 +355,53 @@ int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *w
     }
     *out = part;
     return OMEN_OK;
+}
+
+/* The head of a file that is only read, then its records. */
+static int look(omen_part *part, omen_detail *why)
+{
+    uint8_t head[CONTAINER_RECORD_BYTES] = {0};
+    struct stat info;
+    int status;
+
+    if (fstat(part->fd, &info) != 0)
+        return fail_call(part, "read", why);
+    if (!S_ISREG(info.st_mode) || info.st_size < (off_t)sizeof head)
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no checkpoint", part->path);
+    status = read_at(part, head, sizeof head, 0, why);
+    if (status != OMEN_OK)
+        return status;
+    if (memcmp(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES) != 0)
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no checkpoint", part->path);
+    if (!container_is_sealed(head))
+        return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: the checksum of its head does not match",
+                         part->path);
+    if (container_load_u32(head + HEAD_VERSION) != PART_VERSION)
+        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "\"%s\" is a checkpoint of another version of omendb", part->path);
+    return scan(part, (uint64_t)info.st_size, why);
+}
+
+int omen_part_open_to_read(omen_part **out, const char *path, omen_detail *why)
+{
+    omen_part *part = calloc(1, sizeof *part);
+    int status = OMEN_OK;
+
+    *out = NULL;
+    if (part) {
+        part->direct = -1;
+        part->is_fixed = part->removed = true; /* closing leaves it where it is */
+        part->path = strdup(path);
+        part->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    }
+    if (!part || !part->path)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint \"%s\"", path);
+    else
+        status = part->fd < 0 ? fail_call(part, "open", why) : look(part, why);
+    if (status != OMEN_OK)
+        omen_part_close(part);
+    else
+        *out = part;
+    return status;
 }
 
 const char *omen_part_path(const omen_part *part)

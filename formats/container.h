@@ -31,6 +31,10 @@ bool omen_writer_has_name(const omen_writer *writer);
 /* omen_container_open() for a file that is open already; fd stays the caller's, path is for messages. */
 int omen_container_open_fd(omen_container **out, int fd, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Whether a path leads to a regular file that holds an index, compressed or not, or that is damaged and may have been
+ * one: for whoever wants to know what a file is that may also hold vectors. Nothing is to be relied on. */
+bool omen_container_is_index(const char *path);
+
 /* Takes check() away from the sections: whoever reads them from now on believes every byte. */
 void omen_container_trust(omen_container *container);
 
@@ -41,6 +45,9 @@ uint64_t omen_container_file_bytes(const omen_container *container);
 
 /* What omen_sink.start() was given. */
 uint64_t omen_container_identity(const omen_container *container);
+
+/* The version of the format that the file was written by. */
+void omen_container_version(const omen_container *container, uint32_t *major, uint32_t *minor);
 
 /* The XXH3 of the section table: by way of the levels of checksums, of all that the file holds. */
 uint64_t omen_container_checksum(const omen_container *container);

@@ -2,6 +2,43 @@
 /* From a container to the index in it. */
 #include "formats/omz.h"
 
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "formats/container_format.h"
+
+bool omen_container_is_index(const char *path)
+{
+    char magic[CONTAINER_MAGIC_BYTES];
+    omen_container *container = NULL;
+    omen_detail ignored;
+    struct stat info;
+    bool is_index = false;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && pread(fd, magic, sizeof magic, 0) == sizeof magic &&
+        memcmp(magic, CONTAINER_HEADER_MAGIC, sizeof magic) == 0) {
+        omen_omz *omz = NULL;
+        size_t n;
+
+        is_index = true; /* whoever opens a damaged one is told */
+        if (omen_container_open_fd(&container, fd, path, &ignored) == OMEN_OK) {
+            const omen_section *sections = omen_container_sections(container, &n);
+
+            is_index = !omen_codes_are(sections, n);
+            if (omen_omz_is(container) && omen_omz_open(&omz, container, &ignored) == OMEN_OK)
+                is_index = omen_omz_holds_index(omz);
+        }
+        omen_omz_close(omz);
+        omen_container_close(container);
+    }
+    close(fd);
+    return is_index;
+}
+
 int omen_container_open_index(omen_container **container, omen_index **index, const char *path, uint64_t memory_bytes,
                               bool checks, omen_detail *why)
 {

@@ -397,6 +397,12 @@ uint64_t omen_container_identity(const omen_container *container)
     return container->identity;
 }
 
+void omen_container_version(const omen_container *container, uint32_t *major, uint32_t *minor)
+{
+    *major = container_load_u16(container->base + HEADER_MAJOR);
+    *minor = container_load_u16(container->base + HEADER_MINOR);
+}
+
 uint64_t omen_container_checksum(const omen_container *container)
 {
     return container->table_hash;

@@ -16,6 +16,8 @@
 
 #include "omendb_codes.h"
 #include "omendb_columns.h"
+#include "omendb_info.h"
+#include "omendb_joint.h"
 #include "omendb_rows.h"
 
 #ifdef __cplusplus
@@ -46,13 +48,27 @@ typedef struct omen_vectors_options {
 OMEN_API int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options,
                                omen_detail *why) OMEN_MUST_CHECK;
 
+/* The most files that are opened as one. */
+#define OMEN_MAX_FILES 32768u
+
+/* Opens several files, of one dimension and of formats that may differ, as one: their rows follow each other in the
+ * order of paths, as if they stood in one file; a file that is named twice gives its rows twice. One of them may be
+ * "-". options hold for each file. Files stay mapped, and no descriptor is kept. With one path this is
+ * omen_vectors_open(), as which it returns; also OMEN_ERR_ARGUMENT for no path or more than OMEN_MAX_FILES. */
+OMEN_API int omen_vectors_open_several(omen_vectors **out, const char *const *paths, size_t n_paths,
+                                       const omen_vectors_options *options, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The *n_parts files that omen_vectors_open_several() opened, for omen_build_options.parts; NULL and 0 of one file.
+ * They live as long as vectors. */
+OMEN_API const omen_source_part *omen_vectors_parts(const omen_vectors *vectors, size_t *n_parts);
+
 /* Closes and frees; NULL is fine. Sources taken from it die with it. */
 OMEN_API void omen_vectors_close(omen_vectors *vectors);
 
 /* The rows as the library wants them. Its read() may be called from several threads. */
 OMEN_API omen_source omen_vectors_source(omen_vectors *vectors);
 
-/* The format's name, such as "fvecs". */
+/* The format's name, such as "fvecs"; of files of different ones "several formats". */
 OMEN_API const char *omen_vectors_format(const omen_vectors *vectors);
 
 /* All format names, separated by ", ", for messages. */
@@ -162,7 +178,7 @@ OMEN_API int omen_row_keys_read_column(omen_row_keys **out, const omen_column_pa
 /* What a build by path reads and writes, and who is told of it. */
 typedef struct omen_build_paths {
     size_t struct_bytes;                 /* set it */
-    const char *input;                   /* the vectors to index; "-": standard input */
+    const char *input;                   /* the vectors to index; "-": standard input; NULL: inputs are */
     const omen_vectors_options *vectors; /* how input is read; NULL: by extension and content */
     const char *tune_queries;            /* vectors to measure search effort on; NULL: those of omen_build_options */
     const char *output;                  /* the index */
@@ -181,6 +197,10 @@ typedef struct omen_build_paths {
     /* keys is a table, which may be that of column_paths (its types count then), and this column of it has the keys;
      * NULL: it is a file of keys */
     const char *key_column;
+    /* where input is NULL: the n_inputs files to index as one, as omen_vectors_open_several() opens them. The index has
+     * the bytes that the same rows in one file make */
+    const char *const *inputs;
+    size_t n_inputs;
 } omen_build_paths;
 
 /* What a build by path leaves. */
@@ -293,6 +313,19 @@ OMEN_API int omen_results_write_keys(const omen_results *results, const omen_ind
  * number of results for every query hold results->k of them (OMEN_ERR_ARGUMENT where there are more). */
 OMEN_API int omen_results_write_found(const omen_results *results, const omen_index *index, uint64_t first,
                                       const int64_t *rows, const omen_found *found, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same of what omen_joint_search() and omen_joint_search_within() found: with_keys writes keys, which all indexes
+ * need to have; labels, one of each index, writes "LABEL:row" or "LABEL:key" in their place, row being the number in
+ * that index. Labels are texts as keys may be, which formats without text do not hold (OMEN_ERR_INPUT); NULL: joint
+ * rows, or keys. */
+OMEN_API int omen_results_begin_joint(const omen_results *results, const omen_joint *joint, bool with_keys,
+                                      const char *const *labels, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_results_write_joint(const omen_results *results, const omen_joint *joint, bool with_keys,
+                                      const char *const *labels, uint64_t first, uint64_t n, const int64_t *ids,
+                                      const float *distances, omen_detail *why) OMEN_MUST_CHECK;
+OMEN_API int omen_results_write_found_joint(const omen_results *results, const omen_joint *joint, bool with_keys,
+                                            const char *const *labels, uint64_t first, const omen_found *found,
+                                            omen_detail *why) OMEN_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -12,13 +12,14 @@
 #define BUFFER_BYTES 65536
 #define ITEM_BYTES   64 /* no single put writes more than this */
 
-struct omen_results_buffer {
-    FILE *stream;
-    size_t n;
-    int failed;  /* errno of the first write that failed */
-    char *bytes; /* BUFFER_BYTES + ITEM_BYTES: too many for the stack */
-};
 typedef struct omen_results_buffer buffer;
+
+int omen_results_buffer_init(buffer *out, FILE *stream)
+{
+    *out = (buffer){.stream = stream};
+    out->bytes = stream ? malloc(BUFFER_BYTES + ITEM_BYTES) : NULL;
+    return stream && !out->bytes ? OMEN_ERR_MEMORY : OMEN_OK;
+}
 
 static void buffer_flush(buffer *out)
 {
@@ -36,7 +37,7 @@ static inline char *buffer_room(buffer *out)
     return out->bytes + out->n;
 }
 
-static int buffer_finish(buffer *out, omen_detail *why)
+int omen_results_buffer_finish(buffer *out, omen_detail *why)
 {
     buffer_flush(out);
     free(out->bytes);
@@ -122,6 +123,10 @@ static void put_row(buffer *out, const omen_row_key *key, int64_t row)
 /* Neighbour i. */
 static void put_name(buffer *out, const omen_results_found *found, uint32_t i)
 {
+    if (found->labels) {
+        put_long_text(out, found->labels[i], strlen(found->labels[i]));
+        PUT(out, ":");
+    }
     put_row(out, found->keys ? &found->keys[i] : NULL, found->ids[i]);
 }
 
@@ -194,18 +199,44 @@ static void write_csv(buffer *out, const omen_results_found *found)
 }
 
 /* A key has no control characters: two others have a meaning in a string of JSON. */
-static void put_json_text(buffer *out, const omen_row_key *key)
+static void put_json_part(buffer *out, const char *text, size_t n_bytes)
 {
-    uint32_t from = 0;
-    PUT(out, "\"");
-    for (uint32_t i = 0; i < key->n_bytes; i++) {
-        if (key->text[i] != '"' && key->text[i] != '\\')
+    size_t from = 0;
+    for (size_t i = 0; i < n_bytes; i++) {
+        if (text[i] != '"' && text[i] != '\\')
             continue;
-        put_long_text(out, key->text + from, i - from);
+        put_long_text(out, text + from, i - from);
         PUT(out, "\\");
         from = i;
     }
-    put_long_text(out, key->text + from, key->n_bytes - from);
+    put_long_text(out, text + from, n_bytes - from);
+}
+
+static void put_json_text(buffer *out, const omen_row_key *key)
+{
+    PUT(out, "\"");
+    put_json_part(out, key->text, key->n_bytes);
+    PUT(out, "\"");
+}
+
+/* Neighbour i: a string, unless it is a number without a label. */
+static void put_json_name(buffer *out, const omen_results_found *found, uint32_t i)
+{
+    const omen_row_key *key = found->keys ? &found->keys[i] : NULL;
+    const bool is_text = key && key->kind == OMEN_KEYS_TEXT;
+    if (!found->labels && !is_text) {
+        put_row(out, key, found->ids[i]);
+        return;
+    }
+    PUT(out, "\"");
+    if (found->labels) {
+        put_json_part(out, found->labels[i], strlen(found->labels[i]));
+        PUT(out, ":");
+    }
+    if (is_text)
+        put_json_part(out, key->text, key->n_bytes);
+    else
+        put_row(out, key, found->ids[i]);
     PUT(out, "\"");
 }
 
@@ -216,17 +247,14 @@ static void write_jsonl(buffer *out, const omen_results_found *found)
         put_json_text(out, found->query_key);
     else
         put_query(out, found);
-    if (found->keys)
+    if (found->keys && !found->names_are_rows)
         PUT(out, ",\"keys\":[");
     else
         PUT(out, ",\"rows\":[");
     for (uint32_t i = 0; i < found->n; i++) {
         if (i > 0)
             PUT(out, ",");
-        if (found->keys && found->key_kind == OMEN_KEYS_TEXT)
-            put_json_text(out, &found->keys[i]);
-        else
-            put_name(out, found, i);
+        put_json_name(out, found, i);
     }
     if (found->distances) {
         PUT(out, "],\"distances\":[");
@@ -287,8 +315,7 @@ static void write_ibin(buffer *out, const omen_results_found *found)
         put_le(out, number_of(found, i), 4);
 }
 
-/* The distances of ivecs, as fvecs, and of ibin. */
-static void put_beside(buffer *out, const omen_results_found *found, bool has_k)
+void omen_results_put_beside(buffer *out, const omen_results_found *found, bool has_k)
 {
     if (has_k)
         put_le(out, found->k, 4);
@@ -474,189 +501,4 @@ int omen_results_parse(const char *name, omen_results_format *out)
         }
     }
     return OMEN_ERR_ARGUMENT;
-}
-
-/* ---- writing ----------------------------------------------------------- */
-
-/* Fills *info for an index whose keys are written, and checks that the format can hold them. */
-static int open_keys(const omen_results *results, const omen_index *index, omen_index_info *info, omen_detail *why)
-{
-    const omen_results_writer *writer = &writers[results->format];
-    info->struct_bytes = sizeof *info;
-    int status = omen_index_get_info(index, info);
-    if (status != OMEN_OK)
-        return status;
-    if (info->key_kind == OMEN_KEYS_NONE)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the index has no keys to write");
-    if (info->key_kind == OMEN_KEYS_TEXT && !writer->has_text)
-        return omen_fail(why, OMEN_ERR_INPUT, "%s holds no text, which the keys of the index are", writer->name);
-    return OMEN_OK;
-}
-
-/* Whether a key is the number that stands for a missing row. */
-static int check_missing(const omen_results *results, const omen_index *index, omen_key_kind kind, omen_detail *why)
-{
-    const omen_results_writer *writer = &writers[results->format];
-    const omen_row_key missing = {.kind = kind, .number = (uint64_t)OMEN_NO_ROW};
-    int64_t row = OMEN_NO_ROW;
-    if (!writer->has_fixed_fields || kind == OMEN_KEYS_TEXT)
-        return OMEN_OK;
-    const int status = omen_index_row_of_key(index, &missing, &row, why);
-    if (status != OMEN_OK || row == OMEN_NO_ROW)
-        return status;
-    return omen_fail(why, OMEN_ERR_INPUT,
-                     "row %" PRId64 " has the key that %s writes for rows that are missing: use tsv or jsonl", row,
-                     writer->name);
-}
-
-int omen_results_begin_keys(const omen_results *results, const omen_index *index, omen_detail *why)
-{
-    const omen_results_writer *writer = &writers[results->format];
-    omen_index_info info;
-    int status = index ? open_keys(results, index, &info, why) : OMEN_OK;
-    if (status == OMEN_OK && index)
-        status = check_missing(results, index, info.key_kind, why);
-    return status == OMEN_OK && writer->begin ? writer->begin(results, index ? &info : NULL, why) : status;
-}
-
-/* What is to be written: n queries. */
-typedef struct {
-    const omen_results *results;
-    const omen_index *index; /* whose keys are written, or NULL */
-    uint64_t first;          /* the number of the first query, where rows is NULL */
-    const int64_t *rows;     /* the queries are these rows */
-    const uint64_t *offsets; /* query i has ids and distances from here on, to the next offset; NULL: k of them each */
-    const int64_t *ids;
-    const float *distances; /* or NULL */
-    omen_index_info info;   /* of the index */
-} written;
-
-/* Query i of them, without its keys. */
-static omen_results_found found_of(const written *w, uint64_t i)
-{
-    const uint32_t k = w->results->k;
-    const uint64_t at = w->offsets ? w->offsets[i] : i * k;
-    return (omen_results_found){.query = w->rows ? (uint64_t)w->rows[i] : w->first + i,
-                                .n = w->offsets ? (uint32_t)(w->offsets[i + 1] - at) : omen_found_count(w->ids + at, k),
-                                .k = k,
-                                .ids = w->ids + at,
-                                .key_kind = w->info.key_kind,
-                                .key_most_bytes = w->info.key_most_bytes,
-                                .distances = w->distances ? w->distances + at : NULL};
-}
-
-/* Looks at what is to be written for one query: numbers that the format does not hold, keys that cannot be read. */
-static int check_query(const written *w, uint64_t i, omen_detail *why)
-{
-    const omen_results_writer *writer = &writers[w->results->format];
-    const omen_results_found found = found_of(w, i);
-    omen_row_key key;
-    int status = w->index && w->rows ? omen_index_key_of(w->index, found.query, &key, why) : OMEN_OK;
-    for (uint32_t j = 0; j < found.n && status == OMEN_OK; j++) {
-        key = (omen_row_key){.kind = OMEN_KEYS_INT64, .number = (uint64_t)found.ids[j]};
-        if (w->index)
-            status = omen_index_key_of(w->index, (uint64_t)found.ids[j], &key, why);
-        const int64_t number = (int64_t)key.number;
-        if (status != OMEN_OK || key.kind == OMEN_KEYS_TEXT || writer->most_id == INT64_MAX)
-            continue;
-        if (number > writer->most_id || number < -writer->most_id - 1 || (key.kind == OMEN_KEYS_UINT64 && number < 0)) {
-            return omen_fail(why, OMEN_ERR_INPUT,
-                             "query %" PRIu64 " found %srow %" PRId64 ", beyond the int32 ids of %s: use npy",
-                             found.query, w->index ? "the key of " : "", found.ids[j], writer->name);
-        }
-    }
-    return status;
-}
-
-/* One query, with its keys; keys has room for them, and one more. */
-static int write_query(const written *w, uint64_t i, omen_row_key *keys, buffer *out, buffer *beside, omen_detail *why)
-{
-    omen_results_found found = found_of(w, i);
-    int status = OMEN_OK;
-    if (keys && w->rows) {
-        status = omen_index_key_of(w->index, found.query, keys + found.n, why);
-        found.query_key = keys + found.n;
-    }
-    for (uint32_t j = 0; j < found.n && keys && status == OMEN_OK; j++)
-        status = omen_index_key_of(w->index, (uint64_t)found.ids[j], &keys[j], why);
-    found.keys = keys;
-    if (status == OMEN_OK)
-        writers[w->results->format].write(out, &found);
-    if (status == OMEN_OK && beside->stream)
-        put_beside(beside, &found, w->results->format == OMEN_RESULTS_IVECS);
-    return status;
-}
-
-static int write_queries(written *w, uint64_t n, omen_detail *why)
-{
-    const omen_results_writer *writer = &writers[w->results->format];
-    const bool has_limit = writer->most_id < INT64_MAX;
-    uint64_t most = w->results->k;
-    omen_row_key *keys = NULL;
-    buffer out = {.stream = w->results->stream}, beside = {.stream = NULL};
-    int status = w->index ? open_keys(w->results, w->index, &w->info, why) : OMEN_OK;
-
-    if (!w->results->with_distances)
-        w->distances = NULL;
-    else if (!w->distances && writer->has_fixed_fields && (writer->has_distances || w->results->distances) &&
-             status == OMEN_OK)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the %s output announced distances and got none", writer->name);
-    for (uint64_t i = 0; i < n && (w->index || has_limit) && status == OMEN_OK; i++)
-        status = check_query(w, i, why);
-    if (status != OMEN_OK)
-        return status;
-    for (uint64_t i = 0; i < n && w->offsets; i++)
-        most = w->offsets[i + 1] - w->offsets[i] > most ? w->offsets[i + 1] - w->offsets[i] : most;
-    if ((writer->beside || writer->is_archive) && w->distances)
-        beside.stream = w->results->distances;
-    out.bytes = malloc(BUFFER_BYTES + ITEM_BYTES);
-    beside.bytes = beside.stream ? malloc(BUFFER_BYTES + ITEM_BYTES) : NULL;
-    keys = w->index ? malloc((most + 1) * sizeof *keys) : NULL;
-    if (!out.bytes || (beside.stream && !beside.bytes) || (w->index && !keys)) {
-        free(out.bytes);
-        free(beside.bytes);
-        free(keys);
-        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results");
-    }
-    for (uint64_t i = 0; i < n && !out.failed && !beside.failed && status == OMEN_OK; i++)
-        status = write_query(w, i, keys, &out, &beside, why);
-    free(keys);
-    const int flushed = buffer_finish(&out, why), flushed_beside = buffer_finish(&beside, why);
-    return status != OMEN_OK ? status : flushed != OMEN_OK ? flushed : flushed_beside;
-}
-
-int omen_results_write_keys(const omen_results *results, const omen_index *index, uint64_t first, uint64_t n,
-                            const int64_t *ids, const float *distances, omen_detail *why)
-{
-    written w = {.results = results, .index = index, .first = first, .ids = ids, .distances = distances};
-    return write_queries(&w, n, why);
-}
-
-int omen_results_write_found(const omen_results *results, const omen_index *index, uint64_t first, const int64_t *rows,
-                             const omen_found *found, omen_detail *why)
-{
-    written w = {.results = results,
-                 .index = index,
-                 .first = first,
-                 .rows = rows,
-                 .offsets = found->first,
-                 .ids = found->ids,
-                 .distances = found->distances};
-    const bool is_fixed = writers[results->format].has_fixed_fields;
-    for (uint64_t i = 0; i < found->n_queries && is_fixed; i++)
-        if (found->first[i + 1] - found->first[i] > results->k)
-            return omen_fail(why, OMEN_ERR_ARGUMENT, "%s holds %u results a query, not as many as there are",
-                             writers[results->format].name, results->k);
-    return write_queries(&w, found->n_queries, why);
-}
-
-int omen_results_begin(const omen_results *results, omen_detail *why)
-{
-    return omen_results_begin_keys(results, NULL, why);
-}
-
-int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
-                       const float *distances, omen_detail *why)
-{
-    return omen_results_write_keys(results, NULL, first, n, ids, distances, why);
 }

@@ -7,7 +7,12 @@
 #include "formats/omendb_files.h"
 
 /* Where a format's write() puts its bytes. */
-typedef struct omen_results_buffer omen_results_buffer;
+typedef struct omen_results_buffer {
+    FILE *stream;
+    size_t n;
+    int failed;  /* errno of the first write that failed */
+    char *bytes; /* too many for the stack */
+} omen_results_buffer;
 
 /* What one query has found: n of k neighbours. */
 typedef struct omen_results_found {
@@ -15,7 +20,9 @@ typedef struct omen_results_found {
     const omen_row_key *query_key; /* written instead, of a query that is a row; NULL: the number is */
     uint32_t n, k;
     const int64_t *ids;
-    const omen_row_key *keys; /* n keys, which are written instead of the ids; NULL: the ids are */
+    const omen_row_key *keys;  /* n keys, which are written instead of the ids; NULL: the ids are */
+    const char *const *labels; /* n labels, which are written before the names of neighbours; NULL: none are */
+    bool names_are_rows;       /* keys hold row numbers */
     omen_key_kind key_kind;
     uint32_t key_most_bytes; /* the longest text in the index */
     const float *distances;  /* NULL: they are not written */
@@ -40,6 +47,16 @@ typedef struct omen_results_writer {
     /* Writes a query. Failures are told by the buffer. */
     void (*write)(omen_results_buffer *out, const omen_results_found *found);
 } omen_results_writer;
+
+/* Begins a buffer of a stream, or, if that is NULL, one that nothing is put into. Returns OMEN_OK or OMEN_ERR_MEMORY.
+ */
+int omen_results_buffer_init(omen_results_buffer *out, FILE *stream);
+
+/* Writes what is left and frees the buffer. Returns OMEN_OK, or OMEN_ERR_IO if any write failed. */
+int omen_results_buffer_finish(omen_results_buffer *out, omen_detail *why);
+
+/* The distances of a query, for the file beside one of rows; has_k: their number stands before them. */
+void omen_results_put_beside(omen_results_buffer *out, const omen_results_found *found, bool has_k);
 
 /* The row of format number i; NULL past the last. */
 const omen_results_writer *omen_results_writer_at(size_t i);

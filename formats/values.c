@@ -190,3 +190,36 @@ bool omen_values_finite(const float *values, size_t n)
         bad |= (float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
     return !bad;
 }
+
+const char *omen_value_name(omen_value value)
+{
+    switch (value) {
+    case OMEN_VALUE_U1:
+        return "uint8";
+    case OMEN_VALUE_I1:
+        return "int8";
+    case OMEN_VALUE_I2:
+        return "int16";
+    case OMEN_VALUE_U2:
+        return "uint16";
+    case OMEN_VALUE_I4:
+        return "int32";
+    case OMEN_VALUE_U4:
+        return "uint32";
+    case OMEN_VALUE_I8:
+        return "int64";
+    case OMEN_VALUE_U8:
+        return "uint64";
+    case OMEN_VALUE_F1:
+        return "float8_e5m2";
+    case OMEN_VALUE_F2:
+        return "float16";
+    case OMEN_VALUE_BF2:
+        return "bfloat16";
+    case OMEN_VALUE_F4:
+        return "float32";
+    case OMEN_VALUE_F8:
+        return "float64";
+    }
+    return "?";
+}

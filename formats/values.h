@@ -41,4 +41,7 @@ bool omen_values_exact(omen_value value, bool big_endian, const unsigned char *f
 /* False when one of n values is a NaN or infinite. */
 bool omen_values_finite(const float *values, size_t n);
 
+/* As NumPy calls it, such as "float32". */
+const char *omen_value_name(omen_value value);
+
 #endif

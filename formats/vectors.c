@@ -641,6 +641,11 @@ const struct stat *omen_vectors_status(const omen_vectors *vectors)
     return &vectors->input.status;
 }
 
+const char *omen_vectors_type(const omen_vectors *vectors)
+{
+    return omen_value_name(vectors->value);
+}
+
 void omen_vectors_close(omen_vectors *vectors)
 {
     if (!vectors)

@@ -24,6 +24,9 @@ const char *omen_vectors_write_formats(void);
 /* As omen_vectors_named(), NULL also for a format that cannot be written. */
 const char *omen_vectors_write_named(const char *path);
 
+/* The type of the stored values, such as "float32". */
+const char *omen_vectors_type(const omen_vectors *vectors);
+
 /* Writes all rows of source as float32 to stream. Returns OMEN_OK, OMEN_ERR_ARGUMENT (a format that cannot be written),
  * OMEN_ERR_MEMORY, OMEN_ERR_IO, OMEN_ERR_INTERRUPTED or what source returned. progress may be NULL. */
 int omen_vectors_write(FILE *stream, const char *format, const omen_source *source, omen_progress_fn progress,

@@ -64,8 +64,8 @@ static int touch_apart(const omen_index *index, omen_detail *why)
 }
 
 int omen_apart_search(const omen_index *index, const float *queries, const omen_row_set *const *row_sets,
-                      uint64_t n_queries, uint32_t k, int n_threads, uint64_t *keys, omen_search_stats *stats,
-                      omen_watch *watch, omen_detail *why)
+                      uint64_t n_queries, uint32_t k, int n_threads, uint32_t first_row, uint64_t *keys,
+                      omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
     const omen_meta *m = &index->meta;
     const int status = touch_apart(index, why);
@@ -82,7 +82,8 @@ int omen_apart_search(const omen_index *index, const float *queries, const omen_
                 continue;
             const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
             insert(keys + q * k, k,
-                   omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]));
+                   omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored),
+                            first_row + index->ids[row]));
         }
     }
     if (stats)

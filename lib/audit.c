@@ -47,27 +47,32 @@ void omen_audit_count(const float *found, const float *limits, uint64_t n, uint3
     for (uint64_t q = 0; q < n; q++) {
         hits[q] = 0;
         for (uint32_t i = 0; i < k; i++)
-            hits[q] += found[q * k + i] <= limits[q];
+            hits[q] += found[q * k + i] <= limits[q] && found[q * k + i] < INFINITY; /* a place without a row is none */
     }
 }
 
-omen_recall omen_audit_recall(const uint32_t *hits, uint64_t n_sample, uint64_t n_queries, uint32_t k, double ceiling)
+omen_recall omen_audit_recall(const uint32_t *hits, const uint32_t *wanted, uint64_t n_sample, uint64_t n_queries,
+                              uint32_t k, double ceiling)
 {
     const double m = (double)n_sample;
-    double sum = 0, squares = 0;
-    for (uint64_t q = 0; q < n_sample; q++)
+    double sum = 0, all = 0, squares = 0;
+    for (uint64_t q = 0; q < n_sample; q++) {
         sum += hits[q];
-    const double mean = sum / (m * k);
+        all += wanted ? wanted[q] : k;
+    }
+    const double mean = all > 0 ? sum / all : 1, of_each = all / m;
     omen_recall out = {mean * ceiling, mean * ceiling, mean * ceiling};
-    if (n_sample == n_queries)
+    if (n_sample == n_queries || !(all > 0))
         return out;
-    for (uint64_t q = 0; q < n_sample; q++)
-        squares += (hits[q] / (double)k - mean) * (hits[q] / (double)k - mean);
+    for (uint64_t q = 0; q < n_sample; q++) {
+        const double more = (hits[q] - mean * (wanted ? wanted[q] : k)) / of_each;
+        squares += more * more;
+    }
     /* how much wider the mean of queries scatters than that of as many rows found one by one (Kish's design effect);
      * a sample without any scatter says nothing of it, and its queries count once each */
-    double effect = squares > 0 ? squares / (m - 1) * k / (mean * (1 - mean)) : k;
+    double effect = squares > 0 ? squares / (m - 1) * of_each / (mean * (1 - mean)) : k;
     effect = effect < 1 ? 1 : effect > k ? k : effect;
-    const double n = m * k / effect, z2 = Z_95 * Z_95;
+    const double n = all / effect, z2 = Z_95 * Z_95;
     const double centre = (mean + z2 / (2 * n)) / (1 + z2 / n);
     const double half = Z_95 * sqrt(mean * (1 - mean) / n + z2 / (4 * n * n)) / (1 + z2 / n);
     out.low = fmax(0, centre - half) * ceiling;

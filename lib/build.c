@@ -51,14 +51,14 @@ static int resume(omen_build_state *b)
     if (!c->get(c->self, 0, &record))
         return omen_records_save_head(&b->records, c, b->why);
     /* the head tells whether the rest is of this build, whose options tell how long the rest can be */
-    if (record.n_bytes == sizeof b->records.head) {
+    if (omen_records_may_be_head(record.n_bytes)) {
         status = c->prove(c->self, 1, NULL, NULL, b->why);
         if (status != OMEN_OK)
             return status;
         if (!c->get(c->self, 0, &record))
             return omen_records_save_head(&b->records, c, b->why);
     }
-    status = omen_records_check_head(&b->records, c, b->why);
+    status = omen_records_check_head(&b->records, b->options, c, b->why);
     if (status == OMEN_OK)
         status = omen_records_check_lengths(b->source, b->options, b->n_lists, c, b->why);
     if (status == OMEN_OK)
@@ -243,6 +243,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
         const int written = checkpoint->wait(checkpoint->self, status == OMEN_ERR_INTERRUPTED ? why : NULL);
         status = status == OMEN_ERR_INTERRUPTED && written != OMEN_OK ? written : status;
     }
+    omen_records_finish(&b.records);
     omen_runs_finish(&b.runs);
     omen_transform_finish(&b.transform);
     omen_partition_finish(&b.partition);

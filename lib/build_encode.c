@@ -116,8 +116,8 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
     const float *stored = omen_refine_shift(&space, own, n, false, own);
     for (size_t i = 0; i < n && row_bytes; i++) {
         if (!omen_refine_fits(space.tier, stored + i * d, t->d))
-            return omen_fail(why, OMEN_ERR_INPUT, "row %llu holds a value that f16, which ends at 65,504, cannot hold",
-                             (unsigned long long)(row0 + i));
+            return omen_fail(why, OMEN_ERR_INPUT, "%s holds a value that f16, which ends at 65,504, cannot hold",
+                             omen_build_row_label(b, row0 + i).text);
         omen_refine_encode(space.tier, stored + i * d, t->d, b->runs.refine + (at + i) * row_bytes);
     }
     return OMEN_OK;

@@ -24,6 +24,12 @@ int omen_build_check(const omen_source *source, const omen_build_options *o, ome
     if (source->n_rows > OMEN_MAX_ROWS)
         return omen_fail(why, OMEN_ERR_INPUT, "%llu rows: one index holds at most %u; split the input",
                          (unsigned long long)source->n_rows, OMEN_MAX_ROWS);
+    uint64_t n_in_parts = o->n_parts > 0 ? 0 : source->n_rows;
+    for (size_t i = 0; i < o->n_parts; i++)
+        n_in_parts += o->parts[i].n_rows;
+    if (n_in_parts != source->n_rows)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.parts has %llu rows, the source %llu",
+                         (unsigned long long)n_in_parts, (unsigned long long)source->n_rows);
     if (o->bytes < OMEN_MIN_BYTES || o->bytes > OMEN_MAX_BYTES)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%u bytes a vector: between %u and %u are possible", o->bytes,
                          OMEN_MIN_BYTES, OMEN_MAX_BYTES);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What all stages of a build use: their names, progress and failures. */
+#include <stdio.h>
+
 #include "lib/build_state.h"
 
 static const char *const stage_names[OMEN_N_STAGES] = {"sample", "transform", "partition", "codec",
@@ -16,6 +18,20 @@ int omen_build_no_memory(omen_build_state *b)
         return omen_fail(b->why, OMEN_ERR_MEMORY, "out of memory for a graph");
     return omen_fail(b->why, OMEN_ERR_MEMORY, "out of memory for %llu x %u vectors",
                      (unsigned long long)b->source->n_rows, b->source->d);
+}
+
+omen_row_label omen_build_row_label(const omen_build_state *b, uint64_t row)
+{
+    const omen_source_part *parts = b->options->parts;
+    omen_row_label out;
+    size_t i = 0;
+    while (i < b->options->n_parts && row >= parts[i].n_rows)
+        row -= parts[i++].n_rows;
+    if (i < b->options->n_parts)
+        snprintf(out.text, sizeof out.text, "row %llu of %.300s", (unsigned long long)row, parts[i].name);
+    else
+        snprintf(out.text, sizeof out.text, "row %llu", (unsigned long long)row);
+    return out;
 }
 
 omen_watch omen_build_watch(const omen_build_state *b, omen_stage stage)

@@ -160,6 +160,12 @@ const char *omen_stage_name(omen_stage stage);
 
 int omen_build_no_memory(omen_build_state *b);
 
+/* A row as messages call it: by the part that it is of, where the source has parts. */
+typedef struct omen_row_label {
+    char text[352];
+} omen_row_label;
+omen_row_label omen_build_row_label(const omen_build_state *b, uint64_t row);
+
 /* A watch that calls the progress function of the build's caller. */
 omen_watch omen_build_watch(const omen_build_state *b, omen_stage stage);
 

@@ -16,7 +16,8 @@
 #define SAMPLE_ROWS          1024u /* sampled rows read at a time; what surrounds them may leave memory then */
 #define ERROR_SAMPLE         2048u /* rows that the codecs' errors are measured on */
 #define ERROR_QUERIES        64u
-#define QUERIES_SHARE        4u /* of the sample, one in so many may be left out for calibration */
+#define IP_GAIN              2.0 /* under ip, the error of a codec without a gain counts so many times */
+#define QUERIES_SHARE        4u  /* of the sample, one in so many may be left out for calibration */
 #define HASH_BYTES           (64u << 20)
 
 /* ---- sample ---- */
@@ -26,14 +27,14 @@ int omen_build_check_row(const omen_build_state *b, const float *values, uint64_
 {
     const float norm2 = omen_kernels_get()->ip_f32(values, values, b->source->d);
     if (!(norm2 <= OMEN_NORM2_MOST))
-        return omen_fail(why, OMEN_ERR_INPUT, "row %llu is too long: its squared norm is over %g",
-                         (unsigned long long)row, (double)OMEN_NORM2_MOST);
+        return omen_fail(why, OMEN_ERR_INPUT, "%s is too long: its squared norm is over %g",
+                         omen_build_row_label(b, row).text, (double)OMEN_NORM2_MOST);
     if (b->options->metric != OMEN_METRIC_COSINE || b->options->zero_ok || omen_norm2(values, b->source->d) > 0)
         return OMEN_OK;
     return omen_fail(why, OMEN_ERR_INPUT,
-                     "row %llu is a zero vector, which has no cosine; options.zero_ok accepts it, with similarity 0 to "
+                     "%s is a zero vector, which has no cosine; options.zero_ok accepts it, with similarity 0 to "
                      "everything",
-                     (unsigned long long)row);
+                     omen_build_row_label(b, row).text);
 }
 
 size_t omen_build_sample_rows(uint64_t n, uint32_t n_lists)
@@ -331,6 +332,26 @@ static int train_models(omen_build_state *b, omen_codec_model *models, size_t fr
     return status;
 }
 
+/* Of the codecs tried the one with the smallest error, the first among equals. Inner products look for the longest rows
+ * of all, and without a gain a code makes these shorter than they are: few rows, which weigh little in the error, but
+ * it takes a great many candidates to find them. */
+static size_t choose_codec(bool is_ip, const omen_codec_model *models, const double *errors)
+{
+    size_t best = OMEN_N_CODECS;
+    double least_error = 0;
+    for (size_t i = 0; i < OMEN_N_CODECS; i++) {
+        if (models[i].kind == OMEN_CODEC_NONE)
+            continue;
+        const bool is_short = is_ip && !omen_codec_has_gain(models[i].n_factors);
+        const double error = is_short ? IP_GAIN * errors[i] : errors[i];
+        if (best == OMEN_N_CODECS || error < least_error) {
+            best = i;
+            least_error = error;
+        }
+    }
+    return best;
+}
+
 int omen_build_train_codec(omen_build_state *b)
 {
     const omen_build_options *o = b->options;
@@ -355,11 +376,7 @@ int omen_build_train_codec(omen_build_state *b)
     if (status == OMEN_OK)
         status = o->codes_only ? judge_reconstructions(b, models, n_error, errors, scales, &watch)
                                : judge_distances(b, models, rows, lists, n_error, errors);
-    /* of those tried the one with the smallest error, the first among equals */
-    size_t best = OMEN_N_CODECS;
-    for (size_t i = 0; i < OMEN_N_CODECS; i++)
-        if (models[i].kind != OMEN_CODEC_NONE && (best == OMEN_N_CODECS || errors[i] < errors[best]))
-            best = i;
+    const size_t best = choose_codec(o->metric == OMEN_METRIC_IP && !o->codes_only, models, errors);
     for (size_t i = 0; i < OMEN_N_CODECS; i++) {
         if (i != best) {
             omen_codec_finish(&models[i]);

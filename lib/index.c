@@ -396,7 +396,12 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         .key_bytes = omen_index_keys_bytes(index),
         .n_columns = index->n_columns,
         .column_bytes = index->cval.section.n_bytes,
+        .keys_shared = (index->keys.head.flags & OMEN_KEYS_FLAG_SHARED) != 0,
     };
+    if (info.key_kind != OMEN_KEYS_TEXT) {
+        info.key_least = index->keys.head.least;
+        info.key_most = index->keys.head.most;
+    }
     omen_index_effort(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL, &info.lists.default_probes,
                       &info.default_rerank);
     omen_sized_give(out, &info);

@@ -288,6 +288,12 @@ static int read_entry(const omen_index *index, uint64_t i, uint64_t *row, omen_r
     return read_key(index, *row, key, fault);
 }
 
+int omen_index_key_at(const omen_index *index, uint64_t i, uint64_t *row, omen_row_key *out, omen_detail *why)
+{
+    key_fault fault;
+    return tell_lookup(read_entry(index, i, row, out, &fault), &fault, why);
+}
+
 int omen_index_row_of_key_from(const omen_index *index, const omen_row_key *key, uint64_t first, int64_t *row,
                                omen_detail *why)
 {

@@ -16,6 +16,10 @@ int omen_row_key_check_text(const char *text, uint64_t n_bytes, omen_detail *why
 /* Negative, 0 or positive as a is less than b, the same, or greater; both of one kind. */
 int omen_row_key_compare(const omen_row_key *a, const omen_row_key *b);
 
+/* Key i, below the number of rows, of an index that has keys, in their order, and its row: as omen_index_key_of(). */
+int omen_index_key_at(const omen_index *index, uint64_t i, uint64_t *row, omen_row_key *out,
+                      omen_detail *why) OMEN_MUST_CHECK;
+
 /* Checks what META says of the sections of keys, reading nothing but META. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
 int omen_index_keys_check_sections(const omen_section_list *list, const omen_meta *m) OMEN_MUST_CHECK;
 

@@ -120,6 +120,12 @@ typedef struct omen_source {
     void (*release)(void *self, uint64_t first, uint64_t n);
 } omen_source;
 
+/* What a source is made of, where that is several inputs: rows that follow those of the part before. */
+typedef struct omen_source_part {
+    const char *name; /* for messages, such as "part-0.npy" in quotes */
+    uint64_t n_rows, n_bytes, stamp;
+} omen_source_part;
+
 /* ---- sections: how an index is stored ---------------------------------- */
 
 #define OMEN_FOURCC(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
@@ -210,6 +216,8 @@ typedef struct omen_sink {
  * work with OMEN_ERR_INTERRUPTED, soon. */
 typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done, uint64_t total);
 
+#define OMEN_PROGRESS_PARTS 1024u /* of a query: a search tells how many of these are done, of how many */
+
 /* ---- checkpoints: how a build survives being killed --------------------- */
 
 /* Kinds of records, in the order in which a build makes them. */
@@ -284,6 +292,10 @@ typedef struct omen_build_options {
         bool wanted;     /* add a graph, a second way to search, which takes a refine tier */
         uint32_t degree; /* neighbours of a row, OMEN_MIN_DEGREE to OMEN_MAX_DEGREE; 0: OMEN_DEFAULT_DEGREE */
     } graph;
+    /* the n_parts parts of the source, so that messages name the one that a row is of, or that changed since a
+     * checkpoint was begun; 0: it is of one */
+    const omen_source_part *parts;
+    size_t n_parts;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
@@ -417,6 +429,8 @@ typedef struct omen_index_info {
         uint32_t degree; /* neighbours of a row, at most; 0: there is no graph */
         uint64_t bytes;  /* codes, neighbours and entries */
     } graph;
+    uint64_t key_least, key_most; /* of integers: the smallest and the largest key, int64 in two's complement */
+    bool keys_shared;             /* several rows may have the same key */
 } omen_index_info;
 
 /* Opens an index over sections that stay owned by the caller and must outlive it. Checks every count, length and
@@ -486,7 +500,7 @@ typedef struct omen_search_options {
     /* memory has no room for the refine tier: where it is a file mapping, prefetch only the rows needed */
     bool refine_cold;
     int n_threads;             /* 0: omen_cpu_count() */
-    omen_progress_fn progress; /* called with 0 of 1 done, to ask whether to stop; may be NULL */
+    omen_progress_fn progress; /* told OMEN_PROGRESS_PARTS for each query; may be NULL */
     void *progress_context;
     /* multiplies the effort that the recall takes: more lists and more candidates for every query; 0: 1 */
     float effort_factor;
@@ -597,7 +611,7 @@ OMEN_API int omen_index_distances(const omen_index *index, const float *queries,
  *   n_threads  0: omen_cpu_count()
  *   ids        n_queries x k row numbers, written
  *   distances  n_queries x k float32, written; may be NULL
- *   progress   asked whether to stop; may be NULL
+ *   progress   as in omen_search_options
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; no rows, or too many), OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what the
  * source returned. */
 OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k, const float *queries,
@@ -612,7 +626,7 @@ OMEN_API int omen_source_search(const omen_source *source, omen_metric metric, u
 OMEN_API int omen_audit_choose(uint64_t seed, uint64_t n_queries, uint64_t n_sample, uint64_t *numbers) OMEN_MUST_CHECK;
 
 /* Counts for each of n queries how many of its k found rows are as near as the k-th nearest row.
- *   found   n x k distances of omen_index_search()
+ *   found   n x k distances of omen_index_search(); INFINITY, where a filter leaves fewer than k rows, is none found
  *   limits  n distances of the k-th nearest row, from omen_index_search() with its option exact
  *   hits    n counts, written */
 OMEN_API void omen_audit_count(const float *found, const float *limits, uint64_t n, uint32_t k, uint32_t *hits);
@@ -623,12 +637,12 @@ typedef struct omen_recall {
 } omen_recall;
 
 /* The recall@k of n_queries, of which n_sample (at least 1) were compared with exact search, hits being their counts by
- * omen_audit_count(): Wilson's interval for
- * n_sample * k rows over the design effect, since rows of one query are found or missed together. Where the sample is
- * all there is, mean, low and high are the same. ceiling is the recall of the exact search itself, and multiplies all
- * three: omen_index_ceiling(), or 1. */
-OMEN_API omen_recall omen_audit_recall(const uint32_t *hits, uint64_t n_sample, uint64_t n_queries, uint32_t k,
-                                       double ceiling);
+ * omen_audit_count() and wanted the rows that exact search found of each (NULL: k): the share of the wanted rows found,
+ * with Wilson's interval for so many rows over the design effect, since rows of one query are found or missed together.
+ * Where the sample is all there is, mean, low and high are the same, and 1 where nothing is wanted. ceiling is the
+ * recall of the exact search itself, and multiplies all three: omen_index_ceiling(), or 1. */
+OMEN_API omen_recall omen_audit_recall(const uint32_t *hits, const uint32_t *wanted, uint64_t n_sample,
+                                       uint64_t n_queries, uint32_t k, double ceiling);
 
 /* The recall@10 of exact search, whose refine rows may be rounded, as the build estimated it; 1 where it did not.
  * at_least, if not NULL, gets what is taken for it in that case, so as not to claim too much. */

@@ -100,6 +100,27 @@ typedef struct omen_column_info {
  * OMEN_ERR_ARGUMENT (no such column, or a struct_bytes). */
 OMEN_API int omen_index_get_column(const omen_index *index, uint32_t i, omen_column_info *out) OMEN_MUST_CHECK;
 
+/* The least and the greatest value of a column. */
+typedef struct omen_column_range {
+    size_t struct_bytes; /* set it */
+    bool has_values;     /* else no row has one, and nothing else is set */
+    struct {
+        int64_t least, most;
+    } integers; /* of int64, and of tags that are numbers */
+    struct {
+        double least, most;
+    } reals; /* of float32 and float64 */
+    struct {
+        const char *least, *most; /* the index's, not terminated */
+        uint64_t least_bytes, most_bytes;
+    } texts; /* of text, and of tags that are words */
+} omen_column_range;
+
+/* Fills *out for column i, by a pass over its values or a look at its dictionary, whose checksums are compared first.
+ * Returns OMEN_OK, OMEN_ERR_ARGUMENT (no such column, or a struct_bytes) or OMEN_ERR_CORRUPT. */
+OMEN_API int omen_index_get_column_range(const omen_index *index, uint32_t i, omen_column_range *out,
+                                         omen_detail *why) OMEN_MUST_CHECK;
+
 /* What n_bytes of text are, all of them: OMEN_NUMBER_INTEGER, an integer of 64 bits; OMEN_NUMBER_REAL, another decimal
  * number, rounded to the nearest float64; OMEN_NUMBER_NONE. A sign, and e with an exponent, may be there; no number has
  * more than 400 characters. real is set for integers too. */

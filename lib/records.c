@@ -2,6 +2,7 @@
 /* Saves and loads a build's options and the results of its training stages. Each record is a short fixed part, kept in
  * omen_records, followed by the arrays. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -9,10 +10,14 @@
 
 #include "lib/build_state.h"
 #include "lib/matrix.h"
+#include "lib/omendb_info.h"
 #include "lib/records.h"
 #include "lib/refine.h"
+#include "lib/sized.h"
 
-#define CONTENT_ROWS 256u /* rows of the input that are compared when a build is continued */
+#define CONTENT_ROWS 256u   /* rows of the input that are compared when a build is continued */
+#define MOST_PARTS   65536u /* that a checkpoint may tell of */
+#define LOOK_PARTS   16u    /* parts of it that are looked at between two looks at what may stop the build */
 
 static int no_memory(omen_detail *why)
 {
@@ -26,18 +31,20 @@ int omen_records_contradiction(omen_detail *why)
 
 /* ---- head ---- */
 
-/* First, last and rows spread between. A bad row is the build's to tell, which names the first one. */
-static int hash_content(const omen_source *source, uint64_t *hash, omen_detail *why)
+/* Of n_rows rows from first on: the first, the last, and rows spread between, n_wanted in all. A bad row is the build's
+ * to tell, which names the first one. */
+static int hash_content(const omen_source *source, uint64_t first, uint64_t n_rows, uint64_t n_wanted, uint64_t *hash,
+                        omen_detail *why)
 {
-    const uint64_t n = source->n_rows < CONTENT_ROWS ? source->n_rows : CONTENT_ROWS;
+    const uint64_t n = n_rows < n_wanted ? n_rows : n_wanted;
     XXH3_state_t *state = XXH3_createState();
     float *row = omen_alloc(source->d, sizeof *row);
     int status = state && row ? OMEN_OK : no_memory(why);
     if (status == OMEN_OK)
         XXH3_64bits_reset(state);
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
-        const uint64_t at = n == 1 ? 0 : i * ((source->n_rows - 1) / (n - 1));
-        status = source->read(source->self, at, 1, row, why);
+        const uint64_t at = n == 1 ? 0 : i * ((n_rows - 1) / (n - 1));
+        status = source->read(source->self, first + at, 1, row, why);
         if (status == OMEN_OK)
             XXH3_64bits_update(state, row, source->d * sizeof *row);
         else if (status == OMEN_ERR_INPUT)
@@ -46,6 +53,29 @@ static int hash_content(const omen_source *source, uint64_t *hash, omen_detail *
     *hash = status == OMEN_OK ? XXH3_64bits_digest(state) : 0;
     free(row);
     XXH3_freeState(state);
+    return status;
+}
+
+/* What is kept of each part. */
+static int describe_parts(omen_records *records, const omen_source *source, const omen_build_options *o,
+                          omen_detail *why)
+{
+    uint64_t first = 0;
+    int status = OMEN_OK;
+    records->parts = omen_alloc(o->n_parts, sizeof *records->parts);
+    if (!records->parts)
+        return no_memory(why);
+    records->n_parts = o->n_parts;
+    for (size_t i = 0; i < o->n_parts && status == OMEN_OK; i++) {
+        const omen_source_part *part = &o->parts[i];
+        omen_head_part *out = &records->parts[i];
+        if (i % LOOK_PARTS == 0 && o->progress &&
+            o->progress(o->progress_context, omen_stage_name(OMEN_STAGE_SAMPLE), 0, 1))
+            return omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
+        *out = (omen_head_part){.n_rows = part->n_rows, .n_bytes = part->n_bytes, .stamp = part->stamp};
+        status = hash_content(source, first, part->n_rows, 2, &out->content, why);
+        first += part->n_rows;
+    }
     return status;
 }
 
@@ -72,13 +102,28 @@ int omen_records_describe(omen_records *records, const omen_source *source, cons
         const uint64_t facts[] = {tune->n_rows, tune->d, tune->n_bytes, tune->stamp};
         head[OMEN_HEAD_TUNE] = XXH3_64bits(facts, sizeof facts);
     }
-    return hash_content(source, &head[OMEN_HEAD_CONTENT], why);
+    const int status = hash_content(source, 0, source->n_rows, CONTENT_ROWS, &head[OMEN_HEAD_CONTENT], why);
+    return status == OMEN_OK && o->n_parts > 0 ? describe_parts(records, source, o, why) : status;
+}
+
+void omen_records_finish(omen_records *records)
+{
+    free(records->parts);
+    records->parts = NULL;
+}
+
+bool omen_records_may_be_head(uint64_t n_bytes)
+{
+    const uint64_t head_bytes = OMEN_N_HEAD * sizeof(uint64_t), part_bytes = sizeof(omen_head_part);
+    return n_bytes >= head_bytes && (n_bytes - head_bytes) % part_bytes == 0 &&
+           (n_bytes - head_bytes) / part_bytes <= MOST_PARTS;
 }
 
 int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why)
 {
-    const omen_span span = {records->head, sizeof records->head};
-    return checkpoint->append(checkpoint->self, OMEN_RECORD_HEAD, &span, 1, NULL, why);
+    const omen_span spans[] = {{records->head, sizeof records->head},
+                               {records->parts, records->n_parts * sizeof *records->parts}};
+    return checkpoint->append(checkpoint->self, OMEN_RECORD_HEAD, spans, records->n_parts > 0 ? 2 : 1, NULL, why);
 }
 
 static int other_name(const char *field, const char *was, const char *now, omen_detail *why)
@@ -136,14 +181,56 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
     }
 }
 
-int omen_records_check_head(const omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why)
+/* What of a part changed; NULL: nothing. */
+static const char *difference(const omen_head_part *was, const omen_head_part *now)
+{
+    return was->n_bytes != now->n_bytes   ? "size"
+           : was->n_rows != now->n_rows   ? "number of rows"
+           : was->stamp != now->stamp     ? "modification time"
+           : was->content != now->content ? "contents"
+                                          : NULL;
+}
+
+/* Names the first part that changed; n_were parts are in the checkpoint. */
+static int check_parts(const omen_records *records, uint64_t n_were, const omen_build_options *o,
+                       const omen_checkpoint *checkpoint, omen_detail *why)
+{
+    const uint64_t n = least(n_were, records->n_parts);
+    omen_head_part *was = omen_alloc(n, sizeof *was);
+    char count[64] = "";
+    const char *what = NULL;
+    size_t i = 0;
+    int status =
+        was ? checkpoint->read(checkpoint->self, 0, sizeof records->head, n * sizeof *was, was, why) : no_memory(why);
+    for (; status == OMEN_OK && i < n && !what; i++)
+        what = difference(&was[i], &records->parts[i]);
+    free(was);
+    if (status != OMEN_OK || (!what && n_were == records->n_parts))
+        return status;
+    if (n_were != records->n_parts)
+        snprintf(count, sizeof count, "%llu files are %llu now%s", (unsigned long long)(n_were > 0 ? n_were : 1),
+                 (unsigned long long)(records->n_parts > 0 ? records->n_parts : 1), what ? ", and " : "");
+    if (!what)
+        return omen_fail(why, OMEN_ERR_INPUT, "the checkpoint was begun from other input: %s", count);
+    return omen_fail(why, OMEN_ERR_INPUT,
+                     "the checkpoint was begun from other input: %sthe %s of input %zu, %.300s, changed", count, what,
+                     i, o->parts[i - 1].name);
+}
+
+int omen_records_check_head(const omen_records *records, const omen_build_options *o, const omen_checkpoint *checkpoint,
+                            omen_detail *why)
 {
     uint64_t was[OMEN_N_HEAD];
     omen_record record;
     if (!checkpoint->get(checkpoint->self, 0, &record) || record.kind != OMEN_RECORD_HEAD ||
-        record.n_bytes != sizeof was)
+        !omen_records_may_be_head(record.n_bytes))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun by another version of omendb");
-    const int status = checkpoint->read(checkpoint->self, 0, 0, sizeof was, was, why);
+    int status = checkpoint->read(checkpoint->self, 0, 0, sizeof was, was, why);
+    if (status == OMEN_OK && was[OMEN_HEAD_VERSION] != records->head[OMEN_HEAD_VERSION])
+        return differs(OMEN_HEAD_VERSION, 0, 0, why);
+    /* the part that changed, before what changed of the whole with it */
+    if (status == OMEN_OK)
+        status = check_parts(records, (record.n_bytes - sizeof was) / sizeof *records->parts, o, checkpoint, why);
     for (int i = 0; i < OMEN_N_HEAD && status == OMEN_OK; i++)
         if (was[i] != records->head[i])
             return differs((omen_head_field)i, was[i], records->head[i], why);
@@ -428,4 +515,52 @@ int omen_records_load_codec(omen_records *records, omen_codec_model *m, const om
     if (status == OMEN_OK)
         status = omen_codec_prepare(m);
     return status == OMEN_ERR_MEMORY ? no_memory(why) : status;
+}
+
+/* ---- for people ---- */
+
+int omen_checkpoint_get_info(const omen_checkpoint *checkpoint, omen_checkpoint_info *out, omen_detail *why)
+{
+    uint64_t head[OMEN_N_HEAD];
+    omen_checkpoint_info info;
+    omen_record record;
+    int status = omen_sized_take(&info, sizeof info, out, "omen_checkpoint_info", why);
+    if (status != OMEN_OK)
+        return status;
+    if (!checkpoint->get(checkpoint->self, 0, &record) || record.kind != OMEN_RECORD_HEAD)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint is not one of a build");
+    if (record.n_bytes == sizeof head)
+        status = checkpoint->read(checkpoint->self, 0, 0, sizeof head, head, why);
+    if (status != OMEN_OK)
+        return status;
+    if (record.n_bytes != sizeof head || head[OMEN_HEAD_VERSION] != XXH3_64bits(OMEN_VERSION, sizeof OMEN_VERSION))
+        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "the checkpoint is of another version of omendb");
+    info = (omen_checkpoint_info){
+        .struct_bytes = sizeof info,
+        .n_rows = head[OMEN_HEAD_N_ROWS],
+        .d = (uint32_t)head[OMEN_HEAD_D],
+        .metric = (omen_metric)head[OMEN_HEAD_METRIC],
+        .codec = (omen_codec)head[OMEN_HEAD_CODEC],
+        .refine = (omen_refine)head[OMEN_HEAD_REFINE],
+        .bytes = (uint32_t)head[OMEN_HEAD_BYTES],
+        .n_lists = (uint32_t)head[OMEN_HEAD_N_LISTS],
+        .seed = head[OMEN_HEAD_SEED],
+        .zero_ok = head[OMEN_HEAD_ZERO_OK] != 0,
+        .has_tune_queries = head[OMEN_HEAD_TUNE] != 0,
+    };
+    for (uint32_t i = 1; checkpoint->get(checkpoint->self, i, &record); i++) {
+        uint64_t run[2]; /* the first row, and how many there are */
+        if (record.kind != OMEN_RECORD_RUN)
+            continue;
+        status = record.n_bytes < sizeof run ? omen_records_contradiction(why)
+                                             : checkpoint->read(checkpoint->self, i, 0, sizeof run, run, why);
+        if (status == OMEN_OK && (run[0] != info.n_encoded || run[1] > info.n_rows - info.n_encoded))
+            status = omen_records_contradiction(why);
+        if (status != OMEN_OK)
+            return status;
+        info.n_encoded += run[1];
+        info.n_runs++;
+    }
+    omen_sized_give(out, &info);
+    return OMEN_OK;
 }

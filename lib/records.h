@@ -29,10 +29,18 @@ typedef enum {
     OMEN_N_HEAD,
 } omen_head_field;
 
+/* What the head has of each of several inputs. */
+typedef struct omen_head_part {
+    uint64_t n_rows, n_bytes, stamp;
+    uint64_t content; /* a hash of the first and the last row */
+} omen_head_part;
+
 /* The fixed parts at the start of the records. They are kept here since the checkpoint may still be writing them after
  * a call has returned. */
 typedef struct omen_records {
     uint64_t head[OMEN_N_HEAD];
+    omen_head_part *parts; /* behind the head; NULL where the source is of one */
+    uint64_t n_parts;
     struct {
         uint64_t identity;
         uint32_t d, d_full, d_kept;
@@ -50,16 +58,23 @@ typedef struct omen_records {
     } codec;
 } omen_records;
 
-/* Fills records->head. Reads a few rows of source. */
+/* Fills records->head and parts, which starts NULL. Reads a few rows of source. */
 int omen_records_describe(omen_records *records, const omen_source *source, const omen_build_options *options,
                           uint32_t n_lists, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Whether the head of some build can have so many bytes, which is little enough to be read before more is known. */
+bool omen_records_may_be_head(uint64_t n_bytes);
+
 int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Compares records->head with the first record of the checkpoint. Returns OMEN_OK, OMEN_ERR_ARGUMENT (different
- * options) or OMEN_ERR_INPUT (different input), both with the difference in why, or what the checkpoint returned. */
-int omen_records_check_head(const omen_records *records, const omen_checkpoint *checkpoint,
-                            omen_detail *why) OMEN_MUST_CHECK;
+/* Compares records->head and parts, which options has the names of, with the first record of the checkpoint. Returns
+ * OMEN_OK, OMEN_ERR_ARGUMENT (different options) or OMEN_ERR_INPUT (different input), both with the difference in why,
+ * OMEN_ERR_MEMORY or what the checkpoint returned. */
+int omen_records_check_head(const omen_records *records, const omen_build_options *options,
+                            const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Frees parts, once nothing is written any more. */
+void omen_records_finish(omen_records *records);
 
 /* Checks that a build of source and options with n_lists lists could have written records of these kinds and lengths.
  * To be called before any record but the head is read. Returns OMEN_OK or OMEN_ERR_CORRUPT. */

@@ -162,6 +162,27 @@ bool omen_refine_is_valid(omen_refine refine, const void *stored, uint32_t d)
     return finite;
 }
 
+bool omen_refine_are_valid(omen_refine refine, const uint8_t *rows, size_t n, size_t row_bytes, uint32_t d)
+{
+    bool valid = true;
+    if (refine == OMEN_REFINE_SQ8 || refine == OMEN_REFINE_SQ12 || refine == OMEN_REFINE_SQ16) {
+        const float top = (float)((1u << bits_of(refine)) - 1);
+        const float most =
+            (float)(sqrt((double)OMEN_LENGTH2_MOST / d) * 0.999); /* of the ends of a short row's range */
+        for (size_t i = 0; i < n; i++) {
+            float header[2];
+            memcpy(header, rows + i * row_bytes, sizeof header);
+            valid &= (header[1] >= 0) & (fabsf(header[0]) <= most) & (fabsf(header[0] + top * header[1]) <= most);
+        }
+        if (valid)
+            return true;
+    }
+    valid = true;
+    for (size_t i = 0; i < n && valid; i++)
+        valid = omen_refine_is_valid(refine, rows + i * row_bytes, d);
+    return valid;
+}
+
 bool omen_refine_matches(omen_refine refine, const void *stored, const float *row, uint32_t d)
 {
     const uint8_t *bytes = stored;

@@ -28,6 +28,9 @@ void omen_refine_decode(omen_refine refine, const void *stored, uint32_t d, floa
  * step that is not negative. */
 bool omen_refine_is_valid(omen_refine refine, const void *stored, uint32_t d);
 
+/* The same of n rows. */
+bool omen_refine_are_valid(omen_refine refine, const uint8_t *rows, size_t n, size_t row_bytes, uint32_t d);
+
 /* Whether every value of row equals the stored one up to the rounding of the tier. */
 bool omen_refine_matches(omen_refine refine, const void *stored, const float *row, uint32_t d);
 

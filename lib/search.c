@@ -26,7 +26,7 @@ static uint32_t rows_to_find(const omen_search_options *options, uint64_t query,
 
 /* Whether the k keys of one query are rows that exist, each once, at distances that are numbers. seen is a hash table
  * of n_seen (a power of two, at least twice k) pairs {query + 1, row}, zero at first. */
-static int check_result(const omen_index *index, const uint64_t *keys, uint32_t k, uint64_t query, uint64_t (*seen)[2],
+static int check_result(uint64_t n_rows, const uint64_t *keys, uint32_t k, uint64_t query, uint64_t (*seen)[2],
                         uint64_t n_seen, omen_detail *why)
 {
     for (uint32_t i = 0; i < k; i++) {
@@ -34,9 +34,9 @@ static int check_result(const omen_index *index, const uint64_t *keys, uint32_t 
         uint64_t slot = row * 0x9e3779b97f4a7c15u >> 32 & (n_seen - 1);
         while (seen[slot][0] == query + 1 && seen[slot][1] != row)
             slot = (slot + 1) & (n_seen - 1);
-        if (row >= index->meta.n_rows || seen[slot][0] == query + 1)
+        if (row >= n_rows || seen[slot][0] == query + 1)
             return omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: row %llu %s", (unsigned long long)row,
-                             row >= index->meta.n_rows ? "does not exist" : "has two positions");
+                             row >= n_rows ? "does not exist" : "has two positions");
         if (!isfinite(omen_key_distance(keys[i])))
             return omen_fail(why, OMEN_ERR_CORRUPT, "row %llu has no finite distance", (unsigned long long)row);
         seen[slot][0] = query + 1;
@@ -45,9 +45,8 @@ static int check_result(const omen_index *index, const uint64_t *keys, uint32_t 
     return OMEN_OK;
 }
 
-/* The same for all queries, whatever the file says. */
-static int check_results(const omen_index *index, const omen_search_options *options, const uint64_t *keys,
-                         uint64_t n_queries, uint32_t k, int n_threads, omen_detail *why)
+int omen_search_check_results(uint64_t n_rows, const uint64_t *keys, uint64_t n_queries, uint32_t k,
+                              const uint32_t *n_found, int n_threads, omen_detail *why)
 {
     uint64_t n_seen = 8;
     int status = OMEN_OK;
@@ -61,7 +60,7 @@ static int check_results(const omen_index *index, const omen_search_options *opt
 #pragma omp for schedule(static)
         for (uint64_t q = 0; q < n_queries; q++)
             if (own == OMEN_OK)
-                own = check_result(index, keys + q * k, rows_to_find(options, q, k), q, seen, n_seen, &own_why);
+                own = check_result(n_rows, keys + q * k, n_found[q], q, seen, n_seen, &own_why);
         if (own != OMEN_OK) {
 #pragma omp critical(omen_check_results)
             {
@@ -83,8 +82,7 @@ uint32_t omen_found_count(const int64_t *ids, uint32_t k)
     return n;
 }
 
-/* One query's n keys as k ids and distances (or NULL). */
-static void put_found(const uint64_t *keys, uint32_t n, uint32_t k, int64_t *ids, float *distances)
+void omen_search_put_found(const uint64_t *keys, uint32_t n, uint32_t k, int64_t *ids, float *distances)
 {
     for (uint32_t i = 0; i < k; i++)
         ids[i] = i < n ? (int64_t)(uint32_t)keys[i] : OMEN_NO_ROW;
@@ -154,10 +152,14 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
     if (status != OMEN_OK)
         return status;
     uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
-    if (!keys)
+    uint32_t *n_found = omen_alloc(n_queries, sizeof *n_found);
+    if (!keys || !n_found) {
+        free(keys);
+        free(n_found);
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the results of %llu queries",
                          (unsigned long long)n_queries);
-    omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
+    }
+    omen_watch watch = omen_watch_make_search(options->progress, options->progress_context, n_queries);
     const omen_search_job job = {.options = options,
                                  .queries = queries,
                                  .n_queries = n_queries,
@@ -168,22 +170,24 @@ int omen_index_search(const omen_index *index, const omen_search_options *option
                                  .watch = &watch,
                                  .why = why};
     status = omen_search_run(index, &known, &job);
+    for (uint64_t q = 0; q < n_queries; q++)
+        n_found[q] = rows_to_find(options, q, k);
     if (status == OMEN_OK)
-        status = check_results(index, options, keys, n_queries, k, n_threads, why);
+        status = omen_search_check_results(m->n_rows, keys, n_queries, k, n_found, n_threads, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const float *query = queries + q * m->d;
         /* a zero query is as far from every row as from any other: the lowest ids */
         const bool zero = omen_search_is_zero(index, options, query);
-        const uint32_t n_found = rows_to_find(options, q, k);
         if (zero && options->row_sets && options->row_sets[q])
-            status = omen_row_set_first(options->row_sets[q], n_found, keys + q * k);
+            status = omen_row_set_first(options->row_sets[q], n_found[q], keys + q * k);
         else if (zero)
             for (uint32_t i = 0; i < k; i++)
                 keys[q * k + i] = omen_key(1, i);
-        put_found(keys + q * k, n_found, options->k, ids + q * options->k,
-                  distances ? distances + q * options->k : NULL);
+        omen_search_put_found(keys + q * k, n_found[q], options->k, ids + q * options->k,
+                              distances ? distances + q * options->k : NULL);
     }
     free(keys);
+    free(n_found);
     if (stats)
         omen_sized_give(program_stats, stats);
     if (status == OMEN_ERR_INTERRUPTED)
@@ -211,12 +215,12 @@ int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k
         return omen_fail(why, OMEN_ERR_ARGUMENT, "k must be at least 1, and n 1 to %u", OMEN_MAX_ROWS);
     const uint32_t n_found = k < source->n_rows ? k : (uint32_t)source->n_rows;
     uint64_t *keys = omen_alloc(n_queries * n_found, sizeof *keys);
-    omen_watch watch = omen_watch_make(progress, context, "search");
+    omen_watch watch = omen_watch_make_search(progress, context, n_queries);
     int status = keys ? omen_search_source(source, metric, queries, n_queries, n_found,
                                            n_threads > 0 ? n_threads : omen_cpu_count(), keys, &watch, why)
                       : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++)
-        put_found(keys + q * n_found, n_found, k, ids + q * k, distances ? distances + q * k : NULL);
+        omen_search_put_found(keys + q * n_found, n_found, k, ids + q * k, distances ? distances + q * k : NULL);
     free(keys);
     return status;
 }

@@ -283,6 +283,12 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
     return OMEN_OK;
 }
 
+/* Of so many queries, what is done when they have been compared with all rows before one. */
+static uint64_t parts_before(const row_supply *supply, size_t n_queries, uint64_t row)
+{
+    return n_queries * OMEN_PROGRESS_PARTS * row / supply->n_rows;
+}
+
 /* Rows [row0, row1) against one group: leaves the best kept keys of query q, or all if there are fewer, at
  * s->keys + q * s->size. Their distances are those of the product. */
 static int search_range(exact_state *s, const row_supply *supply, const float *queries, size_t n_queries, uint64_t row0,
@@ -307,6 +313,8 @@ static int search_range(exact_state *s, const row_supply *supply, const float *q
             status = multiply_rows(s, supply, i0, n, width / OMEN_PANEL, half_norms, why);
         if (status != OMEN_OK)
             return status;
+        omen_watch_add_parts(supply->watch,
+                             parts_before(supply, n_queries, i0 + n) - parts_before(supply, n_queries, i0));
         for (size_t i = 0; i < n; i++) {
             const float *dots = s->dots + i * width;
             const uint32_t id = supply->index ? supply->index->ids[i0 + i] : (uint32_t)(i0 + i);

@@ -136,6 +136,7 @@ static int search_task(rows_state *s, const omen_index *index, const omen_search
         for (uint32_t i = 0; i < k; i++)
             keys[i] = i < s->counts[q] ? s->keys[q * s->size + i] : UINT64_MAX;
     }
+    omen_watch_add_parts(job->watch, n * OMEN_PROGRESS_PARTS);
     s->n_compared += n * (set ? set->n_matches : 0);
     return OMEN_OK;
 }

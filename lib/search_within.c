@@ -110,7 +110,7 @@ static int collect(const omen_index *index, omen_range *ranges, uint64_t n_queri
 static int search(const omen_index *index, omen_search_options *options, const float *queries, uint64_t n_queries,
                   omen_found *out, omen_search_stats *stats, omen_detail *why)
 {
-    omen_watch watch = omen_watch_make(options->progress, options->progress_context, "search");
+    omen_watch watch = omen_watch_make_search(options->progress, options->progress_context, n_queries);
     omen_range *ranges = omen_alloc_zero(n_queries, sizeof *ranges);
     if (!ranges)
         return OMEN_ERR_MEMORY;

@@ -31,8 +31,12 @@ static int touch(const omen_index *index, const omen_touched *touched, uint64_t 
 /* Refine rows that begin in [begin, end). */
 static int rows_valid(const omen_index *index, uint64_t begin, uint64_t end, omen_detail *why)
 {
-    const uint64_t row_bytes = index->refine_row_bytes;
-    for (uint64_t i = (begin + row_bytes - 1) / row_bytes; i * row_bytes < end; i++)
+    const uint64_t row_bytes = index->refine_row_bytes, first = (begin + row_bytes - 1) / row_bytes;
+    const uint64_t n_rows = (end + row_bytes - 1) / row_bytes - first;
+    if (omen_refine_are_valid(index->meta.refine, index->refine_rows + first * row_bytes, n_rows, row_bytes,
+                              index->meta.d))
+        return OMEN_OK;
+    for (uint64_t i = first; i < first + n_rows; i++)
         if (!omen_refine_is_valid(index->meta.refine, index->refine_rows + i * row_bytes, index->meta.d))
             return omen_fail(why, OMEN_ERR_CORRUPT, "section REFN: row at position %llu is not finite",
                              (unsigned long long)i);

@@ -14,6 +14,20 @@ omen_watch omen_watch_make(omen_progress_fn progress, void *context, const char 
     return (omen_watch){.progress = progress, .context = context, .stage = stage, .total = 1, .owner = this_thread()};
 }
 
+omen_watch omen_watch_make_search(omen_progress_fn progress, void *context, uint64_t n_queries)
+{
+    omen_watch watch = omen_watch_make(progress, context, "search");
+    watch.total = n_queries * OMEN_PROGRESS_PARTS;
+    watch.counts_parts = true;
+    return watch;
+}
+
+void omen_watch_add_parts(omen_watch *watch, uint64_t n_parts)
+{
+    if (watch && watch->progress && watch->counts_parts)
+        __atomic_fetch_add(&watch->done, n_parts, __ATOMIC_RELAXED);
+}
+
 bool omen_watch_stopped(omen_watch *watch)
 {
     if (!watch)

@@ -7,6 +7,7 @@
 #include "lib/graph/graph.h"
 #include "lib/lists/lists.h"
 #include "lib/lists/lists_errors.h"
+#include "lib/omendb_info.h"
 #include "lib/sized.h"
 #include "lib/ways.h"
 
@@ -135,7 +136,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
                                    options->refine_cold, job->n_threads, job->keys, job->stats, job->watch, job->why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
-    return omen_apart_search(index, job->queries, job->row_sets, job->n_queries, k, job->n_threads, job->keys,
+    return omen_apart_search(index, job->queries, job->row_sets, job->n_queries, k, job->n_threads, 0, job->keys,
                              job->stats, job->watch, job->why);
 }
 
@@ -170,8 +171,8 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
                                          job->keys, job->stats, job->watch, job->why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
-    return omen_apart_search(index, job->queries, NULL, job->n_queries, job->k, job->n_threads, job->keys, job->stats,
-                             job->watch, job->why);
+    return omen_apart_search(index, job->queries, NULL, job->n_queries, job->k, job->n_threads, 0, job->keys,
+                             job->stats, job->watch, job->why);
 }
 
 /* ---- the choice ---- */
@@ -304,3 +305,27 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .table = OMEN_SECTION_GTUN,
                         .is_optional = true},
 };
+
+int omen_index_get_effort(const omen_index *index, omen_search_way way, size_t i, omen_measured_effort *out)
+{
+    omen_measured_effort effort;
+    const int status = omen_sized_take(&effort, sizeof effort, out, "omen_measured_effort", NULL);
+    if (status != OMEN_OK)
+        return status;
+    if (way == OMEN_SEARCH_LISTS && i < index->n_tune) {
+        const omen_tune_entry *e = &index->tune[i];
+        effort = (omen_measured_effort){
+            .struct_bytes = sizeof effort, .k = e->k, .recall = e->recall, .probes = e->n_lists, .rerank = e->n_rows};
+    } else if (way == OMEN_SEARCH_GRAPH && i < index->graph.n_tune) {
+        const omen_graph_tune *e = &index->graph.tune[i];
+        effort = (omen_measured_effort){.struct_bytes = sizeof effort,
+                                        .k = e->k,
+                                        .recall = e->recall,
+                                        .rerank = e->n_rows,
+                                        .estimates = e->n_estimates};
+    } else {
+        return OMEN_ERR_ARGUMENT;
+    }
+    omen_sized_give(out, &effort);
+    return OMEN_OK;
+}

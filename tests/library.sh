@@ -62,8 +62,11 @@ readelf -rW "$build/libomendb.so" | grep -E 'JUMP_SLO.* omen_' | result "files o
 
 quiet meson install -C "$build" --no-rebuild --destdir "$scratch/root" | result "meson install into a DESTDIR"
 find "$scratch/root" -type f -o -type l | sed 's/.*\///' | sort >"$scratch/installed"
-printf '%s\n' libomendb.a libomendb.so libomendb.so.0 libomendb.so.0.1.0 omendb omendb.1 omendb.h omendb.pc \
-    omendb_codes.h omendb_columns.h omendb_files.h omendb_rows.h | sort | diff - "$scratch/installed" |
+printf '%s\n' FORMAT.md LICENSE _omendb libomendb.a libomendb.so libomendb.so.0 libomendb.so.0.1.0 omendb omendb \
+    omendb-attach.1 omendb-bench.1 omendb-build.1 omendb-completion.1 omendb-compress.1 omendb-format.5 omendb-info.1 \
+    omendb-query.1 omendb-verify.1 omendb.1 omendb.fish omendb.h omendb.magic omendb.pc omendb_codes.h \
+    omendb_columns.h omendb_files.h omendb_info.h omendb_joint.h omendb_rows.h |
+    sort | diff - "$scratch/installed" |
     result "what is installed"
 library=$(dirname "$(find "$scratch/root" -name libomendb.so)")
 include=$(dirname "$(find "$scratch/root" -name omendb.h)")
@@ -72,7 +75,7 @@ PKG_CONFIG_SYSROOT_DIR=$scratch/root
 export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
 
 # A program that sets up the structs, in what C and C++ have in common.
-for header in omendb omendb_codes omendb_columns omendb_rows omendb_files; do
+for header in omendb omendb_codes omendb_columns omendb_info omendb_rows omendb_files; do
     cat >"$scratch/$header.c" <<EOF
 #include <$header.h>
 #include <$header.h>

@@ -77,7 +77,7 @@ includes()
     grep "^$1/" "$scratch/sources" | xargs grep -n '^ *# *include *"' /dev/null | grep -vE ":#include \"($2)\""
 }
 name='([a-z0-9_]+/)*[a-z0-9_]+\.h'
-includes lib "lib/$name" | grep -v '^lib/omendb_[a-z]*\.h:.*"omendb\.h"$' | result "lib includes only lib"
+includes lib "lib/$name" | grep -vE '^lib/omendb_[a-z]*\.h:.*"omendb(_rows)?\.h"$' | result "lib includes only lib"
 # what is installed looks for the others beside it
 includes formats "lib/(omendb|sized)\.h|formats/$name" | grep -v '^formats/omendb_files\.h:.*"omendb_[a-z]*\.h"$' |
     result "formats includes only lib/omendb.h, lib/sized.h and formats"
@@ -117,7 +117,8 @@ code lib formats | grep -E '"(([^"\\]|\\.)*[ (])?(--[a-zA-Z]|-[a-zA-Z]([^a-zA-Z]
 awk '$0 == "" { commented = 0 }
     /^\/\*/ && !/^\/\* ----/ { commented = 1 }
     /^(OMEN_API|[a-z]).*[ *]omen_[a-z0-9_]+\(/ && !commented { print FILENAME ":" FNR ": " $0 }' lib/omendb.h \
-    lib/omendb_codes.h lib/omendb_columns.h lib/omendb_rows.h formats/omendb_files.h |
+    lib/omendb_codes.h lib/omendb_columns.h lib/omendb_info.h lib/omendb_joint.h lib/omendb_rows.h \
+    formats/omendb_files.h |
     result "every function of a public header has a comment"
 
 # ---- codecs ----
@@ -171,13 +172,12 @@ docs '(omen|cmd)_[a-z0-9_]*[a-z0-9]\b|`[a-z0-9]+(_[a-z0-9]+)+(\(\))?`' | tr -d '
 # ---- help and man page ----
 
 if [ -x "$omendb" ]; then
-    for command in attach bench build compress query verify; do
+    for command in attach bench build completion compress info query verify; do
         "$omendb" $command --help | sed -n 's/^ \{2,8\}\(-[A-Za-z], \)\{0,1\}\(--[a-z-]*\).*/\1\2/p' |
             tr -d ' ' | tr ',' '\n' | LC_ALL=C sort >"$scratch/help"
-        awk -v section="OMENDB $(echo $command | tr a-z A-Z)" '
-            /^\.SH / { inside = $0 == ".SH " section }
+        awk '/^\.SH / { inside = $0 == ".SH OPTIONS" }
             inside && tag && /^\.B/ { print }
-            { tag = $0 == ".TP" }' docs/omendb.1 | sed 's/\\-/-/g' |
+            { tag = $0 == ".TP" }' docs/omendb-$command.1 | sed 's/\\-/-/g' |
             sed -n 's/^\.BR\{0,1\} \(-.*\)$/\1/p' | grep -oE -- '(^| )--?[A-Za-z][a-z-]*' | tr -d ' ' |
             LC_ALL=C sort >"$scratch/man"
         { [ -s "$scratch/help" ] || echo "no options found"; diff "$scratch/help" "$scratch/man"; } |
@@ -186,4 +186,34 @@ if [ -x "$omendb" ]; then
 else
     echo "ok - help and man page list the same options # SKIP no $omendb"
 fi
+
+# ---- the manual ----
+
+if command -v groff >/dev/null; then
+    for page in docs/*.[15]; do
+        groff -man -Tutf8 -ww -z "$page" 2>&1
+    done | result "groff is content with the manual"
+else
+    echo "ok - groff is content with the manual # SKIP no groff"
+fi
+if command -v mandoc >/dev/null; then
+    mandoc -Tlint docs/*.[15] | result "mandoc is content with the manual"
+else
+    echo "ok - mandoc is content with the manual # SKIP no mandoc"
+fi
+# each command has a page, which the overview names, and each page examples
+{
+    [ ! -x "$omendb" ] || "$omendb" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | grep -vx help |
+        while read -r command; do
+            [ -f "docs/omendb-$command.1" ] || echo "there is no docs/omendb-$command.1"
+            [ "$(grep -cF "omendb\\-$command (1)" docs/omendb.1)" -eq 2 ] || echo "omendb(1) does not list $command"
+            grep -qF "'omendb-$command.1'" docs/meson.build ||
+                echo "docs/omendb-$command.1 is not installed"
+        done
+    for page in docs/*.1; do
+        for heading in NAME SYNOPSIS DESCRIPTION OPTIONS "EXIT STATUS" EXAMPLES "SEE ALSO"; do
+            grep -qx "\.SH $heading" "$page" || echo "$page has no $heading"
+        done
+    done
+} | result "the manual has a page for each command"
 exit $failed

@@ -493,6 +493,7 @@ static void search_part(search *s)
         if (status == OMEN_OK)
             status = search_some(w, s->queries + q * s->index->meta.d, left < s->size ? left : s->size, s->k, s->effort,
                                  s->keys + q * s->k, &sums, &why);
+        omen_watch_add_parts(s->watch, (left < s->size ? left : s->size) * OMEN_PROGRESS_PARTS);
     }
 #pragma omp critical(omen_graph_search)
     {

@@ -29,7 +29,7 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
 static uint32_t lists_within(omen_lists_chunk *s, uint32_t query, float limit)
 {
     const omen_query_filter *f = &s->filters[query];
-    const float *values = s->values + query * s->ldc;
+    const float *values = omen_lists_values(s, query);
     const uint32_t n = (uint32_t)omen_kernels_get()->filter(values, s->index->meta.n_lists, limit, s->short_lists);
     uint32_t n_kept = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -54,7 +54,7 @@ static uint32_t nearest(omen_lists_chunk *s, uint32_t n_found, uint32_t n)
 static float limit_of(omen_lists_chunk *s, uint32_t query, uint32_t n)
 {
     const omen_query_filter *f = &s->filters[query];
-    const float *values = s->values + query * s->ldc;
+    const float *values = omen_lists_values(s, query);
     const uint32_t expected = n / SAMPLE_STEP, rank = expected + 2 * (uint32_t)sqrtf((float)expected) + 3;
     uint32_t n_sample = 0;
     for (uint32_t l = 0; l < s->index->meta.n_lists; l += SAMPLE_STEP) {
@@ -93,7 +93,7 @@ static float limit_needed(omen_lists_chunk *s, uint32_t query)
 {
     const omen_query_filter *f = &s->filters[query];
     const uint32_t n_lists = s->index->meta.n_lists, *first = s->index->first;
-    const float *values = s->values + query * s->ldc;
+    const float *values = omen_lists_values(s, query);
     float *expected = s->work, *distances = s->work + s->ldc;
     double taken = 0, n_rows = 0;
     uint32_t n_rest = 0;
@@ -170,7 +170,7 @@ static int take_lists(omen_lists_chunk *s, uint32_t query, uint32_t n, const flo
             continue;
         }
         const float base = s->lists[query].norm2 + 2 * omen_key_distance(key);
-        s->probes[s->n_pairs++] = (omen_probe){l, query, base > 0 ? base : 0};
+        s->probes[s->n_pairs++] = (omen_probe){l, query, base > 0 ? base : 0, 0};
         if (!f->has_tables)
             omen_lists_make_tables(s, query);
         f->has_tables = true;

@@ -15,6 +15,7 @@
 #include "lib/lists/lists_spread.h"
 
 #define SAMPLE_STEP 8u /* every 8th list is looked at to guess a limit */
+#define FIRST_SHARE 8u /* of a fixed number of lists, the nearest eighth is scanned first */
 
 int omen_lists_reserve(omen_lists_chunk *s, size_t n)
 {
@@ -87,84 +88,102 @@ static uint64_t rows_of(const omen_lists_chunk *s, uint32_t n)
     return n_rows;
 }
 
-/* Adds the first n lists of list_keys but those up to done. */
-static int add_probes(omen_lists_chunk *s, uint32_t query, uint32_t n, uint64_t done)
+/* Adds the first n lists of list_keys but those up to done; those up to first are of turn 0. */
+static int add_probes(omen_lists_chunk *s, uint32_t query, uint32_t n, uint64_t done, uint64_t first)
 {
     if (omen_lists_reserve(s, s->n_pairs + n) != OMEN_OK)
         return OMEN_ERR_MEMORY;
     for (uint32_t i = 0; i < n; i++) {
-        const float base = s->lists[query].norm2 + 2 * omen_key_distance(s->list_keys[i]);
-        if (s->list_keys[i] > done)
-            s->probes[s->n_pairs++] = (omen_probe){(uint32_t)s->list_keys[i], query, base > 0 ? base : 0};
+        const uint64_t key = s->list_keys[i];
+        const float base = s->lists[query].norm2 + 2 * omen_key_distance(key);
+        s->probes[s->n_pairs] = (omen_probe){(uint32_t)key, query, base > 0 ? base : 0, key > first};
+        s->n_pairs += key > done;
     }
     return OMEN_OK;
 }
 
-/* Counting sort by list. */
+/* Counting sort by turn and list. */
 void omen_lists_sort_probes(omen_lists_chunk *s)
 {
-    const size_t n_lists = s->index->meta.n_lists;
-    memset(s->list_first, 0, (n_lists + 1) * sizeof *s->list_first);
+    const size_t n_lists = s->index->meta.n_lists, n = (s->is_fixed ? 2 : 1) * n_lists;
+    memset(s->list_first, 0, (n + 1) * sizeof *s->list_first);
     for (size_t i = 0; i < s->n_pairs; i++)
-        s->list_first[s->probes[i].list + 1]++;
-    for (size_t l = 0; l < n_lists; l++)
+        s->list_first[s->probes[i].turn * n_lists + s->probes[i].list + 1]++;
+    for (size_t l = 0; l < n; l++)
         s->list_first[l + 1] += s->list_first[l];
     for (size_t i = 0; i < s->n_pairs; i++)
-        s->sorted[s->list_first[s->probes[i].list]++] = s->probes[i];
+        s->sorted[s->list_first[s->probes[i].turn * n_lists + s->probes[i].list]++] = s->probes[i];
 }
 
 /* Within the limits of a model (index_format.h) nothing overflows here. */
-int omen_lists_rank(omen_lists_chunk *s, size_t n_queries, omen_detail *why)
+int omen_lists_rank(omen_lists_chunk *s, size_t q0, size_t n, omen_detail *why)
 {
     const omen_kernels *kernels = omen_kernels_get();
     const omen_index *index = s->index;
-    const size_t d = index->meta.d_kept, ldc = s->ldc;
-    for (size_t q0 = 0; q0 < n_queries; q0 += LISTS_COARSE_ROWS) {
-        const size_t n = n_queries - q0 < LISTS_COARSE_ROWS ? n_queries - q0 : LISTS_COARSE_ROWS;
-        kernels->matmul(s->transformed + q0 * s->ld, s->ld, n, index->panels, ldc / OMEN_PANEL, d, s->values + q0 * ldc,
-                        ldc);
-        for (size_t q = q0; q < q0 + n; q++) {
-            const float *y = s->transformed + q * s->ld;
-            float *values = s->values + q * ldc;
-            const float norm2 = kernels->ip_f32(y, y, d);
-            /* only axes that are not at right angles make a query so long */
-            if (!(norm2 <= OMEN_PROJECTED2_MOST))
-                return omen_fail(why, OMEN_ERR_CORRUPT, "section BASE: its axes are not at right angles");
-            const float nearest = kernels->list_values(index->half_norms, values, index->meta.n_lists);
-            s->lists[q] = (omen_query_lists){.norm2 = norm2, .nearest_value = nearest};
-        }
+    const size_t d = index->meta.d_kept;
+    kernels->matmul(s->transformed + q0 * s->ld, s->ld, n, index->panels, s->ldc / OMEN_PANEL, d,
+                    omen_lists_values(s, q0), s->ldc);
+    for (size_t q = q0; q < q0 + n; q++) {
+        const float *y = s->transformed + q * s->ld;
+        const float norm2 = kernels->ip_f32(y, y, d);
+        /* only axes that are not at right angles make a query so long */
+        if (!(norm2 <= OMEN_PROJECTED2_MOST))
+            return omen_fail(why, OMEN_ERR_CORRUPT, "section BASE: its axes are not at right angles");
+        const float nearest = kernels->list_values(index->half_norms, omen_lists_values(s, q), index->meta.n_lists);
+        s->lists[q] = (omen_query_lists){.norm2 = norm2, .nearest_value = nearest};
     }
     return OMEN_OK;
 }
 
-int omen_lists_choose_first(omen_lists_chunk *s, size_t n_queries)
+/* Brings at least n lists that hold so many rows to the front of list_keys; returns the last of them. */
+static uint64_t nearest_rows(omen_lists_chunk *s, uint32_t query, uint32_t *n, uint64_t n_rows)
 {
-    const omen_index *index = s->index;
-    const uint32_t n_lists = index->meta.n_lists;
-    const bool fixed = s->effort.least_lists == s->effort.most_lists;
-    const uint64_t wanted = fixed ? 0 : omen_first_rows(index, s->k);
-    s->n_pairs = 0;
-    for (uint32_t q = 0; q < n_queries; q++) {
-        omen_query_lists *lists = &s->lists[q];
-        uint32_t n = s->effort.first_lists;
-        for (;; n = n < n_lists / 2 ? 2 * n : n_lists) {
-            lists->last_first = nearest_lists(s, s->values + q * s->ldc, n);
-            lists->n_first_rows = rows_of(s, n);
-            if (lists->n_first_rows >= wanted || n == n_lists)
-                break;
-        }
-        lists->n_first = n;
-        if (add_probes(s, q, n, 0) != OMEN_OK)
-            return OMEN_ERR_MEMORY;
+    const uint32_t n_lists = s->index->meta.n_lists;
+    for (;; *n = *n < n_lists / 2 ? 2 * *n : n_lists) {
+        const uint64_t last = nearest_lists(s, omen_lists_values(s, query), *n);
+        if (*n == n_lists || rows_of(s, *n) >= n_rows)
+            return last;
     }
-    omen_lists_sort_probes(s);
+}
+
+/* The lists of a query whose effort is fixed. The pool that the nearest ones fill turns away most of what the others
+ * hold. */
+static int choose_fixed(omen_lists_chunk *s, uint32_t query)
+{
+    uint32_t n = s->effort.most_lists;
+    uint64_t last = 0;
+    nearest_rows(s, query, &n, s->effort.most_rows);
+    const uint32_t n_first = (n + FIRST_SHARE - 1) / FIRST_SHARE;
+    omen_keys_select(s->list_keys, n, n_first);
+    for (uint32_t i = 0; i < n_first; i++)
+        last = s->list_keys[i] > last ? s->list_keys[i] : last;
+    return add_probes(s, query, n, 0, last);
+}
+
+int omen_lists_choose_first(omen_lists_chunk *s, size_t q0, size_t n)
+{
+    const bool needs_rows = s->effort.least_lists < s->effort.most_lists;
+    const uint64_t wanted = needs_rows ? omen_first_rows(s->index, s->k) : 0;
+    for (size_t q = q0; q < q0 + n; q++) {
+        omen_query_lists *lists = &s->lists[q];
+        int status;
+        if (s->is_fixed) {
+            status = choose_fixed(s, (uint32_t)q);
+        } else {
+            lists->n_first = s->effort.first_lists;
+            lists->last_first = nearest_rows(s, (uint32_t)q, &lists->n_first, wanted);
+            status = add_probes(s, (uint32_t)q, lists->n_first, 0, UINT64_MAX);
+        }
+        if (status != OMEN_OK)
+            return status;
+    }
     return OMEN_OK;
 }
 
 /* The value of a list that is at the query's reach. */
-static float value_at_reach(const omen_lists_chunk *s, const omen_query_lists *lists, float d_k2)
+static float value_at_reach(const omen_query_lists *lists, float reach, float d_k2)
 {
-    const double value = (double)lists->nearest_value + (double)s->effort.reach * (double)d_k2 / 2;
+    const double value = (double)lists->nearest_value + (double)reach * (double)d_k2 / 2;
     return (float)(value < (double)FLT_MAX ? value : (double)FLT_MAX);
 }
 
@@ -177,17 +196,14 @@ float omen_lists_kth(const omen_lists_chunk *s, uint32_t query)
     return omen_lifted_distance2(s->index, p->kth, s->lists[query].query_norm2) - p->tail;
 }
 
-static int choose_others(omen_lists_chunk *s, uint32_t query)
+int omen_lists_add_others(omen_lists_chunk *s, uint32_t query, const omen_effort *effort, float d_k2, uint64_t wanted)
 {
-    const omen_index *index = s->index;
     const omen_query_lists *lists = &s->lists[query];
-    const omen_pool *p = &s->pools[query];
-    const float *values = s->values + query * s->ldc;
-    const uint32_t n_lists = index->meta.n_lists, most = s->effort.most_lists;
-    const uint64_t wanted = p->margin < INFINITY ? p->k : p->n_most;
-    for (uint32_t least = s->effort.least_lists;; least = least < n_lists / 2 ? 2 * least : n_lists) {
+    const float *values = omen_lists_values(s, query);
+    const uint32_t n_lists = s->index->meta.n_lists, most = effort->most_lists;
+    const float limit = value_at_reach(lists, effort->reach, d_k2);
+    for (uint32_t least = effort->least_lists;; least = least < n_lists / 2 ? 2 * least : n_lists) {
         const uint32_t n_least = least < lists->n_first ? lists->n_first : least;
-        const float limit = value_at_reach(s, lists, omen_d_k2(omen_lists_kth(s, query), p->nearest2, p->tail));
         uint32_t n = n_least < most ? lists_within(s, values, limit) : 0;
         if (n < n_least) {
             n = n_least;
@@ -197,16 +213,19 @@ static int choose_others(omen_lists_chunk *s, uint32_t query)
             n = most;
         }
         if (n == n_lists || rows_of(s, n) >= wanted)
-            return add_probes(s, query, n, lists->last_first);
+            return add_probes(s, query, n, lists->last_first, UINT64_MAX);
     }
 }
 
 int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries)
 {
     s->n_pairs = 0;
-    for (uint32_t q = 0; q < n_queries; q++)
-        if (choose_others(s, q) != OMEN_OK)
+    for (uint32_t q = 0; q < n_queries; q++) {
+        const omen_pool *p = &s->pools[q];
+        const float d_k2 = omen_d_k2(omen_lists_kth(s, q), p->nearest2, p->tail);
+        if (omen_lists_add_others(s, q, &s->effort, d_k2, p->margin < INFINITY ? p->k : p->n_most) != OMEN_OK)
             return OMEN_ERR_MEMORY;
+    }
     omen_lists_sort_probes(s);
     return OMEN_OK;
 }
@@ -228,7 +247,7 @@ static uint32_t keep_matching(omen_lists_chunk *s, uint32_t query, uint32_t n)
 static float expected_limit(omen_lists_chunk *s, uint32_t query)
 {
     const omen_index *index = s->index;
-    const float *values = s->values + query * s->ldc, norm2 = s->lists[query].norm2, kth = s->pools[query].kth;
+    const float *values = omen_lists_values(s, query), norm2 = s->lists[query].norm2, kth = s->pools[query].kth;
     omen_list_steps steps;
     for (uint32_t l = 0; l < index->meta.n_lists; l++) {
         const uint32_t n_rows = s->filters ? s->filters[query].matches[l] : index->first[l + 1] - index->first[l];
@@ -252,8 +271,8 @@ int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries)
     for (uint32_t q = 0; q < n_queries; q++) {
         const omen_query_lists *lists = &s->lists[q];
         const omen_pool *p = &s->pools[q];
-        const float *values = s->values + q * s->ldc;
-        const float reach = value_at_reach(s, lists, omen_d_k2(p->kth, p->nearest2, p->tail));
+        const float *values = omen_lists_values(s, q);
+        const float reach = value_at_reach(lists, s->effort.reach, omen_d_k2(p->kth, p->nearest2, p->tail));
         const float expected = fixed ? 0 : expected_limit(s, q), limit = reach > expected ? reach : expected;
         uint32_t n = fixed ? 0 : lists_within(s, values, limit);
         if (s->index->meta.metric == OMEN_METRIC_IP && lists->query_norm2 == 0) { /* as near to all rows */
@@ -264,7 +283,7 @@ int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries)
         }
         if (s->filters)
             n = keep_matching(s, q, n);
-        if (add_probes(s, q, n, 0) != OMEN_OK)
+        if (add_probes(s, q, n, 0, UINT64_MAX) != OMEN_OK)
             return OMEN_ERR_MEMORY;
     }
     omen_lists_sort_probes(s);

@@ -11,41 +11,41 @@
 #include "lib/range.h"
 #include "lib/refine.h"
 
-void omen_lists_ask_ahead(const omen_index *index, const omen_pool *p)
+void omen_lists_ask_ahead(const omen_index *index, const uint64_t *keys, uint32_t n)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    for (uint32_t i = 0; i < p->n; i++) {
-        const uint8_t *row = index->refine_rows + (uint32_t)p->keys[i] * index->refine_row_bytes;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint8_t *row = index->refine_rows + (uint32_t)keys[i] * index->refine_row_bytes;
         const uintptr_t first = (uintptr_t)row / page * page;
         posix_madvise((void *)first, (uintptr_t)row + index->refine_row_bytes - first, POSIX_MADV_WILLNEED);
     }
 }
 
-int omen_lists_rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_detail *why)
+int omen_lists_rerank(omen_lists_chunk *s, uint64_t *keys, uint32_t n, const float *query, omen_detail *why)
 {
     const omen_index *index = s->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
     const size_t row_bytes = index->refine_row_bytes, ahead = 4;
     const double offset = omen_refine_offset(&index->refine, query);
     const size_t touched = row_bytes < 1024 ? row_bytes : 1024;
-    for (uint32_t i = 0; i < p->n; i++)
-        p->keys[i] = (uint32_t)p->keys[i];
-    omen_keys_sort(p->keys, p->n);
-    for (uint32_t i = 0; i < p->n; i++) {
-        if (i + ahead < p->n) {
-            const uint8_t *next = index->refine_rows + p->keys[i + ahead] * row_bytes;
+    for (uint32_t i = 0; i < n; i++)
+        keys[i] = (uint32_t)keys[i];
+    omen_keys_sort(keys, n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i + ahead < n) {
+            const uint8_t *next = index->refine_rows + keys[i + ahead] * row_bytes;
             for (size_t at = 0; at < touched; at += 64)
                 __builtin_prefetch(next + at);
-            __builtin_prefetch(index->ids + p->keys[i + ahead]);
+            __builtin_prefetch(index->ids + keys[i + ahead]);
         }
-        const uint64_t row = p->keys[i];
+        const uint64_t row = keys[i];
         const int status = omen_index_touch_row(index, row, true, why);
         if (status != OMEN_OK)
             return status;
         const uint8_t *stored = index->refine_rows + row * row_bytes;
-        p->keys[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
+        keys[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), index->ids[row]);
     }
-    s->stats.rows_reranked += p->n;
+    s->stats.rows_reranked += n;
     return OMEN_OK;
 }
 
@@ -73,9 +73,9 @@ int omen_lists_take_range(omen_lists_chunk *s, size_t query)
     int status = OMEN_OK;
     p->n = (uint32_t)omen_kernels_get()->keys_below(p->keys, p->n, p->worst, p->keys);
     if (!s->keys_are_ids && s->refine_cold)
-        omen_lists_ask_ahead(s->index, p);
+        omen_lists_ask_ahead(s->index, p->keys, p->n);
     if (!s->keys_are_ids)
-        status = omen_lists_rerank(s, p, s->rows + query * s->index->meta.d, &s->why);
+        status = omen_lists_rerank(s, p->keys, p->n, s->rows + query * s->index->meta.d, &s->why);
     for (uint32_t i = 0; i < p->n && status == OMEN_OK; i++) {
         uint64_t key = p->keys[i];
         if (s->index->meta.refine == OMEN_REFINE_NONE)

@@ -15,6 +15,7 @@
 #include "lib/refine.h"
 
 #define MATCHES_AHEAD 12u       /* rows prefetched before they are compared */
+#define MARGIN_ROOM   1.5f      /* times the margin by what is known, before all first lists are */
 #define POOL_SLACK    64u       /* keys taken in before a pool is cut back, besides as many as it has */
 #define F_RANGE       16000.0f  /* most units that the f code may span */
 #define F_SCALE_MOST  32768.0f  /* times the largest f code, 255 / 256, still below 32768 */
@@ -54,9 +55,9 @@ static void pool_ranks(const omen_pool *p, uint32_t least, uint64_t *work, uint6
 }
 
 /* Keeps what is within the margin of the k-th best, and what is not behind last. */
-static void keep_within(omen_pool *p, float scale, uint64_t last)
+static void keep_within(omen_pool *p, float margin, float scale, uint64_t last)
 {
-    const float most = p->kth + p->margin * scale;
+    const float most = p->kth + margin * scale;
     const uint64_t worst = most < FLT_MAX ? omen_key(most, UINT32_MAX) : UINT64_MAX;
     p->worst = worst > last ? worst : last + 1; /* what is less may yet be among the n_least smallest */
     p->n = (uint32_t)omen_kernels_get()->keys_below(p->keys, p->n, p->worst, p->keys);
@@ -77,35 +78,48 @@ static void keep_most(omen_pool *p, uint32_t size, uint64_t *work)
 void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work)
 {
     const uint32_t least = p->n < p->n_least ? p->n : p->n_least;
-    if (p->n >= p->k) {
+    if (p->is_ranked && p->n >= p->k) {
         uint64_t kth, last;
         pool_ranks(p, least, work, &kth, &last);
         p->kth = omen_key_distance(kth);
         p->last = least == p->n_least ? last : UINT64_MAX;
-        if (p->n > least && p->margin < INFINITY)
-            keep_within(p, sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail)), last);
+        if (p->n > least && p->margin < INFINITY) {
+            const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
+            const float spread = omen_key_distance(last) - p->kth;
+            keep_within(p, p->has_margin ? p->margin : MARGIN_ROOM * omen_margin_of(p->margin, scale, spread), scale,
+                        last);
+        }
     }
     keep_most(p, size, work);
 }
 
-void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work)
+float omen_pool_measure(omen_pool *p, uint64_t *work)
+{
+    uint64_t last;
+    pool_ranks(p, p->n < p->n_least ? p->n : p->n_least, work, &p->last, &last);
+    p->kth = omen_key_distance(p->last);
+    return omen_key_distance(last) - p->kth;
+}
+
+void omen_pool_limit(omen_pool *p, float margin, uint32_t size, uint64_t *work)
 {
     p->margin = margin;
-    if (!(margin < INFINITY)) {
-        p->n_least = p->k;
-        omen_pool_cut(p, size, work);
-        return;
-    }
-    if (p->n >= p->k) {
-        uint64_t last;
-        pool_ranks(p, p->n < p->n_least ? p->n : p->n_least, work, &p->last, &last);
-        p->kth = omen_key_distance(p->last);
-        const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
-        p->margin = omen_margin_of(margin, scale, omen_key_distance(last) - p->kth);
-        keep_within(p, scale, p->last);
-    }
+    p->has_margin = true;
     p->n_least = p->k;
+    if (p->n >= p->k && margin < INFINITY)
+        keep_within(p, margin, sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail)), p->last);
     keep_most(p, size, work);
+}
+
+void omen_pool_set_margin(omen_pool *p, uint32_t size, uint64_t *work)
+{
+    float margin = p->margin * (1 + OMEN_CROWDED_MOST); /* where there are too few rows to say */
+    if (p->n >= p->k) {
+        const float spread = omen_pool_measure(p, work);
+        if (margin < INFINITY)
+            margin = omen_margin_of(p->margin, sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail)), spread);
+    }
+    omen_pool_limit(p, margin, size, work);
 }
 
 /* A pool is full. Of rows within a distance none is given up. */
@@ -152,10 +166,11 @@ void omen_lists_make_tables(omen_lists_chunk *s, size_t query)
         omen_codec_round_tables(&index->model, s->table, gain > 0 ? between(unit_min / gain, 0, FLT_MAX) : 0,
                                 s->luts + query * m->n_sub * 16, &bias);
     omen_query_scale *out = &s->scales[query];
-    out->unit = between(step * gain, UNIT_LEAST, FLT_MAX);
+    const float unit = between(step * gain, UNIT_LEAST, FLT_MAX);
+    out->unit = s->share ? between(unit * s->share->factor, UNIT_LEAST, FLT_MAX) : unit;
     out->bias = has_gain ? 0 : between(bias, -BASE_MOST, BASE_MOST);
     out->per_unit = 1 / out->unit;
-    out->f_per_step = 256 / out->unit;
+    out->f_per_step = 256 / unit;
     const float middle = -bias / step + 0.5f; /* tables that have a gain are symmetric */
     out->middle = (int16_t)(has_gain ? between(middle, 0, 16000) : 0);
 }
@@ -179,7 +194,7 @@ static omen_scan scan_of(const omen_lists_chunk *s, const omen_probe *pair, floa
     const float *range = index->ranges + (size_t)pair->list * index->meta.n_factors * 2;
     omen_scan scan = {.luts = s->luts + (size_t)pair->query * index->meta.n_sub * 16,
                       .f_scale = (uint16_t)between(range[1] * scale->f_per_step + 0.5f, 0, F_SCALE_MOST)};
-    *base_out = between(pair->base + range[0] + scale->bias, -BASE_MOST, BASE_MOST);
+    *base_out = between(omen_lists_shared(s, pair->query, pair->base + range[0] + scale->bias), -BASE_MOST, BASE_MOST);
     if (omen_codec_has_gain(index->meta.n_factors)) {
         const float q15 = index->g_max > G_LEAST ? 32767 / index->g_max : 0;
         scan.g_base = (int16_t)(range[2] * q15);
@@ -196,6 +211,7 @@ static void collect(omen_lists_chunk *s, const omen_scan *scan, const omen_probe
 {
     const omen_kernels *kernels = omen_kernels_get();
     const float unit = s->scales[pair->query].unit;
+    const uint32_t first_row = s->share ? s->share->first_row : 0;
     const uint64_t *words = s->filters ? s->filters[pair->query].set->words : NULL;
     omen_pool *p = &s->pools[pair->query];
     for (size_t b = 0; b < n_blocks; b++) {
@@ -210,7 +226,8 @@ static void collect(omen_lists_chunk *s, const omen_scan *scan, const omen_probe
         if (first + OMEN_SCAN_BLOCK > row1)
             mask &= UINT32_MAX >> (first + OMEN_SCAN_BLOCK - row1);
         uint64_t *keys = p->keys + p->n;
-        const size_t n = kernels->take_keys(scan->est + b * OMEN_SCAN_BLOCK, mask, base, unit, (uint32_t)first, keys);
+        const size_t n =
+            kernels->take_keys(scan->est + b * OMEN_SCAN_BLOCK, mask, base, unit, first_row + (uint32_t)first, keys);
         for (size_t i = 0; i < n && s->keys_are_ids; i++)
             keys[i] = (keys[i] & ~(uint64_t)UINT32_MAX) | s->index->ids[(uint32_t)keys[i]];
         p->n += (uint32_t)n;
@@ -273,6 +290,14 @@ int omen_lists_touch(omen_lists_chunk *s, uint32_t list, omen_detail *why)
     return status;
 }
 
+/* The key of a row at distance d among those of several indexes. */
+static uint64_t shared_key(const omen_lists_chunk *s, uint32_t query, float d, uint32_t row)
+{
+    const float distance2 = omen_lifted_distance2(s->index, d, s->lists[query].query_norm2);
+    const float value = between(omen_lists_shared(s, query, distance2 - s->lacks[query]), -BASE_MOST, BASE_MOST);
+    return omen_key(value, s->share->first_row + row);
+}
+
 /* Without codes the refine rows of a list are compared directly. */
 void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const float *query)
 {
@@ -283,7 +308,8 @@ void omen_lists_scan_rows(omen_lists_chunk *s, const omen_probe *pair, const flo
     for (uint64_t row = row0; row < row1; row++) {
         const uint8_t *stored = index->refine_rows + row * index->refine_row_bytes;
         const float d = omen_refine_distance(&index->refine, distance, query, offset, stored);
-        pool_add(s, pair->query, omen_key(d, index->ids[row]));
+        pool_add(s, pair->query,
+                 s->share ? shared_key(s, pair->query, d, (uint32_t)row) : omen_key(d, index->ids[row]));
     }
     s->stats.rows_reranked += row1 - row0;
 }

@@ -29,11 +29,12 @@
 
 /* ---- the state of one thread's chunk ---- */
 
-static void chunk_finish(omen_lists_chunk *s)
+void omen_lists_chunk_finish(omen_lists_chunk *s)
 {
     free(s->lifted);
     free(s->transformed);
     free(s->tails);
+    free(s->lacks);
     free(s->values);
     free(s->work);
     free(s->short_lists);
@@ -42,20 +43,33 @@ static void chunk_finish(omen_lists_chunk *s)
     free(s->table);
     free(s->luts);
     free(s->scales);
-    free(s->pools);
-    free(s->pool_keys);
-    free(s->pool_work);
     free(s->probes);
     free(s->sorted);
     free(s->list_first);
-    free(s->est);
-    free(s->masks);
     free(s->filters);
     free(s->positions);
+    if (s->shares_pools)
+        return;
+    free(s->pools);
+    free(s->pool_keys);
+    free(s->pool_work);
+    free(s->est);
+    free(s->masks);
 }
 
-static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
-                      bool rank_only, size_t n_queries)
+/* The pools, and what scans write to: allocated, or another chunk's. */
+static void take_pools(omen_lists_chunk *s, size_t n_queries, const omen_lists_chunk *of)
+{
+    s->shares_pools = of;
+    s->pools = of ? of->pools : omen_alloc(n_queries, sizeof *s->pools);
+    s->pool_keys = of ? of->pool_keys : omen_alloc(n_queries * omen_pool_room(s), sizeof *s->pool_keys);
+    s->pool_work = of ? of->pool_work : omen_alloc(2 * omen_pool_room(s), sizeof *s->pool_work);
+    s->est = of ? of->est : omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
+    s->masks = of ? of->masks : omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS, sizeof *s->masks);
+}
+
+int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
+                          bool rank_only, bool is_fixed, size_t n_queries, const omen_lists_chunk *pools_of)
 {
     const omen_meta *m = &index->meta;
     memset(s, 0, sizeof *s);
@@ -63,6 +77,7 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
     s->k = k;
     s->effort = *effort;
     s->rank_only = rank_only;
+    s->is_fixed = is_fixed;
     s->keys_are_ids = !rank_only && (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE);
     s->ld = omen_round_up(m->d_kept, OMEN_PANEL);
     s->ldc = omen_round_up(m->n_lists, OMEN_PANEL);
@@ -72,10 +87,11 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
                (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
             s->shift++;
     s->pairs_size = n_queries * effort->least_lists;
+    const size_t n_values = is_fixed && n_queries > LISTS_COARSE_ROWS ? LISTS_COARSE_ROWS : n_queries;
     s->lifted = omen_alloc(n_queries * m->d_full, sizeof *s->lifted);
     s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);
     s->tails = omen_alloc(n_queries, sizeof *s->tails);
-    s->values = omen_alloc(n_queries * s->ldc, sizeof *s->values);
+    s->values = omen_alloc(n_values * s->ldc, sizeof *s->values);
     s->work = omen_alloc(2 * s->ldc, sizeof *s->work);
     s->short_lists = omen_alloc(s->ldc + 16, sizeof *s->short_lists);
     s->list_keys = omen_alloc(2 * s->ldc, sizeof *s->list_keys);
@@ -83,17 +99,14 @@ static int chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, 
     s->table = omen_alloc((size_t)m->n_sub * 16, sizeof *s->table);
     s->luts = omen_alloc(n_queries * m->n_sub, 16);
     s->scales = omen_alloc(n_queries, sizeof *s->scales);
-    s->pools = omen_alloc(n_queries, sizeof *s->pools);
-    s->pool_keys = omen_alloc(n_queries * omen_pool_room(s), sizeof *s->pool_keys);
-    s->pool_work = omen_alloc(2 * omen_pool_room(s), sizeof *s->pool_work);
     s->probes = omen_alloc(s->pairs_size, sizeof *s->probes);
     s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
-    s->list_first = omen_alloc((size_t)m->n_lists + 1, sizeof *s->list_first);
-    s->est = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
-    s->masks = omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS, sizeof *s->masks);
-    if (!s->lifted || !s->transformed || !s->tails || !s->values || !s->work || !s->short_lists || !s->list_keys ||
-        !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys || !s->pool_work || !s->probes ||
-        !s->sorted || !s->list_first || !s->est || !s->masks)
+    s->list_first = omen_alloc(2 * (size_t)m->n_lists + 1, sizeof *s->list_first);
+    s->lacks = omen_alloc(n_queries, sizeof *s->lacks);
+    take_pools(s, n_queries, pools_of);
+    if (!s->lifted || !s->transformed || !s->tails || !s->lacks || !s->values || !s->work || !s->short_lists ||
+        !s->list_keys || !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys ||
+        !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks)
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -111,7 +124,7 @@ static int chunk_init_filters(omen_lists_chunk *s, const omen_lists_filter *filt
 }
 
 /* Whole pages within the refine rows: no other rows are read with those asked for. */
-static void expect_random(const omen_index *index)
+void omen_lists_expect_random(const omen_index *index)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)index->refine_rows;
     const uintptr_t first = (begin + page - 1) / page * page,
@@ -120,8 +133,7 @@ static void expect_random(const omen_index *index)
         posix_madvise((void *)first, end - first, POSIX_MADV_RANDOM);
 }
 
-/* Scans the chosen lists. rows are what the refine tier is compared with. */
-static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
+int omen_lists_scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
 {
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
@@ -167,44 +179,39 @@ static int scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why)
     return OMEN_OK;
 }
 
-/* Empty pools of a chunk. */
-static void begin_pools(omen_lists_chunk *s, const float *queries, size_t n_queries)
+omen_pool omen_lists_empty_pool(const omen_lists_chunk *s, size_t query, float nearest2, float tail)
 {
-    const omen_meta *m = &s->index->meta;
-    const uint64_t n_cut = 8 * (uint64_t)omen_spread_rank(s->k) + POOL_SLACK;
-    for (size_t q = 0; q < n_queries; q++) {
-        const float nearest2 = s->lists[q].norm2 + 2 * s->lists[q].nearest_value;
-        if (m->metric == OMEN_METRIC_IP) /* nothing else needs it */
-            s->lists[q].query_norm2 = omen_norm2(queries + q * m->d, m->d);
-        s->pools[q] = (omen_pool){.keys = s->pool_keys + q * omen_pool_room(s),
-                                  .n_cut = n_cut < s->pool_size ? n_cut : s->pool_size,
-                                  .k = s->k,
-                                  .n_most = s->effort.most_rows,
-                                  .n_least = omen_spread_rank(s->k) < s->effort.most_rows ? omen_spread_rank(s->k)
-                                                                                          : s->effort.most_rows,
-                                  .margin = s->effort.margin * (1 + OMEN_CROWDED_MOST),
-                                  .nearest2 = nearest2 > 0 ? nearest2 : 0,
-                                  .tail = s->tails[q],
-                                  .kth = INFINITY,
-                                  .last = UINT64_MAX,
-                                  .worst = UINT64_MAX};
-    }
+    const uint32_t n_least = omen_spread_rank(s->k), n_most = s->effort.most_rows;
+    const uint64_t n_cut = 4 * (uint64_t)n_least;
+    return (omen_pool){.keys = s->pool_keys + query * omen_pool_room(s),
+                       .n_cut = n_cut < s->pool_size && !s->is_fixed ? (uint32_t)n_cut : s->pool_size,
+                       .k = s->k,
+                       .n_most = n_most,
+                       .n_least = n_least < n_most ? n_least : n_most,
+                       .margin = s->effort.margin,
+                       .is_ranked = !s->is_fixed,
+                       .nearest2 = nearest2,
+                       .tail = tail,
+                       .kth = INFINITY,
+                       .last = UINT64_MAX,
+                       .worst = UINT64_MAX};
 }
 
-/* Fills the pools: the first lists, then the others. */
+/* Fills the pools: the first lists, then, unless these were all, the others. */
 static int fill_pools(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why)
 {
-    int status = omen_lists_choose_first(s, n_queries);
-    for (size_t q = 0; q < n_queries && status == OMEN_OK && s->index->meta.codec != OMEN_CODEC_NONE; q++)
+    omen_lists_sort_probes(s);
+    for (size_t q = 0; q < n_queries && s->index->meta.codec != OMEN_CODEC_NONE; q++)
         omen_lists_make_tables(s, q);
-    if (status == OMEN_OK)
-        status = scan_pairs(s, rows, why);
-    for (size_t q = 0; q < n_queries; q++)
-        omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
-    if (status == OMEN_OK)
-        status = omen_lists_choose_others(s, n_queries);
-    if (status == OMEN_OK)
-        status = scan_pairs(s, rows, why);
+    int status = omen_lists_scan_pairs(s, rows, why);
+    if (!s->is_fixed) {
+        for (size_t q = 0; q < n_queries; q++)
+            omen_pool_set_margin(&s->pools[q], s->pool_size, s->pool_work);
+        if (status == OMEN_OK)
+            status = omen_lists_choose_others(s, n_queries);
+        if (status == OMEN_OK)
+            status = omen_lists_scan_pairs(s, rows, why);
+    }
     for (size_t q = 0; q < n_queries; q++)
         omen_pool_cut(&s->pools[q], s->pool_size, s->pool_work);
     return status;
@@ -221,10 +228,10 @@ static int fill_filtered(omen_lists_chunk *s, const omen_row_set *const *sets, c
         if (status == OMEN_OK && !s->n_active)
             break;
         if (status == OMEN_OK)
-            status = scan_pairs(s, rows, why);
+            status = omen_lists_scan_pairs(s, rows, why);
         for (size_t q = 0; q < n_queries; q++) {
             if (first)
-                omen_pool_set_margin(&s->pools[q], s->effort.margin, s->pool_size, s->pool_work);
+                omen_pool_set_margin(&s->pools[q], s->pool_size, s->pool_work);
             else if (!s->filters[q].done)
                 omen_pool_cut(&s->pools[q], s->pool_size, s->pool_work);
         }
@@ -247,7 +254,7 @@ static int fill_ranges(omen_lists_chunk *s, const omen_row_set *const *sets, con
     }
     int status = omen_lists_choose_within(s, n_queries);
     if (status == OMEN_OK)
-        status = scan_pairs(s, rows, why);
+        status = omen_lists_scan_pairs(s, rows, why);
     for (size_t q = 0; q < n_queries && status == OMEN_OK && s->status == OMEN_OK; q++)
         s->status = omen_lists_take_range(s, q);
     if (status == OMEN_OK && s->status == OMEN_ERR_CORRUPT && why)
@@ -256,21 +263,41 @@ static int fill_ranges(omen_lists_chunk *s, const omen_row_set *const *sets, con
     return status == OMEN_OK ? s->status : status;
 }
 
-/* Searches one chunk; sets may be NULL. */
-static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_row_set *const *sets, size_t n_queries,
-                        uint64_t *keys, omen_detail *why)
+int omen_lists_begin(omen_lists_chunk *s, const float *queries, size_t n_queries, bool chooses, const float **rows,
+                     omen_detail *why)
 {
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
     const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
     omen_transform_project(&index->transform, lifted, n_queries, s->transformed, s->ld, s->tails);
     /* cosine re-ranks with the unit query; l2 and ip with the query itself */
-    const float *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
-    rows =
-        omen_refine_shift(&index->refine, rows, n_queries, true, s->lifted); /* nothing needs the lifted ones again */
-    int status = omen_lists_rank(s, n_queries, why);
+    *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
+    /* nothing needs the lifted ones again */
+    *rows = omen_refine_shift(&index->refine, *rows, n_queries, true, s->lifted);
+    int status = OMEN_OK;
+    s->n_pairs = 0;
+    for (size_t q = 0; q < n_queries && status == OMEN_OK; q += LISTS_COARSE_ROWS) {
+        const size_t n = n_queries - q < LISTS_COARSE_ROWS ? n_queries - q : LISTS_COARSE_ROWS;
+        status = omen_lists_rank(s, q, n, why);
+        if (status == OMEN_OK && chooses) /* while their values are in cache */
+            status = omen_lists_choose_first(s, q, n);
+    }
+    for (size_t q = 0; q < n_queries && status == OMEN_OK && m->metric == OMEN_METRIC_IP; q++)
+        s->lists[q].query_norm2 = omen_norm2(queries + q * m->d, m->d); /* nothing else needs it */
+    return status;
+}
+
+/* Searches one chunk; sets may be NULL. */
+static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_row_set *const *sets, size_t n_queries,
+                        uint64_t *keys, omen_detail *why)
+{
+    const omen_index *index = s->index;
+    const omen_meta *m = &index->meta;
+    const float *rows;
+    int status = omen_lists_begin(s, queries, n_queries, !sets && !s->ranges, &rows, why);
+    for (size_t q = 0; q < n_queries && status == OMEN_OK; q++)
+        s->pools[q] = omen_lists_empty_pool(s, q, omen_lists_nearest2(s, q), s->tails[q]);
     if (status == OMEN_OK) {
-        begin_pools(s, queries, n_queries);
         if (s->ranges)
             return fill_ranges(s, sets, rows, n_queries, why);
         status = sets ? fill_filtered(s, sets, rows, n_queries, why) : fill_pools(s, rows, n_queries, why);
@@ -279,18 +306,18 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
         return status;
     const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
     for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
-        omen_lists_ask_ahead(index, &s->pools[q]);
+        omen_lists_ask_ahead(index, s->pools[q].keys, s->pools[q].n);
     for (size_t q = 0; q < n_queries; q++, keys += s->k) {
         omen_pool *p = &s->pools[q];
         if (asks && q + ASK_AHEAD < n_queries)
-            omen_lists_ask_ahead(index, &s->pools[q + ASK_AHEAD]);
+            omen_lists_ask_ahead(index, s->pools[q + ASK_AHEAD].keys, s->pools[q + ASK_AHEAD].n);
         if (s->rank_only) {
             omen_keys_sort(p->keys, p->n);
             for (size_t i = 0; i < s->k; i++)
                 keys[i] = i < p->n ? p->keys[i] : UINT64_MAX;
             continue;
         }
-        if (!s->keys_are_ids && (status = omen_lists_rerank(s, p, rows + q * m->d, why)) != OMEN_OK)
+        if (!s->keys_are_ids && (status = omen_lists_rerank(s, p->keys, p->n, rows + q * m->d, why)) != OMEN_OK)
             return status;
         if (p->n > s->k)
             omen_keys_least(p->keys, p->n, s->k, s->pool_work);
@@ -332,17 +359,18 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
                                  2 * sizeof(omen_probe) * (uint64_t)effort->least_lists;
     size = size * query_bytes <= CHUNK_BYTES ? size : query_bytes < CHUNK_BYTES ? CHUNK_BYTES / query_bytes : 1;
     const uint64_t n_chunks = (n_queries + size - 1) / size;
+    const bool is_fixed = !filter && !goal && effort->least_lists == effort->most_lists && !(effort->margin < INFINITY);
     int status = OMEN_OK;
     if ((uint64_t)n_threads > n_chunks)
         n_threads = n_chunks ? (int)n_chunks : 1;
     refine_cold = refine_cold && index->refn.section.is_file_mapping && index->meta.codec != OMEN_CODEC_NONE;
     if (refine_cold)
-        expect_random(index);
+        omen_lists_expect_random(index);
 #pragma omp parallel num_threads(n_threads)
     {
         omen_lists_chunk s;
         omen_detail own_why = {""};
-        int own = chunk_init(&s, index, k, effort, rank_only, size);
+        int own = omen_lists_chunk_init(&s, index, k, effort, rank_only, is_fixed, size, NULL);
         s.refine_cold = refine_cold;
         s.watch = watch;
         if (goal) {
@@ -355,10 +383,11 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
             if (own == OMEN_OK) {
+                const uint64_t n = n_queries - q0 < size ? n_queries - q0 : size;
                 s.ranges = goal ? goal->ranges + q0 : NULL;
-                own =
-                    search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL,
-                                 n_queries - q0 < size ? n_queries - q0 : size, goal ? NULL : keys + q0 * k, &own_why);
+                own = search_chunk(&s, queries + q0 * index->meta.d, filter ? filter->row_sets + q0 : NULL, n,
+                                   goal ? NULL : keys + q0 * k, &own_why);
+                omen_watch_add_parts(rank_only ? NULL : watch, n * OMEN_PROGRESS_PARTS);
             }
 #pragma omp critical
         {
@@ -374,7 +403,7 @@ static int search_lists(const omen_index *index, const float *queries, uint64_t 
                 stats->rows_reranked += s.stats.rows_reranked;
             }
         }
-        chunk_finish(&s);
+        omen_lists_chunk_finish(&s);
     }
     return status;
 }
@@ -416,7 +445,7 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
         omen_lists_chunk s;
         omen_detail own_why = {""};
         uint64_t *order = omen_alloc(n_lists, sizeof *order);
-        int own = chunk_init(&s, index, 1, &effort, true, 1);
+        int own = omen_lists_chunk_init(&s, index, 1, &effort, true, false, 1, NULL);
         if (!order)
             own = OMEN_ERR_MEMORY;
 #pragma omp for schedule(dynamic, 4)
@@ -427,7 +456,7 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
                 continue;
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
             omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
-            own = omen_lists_rank(&s, 1, &own_why);
+            own = omen_lists_rank(&s, 0, 1, &own_why);
             if (own != OMEN_OK)
                 continue;
             for (uint32_t l = 0; l < n_lists && (ranks || ahead); l++)
@@ -447,7 +476,7 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
             if (why)
                 *why = own_why;
         }
-        chunk_finish(&s);
+        omen_lists_chunk_finish(&s);
         free(order);
     }
     return status;

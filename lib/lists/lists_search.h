@@ -20,7 +20,9 @@ typedef struct omen_pool {
     uint32_t n, n_cut;  /* keys held; so many are cut back */
     uint32_t k, n_most; /* n_most >= k */
     uint32_t n_least;   /* so many are kept in any case */
-    float margin;       /* of estimates; INFINITY: the n_most smallest, whatever their estimates */
+    float margin;       /* of estimates, the effort's; INFINITY: the n_most smallest, whatever their estimates */
+    bool has_margin;    /* it is the query's own, by what its first lists hold */
+    bool is_ranked;     /* kth and last are kept */
     float nearest2;     /* squared distance to the nearest centroid */
     float tail;         /* what the projection dropped of the query's squared length */
     float kth;          /* the k-th smallest estimate when it was last cut; INFINITY before */
@@ -39,7 +41,8 @@ typedef struct omen_query_scale {
 /* A list to scan for a query. */
 typedef struct omen_probe {
     uint32_t list, query;
-    float base; /* |q - c|^2 */
+    float base;    /* |q - c|^2 */
+    uint32_t turn; /* 0: scanned before those of turn 1 */
 } omen_probe;
 
 /* What is known of a query's lists. */
@@ -61,21 +64,33 @@ typedef struct omen_query_filter {
     bool has_tables, done;
 } omen_query_filter;
 
+/* What of an index turns into what several indexes have in common that are searched together: an estimate x, with what
+ * the query's lack, into factor * x + offset, and a position into first_row + position. */
+typedef struct omen_lists_share {
+    float factor, offset;
+    uint32_t first_row;
+} omen_lists_share;
+
 /* The state of one thread's chunk of queries. */
 typedef struct omen_lists_chunk {
     const omen_index *index;
     uint32_t k;
     omen_effort effort;
     bool rank_only; /* the pools themselves are wanted */
+    bool is_fixed;  /* as many lists and rows for each query */
     bool refine_cold;
-    bool keys_are_ids;  /* no refine tier, or no codes: pool keys are final */
-    uint32_t shift;     /* rabitq */
-    uint32_t pool_size; /* most keys of a pool before it is cut back */
-    size_t ld, ldc;     /* floats of a transformed query; of its values */
+    bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
+    /* the pools, and what scans need, are another chunk's, of an index that is searched together with this one */
+    bool shares_pools;
+    const omen_lists_share *share; /* what their keys have in common then; else NULL */
+    float *lacks;                  /* of each query, what its estimates lack: the tail, less their bias */
+    uint32_t shift;                /* rabitq */
+    uint32_t pool_size;            /* most keys of a pool before it is cut back */
+    size_t ld, ldc;                /* floats of a transformed query; of its values */
     omen_watch *watch;
     /* a chunk's buffers */
     float *lifted, *transformed, *tails, *work, *table;
-    float *values; /* queries x ldc: |c|^2 / 2 - <q, c>, what lists are ranked by */
+    float *values; /* |c|^2 / 2 - <q, c>, what lists are ranked by: omen_lists_values() */
     uint32_t *short_lists;
     uint64_t *list_keys; /* ldc of them, and as much room to work in */
     omen_query_lists *lists;
@@ -111,6 +126,13 @@ static inline size_t omen_pool_room(const omen_lists_chunk *s)
     return s->pool_size + OMEN_SCAN_BLOCK;
 }
 
+/* What the lists are ranked by, ldc of them for each query. Where the effort is fixed, only of the queries ranked
+ * last. */
+static inline float *omen_lists_values(const omen_lists_chunk *s, size_t query)
+{
+    return s->values + (s->is_fixed ? query % LISTS_COARSE_ROWS : query) * s->ldc;
+}
+
 /* Asks for the first 1,024 bits that a query's set has of a list, before they are read. */
 static inline void omen_lists_fetch_matches(const omen_lists_chunk *s, uint32_t query, uint32_t list)
 {
@@ -119,16 +141,62 @@ static inline void omen_lists_fetch_matches(const omen_lists_chunk *s, uint32_t 
     __builtin_prefetch(words + 8);
 }
 
+/* An estimate as pools hold it. */
+static inline float omen_lists_shared(const omen_lists_chunk *s, uint32_t query, float estimate)
+{
+    return s->share ? s->share->factor * (estimate + s->lacks[query]) + s->share->offset : estimate;
+}
+
+/* The squared distance of a query to the nearest centroid. */
+static inline float omen_lists_nearest2(const omen_lists_chunk *s, size_t query)
+{
+    const float nearest2 = s->lists[query].norm2 + 2 * s->lists[query].nearest_value;
+    return nearest2 > 0 ? nearest2 : 0;
+}
+
+/* ---- lists_search.c ---- */
+
+/* Begins the state of one thread: room for n_queries in a chunk. pools_of: the chunk whose pools it shares, of the same
+ * k and effort->most_rows; NULL: it has its own. share is the caller's to set. The caller calls
+ * omen_lists_chunk_finish() even after a failure. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
+                          bool rank_only, bool is_fixed, size_t n_queries,
+                          const omen_lists_chunk *pools_of) OMEN_MUST_CHECK;
+void omen_lists_chunk_finish(omen_lists_chunk *s);
+
+/* Transforms queries, ranks their lists and, if it chooses, adds the first ones of each. *rows are the queries as
+ * refine rows are compared with them, in s->lifted or the caller's. Returns as omen_lists_rank(). */
+int omen_lists_begin(omen_lists_chunk *s, const float *queries, size_t n_queries, bool chooses, const float **rows,
+                     omen_detail *why) OMEN_MUST_CHECK;
+
+/* A pool of nothing. nearest2 and tail as it has them. */
+omen_pool omen_lists_empty_pool(const omen_lists_chunk *s, size_t query, float nearest2, float tail);
+
+/* Scans the chosen lists. rows are what the refine tier is compared with. Returns OMEN_OK, OMEN_ERR_CORRUPT,
+ * OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_lists_scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Tells the system that rows will be read here and there. */
+void omen_lists_expect_random(const omen_index *index);
+
 /* ---- lists_probe.c ---- */
 
-/* Fills values and lists of the transformed chunk. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
-int omen_lists_rank(omen_lists_chunk *s, size_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
+/* Fills values and lists of n transformed queries from q0 on, at most LISTS_COARSE_ROWS. Returns OMEN_OK or
+ * OMEN_ERR_CORRUPT. */
+int omen_lists_rank(omen_lists_chunk *s, size_t q0, size_t n, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The first lists of each query, sorted by list. Return OMEN_OK or OMEN_ERR_MEMORY. */
-int omen_lists_choose_first(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHECK;
+/* Adds the lists of n ranked queries from q0 on: the first ones of each; or, where the effort is fixed, all of them,
+ * the nearest in the first turn. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_lists_choose_first(omen_lists_chunk *s, size_t q0, size_t n) OMEN_MUST_CHECK;
 
-/* The other lists that each query takes, by what was found in the first ones, sorted by list. */
+/* The other lists that each query takes, by what was found in the first ones, sorted by list. Return OMEN_OK or
+ * OMEN_ERR_MEMORY. */
 int omen_lists_choose_others(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHECK;
+
+/* The same for one query, whose lists are added: d_k2 (omen_d_k2()) was found, and wanted is how many rows the lists
+ * have to hold at least. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_lists_add_others(omen_lists_chunk *s, uint32_t query, const omen_effort *effort, float d_k2,
+                          uint64_t wanted) OMEN_MUST_CHECK;
 
 /* The lists that may hold rows within s->within, of pools that omen_lists_limit_range() has limited, sorted by list. */
 int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CHECK;
@@ -136,7 +204,7 @@ int omen_lists_choose_within(omen_lists_chunk *s, size_t n_queries) OMEN_MUST_CH
 /* Room for n pairs. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_lists_reserve(omen_lists_chunk *s, size_t n) OMEN_MUST_CHECK;
 
-/* Fills sorted from probes. */
+/* Fills sorted from probes, by turn and list. */
 void omen_lists_sort_probes(omen_lists_chunk *s);
 
 /* The k-th smallest estimate of a query so far. Without codes there are distances in its place. */
@@ -154,12 +222,13 @@ int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries
 
 /* ---- lists_rerank.c ---- */
 
-/* Asks the system for the pages of a pool's refine rows. Only a hint. */
-void omen_lists_ask_ahead(const omen_index *index, const omen_pool *p);
+/* Asks the system for the pages of the refine rows of n keys. Only a hint. */
+void omen_lists_ask_ahead(const omen_index *index, const uint64_t *keys, uint32_t n);
 
-/* The pool's keys (estimate, position) become (distance, id) of their refine rows, which are read in order of address.
- * Returns OMEN_OK or OMEN_ERR_CORRUPT. */
-int omen_lists_rerank(omen_lists_chunk *s, omen_pool *p, const float *query, omen_detail *why) OMEN_MUST_CHECK;
+/* n keys (estimate, position) become (distance, id) of their refine rows, which are read in order of address. Returns
+ * OMEN_OK or OMEN_ERR_CORRUPT. */
+int omen_lists_rerank(omen_lists_chunk *s, uint64_t *keys, uint32_t n, const float *query,
+                      omen_detail *why) OMEN_MUST_CHECK;
 
 /* Limits an empty pool to what may be within s->within. */
 void omen_lists_limit_range(omen_lists_chunk *s, size_t query);
@@ -174,8 +243,15 @@ int omen_lists_take_range(omen_lists_chunk *s, size_t query) OMEN_MUST_CHECK;
  * room for twice as many as p->keys has. */
 void omen_pool_cut(omen_pool *p, uint32_t size, uint64_t *work);
 
+/* Finds the k-th best estimate of a pool that holds so many. Returns how much farther the one is that tells how crowded
+ * rows are there (omen_spread_rank()). */
+float omen_pool_measure(omen_pool *p, uint64_t *work);
+
+/* Sets the margin for what is to come, after omen_pool_measure(), and cuts. */
+void omen_pool_limit(omen_pool *p, float margin, uint32_t size, uint64_t *work);
+
 /* Sets the query's own margin, by what its first lists hold, and cuts. */
-void omen_pool_set_margin(omen_pool *p, float margin, uint32_t size, uint64_t *work);
+void omen_pool_set_margin(omen_pool *p, uint32_t size, uint64_t *work);
 
 /* The integer tables of one query. */
 void omen_lists_make_tables(omen_lists_chunk *s, size_t query);

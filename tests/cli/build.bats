@@ -148,7 +148,7 @@ open("q.fvecs", "wb").write(b"".join(row() for i in range(300)))'
     fails_with 2 'unknown format "frob"' omendb build -f frob v.fvecs
     fails_with 2 'codec none and refine none leave nothing to search' omendb build -c none -r none v.fvecs
     fails_with 2 'no INPUT given' omendb build
-    fails_with 2 '"w.fvecs" is one too many' omendb build v.fvecs w.fvecs
+    fails_with 2 '--output is required' omendb build v.fvecs v.fvecs
     only v.fvecs
 }
 
@@ -199,7 +199,7 @@ open("q.fvecs", "wb").write(b"".join(row() for i in range(300)))'
     vectors make v.fvecs -n 5 -d 3
     mkdir d
     fails_with 4 'cannot open "nope.fvecs": No such file or directory' omendb build nope.fvecs
-    fails_with 4 '"d" is a directory' omendb build -f fvecs d
+    fails_with 4 '"d" is a directory' omendb build --tune-queries d v.fvecs
     fails_with 4 'd' omendb build -o d v.fvecs
     fails_with 4 'nope/v.omen' omendb build -o nope/v.omen v.fvecs
     only d v.fvecs

@@ -399,12 +399,14 @@ opens()
     same "$(opens v.fvecs.omz compress -dqc v.fvecs.omz)" 1
     same "$(opens codes.omz compress -dqc -F raw codes.omz)" 1
     same "$(opens v.fvecs.omz build -q -o x.omen v.fvecs.omz)" 1
+    same "$(opens v.fvecs build -q -o x.omen v.fvecs.omz v.fvecs)" 1
     same "$(opens codes.omz build -q -o x.omen codes.omz)" 1
     same "$(opens q.fvecs.omz query -q base.omen q.fvecs.omz)" 1
     same "$(opens q.raw query -q base.omen q.raw)" 1
     same "$(opens base.omen query -q base.omen q.fvecs)" 1
     same "$(opens base.omen.omz query -q base.omen.omz q.fvecs)" 1
     same "$(opens base.omen.omz verify -q base.omen.omz)" 1
+    same "$(opens base.omen info base.omen)" 1
     same "$(opens v.fvecs verify -q --source v.fvecs base.omen)" 1
     # what was written is read back without a second look at the name
     same "$(opens out.omen build -q -o out.omen v.fvecs)" 0

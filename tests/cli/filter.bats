@@ -142,6 +142,17 @@ passing()
     # with fewer matches than k all are found
     expect 0 omendb query -q --only few.txt -k 40 --audit 60 -o found.tsv base.omen q.fvecs
     has "$stderr" "recall@40 1.000"
+    # and places that no row can fill count neither as found nor as missed
+    { echo part; seq 3000; } >columns.tsv
+    omendb attach -q --columns columns.tsv -o c.omen base.omen
+    for i in $(seq 60); do [ $((i % 3)) -eq 0 ] && echo "part >= 0" || echo "part = $i"; done >w.txt
+    omendb query --exact --where-file w.txt -o exact.tsv c.omen q.fvecs
+    expect 0 omendb query -q --probes 1 --rerank 10 --where-file w.txt --audit 60 -o found.tsv c.omen q.fvecs
+    same "$(wc -l <exact.tsv)" 240
+    truth=$(awk 'NR == FNR { exact[$1, $3]; next } ($1, $3) in exact { n++ } END { print n / 240 }' exact.tsv found.tsv)
+    read -r told <<<"$(sed -nE 's/^recall@10 ([0-9.]+) .*/\1/p' <<<"$stderr")"
+    awk -v a="$told" -v b="$truth" 'BEGIN { exit !(a - b < 0.001 && b - a < 0.001 && b > 0.2 && b < 0.9) }' ||
+        fault "told $told, found $truth"
 }
 
 @test "--audit and --certify claim nothing where no row passes" {

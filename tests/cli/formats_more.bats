@@ -460,7 +460,7 @@ END
     bad "COPY (SELECT emb FROM 'FILE') TO 'FILE.jsonl'" 'odd $(name).npy'
     expect 0 omendb build -q -f raw -d 2 -o forced.omen a.parquet
     mkdir directory
-    fails_with 4 '"directory" is a directory: name a file in it' omendb build -o found.omen directory
+    bad '"directory" is a directory without files of vectors' directory
 }
 
 @test "the commands for files of other programs do what is said" {

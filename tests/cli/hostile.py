@@ -177,6 +177,7 @@ def lie_packed(data, n):
         lie(rng, rng.choice(parts)[3])
         write("lie.omz", pack(identity_of(data), parts))
         run(["verify", "-q", "lie.omz"], 1 << 30, (0, 3))
+        run(["info", "lie.omz"], 1 << 30, (0, 2, 3))
         run(["compress", "-t", "2", "-q", "-d", "-F", "raw", "-o", "-", "lie.omz"], 1 << 30, (0, 2, 3))
         run(["compress", "-t", "2", "-q", "-d", "-o", "-", "lie.omz"], 1 << 30, (0, 2, 3))
 
@@ -202,6 +203,8 @@ def lie_index(data, queries, n, options):
             sys.exit(f"copy {i}: verify calls sound what verify --quick calls corrupt")
         if query.returncode == 3 and full.returncode == 0:
             sys.exit(f"copy {i}: verify calls sound what query refuses: {query.stderr.decode()}")
+        if i % 3 == 0 and run(["info", "lie.omen"], 1 << 30, allowed).returncode == 3 and full.returncode == 0:
+            sys.exit(f"copy {i}: verify calls sound what info refuses")
         for line in query.stdout.decode().splitlines() if query.returncode == 0 else ():
             _, _, row, distance = line.split()
             if not math.isfinite(float(distance)) or not 0 <= int(row) < 1 << 32:
@@ -242,6 +245,7 @@ def lie_checkpoint(data, source, n, options):
         # runs are many
         lie(rng, parts[rng.randrange(min(len(parts), 6))][1])
         write(PART, pack_records(parts))
+        run(["info", PART], 1 << 30, (0, 3))
         # one thread: each has its own heap, of which more than the limit can be reserved
         code = run(["build", "-q", "-t", "1", *options, "-o", "out.omen", source], 1 << 31, codes,
                    {"OPENBLAS_NUM_THREADS": "1"}).returncode
@@ -264,6 +268,7 @@ def lie_results(data, index, n, options):
         parts = records(data)
         lie(rng, parts[rng.randrange(min(len(parts), 4))][1])
         write(PART, pack_records(parts))
+        run(["info", PART], 1 << 30, (0, 3))
         code = run(["query", "-q", "-t", "1", "--self", "-F", "tsv", "--distances", *options, "-o", out, index],
                    1 << 31, codes).returncode
         codes[code] += 1

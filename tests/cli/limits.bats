@@ -42,6 +42,7 @@ attach -q -t 4 --key keys -o k.omen i.omen
 attach -q -t 4 --graph -o g.omen i.omen
 query -q -t 4 -o o.tsv i.omen q.fvecs
 query -q -t 4 --exact -o e.tsv i.omen q.fvecs
+info v.fvecs i.omen v.omz
 verify -t 4 i.omen
 verify -t 4 --source v.fvecs i.omen
 compress -q -t 4 -o o.omz v.fvecs

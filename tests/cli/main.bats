@@ -12,9 +12,9 @@ load helper
 }
 
 @test "help of every command by option and by name" {
-    for command in attach build query verify; do
+    for command in attach build completion info query verify; do
         expect 0 omendb $command --help
-        has "$output" "usage: omendb $command [options]"
+        has "$output" "usage: omendb $command "
         long=$output
         expect 0 omendb $command -h
         same "$output" "$long"
@@ -25,7 +25,7 @@ load helper
 }
 
 @test "help fits 100 columns" {
-    for command in "" attach build query verify; do
+    for command in "" attach build completion compress info query verify; do
         widest=$(omendb help $command | wc -L)
         [ "$widest" -le 100 ] || fault "help $command is $widest wide"
     done
@@ -84,6 +84,31 @@ load helper
     only --recal v.fvecs v.omen
 }
 
+@test "mistyped options, commands and values are told with the nearest" {
+    while read -r words want; do
+        fails_with 2 "; did you mean \"$want\"?" omendb ${words//_/ }
+    done <<'END'
+build_--metirc_l2_x --metric
+query_--recalll=3_x --recall
+bench_--min-tme_3 --min-time
+inof info
+qurey query
+--hlep --help
+build_-m_cosin_x cosine
+build_-m_L2_x l2
+build_-c_rabbitq_x rabitq
+query_--way_grpah_x graph
+query_-F_jsnol_x jsonl
+compress_--codec_sq7_x sq8
+attach_--degre_8_x --degree
+END
+    # what is far from all is not guessed at
+    fails_with 2 'unknown option "--recount"; see' omendb query --recount
+    fails_with 2 'must be l2, ip or cosine, not "euclid"' omendb build -m euclid x
+    case $stderr in *mean*) fault "$stderr" ;; esac
+    fails_with 2 'see "omendb query --help"' omendb query "--$(head -c 3000 /dev/zero | tr '\0' a)"
+}
+
 @test "options may follow file names, and -- ends them" {
     vectors make v.fvecs -n 5 -d 3
     expect 0 omendb build v.fvecs -q -o v.omen
@@ -96,7 +121,7 @@ load helper
     vectors make v.fvecs -n 5 -d 3
     omendb build -q v.fvecs
     for words in --help --version "help build" "query v.omen v.fvecs" "query -F npy v.omen v.fvecs" "verify v.omen" \
-        "verify --json v.omen" "build --json -o w.omen v.fvecs"; do
+        "verify --json v.omen" "info v.omen" "info --json v.fvecs" "build --json -o w.omen v.fvecs"; do
         expect 4 bash -c '"$OMENDB" "$@" >&-' omendb $words
         has "$stderr" "cannot write"
         same "${#stderr_lines[@]}" 1

@@ -307,7 +307,7 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
         omendb query -F tab base.omen q.fvecs
     fails_with 2 '"frob"' omendb query --cpu frob base.omen q.fvecs
     fails_with 2 'no INDEX given' omendb query
-    fails_with 2 '"x" is one too many' omendb query base.omen q.fvecs x
+    fails_with 2 '"q.fvecs" is not an omendb index' omendb query base.omen q.fvecs x
     fails_with 2 '--output wants a file name' omendb query -o "" base.omen q.fvecs
     only base.fvecs base.omen q.fvecs
 }
@@ -334,7 +334,7 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
     fails_with 2 'row 1 has a NaN in column 1' omendb query -o found base.omen nan.npy
     vectors make inf.npy --text "1,2;3,4;-inf,0"
     fails_with 2 'row 2 has an infinite value in column 0' omendb query -o found base.omen inf.npy
-    fails_with 2 'is an omendb index, not a file of vectors' omendb query -o found base.omen base.omen
+    fails_with 2 'is an omendb index, not a file of vectors' omendb query -o found base.omen - <base.omen
     only base.fvecs base.omen empty.fvecs inf.npy nan.npy q.fvecs
 }
 

@@ -68,6 +68,8 @@ broken()
     gone query -k 1 v.omen v.fvecs
     gone verify v.omen
     gone verify --json v.omen
+    gone info v.omen
+    gone info --json v.omen
     gone build -q --json -o w.omen v.fvecs
     gone bench --runs 1 --min-time 0 --probes 1 --rerank 10 --base v.fvecs --held-out 10
     gone bench --runs 1 --min-time 0 --probes 1 --rerank 10 --base v.fvecs --held-out 10 --json -q

@@ -143,13 +143,15 @@ def make(words):
     parser.add_argument("--fortran", action="store_true")
     parser.add_argument("--reorder", action="store_true", help="the header's keys the other way round")
     parser.add_argument("--version", type=int, default=1)
+    parser.add_argument("--rows", help="A:B, only rows A up to B of these, without B")
     parser.add_argument("--deflate", action="store_true", help="of npz")
     parser.add_argument("--more", action="store_true", help="of npz: another array")
     options = parser.parse_args(words)
     if options.format is None:
         options.format = options.file.rsplit(".", 1)[1]
     with open(options.file, "wb") as out:
-        out.write(encode(make_rows(options), options))
+        rows = make_rows(options)
+        out.write(encode(rows[slice(*map(int, options.rows.split(":")))] if options.rows else rows, options))
 
 
 def first(n, source, target):

@@ -14,6 +14,7 @@
  *
  * Calls are counted for all threads together; which of them makes the Nth may vary.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -67,6 +68,8 @@ typedef enum {
     CALL_FCNTL,
     CALL_READLINK,
     CALL_REALPATH,
+    CALL_OPENDIR,
+    CALL_READDIR,
     CALL_THREAD,
     CALL_ALLOC,
     N_CALLS,
@@ -74,7 +77,7 @@ typedef enum {
 static const char *const call_names[N_CALLS] = {
     "open",   "read",   "pread",    "write", "pwrite",   "fsync",    "fdatasync", "syncfs",   "ftruncate", "rename",
     "unlink", "mmap",   "flock",    "stat",  "fstat",    "lstat",    "lseek",     "mkostemp", "fdopen",    "fflush",
-    "fclose", "fchmod", "futimens", "fcntl", "readlink", "realpath", "thread",    "alloc",
+    "fclose", "fchmod", "futimens", "fcntl", "readlink", "realpath", "opendir",   "readdir",  "thread",    "alloc",
 };
 
 typedef enum { GO_ON, FAIL, HALF, DIE_AFTER_HALF } verdict;
@@ -472,6 +475,16 @@ char *__wrap___realpath_chk(const char *path, char *out, size_t room);
 char *__wrap___realpath_chk(const char *path, char *out, size_t room)
 {
     return __wrap_realpath(path, out);
+}
+
+WRAP(DIR *, opendir, const char *path)
+{
+    return strike(CALL_OPENDIR, -1, path) == FAIL ? NULL : __real_opendir(path);
+}
+
+WRAP(struct dirent *, readdir64, DIR *directory)
+{
+    return strike(CALL_READDIR, dirfd(directory), NULL) == FAIL ? NULL : __real_readdir64(directory);
 }
 
 int __wrap_fcntl64(int fd, int command, ...);

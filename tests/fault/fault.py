@@ -244,6 +244,15 @@ def make_cases(bench):
     for name, numbers in (("some.txt", range(50, 350)), ("others.txt", (60, 61))):
         with open(bench.path(name), "w") as out:
             out.writelines(f"{i}\n" for i in numbers)
+    os.mkdir(bench.path("parts"))
+    bvecs(bench.path("parts/0.bvecs"), few[:150])
+    bvecs(bench.path("parts/1.bvecs"), few[150:])
+    with open(bench.path("list.txt"), "w") as out:
+        out.write("../parts/0.bvecs\n../parts/1.bvecs\n")
+    with open(bench.path("others-keys.txt"), "w") as out:
+        out.writelines(f"other {i}\n" for i in range(len(few)))
+    with open(bench.path("indexes.txt"), "w") as out:
+        out.write(f"{OUT}\n../other.omen\tother\n")
     write_columns(bench, len(few))
     with zipfile.ZipFile(bench.path("few.npz"), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(bench.path("few.npy"), "few.npy")
@@ -280,6 +289,7 @@ def make_cases(bench):
     whole = index("whole.omen", "-m", "cosine", "-c", "pq", "../few.bvecs")
     linked = index("linked.omen", "--graph", "../few.bvecs")
     keyed = index("keyed.omen", "--key", "../keys.txt", *COLUMNS, "../few.bvecs")
+    index("other.omen", "-c", "rabitq", "--key", "../others-keys.txt", "../few.bvecs")
     n = len(few)
     threads = bench.options.threads
     return [
@@ -292,6 +302,9 @@ def make_cases(bench):
         Case("build without an old index",
              bench.build_words("-q", "-t", threads, "-m", "ip", "-c", "rabitq", "--tune-queries", "../queries.bvecs",
                                "--key", "../keys.txt", *COLUMNS, "../few.npy", n_rows=n, n_chunks=4), output=OUT),
+        Case("build of several inputs",
+             bench.build_words("-q", "-t", threads, "../parts", n_rows=n, n_chunks=2),
+              output=OUT),
         Case("build of compressed files",
              bench.build_words("-q", "-t", threads, "--key", "../keys.txt.gz", "../few.bvecs.gz", n_rows=n, n_chunks=4),
              output=OUT),
@@ -315,6 +328,8 @@ def make_cases(bench):
         Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",
                               "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),
+        Case("query of two indexes", ["query", "-t", threads, "--index-list", "../list.txt", "-o", "found.tsv",
+                                      "../queries.bvecs"], before=keyed, output="found.tsv"),
         Case("query of some rows", ["query", "-t", threads, "--only", "../some.txt", "--except", "../others.txt", "-o",
                                     "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
         Case("query of the graph", ["query", "-t", threads, "--way", "graph", "-o", "found.tsv", OUT,
@@ -345,9 +360,11 @@ def make_cases(bench):
         Case("decompress to standard output", ["compress", "-d", "-q", "-t", threads, "-c", packed("base2.omz")]),
         Case("decompress codes", ["compress", "-d", "-q", "-f", "-t", threads, "-F", "raw", "-o", "out.raw",
                                   packed("codes.omz", "--codec", "f16")], before=old, output="out.raw"),
+        Case("info of an index", ["info", "--json", OUT], before=keyed),
+        Case("info of vectors", ["info", "../few.bvecs", "--json"]),
         Case("verify", ["verify", "-t", threads, OUT], before=whole),
         Case("verify with columns", ["verify", "-t", threads, *COLUMNS, OUT], before=keyed),
-        Case("verify with a source", ["verify", "-t", threads, "--source", "../few.bvecs", "--json", OUT],
+        Case("verify with a source", ["verify", "-t", threads, "--inputs", "../list.txt", "--json", OUT],
              before=whole),
     ]
 
@@ -490,6 +507,7 @@ class Sweep:
 VERBS = {
     "fsync": "sync", "fdatasync": "sync", "syncfs": "sync", "pread": "read", "pwrite": "write", "ftruncate": "truncate",
     "mmap": "map", "flock": "lock", "mkostemp": "create", "fflush": "write", "fclose": "write",
+    "opendir": "open", "readdir": "read",
     # whatever they are needed for
     "open": "", "fcntl": "", "fdopen": "", "stat": "", "fstat": "", "lstat": "", "lseek": "",
 }

@@ -159,6 +159,19 @@ static void test_search_sizes(void)
         info.struct_bytes = sizeof info + 1;
         CHECK_EQ_INT(omen_index_get_info(index, &info), OMEN_ERR_ARGUMENT);
 
+        omen_measured_effort effort = {.struct_bytes = offsetof(omen_measured_effort, estimates), .estimates = 7};
+        size_t n_efforts = 0;
+        while (omen_index_get_effort(index, OMEN_SEARCH_LISTS, n_efforts, &effort) == OMEN_OK) {
+            CHECK(effort.k > 0 && effort.recall > 0 && effort.probes > 0 && effort.rerank > 0 && effort.estimates == 7);
+            n_efforts++;
+        }
+        CHECK(n_efforts > 0);
+        CHECK_EQ_INT(omen_index_get_effort(index, OMEN_SEARCH_GRAPH, 0, &effort), OMEN_ERR_ARGUMENT);
+        effort.struct_bytes = 0;
+        CHECK_EQ_INT(omen_index_get_effort(index, OMEN_SEARCH_LISTS, 0, &effort), OMEN_ERR_ARGUMENT);
+        omen_column_range range = {.struct_bytes = sizeof range};
+        CHECK_EQ_INT(omen_index_get_column_range(index, 0, &range, &why), OMEN_ERR_ARGUMENT);
+
         omen_search_options search;
         omen_search_stats stats = {.struct_bytes = offsetof(omen_search_stats, codes_scanned), .codes_scanned = 7};
         int64_t ids[10];
@@ -200,6 +213,12 @@ static int stop_in_encode(void *context, const char *stage, uint64_t done, uint6
     return strcmp(stage, "encode") == 0 && done >= STOP_AFTER;
 }
 
+static void write_file(const char *name, const void *bytes, size_t n_bytes)
+{
+    FILE *file = fopen(name, "wb");
+    CHECK(file && fwrite(bytes, n_bytes, 1, file) == 1 && fclose(file) == 0);
+}
+
 static size_t read_file(const char *name, char *bytes, size_t size)
 {
     FILE *file = fopen(name, "rb");
@@ -222,8 +241,7 @@ static void test_build_by_path(void)
     omen_detail why = {""};
     snprintf(input, sizeof input, "%s.f32", path);
     snprintf(part, sizeof part, "%s.part", path);
-    FILE *file = fopen(input, "wb");
-    CHECK(file && fwrite(rows, sizeof rows, 1, file) == 1 && fclose(file) == 0);
+    write_file(input, rows, sizeof rows);
     omen_vectors *vectors = NULL;
     const omen_vectors_options raw = {.d = D};
     omen_build_options_init(&build);
@@ -270,6 +288,22 @@ static void test_build_by_path(void)
     CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_ERR_IO);
     CHECK_STR_CONTAINS(why.text, "/nowhere/q.fvecs");
     CHECK(read_file(path, got, sizeof got) == n_want && memcmp(want, got, n_want) == 0);
+
+    /* the same rows in two files */
+    char second[sizeof input + 4];
+    snprintf(second, sizeof second, "%s.f32", input);
+    write_file(input, rows[0], 100 * sizeof rows[0]);
+    write_file(second, rows[100], (N - 100) * sizeof rows[0]);
+    const char *const inputs[] = {input, second};
+    paths.tune_queries = paths.input = NULL;
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(why.text, "no file of vectors is named");
+    paths.inputs = inputs;
+    paths.n_inputs = 2;
+    memset(got, 0, sizeof got);
+    CHECK_EQ_INT(omen_index_build_file(&paths, &build, NULL, NULL, NULL, &why), OMEN_OK);
+    CHECK(read_file(path, got, sizeof got) == n_want && memcmp(want, got, n_want) == 0);
+    unlink(second);
     unlink(input);
 }
 

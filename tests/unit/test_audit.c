@@ -54,6 +54,24 @@ static void test_count(void)
     CHECK_EQ_INT(hits[3], 3);
 }
 
+/* Where a filter has fewer than k rows, what is not there is neither found nor wanted. */
+static void test_few(void)
+{
+    const float found[] = {1, 2, INFINITY, 1, INFINITY, INFINITY, 1, 2, 4};
+    const float limits[] = {INFINITY, INFINITY, 3};
+    const uint32_t wanted[] = {2, 2, 3};
+    uint32_t hits[3];
+    omen_audit_count(found, limits, 3, 3, hits);
+    CHECK_EQ_INT(hits[0], 2);
+    CHECK_EQ_INT(hits[1], 1);
+    CHECK_EQ_INT(hits[2], 2);
+    CHECK(omen_audit_recall(hits, wanted, 3, 3, 3, 1).mean == 5.0 / 7);
+    const omen_recall sampled = omen_audit_recall(hits, wanted, 3, 1000, 3, 1);
+    CHECK(sampled.low > 0 && sampled.low < 5.0 / 7 && sampled.high > 5.0 / 7 && sampled.high < 1);
+    const uint32_t none[] = {0, 0, 0};
+    CHECK(omen_audit_recall(none, none, 3, 1000, 3, 1).mean == 1);
+}
+
 /* Of m queries, n_second found `second` of k, the others `first`. */
 static omen_recall recall_of(uint32_t m, uint32_t k, uint32_t first, uint32_t n_second, uint32_t second, uint64_t of,
                              double ceiling)
@@ -61,7 +79,7 @@ static omen_recall recall_of(uint32_t m, uint32_t k, uint32_t first, uint32_t n_
     uint32_t hits[400];
     for (uint32_t i = 0; i < m; i++)
         hits[i] = i < n_second ? second : first;
-    return omen_audit_recall(hits, m, of, k, ceiling);
+    return omen_audit_recall(hits, NULL, m, of, k, ceiling);
 }
 
 #define CHECK_RECALL(r, a, b, c)                                                                                       \
@@ -106,7 +124,7 @@ static void test_coverage(void)
             uint32_t hits[400];
             for (uint32_t i = 0; i < sizes[s]; i++)
                 hits[i] = population[omen_random(100 + draw, i) % n];
-            const omen_recall r = omen_audit_recall(hits, sizes[s], n, 10, 1);
+            const omen_recall r = omen_audit_recall(hits, NULL, sizes[s], n, 10, 1);
             n_above += r.low > truth;
             n_below += r.high < truth;
         }
@@ -142,7 +160,7 @@ static void test_index(void)
             n_same += found.ids[q * K + i / K] == exact.ids[q * K + i % K];
     }
     omen_audit_count(found.distances, limits, N, K, hits);
-    const omen_recall r = omen_audit_recall(hits, N, N, K, 1);
+    const omen_recall r = omen_audit_recall(hits, NULL, N, N, K, 1);
     CHECK_CASE(r.mean == (double)n_same / (N * K) && r.mean < 0.99, "%g, by row %g", r.mean, (double)n_same / (N * K));
     results_free(&found);
     results_free(&exact);
@@ -210,6 +228,7 @@ int main(void)
 {
     RUN(test_choose);
     RUN(test_count);
+    RUN(test_few);
     RUN(test_interval);
     RUN(test_coverage);
     RUN(test_index);

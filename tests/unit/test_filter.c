@@ -451,11 +451,76 @@ static void test_interrupted(void)
     rows_free(&rows);
 }
 
+/* Inner products with rows whose lengths differ, and the longest tenth of them as the filter: what a code lacks of a
+ * long row costs neither recall nor many more candidates. */
+static void test_long_rows(void)
+{
+    enum { N = 12000, D_LONG = 64, N_EACH = 100, N_FACTORS = 12, N_ALL = N + N_EACH };
+    rows_in_memory rows = make_rows(N, D_LONG, CLUSTERED, 1), queries = make_rows(N_EACH, D_LONG, CLUSTERED, 2);
+    uint64_t *keys = malloc(N * sizeof *keys);
+    for (uint64_t i = 0; i < N_ALL; i++) {
+        float *row = i < N ? rows.x + i * D_LONG : queries.x + (i - N) * D_LONG;
+        float length = 0;
+        for (uint64_t j = 0; j < 4; j++)
+            length += 0.5f * (float)omen_random_unit(9, 4 * i + j);
+        for (uint64_t j = 0; j < D_LONG; j++) {
+            row[j] = 0;
+            for (uint64_t f = 0; f < 4; f++)
+                row[j] += 2 * (float)omen_random_unit(10, 4 * (D_LONG * i + j) + f) - 1;
+            for (uint64_t f = 0; f < N_FACTORS; f++)
+                row[j] += (4 * (float)omen_random_unit(11, N_FACTORS * i + f) - 2) *
+                          ((float)omen_random_unit(12, D_LONG * f + j) - 0.5f);
+            row[j] *= length * length;
+        }
+        if (i < N)
+            keys[i] = omen_key(-omen_kernels_get()->ip_f32(row, row, D_LONG), (uint32_t)i);
+    }
+    omen_keys_sort(keys, N);
+    omen_build_options o;
+    omen_build_options_init(&o);
+    o.metric = OMEN_METRIC_IP;
+    o.refine = OMEN_REFINE_F32;
+    sections_in_memory sections;
+    omen_index *index = make_index(&rows, &o, &sections);
+    int64_t ids[N / 10];
+    for (size_t i = 0; i < N / 10; i++)
+        ids[i] = (uint32_t)keys[i];
+    const omen_row_set *sets[N_EACH];
+    omen_row_set *set = NULL;
+    CHECK_EQ_INT(omen_row_set_create(index, ids, N / 10, false, &set, &detail), OMEN_OK);
+    for (size_t q = 0; q < N_EACH; q++)
+        sets[q] = set;
+    omen_search_options options;
+    omen_search_options_init(&options);
+    options.row_sets = sets;
+    omen_search_stats stats = {.struct_bytes = sizeof stats};
+    int64_t found[N_EACH * K];
+    CHECK_EQ_INT(omen_index_search(index, &options, queries.x, N_EACH, found, NULL, &stats, &detail), OMEN_OK);
+    results r = search(index, &options, queries.x, N_EACH);
+    options.exact = true;
+    results exact = search(index, &options, queries.x, N_EACH);
+    const double recall = (double)count_hits(&exact, &r) / (double)count_rows(&exact);
+    const double compared = (double)stats.rows_reranked / N_EACH;
+    printf("# long rows: %s, recall@10 %.3f, %.0f rows compared\n", omen_codec_name(index->meta.codec), recall,
+           compared);
+    CHECK_CASE(recall >= 0.94, "recall %.3f", recall);
+    CHECK_CASE(compared < 0.07 * N / 10, "%.0f rows compared", compared);
+    results_free(&exact);
+    results_free(&r);
+    omen_row_set_destroy(set);
+    omen_index_close(index);
+    sections_free(&sections);
+    free(keys);
+    rows_free(&queries);
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_all_kinds);
     RUN(test_stop);
     RUN(test_shares);
+    RUN(test_long_rows);
     RUN(test_zero_query);
     RUN(test_refusals);
     RUN(test_interrupted);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* omendb info: the checkpoint of a build, or of query --self. */
+#include "cmd/info.h"
+#include "cmd/query_checkpoint.h"
+
+#include <string.h>
+
+#include "formats/checkpoint.h"
+
+static double float_of_bits(uint64_t bits)
+{
+    const uint32_t narrow = (uint32_t)bits;
+    float value;
+
+    memcpy(&value, &narrow, sizeof value);
+    return (double)value;
+}
+
+static int read_query(const omen_checkpoint *records, struct info_checkpoint *out, omen_detail *why)
+{
+    uint64_t head[QUERY_N_HEAD];
+    struct query_counts counts = {.n_done = 0};
+    int status = query_checkpoint_look(records, head, &counts, why);
+
+    if (status != OMEN_OK)
+        return status;
+    out->query.index_checksum = head[QUERY_HEAD_INDEX];
+    out->query.k = head[QUERY_HEAD_K];
+    out->query.has_within = head[QUERY_HEAD_HAS_WITHIN] != 0;
+    out->query.within = float_of_bits(head[QUERY_HEAD_WITHIN]);
+    out->query.pairs = head[QUERY_HEAD_PAIRS] != 0;
+    out->query.n_done = counts.n_done;
+    out->query.n_found = out->query.has_within ? counts.n_found : counts.n_passing;
+    return OMEN_OK;
+}
+
+int info_checkpoint_read(struct info *info, const char *path, struct info_checkpoint *out, omen_detail *why)
+{
+    omen_part *part = NULL;
+    omen_record record;
+    int status = omen_part_open_to_read(&part, path, why);
+
+    if (status != OMEN_OK)
+        return status;
+    *out = (struct info_checkpoint){.build.struct_bytes = sizeof out->build};
+    const omen_checkpoint records = omen_part_checkpoint(part);
+    out->n_bytes = omen_part_bytes(part);
+    out->is_proven = info->full || out->n_bytes <= INFO_BYTES;
+    /* of a large one the first record says what it is of */
+    status = records.prove(records.self, out->is_proven ? UINT32_MAX : 1, cmd_progress_update, &info->progress, why);
+    cmd_progress_clear(&info->progress);
+    while (status == OMEN_OK && records.get(records.self, out->n_records, &record))
+        out->n_records++;
+    if (status == OMEN_OK && out->n_records > 0) {
+        out->is_of_query = query_checkpoint_is(&records);
+        status =
+            out->is_of_query ? read_query(&records, out, why) : omen_checkpoint_get_info(&records, &out->build, why);
+        if (status != OMEN_OK) {
+            omen_detail cause = *why;
+            status = omen_fail(why, status == OMEN_ERR_ARGUMENT ? OMEN_ERR_CORRUPT : status, "\"%.200s\": %.280s", path,
+                               cmd_cause(status, &cause));
+        }
+    }
+    omen_part_close(part);
+    return status;
+}
+
+/* ---- telling ---- */
+
+static void print_build(const struct info_checkpoint *c)
+{
+    const omen_checkpoint_info *b = &c->build;
+
+    printf("  input    %s x %u\n", cmd_group(b->n_rows).text, b->d);
+    printf("  options  metric %s, codec %s, bytes %u, refine %s, lists %s, seed %llu%s%s\n",
+           omen_metric_name(b->metric), omen_codec_name(b->codec), b->bytes, omen_refine_name(b->refine),
+           cmd_group(b->n_lists).text, (unsigned long long)b->seed, b->zero_ok ? ", zero rows accepted" : "",
+           b->has_tune_queries ? ", efforts measured on queries that were given" : "");
+    if (c->is_proven)
+        printf("  encoded  %s rows\n", cmd_group(b->n_encoded).text);
+}
+
+static void print_query(const struct info_checkpoint *c)
+{
+    printf("  index    of checksum %016llx\n", (unsigned long long)c->query.index_checksum);
+    if (c->query.has_within)
+        printf("  asked    all rows within %.9g%s\n", c->query.within, c->query.pairs ? ", as pairs" : "");
+    else
+        printf("  asked    k %llu\n", (unsigned long long)c->query.k);
+    if (c->is_proven) {
+        printf("  done     %s rows have searched, and found %s\n", cmd_group(c->query.n_done).text,
+               cmd_group(c->query.n_found).text);
+    }
+}
+
+void info_checkpoint_print(const struct info_checkpoint *c)
+{
+    if (c->n_records == 0) {
+        printf("  checkpoint without records, %s bytes\n", cmd_group(c->n_bytes).text);
+        return;
+    }
+    printf("  checkpoint of %s, %u %s, %s bytes (%s)\n", c->is_of_query ? "query --self" : "build", c->n_records,
+           c->n_records == 1 ? "record" : "records", cmd_group(c->n_bytes).text, cmd_human_bytes(c->n_bytes).text);
+    if (c->is_of_query)
+        print_query(c);
+    else
+        print_build(c);
+    if (!c->is_proven)
+        printf("  looked   at the first record; --full reads all\n");
+}
+
+static json_t *build_object(const struct info_checkpoint *c)
+{
+    const omen_checkpoint_info *b = &c->build;
+
+    return json_pack("{s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:o, s:b, s:b, s:o}", "rows", (json_int_t)b->n_rows, "d",
+                     (json_int_t)b->d, "metric", omen_metric_name(b->metric), "codec", omen_codec_name(b->codec),
+                     "refine", omen_refine_name(b->refine), "bytes", (json_int_t)b->bytes, "lists",
+                     (json_int_t)b->n_lists, "seed", cmd_json_u64(b->seed), "zero_ok", (int)b->zero_ok, "tune_queries",
+                     (int)b->has_tune_queries, "encoded",
+                     c->is_proven ? json_integer((json_int_t)b->n_encoded) : json_null());
+}
+
+static json_t *query_object(const struct info_checkpoint *c)
+{
+    char checksum[24];
+
+    snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)c->query.index_checksum);
+    return json_pack("{s:s, s:o, s:o, s:b, s:o, s:o}", "index_checksum", checksum, "k",
+                     c->query.has_within ? json_null() : cmd_json_u64(c->query.k), "within",
+                     c->query.has_within ? cmd_json_real(c->query.within) : json_null(), "pairs", (int)c->query.pairs,
+                     "done", c->is_proven ? cmd_json_u64(c->query.n_done) : json_null(), "found",
+                     c->is_proven ? cmd_json_u64(c->query.n_found) : json_null());
+}
+
+json_t *info_checkpoint_object(const struct info_checkpoint *c)
+{
+    const bool is_of_build = c->n_records > 0 && !c->is_of_query;
+
+    return json_pack("{s:I, s:I, s:o, s:o}", "bytes", (json_int_t)c->n_bytes, "records", (json_int_t)c->n_records,
+                     "build", is_of_build ? build_object(c) : json_null(), "query_self",
+                     c->is_of_query ? query_object(c) : json_null());
+}
