@@ -67,6 +67,11 @@ int omen_file_descriptor(const char *path);
 int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, int *fd,
                     omen_detail *why) OMEN_MUST_CHECK;
 
+/* Syncs fd, a file that is complete and has the name temporary, and gives it the name path, durably. If anything before
+ * the rename fails, *is_renamed is false, and path leads to what it did. Returns OMEN_OK or OMEN_ERR_IO. */
+int omen_file_publish(int fd, const char *temporary, const char *path, bool *is_renamed,
+                      omen_detail *why) OMEN_MUST_CHECK;
+
 /* 1 if path (a symbolic link is not followed) is the open file fd, 0 if not, -1 with errno set on failure. */
 int omen_file_leads_to(const char *path, int fd);
 

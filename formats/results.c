@@ -162,34 +162,53 @@ static void write_tsv(buffer *out, const omen_results_found *found)
     }
 }
 
-/* A row, by its key or number, as a field of csv (RFC 4180). A key has no ends of lines. */
-static void put_csv(buffer *out, const omen_row_key *key, int64_t row)
+static bool needs_quotes(const char *text, size_t n_bytes)
 {
-    uint32_t from = 0;
-    if (!key || key->kind != OMEN_KEYS_TEXT ||
-        (!memchr(key->text, ',', key->n_bytes) && !memchr(key->text, '"', key->n_bytes))) {
-        put_row(out, key, row);
-        return;
-    }
-    PUT(out, "\"");
-    for (uint32_t i = 0; i < key->n_bytes; i++) {
-        if (key->text[i] != '"')
+    return memchr(text, ',', n_bytes) || memchr(text, '"', n_bytes);
+}
+
+/* A part of a field of csv, in which a quote stands twice. */
+static void put_csv_part(buffer *out, const char *text, size_t n_bytes)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < n_bytes; i++) {
+        if (text[i] != '"')
             continue;
-        put_long_text(out, key->text + from, i + 1 - from);
+        put_long_text(out, text + from, i + 1 - from);
         from = i; /* so that it stands there twice */
     }
-    put_long_text(out, key->text + from, key->n_bytes - from);
-    PUT(out, "\"");
+    put_long_text(out, text + from, n_bytes - from);
+}
+
+/* A row, by its key or number, behind its label or NULL, as a field of csv (RFC 4180). A key has no ends of lines, and
+ * so has a label. */
+static void put_csv(buffer *out, const char *label, const omen_row_key *key, int64_t row)
+{
+    const bool is_text = key && key->kind == OMEN_KEYS_TEXT;
+    const bool is_quoted =
+        (label && needs_quotes(label, strlen(label))) || (is_text && needs_quotes(key->text, key->n_bytes));
+    if (is_quoted)
+        PUT(out, "\"");
+    if (label) {
+        put_csv_part(out, label, strlen(label));
+        PUT(out, ":");
+    }
+    if (is_text)
+        put_csv_part(out, key->text, key->n_bytes);
+    else
+        put_row(out, key, row);
+    if (is_quoted)
+        PUT(out, "\"");
 }
 
 static void write_csv(buffer *out, const omen_results_found *found)
 {
     for (uint32_t i = 0; i < found->n; i++) {
-        put_csv(out, found->query_key, (int64_t)found->query);
+        put_csv(out, NULL, found->query_key, (int64_t)found->query);
         PUT(out, ",");
         put_integer(out, (int64_t)i + 1);
         PUT(out, ",");
-        put_csv(out, found->keys ? &found->keys[i] : NULL, found->ids[i]);
+        put_csv(out, found->labels ? found->labels[i] : NULL, found->keys ? &found->keys[i] : NULL, found->ids[i]);
         if (found->distances) {
             PUT(out, ",");
             put_distance(out, found->distances[i]);

@@ -328,7 +328,9 @@ int omen_joint_search(const omen_joint *joint, const omen_search_options *option
     const uint64_t n_rows = joint->first[joint->n];
     const uint32_t k = known.k < n_rows ? known.k : (uint32_t)n_rows;
     uint64_t *keys = omen_alloc(n_queries * k, sizeof *keys);
-    omen_watch watch = omen_watch_make(known.progress, known.progress_context, "search");
+    const bool is_one_search = choice.way == OMEN_SEARCH_LISTS && !known.row_sets; /* whose progress can be told */
+    omen_watch watch = is_one_search ? omen_watch_make_search(known.progress, known.progress_context, n_queries)
+                                     : omen_watch_make(known.progress, known.progress_context, "search");
     const omen_search_job job = {.options = &known,
                                  .queries = queries,
                                  .n_queries = n_queries,
@@ -387,6 +389,18 @@ static int join_found(const omen_joint *joint, omen_found *const *own, uint64_t 
     return status;
 }
 
+/* Who is asked whether to stop: of one search after the other there is no progress to tell. */
+typedef struct {
+    omen_progress_fn progress;
+    void *context;
+} asking;
+
+static int ask(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    const asking *a = context;
+    return a->progress(a->context, stage, 0, total);
+}
+
 int omen_joint_search_within(const omen_joint *joint, const omen_search_options *options, const float *queries,
                              uint64_t n_queries, omen_found **out, omen_search_stats *stats, omen_detail *why)
 {
@@ -398,6 +412,11 @@ int omen_joint_search_within(const omen_joint *joint, const omen_search_options 
         status = omen_joint_choose_way(joint, &known, n_queries, &choice, why);
     if (status != OMEN_OK)
         return status;
+    asking asks = {known.progress, known.progress_context};
+    if (known.progress && joint->n > 1) {
+        known.progress = ask;
+        known.progress_context = &asks;
+    }
     omen_found **own = omen_alloc_zero(joint->n, sizeof *own), *found = calloc(1, sizeof *found);
     const uint64_t n_searched = stats ? stats->n_queries : 0;
     status = own && found ? OMEN_OK : OMEN_ERR_MEMORY;

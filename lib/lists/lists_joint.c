@@ -512,9 +512,12 @@ static int search_chunks(joint_plan *plan)
         int own = chunk_init(&c, plan, size);
 #pragma omp for schedule(dynamic)
         for (uint64_t q0 = 0; q0 < n_queries; q0 += size)
-            if (own == OMEN_OK)
-                own = search_chunk(&c, job->queries + q0 * joint->indexes[0]->meta.d,
-                                   n_queries - q0 < size ? n_queries - q0 : size, job->keys + q0 * plan->k, &own_why);
+            if (own == OMEN_OK) {
+                const uint64_t n = n_queries - q0 < size ? n_queries - q0 : size;
+                own = search_chunk(&c, job->queries + q0 * joint->indexes[0]->meta.d, n, job->keys + q0 * plan->k,
+                                   &own_why);
+                omen_watch_add_parts(job->watch, n * OMEN_PROGRESS_PARTS);
+            }
 #pragma omp critical(omen_search_lists_joint)
         {
             if (own != OMEN_OK) {

@@ -57,8 +57,8 @@ recall()
     same "$stderr" ""
     # all there are
     expect 0 omendb query -k 100 -F jsonl b.omen a.omen q.fvecs
-    same "$output" '{"query":0,"ids":[3,0,2,4,1]}
-{"query":1,"ids":[4,0,2,3,1]}'
+    same "$output" '{"query":0,"rows":[3,0,2,4,1]}
+{"query":1,"rows":[4,0,2,3,1]}'
     # what is no index is the queries; without them, standard input
     expect 0 omendb query -k 1 a.omen b.omen <q.fvecs
     same "$output" "0 1 0
@@ -199,10 +199,17 @@ END
 1 1 a:1
 1 2 b:0"
     expect 0 omendb query -k 2 --label --distances -F jsonl a.omen b.omen q.fvecs
-    same "$(head -n 1 <<<"$output")" '{"query":0,"ids":["a:0","b:0"],"distances":[1,4]}'
+    same "$(head -n 1 <<<"$output")" '{"query":0,"rows":["a:0","b:0"],"distances":[1,4]}'
     printf 'a.omen\tone "x"\nb.omen\n' >list
     expect 0 omendb query -k 2 --label -F jsonl --index-list list q.fvecs
-    same "$(head -n 1 <<<"$output")" '{"query":0,"ids":["one \"x\":0","b:0"]}'
+    same "$(head -n 1 <<<"$output")" '{"query":0,"rows":["one \"x\":0","b:0"]}'
+    expect 0 omendb query -k 2 --label -F csv --index-list list q.fvecs
+    same "$(head -n 2 <<<"$output")" '0,1,"one ""x"":0"
+0,2,b:0'
+    fails_with 2 '--row-offset' omendb query --label --row-offset 5 a.omen b.omen q.fvecs
+    expect 0 omendb query -k 1 --row-offset 5 a.omen b.omen q.fvecs
+    same "$output" "0 1 5
+1 1 6"
     mkdir other
     cp a.omen other/
     fails_with 2 'two indexes have the label "a"' omendb query --label a.omen other/a.omen q.fvecs
