@@ -24,6 +24,7 @@ enum {
     CMD_EXIT_CORRUPT = 3,
     CMD_EXIT_IO = 4,
     CMD_EXIT_MEMORY = 5,
+    CMD_EXIT_MISSING = 6, /* of merge: shards */
     CMD_EXIT_SIGNAL = 128,
     CMD_EXIT_PIPE = CMD_EXIT_SIGNAL + SIGPIPE,
 };
@@ -50,7 +51,9 @@ int cmd_bench(int argc, char **argv);
 int cmd_build(int argc, char **argv);
 int cmd_compress(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_merge(int argc, char **argv);
 int cmd_query(int argc, char **argv);
+int cmd_train(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
 /* ---- messages (message.c): one line on stderr, control characters replaced ---- */
@@ -314,6 +317,9 @@ int cmd_signals_noted(void);
 
 /* Bytes of memory that this process may use: the least of the machine's and of its cgroup's limits (version 1 or 2). */
 uint64_t cmd_memory_bytes(void);
+
+/* What builds stay under unless --memory says otherwise. */
+uint64_t cmd_memory_default(void);
 
 /* Of these, the bytes that the machine has free or can free without swapping. */
 uint64_t cmd_memory_free_bytes(void);

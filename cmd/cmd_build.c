@@ -9,13 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAME         "build"
-#define INTERRUPTED  "interrupted; nothing was written"
-#define MEMORY_SHARE 0.75 /* of what there is, unless --memory says otherwise */
+#include "formats/shards.h"
+
+#define NAME        "build"
+#define INTERRUPTED "interrupted; nothing was written"
 
 struct build {
     omen_build_paths paths; /* output: as asked for, else default_output */
     char *default_output;   /* owned */
+    const char *model;      /* NULL: all of an index is built */
+    const char *shard;      /* as it was given, */
+    uint64_t number, count; /* and what it says */
     const char *list;       /* that names the inputs; NULL: the command line does */
     omen_paths inputs;
     bool names_output; /* there is one input, which was named itself */
@@ -40,12 +44,7 @@ static const cmd_option options[] = {
      CMD_TEXT(struct build, paths.output),
      .help = "the index (default: INPUT with its extension replaced by .omen;\n"
              "required when INPUT is not one file)"},
-    {.name = "inputs",
-     .argument = "LIST",
-     .files = CMD_FILES_ANY,
-     CMD_TEXT(struct build, list),
-     .help = "instead of INPUT: the files that LIST names, one path a line (\"-\":\n"
-             "standard input has it)"},
+    {CMD_OPTION_INPUTS(struct build, list, "INPUT")},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct build, vectors.format, "INPUT") ", one of\n",
@@ -69,36 +68,7 @@ static const cmd_option options[] = {
      .help = "cosine: accept zero rows, at distance 1 from everything\n"
              "(default: an error)"},
 
-    {.group = "index",
-     .letters = "m",
-     .name = "metric",
-     .argument = "NAME",
-     CMD_METRIC(struct build, options.metric),
-     .help = "l2, ip or cosine (default l2)"},
-    {.letters = "b",
-     .name = "bytes",
-     .argument = "N",
-     CMD_U32(struct build, options.bytes, OMEN_MIN_BYTES, OMEN_MAX_BYTES),
-     .usual = OMEN_DEFAULT_BYTES,
-     .help = "hot bytes a vector, code and factors together, %l to %m\n"
-             "(default %d)"},
-    {.letters = "c",
-     .name = "codec",
-     .argument = "NAME",
-     CMD_CODEC(struct build, options.codec),
-     .help = "auto, pq, rabitq or none (default auto: the smaller measured error,\n"
-             "that of pq counted twice under ip)"},
-    {.letters = "r",
-     .name = "refine",
-     .argument = "NAME",
-     CMD_REFINE(struct build, options.refine),
-     .help = "rows for re-ranking: auto, sq8, sq12, sq16, f16, f32 or none (default\n"
-             "auto: the smallest that keeps 0.999 of the nearest rows, by estimate)"},
-    {.letters = "l",
-     .name = "lists",
-     .argument = "N",
-     CMD_U32(struct build, options.lists.n, 1, UINT32_MAX),
-     .help = "inverted lists (default: from the number of rows)"},
+    CMD_OPTIONS_INDEX(struct build, options),
     {.name = "graph",
      CMD_FLAG(struct build, options.graph.wanted),
      .help = "add a graph over the same rows, a second way to search, which is\n"
@@ -110,18 +80,24 @@ static const cmd_option options[] = {
      .help = "neighbours of a row in the graph, %l to %m (default %d)"},
     {CMD_OPTION_SEED(struct build, options.seed, "")},
 
+    {.group = "a part of a build",
+     .name = "model",
+     .argument = "FILE",
+     CMD_TEXT(struct build, model),
+     .help = "encode rows with this model, of omendb train, whose inputs are read\n"
+             "unless copies are named; it has the options of the index"},
+    {.name = "shard",
+     .argument = "I/N",
+     CMD_TEXT(struct build, shard),
+     .help = "which rows: part I, from 0 on, of N. Writes a shard, for omendb\n"
+             "merge, into --output, a file or a directory"},
+
     {.group = "work",
      CMD_OPTION_THREADS(struct build, options.n_threads,
                         "; the index\n"
                         "does not depend on it")},
     {CMD_OPTION_CPU(struct build, cpu)},
-    {.letters = "M",
-     .name = "memory",
-     .argument = "SIZE",
-     CMD_SIZE(struct build, options.memory_bytes),
-     .help = "private memory to stay under, such as 512M or 4G (default: three\n"
-             "quarters of what the machine or its cgroup has); refused at once\n"
-             "when it cannot do"},
+    {CMD_OPTION_MEMORY(struct build, options.memory_bytes)},
     {.name = "chunk-rows",
      .argument = "N",
      CMD_U64(struct build, options.chunk_rows, 1, UINT32_MAX),
@@ -153,7 +129,8 @@ const cmd_syntax cmd_build_syntax = {
              "  omendb build -m cosine -b 48 -o news.omen embeddings.npy\n"
              "  omendb build -o all.omen part-0.npy part-1.npy   or all of a directory: parts/\n"
              "  omendb build base.fvecs.gz                       unpacks it to TMPDIR first\n"
-             "  make-vectors | omendb build -f raw -d 768 -o base.omen -\n",
+             "  make-vectors | omendb build -f raw -d 768 -o base.omen -\n"
+             "  omendb build --model m.model --shard 0/100 -o parts/\n",
     .column = 23,
     .operands = CMD_FILES_VECTORS,
     .options = options,
@@ -164,6 +141,10 @@ static int find_inputs(struct build *b, char **words, int n)
 {
     omen_detail why = {.text = ""};
 
+    if (n == 0 && !b->list) { /* they are the model's */
+        cmd_signals_exit(NAME, INTERRUPTED);
+        return CMD_GO_ON;
+    }
     /* Nothing exists yet while standard input is spooled, here or later, so a signal may end the process there. */
     cmd_signals_exit(NAME, INTERRUPTED);
     const int status =
@@ -184,13 +165,57 @@ static int find_inputs(struct build *b, char **words, int n)
     return CMD_GO_ON;
 }
 
+/* Reads "I/N". */
+static int parse_shard(struct build *b)
+{
+    const char *slash = strchr(b->shard, '/');
+    char number[24];
+
+    if (!slash || slash - b->shard >= (ptrdiff_t)sizeof number)
+        return cmd_misuse(NAME, "--shard wants I/N, such as 0/100, not \"%s\"", b->shard);
+    snprintf(number, sizeof number, "%.*s", (int)(slash - b->shard), b->shard);
+    if (!cmd_parse_integer(NAME, "--shard", slash + 1, 1, UINT32_MAX, &b->count) ||
+        !cmd_parse_integer(NAME, "--shard", number, 0, b->count - 1, &b->number))
+        return CMD_EXIT_USAGE;
+    return CMD_GO_ON;
+}
+
+/* A shard has only what its model does not say. */
+static int check_shard(struct build *b)
+{
+    const omen_build_options *o = &b->options;
+    omen_build_options usual;
+
+    if (!b->model)
+        return cmd_misuse(NAME, "--shard is of a model: name it with --model");
+    if (!b->shard)
+        return cmd_misuse(NAME, "--model is for shards: add --shard, such as --shard 0/100");
+    omen_build_options_init(&usual);
+    if (o->metric != usual.metric || o->bytes != usual.bytes || o->codec != usual.codec || o->refine != usual.refine ||
+        o->lists.n != 0 || o->seed != 0 || o->zero_ok)
+        return cmd_misuse(NAME, "--metric, --bytes, --codec, --refine, --lists, --seed and --zero-ok are the model's: "
+                                "give them to omendb train");
+    if (o->graph.wanted || b->key.value || cmd_columns_are_given(&b->columns))
+        return cmd_misuse(NAME, "--graph, --key and columns are of the index: give them to omendb merge");
+    if (b->json)
+        return cmd_misuse(NAME, "--json is of an index");
+    if (!b->paths.output)
+        return cmd_misuse(NAME, "--output is required with --shard");
+    return parse_shard(b);
+}
+
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
     const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
 
     if (status != CMD_GO_ON)
         return status;
-    if (argc - optind < 1 && !b->list)
+    if (b->model || b->shard) {
+        const int misused = check_shard(b);
+        if (misused != CMD_GO_ON)
+            return misused;
+    }
+    if (argc - optind < 1 && !b->list && !b->model)
         return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");
     if (argc - optind > 0 && b->list)
         return cmd_misuse(NAME, "--inputs names the inputs: \"%s\" is one too many", argv[optind]);
@@ -234,6 +259,24 @@ static char *replace_extension(const char *input)
     return out;
 }
 
+/* In a directory a shard has a name of its own. False without memory. */
+static bool name_shard(struct build *b)
+{
+    const char *given = b->paths.output;
+    const bool ends = given[strlen(given) - 1] == '/';
+    struct stat info;
+
+    if (!ends && (stat(given, &info) != 0 || !S_ISDIR(info.st_mode)))
+        return true;
+    if (asprintf(&b->default_output, "%s%sshard-%05llu-of-%05llu.shard", given, ends ? "" : "/",
+                 (unsigned long long)b->number, (unsigned long long)b->count) < 0) {
+        b->default_output = NULL;
+        return false;
+    }
+    b->paths.output = b->default_output;
+    return true;
+}
+
 /* Settles the output's name and refuses those that would destroy something. */
 static int choose_output(struct build *b)
 {
@@ -249,6 +292,8 @@ static int choose_output(struct build *b)
             return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         b->paths.output = b->default_output;
     }
+    if (b->model && b->paths.output[0] != '\0' && !name_shard(b))
+        return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
     if (b->paths.output[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
     if (cmd_is_stream(b->paths.output))
@@ -258,18 +303,22 @@ static int choose_output(struct build *b)
         (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
-    cmd_file files[5 + CMD_COLUMNS_FILES] = {
+    cmd_file files[6 + CMD_COLUMNS_FILES] = {
+        {.role = "--model", .path = b->model},
         {.role = "--inputs", .path = b->list},
         {.role = "--tune-queries", .path = b->paths.tune_queries},
         {.role = "--key", .path = b->paths.keys},
         {.role = "--output", .path = b->paths.output, .is_output = true, .has_checkpoint = true},
         {.path = b->json ? "-" : NULL, .is_output = true},
     };
-    size_t n_files = 5;
+    size_t n_files = 6;
 
     cmd_columns_list(&b->columns, files, &n_files);
     const int status = cmd_inputs_check(NAME, &b->inputs, "INPUT", files, n_files);
-    return status == CMD_GO_ON ? cmd_check_extension(NAME, b->paths.output, "omen", "an index") : status;
+    if (status != CMD_GO_ON)
+        return status;
+    return b->model ? cmd_check_extension(NAME, b->paths.output, "shard", "a shard")
+                    : cmd_check_extension(NAME, b->paths.output, "omen", "an index");
 }
 
 /* ---- the work ---- */
@@ -306,7 +355,7 @@ static void say_opened(void *context, const char *format, const omen_source *sou
         if (b->paths.input)
             fprintf(stderr, "%s: ", cmd_printable(b->paths.input).text);
         else
-            fprintf(stderr, "%s files: ", cmd_group(b->inputs.n).text);
+            fprintf(stderr, "%s files: ", b->inputs.n > 0 ? cmd_group(b->inputs.n).text : "the model's");
         fprintf(stderr, "%s, %s x %u, %s bytes\n", format, cmd_group(source->n_rows).text, source->d,
                 cmd_group(source->n_bytes).text);
     }
@@ -341,6 +390,63 @@ static void say_interrupted(bool can_continue, const omen_build_report *report)
     }
 }
 
+/* Fills in what a build is told. */
+static void prepare(struct build *b)
+{
+    cmd_progress_init(&b->progress, b->verbosity);
+    cmd_progress_update(&b->progress, "read", 0, 0);
+    b->options.n_threads = cmd_threads(b->options.n_threads);
+    b->options.progress = show_progress;
+    b->options.resumed = say_resumed;
+    b->options.progress_context = b;
+    b->vectors.progress = show_progress; /* of an input that has to be unpacked */
+    b->vectors.context = b;
+    b->paths.struct_bytes = sizeof b->paths;
+    b->paths.vectors = &b->vectors;
+    b->paths.column_paths = cmd_columns_paths(&b->columns);
+    b->paths.opened = say_opened;
+    b->paths.planned = say_planned;
+    b->paths.context = b;
+}
+
+static int run_shard(struct build *b)
+{
+    omen_build_report report = {.struct_bytes = sizeof report};
+    omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
+    omen_shard_info shard = {.n = 0};
+    omen_detail why = {.text = ""};
+    const double started = cmd_seconds();
+    bool was_there = false;
+    int status = omen_cpu_select(b->cpu, &why);
+
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
+    prepare(b);
+    status = omen_shard_build_file(&b->paths, &b->options, b->model, b->number, b->count, &was_there, &shard, &report,
+                                   &outcome, &why);
+    cmd_progress_clear(&b->progress);
+    if (status == OMEN_ERR_INTERRUPTED) {
+        say_interrupted(outcome.can_continue, &report);
+        return cmd_exit_code(status);
+    }
+    if (status == OMEN_ERR_CORRUPT && outcome.needs_fresh) {
+        const size_t n = strlen(why.text);
+        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", b->paths.output);
+    }
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
+    if (b->verbosity < 0)
+        return CMD_EXIT_OK;
+    fprintf(stderr, "%s: rows %s to %s of %s, shard %llu of %llu; ", cmd_printable(b->paths.output).text,
+            cmd_group(shard.first).text, cmd_group(shard.first + shard.n - 1).text, cmd_group(shard.n_rows).text,
+            (unsigned long long)b->number, (unsigned long long)b->count);
+    if (was_there)
+        fprintf(stderr, "it was there already\n");
+    else
+        fprintf(stderr, "%s in %.2f s\n", cmd_human_bytes(outcome.file_bytes).text, cmd_seconds() - started);
+    return CMD_EXIT_OK;
+}
+
 static int run(struct build *b)
 {
     struct cmd_build_outcome o = {.input = b->paths.input,
@@ -356,22 +462,8 @@ static int run(struct build *b)
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
 
-    cmd_progress_init(&b->progress, b->verbosity);
-    cmd_progress_update(&b->progress, "read", 0, 0);
+    prepare(b);
     started = cmd_seconds();
-    b->options.n_threads = cmd_threads(b->options.n_threads);
-    b->options.progress = show_progress;
-    b->options.resumed = say_resumed;
-    b->options.progress_context = b;
-    b->vectors.progress = show_progress; /* of an input that has to be unpacked */
-    b->vectors.context = b;
-    cmd_progress_init(&b->progress, b->verbosity);
-    b->paths.struct_bytes = sizeof b->paths;
-    b->paths.vectors = &b->vectors;
-    b->paths.column_paths = cmd_columns_paths(&b->columns);
-    b->paths.opened = say_opened;
-    b->paths.planned = say_planned;
-    b->paths.context = b;
     o.info.struct_bytes = sizeof o.info;
     status = omen_index_build_file(&b->paths, &b->options, &o.report, &o.info, &outcome, &why);
     cmd_progress_clear(&b->progress);
@@ -419,12 +511,12 @@ int cmd_build(int argc, char **argv)
     int status;
 
     omen_build_options_init(&b.options);
-    b.options.memory_bytes = (uint64_t)(MEMORY_SHARE * (double)cmd_memory_bytes());
+    b.options.memory_bytes = cmd_memory_default();
     status = parse_arguments(&b, argc, argv);
     if (status == CMD_GO_ON)
         status = choose_output(&b);
     if (status == CMD_GO_ON)
-        status = run(&b);
+        status = b.model ? run_shard(&b) : run(&b);
     free(b.default_output);
     omen_paths_finish(&b.inputs);
     cmd_key_finish(&b.key);

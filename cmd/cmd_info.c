@@ -48,8 +48,8 @@ const cmd_syntax cmd_info_syntax = {
     .command = NAME,
     .usage = "usage: omendb info [options] FILE...\n"
              "\n"
-             "Tells what files hold: vectors (\"-\": standard input), an index, a compressed file, or the\n"
-             "checkpoint of a build or of query --self.\n",
+             "Tells what files hold: vectors (\"-\": standard input), an index, a compressed file, a model, a\n"
+             "shard, or the checkpoint of a build or of query --self.\n",
     .notes = "exit codes: 0 all told, 2 a file that is none of these or cannot be used, 3 a corrupt one,\n"
              "4 one that cannot be opened or read; of several the highest, and the others are told\n"
              "\n"

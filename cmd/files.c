@@ -136,7 +136,7 @@ cmd_text cmd_extension(const char *path)
 /* The format that a file's name stands for, of all that omendb reads or writes; NULL for none of them. */
 static const char *named_format(const char *path)
 {
-    static const char *const others[] = {"omen", "omz", "json", "svg", "png"};
+    static const char *const others[] = {"omen", "omz", "model", "shard", "json", "svg", "png"};
     const char *(*const tables[])(size_t) = {omen_results_name, omen_truth_name};
     const cmd_text extension = cmd_extension(path);
 

@@ -4,6 +4,7 @@
 #define INFO_H
 
 #include "cmd/cmd.h"
+#include "formats/shards.h"
 
 /* Without --full no more than this is unpacked, proven or passed over. */
 #define INFO_BYTES ((uint64_t)256 << 20)
@@ -75,10 +76,13 @@ void info_index_print(const struct info *info, const struct info_index *index);
 /* NULL without memory. */
 json_t *info_index_object(const struct info_index *index);
 
-/* ---- checkpoints (info_checkpoint.c) ---- */
+/* ---- checkpoints, models and shards (info_checkpoint.c) ---- */
 
 struct info_checkpoint {
-    bool is_of_query; /* --self; else of a build */
+    omen_part_kind kind;
+    uint64_t identity;     /* of a model */
+    omen_shard_info shard; /* of a shard */
+    bool is_of_query;      /* --self; else of a build */
     uint64_t n_bytes;
     uint32_t n_records;
     bool is_proven; /* all records were compared with their checksums */

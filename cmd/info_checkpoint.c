@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* omendb info: the checkpoint of a build, or of query --self. */
+/* omendb info: the checkpoint of a build, or of query --self; a model, a shard. */
 #include "cmd/info.h"
 #include "cmd/query_checkpoint.h"
 
@@ -51,10 +51,15 @@ int info_checkpoint_read(struct info *info, const char *path, struct info_checkp
     cmd_progress_clear(&info->progress);
     while (status == OMEN_OK && records.get(records.self, out->n_records, &record))
         out->n_records++;
+    out->kind = omen_part_get_kind(part);
+    out->identity = omen_model_identity(part);
     if (status == OMEN_OK && out->n_records > 0) {
         out->is_of_query = query_checkpoint_is(&records);
-        status =
-            out->is_of_query ? read_query(&records, out, why) : omen_checkpoint_get_info(&records, &out->build, why);
+        if (out->kind == OMEN_PART_SHARD)
+            status = omen_shard_read_head(part, &out->shard, why);
+        else
+            status = out->is_of_query ? read_query(&records, out, why)
+                                      : omen_checkpoint_get_info(&records, &out->build, why);
         if (status != OMEN_OK) {
             omen_detail cause = *why;
             status = omen_fail(why, status == OMEN_ERR_ARGUMENT ? OMEN_ERR_CORRUPT : status, "\"%.200s\": %.280s", path,
@@ -76,7 +81,9 @@ static void print_build(const struct info_checkpoint *c)
            omen_metric_name(b->metric), omen_codec_name(b->codec), b->bytes, omen_refine_name(b->refine),
            cmd_group(b->n_lists).text, (unsigned long long)b->seed, b->zero_ok ? ", zero rows accepted" : "",
            b->has_tune_queries ? ", efforts measured on queries that were given" : "");
-    if (c->is_proven)
+    if (c->kind == OMEN_PART_MODEL)
+        printf("  identity %016llx\n", (unsigned long long)c->identity);
+    else if (c->is_proven)
         printf("  encoded  %s rows\n", cmd_group(b->n_encoded).text);
 }
 
@@ -93,15 +100,36 @@ static void print_query(const struct info_checkpoint *c)
     }
 }
 
+static void print_shard(const struct info_checkpoint *c)
+{
+    const omen_shard_info *s = &c->shard;
+
+    printf("  rows     %s to %s of %s: shard %llu of %llu\n", cmd_group(s->first).text,
+           cmd_group(s->first + s->n - 1).text, cmd_group(s->n_rows).text, (unsigned long long)s->number,
+           (unsigned long long)s->count);
+    printf("  model    of identity %016llx\n", (unsigned long long)s->identity);
+}
+
+static const char *kind_name(const struct info_checkpoint *c)
+{
+    return c->kind == OMEN_PART_MODEL ? "model" : c->kind == OMEN_PART_SHARD ? "shard" : "checkpoint";
+}
+
 void info_checkpoint_print(const struct info_checkpoint *c)
 {
     if (c->n_records == 0) {
-        printf("  checkpoint without records, %s bytes\n", cmd_group(c->n_bytes).text);
+        printf("  %s without records, %s bytes\n", kind_name(c), cmd_group(c->n_bytes).text);
         return;
     }
-    printf("  checkpoint of %s, %u %s, %s bytes (%s)\n", c->is_of_query ? "query --self" : "build", c->n_records,
-           c->n_records == 1 ? "record" : "records", cmd_group(c->n_bytes).text, cmd_human_bytes(c->n_bytes).text);
-    if (c->is_of_query)
+    printf("  %s%s, %u %s, %s bytes (%s)\n", kind_name(c),
+           c->kind != OMEN_PART_CHECKPOINT ? ""
+           : c->is_of_query                ? " of query --self"
+                                           : " of build",
+           c->n_records, c->n_records == 1 ? "record" : "records", cmd_group(c->n_bytes).text,
+           cmd_human_bytes(c->n_bytes).text);
+    if (c->kind == OMEN_PART_SHARD)
+        print_shard(c);
+    else if (c->is_of_query)
         print_query(c);
     else
         print_build(c);
@@ -133,11 +161,28 @@ static json_t *query_object(const struct info_checkpoint *c)
                      c->is_proven ? cmd_json_u64(c->query.n_found) : json_null());
 }
 
+static json_t *shard_object(const struct info_checkpoint *c)
+{
+    const omen_shard_info *s = &c->shard;
+    char identity[24];
+
+    snprintf(identity, sizeof identity, "%016llx", (unsigned long long)s->identity);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "model", identity, "first", (json_int_t)s->first, "rows",
+                     (json_int_t)s->n, "number", (json_int_t)s->number, "count", (json_int_t)s->count, "rows_of_all",
+                     (json_int_t)s->n_rows);
+}
+
 json_t *info_checkpoint_object(const struct info_checkpoint *c)
 {
-    const bool is_of_build = c->n_records > 0 && !c->is_of_query;
+    const bool is_shard = c->n_records > 0 && c->kind == OMEN_PART_SHARD;
+    const bool is_of_build = c->n_records > 0 && !c->is_of_query && !is_shard;
 
-    return json_pack("{s:I, s:I, s:o, s:o}", "bytes", (json_int_t)c->n_bytes, "records", (json_int_t)c->n_records,
-                     "build", is_of_build ? build_object(c) : json_null(), "query_self",
-                     c->is_of_query ? query_object(c) : json_null());
+    const bool is_model = is_of_build && c->kind == OMEN_PART_MODEL;
+    char identity[24];
+
+    snprintf(identity, sizeof identity, "%016llx", (unsigned long long)c->identity);
+    return json_pack("{s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "kind", kind_name(c), "identity",
+                     is_model ? json_string(identity) : json_null(), "bytes", (json_int_t)c->n_bytes, "records",
+                     (json_int_t)c->n_records, "build", is_of_build ? build_object(c) : json_null(), "query_self",
+                     c->is_of_query ? query_object(c) : json_null(), "shard", is_shard ? shard_object(c) : json_null());
 }

@@ -22,7 +22,9 @@ static const cmd_command commands[] = {
     {"compress", "vectors or an index -> smaller, and back", cmd_compress, &cmd_compress_syntax},
     {"help", "explain omendb or one of its commands", cmd_help, NULL},
     {"info", "tell what a file is: vectors, an index, a checkpoint", cmd_info, &cmd_info_syntax},
+    {"merge", "shards -> the index that one build makes", cmd_merge, &cmd_merge_syntax},
     {"query", "queries -> neighbours: searches an index", cmd_query, &cmd_query_syntax},
+    {"train", "vectors -> a model, with which build makes shards", cmd_train, &cmd_train_syntax},
     {"verify", "check an index: checksums, structure, its source", cmd_verify, &cmd_verify_syntax},
 };
 
@@ -47,7 +49,8 @@ static void print_help(void)
           "\n"
           "exit codes:\n"
           "  0 done   2 wrong usage or unusable input   3 corrupt index   4 I/O error   5 out of memory\n"
-          "  130 interrupted (128 + the signal's number)   141 the reader of the results went away\n"
+          "  6 shards are missing   130 interrupted (128 + the signal's number)\n"
+          "  141 the reader of the results went away\n"
           "\n"
           "example:\n"
           "  omendb build base.fvecs                 writes base.omen\n"

@@ -71,6 +71,11 @@ uint64_t cmd_memory_bytes(void)
     return limit < there ? limit : there;
 }
 
+uint64_t cmd_memory_default(void)
+{
+    return cmd_memory_bytes() / 4 * 3;
+}
+
 uint64_t cmd_memory_free_bytes(void)
 {
     const uint64_t limit = cmd_memory_bytes();

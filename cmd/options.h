@@ -61,7 +61,7 @@ typedef struct cmd_command {
 } cmd_command;
 
 extern const cmd_syntax cmd_attach_syntax, cmd_bench_syntax, cmd_build_syntax, cmd_completion_syntax,
-    cmd_compress_syntax, cmd_info_syntax, cmd_query_syntax, cmd_verify_syntax;
+    cmd_compress_syntax, cmd_info_syntax, cmd_merge_syntax, cmd_query_syntax, cmd_train_syntax, cmd_verify_syntax;
 
 /* omendb completion, which is told of all commands. */
 int cmd_completion_print(int argc, char **argv, const cmd_command *commands, size_t n_commands);
@@ -211,6 +211,39 @@ void cmd_key_finish(cmd_key *key);
         .help = "a sparse matrix (spmat): query i wants all tags of row i"                                             \
     }
 
+/* ---- what the bytes of an index depend on: rows of a table; type is the struct, field the omen_build_options ---- */
+
+#define CMD_OPTIONS_INDEX(type, field)                                                                                 \
+    {.group = "index",                                                                                                 \
+     .letters = "m",                                                                                                   \
+     .name = "metric",                                                                                                 \
+     .argument = "NAME",                                                                                               \
+     CMD_METRIC(type, field.metric),                                                                                   \
+     .help = "l2, ip or cosine (default l2)"},                                                                         \
+        {.letters = "b",                                                                                               \
+         .name = "bytes",                                                                                              \
+         .argument = "N",                                                                                              \
+         CMD_U32(type, field.bytes, OMEN_MIN_BYTES, OMEN_MAX_BYTES),                                                   \
+         .usual = OMEN_DEFAULT_BYTES,                                                                                  \
+         .help = "hot bytes a vector, code and factors together, %l to %m\n"                                           \
+                 "(default %d)"},                                                                                      \
+        {.letters = "c",                                                                                               \
+         .name = "codec",                                                                                              \
+         .argument = "NAME",                                                                                           \
+         CMD_CODEC(type, field.codec),                                                                                 \
+         .help = "auto, pq, rabitq or none (default auto: the smaller measured error,\n"                               \
+                 "that of pq counted twice under ip)"},                                                                \
+        {.letters = "r",                                                                                               \
+         .name = "refine",                                                                                             \
+         .argument = "NAME",                                                                                           \
+         CMD_REFINE(type, field.refine),                                                                               \
+         .help = "rows for re-ranking: auto, sq8, sq12, sq16, f16, f32 or none (default\n"                             \
+                 "auto: the smallest that keeps 0.999 of the nearest rows, by estimate)"},                             \
+    {                                                                                                                  \
+        .letters = "l", .name = "lists", .argument = "N", CMD_U32(type, field.lists.n, 1, UINT32_MAX),                 \
+        .help = "inverted lists (default: from the number of rows)"                                                    \
+    }
+
 /* ---- options that several subcommands have; what is left to say is their help or the rest of it ---- */
 
 #define CMD_OPTION_FORMAT(type, field, of)                                                                             \
@@ -228,7 +261,16 @@ void cmd_key_finish(cmd_key *key);
 #define CMD_OPTION_QUIET(type, field)   .letters = "q", .name = "quiet", CMD_TAKE(cmd_take_quiet, type, field, int)
 #define CMD_OPTION_VERBOSE(type, field) .letters = "v", .name = "verbose", CMD_TAKE(cmd_take_verbose, type, field, int)
 #define CMD_OPTION_JSON(type, field)    .name = "json", CMD_FLAG(type, field)
-#define CMD_OPTION_HELP                 .letters = "h", .name = "help", .help = "print this help"
+#define CMD_OPTION_MEMORY(type, field)                                                                                 \
+    .letters = "M", .name = "memory", .argument = "SIZE", CMD_SIZE(type, field),                                       \
+    .help = "private memory to stay under, such as 512M or 4G (default: three\n"                                       \
+            "quarters of what the machine or its cgroup has); refused at once\n"                                       \
+            "when it cannot do"
+#define CMD_OPTION_INPUTS(type, field, of)                                                                             \
+    .name = "inputs", .argument = "LIST", .files = CMD_FILES_ANY, CMD_TEXT(type, field),                               \
+    .help = "instead of " of ": the files that LIST names, one path a line (\"-\":\n"                                  \
+            "standard input has it)"
+#define CMD_OPTION_HELP .letters = "h", .name = "help", .help = "print this help"
 
 /* ---- values (option_values.c); option is how a message calls the option ---- */
 

@@ -104,8 +104,6 @@ static const struct {
     {"Parquet", "duckdb -c \"COPY (SELECT emb FROM '@') TO '@.jsonl'\" makes @.jsonl of its column emb"},
     {"Arrow", "python3 -c \"import numpy, pyarrow.feather as f; "
               "numpy.save('@.npy', numpy.stack(f.read_table('@')['emb'].to_numpy()))\" makes @.npy of its column emb"},
-    {"safetensors", "python3 -c \"import numpy, safetensors.numpy as s; numpy.save('@.npy', s.load_file('@')['emb'])\" "
-                    "makes @.npy of its tensor emb"},
     {"HDF5", "python3 -c \"import h5py, numpy; numpy.save('@.npy', h5py.File('@')['train'][:])\" makes @.npy of its "
              "dataset train"},
     {"pickle", "python3 -c \"import numpy, pickle; numpy.save('@.npy', pickle.load(open('@', 'rb')))\" makes @.npy of "

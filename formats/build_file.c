@@ -2,8 +2,10 @@
 /* A build by path: rows from a file, the index and its checkpoint to files. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#include "formats/build_file.h"
 #include "formats/container.h"
 #include "formats/key_source.h"
 #include "lib/sized.h"
@@ -15,20 +17,24 @@
 /* Memory that one of several inputs takes: what is known of it, and of its mapping. */
 #define PART_BYTES 1024u
 
-/* What is open while a build runs. */
-typedef struct {
-    const omen_build_paths *paths;
-    omen_build_options options;
-    omen_vectors *vectors, *tune_vectors;
-    omen_source source, tune_source;
-    omen_row_keys *keys;
-    omen_columns *read_columns;
-    const omen_columns *columns; /* these, the caller's, or NULL */
-    omen_writer *writer;
-    omen_part *part;
-} file_build;
+/* Times of modification are left out. */
+static int drop_times(omen_file_build *b, omen_detail *why)
+{
+    const size_t n = b->options.n_parts;
+    b->source.stamp = b->tune_source.stamp = 0;
+    if (n == 0)
+        return OMEN_OK;
+    b->parts = malloc(n * sizeof *b->parts);
+    if (!b->parts)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for %zu files of vectors", n);
+    memcpy(b->parts, b->options.parts, n * sizeof *b->parts);
+    for (size_t i = 0; i < n; i++)
+        b->parts[i].stamp = 0;
+    b->options.parts = b->parts;
+    return OMEN_OK;
+}
 
-static int open_inputs(file_build *b, omen_detail *why)
+int omen_file_build_open(omen_file_build *b, bool is_apart, omen_detail *why)
 {
     const omen_build_paths *paths = b->paths;
     uint64_t *memory_bytes = &b->options.memory_bytes;
@@ -52,11 +58,11 @@ static int open_inputs(file_build *b, omen_detail *why)
             b->options.tune_queries = &b->tune_source;
         }
     }
-    return status;
+    return status == OMEN_OK && is_apart ? drop_times(b, why) : status;
 }
 
 /* Reads the keys. They stay in memory until the rows are written, so the build has so much less. */
-static int open_keys(file_build *b, omen_detail *why)
+static int open_keys(omen_file_build *b, omen_detail *why)
 {
     const omen_build_paths *paths = b->paths;
     uint64_t *memory_bytes = &b->options.memory_bytes, kept;
@@ -74,7 +80,7 @@ static int open_keys(file_build *b, omen_detail *why)
 }
 
 /* A plan that lacks memory: what it asks for is besides the keys and columns, and what is kept of several inputs. */
-static void tell_kept(const file_build *b, omen_detail *why)
+static void tell_kept(const omen_file_build *b, omen_detail *why)
 {
     const bool has_parts = b->options.n_parts > 0;
     uint64_t kept = b->options.n_parts * PART_BYTES;
@@ -93,7 +99,7 @@ static void tell_kept(const file_build *b, omen_detail *why)
 }
 
 /* Adds what the keys take to a plan. */
-static void plan_keys(const file_build *b, omen_build_plan *plan)
+static void plan_keys(const omen_file_build *b, omen_build_plan *plan)
 {
     uint64_t kept, peak, section_bytes;
     if (!b->keys)
@@ -126,7 +132,7 @@ static void plan_columns(const omen_columns *columns, omen_build_plan *plan)
 }
 
 /* Reads the columns, or takes those that there are. Like keys, they stay in memory. */
-static int open_columns(file_build *b, omen_detail *why)
+static int open_columns(omen_file_build *b, omen_detail *why)
 {
     const omen_build_paths *paths = b->paths;
     uint64_t *memory_bytes = &b->options.memory_bytes;
@@ -146,8 +152,7 @@ static int open_columns(file_build *b, omen_detail *why)
     return OMEN_OK;
 }
 
-/* Makes the plan, and refuses it when there is no room on the disk. */
-static int check_plan(const file_build *b, omen_detail *why)
+int omen_file_build_plan(const omen_file_build *b, omen_detail *why)
 {
     const omen_build_paths *paths = b->paths;
     omen_build_plan plan = {.struct_bytes = sizeof plan};
@@ -169,7 +174,7 @@ static int check_plan(const file_build *b, omen_detail *why)
                : status;
 }
 
-static int write_columns(const file_build *b, const omen_sink *sink, omen_detail *why)
+static int write_columns(const omen_file_build *b, const omen_sink *sink, omen_detail *why)
 {
     const omen_build_options *options = &b->options;
     omen_section perm;
@@ -180,13 +185,13 @@ static int write_columns(const file_build *b, const omen_sink *sink, omen_detail
                : status;
 }
 
-/* Builds and commits. Decides what becomes of the checkpoint. */
-static int build(file_build *b, omen_build_report *report, omen_build_outcome *outcome, omen_detail *why)
+/* Builds and commits. */
+static int build(omen_file_build *b, const omen_checkpoint *checkpoint, omen_build_report *report,
+                 omen_build_outcome *outcome, omen_detail *why)
 {
     const omen_build_options *options = &b->options;
     const omen_sink sink = omen_writer_sink(b->writer);
-    const omen_checkpoint checkpoint = omen_part_checkpoint(b->part);
-    int status = omen_index_build(&b->source, options, &sink, &checkpoint, report, why);
+    int status = omen_index_build(&b->source, options, &sink, checkpoint, report, why);
 
     if (status == OMEN_OK && b->keys)
         status = omen_row_keys_write(b->keys, &sink, options->progress, options->progress_context, why);
@@ -195,23 +200,25 @@ static int build(file_build *b, omen_build_report *report, omen_build_outcome *o
     /* the last look before the file gets its name */
     if (status == OMEN_OK && options->progress && options->progress(options->progress_context, "calibrate", 1, 1) != 0)
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
-    if (status == OMEN_OK)
-        status = omen_writer_commit(b->writer, &outcome->file_bytes, why);
+    return status == OMEN_OK ? omen_writer_commit(b->writer, &outcome->file_bytes, why) : status;
+}
+
+void omen_file_build_leave(omen_part *part, int status, omen_build_outcome *outcome)
+{
+    const omen_checkpoint checkpoint = omen_part_checkpoint(part);
+
     /* Kept for what may go better next time; of what cannot, such as a bad row, nothing is left. */
     if (status == OMEN_OK ||
-        ((status == OMEN_ERR_INPUT || status == OMEN_ERR_ARGUMENT) && omen_part_is_written(b->part))) {
-        omen_part_remove(b->part);
+        ((status == OMEN_ERR_INPUT || status == OMEN_ERR_ARGUMENT) && omen_part_is_written(part))) {
+        omen_part_remove(part);
     } else {
         outcome->needs_fresh = status == OMEN_ERR_INPUT || status == OMEN_ERR_ARGUMENT || status == OMEN_ERR_CORRUPT;
         outcome->can_continue = !outcome->needs_fresh && checkpoint.get(checkpoint.self, 1, &(omen_record){0});
     }
-    omen_part_close(b->part);
-    b->part = NULL;
-    return status;
 }
 
 /* Opens the file that was written: it has to be an index, and says what it is. */
-static int read_back(const file_build *b, omen_index_info *info, double *recall_most, omen_detail *why)
+static int read_back(const omen_file_build *b, omen_index_info *info, double *recall_most, omen_detail *why)
 {
     omen_container *container = NULL;
     omen_index *index = NULL;
@@ -233,42 +240,77 @@ static int read_back(const file_build *b, omen_index_info *info, double *recall_
     return status;
 }
 
+void omen_file_build_close(omen_file_build *b)
+{
+    omen_writer_destroy(b->writer);
+    omen_row_keys_destroy(b->keys);
+    omen_columns_destroy(b->read_columns);
+    omen_vectors_close(b->tune_vectors);
+    omen_vectors_close(b->vectors);
+    free(b->parts);
+}
+
+/* records: what is merged; NULL: all is built, from the checkpoint beside the index on. */
+static int run(omen_file_build *b, const omen_checkpoint *records, omen_build_report *report, omen_index_info *info,
+               omen_build_outcome *outcome, omen_detail *why)
+{
+    const omen_build_paths *paths = b->paths;
+    omen_checkpoint own;
+    int status = omen_file_build_open(b, records, why);
+
+    if (status == OMEN_OK)
+        status = open_keys(b, why);
+    if (status == OMEN_OK)
+        status = open_columns(b, why);
+    if (status == OMEN_OK)
+        status = omen_file_build_plan(b, why);
+    if (status == OMEN_OK)
+        status = omen_writer_create(&b->writer, paths->output, why);
+    if (status == OMEN_OK && !records) {
+        status = omen_part_open(&b->part, paths->output, paths->fresh, why);
+        if (status == OMEN_OK)
+            own = omen_part_checkpoint(b->part);
+    }
+    if (status == OMEN_OK)
+        status = build(b, records ? records : &own, report, outcome, why);
+    if (b->part)
+        omen_file_build_leave(b->part, status, outcome);
+    omen_part_close(b->part);
+    if (status == OMEN_OK)
+        status = read_back(b, info, &outcome->recall_most, why);
+    omen_file_build_close(b);
+    return status;
+}
+
 int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options, omen_build_report *report,
                           omen_index_info *info, omen_build_outcome *outcome, omen_detail *why)
 {
     omen_build_paths known;
     omen_build_outcome result;
-    file_build b = {.paths = &known};
+    omen_file_build b = {.paths = &known};
     int status = omen_sized_take(&known, sizeof known, paths, "omen_build_paths", why);
 
     if (status == OMEN_OK)
         status = omen_sized_take(&b.options, sizeof b.options, options, "omen_build_options", why);
     if (status == OMEN_OK && outcome)
         status = omen_sized_take(&result, sizeof result, outcome, "omen_build_outcome", why);
+    if (status == OMEN_OK && b.options.extent != OMEN_BUILD_ALL)
+        status = omen_fail(why, OMEN_ERR_ARGUMENT, "a build by path is of all of an index");
     if (status != OMEN_OK)
         return status;
     result = (omen_build_outcome){.struct_bytes = sizeof result};
-    status = open_inputs(&b, why);
-    if (status == OMEN_OK)
-        status = open_keys(&b, why);
-    if (status == OMEN_OK)
-        status = open_columns(&b, why);
-    if (status == OMEN_OK)
-        status = check_plan(&b, why);
-    if (status == OMEN_OK)
-        status = omen_writer_create(&b.writer, known.output, why);
-    if (status == OMEN_OK)
-        status = omen_part_open(&b.part, known.output, known.fresh, why);
-    if (status == OMEN_OK)
-        status = build(&b, report, &result, why);
-    if (status == OMEN_OK)
-        status = read_back(&b, info, &result.recall_most, why);
-    omen_writer_destroy(b.writer);
-    omen_row_keys_destroy(b.keys);
-    omen_columns_destroy(b.read_columns);
-    omen_vectors_close(b.tune_vectors);
-    omen_vectors_close(b.vectors);
+    status = run(&b, NULL, report, info, &result, why);
     if (outcome)
         omen_sized_give(outcome, &result);
     return status;
+}
+
+int omen_index_merge_records(const omen_build_paths *paths, const omen_build_options *options,
+                             const omen_checkpoint *records, omen_build_report *report, omen_index_info *info,
+                             omen_build_outcome *outcome, omen_detail *why)
+{
+    omen_file_build b = {.paths = paths, .options = *options};
+
+    *outcome = (omen_build_outcome){.struct_bytes = sizeof *outcome};
+    return run(&b, records, report, info, outcome, why);
 }

@@ -30,7 +30,7 @@
 #define PART_VERSION 3u
 
 /* Offsets in the file's head and in the header of a record, both CONTAINER_RECORD_BYTES long and sealed. */
-enum { HEAD_VERSION = 8 };
+enum { HEAD_VERSION = 8, HEAD_KIND = 12 };
 enum { PAYLOAD_KIND = 8, PAYLOAD_NUMBER = 12, PAYLOAD_BYTES = 16, PAYLOAD_HASH = 24 };
 
 typedef struct part_record {
@@ -47,7 +47,9 @@ struct omen_part {
     uint8_t *piece; /* PIECE_BYTES, page-aligned, with direct */
     bool removed, written;
     bool is_fixed; /* the file is only read */
-    uint64_t end;  /* where the next record begins */
+    bool is_whole; /* and has nothing behind its records */
+    omen_part_kind kind;
+    uint64_t end; /* where the next record begins */
     part_record *records;
     uint32_t n_records, capacity;
     uint32_t n_proven; /* the records before are as their headers say */
@@ -265,6 +267,7 @@ static int begin(omen_part *part, omen_detail *why)
         return fail_call(part, "truncate", why);
     memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES);
     container_store_u32(head + HEAD_VERSION, PART_VERSION);
+    container_store_u32(head + HEAD_KIND, part->kind);
     container_seal(head);
     part->end = ALIGN_BYTES;
     return write_at(part, head, sizeof head, 0, why);
@@ -298,6 +301,9 @@ static int load(omen_part *part, bool fresh, omen_detail *why)
     }
     if (container_load_u32(head + HEAD_VERSION) != PART_VERSION)
         return omen_fail(why, OMEN_ERR_INPUT, "the checkpoint \"%s\" is of another version of omendb", part->path);
+    if (container_load_u32(head + HEAD_KIND) != part->kind)
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is in the way: another command left it; move it elsewhere",
+                         part->path);
     status = scan(part, n_bytes, why);
     if (status == OMEN_OK && part->end < n_bytes && ftruncate(part->fd, (off_t)part->end) != 0)
         status = fail_call(part, "truncate", why);
@@ -323,6 +329,11 @@ static int open_direct(omen_part *part, omen_detail *why)
 
 int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *why)
 {
+    return omen_part_open_as(out, path, OMEN_PART_CHECKPOINT, fresh, why);
+}
+
+int omen_part_open_as(omen_part **out, const char *path, omen_part_kind kind, bool fresh, omen_detail *why)
+{
     *out = NULL;
     omen_part *part = calloc(1, sizeof *part);
     const size_t n_path = strlen(path);
@@ -331,6 +342,7 @@ int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *w
 
     if (part) {
         part->fd = part->direct = -1;
+        part->kind = kind;
         part->path = malloc(n_path + sizeof ".part");
     }
     if (!part || !part->path) {
@@ -377,8 +389,11 @@ static int look(omen_part *part, omen_detail *why)
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: the checksum of its head does not match",
                          part->path);
     if (container_load_u32(head + HEAD_VERSION) != PART_VERSION)
-        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "\"%s\" is a checkpoint of another version of omendb", part->path);
-    return scan(part, (uint64_t)info.st_size, why);
+        return omen_fail(why, OMEN_ERR_UNSUPPORTED, "\"%s\" is of another version of omendb", part->path);
+    part->kind = (omen_part_kind)container_load_u32(head + HEAD_KIND);
+    status = scan(part, (uint64_t)info.st_size, why);
+    part->is_whole = (uint64_t)info.st_size <= part->end;
+    return status;
 }
 
 int omen_part_open_to_read(omen_part **out, const char *path, omen_detail *why)
@@ -402,6 +417,32 @@ int omen_part_open_to_read(omen_part **out, const char *path, omen_detail *why)
     else
         *out = part;
     return status;
+}
+
+omen_part_kind omen_part_get_kind(const omen_part *part)
+{
+    return part->kind;
+}
+
+uint32_t omen_part_count(const omen_part *part)
+{
+    return part->n_records;
+}
+
+bool omen_part_is_whole(const omen_part *part)
+{
+    return part->is_whole;
+}
+
+uint64_t omen_part_identity(const omen_part *part, uint32_t n)
+{
+    uint64_t hash = n;
+
+    for (uint32_t i = 0; i < n && i < part->n_records; i++) {
+        const uint64_t facts[] = {part->records[i].kind, part->records[i].n_bytes, part->records[i].hash};
+        hash = XXH3_64bits_withSeed(facts, sizeof facts, hash);
+    }
+    return hash;
 }
 
 const char *omen_part_path(const omen_part *part)
@@ -522,6 +563,18 @@ static int settle(omen_part *part, omen_detail *why)
     if (part->code != OMEN_OK && why)
         *why = part->cause;
     return part->code;
+}
+
+int omen_part_publish(omen_part *part, const char *path, omen_detail *why)
+{
+    bool is_renamed;
+    int status = settle(part, why);
+
+    if (status != OMEN_OK)
+        return status;
+    status = omen_file_publish(part->fd, part->path, path, &is_renamed, why);
+    part->removed = part->removed || is_renamed;
+    return status;
 }
 
 static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t n, uint32_t *number, omen_detail *why)

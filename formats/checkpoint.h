@@ -1,9 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A checkpoint that is only looked at. What programs that link the library may call is in omendb_files.h. */
+/* Files of records: checkpoints, models and shards. What programs that link the library may call is in omendb_files.h.
+ */
 #ifndef OMEN_CHECKPOINT_H
 #define OMEN_CHECKPOINT_H
 
 #include "formats/omendb_files.h"
+
+/* What the records of a file are for. */
+typedef enum {
+    OMEN_PART_CHECKPOINT, /* of a build or of query --self, which go on with it */
+    OMEN_PART_MODEL,      /* a model that build --shard encodes with */
+    OMEN_PART_SHARD,      /* rows that it has encoded */
+    OMEN_N_PART_KINDS,
+} omen_part_kind;
+
+/* omen_part_open() for a file of another kind: one of any other kind is in the way. */
+int omen_part_open_as(omen_part **out, const char *path, omen_part_kind kind, bool fresh,
+                      omen_detail *why) OMEN_MUST_CHECK;
+
+/* Waits for what is being written, and gives the file, complete now, the name path, durably. Returns OMEN_OK or
+ * OMEN_ERR_IO. */
+int omen_part_publish(omen_part *part, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
+/* What a file that was opened to be read says of its kind, which may be none of these; how many records were found, and
+ * not dropped by proving; whether nothing stands behind them. */
+omen_part_kind omen_part_get_kind(const omen_part *part);
+uint32_t omen_part_count(const omen_part *part);
+bool omen_part_is_whole(const omen_part *part);
+
+/* A hash of the first n records that were found: of their kinds, lengths and checksums. */
+uint64_t omen_part_identity(const omen_part *part, uint32_t n);
 
 /* Opens the checkpoint file of this name, which neither this nor proving nor closing changes; append() must not be
  * called. A build may be writing it meanwhile. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (no

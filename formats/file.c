@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define SUFFIX         ".tmp"
@@ -95,6 +96,17 @@ int omen_spool_open(const char *label, int *fd, omen_detail *why)
     }
     unlink(path);
     return OMEN_OK;
+}
+
+int omen_spool_check_room(int fd, uint64_t n_bytes, omen_detail *reason)
+{
+    struct statvfs status;
+
+    if (fstatvfs(fd, &status) != 0 || status.f_frsize == 0 || n_bytes / status.f_frsize < status.f_bavail)
+        return OMEN_OK;
+    return omen_fail(reason, OMEN_ERR_IO, "unpacked it has %llu MiB, and TMPDIR has %llu MiB free",
+                     (unsigned long long)(n_bytes >> 20) + 1,
+                     (unsigned long long)((uint64_t)status.f_bavail * status.f_frsize >> 20));
 }
 
 /* ---- claiming a name ---- */
@@ -436,36 +448,45 @@ static void copy_attributes(omen_file *file)
         file->like_error = errno;
 }
 
-static int publish(omen_file *file, omen_detail *why)
+int omen_file_publish(int fd, const char *temporary, const char *path, bool *is_renamed, omen_detail *why)
 {
-    if (file->has_like)
-        copy_attributes(file);
-    if (sync_file(file->fd) != 0)
-        return fail_call(why, "sync", file->temporary);
-    const int ours = omen_file_leads_to(file->temporary, file->fd);
+    *is_renamed = false;
+    if (sync_file(fd) != 0)
+        return fail_call(why, "sync", temporary);
+    const int ours = omen_file_leads_to(temporary, fd);
     if (ours < 0)
-        return fail_call(why, "examine", file->temporary);
+        return fail_call(why, "examine", temporary);
     if (ours == 0)
-        return omen_fail(why, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written", file->temporary);
+        return omen_fail(why, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written", temporary);
     /* opened before the rename: afterwards little may fail. A directory that may be written but not read cannot be
      * opened; then the whole file system is synced instead */
-    const int directory = open_directory_of(file->path);
+    const int directory = open_directory_of(path);
     int status = OMEN_OK;
     /* while open, so that the lock is held as long as the temporary's name exists */
-    if (rename(file->temporary, file->path) != 0) {
-        status = omen_fail(why, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", file->temporary, file->path,
-                           strerror(errno));
+    if (rename(temporary, path) != 0) {
+        status = omen_fail(why, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", temporary, path, strerror(errno));
     } else {
-        omen_temporary_forget(file->temporary);
-        file->is_owned = false;
-        const int synced = directory >= 0 ? sync_file(directory) : syncfs(file->fd);
+        omen_temporary_forget(temporary);
+        *is_renamed = true;
+        const int synced = directory >= 0 ? sync_file(directory) : syncfs(fd);
         if (synced != 0 && errno != EINVAL) { /* EINVAL: a file system that has no need of it */
-            status = omen_fail(why, OMEN_ERR_IO, "cannot sync the directory of \"%s\", which is complete: %s",
-                               file->path, strerror(errno));
+            status = omen_fail(why, OMEN_ERR_IO, "cannot sync the directory of \"%s\", which is complete: %s", path,
+                               strerror(errno));
         }
     }
     if (directory >= 0)
         close(directory);
+    return status;
+}
+
+static int publish(omen_file *file, omen_detail *why)
+{
+    bool is_renamed;
+
+    if (file->has_like)
+        copy_attributes(file);
+    const int status = omen_file_publish(file->fd, file->temporary, file->path, &is_renamed, why);
+    file->is_owned = file->is_owned && !is_renamed;
     return status;
 }
 

@@ -67,12 +67,21 @@ int omen_file_descriptor(const char *path);
 int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, int *fd,
                     omen_detail *why) OMEN_MUST_CHECK;
 
+/* Syncs fd, a file that is complete and has the name temporary, and gives it the name path, durably. If anything before
+ * the rename fails, *is_renamed is false, and path leads to what it did. Returns OMEN_OK or OMEN_ERR_IO. */
+int omen_file_publish(int fd, const char *temporary, const char *path, bool *is_renamed,
+                      omen_detail *why) OMEN_MUST_CHECK;
+
 /* 1 if path (a symbolic link is not followed) is the open file fd, 0 if not, -1 with errno set on failure. */
 int omen_file_leads_to(const char *path, int fd);
 
 /* Opens an unlinked file in TMPDIR for reading and writing; label, for messages, names what it is a copy of. Returns
  * OMEN_OK, OMEN_ERR_ARGUMENT (TMPDIR is too long) or OMEN_ERR_IO. */
 int omen_spool_open(const char *label, int *fd, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Refuses to unpack n_bytes into a file on a disk that has not so many free. A file system that does not say is tried.
+ * Returns OMEN_OK or OMEN_ERR_IO, with a reason that does not name the file. */
+int omen_spool_check_room(int fd, uint64_t n_bytes, omen_detail *reason) OMEN_MUST_CHECK;
 
 /* Write all bytes, at the current position or at an offset. Return 0, or -1 with errno set. */
 int omen_write_all(int fd, const void *data, uint64_t n_bytes);

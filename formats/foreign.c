@@ -16,18 +16,6 @@ static bool is_arrow(const unsigned char *bytes, uint64_t n)
     return n >= 16 && memcmp(bytes, "ARROW1\0\0", 8) == 0;
 }
 
-/* The length of a header, which is a JSON object, and perhaps blanks. */
-static bool is_safetensors(const unsigned char *bytes, uint64_t n)
-{
-    uint64_t length = 0;
-    if (n < 10)
-        return false;
-    for (int i = 7; i >= 0; i--)
-        length = length << 8 | bytes[i];
-    return length >= 2 && length <= n - 8 && bytes[8] == '{' && (bytes[9] == '"' || bytes[9] == '}') &&
-           (bytes[7 + length] == '}' || bytes[7 + length] == ' ');
-}
-
 static bool is_hdf5(const unsigned char *bytes, uint64_t n)
 {
     return n >= 8 && memcmp(bytes, "\x89HDF\r\n\x1a\n", 8) == 0;
@@ -62,8 +50,11 @@ const char *omen_foreign_name(const omen_input *input)
     static const struct {
         const char *name;
         bool (*is_it)(const unsigned char *bytes, uint64_t n_bytes);
-    } kinds[] = {{"Parquet", is_parquet}, {"Arrow", is_arrow},   {"safetensors", is_safetensors},
-                 {"HDF5", is_hdf5},       {"pickle", is_pickle}, {"a file of PyTorch", is_torch}};
+    } kinds[] = {{"Parquet", is_parquet},
+                 {"Arrow", is_arrow},
+                 {"HDF5", is_hdf5},
+                 {"pickle", is_pickle},
+                 {"a file of PyTorch", is_torch}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (kinds[i].is_it(input->bytes, input->n_bytes))
             return kinds[i].name;

@@ -109,19 +109,21 @@ static const char *objection(const struct dirent *entry, bool takes_any)
                       "to be read a name that begins with . or _";
 }
 
-static int add_entry(omen_paths *paths, const char *directory, const struct dirent *entry, bool takes_any,
-                     omen_detail *why)
+/* For the caller to free; NULL without memory. */
+static char *entry_path(const char *directory, const struct dirent *entry)
 {
     const size_t length = strlen(directory);
     const char *slash = length > 0 && directory[length - 1] == '/' ? "" : "/";
     char *path;
-    char label[OMEN_LABEL_BYTES];
-    if (asprintf(&path, "%s%s%s", directory, slash, entry->d_name) < 0)
+    return asprintf(&path, "%s%s%s", directory, slash, entry->d_name) < 0 ? NULL : path;
+}
+
+static int add_entry(omen_paths *paths, const char *directory, const struct dirent *entry, omen_detail *why)
+{
+    char *path = entry_path(directory, entry);
+    if (!path)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the names of inputs");
-    const char *reason = objection(entry, takes_any);
-    omen_label_set(label, path);
-    const int status = reason ? omen_fail(why, OMEN_ERR_INPUT, "%s %s", label, reason)
-                              : omen_paths_add(paths, path, strlen(path), why);
+    const int status = omen_paths_add(paths, path, strlen(path), why);
     free(path);
     return status;
 }
@@ -131,8 +133,34 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Takes an entry of a directory into the paths, or leaves it out. */
+typedef int (*take_entry)(omen_paths *paths, const char *directory, const struct dirent *entry, bool takes_any,
+                          omen_detail *why);
+
+static int take_vectors(omen_paths *paths, const char *directory, const struct dirent *entry, bool takes_any,
+                        omen_detail *why)
+{
+    const char *reason = is_skipped(entry->d_name) ? NULL : objection(entry, takes_any);
+    char label[OMEN_LABEL_BYTES];
+    if (is_skipped(entry->d_name))
+        return OMEN_OK;
+    if (!reason)
+        return add_entry(paths, directory, entry, why);
+    char *path = entry_path(directory, entry);
+    omen_label_set(label, path ? path : entry->d_name);
+    free(path);
+    return omen_fail(why, OMEN_ERR_INPUT, "%s %s", label, reason);
+}
+
+static int take_shard(omen_paths *paths, const char *directory, const struct dirent *entry, bool takes_any,
+                      omen_detail *why)
+{
+    const bool is_shard = entry->d_name[0] != '.' && ends_with(entry->d_name, ".shard");
+    return is_shard ? add_entry(paths, directory, entry, why) : OMEN_OK;
+}
+
 /* Adds the files of a directory, or the path itself where it is none. */
-static int add_directory(omen_paths *paths, const char *path, bool takes_any, omen_detail *why)
+static int add_directory(omen_paths *paths, const char *path, take_entry take, bool takes_any, omen_detail *why)
 {
     const size_t n_before = paths->n;
     char label[OMEN_LABEL_BYTES];
@@ -152,15 +180,19 @@ static int add_directory(omen_paths *paths, const char *path, bool takes_any, om
             status = omen_fail(why, OMEN_ERR_IO, "cannot read %s: %s", label, strerror(errno));
         if (!entry)
             break;
-        if (!is_skipped(entry->d_name))
-            status = add_entry(paths, path, entry, takes_any, why);
+        status = take(paths, path, entry, takes_any, why);
     }
     closedir(directory);
-    if (status == OMEN_OK && paths->n == n_before)
+    if (status == OMEN_OK && paths->n == n_before && take == take_vectors)
         status = omen_fail(why, OMEN_ERR_INPUT, "%s is a directory without files of vectors", label);
     if (status == OMEN_OK)
         qsort(paths->names + n_before, paths->n - n_before, sizeof *paths->names, by_bytes);
     return status;
+}
+
+int omen_paths_add_shards(omen_paths *paths, const char *path, omen_detail *why)
+{
+    return add_directory(paths, path, take_shard, true, why);
 }
 
 int omen_paths_expand(omen_paths *paths, bool takes_any, omen_detail *why)
@@ -168,7 +200,7 @@ int omen_paths_expand(omen_paths *paths, bool takes_any, omen_detail *why)
     omen_paths out = {.names = NULL};
     int status = OMEN_OK;
     for (size_t i = 0; i < paths->n && status == OMEN_OK; i++)
-        status = add_directory(&out, paths->names[i], takes_any, why);
+        status = add_directory(&out, paths->names[i], take_vectors, takes_any, why);
     omen_paths_finish(paths);
     *paths = out;
     return status;

@@ -25,6 +25,10 @@ int omen_paths_read(omen_paths *paths, const char *list, omen_detail *why) OMEN_
  * OMEN_ERR_INPUT (another file, or none) or OMEN_ERR_IO. */
 int omen_paths_expand(omen_paths *paths, bool takes_any, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Adds a path, or of a directory those of its files whose names end in ".shard", in byte order; there may be none.
+ * Returns as omen_paths_add(), or OMEN_ERR_IO. */
+int omen_paths_add_shards(omen_paths *paths, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+
 void omen_paths_finish(omen_paths *paths);
 
 #endif

@@ -39,10 +39,11 @@ typedef struct omen_vectors_options {
 } omen_vectors_options;
 
 /* Opens a vector file, or standard input when path is "-" (spooled to an unlinked temporary file first, so a stream
- * of any size becomes re-readable). What gzip or zstd has compressed is unpacked likewise. The whole shape is
- * validated: dimensions, length, a last row cut short. Values are checked by the source's read(). options may be NULL.
- * *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short, no rows: why names the file,
- * the row and what to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY.
+ * of any size becomes re-readable). What gzip or zstd has compressed is unpacked likewise, and text is converted. Of
+ * a file with several arrays (npz, safetensors, jsonl) "FILE:NAME" is one. The whole shape is validated: dimensions,
+ * length, a last row cut short. Values are checked by the source's read(). options may be NULL. *out is NULL on
+ * failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short, no rows: why names the file, the row and what
+ * to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY.
  */
 OMEN_API int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options,
                                omen_detail *why) OMEN_MUST_CHECK;
@@ -211,13 +212,13 @@ typedef struct omen_build_outcome {
     double recall_most;  /* the highest recall@10 that an effort was measured for; 1 if it is 0.99 or more */
 } omen_build_outcome;
 
-/* Builds an index of a file of vectors into a file. The index is written to output + ".tmp", what a killed build
- * continues from to output + ".part", both locked; output is what it was until the index is complete and on disk, and
- * is opened once more then. Keys are read before any work, and a plan with no room on the disk is refused then. report,
- * info (of the index) and outcome may be NULL; outcome is set after a failure too. Returns as omen_vectors_open(),
- * omen_row_keys_read(), omen_writer_create(), omen_part_open(), omen_index_build(), omen_writer_commit() and
- * omen_container_open_index(). After OMEN_ERR_INPUT and OMEN_ERR_ARGUMENT, which would come again, no checkpoint of
- * this call is left; after other failures it is. */
+/* Builds an index of a file of vectors, or several, into a file. The index is written to output + ".tmp", what a killed
+ * build continues from to output + ".part", both locked; output is what it was until the index is complete and on disk,
+ * and is opened once more then. Keys are read before any work, and a plan with no room on the disk is refused then.
+ * report, info (of the index) and outcome may be NULL; outcome is set after a failure too. Returns as
+ * omen_vectors_open(), omen_row_keys_read(), omen_writer_create(), omen_part_open(), omen_index_build(),
+ * omen_writer_commit() and omen_container_open_index(). After OMEN_ERR_INPUT and OMEN_ERR_ARGUMENT, which would come
+ * again, no checkpoint of this call is left; after other failures it is. */
 OMEN_API int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options,
                                    omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
                                    omen_detail *why) OMEN_MUST_CHECK;

@@ -10,25 +10,11 @@
 #include <string.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define OMZ_SUFFIX ".omz"
 
 #define VECTORS_HEAD_BYTES (128u << 10) /* the header of a file of vectors is no longer */
-
-/* Refuses to unpack n_bytes into a file on a disk that has not so many free. A file system that does not say is tried.
- */
-static int check_room(int fd, uint64_t n_bytes, omen_detail *why)
-{
-    struct statvfs status;
-
-    if (fstatvfs(fd, &status) != 0 || status.f_frsize == 0 || n_bytes / status.f_frsize < status.f_bavail)
-        return OMEN_OK;
-    return omen_fail(why, OMEN_ERR_IO, "unpacked it has %llu MiB, and TMPDIR has %llu MiB free",
-                     (unsigned long long)(n_bytes >> 20) + 1,
-                     (unsigned long long)((uint64_t)status.f_bavail * status.f_frsize >> 20));
-}
 
 /* The original, of which parts are put into a file as long as all of it. */
 typedef struct {
@@ -194,7 +180,7 @@ static int unpack_vectors(const omen_omz *omz, int fd, omen_head_fn check, void 
 {
     peeking p;
     const block *last = &omz->blocks[omz->n_blocks > 0 ? omz->n_blocks - 1 : 0];
-    int status = check_room(fd, omz->original_bytes, why);
+    int status = omen_spool_check_room(fd, omz->original_bytes, why);
 
     if (status != OMEN_OK)
         return status;
@@ -217,7 +203,7 @@ static int reconstruct(const omen_container *container, int fd, omen_detail *why
     const omen_section *sections = omen_container_sections(container, &n);
     int status = omen_codes_open(&codes, sections, n, why);
     if (status == OMEN_OK)
-        status = check_room(fd, omen_codes_source(codes).n_bytes, why);
+        status = omen_spool_check_room(fd, omen_codes_source(codes).n_bytes, why);
     const int copy = status == OMEN_OK ? dup(fd) : -1;
     FILE *stream = copy >= 0 ? fdopen(copy, "w") : NULL;
 

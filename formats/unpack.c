@@ -83,7 +83,10 @@ static int expand_zstd(const omen_compression *self, const unsigned char *bytes,
     size_t left = 1; /* of the frame: 0 at its end */
     bool is_full = false;
     int status = stream && out ? OMEN_OK : omen_fail(reason, OMEN_ERR_MEMORY, "out of memory to unpack it");
+    const unsigned long long claimed = ZSTD_getFrameContentSize(bytes, n_bytes); /* of the first frame, if it says so */
 
+    if (status == OMEN_OK && claimed != ZSTD_CONTENTSIZE_UNKNOWN && claimed != ZSTD_CONTENTSIZE_ERROR)
+        status = omen_spool_check_room(fd, claimed, reason);
     while (status == OMEN_OK && (from.pos < n_bytes || is_full)) {
         ZSTD_outBuffer to = {.dst = out, .size = CHUNK_BYTES};
         if (from.pos == from.size)

@@ -169,6 +169,19 @@ static const omen_vector_format formats[] = {
         .write = NULL,
     },
     {
+        .name = "safetensors",
+        .suffixes = {".safetensors"},
+        .value = OMEN_VALUE_F4,
+        .has_members = true,
+        .probe = omen_safetensors_probe,
+        .open = omen_safetensors_open,
+        .read = omen_layout_read,
+        .read_bytes = omen_layout_read_bytes,
+        .release = omen_layout_release,
+        .close = omen_layout_close,
+        .write = NULL,
+    },
+    {
         .name = "csv",
         .suffixes = {".csv"},
         .value = OMEN_VALUE_F4,
@@ -222,16 +235,17 @@ static const omen_vector_format formats[] = {
         .write = omen_raw_write,
     },
 };
-#define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
+#define N_FORMATS   (sizeof(formats) / sizeof(formats[0]))
+#define NAMES_BYTES (N_FORMATS * 16)
 
 /* All names and those that can be written, for help and messages. */
-static char names_all[N_FORMATS * 8], names_written[N_FORMATS * 8];
+static char names_all[NAMES_BYTES], names_written[NAMES_BYTES];
 static pthread_once_t names_once = PTHREAD_ONCE_INIT;
 
-static void add_name(char names[N_FORMATS * 8], const char *name)
+static void add_name(char names[NAMES_BYTES], const char *name)
 {
     const size_t used = strlen(names);
-    snprintf(names + used, N_FORMATS * 8 - used, "%s%s", used > 0 ? ", " : "", name);
+    snprintf(names + used, NAMES_BYTES - used, "%s%s", used > 0 ? ", " : "", name);
 }
 
 static void set_names(void)

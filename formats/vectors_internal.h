@@ -87,6 +87,8 @@ int omen_tsv_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason);
 bool omen_text_probe(const omen_input *input, const omen_vector_format *format);
 int omen_jsonl_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason);
 bool omen_jsonl_probe(const omen_input *input, const omen_vector_format *format);
+int omen_safetensors_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
+bool omen_safetensors_probe(const omen_input *input, const omen_vector_format *format);
 int omen_raw_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 int omen_raw_write(FILE *stream, const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why);
 int omen_npy_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
@@ -100,6 +102,8 @@ int omen_npy_find_layout(const omen_input *input, const omen_vector_format *form
 typedef int (*omen_layout_fn)(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
                               omen_detail *reason);
 int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, omen_detail *reason);
+/* The end of open(): sets what it sets from a layout. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_layout_keep(omen_vectors *vectors, const omen_layout *found, omen_detail *reason);
 int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why);
 int omen_layout_read_bytes(const omen_vectors *vectors, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
 void omen_layout_release(const omen_vectors *vectors, uint64_t first, uint64_t n);

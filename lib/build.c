@@ -45,6 +45,7 @@ static int resume(omen_build_state *b)
 {
     const omen_checkpoint *c = b->checkpoint;
     omen_record record;
+    bool begun; /* more is there than what a shard begins with */
     int status = omen_records_describe(&b->records, b->source, b->options, b->n_lists, b->why);
     if (status != OMEN_OK)
         return status;
@@ -85,16 +86,21 @@ static int resume(omen_build_state *b)
             b->first_stage = OMEN_STAGE_ENCODE;
             break;
         default:
-            status = omen_runs_restore(&b->runs, i, record.n_bytes, b->n_encoded, b->source->n_rows, b->why);
+            status = omen_runs_restore(&b->runs, i, record.n_bytes, b->n_encoded, b->end, b->why);
             if (status == OMEN_OK)
                 b->n_encoded += b->runs.runs[b->runs.n_runs - 1].n_rows;
             if (status == OMEN_OK)
-                status = omen_build_progress(b, OMEN_STAGE_ENCODE, b->n_encoded, b->source->n_rows);
+                status = omen_build_encode_progress(b, b->n_encoded);
         }
     }
-    if (b->n_encoded == b->source->n_rows)
+    if (b->n_encoded == b->end)
         b->first_stage = OMEN_STAGE_ORDER;
-    if (status == OMEN_OK && b->first_stage > OMEN_STAGE_SAMPLE && b->options->resumed)
+    const omen_build_extent extent = b->options->extent;
+    if (status == OMEN_OK && ((extent == OMEN_BUILD_SHARD && b->first_stage < OMEN_STAGE_ENCODE) ||
+                              (extent == OMEN_BUILD_MERGE && b->first_stage < OMEN_STAGE_ORDER)))
+        return omen_records_contradiction(b->why);
+    begun = extent != OMEN_BUILD_SHARD || b->runs.n_runs > 0;
+    if (status == OMEN_OK && begun && b->first_stage > OMEN_STAGE_SAMPLE && b->options->resumed)
         b->options->resumed(b->options->progress_context, omen_stage_name(b->first_stage), b->n_encoded,
                             b->source->n_rows);
     return status;
@@ -179,6 +185,14 @@ static int run_stage(omen_build_state *b, omen_stage stage)
     }
 }
 
+/* The stage that a build ends with. */
+static omen_stage last_stage(omen_build_extent extent)
+{
+    return extent == OMEN_BUILD_MODEL   ? OMEN_STAGE_CODEC
+           : extent == OMEN_BUILD_SHARD ? OMEN_STAGE_ENCODE
+                                        : OMEN_STAGE_CALIBRATE;
+}
+
 int omen_index_build(const omen_source *source, const omen_build_options *options, const omen_sink *sink,
                      const omen_checkpoint *checkpoint, omen_build_report *report, omen_detail *why)
 {
@@ -200,6 +214,13 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     status = omen_build_plan_make(source, options, checkpoint, &b.plan, why);
     if (status != OMEN_OK)
         return status;
+    if (options->extent != OMEN_BUILD_ALL && !checkpoint)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "a part of a build is made into a checkpoint");
+    b.end = source->n_rows;
+    if (options->extent == OMEN_BUILD_SHARD) {
+        b.n_encoded = options->shard.first;
+        b.end = options->shard.first + options->shard.n;
+    }
     b.n_threads = options->n_threads > 0 ? options->n_threads : omen_cpu_count();
     b.n_lists = options->lists.n ? options->lists.n : omen_build_lists(source->n_rows, source->d, options->bytes);
     b.transform.metric = options->metric;
@@ -216,7 +237,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     omp_set_num_threads(b.n_threads);
     if (checkpoint)
         status = resume(&b);
-    for (int stage = 0; stage < OMEN_N_STAGES && status == OMEN_OK; stage++) {
+    for (int stage = 0; stage <= (int)last_stage(options->extent) && status == OMEN_OK; stage++) {
         if (stage == OMEN_STAGE_GRAPH && !options->graph.wanted)
             continue;
         const double start = now_seconds();

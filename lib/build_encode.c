@@ -123,6 +123,12 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
     return OMEN_OK;
 }
 
+int omen_build_encode_progress(omen_build_state *b, uint64_t row)
+{
+    const uint64_t first = b->options->extent == OMEN_BUILD_SHARD ? b->options->shard.first : 0;
+    return omen_build_progress(b, OMEN_STAGE_ENCODE, row - first, b->end - first);
+}
+
 /* Encodes rows [chunk0, chunk0 + n_chunk) into the buffers of b->runs. */
 static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk)
 {
@@ -177,7 +183,7 @@ static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk)
 #pragma omp atomic read
                 so_far = done;
                 /* with a checkpoint the chunk is finished first, and kept */
-                if (omen_build_progress(b, OMEN_STAGE_ENCODE, so_far, b->source->n_rows) != OMEN_OK && !b->checkpoint) {
+                if (omen_build_encode_progress(b, so_far) != OMEN_OK && !b->checkpoint) {
 #pragma omp critical(omen_build)
                     {
                         status = OMEN_ERR_INTERRUPTED;
@@ -193,7 +199,7 @@ static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk)
 
 int omen_build_encode(omen_build_state *b)
 {
-    const uint64_t n = b->source->n_rows;
+    const uint64_t n = b->end;
     const uint64_t chunk_rows = least(b->plan.chunk_rows, n - b->n_encoded);
     int status = OMEN_OK;
     if (b->n_encoded < n && omen_runs_reserve(&b->runs, chunk_rows, b->plan.keeps_runs) != OMEN_OK)
@@ -207,7 +213,7 @@ int omen_build_encode(omen_build_state *b)
             b->source->release(b->source->self, b->n_encoded, n_chunk);
         if (status == OMEN_OK) {
             b->n_encoded += n_chunk;
-            status = omen_build_progress(b, OMEN_STAGE_ENCODE, b->n_encoded, n);
+            status = omen_build_encode_progress(b, b->n_encoded);
         }
     }
     omen_runs_trim(&b->runs);

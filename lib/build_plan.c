@@ -30,6 +30,13 @@ int omen_build_check(const omen_source *source, const omen_build_options *o, ome
     if (n_in_parts != source->n_rows)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.parts has %llu rows, the source %llu",
                          (unsigned long long)n_in_parts, (unsigned long long)source->n_rows);
+    if (o->extent > OMEN_BUILD_MERGE || (o->extent != OMEN_BUILD_ALL && o->codes_only))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "there is no part number %u of this build", (unsigned)o->extent);
+    if (o->extent == OMEN_BUILD_SHARD &&
+        (o->shard.n < 1 || o->shard.first >= source->n_rows || o->shard.n > source->n_rows - o->shard.first))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the shard has %llu rows from %llu on, the source %llu",
+                         (unsigned long long)o->shard.n, (unsigned long long)o->shard.first,
+                         (unsigned long long)source->n_rows);
     if (o->bytes < OMEN_MIN_BYTES || o->bytes > OMEN_MAX_BYTES)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%u bytes a vector: between %u and %u are possible", o->bytes,
                          OMEN_MIN_BYTES, OMEN_MAX_BYTES);
@@ -140,33 +147,46 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     calibrate += model;
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
-    bool keep = true; /* all runs in memory: first choice */
+    if (o->extent == OMEN_BUILD_SHARD || o->extent == OMEN_BUILD_MERGE) /* the models are there */
+        stages = 0;
+    const uint64_t n_encode = o->extent == OMEN_BUILD_SHARD ? o->shard.n : n;
+    bool keep = o->extent == OMEN_BUILD_ALL; /* all runs in memory: first choice */
     uint64_t chunk =
         o->chunk_rows ? o->chunk_rows : most_of(least(2 * CHUNK_BYTES / row, CHUNK_VALUES / d), CHUNK_LEAST);
-    chunk = has_checkpoint ? least(chunk, n) : n;
+    chunk = has_checkpoint ? least(chunk, n_encode) : n;
+    const bool makes_index = o->extent == OMEN_BUILD_ALL || o->extent == OMEN_BUILD_MERGE;
+    const uint64_t index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model +
+                                 (o->graph.wanted ? n * (OMEN_GRAPH_CODE_BYTES + 4 * degree) : 0);
     for (;;) {
-        const uint64_t n_chunks = (n + chunk - 1) / chunk;
+        const uint64_t n_chunks = (n_encode + chunk - 1) / chunk;
         const uint64_t tables = n_chunks * (n_lists + 1) * 4 + 4 * n_lists * factor_bytes;
-        const uint64_t walk = omen_runs_walk_bytes(n_chunks) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
-        uint64_t peak = most_of(stages, encode + tables + chunk * row);
-        peak = most_of(peak, model + tables + walk + sums + chunk * row / 2);
-        /* the last run stays in memory to the end */
-        peak = base + most_of(peak, calibrate + tables + chunk * row / 2);
+        const uint64_t walk =
+            omen_runs_walk_bytes(n_chunks, n * row / 2) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
+        uint64_t peak = stages;
+        if (o->extent == OMEN_BUILD_ALL || o->extent == OMEN_BUILD_SHARD)
+            peak = most_of(peak, encode + tables + chunk * row);
+        if (makes_index) {
+            /* the last run stays in memory to the end */
+            peak = most_of(peak, model + tables + walk + sums + chunk * row / 2);
+            peak = most_of(peak, calibrate + tables + chunk * row / 2);
+        }
+        peak += base;
         const uint64_t kept = keep && n_chunks > 1 ? n * row / 2 : 0;
         if (kept && o->memory_bytes && kept > (o->memory_bytes - least(peak, o->memory_bytes)) / 2) {
             keep = false;
             continue;
         }
         peak += kept;
+        const uint64_t encoded =
+            o->extent == OMEN_BUILD_MODEL ? 0 : n_encode * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes);
         plan = (omen_build_plan){
             .struct_bytes = sizeof plan,
             .memory_bytes = peak,
             .chunk_rows = chunk,
             .keeps_runs = keep,
             .n_chunks = n_chunks,
-            .checkpoint_bytes = has_checkpoint ? model + n * row / 2 + n_chunks * 8 * n_lists * (1 + factor_bytes) : 0,
-            .index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model +
-                           (o->graph.wanted ? n * (OMEN_GRAPH_CODE_BYTES + 4 * degree) : 0),
+            .checkpoint_bytes = has_checkpoint && o->extent != OMEN_BUILD_MERGE ? model + encoded : 0,
+            .index_bytes = makes_index ? index_bytes : 0,
         };
         plan.index_bytes += plan.index_bytes / (OMEN_CHECK_BYTES / 8 - 2);
         omen_sized_give(out, &plan);

@@ -49,7 +49,8 @@ typedef struct {
     size_t n_sample;
     float *sample, *transformed;
     omen_runs runs;
-    uint64_t n_encoded;                         /* rows in runs */
+    uint64_t n_encoded;                         /* rows before this one are in runs, or in another shard */
+    uint64_t end;                               /* rows to encode end here */
     uint32_t sections[OMEN_MAX_INDEX_SECTIONS]; /* ids of those begun */
     size_t n_sections;
     float code_scale;                      /* codes_only, of a codec with a gain; else 0 */
@@ -125,6 +126,9 @@ int omen_build_pull_sample(omen_build_state *b);
 
 /* Rows encoded in one block. */
 size_t omen_build_block_rows(size_t d);
+
+/* Tells that all rows to encode before row are encoded. Returns OMEN_OK or OMEN_ERR_INTERRUPTED. */
+int omen_build_encode_progress(omen_build_state *b, uint64_t row);
 
 /* Encodes the rows that no record holds yet, chunk by chunk. Returns as the training stages. */
 int omen_build_encode(omen_build_state *b);

@@ -268,6 +268,14 @@ typedef struct omen_checkpoint {
 #define OMEN_MIN_DEGREE     8u
 #define OMEN_MAX_DEGREE     128u
 
+/* How much of a build is done. */
+typedef enum {
+    OMEN_BUILD_ALL,
+    OMEN_BUILD_MODEL, /* the models only, into the checkpoint */
+    OMEN_BUILD_SHARD, /* with the models that the checkpoint has, a range of rows is encoded into it */
+    OMEN_BUILD_MERGE, /* the checkpoint has models and all rows, of which the index is made */
+} omen_build_extent;
+
 typedef struct omen_build_options {
     size_t struct_bytes;
     omen_metric metric;
@@ -296,6 +304,11 @@ typedef struct omen_build_options {
      * checkpoint was begun; 0: it is of one */
     const omen_source_part *parts;
     size_t n_parts;
+    /* other than ALL takes a checkpoint, MODEL and SHARD no sink; shard: rows [first, first + n) of the source */
+    omen_build_extent extent;
+    struct {
+        uint64_t first, n;
+    } shard;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):

@@ -529,11 +529,12 @@ int omen_checkpoint_get_info(const omen_checkpoint *checkpoint, omen_checkpoint_
         return status;
     if (!checkpoint->get(checkpoint->self, 0, &record) || record.kind != OMEN_RECORD_HEAD)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint is not one of a build");
-    if (record.n_bytes == sizeof head)
+    const bool may_be = omen_records_may_be_head(record.n_bytes);
+    if (may_be)
         status = checkpoint->read(checkpoint->self, 0, 0, sizeof head, head, why);
     if (status != OMEN_OK)
         return status;
-    if (record.n_bytes != sizeof head || head[OMEN_HEAD_VERSION] != XXH3_64bits(OMEN_VERSION, sizeof OMEN_VERSION))
+    if (!may_be || head[OMEN_HEAD_VERSION] != XXH3_64bits(OMEN_VERSION, sizeof OMEN_VERSION))
         return omen_fail(why, OMEN_ERR_UNSUPPORTED, "the checkpoint is of another version of omendb");
     info = (omen_checkpoint_info){
         .struct_bytes = sizeof info,

@@ -172,7 +172,7 @@ docs '(omen|cmd)_[a-z0-9_]*[a-z0-9]\b|`[a-z0-9]+(_[a-z0-9]+)+(\(\))?`' | tr -d '
 # ---- help and man page ----
 
 if [ -x "$omendb" ]; then
-    for command in attach bench build completion compress info query verify; do
+    for command in attach bench build completion compress info merge query train verify; do
         "$omendb" $command --help | sed -n 's/^ \{2,8\}\(-[A-Za-z], \)\{0,1\}\(--[a-z-]*\).*/\1\2/p' |
             tr -d ' ' | tr ',' '\n' | LC_ALL=C sort >"$scratch/help"
         awk '/^\.SH / { inside = $0 == ".SH OPTIONS" }

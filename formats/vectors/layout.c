@@ -51,27 +51,34 @@ int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, 
     return OMEN_OK;
 }
 
-int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, omen_detail *reason)
+int omen_layout_keep(omen_vectors *vectors, const omen_layout *found, omen_detail *reason)
 {
-    omen_layout *layout = calloc(1, sizeof(*layout));
+    omen_layout *layout = malloc(sizeof(*layout));
     if (!layout)
         return omen_fail(reason, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    *layout = *found;
     vectors->state = layout;
-    omen_input part = vectors->input;
-    if (vectors->n_part > 0) {
-        part.bytes += vectors->part_offset;
-        part.n_bytes = vectors->n_part;
-    }
-    int status = find(&part, vectors->format, d, layout, reason);
-    if (status != OMEN_OK)
-        return status;
-    layout->offset += vectors->part_offset;
     vectors->layout = layout;
     vectors->n_rows = layout->n_rows;
     vectors->d = layout->d;
     vectors->value = layout->value;
     vectors->has_bytes = layout->value == OMEN_VALUE_U1 && !layout->by_columns;
     return OMEN_OK;
+}
+
+int omen_layout_open(omen_vectors *vectors, omen_layout_fn find, uint32_t d, omen_detail *reason)
+{
+    omen_layout layout = {.n_rows = 0};
+    omen_input part = vectors->input;
+    if (vectors->n_part > 0) {
+        part.bytes += vectors->part_offset;
+        part.n_bytes = vectors->n_part;
+    }
+    const int status = find(&part, vectors->format, d, &layout, reason);
+    if (status != OMEN_OK)
+        return status;
+    layout.offset += vectors->part_offset;
+    return omen_layout_keep(vectors, &layout, reason);
 }
 
 void omen_layout_close(omen_vectors *vectors)

@@ -127,7 +127,9 @@ static int unpack(omen_vectors *vectors, const omen_zip_member *m, omen_detail *
     if (status != OMEN_OK)
         return status;
     omen_detail cause = {""};
-    status = omen_inflate_run(&work, &cause);
+    status = omen_spool_check_room(work.fd, m->n_bytes, &cause);
+    if (status == OMEN_OK)
+        status = omen_inflate_run(&work, &cause);
     if (status == OMEN_ERR_IO)
         omen_fail(reason, status, "cannot write the temporary copy of %s: %s", vectors->input.label, cause.text);
     else if (status != OMEN_OK)

@@ -6,8 +6,8 @@
 
 #define LEAST_ROWS    16u  /* that a pool holds, */
 #define SPARE_ROWS    6u   /* and beyond k */
-#define POOL_TIMES    8u   /* the most that a pool holds, in averages */
-#define DEFAULT_REACH 0.3f /* where nothing was measured, */
+#define POOL_TIMES    32u  /* the most that a pool holds, in averages */
+#define DEFAULT_REACH 0.2f /* where nothing was measured, */
 #define DEFAULT_POOL  10u  /* times k */
 
 uint32_t omen_graph_at_most(double n, uint64_t most)

@@ -13,15 +13,17 @@
 #include "lib/matrix.h"
 #include "lib/refine.h"
 
-#define STEP       3u  /* rows of the pool whose neighbours are looked at together, */
-#define STEP_MOST  64u /* and of a large pool, a part of it: */
-#define STEP_PART  32u
-#define SCALE_RANK 10u /* rank of the estimate that a reach is relative to, at least */
-#define BEGIN      8u  /* entries that a pool begins with */
-#define CHUNK      OMEN_GRAPH_CHUNK
-#define AHEAD      6u     /* refine rows that are prefetched */
-#define MOVED_KEYS 1024u  /* of a pool, from which on they are not merged one by one */
-#define REMEMBERED 16384u /* visited rows that are forgotten one by one */
+#define STEP         3u  /* rows of the pool whose neighbours are looked at together, */
+#define STEP_MOST    64u /* and of a large pool, a part of it: */
+#define STEP_PART    32u
+#define SCALE_RANK   10u  /* rank of the estimate that a reach is relative to, at least */
+#define SPREAD_POOLS 3u   /* times the least pool: the rank that tells how crowded the rows behind the k-th are, */
+#define CROWDED      2.0f /* which enlarges the reach by so much */
+#define BEGIN        8u   /* entries that a pool begins with */
+#define CHUNK        OMEN_GRAPH_CHUNK
+#define AHEAD        6u     /* refine rows that are prefetched */
+#define MOVED_KEYS   1024u  /* of a pool, from which on they are not merged one by one */
+#define REMEMBERED   16384u /* visited rows that are forgotten one by one */
 
 /* In a pool, a key's number is twice the position, and odd once the row's neighbours have been looked at. */
 struct omen_graph_walk {
@@ -205,6 +207,14 @@ static uint32_t merge(omen_graph_walk *w, const uint32_t *rows, size_t n, float 
     return (uint32_t)put_keys(w->pool, *n_pool - n_fresh, w->fresh, n_fresh);
 }
 
+/* To a query unlike the rows many of them are about as far as its k-th, and tell the way to the nearest badly: it goes
+ * the farther beyond the k-th, the nearer those are that would make a pool larger than most. */
+static float enlarged_reach(float reach, float spread)
+{
+    const float crowded = spread > 0 ? reach / spread : reach > 0 ? OMEN_CROWDED_MOST : 0;
+    return reach * (1 + CROWDED * (crowded < OMEN_CROWDED_MOST ? crowded : OMEN_CROWDED_MOST));
+}
+
 /* The estimate up to which rows are wanted; cuts the pool to it. */
 static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32_t k, const omen_graph_effort *effort,
                  uint32_t *n_pool)
@@ -215,7 +225,9 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
         return INFINITY;
     const float kth = omen_key_distance(pool[rank - 1]), least = omen_key_distance(pool[effort->least_pool - 1]);
     const float d_k2 = kth + query->offset > 0 ? kth + query->offset : 0;
-    const float wanted = kth + effort->reach * d_k2, limit = wanted > least ? wanted : least;
+    const uint32_t far = SPREAD_POOLS * effort->least_pool, behind = far < *n_pool ? far : *n_pool;
+    const float reach = enlarged_reach(effort->reach * d_k2, omen_key_distance(pool[behind - 1]) - kth);
+    const float wanted = kth + reach, limit = wanted > least ? wanted : least;
     uint32_t n = *n_pool < effort->most_pool ? *n_pool : effort->most_pool;
     while (n > effort->least_pool && omen_key_distance(pool[n - 1]) > limit)
         n--;

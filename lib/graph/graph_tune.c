@@ -28,8 +28,9 @@
 #define ESTIMATES_MOST 12000.0
 
 static const float shares[N_SHARES] = {0.25f, 0.5f, 0.75f, 1};
-static const float reaches[N_REACHES] = {0,     0.02f, 0.04f, 0.06f, 0.08f, 0.1f, 0.125f, 0.15f, 0.18f, 0.215f, 0.26f,
-                                         0.31f, 0.37f, 0.45f, 0.55f, 0.7f,  0.9f, 1.2f,   1.6f,  2.2f,  3,      4};
+static const float reaches[N_REACHES] = {0,     0.01f,   0.02f, 0.03f,  0.04f,  0.05f,  0.0625f, 0.075f,
+                                         0.09f, 0.1075f, 0.13f, 0.155f, 0.185f, 0.225f, 0.275f,  0.35f,
+                                         0.45f, 0.6f,    0.8f,  1.1f,   1.5f,   2};
 
 typedef struct {
     const omen_index *index;

@@ -76,6 +76,23 @@ def npy(rows, options):
     return b"\x93NUMPY" + bytes([options.version, 0]) + length + header.encode() + pack(rows, options.element, order)
 
 
+SAFE = {"f2": "F16", "f4": "F32", "f8": "F64", "i1": "I8", "u1": "U8", "i2": "I16", "u2": "U16", "i4": "I32",
+        "u4": "U32", "i8": "I64", "u8": "U64"}
+
+
+def safetensors(rows, options):
+    """The rows as "emb" behind a tensor of one dimension, and, with --more, another of two."""
+    data = pack(rows, options.element)
+    header = {"__metadata__": {"format": "pt"}, "bias": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]},
+              "emb": {"dtype": SAFE[options.element], "shape": [len(rows), len(rows[0])],
+                      "data_offsets": [12, 12 + len(data)]}}
+    if options.more:
+        header["more"] = {"dtype": "F32", "shape": [1, 3], "data_offsets": [0, 12]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + bytes(12) + data
+
+
 def npz(rows, options):
     """The rows as "emb", beside an array of one dimension, and, with --more, another of two."""
     out = io.BytesIO()
@@ -103,6 +120,8 @@ def encode(rows, options):
         return "".join(("," if kind == "csv" else "\t").join(map(repr, row)) + "\n" for row in rows).encode()
     if kind == "jsonl":
         return "".join(json.dumps({"id": i, "tags": ["a"], "emb": row}) + "\n" for i, row in enumerate(rows)).encode()
+    if kind == "safetensors":
+        return safetensors(rows, options)
     if kind == "npz":
         return npz(rows, options)
     if kind == "idx":

@@ -106,7 +106,8 @@ class Case:
         self.name, self.words, self.stdin, self.pipe, self.before, self.output = (
             name, words, stdin, pipe, before, output)
         self.is_build = words[0] == "build"
-        self.checkpoint = f"{OUT if self.is_build else output}.part" if self.is_build or "--chunk-rows" in words else ""
+        has_checkpoint = words[0] in ("build", "train") or "--chunk-rows" in words
+        self.checkpoint = f"{output or OUT}.part" if has_checkpoint else ""
         # what is there before is an index to read, or what the output replaces
         self.old_name = output if words[0] == "compress" else OUT
 
@@ -256,6 +257,9 @@ def make_cases(bench):
     write_columns(bench, len(few))
     with zipfile.ZipFile(bench.path("few.npz"), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(bench.path("few.npy"), "few.npy")
+    header = b'{"v":{"dtype":"U8","shape":[25,16],"data_offsets":[0,400]}}'
+    with open(bench.path("queries.safetensors"), "wb") as out:
+        out.write(struct.pack("<Q", len(header)) + header + b"".join(bytes(row) for row in few[-25:]))
     with open(bench.path("queries.csv"), "w") as out:
         out.writelines(",".join(map(str, row)) + "\n" for row in few[-25:])
     with open(bench.path("queries.jsonl"), "w") as out:
@@ -282,6 +286,15 @@ def make_cases(bench):
             sys.exit(f"compress without faults fails: {result.stderr.decode()}")
         return bench.path(name)
 
+    def step(*words):
+        """A model or a shard, beside the directories of the runs."""
+        result = bench.run(bench.directory(), Case(words[0], list(words)))
+        if result.code != 0:
+            sys.exit(f"{words[0]} without faults fails: {result.stderr.decode()}")
+
+    step("train", "-q", "-o", "../m.model", "../few.bvecs")
+    for i in range(2):
+        step("build", "-q", "--model", "../m.model", "--shard", f"{i}/2", "-o", f"../{i}.shard")
     old = index("old.omen", "--seed", "7", "../few.bvecs")
     whole = index("whole.omen", "-m", "cosine", "-c", "pq", "../few.bvecs")
     linked = index("linked.omen", "--graph", "../few.bvecs")
@@ -307,10 +320,18 @@ def make_cases(bench):
              output=OUT),
         Case("build of an archive", bench.build_words("-q", "-t", threads, "../few.npz:few", n_rows=n, n_chunks=4),
              output=OUT),
+        Case("query of a tensor", ["query", "-t", threads, "-o", "found.tsv", OUT, "../queries.safetensors:v"],
+             before=whole, output="found.tsv"),
         Case("query of text", ["query", "-t", threads, "-o", "found.tsv", OUT, "../queries.csv"], before=whole,
              output="found.tsv"),
         Case("query of lists in text", ["query", "-t", threads, "-o", "found.tsv", OUT, "../queries.jsonl:v"],
              before=whole, output="found.tsv"),
+        Case("train", ["train", "-q", "-t", threads, "-o", "out.model", bench.path("parts")],
+             output="out.model"),
+        Case("build of a shard", ["build", "-q", "-t", threads, "--chunk-rows", "70", "--model", "../m.model",
+                                  "--shard", "1/2", "-o", "out.shard"], output="out.shard"),
+        Case("merge", ["merge", "-q", "-t", threads, "--model", "../m.model", "-o", OUT, "../0.shard", "../1.shard"],
+             before=old, output=OUT),
         Case("attach", ["attach", "-q", "-t", threads, "--key", "../keys.txt", "-o", "new.omen", OUT], before=whole,
              output="new.omen"),
         Case("attach columns", ["attach", "-q", "-t", threads, "--columns", "../t.jsonl", "--drop-columns",

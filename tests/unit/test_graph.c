@@ -153,6 +153,34 @@ static void test_recall(void)
     rows_free(&queries);
 }
 
+/* Queries that go off in any direction are far from all rows, many of which are about as far: nearly what is found for
+ * queries like the rows. */
+static void test_unlike(void)
+{
+    enum { N = 8000, N_EACH = 300, D = 64, N_FACTORS = 20 };
+    rows_in_memory rows = make_rows(N, D, CLUSTERED, 1), queries = make_rows(N_EACH, D, CLUSTERED, 2);
+    for (uint64_t i = 0; i < N + N_EACH; i++) {
+        float *row = i < N ? rows.x + i * D : queries.x + (i - N) * D;
+        for (uint64_t j = 0; j < D; j++) {
+            row[j] = i < N ? 0.8f : 0;
+            for (uint64_t f = 0; f < 4; f++)
+                row[j] += 2 * (float)omen_random_unit(1, 4 * (D * i + j) + f) - 1;
+            for (uint64_t f = 0; f < N_FACTORS && i < N; f++)
+                row[j] += (4 * (float)omen_random_unit(2, N_FACTORS * i + f) - 2) *
+                          ((float)omen_random_unit(3, D * f + j) - 0.5f);
+        }
+    }
+    omen_build_options o;
+    omen_build_options_init(&o);
+    o.metric = OMEN_METRIC_COSINE;
+    o.refine = OMEN_REFINE_F32;
+    const double recall = try_graph(&rows, &queries, &o, 10);
+    printf("# queries unlike the rows: recall@10 %.3f\n", recall);
+    CHECK_CASE(recall >= 0.885, "recall@10 %.3f", recall);
+    rows_free(&rows);
+    rows_free(&queries);
+}
+
 /* Lists that are long are cut into leaves, and what many rows are copies of still finds the others. */
 static void test_leaves(void)
 {
@@ -364,6 +392,7 @@ int main(void)
     RUN(test_refusals);
     RUN(test_recall);
     RUN(test_kinds);
+    RUN(test_unlike);
     RUN(test_leaves);
     RUN(test_effort);
     RUN(test_scaled_pools);

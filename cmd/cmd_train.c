@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* omendb train: files of vectors in, a model out, with which shards are encoded. */
+#include "cmd/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/shards.h"
+
+#define NAME        "train"
+#define INTERRUPTED "interrupted; nothing was written"
+
+struct train {
+    omen_build_paths paths;
+    const char *list; /* that names the inputs; NULL: the command line does */
+    omen_paths inputs;
+    const char *cpu;
+    omen_vectors_options vectors;
+    omen_build_options options;
+    int verbosity; /* -1 quiet, 1 verbose */
+    cmd_progress progress;
+};
+
+static const cmd_option options[] = {
+    {.group = "input and output",
+     .letters = "o",
+     .name = "output",
+     .argument = "FILE",
+     CMD_TEXT(struct train, paths.output),
+     .help = "the model; required"},
+    {CMD_OPTION_INPUTS(struct train, list, "INPUT")},
+    {.letters = "f",
+     .name = "format",
+     CMD_OPTION_FORMAT(struct train, vectors.format, "INPUT") ", one of\n",
+     .names = omen_vectors_formats},
+    {.letters = "d",
+     CMD_OPTION_DIM(struct train, vectors.d),
+     .help = "dimensions of a row, needed for raw; elsewhere a check"},
+    {.name = "tune-queries",
+     .argument = "FILE",
+     .files = CMD_FILES_VECTORS,
+     CMD_TEXT(struct train, paths.tune_queries),
+     .help = "queries that merge measures search effort on, as of build"},
+    {.name = "zero-ok",
+     CMD_FLAG(struct train, options.zero_ok),
+     .help = "cosine: accept zero rows, at distance 1 from everything\n"
+             "(default: an error)"},
+
+    CMD_OPTIONS_INDEX(struct train, options),
+    {CMD_OPTION_SEED(struct train, options.seed, "")},
+
+    {.group = "work",
+     CMD_OPTION_THREADS(struct train, options.n_threads,
+                        "; the model\n"
+                        "does not depend on it")},
+    {CMD_OPTION_CPU(struct train, cpu)},
+    {CMD_OPTION_MEMORY(struct train, options.memory_bytes)},
+    {.name = "fresh", CMD_FLAG(struct train, paths.fresh), .help = "start over: do not continue a checkpoint"},
+
+    {.group = "messages", CMD_OPTION_QUIET(struct train, verbosity), .help = "no progress and no summary"},
+    {CMD_OPTION_VERBOSE(struct train, verbosity), .help = "say more on stderr"},
+    {CMD_OPTION_HELP},
+};
+
+const cmd_syntax cmd_train_syntax = {
+    .command = NAME,
+    .usage = "usage: omendb train [options] -o MODEL INPUT...\n"
+             "\n"
+             "Trains on INPUT, files of vectors or a directory of them, what an index of all their rows needs,\n"
+             "and writes it to MODEL with the names of the files. omendb build --model --shard then encodes\n"
+             "the rows in any number of processes or machines, and omendb merge makes of the shards the index\n"
+             "that omendb build makes of INPUT, byte for byte.\n",
+    .notes = "A killed train leaves a checkpoint, MODEL.part; the same command continues it.\n"
+             "\n"
+             "examples:\n"
+             "  omendb train -m cosine -o m.model part-*.npy\n"
+             "  omendb build --model m.model --shard 0/2 -o parts/\n"
+             "  omendb build --model m.model --shard 1/2 -o parts/\n"
+             "  omendb merge --model m.model -o all.omen parts/\n",
+    .column = 23,
+    .operands = CMD_FILES_VECTORS,
+    .options = options,
+    .n_options = CMD_COUNT(options),
+};
+
+static int parse_arguments(struct train *t, int argc, char **argv)
+{
+    omen_detail why = {.text = ""};
+    int status = cmd_options_parse(&cmd_train_syntax, argc, argv, t);
+
+    if (status != CMD_GO_ON)
+        return status;
+    if (argc - optind < 1 && !t->list)
+        return cmd_misuse(NAME, "no INPUT given; see \"omendb train --help\"");
+    if (argc - optind > 0 && t->list)
+        return cmd_misuse(NAME, "--inputs names the inputs: \"%s\" is one too many", argv[optind]);
+    if (!t->paths.output || t->paths.output[0] == '\0')
+        return cmd_misuse(NAME, "--output is required: the model");
+    cmd_signals_exit(NAME, INTERRUPTED);
+    status = cmd_find_inputs(&t->inputs, t->list, (const char *const *)argv + optind, (size_t)(argc - optind),
+                             t->vectors.format, &why);
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
+    if (cmd_inputs_streams(&t->inputs) > 0 || cmd_is_stream(t->paths.tune_queries))
+        return cmd_misuse(NAME, "shards read the input again, which standard input cannot: name a file");
+    if (cmd_is_stream(t->paths.output) || omen_file_descriptor(t->paths.output) >= 0)
+        return cmd_misuse(NAME, "a model cannot go to standard output; name a file with --output");
+    t->paths.inputs = (const char *const *)t->inputs.names;
+    t->paths.n_inputs = t->inputs.n;
+    const cmd_file files[] = {
+        {.role = "--inputs", .path = t->list},
+        {.role = "--tune-queries", .path = t->paths.tune_queries},
+        {.role = "--output", .path = t->paths.output, .is_output = true, .has_checkpoint = true},
+    };
+    status = cmd_inputs_check(NAME, &t->inputs, "INPUT", files, sizeof files / sizeof files[0]);
+    return status == CMD_GO_ON ? cmd_check_extension(NAME, t->paths.output, "model", "a model") : status;
+}
+
+static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct train *t = context;
+
+    return cmd_progress_update(&t->progress, stage, done, total);
+}
+
+static void say_resumed(void *context, const char *stage, uint64_t row, uint64_t n_rows)
+{
+    struct train *t = context;
+
+    if (t->verbosity < 0)
+        return;
+    cmd_progress_clear(&t->progress);
+    cmd_say(NAME, "resuming (%s)", stage);
+}
+
+/* Files are made from here on, so signals end the work in order. */
+static void note_plan(void *context, const omen_build_plan *plan)
+{
+    struct train *t = context;
+
+    cmd_signals_note();
+    cmd_progress_clear(&t->progress);
+    if (t->verbosity > 0) {
+        fprintf(stderr, "plan: memory %s of %s allowed; on disk %s\n", cmd_human_bytes(plan->memory_bytes).text,
+                cmd_human_bytes(t->options.memory_bytes).text, cmd_human_bytes(plan->checkpoint_bytes).text);
+    }
+}
+
+static int run(struct train *t)
+{
+    omen_build_report report = {.struct_bytes = sizeof report};
+    omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
+    omen_detail why = {.text = ""};
+    const double started = cmd_seconds();
+    int status = omen_cpu_select(t->cpu, &why);
+
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
+    cmd_progress_init(&t->progress, t->verbosity);
+    t->options.n_threads = cmd_threads(t->options.n_threads);
+    t->options.progress = show_progress;
+    t->options.resumed = say_resumed;
+    t->options.progress_context = t;
+    t->paths.struct_bytes = sizeof t->paths;
+    t->paths.vectors = &t->vectors;
+    t->paths.planned = note_plan;
+    t->paths.context = t;
+    status = omen_model_train_file(&t->paths, &t->options, &report, &outcome, &why);
+    cmd_progress_clear(&t->progress);
+    if (status == OMEN_ERR_INTERRUPTED) {
+        cmd_say(NAME, outcome.can_continue ? "interrupted; the same command continues" : INTERRUPTED);
+        return cmd_exit_code(status);
+    }
+    if (outcome.needs_fresh) {
+        const size_t n = strlen(why.text);
+        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", t->paths.output);
+    }
+    if (status != OMEN_OK) {
+        cmd_fail(NAME, status, &why);
+        return cmd_exit_code(status == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : status);
+    }
+    if (t->verbosity >= 0) {
+        fprintf(stderr, "%s: a model of %s x %u %s, codec %s, refine %s; %s in %.2f s\n",
+                cmd_printable(t->paths.output).text, cmd_group(report.n_rows).text, report.d,
+                omen_metric_name(t->options.metric), omen_codec_name(report.codec), omen_refine_name(report.refine),
+                cmd_human_bytes(outcome.file_bytes).text, cmd_seconds() - started);
+    }
+    if (report.few_training_rows && t->verbosity >= 0)
+        cmd_say(NAME, "warning: too few rows for so many lists, the partition will be poor; try fewer with --lists");
+    return CMD_EXIT_OK;
+}
+
+int cmd_train(int argc, char **argv)
+{
+    struct train t = {.list = NULL};
+    int status;
+
+    omen_build_options_init(&t.options);
+    t.options.memory_bytes = cmd_memory_default();
+    status = parse_arguments(&t, argc, argv);
+    if (status == CMD_GO_ON)
+        status = run(&t);
+    omen_paths_finish(&t.inputs);
+    return status;
+}
