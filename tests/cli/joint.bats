@@ -119,6 +119,19 @@ recall()
     at_least 0.94 "$(recall with.tsv exact.tsv)"
 }
 
+@test "several indexes: more rows may be wanted than any of them has" {
+    parts
+    indexes=()
+    for i in $(seq 0 9); do
+        tail -c +$((i * 2800 + 1)) all.bvecs | head -c 2800 >part.bvecs
+        omendb build -q --bytes 16 -o "$i.omen" part.bvecs
+        indexes+=("$i.omen")
+    done
+    omendb query -q -k 100 --exact -o exact.tsv "${indexes[@]}" q.bvecs
+    omendb query -q -k 100 -o found.tsv "${indexes[@]}" q.bvecs
+    at_least 0.93 "$(recall found.tsv exact.tsv)"
+}
+
 @test "several indexes: answers do not depend on threads, batches or --cpu" {
     parts
     omendb query -q -t 1 --distances -o one.tsv a.omen b.omen c.omen q.bvecs
