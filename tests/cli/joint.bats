@@ -186,7 +186,7 @@ with open("b.npy", "wb") as out:
         out.write(key.to_bytes(8, "little", signed=True))
 END
     omendb build -q --key b.npy -o b.omen b.fvecs
-    fails_with 2 'the keys of "a.omen" are text, and those of "b.omen" int64' omendb query a.omen b.omen q.fvecs
+    fails_with 2 'the keys of "a.omen" are text, and those of "b.omen" int64; use --rows' omendb query a.omen b.omen q.fvecs
     cp b.omen a.omen
     fails_with 2 'key "-1" stands in two indexes: row 1 of "a.omen" and row 1 of "b.omen"' \
         omendb query a.omen b.omen q.fvecs
@@ -323,6 +323,12 @@ END
     has "$stderr" 'recall@10'
     expect 0 omendb query --certify --audit 50 -o x.tsv a.omen b.omen c.omen q.bvecs
     has "$stderr" 'is certified'
+    # the least of their refine tiers is told
+    omendb build -q --refine f32 -o f32.omen b.bvecs
+    vectors make halves.fvecs --text "0.1$(printf ',0.3%.0s' $(seq 23));0.7$(printf ',0.2%.0s' $(seq 23))"
+    omendb build -q --refine sq8 -o sq8.omen halves.fvecs
+    expect 0 omendb query --exact -o x.tsv f32.omen sq8.omen q.bvecs
+    has "$stderr" 'the rows of refine sq8, which are rounded'
     omendb query -q --exact -o exact.tsv a.omen b.omen c.omen q.bvecs
     omendb query -q --probes 100000 --rerank 3000 -o x.tsv a.omen b.omen c.omen q.bvecs
     cmp exact.tsv x.tsv
