@@ -298,9 +298,10 @@ static int choose_output(struct build *b)
         return cmd_misuse(NAME, "--output wants a file name");
     if (cmd_is_stream(b->paths.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
-    /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
+    /* An index is written at any place and read back, which a pipe or a terminal cannot do; a directory says so when it
+     * is created, a shard when it is complete. */
     if (omen_file_descriptor(b->paths.output) >= 0 ||
-        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))) {
+        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && (b->model || !S_ISDIR(info.st_mode)))) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
     cmd_file files[6 + CMD_COLUMNS_FILES] = {

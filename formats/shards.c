@@ -4,7 +4,9 @@
 #include "formats/shards.h"
 #include "formats/build_file.h"
 #include "formats/shard_files.h"
+#include "formats/vectors.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,22 +79,37 @@ static omen_build_paths paths_of(const omen_model *m, const omen_build_paths *gi
     return paths;
 }
 
+/* Whether a path, of a file or of a part of one, leads to a file. */
+static bool leads_to(const char *path, const struct stat *file)
+{
+    char name[PATH_MAX];
+    struct stat info;
+    const size_t n = path ? omen_vectors_file_bytes(path) : sizeof name;
+    if (n >= sizeof name)
+        return false;
+    memcpy(name, path, n);
+    name[n] = '\0';
+    return stat(name, &info) == 0 && info.st_dev == file->st_dev && info.st_ino == file->st_ino;
+}
+
 /* An output that is an input, which the model names, would destroy it. */
 static int check_output(const omen_build_paths *paths, omen_detail *why)
 {
     static const char *const suffixes[] = {"", ".tmp", ".part"};
     for (size_t s = 0; s < sizeof suffixes / sizeof *suffixes; s++) {
-        struct stat input, output;
+        struct stat output;
         char *name;
         if (asprintf(&name, "%s%s", paths->output, suffixes[s]) < 0)
             return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%.200s\"", paths->output);
         const bool is_there = stat(name, &output) == 0;
         free(name);
-        for (size_t i = 0; i < paths->n_inputs && is_there; i++)
-            if (stat(paths->inputs[i], &input) == 0 && input.st_dev == output.st_dev && input.st_ino == output.st_ino)
+        for (size_t i = 0; i <= paths->n_inputs && is_there; i++) {
+            const char *input = i < paths->n_inputs ? paths->inputs[i] : paths->tune_queries;
+            if (leads_to(input, &output))
                 return omen_fail(why, OMEN_ERR_ARGUMENT,
                                  "writing \"%.200s\" would overwrite the input \"%.200s\"; name another file",
-                                 paths->output, paths->inputs[i]);
+                                 paths->output, input);
+        }
     }
     return OMEN_OK;
 }
