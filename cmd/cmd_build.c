@@ -181,7 +181,7 @@ static int parse_shard(struct build *b)
 }
 
 /* A shard has only what its model does not say. */
-static int check_shard(struct build *b)
+static int check_shard(struct build *b, bool has_inputs)
 {
     const omen_build_options *o = &b->options;
     omen_build_options usual;
@@ -199,6 +199,8 @@ static int check_shard(struct build *b)
         return cmd_misuse(NAME, "--graph, --key and columns are of the index: give them to omendb merge");
     if (b->json)
         return cmd_misuse(NAME, "--json is of an index");
+    if (!has_inputs && (b->vectors.format || b->vectors.d))
+        return cmd_misuse(NAME, "--format and --dim are of copies of the inputs: the model has its own");
     if (!b->paths.output)
         return cmd_misuse(NAME, "--output is required with --shard");
     return parse_shard(b);
@@ -211,7 +213,7 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     if (status != CMD_GO_ON)
         return status;
     if (b->model || b->shard) {
-        const int misused = check_shard(b);
+        const int misused = check_shard(b, argc - optind > 0 || b->list);
         if (misused != CMD_GO_ON)
             return misused;
     }

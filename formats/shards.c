@@ -135,8 +135,10 @@ static bool is_same(const omen_shard_info *a, const omen_shard_info *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-/* Whether the output is this shard, complete. Another file, or a damaged one, is replaced. */
-static int find_made(const char *output, const omen_shard_info *wanted, bool *is_there, omen_detail *why)
+/* Whether the output is this shard, complete, by its checksums too: else merge would refuse what this leaves. Another
+ * file, or a damaged one, is replaced. */
+static int find_made(const char *output, const omen_shard_info *wanted, const omen_build_options *options,
+                     bool *is_there, omen_detail *why)
 {
     struct stat file;
     omen_shard_info there;
@@ -149,8 +151,14 @@ static int find_made(const char *output, const omen_shard_info *wanted, bool *is
         status = omen_shard_look(part, &there, why);
         *is_there = status == OMEN_OK && is_same(&there, wanted);
     }
+    if (*is_there) {
+        const omen_checkpoint records = omen_part_checkpoint(part);
+        const uint32_t n = omen_part_count(part);
+        status = records.prove(records.self, n, options->progress, options->progress_context, why);
+        *is_there = status == OMEN_OK && omen_part_count(part) == n;
+    }
     omen_part_close(part);
-    if (status == OMEN_ERR_IO || status == OMEN_ERR_MEMORY)
+    if (status == OMEN_ERR_IO || status == OMEN_ERR_MEMORY || status == OMEN_ERR_INTERRUPTED)
         return status;
     if (why)
         why->text[0] = '\0';
@@ -218,7 +226,7 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
         omen_shard_range(m.info.n_rows, number, count, shard);
         shard->identity = m.identity;
         if (!paths->fresh)
-            status = find_made(paths->output, shard, was_there, why);
+            status = find_made(paths->output, shard, options, was_there, why);
     }
     if (status != OMEN_OK || *was_there) {
         omen_model_close(&m);
