@@ -13,6 +13,7 @@
 
 #define NAME        "build"
 #define INTERRUPTED "interrupted; nothing was written"
+#define NOT_GIVEN   UINT32_MAX /* an option of the index, while the command line is read */
 
 struct build {
     omen_build_paths paths; /* output: as asked for, else default_output */
@@ -184,14 +185,12 @@ static int parse_shard(struct build *b)
 static int check_shard(struct build *b, bool has_inputs)
 {
     const omen_build_options *o = &b->options;
-    omen_build_options usual;
 
     if (!b->model)
         return cmd_misuse(NAME, "--shard is of a model: name it with --model");
     if (!b->shard)
         return cmd_misuse(NAME, "--model is for shards: add --shard, such as --shard 0/100");
-    omen_build_options_init(&usual);
-    if (o->metric != usual.metric || o->bytes != usual.bytes || o->codec != usual.codec || o->refine != usual.refine ||
+    if (o->metric != NOT_GIVEN || o->bytes != NOT_GIVEN || o->codec != NOT_GIVEN || o->refine != NOT_GIVEN ||
         o->lists.n != 0 || o->seed != 0 || o->zero_ok)
         return cmd_misuse(NAME, "--metric, --bytes, --codec, --refine, --lists, --seed and --zero-ok are the model's: "
                                 "give them to omendb train");
@@ -206,8 +205,26 @@ static int check_shard(struct build *b, bool has_inputs)
     return parse_shard(b);
 }
 
+/* Takes the defaults where nothing was given, now that a shard has refused what was. */
+static void settle_options(omen_build_options *o)
+{
+    omen_build_options usual;
+
+    omen_build_options_init(&usual);
+    o->metric = o->metric == NOT_GIVEN ? usual.metric : o->metric;
+    o->bytes = o->bytes == NOT_GIVEN ? usual.bytes : o->bytes;
+    o->codec = o->codec == NOT_GIVEN ? usual.codec : o->codec;
+    o->refine = o->refine == NOT_GIVEN ? usual.refine : o->refine;
+}
+
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
+    omen_build_options *o = &b->options;
+
+    o->metric = (omen_metric)NOT_GIVEN;
+    o->codec = (omen_codec)NOT_GIVEN;
+    o->refine = (omen_refine)NOT_GIVEN;
+    o->bytes = NOT_GIVEN;
     const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
 
     if (status != CMD_GO_ON)
@@ -217,6 +234,7 @@ static int parse_arguments(struct build *b, int argc, char **argv)
         if (misused != CMD_GO_ON)
             return misused;
     }
+    settle_options(o);
     if (argc - optind < 1 && !b->list && !b->model)
         return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");
     if (argc - optind > 0 && b->list)

@@ -159,7 +159,8 @@ recall()
     expect 0 omendb query -k 1 --rows a.omen b.omen q.fvecs
     same "$output" "0 1 0
 1 1 1"
-    fails_with 2 '"a.omen" has keys, and "b.omen" has none: use --rows' omendb query a.omen b.omen q.fvecs
+    fails_with 2 '"a.omen" has keys, and "b.omen" has none: use --rows' \
+        omendb query a.omen b.omen q.fvecs
     omendb build -q --key b.txt -o b.omen b.fvecs
     expect 0 omendb query -k 3 a.omen b.omen q.fvecs
     same "$output" "0 1 x
@@ -186,7 +187,8 @@ with open("b.npy", "wb") as out:
         out.write(key.to_bytes(8, "little", signed=True))
 END
     omendb build -q --key b.npy -o b.omen b.fvecs
-    fails_with 2 'the keys of "a.omen" are text, and those of "b.omen" int64; use --rows' omendb query a.omen b.omen q.fvecs
+    fails_with 2 'the keys of "a.omen" are text, and those of "b.omen" int64; use --rows' \
+        omendb query a.omen b.omen q.fvecs
     cp b.omen a.omen
     fails_with 2 'key "-1" stands in two indexes: row 1 of "a.omen" and row 1 of "b.omen"' \
         omendb query a.omen b.omen q.fvecs
