@@ -17,7 +17,7 @@
 int omen_paths_add(omen_paths *paths, const char *name, size_t n_bytes, omen_detail *why)
 {
     if (paths->n == OMEN_MAX_FILES)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "more than %u files of vectors: join some of them", OMEN_MAX_FILES);
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "more than %u files are named: join some of them", OMEN_MAX_FILES);
     if (paths->n == paths->size) {
         const size_t size = paths->size == 0 ? 16 : 2 * paths->size;
         char **grown = realloc(paths->names, size * sizeof *grown);
