@@ -13,6 +13,7 @@
 
 #define NAME        "build"
 #define INTERRUPTED "interrupted; nothing was written"
+#define NOT_GIVEN   UINT32_MAX /* an option of the index, while the command line is read */
 
 struct build {
     omen_build_paths paths; /* output: as asked for, else default_output */
@@ -181,17 +182,15 @@ static int parse_shard(struct build *b)
 }
 
 /* A shard has only what its model does not say. */
-static int check_shard(struct build *b)
+static int check_shard(struct build *b, bool has_inputs)
 {
     const omen_build_options *o = &b->options;
-    omen_build_options usual;
 
     if (!b->model)
         return cmd_misuse(NAME, "--shard is of a model: name it with --model");
     if (!b->shard)
         return cmd_misuse(NAME, "--model is for shards: add --shard, such as --shard 0/100");
-    omen_build_options_init(&usual);
-    if (o->metric != usual.metric || o->bytes != usual.bytes || o->codec != usual.codec || o->refine != usual.refine ||
+    if (o->metric != NOT_GIVEN || o->bytes != NOT_GIVEN || o->codec != NOT_GIVEN || o->refine != NOT_GIVEN ||
         o->lists.n != 0 || o->seed != 0 || o->zero_ok)
         return cmd_misuse(NAME, "--metric, --bytes, --codec, --refine, --lists, --seed and --zero-ok are the model's: "
                                 "give them to omendb train");
@@ -199,22 +198,43 @@ static int check_shard(struct build *b)
         return cmd_misuse(NAME, "--graph, --key and columns are of the index: give them to omendb merge");
     if (b->json)
         return cmd_misuse(NAME, "--json is of an index");
+    if (!has_inputs && (b->vectors.format || b->vectors.d))
+        return cmd_misuse(NAME, "--format and --dim are of copies of the inputs: the model has its own");
     if (!b->paths.output)
         return cmd_misuse(NAME, "--output is required with --shard");
     return parse_shard(b);
 }
 
+/* Takes the defaults where nothing was given, now that a shard has refused what was. */
+static void settle_options(omen_build_options *o)
+{
+    omen_build_options usual;
+
+    omen_build_options_init(&usual);
+    o->metric = o->metric == NOT_GIVEN ? usual.metric : o->metric;
+    o->bytes = o->bytes == NOT_GIVEN ? usual.bytes : o->bytes;
+    o->codec = o->codec == NOT_GIVEN ? usual.codec : o->codec;
+    o->refine = o->refine == NOT_GIVEN ? usual.refine : o->refine;
+}
+
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
+    omen_build_options *o = &b->options;
+
+    o->metric = (omen_metric)NOT_GIVEN;
+    o->codec = (omen_codec)NOT_GIVEN;
+    o->refine = (omen_refine)NOT_GIVEN;
+    o->bytes = NOT_GIVEN;
     const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
 
     if (status != CMD_GO_ON)
         return status;
     if (b->model || b->shard) {
-        const int misused = check_shard(b);
+        const int misused = check_shard(b, argc - optind > 0 || b->list);
         if (misused != CMD_GO_ON)
             return misused;
     }
+    settle_options(o);
     if (argc - optind < 1 && !b->list && !b->model)
         return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");
     if (argc - optind > 0 && b->list)
@@ -298,9 +318,10 @@ static int choose_output(struct build *b)
         return cmd_misuse(NAME, "--output wants a file name");
     if (cmd_is_stream(b->paths.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
-    /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
+    /* An index is written at any place and read back, which a pipe or a terminal cannot do; a directory says so when it
+     * is created, a shard when it is complete. */
     if (omen_file_descriptor(b->paths.output) >= 0 ||
-        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))) {
+        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && (b->model || !S_ISDIR(info.st_mode)))) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
     cmd_file files[6 + CMD_COLUMNS_FILES] = {

@@ -159,7 +159,8 @@ recall()
     expect 0 omendb query -k 1 --rows a.omen b.omen q.fvecs
     same "$output" "0 1 0
 1 1 1"
-    fails_with 2 '"a.omen" has keys, and "b.omen" has none: use --rows' omendb query a.omen b.omen q.fvecs
+    fails_with 2 '"a.omen" has keys, and "b.omen" has none: use --rows' \
+        omendb query a.omen b.omen q.fvecs
     omendb build -q --key b.txt -o b.omen b.fvecs
     expect 0 omendb query -k 3 a.omen b.omen q.fvecs
     same "$output" "0 1 x
