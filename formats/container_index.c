@@ -15,8 +15,11 @@ bool omen_container_is_index(const char *path)
     omen_detail ignored;
     struct stat info;
     bool is_index = false;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
+    /* to open and close a pipe would take its reader from who writes to it */
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return false;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return false;
     if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && pread(fd, magic, sizeof magic, 0) == sizeof magic &&
