@@ -217,6 +217,9 @@ END
 0 2 b:0
 1 1 a:1
 1 2 b:0"
+    expect 0 omendb query -k 2 --label --header a.omen b.omen q.fvecs
+    same "$(head -n 2 <<<"$output")" "query rank row
+0 1 a:0"
     expect 0 omendb query -k 2 --label --distances -F jsonl a.omen b.omen q.fvecs
     same "$(head -n 1 <<<"$output")" '{"query":0,"rows":["a:0","b:0"],"distances":[1,4]}'
     printf 'a.omen\tone "x"\nb.omen\n' >list
