@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <unistd.h>
 
 /* ivecs, i32bin and u32bin are not probed: their structure is that of fvecs and fbin, which are far more common for
  * vectors. */

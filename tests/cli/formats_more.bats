@@ -316,6 +316,8 @@ END
         w.safetensors
     bad 'it has no tensor "x"; there are bias' w.safetensors:x
     bad 'the tensor has 1 dimension; rows of values need 2' w.safetensors:bias
+    printf '\002\0\0\0\0\0\0\0{}1234' >none.safetensors
+    bad 'it holds no tensors' none.safetensors
     vectors make w.safetensors -n 9 -d 3
     size=$(wc -c <w.safetensors)
     for at in $(seq 1 13 $((size - 1))) $((size - 1)); do
