@@ -92,7 +92,7 @@ int omen_jsonl_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
     if (vectors->member && snprintf(member, sizeof member, "%s", vectors->member) >= (int)sizeof member)
         status = status != OMEN_OK ? status : omen_fail(reason, OMEN_ERR_INPUT, "no member has so long a name");
     while (status == OMEN_OK && omen_lines_next(&lines, &line, &n_bytes)) {
-        if (n_bytes == 0 && lines.at == lines.end)
+        if (n_bytes == 0 && omen_lines_are_over(lines))
             break;
         status = read_line(&spool, line, n_bytes, lines.number, member, reason);
         if (status == OMEN_OK)

@@ -117,17 +117,6 @@ static int read_line(omen_row_spool *spool, fields f, uint64_t number, omen_deta
     return status;
 }
 
-/* Whether nothing but ends of lines is left. */
-static bool is_end(omen_lines lines)
-{
-    const char *line;
-    size_t n_bytes;
-    while (omen_lines_next(&lines, &line, &n_bytes))
-        if (n_bytes > 0)
-            return false;
-    return true;
-}
-
 static int prepare(omen_vectors *vectors, char delimiter, uint32_t *d, omen_detail *reason)
 {
     omen_lines lines = omen_lines_of(vectors->input.bytes, vectors->input.n_bytes);
@@ -142,7 +131,7 @@ static int prepare(omen_vectors *vectors, char delimiter, uint32_t *d, omen_deta
             status = check_header(line, n_bytes, delimiter, reason);
             continue;
         }
-        if (n_bytes == 0 && is_end(lines))
+        if (n_bytes == 0 && omen_lines_are_over(lines))
             break;
         status = read_line(&spool, fields_of(line, n_bytes, delimiter), lines.number, reason);
         if (status == OMEN_OK)

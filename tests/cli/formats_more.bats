@@ -437,6 +437,11 @@ END
     bad 'line 2 has 1 number, the first row has 2' v.jsonl
     printf '{"a": [1, 2]}\n{"a": [3, 4\n' >v.jsonl
     bad "line 2, character " v.jsonl
+    printf '[1, 2]\n\n\n' >v.jsonl
+    expect 0 omendb build -q v.jsonl
+    rm v.omen
+    printf '[1, 2]\n\n[3, 4]\n' >v.jsonl
+    bad 'line 2, character ' v.jsonl
     printf '{"a": []}\n' >v.jsonl
     bad 'line 1 has no member that is a list of numbers' v.jsonl
     printf '{"a": [1]}\n[2]\n' >v.jsonl
