@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* ivecs, i32bin and u32bin are not probed: their structure is that of fvecs and fbin, which are far more common for
  * vectors. */
@@ -351,17 +352,19 @@ size_t omen_vectors_file_bytes(const char *path)
 {
     const size_t length = strlen(path);
     char file[PATH_MAX];
-    struct stat info;
-    if (stat(path, &info) == 0)
+    if (access(path, F_OK) == 0)
         return length;
     /* the file may have colons in its name, and so may the part */
     for (const char *colon = strchr(path, ':'); colon; colon = strchr(colon + 1, ':')) {
         const size_t n = (size_t)(colon - path);
-        if (n == 0 || n >= sizeof file || colon[1] == '\0')
+        if (n == 0 || n + sizeof "/." > sizeof file || colon[1] == '\0')
             continue;
         memcpy(file, path, n);
         file[n] = '\0';
-        if (strcmp(file, "-") == 0 || (stat(file, &info) == 0 && !S_ISDIR(info.st_mode)))
+        bool is_file = strcmp(file, "-") == 0 || access(file, F_OK) == 0;
+        memcpy(file + n, "/.", sizeof "/."); /* which only directories have */
+        is_file = is_file && access(file, F_OK) != 0;
+        if (is_file)
             return n;
     }
     return length;
