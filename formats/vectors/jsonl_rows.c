@@ -104,13 +104,14 @@ int omen_jsonl_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
 /* The first line is an object with a list of numbers, or such a list. */
 bool omen_jsonl_probe(const omen_input *input, const omen_vector_format *format)
 {
-    omen_lines lines = omen_lines_of(input->bytes, input->n_bytes);
+    omen_lines lines = omen_lines_of(input->bytes, input->n_bytes < LINE_BYTES_MOST ? input->n_bytes : LINE_BYTES_MOST);
     const char *line, *name;
     size_t n_bytes;
     json_t *member;
     bool is_it = false;
-    if (!omen_lines_next(&lines, &line, &n_bytes) || n_bytes < 3 || n_bytes > LINE_BYTES_MOST ||
-        (line[0] != '{' && line[0] != '['))
+    if (lines.at == lines.end || (*lines.at != '{' && *lines.at != '['))
+        return false;
+    if (!omen_lines_next(&lines, &line, &n_bytes) || n_bytes < 3)
         return false;
     json_t *value = json_loadb(line, n_bytes, JSON_ALLOW_NUL, NULL);
     is_it = is_row(value);

@@ -7,7 +7,8 @@
 #include <inttypes.h>
 #include <strings.h>
 
-#define NUMBERED_LEAST 16u /* columns, of which a line of 0, 1, 2 and so on is taken for their names */
+#define PROBE_BYTES    ((uint64_t)4 << 20) /* in which two lines end */
+#define NUMBERED_LEAST 16u                 /* columns, of which a line of 0, 1, 2 and so on is taken for their names */
 
 /* A line while its fields are read. */
 typedef struct {
@@ -158,13 +159,15 @@ int omen_tsv_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
 bool omen_text_probe(const omen_input *input, const omen_vector_format *format)
 {
     const char delimiter = strcmp(format->name, "csv") == 0 ? ',' : '\t';
-    omen_lines lines = omen_lines_of(input->bytes, input->n_bytes);
+    omen_lines lines = omen_lines_of(input->bytes, input->n_bytes < PROBE_BYTES ? input->n_bytes : PROBE_BYTES);
     const char *line, *text;
     size_t n_line_bytes, n_bytes;
     unsigned n[2] = {0, 0};
     int64_t integer;
     double real;
-    for (int i = 0; i < 2 && omen_lines_next(&lines, &line, &n_line_bytes); i++) {
+    /* a file of other things may have no line at all, and more than memory */
+    for (int i = 0; i < 2 && lines.at < lines.end && *lines.at != '\0' && omen_lines_next(&lines, &line, &n_line_bytes);
+         i++) {
         fields f = fields_of(line, n_line_bytes, delimiter);
         bool is_numbers = true;
         while (next_field(&f, &text, &n_bytes)) {
