@@ -5,6 +5,7 @@
 #include "formats/input.h"
 #include "formats/lines.h"
 #include "formats/omendb_files.h"
+#include "formats/vectors.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -101,9 +102,12 @@ static const char *objection(const struct dirent *entry, bool takes_any)
         return "is no regular file: directories of vectors have no others";
     if (takes_any || omen_vectors_named(entry->d_name))
         return NULL;
+    /* of what is compressed the name without .omz, or without .gz and the like, does */
     char *inside = omen_input_name_inside(entry->d_name);
-    const bool is_named = inside && omen_vectors_named(inside);
+    char *unpacked = strndup(entry->d_name, omen_vectors_stem(entry->d_name));
+    const bool is_named = (inside && omen_vectors_named(inside)) || (unpacked && omen_vectors_named(unpacked));
     free(inside);
+    free(unpacked);
     return is_named ? NULL
                     : "does not say by its name which format it has: tell it by options.format, or give what is not "
                       "to be read a name that begins with . or _";

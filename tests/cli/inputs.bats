@@ -111,7 +111,7 @@ parts()
     mkdir dir
     cp a.fvecs dir/A.fvecs
     cp b.npy dir/a1.npy
-    cp c.bvecs dir/a10.bvecs
+    gzip -c c.bvecs >dir/a10.bvecs.gz
     cp d.npy dir/a2.npy
     cp e.f32 dir/b.f32
     : >dir/_SUCCESS
