@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Text with a line a row: numbers between commas (csv), which may be in quotes, or between tabs (tsv), behind a line of
  * names or not. */
-#include "formats/lines.h"
 #include "formats/row_spool.h"
 
 #include <inttypes.h>
@@ -100,12 +99,9 @@ static int read_line(omen_row_spool *spool, fields f, uint64_t number, omen_deta
 /* Whether nothing but ends of lines is left. */
 static bool is_end(omen_lines lines)
 {
-    const char *line;
-    size_t n_bytes;
-    while (omen_lines_next(&lines, &line, &n_bytes))
-        if (n_bytes > 0)
-            return false;
-    return true;
+    while (lines.at < lines.end && (*lines.at == '\n' || *lines.at == '\r'))
+        lines.at++;
+    return lines.at == lines.end;
 }
 
 static int prepare(omen_vectors *vectors, char delimiter, uint32_t *d, omen_detail *reason)
@@ -115,7 +111,8 @@ static int prepare(omen_vectors *vectors, char delimiter, uint32_t *d, omen_deta
     size_t n_bytes;
     omen_row_spool spool;
     int status = omen_row_spool_start(&spool, vectors, reason);
-    while (status == OMEN_OK && omen_lines_next(&lines, &line, &n_bytes)) {
+    while (status == OMEN_OK && (status = omen_row_spool_check_line(&lines, reason)) == OMEN_OK &&
+           omen_lines_next(&lines, &line, &n_bytes)) {
         if (lines.number == 1 && is_header(line, n_bytes, delimiter)) {
             status = check_header(line, n_bytes, delimiter, reason);
             continue;
