@@ -15,7 +15,7 @@ offers()
 
 @test "bash: commands, options, values" {
     same "$(offers b)" "bench build"
-    same "$(offers '')" "--help --version attach bench build completion compress help info query verify"
+    same "$(offers '')" "--help --version attach bench build completion compress help info merge query train verify"
     same "$(offers help v)" "verify"
     same "$(offers build --me)" "--memory --metric"
     same "$(offers build -m '')" "cosine ip l2"
@@ -24,7 +24,7 @@ offers()
     same "$(offers build --codec =)" "auto none pq rabitq"
     same "$(offers compress --codec '')" "auto f16 pq rabitq sq8"
     same "$(offers query --way '')" "auto exact graph lists"
-    same "$(offers query -F '')" "ivecs jsonl npy tsv"
+    same "$(offers query -F '')" "csv ibin ivecs jsonl npy npz tsv"
     has "$(offers query --format '')" "fvecs"
     same "$(offers compress -F '')" "fbin fvecs npy raw"
     same "$(offers query --cpu av)" "avx2 avx512 avx512vnni"
@@ -33,7 +33,7 @@ offers()
 }
 
 @test "bash: every option of --help is offered" {
-    for command in attach bench build completion compress info query verify; do
+    for command in attach bench build completion compress info merge query train verify; do
         omendb $command --help | grep -oE '^ {2,8}(-[A-Za-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort >listed
         offers $command -- | tr ' ' '\n' >offered
         [ -s listed ]
@@ -51,7 +51,7 @@ offers()
     same "$(offers build n)" "notes"
     same "$(offers build --columns '')" "sub t.tsv"
     same "$(offers build --output n)" "notes"
-    same "$(offers query '')" "a b.npy i.omen sub v.fvecs v.npy z.omz"
+    same "$(offers query '')" "a b.npy i.omen sub t.tsv v.fvecs v.npy z.omz"
     same "$(offers info no)" "notes"
 }
 
