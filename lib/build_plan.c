@@ -160,7 +160,8 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     for (;;) {
         const uint64_t n_chunks = (n_encode + chunk - 1) / chunk;
         const uint64_t tables = n_chunks * (n_lists + 1) * 4 + 4 * n_lists * factor_bytes;
-        const uint64_t walk = omen_runs_walk_bytes(n_chunks) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
+        const uint64_t walk =
+            omen_runs_walk_bytes(n_chunks, n * row / 2) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
         uint64_t peak = stages;
         if (o->extent == OMEN_BUILD_ALL || o->extent == OMEN_BUILD_SHARD)
             peak = most_of(peak, encode + tables + chunk * row);

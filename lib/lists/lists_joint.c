@@ -25,7 +25,7 @@
 #define ASK_AHEAD    16u          /* queries whose refine rows are prefetched before they are used */
 #define COUNTS       129u         /* of rows in one index, for which efforts are kept; for others they are made anew */
 #define RADII_MOST   1e6f         /* a smaller radius is none beside the longest */
-#define CROWDED_MOST 3.0f         /* as OMEN_CROWDED_MOST; less, since the first lists are many */
+#define CROWDED_MOST 1.0f         /* as OMEN_CROWDED_MOST; less, since the first lists are many */
 
 /* Lists cost more than in one index, candidates the same: so less is left to the lists, and more to the margin, which
  * is that for sqrt(c k) neighbours. Together both find what is asked for (docs/EXPERIMENTS.md). */

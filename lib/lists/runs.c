@@ -311,10 +311,10 @@ int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, u
 
 /* ---- reading back ---- */
 
-size_t omen_runs_walk_bytes(size_t n_runs)
+size_t omen_runs_walk_bytes(size_t n_runs, uint64_t n_bytes)
 {
-    const size_t least = n_runs * WALK_BYTES_A_RUN;
-    return 2 * (least > WALK_BYTES ? least : WALK_BYTES) + WALK_PLACES * sizeof(uint32_t);
+    const size_t least = n_runs * WALK_BYTES_A_RUN, room = least > WALK_BYTES ? least : WALK_BYTES;
+    return 2 * (n_bytes < room ? n_bytes : room) + WALK_PLACES * sizeof(uint32_t);
 }
 
 typedef struct {
@@ -412,7 +412,9 @@ int omen_runs_walk(const omen_runs *runs, omen_run_part part, omen_run_fn fn, vo
     const size_t item_bytes = runs->item_bytes[part];
     const size_t least = runs->n_runs * WALK_BYTES_A_RUN, room = least > WALK_BYTES ? least : WALK_BYTES;
     walk w = {.runs = runs, .part = part, .fn = fn, .context = context, .why = why};
+    const uint64_t n_items = list_rows(runs, 0, runs->n_lists);
     w.most = room > item_bytes ? room / item_bytes : 1;
+    w.most = w.most > n_items ? n_items : w.most;
     if (runs->n_runs == 1 && runs->runs[0].parts[part])
         return give_only_run(&w);
     const size_t most_lists = WALK_PLACES / runs->n_runs ? WALK_PLACES / runs->n_runs : 1;

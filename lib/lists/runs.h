@@ -77,7 +77,7 @@ typedef int (*omen_run_fn)(void *context, const uint8_t *items, uint64_t n, omen
 int omen_runs_walk(const omen_runs *runs, omen_run_part part, omen_run_fn fn, void *context,
                    omen_detail *why) OMEN_MUST_CHECK;
 
-/* Bytes of memory that a walk over n_runs runs needs. */
-size_t omen_runs_walk_bytes(size_t n_runs);
+/* Bytes of memory that a walk over n_runs runs needs, whose largest part is n_bytes. */
+size_t omen_runs_walk_bytes(size_t n_runs, uint64_t n_bytes);
 
 #endif

@@ -18,6 +18,9 @@ hostile.py checkpoint PART INPUT N OPTION...
                              makes an index that verify calls sound, or 2 or 3
 hostile.py results PART INDEX N OPTION...
                              the same of the checkpoint of query --self: it exits 0, and writes rows in order, or 2 or 3
+hostile.py shards MODEL N SHARD...
+                             the same of a model and its shards: build --shard and merge exit 0, and make an index that
+                             verify calls sound, or 2 to 4
 hostile.py vectors INDEX N FILE...
                              the same of the headers of files of vectors: query by them exits 0 or 2
 hostile.py bomb PACKED       an original of 2^50 bytes claimed: refused with exit 3, below 200 MB
@@ -47,6 +50,10 @@ PART = "out.omen.part"
 xxhash = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
 xxhash.XXH3_64bits.restype = ctypes.c_uint64
 xxhash.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+
+xxhash.XXH3_64bits_withSeed.restype = ctypes.c_uint64
+xxhash.XXH3_64bits_withSeed.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
 
 
 def xxh3(data):
@@ -125,12 +132,21 @@ def record_header(kind, number, n, checksum):
     return seal(b"OMENREC\n" + struct.pack("<IIQQ", kind, number, n, checksum) + bytes(24)).ljust(4096, b"\0")
 
 
-def pack_records(parts):
-    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<I", 3) + bytes(44)).ljust(4096, b"\0"))
+def pack_records(parts, what=0):
+    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 3, what) + bytes(40)).ljust(4096, b"\0"))
     for number, (kind, payload) in enumerate(parts):
         out += record_header(kind, number, len(payload), xxh3(payload)) + payload
         out += bytes(up(len(out), 4096) - len(out))
     return bytes(out)
+
+
+def model_identity(parts):
+    """What shards keep of a model."""
+    out = 4
+    for kind, payload in parts[:4]:
+        facts = struct.pack("<QQQ", kind, len(payload), xxh3(payload))
+        out = xxhash.XXH3_64bits_withSeed(facts, len(facts), out)
+    return out
 
 
 # ---- lies ----
@@ -286,6 +302,40 @@ def lie_results(data, index, n, options):
                 os.unlink(name)
     if not (codes[2] and codes[3]):
         sys.exit(f"of {n} checkpoints {codes} were found at fault")
+
+
+def lie_shards(model, n, names):
+    """Of the model, with shards that keep to it, or of a shard."""
+    rng = random.Random(8)
+    codes = {0: 0, 2: 0, 3: 0, 4: 0}
+    shards = [open(name, "rb").read() for name in names]
+    if any(struct.unpack_from("<Q", records(shard)[0][1])[0] != model_identity(records(model)) for shard in shards):
+        sys.exit("the identity of a model is not what the shards say")
+    for i in range(n):
+        parts, all_parts = records(model), [records(shard) for shard in shards]
+        lied = rng.choice([*parts, *parts, *(part for shard in all_parts for part in shard)])
+        lie(rng, lied[1])
+        for shard in all_parts:
+            if lied is not shard[0]:
+                struct.pack_into("<Q", shard[0][1], 0, model_identity(parts))
+        lying = [f"lie{i}.shard" for i in range(len(shards))]
+        write("lie.model", pack_records(parts, 1))
+        for name, shard in zip(lying, all_parts):
+            write(name, pack_records(shard, 2))
+        run(["info", "lie.model", *lying], 1 << 30, (0, 3))
+        # a shard that is there is looked at first
+        run(["build", "-q", "-t", "1", "--model", "lie.model", "--shard", f"0/{len(shards)}", "-o", lying[0]], 1 << 31,
+            codes)
+        code = run(["merge", "-q", "-t", "1", "--model", "lie.model", "-o", "out.omen", *lying], 1 << 31,
+                   codes).returncode
+        codes[code] += 1
+        if code == 0:
+            run(["verify", "-q", "out.omen"], 1 << 30, (0,))
+        for name in ("out.omen", *lying, *(name + ".part" for name in lying)):
+            if os.path.exists(name):
+                os.unlink(name)
+    if not (codes[2] and codes[3]):
+        sys.exit(f"of {n} models and shards {codes} were found at fault")
 
 
 def lie_vectors(index, n, names):
@@ -521,6 +571,8 @@ def main():
         lie_checkpoint(data, words[0], int(words[1]), words[2:])
     elif command == "results":
         lie_results(data, words[0], int(words[1]), words[2:])
+    elif command == "shards":
+        lie_shards(data, int(words[0]), words[1:])
     elif command == "vectors":
         lie_vectors(path, int(words[0]), words[1:])
     elif command == "bomb":
