@@ -189,7 +189,8 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct bench_options, keep_path),
      .help = "keep the index under this name (default: temporary, in TMPDIR)"},
-    {.shown = "-m, -b, -c, -r, -l, --seed", .help = "as for build: --metric, --bytes, --codec, --refine, --lists"},
+    {.shown = "-m, -b, -c, -r, -l, --graph, --degree, --seed",
+     .help = "as for build: metric, bytes, codec, refine, lists, graph, seed"},
     {.letters = "m", .name = "metric", .argument = "NAME", CMD_METRIC(struct bench_options, build.metric)},
     {.letters = "b",
      .name = "bytes",
@@ -207,7 +208,7 @@ static const cmd_option options[] = {
     CMD_OPTIONS_FILTER(struct bench_options, filter),
     {.name = "rows",
      CMD_FLAG(struct bench_options, rows),
-     .help = "read row numbers in --only and --except (default: keys, if INDEX has them)"},
+     .help = "read row numbers in --only and --except (default: keys, if there are any)"},
 
     {.group = "sweep",
      .letters = "k",

@@ -27,8 +27,8 @@ static const cmd_option options[] = {
     {.group = "what to look at",
      .name = "full",
      CMD_FLAG(struct info, full),
-     .help = "all of every file (default: of more than 256 MiB of vectors 65,536 rows\n"
-             "spread over them; no column, compressed file or checkpoint of more)"},
+     .help = "look at all of every file (default: of vectors beyond 256 MiB, 65,536 rows\n"
+             "spread over them; into no column, compressed file or checkpoint beyond that)"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct info, format, "vectors") ", one of\n",
