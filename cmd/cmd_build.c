@@ -181,19 +181,32 @@ static int parse_shard(struct build *b)
     return CMD_GO_ON;
 }
 
-/* A shard has only what its model does not say. */
-static int check_shard(struct build *b)
+/* Gives options that still are as none has them, which the command line has not set, their usual values. Returns
+ * whether it has set one. */
+static bool take_usual(omen_build_options *o, const omen_build_options *none)
+{
+    omen_build_options usual;
+    const bool has_metric = o->metric != none->metric, has_bytes = o->bytes != none->bytes;
+    const bool has_codec = o->codec != none->codec, has_refine = o->refine != none->refine;
+
+    omen_build_options_init(&usual);
+    o->metric = has_metric ? o->metric : usual.metric;
+    o->bytes = has_bytes ? o->bytes : usual.bytes;
+    o->codec = has_codec ? o->codec : usual.codec;
+    o->refine = has_refine ? o->refine : usual.refine;
+    return has_metric || has_bytes || has_codec || has_refine;
+}
+
+/* A shard takes no options of the index, which are its model's; index_is_asked: one of them was given. */
+static int check_shard(struct build *b, bool index_is_asked)
 {
     const omen_build_options *o = &b->options;
-    omen_build_options usual;
 
     if (!b->model)
         return cmd_misuse(NAME, "--shard is of a model: name it with --model");
     if (!b->shard)
         return cmd_misuse(NAME, "--model is for shards: add --shard, such as --shard 0/100");
-    omen_build_options_init(&usual);
-    if (o->metric != usual.metric || o->bytes != usual.bytes || o->codec != usual.codec || o->refine != usual.refine ||
-        o->lists.n != 0 || o->seed != 0 || o->zero_ok)
+    if (index_is_asked || o->lists.n != 0 || o->seed != 0 || o->zero_ok)
         return cmd_misuse(NAME, "--metric, --bytes, --codec, --refine, --lists, --seed and --zero-ok are the model's: "
                                 "give them to omendb train");
     if (o->graph.wanted || b->key.value || cmd_columns_are_given(&b->columns))
@@ -207,12 +220,20 @@ static int check_shard(struct build *b)
 
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
+    /* values that no option has */
+    const omen_build_options none = {
+        .metric = (omen_metric)~0u, .codec = (omen_codec)~0u, .refine = (omen_refine)~0u, .bytes = 0};
 
+    b->options.metric = none.metric;
+    b->options.codec = none.codec;
+    b->options.refine = none.refine;
+    b->options.bytes = none.bytes;
+    const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
     if (status != CMD_GO_ON)
         return status;
+    const bool index_is_asked = take_usual(&b->options, &none);
     if (b->model || b->shard) {
-        const int misused = check_shard(b);
+        const int misused = check_shard(b, index_is_asked);
         if (misused != CMD_GO_ON)
             return misused;
     }

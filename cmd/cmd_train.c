@@ -74,6 +74,7 @@ const cmd_syntax cmd_train_syntax = {
              "\n"
              "examples:\n"
              "  omendb train -m cosine -o m.model part-*.npy\n"
+             "  mkdir parts\n"
              "  omendb build --model m.model --shard 0/2 -o parts/\n"
              "  omendb build --model m.model --shard 1/2 -o parts/\n"
              "  omendb merge --model m.model -o all.omen parts/\n",

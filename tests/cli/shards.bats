@@ -304,6 +304,7 @@ kill_after()
     fails_with 2 "name it with --model" omendb build --shard 0/2 -o x.shard
     fails_with 2 "--output is required with --shard" omendb build --model m.model --shard 0/2
     fails_with 2 "are the model's" omendb build --model m.model --shard 0/2 -m cosine -o x.shard
+    fails_with 2 "are the model's" omendb build --model m.model --shard 0/2 -m l2 -o x.shard
     fails_with 2 "give them to omendb merge" omendb build --model m.model --shard 0/2 --graph -o x.shard
     for shard in 2/2 -1/2 x 1 1/ /2 1/0 1/2/3 1/99999999999; do
         expect 2 omendb build --model m.model "--shard=$shard" -o x.shard
