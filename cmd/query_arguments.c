@@ -360,6 +360,8 @@ static const char *name_with_header(size_t i)
 /* Distances, which a format may hold, or a file beside its own: found.fvecs of found.ivecs. */
 static int place_distances(struct query *q, const omen_results_writer *writer)
 {
+    struct stat there;
+
     if (!q->distances || writer->has_distances || writer->is_archive)
         return CMD_GO_ON;
     if (!writer->beside)
@@ -368,6 +370,9 @@ static int place_distances(struct query *q, const omen_results_writer *writer)
     if (!q->output_path || cmd_is_stream(q->output_path))
         return cmd_misuse(NAME, "%s has its distances in a file beside it: name the output with --output, or use %s",
                           writer->name, cmd_choice("", name_with_distances).text);
+    if (stat(q->output_path, &there) == 0 && !S_ISREG(there.st_mode))
+        return cmd_misuse(NAME, "%s has its distances in a file beside it, and \"%s\" is no file: use %s", writer->name,
+                          q->output_path, cmd_choice("", name_with_distances).text);
     const size_t n = strlen(q->output_path), n_name = strlen(writer->name);
     const bool is_named = strcmp(cmd_extension(q->output_path).text, writer->name) == 0;
     if (asprintf(&q->distances_path, "%.*s.%s", (int)(is_named ? n - n_name - 1 : n), q->output_path, writer->beside) <

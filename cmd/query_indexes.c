@@ -222,10 +222,10 @@ int query_indexes_check_keys(const struct query_indexes *x, const omen_index_inf
     cmd_progress_init(&progress, is_quiet ? -1 : 0);
     status = omen_joint_check_keys(x->joint, show, &progress, why);
     cmd_progress_clear(&progress);
-    if (status == OMEN_ERR_INPUT) {
+    if (status == OMEN_ERR_INPUT || status == OMEN_ERR_ARGUMENT) {
         const omen_detail cause = *why;
 
-        omen_fail(why, status, "%.400s; use --label or --rows", cause.text);
+        omen_fail(why, status, "%.400s; use %s--rows", cause.text, status == OMEN_ERR_INPUT ? "--label or " : "");
     }
     return status;
 }

@@ -185,7 +185,7 @@ static int add_directory(omen_paths *paths, const char *path, take_entry take, b
     closedir(directory);
     if (status == OMEN_OK && paths->n == n_before && take == take_vectors)
         status = omen_fail(why, OMEN_ERR_INPUT, "%s is a directory without files of vectors", label);
-    if (status == OMEN_OK)
+    if (status == OMEN_OK && paths->n > n_before)
         qsort(paths->names + n_before, paths->n - n_before, sizeof *paths->names, by_bytes);
     return status;
 }

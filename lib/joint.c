@@ -108,15 +108,27 @@ size_t omen_joint_find(const omen_joint *joint, uint64_t row, uint64_t *own_row)
     return i;
 }
 
+/* Whether the refine tier of a keeps less of the nearest rows than that of b. */
+static bool is_rounded_more(const omen_index *a, const omen_index *b)
+{
+    const double of_a = omen_index_ceiling(a, NULL), of_b = omen_index_ceiling(b, NULL);
+    return of_a < of_b || (of_a == of_b && omen_index_rows_are_exact(b) && !omen_index_rows_are_exact(a));
+}
+
 int omen_joint_get_info(const omen_joint *joint, omen_index_info *out)
 {
     omen_index_info all = {.struct_bytes = sizeof all}, own = all;
     const size_t program_bytes = out->struct_bytes;
+    size_t worst = 0;
     if (program_bytes == 0 || program_bytes > sizeof all)
         return OMEN_ERR_ARGUMENT;
     int status = omen_index_get_info(joint->indexes[0], &all);
     for (size_t i = 1; i < joint->n && status == OMEN_OK; i++) {
         status = omen_index_get_info(joint->indexes[i], &own);
+        if (is_rounded_more(joint->indexes[i], joint->indexes[worst])) {
+            worst = i;
+            all.refine = own.refine;
+        }
         all.n_rows += own.n_rows;
         all.lists.n += own.lists.n;
         all.centroid_bytes += own.centroid_bytes;

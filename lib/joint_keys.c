@@ -146,7 +146,7 @@ static int merge_keys(merging *m, omen_watch *watch)
         m->cursors[m->n] = (cursor){.part = m->n};
         status = read_cursor(m, &m->cursors[m->n]);
     }
-    for (size_t i = m->n; i-- > 0;)
+    for (size_t i = m->n; i-- > 0 && status == OMEN_OK;)
         sift(m, i);
     for (uint64_t n = 0; status == OMEN_OK && m->n > 1; n++) {
         const cursor *second = second_of(m);

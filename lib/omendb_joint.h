@@ -30,7 +30,7 @@ OMEN_API uint64_t omen_joint_row_count(const omen_joint *joint);
 
 /* What they are together, to *out: as omen_index_get_info(), with the sums of rows, lists and bytes; key_kind is
  * OMEN_KEYS_NONE unless all have keys of one kind, key_most_bytes of the longest; zero_ok where one of them accepts
- * zero rows; everything else is of the first. */
+ * zero rows; refine of the one whose tier is rounded most; everything else is of the first. */
 OMEN_API int omen_joint_get_info(const omen_joint *joint, omen_index_info *out) OMEN_MUST_CHECK;
 
 /* The number of the index that has a joint row, which has to exist. own_row, if not NULL, gets its number there. */

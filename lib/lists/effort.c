@@ -50,7 +50,8 @@ static uint32_t at_most(double n, uint64_t most)
     return (uint32_t)(n < (double)most ? n : (double)most);
 }
 
-omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows)
+omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all, uint32_t *n_lists,
+                                    uint32_t *n_rows)
 {
     const omen_meta *m = &index->meta;
     /* entries rise by k, then by recall */
@@ -64,7 +65,7 @@ omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall,
     omen_tune_entry e = entry_for(index, above ? above : below, recall);
     if (!e.k) {
         *n_lists = (m->n_lists + 15) / 16;
-        *n_rows = at_most(DEFAULT_RERANK * (double)k, m->n_rows);
+        *n_rows = at_most(DEFAULT_RERANK * (double)k, n_all);
         return omen_effort_fixed(*n_lists, *n_rows);
     }
     if (below && above > below) {
@@ -85,17 +86,22 @@ omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall,
                        .first_lists = omen_first_lists(index),
                        .least_lists = omen_least_lists(index, at_most(ceil(lists), m->n_lists)),
                        .most_lists = at_most(lists * LISTS_MOST, m->n_lists),
-                       .most_rows = at_most(fmax(fmax(ROWS_MOST, 4 * rows), k), m->n_rows)};
+                       .most_rows = at_most(fmax(fmax(ROWS_MOST, 4 * rows), k), n_all)};
     /* more than was measured: every list, and a wide pool; but a table that ends early says that more does not help */
     if (e.recall < recall && e.recall >= OMEN_TUNE_HIGHEST) {
         out.least_lists = out.most_lists = m->n_lists;
         out.margin *= 2;
-        out.most_rows = at_most(4.0 * out.most_rows, m->n_rows);
+        out.most_rows = at_most(4.0 * out.most_rows, n_all);
     }
     out.most_lists = out.most_lists > out.least_lists ? out.most_lists : out.least_lists;
     *n_lists = at_most(lists, m->n_lists);
-    *n_rows = at_most(fmax(rows, k), m->n_rows);
+    *n_rows = at_most(fmax(rows, k), n_all);
     return out;
+}
+
+omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows)
+{
+    return omen_index_effort_among(index, k, recall, index->meta.n_rows, n_lists, n_rows);
 }
 
 void omen_effort_scale(omen_effort *e, const omen_index *index, float factor)

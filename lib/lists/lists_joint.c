@@ -146,6 +146,18 @@ static int get_biases(joint_plan *plan)
     return OMEN_OK;
 }
 
+/* How many candidates of all indexes are re-ranked at most, by what was measured of one; *n_average: on average. */
+static uint32_t most_rows_by(const joint_plan *plan, const omen_index *index, uint32_t *n_average)
+{
+    const omen_search_options *o = plan->job->options;
+    const uint64_t n_all = plan->joint->first[plan->joint->n];
+    const float recall = o->recall > 0 ? o->recall : OMEN_DEFAULT_RECALL;
+    uint32_t n_probes;
+    const omen_effort e = omen_index_effort_among(index, plan->k, recall, n_all, &n_probes, n_average);
+    const double n = ceil((double)e.most_rows * (o->effort_factor > 0 ? (double)o->effort_factor : 1));
+    return n < (double)n_all ? (uint32_t)n : (uint32_t)n_all;
+}
+
 /* Efforts, and what depends on them. */
 static void plan_efforts(joint_plan *plan)
 {
@@ -156,8 +168,8 @@ static void plan_efforts(joint_plan *plan)
     for (size_t i = 0; i < joint->n; i++) {
         for (uint32_t c = 0; c < plan->n_counts; c++)
             plan->efforts[i * plan->n_counts + c] = make_effort(joint->indexes[i], o, c, &n_probes, &n_rerank);
-        const omen_effort all = make_effort(joint->indexes[i], o, job->k, &n_probes, &n_rerank);
-        plan->n_most = all.most_rows > plan->n_most ? all.most_rows : plan->n_most;
+        const uint32_t n_most = most_rows_by(plan, joint->indexes[i], &n_rerank);
+        plan->n_most = n_most > plan->n_most ? n_most : plan->n_most;
         most_rerank = n_rerank > most_rerank ? n_rerank : most_rerank;
         make_effort(joint->indexes[i], o, part_of_k(plan, i), &n_probes, &n_rerank);
         sum_probes += n_probes;

@@ -119,6 +119,19 @@ recall()
     at_least 0.94 "$(recall with.tsv exact.tsv)"
 }
 
+@test "several indexes: more rows may be wanted than any of them has" {
+    parts
+    indexes=()
+    for i in $(seq 0 9); do
+        tail -c +$((i * 2800 + 1)) all.bvecs | head -c 2800 >part.bvecs
+        omendb build -q --bytes 16 -o "$i.omen" part.bvecs
+        indexes+=("$i.omen")
+    done
+    omendb query -q -k 100 --exact -o exact.tsv "${indexes[@]}" q.bvecs
+    omendb query -q -k 100 -o found.tsv "${indexes[@]}" q.bvecs
+    at_least 0.93 "$(recall found.tsv exact.tsv)"
+}
+
 @test "several indexes: answers do not depend on threads, batches or --cpu" {
     parts
     omendb query -q -t 1 --distances -o one.tsv a.omen b.omen c.omen q.bvecs
@@ -173,7 +186,7 @@ with open("b.npy", "wb") as out:
         out.write(key.to_bytes(8, "little", signed=True))
 END
     omendb build -q --key b.npy -o b.omen b.fvecs
-    fails_with 2 'the keys of "a.omen" are text, and those of "b.omen" int64' omendb query a.omen b.omen q.fvecs
+    fails_with 2 'the keys of "a.omen" are text, and those of "b.omen" int64; use --rows' omendb query a.omen b.omen q.fvecs
     cp b.omen a.omen
     fails_with 2 'key "-1" stands in two indexes: row 1 of "a.omen" and row 1 of "b.omen"' \
         omendb query a.omen b.omen q.fvecs
@@ -310,6 +323,12 @@ END
     has "$stderr" 'recall@10'
     expect 0 omendb query --certify --audit 50 -o x.tsv a.omen b.omen c.omen q.bvecs
     has "$stderr" 'is certified'
+    # the least of their refine tiers is told
+    omendb build -q --refine f32 -o f32.omen b.bvecs
+    vectors make halves.fvecs --text "0.1$(printf ',0.3%.0s' $(seq 23));0.7$(printf ',0.2%.0s' $(seq 23))"
+    omendb build -q --refine sq8 -o sq8.omen halves.fvecs
+    expect 0 omendb query --exact -o x.tsv f32.omen sq8.omen q.bvecs
+    has "$stderr" 'the rows of refine sq8, which are rounded'
     omendb query -q --exact -o exact.tsv a.omen b.omen c.omen q.bvecs
     omendb query -q --probes 100000 --rerank 3000 -o x.tsv a.omen b.omen c.omen q.bvecs
     cmp exact.tsv x.tsv

@@ -83,6 +83,8 @@ line()
         fails_with 2 'ivecs has its distances in a file beside it: name the output with --output, or use tsv, ' \
             omendb query -F ivecs --distances $output base.omen q.fvecs
     done
+    mkfifo pipe
+    fails_with 2 'and "pipe" is no file' omendb query -F ivecs --distances -o pipe base.omen q.fvecs
     cp q.fvecs q.old
     fails_with 2 'would overwrite the input QUERIES "q.fvecs"' omendb query --distances -o q.ivecs base.omen q.fvecs
     cmp q.fvecs q.old

@@ -275,15 +275,15 @@ kill_after()
 @test "contents that lie are refused, or do no harm" {
     here
     local lies=
-    [ -z "${OMEN_TEST_QUICK-}" ] || lies=15
+    [ -z "${OMEN_TEST_QUICK-}" ] || lies=5
     omendb build -q --model m.model --shard 0/2 --chunk-rows 100 -o 0.shard
     omendb build -q --model m.model --shard 1/2 -o 1.shard
-    python3 "$tests_dir/cli/hostile.py" shards m.model ${lies:-30} 0.shard 1.shard
+    python3 "$tests_dir/cli/hostile.py" shards m.model ${lies:-15} 0.shard 1.shard
     rm shards/*
     for options in "-m ip -c pq -r f32" "-m cosine -c rabitq -r none -l 5"; do
         omendb train -q $options -o m.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
         omendb build -q --model m.model --shard 0/1 -o 0.shard
-        python3 "$tests_dir/cli/hostile.py" shards m.model ${lies:-20} 0.shard
+        python3 "$tests_dir/cli/hostile.py" shards m.model ${lies:-8} 0.shard
     done
 }
 
