@@ -252,6 +252,7 @@ static const cmd_option options[] = {
      .help = "compare with a result of --json; exit 1 if recall or sizes got worse"},
     {.name = "baseline-binary",
      .argument = "P",
+     .files = CMD_FILES_ANY,
      CMD_TEXT(struct bench_options, baseline_binary),
      .help = "compare search times with the program P, run in turn; exit 1 if slower"},
     {.name = "max-recall-drop",

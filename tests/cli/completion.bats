@@ -51,6 +51,7 @@ offers()
     same "$(offers build n)" "notes"
     same "$(offers build --columns '')" "sub t.tsv"
     same "$(offers build --output n)" "notes"
+    same "$(offers bench --baseline-binary n)" "notes"
     same "$(offers query '')" "a b.npy i.omen sub t.tsv v.fvecs v.npy z.omz"
     same "$(offers info no)" "notes"
 }
