@@ -290,3 +290,11 @@ END
     printf x | dd of=s.shard bs=1 seek=20000 conv=notrunc status=none
     fails_with 3 '"s.shard" is damaged: a checksum does not match' omendb info s.shard
 }
+
+@test "results in ibin are integers, and do not pass for fbin" {
+    vectors make v.fvecs -n 50 -d 4
+    omendb build -q v.fvecs
+    omendb query -q -k 3 --distances -o found.ibin v.omen v.fvecs
+    has "$(omendb info found.ibin)" "vectors  i32bin, 50 x 3, int32"
+    has "$(omendb info found.fbin)" "vectors  fbin, 50 x 3, float32"
+}
