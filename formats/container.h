@@ -32,7 +32,8 @@ bool omen_writer_has_name(const omen_writer *writer);
 int omen_container_open_fd(omen_container **out, int fd, const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Whether a path leads to a regular file that holds an index, compressed or not, or that is damaged and may have been
- * one: for whoever wants to know what a file is that may also hold vectors. Nothing is to be relied on. */
+ * one: for whoever wants to know what a file is that may also hold vectors. A file whose name is that of vectors is not
+ * looked at. Nothing is to be relied on. */
 bool omen_container_is_index(const char *path);
 
 /* Takes check() away from the sections: whoever reads them from now on believes every byte. */

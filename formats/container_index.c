@@ -3,10 +3,24 @@
 #include "formats/omz.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "formats/container_format.h"
+#include "formats/input.h"
+#include "formats/vectors.h"
+
+/* Whether a name says that vectors are in the file, compressed or not. */
+static bool is_named_vectors(const char *path)
+{
+    char *inside = omen_input_name_inside(path);
+    const bool is_named = omen_vectors_named(path) || (inside && omen_vectors_named(inside));
+
+    free(inside);
+    return is_named;
+}
 
 bool omen_container_is_index(const char *path)
 {
@@ -15,8 +29,13 @@ bool omen_container_is_index(const char *path)
     omen_detail ignored;
     struct stat info;
     bool is_index = false;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
+    if (is_named_vectors(path)) /* whoever opens it opens it once */
+        return false;
+    /* a pipe that is opened and closed ends its writer */
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return false;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return false;
     if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && pread(fd, magic, sizeof magic, 0) == sizeof magic &&

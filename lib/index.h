@@ -286,8 +286,8 @@ omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall,
 
 /* The same where the rows of n_all together are searched, of which the index has some: k and the rows re-ranked may be
  * more than it has. */
-omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all, uint32_t *n_lists,
-                                    uint32_t *n_rows);
+omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all,
+                                    uint32_t *n_lists, uint32_t *n_rows);
 
 /* Multiplies it, within what the index holds; a factor of 0 leaves it as it is. */
 void omen_effort_scale(omen_effort *effort, const omen_index *index, float factor);

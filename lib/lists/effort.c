@@ -50,8 +50,8 @@ static uint32_t at_most(double n, uint64_t most)
     return (uint32_t)(n < (double)most ? n : (double)most);
 }
 
-omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all, uint32_t *n_lists,
-                                    uint32_t *n_rows)
+omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all,
+                                    uint32_t *n_lists, uint32_t *n_rows)
 {
     const omen_meta *m = &index->meta;
     /* entries rise by k, then by recall */

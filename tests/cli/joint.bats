@@ -186,7 +186,8 @@ with open("b.npy", "wb") as out:
         out.write(key.to_bytes(8, "little", signed=True))
 END
     omendb build -q --key b.npy -o b.omen b.fvecs
-    fails_with 2 'the keys of "a.omen" are text, and those of "b.omen" int64; use --rows' omendb query a.omen b.omen q.fvecs
+    fails_with 2 'the keys of "a.omen" are text, and those of "b.omen" int64; use --rows' \
+        omendb query a.omen b.omen q.fvecs
     cp b.omen a.omen
     fails_with 2 'key "-1" stands in two indexes: row 1 of "a.omen" and row 1 of "b.omen"' \
         omendb query a.omen b.omen q.fvecs
