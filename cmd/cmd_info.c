@@ -27,8 +27,8 @@ static const cmd_option options[] = {
     {.group = "what to look at",
      .name = "full",
      CMD_FLAG(struct info, full),
-     .help = "all of every file (default: of more than 256 MiB of vectors 65,536 rows\n"
-             "spread over them; no column, compressed file or checkpoint of more)"},
+     .help = "look at all of every file (default: of vectors beyond 256 MiB, 65,536 rows\n"
+             "spread over them; into no column, compressed file or checkpoint beyond that)"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct info, format, "vectors") ", one of\n",
@@ -63,14 +63,6 @@ const cmd_syntax cmd_info_syntax = {
 };
 
 /* ---- one file ---- */
-
-/* What is no regular file can only be vectors: a stream, or a name of a part of a file. */
-static bool is_regular(const char *path)
-{
-    struct stat status;
-
-    return !cmd_is_stream(path) && stat(path, &status) == 0 && S_ISREG(status.st_mode);
-}
 
 /* What a compressed file says of itself, and of what is inside, if that is small enough. */
 static int read_compressed(struct info *info, struct file *f, omen_container *container, omen_detail *why)
@@ -113,13 +105,17 @@ static bool is_named_ours(const char *path)
 static int read_file(struct info *info, struct file *f, omen_detail *why)
 {
     omen_container *container = NULL;
-    struct stat directory;
+    struct stat named = {.st_mode = 0};
     int status = OMEN_ERR_INPUT;
 
-    if (!cmd_is_stream(f->path) && stat(f->path, &directory) == 0 && S_ISDIR(directory.st_mode))
-        return omen_fail(why, OMEN_ERR_IO, "\"%s\" is a directory: name files in it", f->path);
-
-    if (is_regular(f->path)) {
+    if (!cmd_is_stream(f->path) && stat(f->path, &named) == 0) {
+        if (S_ISDIR(named.st_mode))
+            return omen_fail(why, OMEN_ERR_IO, "\"%s\" is a directory: name files in it", f->path);
+        if (S_ISCHR(named.st_mode) || S_ISBLK(named.st_mode)) /* which may have no end */
+            return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is a device: name a file or a pipe", f->path);
+    }
+    /* what is no regular file can only be vectors: a stream, or a name of a part of a file */
+    if (S_ISREG(named.st_mode) && (named.st_size > 0 || is_named_ours(f->path))) {
         status = omen_container_open(&container, f->path, why);
         if (status == OMEN_OK && omen_omz_is(container))
             return read_compressed(info, f, container, why);

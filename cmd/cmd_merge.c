@@ -81,11 +81,11 @@ const cmd_syntax cmd_merge_syntax = {
     .command = NAME,
     .usage = "usage: omendb merge [options] --model MODEL -o INDEX SHARD...\n"
              "\n"
-             "Makes of shards, files of omendb build --shard or directories of them, the index that\n"
-             "omendb build makes of the same rows, byte for byte. The inputs are read once more, to measure\n"
-             "search effort. Shards that are damaged, of another model, missing, or there twice are named,\n"
-             "and nothing is written.\n",
-    .notes = "exit codes: 0 done, 6 shards are missing, and as of build\n"
+             "Joins shards, which are files that omendb build --shard made or directories of them, to the\n"
+             "index that omendb build makes of the same rows, byte for byte. The inputs are read once more,\n"
+             "to measure search effort. Shards that are damaged, of another model, missing, or there twice\n"
+             "are named, and nothing is written.\n",
+    .notes = "exit codes: 0 done, 6 shards are missing; the others as of build\n"
              "\n"
              "examples:\n"
              "  omendb merge --model m.model -o all.omen parts/\n"

@@ -68,14 +68,15 @@ const cmd_syntax cmd_train_syntax = {
     .command = NAME,
     .usage = "usage: omendb train [options] -o MODEL INPUT...\n"
              "\n"
-             "Trains on INPUT, files of vectors or a directory of them, what an index of all their rows needs,\n"
-             "and writes it to MODEL with the names of the files. omendb build --model --shard then encodes\n"
-             "the rows in any number of processes or machines, and omendb merge makes of the shards the index\n"
-             "that omendb build makes of INPUT, byte for byte.\n",
+             "Trains what an index of INPUT needs, files of vectors or a directory of them, and writes it to\n"
+             "MODEL with the names of the files. omendb build --model --shard then encodes the rows, in any\n"
+             "number of processes or on any number of machines, and omendb merge joins the shards to the\n"
+             "index that omendb build makes of INPUT, byte for byte.\n",
     .notes = "A killed train leaves a checkpoint, MODEL.part; the same command continues it.\n"
              "\n"
              "examples:\n"
              "  omendb train -m cosine -o m.model part-*.npy\n"
+             "  mkdir parts\n"
              "  omendb build --model m.model --shard 0/2 -o parts/\n"
              "  omendb build --model m.model --shard 1/2 -o parts/\n"
              "  omendb merge --model m.model -o all.omen parts/\n",

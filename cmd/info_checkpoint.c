@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#include "formats/checkpoint.h"
-
 static double float_of_bits(uint64_t bits)
 {
     const uint32_t narrow = (uint32_t)bits;
@@ -34,10 +32,54 @@ static int read_query(const omen_checkpoint *records, struct info_checkpoint *ou
     return OMEN_OK;
 }
 
+/* A model or a shard under its own name is complete, or damaged; under that of a checkpoint it may end anywhere. */
+static bool is_complete(const char *path, const struct info_checkpoint *c)
+{
+    return c->kind != OMEN_PART_CHECKPOINT && strcmp(cmd_extension(path).text, "part") != 0;
+}
+
+/* Compares the records with their checksums; of a large file the first, which says what it is of. */
+static int prove(struct info *info, const char *path, const omen_part *part, const omen_checkpoint *records,
+                 struct info_checkpoint *out, omen_detail *why)
+{
+    const uint32_t n_found = omen_part_count(part);
+    omen_record first;
+
+    if (!out->is_proven && records->get(records->self, 0, &first) && first.n_bytes > INFO_BYTES)
+        return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: its first record cannot be so long", path);
+    const int status =
+        records->prove(records->self, out->is_proven ? UINT32_MAX : 1, cmd_progress_update, &info->progress, why);
+    cmd_progress_clear(&info->progress);
+    out->n_records = omen_part_count(part);
+    if (status == OMEN_OK && is_complete(path, out) && out->n_records < n_found)
+        return omen_fail(why, OMEN_ERR_CORRUPT, "\"%s\" is damaged: a checksum does not match", path);
+    return status;
+}
+
+/* What the records are of. */
+static int read_records(const char *path, omen_part *part, const omen_checkpoint *records, struct info_checkpoint *out,
+                        omen_detail *why)
+{
+    out->is_of_query = query_checkpoint_is(records);
+    if (out->kind == OMEN_PART_SHARD)
+        return is_complete(path, out) ? omen_shard_look(part, &out->shard, why)
+                                      : omen_shard_read_head(part, &out->shard, why);
+    return out->is_of_query ? read_query(records, out, why) : omen_checkpoint_get_info(records, &out->build, why);
+}
+
+/* Opens it as the commands that encode with it do. */
+static int check_model(struct info *info, const char *path, omen_detail *why)
+{
+    omen_model model = {.part = NULL};
+    const int status = omen_model_open(&model, path, cmd_progress_update, &info->progress, why);
+
+    omen_model_close(&model);
+    return status;
+}
+
 int info_checkpoint_read(struct info *info, const char *path, struct info_checkpoint *out, omen_detail *why)
 {
     omen_part *part = NULL;
-    omen_record record;
     int status = omen_part_open_to_read(&part, path, why);
 
     if (status != OMEN_OK)
@@ -46,24 +88,20 @@ int info_checkpoint_read(struct info *info, const char *path, struct info_checkp
     const omen_checkpoint records = omen_part_checkpoint(part);
     out->n_bytes = omen_part_bytes(part);
     out->is_proven = info->full || out->n_bytes <= INFO_BYTES;
-    /* of a large one the first record says what it is of */
-    status = records.prove(records.self, out->is_proven ? UINT32_MAX : 1, cmd_progress_update, &info->progress, why);
-    cmd_progress_clear(&info->progress);
-    while (status == OMEN_OK && records.get(records.self, out->n_records, &record))
-        out->n_records++;
     out->kind = omen_part_get_kind(part);
     out->identity = omen_model_identity(part);
-    if (status == OMEN_OK && out->n_records > 0) {
-        out->is_of_query = query_checkpoint_is(&records);
-        if (out->kind == OMEN_PART_SHARD)
-            status = omen_shard_read_head(part, &out->shard, why);
-        else
-            status = out->is_of_query ? read_query(&records, out, why)
-                                      : omen_checkpoint_get_info(&records, &out->build, why);
+    status = prove(info, path, part, &records, out, why);
+    if (status == OMEN_OK && (out->n_records > 0 || is_complete(path, out))) {
+        if (out->kind == OMEN_PART_MODEL && out->is_proven && is_complete(path, out))
+            status = check_model(info, path, why);
+        if (status == OMEN_OK)
+            status = read_records(path, part, &records, out, why);
         if (status != OMEN_OK) {
             omen_detail cause = *why;
-            status = omen_fail(why, status == OMEN_ERR_ARGUMENT ? OMEN_ERR_CORRUPT : status, "\"%.200s\": %.280s", path,
-                               cmd_cause(status, &cause));
+            const char *text = cmd_cause(status, &cause);
+
+            status = omen_fail(why, status == OMEN_ERR_ARGUMENT ? OMEN_ERR_CORRUPT : status,
+                               strstr(text, path) ? "%.0s%.400s" : "\"%.200s\": %.280s", path, text);
         }
     }
     omen_part_close(part);

@@ -17,13 +17,13 @@ static int cmd_help(int argc, char **argv);
 static const cmd_command commands[] = {
     {"attach", "an index -> the same with keys, columns or a graph", cmd_attach, &cmd_attach_syntax},
     {"bench", "measure recall, speed and memory; gate them in CI", cmd_bench, &cmd_bench_syntax},
-    {"build", "vectors -> index: writes vectors.omen", cmd_build, &cmd_build_syntax},
+    {"build", "vectors, of one file or several -> an index", cmd_build, &cmd_build_syntax},
     {"completion", "a script by which a shell completes omendb's options", cmd_completion, &cmd_completion_syntax},
     {"compress", "vectors or an index -> smaller, and back", cmd_compress, &cmd_compress_syntax},
     {"help", "explain omendb or one of its commands", cmd_help, NULL},
-    {"info", "tell what a file is: vectors, an index, a checkpoint", cmd_info, &cmd_info_syntax},
+    {"info", "tell what a file is: vectors, an index, a model", cmd_info, &cmd_info_syntax},
     {"merge", "shards -> the index that one build makes", cmd_merge, &cmd_merge_syntax},
-    {"query", "queries -> neighbours: searches an index", cmd_query, &cmd_query_syntax},
+    {"query", "queries -> neighbours: searches one index or several", cmd_query, &cmd_query_syntax},
     {"train", "vectors -> a model, with which build makes shards", cmd_train, &cmd_train_syntax},
     {"verify", "check an index: checksums, structure, its source", cmd_verify, &cmd_verify_syntax},
 };
@@ -48,8 +48,9 @@ static void print_help(void)
           "  -V, --version  print the version\n"
           "\n"
           "exit codes:\n"
-          "  0 done   2 wrong usage or unusable input   3 corrupt index   4 I/O error   5 out of memory\n"
-          "  6 shards are missing   130 interrupted (128 + the signal's number)\n"
+          "  0 done   1 bench: worse than the baseline; query --certify: recall not reached\n"
+          "  2 wrong usage or unusable input   3 corrupt index   4 I/O error   5 out of memory\n"
+          "  6 merge: shards are missing   130 interrupted (128 + the signal's number)\n"
           "  141 the reader of the results went away\n"
           "\n"
           "example:\n"

@@ -278,6 +278,8 @@ const cmd_syntax cmd_query_syntax = {
              "examples:\n"
              "  omendb query base.omen queries.fvecs > neighbours.tsv\n"
              "  omendb query -k 100 -F npy -o neighbours.npy base.omen queries.npy\n"
+             "  omendb query --where \"price < 20\" shop.omen queries.npy\n"
+             "  omendb query --label monday.omen tuesday.omen queries.npy\n"
              "  head -c 3072 base.f32 | omendb query -f raw --exact --distances base.omen\n",
     .column = 25,
     .operands = CMD_FILES_INDEX | CMD_FILES_VECTORS,

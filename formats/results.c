@@ -467,7 +467,7 @@ static const omen_results_writer writers[] = {
     [OMEN_RESULTS_CSV] =
         {
             .name = "csv",
-            .help = "the same as tsv with commas; a key with a comma or a quote in it stands in quotes",
+            .help = "as tsv, with commas; a key with a comma or a quote in it stands in quotes",
             .has_distances = true,
             .has_header = true,
             .has_text = true,

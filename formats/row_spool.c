@@ -2,12 +2,12 @@
 /* Rows that are read one by one, on their way to a temporary file. */
 #include "formats/row_spool.h"
 #include "formats/file.h"
-#include "formats/lines.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define WRITE_VALUES ((size_t)1 << 18) /* written at once, about */
@@ -18,6 +18,15 @@ int omen_row_spool_start(omen_row_spool *spool, omen_vectors *vectors, omen_deta
     if (vectors->keeps_input)
         return omen_fail(reason, OMEN_ERR_INPUT, "it is text, which gzip or zstd compress better");
     return omen_spool_open(vectors->input.label, &spool->fd, reason);
+}
+
+int omen_row_spool_check_line(const omen_lines *lines, omen_detail *reason)
+{
+    const size_t n_left = (size_t)(lines->end - lines->at);
+    if (n_left <= OMEN_LINE_BYTES_MOST || memchr(lines->at, '\n', OMEN_LINE_BYTES_MOST))
+        return OMEN_OK;
+    return omen_fail(reason, OMEN_ERR_INPUT, "line %" PRIu64 " is longer than %u MiB", lines->number + 1,
+                     OMEN_LINE_BYTES_MOST >> 20);
 }
 
 static int make_room(omen_row_spool *spool, omen_detail *reason)

@@ -3,7 +3,10 @@
 #ifndef OMEN_ROW_SPOOL_H
 #define OMEN_ROW_SPOOL_H
 
+#include "formats/lines.h"
 #include "formats/vectors_internal.h"
+
+#define OMEN_LINE_BYTES_MOST (64u << 20) /* of a text; as JSON it takes some 10 times as much memory */
 
 /* Rows on their way. */
 typedef struct omen_row_spool {
@@ -19,6 +22,10 @@ typedef struct omen_row_spool {
  * OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT, OMEN_ERR_IO or OMEN_ERR_MEMORY, with a reason that names the file only if the
  * temporary cannot be made. */
 int omen_row_spool_start(omen_row_spool *spool, omen_vectors *vectors, omen_detail *reason) OMEN_MUST_CHECK;
+
+/* Refuses a next line that is longer than OMEN_LINE_BYTES_MOST without reading beyond: that of a file of other things
+ * may be all of it. Returns OMEN_OK or OMEN_ERR_INPUT. */
+int omen_row_spool_check_line(const omen_lines *lines, omen_detail *reason) OMEN_MUST_CHECK;
 
 /* A number of the row that is being read: an integer if is_integer, else real. what is what the message calls it.
  * Returns OMEN_OK, OMEN_ERR_INPUT or OMEN_ERR_MEMORY. */

@@ -35,10 +35,6 @@ void omen_splice_finish(omen_splice *splice);
 int omen_model_write_inputs(const omen_checkpoint *records, const omen_build_paths *paths,
                             omen_detail *why) OMEN_MUST_CHECK;
 
-/* Reads the head of a shard, and of each of its records the rows; compares nothing with checksums. Returns OMEN_OK,
- * OMEN_ERR_CORRUPT (it is cut short, or none of the program's) or OMEN_ERR_IO. */
-int omen_shard_look(omen_part *part, omen_shard_info *out, omen_detail *why) OMEN_MUST_CHECK;
-
 /* A shard that is open. */
 typedef struct omen_shard {
     const char *path; /* the caller's */

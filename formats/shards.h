@@ -42,6 +42,10 @@ uint64_t omen_model_identity(const omen_part *part);
 /* Reads the head of an open shard. Returns OMEN_OK, OMEN_ERR_CORRUPT (no head that a shard can have) or OMEN_ERR_IO. */
 int omen_shard_read_head(omen_part *part, omen_shard_info *out, omen_detail *why) OMEN_MUST_CHECK;
 
+/* The same, and reads of each record which rows it has; compares nothing with checksums. Returns OMEN_OK,
+ * OMEN_ERR_CORRUPT (it is cut short, or none of the program's) or OMEN_ERR_IO. */
+int omen_shard_look(omen_part *part, omen_shard_info *out, omen_detail *why) OMEN_MUST_CHECK;
+
 /* Rows of shard `number` of count, of n_rows: fills first, n, number, count and n_rows. */
 void omen_shard_range(uint64_t n_rows, uint64_t number, uint64_t count, omen_shard_info *out);
 

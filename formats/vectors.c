@@ -135,7 +135,7 @@ static const omen_vector_format formats[] = {
     },
     {
         .name = "i32bin",
-        .suffixes = {".i32bin"},
+        .suffixes = {".i32bin", ".ibin"}, /* the latter are row numbers, which must not pass for fbin */
         .value = OMEN_VALUE_I4,
         .probe = NULL,
         .open = omen_bin_open,

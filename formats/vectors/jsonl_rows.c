@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON Lines: of each object a member that is a list of numbers is the row, or each line is such a list. */
-#include "formats/lines.h"
 #include "formats/row_spool.h"
 
 #include <inttypes.h>
@@ -57,9 +56,6 @@ static int read_line(omen_row_spool *spool, const char *line, size_t n_bytes, ui
                      omen_detail *reason)
 {
     json_error_t error;
-    if (n_bytes > LINE_BYTES_MOST)
-        return omen_fail(reason, OMEN_ERR_INPUT, "line %" PRIu64 " is longer than %u MiB", number,
-                         LINE_BYTES_MOST >> 20);
     json_t *value = json_loadb(line, n_bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     int status = OMEN_OK;
     if (!value)
@@ -91,7 +87,8 @@ int omen_jsonl_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
     int status = omen_row_spool_start(&spool, vectors, reason);
     if (vectors->member && snprintf(member, sizeof member, "%s", vectors->member) >= (int)sizeof member)
         status = status != OMEN_OK ? status : omen_fail(reason, OMEN_ERR_INPUT, "no member has so long a name");
-    while (status == OMEN_OK && omen_lines_next(&lines, &line, &n_bytes)) {
+    while (status == OMEN_OK && (status = omen_row_spool_check_line(&lines, reason)) == OMEN_OK &&
+           omen_lines_next(&lines, &line, &n_bytes)) {
         if (n_bytes == 0 && omen_lines_are_over(lines))
             break;
         status = read_line(&spool, line, n_bytes, lines.number, member, reason);
@@ -104,7 +101,8 @@ int omen_jsonl_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
 /* The first line is an object with a list of numbers, or such a list. */
 bool omen_jsonl_probe(const omen_input *input, const omen_vector_format *format)
 {
-    omen_lines lines = omen_lines_of(input->bytes, input->n_bytes < LINE_BYTES_MOST ? input->n_bytes : LINE_BYTES_MOST);
+    omen_lines lines =
+        omen_lines_of(input->bytes, input->n_bytes < OMEN_LINE_BYTES_MOST ? input->n_bytes : OMEN_LINE_BYTES_MOST);
     const char *line, *name;
     size_t n_bytes;
     json_t *member;

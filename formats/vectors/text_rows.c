@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Text with a line a row: numbers between commas (csv), which may be in quotes, or between tabs (tsv), behind a line of
  * names or not. */
-#include "formats/lines.h"
 #include "formats/row_spool.h"
 
 #include <inttypes.h>
@@ -126,7 +125,8 @@ static int prepare(omen_vectors *vectors, char delimiter, uint32_t *d, omen_deta
     unsigned n_names, n_named = 0;
     omen_row_spool spool;
     int status = omen_row_spool_start(&spool, vectors, reason);
-    while (status == OMEN_OK && omen_lines_next(&lines, &line, &n_bytes)) {
+    while (status == OMEN_OK && (status = omen_row_spool_check_line(&lines, reason)) == OMEN_OK &&
+           omen_lines_next(&lines, &line, &n_bytes)) {
         if (lines.number == 1 && is_header(line, n_bytes, delimiter, &n_names)) {
             n_named = n_names;
             status = check_header(line, n_bytes, delimiter, reason);

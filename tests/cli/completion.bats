@@ -33,7 +33,7 @@ offers()
 }
 
 @test "bash: every option of --help is offered" {
-    for command in attach bench build completion compress info query verify; do
+    for command in attach bench build completion compress info merge query train verify; do
         omendb $command --help | grep -oE '^ {2,8}(-[A-Za-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort >listed
         offers $command -- | tr ' ' '\n' >offered
         [ -s listed ]
@@ -51,6 +51,7 @@ offers()
     same "$(offers build n)" "notes"
     same "$(offers build --columns '')" "sub t.tsv"
     same "$(offers build --output n)" "notes"
+    same "$(offers bench --baseline-binary n)" "notes"
     same "$(offers query '')" "a b.npy i.omen sub t.tsv v.fvecs v.npy z.omz"
     same "$(offers info no)" "notes"
 }

@@ -199,7 +199,7 @@ for way, effort in ("lists", "probes"), ("graph", "estimates"):
     : >empty
     fails_with 2 'cannot tell the format of "text"' omendb info text
     fails_with 2 '"x.omen" is not an omendb index' omendb info x.omen
-    fails_with 3 '"empty" is empty' omendb info empty
+    fails_with 2 '"empty" is empty' omendb info empty
     fails_with 3 '"cut.omen" is damaged' omendb info cut.omen
     fails_with 4 'cannot open "nope": No such file or directory' omendb info nope
     fails_with 4 '"." is a directory: name files in it' omendb info .
@@ -246,4 +246,55 @@ for way, effort in ("lists", "probes"), ("graph", "estimates"):
     truncate -s 4104 head.part
     printf '\1\0\0\0\0\0\0\0' >>head.part
     same "$(said head.part)" "omendb checkpoint of a build"
+}
+
+@test "files of a terabyte with nothing in them are answered at once, and devices are none" {
+    plain_only
+    for name in v.raw v.csv v.tsv v.jsonl v.npz v.safetensors v.idx v.bvecs v.part v; do
+        truncate -s 1T $name || skip "no sparse files"
+        fails_with 2 "" timeout 60 "$OMENDB" info $name
+    done
+    fails_with 2 '"v.csv": line 1 is longer than 64 MiB' omendb info v.csv
+    printf '{"v":[1,2]}\n' >w.jsonl
+    truncate -s 1T w.jsonl
+    fails_with 2 'line 2 is longer than 64 MiB' omendb info w.jsonl
+    # the first record of a checkpoint says that it is as long
+    python3 - "$tests_dir/cli" <<'END'
+import struct
+import sys
+
+sys.path.insert(0, sys.argv[1])
+from hostile import record_header, seal
+
+with open("huge.part", "wb") as out:
+    out.write(seal(b"OMENPRT\n" + struct.pack("<II", 3, 0) + bytes(40)).ljust(4096, b"\0"))
+    out.write(record_header(1, 0, 1 << 40, 0))
+    out.truncate(8192 + (1 << 40))
+END
+    fails_with 3 "its first record cannot be so long" timeout 60 "$OMENDB" info huge.part
+    fails_with 2 '"/dev/zero" is a device: name a file or a pipe' omendb info /dev/zero
+    : >empty
+    fails_with 2 '"empty" is empty' omendb info empty
+}
+
+@test "a model and a shard that are cut short are damaged, unless they are still being made" {
+    vectors make v.fvecs -n 600 -d 8
+    omendb train -q -o m.model v.fvecs
+    omendb build -q --model m.model --shard 0/2 -o s.shard
+    head -c 20000 m.model >cut.model
+    fails_with 3 '"cut.model" is damaged' omendb info cut.model
+    head -c 12288 s.shard >cut.shard
+    fails_with 3 '"cut.shard" is damaged: it is not all of a shard' omendb info cut.shard
+    cp cut.shard s.shard.part
+    has "$(omendb info s.shard.part)" "rows     0 to 299 of 600: shard 0 of 2"
+    printf x | dd of=s.shard bs=1 seek=20000 conv=notrunc status=none
+    fails_with 3 '"s.shard" is damaged: a checksum does not match' omendb info s.shard
+}
+
+@test "results in ibin are integers, and do not pass for fbin" {
+    vectors make v.fvecs -n 50 -d 4
+    omendb build -q v.fvecs
+    omendb query -q -k 3 --distances -o found.ibin v.omen v.fvecs
+    has "$(omendb info found.ibin)" "vectors  i32bin, 50 x 3, int32"
+    has "$(omendb info found.fbin)" "vectors  fbin, 50 x 3, float32"
 }

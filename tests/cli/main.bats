@@ -12,7 +12,7 @@ load helper
 }
 
 @test "help of every command by option and by name" {
-    for command in attach build completion info merge query train verify; do
+    for command in attach bench build completion compress info merge query train verify; do
         expect 0 omendb $command --help
         has "$output" "usage: omendb $command "
         long=$output
@@ -25,7 +25,7 @@ load helper
 }
 
 @test "help fits 100 columns" {
-    for command in "" attach build completion compress info merge query train verify; do
+    for command in "" attach bench build completion compress info merge query train verify; do
         widest=$(omendb help $command | wc -L)
         [ "$widest" -le 100 ] || fault "help $command is $widest wide"
     done
