@@ -13,6 +13,7 @@
 
 #define NAME        "build"
 #define INTERRUPTED "interrupted; nothing was written"
+#define NOT_GIVEN   UINT32_MAX /* an option of the index, while the command line is read */
 
 struct build {
     omen_build_paths paths; /* output: as asked for, else default_output */
@@ -181,24 +182,8 @@ static int parse_shard(struct build *b)
     return CMD_GO_ON;
 }
 
-/* Gives options that still are as none has them, which the command line has not set, their usual values. Returns
- * whether it has set one. */
-static bool take_usual(omen_build_options *o, const omen_build_options *none)
-{
-    omen_build_options usual;
-    const bool has_metric = o->metric != none->metric, has_bytes = o->bytes != none->bytes;
-    const bool has_codec = o->codec != none->codec, has_refine = o->refine != none->refine;
-
-    omen_build_options_init(&usual);
-    o->metric = has_metric ? o->metric : usual.metric;
-    o->bytes = has_bytes ? o->bytes : usual.bytes;
-    o->codec = has_codec ? o->codec : usual.codec;
-    o->refine = has_refine ? o->refine : usual.refine;
-    return has_metric || has_bytes || has_codec || has_refine;
-}
-
-/* A shard takes no options of the index, which are its model's; index_is_asked: one of them was given. */
-static int check_shard(struct build *b, bool index_is_asked)
+/* A shard has only what its model does not say. */
+static int check_shard(struct build *b, bool has_inputs)
 {
     const omen_build_options *o = &b->options;
 
@@ -206,37 +191,51 @@ static int check_shard(struct build *b, bool index_is_asked)
         return cmd_misuse(NAME, "--shard is of a model: name it with --model");
     if (!b->shard)
         return cmd_misuse(NAME, "--model is for shards: add --shard, such as --shard 0/100");
-    if (index_is_asked || o->lists.n != 0 || o->seed != 0 || o->zero_ok)
+    if (o->metric != NOT_GIVEN || o->bytes != NOT_GIVEN || o->codec != NOT_GIVEN || o->refine != NOT_GIVEN ||
+        o->lists.n != 0 || o->seed != 0 || o->zero_ok)
         return cmd_misuse(NAME, "--metric, --bytes, --codec, --refine, --lists, --seed and --zero-ok are the model's: "
                                 "give them to omendb train");
     if (o->graph.wanted || b->key.value || cmd_columns_are_given(&b->columns))
         return cmd_misuse(NAME, "--graph, --key and columns are of the index: give them to omendb merge");
     if (b->json)
         return cmd_misuse(NAME, "--json is of an index");
+    if (!has_inputs && (b->vectors.format || b->vectors.d))
+        return cmd_misuse(NAME, "--format and --dim are of copies of the inputs: the model has its own");
     if (!b->paths.output)
         return cmd_misuse(NAME, "--output is required with --shard");
     return parse_shard(b);
 }
 
+/* Takes the defaults where nothing was given, now that a shard has refused what was. */
+static void settle_options(omen_build_options *o)
+{
+    omen_build_options usual;
+
+    omen_build_options_init(&usual);
+    o->metric = o->metric == NOT_GIVEN ? usual.metric : o->metric;
+    o->bytes = o->bytes == NOT_GIVEN ? usual.bytes : o->bytes;
+    o->codec = o->codec == NOT_GIVEN ? usual.codec : o->codec;
+    o->refine = o->refine == NOT_GIVEN ? usual.refine : o->refine;
+}
+
 static int parse_arguments(struct build *b, int argc, char **argv)
 {
-    /* values that no option has */
-    const omen_build_options none = {
-        .metric = (omen_metric)~0u, .codec = (omen_codec)~0u, .refine = (omen_refine)~0u, .bytes = 0};
+    omen_build_options *o = &b->options;
 
-    b->options.metric = none.metric;
-    b->options.codec = none.codec;
-    b->options.refine = none.refine;
-    b->options.bytes = none.bytes;
+    o->metric = (omen_metric)NOT_GIVEN;
+    o->codec = (omen_codec)NOT_GIVEN;
+    o->refine = (omen_refine)NOT_GIVEN;
+    o->bytes = NOT_GIVEN;
     const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
+
     if (status != CMD_GO_ON)
         return status;
-    const bool index_is_asked = take_usual(&b->options, &none);
     if (b->model || b->shard) {
-        const int misused = check_shard(b, index_is_asked);
+        const int misused = check_shard(b, argc - optind > 0 || b->list);
         if (misused != CMD_GO_ON)
             return misused;
     }
+    settle_options(o);
     if (argc - optind < 1 && !b->list && !b->model)
         return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");
     if (argc - optind > 0 && b->list)
@@ -320,9 +319,10 @@ static int choose_output(struct build *b)
         return cmd_misuse(NAME, "--output wants a file name");
     if (cmd_is_stream(b->paths.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
-    /* An index is written at any place and read back, which a pipe or a terminal cannot do. */
+    /* An index is written at any place and read back, which a pipe or a terminal cannot do; a directory says so when it
+     * is created, a shard when it is complete. */
     if (omen_file_descriptor(b->paths.output) >= 0 ||
-        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))) {
+        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && (b->model || !S_ISDIR(info.st_mode)))) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
     cmd_file files[6 + CMD_COLUMNS_FILES] = {

@@ -2,8 +2,10 @@
 /* omendb train: files of vectors in, a model out, with which shards are encoded. */
 #include "cmd/options.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "formats/shards.h"
 
@@ -84,9 +86,37 @@ const cmd_syntax cmd_train_syntax = {
     .n_options = CMD_COUNT(options),
 };
 
+/* Whether a path leads to what cannot be read again, or by others: standard input, another descriptor, a pipe. */
+static bool is_passing(const char *path)
+{
+    char file[PATH_MAX];
+    struct stat info;
+
+    if (!path)
+        return false;
+    const int n = snprintf(file, sizeof file, "%.*s", (int)omen_vectors_file_bytes(path), path);
+    return cmd_is_stream(path) || omen_file_descriptor(path) >= 0 ||
+           (n < (int)sizeof file && stat(file, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode)));
+}
+
+/* Shards and the merge read the inputs again. */
+static int check_inputs(const struct train *t)
+{
+    const char *found = is_passing(t->paths.tune_queries) ? t->paths.tune_queries : NULL;
+
+    for (size_t i = 0; i < t->inputs.n && !found; i++)
+        found = is_passing(t->inputs.names[i]) ? t->inputs.names[i] : NULL;
+    if (!found)
+        return CMD_GO_ON;
+    return cmd_misuse(NAME, "%s%.200s%s cannot be read again, as shards do: name a file",
+                      cmd_is_stream(found) ? "" : "\"", cmd_is_stream(found) ? "standard input" : found,
+                      cmd_is_stream(found) ? "" : "\"");
+}
+
 static int parse_arguments(struct train *t, int argc, char **argv)
 {
     omen_detail why = {.text = ""};
+    struct stat info;
     int status = cmd_options_parse(&cmd_train_syntax, argc, argv, t);
 
     if (status != CMD_GO_ON)
@@ -102,10 +132,15 @@ static int parse_arguments(struct train *t, int argc, char **argv)
                              t->vectors.format, &why);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
-    if (cmd_inputs_streams(&t->inputs) > 0 || cmd_is_stream(t->paths.tune_queries))
-        return cmd_misuse(NAME, "shards read the input again, which standard input cannot: name a file");
+    status = check_inputs(t);
+    if (status != CMD_GO_ON)
+        return status;
     if (cmd_is_stream(t->paths.output) || omen_file_descriptor(t->paths.output) >= 0)
         return cmd_misuse(NAME, "a model cannot go to standard output; name a file with --output");
+    /* it is renamed over what is there: in the end a directory would refuse it, and a device be lost */
+    if (t->paths.output[strlen(t->paths.output) - 1] == '/' ||
+        (stat(t->paths.output, &info) == 0 && !S_ISREG(info.st_mode)))
+        return cmd_misuse(NAME, "\"%s\" is not a regular file", t->paths.output);
     t->paths.inputs = (const char *const *)t->inputs.names;
     t->paths.n_inputs = t->inputs.n;
     const cmd_file files[] = {

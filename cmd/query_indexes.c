@@ -190,12 +190,6 @@ int query_indexes_label(struct query_indexes *x, omen_detail *why)
     return check_twins(x, why);
 }
 
-/* cmd_progress_update() in the place of nothing. */
-static int show(void *context, const char *stage, uint64_t done, uint64_t total)
-{
-    return cmd_progress_update(context, stage, done, total);
-}
-
 int query_indexes_check_keys(const struct query_indexes *x, const omen_index_info *info, bool is_quiet,
                              omen_detail *why)
 {
@@ -220,7 +214,7 @@ int query_indexes_check_keys(const struct query_indexes *x, const omen_index_inf
     if (info->key_kind != OMEN_KEYS_NONE && x->labels)
         return OMEN_OK; /* they tell keys apart */
     cmd_progress_init(&progress, is_quiet ? -1 : 0);
-    status = omen_joint_check_keys(x->joint, show, &progress, why);
+    status = omen_joint_check_keys(x->joint, cmd_progress_update, &progress, why);
     cmd_progress_clear(&progress);
     if (status == OMEN_ERR_INPUT || status == OMEN_ERR_ARGUMENT) {
         const omen_detail cause = *why;

@@ -80,7 +80,7 @@ static void put_end(omen_detail *why, const char *at, const char *text)
 static void name_unpacking(omen_detail *why)
 {
     const char *at = strstr(why->text, " is compressed: ");
-    char tool[16], format[16], command[sizeof why->text], path[sizeof why->text];
+    char tool[16], format[16], command[sizeof why->text + 96], path[sizeof why->text];
 
     if (!at || sscanf(at, " is compressed: open what %15s makes of it, with --format %15s", tool, format) != 2)
         return;
@@ -88,11 +88,16 @@ static void name_unpacking(omen_detail *why)
     if (path[0] != '"') {
         snprintf(command, sizeof command, " is compressed: use ... | %s | omendb ... --format %s -", tool, format);
     } else {
-        /* the shell needs quotes only around some characters */
+        /* The shell needs quotes only around some characters. What it would expand between them, or the tool take for
+         * an option, is not repeated. */
         const size_t length = strlen(path) - 2;
-        const bool bare = strspn(path + 1, PLAIN) == length;
-        snprintf(command, sizeof command, " is compressed: use %s %.*s | omendb ... --format %s -", tool,
-                 (int)(bare ? length : length + 2), bare ? path + 1 : path, format);
+        const bool is_safe = path[1] != '-' && strcspn(path + 1, "$`\\!\"") == length;
+        const char *file = is_safe ? path : "FILE";
+        if (is_safe && strspn(path + 1, PLAIN) == length) {
+            path[1 + length] = '\0';
+            file = path + 1;
+        }
+        snprintf(command, sizeof command, " is compressed: use %s %s | omendb ... --format %s -", tool, file, format);
     }
     put_end(why, at, command);
 }

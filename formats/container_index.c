@@ -15,8 +15,10 @@
 /* Whether a name says that vectors are in the file, compressed or not. */
 static bool is_named_vectors(const char *path)
 {
+    if (omen_vectors_named(path))
+        return true;
     char *inside = omen_input_name_inside(path);
-    const bool is_named = omen_vectors_named(path) || (inside && omen_vectors_named(inside));
+    const bool is_named = inside && omen_vectors_named(inside);
 
     free(inside);
     return is_named;

@@ -5,6 +5,7 @@
 #include "formats/input.h"
 #include "formats/lines.h"
 #include "formats/omendb_files.h"
+#include "formats/vectors.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +18,7 @@
 int omen_paths_add(omen_paths *paths, const char *name, size_t n_bytes, omen_detail *why)
 {
     if (paths->n == OMEN_MAX_FILES)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "more than %u files of vectors: join some of them", OMEN_MAX_FILES);
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "more than %u files are named: join some of them", OMEN_MAX_FILES);
     if (paths->n == paths->size) {
         const size_t size = paths->size == 0 ? 16 : 2 * paths->size;
         char **grown = realloc(paths->names, size * sizeof *grown);
@@ -87,11 +88,11 @@ static bool ends_with(const char *name, const char *suffix)
     return length >= n && strcmp(name + length - n, suffix) == 0;
 }
 
-/* Hidden, what a job leaves beside its parts, such as _SUCCESS, or what a build writes. */
+/* Hidden, what a job leaves beside its parts, such as _SUCCESS, or what build and train write. */
 static bool is_skipped(const char *name)
 {
     return name[0] == '.' || name[0] == '_' || ends_with(name, ".omen") || ends_with(name, ".omen.part") ||
-           ends_with(name, ".omen.tmp");
+           ends_with(name, ".omen.tmp") || ends_with(name, ".model") || ends_with(name, ".model.part");
 }
 
 /* Why what is in a directory is none of its files of vectors; NULL: it is one. */
@@ -101,9 +102,12 @@ static const char *objection(const struct dirent *entry, bool takes_any)
         return "is no regular file: directories of vectors have no others";
     if (takes_any || omen_vectors_named(entry->d_name))
         return NULL;
+    /* of what is compressed the name without .omz, or without .gz and the like, does */
     char *inside = omen_input_name_inside(entry->d_name);
-    const bool is_named = inside && omen_vectors_named(inside);
+    char *unpacked = strndup(entry->d_name, omen_vectors_stem(entry->d_name));
+    const bool is_named = (inside && omen_vectors_named(inside)) || (unpacked && omen_vectors_named(unpacked));
     free(inside);
+    free(unpacked);
     return is_named ? NULL
                     : "does not say by its name which format it has: tell it by options.format, or give what is not "
                       "to be read a name that begins with . or _";
@@ -159,6 +163,12 @@ static int take_shard(omen_paths *paths, const char *directory, const struct dir
     return is_shard ? add_entry(paths, directory, entry, why) : OMEN_OK;
 }
 
+/* Whether it is the name that leads to nothing: it may be that of a part of a file; or opening it says so. */
+static bool is_of_name(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == EACCES || error == ELOOP || error == ENAMETOOLONG;
+}
+
 /* Adds the files of a directory, or the path itself where it is none. */
 static int add_directory(omen_paths *paths, const char *path, take_entry take, bool takes_any, omen_detail *why)
 {
@@ -167,8 +177,10 @@ static int add_directory(omen_paths *paths, const char *path, take_entry take, b
     struct stat info;
     int status = OMEN_OK;
     omen_label_set(label, path);
-    /* what is not there may be a part of a file; or opening it says so */
-    if (strcmp(path, "-") == 0 || stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+    const bool is_stream = strcmp(path, "-") == 0, is_there = !is_stream && stat(path, &info) == 0;
+    if (!is_stream && !is_there && !is_of_name(errno))
+        return omen_fail(why, OMEN_ERR_IO, "cannot examine %s: %s", label, strerror(errno));
+    if (!is_there || !S_ISDIR(info.st_mode))
         return omen_paths_add(paths, path, strlen(path), why);
     DIR *directory = opendir(path);
     if (!directory)

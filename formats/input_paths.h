@@ -20,9 +20,9 @@ int omen_paths_add(omen_paths *paths, const char *name, size_t n_bytes, omen_det
 int omen_paths_read(omen_paths *paths, const char *list, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Puts in the place of each path that leads to a directory those of its files, in byte order of their names. Those that
- * begin with "." or "_" are skipped, and what a build writes: names that end in .omen, .omen.part and .omen.tmp. Each
- * other one has to be a file, and have a name that says its format unless takes_any. Returns as omen_paths_add(); also
- * OMEN_ERR_INPUT (another file, or none) or OMEN_ERR_IO. */
+ * begin with "." or "_" are skipped, and what build and train write: names that end in .omen, .omen.part, .omen.tmp,
+ * .model and .model.part. Each other one has to be a file, and have a name that says its format unless takes_any.
+ * Returns as omen_paths_add(); also OMEN_ERR_INPUT (another file, or none) or OMEN_ERR_IO. */
 int omen_paths_expand(omen_paths *paths, bool takes_any, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Adds a path, or of a directory those of its files whose names end in ".shard", in byte order; there may be none.

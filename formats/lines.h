@@ -40,6 +40,17 @@ static inline bool omen_lines_next(omen_lines *lines, const char **line, size_t 
     return true;
 }
 
+/* Whether nothing but ends of lines is left. */
+static inline bool omen_lines_are_over(omen_lines lines)
+{
+    const char *line;
+    size_t n_bytes;
+    while (omen_lines_next(&lines, &line, &n_bytes))
+        if (n_bytes > 0)
+            return false;
+    return true;
+}
+
 /* How many lines there are. */
 static inline uint64_t omen_lines_count(omen_lines lines)
 {

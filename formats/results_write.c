@@ -79,7 +79,8 @@ static int begin(const omen_results *results, const naming *by, omen_detail *why
     int status = has_names(by) ? open_names(results, by, &info, why) : OMEN_OK;
     if (status == OMEN_OK && has_names(by))
         status = check_missing(results, by, info.key_kind, why);
-    return status == OMEN_OK && writer->begin ? writer->begin(results, has_names(by) ? &info : NULL, why) : status;
+    const bool has_keys = by->index || by->with_keys;
+    return status == OMEN_OK && writer->begin ? writer->begin(results, has_keys ? &info : NULL, why) : status;
 }
 
 int omen_results_begin_keys(const omen_results *results, const omen_index *index, omen_detail *why)

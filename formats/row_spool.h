@@ -6,7 +6,8 @@
 #include "formats/lines.h"
 #include "formats/vectors_internal.h"
 
-#define OMEN_LINE_BYTES_MOST (64u << 20) /* of a text; as JSON it takes some 10 times as much memory */
+#define OMEN_LINE_BYTES_MOST                                                                                           \
+    (16u << 20) /* of a text; as JSON it takes 10 times as much memory, of empty objects 80 times */
 
 /* Rows on their way. */
 typedef struct omen_row_spool {

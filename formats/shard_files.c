@@ -112,7 +112,8 @@ void omen_splice_finish(omen_splice *splice)
 
 static int cut_short(const omen_part *part, omen_detail *why)
 {
-    return omen_fail(why, OMEN_ERR_CORRUPT, "\"%.300s\" is damaged: it is not all of a shard", omen_part_path(part));
+    return omen_fail(why, OMEN_ERR_CORRUPT, "\"%.300s\" is damaged: it is not all of a shard; encode it again",
+                     omen_part_path(part));
 }
 
 int omen_shard_read_head(omen_part *part, omen_shard_info *out, omen_detail *why)
@@ -170,7 +171,8 @@ static int open_shard(omen_shard *s, const omen_model *model, const char *model_
     if (status != OMEN_OK)
         return status;
     if (omen_part_count(s->part) != n)
-        return omen_fail(why, OMEN_ERR_CORRUPT, "\"%.300s\" is damaged: a checksum does not match", s->path);
+        return omen_fail(why, OMEN_ERR_CORRUPT, "\"%.300s\" is damaged: a checksum does not match; encode it again",
+                         s->path);
     status = omen_shard_look(s->part, &s->info, why);
     if (status != OMEN_OK)
         return status;

@@ -4,7 +4,9 @@
 #include "formats/shards.h"
 #include "formats/build_file.h"
 #include "formats/shard_files.h"
+#include "formats/vectors.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,22 +79,37 @@ static omen_build_paths paths_of(const omen_model *m, const omen_build_paths *gi
     return paths;
 }
 
+/* Whether a path, of a file or of a part of one, leads to a file. */
+static bool leads_to(const char *path, const struct stat *file)
+{
+    char name[PATH_MAX];
+    struct stat info;
+    const size_t n = path ? omen_vectors_file_bytes(path) : sizeof name;
+    if (n >= sizeof name)
+        return false;
+    memcpy(name, path, n);
+    name[n] = '\0';
+    return stat(name, &info) == 0 && info.st_dev == file->st_dev && info.st_ino == file->st_ino;
+}
+
 /* An output that is an input, which the model names, would destroy it. */
 static int check_output(const omen_build_paths *paths, omen_detail *why)
 {
     static const char *const suffixes[] = {"", ".tmp", ".part"};
     for (size_t s = 0; s < sizeof suffixes / sizeof *suffixes; s++) {
-        struct stat input, output;
+        struct stat output;
         char *name;
         if (asprintf(&name, "%s%s", paths->output, suffixes[s]) < 0)
             return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%.200s\"", paths->output);
         const bool is_there = stat(name, &output) == 0;
         free(name);
-        for (size_t i = 0; i < paths->n_inputs && is_there; i++)
-            if (stat(paths->inputs[i], &input) == 0 && input.st_dev == output.st_dev && input.st_ino == output.st_ino)
+        for (size_t i = 0; i <= paths->n_inputs && is_there; i++) {
+            const char *input = i < paths->n_inputs ? paths->inputs[i] : paths->tune_queries;
+            if (leads_to(input, &output))
                 return omen_fail(why, OMEN_ERR_ARGUMENT,
                                  "writing \"%.200s\" would overwrite the input \"%.200s\"; name another file",
-                                 paths->output, paths->inputs[i]);
+                                 paths->output, input);
+        }
     }
     return OMEN_OK;
 }
@@ -118,8 +135,10 @@ static bool is_same(const omen_shard_info *a, const omen_shard_info *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-/* Whether the output is this shard, complete. Another file, or a damaged one, is replaced. */
-static int find_made(const char *output, const omen_shard_info *wanted, bool *is_there, omen_detail *why)
+/* Whether the output is this shard, complete, by its checksums too: else merge would refuse what this leaves. Another
+ * file, or a damaged one, is replaced. */
+static int find_made(const char *output, const omen_shard_info *wanted, const omen_build_options *options,
+                     bool *is_there, omen_detail *why)
 {
     struct stat file;
     omen_shard_info there;
@@ -132,8 +151,14 @@ static int find_made(const char *output, const omen_shard_info *wanted, bool *is
         status = omen_shard_look(part, &there, why);
         *is_there = status == OMEN_OK && is_same(&there, wanted);
     }
+    if (*is_there) {
+        const omen_checkpoint records = omen_part_checkpoint(part);
+        const uint32_t n = omen_part_count(part);
+        status = records.prove(records.self, n, options->progress, options->progress_context, why);
+        *is_there = status == OMEN_OK && omen_part_count(part) == n;
+    }
     omen_part_close(part);
-    if (status == OMEN_ERR_IO || status == OMEN_ERR_MEMORY)
+    if (status == OMEN_ERR_IO || status == OMEN_ERR_MEMORY || status == OMEN_ERR_INTERRUPTED)
         return status;
     if (why)
         why->text[0] = '\0';
@@ -201,7 +226,7 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
         omen_shard_range(m.info.n_rows, number, count, shard);
         shard->identity = m.identity;
         if (!paths->fresh)
-            status = find_made(paths->output, shard, was_there, why);
+            status = find_made(paths->output, shard, options, was_there, why);
     }
     if (status != OMEN_OK || *was_there) {
         omen_model_close(&m);

@@ -2,6 +2,7 @@
 /* gzip and zstd, member after member and frame after frame, into a temporary file. What is unpacked is written as it
  * comes, so that a small file which holds terabytes ends where TMPDIR does. */
 #include "formats/unpack.h"
+#include "formats/container_format.h"
 #include "formats/deflate.h"
 #include "formats/file.h"
 
@@ -61,6 +62,21 @@ static int expand_gzip(const omen_compression *self, const unsigned char *bytes,
 }
 
 /* ---- zstd -------------------------------------------------------------- */
+
+#define SKIPPABLE_BYTES 8u /* the mark of a frame to be skipped, and the length that follows */
+
+/* The bytes behind the frames to be skipped, with which some writers begin, such as pzstd. */
+static const unsigned char *skip_frames(const unsigned char *bytes, uint64_t *n_bytes)
+{
+    while (*n_bytes >= SKIPPABLE_BYTES && (container_load_u32(bytes) & 0xfffffff0u) == ZSTD_MAGIC_SKIPPABLE_START) {
+        const uint64_t n = SKIPPABLE_BYTES + (uint64_t)container_load_u32(bytes + 4);
+        if (n > *n_bytes)
+            break;
+        bytes += n;
+        *n_bytes -= n;
+    }
+    return bytes;
+}
 
 static int fail_zstd(size_t result, omen_detail *reason)
 {
@@ -125,7 +141,9 @@ const omen_compression *omen_compression_of(const unsigned char *bytes, uint64_t
     static const char block[] = "1AY&SY"; /* of bzip2, behind its level */
     for (size_t i = 0; i < N_COMPRESSIONS; i++) {
         const omen_compression *c = &compressions[i];
-        if (n_bytes < c->n_magic || memcmp(bytes, c->magic, c->n_magic) != 0)
+        uint64_t n_left = n_bytes;
+        const unsigned char *first = c->expand == expand_zstd ? skip_frames(bytes, &n_left) : bytes;
+        if (n_left < c->n_magic || memcmp(first, c->magic, c->n_magic) != 0)
             continue;
         if (i == 0 && !is_gzip(bytes, n_bytes))
             continue;

@@ -9,6 +9,7 @@
 #include "formats/vectors_internal.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -349,9 +350,24 @@ static const omen_vector_format *format_by_suffix(const char *path, size_t lengt
 
 size_t omen_vectors_file_bytes(const char *path)
 {
-    const char *colon = strrchr(path, ':');
-    const bool has_member = colon && colon != path && colon[1] != '\0' && access(path, F_OK) != 0;
-    return has_member ? (size_t)(colon - path) : strlen(path);
+    const size_t length = strlen(path);
+    char file[PATH_MAX];
+    if (access(path, F_OK) == 0)
+        return length;
+    /* the file may have colons in its name, and so may the part */
+    for (const char *colon = strchr(path, ':'); colon; colon = strchr(colon + 1, ':')) {
+        const size_t n = (size_t)(colon - path);
+        if (n == 0 || n + sizeof "/." > sizeof file || colon[1] == '\0')
+            continue;
+        memcpy(file, path, n);
+        file[n] = '\0';
+        bool is_file = strcmp(file, "-") == 0 || access(file, F_OK) == 0;
+        memcpy(file + n, "/.", sizeof "/."); /* which only directories have */
+        is_file = is_file && access(file, F_OK) != 0;
+        if (is_file)
+            return n;
+    }
+    return length;
 }
 
 size_t omen_vectors_stem(const char *path)
@@ -477,13 +493,14 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
         return OMEN_OK; /* all of it is needed to say more */
     uint32_t row_d = d;
     status = format->prepare ? format->prepare(vectors, &row_d, &reason) : OMEN_OK;
+    const bool is_prepared = status == OMEN_OK && format->prepare; /* and so of the format that it is read as */
     if (status == OMEN_OK)
         status = format->open(vectors, row_d, &reason);
     if (status == OMEN_ERR_INPUT && compression)
         return fail_compressed(input, compression, format, path, why);
-    if (status == OMEN_ERR_INPUT && omen_foreign_name(input))
+    if (status == OMEN_ERR_INPUT && !is_prepared && omen_foreign_name(input))
         return fail_foreign(input, omen_foreign_name(input), why);
-    if (status == OMEN_ERR_INPUT && formats_by_content(input, format, &other, names) > 0) {
+    if (status == OMEN_ERR_INPUT && !is_prepared && formats_by_content(input, format, &other, names) > 0) {
         return omen_fail(why, status, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
                          format->name, reason.text, names, other->name);
     }

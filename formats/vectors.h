@@ -12,7 +12,8 @@
 /* The status of what was opened: for a stream that was copied, or a compressed file, of the original. */
 const struct stat *omen_vectors_status(const omen_vectors *vectors);
 
-/* Length of the part of a path that names a file: all of it, unless it is FILE:NAME, and no file has that name. */
+/* Length of the part of a path that names a file: all of it, unless no file has that name and it is FILE:NAME, of which
+ * FILE is the shortest that leads to a file and no directory, or "-". */
 size_t omen_vectors_file_bytes(const char *path);
 
 /* Length of a path without an ending of what is unpacked when it is read, such as ".gz". */

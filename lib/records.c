@@ -43,7 +43,7 @@ static int hash_content(const omen_source *source, uint64_t first, uint64_t n_ro
     if (status == OMEN_OK)
         XXH3_64bits_reset(state);
     for (uint64_t i = 0; i < n && status == OMEN_OK; i++) {
-        const uint64_t at = n == 1 ? 0 : i * ((n_rows - 1) / (n - 1));
+        const uint64_t at = n == 1 ? 0 : i * (n_rows - 1) / (n - 1);
         status = source->read(source->self, first + at, 1, row, why);
         if (status == OMEN_OK)
             XXH3_64bits_update(state, row, source->d * sizeof *row);

@@ -28,7 +28,7 @@ static int find_member(const json_t *object, char found[NAME_BYTES], omen_detail
             continue;
         snprintf(list + used, sizeof list - used, "%s\"%.60s\"", used > 0 ? ", " : "", name);
         snprintf(found, NAME_BYTES, "%s", name);
-        n += strlen(name) < NAME_BYTES;
+        n++;
     }
     if (n == 1)
         return OMEN_OK;
@@ -88,7 +88,7 @@ int omen_jsonl_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
         status = status != OMEN_OK ? status : omen_fail(reason, OMEN_ERR_INPUT, "no member has so long a name");
     while (status == OMEN_OK && (status = omen_row_spool_check_line(&lines, reason)) == OMEN_OK &&
            omen_lines_next(&lines, &line, &n_bytes)) {
-        if (n_bytes == 0 && lines.at == lines.end)
+        if (n_bytes == 0 && omen_lines_are_over(lines))
             break;
         status = read_line(&spool, line, n_bytes, lines.number, member, reason);
         if (status == OMEN_OK)

@@ -4,6 +4,7 @@
 #include "formats/row_spool.h"
 
 #include <inttypes.h>
+#include <strings.h>
 
 #define PROBE_BYTES    ((uint64_t)4 << 20) /* in which two lines end */
 #define NUMBERED_LEAST 16u                 /* columns, of which a line of 0, 1, 2 and so on is taken for their names */
@@ -47,24 +48,44 @@ static bool next_field(fields *f, const char **text, size_t *n_bytes)
     return true;
 }
 
-/* Whether the line is one of names: a field is neither empty nor a number, or all are the numbers that pandas gives to
- * columns without a name. */
-static bool is_header(const char *line, size_t n_line_bytes, char delimiter)
+/* Whether a word stands for a number that is missing or infinite. */
+static bool is_missing(const char *text, size_t n_bytes)
+{
+    static const char *const words[] = {"nan", "inf", "infinity", "na", "n/a", "null", "none"};
+    if (n_bytes > 0 && (*text == '-' || *text == '+')) {
+        text++;
+        n_bytes--;
+    }
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (n_bytes == strlen(words[i]) && strncasecmp(text, words[i], n_bytes) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the line is one of names, and how many: a field is a word, and those that are numbers count up from 0 or 1,
+ * as columns without a name are numbered; numbers alone have to be many. What is a row with a fault in it must not be
+ * taken for names, which would leave it out. */
+static bool is_header(const char *line, size_t n_line_bytes, char delimiter, unsigned *n_names)
 {
     fields f = fields_of(line, n_line_bytes, delimiter);
     const char *text;
     size_t n_bytes;
-    int64_t integer, n = 0;
+    int64_t integer, n_numbers = 0, first = 0;
     double real;
-    bool is_numbered = true;
-    while (next_field(&f, &text, &n_bytes)) {
+    bool has_word = false, is_numbered = true;
+    for (*n_names = 0; next_field(&f, &text, &n_bytes); ++*n_names) {
         const omen_number_kind kind = omen_number_parse(text, n_bytes, &integer, &real);
-        if (kind == OMEN_NUMBER_NONE && n_bytes > 0)
-            return true;
-        is_numbered &= kind == OMEN_NUMBER_INTEGER && integer == n;
-        n++;
+        if (kind == OMEN_NUMBER_NONE) {
+            has_word |= n_bytes > 0 && !is_missing(text, n_bytes);
+            continue;
+        }
+        first = n_numbers == 0 && kind == OMEN_NUMBER_INTEGER ? integer : first;
+        is_numbered &= kind == OMEN_NUMBER_INTEGER && integer == first + n_numbers;
+        n_numbers++;
     }
-    return is_numbered && n >= NUMBERED_LEAST;
+    if (has_word)
+        return is_numbered && (first == 0 || first == 1);
+    return is_numbered && first == 0 && *n_names == n_numbers && n_numbers >= NUMBERED_LEAST;
 }
 
 /* Names that say that the first column is no part of the vectors. */
@@ -96,32 +117,30 @@ static int read_line(omen_row_spool *spool, fields f, uint64_t number, omen_deta
     return status;
 }
 
-/* Whether nothing but ends of lines is left. */
-static bool is_end(omen_lines lines)
-{
-    while (lines.at < lines.end && (*lines.at == '\n' || *lines.at == '\r'))
-        lines.at++;
-    return lines.at == lines.end;
-}
-
 static int prepare(omen_vectors *vectors, char delimiter, uint32_t *d, omen_detail *reason)
 {
     omen_lines lines = omen_lines_of(vectors->input.bytes, vectors->input.n_bytes);
     const char *line, *first = lines.at;
     size_t n_bytes;
+    unsigned n_names, n_named = 0;
     omen_row_spool spool;
     int status = omen_row_spool_start(&spool, vectors, reason);
     while (status == OMEN_OK && (status = omen_row_spool_check_line(&lines, reason)) == OMEN_OK &&
            omen_lines_next(&lines, &line, &n_bytes)) {
-        if (lines.number == 1 && is_header(line, n_bytes, delimiter)) {
+        if (lines.number == 1 && is_header(line, n_bytes, delimiter, &n_names)) {
+            n_named = n_names;
             status = check_header(line, n_bytes, delimiter, reason);
             continue;
         }
-        if (n_bytes == 0 && is_end(lines))
+        if (n_bytes == 0 && omen_lines_are_over(lines))
             break;
         status = read_line(&spool, fields_of(line, n_bytes, delimiter), lines.number, reason);
         if (status == OMEN_OK)
             status = omen_row_spool_end_row(&spool, lines.number, (uint64_t)(lines.at - first), reason);
+        if (status == OMEN_OK && n_named > 0 && n_named != spool.d)
+            status = omen_fail(reason, OMEN_ERR_INPUT,
+                               "line 1 names %u column%s, and line 2 has %u number%s: each needs a name", n_named,
+                               omen_plural(n_named), spool.d, omen_plural(spool.d));
     }
     return omen_row_spool_finish(&spool, status, d, reason);
 }

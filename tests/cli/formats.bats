@@ -262,6 +262,9 @@ bad()
     python3 -c 'import bz2; open("v.idx.bz2", "wb").write(bz2.compress(open("v.idx", "rb").read()))'
     bad 'xzcat v.idx.xz | omendb ... --format idx -' v.idx.xz
     bad 'bzcat v.idx.bz2 | omendb ... --format idx -' v.idx.bz2
+    cp v.idx.bz2 'v$(id).bz2' # what a shell would expand is not repeated
+    bad 'bzcat FILE | omendb ... --format FORMAT -' 'v$(id).bz2'
+    rm 'v$(id).bz2'
     bad 'standard input is compressed' -f idx - <v.idx.xz
 }
 

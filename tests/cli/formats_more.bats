@@ -72,6 +72,10 @@ bad()
     { zstd -qc a.raw; zstd -q -19 -c b.raw; } >v.raw.zst
     same_index v.raw.gz -d 11
     same_index v.raw.zst -d 11
+    { printf 'P*M\030\003\0\0\0abc_*M\030\0\0\0\0'; cat v.raw.zst; } >skipped.raw.zst
+    same_index skipped.raw.zst -d 11
+    printf 'P*M\030\377\377\377\377abc' >beyond.zst
+    bad 'cannot tell the format of "beyond.zst"' beyond.zst
 }
 
 @test "damaged and cut short gzip and zstd" {
@@ -218,6 +222,13 @@ w.npz"
     bad 'it has no array "emc"; there are ids (9, <i8), emb' w.npz:emc
     bad 'the array has 1 dimension; rows of values need 2' w.npz:ids
     fails_with 4 'cannot open "absent.npz' omendb build -o found.omen absent.npz:emb
+    mkdir rows
+    fails_with 4 'cannot open "rows:1/absent.npz"' omendb build -o found.omen rows:1/absent.npz
+    mkdir rows:1
+    cp w.npz rows:1
+    bad 'there are ids (9, <i8), emb' rows:1/w.npz:dir/more:0
+    vectors make z.npz -n 9 -d 3 --more --deflate
+    bad '"z.npz": the array has 1 dimension' z.npz:ids
     vectors make v.fvecs -n 9 -d 3
     bad '"v.fvecs" is fvecs, which has no parts to name as ":emb"' v.fvecs:emb
     fails_with 2 'would overwrite the input INPUT "link:emb"' bash -c \
@@ -305,6 +316,8 @@ END
         w.safetensors
     bad 'it has no tensor "x"; there are bias' w.safetensors:x
     bad 'the tensor has 1 dimension; rows of values need 2' w.safetensors:bias
+    printf '\002\0\0\0\0\0\0\0{}1234' >none.safetensors
+    bad 'it holds no tensors' none.safetensors
     vectors make w.safetensors -n 9 -d 3
     size=$(wc -c <w.safetensors)
     for at in $(seq 1 13 $((size - 1))) $((size - 1)); do
@@ -397,6 +410,18 @@ END
     bad 'column 1 has no name, as the row numbers that pandas writes: write it with index=False' v.csv
     printf 'a,b\n' >v.csv
     bad 'there are no rows' v.csv
+    # a first row with a fault in it is no line of names, which would leave it out
+    printf 'nan,1,2\n3,4,5\n' >v.csv
+    bad 'line 1, column 1: "nan" is no number' v.csv
+    printf '0.5,NA,x\n3,4,5\n' >v.csv
+    bad 'line 1, column 2: "NA" is no number' v.csv
+    printf '7\t9\tx\n3\t4\t5\n' >v.tsv
+    bad 'line 1, column 3: "x" is no number' v.tsv
+    printf '"a","b"\n"1",3.5,4.5\n' >v.csv # R names its rows
+    bad 'line 1 names 2 columns, and line 2 has 3 numbers: each needs a name' v.csv
+    printf 'Na,label,1,2\n3,4,5,6\n' >v.csv
+    expect 0 omendb build -q v.csv
+    rm v.omen
     printf '1\t2\n3,4\n' >v.tsv
     bad 'line 2, column 1: "3,4" is no number' v.tsv
     python3 -c 'print(",".join("1" for _ in range(65537)))' >v.csv
@@ -412,6 +437,11 @@ END
     bad 'line 2 has 1 number, the first row has 2' v.jsonl
     printf '{"a": [1, 2]}\n{"a": [3, 4\n' >v.jsonl
     bad "line 2, character " v.jsonl
+    printf '[1, 2]\n\n\n' >v.jsonl
+    expect 0 omendb build -q v.jsonl
+    rm v.omen
+    printf '[1, 2]\n\n[3, 4]\n' >v.jsonl
+    bad 'line 2, character ' v.jsonl
     printf '{"a": []}\n' >v.jsonl
     bad 'line 1 has no member that is a list of numbers' v.jsonl
     printf '{"a": [1]}\n[2]\n' >v.jsonl

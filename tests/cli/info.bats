@@ -254,10 +254,10 @@ for way, effort in ("lists", "probes"), ("graph", "estimates"):
         truncate -s 1T $name || skip "no sparse files"
         fails_with 2 "" timeout 60 "$OMENDB" info $name
     done
-    fails_with 2 '"v.csv": line 1 is longer than 64 MiB' omendb info v.csv
+    fails_with 2 '"v.csv": line 1 is longer than 16 MiB' omendb info v.csv
     printf '{"v":[1,2]}\n' >w.jsonl
     truncate -s 1T w.jsonl
-    fails_with 2 'line 2 is longer than 64 MiB' omendb info w.jsonl
+    fails_with 2 'line 2 is longer than 16 MiB' omendb info w.jsonl
     # the first record of a checkpoint says that it is as long
     python3 - "$tests_dir/cli" <<'END'
 import struct

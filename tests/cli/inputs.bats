@@ -111,11 +111,12 @@ parts()
     mkdir dir
     cp a.fvecs dir/A.fvecs
     cp b.npy dir/a1.npy
-    cp c.bvecs dir/a10.bvecs
+    gzip -c c.bvecs >dir/a10.bvecs.gz
     cp d.npy dir/a2.npy
     cp e.f32 dir/b.f32
     : >dir/_SUCCESS
     : >dir/.hidden
+    : >dir/x.model.part
     fails_with 2 "--output is required" omendb build -d 12 dir
     for path in $(some 1 dir dir/ ./dir); do
         omendb build -q -d 12 -o dir/out.omen $path # what is there of an index is no input

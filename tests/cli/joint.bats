@@ -65,6 +65,12 @@ recall()
 1 1 1"
     expect 0 omendb query -k 1 -f raw a.omen b.omen - < <(tail -c 8 q.fvecs)
     same "$output" "0 1 1"
+    # a pipe is looked at by who reads it, and by nobody else
+    mkfifo pipe
+    cat q.fvecs >pipe &
+    expect 0 timeout 20 "$OMENDB" query -k 1 -f fvecs a.omen b.omen pipe
+    same "$output" "0 1 0
+1 1 1"
     # a compressed index is one, too
     omendb compress -q b.omen
     expect 0 omendb query -k 1 a.omen b.omen.omz <q.fvecs
@@ -159,7 +165,8 @@ recall()
     expect 0 omendb query -k 1 --rows a.omen b.omen q.fvecs
     same "$output" "0 1 0
 1 1 1"
-    fails_with 2 '"a.omen" has keys, and "b.omen" has none: use --rows' omendb query a.omen b.omen q.fvecs
+    fails_with 2 '"a.omen" has keys, and "b.omen" has none: use --rows' \
+        omendb query a.omen b.omen q.fvecs
     omendb build -q --key b.txt -o b.omen b.fvecs
     expect 0 omendb query -k 3 a.omen b.omen q.fvecs
     same "$output" "0 1 x
@@ -212,6 +219,9 @@ END
 0 2 b:0
 1 1 a:1
 1 2 b:0"
+    expect 0 omendb query -k 2 --label --header a.omen b.omen q.fvecs
+    same "$(head -n 2 <<<"$output")" "query rank row
+0 1 a:0"
     expect 0 omendb query -k 2 --label --distances -F jsonl a.omen b.omen q.fvecs
     same "$(head -n 1 <<<"$output")" '{"query":0,"rows":["a:0","b:0"],"distances":[1,4]}'
     printf 'a.omen\tone "x"\nb.omen\n' >list

@@ -124,6 +124,10 @@ in_parts()
     truncate -s -1 $file
     expect 0 omendb build --model m.model --shard 1/3 -o shards/
     cmp before $file
+    printf '\377' | dd of=$file bs=1 seek=$(($(stat -c %s before) - 1)) conv=notrunc status=none
+    run ! cmp -s before $file
+    expect 0 omendb build --model m.model --shard 1/3 -o shards/
+    cmp before $file
     omendb train -q --seed 9 -o other.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
     omendb build -q --model other.model --shard 1/3 -o shards/
     run ! cmp -s before $file
@@ -200,6 +204,11 @@ in_parts()
         omendb build -q --model m.model --shard 0/3 -o shards/
     rm b.npy
     fails_with 4 'b.npy' merge shards
+    # the last row, of one input
+    vectors make a.fvecs -n 500 -d 10
+    omendb train -q -o m.model a.fvecs
+    printf '\1\1' | dd of=a.fvecs bs=1 seek=$((499 * 44 + 4)) conv=notrunc status=none
+    fails_with 2 "its contents changed" omendb build -q --model m.model --shard 0/3 -o shards/
     only a.fvecs m.model shards
 }
 
@@ -317,6 +326,14 @@ kill_after()
     fails_with 2 "--output is required" omendb train "$BATS_FILE_TMPDIR/a.fvecs"
     fails_with 2 "no INPUT" omendb train -o x.model
     fails_with 2 "name a file" omendb train -o x.model -
+    mkfifo pipe.fvecs
+    fails_with 2 '"pipe.fvecs" cannot be read again' omendb train -o x.model "$BATS_FILE_TMPDIR/a.fvecs" pipe.fvecs
+    fails_with 2 'cannot be read again' omendb train -o x.model /dev/stdin <"$BATS_FILE_TMPDIR/a.fvecs"
+    mkdir -p x/shard-00000-of-00002.shard
+    fails_with 2 '"x" is not a regular file' omendb train -o x "$BATS_FILE_TMPDIR/a.fvecs"
+    fails_with 2 'is not a regular file' omendb train -o y/ "$BATS_FILE_TMPDIR/a.fvecs"
+    fails_with 2 'is not a regular file' omendb build --model m.model --shard 0/2 -o x
+    fails_with 2 "the model has its own" omendb build --model m.model --shard 0/2 -d 10 -o x.shard
     fails_with 2 "no SHARD" merge
     fails_with 2 "--model is required" omendb merge -o x.omen shards
     fails_with 2 "--output is required" omendb merge --model m.model shards
@@ -328,6 +345,8 @@ kill_after()
     fails_with 2 'would overwrite the input' omendb build --model r.model --shard 0/1 -o rows
     omendb build -q --model r.model --shard 0/1 -o r.shard
     fails_with 2 'would overwrite the input' omendb merge --model r.model -o rows r.shard
+    omendb train -q --tune-queries rows -o r.model "$BATS_FILE_TMPDIR/a.fvecs"
+    fails_with 2 'would overwrite the input' omendb build --model r.model --shard 0/1 -o rows
     # a checkpoint of another command
     cp m.model x.shard.part
     fails_with 2 "is in the way" omendb build --model m.model --shard 0/2 -o x.shard
