@@ -6,8 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define NAME_BYTES      256u
-#define LINE_BYTES_MOST (16u << 20) /* which takes 10 times as much memory, of empty objects 80 times */
+#define NAME_BYTES 256u
 
 /* A list of numbers with at least one in it. */
 static bool is_row(const json_t *value)
