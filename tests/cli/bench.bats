@@ -523,7 +523,7 @@ assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
         HOME=$PWD/../home expect 0 omendb bench --plot p.svg --compare r.json
         same "$output$stderr" ""
         drawn p.svg "$text"
-        expect 0 omendb bench --plot p.png --compare r.json ../good.json
+        [ $((n % 4)) -ne 1 ] || expect 0 omendb bench --plot p.png --compare r.json ../good.json
         # the same as a file's name, of an input and of the picture
         name=$(printf '%s' "$text" | tr / '|')
         cp ../good.json "./$name.json"
