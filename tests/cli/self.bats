@@ -417,6 +417,7 @@ stop()
     "$OMENDB" query -q --self -k 5 -o out.npy --chunk-rows 4000000000 base.omen 2>message &
     local pid=$!
     while kill -0 $pid && [ ! -e out.npy.part ]; do sleep 0.002; done
+    sleep 0.03 # a signal between making the file and noting that it is ours would leave it
     kill -TERM $pid
     code=0
     wait $pid || code=$?
