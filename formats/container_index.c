@@ -3,25 +3,26 @@
 #include "formats/omz.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
+#include <limits.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "formats/container_format.h"
-#include "formats/input.h"
 #include "formats/vectors.h"
 
 /* Whether a name says that vectors are in the file, compressed or not. */
 static bool is_named_vectors(const char *path)
 {
-    if (omen_vectors_named(path))
-        return true;
-    char *inside = omen_input_name_inside(path);
-    const bool is_named = inside && omen_vectors_named(inside);
+    char inside[PATH_MAX]; /* a longer name leads to no file */
+    const size_t n = strlen(path), n_suffix = strlen(".omz");
 
-    free(inside);
-    return is_named;
+    if (omen_vectors_named(path) || n <= n_suffix || n >= sizeof inside || strcasecmp(path + n - n_suffix, ".omz") != 0)
+        return omen_vectors_named(path);
+    memcpy(inside, path, n - n_suffix);
+    inside[n - n_suffix] = '\0';
+    return omen_vectors_named(inside);
 }
 
 bool omen_container_is_index(const char *path)
@@ -35,7 +36,7 @@ bool omen_container_is_index(const char *path)
     if (is_named_vectors(path)) /* whoever opens it opens it once */
         return false;
     /* a pipe that is opened and closed ends its writer */
-    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return false;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)

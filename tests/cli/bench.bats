@@ -71,6 +71,7 @@ recall_agrees()
 }
 
 @test "an index with a graph is measured, gated and compared by each way" {
+    plain_only
     small --graph
     bench_small b.omen --json -k 1,10 --recall 0.8,0.9 >was.json
     # by k, way and effort
@@ -417,6 +418,7 @@ END
 }
 
 @test "an interrupted run prints what was measured" {
+    plain_only
     small
     for signal in INT TERM; do
         "$OMENDB" bench b.omen --base b.fvecs --queries q.fvecs --recall 0.8,0.9 --runs 1 --min-time 0 \

@@ -32,6 +32,7 @@ stop()
 }
 
 @test "chunks of any size make the same index" {
+    plain_only
     make_input
     omendb build -q -o whole.omen base.idx
     build
@@ -62,6 +63,7 @@ stop()
 }
 
 @test "a killed build keeps the refine tier it chose, and the centre of its rows" {
+    plain_only
     make_input
     build -m cosine # rows of unit length are rounded, and centred
     mv out.omen whole.omen

@@ -137,6 +137,7 @@ PY
 }
 
 @test "codes: the account adds up, says 96x, and rows come back nearly" {
+    plain_only
     vectors first "${OMENDB_TEST_ROWS:-6000}" "$images/train-images-idx3-ubyte.gz" v.idx
     for codec in $(some 2 f16 pq auto rabitq sq8); do
         if [ $codec = sq8 ] || [ $codec = f16 ]; then

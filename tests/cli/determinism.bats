@@ -79,6 +79,7 @@ check_results()
 }
 
 @test "fashion-mnist: other codecs, metrics and refine tiers, on 1,000 rows" {
+    plain_only
     vectors first 1000 "$images/train-images-idx3-ubyte.gz" base.idx
     vectors first 200 "$images/t10k-images-idx3-ubyte.gz" queries.idx
     vectors first 300 "$images/train-images-idx3-ubyte.gz" part.idx

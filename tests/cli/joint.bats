@@ -102,6 +102,7 @@ recall()
 }
 
 @test "several indexes: the recall that was asked for is found, with every metric and codec" {
+    plain_only
     for options in "-m l2" "-m cosine --codec rabitq" "-m ip --codec pq" "-m l2 --codec none --refine f32"; do
         # shellcheck disable=SC2086
         parts $options

@@ -38,6 +38,7 @@ broken()
 }
 
 @test "a reader of standard output that goes away ends every command by SIGPIPE, quietly" {
+    plain_only
     vectors make v.fvecs -n 20000 -d 16 --kind gauss
     omendb build -q v.fvecs
     omendb compress -q v.fvecs

@@ -71,6 +71,7 @@ small()
 }
 
 @test "a flip of any one byte is found" {
+    plain_only
     small
     mkdir copies
     python3 "$tests_dir/cli/damage.py" flip v.omen copies
@@ -135,7 +136,7 @@ small()
     python3 "$tests_dir/cli/hostile.py" index v.omz q.fvecs ${lies:-40}
     # one row is set apart
     vectors make v.fvecs -n 400 -d 12 --kind long-row
-    omendb build -q -l 5 -m ip v.fvecs
+    omendb build -q -l 5 -m ip -c pq v.fvecs
     [[ $(omendb verify --source v.fvecs v.omen) =~ "15 sections" ]]
     python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-40}
 }
