@@ -3,6 +3,7 @@
 #include "cmd/info.h"
 #include "cmd/options.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -108,12 +109,12 @@ static int read_file(struct info *info, struct file *f, omen_detail *why)
     struct stat named = {.st_mode = 0};
     int status = OMEN_ERR_INPUT;
 
-    if (!cmd_is_stream(f->path) && stat(f->path, &named) == 0) {
-        if (S_ISDIR(named.st_mode))
-            return omen_fail(why, OMEN_ERR_IO, "\"%s\" is a directory: name files in it", f->path);
-        if (S_ISCHR(named.st_mode) || S_ISBLK(named.st_mode)) /* which may have no end */
-            return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is a device: name a file or a pipe", f->path);
-    }
+    if (!cmd_is_stream(f->path) && stat(f->path, &named) != 0 && errno != ENOENT && errno != ENOTDIR)
+        return omen_fail(why, OMEN_ERR_IO, "cannot examine \"%s\": %s", f->path, strerror(errno));
+    if (S_ISDIR(named.st_mode))
+        return omen_fail(why, OMEN_ERR_IO, "\"%s\" is a directory: name files in it", f->path);
+    if (S_ISCHR(named.st_mode) || S_ISBLK(named.st_mode)) /* which may have no end */
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is a device: name a file or a pipe", f->path);
     /* what is no regular file can only be vectors: a stream, or a name of a part of a file */
     if (S_ISREG(named.st_mode) && (named.st_size > 0 || is_named_ours(f->path))) {
         status = omen_container_open(&container, f->path, why);

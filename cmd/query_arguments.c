@@ -566,7 +566,7 @@ static int take_indexes(struct query *q, char **arguments, int n)
         status = query_paths_read(&q->indexes, q->index_list, &why);
         return status == OMEN_OK ? CMD_GO_ON : cmd_fail(NAME, status, &why);
     }
-    if (has_queries && n > 1 && !omen_container_is_index(arguments[n - 1]))
+    if (has_queries && n > 1 && (cmd_is_stream(arguments[n - 1]) || !omen_container_is_index(arguments[n - 1])))
         n--;
     status = query_paths_take(&q->indexes, arguments, (size_t)n);
     return status == OMEN_OK ? CMD_GO_ON : cmd_fail(NAME, status, &why);
