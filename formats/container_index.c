@@ -12,12 +12,14 @@
 #include "formats/container_format.h"
 #include "formats/vectors.h"
 
-/* Whether a name says that vectors are in the file, compressed or not. */
+/* Whether a name says that vectors are in the file, compressed or not, or is that of a part of a file. */
 static bool is_named_vectors(const char *path)
 {
     char inside[PATH_MAX]; /* a longer name leads to no file */
     const size_t n = strlen(path), n_suffix = strlen(".omz");
 
+    if (omen_vectors_file_bytes(path) < n)
+        return true;
     if (omen_vectors_named(path) || n <= n_suffix || n >= sizeof inside || strcasecmp(path + n - n_suffix, ".omz") != 0)
         return omen_vectors_named(path);
     memcpy(inside, path, n - n_suffix);
