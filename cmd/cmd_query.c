@@ -238,8 +238,7 @@ static int open_queries(struct query *q, const omen_index *index, const omen_ind
     return cmd_name_damage(q->indexes.paths[0], status, why);
 }
 
-/* Makes labels, and fails if the results should hold keys or row numbers that the format
- * cannot. */
+/* Makes labels, and fails if the results should hold keys or row numbers that the format cannot. */
 static int check_names(const struct query *q, struct query_indexes *indexes, const omen_index_info *info,
                        omen_detail *why)
 {
