@@ -16,6 +16,11 @@
 #include <strings.h>
 #include <unistd.h>
 
+/* Of rows at fixed places in the file (vectors/layout.c). */
+#define LAYOUT                                                                                                         \
+    .read = omen_layout_read, .read_bytes = omen_layout_read_bytes, .release = omen_layout_release,                    \
+    .close = omen_layout_close
+
 /* ivecs, i32bin and u32bin are not probed: their structure is that of fvecs and fbin, which are far more common for
  * vectors. */
 static const omen_vector_format formats[] = {
@@ -26,10 +31,7 @@ static const omen_vector_format formats[] = {
         .is_told_by_rows = true,
         .probe = omen_vecs_probe,
         .open = omen_vecs_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = omen_vecs_write,
     },
     {
@@ -39,10 +41,7 @@ static const omen_vector_format formats[] = {
         .is_told_by_rows = true,
         .probe = omen_vecs_probe,
         .open = omen_vecs_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -52,10 +51,7 @@ static const omen_vector_format formats[] = {
         .is_told_by_rows = true,
         .probe = NULL,
         .open = omen_vecs_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -65,10 +61,7 @@ static const omen_vector_format formats[] = {
         .is_told_by_rows = true,
         .probe = omen_vecs_probe,
         .open = omen_vecs_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -103,10 +96,7 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_F4,
         .probe = omen_bin_probe,
         .open = omen_bin_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = omen_bin_write,
     },
     {
@@ -115,10 +105,7 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_U1,
         .probe = omen_bin_probe,
         .open = omen_bin_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -127,10 +114,7 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_I1,
         .probe = omen_bin_probe,
         .open = omen_bin_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -139,10 +123,7 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_I4,
         .probe = NULL,
         .open = omen_bin_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -151,10 +132,7 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_U4,
         .probe = NULL,
         .open = omen_bin_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -163,10 +141,7 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_U1,
         .probe = omen_idx_probe,
         .open = omen_idx_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -176,10 +151,7 @@ static const omen_vector_format formats[] = {
         .has_members = true,
         .probe = omen_safetensors_probe,
         .open = omen_safetensors_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -189,10 +161,7 @@ static const omen_vector_format formats[] = {
         .probe = omen_text_probe,
         .prepare = omen_csv_prepare,
         .open = omen_raw_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -202,10 +171,7 @@ static const omen_vector_format formats[] = {
         .probe = omen_text_probe,
         .prepare = omen_tsv_prepare,
         .open = omen_raw_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -216,10 +182,7 @@ static const omen_vector_format formats[] = {
         .probe = omen_jsonl_probe,
         .prepare = omen_jsonl_prepare,
         .open = omen_raw_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = NULL,
     },
     {
@@ -229,10 +192,7 @@ static const omen_vector_format formats[] = {
         .is_bare = true,
         .probe = NULL,
         .open = omen_raw_open,
-        .read = omen_layout_read,
-        .read_bytes = omen_layout_read_bytes,
-        .release = omen_layout_release,
-        .close = omen_layout_close,
+        LAYOUT,
         .write = omen_raw_write,
     },
 };
