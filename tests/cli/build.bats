@@ -346,7 +346,7 @@ open("q.fvecs", "wb").write(b"".join(row() for i in range(300)))'
 
 @test "a build takes over what a killed one left" {
     vectors first 60000 "$images/train-images-idx3-ubyte.gz" base.idx
-    expect 137 timeout --preserve-status -s KILL 0.4 "$OMENDB" build base.idx
+    expect 137 timeout --foreground --preserve-status -s KILL 0.4 "$OMENDB" build base.idx
     [ ! -e base.omen ]
     vectors make base.fvecs -n 50 -d 3
     echo "much longer than nothing" >>base.omen.tmp

@@ -273,7 +273,7 @@ END
     vectors make v.fvecs -n 4000 -d 8
     { echo x; seq 4000; } >t.tsv
     omendb build -q --columns t.tsv -o whole.omen v.fvecs
-    timeout -s KILL 0.05 "$OMENDB" build -q --columns t.tsv --chunk-rows 500 -o v.omen v.fvecs || true
+    timeout --foreground -s KILL 0.05 "$OMENDB" build -q --columns t.tsv --chunk-rows 500 -o v.omen v.fvecs || true
     omendb build -q --columns t.tsv --chunk-rows 500 -o v.omen v.fvecs
     cmp v.omen whole.omen
     [ ! -e v.omen.part ]
