@@ -214,7 +214,7 @@ static _Atomic long long live_bytes;
 static void note_allocated(const volatile void *block, size_t n_bytes)
 {
     const size_t limit = limit_bytes;
-    const long long live = live_bytes += (long long)n_bytes;
+    const long long live = atomic_fetch_add(&live_bytes, (long long)n_bytes) + (long long)n_bytes;
 
     if (limit > 0 && live > (long long)limit) {
         limit_bytes = 0;
@@ -226,7 +226,7 @@ static void note_allocated(const volatile void *block, size_t n_bytes)
 static void note_freed(const volatile void *block)
 {
     if (block)
-        live_bytes -= (long long)__sanitizer_get_allocated_size(block);
+        atomic_fetch_sub(&live_bytes, (long long)__sanitizer_get_allocated_size(block));
 }
 #endif
 
