@@ -40,23 +40,24 @@ static double normal(void)
 
 typedef enum {
     NORMAL,
-    WHOLE,      /* small whole numbers: ties */
-    REPEATED,   /* few rows, many times */
-    ZEROS,      /* half of the rows */
-    SPARSE,     /* most values */
-    DENORMAL,   /* below what float32 holds in full */
-    TINY,       /* around 1e-30, whose squares vanish */
-    LARGE,      /* around 1e15 */
-    TOO_LARGE,  /* up to 1e30: squares overflow */
-    MIXED,      /* every value of another size, 1e-30 to 1e15 */
-    FAR,        /* near one another, far from the origin */
-    LENGTHS,    /* rows of very different lengths */
-    BYTES,      /* 0 to 255 */
+    WHOLE,     /* small whole numbers: ties */
+    REPEATED,  /* few rows, many times */
+    ZEROS,     /* half of the rows */
+    SPARSE,    /* most values */
+    DENORMAL,  /* below what float32 holds in full */
+    TINY,      /* around 1e-30, whose squares vanish */
+    LARGE,     /* around 1e15 */
+    TOO_LARGE, /* up to 1e30: squares overflow */
+    MIXED,     /* every value of another size, 1e-30 to 1e15 */
+    FAR,       /* near one another, far from the origin */
+    LENGTHS,   /* rows of very different lengths */
+    BYTES,     /* 0 to 255 */
     N_DATA
 } data_kind;
 
-static const char *const data_names[N_DATA] = {"normal", "whole", "repeated",  "zeros", "sparse", "denormal", "tiny",
-                                               "large",  "too large", "mixed", "far",   "lengths", "bytes"};
+static const char *const data_names[N_DATA] = {"normal",   "whole",   "repeated", "zeros",     "sparse",
+                                               "denormal", "tiny",    "large",    "too large", "mixed",
+                                               "far",      "lengths", "bytes"};
 
 typedef struct test_case {
     uint64_t n;
@@ -312,8 +313,8 @@ static bool search(const test_case *c, const omen_index *index, omen_search_opti
         const int status_of_one =
             omen_index_search(index, &options, c->queries, N_QUERIES, a->ids, a->distances, NULL, &why);
 
-        CHECK_CASE(status_of_one == OMEN_OK || (status_of_one == OMEN_ERR_INPUT && why.text[0] != '\0'), "%s, %s: %d, %s",
-                   c->text, what, status_of_one, why.text);
+        CHECK_CASE(status_of_one == OMEN_OK || (status_of_one == OMEN_ERR_INPUT && why.text[0] != '\0'),
+                   "%s, %s: %d, %s", c->text, what, status_of_one, why.text);
         CHECK_CASE(v == 0 || status_of_one == status, "%s, %s: %d, not %d", c->text, what, status_of_one, status);
         status = status_of_one;
         if (v == 0 || status != OMEN_OK)
@@ -371,8 +372,7 @@ static void check_within(const test_case *c, const omen_index *index, omen_searc
 
         options.exact = turn == 0;
         options.n_threads = 1 + turn;
-        const int status =
-            omen_index_search_within(index, &options, c->queries, N_QUERIES, &found, NULL, &why);
+        const int status = omen_index_search_within(index, &options, c->queries, N_QUERIES, &found, NULL, &why);
 
         CHECK_CASE(status == OMEN_OK, "%s, within %g: %d, %s", c->text, (double)within, status, why.text);
         for (uint32_t q = 0; status == OMEN_OK && q < N_QUERIES; q++) {
@@ -428,8 +428,8 @@ static void check_filter(const test_case *c, const omen_index *index, omen_searc
                 uint32_t at = 0;
 
                 for (uint32_t i = 0; i < a.k && a.ids[q * a.k + i] != OMEN_NO_ROW; i++, at++) {
-                    while (at < exact->k && !(exact->ids[q * exact->k + at] >= 0 &&
-                                              allowed[exact->ids[q * exact->k + at]]))
+                    while (at < exact->k &&
+                           !(exact->ids[q * exact->k + at] >= 0 && allowed[exact->ids[q * exact->k + at]]))
                         at++;
                     CHECK_CASE(at < exact->k && a.ids[q * a.k + i] == exact->ids[q * exact->k + at] &&
                                    a.distances[q * a.k + i] == exact->distances[q * exact->k + at],
@@ -534,9 +534,8 @@ static void check_source(test_case *c)
 
         if (omen_cpu_select(variants[v].level, NULL) != OMEN_OK)
             continue;
-        const int status =
-            omen_source_search(&source, c->options.metric, to->k, c->queries, N_QUERIES, variants[v].n_threads, to->ids,
-                               to->distances, NULL, NULL, &why);
+        const int status = omen_source_search(&source, c->options.metric, to->k, c->queries, N_QUERIES,
+                                              variants[v].n_threads, to->ids, to->distances, NULL, NULL, &why);
 
         CHECK_CASE(status == OMEN_OK, "%s, source: %d, %s", c->text, status, why.text);
         CHECK_CASE(v == 0 || same(&first, to), "%s, source: %s with %d threads differs", c->text,
@@ -559,8 +558,7 @@ static int build(test_case *c, size_t variant, sections_in_memory *sections, ome
     const omen_sink sink = sink_of(sections);
     omen_build_options options = c->options;
 
-    if (omen_cpu_select(variants[variant].level, NULL) != OMEN_OK &&
-        omen_cpu_select(NULL, NULL) != OMEN_OK)
+    if (omen_cpu_select(variants[variant].level, NULL) != OMEN_OK && omen_cpu_select(NULL, NULL) != OMEN_OK)
         return OMEN_ERR_ARGUMENT;
     options.n_threads = variants[variant].n_threads;
     *sections = (sections_in_memory){.n = 0};
@@ -580,8 +578,8 @@ static void run_case(uint64_t number)
     const bool has_zero_fault = c.options.metric == OMEN_METRIC_COSINE && c.has_zeros && !c.options.zero_ok;
     const bool is_too_long = c.most_norm2 > 1.01 * (double)OMEN_NORM2_MOST;
     const bool may_be_too_long = c.most_norm2 > 0.99 * (double)OMEN_NORM2_MOST;
-    const bool is_beyond_f16 = c.options.refine == OMEN_REFINE_F16 && c.options.metric != OMEN_METRIC_COSINE &&
-                               c.most_value > 32000;
+    const bool is_beyond_f16 =
+        c.options.refine == OMEN_REFINE_F16 && c.options.metric != OMEN_METRIC_COSINE && c.most_value > 32000;
     const int status = build(&c, draw(N_VARIANTS), &sections, &why);
 
     CHECK_CASE(status == OMEN_OK || (status == OMEN_ERR_INPUT && why.text[0] != '\0'), "%s: %d, %s", c.text, status,

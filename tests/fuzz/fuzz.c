@@ -52,7 +52,7 @@ const fuzz_target *fuzz_find(const char *name)
 
 /* ---- failures ---- */
 
-FILE *fuzz_output;      /* standard output as it was */
+FILE *fuzz_output;     /* standard output as it was */
 static FILE *log_file; /* standard error likewise */
 
 void fuzz_fail(const char *file, int line, const char *condition, const char *format, ...)

@@ -29,10 +29,9 @@ static int split(char *text, char *words[MAX_WORDS + 1])
 
 void fuzz_options(const uint8_t *data, size_t n_bytes)
 {
-    static const cmd_syntax *const all[] = {&cmd_attach_syntax, &cmd_bench_syntax, &cmd_build_syntax,
-                                            &cmd_completion_syntax, &cmd_compress_syntax, &cmd_info_syntax,
-                                            &cmd_merge_syntax, &cmd_query_syntax, &cmd_train_syntax,
-                                            &cmd_verify_syntax};
+    static const cmd_syntax *const all[] = {
+        &cmd_attach_syntax, &cmd_bench_syntax, &cmd_build_syntax, &cmd_completion_syntax, &cmd_compress_syntax,
+        &cmd_info_syntax,   &cmd_merge_syntax, &cmd_query_syntax, &cmd_train_syntax,      &cmd_verify_syntax};
     char *text = fuzz_text(data, n_bytes), *words[MAX_WORDS + 1];
     const int n = split(text, words);
 
@@ -61,9 +60,15 @@ void fuzz_options_seeds(void)
         "query -k 10 --recall=0.9 --way graph -F jsonl --header i.omen q.fvecs -v --effort-factor 1.5",
         "bench --json -k 1 10 100 --recall 0.9 0.99 --runs 3 --min-time 0.1 --baseline b.json a.fvecs",
         "attach --key k.txt:id --columns c.tsv --column-types a:int64 --column n=a.npy --tags t.spmat -o o a.omen",
-        "compress -9 --bytes 8 --codec rabitq -f -c --long -d x.omz", "verify --quick --json -t 2 a.omen b.fvecs",
-        "train --dim 5 --seed 18446744073709551615 -o m.model a", "merge --model m --allow-duplicates 0.shard",
-        "info --help", "completion bash", "query --reca 0.9", "build -M 1e9G --threads -1", "query --cpu avx3 -k 0"};
+        "compress -9 --bytes 8 --codec rabitq -f -c --long -d x.omz",
+        "verify --quick --json -t 2 a.omen b.fvecs",
+        "train --dim 5 --seed 18446744073709551615 -o m.model a",
+        "merge --model m --allow-duplicates 0.shard",
+        "info --help",
+        "completion bash",
+        "query --reca 0.9",
+        "build -M 1e9G --threads -1",
+        "query --cpu avx3 -k 0"};
 
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
         fuzz_seed(seeds[i], strlen(seeds[i]));
@@ -93,7 +98,7 @@ static void make_files(void)
 static bool wants_threads(char *const *words, int n)
 {
     for (int i = 1; i < n; i++) {
-        const char *value = strncmp(words[i], "-t", 2) == 0          ? words[i] + 2
+        const char *value = strncmp(words[i], "-t", 2) == 0            ? words[i] + 2
                             : strncmp(words[i], "--threads=", 10) == 0 ? words[i] + 10
                             : i > 1 && words[i - 1][0] == '-'          ? words[i]
                                                                        : "";
@@ -134,9 +139,15 @@ void fuzz_commands_seeds(void)
         "query -t 1 --self --pairs --within 3 -o o.tsv a.omen",
         "query -t 1 --exact --label --json -F jsonl a.omen a.omen a.fvecs",
         "attach -t 1 --graph --key k.txt --columns c.tsv -o b.omen a.omen",
-        "compress -t 1 -3 -o b.omz a.omen", "compress -t 1 --bytes 4 -o b.omz a.fvecs", "compress -t 1 -c -d a.omen",
-        "verify -t 1 --json a.omen a.fvecs", "verify --quick a.omen", "train -t 1 -o b.model a.fvecs",
-        "merge --model b.model 0.shard", "info --json a.omen a.fvecs c.tsv k.txt", "info -v ."};
+        "compress -t 1 -3 -o b.omz a.omen",
+        "compress -t 1 --bytes 4 -o b.omz a.fvecs",
+        "compress -t 1 -c -d a.omen",
+        "verify -t 1 --json a.omen a.fvecs",
+        "verify --quick a.omen",
+        "train -t 1 -o b.model a.fvecs",
+        "merge --model b.model 0.shard",
+        "info --json a.omen a.fvecs c.tsv k.txt",
+        "info -v ."};
 
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
         fuzz_seed(seeds[i], strlen(seeds[i]));

@@ -38,7 +38,7 @@ void fuzz_container(const uint8_t *data, size_t n_bytes)
     fuzz_limit_memory(n_bytes);
     const int status = omen_container_open(&container, "x.omen", &why);
 
-    FUZZ_REQUIRE((status == OMEN_OK) == (container != NULL) && (container || why.text[0] != '\0'), "%d", status);
+    FUZZ_REQUIRE((status == OMEN_OK) == !!container && (container || why.text[0] != '\0'), "%d", status);
     if (container) {
         size_t n;
         const omen_section *sections = omen_container_sections(container, &n);
@@ -111,8 +111,8 @@ void fuzz_packed(const uint8_t *data, size_t n_bytes)
         FUZZ_REQUIRE((status == OMEN_OK) == (n_damaged == 0), "%d: %u blocks are damaged", status, n_damaged);
         FUZZ_REQUIRE((status == OMEN_OK) == (status_of_file == OMEN_OK), "check %d, unpack %d: %s", status,
                      status_of_file, why.text);
-        FUZZ_REQUIRE(status != OMEN_OK || (uint64_t)lseek(fd, 0, SEEK_END) == omen_omz_original_bytes(omz), "%lld bytes",
-                     (long long)lseek(fd, 0, SEEK_END));
+        FUZZ_REQUIRE(status != OMEN_OK || (uint64_t)lseek(fd, 0, SEEK_END) == omen_omz_original_bytes(omz),
+                     "%lld bytes", (long long)lseek(fd, 0, SEEK_END));
         close(fd);
     }
     omen_omz_close(omz);
@@ -175,7 +175,8 @@ void fuzz_packed_seeds(void)
                 memcpy(npy + 128 + 4 * j, &single, 4);
         }
         fuzz_write("d.npy", npy, sizeof npy);
-        if (fuzz_command("compress -q -t 1 -f -o d.omz d.npy") == 0 || fuzz_command("compress -q -t 1 -o d.omz d.npy") == 0)
+        if (fuzz_command("compress -q -t 1 -f -o d.omz d.npy") == 0 ||
+            fuzz_command("compress -q -t 1 -o d.omz d.npy") == 0)
             fuzz_seed_container("d.omz");
     }
     FUZZ_REQUIRE(fuzz_command("compress -q -t 1 --codec none -o e.omz b.fvecs") == 0 ||

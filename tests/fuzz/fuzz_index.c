@@ -34,8 +34,7 @@ static void check_order(const int64_t *ids, const float *distances, uint64_t n, 
                      (unsigned long long)n_rows);
         FUZZ_REQUIRE(isfinite(distances[i]), "distance %g", (double)distances[i]);
         if (i > 0)
-            FUZZ_REQUIRE(distances[i] > distances[i - 1] ||
-                             (distances[i] == distances[i - 1] && ids[i] > ids[i - 1]),
+            FUZZ_REQUIRE(distances[i] > distances[i - 1] || (distances[i] == distances[i - 1] && ids[i] > ids[i - 1]),
                          "row %lld at %.9g behind row %lld at %.9g", (long long)ids[i], (double)distances[i],
                          (long long)ids[i - 1], (double)distances[i - 1]);
     }
@@ -115,8 +114,8 @@ static void search_within(const omen_index *index, omen_search_options options, 
         if (omen_cpu_select(levels[i], NULL) != OMEN_OK)
             continue;
         options.n_threads = i == 1 ? 2 : 1;
-        const int status = omen_index_search_within(index, &options, queries, N_QUERIES, i == 0 ? &first : &found, NULL,
-                                                    &why);
+        const int status =
+            omen_index_search_within(index, &options, queries, N_QUERIES, i == 0 ? &first : &found, NULL, &why);
 
         FUZZ_REQUIRE(status != OMEN_ERR_CORRUPT || !is_sound, "within: sound, but %s", why.text);
         FUZZ_REQUIRE(i == 0 || status == first_status, "within, %s: %d, not %d", levels[i], status, first_status);
@@ -242,8 +241,8 @@ static omen_row_set *select_rows(const omen_index *index, const omen_index_info 
 
         if (status_of_text == OMEN_OK) {
             omen_row_set *other = NULL;
-            const int status_of_set = omen_conditions_evaluate((const omen_condition *const *)&condition, 1, 1, &other,
-                                                               NULL, NULL, &why);
+            const int status_of_set =
+                omen_conditions_evaluate((const omen_condition *const *)&condition, 1, 1, &other, NULL, NULL, &why);
 
             FUZZ_REQUIRE(status_of_set == OMEN_OK || !is_sound, "sound, but %s", why.text);
             omen_row_set_destroy(set);
@@ -332,7 +331,7 @@ void fuzz_index(const uint8_t *data, size_t n_bytes)
     if (omen_container_open(&container, "x.omen", &why) == OMEN_OK) {
         const int status = omen_container_open_index(&container, &index, "x.omen", UINT64_MAX, true, &why);
 
-        FUZZ_REQUIRE((status == OMEN_OK) == (index != NULL) && (index || why.text[0] != '\0'), "%d", status);
+        FUZZ_REQUIRE((status == OMEN_OK) == !!index && (index || why.text[0] != '\0'), "%d", status);
     }
     if (index) {
         omen_index_info info = {.struct_bytes = sizeof info};

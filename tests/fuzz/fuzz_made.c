@@ -116,9 +116,8 @@ int fuzz_run_command(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"attach", cmd_attach}, {"build", cmd_build}, {"compress", cmd_compress},
-                    {"info", cmd_info},     {"merge", cmd_merge}, {"query", cmd_query},
-                    {"train", cmd_train},   {"verify", cmd_verify}};
+    } commands[] = {{"attach", cmd_attach}, {"build", cmd_build}, {"compress", cmd_compress}, {"info", cmd_info},
+                    {"merge", cmd_merge},   {"query", cmd_query}, {"train", cmd_train},       {"verify", cmd_verify}};
 
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(commands[i].name, argv[0]) == 0) {

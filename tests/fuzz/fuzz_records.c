@@ -289,7 +289,8 @@ static void check_results(void)
     FUZZ_REQUIRE(file, "no results: %s", strerror(errno));
     while (fscanf(file, "%u\t%u\t%u\t%f\n", &row, &rank, &neighbour, &distance) == 4) {
         FUZZ_REQUIRE(row < 30 && neighbour < 30 && isfinite(distance), "%u %u %g", row, neighbour, (double)distance);
-        FUZZ_REQUIRE(is_first || row > last_row || (row == last_row && rank == last_rank + 1 && distance >= last_distance),
+        FUZZ_REQUIRE(is_first || row > last_row ||
+                         (row == last_row && rank == last_rank + 1 && distance >= last_distance),
                      "%u %u behind %u %u", row, rank, last_row, last_rank);
         last_row = row, last_rank = rank, last_distance = distance, is_first = false;
     }

@@ -103,7 +103,7 @@ void fuzz_columns(const uint8_t *data, size_t n_bytes)
     fuzz_limit_memory(n_bytes);
     const int status = omen_columns_read(&columns, &paths, n_rows, 0, &why);
 
-    FUZZ_REQUIRE((status == OMEN_OK) == (columns != NULL) && (columns || why.text[0] != '\0'), "%d", status);
+    FUZZ_REQUIRE((status == OMEN_OK) == !!columns && (columns || why.text[0] != '\0'), "%d", status);
     if (columns && omen_columns_count(columns) > 0)
         check_columns(columns);
     omen_columns_destroy(columns);
@@ -115,7 +115,8 @@ void fuzz_columns_seeds(void)
 {
     static const char table[] = "\0price:float32,zip:text,n:skip\0price\tzip\tn\tlabel\n1\t0042\t3\tbag\n2.5\t\t4\t\n";
     static const char csv[] = "\1a,\"b \"\"c\"\"\",d\n1,x,9223372036854775807\n-2,\"y\nz\",0.1\n,,\n";
-    static const char jsonl[] = "\2{\"a\":1,\"t\":[\"x\",\"y\"],\"n\":null}\n{\"a\":2.5,\"t\":[]}\n{\"s\":\"\\u00fc\"}\n";
+    static const char jsonl[] =
+        "\2{\"a\":1,\"t\":[\"x\",\"y\"],\"n\":null}\n{\"a\":2.5,\"t\":[]}\n{\"s\":\"\\u00fc\"}\n";
     static const char text[] = "\3a b\n1 2\n";
     static const char tags[] = "\5red blue\n\nblue green red\n";
     uint8_t npy[1 + 128 + 40] = "\4\x93NUMPY\1\0\x76", spmat[1 + 24 + 48 + 12 + 12] = {6};
@@ -134,8 +135,8 @@ void fuzz_columns_seeds(void)
         char header[119];
 
         snprintf(header, sizeof header, "%-117s\n", "");
-        const int n = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (5,), }",
-                               types[i]);
+        const int n =
+            snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (5,), }", types[i]);
         header[n] = ' ';
         memcpy(npy + 11, header, 118);
         npy[128] = '\n';
@@ -178,7 +179,7 @@ void fuzz_keys(const uint8_t *data, size_t n_bytes)
 
         status = omen_row_keys_read_column(&keys, &paths, "id", n_rows, allows, 0, 1, &why);
     }
-    FUZZ_REQUIRE((status == OMEN_OK) == (keys != NULL) && (keys || why.text[0] != '\0'), "%d", status);
+    FUZZ_REQUIRE((status == OMEN_OK) == !!keys && (keys || why.text[0] != '\0'), "%d", status);
     if (keys) {
         const omen_sink sink = sink_of(&sections);
 
@@ -204,8 +205,8 @@ void fuzz_keys_seeds(void)
     fuzz_seed("\3{\"id\":\"a\"}\n{\"id\":\"b\"}\n", 23);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         char header[119];
-        const int n = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (5,), }",
-                               types[i]);
+        const int n =
+            snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (5,), }", types[i]);
 
         memset(npy + 11, ' ', 117);
         memcpy(npy + 11, header, (size_t)n);
@@ -297,10 +298,11 @@ void fuzz_conditions(const uint8_t *data, size_t n_bytes)
 void fuzz_conditions_seeds(void)
 {
     static const char *const seeds[] = {
-        "price > 10 AND weight <= 3.5",  "label = 'bag' OR label IN ('coat', 'x''y')", "NOT stock BETWEEN -5 AND 3000",
-        "tags HAS 'red' AND NOT tags HAS 'blue'", "weight IS NULL OR \"price\" <> 7", "label LIKE 'ba%'",
-        "3 < price AND TRUE = price", "stock IN (1, NULL, -2e3) OR label NOT LIKE 'c%'", "(price = 1 OR (price = 2))",
-        "label NOT IN ('bag') AND stock IS NOT NULL"};
+        "price > 10 AND weight <= 3.5",     "label = 'bag' OR label IN ('coat', 'x''y')",
+        "NOT stock BETWEEN -5 AND 3000",    "tags HAS 'red' AND NOT tags HAS 'blue'",
+        "weight IS NULL OR \"price\" <> 7", "label LIKE 'ba%'",
+        "3 < price AND TRUE = price",       "stock IN (1, NULL, -2e3) OR label NOT LIKE 'c%'",
+        "(price = 1 OR (price = 2))",       "label NOT IN ('bag') AND stock IS NOT NULL"};
 
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
         fuzz_seed(seeds[i], strlen(seeds[i]));

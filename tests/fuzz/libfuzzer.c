@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One fuzz target, that which OMENDB_FUZZ_TARGET names, as libFuzzer calls it. tests/fuzz/run.sh runs all. */
+/* One fuzz target, that which OMENDB_FUZZ_TARGET names, as libFuzzer calls it. tests/fuzz/fuzz.sh runs all. */
 #include <stdio.h>
 #include <stdlib.h>
 
