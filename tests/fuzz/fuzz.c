@@ -123,7 +123,7 @@ uint8_t *fuzz_read(const char *name, size_t *n_bytes)
     return data;
 }
 
-#define KEPT_MOST 8u
+#define KEPT_MOST 16u
 
 static struct kept {
     char name[32];

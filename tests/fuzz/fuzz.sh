@@ -24,15 +24,18 @@ ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export OMP_WAIT_POLICY ASAN_OPTIONS UBSAN_OPTIONS OMENDB_FUZZ_TARGET
 
-# seconds that the processor worked for programs of this shell so far
+# What the programs of this shell took of the processor so far; times says it of the shell that runs it only.
 cpu_seconds()
 {
-    times | awk 'NR == 2 { n = split($0, part, /[m s]+/); print part[1] * 60 + part[2] + part[3] * 60 + part[4] }'
+    times >build-fuzz/times
+    cpu=$(awk 'NR == 2 { split($0, part, /[ms ]+/); print part[1] * 60 + part[2] + part[3] * 60 + part[4] }' \
+        build-fuzz/times)
 }
 
 n_failed=0
 for OMENDB_FUZZ_TARGET in "$@"; do
-    began=$(cpu_seconds)
+    cpu_seconds
+    began=$cpu
     log=build-fuzz/$OMENDB_FUZZ_TARGET.log
     # memory is limited by the target itself (fuzz_limit_memory), to 4 times the input and 64 MiB
     if build-fuzz/tests/omendb-fuzz -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
@@ -45,7 +48,8 @@ for OMENDB_FUZZ_TARGET in "$@"; do
     fi
     n_runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
-    cpu=$(cpu_seconds | awk -v began="$began" '{ printf "%.0f", $1 - began }')
+    cpu_seconds
+    cpu=$(awk -v began="$began" -v now="$cpu" 'BEGIN { printf "%.0f", now - began }')
     echo "$OMENDB_FUZZ_TARGET: ${n_runs:-?} executions, $cpu CPU seconds, ${edges:-?} edges, $result"
 done
 [ $n_failed -eq 0 ]
