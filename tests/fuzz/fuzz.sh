@@ -39,7 +39,7 @@ for OMENDB_FUZZ_TARGET in "$@"; do
     log=build-fuzz/$OMENDB_FUZZ_TARGET.log
     # memory is limited by the target itself (fuzz_limit_memory), to 4 times the input and 64 MiB
     if build-fuzz/tests/omendb-fuzz -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
-        -use_value_profile=1 -print_final_stats=1 -artifact_prefix="$PWD/build-fuzz/$OMENDB_FUZZ_TARGET-" \
+        -print_final_stats=1 -artifact_prefix="$PWD/build-fuzz/$OMENDB_FUZZ_TARGET-" \
         "$PWD/build-fuzz/corpus/$OMENDB_FUZZ_TARGET" >"$log" 2>&1; then
         result=ok
     else
