@@ -142,6 +142,31 @@ static size_t load_records(const char *name, uint32_t element, uint32_t flags, f
     return n;
 }
 
+/* A model whose axes are all the same one, which is of unit length: the mean and they are the last arrays but for a
+ * centre. */
+static void seed_equal_axes(fuzz_part *parts, size_t n)
+{
+    const fuzz_part was = parts[1];
+    uint8_t *payload = malloc(was.n_bytes), *joined;
+    uint32_t counts[3]; /* d, d_full, d_kept */
+    size_t n_bytes;
+
+    FUZZ_REQUIRE(payload && was.id == OMEN_RECORD_TRANSFORM && was.n_bytes > 64, "record %u", was.id);
+    memcpy(payload, was.data, was.n_bytes);
+    memcpy(counts, payload + 8, sizeof counts);
+    uint8_t *axes = payload + 56 + 4 * counts[1];
+
+    FUZZ_REQUIRE(axes + 4 * counts[1] * counts[2] <= payload + was.n_bytes && counts[2] > 1, "%zu bytes", was.n_bytes);
+    for (uint32_t i = 1; i < counts[2]; i++)
+        memcpy(axes + 4 * counts[1] * i, axes, 4 * counts[1]);
+    parts[1].data = payload;
+    joined = fuzz_parts_join(parts, n, &n_bytes);
+    fuzz_seed(joined, n_bytes);
+    free(joined);
+    free(payload);
+    parts[1] = was;
+}
+
 void fuzz_resume_seeds(void)
 {
     for (uint32_t i = 0; i < 4; i++) {
@@ -160,6 +185,7 @@ void fuzz_resume_seeds(void)
             fuzz_seed(joined, n_bytes);
             free(joined);
         }
+        seed_equal_axes(parts, n);
         free(file);
         remove("out.omen.part");
     }
