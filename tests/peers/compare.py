@@ -1097,8 +1097,9 @@ def draw(result, path):
                       f"{data} using 1:($3 > 0 ? $2 : NaN) with points ps 1.1 {points}",
                       f"{data} using 1:($3 > 0 ? NaN : $2) with points ps 0.5 {points}"]
         lines.append("plot " + ", ".join(parts))
-    pictures.draw(lines + ["unset multiplot"], path, f"Recall and speed on {info['set']}: " +
-                  ", ".join(dict.fromkeys(e["name"].split()[0] for e in engines)), described(result, fronts), result)
+    families = ", ".join(dict.fromkeys(re.split("[ ,]", e["name"])[0] for e in engines))
+    pictures.draw(lines + ["unset multiplot"], path, f"Recall and speed on {info['set']}: {families}",
+                  described(result, fronts), result)
 
 
 def render(result):

@@ -50,8 +50,8 @@ def draw(data, path):
                           [math.log(x) for x in x_range], y_range)
     for row in rows:
         if row["recall"] < asked - SHORT:
-            lines.append(f"set label 'recall {row['recall']:.3f}, not {asked}' at {row['n']},{row['alone_us']:.5g} right "
-                         f"offset -1,0.8 tc rgb '{COLOUR}' font ',13'")
+            lines.append(f"set label 'recall {row['recall']:.3f}, not {asked}' at {row['n']},{row['alone_us']:.5g} "
+                         f"right offset -1,0.8 tc rgb '{COLOUR}' font ',13'")
     parts = []
     for i, (_, _, mark, colour, dash) in enumerate(CURVES):
         paint = f"lc rgb '{colour}'"

@@ -123,9 +123,10 @@ class Panel:
         places = dodge([y for _, y in at], gap, top + 4, bottom - 4)
         lines = []
         for name, colour, (x, y), place in zip(names, colours, at, places):
+            beside = 1 - place / height
             lines.append(f"set arrow from screen {(x + 6) / width:.5f},{1 - y / height:.5f} "
-                         f"to screen {(right + 14) / width:.5f},{1 - place / height:.5f} nohead lw 0.7 lc rgb '{colour}'")
-            lines.append(f"set label {literal(name)} at screen {(right + 17) / width:.5f},{1 - place / height:.5f} left "
+                         f"to screen {(right + 14) / width:.5f},{beside:.5f} nohead lw 0.7 lc rgb '{colour}'")
+            lines.append(f"set label {literal(name)} at screen {(right + 17) / width:.5f},{beside:.5f} left "
                          f"tc rgb '{colour}' font ',12'")
         return lines
 
@@ -134,8 +135,8 @@ class Panel:
 
 def begin(path, size):
     """The first lines of a script."""
-    kind = "svg" if path.endswith(".svg") else "pngcairo"
-    return [f"set terminal {kind} size {size[0]},{size[1]} noenhanced font 'sans-serif,{14 if kind == 'svg' else 11}' "
+    kind, scale = ("svg", 1) if path.endswith(".svg") else ("pngcairo", 0.77)
+    return [f"set terminal {kind} size {size[0]},{size[1]} noenhanced font 'sans-serif,14' fontscale {scale} "
             "background '#ffffff'", "set encoding utf8", "set output", "set logscale y", "set border 3",
             "set tics nomirror", "set grid back lt 1 lw 1 lc rgb '#dddddd'", "unset key", "unset mxtics"]
 
