@@ -23,7 +23,8 @@ mkdir -p "$playground"
 pictures()
 {
     # shellcheck disable=SC2059 # a format of octal numbers
-    printf "\\0\\0\\010\\003\\0\\0\\$(printf %03o $(($2 / 256)))\\$(printf %03o $(($2 % 256)))\\0\\0\\0\\034\\0\\0\\0\\034"
+    printf "\\0\\0\\010\\003\\0\\0\\$(printf %03o $(($2 / 256)))\\$(printf %03o $(($2 % 256)))"
+    printf '\0\0\0\034\0\0\0\034'
     gzip -dc "$data/$1" | tail -c +17 | head -c $(($2 * 784))
 }
 

@@ -724,8 +724,8 @@ class Omendb(Engine):
         wanted = sorted(set(efforts))
         _, out, _ = self.run("bench", "-q", "--json", "--base", case.base_file, "--queries", case.query_file,
                              "--truth", case.truth_file, "-k", case.k, "-t", case.threads, "--runs", case.runs,
-                             "--min-time", case.min_time, *self.way, "--recall", ",".join(f"{effort:g}" for effort in wanted),
-                             self.index)
+                             "--min-time", case.min_time, *self.way, "--recall",
+                             ",".join(f"{effort:g}" for effort in wanted), self.index)
         report = json.loads(out)
         if report["schema"] != "omendb-bench/1":
             raise ValueError(f"omendb bench --json speaks {report['schema']}, not omendb-bench/1")
@@ -740,8 +740,8 @@ class Omendb(Engine):
         return points, report
 
 
-KINDS = {"omendb": Omendb, "faiss": Faiss, "faiss-graph": FaissGraph, "vamana": Vamana, "hnswlib": Hnswlib, "qg": Symqg, "rabitq-ivf": RabitqIvf,
-         "usearch": Usearch, "glass": Glass, "scann": Scann}
+KINDS = {"omendb": Omendb, "faiss": Faiss, "faiss-graph": FaissGraph, "vamana": Vamana, "hnswlib": Hnswlib,
+         "qg": Symqg, "rabitq-ivf": RabitqIvf, "usearch": Usearch, "glass": Glass, "scann": Scann}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                     "TF_NUM_INTRAOP_THREADS")
 

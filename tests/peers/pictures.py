@@ -15,8 +15,8 @@ from html import escape, unescape
 # have a contrast of 3 or more to white and to the dark background.
 LOOKS = {"omendb": ("#1f77c9", 4), "faiss": ("#d55e00", 6), "rabitqlib qg": ("#a35fbf", 10),
          "rabitqlib IVF": ("#0a8f6b", 8), "hnswlib": ("#a17a00", 12), "usearch": ("#d0508c", 14),
-         "glass": ("#1995ad", 1), "scann": ("#808080", 2)}
-OTHER = ("#808080", 3)
+         "glass": ("#1995ad", 1), "scann": ("#808080", 2), "scalable-vs": ("#7a63d9", 3)}
+OTHER = ("#808080", 1)
 
 DARK = """<style>
 @media (prefers-color-scheme: dark) {
