@@ -285,6 +285,9 @@ typedef struct cmd_progress {
     int width;           /* of the line on the screen, to blank it */
 } cmd_progress;
 
+/* Whether the environment says how often lines come where there is no terminal. */
+bool cmd_progress_is_wanted(void);
+
 /* verbosity: -1 for -q, 1 for -v. */
 void cmd_progress_init(cmd_progress *progress, int verbosity);
 

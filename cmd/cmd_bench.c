@@ -305,7 +305,9 @@ static const cmd_option options[] = {
      .values = bench_panel_name,
      .help = "what --plot draws: recall, latency and build, or some (default recall)"},
 
-    {.group = "messages", CMD_OPTION_QUIET(struct bench_options, verbosity), .help = "no progress, no table"},
+    {.group = "messages",
+     CMD_OPTION_QUIET(struct bench_options, verbosity),
+     .help = "no table; progress only if OMENDB_PROGRESS is set"},
     {CMD_OPTION_VERBOSE(struct bench_options, verbosity), .help = "tell each step on stderr"},
     {CMD_OPTION_JSON(struct bench_options, json), .help = "print one JSON object on stdout instead of the table"},
     {CMD_OPTION_HELP},
@@ -596,7 +598,9 @@ static int run(const struct bench_options *o)
     bool worse = false, has_report;
     int status, report_rc;
 
-    cmd_progress_init(&b.progress, o->verbosity);
+    /* a long run in a log may be asked for progress without the table */
+    cmd_progress_init(&b.progress, o->verbosity < 0 && cmd_progress_is_wanted() ? 0 : o->verbosity);
+    cmd_progress_update(&b.progress, "read", 0, 0);
     cmd_signals_note();
     status = prepare(&b, &baseline, &why);
     if (status == OMEN_OK)

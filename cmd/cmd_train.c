@@ -193,6 +193,7 @@ static int run(struct train *t)
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
     cmd_progress_init(&t->progress, t->verbosity);
+    cmd_progress_update(&t->progress, "read", 0, 0);
     t->options.n_threads = cmd_threads(t->options.n_threads);
     t->options.progress = show_progress;
     t->options.resumed = say_resumed;
