@@ -351,6 +351,13 @@ typedef struct omen_build_report {
     /* by tier: the share of the 10 nearest rows that are still the nearest after its rounding, estimated from rows of
      * the sample; 0 for tiers that were not measured */
     double refine_ceilings[OMEN_N_REFINES];
+    /* lengths of the rows of the sample that the models were trained on; all 0 where a checkpoint made that needless */
+    struct {
+        uint64_t n_rows;
+        double least, most;
+        bool are_unit; /* all within 0.001 of 1: l2 and ip then rank as cosine does */
+        double spread; /* ip: the length that a tenth of the rows exceed over that which nine tenths do; 0: none */
+    } norms;
 } omen_build_report;
 
 /* What a build will need, in bytes: upper estimates. */

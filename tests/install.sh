@@ -33,7 +33,14 @@ install_missing()
         as_root=sudo
     fi
     echo "installing:$missing" >&2
+    apt_log=$(mktemp) || return 1
+    apt_code=0
     # shellcheck disable=SC2086 # the list is split into words on purpose
-    $as_root apt-get -qq update >&2 &&
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >&2
+    { $as_root apt-get -qq update &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing; } \
+        >"$apt_log" 2>&1 || apt_code=1
+    # what it did is long, and interests only when it went wrong
+    [ $apt_code -eq 0 ] || cat "$apt_log" >&2
+    rm -f "$apt_log"
+    return $apt_code
 }

@@ -27,7 +27,8 @@ result()
 
 tree()
 {
-    find . \( -name .git -o -name 'build*' -type d -o -name __pycache__ -o -name '*.omen' \) -prune -o -type f -print |
+    find . \( -name .git -o -name 'build*' -type d -o -name __pycache__ -o -name playground -o -name '*.omen' \) \
+        -prune -o -type f -print |
         sed 's/^\.\///' | LC_ALL=C sort
 }
 

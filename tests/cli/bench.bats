@@ -492,6 +492,21 @@ for p in points:
     grep -q 'recall@10' p.svg
     omendb bench --plot p.png --compare a.json a.json
     [ "$(head -c 4 p.png | tail -c 3)" = PNG ]
+    # what is told to those who do not see it, and on dark pages; no place is left for gnuplot's own words
+    grep -q '<title>omendb bench' p.svg
+    grep -q '^this run: .* at recall 0\.' p.svg
+    grep -q 'prefers-color-scheme: dark' p.svg
+    expect 1 grep -i -e 'produced by' -e 'title>gnuplot' p.svg
+    # panels; an index that was given was not built
+    omendb bench --plot p.svg --compare a.json --plot-panels latency
+    grep -q 'a.json, p99' p.svg
+    expect 1 grep 'queries/s' p.svg
+    fails_with 2 "no builds to plot" omendb bench --plot none.svg --compare a.json --plot-panels build
+    expect 0 omendb bench -q --json --runs 1 --min-time 0 --base b.fvecs --queries q.fvecs --recall 0.9 \
+        --plot p.svg --plot-panels recall,build
+    grep -q 'build, this run: .* vectors/s' p.svg
+    fails_with 2 "takes recall, latency or build" omendb bench --plot p.svg --compare a.json --plot-panels speed
+    fails_with 2 "name it with --plot" bench_small b.omen --plot-panels build
     fails_with 2 "gnuplot, which is not installed" env PATH=/nowhere "$OMENDB" bench --plot p.svg --compare a.json
     fails_with 2 "ends with .svg or .png" omendb bench --plot p.gif --compare a.json
 }
