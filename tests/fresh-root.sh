@@ -1,0 +1,105 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A new user's first minutes, in a fresh Debian: makes the root of a suite with debootstrap, clones this repository into
+# it, and runs there what README says: as a user who may not install packages, as root, and as that user again. Prints
+# what they print, the versions, and the time from clone to the first result. --tests compiles there with gcc and clang
+# (warnings are errors) too, runs the unit tests and the tutorial. docs/FRESH.md keeps what it said.
+# Usage, as root: fresh-root.sh [--tests] SUITE [DIRECTORY]. SUITE is bookworm, trixie or another one of debootstrap's;
+# DIRECTORY keeps the root for the next time. Without it the root is removed.
+set -eu
+cd "$(dirname "$0")/.."
+
+with_tests=
+if [ "${1-}" = --tests ]; then
+    with_tests=yes
+    shift
+fi
+suite=${1:?"usage: fresh-root.sh [--tests] SUITE [DIRECTORY]"}
+kept=${2-}
+[ "$(id -u)" -eq 0 ] || { echo "debootstrap and chroot take root" >&2; exit 2; }
+command -v debootstrap >/dev/null || { echo "missing: apt-get install debootstrap" >&2; exit 2; }
+# packages come from where this machine has them from
+mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' | head -n 1)}
+
+scratch=$(mktemp -d)
+root=${kept:-$scratch/root}
+clean()
+{
+    umount "$root/proc" "$root/dev" 2>/dev/null || :
+    rm -rf --one-file-system "$scratch"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+say() { printf '\n== %s\n' "$*"; }
+inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "$@"; }
+# as_user COMMAND: of a shell, in the clone of a user who may not install anything
+as_user()
+{
+    chroot --userspec=user:user "$root" /usr/bin/env -i HOME=/home/user PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
+        sh -c "cd /home/user/omendb && $1"
+}
+# fresh_clone PLACE: the committed state of this repository, as `git clone` gives it
+fresh_clone()
+{
+    rm -rf "${root:?}/$1"
+    git clone --quiet --no-hardlinks . "$root/$1"
+}
+# timed COMMAND...: and how long it took
+timed()
+{
+    began=$(date +%s.%N)
+    code=0
+    "$@" || code=$?
+    echo "exit code $code, $(echo "$(date +%s.%N) $began" | awk '{ printf "%.1f", $1 - $2 }') s"
+    return $code
+}
+
+if [ ! -e "$root/etc/debian_version" ]; then
+    say "debootstrap --variant=minbase $suite"
+    debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$scratch/log" 2>&1 || { tail "$scratch/log" >&2; exit 1; }
+fi
+mount -t proc proc "$root/proc"
+mount --bind /dev "$root/dev"
+[ -d "$root/home/user" ] || inside useradd --create-home user
+rm -rf "$root/home/user/omendb"
+if ! inside dpkg-query -W gcc >/dev/null 2>&1; then
+    fresh_clone home/user/omendb
+    inside chown -R user:user /home/user/omendb
+    say "a user without sudo, before any package is there: sh tests/quickstart.sh"
+    timed as_user "sh tests/quickstart.sh 2>&1" || :
+fi
+
+say "root: git clone; sh tests/quickstart.sh"
+fresh_clone root/omendb
+timed inside sh -c "cd /root/omendb && sh tests/quickstart.sh >/tmp/said 2>&1; code=\$?; grep -v '^\\(Sel\\|Prep\\|Unp\\|Set\\|Proc\\)' /tmp/said; exit \$code"
+
+say "the user, with the packages: git clone; sh tests/quickstart.sh"
+first_result()
+{
+    fresh_clone home/user/omendb
+    inside chown -R user:user /home/user/omendb
+    as_user "sh tests/quickstart.sh"
+}
+timed first_result
+
+say "versions"
+# shellcheck disable=SC2016 # the other shell's
+inside sh -c 'echo "Debian $(cat /etc/debian_version)"; gcc --version | head -n 1; echo "meson $(meson --version)"
+    echo "ninja $(ninja --version)"; dpkg-query -W -f "\${Package} \${Version}\n" libc6 libzstd-dev libxxhash-dev \
+    libjansson-dev zlib1g-dev'
+
+if [ "$with_tests" ]; then
+    say "compiled with -Werror by gcc and clang, unit tests, tutorial"
+    inside sh -c 'cd /root/omendb && . tests/install.sh && install_missing $build_packages $test_packages >/tmp/said 2>&1' ||
+        { inside tail /tmp/said; exit 1; }
+    for compiler in gcc clang; do
+        inside sh -euc "cd /root/omendb; CC=$compiler meson setup build-$compiler --buildtype=release -Dwerror=true >/tmp/said
+            $compiler --version | head -n 1
+            ninja -j${JOBS:-2} -C build-$compiler >/tmp/said || { grep -A 12 error: /tmp/said; exit 1; }
+            OMP_WAIT_POLICY=passive meson test -C build-$compiler --no-rebuild --timeout-multiplier 5 | tail -n 9"
+    done
+    inside sh -c "cd /root/omendb && echo \"\$(bats --version)\" &&
+        OMENDB=\$PWD/build-gcc/cmd/omendb bats --formatter tap tests/cli/tutorial.bats"
+fi
