@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# docs/TUTORIAL.md: its commands run, one block after the other, and print what it says.
+# docs/TUTORIAL.md and docs/PYTHON.md: their commands run, one block after the other, and print what they say.
 load helper
 
 # blocks FILE: each block of commands as NUMBER.sh, what it needs as NUMBER.needs, what it prints as NUMBER.out.
@@ -47,6 +47,7 @@ can_run()
     for need; do
         case $need in
         numpy | scipy | pyarrow) modules="$modules $need" ;;
+        libomendb) [ -e "$library/libomendb.so.0" ] || { missing=$need && return 1; } ;;
         *) command -v "$need" >/dev/null || { missing=$need && return 1; } ;;
         esac
     done
@@ -54,13 +55,15 @@ can_run()
     python=$(python_with $modules) || { missing="a Python with$modules" && return 1; }
 }
 
-@test "the tutorial's commands run and print what it says" {
-    plain_only
+# runs_as_told FILE: its blocks, in an empty directory
+runs_as_told()
+{
+    local library block n_run=0
+    library=$(dirname "$(dirname "$(realpath "$OMENDB")")")
     mkdir tools blocks work
-    (cd blocks && blocks "$tests_dir/../docs/TUTORIAL.md")
+    (cd blocks && blocks "$tests_dir/../docs/$1")
     printf '#!/bin/sh\nexec "%s" "$@"\n' "$(realpath "$OMENDB")" >tools/omendb
     chmod +x tools/omendb
-    n_run=0
     cd work
     for block in ../blocks/*.sh; do
         # shellcheck disable=SC2046 # a word a line
@@ -71,7 +74,8 @@ can_run()
         fi
         printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" >../tools/python3
         chmod +x ../tools/python3
-        PATH="$PWD/../tools:$PATH" sh -eu "$block" >printed 2>said || fault "$(cat "$block" said)"
+        LD_LIBRARY_PATH=$library PATH="$PWD/../tools:$PATH" sh -eu "$block" >printed 2>said ||
+            fault "$(cat "$block" said)"
         n_run=$((n_run + 1))
         if [ -e "${block%.sh}.out" ]; then
             sed 's/\t/  /g' printed | diff "${block%.sh}.out" - || fault "printed by: $(cat "$block")"
@@ -79,4 +83,14 @@ can_run()
             [ ! -s printed ] || fault "printed and not told: $(cat "$block" printed)"
         fi
     done
+}
+
+@test "the tutorial's commands run and print what it says" {
+    plain_only
+    runs_as_told TUTORIAL.md
+}
+
+@test "the page about Python does so" {
+    plain_only
+    runs_as_told PYTHON.md
 }
