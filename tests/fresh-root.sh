@@ -4,8 +4,10 @@
 # it, and runs there what README says: as a user who may not install packages, as root, and as that user again. Prints
 # what they print, the versions, and the time from clone to the first result. --tests compiles there with gcc and clang
 # (warnings are errors) too, runs the unit tests and the tutorial. docs/FRESH.md keeps what it said.
-# Usage, as root: fresh-root.sh [--tests] SUITE [DIRECTORY]. SUITE is bookworm, trixie or another one of debootstrap's;
-# DIRECTORY keeps the root for the next time. Without it the root is removed.
+# --packages PLACE does something else: it installs the Debian packages that build-deb.sh made there, with what they
+# depend on and nothing more, and runs their test, and an example that is compiled with them.
+# Usage, as root: fresh-root.sh [--tests | --packages PLACE] SUITE [DIRECTORY]. SUITE is bookworm, trixie or another one
+# of debootstrap's; DIRECTORY keeps the root for the next time. Without it the root is removed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,7 +16,12 @@ if [ "${1-}" = --tests ]; then
     with_tests=yes
     shift
 fi
-suite=${1:?"usage: fresh-root.sh [--tests] SUITE [DIRECTORY]"}
+packages=
+if [ "${1-}" = --packages ] && [ $# -gt 2 ]; then
+    packages=$(realpath "$2")
+    shift 2
+fi
+suite=${1:?"usage: fresh-root.sh [--tests | --packages PLACE] SUITE [DIRECTORY]"}
 kept=${2-}
 [ "$(id -u)" -eq 0 ] || { echo "debootstrap and chroot take root" >&2; exit 2; }
 command -v debootstrap >/dev/null || { echo "missing: apt-get install debootstrap" >&2; exit 2; }
@@ -64,6 +71,28 @@ fi
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
 mount --bind /dev/pts "$root/dev/pts"
+
+if [ "$packages" ]; then
+    say "apt-get install the packages"
+    mkdir -p "$root/packages"
+    cp "$packages"/omendb_*.deb "$packages"/libomendb0_*.deb "$packages"/libomendb-dev_*.deb "$root/packages"
+    cp docs/packaging/debian/tests/build-and-query "$root/packages"
+    inside sh -euc 'apt-get -qq update && cd /packages
+        export DEBIAN_FRONTEND=noninteractive AUTOPKGTEST_TMP=/tmp OMP_WAIT_POLICY=passive
+        apt-get -qq install -y --no-install-recommends ./omendb_*.deb >said 2>&1 || { tail said; exit 1; }
+        omendb --version
+        sh build-and-query
+        echo "the test of the package passes, with:"
+        ldd /usr/bin/omendb | sed "s/ => .*//"
+        apt-get -qq install -y --no-install-recommends ./lib*.deb gcc libc6-dev pkg-config >said 2>&1 ||
+            { tail said; exit 1; }
+        cc /usr/share/doc/libomendb-dev/examples/nearest.c $(pkg-config --cflags --libs omendb) -o nearest
+        ./nearest a.omen | head -n 1
+        omendb verify a.omen
+        apt-get -qq purge -y omendb libomendb0 libomendb-dev >said 2>&1
+        find / -xdev -name "*omendb*" ! -path "/packages/*" ! -path "/var/lib/apt/*"'
+    exit
+fi
 [ -d "$root/home/user" ] || inside useradd --create-home user
 rm -rf "$root/home/user/omendb"
 if ! inside dpkg-query -W gcc >/dev/null 2>&1; then
