@@ -83,7 +83,7 @@ if [ "$packages" ]; then
         omendb --version
         sh build-and-query
         echo "the test of the package passes, with:"
-        ldd /usr/bin/omendb | sed "s/ => .*//"
+        ldd /usr/bin/omendb | sed "s/ .*//"
         apt-get -qq install -y --no-install-recommends ./lib*.deb gcc libc6-dev pkg-config >said 2>&1 ||
             { tail said; exit 1; }
         cc /usr/share/doc/libomendb-dev/examples/nearest.c $(pkg-config --cflags --libs omendb) -o nearest
