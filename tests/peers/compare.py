@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures omendb beside other vector indexes: same data, same threads, one run, one machine.
 
-    pip install numpy faiss-cpu hnswlib rabitqlib usearch scann              # any of them; numpy is needed
+    pip install numpy faiss-cpu hnswlib rabitqlib usearch scann scalable-vs  # any of them; numpy is needed
     pip install glassppy || pip install pyglass-portable                     # the same library; the second is AVX2 only
     tests/peers/compare.py --base base.fvecs --queries query.fvecs [--truth gt.ivecs] --metric l2 \\
         --omendb build/cmd/omendb --out results.json --table results.md
@@ -63,7 +63,7 @@ from pathlib import Path
 import numpy as np
 
 EPSILON = 1e-3
-ENGINES = ["omendb", "faiss", "hnswlib", "rabitqlib", "usearch", "glass", "scann"]
+ENGINES = ["omendb", "faiss", "hnswlib", "rabitqlib", "usearch", "glass", "scann", "scalable-vs"]
 SUFFIXES = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
 
 # Runs a command and writes its wall clock, CPU seconds and peak memory. A small process of its own, because on Linux a
@@ -362,6 +362,75 @@ class Faiss(Engine):
         return where / "index"
 
 
+class FaissGraph(Faiss):
+    """Its graphs over whole rows."""
+    effort_name = "efSearch"
+    variants = [None]
+
+    def __init__(self, case, config):
+        Engine.__init__(self, case, config)
+        import faiss
+        self.faiss = faiss
+        self.version = f"{version_of('faiss-cpu', 'faiss')}, {faiss.get_compile_options().strip()}"
+        faiss.omp_set_num_threads(case.threads)
+
+    describe = Engine.describe
+
+    def build(self):
+        # rows of length one under cosine, where both metrics rank alike
+        self.index = self.faiss.index_factory(self.case.d, self.config["factory"])
+        if self.config["graph"] == "hnsw":
+            self.index.hnsw.efConstruction = 200
+        self.index.add(self.case.base)
+
+    def set(self, variant, effort):
+        getattr(self.index, self.config["graph"]).__setattr__(
+            "efSearch" if self.config["graph"] == "hnsw" else "search_L", effort)
+
+
+class Vamana(Engine):
+    """Intel's scalable-vs: Vamana over whole rows, or over locally adaptive codes (LVQ)."""
+    effort_name = "window"
+
+    def __init__(self, case, config):
+        super().__init__(case, config)
+        import svs
+        self.svs = svs
+        self.version = version_of("scalable-vs")
+
+    def prepare(self):
+        self.data = np.ascontiguousarray(self.case.base, np.float32)
+        if self.config["lvq"]:
+            file = str(Path(self.case.scratch) / "base.fvecs")
+            self.svs.write_vecs(self.data, file)
+            loader = self.svs.VectorDataLoader(file, self.svs.DataType.float32, dims=self.case.d)
+            self.data = self.svs.LVQLoader(loader, primary=self.config["lvq"][0], residual=self.config["lvq"][1])
+
+    def build(self):
+        # rows of length one under cosine, where both metrics rank alike
+        parameters = self.svs.VamanaBuildParameters(graph_max_degree=64, window_size=128, alpha=1.2)
+        self.index = self.svs.Vamana.build(parameters, self.data, self.svs.DistanceType.L2,
+                                           num_threads=self.case.threads)
+
+    def set(self, variant, effort):
+        self.index.search_window_size = effort
+
+    def batch(self, queries, threads):
+        if self.index.num_threads != threads:
+            self.index.num_threads = threads
+        return self.index.search(queries, self.case.k)[0]
+
+    def before_single(self):
+        self.index.num_threads = 1
+
+    def single(self, query):
+        return self.index.search(query, self.case.k)[0]
+
+    def save(self, where):
+        self.index.save(*(str(where / part) for part in ("config", "graph", "data")))
+        return where
+
+
 class Hnswlib(Engine):
     def __init__(self, case, config):
         super().__init__(case, config)
@@ -601,7 +670,7 @@ class Omendb(Engine):
                                       check=True).stdout.strip()
         self.efforts = [round(0.75 + 0.0025 * i, 4) for i in range(99)] + [0.997, 0.998, 0.999]
         self.where = Path(case.scratch)
-        self.launches = 0
+        self.way = ["--way", config["way"]] if "way" in config else []
 
     def run(self, *arguments):
         """Runs omendb; its usage and what it said."""
@@ -638,7 +707,7 @@ class Omendb(Engine):
     def batch_file(self, file, threads, n, *options):
         answer = self.where / "answer.npy"
         use, _, err = self.run("query", "-q", "--json", "-k", self.case.k, "--recall", self.effort, "-t", threads,
-                               *options, "-F", "npy", "-o", answer, self.index, file)
+                               *self.way, *options, "-F", "npy", "-o", answer, self.index, file)
         stats = json.loads([line for line in err.splitlines() if line.startswith("{")][-1])
         self.stats = stats
         return stats["seconds"]["search"], use["wall"], np.load(answer)
@@ -652,7 +721,7 @@ class Omendb(Engine):
         wanted = sorted(set(efforts))
         _, out, _ = self.run("bench", "-q", "--json", "--base", case.base_file, "--queries", case.query_file,
                              "--truth", case.truth_file, "-k", case.k, "-t", case.threads, "--runs", case.runs,
-                             "--min-time", case.min_time, "--recall", ",".join(f"{effort:g}" for effort in wanted),
+                             "--min-time", case.min_time, *self.way, "--recall", ",".join(f"{effort:g}" for effort in wanted),
                              self.index)
         report = json.loads(out)
         if report["schema"] != "omendb-bench/1":
@@ -668,7 +737,7 @@ class Omendb(Engine):
         return points, report
 
 
-KINDS = {"omendb": Omendb, "faiss": Faiss, "hnswlib": Hnswlib, "qg": Symqg, "rabitq-ivf": RabitqIvf,
+KINDS = {"omendb": Omendb, "faiss": Faiss, "faiss-graph": FaissGraph, "vamana": Vamana, "hnswlib": Hnswlib, "qg": Symqg, "rabitq-ivf": RabitqIvf,
          "usearch": Usearch, "glass": Glass, "scann": Scann}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                     "TF_NUM_INTRAOP_THREADS")
@@ -686,8 +755,14 @@ def configurations(args, n, d, lists):
     own = (args.omendb_options or "").split()
     out = {
         "omendb": [("omendb", "omendb", dict(binary=args.omendb, options=own)),
-                   ("omendb, f16 rows", "omendb", dict(binary=args.omendb, options=[*own, "--refine", "f16"]))],
-        "faiss": [(f"faiss {f}", "faiss", dict(factory=f)) for f in factories],
+                   ("omendb, f16 rows", "omendb", dict(binary=args.omendb, options=[*own, "--refine", "f16"])),
+                   ("omendb --graph, by the graph", "omendb",
+                    dict(binary=args.omendb, options=[*own, "--graph"], way="graph"))],
+        "faiss": [(f"faiss {f}", "faiss", dict(factory=f)) for f in factories] + [
+            ("faiss HNSW32 efc200", "faiss-graph", dict(factory="HNSW32,Flat", graph="hnsw")),
+            ("faiss NSG32", "faiss-graph", dict(factory="NSG32,Flat", graph="nsg"))],
+        "scalable-vs": [("scalable-vs Vamana R64", "vamana", dict(lvq=None)),
+                        ("scalable-vs Vamana R64, LVQ 4x8", "vamana", dict(lvq=(4, 8)))],
         "hnswlib": [("hnswlib M16 efc200", "hnswlib", {})],
         "rabitqlib": [("rabitqlib qg R32 efc200, raw", "qg", dict(bits=0)),
                       ("rabitqlib qg R32 efc200, 8 bits", "qg", dict(bits=8)),
