@@ -3,7 +3,7 @@
 # A new user's first minutes, in a fresh Debian: makes the root of a suite with debootstrap, clones this repository into
 # it, and runs there what README says: as a user who may not install packages, as root, and as that user again. Prints
 # what they print, the versions, and the time from clone to the first result. --tests compiles there with gcc and clang
-# (warnings are errors) too, runs the unit tests and the tutorial. docs/FRESH.md keeps what it said.
+# (warnings are errors) too, and runs the unit tests, the tutorial, library.sh and style.sh. docs/FRESH.md keeps what it said.
 # --packages PLACE does something else: it installs the Debian packages that build-deb.sh made there, with what they
 # depend on and nothing more, and runs their test, and an example that is compiled with them.
 # Usage, as root: fresh-root.sh [--tests | --packages PLACE] SUITE [DIRECTORY]. SUITE is bookworm, trixie or another one
@@ -124,7 +124,7 @@ inside sh -c 'echo "Debian $(cat /etc/debian_version)"; gcc --version | head -n 
     libjansson-dev zlib1g-dev'
 
 if [ "$with_tests" ]; then
-    say "compiled with -Werror by gcc and clang, unit tests, tutorial"
+    say "compiled with -Werror by gcc and clang; unit tests, tutorial, library, style"
     inside sh -c 'cd /root/omendb && . tests/install.sh && install_missing $build_packages $test_packages \
         sqlite3 python3-scipy >/tmp/said 2>&1' ||
         { inside tail /tmp/said; exit 1; }
@@ -133,8 +133,10 @@ if [ "$with_tests" ]; then
             CC=$compiler meson setup build-$compiler --buildtype=release -Dwerror=true >/tmp/said
             $compiler --version | head -n 1
             ninja -j${JOBS:-2} -C build-$compiler >/tmp/said || { grep -A 12 error: /tmp/said; exit 1; }
-            OMP_WAIT_POLICY=passive meson test -C build-$compiler --no-rebuild --timeout-multiplier 5 | tail -n 9"
+            OMP_WAIT_POLICY=passive meson test -C build-$compiler --no-rebuild --timeout-multiplier 5 |
+                grep -E '^(Ok|Fail|Skipped|Timeout): '"
     done
-    inside sh -c "cd /root/omendb && echo \"\$(bats --version)\" &&
-        OMENDB=\$PWD/build-gcc/cmd/omendb bats --formatter tap tests/cli/tutorial.bats"
+    inside sh -c 'cd /root/omendb && export OMENDB=$PWD/build-gcc/cmd/omendb && bats --version &&
+        bats --formatter tap tests/cli/tutorial.bats
+        sh tests/library.sh | grep -v "^ok"; sh tests/style.sh | grep -v "^ok"'
 fi
