@@ -138,5 +138,5 @@ if [ "$with_tests" ]; then
     done
     inside sh -c 'cd /root/omendb && export OMENDB=$PWD/build-gcc/cmd/omendb && bats --version &&
         bats --formatter tap tests/cli/tutorial.bats
-        sh tests/library.sh | grep -v "^ok"; sh tests/style.sh | grep -v "^ok"'
+        sh tests/library.sh | grep -v "^ok"; sh tests/style.sh | grep -v "^ok"; :'
 fi
