@@ -14,9 +14,9 @@
 
 /* ---- vectors ---- */
 
-static const char *const extensions[] = {"fvecs", "bvecs", "ivecs", "hvecs",  "npy",         "npz",
-                                         "fbin",  "u8bin", "i8bin", "i32bin", "u32bin",      "idx",
-                                         "csv",   "tsv",   "jsonl", "raw",    "safetensors", "dat"};
+static const char *const extensions[] = {"fvecs", "bvecs", "ivecs",       "hvecs",  "npy", "npz", "fbin",
+                                         "u8bin", "i8bin", "i32bin",      "u32bin", "idx", "csv", "tsv",
+                                         "jsonl", "raw",   "safetensors", "dat",    "h5"};
 #define N_EXTENSIONS (sizeof extensions / sizeof *extensions)
 #define VALUES_MOST  ((uint64_t)1 << 20) /* that are read; what is compressed may have very many */
 
