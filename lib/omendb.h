@@ -30,7 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OMEN_VERSION    "0.1.0"
+#define OMEN_VERSION    "1.0.0-rc1"
 #define OMEN_MAX_DIM    65536u
 #define OMEN_NORM2_MOST 1e37f /* largest squared norm of a vector: sums of a few such stay within float32 */
 #define OMEN_MUST_CHECK __attribute__((warn_unused_result))

@@ -631,3 +631,29 @@ assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
     fails_with 2 "more than the 3000 rows" bench_small b.omen -k 3001
     fails_with 2 "would overwrite the input" bench_small b.omen --save-truth b.fvecs
 }
+
+@test "docs/ci/gate.sh, as the workflow runs it, compares a commit with the one before" {
+    plain_only
+    # two commits, and a compiler that makes this program of each
+    mkdir -p tools tree/docs/ci
+    cp "$tests_dir/../docs/ci/gate.sh" tree/docs/ci
+    git init -q tree
+    git -C tree add .
+    for i in 1 2; do
+        git -C tree -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m $i
+    done
+    printf '#!/bin/sh\necho "$@" >>"%s/said"\n' "$PWD" >tools/meson
+    printf '#!/bin/sh\nmkdir -p "$2/cmd" && ln -s "%s" "$2/cmd/omendb"\n' "$(realpath "$OMENDB")" >tools/ninja
+    chmod +x tools/*
+    vectors make base.fvecs --kind gauss -n 1000 -d 16
+    vectors make queries.fvecs --kind gauss -n 20 -d 16 --seed 2
+    sed -n 's/^ *- run: \(sh docs.*\)/\1/p' "$tests_dir/../docs/ci/workflow.yml" >step
+    [ "$(wc -l <step)" -eq 1 ]
+    cd tree
+    run -0 --separate-stderr env PATH="$PWD/../tools:$PATH" BEFORE="$(git rev-parse HEAD^)" \
+        BASE="$PWD/../base.fvecs" QUERIES="$PWD/../queries.fvecs" METRIC=cosine MAX_SLOWDOWN=900% sh -e ../step
+    [ "$(member "$(cat before.json)" data.metric)" = '"cosine"' ]
+    [ "$(member "$(cat after.json)" gate.worse)" = false ]
+    [ "$(member "$(cat after.json)" ab)" != null ]
+    [ "$(git worktree list | wc -l)" -eq 1 ]
+}

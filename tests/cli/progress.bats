@@ -81,6 +81,7 @@ for name, n in ("base", 16000), ("q", 2000):
 }
 
 @test "on a terminal: one line from the start, which is gone at the end" {
+    plain_only
     inputs
     terminal "$OMENDB" query --exact -o out.tsv base.omen q.u8bin
     has "$(head -c 5 seen)" $'\ropen'

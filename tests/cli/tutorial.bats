@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# docs/TUTORIAL.md and README.md: their commands run, one block after the other, and print what is told.
+# docs/TUTORIAL.md, docs/PYTHON.md and README.md: their commands run, one block after the other, and print what is told.
 load helper
 
 # blocks FILE: each block of commands as NUMBER.sh, what it needs as NUMBER.needs, what it prints as NUMBER.out, or
@@ -52,6 +52,7 @@ can_run()
     for need; do
         case $need in
         numpy | scipy | pyarrow) modules="$modules $need" ;;
+        libomendb) [ -e "$library/libomendb.so.0" ] || { missing=$need && return 1; } ;;
         *) command -v "$need" >/dev/null || { missing=$need && return 1; } ;;
         esac
     done
@@ -62,11 +63,12 @@ can_run()
 # run_blocks DOCUMENT: in the directory work, which may have files already.
 run_blocks()
 {
+    local library block n_run=0
+    library=$(dirname "$(dirname "$(realpath "$OMENDB")")")
     mkdir -p tools blocks work
     (cd blocks && blocks "$1")
     printf '#!/bin/sh\nexec "%s" "$@"\n' "$(realpath "$OMENDB")" >tools/omendb
     chmod +x tools/omendb
-    n_run=0
     cd work
     for block in ../blocks/*.sh; do
         # shellcheck disable=SC2046 # a word a line
@@ -77,7 +79,8 @@ run_blocks()
         fi
         printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" >../tools/python3
         chmod +x ../tools/python3
-        PATH="$PWD/../tools:$PATH" sh -eu "$block" >printed 2>said || fault "$(cat "$block" said)"
+        LD_LIBRARY_PATH=$library PATH="$PWD/../tools:$PATH" sh -eu "$block" >printed 2>said ||
+            fault "$(cat "$block" said)"
         n_run=$((n_run + 1))
         sed -i 's/\t/  /g' printed
         # what goes to standard error is told where there is nothing else
@@ -112,4 +115,9 @@ only_words()
     : >work/labels.tsv
     sh "$tests_dir/playground.sh" "$OMENDB" work
     [ ! -s work/labels.tsv ]
+}
+
+@test "the page about Python does so" {
+    plain_only
+    run_blocks "$tests_dir/../docs/PYTHON.md"
 }
