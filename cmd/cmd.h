@@ -81,9 +81,9 @@ void cmd_reword(omen_detail *why);
 /* From now on, new threads get a stack of sufficient size and share one heap. */
 void cmd_threads_init(void);
 
-/* The number of threads to use: wanted (0: the number of processors), or fewer if the system grants no more. Starts
- * OpenMP's threads. */
-int cmd_threads(int wanted);
+/* The number of threads to use: wanted (0: cmd_limit_threads()), or fewer if the system grants no more. Starts OpenMP's
+ * threads. A wanted number above that of processors is warned of, unless command is NULL. */
+int cmd_threads(const char *command, int wanted);
 
 /* ---- files (files.c) ---- */
 
@@ -313,13 +313,28 @@ void cmd_signals_note(void);
 /* The number of the signal noted, or 0. */
 int cmd_signals_noted(void);
 
+/* ---- what groups and jobs allow (limits.c) ---- */
+
+/* Bytes of memory that this process's control groups and its Slurm job have; UINT64_MAX: no limit. */
+uint64_t cmd_limit_memory(void);
+
+/* Processors that it may use: by its affinity and by the time that its control groups have, rounded up. */
+int cmd_limit_processors(void);
+
+/* Threads to use where none were asked for: the least of these, SLURM_CPUS_PER_TASK and OMP_NUM_THREADS. */
+int cmd_limit_threads(void);
+
 /* ---- memory.c ---- */
 
-/* Bytes of memory that this process may use: the least of the machine's and of its cgroup's limits (version 1 or 2). */
+/* Bytes of memory that this process may use: the least of the machine's and of cmd_limit_memory(). */
 uint64_t cmd_memory_bytes(void);
 
 /* What builds stay under unless --memory says otherwise. */
 uint64_t cmd_memory_default(void);
+
+/* Settles a value of --memory: 0, not given, becomes the default, and one above cmd_limit_memory() that limit, which is
+ * warned of unless command is NULL. */
+void cmd_memory_settle(const char *command, uint64_t *n_bytes);
 
 /* Of these, the bytes that the machine has free or can free without swapping. */
 uint64_t cmd_memory_free_bytes(void);

@@ -148,7 +148,7 @@ static int run(struct attach *a)
     uint64_t n_file_bytes = 0;
 
     cmd_signals_exit(NAME, "interrupted; nothing was written");
-    a->work.n_threads = cmd_threads(a->work.n_threads);
+    a->work.n_threads = cmd_threads(a->verbosity < 0 ? NULL : NAME, a->work.n_threads);
     a->work.memory_bytes = cmd_memory_free_bytes();
     a->work.progress = show_progress;
     a->work.context = &a->progress;

@@ -417,7 +417,8 @@ static void prepare(struct build *b)
 {
     cmd_progress_init(&b->progress, b->verbosity);
     cmd_progress_update(&b->progress, "read", 0, 0);
-    b->options.n_threads = cmd_threads(b->options.n_threads);
+    b->options.n_threads = cmd_threads(b->verbosity < 0 ? NULL : NAME, b->options.n_threads);
+    cmd_memory_settle(b->verbosity < 0 ? NULL : NAME, &b->options.memory_bytes);
     b->options.progress = show_progress;
     b->options.resumed = say_resumed;
     b->options.progress_context = b;
@@ -533,7 +534,6 @@ int cmd_build(int argc, char **argv)
     int status;
 
     omen_build_options_init(&b.options);
-    b.options.memory_bytes = cmd_memory_default();
     status = parse_arguments(&b, argc, argv);
     if (status == CMD_GO_ON)
         status = choose_output(&b);

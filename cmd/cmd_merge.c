@@ -228,7 +228,8 @@ static int run(struct merge *m)
         return cmd_fail(NAME, status, &why);
     raise_limit(m);
     cmd_progress_init(&m->progress, m->verbosity);
-    m->options.n_threads = cmd_threads(m->options.n_threads);
+    m->options.n_threads = cmd_threads(m->verbosity < 0 ? NULL : NAME, m->options.n_threads);
+    cmd_memory_settle(m->verbosity < 0 ? NULL : NAME, &m->options.memory_bytes);
     m->options.progress = show_progress;
     m->options.progress_context = m;
     m->paths.struct_bytes = sizeof m->paths;
@@ -261,7 +262,6 @@ int cmd_merge(int argc, char **argv)
     int status;
 
     omen_build_options_init(&m.options);
-    m.options.memory_bytes = cmd_memory_default();
     status = parse_arguments(&m, argc, argv);
     if (status == CMD_GO_ON)
         status = run(&m);

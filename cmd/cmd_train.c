@@ -193,7 +193,8 @@ static int run(struct train *t)
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
     cmd_progress_init(&t->progress, t->verbosity);
-    t->options.n_threads = cmd_threads(t->options.n_threads);
+    t->options.n_threads = cmd_threads(t->verbosity < 0 ? NULL : NAME, t->options.n_threads);
+    cmd_memory_settle(t->verbosity < 0 ? NULL : NAME, &t->options.memory_bytes);
     t->options.progress = show_progress;
     t->options.resumed = say_resumed;
     t->options.progress_context = t;
@@ -232,7 +233,6 @@ int cmd_train(int argc, char **argv)
     int status;
 
     omen_build_options_init(&t.options);
-    t.options.memory_bytes = cmd_memory_default();
     status = parse_arguments(&t, argc, argv);
     if (status == CMD_GO_ON)
         status = run(&t);

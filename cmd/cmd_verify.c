@@ -467,7 +467,7 @@ static int run(struct verify *v, char **paths, int n)
         return cmd_fail(NAME, status, &why);
     if (v->json && (indexes = json_array()) == NULL)
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
-    v->n_threads = cmd_threads(v->n_threads);
+    v->n_threads = cmd_threads(v->quiet ? NULL : NAME, v->n_threads);
     for (int i = 0; i < n; i++) {
         status = verify_file(v, paths[i], indexes);
         worst = status > worst ? status : worst;
