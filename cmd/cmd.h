@@ -99,6 +99,13 @@ typedef struct cmd_file {
  * input or is also a name of another output. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
 int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
 
+/* Makes the value of --tmp, NULL if it was not given, the directory of temporary copies. Returns CMD_GO_ON or an exit
+ * code. */
+int cmd_tmp_settle(const char *command, const char *directory) OMEN_MUST_CHECK;
+
+/* Adds to the cause that --fresh does without the checkpoint of output, which is beside it or in a directory. */
+void cmd_fresh_hint(omen_detail *why, const char *output, const char *directory);
+
 /* Whether a path, which may be NULL, stands for standard input or output: "-". */
 bool cmd_is_stream(const char *path);
 

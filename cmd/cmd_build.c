@@ -99,6 +99,9 @@ static const cmd_option options[] = {
                         "does not depend on it")},
     {CMD_OPTION_CPU(struct build, cpu)},
     {CMD_OPTION_MEMORY(struct build, options.memory_bytes)},
+    {CMD_OPTION_TMP(struct build, paths.checkpoint_directory,
+                    " and for the\n"
+                    "checkpoint, which else is beside the output")},
     {.name = "chunk-rows",
      .argument = "N",
      CMD_U64(struct build, options.chunk_rows, 1, UINT32_MAX),
@@ -226,8 +229,10 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     o->codec = (omen_codec)NOT_GIVEN;
     o->refine = (omen_refine)NOT_GIVEN;
     o->bytes = NOT_GIVEN;
-    const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
+    int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
 
+    if (status == CMD_GO_ON)
+        status = cmd_tmp_settle(NAME, b->paths.checkpoint_directory);
     if (status != CMD_GO_ON)
         return status;
     if (b->model || b->shard) {
@@ -383,6 +388,17 @@ static void say_opened(void *context, const char *format, const omen_source *sou
     }
 }
 
+/* What is worth knowing and stops nothing. */
+static void say_noted(void *context, const char *text)
+{
+    struct build *b = context;
+
+    if (b->verbosity < 0)
+        return;
+    cmd_progress_clear(&b->progress);
+    cmd_say(NAME, "warning: %s", text);
+}
+
 /* Shows the plan. Files are made from here on, so signals end the build in order. */
 static void say_planned(void *context, const omen_build_plan *plan)
 {
@@ -429,6 +445,7 @@ static void prepare(struct build *b)
     b->paths.column_paths = cmd_columns_paths(&b->columns);
     b->paths.opened = say_opened;
     b->paths.planned = say_planned;
+    b->paths.noted = say_noted;
     b->paths.context = b;
 }
 
@@ -452,10 +469,8 @@ static int run_shard(struct build *b)
         say_interrupted(outcome.can_continue, &report);
         return cmd_exit_code(status);
     }
-    if (status == OMEN_ERR_CORRUPT && outcome.needs_fresh) {
-        const size_t n = strlen(why.text);
-        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", b->paths.output);
-    }
+    if (status == OMEN_ERR_CORRUPT && outcome.needs_fresh)
+        cmd_fresh_hint(&why, b->paths.output, b->paths.checkpoint_directory);
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
     if (b->verbosity < 0)
@@ -498,10 +513,8 @@ static int run(struct build *b)
         say_interrupted(outcome.can_continue, &o.report);
         return cmd_exit_code(status);
     }
-    if (outcome.needs_fresh) {
-        const size_t n = strlen(why.text);
-        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", b->paths.output);
-    }
+    if (outcome.needs_fresh)
+        cmd_fresh_hint(&why, b->paths.output, b->paths.checkpoint_directory);
     if (status != OMEN_OK) {
         /* What is not supported here is the input. */
         cmd_fail(NAME, status, &why);

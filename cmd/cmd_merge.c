@@ -71,6 +71,7 @@ static const cmd_option options[] = {
                         "does not depend on it")},
     {CMD_OPTION_CPU(struct merge, cpu)},
     {CMD_OPTION_MEMORY(struct merge, options.memory_bytes)},
+    {CMD_OPTION_TMP(struct merge, paths.checkpoint_directory, "")},
 
     {.group = "messages", CMD_OPTION_QUIET(struct merge, verbosity), .help = "no progress, warnings or summary"},
     {CMD_OPTION_VERBOSE(struct merge, verbosity), .help = "say more on stderr"},
@@ -146,6 +147,8 @@ static int parse_arguments(struct merge *m, int argc, char **argv)
 {
     int status = cmd_options_parse(&cmd_merge_syntax, argc, argv, m);
 
+    if (status == CMD_GO_ON)
+        status = cmd_tmp_settle(NAME, m->paths.checkpoint_directory);
     if (status != CMD_GO_ON)
         return status;
     if (argc - optind < 1)

@@ -57,6 +57,9 @@ static const cmd_option options[] = {
                         "does not depend on it")},
     {CMD_OPTION_CPU(struct train, cpu)},
     {CMD_OPTION_MEMORY(struct train, options.memory_bytes)},
+    {CMD_OPTION_TMP(struct train, paths.checkpoint_directory,
+                    " and for the\n"
+                    "checkpoint, which else is beside the output")},
     {.name = "fresh", CMD_FLAG(struct train, paths.fresh), .help = "start over: do not continue a checkpoint"},
 
     {.group = "messages", CMD_OPTION_QUIET(struct train, verbosity), .help = "no progress and no summary"},
@@ -119,6 +122,8 @@ static int parse_arguments(struct train *t, int argc, char **argv)
     struct stat info;
     int status = cmd_options_parse(&cmd_train_syntax, argc, argv, t);
 
+    if (status == CMD_GO_ON)
+        status = cmd_tmp_settle(NAME, t->paths.checkpoint_directory);
     if (status != CMD_GO_ON)
         return status;
     if (argc - optind < 1 && !t->list)
@@ -169,6 +174,17 @@ static void say_resumed(void *context, const char *stage, uint64_t row, uint64_t
     cmd_say(NAME, "resuming (%s)", stage);
 }
 
+/* What is worth knowing and stops nothing. */
+static void say_noted(void *context, const char *text)
+{
+    struct train *t = context;
+
+    if (t->verbosity < 0)
+        return;
+    cmd_progress_clear(&t->progress);
+    cmd_say(NAME, "warning: %s", text);
+}
+
 /* Files are made from here on, so signals end the work in order. */
 static void note_plan(void *context, const omen_build_plan *plan)
 {
@@ -201,6 +217,7 @@ static int run(struct train *t)
     t->paths.struct_bytes = sizeof t->paths;
     t->paths.vectors = &t->vectors;
     t->paths.planned = note_plan;
+    t->paths.noted = say_noted;
     t->paths.context = t;
     status = omen_model_train_file(&t->paths, &t->options, &report, &outcome, &why);
     cmd_progress_clear(&t->progress);
@@ -208,10 +225,8 @@ static int run(struct train *t)
         cmd_say(NAME, outcome.can_continue ? "interrupted; the same command continues" : INTERRUPTED);
         return cmd_exit_code(status);
     }
-    if (outcome.needs_fresh) {
-        const size_t n = strlen(why.text);
-        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", t->paths.output);
-    }
+    if (outcome.needs_fresh)
+        cmd_fresh_hint(&why, t->paths.output, t->paths.checkpoint_directory);
     if (status != OMEN_OK) {
         cmd_fail(NAME, status, &why);
         return cmd_exit_code(status == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : status);

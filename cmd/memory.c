@@ -8,7 +8,8 @@
 
 uint64_t cmd_memory_bytes(void)
 {
-    const uint64_t there = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), limit = cmd_limit_memory();
+    const uint64_t there = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
+                   limit = cmd_limit_memory();
 
     return limit < there ? limit : there;
 }

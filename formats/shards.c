@@ -25,6 +25,12 @@ static void reword(int status, const char *model, omen_detail *why)
         omen_fail(why, status, "what \"%.200s\" and its shards say contradicts itself", model);
 }
 
+/* Gives a model or a shard its name. */
+static int publish(omen_file_build *b, omen_detail *why)
+{
+    return omen_part_publish(b->part, b->paths->output, b->options.progress, b->options.progress_context, why);
+}
+
 /* ---- the model ---- */
 
 static int train(omen_file_build *b, omen_build_report *report, omen_detail *why)
@@ -33,7 +39,7 @@ static int train(omen_file_build *b, omen_build_report *report, omen_detail *why
     int status = omen_index_build(&b->source, &b->options, NULL, &checkpoint, report, why);
     if (status == OMEN_OK)
         status = omen_model_write_inputs(&checkpoint, b->paths, why);
-    return status == OMEN_OK ? omen_part_publish(b->part, b->paths->output, why) : status;
+    return status == OMEN_OK ? publish(b, why) : status;
 }
 
 int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, omen_build_report *report,
@@ -46,11 +52,11 @@ int omen_model_train_file(const omen_build_paths *paths, const omen_build_option
     if (status == OMEN_OK)
         status = omen_file_build_plan(&b, why);
     if (status == OMEN_OK)
-        status = omen_part_open_as(&b.part, paths->output, OMEN_PART_MODEL, paths->fresh, why);
+        status = omen_file_build_part(&b, OMEN_PART_MODEL, paths->fresh, why);
     if (status == OMEN_OK && omen_part_count(b.part) > SHARD_MODEL_RECORDS) { /* all there, but for its name */
         omen_part_close(b.part);
         b.part = NULL;
-        status = omen_part_open_as(&b.part, paths->output, OMEN_PART_MODEL, true, why);
+        status = omen_file_build_part(&b, OMEN_PART_MODEL, true, why);
     }
     if (status == OMEN_OK) {
         status = train(&b, report, why);
@@ -171,7 +177,7 @@ static int open_part(omen_file_build *b, const omen_shard_info *wanted, omen_det
     const omen_span head = {wanted, sizeof *wanted};
     omen_shard_info there;
     omen_record record;
-    int status = omen_part_open_as(&b->part, b->paths->output, OMEN_PART_SHARD, b->paths->fresh, why);
+    int status = omen_file_build_part(b, OMEN_PART_SHARD, b->paths->fresh, why);
     if (status != OMEN_OK)
         return status;
     omen_checkpoint records = omen_part_checkpoint(b->part);
@@ -185,7 +191,7 @@ static int open_part(omen_file_build *b, const omen_shard_info *wanted, omen_det
             return status;
         omen_part_close(b->part);
         b->part = NULL;
-        status = omen_part_open_as(&b->part, b->paths->output, OMEN_PART_SHARD, true, why);
+        status = omen_file_build_part(b, OMEN_PART_SHARD, true, why);
         if (status == OMEN_OK)
             records = omen_part_checkpoint(b->part);
     }
@@ -205,7 +211,7 @@ static int encode(omen_file_build *b, const omen_model *m, omen_build_report *re
         status = omen_index_build(&b->source, &b->options, NULL, &checkpoint, report, why);
     }
     omen_splice_finish(&splice);
-    return status == OMEN_OK ? omen_part_publish(b->part, b->paths->output, why) : status;
+    return status == OMEN_OK ? publish(b, why) : status;
 }
 
 int omen_shard_build_file(const omen_build_paths *paths, const omen_build_options *options, const char *model,
