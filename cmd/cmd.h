@@ -14,6 +14,7 @@
 #include "formats/input.h"
 #include "formats/input_paths.h"
 #include "formats/omz.h"
+#include "formats/shards.h"
 #include "formats/vectors.h"
 #include "lib/omendb.h"
 
@@ -247,9 +248,25 @@ struct cmd_query_outcome {
 };
 
 void cmd_build_summary(const struct cmd_build_outcome *outcome, bool verbose);
-int cmd_build_json(const struct cmd_build_outcome *outcome);
+int cmd_build_json(const char *command, const struct cmd_build_outcome *outcome);
 void cmd_query_summary(const struct cmd_query_outcome *outcome);
 int cmd_query_json(const struct cmd_query_outcome *outcome);
+
+/* ---- the same of other work, as JSON on stdout (report.c); all return an exit code ---- */
+
+/* Work that stopped. */
+struct cmd_stop {
+    const char *why;
+    int exit_code;
+    uint64_t rows_done, n_rows; /* encoded, of how many; 0 of 0: it did not come so far */
+    bool continues;             /* the same command goes on with what is done */
+};
+
+/* Returns stop->exit_code unless printing fails. */
+int cmd_report_stop(const char *command, const char *output, const struct cmd_stop *stop);
+
+int cmd_report_model(const struct cmd_build_outcome *outcome, omen_metric metric, uint64_t identity);
+int cmd_report_shard(const struct cmd_build_outcome *outcome, const omen_shard_info *shard, bool was_there);
 
 /* ---- result files (output.c) ---- */
 

@@ -27,6 +27,7 @@ struct merge {
     cmd_columns columns;
     cmd_key key;
     int verbosity; /* -1 quiet, 1 verbose */
+    bool json;
     cmd_progress progress;
 };
 
@@ -75,6 +76,7 @@ static const cmd_option options[] = {
 
     {.group = "messages", CMD_OPTION_QUIET(struct merge, verbosity), .help = "no progress, warnings or summary"},
     {CMD_OPTION_VERBOSE(struct merge, verbosity), .help = "say more on stderr"},
+    {CMD_OPTION_JSON(struct merge, json), .help = "print a summary as one JSON object on stdout, none on stderr"},
     {CMD_OPTION_HELP},
 };
 
@@ -101,12 +103,13 @@ static int check_output(struct merge *m)
 {
     struct stat info;
     cmd_file files[5 + CMD_COLUMNS_FILES] = {
+        {.path = m->json ? "-" : NULL, .is_output = true},
         {.role = "--model", .path = m->model},
         {.role = "--inputs", .path = m->list},
         {.role = "--key", .path = m->paths.keys},
         {.role = "--output", .path = m->paths.output, .is_output = true},
     };
-    size_t n_files = 4;
+    size_t n_files = 5;
 
     if (cmd_is_stream(m->paths.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
@@ -207,20 +210,38 @@ static void raise_limit(const struct merge *m)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void tell(const struct merge *m, struct cmd_build_outcome *o)
+static int tell(const struct merge *m, struct cmd_build_outcome *o)
 {
-    if (m->verbosity < 0)
-        return;
     if (o->recall_most < 1)
         cmd_reach_tell(&o->info, o->recall_most, &o->reach);
-    if (o->recall_most < (double)OMEN_DEFAULT_RECALL)
+    if (o->recall_most < (double)OMEN_DEFAULT_RECALL && m->verbosity >= 0)
         cmd_say(NAME, "warning: recall@10 of %g is out of reach: %s", (double)OMEN_DEFAULT_RECALL, o->reach.text);
-    cmd_build_summary(o, m->verbosity > 0);
+    if (m->json)
+        return cmd_build_json(NAME, o);
+    if (m->verbosity >= 0)
+        cmd_build_summary(o, m->verbosity > 0);
+    return CMD_EXIT_OK;
+}
+
+/* Tells why it stopped, also as JSON. */
+static int stop(const struct merge *m, int status, bool lacks_shards, omen_detail *why)
+{
+    struct cmd_stop told = {.why = INTERRUPTED, .exit_code = cmd_exit_code(status)};
+
+    if (status == OMEN_ERR_INTERRUPTED) {
+        cmd_say(NAME, INTERRUPTED);
+    } else {
+        told.exit_code = cmd_fail(NAME, status, why);
+        told.why = cmd_cause(status, why);
+    }
+    told.exit_code = lacks_shards ? CMD_EXIT_MISSING : told.exit_code;
+    return m->json ? cmd_report_stop(NAME, m->paths.output, &told) : told.exit_code;
 }
 
 static int run(struct merge *m)
 {
-    struct cmd_build_outcome o = {.output = m->paths.output, .report.struct_bytes = sizeof o.report};
+    struct cmd_build_outcome o = {
+        .n_inputs = m->inputs.n, .output = m->paths.output, .report.struct_bytes = sizeof o.report};
     omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
     omen_detail why = {.text = ""};
     const double started = cmd_seconds();
@@ -247,16 +268,7 @@ static int run(struct merge *m)
     o.file_bytes = outcome.file_bytes;
     o.recall_most = outcome.recall_most < 1 ? outcome.recall_most : NAN;
     o.seconds = cmd_seconds() - started;
-    if (status == OMEN_ERR_INTERRUPTED) {
-        cmd_say(NAME, INTERRUPTED);
-        return cmd_exit_code(status);
-    }
-    if (status != OMEN_OK) {
-        const int code = cmd_fail(NAME, status, &why);
-        return lacks_shards ? CMD_EXIT_MISSING : code;
-    }
-    tell(m, &o);
-    return CMD_EXIT_OK;
+    return status == OMEN_OK ? tell(m, &o) : stop(m, status, lacks_shards, &why);
 }
 
 int cmd_merge(int argc, char **argv)

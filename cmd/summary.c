@@ -151,7 +151,7 @@ static json_t *graph_object(const struct cmd_build_outcome *o)
                                                  "bytes_per_vector", cmd_json_real(share(o, o->info.graph.bytes)));
 }
 
-int cmd_build_json(const struct cmd_build_outcome *o)
+int cmd_build_json(const char *command, const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
     double hot = (double)info->code_bytes + info->factor_bytes;
@@ -187,11 +187,12 @@ int cmd_build_json(const struct cmd_build_outcome *o)
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
                 json_object_set_new(out, "columns", columns_object(o)) != 0 ||
                 json_object_set_new(out, "graph", graph_object(o)) != 0 ||
+                json_object_set_new(out, "done", json_true()) != 0 ||
                 json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;
     }
-    return cmd_json_print("build", out, stdout);
+    return cmd_json_print(command, out, stdout);
 }
 
 /* ---- query ---- */

@@ -42,8 +42,8 @@ static int train(omen_file_build *b, omen_build_report *report, omen_detail *why
     return status == OMEN_OK ? publish(b, why) : status;
 }
 
-int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, omen_build_report *report,
-                          omen_build_outcome *outcome, omen_detail *why)
+int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, uint64_t *identity,
+                          omen_build_report *report, omen_build_outcome *outcome, omen_detail *why)
 {
     omen_file_build b = {.paths = paths, .options = *options};
     *outcome = (omen_build_outcome){.struct_bytes = sizeof *outcome};
@@ -62,6 +62,7 @@ int omen_model_train_file(const omen_build_paths *paths, const omen_build_option
         status = train(&b, report, why);
         omen_file_build_leave(b.part, status, outcome);
         outcome->file_bytes = omen_part_bytes(b.part);
+        *identity = omen_model_identity(b.part);
     }
     omen_part_close(b.part);
     omen_file_build_close(&b);

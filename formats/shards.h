@@ -51,8 +51,8 @@ void omen_shard_range(uint64_t n_rows, uint64_t number, uint64_t count, omen_sha
 
 /* Trains a model on paths->input or inputs, and writes it to paths->output: as omen_index_build_file() does, which a
  * killed one continues like. Keys and columns are the merge's, and a graph is. */
-int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, omen_build_report *report,
-                          omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
+int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, uint64_t *identity,
+                          omen_build_report *report, omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Encodes a shard into paths->output. The rows are those of the model's inputs, unless paths has others, which have to
  * be copies of them; the options of the index are the model's. *was_there: it had been made before. As

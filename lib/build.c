@@ -258,6 +258,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
         b.report->refine_ceilings[i] = (double)b.refine_ceilings[i];
     omp_set_num_threads(threads_before);
     b.report->n_encoded = b.n_encoded;
+    b.report->row_hash = omen_runs_hash(&b.runs);
     /* a record may still be on its way out of memory that is freed next; it matters only to a build that goes on later
      */
     if (checkpoint) {

@@ -243,8 +243,8 @@ int omen_calibration_init(omen_calibration *c, const omen_index *index, const om
     if (status == OMEN_OK)
         status = read_queries(c, from, rows, watch, why);
     if (status == OMEN_OK)
-        status = omen_search_source(source, m->metric, c->queries, c->n_queries, c->n_truth, n_threads, c->truth, watch,
-                                    why);
+        status = omen_search_source(source, m->metric, c->queries, c->n_queries, c->n_truth, n_threads, c->truth,
+                                    &c->row_hash, watch, why);
     if (status != OMEN_OK)
         return status;
     const uint32_t n_with_copies = name_neighbours(c);

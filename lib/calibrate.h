@@ -27,7 +27,8 @@ typedef struct omen_calibration {
     uint64_t *refined;    /* the same rows in the same order: (distance as re-ranking measures it, id) */
     uint32_t *neighbours; /* n_queries x k_most ids: the nearest of truth, without own */
     double near_copies;   /* as in omen_build_report */
-    double lost;          /* recall that the source's rows have lost by rounding, which truth does not show */
+    omen_row_hash row_hash; /* of the source's rows */
+    double lost;            /* recall that the source's rows have lost by rounding, which truth does not show */
 } omen_calibration;
 
 /* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,

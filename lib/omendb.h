@@ -321,6 +321,12 @@ OMEN_API void omen_build_options_init(omen_build_options *options, size_t struct
 
 #define OMEN_NEAR_COPIES_MOST 0.75
 
+/* A hash of rows: the sum over them of the XXH3 of 128 bits of their values as float32, with their number in the input
+ * as its seed; low and high halves are added up by themselves. So parts of an input add up to that of all. */
+typedef struct omen_row_hash {
+    uint64_t low, high;
+} omen_row_hash;
+
 typedef struct omen_build_report {
     size_t struct_bytes; /* set it */
     uint64_t n_rows;
@@ -351,6 +357,7 @@ typedef struct omen_build_report {
     /* by tier: the share of the 10 nearest rows that are still the nearest after its rounding, estimated from rows of
      * the sample; 0 for tiers that were not measured */
     double refine_ceilings[OMEN_N_REFINES];
+    omen_row_hash row_hash; /* of the rows encoded */
 } omen_build_report;
 
 /* What a build will need, in bytes: upper estimates. */
