@@ -176,6 +176,9 @@ cmd_text cmd_group(uint64_t value);
 /* The same for a value that is rounded to an integer first. */
 cmd_text cmd_group_round(double value);
 
+/* A hash of rows in 32 hexadecimal digits. */
+cmd_name cmd_row_hash(const omen_row_hash *hash);
+
 /* 52428800 as "52.4 MB". */
 cmd_text cmd_human_bytes(uint64_t n_bytes);
 

@@ -36,7 +36,7 @@ typedef struct part_record {
     uint32_t kind;
     uint64_t offset; /* of the payload */
     uint64_t n_bytes;
-    uint64_t hash; /* as its header names it: of records that were read */
+    uint64_t hash; /* as its header names it */
 } part_record;
 
 struct omen_part {
@@ -456,6 +456,11 @@ uint64_t omen_part_identity(const omen_part *part, uint32_t n)
     return hash;
 }
 
+uint64_t omen_part_record_hash(const omen_part *part, uint32_t i)
+{
+    return part->records[i].hash;
+}
+
 const char *omen_part_path(const omen_part *part)
 {
     return part->path;
@@ -543,7 +548,7 @@ static int write_record(omen_part *part)
         status = write_at(part, span->data, span->n_bytes, at, &part->cause);
         at += span->n_bytes;
     }
-    const uint64_t hash = XXH3_64bits_digest(&state);
+    const uint64_t hash = part->job.hash = XXH3_64bits_digest(&state);
     if (status == OMEN_OK)
         status = sync_data(part, &part->cause);
     memcpy(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES);
@@ -570,6 +575,7 @@ static int settle(omen_part *part, omen_detail *why)
     if (part->running) {
         pthread_join(part->thread, NULL);
         part->running = false;
+        part->records[part->job_number].hash = part->job.hash;
     }
     if (part->code != OMEN_OK && why)
         *why = part->cause;
@@ -624,6 +630,7 @@ static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t
     part->running = pthread_create(&part->thread, NULL, write_job, part) == 0;
     if (!part->running) { /* no thread could be started: write here */
         write_job(part);
+        part->records[part->job_number].hash = part->job.hash;
         return settle(part, why);
     }
     return OMEN_OK;

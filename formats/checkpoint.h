@@ -42,6 +42,9 @@ bool omen_part_is_whole(const omen_part *part);
 /* A hash of the first n records that were found: of their kinds, lengths and checksums. */
 uint64_t omen_part_identity(const omen_part *part, uint32_t n);
 
+/* The hash that the header of a record names. */
+uint64_t omen_part_record_hash(const omen_part *part, uint32_t i);
+
 /* Opens the checkpoint file of this name, which neither this nor proving nor closing changes; append() must not be
  * called. A build may be writing it meanwhile. *out is NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (no
  * checkpoint), OMEN_ERR_CORRUPT, OMEN_ERR_UNSUPPORTED (of another version), OMEN_ERR_IO or OMEN_ERR_MEMORY. */

@@ -132,17 +132,18 @@ int omen_shard_read_head(omen_part *part, omen_shard_info *out, omen_detail *why
     return range.first == out->first && range.n == out->n ? OMEN_OK : cut_short(part, why);
 }
 
-int omen_shard_look(omen_part *part, omen_shard_info *out, omen_detail *why)
+int omen_shard_look(omen_part *part, omen_shard_info *out, omen_row_hash *hash, omen_detail *why)
 {
     const omen_checkpoint records = omen_part_checkpoint(part);
     omen_record record;
     int status = omen_shard_read_head(part, out, why);
     if (status != OMEN_OK)
         return status;
+    *hash = (omen_row_hash){0, 0};
     uint64_t row = out->first;
     const uint64_t end = out->first + out->n;
     for (uint32_t i = 1; records.get(records.self, i, &record); i++) {
-        uint64_t run[2]; /* the first row, and how many there are */
+        uint64_t run[SHARD_RUN_HEAD];
         if (record.kind != OMEN_RECORD_RUN || record.n_bytes < sizeof run)
             return cut_short(part, why);
         status = records.read(records.self, i, 0, sizeof run, run, why);
@@ -151,6 +152,8 @@ int omen_shard_look(omen_part *part, omen_shard_info *out, omen_detail *why)
         if (run[0] != row || run[1] > end - row)
             return cut_short(part, why);
         row += run[1];
+        hash->low += run[2];
+        hash->high += run[3];
     }
     return row == end && omen_part_is_whole(part) ? OMEN_OK : cut_short(part, why);
 }
@@ -173,7 +176,8 @@ static int open_shard(omen_shard *s, const omen_model *model, const char *model_
     if (omen_part_count(s->part) != n)
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%.300s\" is damaged: a checksum does not match; encode it again",
                          s->path);
-    status = omen_shard_look(s->part, &s->info, why);
+    omen_row_hash hash;
+    status = omen_shard_look(s->part, &s->info, &hash, why);
     if (status != OMEN_OK)
         return status;
     if (s->info.identity != model->identity || s->info.n_rows != model->info.n_rows)

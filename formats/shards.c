@@ -121,8 +121,7 @@ static int check_output(const omen_build_paths *paths, omen_detail *why)
     return OMEN_OK;
 }
 
-/* What the bytes depend on is the model's; the rest is the caller's. */
-static omen_build_options options_of(const omen_model *m, const omen_build_options *given)
+omen_build_options omen_model_options(const omen_model *m, const omen_build_options *given)
 {
     omen_build_options options = *given;
     options.metric = m->info.metric;
@@ -149,13 +148,14 @@ static int find_made(const char *output, const omen_shard_info *wanted, const om
 {
     struct stat file;
     omen_shard_info there;
+    omen_row_hash hash;
     omen_part *part = NULL;
     *is_there = false;
     if (stat(output, &file) != 0 || !S_ISREG(file.st_mode))
         return OMEN_OK;
     int status = omen_part_open_to_read(&part, output, why);
     if (status == OMEN_OK && omen_part_get_kind(part) == OMEN_PART_SHARD) {
-        status = omen_shard_look(part, &there, why);
+        status = omen_shard_look(part, &there, &hash, why);
         *is_there = status == OMEN_OK && is_same(&there, wanted);
     }
     if (*is_there) {
@@ -240,7 +240,7 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
         return status;
     }
     own = paths_of(&m, paths, &vectors);
-    b.options = options_of(&m, options);
+    b.options = omen_model_options(&m, options);
     b.options.extent = OMEN_BUILD_SHARD;
     b.options.shard.first = shard->first;
     b.options.shard.n = shard->n;
@@ -304,7 +304,7 @@ int omen_shards_merge_file(const omen_build_paths *paths, const omen_build_optio
     if (status == OMEN_OK) {
         const omen_checkpoint records = omen_splice_checkpoint(&splice);
         const omen_build_paths own = paths_of(&m, paths, &vectors);
-        omen_build_options merged = options_of(&m, options);
+        omen_build_options merged = omen_model_options(&m, options);
         merged.extent = OMEN_BUILD_MERGE;
         merged.chunk_rows = m.info.n_rows / n_runs > 0 ? m.info.n_rows / n_runs : 1; /* for the plan */
         status = check_output(&own, why);
