@@ -67,8 +67,8 @@ void omen_calibration_mark_lost(const omen_calibration *c, uint32_t k, bool *los
 double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_t n_queries, uint32_t k,
                                     double margin_most);
 
-/* Estimate, in bytes, of the private memory that this needs. 4 bytes a row of it are free again when
+/* Estimate, in bytes, of the private memory that this needs: what a calibration keeps, and what is free again when
  * omen_calibration_init() returns. */
-uint64_t omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads);
+void omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads, uint64_t *kept, uint64_t *passing);
 
 #endif

@@ -134,6 +134,9 @@ int omen_search_source(const omen_source *source, omen_metric metric, const floa
                        uint32_t k, int n_threads, uint64_t *keys, omen_row_hash *hash, omen_watch *watch,
                        omen_detail *why) OMEN_MUST_CHECK;
 
+/* Bytes of memory that a thread of such a search takes, of rows of d values. */
+uint64_t omen_search_exact_bytes(uint32_t d, uint32_t k);
+
 /* Distances of the rows ids (n_queries x k, each below n or OMEN_NO_ROW) by the refine tier, to distances (n_queries x
  * k; INFINITY for OMEN_NO_ROW). Returns OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
 int omen_search_distances(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,

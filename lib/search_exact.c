@@ -179,6 +179,12 @@ static int state_init(exact_state *s, const row_supply *supply, size_t kept)
     return has_product && s->rows && s->dots && s->floors && s->keys && s->counts ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
+uint64_t omen_search_exact_bytes(uint32_t d, uint32_t k)
+{
+    return 4 * ((uint64_t)d * (ROWS + 2 * (GROUP + OMEN_PANEL)) + ROWS * GROUP + 2 * GROUP) +
+           8 * (uint64_t)GROUP * 2 * (k + ROOM);
+}
+
 /* The mean of the first rows: near enough to the middle of all. That of centred refine rows is 0. */
 static int find_centre(row_supply *supply, omen_detail *why)
 {
