@@ -14,7 +14,7 @@
 #define NAME        "merge"
 #define INTERRUPTED "interrupted; nothing was written"
 
-#define OTHER_FILES 32u /* that a merge has open besides shards */
+#define OTHER_FILES 64u /* that a merge has open besides shards */
 
 struct merge {
     omen_build_paths paths;
@@ -199,7 +199,7 @@ static void note_plan(void *context, const omen_build_plan *plan)
     }
 }
 
-/* All shards are open at once. Where the system grants fewer files, opening one tells of it. */
+/* Shards that there are descriptors for stay open; the others are opened for each read. */
 static void raise_limit(const struct merge *m)
 {
     struct rlimit limit;

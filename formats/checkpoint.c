@@ -42,6 +42,8 @@ typedef struct part_record {
 struct omen_part {
     char *path;
     int fd;
+    dev_t device; /* of a file that is read and not kept open, so that it is the same one */
+    ino_t inode;
     int direct;     /* the same file, opened with O_DIRECT; -1: not possible there */
     uint8_t *piece; /* PIECE_BYTES, page-aligned, with direct */
     bool removed, written;
@@ -87,12 +89,12 @@ static int write_at(const omen_part *part, const void *data, uint64_t n_bytes, u
     return write_fd(part, part->fd, data, n_bytes, offset, why);
 }
 
-static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
+static int read_fd(const omen_part *part, int fd, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
 {
     uint8_t *to = data;
 
     while (n_bytes > 0) {
-        const ssize_t n = pread(part->fd, to, n_bytes, (off_t)offset);
+        const ssize_t n = pread(fd, to, n_bytes, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -104,6 +106,26 @@ static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t
         offset += (uint64_t)n;
     }
     return OMEN_OK;
+}
+
+static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
+{
+    struct stat info;
+    int status;
+
+    if (part->fd >= 0)
+        return read_fd(part, part->fd, data, n_bytes, offset, why);
+    const int fd = open(part->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return fail_call(part, "open", why);
+    if (fstat(fd, &info) != 0)
+        status = fail_call(part, "read", why);
+    else if (info.st_dev != part->device || info.st_ino != part->inode)
+        status = omen_fail(why, OMEN_ERR_IO, "\"%s\" was replaced while it was read", part->path);
+    else
+        status = read_fd(part, fd, data, n_bytes, offset, why);
+    close(fd);
+    return status;
 }
 
 static int sync_data(const omen_part *part, omen_detail *why)
@@ -430,6 +452,19 @@ int omen_part_open_to_read(omen_part **out, const char *path, omen_detail *why)
     return status;
 }
 
+int omen_part_rest(omen_part *part, omen_detail *why)
+{
+    struct stat info;
+
+    if (fstat(part->fd, &info) != 0)
+        return fail_call(part, "read", why);
+    part->device = info.st_dev;
+    part->inode = info.st_ino;
+    close(part->fd);
+    part->fd = -1;
+    return OMEN_OK;
+}
+
 omen_part_kind omen_part_get_kind(const omen_part *part)
 {
     return part->kind;
@@ -443,17 +478,6 @@ uint32_t omen_part_count(const omen_part *part)
 bool omen_part_is_whole(const omen_part *part)
 {
     return part->is_whole;
-}
-
-uint64_t omen_part_identity(const omen_part *part, uint32_t n)
-{
-    uint64_t hash = n;
-
-    for (uint32_t i = 0; i < n && i < part->n_records; i++) {
-        const uint64_t facts[] = {part->records[i].kind, part->records[i].n_bytes, part->records[i].hash};
-        hash = XXH3_64bits_withSeed(facts, sizeof facts, hash);
-    }
-    return hash;
 }
 
 uint64_t omen_part_record_hash(const omen_part *part, uint32_t i)

@@ -33,14 +33,15 @@ bool omen_part_has_locks(const omen_part *part);
 int omen_part_publish(omen_part *part, const char *path, omen_progress_fn progress, void *context,
                       omen_detail *why) OMEN_MUST_CHECK;
 
+/* Closes the descriptor of a file that was opened to be read; each read opens it again. For more files than a process
+ * may have open. Returns OMEN_OK or OMEN_ERR_IO. */
+int omen_part_rest(omen_part *part, omen_detail *why) OMEN_MUST_CHECK;
+
 /* What a file that was opened to be read says of its kind, which may be none of these; how many records were found, and
  * not dropped by proving; whether nothing stands behind them. */
 omen_part_kind omen_part_get_kind(const omen_part *part);
 uint32_t omen_part_count(const omen_part *part);
 bool omen_part_is_whole(const omen_part *part);
-
-/* A hash of the first n records that were found: of their kinds, lengths and checksums. */
-uint64_t omen_part_identity(const omen_part *part, uint32_t n);
 
 /* The hash that the header of a record names. */
 uint64_t omen_part_record_hash(const omen_part *part, uint32_t i);

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
-#define MOST_NAMED 12u /* missing shards that a message names */
+#define OTHER_FILES 64u /* that a merge may have open besides shards */
+#define MOST_NAMED  12u /* missing shards that a message names */
 
 void omen_shard_range(uint64_t n_rows, uint64_t number, uint64_t count, omen_shard_info *out)
 {
@@ -255,15 +257,28 @@ static int check_tiles(const omen_shard *shards, size_t n, uint64_t n_rows, bool
     return have_numbers(shards, n) ? tell_missing(shards, n, why) : tell_gap(gap_from, gap_to, why);
 }
 
+/* How many files may stay open: inputs and the index need some too. */
+static size_t most_open(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return OTHER_FILES;
+    return limit.rlim_cur > 2 * OTHER_FILES ? limit.rlim_cur - OTHER_FILES : OTHER_FILES;
+}
+
 int omen_shard_open_all(omen_shard *out, const char *const *paths, size_t n, const omen_model *model,
                         const char *model_path, bool *lacks_shards, omen_progress_fn progress, void *context,
                         omen_detail *why)
 {
+    const size_t n_most = most_open();
     int status = OMEN_OK;
     for (size_t i = 0; i < n; i++)
         out[i].path = paths[i];
-    for (size_t i = 0; i < n && status == OMEN_OK; i++)
+    for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         status = open_shard(&out[i], model, model_path, progress, context, why);
+        if (status == OMEN_OK && n > n_most && i >= n_most)
+            status = omen_part_rest(out[i].part, why);
+    }
     if (status != OMEN_OK)
         return status;
     qsort(out, n, sizeof *out, by_rows);

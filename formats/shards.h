@@ -37,7 +37,7 @@ typedef struct omen_shard_info {
 } omen_shard_info;
 
 /* The identity of a model whose file is open. */
-uint64_t omen_model_identity(const omen_part *part);
+uint64_t omen_model_identity(omen_part *part);
 
 /* Reads the head of an open shard. Returns OMEN_OK, OMEN_ERR_CORRUPT (no head that a shard can have) or OMEN_ERR_IO. */
 int omen_shard_read_head(omen_part *part, omen_shard_info *out, omen_detail *why) OMEN_MUST_CHECK;
