@@ -114,7 +114,7 @@ static void plan_keys(const omen_file_build *b, omen_build_plan *plan)
  * its own checkpoint, is copied from another directory. */
 static int check_room(const omen_build_paths *paths, const omen_build_plan *plan, omen_detail *why)
 {
-    const bool is_apart = paths->checkpoint_directory != NULL;
+    const bool is_apart = paths->checkpoint_directory;
     const uint64_t output_bytes = plan->index_bytes > 0 ? plan->index_bytes : is_apart ? plan->checkpoint_bytes : 0;
     uint64_t there = 0;
     struct stat info;

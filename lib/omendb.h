@@ -327,13 +327,6 @@ typedef struct omen_row_hash {
     uint64_t low, high;
 } omen_row_hash;
 
-/* Reads n rows of a source from first on, and sets *out to their hash. progress, which may be NULL, is asked ("source")
- * by the calling thread. n_threads 0: omen_cpu_count(). Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
- * the source returned. */
-OMEN_API int omen_source_hash(const omen_source *source, uint64_t first, uint64_t n, int n_threads,
-                              omen_progress_fn progress, void *context, omen_row_hash *out,
-                              omen_detail *why) OMEN_MUST_CHECK;
-
 typedef struct omen_build_report {
     size_t struct_bytes; /* set it */
     uint64_t n_rows;

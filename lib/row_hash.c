@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "lib/matrix.h"
+#include "lib/omendb_info.h"
 #include "lib/row_hash.h"
 
 #define XXH_INLINE_ALL
