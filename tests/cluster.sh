@@ -3,6 +3,7 @@
 # An index made in steps by the jobs of a real Slurm, and by GNU parallel: the bytes of one build, also after tasks were
 # killed, requeued and run twice, and a merge was killed. Starts munged, slurmctld and three slurmd on this host,
 # loopback only, which needs root; the programs are $OMENDB and $OMENDB_FAULT (default: those of build/).
+# Takes some 15 seconds, of which a requeued task waits six.
 # Prints "ok - name" or "not ok - name: why"; what cannot be tested here is skipped. Exits 1 if anything is not ok.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +19,8 @@ cd "$dir" || exit 1
 # the pid in a file, unless it is another program's by now
 pid_of()
 {
-    [ -s "$1" ] && read -r pid <"$1" && case $(cat "/proc/$pid/comm" 2>/dev/null) in "$2"*) echo "$pid" ;; *) false ;; esac
+    [ -s "$1" ] && read -r pid <"$1" || return 1
+    case $(cat "/proc/$pid/comm" 2>/dev/null) in "$2"*) echo "$pid" ;; *) return 1 ;; esac
 }
 
 # stop PID...: waits until they are gone
@@ -116,7 +118,7 @@ if [ ! -e "\$first" ]; then
         OMEN_FAULT=kill:60 $faulty "\$@"
         ls $dir/parts/shard-00005*.part >>$dir/half
         scontrol requeue "\$SLURM_JOB_ID"
-        sleep 60
+        exec sleep 60
         ;;
     esac
 fi
@@ -156,10 +158,11 @@ run_slurm()
 run_parallel()
 {
     mkdir local
+    "$omendb" train -q -o local.model base.u8bin
     cat >one.sh <<END
 #!/bin/sh
 shard=\$1/$n_shards
-set -- build -q -t 1 --model $dir/m.model --shard "\$shard" --chunk-rows 10 -o $dir/local/
+set -- build -q -t 1 --model $dir/local.model --shard "\$shard" --chunk-rows 10 -o $dir/local/
 if [ "\$shard" = 2/$n_shards ] && [ ! -e $dir/began ]; then
     touch $dir/began
     OMEN_FAULT=kill:60 exec $faulty "\$@"
@@ -168,10 +171,10 @@ echo "\$shard" >>$dir/ran
 exec $omendb "\$@"
 END
     chmod 755 one.sh
-    seq 0 $((n_shards - 1)) | parallel --will-cite --joblog jobs.log --resume-failed -j 2 ./one.sh 2>/dev/null
+    seq 0 $((n_shards - 1)) | parallel --will-cite --joblog jobs.log --resume-failed -j 2 ./one.sh >/dev/null 2>&1
     seq 0 $((n_shards - 1)) | parallel --will-cite --joblog jobs.log --resume-failed -j 2 ./one.sh
     [ "$(wc -l <ran)" -eq $n_shards ] || echo "ran: $(cat ran)"
-    "$omendb" merge -q --model m.model -o local.omen local/
+    "$omendb" merge -q --model local.model -o local.omen local/
     cmp whole.omen local.omen 2>&1
 }
 
@@ -181,6 +184,13 @@ random.seed(1)
 open("base.u8bin", "wb").write(struct.pack("<II", 3000, 16) + random.randbytes(48000))'
 "$omendb" build -q -o whole.omen base.u8bin || exit 1
 
+# beside Slurm, most of which is waiting for its scheduler
+has_parallel=
+if command -v parallel >/dev/null; then
+    has_parallel=1
+    run_parallel >parallel.said 2>&1 &
+    parallel_job=$!
+fi
 if [ "$(id -u)" -ne 0 ]; then
     echo "ok - Slurm # SKIP not root"
 elif ! command -v slurmctld slurmd munged sbatch ip >/dev/null; then
@@ -195,10 +205,10 @@ else
             "$(run_slurm || echo "it did not end")"
     fi
 fi
-if ! command -v parallel >/dev/null; then
+if [ -z "$has_parallel" ]; then
     echo "ok - GNU parallel # SKIP no parallel"
 else
-    [ -e m.model ] || "$omendb" train -q -o m.model base.u8bin || exit 1
-    verdict "GNU parallel: a task killed, and --resume-failed" "$(run_parallel)"
+    wait $parallel_job
+    verdict "GNU parallel: a task killed, and --resume-failed" "$(cat parallel.said)"
 fi
 exit $failed

@@ -6,7 +6,7 @@ promises that it checks.
 
 fault.py io       each I/O call in turn fails with EIO, with ENOSPC, with ENOSPC from there on, and stops half way
 fault.py alloc    each allocation in turn fails, alone and with all that follow
-fault.py kills    builds are killed and started again until they are done
+fault.py kills    builds, whole ones and in steps, are killed and started again until they are done
 fault.py replay   after each call of a build, what was not synced is lost in every way that the replay knows
 
 The program is --omendb, $OMENDB_FAULT or build/tests/omendb-fault: omendb with fault.c linked in.
@@ -724,6 +724,95 @@ def run_kills(bench, reporter):
                   + (f"; {n_resumed} runs resumed" if bench.can_resume else ""))
 
 
+# ---- kills of a build in steps ----
+
+class Steps:
+    """train, shards and merge: their words, what each writes, and what an undisturbed run leaves."""
+
+    def __init__(self, bench, n_shards=3):
+        n = min(bench.options.rows, 1500)
+        bvecs(bench.path("steps.bvecs"), fashion_rows(n, 16))
+        self.bench = bench
+        model = ["--model", "m.model"]
+        threads = ["-q", "-t", bench.options.threads]
+        self.steps = [("m.model", ["train", *threads, "-o", "m.model", "../steps.bvecs"])]
+        for i in range(n_shards):
+            name = f"{i}.shard"
+            self.steps.append((name, ["build", *threads, *model, "--shard", f"{i}/{n_shards}", "--chunk-rows",
+                                      str(n // n_shards // 7 + 1), "-o", name]))
+        names = [name for name, _ in self.steps[1:]]
+        self.steps.append((OUT, ["merge", *threads, *model, "-o", OUT, *names]))
+        self.outputs = {}
+        self.n_io, self.seconds = {}, {}
+        directory = bench.directory()
+        for name, words in self.steps:
+            began = time.monotonic()
+            result = bench.run(directory, Case(name, words))
+            self.seconds[name] = time.monotonic() - began
+            if result.code != 0:
+                sys.exit(f"{words[0]} without faults fails: {result.stderr.decode()}")
+            self.n_io[name] = result.counts["io"]
+            self.outputs[name] = read(os.path.join(directory, name))
+        whole = bench.directory()
+        result = bench.run(whole, Case("whole", ["build", "-q", "-o", OUT, "../steps.bvecs"]))
+        if result.code != 0 or read(os.path.join(whole, OUT)) != self.outputs[OUT]:
+            sys.exit(f"the steps do not make the index of one build: {result.stderr.decode()}")
+
+    def verdict(self, directory, name, must_be):
+        """What is wrong with a step's output; it may be missing unless it must be there."""
+        path = os.path.join(directory, name)
+        if not os.path.exists(path):
+            return [f"{name} is not there"] if must_be else []
+        return [] if read(path) == self.outputs[name] else [f"{name} is another file"]
+
+
+def kill_step(steps, directory, name, words, rng, counts):
+    """Kills a step and starts it again until it is done. Returns what is wrong."""
+    bench = steps.bench
+    for attempt in range(1000):
+        fault, seconds = None, SECONDS_MOST
+        if rng.random() < (1 if attempt == 0 else 0.6):
+            if rng.random() < 0.3:
+                seconds = rng.uniform(0, 1.1 * steps.seconds[name])
+            else:
+                fault = f"kill:{rng.randint(1, steps.n_io[name])}{rng.choice(('', ':half'))}"
+        process = bench.start(directory, Case(name, words), fault)
+        try:
+            stderr = process.communicate(timeout=seconds)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            stderr = process.communicate()[1]
+        if process.returncode == 0:
+            return steps.verdict(directory, name, True)
+        if process.returncode != -signal.SIGKILL:
+            return [f"{words[0]}: exit {process.returncode}: {stderr.decode(errors='replace')}"]
+        counts[words[0]] = counts.get(words[0], 0) + 1
+        wrong = steps.verdict(directory, name, False)
+        if wrong:
+            return [f"after a kill {text}" for text in wrong]
+    return [f"{words[0]} is never done"]
+
+
+def run_step_kills(bench, reporter):
+    steps = Steps(bench)
+    rng = random.Random(bench.options.seed)
+    counts, faults, n_builds = {}, [], 0
+    while sum(counts.values()) < bench.options.steps and not faults:
+        directory, scratch = bench.directory(), bench.directory()
+        tmp = ["--tmp", scratch] if n_builds % 2 else []  # every other with its checkpoints elsewhere
+        n_builds += 1
+        for name, words in steps.steps:
+            faults += kill_step(steps, directory, name, [*words, *tmp], rng, counts)
+            if faults:
+                break
+        left = sorted(set(os.listdir(directory)) - set(steps.outputs)) + os.listdir(scratch)
+        if left and not faults:
+            faults.append(f"left behind: {', '.join(left)}")
+    told = ", ".join(f"{n} of {name}" for name, n in counts.items())
+    reporter.tell("kills of steps", [f"{text} (index {n_builds})" for text in faults],
+                  f"{sum(counts.values())} kills ({told}) in {n_builds} indexes")
+
+
 # ---- lost writes ----
 
 BLOCK_BYTES = 4096
@@ -960,6 +1049,7 @@ def main():
     parser.add_argument("--dense", type=int, default=300, help="every fault up to this number (default: 300)")
     parser.add_argument("--stride", type=int, default=7, help="and every so many beyond (default: 7)")
     parser.add_argument("--count", type=int, default=60, help="kills (default: 60)")
+    parser.add_argument("--steps", type=int, default=30, help="kills of train, shards and merge (default: 30)")
     parser.add_argument("--states", type=int, default=60,
                         help="replay: states that the next build starts from; 0: all (default: 60)")
     parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
@@ -968,7 +1058,10 @@ def main():
     reporter = Reporter()
     with tempfile.TemporaryDirectory(prefix="omendb-fault-") as work:
         commands = {"io": run_io, "alloc": run_alloc, "kills": run_kills, "replay": run_replay}
-        commands[options.command](Bench(options, work), reporter)
+        bench = Bench(options, work)
+        commands[options.command](bench, reporter)
+        if options.command == "kills":
+            run_step_kills(bench, reporter)
     sys.exit(reporter.failed)
 
 
