@@ -735,7 +735,7 @@ class Steps:
         self.bench = bench
         model = ["--model", "m.model"]
         threads = ["-q", "-t", bench.options.threads]
-        self.steps = [("m.model", ["train", *threads, "-o", "m.model", "../steps.bvecs"])]
+        self.steps = [("m.model", ["train", *threads, "-o", "m.model", bench.path("steps.bvecs")])]
         for i in range(n_shards):
             name = f"{i}.shard"
             self.steps.append((name, ["build", *threads, *model, "--shard", f"{i}/{n_shards}", "--chunk-rows",
