@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* What a part of a build has to say of the checkpoint is of the model, or of the shards too. */
 static void reword(int status, const char *model, omen_detail *why)
@@ -172,6 +173,23 @@ static int find_made(const char *output, const omen_shard_info *wanted, const om
     return OMEN_OK;
 }
 
+/* A shard that was killed between its copy and the end leaves its checkpoint in the other directory. */
+static void remove_left(const omen_build_paths *paths)
+{
+    omen_part *part;
+    char *name;
+    if (!paths->checkpoint_directory ||
+        omen_part_name(paths->output, paths->checkpoint_directory, &name, NULL) != OMEN_OK)
+        return;
+    const bool is_there = access(name, F_OK) == 0;
+    free(name);
+    if (!is_there ||
+        omen_part_open_as(&part, paths->output, paths->checkpoint_directory, OMEN_PART_SHARD, false, NULL) != OMEN_OK)
+        return; /* it is in use, or no shard's */
+    omen_part_remove(part);
+    omen_part_close(part);
+}
+
 /* Opens the checkpoint of the shard: what is there of the same one is kept, of another is not. */
 static int open_part(omen_file_build *b, const omen_shard_info *wanted, omen_detail *why)
 {
@@ -236,6 +254,8 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
             status = find_made(paths->output, shard, options, was_there, why);
     }
     if (status != OMEN_OK || *was_there) {
+        if (*was_there)
+            remove_left(paths);
         omen_model_close(&m);
         return status;
     }

@@ -1049,7 +1049,7 @@ def main():
     parser.add_argument("--dense", type=int, default=300, help="every fault up to this number (default: 300)")
     parser.add_argument("--stride", type=int, default=7, help="and every so many beyond (default: 7)")
     parser.add_argument("--count", type=int, default=60, help="kills (default: 60)")
-    parser.add_argument("--steps", type=int, default=30, help="kills of train, shards and merge (default: 30)")
+    parser.add_argument("--steps", type=int, default=20, help="kills of train, shards and merge (default: 20)")
     parser.add_argument("--states", type=int, default=60,
                         help="replay: states that the next build starts from; 0: all (default: 60)")
     parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
