@@ -617,7 +617,7 @@ int omen_part_publish(omen_part *part, const char *path, omen_progress_fn progre
     if (part->is_elsewhere) {
         if (fstat(part->fd, &info) != 0)
             return fail_call(part, "examine", why);
-        status = omen_file_copy(part->fd, (uint64_t)info.st_size, path, progress, context, why);
+        status = omen_file_copy(part->fd, part->path, (uint64_t)info.st_size, path, progress, context, why);
         if (status == OMEN_OK)
             omen_part_remove(part);
         return status;

@@ -530,8 +530,8 @@ void omen_file_close(omen_file *file)
     *file = (omen_file){.fd = -1};
 }
 
-int omen_file_copy(int from, uint64_t n_bytes, const char *path, omen_progress_fn progress, void *context,
-                   omen_detail *why)
+int omen_file_copy(int from, const char *name, uint64_t n_bytes, const char *path, omen_progress_fn progress,
+                   void *context, omen_detail *why)
 {
     omen_file file;
     char label[OMEN_FILE_LABEL_BYTES], *buffer = malloc(COPY_BYTES);
@@ -547,7 +547,7 @@ int omen_file_copy(int from, uint64_t n_bytes, const char *path, omen_progress_f
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            status = omen_fail(why, OMEN_ERR_IO, "cannot read the checkpoint of \"%s\": %s", path,
+            status = omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %s", name,
                                n < 0 ? strerror(errno) : "it was cut short");
         else if (omen_pwrite_all(file.fd, buffer, (uint64_t)n, at) != 0)
             status = omen_fail(why, OMEN_ERR_IO, "cannot write %s: %s", label, strerror(errno));

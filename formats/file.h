@@ -80,9 +80,10 @@ int omen_file_publish(int fd, const char *temporary, const char *path, bool *is_
 /* 1 if path (a symbolic link is not followed) is the open file fd, 0 if not, -1 with errno set on failure. */
 int omen_file_leads_to(const char *path, int fd);
 
-/* Writes the first n_bytes of an open file to a new one that is called path, as omen_file_open() and omen_file_commit()
- * do. progress, which may be NULL, is asked ("copy"). Returns as these do, or OMEN_ERR_INTERRUPTED. */
-int omen_file_copy(int from, uint64_t n_bytes, const char *path, omen_progress_fn progress, void *context,
-                   omen_detail *why) OMEN_MUST_CHECK;
+/* Writes the first n_bytes of an open file, which is called name, to a new one that is called path, as omen_file_open()
+ * and omen_file_commit() do. progress, which may be NULL, is asked ("copy"). Returns as these do, or
+ * OMEN_ERR_INTERRUPTED. */
+int omen_file_copy(int from, const char *name, uint64_t n_bytes, const char *path, omen_progress_fn progress,
+                   void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -19,6 +19,7 @@ import hashlib
 import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -31,6 +32,7 @@ import zipfile
 
 IMAGES = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 OUT = "out.omen"
+ELSEWHERE = re.compile(r"-[0-9a-f]{16}\.part$")
 SECONDS_MOST = 600
 
 # Calls whose failure the program may survive, since it has another way or only tidies up.
@@ -108,6 +110,7 @@ class Case:
         self.is_build = words[0] == "build"
         has_checkpoint = words[0] in ("build", "train") or "--chunk-rows" in words
         self.checkpoint = f"{output or OUT}.part" if has_checkpoint else ""
+        self.is_elsewhere = "--tmp" in words  # the checkpoint, which has another name
         # what is there before is an index to read, or what the output replaces
         self.old_name = output if words[0] == "compress" else OUT
 
@@ -250,6 +253,8 @@ def make_cases(bench):
     bvecs(bench.path("parts/1.bvecs"), few[150:])
     with open(bench.path("list.txt"), "w") as out:
         out.write("../parts/0.bvecs\n../parts/1.bvecs\n")
+    with open(bench.path("few.txt"), "w") as out:
+        out.write("../few.bvecs\n")
     with open(bench.path("others-keys.txt"), "w") as out:
         out.writelines(f"other {i}\n" for i in range(len(few)))
     with open(bench.path("indexes.txt"), "w") as out:
@@ -330,6 +335,11 @@ def make_cases(bench):
              output="out.model"),
         Case("build of a shard", ["build", "-q", "-t", threads, "--chunk-rows", "70", "--model", "../m.model",
                                   "--shard", "1/2", "-o", "out.shard"], output="out.shard"),
+        Case("build of a shard with its checkpoint elsewhere",
+             ["build", "-q", "-t", threads, "--chunk-rows", "70", "--tmp", ".", "--model", "../m.model", "--shard",
+              "1/2", "-o", "out.shard"], output="out.shard"),
+        Case("verify of a shard", ["verify", "-t", threads, "--model", "../m.model", "--inputs", "../few.txt",
+                                   "../m.model", "../0.shard"]),
         Case("merge", ["merge", "-q", "-t", threads, "--model", "../m.model", "-o", OUT, "../0.shard", "../1.shard"],
              before=old, output=OUT),
         Case("attach", ["attach", "-q", "-t", threads, "--key", "../keys.txt", "-o", "new.omen", OUT], before=whole,
@@ -451,7 +461,7 @@ class Sweep:
         if self.case.output is not None and any(hit[0] in TIDYING for hit in result.hits):
             may_stay |= {self.case.output + ".tmp", self.case.output + ".part"}
         for name in sorted(left.keys() | wanted.keys()):
-            if name in may_stay:
+            if name in may_stay or (may_stay and self.case.is_elsewhere and ELSEWHERE.search(name)):
                 continue
             if name not in wanted:
                 faults.append(f"{name} is left behind")
@@ -553,7 +563,8 @@ def run_full_disk(bench, reporter, case):
                 name in result.stderr for name in names):
             faults.append(f"limit of {limit} bytes: exit {result.code}: {result.stderr.decode(errors='replace')}")
         left = contents(directory)
-        left.pop(case.checkpoint, None)
+        left = {name: data for name, data in left.items()
+                if name != case.checkpoint and not (case.is_elsewhere and ELSEWHERE.search(name))}
         if left != start:
             faults.append(f"limit of {limit} bytes: there is {', '.join(os.listdir(directory))}")
     if clean.code != 0:
@@ -561,8 +572,12 @@ def run_full_disk(bench, reporter, case):
     reporter.tell(f"file size limits, {case.name}", faults, f"{len(limits)} of up to {n_bytes} bytes")
 
 
+def chosen_cases(bench):
+    return [case for case in make_cases(bench) if bench.options.case in case.name]
+
+
 def run_io(bench, reporter):
-    for case in make_cases(bench):
+    for case in chosen_cases(bench):
         if case.output is not None:
             run_full_disk(bench, reporter, case)
         sweep = Sweep(bench, case, 4)
@@ -579,7 +594,7 @@ def run_io(bench, reporter):
 
 
 def run_alloc(bench, reporter):
-    for case in make_cases(bench):
+    for case in chosen_cases(bench):
         sweep = Sweep(bench, case, 5)
         which = numbers(sweep.clean.counts["alloc"], bench.options)
         plans = [f"alloc:{i}{end}" for i in which for end in ("", "+")]
@@ -1053,6 +1068,7 @@ def main():
     parser.add_argument("--states", type=int, default=60,
                         help="replay: states that the next build starts from; 0: all (default: 60)")
     parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
+    parser.add_argument("--case", default="", help="io, alloc: those with this in their names (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")
     options = parser.parse_args()
     reporter = Reporter()
