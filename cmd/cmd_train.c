@@ -226,6 +226,7 @@ static int stop(const struct train *t, int status, omen_detail *why, const omen_
 static void prepare(struct train *t)
 {
     cmd_progress_init(&t->progress, t->verbosity);
+    cmd_progress_update(&t->progress, "read", 0, 0);
     t->options.n_threads = cmd_threads(t->verbosity < 0 ? NULL : NAME, t->options.n_threads);
     cmd_memory_settle(t->verbosity < 0 ? NULL : NAME, &t->options.memory_bytes);
     t->options.progress = show_progress;
@@ -257,6 +258,8 @@ static int run(struct train *t)
     o.file_bytes = outcome.file_bytes;
     o.seconds = cmd_seconds() - started;
     o.is_resumed = t->is_resumed;
+    if (t->verbosity >= 0)
+        cmd_norms_tell(NAME, t->options.metric, &o.report);
     if (o.report.few_training_rows && t->verbosity >= 0)
         cmd_say(NAME, "warning: too few rows for so many lists, the partition will be poor; try fewer with --lists");
     if (t->json)

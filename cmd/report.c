@@ -51,6 +51,7 @@ int cmd_report_model(const struct cmd_build_outcome *o, omen_metric metric, uint
 
 int cmd_report_shard(const struct cmd_build_outcome *o, const omen_shard_info *shard, bool was_there)
 {
+    const omen_row_hash hash = {o->report.row_hash[0], o->report.row_hash[1]};
     char name[24];
 
     snprintf(name, sizeof name, "%016llx", (unsigned long long)shard->identity);
@@ -60,8 +61,8 @@ int cmd_report_shard(const struct cmd_build_outcome *o, const omen_shard_info *s
                   cmd_json_text(o->output), "done", 1, "first", (json_int_t)shard->first, "rows", (json_int_t)shard->n,
                   "number", (json_int_t)shard->number, "count", (json_int_t)shard->count, "rows_of_all",
                   (json_int_t)shard->n_rows, "model", name, "row_hash",
-                  was_there ? json_null() : json_string(cmd_row_hash(&o->report.row_hash).text), "was_there",
-                  (int)was_there, "threads", was_there ? json_null() : json_integer(o->report.n_threads), "seconds",
+                  was_there ? json_null() : json_string(cmd_row_hash(&hash).text), "was_there", (int)was_there,
+                  "threads", was_there ? json_null() : json_integer(o->report.n_threads), "seconds",
                   was_there ? json_null() : seconds_object(&o->report, o->seconds), "file_bytes",
                   was_there ? json_null() : json_integer((json_int_t)o->file_bytes), "resumed", (int)o->is_resumed),
         stdout);

@@ -6,6 +6,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "lib/omendb_info.h"
 #include "lib/codec.h"
 #include "lib/index_format.h"
 #include "lib/kernels/kernels.h"

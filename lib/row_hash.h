@@ -4,7 +4,7 @@
 #ifndef OMEN_ROW_HASH_H
 #define OMEN_ROW_HASH_H
 
-#include "lib/omendb.h"
+#include "lib/omendb_info.h"
 
 /* Adds rows [first, first + n) of d values. */
 void omen_row_hash_add(omen_row_hash *hash, uint64_t first, const float *rows, size_t n, size_t d);
