@@ -642,7 +642,7 @@ int cmd_bench(int argc, char **argv)
     if (status != CMD_GO_ON)
         return status;
     if (measures(&o)) {
-        o.n_threads = cmd_threads(o.n_threads);
+        o.n_threads = cmd_threads(o.verbosity < 0 ? NULL : NAME, o.n_threads);
         return run(&o);
     }
     status = bench_plot_check(o.plot_path, &why);

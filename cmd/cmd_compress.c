@@ -345,7 +345,7 @@ int cmd_compress(int argc, char **argv)
     cmd_signals_exit(NAME, INTERRUPTED);
     c.started = cmd_seconds();
     if (c.lossy || c.remove) /* lossless packing has its own threads; only reading back needs OpenMP's */
-        c.n_threads = cmd_threads(c.n_threads);
+        c.n_threads = cmd_threads(c.verbosity < 0 ? NULL : NAME, c.n_threads);
     status = c.decompress ? decompress(&c, &why)
              : c.lossy    ? compress_write_codes(&c, &why)
                           : compress_write_original(&c, &why);

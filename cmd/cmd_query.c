@@ -313,7 +313,7 @@ static int open_indexes(struct query *q, struct work *w, omen_detail *why)
 
     if (status != OMEN_OK)
         return status;
-    q->search.n_threads = cmd_threads(q->search.n_threads);
+    q->search.n_threads = cmd_threads(q->verbosity < 0 || q->json ? NULL : NAME, q->search.n_threads);
     status = query_indexes_open(&w->indexes, &q->indexes, !q->no_check, &w->o.info, why);
     if (status != OMEN_OK)
         return status;

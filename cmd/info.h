@@ -80,9 +80,10 @@ json_t *info_index_object(const struct info_index *index);
 
 struct info_checkpoint {
     omen_part_kind kind;
-    uint64_t identity;     /* of a model */
-    omen_shard_info shard; /* of a shard */
-    bool is_of_query;      /* --self; else of a build */
+    uint64_t identity;      /* of a model */
+    omen_shard_info shard;  /* of a shard; */
+    omen_row_hash row_hash; /* of its rows, if it is complete */
+    bool is_of_query;       /* --self; else of a build */
     uint64_t n_bytes;
     uint32_t n_records;
     bool is_proven; /* all records were compared with their checksums */

@@ -201,6 +201,11 @@ typedef struct omen_build_paths {
      * the bytes that the same rows in one file make */
     const char *const *inputs;
     size_t n_inputs;
+    /* the directory of the checkpoint, which then has a name made of output's path there; NULL: it is beside output */
+    const char *checkpoint_directory;
+    /* called, if not NULL, with what is worth knowing and does not stop the build: that its checkpoint cannot be
+     * locked, and so goes with it */
+    void (*noted)(void *context, const char *text);
 } omen_build_paths;
 
 /* What a build by path leaves. */
@@ -213,12 +218,12 @@ typedef struct omen_build_outcome {
 } omen_build_outcome;
 
 /* Builds an index of a file of vectors, or several, into a file. The index is written to output + ".tmp", what a killed
- * build continues from to output + ".part", both locked; output is what it was until the index is complete and on disk,
- * and is opened once more then. Keys are read before any work, and a plan with no room on the disk is refused then.
- * report, info (of the index) and outcome may be NULL; outcome is set after a failure too. Returns as
- * omen_vectors_open(), omen_row_keys_read(), omen_writer_create(), omen_part_open(), omen_index_build(),
- * omen_writer_commit() and omen_container_open_index(). After OMEN_ERR_INPUT and OMEN_ERR_ARGUMENT, which would come
- * again, no checkpoint of this call is left; after other failures it is. */
+ * build continues from to output + ".part", both locked, or under names of their own where there are no locks; output
+ * is what it was until the index is complete and on disk, and is opened once more then. Keys are read before any work,
+ * and a plan with no room on the disk is refused then. report, info (of the index) and outcome may be NULL; outcome is
+ * set after a failure too. Returns as omen_vectors_open(), omen_row_keys_read(), omen_writer_create(),
+ * omen_part_open(), omen_index_build(), omen_writer_commit() and omen_container_open_index(). After OMEN_ERR_INPUT and
+ * OMEN_ERR_ARGUMENT, which would come again, no checkpoint of this call is left; after other failures it is. */
 OMEN_API int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options,
                                    omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
                                    omen_detail *why) OMEN_MUST_CHECK;
