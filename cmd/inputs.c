@@ -54,6 +54,14 @@ int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint
     return as_input(omen_vectors_open(out, path, &options, why));
 }
 
+int cmd_open_stream(omen_vectors_stream **stream, omen_vectors **out, const char *path, const char *format, uint32_t d,
+                    uint32_t index_d, omen_detail *why)
+{
+    const omen_vectors_options options = {.format = format, .d = d, .raw_d = index_d};
+
+    return as_input(omen_vectors_stream_open(stream, out, path, &options, why));
+}
+
 int cmd_open_inputs(omen_vectors **out, const omen_paths *paths, const char *format, uint32_t d, uint32_t index_d,
                     omen_detail *why)
 {

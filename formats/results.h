@@ -33,6 +33,7 @@ typedef struct omen_results_writer {
     const char *name; /* also the extension of its files */
     const char *help; /* what one query becomes, in a line */
     bool is_binary;
+    bool has_counts;    /* begins with the number of queries */
     bool is_archive;    /* made by omen_results_pack() of two streams */
     bool has_distances; /* they can be written */
     bool has_header;    /* names of fields can be written */
