@@ -275,7 +275,10 @@ const cmd_syntax cmd_query_syntax = {
              "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
              "input) and prints them in order of distance, ties by lower row: by their keys, if INDEX has\n"
              "them, else by their numbers, which count from 0. Several indexes are searched as one, their\n"
-             "rows numbered through in the order given.\n",
+             "rows numbered through in the order given.\n"
+             "\n"
+             "Queries of a pipe are answered as they come, if their format is named or npy. All are read\n"
+             "first for --audit, --certify, --where-file, --where-tags, -F npy, -F npz and -F ibin.\n",
     .print_lists = print_output_formats,
     .notes = "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
              "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
