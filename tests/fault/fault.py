@@ -364,6 +364,8 @@ def make_cases(bench):
              before=whole),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],
              stdin=bench.path("queries.bvecs"), before=whole),
+        Case("query of lines that come", ["query", "-t", threads, "--batch", "3", "-f", "csv", OUT, "-"],
+             pipe=read(bench.path("queries.csv")), before=whole),
         Case("certified query", ["query", "-t", threads, "--certify", "--recall", "0.3", "--audit", "2", "-o",
                                  "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
         Case("compress", ["compress", "-q", "-f", "-t", threads, "-o", "out.omz", "../base.bvecs"], before=old,
