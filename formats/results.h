@@ -62,4 +62,7 @@ void omen_results_put_beside(omen_results_buffer *out, const omen_results_found 
 /* The row of format number i; NULL past the last. */
 const omen_results_writer *omen_results_writer_at(size_t i);
 
+/* As omen_results_pack(), of HDF5. */
+int omen_results_pack_hdf5(const omen_results *results, bool has_keys, FILE *out, omen_detail *why);
+
 #endif

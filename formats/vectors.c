@@ -45,18 +45,15 @@ static const omen_vector_format formats[] = {
         .head = omen_vecs_head,
         .open = omen_vecs_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "ivecs",
         .suffixes = {".ivecs"},
         .value = OMEN_VALUE_I4,
         .is_told_by_rows = true,
-        .probe = NULL,
         .head = omen_vecs_head,
         .open = omen_vecs_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "hvecs",
@@ -67,7 +64,6 @@ static const omen_vector_format formats[] = {
         .head = omen_vecs_head,
         .open = omen_vecs_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "npy",
@@ -94,7 +90,6 @@ static const omen_vector_format formats[] = {
         .read_bytes = omen_layout_read_bytes,
         .release = omen_layout_release,
         .close = omen_layout_close,
-        .write = NULL,
     },
     {
         .name = "fbin",
@@ -114,7 +109,6 @@ static const omen_vector_format formats[] = {
         .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "i8bin",
@@ -124,27 +118,22 @@ static const omen_vector_format formats[] = {
         .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "i32bin",
         .suffixes = {".i32bin", ".ibin"}, /* the latter are row numbers, which must not pass for fbin */
         .value = OMEN_VALUE_I4,
-        .probe = NULL,
         .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "u32bin",
         .suffixes = {".u32bin"},
         .value = OMEN_VALUE_U4,
-        .probe = NULL,
         .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "idx",
@@ -153,7 +142,6 @@ static const omen_vector_format formats[] = {
         .probe = omen_idx_probe,
         .open = omen_idx_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "safetensors",
@@ -163,7 +151,16 @@ static const omen_vector_format formats[] = {
         .probe = omen_safetensors_probe,
         .open = omen_safetensors_open,
         LAYOUT,
-        .write = NULL,
+    },
+    {
+        .name = "hdf5",
+        .suffixes = {".hdf5", ".h5", ".hdf"},
+        .value = OMEN_VALUE_F4,
+        .has_members = true,
+        .probe = omen_hdf5_probe,
+        .prepare = omen_hdf5_prepare,
+        .open = omen_hdf5_rows_open,
+        LAYOUT,
     },
     {
         .name = "csv",
@@ -174,7 +171,6 @@ static const omen_vector_format formats[] = {
         .take_line = omen_text_take_line,
         .open = omen_raw_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "tsv",
@@ -185,7 +181,6 @@ static const omen_vector_format formats[] = {
         .take_line = omen_text_take_line,
         .open = omen_raw_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "jsonl",
@@ -197,14 +192,12 @@ static const omen_vector_format formats[] = {
         .take_line = omen_jsonl_take_line,
         .open = omen_raw_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "raw",
         .suffixes = {".raw", ".f32"},
         .value = OMEN_VALUE_F4,
         .is_bare = true,
-        .probe = NULL,
         .head = omen_raw_head,
         .open = omen_raw_open,
         LAYOUT,

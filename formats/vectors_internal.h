@@ -65,6 +65,7 @@ struct omen_vectors {
     omen_input input;
     const char *member;           /* the name behind FILE: while it is opened; or NULL */
     uint64_t part_offset, n_part; /* of prepare(): the bytes that open() looks at; 0, 0: all */
+    omen_layout found;            /* of prepare(): for an open() that does not look itself */
     bool keeps_input;             /* rows have to be found in the input itself */
     bool is_partial;              /* of the input only the beginning and the end are there yet */
     omen_progress_fn progress;    /* of the options, while it is opened */
@@ -99,6 +100,9 @@ bool omen_text_probe(const omen_input *input, const omen_vector_format *format);
 int omen_jsonl_take_line(struct omen_row_spool *spool, const char *line, size_t n_bytes, uint64_t number,
                          omen_detail *reason);
 bool omen_jsonl_probe(const omen_input *input, const omen_vector_format *format);
+int omen_hdf5_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason);
+int omen_hdf5_rows_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
+bool omen_hdf5_probe(const omen_input *input, const omen_vector_format *format);
 int omen_safetensors_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
 bool omen_safetensors_probe(const omen_input *input, const omen_vector_format *format);
 int omen_raw_open(omen_vectors *vectors, uint32_t d, omen_detail *reason);
