@@ -4,6 +4,7 @@
 #ifndef OMEN_FILE_H
 #define OMEN_FILE_H
 
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "lib/omendb.h"
@@ -78,6 +79,9 @@ int omen_file_leads_to(const char *path, int fd);
 /* Opens an unlinked file in TMPDIR for reading and writing; label, for messages, names what it is a copy of. Returns
  * OMEN_OK, OMEN_ERR_ARGUMENT (TMPDIR is too long) or OMEN_ERR_IO. */
 int omen_spool_open(const char *label, int *fd, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same with a name, for a library that opens files by name; the caller unlinks it. */
+int omen_spool_open_named(const char *label, char path[PATH_MAX], int *fd, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Refuses to unpack n_bytes into a file on a disk that has not so many free. A file system that does not say is tried.
  * Returns OMEN_OK or OMEN_ERR_IO, with a reason that does not name the file. */

@@ -14,6 +14,9 @@
 #define LINKS_MOST 4096u /* that are looked at */
 #define LIST_BYTES 300u
 
+/* libhdf5 looks for a file of the name that it is told, also where it has what it needs: this can be none. */
+#define NO_PATH "/dev/null/none"
+
 /* ---- a file in memory ------------------------------------------------------ */
 
 /* libhdf5 wants a copy of its own, which is the map itself: nothing writes to a file that is opened for reading. */
@@ -64,7 +67,7 @@ static bool open_file(omen_hdf5 *file)
         h5->H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
         h5->H5Pset_file_image_callbacks(access, &callbacks) >= 0 &&
         h5->H5Pset_file_image(access, (void *)file->input->bytes, file->input->n_bytes) >= 0)
-        file->id = h5->H5Fopen("omendb", H5F_ACC_RDONLY, access);
+        file->id = h5->H5Fopen(NO_PATH, H5F_ACC_RDONLY, access);
     if (access >= 0)
         h5->H5Pclose(access);
     return file->id >= 0;

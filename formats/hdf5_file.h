@@ -58,9 +58,9 @@ typedef struct omen_hdf5_array {
     uint64_t offset; /* is set: where its values belong in the file */
 } omen_hdf5_array;
 
-/* Makes of fd, an empty file, one with these datasets, of which the values, zeros, are holes. Returns OMEN_OK,
- * OMEN_ERR_INPUT (a build without HDF5), OMEN_ERR_IO or OMEN_ERR_MEMORY. */
-int omen_hdf5_create(int fd, omen_hdf5_array *arrays, size_t n, omen_detail *reason) OMEN_MUST_CHECK;
+/* Makes an unlinked file in TMPDIR with these datasets, of which the values are holes; *fd is -1 if there is none.
+ * Returns OMEN_OK, OMEN_ERR_INPUT (a build without HDF5) or as omen_spool_open(). */
+int omen_hdf5_create(int *fd, omen_hdf5_array *arrays, size_t n, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Whether files can be read and written: OMEN_OK, or OMEN_ERR_INPUT without libhdf5. */
 int omen_hdf5_check(omen_detail *reason) OMEN_MUST_CHECK;

@@ -43,9 +43,10 @@ int omen_hdf5_unpack(omen_hdf5 *file, const omen_hdf5_dataset *dataset, int fd, 
     return fail(reason);
 }
 
-int omen_hdf5_create(int fd, omen_hdf5_array *arrays, size_t n, omen_detail *reason)
+int omen_hdf5_create(int *fd, omen_hdf5_array *arrays, size_t n, omen_detail *why)
 {
-    return fail(reason);
+    *fd = -1;
+    return fail(why);
 }
 
 int omen_hdf5_check(omen_detail *reason)

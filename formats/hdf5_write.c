@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A file of HDF5 whose datasets are one piece each, to be filled in. */
+#include "formats/file.h"
 #include "formats/hdf5_library.h"
 
-#include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static bool add_array(const omen_hdf5_library *h5, hid_t file, omen_hdf5_array *a)
 {
@@ -29,21 +30,32 @@ static bool add_array(const omen_hdf5_library *h5, hid_t file, omen_hdf5_array *
     return at != HADDR_UNDEF || a->n * a->d == 0;
 }
 
-int omen_hdf5_create(int fd, omen_hdf5_array *arrays, size_t n, omen_detail *reason)
+static bool create(const omen_hdf5_library *h5, const char *path, omen_hdf5_array *arrays, size_t n)
 {
-    const omen_hdf5_library *h5;
-    char path[32];
-    const int status = omen_hdf5_lock(&h5, reason);
-
-    if (status != OMEN_OK)
-        return status;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd); /* libhdf5 opens by name */
     const hid_t file = h5->H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     bool is_good = file >= 0;
     for (size_t i = 0; i < n && is_good; i++)
         is_good = add_array(h5, file, &arrays[i]);
-    if (file >= 0)
-        is_good &= h5->H5Fclose(file) >= 0;
+    return (file < 0 || h5->H5Fclose(file) >= 0) && is_good;
+}
+
+int omen_hdf5_create(int *fd, omen_hdf5_array *arrays, size_t n, omen_detail *why)
+{
+    const omen_hdf5_library *h5;
+    char path[PATH_MAX];
+    int status = omen_hdf5_lock(&h5, why);
+
+    *fd = -1;
+    if (status != OMEN_OK)
+        return status;
+    status = omen_spool_open_named("the results", path, fd, why);
+    if (status == OMEN_OK) {
+        omen_temporary_remember(path);
+        if (!create(h5, path, arrays, n))
+            status = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of the results: libhdf5 cannot");
+        unlink(path);
+        omen_temporary_forget(path);
+    }
     omen_hdf5_unlock();
-    return is_good ? OMEN_OK : omen_fail(reason, OMEN_ERR_IO, "libhdf5 cannot write it");
+    return status;
 }

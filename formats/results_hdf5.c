@@ -88,21 +88,16 @@ int omen_results_pack_hdf5(const omen_results *results, bool has_keys, FILE *out
     omen_hdf5_array arrays[2] = {{.name = has_keys ? "keys" : "neighbors"}, {.name = "distances"}};
     FILE *const parts[2] = {results->stream, results->distances};
     uint64_t offsets[2] = {0, 0};
-    omen_detail reason = {""};
     size_t n = 0;
-    int fd, status = omen_spool_open("the results", &fd, why);
+    int fd = -1, status = OMEN_OK;
 
-    if (status != OMEN_OK)
-        return status;
     for (; n < 2 && parts[n] && status == OMEN_OK; n++)
         status = find_array(parts[n], &arrays[n], &offsets[n], why);
-    if (status == OMEN_OK) {
-        status = omen_hdf5_create(fd, arrays, n, &reason);
-        if (status != OMEN_OK)
-            omen_fail(why, status, "cannot write the temporary copy of the results: %s", reason.text);
-    }
+    if (status == OMEN_OK)
+        status = omen_hdf5_create(&fd, arrays, n, why);
     if (status == OMEN_OK)
         status = put(fd, parts, arrays, offsets, n, out, why);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     return status;
 }
