@@ -96,18 +96,27 @@ static void gather_bytes(chunks *c, size_t n)
     swap(c);
 }
 
+/* Finds how many bytes of a chunk are stored. */
+static int find_stored(const chunks *c, const hsize_t at[2], hsize_t *n, omen_detail *reason)
+{
+    *n = 0;
+    if (c->file->h5->H5Dget_chunk_storage_size(c->id, at, n) < 0 || *n == 0)
+        return fail_chunk(at, "is missing: nothing was written there", reason);
+    return *n <= c->stored_most && *n <= c->file->input->n_bytes
+               ? OMEN_OK
+               : fail_chunk(at, "is damaged: it is longer than it can be", reason);
+}
+
 /* Reads a chunk into c->chunk. */
 static int read_chunk(chunks *c, const hsize_t at[2], omen_detail *reason)
 {
     const omen_hdf5_library *h5 = c->file->h5;
-    hsize_t n_stored = 0;
+    hsize_t n_stored;
     uint32_t skipped = 0;
-    int status = OMEN_OK;
+    int status = find_stored(c, at, &n_stored, reason);
 
-    if (h5->H5Dget_chunk_storage_size(c->id, at, &n_stored) < 0 || n_stored == 0)
-        return fail_chunk(at, "is missing: nothing was written there", reason);
-    if (n_stored > c->stored_most || n_stored > c->file->input->n_bytes)
-        return fail_chunk(at, "is damaged: it is longer than it can be", reason);
+    if (status != OMEN_OK)
+        return status;
     if (h5->H5Dread_chunk(c->id, H5P_DEFAULT, at, &skipped, c->chunk) < 0)
         return fail_chunk(at, "is damaged: it cannot be read", reason);
     size_t n = n_stored;
@@ -213,8 +222,18 @@ static int find_chunks(chunks *c, hid_t plan, omen_detail *reason)
 static int unpack_chunks(chunks *c, hid_t plan, int fd, omen_progress_fn progress, void *context, omen_detail *reason)
 {
     const uint64_t n = c->dataset->shape[0], d = c->dataset->shape[1];
+    const hsize_t first[2] = {0, 0};
+    hsize_t last[2] = {n - 1, d - 1}, n_stored;
     int status = find_chunks(c, plan, reason);
 
+    /* a shape that only claims to be large is refused at once */
+    if (status == OMEN_OK)
+        status = find_stored(c, first, &n_stored, reason);
+    if (status == OMEN_OK) {
+        last[0] -= last[0] % c->rows;
+        last[1] -= last[1] % c->columns;
+        status = find_stored(c, last, &n_stored, reason);
+    }
     if (status == OMEN_OK)
         status = omen_spool_check_room(fd, n * d * c->value_bytes, reason);
     if (status != OMEN_OK)
