@@ -59,6 +59,9 @@ int omen_hdf5_check(omen_detail *reason)
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdlib.h>
+
+#define RESERVE_BYTES ((size_t)32 << 20)
 
 #define TEXT(x)    #x
 #define NAME(x)    TEXT(x) /* of the function that a macro of hdf5.h stands for */
@@ -83,7 +86,7 @@ static void load(void)
     unsigned major = 0, minor = 0, release = 0;
     void *handle = dlopen(OMEN_HDF5_LIBRARY, RTLD_LAZY | RTLD_LOCAL);
     if (!handle) {
-        omen_fail(&fault, OMEN_ERR_INPUT, "HDF5 is read by %s, which is not installed", OMEN_HDF5_LIBRARY);
+        omen_fail(&fault, OMEN_ERR_INPUT, "HDF5 is read and written by a library that cannot be loaded: %s", dlerror());
         return;
     }
     bool is_whole = true;
@@ -105,6 +108,12 @@ static void load(void)
 
 int omen_hdf5_lock(const omen_hdf5_library **out, omen_detail *reason)
 {
+    /* libhdf5 does not survive the end of memory, which should not come within it */
+    void *reserve = malloc(RESERVE_BYTES);
+    *out = NULL;
+    if (!reserve)
+        return omen_fail(reason, OMEN_ERR_MEMORY, "out of memory for libhdf5");
+    free(reserve);
     pthread_mutex_lock(&mutex);
     pthread_once(&once, load);
     *out = fault.text[0] == '\0' ? &library : NULL;

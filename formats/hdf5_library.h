@@ -44,7 +44,7 @@ struct omen_hdf5 {
     hid_t id;
 };
 
-/* Loads it once. *out NULL: the reason says why. Returns OMEN_OK or OMEN_ERR_INPUT. From then on until
+/* Loads it once. *out NULL: the reason says why. Returns OMEN_OK, OMEN_ERR_INPUT or OMEN_ERR_MEMORY. From then on until
  * omen_hdf5_unlock() no other thread uses it. */
 int omen_hdf5_lock(const omen_hdf5_library **out, omen_detail *reason) OMEN_MUST_CHECK;
 void omen_hdf5_unlock(void);
