@@ -99,7 +99,14 @@ bool cmd_name_vectors(const char *path, omen_detail *why)
     const char *kind_end = status == OMEN_ERR_INPUT ? strstr(ignored.text, ", which is not read") : NULL;
     if (kind_end)
         omen_fail(why, OMEN_ERR_INPUT, "%.*s, not an omendb index", (int)(kind_end - ignored.text), ignored.text);
-    return status == OMEN_OK || status == OMEN_ERR_INTERRUPTED || kind_end;
+    const bool has_several = status == OMEN_ERR_INPUT && strstr(ignored.text, ", so name one, as FILE:NAME");
+    if (has_several)
+        omen_fail(
+            why, OMEN_ERR_INPUT,
+            "\"%.200s\" is not an omendb index but a file of several arrays; omendb build makes an index of one, as "
+            "FILE:NAME",
+            path);
+    return status == OMEN_OK || status == OMEN_ERR_INTERRUPTED || kind_end || has_several;
 }
 
 int cmd_name_damage(const char *path, int code, omen_detail *why)
