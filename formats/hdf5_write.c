@@ -3,7 +3,9 @@
 #include "formats/file.h"
 #include "formats/hdf5_library.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool add_array(const omen_hdf5_library *h5, hid_t file, omen_hdf5_array *a)
@@ -51,8 +53,10 @@ int omen_hdf5_create(int *fd, omen_hdf5_array *arrays, size_t n, omen_detail *wh
     status = omen_spool_open_named("the results", path, fd, why);
     if (status == OMEN_OK) {
         omen_temporary_remember(path);
+        errno = 0;
         if (!create(h5, path, arrays, n))
-            status = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of the results: libhdf5 cannot");
+            status = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of the results: %s",
+                               errno ? strerror(errno) : "libhdf5 failed");
         unlink(path);
         omen_temporary_forget(path);
     }

@@ -29,6 +29,9 @@ import tempfile
 import time
 import zipfile
 
+import h5py
+import numpy
+
 IMAGES = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 OUT = "out.omen"
 SECONDS_MOST = 600
@@ -264,6 +267,9 @@ def make_cases(bench):
         out.writelines(",".join(map(str, row)) + "\n" for row in few[-25:])
     with open(bench.path("queries.jsonl"), "w") as out:
         out.writelines(f'{{"id": {i}, "v": {list(row)}}}\n' for i, row in enumerate(few[-25:]))
+    with h5py.File(bench.path("queries.h5"), "w") as out:
+        out.create_dataset("v", data=numpy.array([list(row) for row in few[-25:]], "u1"), chunks=(10, 7),
+                           compression="gzip", shuffle=True, fletcher32=True)
     for name in ("few.bvecs", "keys.txt"):
         with gzip.open(bench.path(name + ".gz"), "wb") as out:
             out.write(read(bench.path(name)))
@@ -354,6 +360,8 @@ def make_cases(bench):
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("query to an archive", ["query", "-t", threads, "--distances", "-o", "found.npz", OUT,
                                      "../queries.bvecs"], before=whole, output="found.npz"),
+        Case("query of HDF5 to HDF5", ["query", "-t", threads, "--distances", "-o", "found.hdf5", OUT,
+                                       "../queries.h5:v"], before=whole, output="found.hdf5"),
         Case("query of its rows", ["query", "-q", "-t", threads, "--self", "-k", "3", "-F", "npy", "--distances", "-o",
                                    "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query of its rows, in groups", ["query", "-q", "-t", threads, "--self", "-k", "3", "--chunk-rows", "1",
