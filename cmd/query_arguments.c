@@ -278,7 +278,7 @@ const cmd_syntax cmd_query_syntax = {
              "rows numbered through in the order given.\n"
              "\n"
              "Queries of a pipe are answered as they come, if their format is named or npy. All are read\n"
-             "first for --audit, --certify, --where-file, --where-tags, -F npy, -F npz and -F ibin.\n",
+             "first for --audit, --certify, --where-file, --where-tags, and -F npy, npz, hdf5 or ibin.\n",
     .print_lists = print_output_formats,
     .notes = "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
              "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"

@@ -187,7 +187,7 @@ static int find_filters(chunks *c, hid_t plan, omen_detail *reason)
             return omen_fail(
                 reason, OMEN_ERR_INPUT,
                 "its chunks are packed by filter %d (%.40s), which is not read: gzip (deflate), shuffle and "
-                "fletcher32 are; h5repack -f GZIP=4 makes a file that is",
+                "fletcher32 are; h5repack packs it anew with GZIP=4",
                 (int)filter, name[0] != '\0' ? name : "without a name");
         for (unsigned j = 0; j < c->n_filters; j++)
             if (c->filters[j] == filter)
@@ -211,9 +211,10 @@ static int find_chunks(chunks *c, hid_t plan, omen_detail *reason)
     const uint64_t most = BAND_BYTES_MOST / c->value_bytes, n_rows = c->rows < n ? c->rows : n;
     if (c->rows > most || c->columns > most / c->rows || d > most / n_rows)
         return omen_fail(reason, OMEN_ERR_INPUT,
-                         "its chunks of %" PRIu64 " x %" PRIu64 " values take more than %u MiB side by side; h5repack "
-                         "-l CHUNK=1024x%" PRIu64 " makes a file of smaller ones",
-                         c->rows, c->columns, (unsigned)(BAND_BYTES_MOST >> 20), d);
+                         "its chunks of %" PRIu64 " x %" PRIu64
+                         " values take more than %u MiB side by side; h5repack makes smaller "
+                         "ones",
+                         c->rows, c->columns, (unsigned)(BAND_BYTES_MOST >> 20));
     c->chunk_bytes = c->rows * c->columns * c->value_bytes;
     c->stored_most = c->chunk_bytes + c->chunk_bytes / 64 + 1024; /* what cannot be packed grows a little */
     return find_filters(c, plan, reason);

@@ -168,7 +168,8 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
     expect 0 omendb query -o found.NPY base.omen q.fvecs
     cmp found.NPY want.npy
     for name in found.txt found.parquet found.tsv.gz d.npy/found.x; do
-        fails_with 2 'does not say how to write the results: name it .tsv, .jsonl, .ivecs, .npy, .csv, .ibin, .npz or .hdf5' \
+        fails_with 2 \
+            'does not say how to write the results: name it .tsv, .jsonl, .ivecs, .npy, .csv, .ibin, .npz or .hdf5' \
             omendb query -o $name base.omen q.fvecs
     done
     # names without an extension, and what is no file

@@ -95,7 +95,8 @@ few()
 
 @test "a stream may be left waiting" {
     few
-    expect 143 timeout 20 python3 "$tests_dir/cli/ping.py" q.csv csv --term "$OMENDB" query -qF jsonl -k 1 -f csv base.omen
+    expect 143 timeout 20 python3 "$tests_dir/cli/ping.py" q.csv csv --term \
+        "$OMENDB" query -qF jsonl -k 1 -f csv base.omen
     has "$output" '{"query":0,'
     has "$stderr" "interrupted"
     # a reader that goes away

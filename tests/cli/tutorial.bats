@@ -46,7 +46,7 @@ can_run()
     local need modules=
     for need; do
         case $need in
-        numpy | scipy | pyarrow) modules="$modules $need" ;;
+        numpy | scipy | pyarrow | h5py) modules="$modules $need" ;;
         *) command -v "$need" >/dev/null || { missing=$need && return 1; } ;;
         esac
     done
