@@ -7,7 +7,7 @@
  *   bench_measure.c  the sweep: one point an effort
  *   bench_report.c   the table;  bench_json.c  the same as JSON (docs/BENCH-JSON.md)
  *   bench_gate.c     comparison with an earlier result;  bench_ab.c  with another program, in one run
- *   bench_plot.c     pictures by gnuplot
+ *   bench_plot.c     pictures: what is drawn;  bench_axes.c  where;  bench_picture.c  by gnuplot
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -44,6 +44,7 @@ struct bench_options {
     bool rows;           /* its files name rows by number where there are keys */
     omen_search_way way; /* AUTO: each that there is, but exact */
     bool recalls_given;
+    unsigned panels; /* of the picture: bits of bench_panel; 0: only recall */
     uint32_t n_runs;
     double min_seconds;
     double max_recall_drop, max_slowdown, max_growth;
@@ -266,13 +267,36 @@ int bench_ab_check(const struct bench *b, omen_detail *why) OMEN_MUST_CHECK;
 /* Runs --baseline-binary and this program in turn. As bench_gate(). */
 int bench_ab(struct bench *b, FILE *stream, bool *worse, json_t **out, omen_detail *why) OMEN_MUST_CHECK;
 
-/* ---- bench_plot.c ---- */
+/* ---- bench_picture.c ---- */
+
+/* A picture in words, for those who do not see it. */
+struct bench_picture_text {
+    const char *title;
+    char **lines;
+    size_t n_lines;
+};
+
+bool bench_picture_is_svg(const char *path);
+
+/* A stream without a name; NULL with why set. */
+FILE *bench_memory_file(const char *name, omen_detail *why);
 
 /* Checks that gnuplot can be run and that the name ends in .svg or .png; else OMEN_ERR_ARGUMENT, with what to do. */
 int bench_plot_check(const char *path, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Draws results (objects of the schema) into path. labels[i] names results[i]. */
-int bench_plot(const char *path, json_t *const *results, const char *const *labels, size_t n_results,
+/* Draws a script, of bench_memory_file(), into path. */
+int bench_picture_draw(FILE *script, const char *path, const struct bench_picture_text *text,
+                       omen_detail *why) OMEN_MUST_CHECK;
+
+/* ---- bench_plot.c ---- */
+
+typedef enum { BENCH_PANEL_RECALL, BENCH_PANEL_LATENCY, BENCH_PANEL_BUILD, BENCH_N_PANELS } bench_panel;
+
+/* Such as "recall"; NULL behind the last one. */
+const char *bench_panel_name(size_t i);
+
+/* Draws results (objects of the schema) into path: one panel for each bit of panels. labels[i] names results[i]. */
+int bench_plot(const char *path, unsigned panels, json_t *const *results, const char *const *labels, size_t n_results,
                omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -1,85 +1,100 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* omendb bench --plot: recall against queries a second, as ann-benchmarks draws it, by gnuplot.
+/* omendb bench --plot: what the picture shows, as a script for gnuplot.
  *
- * One line per result and k through the points that no other dominates; dominated points are hollow and pale. What was
- * measured on what stands in the picture: above it if it is the same for all results, else in the names of the lines.
+ * A colour is a result, a marker is a k, in all panels: recall against queries a second and against the time of one
+ * query, one line through the points that no other beats, the others as small hollow marks; and what the builds took.
+ * Recall stands by the share that is missed, so that 0.9, 0.99 and 0.999 are equally far apart. Names stand beside the
+ * ends of lines. What was measured on what stands above if it is the same for all results, else below.
  *
- * gnuplot runs commands that stand in backquotes, opens pipes for names that begin with | or <, and reads start-up
- * files. So it is started without a shell and without those, reads its script from a file in memory and writes the
- * picture to its standard output, which is the temporary of the output; no name of a file reaches it. Texts of results
- * and names stand in single quotes, where it interprets nothing, and without control characters. */
-#include "cmd/bench.h"
+ * Places are computed here, in pixels from the upper left corner; gnuplot draws. Texts of results and names of files
+ * stand in single quotes, where it interprets nothing, and without control characters. */
+#include "cmd/bench_axes.h"
 
-#include <errno.h>
 #include <math.h>
-#include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define PROGRAM    "gnuplot"
-#define MAX_SERIES (BENCH_MAX_FILES * BENCH_MAX_KS)
+#define MAX_SERIES   (BENCH_MAX_FILES * BENCH_MAX_KS)
+#define MAX_MEASURES 2
 
-extern char **environ;
+#define WIDTH        1000
+#define LEFT         90
+#define HEAD         70  /* above the first panel */
+#define PANEL_BEFORE 46  /* above the box of a panel, for its name */
+#define PANEL_AFTER  56  /* below it, for its axis */
+#define PANEL_LEAST  330 /* the box */
+#define LETTER       7.4 /* pixels that a letter of a label takes, with something to spare */
+#define MAX_LETTERS  44  /* of a label */
+#define BAR          16
+#define BARS_END     (WIDTH - 330) /* of the longest, with its text behind */
 
-/* Colours told apart by colour-blind readers too (Okabe and Ito). */
-static const unsigned colours[] = {0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x000000};
+/* Told apart by colour-blind readers too, with a contrast of 3 or more to a white and to a dark ground. */
+static const unsigned colours[] = {0x1f77c9, 0xd55e00, 0x0a8f6b, 0xa35fbf, 0xa17a00, 0xd0508c, 0x1995ad, 0x7a7a7a};
 
 #define N_COLOURS (sizeof colours / sizeof colours[0])
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
+/* gnuplot's filled marks; the one before each is the same hollow. Those of other ks are signs of lines. */
+static const int marks[BENCH_MAX_KS] = {7, 5, 9, 13, 11, 15, 2, 1};
 
-    return length > end_length && strcmp(text + length - end_length, end) == 0;
+/* What is drawn of a point, against its recall. */
+struct measure {
+    const char *member; /* a figure of a point of the schema; NULL: there is none */
+    const char *suffix; /* of the names of its lines */
+    bool is_time;       /* less is better */
+};
+
+static const struct {
+    const char *name, *title;
+    struct measure measures[MAX_MEASURES];
+} panels[BENCH_N_PANELS] = {
+    [BENCH_PANEL_RECALL] = {"recall", "queries/s in batches: median, least to most", {{"batch", "", false}}},
+    [BENCH_PANEL_LATENCY] = {"latency",
+                             "milliseconds, one query a call, 1 thread: median of queries, and the 99th of 100",
+                             {{"p50_ms", ", median", true}, {"p99_ms", ", p99", true}}},
+    [BENCH_PANEL_BUILD] = {"build", "build, seconds", {{NULL, NULL, false}}},
+};
+
+const char *bench_panel_name(size_t i)
+{
+    return i < BENCH_N_PANELS ? panels[i].name : NULL;
 }
 
-/* The program's path, from the absolute directories in PATH; the caller's to free. NULL if it is not there. */
-static char *find_program(void)
-{
-    const char *path = getenv("PATH");
-    char *name = NULL;
-
-    while (path && !name) {
-        size_t length = strcspn(path, ":");
-
-        if (path[0] == '/' && asprintf(&name, "%.*s/" PROGRAM, (int)length, path) < 0)
-            name = NULL;
-        if (name && access(name, X_OK) != 0) {
-            free(name);
-            name = NULL;
-        }
-        path = path[length] == ':' ? path + length + 1 : NULL;
-    }
-    return name;
-}
-
-int bench_plot_check(const char *path, omen_detail *why)
-{
-    char *program = find_program();
-    const bool is_there = program;
-
-    free(program);
-    if (!ends_with(path, ".svg") && !ends_with(path, ".png"))
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "--plot wants a name that ends with .svg or .png, not \"%s\"", path);
-    if (!is_there) {
-        return omen_fail(
-            why, OMEN_ERR_ARGUMENT,
-            "--plot needs gnuplot, which is not installed; on Debian and Ubuntu: apt-get install gnuplot-nox");
-    }
-    return OMEN_OK;
-}
-
-/* ---- series ---- */
-
+/* One result at one k. */
 struct series {
     const json_t *result;
-    const char *label;
+    size_t number, k_number; /* of the result, and of k among all there are */
     uint32_t k;
+    char *label; /* owned */
 };
+
+struct curve {
+    struct bench_row *front, *beaten; /* by recall; one allocation, at front */
+    size_t n_front, n_beaten;
+    const struct series *series;
+    const char *suffix;
+    int dash;
+};
+
+/* A picture in the making. */
+struct plot {
+    FILE *out;
+    json_t *const *results;
+    const char *const *labels;
+    size_t n_results, n_series, n_ks;
+    struct series series[MAX_SERIES];
+    uint32_t ks[MAX_SERIES];
+    struct curve curves[BENCH_MAX_CURVES]; /* of the panel that is drawn */
+    int right;                             /* where boxes end: labels follow */
+    int height;                            /* of the picture */
+    char *told[2];                         /* data and machine, if they are the same for all; else "" */
+    bool by_id;                            /* all recall is */
+    struct bench_picture_text text;
+    size_t n_drawn;
+};
+
+/* ---- what is drawn ---- */
 
 static double recall_of(const json_t *point)
 {
@@ -93,52 +108,89 @@ static bool by_id_only(const json_t *result)
     return strcmp(bench_json_string(result, "truth.distances"), "none") == 0;
 }
 
-/* One entry per result and k. */
-static size_t list_series(struct series *out, json_t *const *results, const char *const *labels, size_t n_results)
+static size_t number_of_k(struct plot *p, uint32_t k)
 {
-    size_t n = 0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < n_results; i++) {
-        const json_t *ks = json_object_get(json_object_get(results[i], "options"), "k");
+    while (i < p->n_ks && p->ks[i] != k)
+        i++;
+    if (i == p->n_ks)
+        p->ks[p->n_ks++] = k;
+    return i;
+}
 
-        for (size_t j = 0; j < json_array_size(ks) && n < MAX_SERIES; j++)
-            out[n++] = (struct series){results[i], labels[i], (uint32_t)json_integer_value(json_array_get(ks, j))};
+/* One entry per result and k. */
+static void list_series(struct plot *p)
+{
+    for (size_t i = 0; i < p->n_results; i++) {
+        const json_t *ks = json_object_get(json_object_get(p->results[i], "options"), "k");
+
+        for (size_t j = 0; j < json_array_size(ks) && p->n_series < MAX_SERIES; j++) {
+            const uint32_t k = (uint32_t)json_integer_value(json_array_get(ks, j));
+            p->series[p->n_series++] =
+                (struct series){.result = p->results[i], .number = i, .k_number = number_of_k(p, k), .k = k};
+        }
     }
-    return n;
 }
 
 static int compare_by_recall(const void *a, const void *b)
 {
-    double x = ((const double *)a)[0], y = ((const double *)b)[0];
+    const double x = ((const struct bench_row *)a)->recall, y = ((const struct bench_row *)b)->recall;
 
     return (x > y) - (x < y);
 }
 
-/* Recall, rate, and the rates' extremes of one series in order of recall; rows of four, n of them in *n. The caller
- * frees. */
-static double *series_rows(const struct series *s, bool dominated, size_t *n)
+/* Whether another row has at least this recall and is as good, and better in one. */
+static bool is_beaten(const struct bench_row *rows, size_t n, size_t which, bool less)
 {
-    const json_t *points = json_object_get(s->result, "points");
-    double *rows = malloc((json_array_size(points) + 1) * 4 * sizeof *rows);
+    const struct bench_row *row = &rows[which];
 
-    *n = 0;
-    for (size_t i = 0; rows && i < json_array_size(points); i++) {
-        const json_t *point = json_array_get(points, i);
-        double *row = rows + 4 * *n;
-
-        row[0] = recall_of(point);
-        row[1] = bench_json_number(point, "batch.median");
-        row[2] = bench_json_number(point, "batch.min");
-        row[3] = bench_json_number(point, "batch.max");
-        *n += bench_json_number(point, "k") == s->k && json_is_true(json_object_get(point, "dominated")) == dominated &&
-              row[0] >= 0 && row[1] > 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool as_good = less ? rows[i].value <= row->value : rows[i].value >= row->value;
+        if (rows[i].recall >= row->recall && as_good && (rows[i].recall > row->recall || rows[i].value != row->value))
+            return true;
     }
-    if (rows)
-        qsort(rows, *n, 4 * sizeof *rows, compare_by_recall);
-    return rows;
+    return false;
 }
 
-/* ---- the script ---- */
+/* Reads the points of a series: false if out of memory. */
+static bool read_curve(struct curve *out, const struct series *s, const struct measure *m)
+{
+    const json_t *points = json_object_get(s->result, "points");
+    const size_t room = json_array_size(points) + 1;
+    struct bench_row *rows = malloc(3 * room * sizeof *rows);
+    char member[3][32];
+    size_t n = 0;
+
+    *out = (struct curve){.front = rows, .series = s, .suffix = m->suffix, .dash = 1};
+    if (!rows)
+        return false;
+    snprintf(member[0], sizeof member[0], "%s.median", m->member);
+    snprintf(member[1], sizeof member[1], "%s.min", m->member);
+    snprintf(member[2], sizeof member[2], "%s.max", m->member);
+    struct bench_row *all = rows + 2 * room;
+    for (size_t i = 0; i + 1 < room; i++) {
+        const json_t *point = json_array_get(points, i);
+        const struct bench_row row = {recall_of(point), bench_json_number(point, member[0]),
+                                      bench_json_number(point, member[1]), bench_json_number(point, member[2])};
+
+        if (bench_json_number(point, "k") == s->k && row.recall >= 0 && row.value > 0 && row.least > 0 &&
+            row.most > 0) {
+            all[n++] = row;
+        }
+    }
+    qsort(all, n, sizeof *all, compare_by_recall);
+    out->beaten = rows + room;
+    for (size_t i = 0; i < n; i++) {
+        if (is_beaten(all, n, i, m->is_time))
+            out->beaten[out->n_beaten++] = all[i];
+        else
+            out->front[out->n_front++] = all[i];
+    }
+    return true;
+}
+
+/* ---- text ---- */
 
 /* A string in single quotes, which gnuplot takes literally. A single quote inside becomes the typographic one, since
  * not every place in it allows two; "&#" and "]]>" it would pass on into svg, where they mean something. */
@@ -157,7 +209,7 @@ static void put_literal(FILE *out, const char *text)
     fputc('\'', out);
 }
 
-/* n, d, metric, and the machine with threads and SIMD level. */
+/* n, d, metric, and what a filter leaves. */
 static char *data_text(const json_t *result)
 {
     const double n_matches = bench_json_number(result, "filter.rows_mean");
@@ -174,6 +226,7 @@ static char *data_text(const json_t *result)
                : NULL;
 }
 
+/* The machine with SIMD level and threads. */
 static char *machine_text(const json_t *result)
 {
     double threads = bench_json_number(result, "machine.threads");
@@ -185,244 +238,396 @@ static char *machine_text(const json_t *result)
                : NULL;
 }
 
-/* Whether text() gives the same for all results; the text itself in *out, the caller's, NULL if out of memory. */
-static bool is_shared(char *(*text)(const json_t *), json_t *const *results, size_t n_results, char **out)
+static char *(*const texts[2])(const json_t *) = {data_text, machine_text};
+
+/* Finds what is the same for all results. False if out of memory. */
+static bool find_shared(struct plot *p)
 {
-    bool shared = true;
+    for (size_t t = 0; t < 2; t++) {
+        p->told[t] = texts[t](p->results[0]);
+        for (size_t i = 1; i < p->n_results && p->told[t]; i++) {
+            char *other = texts[t](p->results[i]);
 
-    *out = text(results[0]);
-    for (size_t i = 1; i < n_results && *out; i++) {
-        char *other = text(results[i]);
-
-        shared = shared && other && strcmp(other, *out) == 0;
-        free(other);
-    }
-    return shared;
-}
-
-/* The name of a line, with whatever is not the same for all. */
-static char *series_title(const struct series *s, bool shared_data, bool shared_machine)
-{
-    char *data = shared_data ? strdup("") : data_text(s->result);
-    char *machine = shared_machine ? strdup("") : machine_text(s->result);
-    char *out = NULL;
-
-    if (data && machine &&
-        asprintf(&out, "%s, recall@%u %s%s%s%s%s", s->label, s->k, by_id_only(s->result) ? "by id" : "by distance",
-                 data[0] != '\0' ? "; " : "", data, machine[0] != '\0' ? "; " : "", machine) < 0) {
-        out = NULL;
-    }
-    free(data);
-    free(machine);
-    return out;
-}
-
-/* The data blocks $f0, $d0, $f1, ...; returns the least recall, NaN if out of memory. Sets lowest and highest rate. */
-static double put_data(FILE *out, const struct series *series, size_t n_series, size_t *counts, double *lowest,
-                       double *highest)
-{
-    double least = 1;
-
-    *lowest = INFINITY;
-    *highest = 0;
-    for (size_t i = 0; i < 2 * n_series; i++) {
-        double *rows = series_rows(&series[i / 2], i % 2 == 1, &counts[i]);
-
-        if (!rows)
-            return NAN;
-        fprintf(out, "$%c%zu << EOD\n", i % 2 == 1 ? 'd' : 'f', i / 2);
-        for (size_t j = 0; j < counts[i]; j++) {
-            fprintf(out, "%.6f %.9g %.9g %.9g\n", rows[4 * j], rows[4 * j + 1], rows[4 * j + 2], rows[4 * j + 3]);
-            least = rows[4 * j] < least ? rows[4 * j] : least;
-            *lowest = rows[4 * j + 2] < *lowest ? rows[4 * j + 2] : *lowest;
-            *highest = rows[4 * j + 3] > *highest ? rows[4 * j + 3] : *highest;
+            if (!other || strcmp(other, p->told[t]) != 0)
+                p->told[t][0] = '\0';
+            free(other);
         }
-        fprintf(out, "EOD\n");
-        free(rows);
+        if (!p->told[t])
+            return false;
     }
-    return least;
+    return true;
 }
 
-/* The colour of a dominated point: halfway to white. */
-static unsigned pale(unsigned colour)
+static size_t count_letters(const char *text)
 {
-    return (colour >> 1 & 0x7f7f7f) + 0x808080;
+    size_t n = 0;
+
+    for (; *text != '\0'; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
 }
 
-/* Ticks at 1, 2, 5 times powers of ten, at more of them if the rates are close together, with digits grouped. */
-static void put_rate_axis(FILE *out, double lowest, double highest)
+/* The name of a line: its end if it is long. NULL if out of memory. */
+static char *make_label(const struct plot *p, const struct series *s)
 {
-    static const int steps[] = {1, 2, 5, 3, 4, 6, 8};
-    const char *separator = "";
-    size_t n_steps;
+    const cmd_name name = cmd_printable(p->labels[s->number]);
+    const char *shown = name.text;
+    char k[32] = "", *out;
+    size_t n = count_letters(shown);
 
-    lowest *= 0.85;
-    highest *= 1.2;
-    n_steps = highest / lowest > 8 ? 3 : sizeof steps / sizeof steps[0];
-    fprintf(out, "set logscale y\nset yrange [%.6g:%.6g]\nset ytics (", lowest, highest);
-    for (int power = -2; power < 12; power++) {
-        for (size_t i = 0; i < n_steps; i++) {
-            double at = steps[i] * pow(10, power);
-
-            if (at >= lowest && at <= highest) {
-                if (at >= 1)
-                    fprintf(out, "%s\"%s\" %.6g", separator, cmd_group_round(at).text, at);
-                else
-                    fprintf(out, "%s\"%g\" %.6g", separator, at, at);
-                separator = ", ";
-            }
-        }
+    if (n > MAX_LETTERS) {
+        for (; n >= MAX_LETTERS; n--)
+            do
+                shown++;
+            while (((unsigned char)*shown & 0xc0) == 0x80);
     }
-    fprintf(out, ")\n");
+    if (p->n_ks > 1)
+        snprintf(k, sizeof k, ", k = %u", s->k);
+    return asprintf(&out, "%s%s%s%s", shown == name.text ? "" : "\xe2\x80\xa6", shown, k,
+                    by_id_only(s->result) && !p->by_id ? ", by id" : "") >= 0
+               ? out
+               : NULL;
 }
 
-static int put_script(FILE *out, bool svg, const struct series *series, size_t n_series, const char *subtitle,
-                      bool shared_data, bool shared_machine, omen_detail *why)
+/* A line of the description, made as by printf; nothing without memory. */
+__attribute__((format(printf, 2, 3))) static void describe(struct plot *p, const char *format, ...)
 {
-    size_t counts[2 * MAX_SERIES], n_drawn = 0;
-    double least, lowest, highest;
+    char **lines = realloc(p->text.lines, (p->text.n_lines + 1) * sizeof *lines);
+    va_list arguments;
+
+    if (!lines)
+        return;
+    p->text.lines = lines;
+    va_start(arguments, format);
+    if (vasprintf(&lines[p->text.n_lines], format, arguments) >= 0)
+        p->text.n_lines++;
+    va_end(arguments);
+}
+
+/* ---- the script ---- */
+
+/* A text at a place of the picture; paint is what follows in gnuplot's terms. */
+static void put_text(struct plot *p, double x, double y, const char *text, const char *paint)
+{
+    fprintf(p->out, "set label ");
+    put_literal(p->out, text);
+    fprintf(p->out, " at screen %.6f,%.6f %s\n", x / WIDTH, 1 - y / p->height, paint);
+}
+
+/* Labels are drawn with a plot: one without a curve, which forgets them. */
+static void put_nothing(const struct plot *p)
+{
+    fprintf(p->out, "unset border\nunset tics\nunset xlabel\nset xrange [0:1]\nset yrange [1:2]\nplot 3 with lines\n"
+                    "unset label\nunset object\nset border 3\nset tics nomirror\n");
+}
+
+static unsigned colour_of(const struct series *s)
+{
+    return colours[s->number % N_COLOURS];
+}
+
+/* Names beside the ends of lines, each joined with its end. */
+static void put_labels(struct plot *p, const struct bench_box *b, const struct curve *curves, size_t n_curves)
+{
+    struct bench_end ends[BENCH_MAX_CURVES];
+    char text[512], paint[64];
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_curves; i++)
+        if (curves[i].n_front > 0)
+            ends[n++] =
+                (struct bench_end){.wanted = bench_box_y(b, curves[i].front[curves[i].n_front - 1].value), .curve = i};
+    if (n == 0)
+        return;
+    bench_ends_spread(ends, n, b->top + 4, b->bottom - 4);
+    for (size_t i = 0; i < n; i++) {
+        const struct curve *c = &curves[ends[i].curve];
+        const unsigned colour = colour_of(c->series);
+
+        fprintf(p->out, "set arrow from screen %.6f,%.6f to screen %.6f,%.6f nohead lw 0.7 lc rgb \"#%06x\"\n",
+                (bench_box_x(b, c->front[c->n_front - 1].recall) + 6) / WIDTH, 1 - ends[i].wanted / p->height,
+                (b->right + 14) / WIDTH, 1 - ends[i].place / p->height, colour);
+        snprintf(text, sizeof text, "%s%s", c->series->label, c->suffix);
+        snprintf(paint, sizeof paint, "left tc rgb \"#%06x\" font \",12\"", colour);
+        put_text(p, b->right + 18, ends[i].place, text, paint);
+    }
+}
+
+static void put_rows(struct plot *p, const struct bench_box *b, char name, size_t number, const struct bench_row *rows,
+                     size_t n)
+{
+    fprintf(p->out, "$%c%zu << EOD\n", name, number);
+    for (size_t i = 0; i < n; i++)
+        fprintf(p->out, "%.6f %.9g %.9g %.9g\n", bench_box_recall(b, rows[i].recall), rows[i].value, rows[i].least,
+                rows[i].most);
+    fprintf(p->out, "EOD\n");
+}
+
+static void put_curves(struct plot *p, const struct bench_box *b, const struct curve *curves, size_t n_curves)
+{
     const char *separator = "plot ";
-    const int height = 560 + 22 * (int)n_series;
-    bool any_dominated = false;
 
-    fprintf(out, "set encoding utf8\n");
-    /* The terminal that draws smooth lines may be missing from a small gnuplot. */
-    if (svg) {
-        fprintf(out, "set terminal svg size 960,%d noenhanced font \"sans,13\" background \"white\"\n", height);
-    } else {
-        fprintf(out,
-                "if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
-                "set terminal pngcairo size 960,%d noenhanced font \"sans,11\"\n"
-                "} else {\nset terminal png size 960,%d noenhanced\n}\n",
-                height, height);
+    for (size_t i = 0; i < n_curves; i++) {
+        put_rows(p, b, 'f', i, curves[i].front, curves[i].n_front);
+        put_rows(p, b, 'd', i, curves[i].beaten, curves[i].n_beaten);
     }
-    least = put_data(out, series, n_series, counts, &lowest, &highest);
-    if (isnan(least))
-        return OMEN_ERR_MEMORY;
-    for (size_t i = 0; i < n_series; i++) {
-        any_dominated = any_dominated || counts[2 * i + 1] > 0;
-        n_drawn += counts[2 * i] + counts[2 * i + 1];
-    }
-    if (n_drawn == 0)
-        return omen_fail(why, OMEN_ERR_INPUT, "there are no points to plot");
-    fprintf(out, "set title \"omendb: recall and speed of batch search%s\" . ", subtitle[0] != '\0' ? "\\n" : "");
-    put_literal(out, subtitle);
-    fprintf(out, "\nset xlabel \"recall@k; up and to the right is better%s\"\n",
-            any_dominated ? " (pale: another point has more of both)" : "");
-    fprintf(out,
-            "set ylabel \"queries/s, batch (median, least to most)\"\n"
-            "set grid xtics ytics back lt 1 lw 1 lc rgb \"#dddddd\"\nset border 3\nset tics nomirror\n"
-            "set key at screen 0.08, screen 0.015 left bottom vertical maxcols 1 Left reverse samplen 2\n"
-            "set rmargin 4\nset bmargin %.1f\n",
-            4.5 + 1.4 * (double)n_series);
-    fprintf(out, "set xrange [%.4f:%.4f]\nset format x \"%%.3g\"\n", least - 0.05 * (1.0 - least) - 0.002,
-            1 + 0.02 * (1.0 - least));
-    put_rate_axis(out, lowest, highest);
-    for (size_t i = 0; i < n_series; i++) {
-        const unsigned colour = colours[i % N_COLOURS];
-        char *title = series_title(&series[i], shared_data, shared_machine);
-        int mark = 2 * (int)(i % 5) + 5; /* filled ones of 5, 7, 9, 11, 13; the one before it is hollow */
+    for (size_t i = 0; i < n_curves; i++) {
+        const unsigned colour = colour_of(curves[i].series);
+        const int mark = marks[curves[i].series->k_number % BENCH_MAX_KS];
 
-        if (!title)
-            return OMEN_ERR_MEMORY;
-        if (counts[2 * i] > 0) {
-            fprintf(out, "%s$f%zu using 1:2:3:4 with yerrorlines lw 2 ps 0.9 pt %d lc rgb \"#%06x\" title ", separator,
-                    i, mark, colour);
-            put_literal(out, title);
+        if (curves[i].n_beaten > 0) {
+            fprintf(p->out, "%s$d%zu using 1:2 with points ps 0.5 lw 0.7 pt %d lc rgb \"#%06x\"", separator, i,
+                    mark > 4 ? mark - 1 : mark, colour);
             separator = ", \\\n  ";
         }
-        if (counts[2 * i + 1] > 0) {
-            fprintf(out, "%s$d%zu using 1:2 with points ps 0.8 pt %d lc rgb \"#%06x\" notitle", separator, i, mark - 1,
-                    pale(colour));
+        if (curves[i].n_front > 0) {
+            fprintf(p->out, "%s$f%zu using 1:2:3:4 with yerrorlines lw 1.7 dt %d ps 0.9 pt %d lc rgb \"#%06x\"",
+                    separator, i, curves[i].dash, mark, colour);
             separator = ", \\\n  ";
         }
-        free(title);
     }
-    fprintf(out, "\n");
-    return OMEN_OK;
+    fprintf(p->out, "\n");
 }
 
-/* ---- running it ---- */
-
-/* Runs gnuplot from one descriptor to another. */
-static int run_program(int script_fd, int picture_fd, omen_detail *why)
+/* Tells the curves' ends. */
+static void describe_curves(struct plot *p, bench_panel panel, const struct curve *curves, size_t n_curves)
 {
-    char *const words[] = {PROGRAM, "--default-settings", NULL};
-    char *program = find_program();
-    posix_spawn_file_actions_t actions;
-    int error = program ? posix_spawn_file_actions_init(&actions) : ENOENT, status;
-    pid_t pid;
-
-    if (error == 0) {
-        posix_spawn_file_actions_adddup2(&actions, script_fd, STDIN_FILENO);
-        posix_spawn_file_actions_adddup2(&actions, picture_fd, STDOUT_FILENO);
-        error = posix_spawn(&pid, program, &actions, NULL, words, environ);
-        posix_spawn_file_actions_destroy(&actions);
+    describe(p, "%s", panels[panel].title);
+    for (size_t i = 0; i < n_curves; i++) {
+        const struct curve *c = &curves[i];
+        if (c->n_front > 0) {
+            describe(p, "%s%s: %.4g at recall %.4f to %.4g at recall %.4f", c->series->label, c->suffix,
+                     c->front[0].value, c->front[0].recall, c->front[c->n_front - 1].value,
+                     c->front[c->n_front - 1].recall);
+        }
     }
-    free(program);
-    if (error != 0)
-        return omen_fail(why, OMEN_ERR_IO, "cannot run gnuplot: %s", strerror(error));
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (WIFSIGNALED(status))
-        return omen_fail(why, OMEN_ERR_IO, "gnuplot was ended by signal %d", WTERMSIG(status));
-    return WEXITSTATUS(status) == 0
-               ? OMEN_OK
-               : omen_fail(why, OMEN_ERR_IO, "gnuplot failed with exit code %d", WEXITSTATUS(status));
 }
 
-/* Draws a script, which is rewound, into path. */
-static int draw(FILE *script, const char *path, omen_detail *why)
+/* Values against recall, in a box that begins at top. */
+static int put_curve_panel(struct plot *p, bench_panel panel, double top, double height)
 {
-    cmd_output out = {.stream = NULL};
-    int status = fflush(script) == 0 && lseek(fileno(script), 0, SEEK_SET) == 0
-                     ? cmd_output_open(&out, path, NULL, why)
-                     : omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
+    struct curve *curves = p->curves;
+    struct bench_box b = {.left = LEFT, .right = p->right, .top = top, .bottom = top + height};
+    size_t n = 0, n_points = 0;
+    bool any_beaten = false;
+    char k[16];
+    int status = OMEN_OK;
 
-    if (status == OMEN_OK)
-        status = run_program(fileno(script), fileno(out.stream), why);
-    if (status == OMEN_OK && lseek(fileno(out.stream), 0, SEEK_CUR) == 0)
-        status = omen_fail(why, OMEN_ERR_IO, "gnuplot did not draw \"%s\"", path);
-    if (status == OMEN_OK)
-        status = cmd_output_commit(&out, why);
-    cmd_output_close(&out);
+    for (size_t m = 0; m < MAX_MEASURES && panels[panel].measures[m].member; m++) {
+        for (size_t i = 0; i < p->n_series && status == OMEN_OK; i++) {
+            if (!read_curve(&curves[n], &p->series[i], &panels[panel].measures[m]))
+                status = OMEN_ERR_MEMORY;
+            curves[n].dash = m > 0 ? 2 : 1;
+            n_points += curves[n].n_front;
+            n++;
+        }
+    }
+    if (status == OMEN_OK && n_points > 0) {
+        p->n_drawn += n_points;
+        bench_box_begin(&b);
+        for (size_t i = 0; i < n; i++) {
+            bench_box_take(&b, curves[i].front, curves[i].n_front);
+            bench_box_take(&b, curves[i].beaten, curves[i].n_beaten);
+            any_beaten = any_beaten || curves[i].n_beaten > 0;
+        }
+        bench_box_fit(&b);
+        bench_box_put(&b, p->out);
+        snprintf(k, sizeof k, "%u", p->ks[0]);
+        fprintf(p->out, "set xlabel \"recall@%s %s; %s and to the right is better%s\"\n", p->n_ks == 1 ? k : "k",
+                p->by_id ? "by id" : "by distance", panels[panel].measures[0].is_time ? "down" : "up",
+                any_beaten ? " (small marks: another point is better)" : "");
+        put_labels(p, &b, curves, n);
+        put_curves(p, &b, curves, n);
+        describe_curves(p, panel, curves, n);
+    }
+    for (size_t i = 0; i < n; i++)
+        free(curves[i].front);
     return status;
 }
 
-int bench_plot(const char *path, json_t *const *results, const char *const *labels, size_t n_results, omen_detail *why)
+/* The lines of what a build took, a bar each. */
+static void put_build_panel(struct plot *p, double top)
 {
-    struct series series[MAX_SERIES];
-    const size_t n_series = list_series(series, results, labels, n_results);
-    char *data = NULL, *machine = NULL, *subtitle = NULL;
-    bool shared_data, shared_machine;
-    FILE *script = NULL;
-    int fd, status = OMEN_ERR_MEMORY;
+    double most = 0, y = top;
+    char text[160], paint[64];
 
-    shared_data = is_shared(data_text, results, n_results, &data);
-    shared_machine = is_shared(machine_text, results, n_results, &machine);
-    if (!data || !machine ||
-        asprintf(&subtitle, "%s%s%s", shared_data ? data : "", shared_data && shared_machine ? "; " : "",
-                 shared_machine ? machine : "") < 0) {
-        subtitle = NULL;
-        goto out;
+    for (size_t i = 0; i < p->n_results; i++)
+        most = fmax(most, bench_json_number(p->results[i], "build.seconds.total"));
+    for (size_t i = 0; i < p->n_results; i++) {
+        const json_t *r = p->results[i];
+        const double seconds = bench_json_number(r, "build.seconds.total");
+        const unsigned colour = colours[i % N_COLOURS];
+
+        if (!(seconds > 0))
+            continue;
+        const double end = LEFT + seconds / most * (BARS_END - LEFT);
+        snprintf(paint, sizeof paint, "left tc rgb \"#%06x\" font \",12\"", colour);
+        put_text(p, LEFT, y + BENCH_LINE / 2, p->labels[i], paint);
+        y += BENCH_LINE;
+        fprintf(p->out,
+                "set object rectangle from screen %.6f,%.6f to screen %.6f,%.6f fc rgb \"#%06x\" fs solid noborder\n",
+                (double)LEFT / WIDTH, 1 - (y + BAR) / p->height, end / WIDTH, 1 - y / p->height, colour);
+        snprintf(text, sizeof text, "%.3g s, %s vectors/s, memory %s", seconds,
+                 cmd_group_round(bench_json_number(r, "build.vectors_per_second")).text,
+                 cmd_human_bytes((uint64_t)fmax(0, bench_json_number(r, "build.peak_memory_bytes"))).text);
+        put_text(p, end + 8, y + BAR / 2, text, "left font \",12\"");
+        describe(p, "build, %s: %s", p->labels[i], text);
+        y += BAR + 8;
+        p->n_drawn++;
     }
-    fd = memfd_create("script", MFD_CLOEXEC);
-    script = fd >= 0 ? fdopen(fd, "w+") : NULL;
-    if (!script) {
-        status = omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
-        if (fd >= 0)
-            close(fd);
-        goto out;
+    put_nothing(p);
+}
+
+/* Rows that a panel needs for labels, in pixels. */
+static double panel_height(const struct plot *p, bench_panel panel)
+{
+    size_t n = 0;
+
+    if (panel == BENCH_PANEL_BUILD) {
+        for (size_t i = 0; i < p->n_results; i++)
+            n += bench_json_number(p->results[i], "build.seconds.total") > 0;
+        return (double)n * (BENCH_LINE + BAR + 8);
     }
-    status = put_script(script, ends_with(path, ".svg"), series, n_series, subtitle, shared_data, shared_machine, why);
+    for (size_t m = 0; m < MAX_MEASURES && panels[panel].measures[m].member; m++)
+        n += p->n_series;
+    return fmax(PANEL_LEAST, (double)n * BENCH_LINE + 8);
+}
+
+/* What the results were measured on, where they differ; a line each, from y on. */
+static void put_differences(struct plot *p, double y)
+{
+    for (size_t i = 0; i < p->n_results; i++) {
+        char *own[2] = {NULL, NULL}, *line = NULL;
+
+        for (size_t t = 0; t < 2; t++)
+            own[t] = p->told[t][0] == '\0' ? texts[t](p->results[i]) : strdup("");
+        if (own[0] && own[1] && (own[0][0] != '\0' || own[1][0] != '\0') &&
+            asprintf(&line, "%s: %s%s%s", p->labels[i], own[0], own[0][0] != '\0' && own[1][0] != '\0' ? "; " : "",
+                     own[1]) >= 0) {
+            put_text(p, LEFT, y, line, "left font \",12\"");
+            describe(p, "%s", line);
+            y += BENCH_LINE;
+            free(line);
+        }
+        free(own[0]);
+        free(own[1]);
+    }
+}
+
+/* The size of the picture, and what all panels share. */
+static void put_head(struct plot *p, bool svg, unsigned wanted)
+{
+    const bool differs = p->told[0][0] == '\0' || p->told[1][0] == '\0';
+    char *line = NULL;
+
+    p->height = HEAD + (differs ? BENCH_LINE * (int)p->n_results + 8 : 0);
+    for (size_t i = 0; i < BENCH_N_PANELS; i++)
+        if (wanted & 1u << i)
+            p->height += PANEL_BEFORE + (int)panel_height(p, i) + PANEL_AFTER;
+    fprintf(p->out, "set encoding utf8\n");
+    /* The terminal that draws smooth lines may be missing from a small gnuplot. */
+    if (svg) {
+        fprintf(p->out, "set terminal svg size %d,%d noenhanced font \"sans-serif,13\" background \"#ffffff\"\n", WIDTH,
+                p->height);
+    } else {
+        fprintf(p->out,
+                "if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
+                "set terminal pngcairo size %d,%d noenhanced font \"sans,13\" fontscale 0.77\n"
+                "} else {\nset terminal png size %d,%d noenhanced\n}\n",
+                WIDTH, p->height, WIDTH, p->height);
+    }
+    fprintf(p->out, "set multiplot\nunset key\nset border 3\nset tics nomirror\n"
+                    "set grid back lt 1 lw 1 lc rgb \"#dddddd\"\n");
+    put_text(p, LEFT, 24, "omendb bench", "left font \",15\"");
+    if (asprintf(&line, "%s%s%s", p->told[0], p->told[0][0] != '\0' && p->told[1][0] != '\0' ? "; " : "", p->told[1]) >=
+        0) {
+        put_text(p, LEFT, 48, line, "left");
+        describe(p, "%s", line);
+        free(line);
+    }
+    put_differences(p, p->height - BENCH_LINE * (int)p->n_results);
+    put_nothing(p);
+}
+
+static int put_script(struct plot *p, bool svg, unsigned wanted, omen_detail *why)
+{
+    double y = HEAD;
+    int status = OMEN_OK;
+
+    put_head(p, svg, wanted);
+    for (size_t i = 0; i < BENCH_N_PANELS && status == OMEN_OK; i++) {
+        const double height = panel_height(p, i);
+
+        if (!(wanted & 1u << i))
+            continue;
+        put_text(p, LEFT, y + 28, panels[i].title, "left");
+        y += PANEL_BEFORE;
+        fprintf(p->out,
+                "set lmargin at screen %.6f\nset rmargin at screen %.6f\nset tmargin at screen %.6f\n"
+                "set bmargin at screen %.6f\n",
+                (double)LEFT / WIDTH, (double)p->right / WIDTH, 1 - y / p->height, 1 - (y + height) / p->height);
+        if (i == BENCH_PANEL_BUILD)
+            put_build_panel(p, y);
+        else
+            status = put_curve_panel(p, i, y, height);
+        y += height + PANEL_AFTER;
+        fprintf(p->out, "unset label\nunset arrow\n");
+    }
+    if (status == OMEN_OK && p->n_drawn == 0) {
+        return omen_fail(why, OMEN_ERR_INPUT,
+                         wanted == 1u << BENCH_PANEL_BUILD ? "there are no builds to plot: each index was given"
+                                                           : "there are no points to plot");
+    }
+    return status;
+}
+
+/* Names of lines, and where boxes end to leave room for them. False if out of memory. */
+static bool make_labels(struct plot *p)
+{
+    size_t longest = 8;
+
+    p->by_id = true;
+    for (size_t i = 0; i < p->n_results; i++)
+        p->by_id = p->by_id && by_id_only(p->results[i]);
+    for (size_t i = 0; i < p->n_series; i++) {
+        p->series[i].label = make_label(p, &p->series[i]);
+        if (!p->series[i].label)
+            return false;
+        const size_t n = count_letters(p->series[i].label);
+        longest = n > longest ? n : longest;
+    }
+    p->right = WIDTH - 28 - (int)(LETTER * (double)(longest + strlen(panels[BENCH_PANEL_LATENCY].measures[0].suffix)));
+    return true;
+}
+
+int bench_plot(const char *path, unsigned wanted, json_t *const *results, const char *const *labels, size_t n_results,
+               omen_detail *why)
+{
+    struct plot *p = calloc(1, sizeof *p);
+    int status = OMEN_ERR_MEMORY;
+
+    if (!p)
+        return status;
+    p->results = results;
+    p->labels = labels;
+    p->n_results = n_results;
+    p->text.title = "omendb bench: recall, speed and build";
+    list_series(p);
+    if (find_shared(p) && make_labels(p)) {
+        p->out = bench_memory_file("script", why);
+        status = p->out ? put_script(p, bench_picture_is_svg(path), wanted, why) : OMEN_ERR_IO;
+    }
     if (status == OMEN_OK)
-        status = draw(script, path, why);
-
-out:
-    if (script)
-        fclose(script);
-    free(data);
-    free(machine);
-    free(subtitle);
+        status = bench_picture_draw(p->out, path, &p->text, why);
+    if (p->out)
+        fclose(p->out);
+    for (size_t i = 0; i < p->n_series; i++)
+        free(p->series[i].label);
+    for (size_t i = 0; i < p->text.n_lines; i++)
+        free(p->text.lines[i]);
+    free(p->text.lines);
+    free(p->told[0]);
+    free(p->told[1]);
+    free(p);
     return status;
 }

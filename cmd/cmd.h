@@ -244,6 +244,8 @@ struct cmd_query_outcome {
     uint64_t n_pairs;        /* written, with --pairs */
 };
 
+/* A note where the lengths of the sampled rows suggest that another metric was meant. */
+void cmd_norms_tell(const char *command, omen_metric metric, const omen_build_report *report);
 void cmd_build_summary(const struct cmd_build_outcome *outcome, bool verbose);
 int cmd_build_json(const struct cmd_build_outcome *outcome);
 void cmd_query_summary(const struct cmd_query_outcome *outcome);
@@ -287,6 +289,9 @@ typedef struct cmd_progress {
     char stage_name[32]; /* storage of stage */
     int width;           /* of the line on the screen, to blank it */
 } cmd_progress;
+
+/* Whether the environment says how often lines come where there is no terminal. */
+bool cmd_progress_is_wanted(void);
 
 /* verbosity: -1 for -q, 1 for -v. */
 void cmd_progress_init(cmd_progress *progress, int verbosity);

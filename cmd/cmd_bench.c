@@ -125,6 +125,26 @@ static bool take_recalls(const char *command, const cmd_option *option, const ch
     return parse_recalls(value, self);
 }
 
+static bool take_panels(const char *command, const cmd_option *option, const char *value, void *self)
+{
+    struct bench_options *o = self;
+    char word[32];
+
+    for (o->panels = 0; next_word(&value, word);) {
+        size_t i = 0;
+
+        while (i < BENCH_N_PANELS && strcmp(word, bench_panel_name(i)) != 0)
+            i++;
+        if (i == BENCH_N_PANELS) {
+            cmd_say(NAME, "--plot-panels takes %s, with commas between, not \"%s\"",
+                    cmd_choice("", bench_panel_name).text, word);
+            return false;
+        }
+        o->panels |= 1u << i;
+    }
+    return true;
+}
+
 static bool take_compared(const char *command, const cmd_option *option, const char *value, void *self)
 {
     struct bench_options *o = self;
@@ -279,8 +299,15 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct bench_options, plot_path),
      .help = "draw recall against queries/s (.svg or .png; needs gnuplot)"},
+    {.name = "plot-panels",
+     .argument = "LIST",
+     .take = take_panels,
+     .values = bench_panel_name,
+     .help = "what --plot draws: recall, latency and build, or some (default recall)"},
 
-    {.group = "messages", CMD_OPTION_QUIET(struct bench_options, verbosity), .help = "no progress, no table"},
+    {.group = "messages",
+     CMD_OPTION_QUIET(struct bench_options, verbosity),
+     .help = "no table; progress only if OMENDB_PROGRESS is set"},
     {CMD_OPTION_VERBOSE(struct bench_options, verbosity), .help = "tell each step on stderr"},
     {CMD_OPTION_JSON(struct bench_options, json), .help = "print one JSON object on stdout instead of the table"},
     {CMD_OPTION_HELP},
@@ -388,6 +415,8 @@ static int check_arguments(const struct bench_options *o)
             return cmd_misuse(NAME, "--compare draws results: name the picture with --plot");
         return check_outputs(o);
     }
+    if (o->panels && !o->plot_path)
+        return cmd_misuse(NAME, "--plot-panels is of a picture: name it with --plot");
     if (o->n_compare > 0 && !o->plot_path)
         return cmd_misuse(NAME, "--compare draws results: name the picture with --plot");
     if (!o->queries_path == !o->n_held_out)
@@ -465,7 +494,7 @@ static int draw(const struct bench_options *o, json_t *now, omen_detail *why)
         status = bench_json_load(&results[n++], o->compare_paths[i], why);
     }
     if (status == OMEN_OK)
-        status = bench_plot(o->plot_path, results, labels, n, why);
+        status = bench_plot(o->plot_path, o->panels ? o->panels : 1u << BENCH_PANEL_RECALL, results, labels, n, why);
     for (size_t i = 0; i < n; i++)
         json_decref(results[i]);
     return status;
@@ -569,7 +598,9 @@ static int run(const struct bench_options *o)
     bool worse = false, has_report;
     int status, report_rc;
 
-    cmd_progress_init(&b.progress, o->verbosity);
+    /* a long run in a log may be asked for progress without the table */
+    cmd_progress_init(&b.progress, o->verbosity < 0 && cmd_progress_is_wanted() ? 0 : o->verbosity);
+    cmd_progress_update(&b.progress, "read", 0, 0);
     cmd_signals_note();
     status = prepare(&b, &baseline, &why);
     if (status == OMEN_OK)

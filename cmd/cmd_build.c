@@ -508,6 +508,8 @@ static int run(struct build *b)
     }
     if (o.recall_most < 1)
         cmd_reach_tell(&o.info, o.recall_most, &o.reach);
+    if (b->verbosity >= 0 && !b->json)
+        cmd_norms_tell(NAME, b->options.metric, &o.report);
     if (o.report.few_training_rows && b->verbosity >= 0) {
         cmd_say(NAME, "warning: too few rows for %s lists, the partition will be poor; try fewer with --lists",
                 cmd_group(o.info.lists.n).text);

@@ -340,6 +340,7 @@ int cmd_compress(int argc, char **argv)
         return status;
     }
     cmd_progress_init(&c.progress, c.verbosity);
+    cmd_progress_update(&c.progress, "read", 0, 0);
     /* what is half-made goes with the process, which a signal ends at once */
     cmd_signals_exit(NAME, INTERRUPTED);
     c.started = cmd_seconds();

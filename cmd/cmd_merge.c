@@ -228,6 +228,7 @@ static int run(struct merge *m)
         return cmd_fail(NAME, status, &why);
     raise_limit(m);
     cmd_progress_init(&m->progress, m->verbosity);
+    cmd_progress_update(&m->progress, "read", 0, 0);
     m->options.n_threads = cmd_threads(m->options.n_threads);
     m->options.progress = show_progress;
     m->options.progress_context = m;

@@ -193,6 +193,7 @@ static int run(struct train *t)
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
     cmd_progress_init(&t->progress, t->verbosity);
+    cmd_progress_update(&t->progress, "read", 0, 0);
     t->options.n_threads = cmd_threads(t->options.n_threads);
     t->options.progress = show_progress;
     t->options.resumed = say_resumed;
@@ -221,6 +222,8 @@ static int run(struct train *t)
                 omen_metric_name(t->options.metric), omen_codec_name(report.codec), omen_refine_name(report.refine),
                 cmd_human_bytes(outcome.file_bytes).text, cmd_seconds() - started);
     }
+    if (t->verbosity >= 0)
+        cmd_norms_tell(NAME, t->options.metric, &report);
     if (report.few_training_rows && t->verbosity >= 0)
         cmd_say(NAME, "warning: too few rows for so many lists, the partition will be poor; try fewer with --lists");
     return CMD_EXIT_OK;

@@ -20,11 +20,13 @@ struct verify {
     cmd_columns columns; /* to compare with */
     int n_threads;
     bool json, quiet;
+    cmd_progress progress;
 };
 
 /* One index while it is verified. */
 struct check {
     const struct verify *options;
+    cmd_progress *progress;
     const char *path;
     const char *verdict; /* what a fault line says */
     uint64_t n_faults;
@@ -214,12 +216,19 @@ static void add_fault(struct check *check, const char *section, uint64_t first, 
             check->no_memory = true;
         return;
     }
+    cmd_progress_clear(check->progress);
     printf("%s: %s: ", cmd_printable(check->path).text, check->verdict);
     if (section)
         printf("section %s%s", section, n_bytes > 0 ? ", " : ": ");
     if (n_bytes > 0)
         printf("bytes %llu-%llu: ", (unsigned long long)first, (unsigned long long)(first + n_bytes));
     printf("%s\n", cmd_printable(text).text);
+}
+
+/* Shows which step of the work goes on; that takes no part in it. */
+static void show_step(struct check *check, const char *step)
+{
+    cmd_progress_update(check->progress, step, 0, 0);
 }
 
 static void on_damage(void *context, const char *section, uint64_t first, uint64_t n_bytes, const char *text)
@@ -259,6 +268,7 @@ static int check_source(struct check *check, const omen_index *index, int *sourc
     uint64_t n_before = check->n_faults;
     int status;
 
+    show_step(check, "source");
     status = cmd_open_inputs(&vectors, &v->source, v->format, v->d, check->info.d, why);
     if (status == OMEN_OK) {
         source = omen_vectors_source(vectors);
@@ -266,6 +276,7 @@ static int check_source(struct check *check, const omen_index *index, int *sourc
         status = omen_index_check_source(index, &source, on_fault, check, why);
     }
     omen_vectors_close(vectors);
+    cmd_progress_clear(check->progress);
     if (status == OMEN_ERR_UNSUPPORTED && check->info.refine == OMEN_REFINE_NONE) {
         if (!v->quiet)
             cmd_say(NAME, "%s has no refine tier: only rows and dimensions were counted", check->path);
@@ -283,6 +294,8 @@ static int check_columns(struct check *check, const omen_index *index, int *sour
     cmd_columns files = check->options->columns;
     const uint64_t n_before = check->n_faults;
     omen_columns *columns = NULL;
+
+    show_step(check, "columns");
     int status =
         omen_columns_read(&columns, cmd_columns_paths(&files), check->info.n_rows, cmd_memory_free_bytes(), why);
 
@@ -291,6 +304,7 @@ static int check_columns(struct check *check, const omen_index *index, int *sour
         status = omen_index_check_columns(index, columns, on_fault, check, why);
     }
     omen_columns_destroy(columns);
+    cmd_progress_clear(check->progress);
     if (status == OMEN_OK || (status == OMEN_ERR_CORRUPT && check->n_faults > n_before))
         return status;
     *source_exit = cmd_fail(NAME, status, why);
@@ -348,6 +362,7 @@ static int check_index(struct check *check)
     int source_exit = CMD_EXIT_OK;
     int status;
 
+    show_step(check, "checksums");
     status = omen_container_open(&container, check->path, &why);
     if (status == OMEN_OK) {
         check->file_bytes = omen_container_file_bytes(container);
@@ -380,6 +395,7 @@ static int check_index(struct check *check)
     if (status == OMEN_OK) {
         check->info.struct_bytes = sizeof check->info;
         status = omen_index_get_info(index, &check->info);
+        show_step(check, "contents");
         if (status == OMEN_OK && v->mode != MODE_QUICK)
             status = omen_index_check(index, on_fault, check);
     }
@@ -390,6 +406,7 @@ static int check_index(struct check *check)
 out:
     omen_index_close(index);
     omen_container_close(container);
+    cmd_progress_clear(check->progress);
 
     switch (status) {
     case OMEN_OK:
@@ -427,9 +444,9 @@ static json_t *index_object(const struct check *check, int exit_code)
 }
 
 /* Verifies one file and tells the verdict. Returns an exit code. */
-static int verify_file(const struct verify *v, const char *path, json_t *indexes)
+static int verify_file(struct verify *v, const char *path, json_t *indexes)
 {
-    struct check check = {.options = v, .path = path, .verdict = "corrupt"};
+    struct check check = {.options = v, .progress = &v->progress, .path = path, .verdict = "corrupt"};
     int status;
 
     if (indexes && (check.faults = json_array()) == NULL)
@@ -468,6 +485,7 @@ static int run(struct verify *v, char **paths, int n)
     if (v->json && (indexes = json_array()) == NULL)
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
     v->n_threads = cmd_threads(v->n_threads);
+    cmd_progress_init(&v->progress, v->quiet ? -1 : 0);
     for (int i = 0; i < n; i++) {
         status = verify_file(v, paths[i], indexes);
         worst = status > worst ? status : worst;

@@ -29,6 +29,11 @@ double cmd_seconds(void)
     return now.tv_sec + 1e-9 * now.tv_nsec;
 }
 
+bool cmd_progress_is_wanted(void)
+{
+    return getenv(LINE_VARIABLE);
+}
+
 void cmd_progress_init(cmd_progress *progress, int verbosity)
 {
     const bool terminal = isatty(STDERR_FILENO);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define NEAR_COPIES_TOLD 0.01 /* of the rows, to be told of */
+#define SPREAD_TOLD      5.0  /* of lengths of rows under ip, to be told of */
 
 /* ---- build ---- */
 
@@ -94,6 +95,19 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     }
 }
 
+void cmd_norms_tell(const char *command, omen_metric metric, const omen_build_report *report)
+{
+    if (metric == OMEN_METRIC_L2 && report->norms.are_unit) {
+        cmd_say(command, "note: rows have unit length (%s looked at): l2 ranks as cosine; distances differ",
+                cmd_group(report->norms.n_rows).text);
+    } else if (metric == OMEN_METRIC_IP && report->norms.spread >= SPREAD_TOLD) {
+        cmd_say(command,
+                "note: the longest tenth of the rows is at least %.3g times as long as the shortest tenth (%s looked "
+                "at): ip prefers long rows; -m cosine compares directions",
+                report->norms.spread, cmd_group(report->norms.n_rows).text);
+    }
+}
+
 static json_t *stage_object(const struct cmd_build_outcome *o)
 {
     json_t *out = json_object();
@@ -124,6 +138,18 @@ static json_t *ceilings_object(const struct cmd_build_outcome *o)
         }
     }
     return out;
+}
+
+/* Lengths of the sampled rows; null where a checkpoint made a sample needless. */
+static json_t *norms_object(const struct cmd_build_outcome *o)
+{
+    const omen_build_report *r = &o->report;
+
+    return r->norms.n_rows == 0 ? json_null()
+                                : json_pack("{s:I, s:o, s:o, s:b, s:o}", "rows", (json_int_t)r->norms.n_rows, "least",
+                                            cmd_json_real(r->norms.least), "most", cmd_json_real(r->norms.most), "unit",
+                                            (int)r->norms.are_unit, "spread",
+                                            r->norms.spread > 0 ? cmd_json_real(r->norms.spread) : json_null());
 }
 
 /* What the keys are, and what they take; null without. */
@@ -183,6 +209,7 @@ int cmd_build_json(const struct cmd_build_outcome *o)
     }
     if (out && (json_object_set_new(out, "inputs", json_integer((json_int_t)o->n_inputs)) != 0 ||
                 json_object_set_new(out, "near_copies", cmd_json_real(o->report.near_copies)) != 0 ||
+                json_object_set_new(out, "norms", norms_object(o)) != 0 ||
                 json_object_set_new(out, "recall_most", cmd_json_real(o->recall_most)) != 0 ||
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
                 json_object_set_new(out, "columns", columns_object(o)) != 0 ||

@@ -148,6 +148,11 @@ int omen_build_fit_radius(omen_build_state *b)
     for (size_t i = 0; i < n; i++)
         radius2 = norms2[i] > radius2 && norms2[i] <= limit ? norms2[i] : radius2;
     b->transform.ip_radius2 = radius2;
+    if (n >= 10) {
+        const float short2 = value_below(norms2, n, n - n / 10, norms2 + n);
+        const float long2 = value_below(norms2, n, n / 10, norms2 + n);
+        b->report->norms.spread = short2 > 0 ? sqrt((double)long2 / (double)short2) : 0;
+    }
     free(norms2);
     return OMEN_OK;
 }

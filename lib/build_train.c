@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The training stages of a build: a sample of the rows, the transform and the codec that are learnt from it. */
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -19,6 +21,7 @@
 #define IP_GAIN              2.0 /* under ip, the error of a codec without a gain counts so many times */
 #define QUERIES_SHARE        4u  /* of the sample, one in so many may be left out for calibration */
 #define HASH_BYTES           (64u << 20)
+#define UNIT_SLACK           1e-3 /* how far from 1 a length is that counts as 1 */
 
 /* ---- sample ---- */
 
@@ -43,17 +46,27 @@ size_t omen_build_sample_rows(uint64_t n, uint32_t n_lists)
     return least(wanted < SAMPLE_LEAST ? SAMPLE_LEAST : wanted, n);
 }
 
+/* The least and the most of squared lengths. */
+typedef struct {
+    float least, most;
+} norm_range;
+
 /* Reads the sampled rows [i0, i1), whose numbers rise. */
-static int read_sampled(const omen_build_state *b, const uint64_t *rows, size_t i0, size_t i1, omen_watch *watch,
-                        omen_detail *why)
+static int read_sampled(const omen_build_state *b, const uint64_t *rows, size_t i0, size_t i1, norm_range *norms2,
+                        omen_watch *watch, omen_detail *why)
 {
     const omen_source *source = b->source;
     const size_t d = source->d;
     int status = OMEN_OK;
+    *norms2 = (norm_range){FLT_MAX, 0};
     for (size_t i = i0; i < i1 && status == OMEN_OK && !omen_watch_stopped(watch); i++) {
-        status = source->read(source->self, rows[i], 1, b->sample + i * d, why);
+        float *row = b->sample + i * d;
+        status = source->read(source->self, rows[i], 1, row, why);
         if (status == OMEN_OK)
-            status = omen_build_check_row(b, b->sample + i * d, rows[i], why);
+            status = omen_build_check_row(b, row, rows[i], why);
+        const float norm2 = status == OMEN_OK ? omen_kernels_get()->ip_f32(row, row, d) : 0;
+        norms2->least = norm2 < norms2->least ? norm2 : norms2->least;
+        norms2->most = norm2 > norms2->most ? norm2 : norms2->most;
     }
     if (source->release)
         source->release(source->self, rows[i0], rows[i1 - 1] + 1 - rows[i0]);
@@ -92,6 +105,16 @@ static void leave_out_queries(omen_build_state *b, uint64_t *rows)
     b->n_sample = n;
 }
 
+/* Puts the lengths of the sample into the report. */
+static void tell_norms(const omen_build_state *b, float least2, float most2)
+{
+    omen_build_report *report = b->report;
+    report->norms.n_rows = b->n_sample;
+    report->norms.least = sqrt((double)least2);
+    report->norms.most = sqrt((double)most2);
+    report->norms.are_unit = report->norms.least >= 1 - UNIT_SLACK && report->norms.most <= 1 + UNIT_SLACK;
+}
+
 int omen_build_read_sample(omen_build_state *b)
 {
     const uint64_t n = b->source->n_rows;
@@ -109,10 +132,14 @@ int omen_build_read_sample(omen_build_state *b)
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_SAMPLE);
     int status = OMEN_OK;
     size_t failed_at = SIZE_MAX; /* the first row at fault is told, whichever thread meets it */
-#pragma omp parallel for schedule(dynamic)
+    float least2 = FLT_MAX, most2 = 0;
+#pragma omp parallel for schedule(dynamic) reduction(min : least2) reduction(max : most2)
     for (size_t i = 0; i < b->n_sample; i += SAMPLE_ROWS) {
         omen_detail why = {""};
-        const int own = read_sampled(b, rows, i, least(i + SAMPLE_ROWS, b->n_sample), &watch, &why);
+        norm_range norms2;
+        const int own = read_sampled(b, rows, i, least(i + SAMPLE_ROWS, b->n_sample), &norms2, &watch, &why);
+        least2 = norms2.least < least2 ? norms2.least : least2;
+        most2 = norms2.most > most2 ? norms2.most : most2;
         if (own != OMEN_OK) {
 #pragma omp critical(omen_build)
             {
@@ -128,6 +155,7 @@ int omen_build_read_sample(omen_build_state *b)
     free(rows);
     if (status != OMEN_OK)
         return status;
+    tell_norms(b, least2, most2);
     b->identity = hash_sample(b, n * 31 + d, &watch);
     const omen_build_options *o = b->options;
     const uint64_t asked[] = {o->metric, o->codec, o->refine, o->bytes, b->n_lists, o->seed, o->zero_ok};

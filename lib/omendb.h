@@ -30,7 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OMEN_VERSION    "0.1.0"
+#define OMEN_VERSION    "1.0.0-rc1"
 #define OMEN_MAX_DIM    65536u
 #define OMEN_NORM2_MOST 1e37f /* largest squared norm of a vector: sums of a few such stay within float32 */
 #define OMEN_MUST_CHECK __attribute__((warn_unused_result))
@@ -351,6 +351,13 @@ typedef struct omen_build_report {
     /* by tier: the share of the 10 nearest rows that are still the nearest after its rounding, estimated from rows of
      * the sample; 0 for tiers that were not measured */
     double refine_ceilings[OMEN_N_REFINES];
+    /* lengths of the rows of the sample that the models were trained on; all 0 where a checkpoint made that needless */
+    struct {
+        uint64_t n_rows;
+        double least, most;
+        bool are_unit; /* all within 0.001 of 1: l2 and ip then rank as cosine does */
+        double spread; /* ip: the length that a tenth of the rows exceed over that which nine tenths do; 0: none */
+    } norms;
 } omen_build_report;
 
 /* What a build will need, in bytes: upper estimates. */

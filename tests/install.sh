@@ -23,17 +23,30 @@ install_missing()
         return 0
     fi
 
+    # one line to paste where this script may not do it
+    apt="apt-get install -y --no-install-recommends$missing"
     as_root=
     if [ "$(id -u)" -ne 0 ]; then
+        as_root=sudo
         if ! command -v sudo >/dev/null; then
-            echo "these packages are missing:$missing" >&2
-            echo "run this as root, install sudo, or install them yourself" >&2
+            echo "packages are missing, and only root may install them. As root:" >&2
+            echo "$apt" >&2
             return 1
         fi
-        as_root=sudo
     fi
     echo "installing:$missing" >&2
+    apt_log=$(mktemp) || return 1
+    apt_code=0
     # shellcheck disable=SC2086 # the list is split into words on purpose
-    $as_root apt-get -qq update >&2 &&
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >&2
+    { $as_root apt-get -qq update &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing; } \
+        >"$apt_log" 2>&1 || apt_code=1
+    # what it did is long, and interests only when it went wrong
+    if [ $apt_code -ne 0 ]; then
+        cat "$apt_log" >&2
+        echo "packages could not be installed. As root:" >&2
+        echo "$apt" >&2
+    fi
+    rm -f "$apt_log"
+    return $apt_code
 }

@@ -73,6 +73,8 @@ include=$(dirname "$(find "$scratch/root" -name omendb.h)")
 PKG_CONFIG_PATH=$library/pkgconfig
 PKG_CONFIG_SYSROOT_DIR=$scratch/root
 export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+{ "$omendb" --version; echo "omendb $(pkg-config --modversion omendb)"; } | uniq | sed 1d |
+    result "program and library have one version"
 
 # A program that sets up the structs, in what C and C++ have in common.
 for header in omendb omendb_codes omendb_columns omendb_info omendb_rows omendb_files; do

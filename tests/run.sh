@@ -100,7 +100,7 @@ plain()
     stage "unit tests" unit_tests build-test
     stage "CLI tests" cli_tests tests/cli
     stage "failing I/O" python3 tests/fault/fault.py io
-    stage "failing allocations" python3 tests/fault/fault.py alloc --dense 150
+    stage "failing allocations" python3 tests/fault/fault.py alloc
     stage "kills" python3 tests/fault/fault.py kills
     stage "lost writes" python3 tests/fault/fault.py replay
     # the interpreter that Debian's python3-numpy belongs to
@@ -127,7 +127,7 @@ sanitized()
         -Db_lundef=false
     stage "unit tests under sanitizers" unit_tests build-sanitize
     stage "CLI tests under sanitizers" cli_tests tests/cli
-    stage "failing allocations under sanitizers" python3 tests/fault/fault.py alloc --rows 600 --threads 2 --dense 50
+    stage "failing allocations under sanitizers" python3 tests/fault/fault.py alloc --rows 600 --threads 2
     stage "clang" compile build-clang clang --buildtype=release -Dwerror=true
 }
 

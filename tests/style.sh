@@ -27,7 +27,8 @@ result()
 
 tree()
 {
-    find . \( -name .git -o -name 'build*' -type d -o -name __pycache__ -o -name '*.omen' \) -prune -o -type f -print |
+    find . \( -name .git -o -name 'build*' -type d -o -name __pycache__ -o -name playground -o -name '*.omen' \) \
+        -prune -o -type f -print |
         sed 's/^\.\///' | LC_ALL=C sort
 }
 
@@ -54,11 +55,21 @@ else
 fi
 xargs wc -l <"$scratch/sources" | awk '$2 != "total" && $1 > 700 { print $2 ": " $1 " lines" }' |
     result "files of C have 700 lines at most"
-grep -v -e '/meson\.build$' -e '^meson\.build$' "$scratch/all" | sed 's/.*\///' | sort | uniq -d |
+# Debian's have names that are given
+grep -v -e '/meson\.build$' -e '^meson\.build$' -e '/debian/' "$scratch/all" | sed 's/.*\///' | sort | uniq -d |
     result "file names are unique"
 
 # a command behind it may succeed without failing the test
 grep -nE '^ *! ' /dev/null tests/cli/*.bats | result "tests have run ! and not !"
+
+# ---- version ----
+
+# Debian's 1.0.0~rc1-1 is 1.0.0-rc1
+{
+    sed -n 's/^#define OMEN_VERSION *"\(.*\)"$/\1/p' lib/omendb.h
+    sed -n 's/^omendb (\(.*\)-[^-]*) .*/\1/; s/~/-/p; q' docs/packaging/debian/changelog
+    sed -n 's/^## \([^,]*\).*/\1/p' docs/CHANGELOG.md | head -n 1
+} | sort | uniq -c | awk '$1 != 3' | result "header, Debian's changelog and CHANGELOG have one version"
 
 # ---- license ----
 

@@ -492,6 +492,21 @@ for p in points:
     grep -q 'recall@10' p.svg
     omendb bench --plot p.png --compare a.json a.json
     [ "$(head -c 4 p.png | tail -c 3)" = PNG ]
+    # what is told to those who do not see it, and on dark pages; no place is left for gnuplot's own words
+    grep -q '<title>omendb bench' p.svg
+    grep -q '^this run: .* at recall 0\.' p.svg
+    grep -q 'prefers-color-scheme: dark' p.svg
+    expect 1 grep -i -e 'produced by' -e 'title>gnuplot' p.svg
+    # panels; an index that was given was not built
+    omendb bench --plot p.svg --compare a.json --plot-panels latency
+    grep -q 'a.json, p99' p.svg
+    expect 1 grep 'queries/s' p.svg
+    fails_with 2 "no builds to plot" omendb bench --plot none.svg --compare a.json --plot-panels build
+    expect 0 omendb bench -q --json --runs 1 --min-time 0 --base b.fvecs --queries q.fvecs --recall 0.9 \
+        --plot p.svg --plot-panels recall,build
+    grep -q 'build, this run: .* vectors/s' p.svg
+    fails_with 2 "takes recall, latency or build" omendb bench --plot p.svg --compare a.json --plot-panels speed
+    fails_with 2 "name it with --plot" bench_small b.omen --plot-panels build
     fails_with 2 "gnuplot, which is not installed" env PATH=/nowhere "$OMENDB" bench --plot p.svg --compare a.json
     fails_with 2 "ends with .svg or .png" omendb bench --plot p.gif --compare a.json
 }
@@ -615,4 +630,30 @@ assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
     fails_with 2 "have no meaning with it" bench_small b.omen --recall 0.9 --probes 3
     fails_with 2 "more than the 3000 rows" bench_small b.omen -k 3001
     fails_with 2 "would overwrite the input" bench_small b.omen --save-truth b.fvecs
+}
+
+@test "docs/ci/gate.sh, as the workflow runs it, compares a commit with the one before" {
+    plain_only
+    # two commits, and a compiler that makes this program of each
+    mkdir -p tools tree/docs/ci
+    cp "$tests_dir/../docs/ci/gate.sh" tree/docs/ci
+    git init -q tree
+    git -C tree add .
+    for i in 1 2; do
+        git -C tree -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m $i
+    done
+    printf '#!/bin/sh\necho "$@" >>"%s/said"\n' "$PWD" >tools/meson
+    printf '#!/bin/sh\nmkdir -p "$2/cmd" && ln -s "%s" "$2/cmd/omendb"\n' "$(realpath "$OMENDB")" >tools/ninja
+    chmod +x tools/*
+    vectors make base.fvecs --kind gauss -n 1000 -d 16
+    vectors make queries.fvecs --kind gauss -n 20 -d 16 --seed 2
+    sed -n 's/^ *- run: \(sh docs.*\)/\1/p' "$tests_dir/../docs/ci/workflow.yml" >step
+    [ "$(wc -l <step)" -eq 1 ]
+    cd tree
+    run -0 --separate-stderr env PATH="$PWD/../tools:$PATH" BEFORE="$(git rev-parse HEAD^)" \
+        BASE="$PWD/../base.fvecs" QUERIES="$PWD/../queries.fvecs" METRIC=cosine MAX_SLOWDOWN=900% sh -e ../step
+    [ "$(member "$(cat before.json)" data.metric)" = '"cosine"' ]
+    [ "$(member "$(cat after.json)" gate.worse)" = false ]
+    [ "$(member "$(cat after.json)" ab)" != null ]
+    [ "$(git worktree list | wc -l)" -eq 1 ]
 }

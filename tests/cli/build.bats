@@ -26,12 +26,45 @@ v.x.omen"
     for path in input output n d metric codec refine refine_ceilings lists threads simd seconds.sample seconds.total \
         vectors_per_second bytes_per_vector.code bytes_per_vector.factors bytes_per_vector.centroids \
         bytes_per_vector.refine bytes_per_vector.ids bytes_per_vector.model bytes_per_vector.total ratio_input \
-        file_bytes pq_error rabitq_error near_copies resumed; do
+        file_bytes pq_error rabitq_error near_copies norms.rows norms.unit resumed; do
         member "$output" $path >/dev/null
     done
     same "$(member "$output" n)" 300
     same "$(member "$output" metric)" '"cosine"'
     same "$(member "$output" file_bytes)" "$(wc -c <v.omen)"
+}
+
+@test "rows of unit length under l2, and of very different lengths under ip, are told once" {
+    python3 -c '
+import math, random, struct
+g = random.Random(1)
+unit, long, near = open("unit.fvecs", "wb"), open("long.fvecs", "wb"), open("near.fvecs", "wb")
+for i in range(300):
+    row = [g.gauss(0, 1) for _ in range(12)]
+    norm = math.sqrt(sum(x * x for x in row))
+    put = lambda out, scale: out.write(struct.pack("<i12f", 12, *(scale * x / norm for x in row)))
+    put(unit, 1 + 0.0009 * (-1) ** i)
+    put(near, 1 if i else 1.002)
+    put(long, 1 + i % 10)'
+    expect 0 omendb build unit.fvecs
+    has "$stderr" "note: rows have unit length (300 looked at): l2 ranks as cosine; distances differ"
+    expect 0 omendb train -o unit.model unit.fvecs
+    has "$stderr" "note: rows have unit length"
+    for arguments in "near.fvecs" "-m cosine unit.fvecs" "-m ip unit.fvecs" "long.fvecs"; do
+        # shellcheck disable=SC2086 # a list of words
+        expect 0 omendb build $arguments
+        [[ $stderr != *"note:"* ]]
+    done
+    expect 0 omendb build -m ip long.fvecs
+    has "$stderr" "note: the longest tenth of the rows is at least 9 times as long as the shortest tenth (300 looked"
+    expect 0 omendb build -q unit.fvecs
+    same "$stderr" ""
+    expect 0 omendb build --json unit.fvecs
+    same "$stderr" ""
+    same "$(member "$output" norms.unit)" true
+    same "$(member "$output" norms.spread)" null
+    expect 0 omendb build --json -m ip long.fvecs
+    same "$(member "$output" norms.unit)" false
 }
 
 @test "rows with near copies are told: what they find is not what other queries find" {

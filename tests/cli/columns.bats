@@ -284,9 +284,9 @@ END
     omendb build -q --columns t.tsv --tags tags.txt -l 1 -c none v.fvecs
     mkdir copies
     python3 "$tests_dir/cli/damage.py" flip v.omen copies
-    lies=${OMEN_TEST_QUICK:+30}
+    lies=${OMEN_TEST_QUICK:+12}
     vectors make q.fvecs -n 3 -d 4 --seed 5
-    python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-150}
+    python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-60}
 }
 
 @test "files of columns that lie do no harm" {
@@ -301,8 +301,8 @@ import struct
 with open("t.spmat", "wb") as out:
     out.write(struct.pack("<3q7q6i6f", 6, 4, 6, *range(7), 0, 1, 2, 3, 0, 1, *[1] * 6))'
     omendb build -q v.fvecs
-    lies=${OMEN_TEST_QUICK:+15}
-    python3 "$tests_dir/cli/hostile.py" keyfiles v.omen ${lies:-50} columns:t columns:t.tsv columns:t.csv \
+    lies=${OMEN_TEST_QUICK:+8}
+    python3 "$tests_dir/cli/hostile.py" keyfiles v.omen ${lies:-25} columns:t columns:t.tsv columns:t.csv \
         columns:t.jsonl column:i.npy column:f.npy tags:t.spmat tags:tags.txt \
         key=:stock:t.tsv key=:name:t.csv key=:a:t.jsonl
 }

@@ -267,11 +267,11 @@ PY
     vectors make v.fvecs -n 30000 -d 20
     omendb compress -q v.fvecs
     omendb compress -q -b 4 -o c.omz v.fvecs
-    lies=${OMEN_TEST_QUICK:+15}
-    python3 "$tests_dir/cli/hostile.py" packed v.fvecs.omz ${lies:-200}
-    python3 "$tests_dir/cli/hostile.py" packed c.omz ${lies:-200}
+    lies=${OMEN_TEST_QUICK:+8}
+    python3 "$tests_dir/cli/hostile.py" packed v.fvecs.omz ${lies:-80}
+    python3 "$tests_dir/cli/hostile.py" packed c.omz ${lies:-80}
     omendb compress -q --codec sq8 -f -o c.omz v.fvecs
-    python3 "$tests_dir/cli/hostile.py" packed c.omz ${lies:-50}
+    python3 "$tests_dir/cli/hostile.py" packed c.omz ${lies:-25}
     python3 "$tests_dir/cli/hostile.py" bomb v.fvecs.omz
 }
 

@@ -300,5 +300,5 @@ bad()
         files+=(h.$format)
     done
     lies=${OMEN_TEST_QUICK:+10}
-    python3 "$tests_dir/cli/hostile.py" vectors v.omen ${lies:-40} "${files[@]}"
+    python3 "$tests_dir/cli/hostile.py" vectors v.omen ${lies:-20} "${files[@]}"
 }

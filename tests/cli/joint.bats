@@ -127,6 +127,7 @@ recall()
 }
 
 @test "several indexes: more rows may be wanted than any of them has" {
+    plain_only
     parts
     indexes=()
     for i in $(seq 0 9); do
@@ -140,6 +141,7 @@ recall()
 }
 
 @test "several indexes: answers do not depend on threads, batches or --cpu" {
+    plain_only
     parts
     omendb query -q -t 1 --distances -o one.tsv a.omen b.omen c.omen q.bvecs
     omendb query -q -t 3 --distances -o three.tsv a.omen b.omen c.omen q.bvecs
@@ -159,6 +161,7 @@ recall()
 }
 
 @test "several indexes: keys are written, and must not clash" {
+    plain_only
     printf 'x\ny\n' >a.txt
     printf 'p\nq\nr\n' >b.txt
     lines
@@ -306,6 +309,7 @@ END
 }
 
 @test "several indexes: filters, audits and efforts" {
+    plain_only
     parts
     { echo n; seq 0 1699; } >a.tsv
     { echo n; seq 1700 2899; } >b.tsv

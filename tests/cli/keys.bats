@@ -397,8 +397,8 @@ for i in range(1000):
 }
 
 @test "lies in keys with right checksums" {
-    lies=120
-    [ -z "${ASAN_OPTIONS-}" ] || lies=30
+    lies=50
+    [ -z "${OMEN_TEST_QUICK-}" ] || lies=15
     vectors make v.fvecs -n 40 -d 2
     vectors make q.fvecs -n 3 -d 2 --seed 5
     seq 1 40 >keys

@@ -33,7 +33,7 @@ load helper
 
 @test "version" {
     expect 0 omendb --version
-    [[ $output =~ ^omendb\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
+    [[ $output =~ ^omendb\ [0-9]+\.[0-9]+\.[0-9]+(-rc[0-9]+)?$ ]]
     same "$output" "$(omendb -V)"
 }
 

@@ -47,6 +47,13 @@ for name, n in ("base", 16000), ("q", 2000):
     done
     expect 0 omendb query --exact -q -o out.tsv base.omen q.u8bin
     same "$stderr" ""
+    # bench has a table to be quiet about, which is not progress
+    bench="omendb bench -q --runs 1 --min-time 0 --recall 0.9 --base base.u8bin --held-out 20"
+    expect 0 $bench
+    has "$stderr" "truth"
+    same "$output" ""
+    expect 0 env -u OMENDB_PROGRESS "$OMENDB" ${bench#omendb }
+    same "$output$stderr" ""
     expect 0 omendb query --exact --json -o out.tsv base.omen q.u8bin
     same "$(member "$stderr" queries)" 2000
     expect 0 omendb build -t 1 base.u8bin
@@ -74,6 +81,7 @@ for name, n in ("base", 16000), ("q", 2000):
 }
 
 @test "on a terminal: one line from the start, which is gone at the end" {
+    plain_only
     inputs
     terminal "$OMENDB" query --exact -o out.tsv base.omen q.u8bin
     has "$(head -c 5 seen)" $'\ropen'
@@ -81,6 +89,15 @@ for name, n in ("base", 16000), ("q", 2000):
     tail -c 1 seen | cmp - <(printf '\r')
     terminal "$OMENDB" build base.u8bin
     has "$(head -c 5 seen)" $'\rread'
+    terminal "$OMENDB" verify base.omen
+    has "$(head -c 10 seen)" $'\rchecksums'
+    tail -c 1 seen | cmp - <(printf '\r')
+    for words in "bench --base base.u8bin --held-out 20 --runs 1 --min-time 0 --recall 0.9" \
+        "train -o m.model base.u8bin" "compress -o base.omz base.u8bin"; do
+        # shellcheck disable=SC2086 # a list of words
+        terminal "$OMENDB" $words
+        has "$(head -c 5 seen)" $'\rread'
+    done
     # results there are progress enough, and are not written over
     terminal "$OMENDB" query -q --exact -o out.tsv base.omen q.u8bin
     [ ! -s seen ]

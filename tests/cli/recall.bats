@@ -34,11 +34,13 @@ check_fashion()
 }
 
 @test "fashion-mnist: -c none reaches 0.95" {
+    plain_only
     check_fashion l2 -c none
     at_least 0.95 "$share"
 }
 
 @test "fashion-mnist: the graph reaches 0.95 and 0.99" {
+    plain_only
     fashion
     omendb build -q --graph -o base.omen "$base"
     [ -e "$BATS_FILE_TMPDIR/l2.tsv" ] || omendb query --exact -o "$BATS_FILE_TMPDIR/l2.tsv" base.omen "$queries"
@@ -51,11 +53,13 @@ check_fashion()
 }
 
 @test "fashion-mnist: -m cosine reaches 0.95" {
+    plain_only
     check_fashion cosine
     at_least 0.95 "$share"
 }
 
 @test "heavy tails, outliers, offset columns, ties: defaults reach 0.95 on data as it comes" {
+    plain_only
     /usr/bin/python3 -c 'import numpy' 2>/dev/null || skip "no numpy"
     kinds="cauchy lognormal1 lognormal2 sparse l2-huge-several ip-huge-1e9 ip-huge-several ip-lognormal2 half-equal
         half-zero"
@@ -93,6 +97,7 @@ check_shared()
 }
 
 @test "queries unlike the rows find about what is asked for" {
+    plain_only
     /usr/bin/python3 -c 'import numpy' 2>/dev/null || skip "no numpy"
     /usr/bin/python3 -c '
 import numpy as np

@@ -58,6 +58,7 @@ END
 }
 
 @test "--self is what rows find as a file of queries" {
+    plain_only
     pictures
     for way in "" "--recall 0.8" "--probes 3" "--rerank 30" "--exact" "--effort-factor 2"; do
         # shellcheck disable=SC2086 # several words
@@ -203,6 +204,7 @@ drei 1 three "3"'
 }
 
 @test "a graph beside the lists changes nothing: rows and distances are searched for through the lists" {
+    plain_only
     pictures
     omendb build -q -l 1 -b 64 -o lists.omen base.bvecs
     omendb build -q -l 1 -b 64 --graph -o graph.omen base.bvecs
@@ -284,6 +286,7 @@ stop()
 }
 
 @test "a killed --self continues and ends in the same bytes" {
+    plain_only
     many
     seq 1 69999 | awk "\$1 % 7" >some.txt
     mapfile -t all < <(some 1 "-k 3 --only some.txt -F jsonl -o out.jsonl" "-k 7 --distances -o out.npy" \
@@ -312,6 +315,7 @@ stop()
 }
 
 @test "--self tells what all of its runs did together" {
+    plain_only
     many
     omendb query --self -k 4 --json -o whole.npy base.omen 2>whole.json
     stop KILL 3 -k 4 -o out.npy
@@ -322,6 +326,7 @@ stop()
 }
 
 @test "a checkpoint of other results is refused by name, --fresh starts over" {
+    plain_only
     many
     stop KILL 3 -k 5 -o out.npy
     cp out.npy.part kept
@@ -392,14 +397,14 @@ stop()
 
 @test "checkpoints of --self that lie under good checksums: rows in order, or exit 2 or 3" {
     many
-    lies=${OMEN_TEST_QUICK:+15}
+    lies=${OMEN_TEST_QUICK:+8}
     for options in "-k 3" "--within 0.001"; do
         # shellcheck disable=SC2086
         stop KILL 3 $options -o out.tsv
         mv out.tsv.part kept
         rm -f out.tsv.tmp
         # shellcheck disable=SC2086
-        python3 "$tests_dir/cli/hostile.py" results kept base.omen ${lies:-40} $options
+        python3 "$tests_dir/cli/hostile.py" results kept base.omen ${lies:-20} $options
     done
 }
 

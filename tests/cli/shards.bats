@@ -63,6 +63,7 @@ in_parts()
 }
 
 @test "keys, columns and a graph are given to merge, other options to train" {
+    plain_only
     vectors make base.fvecs -n 200 -d 8
     vectors make q.fvecs -n 60 -d 8 --seed 3
     seq 1000 1199 >keys.txt
@@ -287,7 +288,7 @@ kill_after()
     [ -z "${OMEN_TEST_QUICK-}" ] || lies=5
     omendb build -q --model m.model --shard 0/2 --chunk-rows 100 -o 0.shard
     omendb build -q --model m.model --shard 1/2 -o 1.shard
-    python3 "$tests_dir/cli/hostile.py" shards m.model ${lies:-15} 0.shard 1.shard
+    python3 "$tests_dir/cli/hostile.py" shards m.model ${lies:-8} 0.shard 1.shard
     rm shards/*
     for options in "-m ip -c pq -r f32" "-m cosine -c rabitq -r none -l 5"; do
         omendb train -q $options -o m.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}

@@ -188,8 +188,8 @@ assert len(rows) == 40 and all(row[0] == 3 and {*row[1:3]} == {5, 7} and row[3] 
 
 @test "columns that lie do no harm" {
     shop 300
-    lies=${OMEN_TEST_QUICK:+30}
-    python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-120} --where \
+    lies=${OMEN_TEST_QUICK:+12}
+    python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-50} --where \
         "number < 50 AND tags HAS 'b' OR colour = 'red'"
 }
 

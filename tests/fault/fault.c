@@ -9,6 +9,8 @@
  *   OMEN_FAULT=kill:N        SIGKILL in place of the Nth I/O call; kill:N:half after half of its bytes
  *   OMEN_FAULT_COUNT=FILE    gets "hit CALL FILE" of the faults, "renamed NAME" of renames that worked and, at exit,
  *                            "count io|short|alloc N" and "call NAME N"
+ *   OMEN_FAULT_SITES=FILE    gets "io|short|alloc PLACE" for each call in turn, PLACE a number of its stack: the same
+ *                            for all calls that come by the same way
  *   OMEN_FAULT_TRACE=FILE    gets each call that changed a file, with its data, as it returns: a line of the name, file
  *                            descriptor, offset, length, flags and paths, separated by tabs, then the bytes
  *
@@ -16,12 +18,14 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,8 +94,10 @@ static struct {
 } plan = {.count = -1};
 
 static atomic_ulong counts[N_COUNTS], calls[N_CALLS];
-static int count_fd = -1, trace_fd = -1;
+static int count_fd = -1, sites_fd = -1, trace_fd = -1;
 static atomic_flag trace_lock = ATOMIC_FLAG_INIT;
+
+extern const char __executable_start[], etext[]; /* the linker's */
 
 int __real_open64(const char *path, int flags, ...);
 int __real_fcntl64(int fd, int command, ...);
@@ -123,7 +129,10 @@ __attribute__((constructor)) static void read_plan(void)
     char kind[8] = "", error[8] = "", *end;
 
     count_fd = open_log("OMEN_FAULT_COUNT");
+    sites_fd = open_log("OMEN_FAULT_SITES");
     trace_fd = open_log("OMEN_FAULT_TRACE");
+    if (sites_fd >= 0)
+        backtrace((void *[1]){NULL}, 1); /* allocates the first time */
     if (!text)
         return;
     const char *colon = strchr(text, ':');
@@ -181,9 +190,28 @@ static const char *path_of(int fd, char path[4096])
     return path;
 }
 
+static void note_site(int count)
+{
+    void *stack[32];
+    char line[64];
+    uint64_t place = 0;
+    int error = errno, n_frames = backtrace(stack, 32);
+
+    /* the program's own frames alone, and as offsets, so that runs agree */
+    for (int i = 0; i < n_frames; i++)
+        if ((uintptr_t)stack[i] - (uintptr_t)__executable_start < (uintptr_t)etext - (uintptr_t)__executable_start)
+            place = (place ^ ((uintptr_t)stack[i] - (uintptr_t)__executable_start)) * 0x9e3779b97f4a7c15U;
+    int n = snprintf(line, sizeof line, "%s %016llx\n", count_names[count], (unsigned long long)place);
+    if (__real_write(sites_fd, line, (size_t)n) != n)
+        _exit(99);
+    errno = error;
+}
+
 /* Whether this call of a count is the one of the plan. */
 static bool struck(int count)
 {
+    if (sites_fd >= 0)
+        note_site(count);
     unsigned long n = atomic_fetch_add(&counts[count], 1) + 1;
     return plan.count == count && (n == plan.n || (plan.from_there_on && n > plan.n));
 }

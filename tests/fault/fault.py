@@ -4,14 +4,16 @@
 synced. Prints "ok - name" or "not ok - name: why" and exits 1 if anything is not ok. docs/RELIABILITY.md has the
 promises that it checks.
 
-fault.py io       each I/O call in turn fails with EIO, with ENOSPC, with ENOSPC from there on, and stops half way
-fault.py alloc    each allocation in turn fails, alone and with all that follow
+fault.py io       I/O calls from each place, in turn, fail with EIO, with ENOSPC, with ENOSPC from there on, and stop
+                  half way
+fault.py alloc    allocations from each place, in turn, fail, alone and with all that follow
 fault.py kills    builds are killed and started again until they are done
 fault.py replay   after each call of a build, what was not synced is lost in every way that the replay knows
 
 The program is --omendb, $OMENDB_FAULT or build/tests/omendb-fault: omendb with fault.c linked in.
 """
 import argparse
+import collections
 import concurrent.futures
 import filecmp
 import gzip
@@ -130,6 +132,7 @@ class Bench:
         help_text = subprocess.run([self.program, "build", "--help"], capture_output=True, check=True).stdout
         self.can_resume = b"--chunk-rows" in help_text
         self.serial = 0
+        self.n_cases = collections.Counter()  # by place of a call: those in which it has failed
 
     def path(self, name):
         return os.path.join(self.work, name)
@@ -150,9 +153,10 @@ class Bench:
         if case.before is not None:
             shutil.copyfile(case.before, os.path.join(directory, case.old_name))
 
-    def start(self, directory, case, fault=None, notes=None, trace=None, limit=None):
+    def start(self, directory, case, fault=None, notes=None, trace=None, limit=None, sites=None):
         environment = dict(self.environment)
-        for name, value in (("OMEN_FAULT", fault), ("OMEN_FAULT_COUNT", notes), ("OMEN_FAULT_TRACE", trace)):
+        for name, value in (("OMEN_FAULT", fault), ("OMEN_FAULT_COUNT", notes), ("OMEN_FAULT_TRACE", trace),
+                            ("OMEN_FAULT_SITES", sites)):
             if value is not None:
                 environment[name] = value
         stdin = open(case.stdin, "rb") if case.stdin else subprocess.PIPE if case.pipe else subprocess.DEVNULL
@@ -165,10 +169,10 @@ class Bench:
             if case.stdin:
                 stdin.close()
 
-    def run(self, directory, case, fault=None, trace=None, limit=None):
+    def run(self, directory, case, fault=None, trace=None, limit=None, sites=None):
         """Runs it to its end; with a limit, which also holds for the notes, there are none."""
         notes = directory + ".notes" if limit is None else None
-        process = self.start(directory, case, fault, notes, trace, limit)
+        process = self.start(directory, case, fault, notes, trace, limit, sites)
         try:
             stdout, stderr = process.communicate(case.pipe, timeout=SECONDS_MOST)
         except subprocess.TimeoutExpired:
@@ -403,7 +407,8 @@ class Sweep:
         directory = bench.directory()
         bench.prepare(directory, case)
         self.start = contents(directory)
-        self.clean = bench.run(directory, case)
+        self.clean = bench.run(directory, case, sites=bench.path("sites"))
+        self.sites = [line.split() for line in read(bench.path("sites")).decode().splitlines()]
         self.end = contents(directory)
         self.rerun_states = {digest(self.start), digest(self.end)}
         if self.clean.code != 0:
@@ -413,6 +418,20 @@ class Sweep:
         missed = [call for call in needed if self.clean.calls.get(call, 0) == 0]
         if missed:
             sys.exit(f"{case.name}: the interposer does not see {', '.join(missed)}")
+
+    def numbers(self, kind):
+        """Which of the calls of a kind are to fail: of those that come from the same place, the first, the last and
+        every so many between them, unless as many cases as are wanted have done so."""
+        options = self.bench.options
+        by_place = {}
+        for number, place in enumerate((place for name, place in self.sites if name == kind), 1):
+            by_place.setdefault((kind, place), []).append(number)
+        chosen = set()
+        for place, same in by_place.items():
+            self.bench.n_cases[place] += 1
+            if self.bench.n_cases[place] <= options.cases:
+                chosen |= {*same[::options.stride], same[-1]}
+        return sorted(chosen)
 
     def text_faults(self, result, many):
         """What is wrong with what a refusal says. Where many calls fail, there may be more to say than one line."""
@@ -539,12 +558,6 @@ VERBS = {
 }
 
 
-def numbers(count, options):
-    """1 to count: all of the first, then every so many."""
-    dense = min(count, options.dense)
-    return list(range(1, dense + 1)) + list(range(dense + 1, count + 1, options.stride))
-
-
 def run_full_disk(bench, reporter, case):
     """What the C library writes is not seen by the interposer: a limit on the size of files stops it at a byte."""
     directory = bench.directory()
@@ -576,11 +589,11 @@ def run_io(bench, reporter):
         if case.output is not None:
             run_full_disk(bench, reporter, case)
         sweep = Sweep(bench, case, 4)
-        which = numbers(sweep.clean.counts["io"], bench.options)
+        which = sweep.numbers("io")
         plans = [f"io:{i}{end}" for i in which for end in (":EIO", ":ENOSPC", "+:ENOSPC")]
         faults, n_refused = sweep.run(plans)
         reporter.tell(f"I/O errors, {case.name}", faults, f"{len(plans)} faults, {n_refused} of them refused")
-        which = numbers(sweep.clean.counts["short"], bench.options)
+        which = sweep.numbers("short")
         if which:
             faults, n_refused = sweep.run([f"short:{i}" for i in which])
             if n_refused:
@@ -591,7 +604,7 @@ def run_io(bench, reporter):
 def run_alloc(bench, reporter):
     for case in make_cases(bench):
         sweep = Sweep(bench, case, 5)
-        which = numbers(sweep.clean.counts["alloc"], bench.options)
+        which = sweep.numbers("alloc")
         plans = [f"alloc:{i}{end}" for i in which for end in ("", "+")]
         faults, n_refused = sweep.run(plans)
         reporter.tell(f"failing allocations, {case.name}", faults,
@@ -967,14 +980,18 @@ def main():
     parser.add_argument("--omendb", default=os.environ.get("OMENDB_FAULT", "build/tests/omendb-fault"))
     parser.add_argument("--rows", type=int, default=3000, help="rows of the larger build (default: 3,000)")
     parser.add_argument("--threads", default="1", help="of each run (default: 1)")
-    parser.add_argument("--dense", type=int, default=300, help="every fault up to this number (default: 300)")
-    parser.add_argument("--stride", type=int, default=7, help="and every so many beyond (default: 7)")
+    parser.add_argument("--stride", type=int, default=50,
+                        help="io, alloc: of calls that come from the same place, the last, the first and every so many "
+                        "from there (default: 50; 1: all)")
+    parser.add_argument("--cases", type=int, default=2,
+                        help="io, alloc: fail calls from the same place in that many cases (default: 2; 0: all)")
     parser.add_argument("--count", type=int, default=60, help="kills (default: 60)")
     parser.add_argument("--states", type=int, default=60,
                         help="replay: states that the next build starts from; 0: all (default: 60)")
     parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
     parser.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")
     options = parser.parse_args()
+    options.cases = options.cases or sys.maxsize
     reporter = Reporter()
     with tempfile.TemporaryDirectory(prefix="omendb-fault-") as work:
         commands = {"io": run_io, "alloc": run_alloc, "kills": run_kills, "replay": run_replay}

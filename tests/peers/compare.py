@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures omendb beside other vector indexes: same data, same threads, one run, one machine.
 
-    pip install numpy faiss-cpu hnswlib rabitqlib usearch scann              # any of them; numpy is needed
+    pip install numpy faiss-cpu hnswlib rabitqlib usearch scann scalable-vs  # any of them; numpy is needed
     pip install glassppy || pip install pyglass-portable                     # the same library; the second is AVX2 only
     tests/peers/compare.py --base base.fvecs --queries query.fvecs [--truth gt.ivecs] --metric l2 \\
         --omendb build/cmd/omendb --out results.json --table results.md
     tests/peers/compare.py --render results.json [--plot out.svg]            # print the tables again; draw
+    tests/peers/compare.py --render out.svg                                  # draw it again, from the data in it
 
 Inputs are fvecs, bvecs, idx (of bytes) or npy files. --rows N takes the first N rows. Truth is computed exactly where
 none is given or where --rows shortens the base; a given truth is checked on some queries. --quick only tries whether
@@ -41,7 +42,7 @@ The last table sets `omendb bench` beside what is measured here of omendb: recal
 rates are of the repeated query file in a process a run here, and of the file once, many runs in one process, there.
 
 --plot draws queries/s against recall of all engines, batch and one query a call, with gnuplot: a line through the
-points that no other point of the engine beats. Small points were run once, in the sweep.
+points that no other point of the engine beats. Small points were run once, in the sweep. An SVG holds these points.
 """
 import argparse
 import json
@@ -62,8 +63,10 @@ from pathlib import Path
 
 import numpy as np
 
+import pictures
+
 EPSILON = 1e-3
-ENGINES = ["omendb", "faiss", "hnswlib", "rabitqlib", "usearch", "glass", "scann"]
+ENGINES = ["omendb", "faiss", "hnswlib", "rabitqlib", "usearch", "glass", "scann", "scalable-vs"]
 SUFFIXES = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
 
 # Runs a command and writes its wall clock, CPU seconds and peak memory. A small process of its own, because on Linux a
@@ -362,6 +365,75 @@ class Faiss(Engine):
         return where / "index"
 
 
+class FaissGraph(Faiss):
+    """Its graphs over whole rows."""
+    effort_name = "efSearch"
+    variants = [None]
+
+    def __init__(self, case, config):
+        Engine.__init__(self, case, config)
+        import faiss
+        self.faiss = faiss
+        self.version = f"{version_of('faiss-cpu', 'faiss')}, {faiss.get_compile_options().strip()}"
+        faiss.omp_set_num_threads(case.threads)
+
+    describe = Engine.describe
+
+    def build(self):
+        # rows of length one under cosine, where both metrics rank alike
+        self.index = self.faiss.index_factory(self.case.d, self.config["factory"])
+        if self.config["graph"] == "hnsw":
+            self.index.hnsw.efConstruction = 200
+        self.index.add(self.case.base)
+
+    def set(self, variant, effort):
+        getattr(self.index, self.config["graph"]).__setattr__(
+            "efSearch" if self.config["graph"] == "hnsw" else "search_L", effort)
+
+
+class Vamana(Engine):
+    """Intel's scalable-vs: Vamana over whole rows, or over locally adaptive codes (LVQ)."""
+    effort_name = "window"
+
+    def __init__(self, case, config):
+        super().__init__(case, config)
+        import svs
+        self.svs = svs
+        self.version = version_of("scalable-vs")
+
+    def prepare(self):
+        self.data = np.ascontiguousarray(self.case.base, np.float32)
+        if self.config["lvq"]:
+            file = str(Path(self.case.scratch) / "base.fvecs")
+            self.svs.write_vecs(self.data, file)
+            loader = self.svs.VectorDataLoader(file, self.svs.DataType.float32, dims=self.case.d)
+            self.data = self.svs.LVQLoader(loader, primary=self.config["lvq"][0], residual=self.config["lvq"][1])
+
+    def build(self):
+        # rows of length one under cosine, where both metrics rank alike
+        parameters = self.svs.VamanaBuildParameters(graph_max_degree=64, window_size=128, alpha=1.2)
+        self.index = self.svs.Vamana.build(parameters, self.data, self.svs.DistanceType.L2,
+                                           num_threads=self.case.threads)
+
+    def set(self, variant, effort):
+        self.index.search_window_size = effort
+
+    def batch(self, queries, threads):
+        if self.index.num_threads != threads:
+            self.index.num_threads = threads
+        return self.index.search(queries, self.case.k)[0]
+
+    def before_single(self):
+        self.index.num_threads = 1
+
+    def single(self, query):
+        return self.index.search(query, self.case.k)[0]
+
+    def save(self, where):
+        self.index.save(*(str(where / part) for part in ("config", "graph", "data")))
+        return where
+
+
 class Hnswlib(Engine):
     def __init__(self, case, config):
         super().__init__(case, config)
@@ -601,7 +673,7 @@ class Omendb(Engine):
                                       check=True).stdout.strip()
         self.efforts = [round(0.75 + 0.0025 * i, 4) for i in range(99)] + [0.997, 0.998, 0.999]
         self.where = Path(case.scratch)
-        self.launches = 0
+        self.way = ["--way", config["way"]] if "way" in config else []
 
     def run(self, *arguments):
         """Runs omendb; its usage and what it said."""
@@ -638,7 +710,7 @@ class Omendb(Engine):
     def batch_file(self, file, threads, n, *options):
         answer = self.where / "answer.npy"
         use, _, err = self.run("query", "-q", "--json", "-k", self.case.k, "--recall", self.effort, "-t", threads,
-                               *options, "-F", "npy", "-o", answer, self.index, file)
+                               *self.way, *options, "-F", "npy", "-o", answer, self.index, file)
         stats = json.loads([line for line in err.splitlines() if line.startswith("{")][-1])
         self.stats = stats
         return stats["seconds"]["search"], use["wall"], np.load(answer)
@@ -652,8 +724,8 @@ class Omendb(Engine):
         wanted = sorted(set(efforts))
         _, out, _ = self.run("bench", "-q", "--json", "--base", case.base_file, "--queries", case.query_file,
                              "--truth", case.truth_file, "-k", case.k, "-t", case.threads, "--runs", case.runs,
-                             "--min-time", case.min_time, "--recall", ",".join(f"{effort:g}" for effort in wanted),
-                             self.index)
+                             "--min-time", case.min_time, *self.way, "--recall",
+                             ",".join(f"{effort:g}" for effort in wanted), self.index)
         report = json.loads(out)
         if report["schema"] != "omendb-bench/1":
             raise ValueError(f"omendb bench --json speaks {report['schema']}, not omendb-bench/1")
@@ -668,8 +740,8 @@ class Omendb(Engine):
         return points, report
 
 
-KINDS = {"omendb": Omendb, "faiss": Faiss, "hnswlib": Hnswlib, "qg": Symqg, "rabitq-ivf": RabitqIvf,
-         "usearch": Usearch, "glass": Glass, "scann": Scann}
+KINDS = {"omendb": Omendb, "faiss": Faiss, "faiss-graph": FaissGraph, "vamana": Vamana, "hnswlib": Hnswlib,
+         "qg": Symqg, "rabitq-ivf": RabitqIvf, "usearch": Usearch, "glass": Glass, "scann": Scann}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                     "TF_NUM_INTRAOP_THREADS")
 
@@ -686,8 +758,14 @@ def configurations(args, n, d, lists):
     own = (args.omendb_options or "").split()
     out = {
         "omendb": [("omendb", "omendb", dict(binary=args.omendb, options=own)),
-                   ("omendb, f16 rows", "omendb", dict(binary=args.omendb, options=[*own, "--refine", "f16"]))],
-        "faiss": [(f"faiss {f}", "faiss", dict(factory=f)) for f in factories],
+                   ("omendb, f16 rows", "omendb", dict(binary=args.omendb, options=[*own, "--refine", "f16"])),
+                   ("omendb --graph, by the graph", "omendb",
+                    dict(binary=args.omendb, options=[*own, "--graph"], way="graph"))],
+        "faiss": [(f"faiss {f}", "faiss", dict(factory=f)) for f in factories] + [
+            ("faiss HNSW32 efc200", "faiss-graph", dict(factory="HNSW32,Flat", graph="hnsw")),
+            ("faiss NSG32", "faiss-graph", dict(factory="NSG32,Flat", graph="nsg"))],
+        "scalable-vs": [("scalable-vs Vamana R64", "vamana", dict(lvq=None)),
+                        ("scalable-vs Vamana R64, LVQ 4x8", "vamana", dict(lvq=(4, 8)))],
         "hnswlib": [("hnswlib M16 efc200", "hnswlib", {})],
         "rabitqlib": [("rabitqlib qg R32 efc200, raw", "qg", dict(bits=0)),
                       ("rabitqlib qg R32 efc200, 8 bits", "qg", dict(bits=8)),
@@ -1013,7 +1091,7 @@ def bench_rows(result):
 
 # ---- pictures ----
 
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"]
+MOST_DRAWN = 0.9992  # recall: what is beyond would take half of the axis
 
 
 def frontier(points, recall, rate):
@@ -1027,65 +1105,76 @@ def frontier(points, recall, rate):
     return front[::-1]
 
 
-def quoted(text):
-    return '"' + "".join("\\" + c if c in '"\\' else " " if c < " " else c for c in text) + '"'
-
-
-def script_of(result, path):
-    """What gnuplot is told to draw: two panels, batch and one query a call."""
+def drawn_data(result):
+    """What a picture shows, in the form of a result: the frontiers."""
     info = result["header"]
     recall = "recall_" + info["target_by"]
-    engines = [e for e in result["engines"] if e.get("points")]
-    fronts = {rate: [frontier(e["points"], recall, rate) for e in engines] for rate in ("batch", "single")}
-    least = min((r for front in fronts["batch"] for r, _, _ in front if r >= 0.8), default=0.8)
-    height = 560 + 22 * len(engines)
-    kind = "svg" if path.endswith(".svg") else "pngcairo"
-    lines = [f"set terminal {kind} size 1200,{height} noenhanced font 'sans,{13 if kind == 'svg' else 11}'"
-             + (" background 'white'" if kind == "svg" else ""), "set output " + quoted(path)]
-    for rate, data in fronts.items():
-        for i, front in enumerate(data):
-            lines += [f"${rate}{i} << EOD", *(f"{r:.6f} {q:.1f} {int(c)}" for r, q, c in front), "EOD"]
-    # quotes of gnuplot make a line break of \\n only where nothing is escaped
-    title = (f"{info['set']}: {info['n']:,} x {info['d']} {info['metric']}, k = {info['k']}, "
-             f"{info['queries']:,} queries").replace('"', "'").replace("\\", "/")
-    lines += [f'set multiplot layout 1,2 margins 0.08,0.98,{(60 + 24 * len(engines)) / height:.3f},0.87 '
-              f'spacing 0.09,0 title "{title}\\n{info["cpu"]}, {info["threads"]} threads"',
-              "set logscale y", "set grid back lt 1 lw 1 lc rgb '#dddddd'", "set border 3", "set tics nomirror",
-              f"set xlabel 'recall@{info['k']} by {info['target_by']}'",
-              f"set xrange [{least - 0.01:.3f}:1.002]"]
-    for rate, title in (("batch", f"queries/s, batch, {info['threads']} threads"),
-                        ("single", "queries/s, one query a call, 1 thread")):
-        rates = [q for front in fronts[rate] for r, q, _ in front if r >= least] or [1]
-        low, high = 0.8 * min(rates), 1.25 * max(rates)
-        ticks = [step * 10 ** power for power in range(9) for step in ((1, 2, 5) if high > 8 * low else range(1, 10))]
-        ticks = ", ".join(f'"{tick:,}" {tick}' for tick in ticks if low <= tick <= high)
-        lines += [f"set ylabel '{title}'", f"set yrange [{low:.6g}:{high:.6g}]", f"set ytics ({ticks})"]
-        if rate == "single":
-            lines.append("unset key")
-        else:
-            lines.append("set key at screen 0.08, screen 0.01 left bottom vertical maxcols 1 Left reverse samplen 2")
-        parts = []
-        for i, (engine, front) in enumerate(zip(engines, fronts[rate])):
-            look = f"pt {2 * (i % 5) + 5} lc rgb '{COLOURS[i % len(COLOURS)]}'"
-            data = f"${rate}{i}"
-            if front:
-                parts.append(f"{data} using 1:2 with lines lw 2 lc rgb '{COLOURS[i % len(COLOURS)]}' notitle")
-                parts.append(f"{data} using 1:($3 > 0 ? $2 : NaN) with points ps 1 {look} notitle")
-                parts.append(f"{data} using 1:($3 > 0 ? NaN : $2) with points ps 0.4 {look} notitle")
-            if rate == "batch":
-                parts.append(f"NaN with linespoints lw 2 {look} title {quoted(engine['name'])}")
-        lines.append("plot " + ", ".join(parts) if parts else "set multiplot next")
-    return "\n".join(lines + ["unset multiplot", "unset output"]) + "\n"
+    kept = ("set", "n", "d", "k", "metric", "queries", "threads", "target_by", "cpu")
+    return {"version": 1, "header": {key: info[key] for key in kept}, "engines": [
+        {"name": e["name"], "points": [
+            {recall: round(r, 5), rate: {"qps": float(f"{q:.4g}"), "runs": 1 + c}}
+            for rate in ("batch", "single") for r, q, c in frontier(e["points"], recall, rate)]}
+        for e in result["engines"] if e.get("points")]}
+
+
+def described(result, fronts):
+    """The picture in words."""
+    info = result["header"]
+    text = [f"Queries a second, in batches by {info['threads']} threads and one query a call, against "
+            f"recall@{info['k']} of {info['n']:,} x {info['d']} {info['metric']}. At recall 0.95, in batches:"]
+    for engine, front in zip(result["engines"], fronts["batch"]):
+        fast = max((q for r, q, _ in front if r >= 0.95), default=None)
+        text.append(f"{engine['name']} " + (f"{fast:,.0f};" if fast else "not reached;"))
+    return " ".join(text)[:-1] + "."
 
 
 def draw(result, path):
-    if not path.endswith((".svg", ".png")):
-        raise SystemExit(f"compare.py: --plot wants a name that ends with .svg or .png, not {path}")
-    if not shutil.which("gnuplot"):
-        raise SystemExit("compare.py: --plot needs gnuplot; on Debian and Ubuntu: apt-get install gnuplot-nox")
-    done = subprocess.run(["gnuplot"], input=script_of(result, path), text=True, capture_output=True)
-    if done.returncode:
-        raise SystemExit(f"compare.py: gnuplot did not draw {path}: {done.stderr.strip()[-300:]}")
+    """Two panels, batch and one query a call, the same colour and marker for an engine in every picture."""
+    result = drawn_data(result)
+    info, engines = result["header"], result["engines"]
+    recall = "recall_" + info["target_by"]
+    fronts = {rate: [frontier(e["points"], recall, rate) for e in engines] for rate in ("batch", "single")}
+    size = (1200, 510)
+    lines = pictures.begin(path, size)
+    for rate, data in fronts.items():
+        for i, front in enumerate(data):
+            lines += [f"${rate}{i} << EOD",
+                      *(f"{pictures.recall_place(r):.6f} {q:.1f} {int(c)}" for r, q, c in front), "EOD"]
+    title = (f"{info['set']}: {info['n']:,} x {info['d']} {info['metric']}, k = {info['k']}, "
+             f"{info['queries']:,} queries; {info['cpu']}")
+    lines += ["set multiplot", f"set xlabel 'recall@{info['k']} by {info['target_by']}; up and to the right is better'"]
+    shown = pictures.looks([e["name"] for e in engines])
+    for rate, left, name in (("batch", 70, f"queries/s in batches, {info['threads']} threads"),
+                             ("single", 660, "queries/s, one query a call, 1 thread")):
+        least = min((r for front in fronts[rate] for r, _, _ in front if r >= 0.8), default=0.8)
+        seen = [[p for p in front if least <= p[0] <= MOST_DRAWN] for front in fronts[rate]]
+        if not any(seen):
+            continue
+        rates = [q for front in seen for _, q, _ in front]
+        low, high = 0.85 * min(rates), 1.15 * max(rates)
+        panel = pictures.Panel(size, (left, left + 290, 80, 440))
+        axis, x_range = pictures.recall_axis(least, max(r for front in seen for r, _, _ in front))
+        lines += panel.begin() + axis + [
+            f"set yrange [{low:.6g}:{high:.6g}]", f"set ytics ({pictures.grouped_ticks(low, high)})",
+            f"set label 1 {pictures.literal(name)} at screen {left / size[0]:.5f},{1 - 62 / size[1]:.5f} left"]
+        if rate == "batch":
+            lines.append(f"set label 2 {pictures.literal(title)} at screen 0.5,{1 - 22 / size[1]:.5f} center "
+                         "font ',15'")
+        there = [i for i, front in enumerate(seen) if front]
+        lines += panel.labels([engines[i]["name"] for i in there], [shown[i]["colour"] for i in there],
+                              [(pictures.recall_place(seen[i][-1][0]), seen[i][-1][1]) for i in there], x_range,
+                              (low, high))
+        parts = []
+        for i in there:
+            style, data = shown[i], f"${rate}{i}"
+            points = f"pt {style['marker']} lc rgb '{style['colour']}'"
+            parts += [f"{data} using 1:2 with lines lw 1.7 dt {style['dash']} lc rgb '{style['colour']}'",
+                      f"{data} using 1:($3 > 0 ? $2 : NaN) with points ps 1.1 {points}",
+                      f"{data} using 1:($3 > 0 ? NaN : $2) with points ps 0.5 {points}"]
+        lines.append("plot " + ", ".join(parts))
+    families = ", ".join(dict.fromkeys(re.split("[ ,]", e["name"])[0] for e in engines))
+    pictures.draw(lines + ["unset multiplot"], path, f"Recall and speed on {info['set']}: {families}",
+                  described(result, fronts), result)
 
 
 def render(result):
@@ -1206,9 +1295,11 @@ def main():
     if args.child:
         return child(args.child)
     if args.render:
-        results = [json.loads(Path(f).read_text()) for f in args.render]
-        if args.plot and len(results) > 1:
+        if args.plot and len(args.render) > 1:
             raise SystemExit("compare.py: --plot draws one result at a time")
+        if args.render[0].endswith(".svg"):
+            return draw(pictures.data_of(args.render[0]), args.plot or args.render[0])
+        results = [json.loads(Path(f).read_text()) for f in args.render]
         print("\n".join(map(render, results)), end="")
         if args.plot:
             draw(results[0], args.plot)
