@@ -222,7 +222,8 @@ static int check_packed(omen_vectors_stream *s, bool *is_packed, omen_detail *wh
 
     while (status == OMEN_OK && may_be && s->n < SIGN_BYTES && !s->is_over) {
         status = fill(s, why);
-        may_be = omen_compression_may_begin(s->bytes, s->n) || may_begin(s, "OMENDB\r\n", 8);
+        if (status == OMEN_OK)
+            may_be = omen_compression_may_begin(s->bytes, s->n) || may_begin(s, "OMENDB\r\n", 8);
     }
     *is_packed = status == OMEN_OK && may_be;
     return status;
