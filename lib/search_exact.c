@@ -21,9 +21,8 @@
 #define ROOM       32u   /* candidates kept beyond k */
 #define RANGE_ROWS 4096u /* fewest rows worth a task of their own */
 
-#define COARSE_TIMES                                                                                                   \
-    4.0 /* what a product may be off by, in roundings of a distance: rows this near are equally far                    \
-         */
+/* what a product may be off by, in roundings of a distance: rows this near are taken for equally far */
+#define COARSE_TIMES 4.0
 
 #define BYTE_CENTRE  128
 #define BYTE_DIMS    16384u /* of which the products of bytes fit 32 bits */
