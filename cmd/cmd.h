@@ -16,6 +16,7 @@
 #include "formats/omz.h"
 #include "formats/shards.h"
 #include "formats/vectors.h"
+#include "formats/vectors_stream.h"
 #include "lib/omendb.h"
 
 /* Exit codes, the same for every subcommand. A stop by signal gives CMD_EXIT_SIGNAL + its number (130 for SIGINT). */
@@ -136,6 +137,10 @@ int cmd_inputs_check(const char *command, const omen_paths *paths, const char *r
 /* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same as they come, as omen_vectors_stream_open(): *stream is set, or *out. */
+int cmd_open_stream(omen_vectors_stream **stream, omen_vectors **out, const char *path, const char *format, uint32_t d,
+                    uint32_t index_d, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The same of several files as one. */
 int cmd_open_inputs(omen_vectors **out, const omen_paths *paths, const char *format, uint32_t d, uint32_t index_d,

@@ -192,7 +192,7 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct bench_options, truth_path),
      .help = "true neighbours (default: exact search of the base; without a base, of\n"
-             "the index's refine tier), in ",
+             "the index's refine tier), a dataset of HDF5 or a file in ",
      .names = truth_formats},
     {.name = "save-truth",
      .argument = "FILE",

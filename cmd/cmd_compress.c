@@ -262,7 +262,7 @@ static int open_packed(struct compress *c, omen_container **container, omen_deta
     if (fd < 0 || fstat(fd, &c->status) != 0)
         status = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", label, strerror(errno));
     else if (is_standard || (!S_ISREG(c->status.st_mode) && !S_ISDIR(c->status.st_mode)))
-        status = omen_stream_spool(&fd, label, why);
+        status = omen_stream_spool(&fd, label, NULL, 0, why);
     if (status == OMEN_OK)
         status = omen_container_open_fd(container, fd, is_standard ? label : c->input, why);
     if (fd >= 0)

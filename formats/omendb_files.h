@@ -259,10 +259,11 @@ typedef enum {
     OMEN_RESULTS_NPY,
     OMEN_RESULTS_CSV,
     OMEN_RESULTS_IBIN,
-    OMEN_RESULTS_NPZ
+    OMEN_RESULTS_NPZ,
+    OMEN_RESULTS_HDF5
 } omen_results_format;
 
-/* "tsv", "jsonl", "ivecs", "npy", "csv", "ibin" or "npz". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+/* "tsv", "jsonl", "ivecs", "npy", "csv", "ibin", "npz" or "hdf5". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_results_parse(const char *name, omen_results_format *out) OMEN_MUST_CHECK;
 
 /* The name of format number i, which is also the extension of its files; NULL past the last. */
@@ -277,6 +278,7 @@ OMEN_API const char *omen_results_name(size_t i);
  *   ibin   uint32 n_queries, uint32 k, then k int32 ids per query; distances likewise, to a stream of their own (fbin)
  *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance",
  *          "<f4")
+ *   hdf5   as npz; the datasets are "neighbors" and "distances"
  *   npz    npy without distances, and these as npy to a stream of their own: omen_results_pack() makes an archive of
  * both Of a query with fewer than k neighbours (omen_found_count()) tsv, csv and jsonl have those that there are; the
  * others have k, the missing ones as id -1 at distance infinity. */
@@ -298,9 +300,9 @@ OMEN_API int omen_results_begin(const omen_results *results, omen_detail *why) O
 OMEN_API int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
                                 const float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
-/* After the last block of npz: writes to out the archive of the arrays "ids", or with keys "keys", and "distances" that
- * the streams of results have, from their beginning; they can be read, such as tmpfile()'s. Returns OMEN_OK,
- * OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+/* After the last block of npz or hdf5: writes to out the archive of the arrays "ids", or with keys "keys", and
+ * "distances" that the streams of results have, from their beginning; they can be read, such as tmpfile()'s. Returns
+ * OMEN_OK, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 OMEN_API int omen_results_pack(const omen_results *results, bool has_keys, FILE *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The same with the keys of an index in the place of row numbers: "keys" in jsonl, the field "key" in structured

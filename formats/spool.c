@@ -54,23 +54,31 @@ int omen_pwrite_all(int fd, const void *data, uint64_t n_bytes, uint64_t offset)
     return 0;
 }
 
-int omen_spool_open(const char *label, int *fd, omen_detail *why)
+int omen_spool_open_named(const char *label, char path[PATH_MAX], int *fd, omen_detail *why)
 {
     const char *directory = getenv("TMPDIR");
-    char path[PATH_MAX];
 
     *fd = -1;
     if (!directory || directory[0] == '\0')
         directory = "/tmp";
-    if (snprintf(path, sizeof path, "%s/omendb-XXXXXX", directory) >= (int)sizeof path)
+    if (snprintf(path, PATH_MAX, "%s/omendb-XXXXXX", directory) >= PATH_MAX)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the path in TMPDIR is too long");
     *fd = mkostemp(path, O_CLOEXEC);
     if (*fd < 0) {
         return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of %s in \"%.100s\": %s", label, directory,
                          strerror(errno));
     }
-    unlink(path);
     return OMEN_OK;
+}
+
+int omen_spool_open(const char *label, int *fd, omen_detail *why)
+{
+    char path[PATH_MAX];
+    const int status = omen_spool_open_named(label, path, fd, why);
+
+    if (status == OMEN_OK)
+        unlink(path);
+    return status;
 }
 
 int omen_spool_check_room(int fd, uint64_t n_bytes, omen_detail *reason)

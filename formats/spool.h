@@ -3,11 +3,16 @@
 #ifndef OMEN_SPOOL_H
 #define OMEN_SPOOL_H
 
+#include <limits.h>
+
 #include "lib/omendb.h"
 
 /* Opens an unlinked file in TMPDIR for reading and writing; label, for messages, names what it is a copy of. Returns
  * OMEN_OK, OMEN_ERR_ARGUMENT (TMPDIR is too long) or OMEN_ERR_IO. */
 int omen_spool_open(const char *label, int *fd, omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same with a name, for a library that opens files by name; the caller unlinks it. */
+int omen_spool_open_named(const char *label, char path[PATH_MAX], int *fd, omen_detail *why) OMEN_MUST_CHECK;
 
 /* omen_mapping_open(); where the file system maps no files, of a copy in TMPDIR. */
 void *omen_file_map(int fd, uint64_t offset, size_t n_bytes, const char *label);

@@ -423,7 +423,10 @@ int omen_records_load_transform(omen_records *records, omen_transform *t, float 
         return status;
     if (!omen_transform_is_sound(t) || (*refine_centre && !omen_refine_centre_is_sound(*refine_centre, t->d)))
         return omen_records_contradiction(why);
-    return omen_transform_prepare(t) == OMEN_OK ? OMEN_OK : no_memory(why);
+    const int status_of_axes = omen_transform_prepare(t) == OMEN_OK ? omen_transform_check_angles(t) : OMEN_ERR_MEMORY;
+    return status_of_axes == OMEN_ERR_CORRUPT  ? omen_records_contradiction(why)
+           : status_of_axes == OMEN_ERR_MEMORY ? no_memory(why)
+                                               : status_of_axes;
 }
 
 /* ---- partition ---- */

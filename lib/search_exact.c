@@ -91,6 +91,12 @@ static bool is_zero_row(const row_supply *supply, const float *row)
            !(omen_kernels_get()->ip_f32(row, row, supply->d) > 0);
 }
 
+/* Whether a query, as it was given, is a zero vector under cosine: as far from every row as from any other. */
+static bool is_zero_query(const row_supply *supply, const float *query)
+{
+    return supply->metric == OMEN_METRIC_COSINE && omen_norm2(query, supply->d) == 0;
+}
+
 static uint64_t source_key(const row_supply *supply, const float *query, uint32_t id, const float *row)
 {
     const omen_kernels *kernels = omen_kernels_get();
@@ -605,6 +611,7 @@ int omen_search_distances(const omen_index *index, const float *queries, uint64_
 {
     const omen_meta *m = &index->meta;
     row_supply supply = {.index = index, .metric = m->metric, .n_rows = m->n_rows, .d = m->d};
+    const float *given = queries;
     float *lifted = NULL;
     int status = find_positions(&supply, why);
     if (status == OMEN_OK)
@@ -627,7 +634,7 @@ int omen_search_distances(const omen_index *index, const float *queries, uint64_
                 if (own == OMEN_OK)
                     own = supply_key(&supply, query, omen_refine_offset(&index->refine, query), (uint32_t)ids[i], NULL,
                                      &key, &own_why);
-                distances[i] = omen_key_distance(key);
+                distances[i] = is_zero_query(&supply, given + i / k * m->d) ? 1 : omen_key_distance(key);
             }
             if (own != OMEN_OK) {
 #pragma omp critical(omen_exact)
@@ -652,5 +659,11 @@ int omen_search_source(const omen_source *source, omen_metric metric, const floa
         .source = source, .metric = metric, .n_rows = source->n_rows, .d = source->d, .watch = watch, .hash = hash};
     if (hash)
         *hash = (omen_row_hash){0, 0};
-    return search_all(&supply, queries, n_queries, k, n_threads, keys, why);
+    const int status = search_all(&supply, queries, n_queries, k, n_threads, keys, why);
+    for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
+        const bool is_zero = is_zero_query(&supply, queries + q * source->d);
+        for (uint32_t i = 0; i < k && i < source->n_rows && is_zero; i++)
+            keys[q * k + i] = omen_key(1, i);
+    }
+    return status;
 }

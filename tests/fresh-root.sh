@@ -3,7 +3,8 @@
 # A new user's first minutes, in a fresh Debian: makes the root of a suite with debootstrap, clones this repository into
 # it, and runs there what README says: as a user who may not install packages, as root, and as that user again. Prints
 # what they print, the versions, and the time from clone to the first result. --tests compiles there with gcc and clang
-# (warnings are errors) too, and runs the unit tests, the tutorial, library.sh and style.sh. docs/FRESH.md keeps what it said.
+# (warnings are errors) too, and runs the unit tests, the tutorial, library.sh and style.sh. docs/FRESH.md keeps what it
+# said.
 # --packages PLACE does something else: it installs the Debian packages that build-deb.sh made there, with what they
 # depend on and nothing more, and runs their test, and an example that is compiled with them.
 # Usage, as root: fresh-root.sh [--tests | --packages PLACE] SUITE [DIRECTORY]. SUITE is bookworm, trixie or another one

@@ -32,6 +32,9 @@ import tempfile
 import time
 import zipfile
 
+import h5py
+import numpy
+
 IMAGES = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 OUT = "out.omen"
 ELSEWHERE = re.compile(r"-[0-9a-f]{16}\.part$")
@@ -273,6 +276,9 @@ def make_cases(bench):
         out.writelines(",".join(map(str, row)) + "\n" for row in few[-25:])
     with open(bench.path("queries.jsonl"), "w") as out:
         out.writelines(f'{{"id": {i}, "v": {list(row)}}}\n' for i, row in enumerate(few[-25:]))
+    with h5py.File(bench.path("queries.h5"), "w") as out:
+        out.create_dataset("v", data=numpy.array([list(row) for row in few[-25:]], "u1"), chunks=(10, 7),
+                           compression="gzip", shuffle=True, fletcher32=True)
     for name in ("few.bvecs", "keys.txt"):
         with gzip.open(bench.path(name + ".gz"), "wb") as out:
             out.write(read(bench.path(name)))
@@ -368,6 +374,8 @@ def make_cases(bench):
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("query to an archive", ["query", "-t", threads, "--distances", "-o", "found.npz", OUT,
                                      "../queries.bvecs"], before=whole, output="found.npz"),
+        Case("query of HDF5 to HDF5", ["query", "-t", threads, "--distances", "-o", "found.hdf5", OUT,
+                                       "../queries.h5:v"], before=whole, output="found.hdf5"),
         Case("query of its rows", ["query", "-q", "-t", threads, "--self", "-k", "3", "-F", "npy", "--distances", "-o",
                                    "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query of its rows, in groups", ["query", "-q", "-t", threads, "--self", "-k", "3", "--chunk-rows", "1",
@@ -378,6 +386,8 @@ def make_cases(bench):
              before=whole),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],
              stdin=bench.path("queries.bvecs"), before=whole),
+        Case("query of lines that come", ["query", "-t", threads, "--batch", "3", "-f", "csv", OUT, "-"],
+             pipe=read(bench.path("queries.csv")), before=whole),
         Case("certified query", ["query", "-t", threads, "--certify", "--recall", "0.3", "--audit", "2", "-o",
                                  "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
         Case("compress", ["compress", "-q", "-f", "-t", threads, "-o", "out.omz", "../base.bvecs"], before=old,
