@@ -278,8 +278,8 @@ struct bench_picture_text {
 
 bool bench_picture_is_svg(const char *path);
 
-/* A stream without a name; NULL with why set. */
-FILE *bench_memory_file(const char *name, omen_detail *why);
+/* A stream in memory; name is for messages. */
+int bench_memory_file(FILE **out, const char *name, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Checks that gnuplot can be run and that the name ends in .svg or .png; else OMEN_ERR_ARGUMENT, with what to do. */
 int bench_plot_check(const char *path, omen_detail *why) OMEN_MUST_CHECK;

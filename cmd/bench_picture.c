@@ -44,32 +44,38 @@ static bool is_png(const char *path)
     return n > 4 && strcmp(path + n - 4, ".png") == 0;
 }
 
-/* The program's path, from the absolute directories in PATH; the caller's to free. NULL if it is not there. */
-static char *find_program(void)
+/* Sets *out to the program's path, from the absolute directories in PATH; the caller's to free. NULL if it is not
+ * there. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+static int find_program(char **out)
 {
     const char *path = getenv("PATH");
-    char *name = NULL;
 
-    while (path && !name) {
+    *out = NULL;
+    while (path && !*out) {
         size_t length = strcspn(path, ":");
 
-        if (path[0] == '/' && asprintf(&name, "%.*s/" PROGRAM, (int)length, path) < 0)
-            name = NULL;
-        if (name && access(name, X_OK) != 0) {
-            free(name);
-            name = NULL;
+        if (path[0] == '/' && asprintf(out, "%.*s/" PROGRAM, (int)length, path) < 0) {
+            *out = NULL;
+            return OMEN_ERR_MEMORY;
+        }
+        if (*out && access(*out, X_OK) != 0) {
+            free(*out);
+            *out = NULL;
         }
         path = path[length] == ':' ? path + length + 1 : NULL;
     }
-    return name;
+    return OMEN_OK;
 }
 
 int bench_plot_check(const char *path, omen_detail *why)
 {
-    char *program = find_program();
+    char *program;
+    const int status = find_program(&program);
     const bool is_there = program;
 
     free(program);
+    if (status != OMEN_OK)
+        return status;
     if (!bench_picture_is_svg(path) && !is_png(path))
         return omen_fail(why, OMEN_ERR_ARGUMENT, "--plot wants a name that ends with .svg or .png, not \"%s\"", path);
     if (!is_there) {
@@ -80,22 +86,51 @@ int bench_plot_check(const char *path, omen_detail *why)
     return OMEN_OK;
 }
 
+/* The environment with the encoding of the script, of which gnuplot would complain elsewhere; the caller frees it. NULL
+ * if out of memory. */
+static char **make_environment(void)
+{
+    static char encoding[] = "LC_ALL=C.UTF-8";
+    size_t n = 0, n_kept = 0;
+
+    while (environ[n])
+        n++;
+    char **out = malloc((n + 2) * sizeof *out);
+    for (size_t i = 0; i < n && out; i++)
+        if (strncmp(environ[i], encoding, strlen("LC_ALL=")) != 0)
+            out[n_kept++] = environ[i];
+    if (out) {
+        out[n_kept] = encoding;
+        out[n_kept + 1] = NULL;
+    }
+    return out;
+}
+
 /* Runs gnuplot from one descriptor to another. */
 static int run_program(int script_fd, int picture_fd, omen_detail *why)
 {
     char *const words[] = {PROGRAM, "--default-settings", NULL};
-    char *program = find_program();
+    char *program, **environment = make_environment();
     posix_spawn_file_actions_t actions;
-    int error = program ? posix_spawn_file_actions_init(&actions) : ENOENT, status;
+    int status = find_program(&program);
     pid_t pid;
 
+    if (status != OMEN_OK || !environment) {
+        free(program);
+        free(environment);
+        return OMEN_ERR_MEMORY;
+    }
+    int error = program ? posix_spawn_file_actions_init(&actions) : ENOENT;
     if (error == 0) {
         posix_spawn_file_actions_adddup2(&actions, script_fd, STDIN_FILENO);
         posix_spawn_file_actions_adddup2(&actions, picture_fd, STDOUT_FILENO);
-        error = posix_spawn(&pid, program, &actions, NULL, words, environ);
+        error = posix_spawn(&pid, program, &actions, NULL, words, environment);
         posix_spawn_file_actions_destroy(&actions);
     }
     free(program);
+    free(environment);
+    if (error == ENOMEM)
+        return OMEN_ERR_MEMORY;
     if (error != 0)
         return omen_fail(why, OMEN_ERR_IO, "cannot run gnuplot: %s", strerror(error));
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
@@ -107,17 +142,19 @@ static int run_program(int script_fd, int picture_fd, omen_detail *why)
                : omen_fail(why, OMEN_ERR_IO, "gnuplot failed with exit code %d", WEXITSTATUS(status));
 }
 
-FILE *bench_memory_file(const char *name, omen_detail *why)
+int bench_memory_file(FILE **out, const char *name, omen_detail *why)
 {
     const int fd = memfd_create(name, MFD_CLOEXEC);
-    FILE *out = fd >= 0 ? fdopen(fd, "w+") : NULL;
 
-    if (!out) {
-        omen_fail(why, OMEN_ERR_IO, "cannot hold the %s of gnuplot in memory: %m", name);
-        if (fd >= 0)
-            close(fd);
-    }
-    return out;
+    *out = fd >= 0 ? fdopen(fd, "w+") : NULL;
+    if (*out)
+        return OMEN_OK;
+    const int status = errno == ENOMEM
+                           ? OMEN_ERR_MEMORY
+                           : omen_fail(why, OMEN_ERR_IO, "cannot hold the %s of gnuplot in memory: %m", name);
+    if (fd >= 0)
+        close(fd);
+    return status;
 }
 
 /* Text between tags. */
@@ -173,7 +210,7 @@ static int copy_picture(FILE *picture, const char *path, const struct bench_pict
     if (!bytes)
         return OMEN_ERR_MEMORY;
     bytes[n] = '\0';
-    if (pread(fileno(picture), bytes, (size_t)n, 0) != (ssize_t)n)
+    if (lseek(fileno(picture), 0, SEEK_SET) != 0 || fread(bytes, 1, (size_t)n, picture) != (size_t)n)
         status = omen_fail(why, OMEN_ERR_IO, "cannot read the picture of gnuplot: %m");
     if (status == OMEN_OK)
         status = cmd_output_open(&out, path, NULL, why);
@@ -182,7 +219,8 @@ static int copy_picture(FILE *picture, const char *path, const struct bench_pict
             put_svg(out.stream, bytes, text);
         else
             fwrite(bytes, 1, (size_t)n, out.stream);
-        status = cmd_output_commit(&out, why);
+        status = ferror(out.stream) ? omen_fail(why, OMEN_ERR_IO, "cannot write to \"%s\": %m", path)
+                                    : cmd_output_commit(&out, why);
     }
     cmd_output_close(&out);
     free(bytes);
@@ -191,13 +229,13 @@ static int copy_picture(FILE *picture, const char *path, const struct bench_pict
 
 int bench_picture_draw(FILE *script, const char *path, const struct bench_picture_text *text, omen_detail *why)
 {
-    FILE *picture = bench_memory_file("picture", why);
-    int status = OMEN_ERR_IO;
+    FILE *picture;
+    int status = bench_memory_file(&picture, "picture", why);
 
-    if (!picture)
+    if (status != OMEN_OK)
         return status;
-    if (fflush(script) != 0 || lseek(fileno(script), 0, SEEK_SET) != 0)
-        omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
+    if (fflush(script) != 0 || ferror(script) || lseek(fileno(script), 0, SEEK_SET) != 0)
+        status = omen_fail(why, OMEN_ERR_IO, "cannot hold the script of gnuplot in memory: %m");
     else
         status = run_program(fileno(script), fileno(picture), why);
     if (status == OMEN_OK)

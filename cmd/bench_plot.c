@@ -92,6 +92,7 @@ struct plot {
     bool by_id;                            /* all recall is */
     struct bench_picture_text text;
     size_t n_drawn;
+    bool no_memory; /* for a text */
 };
 
 /* ---- what is drawn ---- */
@@ -248,7 +249,9 @@ static bool find_shared(struct plot *p)
         for (size_t i = 1; i < p->n_results && p->told[t]; i++) {
             char *other = texts[t](p->results[i]);
 
-            if (!other || strcmp(other, p->told[t]) != 0)
+            if (!other)
+                return false;
+            if (strcmp(other, p->told[t]) != 0)
                 p->told[t][0] = '\0';
             free(other);
         }
@@ -289,18 +292,22 @@ static char *make_label(const struct plot *p, const struct series *s)
                : NULL;
 }
 
-/* A line of the description, made as by printf; nothing without memory. */
+/* A line of the description, made as by printf. */
 __attribute__((format(printf, 2, 3))) static void describe(struct plot *p, const char *format, ...)
 {
     char **lines = realloc(p->text.lines, (p->text.n_lines + 1) * sizeof *lines);
     va_list arguments;
 
-    if (!lines)
+    if (!lines) {
+        p->no_memory = true;
         return;
+    }
     p->text.lines = lines;
     va_start(arguments, format);
     if (vasprintf(&lines[p->text.n_lines], format, arguments) >= 0)
         p->text.n_lines++;
+    else
+        p->no_memory = true;
     va_end(arguments);
 }
 
@@ -497,30 +504,29 @@ static double panel_height(const struct plot *p, bench_panel panel)
 static void put_differences(struct plot *p, double y)
 {
     for (size_t i = 0; i < p->n_results; i++) {
-        char *own[2] = {NULL, NULL}, *line = NULL;
+        for (size_t t = 0; t < 2; t++) {
+            char *own = p->told[t][0] == '\0' ? texts[t](p->results[i]) : NULL, *line = NULL;
 
-        for (size_t t = 0; t < 2; t++)
-            own[t] = p->told[t][0] == '\0' ? texts[t](p->results[i]) : strdup("");
-        if (own[0] && own[1] && (own[0][0] != '\0' || own[1][0] != '\0') &&
-            asprintf(&line, "%s: %s%s%s", p->labels[i], own[0], own[0][0] != '\0' && own[1][0] != '\0' ? "; " : "",
-                     own[1]) >= 0) {
-            put_text(p, LEFT, y, line, "left font \",12\"");
-            describe(p, "%s", line);
-            y += BENCH_LINE;
-            free(line);
+            if (own && asprintf(&line, "%s: %s", p->labels[i], own) >= 0) {
+                put_text(p, LEFT, y, line, "left font \",12\"");
+                describe(p, "%s", line);
+                free(line);
+                y += BENCH_LINE;
+            } else if (p->told[t][0] == '\0') {
+                p->no_memory = true;
+            }
+            free(own);
         }
-        free(own[0]);
-        free(own[1]);
     }
 }
 
 /* The size of the picture, and what all panels share. */
 static void put_head(struct plot *p, bool svg, unsigned wanted)
 {
-    const bool differs = p->told[0][0] == '\0' || p->told[1][0] == '\0';
+    const int n_lines = (int)p->n_results * ((p->told[0][0] == '\0') + (p->told[1][0] == '\0'));
     char *line = NULL;
 
-    p->height = HEAD + (differs ? BENCH_LINE * (int)p->n_results + 8 : 0);
+    p->height = HEAD + BENCH_LINE * n_lines;
     for (size_t i = 0; i < BENCH_N_PANELS; i++)
         if (wanted & 1u << i)
             p->height += PANEL_BEFORE + (int)panel_height(p, i) + PANEL_AFTER;
@@ -544,8 +550,10 @@ static void put_head(struct plot *p, bool svg, unsigned wanted)
         put_text(p, LEFT, 48, line, "left");
         describe(p, "%s", line);
         free(line);
+    } else {
+        p->no_memory = true;
     }
-    put_differences(p, p->height - BENCH_LINE * (int)p->n_results);
+    put_differences(p, p->height - BENCH_LINE * n_lines);
     put_nothing(p);
 }
 
@@ -573,6 +581,8 @@ static int put_script(struct plot *p, bool svg, unsigned wanted, omen_detail *wh
         y += height + PANEL_AFTER;
         fprintf(p->out, "unset label\nunset arrow\n");
     }
+    if (status == OMEN_OK && p->no_memory)
+        status = OMEN_ERR_MEMORY;
     if (status == OMEN_OK && p->n_drawn == 0) {
         return omen_fail(why, OMEN_ERR_INPUT,
                          wanted == 1u << BENCH_PANEL_BUILD ? "there are no builds to plot: each index was given"
@@ -614,8 +624,9 @@ int bench_plot(const char *path, unsigned wanted, json_t *const *results, const 
     p->text.title = "omendb bench: recall, speed and build";
     list_series(p);
     if (find_shared(p) && make_labels(p)) {
-        p->out = bench_memory_file("script", why);
-        status = p->out ? put_script(p, bench_picture_is_svg(path), wanted, why) : OMEN_ERR_IO;
+        status = bench_memory_file(&p->out, "script", why);
+        if (status == OMEN_OK)
+            status = put_script(p, bench_picture_is_svg(path), wanted, why);
     }
     if (status == OMEN_OK)
         status = bench_picture_draw(p->out, path, &p->text, why);

@@ -14,7 +14,9 @@
 #include "formats/input.h"
 #include "formats/input_paths.h"
 #include "formats/omz.h"
+#include "formats/shards.h"
 #include "formats/vectors.h"
+#include "formats/vectors_stream.h"
 #include "lib/omendb.h"
 
 /* Exit codes, the same for every subcommand. A stop by signal gives CMD_EXIT_SIGNAL + its number (130 for SIGINT). */
@@ -81,9 +83,9 @@ void cmd_reword(omen_detail *why);
 /* From now on, new threads get a stack of sufficient size and share one heap. */
 void cmd_threads_init(void);
 
-/* The number of threads to use: wanted (0: the number of processors), or fewer if the system grants no more. Starts
- * OpenMP's threads. */
-int cmd_threads(int wanted);
+/* The number of threads to use: wanted (0: cmd_limit_threads()), or fewer if the system grants no more. Starts OpenMP's
+ * threads. A wanted number above that of processors is warned of, unless command is NULL. */
+int cmd_threads(const char *command, int wanted);
 
 /* ---- files (files.c) ---- */
 
@@ -98,6 +100,13 @@ typedef struct cmd_file {
 /* Refuses, with a message, an output if one of its names - its own, its temporary's or its checkpoint's - leads to an
  * input or is also a name of another output. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
 int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
+
+/* Makes the value of --tmp, NULL if it was not given, the directory of temporary copies. Returns CMD_GO_ON or an exit
+ * code. */
+int cmd_tmp_settle(const char *command, const char *directory) OMEN_MUST_CHECK;
+
+/* Adds to the cause that --fresh does without the checkpoint of output, which is beside it or in a directory. */
+void cmd_fresh_hint(omen_detail *why, const char *output, const char *directory);
 
 /* Whether a path, which may be NULL, stands for standard input or output: "-". */
 bool cmd_is_stream(const char *path);
@@ -128,6 +137,10 @@ int cmd_inputs_check(const char *command, const omen_paths *paths, const char *r
 /* Opens rows that belong to an index of dimension index_d: raw input without --dim (d = 0) has that dimension. */
 int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint32_t d, uint32_t index_d,
                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* The same as they come, as omen_vectors_stream_open(): *stream is set, or *out. */
+int cmd_open_stream(omen_vectors_stream **stream, omen_vectors **out, const char *path, const char *format, uint32_t d,
+                    uint32_t index_d, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The same of several files as one. */
 int cmd_open_inputs(omen_vectors **out, const omen_paths *paths, const char *format, uint32_t d, uint32_t index_d,
@@ -167,6 +180,9 @@ cmd_text cmd_group(uint64_t value);
 
 /* The same for a value that is rounded to an integer first. */
 cmd_text cmd_group_round(double value);
+
+/* A hash of rows in 32 hexadecimal digits. */
+cmd_name cmd_row_hash(const omen_row_hash *hash);
 
 /* 52428800 as "52.4 MB". */
 cmd_text cmd_human_bytes(uint64_t n_bytes);
@@ -242,9 +258,25 @@ struct cmd_query_outcome {
 /* A note where the lengths of the sampled rows suggest that another metric was meant. */
 void cmd_norms_tell(const char *command, omen_metric metric, const omen_build_report *report);
 void cmd_build_summary(const struct cmd_build_outcome *outcome, bool verbose);
-int cmd_build_json(const struct cmd_build_outcome *outcome);
+int cmd_build_json(const char *command, const struct cmd_build_outcome *outcome);
 void cmd_query_summary(const struct cmd_query_outcome *outcome);
 int cmd_query_json(const struct cmd_query_outcome *outcome);
+
+/* ---- the same of other work, as JSON on stdout (report.c); all return an exit code ---- */
+
+/* Work that stopped. */
+struct cmd_stop {
+    const char *why;
+    int exit_code;
+    uint64_t rows_done, n_rows; /* encoded, of how many; 0 of 0: it did not come so far */
+    bool continues;             /* the same command goes on with what is done */
+};
+
+/* Returns stop->exit_code unless printing fails. */
+int cmd_report_stop(const char *command, const char *output, const struct cmd_stop *stop);
+
+int cmd_report_model(const struct cmd_build_outcome *outcome, omen_metric metric, uint64_t identity);
+int cmd_report_shard(const struct cmd_build_outcome *outcome, const omen_shard_info *shard, bool was_there);
 
 /* ---- result files (output.c) ---- */
 
@@ -318,13 +350,28 @@ void cmd_signals_note(void);
 /* The number of the signal noted, or 0. */
 int cmd_signals_noted(void);
 
+/* ---- what groups and jobs allow (limits.c) ---- */
+
+/* Bytes of memory that this process's control groups and its Slurm job have; UINT64_MAX: no limit. */
+uint64_t cmd_limit_memory(void);
+
+/* Processors that it may use: by its affinity and by the time that its control groups have, rounded up. */
+int cmd_limit_processors(void);
+
+/* Threads to use where none were asked for: the least of these, SLURM_CPUS_PER_TASK and OMP_NUM_THREADS. */
+int cmd_limit_threads(void);
+
 /* ---- memory.c ---- */
 
-/* Bytes of memory that this process may use: the least of the machine's and of its cgroup's limits (version 1 or 2). */
+/* Bytes of memory that this process may use: the least of the machine's and of cmd_limit_memory(). */
 uint64_t cmd_memory_bytes(void);
 
 /* What builds stay under unless --memory says otherwise. */
 uint64_t cmd_memory_default(void);
+
+/* Settles a value of --memory: 0, not given, becomes the default, and one above cmd_limit_memory() that limit, which is
+ * warned of unless command is NULL. */
+void cmd_memory_settle(const char *command, uint64_t *n_bytes);
 
 /* Of these, the bytes that the machine has free or can free without swapping. */
 uint64_t cmd_memory_free_bytes(void);

@@ -14,6 +14,7 @@ struct attach {
     omen_attach work;
     cmd_columns columns;
     cmd_key key;
+    const char *tmp;
     int verbosity; /* -1 quiet, 1 verbose */
     cmd_progress progress;
 };
@@ -54,6 +55,7 @@ static const cmd_option options[] = {
              "was built with some (default: on its rows)"},
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct attach, work.n_threads, "")},
+    {CMD_OPTION_TMP(struct attach, tmp, "")},
     {CMD_OPTION_QUIET(struct attach, verbosity), .help = "no progress and no summary"},
     {CMD_OPTION_VERBOSE(struct attach, verbosity), .help = "say more on stderr"},
     {CMD_OPTION_HELP},
@@ -122,8 +124,10 @@ static int check_arguments(struct attach *a)
 
 static int parse_arguments(struct attach *a, int argc, char **argv)
 {
-    const int status = cmd_options_parse(&cmd_attach_syntax, argc, argv, a);
+    int status = cmd_options_parse(&cmd_attach_syntax, argc, argv, a);
 
+    if (status == CMD_GO_ON)
+        status = cmd_tmp_settle(NAME, a->tmp);
     if (status != CMD_GO_ON)
         return status;
     if (argc - optind < 1)
@@ -148,7 +152,7 @@ static int run(struct attach *a)
     uint64_t n_file_bytes = 0;
 
     cmd_signals_exit(NAME, "interrupted; nothing was written");
-    a->work.n_threads = cmd_threads(a->work.n_threads);
+    a->work.n_threads = cmd_threads(a->verbosity < 0 ? NULL : NAME, a->work.n_threads);
     a->work.memory_bytes = cmd_memory_free_bytes();
     a->work.progress = show_progress;
     a->work.context = &a->progress;

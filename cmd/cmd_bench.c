@@ -192,7 +192,7 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct bench_options, truth_path),
      .help = "true neighbours (default: exact search of the base; without a base, of\n"
-             "the index's refine tier), in ",
+             "the index's refine tier), a dataset of HDF5 or a file in ",
      .names = truth_formats},
     {.name = "save-truth",
      .argument = "FILE",
@@ -642,7 +642,7 @@ int cmd_bench(int argc, char **argv)
     if (status != CMD_GO_ON)
         return status;
     if (measures(&o)) {
-        o.n_threads = cmd_threads(o.n_threads);
+        o.n_threads = cmd_threads(o.verbosity < 0 ? NULL : NAME, o.n_threads);
         return run(&o);
     }
     status = bench_plot_check(o.plot_path, &why);

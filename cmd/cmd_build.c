@@ -99,6 +99,9 @@ static const cmd_option options[] = {
                         "does not depend on it")},
     {CMD_OPTION_CPU(struct build, cpu)},
     {CMD_OPTION_MEMORY(struct build, options.memory_bytes)},
+    {CMD_OPTION_TMP(struct build, paths.checkpoint_directory,
+                    " and for the\n"
+                    "checkpoint, which else is beside the output")},
     {.name = "chunk-rows",
      .argument = "N",
      CMD_U64(struct build, options.chunk_rows, 1, UINT32_MAX),
@@ -197,8 +200,6 @@ static int check_shard(struct build *b, bool has_inputs)
                                 "give them to omendb train");
     if (o->graph.wanted || b->key.value || cmd_columns_are_given(&b->columns))
         return cmd_misuse(NAME, "--graph, --key and columns are of the index: give them to omendb merge");
-    if (b->json)
-        return cmd_misuse(NAME, "--json is of an index");
     if (!has_inputs && (b->vectors.format || b->vectors.d))
         return cmd_misuse(NAME, "--format and --dim are of copies of the inputs: the model has its own");
     if (!b->paths.output)
@@ -226,8 +227,10 @@ static int parse_arguments(struct build *b, int argc, char **argv)
     o->codec = (omen_codec)NOT_GIVEN;
     o->refine = (omen_refine)NOT_GIVEN;
     o->bytes = NOT_GIVEN;
-    const int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
+    int status = cmd_options_parse(&cmd_build_syntax, argc, argv, b);
 
+    if (status == CMD_GO_ON)
+        status = cmd_tmp_settle(NAME, b->paths.checkpoint_directory);
     if (status != CMD_GO_ON)
         return status;
     if (b->model || b->shard) {
@@ -383,6 +386,17 @@ static void say_opened(void *context, const char *format, const omen_source *sou
     }
 }
 
+/* What is worth knowing and stops nothing. */
+static void say_noted(void *context, const char *text)
+{
+    struct build *b = context;
+
+    if (b->verbosity < 0)
+        return;
+    cmd_progress_clear(&b->progress);
+    cmd_say(NAME, "warning: %s", text);
+}
+
 /* Shows the plan. Files are made from here on, so signals end the build in order. */
 static void say_planned(void *context, const omen_build_plan *plan)
 {
@@ -400,16 +414,42 @@ static void say_planned(void *context, const omen_build_plan *plan)
 }
 
 /* What a stop by a signal leaves. */
-static void say_interrupted(bool can_continue, const omen_build_report *report)
+static omen_detail tell_interrupted(bool can_continue, const omen_build_report *report)
 {
-    if (!can_continue) {
-        cmd_say(NAME, INTERRUPTED);
-    } else if (report->n_encoded > 0 && report->n_encoded < report->n_rows) {
-        cmd_say(NAME, "interrupted at row %s of %s; the same command continues there",
-                cmd_group(report->n_encoded).text, cmd_group(report->n_rows).text);
+    omen_detail out;
+
+    if (!can_continue)
+        snprintf(out.text, sizeof out.text, INTERRUPTED);
+    else if (report->n_encoded > 0 && report->n_encoded < report->n_rows)
+        snprintf(out.text, sizeof out.text, "interrupted at row %s of %s; the same command continues there",
+                 cmd_group(report->n_encoded).text, cmd_group(report->n_rows).text);
+    else
+        snprintf(out.text, sizeof out.text, "interrupted; the same command continues");
+    return out;
+}
+
+/* Tells why it stopped, and with --json what is done. first and n: the rows that were to be encoded. */
+static int stop(const struct build *b, int status, omen_detail *why, const omen_build_outcome *outcome,
+                const omen_build_report *report, uint64_t first, uint64_t n)
+{
+    struct cmd_stop told = {.n_rows = n, .continues = outcome->can_continue};
+
+    if (status == OMEN_ERR_INTERRUPTED) {
+        *why = tell_interrupted(outcome->can_continue, report);
+        cmd_say(NAME, "%s", why->text);
+        told.exit_code = cmd_exit_code(status);
     } else {
-        cmd_say(NAME, "interrupted; the same command continues");
+        if (outcome->needs_fresh && (!b->model || status == OMEN_ERR_CORRUPT))
+            cmd_fresh_hint(why, b->paths.output, b->paths.checkpoint_directory);
+        told.exit_code = cmd_fail(NAME, status, why);
+        if (status == OMEN_ERR_UNSUPPORTED && !b->model) /* what is not supported here is the input */
+            told.exit_code = cmd_exit_code(OMEN_ERR_INPUT);
     }
+    if (!b->json)
+        return told.exit_code;
+    told.why = status == OMEN_ERR_INTERRUPTED ? why->text : cmd_cause(status, why);
+    told.rows_done = report->n_encoded > first ? report->n_encoded - first : 0;
+    return cmd_report_stop(NAME, b->paths.output, &told);
 }
 
 /* Fills in what a build is told. */
@@ -417,7 +457,8 @@ static void prepare(struct build *b)
 {
     cmd_progress_init(&b->progress, b->verbosity);
     cmd_progress_update(&b->progress, "read", 0, 0);
-    b->options.n_threads = cmd_threads(b->options.n_threads);
+    b->options.n_threads = cmd_threads(b->verbosity < 0 ? NULL : NAME, b->options.n_threads);
+    cmd_memory_settle(b->verbosity < 0 ? NULL : NAME, &b->options.memory_bytes);
     b->options.progress = show_progress;
     b->options.resumed = say_resumed;
     b->options.progress_context = b;
@@ -428,12 +469,31 @@ static void prepare(struct build *b)
     b->paths.column_paths = cmd_columns_paths(&b->columns);
     b->paths.opened = say_opened;
     b->paths.planned = say_planned;
+    b->paths.noted = say_noted;
     b->paths.context = b;
+}
+
+/* Tells of a shard that is there now. */
+static int tell_shard(const struct build *b, const struct cmd_build_outcome *o, const omen_shard_info *shard,
+                      bool was_there)
+{
+    if (b->json)
+        return cmd_report_shard(o, shard, was_there);
+    if (b->verbosity < 0)
+        return CMD_EXIT_OK;
+    fprintf(stderr, "%s: rows %s to %s of %s, shard %llu of %llu; ", cmd_printable(b->paths.output).text,
+            cmd_group(shard->first).text, cmd_group(shard->first + shard->n - 1).text, cmd_group(shard->n_rows).text,
+            (unsigned long long)b->number, (unsigned long long)b->count);
+    if (was_there)
+        fprintf(stderr, "it was there already\n");
+    else
+        fprintf(stderr, "%s in %.2f s\n", cmd_human_bytes(o->file_bytes).text, o->seconds);
+    return CMD_EXIT_OK;
 }
 
 static int run_shard(struct build *b)
 {
-    omen_build_report report = {.struct_bytes = sizeof report};
+    struct cmd_build_outcome o = {.output = b->paths.output, .report.struct_bytes = sizeof o.report};
     omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
     omen_shard_info shard = {.n = 0};
     omen_detail why = {.text = ""};
@@ -444,29 +504,15 @@ static int run_shard(struct build *b)
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
     prepare(b);
-    status = omen_shard_build_file(&b->paths, &b->options, b->model, b->number, b->count, &was_there, &shard, &report,
+    status = omen_shard_build_file(&b->paths, &b->options, b->model, b->number, b->count, &was_there, &shard, &o.report,
                                    &outcome, &why);
     cmd_progress_clear(&b->progress);
-    if (status == OMEN_ERR_INTERRUPTED) {
-        say_interrupted(outcome.can_continue, &report);
-        return cmd_exit_code(status);
-    }
-    if (status == OMEN_ERR_CORRUPT && outcome.needs_fresh) {
-        const size_t n = strlen(why.text);
-        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", b->paths.output);
-    }
     if (status != OMEN_OK)
-        return cmd_fail(NAME, status, &why);
-    if (b->verbosity < 0)
-        return CMD_EXIT_OK;
-    fprintf(stderr, "%s: rows %s to %s of %s, shard %llu of %llu; ", cmd_printable(b->paths.output).text,
-            cmd_group(shard.first).text, cmd_group(shard.first + shard.n - 1).text, cmd_group(shard.n_rows).text,
-            (unsigned long long)b->number, (unsigned long long)b->count);
-    if (was_there)
-        fprintf(stderr, "it was there already\n");
-    else
-        fprintf(stderr, "%s in %.2f s\n", cmd_human_bytes(outcome.file_bytes).text, cmd_seconds() - started);
-    return CMD_EXIT_OK;
+        return stop(b, status, &why, &outcome, &o.report, shard.first, shard.n);
+    o.file_bytes = outcome.file_bytes;
+    o.seconds = cmd_seconds() - started;
+    o.is_resumed = b->is_resumed;
+    return tell_shard(b, &o, &shard, was_there);
 }
 
 static int run(struct build *b)
@@ -493,19 +539,8 @@ static int run(struct build *b)
     o.recall_most = outcome.recall_most < 1 ? outcome.recall_most : NAN;
     o.seconds = cmd_seconds() - started;
     o.is_resumed = b->is_resumed;
-    if (status == OMEN_ERR_INTERRUPTED) {
-        say_interrupted(outcome.can_continue, &o.report);
-        return cmd_exit_code(status);
-    }
-    if (outcome.needs_fresh) {
-        const size_t n = strlen(why.text);
-        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", b->paths.output);
-    }
-    if (status != OMEN_OK) {
-        /* What is not supported here is the input. */
-        cmd_fail(NAME, status, &why);
-        return cmd_exit_code(status == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : status);
-    }
+    if (status != OMEN_OK)
+        return stop(b, status, &why, &outcome, &o.report, 0, o.report.n_rows);
     if (o.recall_most < 1)
         cmd_reach_tell(&o.info, o.recall_most, &o.reach);
     if (b->verbosity >= 0 && !b->json)
@@ -523,7 +558,7 @@ static int run(struct build *b)
     if (o.recall_most < (double)OMEN_DEFAULT_RECALL && b->verbosity >= 0)
         cmd_say(NAME, "warning: recall@10 of %g is out of reach: %s", (double)OMEN_DEFAULT_RECALL, o.reach.text);
     if (b->json)
-        return cmd_build_json(&o);
+        return cmd_build_json(NAME, &o);
     if (b->verbosity >= 0)
         cmd_build_summary(&o, b->verbosity > 0);
     return CMD_EXIT_OK;
@@ -535,7 +570,6 @@ int cmd_build(int argc, char **argv)
     int status;
 
     omen_build_options_init(&b.options);
-    b.options.memory_bytes = cmd_memory_default();
     status = parse_arguments(&b, argc, argv);
     if (status == CMD_GO_ON)
         status = choose_output(&b);

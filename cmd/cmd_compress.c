@@ -262,7 +262,7 @@ static int open_packed(struct compress *c, omen_container **container, omen_deta
     if (fd < 0 || fstat(fd, &c->status) != 0)
         status = omen_fail(why, OMEN_ERR_IO, "cannot open %s: %s", label, strerror(errno));
     else if (is_standard || (!S_ISREG(c->status.st_mode) && !S_ISDIR(c->status.st_mode)))
-        status = omen_stream_spool(&fd, label, why);
+        status = omen_stream_spool(&fd, label, NULL, 0, why);
     if (status == OMEN_OK)
         status = omen_container_open_fd(container, fd, is_standard ? label : c->input, why);
     if (fd >= 0)
@@ -345,7 +345,7 @@ int cmd_compress(int argc, char **argv)
     cmd_signals_exit(NAME, INTERRUPTED);
     c.started = cmd_seconds();
     if (c.lossy || c.remove) /* lossless packing has its own threads; only reading back needs OpenMP's */
-        c.n_threads = cmd_threads(c.n_threads);
+        c.n_threads = cmd_threads(c.verbosity < 0 ? NULL : NAME, c.n_threads);
     status = c.decompress ? decompress(&c, &why)
              : c.lossy    ? compress_write_codes(&c, &why)
                           : compress_write_original(&c, &why);

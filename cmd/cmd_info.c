@@ -15,7 +15,8 @@ struct file {
     struct info_vectors vectors;
     struct info_index index;
     struct info_checkpoint checkpoint;
-    bool has_vectors, has_index, has_checkpoint;
+    struct info_hdf5 hdf5;
+    bool has_vectors, has_index, has_checkpoint, has_datasets;
     /* of a compressed file */
     bool is_compressed, holds_index;
     uint64_t n_bytes, n_original_bytes, checksum;
@@ -133,6 +134,11 @@ static int read_file(struct info *info, struct file *f, omen_detail *why)
     if (status != OMEN_ERR_INPUT)
         return status;
     why->text[0] = '\0'; /* what it is not is of no interest */
+    if (S_ISREG(named.st_mode) && named.st_size > 0) {
+        status = info_hdf5_read(f->path, &f->hdf5, &f->has_datasets, why);
+        if (status != OMEN_OK || (f->has_datasets && f->hdf5.n_of_rows != 1))
+            return status;
+    }
     status = info_vectors_read(info, f->path, &f->vectors, why);
     f->has_vectors = status == OMEN_OK;
     return status;
@@ -147,6 +153,8 @@ static void print_file(const struct info *info, const struct file *f)
                f->major, f->minor, (unsigned long long)f->checksum,
                f->has_index || f->has_vectors ? "" : "; --full looks inside");
     }
+    if (f->has_datasets)
+        info_hdf5_print(&f->hdf5);
     if (f->has_vectors)
         info_vectors_print(&f->vectors);
     if (f->has_index)
@@ -171,9 +179,10 @@ static json_t *file_object(const struct file *f, const char *error)
 {
     const bool good = !error;
 
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "file", cmd_json_text(f->path), "error",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "file", cmd_json_text(f->path), "error",
                      error ? cmd_json_text(error) : json_null(), "compressed",
-                     good && f->is_compressed ? compressed_object(f) : json_null(), "vectors",
+                     good && f->is_compressed ? compressed_object(f) : json_null(), "datasets",
+                     good && f->has_datasets ? info_hdf5_object(&f->hdf5) : json_null(), "vectors",
                      good && f->has_vectors ? info_vectors_object(&f->vectors) : json_null(), "index",
                      good && f->has_index ? info_index_object(&f->index) : json_null(), "checkpoint",
                      good && f->has_checkpoint ? info_checkpoint_object(&f->checkpoint) : json_null());
@@ -193,6 +202,7 @@ static int tell_file(struct info *info, const char *path, json_t *files)
     if (files && json_array_append_new(files, file_object(&f, status == OMEN_OK ? NULL : cmd_cause(status, &why))) != 0)
         code = cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
     info_index_finish(&f.index);
+    info_hdf5_finish(&f.hdf5);
     return code;
 }
 

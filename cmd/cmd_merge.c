@@ -14,7 +14,7 @@
 #define NAME        "merge"
 #define INTERRUPTED "interrupted; nothing was written"
 
-#define OTHER_FILES 32u /* that a merge has open besides shards */
+#define OTHER_FILES 64u /* that a merge has open besides shards */
 
 struct merge {
     omen_build_paths paths;
@@ -27,6 +27,7 @@ struct merge {
     cmd_columns columns;
     cmd_key key;
     int verbosity; /* -1 quiet, 1 verbose */
+    bool json;
     cmd_progress progress;
 };
 
@@ -71,9 +72,11 @@ static const cmd_option options[] = {
                         "does not depend on it")},
     {CMD_OPTION_CPU(struct merge, cpu)},
     {CMD_OPTION_MEMORY(struct merge, options.memory_bytes)},
+    {CMD_OPTION_TMP(struct merge, paths.checkpoint_directory, "")},
 
     {.group = "messages", CMD_OPTION_QUIET(struct merge, verbosity), .help = "no progress, warnings or summary"},
     {CMD_OPTION_VERBOSE(struct merge, verbosity), .help = "say more on stderr"},
+    {CMD_OPTION_JSON(struct merge, json), .help = "print a summary as one JSON object on stdout, none on stderr"},
     {CMD_OPTION_HELP},
 };
 
@@ -100,12 +103,13 @@ static int check_output(struct merge *m)
 {
     struct stat info;
     cmd_file files[5 + CMD_COLUMNS_FILES] = {
+        {.path = m->json ? "-" : NULL, .is_output = true},
         {.role = "--model", .path = m->model},
         {.role = "--inputs", .path = m->list},
         {.role = "--key", .path = m->paths.keys},
         {.role = "--output", .path = m->paths.output, .is_output = true},
     };
-    size_t n_files = 4;
+    size_t n_files = 5;
 
     if (cmd_is_stream(m->paths.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
@@ -146,6 +150,8 @@ static int parse_arguments(struct merge *m, int argc, char **argv)
 {
     int status = cmd_options_parse(&cmd_merge_syntax, argc, argv, m);
 
+    if (status == CMD_GO_ON)
+        status = cmd_tmp_settle(NAME, m->paths.checkpoint_directory);
     if (status != CMD_GO_ON)
         return status;
     if (argc - optind < 1)
@@ -193,7 +199,7 @@ static void note_plan(void *context, const omen_build_plan *plan)
     }
 }
 
-/* All shards are open at once. Where the system grants fewer files, opening one tells of it. */
+/* Shards that there are descriptors for stay open; the others are opened for each read. */
 static void raise_limit(const struct merge *m)
 {
     struct rlimit limit;
@@ -204,20 +210,38 @@ static void raise_limit(const struct merge *m)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void tell(const struct merge *m, struct cmd_build_outcome *o)
+static int tell(const struct merge *m, struct cmd_build_outcome *o)
 {
-    if (m->verbosity < 0)
-        return;
     if (o->recall_most < 1)
         cmd_reach_tell(&o->info, o->recall_most, &o->reach);
-    if (o->recall_most < (double)OMEN_DEFAULT_RECALL)
+    if (o->recall_most < (double)OMEN_DEFAULT_RECALL && m->verbosity >= 0)
         cmd_say(NAME, "warning: recall@10 of %g is out of reach: %s", (double)OMEN_DEFAULT_RECALL, o->reach.text);
-    cmd_build_summary(o, m->verbosity > 0);
+    if (m->json)
+        return cmd_build_json(NAME, o);
+    if (m->verbosity >= 0)
+        cmd_build_summary(o, m->verbosity > 0);
+    return CMD_EXIT_OK;
+}
+
+/* Tells why it stopped, also as JSON. */
+static int stop(const struct merge *m, int status, bool lacks_shards, omen_detail *why)
+{
+    struct cmd_stop told = {.why = INTERRUPTED, .exit_code = cmd_exit_code(status)};
+
+    if (status == OMEN_ERR_INTERRUPTED) {
+        cmd_say(NAME, INTERRUPTED);
+    } else {
+        told.exit_code = cmd_fail(NAME, status, why);
+        told.why = cmd_cause(status, why);
+    }
+    told.exit_code = lacks_shards ? CMD_EXIT_MISSING : told.exit_code;
+    return m->json ? cmd_report_stop(NAME, m->paths.output, &told) : told.exit_code;
 }
 
 static int run(struct merge *m)
 {
-    struct cmd_build_outcome o = {.output = m->paths.output, .report.struct_bytes = sizeof o.report};
+    struct cmd_build_outcome o = {
+        .n_inputs = m->inputs.n, .output = m->paths.output, .report.struct_bytes = sizeof o.report};
     omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
     omen_detail why = {.text = ""};
     const double started = cmd_seconds();
@@ -229,7 +253,8 @@ static int run(struct merge *m)
     raise_limit(m);
     cmd_progress_init(&m->progress, m->verbosity);
     cmd_progress_update(&m->progress, "read", 0, 0);
-    m->options.n_threads = cmd_threads(m->options.n_threads);
+    m->options.n_threads = cmd_threads(m->verbosity < 0 ? NULL : NAME, m->options.n_threads);
+    cmd_memory_settle(m->verbosity < 0 ? NULL : NAME, &m->options.memory_bytes);
     m->options.progress = show_progress;
     m->options.progress_context = m;
     m->paths.struct_bytes = sizeof m->paths;
@@ -244,16 +269,7 @@ static int run(struct merge *m)
     o.file_bytes = outcome.file_bytes;
     o.recall_most = outcome.recall_most < 1 ? outcome.recall_most : NAN;
     o.seconds = cmd_seconds() - started;
-    if (status == OMEN_ERR_INTERRUPTED) {
-        cmd_say(NAME, INTERRUPTED);
-        return cmd_exit_code(status);
-    }
-    if (status != OMEN_OK) {
-        const int code = cmd_fail(NAME, status, &why);
-        return lacks_shards ? CMD_EXIT_MISSING : code;
-    }
-    tell(m, &o);
-    return CMD_EXIT_OK;
+    return status == OMEN_OK ? tell(m, &o) : stop(m, status, lacks_shards, &why);
 }
 
 int cmd_merge(int argc, char **argv)
@@ -262,7 +278,6 @@ int cmd_merge(int argc, char **argv)
     int status;
 
     omen_build_options_init(&m.options);
-    m.options.memory_bytes = cmd_memory_default();
     status = parse_arguments(&m, argc, argv);
     if (status == CMD_GO_ON)
         status = run(&m);

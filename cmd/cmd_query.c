@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* omendb query: queries in, nearest neighbours out, in batches of bounded memory. */
-#include "cmd/query.h"
 #include "cmd/query_audit.h"
+#include "cmd/query_batches.h"
 #include "cmd/query_rows.h"
 #include "cmd/query_self.h"
 
@@ -15,55 +15,13 @@
 
 #define NAME "query"
 
-/* Queries searched together: enough for lists to be shared; fewer if k is so large that a batch passes BATCH_BYTES. */
-#define BATCH_ROWS  16384u
-#define BATCH_BYTES ((uint64_t)256 << 20)
-
-/* With --within it is not known what a batch finds: the first is small, and the next larger, unless much is found. */
-#define FIRST_ROWS   256u
-#define FOUND_LITTLE ((uint64_t)1 << 20)
-
-struct batch {
-    uint64_t n_rows; /* at most */
-    float *rows;
-    int64_t *ids;
-    float *distances;          /* NULL if not asked for */
-    const omen_row_set **sets; /* n_rows of each index; NULL without a filter */
-};
-
-static void batch_free(struct batch *batch)
-{
-    free(batch->rows);
-    free(batch->ids);
-    free(batch->distances);
-    free(batch->sets);
-}
-
-/* n_filtered: indexes with a filter. */
-static int batch_init(struct batch *batch, uint64_t n_queries, uint32_t d, uint32_t k, bool distances,
-                      size_t n_filtered)
-{
-    uint64_t row_bytes = (uint64_t)d * sizeof(float) + (uint64_t)k * (sizeof(int64_t) + sizeof(float));
-    uint64_t fitting = BATCH_BYTES / row_bytes;
-
-    batch->n_rows = n_queries < BATCH_ROWS ? n_queries : BATCH_ROWS;
-    if (batch->n_rows > fitting)
-        batch->n_rows = fitting > 0 ? fitting : 1;
-    batch->rows = malloc(batch->n_rows * d * sizeof(float));
-    batch->ids = malloc(batch->n_rows * k * sizeof(int64_t));
-    batch->distances = distances ? malloc(batch->n_rows * k * sizeof(float)) : NULL;
-    batch->sets = n_filtered > 0 ? malloc(batch->n_rows * n_filtered * sizeof *batch->sets) : NULL;
-    if (!batch->rows || !batch->ids || (distances && !batch->distances) || (n_filtered > 0 && !batch->sets))
-        return OMEN_ERR_MEMORY;
-    return OMEN_OK;
-}
-
 /* What a run has open. Starts zeroed. */
 struct work {
     struct cmd_query_outcome o;
     struct query_indexes indexes;
     const omen_index *index; /* the first of them; the only one where rows of it are the queries */
     omen_vectors *vectors;
+    omen_vectors_stream *stream; /* of queries that are answered as they come; NULL: there is none */
     struct query_rows rows;
     struct query_checkpoint checkpoint; /* --self */
     omen_index_rows *self;              /* --self, where the recall is measured */
@@ -72,114 +30,13 @@ struct work {
     omen_results results;
     cmd_output output, distances; /* distances: a file beside the output */
     FILE *parts[2];               /* temporary, of what becomes an archive; or NULL */
-    struct batch batch;
+    struct query_batches batches;
 };
-
-/* Adds the time since *clock to *sum, and sets the clock anew. */
-static void lap(double *clock, double *sum)
-{
-    double now = cmd_seconds();
-
-    *sum += now - *clock;
-    *clock = now;
-}
 
 /* On a terminal results are progress enough, and would be written over; --json is all that is to be on stderr. */
 static bool shows_progress(const struct query *q)
 {
     return q->verbosity >= 0 && !q->json && (q->output_path || !isatty(STDOUT_FILENO));
-}
-
-/* How far the search is: batches that are done, and the one that is searched. */
-struct showing {
-    cmd_progress progress;
-    uint64_t n_before, n_all;
-    uint64_t n_parts; /* of the batch, at the last call */
-};
-
-static int show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
-{
-    struct showing *s = context;
-
-    if (done == s->n_parts && done > 0) /* between two scans of lists there is nothing to tell */
-        return 0;
-    s->n_parts = done;
-    return cmd_progress_update(&s->progress, stage, s->n_before * OMEN_PROGRESS_PARTS + done,
-                               s->n_all * OMEN_PROGRESS_PARTS);
-}
-
-/* What a batch has found, and whether all queries found enough. */
-static void count_found(const struct batch *batch, uint64_t n, struct cmd_query_outcome *o)
-{
-    for (uint64_t i = 0; i < n && batch->sets; i++) {
-        const uint32_t n_found = omen_found_count(batch->ids + i * o->k, o->k);
-
-        o->n_short += n_found < o->k;
-        o->n_passing += n_found;
-    }
-}
-
-/* rows are the queries, if these are rows of the index; by_key: keys are written. */
-static int search_all(const struct query *q, struct query_indexes *indexes, const omen_source *source,
-                      const struct query_rows *rows, bool by_key, const omen_results *results, struct batch *batch,
-                      struct cmd_query_outcome *o, omen_detail *why)
-{
-    const omen_joint *joint = indexes->joint;
-    const char *const *labels = (const char *const *)indexes->labels;
-    omen_search_options search = q->search;
-    struct showing showing = {.n_all = source->n_rows};
-    double clock = cmd_seconds();
-    uint64_t n, most = search.has_within ? FIRST_ROWS : batch->n_rows;
-    omen_found *found = NULL;
-    int status;
-
-    cmd_progress_init(&showing.progress, shows_progress(q) ? 0 : -1);
-    showing.progress.unit = OMEN_PROGRESS_PARTS;
-    search.progress = shows_progress(q) ? show_progress : NULL;
-    search.progress_context = &showing;
-    status = omen_results_begin_joint(results, joint, by_key, labels, why);
-    for (uint64_t first = 0; status == OMEN_OK && first < source->n_rows; first += n) {
-        n = most < batch->n_rows ? most : batch->n_rows;
-        n = source->n_rows - first < n ? source->n_rows - first : n;
-        if (batch->sets)
-            n = query_indexes_fit(indexes, NULL, first, n);
-        showing.n_before = first;
-        show_progress(&showing, "search", 0, 0);
-        status = source->read(source->self, first, n, batch->rows, why);
-        if (rows->n > 0)
-            status = cmd_name_damage(q->indexes.paths[0], status, why);
-        lap(&clock, &o->read_seconds);
-        if (status == OMEN_OK && batch->sets)
-            status = query_indexes_fill(indexes, NULL, first, n, search.n_threads, batch->sets, why);
-        if (status == OMEN_OK) {
-            search.row_sets = batch->sets;
-            search.first_query = first;
-            status =
-                search.has_within
-                    ? omen_joint_search_within(joint, &search, batch->rows, n, &found, &o->stats, why)
-                    : omen_joint_search(joint, &search, batch->rows, n, batch->ids, batch->distances, &o->stats, why);
-            lap(&clock, &o->search_seconds);
-        }
-        if (status == OMEN_OK && found) {
-            query_self_count(found, o);
-            query_rows_shift(found->ids, found->first[n], q->row_offset);
-            status = omen_results_write_found_joint(results, joint, by_key, labels, first, found, why);
-            most = found->first[n] < FOUND_LITTLE ? 2 * n : found->first[n] > 4 * FOUND_LITTLE ? (n + 1) / 2 : n;
-            omen_found_destroy(found);
-            found = NULL;
-            lap(&clock, &o->write_seconds);
-        } else if (status == OMEN_OK) {
-            if (q->exclude_self)
-                query_rows_exclude(rows->numbers + first, n, search.k, batch->ids, batch->distances);
-            count_found(batch, n, o);
-            query_rows_shift(batch->ids, n * o->k, q->row_offset);
-            status =
-                omen_results_write_joint(results, joint, by_key, labels, first, n, batch->ids, batch->distances, why);
-            lap(&clock, &o->write_seconds);
-        }
-    }
-    cmd_progress_clear(&showing.progress);
-    return status;
 }
 
 /* ---- the whole ---- */
@@ -205,22 +62,38 @@ static void take_note(const struct query *q, const omen_joint *joint, struct cmd
               omen_refine_name(o->info.refine), share);
 }
 
-/* Opens the queries: vectors of a file, or rows of the index. */
-static int open_queries(struct query *q, const omen_index *index, const omen_index_info *info, omen_vectors **vectors,
-                        struct query_rows *rows, omen_source *source, omen_detail *why)
+/* Whether queries of a stream can be answered before all of them are there. */
+static bool can_stream(const struct query *q)
+{
+    return q->n_audit == 0 && !q->certify && !q->filter.where.file && !q->filter.where.tags &&
+           !omen_results_writer_at(q->output_format)->has_counts;
+}
+
+/* Opens queries that are vectors. */
+static int open_vectors(const struct query *q, struct work *w, omen_detail *why)
+{
+    const uint32_t index_d = w->o.info.d;
+    int status = can_stream(q)
+                     ? cmd_open_stream(&w->stream, &w->vectors, q->queries_path, q->format, q->d, index_d, why)
+                     : cmd_open_rows(&w->vectors, q->queries_path, q->format, q->d, index_d, why);
+
+    if (status != OMEN_OK)
+        return status;
+    w->source = w->stream ? (omen_source){.d = omen_vectors_stream_dim(w->stream)} : omen_vectors_source(w->vectors);
+    return w->source.d == index_d
+               ? OMEN_OK
+               : omen_fail(why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", w->source.d, index_d);
+}
+
+/* Opens the queries: vectors of a file or a stream, or rows of the index. */
+static int open_queries(struct query *q, struct work *w, omen_detail *why)
 {
     const char *path = q->by_key ? q->by_key : q->by_row;
+    const omen_index_info *info = &w->o.info;
     int status;
 
-    if (!path) {
-        status = cmd_open_rows(vectors, q->queries_path, q->format, q->d, info->d, why);
-        if (status != OMEN_OK)
-            return status;
-        *source = omen_vectors_source(*vectors);
-        return source->d == info->d
-                   ? OMEN_OK
-                   : omen_fail(why, OMEN_ERR_INPUT, "queries have %u dimensions, the index has %u", source->d, info->d);
-    }
+    if (!path)
+        return open_vectors(q, w, why);
     if (info->refine == OMEN_REFINE_NONE) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "%s needs a refine tier, and the index was built without one",
                          q->by_key ? "--by-key" : "--by-row");
@@ -230,9 +103,9 @@ static int open_queries(struct query *q, const omen_index *index, const omen_ind
                          "the index has no keys: name rows by number with --by-row, or give "
                          "it keys with omendb attach");
     }
-    status = query_rows_open(rows, index, path, q->by_key ? QUERY_ROWS_KEYS : QUERY_ROWS_NUMBERS, why);
+    status = query_rows_open(&w->rows, w->index, path, q->by_key ? QUERY_ROWS_KEYS : QUERY_ROWS_NUMBERS, why);
     if (status == OMEN_OK)
-        *source = omen_index_rows_source(rows->rows);
+        w->source = omen_index_rows_source(w->rows.rows);
     /* what the index accepted as a row is accepted as a query */
     q->search.zero_ok |= info->zero_ok;
     return cmd_name_damage(q->indexes.paths[0], status, why);
@@ -295,7 +168,7 @@ static int open_all(struct query *q, struct work *w, omen_detail *why)
 
     w->o.has_filter = query_filter_is_asked(&q->filter);
     if (!q->self)
-        status = open_queries(q, w->index, info, &w->vectors, &w->rows, &w->source, why);
+        status = open_queries(q, w, why);
     if (status == OMEN_OK && w->o.has_filter) {
         q->filter.by_key = info->key_kind != OMEN_KEYS_NONE && !q->rows;
         cmd_memory_keep();
@@ -313,7 +186,7 @@ static int open_indexes(struct query *q, struct work *w, omen_detail *why)
 
     if (status != OMEN_OK)
         return status;
-    q->search.n_threads = cmd_threads(q->search.n_threads);
+    q->search.n_threads = cmd_threads(q->verbosity < 0 || q->json ? NULL : NAME, q->search.n_threads);
     status = query_indexes_open(&w->indexes, &q->indexes, !q->no_check, &w->o.info, why);
     if (status != OMEN_OK)
         return status;
@@ -354,10 +227,11 @@ static int choose_way(struct query *q, struct work *w, omen_detail *why)
     const bool by_lists = q->self && !q->search.has_within && !q->search.exact && q->search.way == OMEN_SEARCH_AUTO;
     int status;
 
-    q->search.row_sets = w->batch.sets;
+    q->search.row_sets = w->batches.sets;
     if (by_lists)
         q->search.way = OMEN_SEARCH_LISTS;
-    status = omen_joint_choose_way(w->indexes.joint, &q->search, w->source.n_rows, &w->o.choice, why);
+    /* of a stream it is not known how many there will be, and they may come one by one */
+    status = omen_joint_choose_way(w->indexes.joint, &q->search, w->stream ? 1 : w->source.n_rows, &w->o.choice, why);
     if (status != OMEN_OK)
         return status;
     if (by_lists)
@@ -438,16 +312,16 @@ static int search(struct query *q, struct work *w, omen_detail *why)
 
     if (q->certify)
         status = certify(q, w, why);
-    lap(&started, &o->audit_seconds);
+    query_lap(&started, &o->audit_seconds);
     o->effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (status == OMEN_OK && q->self)
         status = search_self(q, w, by_key ? w->index : NULL, why);
     else if (status == OMEN_OK)
-        status = search_all(q, &w->indexes, &w->source, &w->rows, by_key, &w->results, &w->batch, o, why);
+        status = query_batches_run(&w->batches, o, why);
     if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
         started = cmd_seconds();
         status = measure(q, w, why);
-        lap(&started, &o->audit_seconds);
+        query_lap(&started, &o->audit_seconds);
     }
     return status;
 }
@@ -531,9 +405,18 @@ static int run(struct query *q)
     if (status != OMEN_OK)
         goto out;
     choose_k(q, &w);
+    w.batches = (struct query_batches){.q = q,
+                                       .indexes = &w.indexes,
+                                       .stream = w.stream,
+                                       .source = w.source,
+                                       .d = w.o.info.d,
+                                       .numbers = w.rows.n > 0 ? w.rows.numbers : NULL,
+                                       .results = &w.results,
+                                       .by_key = w.o.info.key_kind != OMEN_KEYS_NONE && !q->rows,
+                                       .shows_progress = shows_progress(q)};
     if (!q->self)
-        status = batch_init(&w.batch, w.source.n_rows, w.source.d, q->search.has_within ? 1 : q->search.k, q->distances,
-                            w.o.has_filter ? w.indexes.n : 0);
+        status =
+            query_batches_init(&w.batches, w.stream ? UINT64_MAX : w.source.n_rows, w.o.has_filter ? w.indexes.n : 0);
     if (status == OMEN_OK)
         status = choose_way(q, &w, &why);
     if (status == OMEN_OK)
@@ -569,7 +452,7 @@ static int run(struct query *q)
         status = q->distances_path ? cmd_output_commit(&w.distances, &why) : OMEN_OK;
         if (status == OMEN_OK)
             status = cmd_output_commit(&w.output, &why);
-        lap(&started, &w.o.write_seconds);
+        query_lap(&started, &w.o.write_seconds);
     }
     if (status == OMEN_OK)
         query_checkpoint_remove(&w.checkpoint);
@@ -583,8 +466,9 @@ out:
     cmd_output_close(&w.output);
     cmd_output_close(&w.distances);
     close_parts(&w, NULL);
-    batch_free(&w.batch);
+    query_batches_finish(&w.batches);
     omen_vectors_close(w.vectors);
+    omen_vectors_stream_close(w.stream);
     query_rows_finish(&w.rows);
     omen_index_rows_close(w.self);
     query_indexes_finish(&w.indexes);

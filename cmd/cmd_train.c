@@ -20,6 +20,8 @@ struct train {
     omen_vectors_options vectors;
     omen_build_options options;
     int verbosity; /* -1 quiet, 1 verbose */
+    bool json;
+    bool is_resumed;
     cmd_progress progress;
 };
 
@@ -57,10 +59,14 @@ static const cmd_option options[] = {
                         "does not depend on it")},
     {CMD_OPTION_CPU(struct train, cpu)},
     {CMD_OPTION_MEMORY(struct train, options.memory_bytes)},
+    {CMD_OPTION_TMP(struct train, paths.checkpoint_directory,
+                    " and for the\n"
+                    "checkpoint, which else is beside the output")},
     {.name = "fresh", CMD_FLAG(struct train, paths.fresh), .help = "start over: do not continue a checkpoint"},
 
     {.group = "messages", CMD_OPTION_QUIET(struct train, verbosity), .help = "no progress and no summary"},
     {CMD_OPTION_VERBOSE(struct train, verbosity), .help = "say more on stderr"},
+    {CMD_OPTION_JSON(struct train, json), .help = "print a summary as one JSON object on stdout, none on stderr"},
     {CMD_OPTION_HELP},
 };
 
@@ -119,6 +125,8 @@ static int parse_arguments(struct train *t, int argc, char **argv)
     struct stat info;
     int status = cmd_options_parse(&cmd_train_syntax, argc, argv, t);
 
+    if (status == CMD_GO_ON)
+        status = cmd_tmp_settle(NAME, t->paths.checkpoint_directory);
     if (status != CMD_GO_ON)
         return status;
     if (argc - optind < 1 && !t->list)
@@ -147,6 +155,7 @@ static int parse_arguments(struct train *t, int argc, char **argv)
         {.role = "--inputs", .path = t->list},
         {.role = "--tune-queries", .path = t->paths.tune_queries},
         {.role = "--output", .path = t->paths.output, .is_output = true, .has_checkpoint = true},
+        {.path = t->json ? "-" : NULL, .is_output = true},
     };
     status = cmd_inputs_check(NAME, &t->inputs, "INPUT", files, sizeof files / sizeof files[0]);
     return status == CMD_GO_ON ? cmd_check_extension(NAME, t->paths.output, "model", "a model") : status;
@@ -163,10 +172,22 @@ static void say_resumed(void *context, const char *stage, uint64_t row, uint64_t
 {
     struct train *t = context;
 
+    t->is_resumed = true;
     if (t->verbosity < 0)
         return;
     cmd_progress_clear(&t->progress);
     cmd_say(NAME, "resuming (%s)", stage);
+}
+
+/* What is worth knowing and stops nothing. */
+static void say_noted(void *context, const char *text)
+{
+    struct train *t = context;
+
+    if (t->verbosity < 0)
+        return;
+    cmd_progress_clear(&t->progress);
+    cmd_say(NAME, "warning: %s", text);
 }
 
 /* Files are made from here on, so signals end the work in order. */
@@ -182,50 +203,73 @@ static void note_plan(void *context, const omen_build_plan *plan)
     }
 }
 
-static int run(struct train *t)
+/* Tells why it stopped, also as JSON. */
+static int stop(const struct train *t, int status, omen_detail *why, const omen_build_outcome *outcome)
 {
-    omen_build_report report = {.struct_bytes = sizeof report};
-    omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
-    omen_detail why = {.text = ""};
-    const double started = cmd_seconds();
-    int status = omen_cpu_select(t->cpu, &why);
+    struct cmd_stop told = {.continues = outcome->can_continue};
 
-    if (status != OMEN_OK)
-        return cmd_fail(NAME, status, &why);
+    if (status == OMEN_ERR_INTERRUPTED) {
+        told.why = told.continues ? "interrupted; the same command continues" : INTERRUPTED;
+        cmd_say(NAME, "%s", told.why);
+        told.exit_code = cmd_exit_code(status);
+    } else {
+        if (outcome->needs_fresh)
+            cmd_fresh_hint(why, t->paths.output, t->paths.checkpoint_directory);
+        cmd_fail(NAME, status, why);
+        told.why = cmd_cause(status, why);
+        told.exit_code = cmd_exit_code(status == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : status);
+    }
+    return t->json ? cmd_report_stop(NAME, t->paths.output, &told) : told.exit_code;
+}
+
+/* Fills in what the library is told. */
+static void prepare(struct train *t)
+{
     cmd_progress_init(&t->progress, t->verbosity);
     cmd_progress_update(&t->progress, "read", 0, 0);
-    t->options.n_threads = cmd_threads(t->options.n_threads);
+    t->options.n_threads = cmd_threads(t->verbosity < 0 ? NULL : NAME, t->options.n_threads);
+    cmd_memory_settle(t->verbosity < 0 ? NULL : NAME, &t->options.memory_bytes);
     t->options.progress = show_progress;
     t->options.resumed = say_resumed;
     t->options.progress_context = t;
     t->paths.struct_bytes = sizeof t->paths;
     t->paths.vectors = &t->vectors;
     t->paths.planned = note_plan;
+    t->paths.noted = say_noted;
     t->paths.context = t;
-    status = omen_model_train_file(&t->paths, &t->options, &report, &outcome, &why);
+}
+
+static int run(struct train *t)
+{
+    struct cmd_build_outcome o = {.output = t->paths.output, .report.struct_bytes = sizeof o.report};
+    omen_build_outcome outcome = {.struct_bytes = sizeof outcome};
+    omen_detail why = {.text = ""};
+    const double started = cmd_seconds();
+    uint64_t identity = 0;
+    int status = omen_cpu_select(t->cpu, &why);
+
+    if (status != OMEN_OK)
+        return cmd_fail(NAME, status, &why);
+    prepare(t);
+    status = omen_model_train_file(&t->paths, &t->options, &identity, &o.report, &outcome, &why);
     cmd_progress_clear(&t->progress);
-    if (status == OMEN_ERR_INTERRUPTED) {
-        cmd_say(NAME, outcome.can_continue ? "interrupted; the same command continues" : INTERRUPTED);
-        return cmd_exit_code(status);
-    }
-    if (outcome.needs_fresh) {
-        const size_t n = strlen(why.text);
-        snprintf(why.text + n, sizeof why.text - n, "; --fresh starts over (\"%.195s.part\")", t->paths.output);
-    }
-    if (status != OMEN_OK) {
-        cmd_fail(NAME, status, &why);
-        return cmd_exit_code(status == OMEN_ERR_UNSUPPORTED ? OMEN_ERR_INPUT : status);
-    }
+    if (status != OMEN_OK)
+        return stop(t, status, &why, &outcome);
+    o.file_bytes = outcome.file_bytes;
+    o.seconds = cmd_seconds() - started;
+    o.is_resumed = t->is_resumed;
+    if (t->verbosity >= 0)
+        cmd_norms_tell(NAME, t->options.metric, &o.report);
+    if (o.report.few_training_rows && t->verbosity >= 0)
+        cmd_say(NAME, "warning: too few rows for so many lists, the partition will be poor; try fewer with --lists");
+    if (t->json)
+        return cmd_report_model(&o, t->options.metric, identity);
     if (t->verbosity >= 0) {
         fprintf(stderr, "%s: a model of %s x %u %s, codec %s, refine %s; %s in %.2f s\n",
-                cmd_printable(t->paths.output).text, cmd_group(report.n_rows).text, report.d,
-                omen_metric_name(t->options.metric), omen_codec_name(report.codec), omen_refine_name(report.refine),
-                cmd_human_bytes(outcome.file_bytes).text, cmd_seconds() - started);
+                cmd_printable(t->paths.output).text, cmd_group(o.report.n_rows).text, o.report.d,
+                omen_metric_name(t->options.metric), omen_codec_name(o.report.codec), omen_refine_name(o.report.refine),
+                cmd_human_bytes(o.file_bytes).text, o.seconds);
     }
-    if (t->verbosity >= 0)
-        cmd_norms_tell(NAME, t->options.metric, &report);
-    if (report.few_training_rows && t->verbosity >= 0)
-        cmd_say(NAME, "warning: too few rows for so many lists, the partition will be poor; try fewer with --lists");
     return CMD_EXIT_OK;
 }
 
@@ -235,7 +279,6 @@ int cmd_train(int argc, char **argv)
     int status;
 
     omen_build_options_init(&t.options);
-    t.options.memory_bytes = cmd_memory_default();
     status = parse_arguments(&t, argc, argv);
     if (status == CMD_GO_ON)
         status = run(&t);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* omendb verify: is every byte of an index what the build wrote, and does it hold its source? */
 #include "cmd/options.h"
+#include "cmd/verify_records.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct verify {
     enum mode mode;
     omen_paths source;  /* MODE_SOURCE only */
     const char *list;   /* that names it; NULL: --source does */
+    const char *model;  /* of shards; NULL: nothing is encoded again */
     const char *format; /* of the source */
     uint32_t d;
     cmd_columns columns; /* to compare with */
@@ -37,6 +39,8 @@ struct check {
     uint64_t file_bytes;     /* 0: could not be opened */
     uint64_t original_bytes; /* of a compressed file, else 0 */
     bool holds_vectors;      /* a compressed file of vectors, not an index */
+    bool is_records;         /* a model or a shard, not an index: */
+    struct verify_records records;
 };
 
 /* ---- arguments ---- */
@@ -84,6 +88,11 @@ static const cmd_option options[] = {
      .files = CMD_FILES_ANY,
      CMD_TEXT(struct verify, list),
      .help = "the same of the files that LIST names, one path a line"},
+    {.name = "model",
+     .argument = "FILE",
+     CMD_TEXT(struct verify, model),
+     .help = "that shards are of this model; with a source, some rows of each are\n"
+             "encoded again"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct verify, format, "the source") ", one of\n",
@@ -121,13 +130,15 @@ const cmd_syntax cmd_verify_syntax = {
     .command = NAME,
     .usage = "usage: omendb verify [options] INDEX...\n"
              "\n"
-             "Checks index files and prints one line for each that is sound, or one for each fault.\n",
+             "Checks index files, models and shards, and prints one line for each that is sound, or one for\n"
+             "each fault.\n",
     .notes = "exit codes: 0 all sound, 2 no index (a file of vectors, a pipe, a device), 3 an index is\n"
              "corrupt or differs from its source, 4 a file cannot be opened or read; of several the highest\n"
              "\n"
              "examples:\n"
              "  omendb verify --quick *.omen\n"
-             "  omendb verify --source base.fvecs base.omen\n",
+             "  omendb verify --source base.fvecs base.omen\n"
+             "  omendb verify --model m.model --inputs list.txt parts/*.shard\n",
     .column = 21,
     .operands = CMD_FILES_INDEX,
     .options = options,
@@ -187,12 +198,13 @@ static int check_files(const struct verify *v, char **paths, int n)
     int status = CMD_GO_ON;
 
     for (int i = 0; i < n && status == CMD_GO_ON; i++) {
-        cmd_file files[3 + CMD_COLUMNS_FILES] = {
+        cmd_file files[4 + CMD_COLUMNS_FILES] = {
+            {.role = "--model", .path = v->model},
             {.role = "INDEX", .path = paths[i]},
             {.role = "--inputs", .path = v->list},
             {.path = "-", .is_output = true},
         };
-        size_t n_files = 3;
+        size_t n_files = 4;
 
         cmd_columns_list(&v->columns, files, &n_files);
         status = cmd_inputs_check(NAME, &v->source, "--source", files, n_files);
@@ -350,6 +362,44 @@ static int check_codes(struct check *check, const omen_section *sections, size_t
     return status;
 }
 
+/* A model or a shard, that is no index. */
+static int check_records(struct check *check, int *source_exit, omen_detail *why)
+{
+    const struct verify *v = check->options;
+    struct verify_records *r = &check->records;
+    bool is_source;
+
+    *r = (struct verify_records){.path = check->path,
+                                 .is_quick = v->mode == MODE_QUICK,
+                                 .source = &v->source,
+                                 .format = v->format,
+                                 .d = v->d,
+                                 .model = v->model,
+                                 .n_threads = v->n_threads,
+                                 .fault = on_fault,
+                                 .context = check};
+    if (v->mode == MODE_SOURCE)
+        check->verdict = "differs from its source";
+    int status = verify_records_check(r, &is_source, why);
+    check->is_records = status != OMEN_ERR_INPUT || is_source;
+    if (!check->is_records)
+        return status;
+    if (!is_source)
+        check->verdict = "corrupt";
+    check->file_bytes = r->n_bytes;
+    check->info.n_rows = r->is_shard ? r->shard.n : r->build.n_rows;
+    check->info.d = r->build.d;
+    if (is_source && check->n_faults == 0) {
+        *source_exit = cmd_fail(NAME, status, why);
+        status = OMEN_OK;
+    }
+    if (status == OMEN_OK && cmd_columns_are_given(&v->columns)) {
+        add_fault(check, NULL, 0, 0, "it has no columns");
+        status = OMEN_ERR_CORRUPT;
+    }
+    return status;
+}
+
 /* All that the mode asks for. Returns an exit code. */
 static int check_index(struct check *check)
 {
@@ -364,6 +414,15 @@ static int check_index(struct check *check)
 
     show_step(check, "checksums");
     status = omen_container_open(&container, check->path, &why);
+    if (status == OMEN_ERR_INPUT) {
+        omen_detail other = {.text = ""};
+        const int code = check_records(check, &source_exit, &other);
+        if (check->is_records) {
+            status = code;
+            why = other;
+            goto out;
+        }
+    }
     if (status == OMEN_OK) {
         check->file_bytes = omen_container_file_bytes(container);
         omen_container_sections(container, &check->n_sections);
@@ -434,13 +493,19 @@ static json_t *index_object(const struct check *check, int exit_code)
 
     if (check->no_memory)
         return NULL;
-    return json_pack("{s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:O}", "file", cmd_json_text(check->path), "sound",
-                     exit_code == CMD_EXIT_OK, "mode", mode_names[check->options->mode], "rows",
-                     known ? json_integer((json_int_t)check->info.n_rows) : json_null(), "d",
-                     known ? json_integer((json_int_t)check->info.d) : json_null(), "sections",
-                     check->file_bytes > 0 ? json_integer((json_int_t)check->n_sections) : json_null(), "bytes",
-                     check->file_bytes > 0 ? json_integer((json_int_t)check->file_bytes) : json_null(), "faults",
-                     check->faults);
+    const struct verify_records *r = &check->records;
+    return json_pack(
+        "{s:o, s:s, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:O}", "file", cmd_json_text(check->path), "kind",
+        !check->is_records ? "index"
+        : r->is_shard      ? "shard"
+                           : "model",
+        "row_hash", check->is_records && r->is_shard ? json_string(cmd_row_hash(&r->row_hash).text) : json_null(),
+        "sound", exit_code == CMD_EXIT_OK, "mode", mode_names[check->options->mode], "rows",
+        known || check->info.n_rows > 0 ? json_integer((json_int_t)check->info.n_rows) : json_null(), "d",
+        known ? json_integer((json_int_t)check->info.d) : json_null(), "sections",
+        check->file_bytes > 0 && !check->is_records ? json_integer((json_int_t)check->n_sections) : json_null(),
+        "bytes", check->file_bytes > 0 ? json_integer((json_int_t)check->file_bytes) : json_null(), "faults",
+        check->faults);
 }
 
 /* Verifies one file and tells the verdict. Returns an exit code. */
@@ -456,6 +521,11 @@ static int verify_file(struct verify *v, const char *path, json_t *indexes)
         if (json_array_append_new(indexes, index_object(&check, status)) != 0)
             status = cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         json_decref(check.faults);
+    } else if (status == CMD_EXIT_OK && !v->quiet && check.is_records) {
+        printf("%s: sound (", cmd_printable(path).text);
+        verify_records_print(&check.records);
+        printf("%u %s, %s bytes, %s)\n", check.records.n_records, check.records.n_records == 1 ? "record" : "records",
+               cmd_group(check.file_bytes).text, mode_names[v->mode]);
     } else if (status == CMD_EXIT_OK && !v->quiet && check.original_bytes > 0 && check.info.d == 0) {
         printf("%s: sound (compressed, %s bytes of %s bytes %s, %s)\n", cmd_printable(path).text,
                cmd_group(check.file_bytes).text, cmd_group(check.original_bytes).text,
@@ -484,7 +554,7 @@ static int run(struct verify *v, char **paths, int n)
         return cmd_fail(NAME, status, &why);
     if (v->json && (indexes = json_array()) == NULL)
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
-    v->n_threads = cmd_threads(v->n_threads);
+    v->n_threads = cmd_threads(v->quiet ? NULL : NAME, v->n_threads);
     cmd_progress_init(&v->progress, v->quiet ? -1 : 0);
     for (int i = 0; i < n; i++) {
         status = verify_file(v, paths[i], indexes);

@@ -4,12 +4,15 @@
 #include "cmd/cmd.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "formats/checkpoint.h"
 #include "formats/truth.h"
 
 /* Names that an output has while it is made; the first is its own. */
@@ -160,4 +163,31 @@ int cmd_check_extension(const char *command, const char *output, const char *for
     return cmd_misuse(command,
                       "\"%s\" is named like %s, and would hold %s: choose another name, such as one that ends with .%s",
                       output, named, what, format);
+}
+
+int cmd_tmp_settle(const char *command, const char *directory)
+{
+    struct stat info;
+    omen_detail why;
+
+    if (!directory)
+        return CMD_GO_ON;
+    if (stat(directory, &info) != 0)
+        return cmd_fail(command,
+                        omen_fail(&why, OMEN_ERR_IO, "cannot use \"%.300s\" of --tmp: %s", directory, strerror(errno)),
+                        &why);
+    if (!S_ISDIR(info.st_mode))
+        return cmd_misuse(command, "--tmp wants a directory, and \"%.300s\" is none", directory);
+    return setenv("TMPDIR", directory, 1) == 0 ? CMD_GO_ON : cmd_fail(command, OMEN_ERR_MEMORY, NULL);
+}
+
+void cmd_fresh_hint(omen_detail *why, const char *output, const char *directory)
+{
+    const size_t n = strlen(why->text);
+    omen_detail unused;
+    char *name;
+
+    if (omen_part_name(output, directory, &name, &unused) == OMEN_OK)
+        snprintf(why->text + n, sizeof why->text - n, "; --fresh starts over (\"%.200s\")", name);
+    free(name);
 }

@@ -4,6 +4,8 @@
 #define INFO_H
 
 #include "cmd/cmd.h"
+#include "formats/hdf5_file.h"
+#include "formats/lines.h"
 #include "formats/shards.h"
 
 /* Without --full no more than this is unpacked, proven or passed over. */
@@ -80,9 +82,10 @@ json_t *info_index_object(const struct info_index *index);
 
 struct info_checkpoint {
     omen_part_kind kind;
-    uint64_t identity;     /* of a model */
-    omen_shard_info shard; /* of a shard */
-    bool is_of_query;      /* --self; else of a build */
+    uint64_t identity;      /* of a model */
+    omen_shard_info shard;  /* of a shard; */
+    omen_row_hash row_hash; /* of its rows, if it is complete */
+    bool is_of_query;       /* --self; else of a build */
     uint64_t n_bytes;
     uint32_t n_records;
     bool is_proven; /* all records were compared with their checksums */
@@ -102,5 +105,24 @@ void info_checkpoint_print(const struct info_checkpoint *c);
 
 /* NULL without memory. */
 json_t *info_checkpoint_object(const struct info_checkpoint *c);
+
+/* ---- the datasets of HDF5 (info_hdf5.c) ---- */
+
+/* Starts zeroed. */
+struct info_hdf5 {
+    omen_hdf5_dataset *datasets; /* n of them */
+    size_t n, size;
+    size_t n_of_rows; /* of two dimensions and numbers */
+    uint64_t n_bytes; /* of the file */
+};
+
+/* Finds the datasets of a file, if it is HDF5: *is_it. The caller calls info_hdf5_finish() even after a failure.
+ * Returns as omen_input_open_as_is() and omen_hdf5_visit(). */
+int info_hdf5_read(const char *path, struct info_hdf5 *h, bool *is_it, omen_detail *why) OMEN_MUST_CHECK;
+
+void info_hdf5_print(const struct info_hdf5 *h);
+/* NULL without memory. */
+json_t *info_hdf5_object(const struct info_hdf5 *h);
+void info_hdf5_finish(struct info_hdf5 *h);
 
 #endif

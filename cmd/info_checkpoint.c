@@ -62,7 +62,7 @@ static int read_records(const char *path, omen_part *part, const omen_checkpoint
 {
     out->is_of_query = query_checkpoint_is(records);
     if (out->kind == OMEN_PART_SHARD)
-        return is_complete(path, out) ? omen_shard_look(part, &out->shard, why)
+        return is_complete(path, out) ? omen_shard_look(part, &out->shard, &out->row_hash, why)
                                       : omen_shard_read_head(part, &out->shard, why);
     return out->is_of_query ? read_query(records, out, why) : omen_checkpoint_get_info(records, &out->build, why);
 }
@@ -146,6 +146,8 @@ static void print_shard(const struct info_checkpoint *c)
            cmd_group(s->first + s->n - 1).text, cmd_group(s->n_rows).text, (unsigned long long)s->number,
            (unsigned long long)s->count);
     printf("  model    of identity %016llx\n", (unsigned long long)s->identity);
+    if (c->row_hash.low != 0 || c->row_hash.high != 0)
+        printf("  hash     of its rows %s\n", cmd_row_hash(&c->row_hash).text);
 }
 
 static const char *kind_name(const struct info_checkpoint *c)
@@ -205,9 +207,9 @@ static json_t *shard_object(const struct info_checkpoint *c)
     char identity[24];
 
     snprintf(identity, sizeof identity, "%016llx", (unsigned long long)s->identity);
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "model", identity, "first", (json_int_t)s->first, "rows",
-                     (json_int_t)s->n, "number", (json_int_t)s->number, "count", (json_int_t)s->count, "rows_of_all",
-                     (json_int_t)s->n_rows);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "model", identity, "row_hash",
+                     cmd_row_hash(&c->row_hash).text, "first", (json_int_t)s->first, "rows", (json_int_t)s->n, "number",
+                     (json_int_t)s->number, "count", (json_int_t)s->count, "rows_of_all", (json_int_t)s->n_rows);
 }
 
 json_t *info_checkpoint_object(const struct info_checkpoint *c)

@@ -54,6 +54,14 @@ int cmd_open_rows(omen_vectors **out, const char *path, const char *format, uint
     return as_input(omen_vectors_open(out, path, &options, why));
 }
 
+int cmd_open_stream(omen_vectors_stream **stream, omen_vectors **out, const char *path, const char *format, uint32_t d,
+                    uint32_t index_d, omen_detail *why)
+{
+    const omen_vectors_options options = {.format = format, .d = d, .raw_d = index_d};
+
+    return as_input(omen_vectors_stream_open(stream, out, path, &options, why));
+}
+
 int cmd_open_inputs(omen_vectors **out, const omen_paths *paths, const char *format, uint32_t d, uint32_t index_d,
                     omen_detail *why)
 {
@@ -91,7 +99,14 @@ bool cmd_name_vectors(const char *path, omen_detail *why)
     const char *kind_end = status == OMEN_ERR_INPUT ? strstr(ignored.text, ", which is not read") : NULL;
     if (kind_end)
         omen_fail(why, OMEN_ERR_INPUT, "%.*s, not an omendb index", (int)(kind_end - ignored.text), ignored.text);
-    return status == OMEN_OK || status == OMEN_ERR_INTERRUPTED || kind_end;
+    const bool has_several = status == OMEN_ERR_INPUT && strstr(ignored.text, ", so name one, as FILE:NAME");
+    if (has_several)
+        omen_fail(
+            why, OMEN_ERR_INPUT,
+            "\"%.200s\" is not an omendb index but a file of several arrays; omendb build makes an index of one, as "
+            "FILE:NAME",
+            path);
+    return status == OMEN_OK || status == OMEN_ERR_INTERRUPTED || kind_end || has_several;
 }
 
 int cmd_name_damage(const char *path, int code, omen_detail *why)

@@ -4,69 +4,12 @@
 
 #include <malloc.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
-
-/* The limit in a cgroup's file; UINT64_MAX for "max" or no file. */
-static uint64_t read_limit(const char *path)
-{
-    unsigned long long limit = 0;
-    FILE *file = fopen(path, "r");
-    bool found = file && fscanf(file, "%llu", &limit) == 1;
-
-    if (file)
-        fclose(file);
-    return found ? limit : UINT64_MAX;
-}
-
-/* The least limit named by file in the directory base + group and those above it, up to base. */
-static uint64_t least_limit(const char *base, char *group, const char *file)
-{
-    uint64_t least = UINT64_MAX;
-
-    for (;;) {
-        char path[1200];
-        uint64_t limit;
-
-        snprintf(path, sizeof path, "%s%s/%s", base, group, file);
-        limit = read_limit(path);
-        least = limit < least ? limit : least;
-        char *slash = strrchr(group, '/');
-        if (!slash)
-            return least;
-        *slash = '\0';
-    }
-}
-
-/* What this process's cgroup may use: of version 2, or the memory controller of version 1. */
-static uint64_t cgroup_bytes(void)
-{
-    char line[1100];
-    uint64_t least = UINT64_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "r");
-
-    while (file && fgets(line, sizeof line, file)) {
-        char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
-        uint64_t limit = UINT64_MAX;
-
-        if (!group)
-            continue;
-        *group++ = '\0';
-        group[strcspn(group, "\n")] = '\0';
-        if (controllers[1] == '\0')
-            limit = least_limit("/sys/fs/cgroup", group, "memory.max");
-        else if (strstr(controllers, "memory"))
-            limit = least_limit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
-        least = limit < least ? limit : least;
-    }
-    if (file)
-        fclose(file);
-    return least;
-}
 
 uint64_t cmd_memory_bytes(void)
 {
-    const uint64_t there = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), limit = cgroup_bytes();
+    const uint64_t there = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
+                   limit = cmd_limit_memory();
 
     return limit < there ? limit : there;
 }
@@ -74,6 +17,20 @@ uint64_t cmd_memory_bytes(void)
 uint64_t cmd_memory_default(void)
 {
     return cmd_memory_bytes() / 4 * 3;
+}
+
+void cmd_memory_settle(const char *command, uint64_t *n_bytes)
+{
+    const uint64_t limit = cmd_limit_memory();
+
+    if (*n_bytes == 0) {
+        *n_bytes = cmd_memory_default();
+    } else if (*n_bytes > limit) {
+        if (command)
+            cmd_say(command, "warning: --memory is more than the %s that this process's group or job may use",
+                    cmd_human_bytes(limit).text);
+        *n_bytes = limit;
+    }
 }
 
 uint64_t cmd_memory_free_bytes(void)

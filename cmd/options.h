@@ -264,8 +264,12 @@ void cmd_key_finish(cmd_key *key);
 #define CMD_OPTION_MEMORY(type, field)                                                                                 \
     .letters = "M", .name = "memory", .argument = "SIZE", CMD_SIZE(type, field),                                       \
     .help = "private memory to stay under, such as 512M or 4G (default: three\n"                                       \
-            "quarters of what the machine or its cgroup has); refused at once\n"                                       \
-            "when it cannot do"
+            "quarters of what the machine, its cgroup or its Slurm job has, the\n"                                     \
+            "least of these); refused at once when it cannot do"
+#define CMD_OPTION_TMP(type, field, more)                                                                              \
+    .name = "tmp", .argument = "DIR", CMD_TEXT(type, field),                                                           \
+    .help = "directory for temporary copies of inputs" more " (default:\n"                                             \
+            "TMPDIR, or /tmp)"
 #define CMD_OPTION_INPUTS(type, field, of)                                                                             \
     .name = "inputs", .argument = "LIST", .files = CMD_FILES_ANY, CMD_TEXT(type, field),                               \
     .help = "instead of " of ": the files that LIST names, one path a line (\"-\":\n"                                  \

@@ -25,6 +25,7 @@ struct query {
     bool fresh;          /* --self: start over */
     uint64_t chunk_rows; /* --self: rows between two records of its checkpoint; 0: by their results, and by time */
     bool has_k;
+    uint64_t batch_rows; /* queries searched together, at most; 0: as many as are worth it */
     bool rows;           /* print row numbers where there are keys */
     uint64_t row_offset; /* added to the row numbers that are written */
     bool no_check;

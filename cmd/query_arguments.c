@@ -220,6 +220,11 @@ static const cmd_option options[] = {
      CMD_TEXT(struct query, index_list),
      .help = "instead of INDEX: a file with the path of an index a line (\"-\": standard\n"
              "input)"},
+    {.name = "batch",
+     .argument = "N",
+     CMD_U64(struct query, batch_rows, 1, UINT32_MAX),
+     .help = "search at most N queries together (default: 16384; of a stream, those\n"
+             "that are there)"},
     {.letters = "o",
      .name = "output",
      .argument = "FILE",
@@ -270,7 +275,10 @@ const cmd_syntax cmd_query_syntax = {
              "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
              "input) and prints them in order of distance, ties by lower row: by their keys, if INDEX has\n"
              "them, else by their numbers, which count from 0. Several indexes are searched as one, their\n"
-             "rows numbered through in the order given.\n",
+             "rows numbered through in the order given.\n"
+             "\n"
+             "Queries of a pipe are answered as they come, if their format is named or npy. All are read\n"
+             "first for --audit, --certify, --where-file, --where-tags, and -F npy, npz, hdf5 or ibin.\n",
     .print_lists = print_output_formats,
     .notes = "distances (smaller is nearer): l2 is the squared Euclidean distance, ip the negated inner\n"
              "product, cosine is 1 - cosine similarity. An index built with --refine none has estimates.\n"
@@ -546,6 +554,8 @@ static int check_self(const struct query *q, const char *queries)
         return cmd_misuse(NAME, "--self leaves each row out of its own answer already: drop --exclude-self");
     if (q->format || q->d > 0)
         return cmd_misuse(NAME, "--format and --dim describe QUERIES, which --self takes the place of");
+    if (q->batch_rows > 0)
+        return cmd_misuse(NAME, "--batch is of queries that are read: --self searches by lists");
     if (q->filter.where.file || q->filter.where.tags)
         return cmd_misuse(NAME, "%s has a condition for each query: with --self use --where",
                           q->filter.where.file ? "--where-file" : "--where-tags");

@@ -177,9 +177,10 @@ static json_t *graph_object(const struct cmd_build_outcome *o)
                                                  "bytes_per_vector", cmd_json_real(share(o, o->info.graph.bytes)));
 }
 
-int cmd_build_json(const struct cmd_build_outcome *o)
+int cmd_build_json(const char *command, const struct cmd_build_outcome *o)
 {
     const omen_index_info *info = &o->info;
+    const omen_row_hash hash = {o->report.row_hash[0], o->report.row_hash[1]};
     double hot = (double)info->code_bytes + info->factor_bytes;
     double cold = share(o, info->centroid_bytes) + share(o, info->refine_bytes) + share(o, info->id_bytes) +
                   share(o, info->model_bytes) + share(o, info->graph.bytes);
@@ -214,11 +215,13 @@ int cmd_build_json(const struct cmd_build_outcome *o)
                 json_object_set_new(out, "keys", keys_object(o)) != 0 ||
                 json_object_set_new(out, "columns", columns_object(o)) != 0 ||
                 json_object_set_new(out, "graph", graph_object(o)) != 0 ||
+                json_object_set_new(out, "done", json_true()) != 0 ||
+                json_object_set_new(out, "row_hash", json_string(cmd_row_hash(&hash).text)) != 0 ||
                 json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;
     }
-    return cmd_json_print("build", out, stdout);
+    return cmd_json_print(command, out, stdout);
 }
 
 /* ---- query ---- */

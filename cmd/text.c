@@ -144,3 +144,12 @@ void cmd_near_try(cmd_near *near, const char *word, size_t length, const char *n
         near->edits = edits;
     }
 }
+
+cmd_name cmd_row_hash(const omen_row_hash *hash)
+{
+    cmd_name out;
+
+    snprintf(out.text, sizeof out.text, "%016llx%016llx", (unsigned long long)hash->high,
+             (unsigned long long)hash->low);
+    return out;
+}

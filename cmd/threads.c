@@ -30,14 +30,17 @@ static void *wait_for_count(void *lock)
     return NULL;
 }
 
-int cmd_threads(int wanted)
+int cmd_threads(const char *command, int wanted)
 {
     static pthread_t threads[CMD_MAX_THREADS];
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    const int asked = wanted > 0 ? wanted : omen_cpu_count(), most = (int)CMD_MAX_THREADS;
+    const int asked = wanted > 0 ? wanted : cmd_limit_threads(), most = (int)CMD_MAX_THREADS;
     const int n_wanted = asked < most ? asked : most;
     int n = 0;
 
+    if (command && wanted > cmd_limit_processors())
+        cmd_say(command, "warning: %d threads are more than the %d processor%s that this process may use", wanted,
+                cmd_limit_processors(), cmd_limit_processors() == 1 ? "" : "s");
     pthread_mutex_lock(&lock);
     while (n + 1 < n_wanted && pthread_create(&threads[n], NULL, wait_for_count, &lock) == 0)
         n++;

@@ -109,8 +109,6 @@ static const struct {
     {"Parquet", "duckdb -c \"COPY (SELECT emb FROM '@') TO '@.jsonl'\" makes @.jsonl of its column emb"},
     {"Arrow", "python3 -c \"import numpy, pyarrow.feather as f; "
               "numpy.save('@.npy', numpy.stack(f.read_table('@')['emb'].to_numpy()))\" makes @.npy of its column emb"},
-    {"HDF5", "python3 -c \"import h5py, numpy; numpy.save('@.npy', h5py.File('@')['train'][:])\" makes @.npy of its "
-             "dataset train"},
     {"pickle", "python3 -c \"import numpy, pickle; numpy.save('@.npy', pickle.load(open('@', 'rb')))\" makes @.npy of "
                "an array in it; it runs code that the file holds"},
     {"a file of PyTorch", "python3 -c \"import numpy, torch; "

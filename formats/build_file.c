@@ -110,19 +110,28 @@ static void plan_keys(const omen_file_build *b, omen_build_plan *plan)
     plan->index_bytes += section_bytes + section_bytes / 256;
 }
 
-/* Bytes on the disk of what an earlier build left, which this one goes on with or replaces. */
-static int checkpoint_bytes(const char *output, uint64_t *out, omen_detail *why)
+/* Whether the disks have room. What an earlier build left is gone on with, or replaced. A model or a shard, which is
+ * its own checkpoint, is copied from another directory. */
+static int check_room(const omen_build_paths *paths, const omen_build_plan *plan, omen_detail *why)
 {
-    struct stat status;
+    const bool is_apart = paths->checkpoint_directory;
+    const uint64_t output_bytes = plan->index_bytes > 0 ? plan->index_bytes : is_apart ? plan->checkpoint_bytes : 0;
+    uint64_t there = 0;
+    struct stat info;
     char *part;
 
-    *out = 0;
-    if (asprintf(&part, "%s.part", output) < 0)
-        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint of \"%s\"", output);
-    if (lstat(part, &status) == 0)
-        *out = (uint64_t)status.st_blocks * 512;
+    int status = omen_part_name(paths->output, paths->checkpoint_directory, &part, why);
+    if (status != OMEN_OK)
+        return status;
+    if (lstat(part, &info) == 0)
+        there = (uint64_t)info.st_blocks * 512;
+    const uint64_t part_bytes = plan->checkpoint_bytes + (is_apart ? 0 : output_bytes);
+    if (there < part_bytes)
+        status = omen_disk_check(part, part_bytes - there, why);
+    if (status == OMEN_OK && is_apart)
+        status = omen_disk_check(paths->output, output_bytes, why);
     free(part);
-    return OMEN_OK;
+    return status;
 }
 
 static void plan_columns(const omen_columns *columns, omen_build_plan *plan)
@@ -156,8 +165,7 @@ int omen_file_build_plan(const omen_file_build *b, omen_detail *why)
 {
     const omen_build_paths *paths = b->paths;
     omen_build_plan plan = {.struct_bytes = sizeof plan};
-    uint64_t there;
-    int status = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
+    const int status = omen_build_plan_make(&b->source, &b->options, true, &plan, why);
 
     if (status == OMEN_ERR_MEMORY)
         tell_kept(b, why);
@@ -168,10 +176,7 @@ int omen_file_build_plan(const omen_file_build *b, omen_detail *why)
     plan_columns(b->columns, &plan);
     if (paths->planned)
         paths->planned(paths->context, &plan);
-    status = checkpoint_bytes(paths->output, &there, why);
-    return status == OMEN_OK && there < plan.checkpoint_bytes + plan.index_bytes
-               ? omen_disk_check(paths->output, plan.checkpoint_bytes + plan.index_bytes - there, why)
-               : status;
+    return check_room(paths, &plan, why);
 }
 
 static int write_columns(const omen_file_build *b, const omen_sink *sink, omen_detail *why)
@@ -203,12 +208,28 @@ static int build(omen_file_build *b, const omen_checkpoint *checkpoint, omen_bui
     return status == OMEN_OK ? omen_writer_commit(b->writer, &outcome->file_bytes, why) : status;
 }
 
+int omen_file_build_part(omen_file_build *b, omen_part_kind kind, bool fresh, omen_detail *why)
+{
+    const omen_build_paths *paths = b->paths;
+    const int status = omen_part_open_as(&b->part, paths->output, paths->checkpoint_directory, kind, fresh, why);
+
+    if (status == OMEN_OK && !omen_part_has_locks(b->part) && paths->noted) {
+        omen_detail text;
+        snprintf(text.text, sizeof text.text,
+                 "the file system of \"%.300s\" has no locks between processes: what is done goes with this one, if it "
+                 "is stopped",
+                 omen_part_path(b->part));
+        paths->noted(paths->context, text.text);
+    }
+    return status;
+}
+
 void omen_file_build_leave(omen_part *part, int status, omen_build_outcome *outcome)
 {
     const omen_checkpoint checkpoint = omen_part_checkpoint(part);
 
     /* Kept for what may go better next time; of what cannot, such as a bad row, nothing is left. */
-    if (status == OMEN_OK ||
+    if (status == OMEN_OK || !omen_part_has_locks(part) ||
         ((status == OMEN_ERR_INPUT || status == OMEN_ERR_ARGUMENT) && omen_part_is_written(part))) {
         omen_part_remove(part);
     } else {
@@ -267,7 +288,7 @@ static int run(omen_file_build *b, const omen_checkpoint *records, omen_build_re
     if (status == OMEN_OK)
         status = omen_writer_create(&b->writer, paths->output, why);
     if (status == OMEN_OK && !records) {
-        status = omen_part_open(&b->part, paths->output, paths->fresh, why);
+        status = omen_file_build_part(b, OMEN_PART_CHECKPOINT, paths->fresh, why);
         if (status == OMEN_OK)
             own = omen_part_checkpoint(b->part);
     }

@@ -3,7 +3,7 @@
 #ifndef OMEN_BUILD_FILE_H
 #define OMEN_BUILD_FILE_H
 
-#include "formats/omendb_files.h"
+#include "formats/checkpoint.h"
 
 typedef struct omen_file_build {
     const omen_build_paths *paths;
@@ -25,6 +25,9 @@ void omen_file_build_close(omen_file_build *b);
 
 /* Makes the plan, and refuses it when there is no room on the disk. */
 int omen_file_build_plan(const omen_file_build *b, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Opens its checkpoint, or what will be a model or a shard, where paths want it. Returns as omen_part_open(). */
+int omen_file_build_part(omen_file_build *b, omen_part_kind kind, bool fresh, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Decides what becomes of the checkpoint of a build that ended with status. */
 void omen_file_build_leave(omen_part *part, int status, omen_build_outcome *outcome);

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <xxhash.h>
@@ -27,7 +26,7 @@
 #define PIECE_BYTES  (1u << 20)
 #define MAX_SPANS    8
 #define CHECK_BYTES  (1u << 20)
-#define PART_VERSION 3u
+#define PART_VERSION 4u
 
 /* Offsets in the file's head and in the header of a record, both CONTAINER_RECORD_BYTES long and sealed. */
 enum { HEAD_VERSION = 8, HEAD_KIND = 12 };
@@ -37,17 +36,21 @@ typedef struct part_record {
     uint32_t kind;
     uint64_t offset; /* of the payload */
     uint64_t n_bytes;
-    uint64_t hash; /* as its header names it: of records that were read */
+    uint64_t hash; /* as its header names it */
 } part_record;
 
 struct omen_part {
     char *path;
     int fd;
+    dev_t device; /* of a file that is read and not kept open, so that it is the same one */
+    ino_t inode;
     int direct;     /* the same file, opened with O_DIRECT; -1: not possible there */
     uint8_t *piece; /* PIECE_BYTES, page-aligned, with direct */
     bool removed, written;
-    bool is_fixed; /* the file is only read */
-    bool is_whole; /* and has nothing behind its records */
+    bool is_elsewhere; /* in a directory of its own, from where no rename leads to the file that is made */
+    bool has_locks;    /* without, its name is its own, and it goes with the process */
+    bool is_fixed;     /* the file is only read */
+    bool is_whole;     /* and has nothing behind its records */
     omen_part_kind kind;
     uint64_t end; /* where the next record begins */
     part_record *records;
@@ -86,12 +89,12 @@ static int write_at(const omen_part *part, const void *data, uint64_t n_bytes, u
     return write_fd(part, part->fd, data, n_bytes, offset, why);
 }
 
-static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
+static int read_fd(const omen_part *part, int fd, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
 {
     uint8_t *to = data;
 
     while (n_bytes > 0) {
-        const ssize_t n = pread(part->fd, to, n_bytes, (off_t)offset);
+        const ssize_t n = pread(fd, to, n_bytes, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -103,6 +106,26 @@ static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t
         offset += (uint64_t)n;
     }
     return OMEN_OK;
+}
+
+static int read_at(const omen_part *part, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
+{
+    struct stat info;
+    int status;
+
+    if (part->fd >= 0)
+        return read_fd(part, part->fd, data, n_bytes, offset, why);
+    const int fd = open(part->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return fail_call(part, "open", why);
+    if (fstat(fd, &info) != 0)
+        status = fail_call(part, "read", why);
+    else if (info.st_dev != part->device || info.st_ino != part->inode)
+        status = omen_fail(why, OMEN_ERR_IO, "\"%s\" was replaced while it was read", part->path);
+    else
+        status = read_fd(part, fd, data, n_bytes, offset, why);
+    close(fd);
+    return status;
 }
 
 static int sync_data(const omen_part *part, omen_detail *why)
@@ -310,14 +333,14 @@ static int load(omen_part *part, bool fresh, omen_detail *why)
     return status;
 }
 
-/* File systems that know no O_DIRECT say EINVAL: they do without. */
+/* File systems that know no O_DIRECT say so: they do without. */
 static int open_direct(omen_part *part, omen_detail *why)
 {
     struct stat first, second;
 
     part->direct = open(part->path, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (part->direct < 0)
-        return errno == EINVAL ? OMEN_OK : fail_call(part, "open", why);
+        return errno == EINVAL || errno == EOPNOTSUPP ? OMEN_OK : fail_call(part, "open", why);
     if (fstat(part->fd, &first) != 0 || fstat(part->direct, &second) != 0)
         return fail_call(part, "read", why);
     if (first.st_dev != second.st_dev || first.st_ino != second.st_ino) /* the name led elsewhere by then */
@@ -329,28 +352,33 @@ static int open_direct(omen_part *part, omen_detail *why)
 
 int omen_part_open(omen_part **out, const char *path, bool fresh, omen_detail *why)
 {
-    return omen_part_open_as(out, path, OMEN_PART_CHECKPOINT, fresh, why);
+    return omen_part_open_as(out, path, NULL, OMEN_PART_CHECKPOINT, fresh, why);
 }
 
-int omen_part_open_as(omen_part **out, const char *path, omen_part_kind kind, bool fresh, omen_detail *why)
+int omen_part_open_as(omen_part **out, const char *path, const char *directory, omen_part_kind kind, bool fresh,
+                      omen_detail *why)
 {
     *out = NULL;
     omen_part *part = calloc(1, sizeof *part);
-    const size_t n_path = strlen(path);
     bool is_loaded = false;
     int status = OMEN_OK;
 
-    if (part) {
-        part->fd = part->direct = -1;
-        part->kind = kind;
-        part->path = malloc(n_path + sizeof ".part");
-    }
-    if (!part || !part->path) {
+    if (!part) {
         status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint of \"%s\"", path);
     } else {
-        memcpy(part->path, path, n_path);
-        memcpy(part->path + n_path, ".part", sizeof ".part");
-        status = omen_file_claim(part->path, true, 0666, "at work on", &part->fd, why);
+        part->fd = part->direct = -1;
+        part->kind = kind;
+        part->is_elsewhere = directory;
+        status = omen_part_name(path, directory, &part->path, why);
+    }
+    if (status == OMEN_OK) {
+        char *unique;
+        status = omen_file_claim(part->path, true, 0666, "at work on", &part->fd, &unique, why);
+        part->has_locks = !unique;
+        if (unique) {
+            free(part->path);
+            part->path = unique;
+        }
     }
     if (status == OMEN_OK)
         status = load(part, fresh, why);
@@ -358,7 +386,7 @@ int omen_part_open_as(omen_part **out, const char *path, omen_part_kind kind, bo
     if (status == OMEN_OK)
         status = open_direct(part, why);
     if (status != OMEN_OK) {
-        if (is_loaded && part->n_records == 0) /* ours, and of no use */
+        if (part && (!part->has_locks || (is_loaded && part->n_records == 0))) /* ours, and of no use */
             omen_part_remove(part);
         if (part)
             part->removed = true; /* whatever else is there stays */
@@ -367,6 +395,11 @@ int omen_part_open_as(omen_part **out, const char *path, omen_part_kind kind, bo
     }
     *out = part;
     return OMEN_OK;
+}
+
+bool omen_part_has_locks(const omen_part *part)
+{
+    return part->has_locks;
 }
 
 /* The head of a file that is only read, then its records. */
@@ -419,6 +452,19 @@ int omen_part_open_to_read(omen_part **out, const char *path, omen_detail *why)
     return status;
 }
 
+int omen_part_rest(omen_part *part, omen_detail *why)
+{
+    struct stat info;
+
+    if (fstat(part->fd, &info) != 0)
+        return fail_call(part, "read", why);
+    part->device = info.st_dev;
+    part->inode = info.st_ino;
+    close(part->fd);
+    part->fd = -1;
+    return OMEN_OK;
+}
+
 omen_part_kind omen_part_get_kind(const omen_part *part)
 {
     return part->kind;
@@ -434,15 +480,9 @@ bool omen_part_is_whole(const omen_part *part)
     return part->is_whole;
 }
 
-uint64_t omen_part_identity(const omen_part *part, uint32_t n)
+uint64_t omen_part_record_hash(const omen_part *part, uint32_t i)
 {
-    uint64_t hash = n;
-
-    for (uint32_t i = 0; i < n && i < part->n_records; i++) {
-        const uint64_t facts[] = {part->records[i].kind, part->records[i].n_bytes, part->records[i].hash};
-        hash = XXH3_64bits_withSeed(facts, sizeof facts, hash);
-    }
-    return hash;
+    return part->records[i].hash;
 }
 
 const char *omen_part_path(const omen_part *part)
@@ -532,7 +572,7 @@ static int write_record(omen_part *part)
         status = write_at(part, span->data, span->n_bytes, at, &part->cause);
         at += span->n_bytes;
     }
-    const uint64_t hash = XXH3_64bits_digest(&state);
+    const uint64_t hash = part->job.hash = XXH3_64bits_digest(&state);
     if (status == OMEN_OK)
         status = sync_data(part, &part->cause);
     memcpy(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES);
@@ -559,19 +599,29 @@ static int settle(omen_part *part, omen_detail *why)
     if (part->running) {
         pthread_join(part->thread, NULL);
         part->running = false;
+        part->records[part->job_number].hash = part->job.hash;
     }
     if (part->code != OMEN_OK && why)
         *why = part->cause;
     return part->code;
 }
 
-int omen_part_publish(omen_part *part, const char *path, omen_detail *why)
+int omen_part_publish(omen_part *part, const char *path, omen_progress_fn progress, void *context, omen_detail *why)
 {
     bool is_renamed;
+    struct stat info;
     int status = settle(part, why);
 
     if (status != OMEN_OK)
         return status;
+    if (part->is_elsewhere) {
+        if (fstat(part->fd, &info) != 0)
+            return fail_call(part, "examine", why);
+        status = omen_file_copy(part->fd, part->path, (uint64_t)info.st_size, path, progress, context, why);
+        if (status == OMEN_OK)
+            omen_part_remove(part);
+        return status;
+    }
     status = omen_file_publish(part->fd, part->path, path, &is_renamed, why);
     part->removed = part->removed || is_renamed;
     return status;
@@ -604,6 +654,7 @@ static int part_append(void *self, uint32_t kind, const omen_span *spans, size_t
     part->running = pthread_create(&part->thread, NULL, write_job, part) == 0;
     if (!part->running) { /* no thread could be started: write here */
         write_job(part);
+        part->records[part->job_number].hash = part->job.hash;
         return settle(part, why);
     }
     return OMEN_OK;
@@ -632,7 +683,7 @@ void omen_part_close(omen_part *part)
         return;
     if (settle(part, NULL) != OMEN_OK)
         part->n_records--; /* the one that failed */
-    if (!part->removed && part->n_records == 0)
+    if (!part->removed && (part->n_records == 0 || !part->has_locks))
         omen_part_remove(part);
     if (part->fd >= 0)
         close(part->fd);
@@ -642,28 +693,4 @@ void omen_part_close(omen_part *part)
     free(part->records);
     free(part->path);
     free(part);
-}
-
-/* ---- room ---- */
-
-int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory = !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    struct statvfs info;
-    int status = OMEN_OK;
-
-    if (!directory)
-        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%s\"", path);
-    /* a faulty directory is reported when a file is created in it */
-    if (statvfs(directory, &info) == 0) {
-        const uint64_t n_free = (uint64_t)info.f_bavail * info.f_frsize;
-        if (n_free < n_bytes) {
-            status = omen_fail(why, OMEN_ERR_IO,
-                               "\"%s\" has %llu MiB free, and this needs about %llu MiB there while it runs", directory,
-                               (unsigned long long)(n_free >> 20), (unsigned long long)(n_bytes >> 20) + 1);
-        }
-    }
-    free(directory);
-    return status;
 }

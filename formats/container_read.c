@@ -15,6 +15,7 @@
  */
 #include "formats/container.h"
 #include "formats/container_format.h"
+#include "formats/file.h"
 #include "formats/in_use.h"
 
 #include <errno.h>
@@ -88,7 +89,7 @@ static int map_file(omen_container *container, const char *path, omen_detail *wh
     if ((uint64_t)status.st_size > SIZE_MAX)
         return omen_fail(why, OMEN_ERR_MEMORY, "\"%s\" is too large for this machine's address space", path);
     omen_label_set(label, path);
-    void *base = omen_mapping_open(container->fd, 0, (size_t)status.st_size, label);
+    void *base = omen_file_map(container->fd, 0, (size_t)status.st_size, label);
     if (base == MAP_FAILED) {
         const int code = errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
         return omen_fail(why, code, "cannot map \"%s\": %s", path, strerror(errno));

@@ -354,7 +354,7 @@ static int writer_map(omen_writer *writer, uint32_t id, omen_section *out)
         const uint64_t n_bytes = skip + (entry->n_bytes > 0 ? entry->n_bytes : 1);
         void *mapping = n_bytes > SIZE_MAX
                             ? MAP_FAILED
-                            : omen_mapping_open(writer->file.fd, entry->offset - skip, n_bytes, writer->label);
+                            : omen_file_map(writer->file.fd, entry->offset - skip, n_bytes, writer->label);
         if (mapping == MAP_FAILED) {
             const int code = errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO;
             return omen_fail(&writer->cause, code, "cannot map %s: %s", writer->label, strerror(errno));

@@ -7,6 +7,7 @@
  * - A temporary is ours once it is locked and its name is known to still lead to the locked inode. Nothing is removed
  *   or renamed before that.
  * - Permissions and times are set through the descriptor.
+ * - Where the file system has no locks, the temporary has a name of its own, which no other process comes upon.
  */
 #include "formats/file.h"
 #include "formats/in_use.h"
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SUFFIX         ".tmp"
@@ -30,45 +31,6 @@
 #define MODE_PRIVATE   0600u
 #define STANDARD_LABEL "standard output"
 
-/* ---- writing ---- */
-
-int omen_write_all(int fd, const void *data, uint64_t n_bytes)
-{
-    const uint8_t *from = data;
-
-    while (n_bytes > 0) {
-        const ssize_t n = write(fd, from, n_bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            errno = n == 0 ? ENOSPC : errno; /* 0 is not specified; do not loop on it */
-            return -1;
-        }
-        from += n;
-        n_bytes -= (uint64_t)n;
-    }
-    return 0;
-}
-
-int omen_pwrite_all(int fd, const void *data, uint64_t n_bytes, uint64_t offset)
-{
-    const uint8_t *from = data;
-
-    while (n_bytes > 0) {
-        const ssize_t n = pwrite(fd, from, n_bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            errno = n == 0 ? ENOSPC : errno;
-            return -1;
-        }
-        from += n;
-        n_bytes -= (uint64_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
-}
-
 static int sync_file(int fd)
 {
     int status;
@@ -77,36 +39,6 @@ static int sync_file(int fd)
         status = fsync(fd);
     } while (status != 0 && errno == EINTR);
     return status;
-}
-
-int omen_spool_open(const char *label, int *fd, omen_detail *why)
-{
-    const char *directory = getenv("TMPDIR");
-    char path[PATH_MAX];
-
-    *fd = -1;
-    if (!directory || directory[0] == '\0')
-        directory = "/tmp";
-    if (snprintf(path, sizeof path, "%s/omendb-XXXXXX", directory) >= (int)sizeof path)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "the path in TMPDIR is too long");
-    *fd = mkostemp(path, O_CLOEXEC);
-    if (*fd < 0) {
-        return omen_fail(why, OMEN_ERR_IO, "cannot create a temporary copy of %s in \"%.100s\": %s", label, directory,
-                         strerror(errno));
-    }
-    unlink(path);
-    return OMEN_OK;
-}
-
-int omen_spool_check_room(int fd, uint64_t n_bytes, omen_detail *reason)
-{
-    struct statvfs status;
-
-    if (fstatvfs(fd, &status) != 0 || status.f_frsize == 0 || n_bytes / status.f_frsize < status.f_bavail)
-        return OMEN_OK;
-    return omen_fail(reason, OMEN_ERR_IO, "unpacked it has %llu MiB, and TMPDIR has %llu MiB free",
-                     (unsigned long long)(n_bytes >> 20) + 1,
-                     (unsigned long long)((uint64_t)status.f_bavail * status.f_frsize >> 20));
 }
 
 /* ---- claiming a name ---- */
@@ -147,6 +79,12 @@ static int lock_file(int fd)
     return status;
 }
 
+/* Whether a lock failed since the file system has none. */
+static bool lacks_locks(void)
+{
+    return errno == ENOSYS || errno == ENOLCK || errno == EOPNOTSUPP;
+}
+
 /* Why what is there cannot be a leftover of ours; NULL: it can. */
 static const char *strangeness(const struct stat *status)
 {
@@ -167,7 +105,7 @@ static int fail_strange(omen_detail *why, const char *path, const struct stat *s
 }
 
 /* Looks at what is in the way of a new file: opens and locks it in *fd when it is a leftover of ours. Returns OMEN_OK
- * with *fd < 0 when it was gone or replaced meanwhile. */
+ * with *fd < 0 when it was gone or replaced meanwhile, and OMEN_ERR_UNSUPPORTED where there are no locks. */
 static int open_leftover(const char *path, const char *work, int *fd, omen_detail *why)
 {
     struct stat named, opened;
@@ -189,13 +127,40 @@ static int open_leftover(const char *path, const char *work, int *fd, omen_detai
     } else if (strangeness(&opened)) {
         status = fail_strange(why, path, &opened);
     } else if (lock_file(*fd) != 0) {
-        status = errno == EWOULDBLOCK ? fail_busy(why, work, path) : fail_call(why, "lock", path);
+        status = errno == EWOULDBLOCK ? fail_busy(why, work, path)
+                 : lacks_locks()      ? OMEN_ERR_UNSUPPORTED
+                                      : fail_call(why, "lock", path);
     }
     if (status != OMEN_OK) {
         close(*fd);
         *fd = -1;
     }
     return status;
+}
+
+/* Creates a file that no other process knows: path with something of its own before the last dot. */
+static int create_unique(const char *path, mode_t mode, int *fd, char **unique, omen_detail *why)
+{
+    const char *suffix = strrchr(path, '.');
+    const int length = suffix ? (int)(suffix - path) : (int)strlen(path);
+
+    for (int i = 0; i < MAX_TRIES; i++) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        if (asprintf(unique, "%.*s.%lx-%lx%s", length, path, (long)getpid(), now.tv_nsec + i, suffix ? suffix : "") <
+            0) {
+            *unique = NULL;
+            return omen_fail(why, OMEN_ERR_MEMORY, "out of memory while creating \"%s\"", path);
+        }
+        *fd = open(*unique, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, mode);
+        if (*fd >= 0)
+            return OMEN_OK;
+        free(*unique);
+        *unique = NULL;
+        if (errno != EEXIST && errno != EINTR)
+            return fail_call(why, "create", path);
+    }
+    return fail_call(why, "create", path);
 }
 
 /* Whether the locked file still has its name: its owner may have renamed or removed it between open and lock. Closes a
@@ -212,8 +177,27 @@ static int check_name(const char *path, int *fd, omen_detail *why)
     return status;
 }
 
-int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, int *fd, omen_detail *why)
+/* Locks a file that was created just now; closes it if that fails, as open_leftover() does. */
+static int lock_new(const char *path, const char *work, int *fd, omen_detail *why)
 {
+    int status;
+
+    if (lock_file(*fd) == 0)
+        return OMEN_OK;
+    /* another process that took it for a leftover removes it itself */
+    const bool is_busy = errno == EWOULDBLOCK;
+    status = is_busy ? fail_busy(why, work, path) : lacks_locks() ? OMEN_ERR_UNSUPPORTED : fail_call(why, "lock", path);
+    if (!is_busy && omen_file_leads_to(path, *fd) == 1)
+        unlink(path);
+    close(*fd);
+    *fd = -1;
+    return status;
+}
+
+int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, int *fd, char **unique,
+                    omen_detail *why)
+{
+    *unique = NULL;
     for (int i = 0; i < MAX_TRIES; i++) {
         int status = OMEN_OK;
 
@@ -221,17 +205,12 @@ int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, 
         const bool is_new = *fd >= 0;
         if (!is_new && errno == EINTR)
             continue;
-        if (is_new && lock_file(*fd) != 0) {
-            /* another process that took it for a leftover removes it itself */
-            const bool is_busy = errno == EWOULDBLOCK;
-            status = is_busy ? fail_busy(why, work, path) : fail_call(why, "lock", path);
-            if (!is_busy && omen_file_leads_to(path, *fd) == 1)
-                unlink(path);
-            close(*fd);
-            *fd = -1;
-        } else if (!is_new) {
+        if (is_new)
+            status = lock_new(path, work, fd, why);
+        else
             status = errno == EEXIST ? open_leftover(path, work, fd, why) : fail_call(why, "create", path);
-        }
+        if (status == OMEN_ERR_UNSUPPORTED)
+            return create_unique(path, mode, fd, unique, why);
         if (status == OMEN_OK && *fd >= 0)
             status = check_name(path, fd, why);
         if (status != OMEN_OK)
@@ -407,7 +386,13 @@ int omen_file_open(omen_file *file, const char *path, int needs, const struct st
         file->like = *like;
         file->has_like = true;
     }
-    status = omen_file_claim(file->temporary, false, like ? MODE_PRIVATE : MODE_SHARED, "writing", &file->fd, why);
+    char *unique;
+    status =
+        omen_file_claim(file->temporary, false, like ? MODE_PRIVATE : MODE_SHARED, "writing", &file->fd, &unique, why);
+    if (unique) {
+        free(file->temporary);
+        file->temporary = unique;
+    }
     if (status == OMEN_OK) {
         file->is_owned = true;
         omen_temporary_remember(file->temporary);
@@ -543,4 +528,36 @@ void omen_file_close(omen_file *file)
     free(file->temporary);
     free(file->path);
     *file = (omen_file){.fd = -1};
+}
+
+int omen_file_copy(int from, const char *name, uint64_t n_bytes, const char *path, omen_progress_fn progress,
+                   void *context, omen_detail *why)
+{
+    omen_file file;
+    char label[OMEN_FILE_LABEL_BYTES], *buffer = malloc(COPY_BYTES);
+    int status = omen_file_open(&file, path, OMEN_FILE_NAMED, NULL, why);
+
+    if (status == OMEN_OK)
+        omen_file_label(&file, label);
+    if (status == OMEN_OK && !buffer)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory while writing %s", label);
+    for (uint64_t at = 0; status == OMEN_OK && at < n_bytes;) {
+        const uint64_t left = n_bytes - at;
+        const ssize_t n = pread(from, buffer, left < COPY_BYTES ? (size_t)left : COPY_BYTES, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            status = omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %s", name,
+                               n < 0 ? strerror(errno) : "it was cut short");
+        else if (omen_pwrite_all(file.fd, buffer, (uint64_t)n, at) != 0)
+            status = omen_fail(why, OMEN_ERR_IO, "cannot write %s: %s", label, strerror(errno));
+        at += (uint64_t)(n > 0 ? n : 0);
+        if (status == OMEN_OK && progress && progress(context, "copy", at, n_bytes) != 0)
+            status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
+    }
+    if (status == OMEN_OK)
+        status = omen_file_commit(&file, why);
+    omen_file_close(&file);
+    free(buffer);
+    return status;
 }

@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include "formats/spool.h"
 #include "lib/omendb.h"
 
 /* How the caller will write the file. */
@@ -62,9 +63,13 @@ int omen_file_descriptor(const char *path);
 
 /* Creates path with the given mode, opens and locks it. If path exists, it must be a regular file of this user, with no
  * other name, that no process has locked: it is removed and a new one created, or, with keep, opened as it is. Anything
- * else is refused. work names, for messages, what a process that holds the lock is doing. Returns OMEN_OK or
- * OMEN_ERR_IO; *fd is -1 on failure. */
-int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, int *fd,
+ * else is refused. work names, for messages, what a process that holds the lock is doing.
+ *
+ * Where the file system has no locks, nobody can say whether what is there is in use: a file is created that has a name
+ * of its own, *unique, which is the caller's to free; else *unique is NULL.
+ *
+ * Returns OMEN_OK, OMEN_ERR_IO or OMEN_ERR_MEMORY; *fd is -1 on failure. */
+int omen_file_claim(const char *path, bool keep, mode_t mode, const char *work, int *fd, char **unique,
                     omen_detail *why) OMEN_MUST_CHECK;
 
 /* Syncs fd, a file that is complete and has the name temporary, and gives it the name path, durably. If anything before
@@ -75,16 +80,10 @@ int omen_file_publish(int fd, const char *temporary, const char *path, bool *is_
 /* 1 if path (a symbolic link is not followed) is the open file fd, 0 if not, -1 with errno set on failure. */
 int omen_file_leads_to(const char *path, int fd);
 
-/* Opens an unlinked file in TMPDIR for reading and writing; label, for messages, names what it is a copy of. Returns
- * OMEN_OK, OMEN_ERR_ARGUMENT (TMPDIR is too long) or OMEN_ERR_IO. */
-int omen_spool_open(const char *label, int *fd, omen_detail *why) OMEN_MUST_CHECK;
-
-/* Refuses to unpack n_bytes into a file on a disk that has not so many free. A file system that does not say is tried.
- * Returns OMEN_OK or OMEN_ERR_IO, with a reason that does not name the file. */
-int omen_spool_check_room(int fd, uint64_t n_bytes, omen_detail *reason) OMEN_MUST_CHECK;
-
-/* Write all bytes, at the current position or at an offset. Return 0, or -1 with errno set. */
-int omen_write_all(int fd, const void *data, uint64_t n_bytes);
-int omen_pwrite_all(int fd, const void *data, uint64_t n_bytes, uint64_t offset);
+/* Writes the first n_bytes of an open file, which is called name, to a new one that is called path, as omen_file_open()
+ * and omen_file_commit() do. progress, which may be NULL, is asked ("copy"). Returns as these do, or
+ * OMEN_ERR_INTERRUPTED. */
+int omen_file_copy(int from, const char *name, uint64_t n_bytes, const char *path, omen_progress_fn progress,
+                   void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

@@ -16,11 +16,6 @@ static bool is_arrow(const unsigned char *bytes, uint64_t n)
     return n >= 16 && memcmp(bytes, "ARROW1\0\0", 8) == 0;
 }
 
-static bool is_hdf5(const unsigned char *bytes, uint64_t n)
-{
-    return n >= 8 && memcmp(bytes, "\x89HDF\r\n\x1a\n", 8) == 0;
-}
-
 /* Protocol 2 and later: its number first, a first operation that begins something, STOP at the end. */
 static bool is_pickle(const unsigned char *bytes, uint64_t n)
 {
@@ -50,11 +45,7 @@ const char *omen_foreign_name(const omen_input *input)
     static const struct {
         const char *name;
         bool (*is_it)(const unsigned char *bytes, uint64_t n_bytes);
-    } kinds[] = {{"Parquet", is_parquet},
-                 {"Arrow", is_arrow},
-                 {"HDF5", is_hdf5},
-                 {"pickle", is_pickle},
-                 {"a file of PyTorch", is_torch}};
+    } kinds[] = {{"Parquet", is_parquet}, {"Arrow", is_arrow}, {"pickle", is_pickle}, {"a file of PyTorch", is_torch}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (kinds[i].is_it(input->bytes, input->n_bytes))
             return kinds[i].name;

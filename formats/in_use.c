@@ -76,6 +76,8 @@ void *omen_mapping_open(int fd, uint64_t offset, size_t n_bytes, const char *lab
     void *mapping = mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, (off_t)offset);
     mapping_block *block = atomic_load(&newest_block);
 
+    if (mapping == MAP_FAILED && errno == ENODEV) /* some file systems do without sharing */
+        mapping = mmap(NULL, n_bytes, PROT_READ, MAP_PRIVATE, fd, (off_t)offset);
     if (mapping == MAP_FAILED)
         return mapping;
     while (block && !remember(block, (uintptr_t)mapping, n_bytes, label))

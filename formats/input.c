@@ -16,7 +16,7 @@
 #define INDEX_MAGIC "OMENDB\r\n"
 
 /* A signal that interrupts the wait for input ends it, since the sender may never write again. */
-int omen_stream_spool(int *fd, const char *label, omen_detail *why)
+int omen_stream_spool(int *fd, const char *label, const void *begun, size_t n_begun, omen_detail *why)
 {
     enum { CHUNK_BYTES = 1 << 20 };
     char *chunk = NULL;
@@ -27,6 +27,10 @@ int omen_stream_spool(int *fd, const char *label, omen_detail *why)
     chunk = malloc(CHUNK_BYTES);
     if (!chunk) {
         status = omen_fail(why, OMEN_ERR_MEMORY, "no memory to read %s", label);
+        goto out;
+    }
+    if (omen_write_all(copy, begun, n_begun) != 0) {
+        status = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of %s: %s", label, strerror(errno));
         goto out;
     }
     for (;;) {
@@ -63,7 +67,7 @@ int omen_input_map(omen_input *input, omen_detail *why)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is empty", input->label);
     if ((uint64_t)status.st_size > SIZE_MAX)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
-    void *bytes = omen_mapping_open(input->fd, 0, status.st_size, input->label);
+    void *bytes = omen_file_map(input->fd, 0, status.st_size, input->label);
     if (bytes == MAP_FAILED) {
         return omen_fail(why, errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO, "cannot map %s: %s", input->label,
                          strerror(errno));
@@ -73,8 +77,7 @@ int omen_input_map(omen_input *input, omen_detail *why)
     return OMEN_OK;
 }
 
-/* Opens it by name, once. */
-static int open_input(omen_input *input, const char *path, omen_detail *why)
+int omen_input_begin(omen_input *input, const char *path, omen_detail *why)
 {
     bool standard = strcmp(path, "-") == 0;
     struct stat *info = &input->status;
@@ -99,10 +102,30 @@ static int open_input(omen_input *input, const char *path, omen_detail *why)
     }
     if (S_ISREG(info->st_mode) && !standard)
         input->stamp = (uint64_t)info->st_mtim.tv_sec * 1000000000u + (uint64_t)info->st_mtim.tv_nsec;
-    /* A file on standard input may have been read in part: only what follows is ours. */
-    if (!S_ISREG(info->st_mode) || (standard && lseek(input->fd, 0, SEEK_CUR) != 0))
-        status = omen_stream_spool(&input->fd, input->label, why);
 out:
+    if (status != OMEN_OK)
+        omen_input_close(input);
+    return status;
+}
+
+bool omen_input_is_stream(const omen_input *input)
+{
+    return !S_ISREG(input->status.st_mode);
+}
+
+/* A file on standard input may have been read in part: only what follows is ours. */
+static int copy_stream(omen_input *input, const void *begun, size_t n_begun, omen_detail *why)
+{
+    return omen_input_is_stream(input) || lseek(input->fd, 0, SEEK_CUR) != 0
+               ? omen_stream_spool(&input->fd, input->label, begun, n_begun, why)
+               : OMEN_OK;
+}
+
+int omen_input_settle(omen_input *input, const void *begun, size_t n_begun, omen_detail *why)
+{
+    int status = copy_stream(input, begun, n_begun, why);
+    if (status == OMEN_OK)
+        status = omen_input_map(input, why);
     if (status != OMEN_OK)
         omen_input_close(input);
     return status;
@@ -110,22 +133,19 @@ out:
 
 int omen_input_open_as_is(omen_input *input, const char *path, omen_detail *why)
 {
-    int status = open_input(input, path, why);
-    if (status != OMEN_OK)
-        return status;
-    status = omen_input_map(input, why);
-    if (status != OMEN_OK)
-        omen_input_close(input);
-    return status;
+    const int status = omen_input_begin(input, path, why);
+    return status == OMEN_OK ? omen_input_settle(input, NULL, 0, why) : status;
 }
 
-/* Maps and unpacks an input whose descriptor is open. */
+/* Maps and unpacks an input that was begun. */
 static int map_and_expand(omen_input *input, bool may_be_empty, omen_detail *why)
 {
     struct stat info;
-    if (may_be_empty && fstat(input->fd, &info) == 0 && info.st_size == 0)
+    int status = copy_stream(input, NULL, 0, why);
+    if (status == OMEN_OK && may_be_empty && fstat(input->fd, &info) == 0 && info.st_size == 0)
         return OMEN_OK;
-    int status = omen_input_map(input, why);
+    if (status == OMEN_OK)
+        status = omen_input_map(input, why);
     if (status == OMEN_OK)
         status = omen_input_expand(input, may_be_empty, NULL, NULL, why);
     if (status != OMEN_OK)
@@ -135,13 +155,13 @@ static int map_and_expand(omen_input *input, bool may_be_empty, omen_detail *why
 
 int omen_input_open(omen_input *input, const char *path, omen_detail *why)
 {
-    const int status = open_input(input, path, why);
+    const int status = omen_input_begin(input, path, why);
     return status == OMEN_OK ? map_and_expand(input, false, why) : status;
 }
 
 int omen_input_open_or_empty(omen_input *input, const char *path, omen_detail *why)
 {
-    const int status = open_input(input, path, why);
+    const int status = omen_input_begin(input, path, why);
     return status == OMEN_OK ? map_and_expand(input, true, why) : status;
 }
 

@@ -22,6 +22,12 @@ typedef struct omen_input {
  * Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_ARGUMENT, OMEN_ERR_IO, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED;
  * omen_input_close() is due after OMEN_OK. */
 int omen_input_open(omen_input *input, const char *path, omen_detail *why);
+/* The two halves of omen_input_open_as_is(): opens by name, and maps what was opened, of a stream a copy that begins
+ * with n_begun bytes which were read of it. omen_input_close() is due after omen_input_begin() alone too. */
+int omen_input_begin(omen_input *input, const char *path, omen_detail *why);
+int omen_input_settle(omen_input *input, const void *begun, size_t n_begun, omen_detail *why);
+/* Whether what was begun is a stream, which can be read once. */
+bool omen_input_is_stream(const omen_input *input);
 /* The same of a file that may be empty: n_bytes is 0 then, and bytes NULL. */
 int omen_input_open_or_empty(omen_input *input, const char *path, omen_detail *why);
 /* The same without unpacking, and the unpacking, if it is of gzip or zstd: progress is that of
@@ -33,10 +39,11 @@ void omen_input_close(omen_input *input);
 /* Whether it begins like an index or a compressed file. */
 bool omen_input_is_container(const omen_input *input);
 
-/* Replaces *fd, a stream that messages call label, by an unlinked file in TMPDIR of what is left in it, to be read from
- * its beginning, and closes the stream. Returns OMEN_OK, OMEN_ERR_IO, OMEN_ERR_ARGUMENT (a TMPDIR too long),
- * OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED (a signal ended the wait for input); then *fd is as it was. */
-int omen_stream_spool(int *fd, const char *label, omen_detail *why) OMEN_MUST_CHECK;
+/* Replaces *fd, a stream that messages call label, by an unlinked file in TMPDIR of what is left in it behind n_begun
+ * bytes that were read, to be read from its beginning, and closes the stream. Returns OMEN_OK, OMEN_ERR_IO,
+ * OMEN_ERR_ARGUMENT (a TMPDIR too long), OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED (a signal ended the wait for input);
+ * then *fd is as it was. */
+int omen_stream_spool(int *fd, const char *label, const void *begun, size_t n_begun, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Maps what input->fd leads to, which is not empty. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 int omen_input_map(omen_input *input, omen_detail *why);

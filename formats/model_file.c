@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #define N_NAMES 2u /* before the inputs: format, tuning queries */
 
 /* Of the record, before the names, of which each ends with a zero byte. */
@@ -152,9 +154,17 @@ static bool info_is_sound(const omen_model *m)
            i->n_lists > 0 && i->n_rows > 0 && i->d > 0 && i->n_runs == 0 && i->has_tune_queries == !!m->tune_queries;
 }
 
-uint64_t omen_model_identity(const omen_part *part)
+/* A hash of kinds, lengths and checksums of the records that a build has too. */
+uint64_t omen_model_identity(omen_part *part)
 {
-    return omen_part_identity(part, SHARD_MODEL_RECORDS);
+    const omen_checkpoint records = omen_part_checkpoint(part);
+    uint64_t hash = SHARD_MODEL_RECORDS;
+    omen_record record;
+    for (uint32_t i = 0; i < SHARD_MODEL_RECORDS && records.get(records.self, i, &record); i++) {
+        const uint64_t facts[] = {record.kind, record.n_bytes, omen_part_record_hash(part, i)};
+        hash = XXH3_64bits_withSeed(facts, sizeof facts, hash);
+    }
+    return hash;
 }
 
 static int read_model(omen_model *m, const char *path, omen_progress_fn progress, void *context, omen_detail *why)

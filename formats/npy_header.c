@@ -150,6 +150,19 @@ bool omen_npy_is(const unsigned char *bytes, uint64_t n_bytes)
     return n_bytes >= MAGIC_BYTES && memcmp(bytes, MAGIC, MAGIC_BYTES) == 0;
 }
 
+uint64_t omen_npy_header_bytes(const unsigned char *bytes, uint64_t n_bytes)
+{
+    if (memcmp(bytes, MAGIC, n_bytes < MAGIC_BYTES ? n_bytes : MAGIC_BYTES) != 0)
+        return n_bytes; /* enough to tell that it is none */
+    const uint64_t start = n_bytes > MAGIC_BYTES && bytes[MAGIC_BYTES] > 1 ? 12 : 10;
+    if (n_bytes < start)
+        return start;
+    uint64_t length = bytes[8] | (unsigned)bytes[9] << 8;
+    if (start == 12)
+        length |= (uint64_t)bytes[10] << 16 | (uint64_t)bytes[11] << 24;
+    return start + length;
+}
+
 int omen_npy_header_read(const unsigned char *bytes, uint64_t n_bytes, omen_npy_header *out, omen_detail *reason)
 {
     if (!omen_npy_is(bytes, n_bytes))
@@ -161,9 +174,7 @@ int omen_npy_header_read(const unsigned char *bytes, uint64_t n_bytes, omen_npy_
         return omen_fail(reason, OMEN_ERR_INPUT, "the npy version is %u.%u; 1, 2 and 3 are read", bytes[MAGIC_BYTES],
                          bytes[MAGIC_BYTES + 1]);
     }
-    uint64_t length = bytes[8] | (unsigned)bytes[9] << 8;
-    if (start == 12)
-        length |= (uint64_t)bytes[10] << 16 | (uint64_t)bytes[11] << 24;
+    const uint64_t length = omen_npy_header_bytes(bytes, n_bytes) - start;
     if (length > n_bytes - start) {
         return omen_fail(reason, OMEN_ERR_INPUT, "the header is cut short: %" PRIu64 " of %" PRIu64 " bytes", n_bytes,
                          start + length);

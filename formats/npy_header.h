@@ -18,6 +18,9 @@ typedef struct omen_npy_header {
 /* Whether the bytes begin with npy's magic string. */
 bool omen_npy_is(const unsigned char *bytes, uint64_t n_bytes);
 
+/* How many bytes a file that begins with these n_bytes has at least to have for its header to be read. */
+uint64_t omen_npy_header_bytes(const unsigned char *bytes, uint64_t n_bytes);
+
 /* Reads the header of a file of n_bytes. Returns OMEN_OK or OMEN_ERR_INPUT with a reason that does not name the file.
  */
 int omen_npy_header_read(const unsigned char *bytes, uint64_t n_bytes, omen_npy_header *out,

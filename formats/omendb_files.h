@@ -201,6 +201,11 @@ typedef struct omen_build_paths {
      * the bytes that the same rows in one file make */
     const char *const *inputs;
     size_t n_inputs;
+    /* the directory of the checkpoint, which then has a name made of output's path there; NULL: it is beside output */
+    const char *checkpoint_directory;
+    /* called, if not NULL, with what is worth knowing and does not stop the build: that its checkpoint cannot be
+     * locked, and so goes with it */
+    void (*noted)(void *context, const char *text);
 } omen_build_paths;
 
 /* What a build by path leaves. */
@@ -213,12 +218,12 @@ typedef struct omen_build_outcome {
 } omen_build_outcome;
 
 /* Builds an index of a file of vectors, or several, into a file. The index is written to output + ".tmp", what a killed
- * build continues from to output + ".part", both locked; output is what it was until the index is complete and on disk,
- * and is opened once more then. Keys are read before any work, and a plan with no room on the disk is refused then.
- * report, info (of the index) and outcome may be NULL; outcome is set after a failure too. Returns as
- * omen_vectors_open(), omen_row_keys_read(), omen_writer_create(), omen_part_open(), omen_index_build(),
- * omen_writer_commit() and omen_container_open_index(). After OMEN_ERR_INPUT and OMEN_ERR_ARGUMENT, which would come
- * again, no checkpoint of this call is left; after other failures it is. */
+ * build continues from to output + ".part", both locked, or under names of their own where there are no locks; output
+ * is what it was until the index is complete and on disk, and is opened once more then. Keys are read before any work,
+ * and a plan with no room on the disk is refused then. report, info (of the index) and outcome may be NULL; outcome is
+ * set after a failure too. Returns as omen_vectors_open(), omen_row_keys_read(), omen_writer_create(),
+ * omen_part_open(), omen_index_build(), omen_writer_commit() and omen_container_open_index(). After OMEN_ERR_INPUT and
+ * OMEN_ERR_ARGUMENT, which would come again, no checkpoint of this call is left; after other failures it is. */
 OMEN_API int omen_index_build_file(const omen_build_paths *paths, const omen_build_options *options,
                                    omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
                                    omen_detail *why) OMEN_MUST_CHECK;
@@ -254,10 +259,11 @@ typedef enum {
     OMEN_RESULTS_NPY,
     OMEN_RESULTS_CSV,
     OMEN_RESULTS_IBIN,
-    OMEN_RESULTS_NPZ
+    OMEN_RESULTS_NPZ,
+    OMEN_RESULTS_HDF5
 } omen_results_format;
 
-/* "tsv", "jsonl", "ivecs", "npy", "csv", "ibin" or "npz". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
+/* "tsv", "jsonl", "ivecs", "npy", "csv", "ibin", "npz" or "hdf5". Returns OMEN_OK or OMEN_ERR_ARGUMENT. */
 OMEN_API int omen_results_parse(const char *name, omen_results_format *out) OMEN_MUST_CHECK;
 
 /* The name of format number i, which is also the extension of its files; NULL past the last. */
@@ -272,6 +278,7 @@ OMEN_API const char *omen_results_name(size_t i);
  *   ibin   uint32 n_queries, uint32 k, then k int32 ids per query; distances likewise, to a stream of their own (fbin)
  *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance",
  *          "<f4")
+ *   hdf5   as npz; the datasets are "neighbors" and "distances"
  *   npz    npy without distances, and these as npy to a stream of their own: omen_results_pack() makes an archive of
  * both Of a query with fewer than k neighbours (omen_found_count()) tsv, csv and jsonl have those that there are; the
  * others have k, the missing ones as id -1 at distance infinity. */
@@ -293,9 +300,9 @@ OMEN_API int omen_results_begin(const omen_results *results, omen_detail *why) O
 OMEN_API int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
                                 const float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
-/* After the last block of npz: writes to out the archive of the arrays "ids", or with keys "keys", and "distances" that
- * the streams of results have, from their beginning; they can be read, such as tmpfile()'s. Returns OMEN_OK,
- * OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+/* After the last block of npz or hdf5: writes to out the archive of the arrays "ids", or with keys "keys", and
+ * "distances" that the streams of results have, from their beginning; they can be read, such as tmpfile()'s. Returns
+ * OMEN_OK, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 OMEN_API int omen_results_pack(const omen_results *results, bool has_keys, FILE *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The same with the keys of an index in the place of row numbers: "keys" in jsonl, the field "key" in structured

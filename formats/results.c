@@ -2,6 +2,7 @@
 /* Result writers: the table of formats. Text and binary alike go through one buffer, so that the stream sees few large
  * writes. */
 #include "formats/results.h"
+#include "formats/hdf5_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -364,7 +365,7 @@ static int put_npy_header(const omen_results *results, FILE *stream, const char 
 
 static int begin_npy(const omen_results *results, const omen_index_info *info, omen_detail *why)
 {
-    const bool is_pair = results->format == OMEN_RESULTS_NPZ;
+    const bool is_pair = omen_results_writer_at((size_t)results->format)->is_archive;
     char type[16] = "<i8", descr[64];
     if (info && info->key_kind == OMEN_KEYS_TEXT)
         snprintf(type, sizeof(type), "|S%u", info->key_most_bytes);
@@ -400,6 +401,13 @@ static void put_item(buffer *out, const omen_results_found *found, uint32_t i)
         put_fixed_text(out, i < found->n ? &found->keys[i] : NULL, found->key_most_bytes);
     else
         put_le(out, number_of(found, i), 8);
+}
+
+/* As npz: its arrays are taken from there. */
+static int begin_hdf5(const omen_results *results, const omen_index_info *info, omen_detail *why)
+{
+    const int status = omen_hdf5_check(why);
+    return status == OMEN_OK ? begin_npy(results, info, why) : status;
 }
 
 static void write_npz(buffer *out, const omen_results_found *found)
@@ -461,6 +469,7 @@ static const omen_results_writer writers[] = {
             .has_fixed_fields = true,
             .has_text = true,
             .most_id = INT64_MAX,
+            .has_counts = true,
             .begin = begin_npy,
             .write = write_npy,
         },
@@ -483,6 +492,7 @@ static const omen_results_writer writers[] = {
             .is_binary = true,
             .has_fixed_fields = true,
             .most_id = INT32_MAX,
+            .has_counts = true,
             .begin = begin_ibin,
             .write = write_ibin,
         },
@@ -495,7 +505,20 @@ static const omen_results_writer writers[] = {
             .has_fixed_fields = true,
             .has_text = true,
             .most_id = INT64_MAX,
+            .has_counts = true,
             .begin = begin_npy,
+            .write = write_npz,
+        },
+    [OMEN_RESULTS_HDF5] =
+        {
+            .name = "hdf5",
+            .help = "the datasets neighbors and, if asked for, distances, of queries x k",
+            .is_archive = true,
+            .is_binary = true,
+            .has_fixed_fields = true,
+            .most_id = INT64_MAX,
+            .has_counts = true,
+            .begin = begin_hdf5,
             .write = write_npz,
         },
 };

@@ -33,6 +33,7 @@ typedef struct omen_results_writer {
     const char *name; /* also the extension of its files */
     const char *help; /* what one query becomes, in a line */
     bool is_binary;
+    bool has_counts;    /* begins with the number of queries */
     bool is_archive;    /* made by omen_results_pack() of two streams */
     bool has_distances; /* they can be written */
     bool has_header;    /* names of fields can be written */
@@ -60,5 +61,8 @@ void omen_results_put_beside(omen_results_buffer *out, const omen_results_found 
 
 /* The row of format number i; NULL past the last. */
 const omen_results_writer *omen_results_writer_at(size_t i);
+
+/* As omen_results_pack(), of HDF5. */
+int omen_results_pack_hdf5(const omen_results *results, bool has_keys, FILE *out, omen_detail *why);
 
 #endif

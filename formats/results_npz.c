@@ -162,6 +162,8 @@ static int read_part(FILE *part, FILE *out, unsigned char *bytes, member *m, ome
 
 int omen_results_pack(const omen_results *results, bool has_keys, FILE *out, omen_detail *why)
 {
+    if (results->format == OMEN_RESULTS_HDF5)
+        return omen_results_pack_hdf5(results, has_keys, out, why);
     member members[MEMBERS_MOST] = {{.name = "ids.npy"}, {.name = "distances.npy"}};
     FILE *const parts[MEMBERS_MOST] = {results->stream, results->distances};
     unsigned char *bytes = malloc(COPY_BYTES);

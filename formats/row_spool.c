@@ -12,9 +12,21 @@
 
 #define WRITE_VALUES ((size_t)1 << 18) /* written at once, about */
 
-int omen_row_spool_start(omen_row_spool *spool, omen_vectors *vectors, omen_detail *reason)
+int omen_row_spool_init(omen_row_spool *spool, omen_vectors *vectors, omen_detail *reason)
 {
     *spool = (omen_row_spool){.vectors = vectors, .fd = -1};
+    if (vectors->member && strlen(vectors->member) >= sizeof spool->member)
+        return omen_fail(reason, OMEN_ERR_INPUT, "no member has so long a name");
+    if (vectors->member)
+        strcpy(spool->member, vectors->member);
+    return OMEN_OK;
+}
+
+int omen_row_spool_start(omen_row_spool *spool, omen_vectors *vectors, omen_detail *reason)
+{
+    const int status = omen_row_spool_init(spool, vectors, reason);
+    if (status != OMEN_OK)
+        return status;
     if (vectors->keeps_input)
         return omen_fail(reason, OMEN_ERR_INPUT, "it is text, which gzip or zstd compress better");
     return omen_spool_open(vectors->input.label, &spool->fd, reason);
@@ -74,7 +86,7 @@ static int write_rows(omen_row_spool *spool, omen_detail *reason)
                   : OMEN_OK;
 }
 
-int omen_row_spool_end_row(omen_row_spool *spool, uint64_t line, uint64_t read, omen_detail *reason)
+int omen_row_spool_end_row(omen_row_spool *spool, uint64_t line, omen_detail *reason)
 {
     const omen_vectors *vectors = spool->vectors;
     const uint32_t n = spool->n_row;
@@ -86,11 +98,11 @@ int omen_row_spool_end_row(omen_row_spool *spool, uint64_t line, uint64_t read, 
                          omen_plural(n), spool->d);
     if (n == 0)
         return omen_fail(reason, OMEN_ERR_INPUT, "line %" PRIu64 " has no numbers", line);
-    if (spool->n < WRITE_VALUES)
+    if (spool->fd < 0 || spool->n < WRITE_VALUES)
         return OMEN_OK;
     const int status = write_rows(spool, reason);
     if (status == OMEN_OK && vectors->progress &&
-        vectors->progress(vectors->context, "convert", read, vectors->input.n_bytes) != 0)
+        vectors->progress(vectors->context, "convert", spool->n_read, vectors->input.n_bytes) != 0)
         return omen_fail(reason, OMEN_ERR_INTERRUPTED, "interrupted");
     return status;
 }
@@ -110,4 +122,21 @@ int omen_row_spool_finish(omen_row_spool *spool, int status, uint32_t *d, omen_d
     }
     *d = spool->d;
     return omen_input_replace(&spool->vectors->input, spool->fd, false, reason);
+}
+
+int omen_row_spool_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
+{
+    omen_lines lines = omen_lines_of(vectors->input.bytes, vectors->input.n_bytes);
+    const char *line, *first = lines.at;
+    size_t n_bytes;
+    omen_row_spool spool;
+    int status = omen_row_spool_start(&spool, vectors, reason);
+    while (status == OMEN_OK && (status = omen_row_spool_check_line(&lines, reason)) == OMEN_OK &&
+           omen_lines_next(&lines, &line, &n_bytes)) {
+        if (n_bytes == 0 && omen_lines_are_over(lines))
+            break;
+        spool.n_read = (uint64_t)(lines.at - first);
+        status = vectors->format->take_line(&spool, line, n_bytes, lines.number, reason);
+    }
+    return omen_row_spool_finish(&spool, status, d, reason);
 }

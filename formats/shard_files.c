@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
-#define MOST_NAMED 12u /* missing shards that a message names */
+#define OTHER_FILES 64u /* that a merge may have open besides shards */
+#define MOST_NAMED  12u /* missing shards that a message names */
 
 void omen_shard_range(uint64_t n_rows, uint64_t number, uint64_t count, omen_shard_info *out)
 {
@@ -132,17 +134,18 @@ int omen_shard_read_head(omen_part *part, omen_shard_info *out, omen_detail *why
     return range.first == out->first && range.n == out->n ? OMEN_OK : cut_short(part, why);
 }
 
-int omen_shard_look(omen_part *part, omen_shard_info *out, omen_detail *why)
+int omen_shard_look(omen_part *part, omen_shard_info *out, omen_row_hash *hash, omen_detail *why)
 {
     const omen_checkpoint records = omen_part_checkpoint(part);
     omen_record record;
     int status = omen_shard_read_head(part, out, why);
     if (status != OMEN_OK)
         return status;
+    *hash = (omen_row_hash){0, 0};
     uint64_t row = out->first;
     const uint64_t end = out->first + out->n;
     for (uint32_t i = 1; records.get(records.self, i, &record); i++) {
-        uint64_t run[2]; /* the first row, and how many there are */
+        uint64_t run[SHARD_RUN_HEAD];
         if (record.kind != OMEN_RECORD_RUN || record.n_bytes < sizeof run)
             return cut_short(part, why);
         status = records.read(records.self, i, 0, sizeof run, run, why);
@@ -151,6 +154,8 @@ int omen_shard_look(omen_part *part, omen_shard_info *out, omen_detail *why)
         if (run[0] != row || run[1] > end - row)
             return cut_short(part, why);
         row += run[1];
+        hash->low += run[2];
+        hash->high += run[3];
     }
     return row == end && omen_part_is_whole(part) ? OMEN_OK : cut_short(part, why);
 }
@@ -173,7 +178,8 @@ static int open_shard(omen_shard *s, const omen_model *model, const char *model_
     if (omen_part_count(s->part) != n)
         return omen_fail(why, OMEN_ERR_CORRUPT, "\"%.300s\" is damaged: a checksum does not match; encode it again",
                          s->path);
-    status = omen_shard_look(s->part, &s->info, why);
+    omen_row_hash hash;
+    status = omen_shard_look(s->part, &s->info, &hash, why);
     if (status != OMEN_OK)
         return status;
     if (s->info.identity != model->identity || s->info.n_rows != model->info.n_rows)
@@ -251,15 +257,28 @@ static int check_tiles(const omen_shard *shards, size_t n, uint64_t n_rows, bool
     return have_numbers(shards, n) ? tell_missing(shards, n, why) : tell_gap(gap_from, gap_to, why);
 }
 
+/* How many files may stay open: inputs and the index need some too. */
+static size_t most_open(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return OTHER_FILES;
+    return limit.rlim_cur > 2 * OTHER_FILES ? limit.rlim_cur - OTHER_FILES : OTHER_FILES;
+}
+
 int omen_shard_open_all(omen_shard *out, const char *const *paths, size_t n, const omen_model *model,
                         const char *model_path, bool *lacks_shards, omen_progress_fn progress, void *context,
                         omen_detail *why)
 {
+    const size_t n_most = most_open();
     int status = OMEN_OK;
     for (size_t i = 0; i < n; i++)
         out[i].path = paths[i];
-    for (size_t i = 0; i < n && status == OMEN_OK; i++)
+    for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         status = open_shard(&out[i], model, model_path, progress, context, why);
+        if (status == OMEN_OK && n > n_most && i >= n_most)
+            status = omen_part_rest(out[i].part, why);
+    }
     if (status != OMEN_OK)
         return status;
     qsort(out, n, sizeof *out, by_rows);

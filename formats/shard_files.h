@@ -8,6 +8,7 @@
 /* Kinds of records besides those of lib/omendb.h. */
 enum { SHARD_RECORD_INPUTS = 513, SHARD_RECORD_HEAD = 514 };
 
+#define SHARD_RUN_HEAD      4u /* u64 that a run begins with: first row, rows, two halves of their hash */
 #define SHARD_MODEL_RECORDS 4u /* of a model, that a build has too */
 
 /* Records [skip, ...) of a file. */
@@ -34,6 +35,9 @@ void omen_splice_finish(omen_splice *splice);
  * then. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_IO or what append() returned. */
 int omen_model_write_inputs(const omen_checkpoint *records, const omen_build_paths *paths,
                             omen_detail *why) OMEN_MUST_CHECK;
+
+/* What the bytes of a build depend on is the model's; the rest is given. */
+omen_build_options omen_model_options(const omen_model *model, const omen_build_options *given);
 
 /* A shard that is open. */
 typedef struct omen_shard {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* What a part of a build has to say of the checkpoint is of the model, or of the shards too. */
 static void reword(int status, const char *model, omen_detail *why)
@@ -25,6 +26,12 @@ static void reword(int status, const char *model, omen_detail *why)
         omen_fail(why, status, "what \"%.200s\" and its shards say contradicts itself", model);
 }
 
+/* Gives a model or a shard its name. */
+static int publish(omen_file_build *b, omen_detail *why)
+{
+    return omen_part_publish(b->part, b->paths->output, b->options.progress, b->options.progress_context, why);
+}
+
 /* ---- the model ---- */
 
 static int train(omen_file_build *b, omen_build_report *report, omen_detail *why)
@@ -33,11 +40,11 @@ static int train(omen_file_build *b, omen_build_report *report, omen_detail *why
     int status = omen_index_build(&b->source, &b->options, NULL, &checkpoint, report, why);
     if (status == OMEN_OK)
         status = omen_model_write_inputs(&checkpoint, b->paths, why);
-    return status == OMEN_OK ? omen_part_publish(b->part, b->paths->output, why) : status;
+    return status == OMEN_OK ? publish(b, why) : status;
 }
 
-int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, omen_build_report *report,
-                          omen_build_outcome *outcome, omen_detail *why)
+int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, uint64_t *identity,
+                          omen_build_report *report, omen_build_outcome *outcome, omen_detail *why)
 {
     omen_file_build b = {.paths = paths, .options = *options};
     *outcome = (omen_build_outcome){.struct_bytes = sizeof *outcome};
@@ -46,16 +53,17 @@ int omen_model_train_file(const omen_build_paths *paths, const omen_build_option
     if (status == OMEN_OK)
         status = omen_file_build_plan(&b, why);
     if (status == OMEN_OK)
-        status = omen_part_open_as(&b.part, paths->output, OMEN_PART_MODEL, paths->fresh, why);
+        status = omen_file_build_part(&b, OMEN_PART_MODEL, paths->fresh, why);
     if (status == OMEN_OK && omen_part_count(b.part) > SHARD_MODEL_RECORDS) { /* all there, but for its name */
         omen_part_close(b.part);
         b.part = NULL;
-        status = omen_part_open_as(&b.part, paths->output, OMEN_PART_MODEL, true, why);
+        status = omen_file_build_part(&b, OMEN_PART_MODEL, true, why);
     }
     if (status == OMEN_OK) {
         status = train(&b, report, why);
         omen_file_build_leave(b.part, status, outcome);
         outcome->file_bytes = omen_part_bytes(b.part);
+        *identity = omen_model_identity(b.part);
     }
     omen_part_close(b.part);
     omen_file_build_close(&b);
@@ -114,8 +122,7 @@ static int check_output(const omen_build_paths *paths, omen_detail *why)
     return OMEN_OK;
 }
 
-/* What the bytes depend on is the model's; the rest is the caller's. */
-static omen_build_options options_of(const omen_model *m, const omen_build_options *given)
+omen_build_options omen_model_options(const omen_model *m, const omen_build_options *given)
 {
     omen_build_options options = *given;
     options.metric = m->info.metric;
@@ -142,13 +149,14 @@ static int find_made(const char *output, const omen_shard_info *wanted, const om
 {
     struct stat file;
     omen_shard_info there;
+    omen_row_hash hash;
     omen_part *part = NULL;
     *is_there = false;
     if (stat(output, &file) != 0 || !S_ISREG(file.st_mode))
         return OMEN_OK;
     int status = omen_part_open_to_read(&part, output, why);
     if (status == OMEN_OK && omen_part_get_kind(part) == OMEN_PART_SHARD) {
-        status = omen_shard_look(part, &there, why);
+        status = omen_shard_look(part, &there, &hash, why);
         *is_there = status == OMEN_OK && is_same(&there, wanted);
     }
     if (*is_there) {
@@ -165,13 +173,30 @@ static int find_made(const char *output, const omen_shard_info *wanted, const om
     return OMEN_OK;
 }
 
+/* A shard that was killed between its copy and the end leaves its checkpoint in the other directory. */
+static void remove_left(const omen_build_paths *paths)
+{
+    omen_part *part;
+    char *name;
+    if (!paths->checkpoint_directory ||
+        omen_part_name(paths->output, paths->checkpoint_directory, &name, NULL) != OMEN_OK)
+        return;
+    const bool is_there = access(name, F_OK) == 0;
+    free(name);
+    if (!is_there ||
+        omen_part_open_as(&part, paths->output, paths->checkpoint_directory, OMEN_PART_SHARD, false, NULL) != OMEN_OK)
+        return; /* it is in use, or no shard's */
+    omen_part_remove(part);
+    omen_part_close(part);
+}
+
 /* Opens the checkpoint of the shard: what is there of the same one is kept, of another is not. */
 static int open_part(omen_file_build *b, const omen_shard_info *wanted, omen_detail *why)
 {
     const omen_span head = {wanted, sizeof *wanted};
     omen_shard_info there;
     omen_record record;
-    int status = omen_part_open_as(&b->part, b->paths->output, OMEN_PART_SHARD, b->paths->fresh, why);
+    int status = omen_file_build_part(b, OMEN_PART_SHARD, b->paths->fresh, why);
     if (status != OMEN_OK)
         return status;
     omen_checkpoint records = omen_part_checkpoint(b->part);
@@ -185,7 +210,7 @@ static int open_part(omen_file_build *b, const omen_shard_info *wanted, omen_det
             return status;
         omen_part_close(b->part);
         b->part = NULL;
-        status = omen_part_open_as(&b->part, b->paths->output, OMEN_PART_SHARD, true, why);
+        status = omen_file_build_part(b, OMEN_PART_SHARD, true, why);
         if (status == OMEN_OK)
             records = omen_part_checkpoint(b->part);
     }
@@ -205,7 +230,7 @@ static int encode(omen_file_build *b, const omen_model *m, omen_build_report *re
         status = omen_index_build(&b->source, &b->options, NULL, &checkpoint, report, why);
     }
     omen_splice_finish(&splice);
-    return status == OMEN_OK ? omen_part_publish(b->part, b->paths->output, why) : status;
+    return status == OMEN_OK ? publish(b, why) : status;
 }
 
 int omen_shard_build_file(const omen_build_paths *paths, const omen_build_options *options, const char *model,
@@ -229,11 +254,13 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
             status = find_made(paths->output, shard, options, was_there, why);
     }
     if (status != OMEN_OK || *was_there) {
+        if (*was_there)
+            remove_left(paths);
         omen_model_close(&m);
         return status;
     }
     own = paths_of(&m, paths, &vectors);
-    b.options = options_of(&m, options);
+    b.options = omen_model_options(&m, options);
     b.options.extent = OMEN_BUILD_SHARD;
     b.options.shard.first = shard->first;
     b.options.shard.n = shard->n;
@@ -297,7 +324,7 @@ int omen_shards_merge_file(const omen_build_paths *paths, const omen_build_optio
     if (status == OMEN_OK) {
         const omen_checkpoint records = omen_splice_checkpoint(&splice);
         const omen_build_paths own = paths_of(&m, paths, &vectors);
-        omen_build_options merged = options_of(&m, options);
+        omen_build_options merged = omen_model_options(&m, options);
         merged.extent = OMEN_BUILD_MERGE;
         merged.chunk_rows = m.info.n_rows / n_runs > 0 ? m.info.n_rows / n_runs : 1; /* for the plan */
         status = check_output(&own, why);

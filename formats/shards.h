@@ -37,22 +37,34 @@ typedef struct omen_shard_info {
 } omen_shard_info;
 
 /* The identity of a model whose file is open. */
-uint64_t omen_model_identity(const omen_part *part);
+uint64_t omen_model_identity(omen_part *part);
 
 /* Reads the head of an open shard. Returns OMEN_OK, OMEN_ERR_CORRUPT (no head that a shard can have) or OMEN_ERR_IO. */
 int omen_shard_read_head(omen_part *part, omen_shard_info *out, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The same, and reads of each record which rows it has; compares nothing with checksums. Returns OMEN_OK,
- * OMEN_ERR_CORRUPT (it is cut short, or none of the program's) or OMEN_ERR_IO. */
-int omen_shard_look(omen_part *part, omen_shard_info *out, omen_detail *why) OMEN_MUST_CHECK;
+/* The same, and reads of each record which rows it has, and their hash; compares nothing with checksums. Returns
+ * OMEN_OK, OMEN_ERR_CORRUPT (it is cut short, or none of the program's) or OMEN_ERR_IO. */
+int omen_shard_look(omen_part *part, omen_shard_info *out, omen_row_hash *hash, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Compares a model with its inputs, or copies of them, which paths names: their sizes, and some rows, as every step of
+ * a build does. A difference goes to fault. Returns OMEN_OK, OMEN_ERR_CORRUPT (there is one) or what opening and
+ * reading the inputs returned. */
+int omen_model_check_source(const omen_model *model, const omen_build_paths *paths, const omen_build_options *options,
+                            omen_fault_fn fault, void *context, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Compares the rows that a shard was made of, all by their hash, with those of inputs. With a model, which has to be
+ * the shard's, some of its runs are encoded again and compared with it, byte for byte. As omen_model_check_source(). */
+int omen_shard_check_source(omen_part *part, const omen_model *model, const omen_build_paths *paths,
+                            const omen_build_options *options, omen_fault_fn fault, void *context,
+                            omen_detail *why) OMEN_MUST_CHECK;
 
 /* Rows of shard `number` of count, of n_rows: fills first, n, number, count and n_rows. */
 void omen_shard_range(uint64_t n_rows, uint64_t number, uint64_t count, omen_shard_info *out);
 
 /* Trains a model on paths->input or inputs, and writes it to paths->output: as omen_index_build_file() does, which a
  * killed one continues like. Keys and columns are the merge's, and a graph is. */
-int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, omen_build_report *report,
-                          omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
+int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, uint64_t *identity,
+                          omen_build_report *report, omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Encodes a shard into paths->output. The rows are those of the model's inputs, unless paths has others, which have to
  * be copies of them; the options of the index are the model's. *was_there: it had been made before. As

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ground truth: the table of formats. Files are read as a whole, since recall needs them in memory anyway. */
 #include "formats/truth.h"
+#include "formats/hdf5_file.h"
+#include "formats/npy_header.h"
+#include "formats/vectors_internal.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -173,27 +176,84 @@ static int find_shape(const char *path, const uint8_t *bytes, uint64_t n_bytes, 
     return status;
 }
 
-/* Reads the ids of query i: row numbers, and OMEN_NO_ROW after the last. */
-static int read_ids(const char *path, const uint8_t *from, uint64_t i, uint32_t k, int32_t *out, omen_detail *why)
+/* Checks the ids of query i: row numbers, and OMEN_NO_ROW after the last. */
+static int check_ids(const char *path, uint64_t i, uint32_t k, const int32_t *ids, omen_detail *why)
 {
     for (uint32_t j = 0; j < k; j++) {
-        out[j] = (int32_t)load_u32(from + 4 * (uint64_t)j);
-        if (out[j] < OMEN_NO_ROW)
+        if (ids[j] < OMEN_NO_ROW)
             return omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has the neighbour %d", path, i,
-                             (int)out[j]);
-        if (j > 0 && out[j] != OMEN_NO_ROW && out[j - 1] == OMEN_NO_ROW)
+                             (int)ids[j]);
+        if (j > 0 && ids[j] != OMEN_NO_ROW && ids[j - 1] == OMEN_NO_ROW)
             return omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has the neighbour %d after -1, the end",
-                             path, i, (int)out[j]);
+                             path, i, (int)ids[j]);
     }
     return OMEN_OK;
 }
 
+/* Reads the ids of query i. */
+static int read_ids(const char *path, const uint8_t *from, uint64_t i, uint32_t k, int32_t *out, omen_detail *why)
+{
+    for (uint32_t j = 0; j < k; j++)
+        out[j] = (int32_t)load_u32(from + 4 * (uint64_t)j);
+    return check_ids(path, i, k, out, why);
+}
+
+/* Whether a path leads to HDF5 or a dataset in it. */
+static bool is_hdf5(const char *path)
+{
+    unsigned char bytes[8];
+    char *file = strndup(path, omen_vectors_file_bytes(path));
+    FILE *stream = file ? fopen(file, "rbe") : NULL;
+    struct stat info;
+    const bool is_it = stream && fstat(fileno(stream), &info) == 0 && S_ISREG(info.st_mode) &&
+                       fread(bytes, 1, sizeof bytes, stream) == sizeof bytes && omen_hdf5_is(bytes, sizeof bytes);
+    if (stream)
+        fclose(stream);
+    free(file);
+    return is_it;
+}
+
+/* Reads a dataset of integers. */
+static int read_hdf5(omen_truth *out, const char *path, omen_detail *why)
+{
+    const omen_vectors_options options = {.format = "hdf5"};
+    omen_vectors *vectors = NULL;
+    int status = omen_vectors_open(&vectors, path, &options, why);
+    if (status != OMEN_OK)
+        return status;
+    const omen_layout *layout = vectors->layout;
+    const uint32_t n_bytes = omen_value_bytes(layout->value);
+    *out = (omen_truth){.n = layout->n_rows, .k = layout->d};
+    if (omen_value_is_float(layout->value))
+        status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is of %s: the numbers of rows are integers", path,
+                           omen_value_name(layout->value));
+    else if (!(out->ids = calloc(out->n, (size_t)out->k * sizeof *out->ids)))
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
+    for (uint64_t i = 0; i < out->n && status == OMEN_OK; i++) {
+        const unsigned char *from = vectors->input.bytes + layout->offset + i * layout->stride;
+        for (uint32_t j = 0; j < out->k && status == OMEN_OK; j++) {
+            const int64_t id = (int64_t)omen_npy_integer(from + (uint64_t)j * n_bytes, n_bytes, layout->big_endian,
+                                                         omen_value_is_signed(layout->value));
+            out->ids[i * out->k + j] = (int32_t)id;
+            if (id < OMEN_NO_ROW || id > INT32_MAX)
+                status =
+                    omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has the neighbour %" PRId64, path, i, id);
+        }
+        if (status == OMEN_OK)
+            status = check_ids(path, i, out->k, out->ids + i * out->k, why);
+    }
+    omen_vectors_close(vectors);
+    return status;
+}
+
 int omen_truth_read(omen_truth *out, const char *path, omen_detail *why)
 {
+    *out = (omen_truth){.n = 0};
+    if (is_hdf5(path))
+        return read_hdf5(out, path, why);
     uint8_t *bytes = NULL;
     uint64_t n_bytes = 0;
     shape found = {.n = 0};
-    *out = (omen_truth){.n = 0};
     int status = read_whole(path, &bytes, &n_bytes, why);
     if (status == OMEN_OK)
         status = find_shape(path, bytes, n_bytes, &found, why);

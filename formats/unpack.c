@@ -154,6 +154,17 @@ const omen_compression *omen_compression_of(const unsigned char *bytes, uint64_t
     return NULL;
 }
 
+bool omen_compression_may_begin(const unsigned char *bytes, uint64_t n_bytes)
+{
+    static const unsigned char skippable[] = {0x2a, 0x4d, 0x18}; /* of zstd, behind 0x50 to 0x5f */
+    for (size_t i = 0; i < N_COMPRESSIONS; i++)
+        if (memcmp(bytes, compressions[i].magic,
+                   n_bytes < compressions[i].n_magic ? n_bytes : compressions[i].n_magic) == 0)
+            return true;
+    return n_bytes > 0 && bytes[0] >> 4 == 5 &&
+           memcmp(bytes + 1, skippable, n_bytes - 1 < sizeof skippable ? n_bytes - 1 : sizeof skippable) == 0;
+}
+
 size_t omen_compression_stem(const char *path)
 {
     const size_t length = strlen(path);

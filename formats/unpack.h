@@ -21,6 +21,9 @@ struct omen_compression {
  * fails says little of a file that could be something else. */
 const omen_compression *omen_compression_of(const unsigned char *bytes, uint64_t n_bytes);
 
+/* Whether n_bytes, the first of a stream, begin like something compressed, or may once there are more of them. */
+bool omen_compression_may_begin(const unsigned char *bytes, uint64_t n_bytes);
+
 /* Length of a path without the ending of a compression that is read, such as ".gz". */
 size_t omen_compression_stem(const char *path);
 

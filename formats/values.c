@@ -28,6 +28,19 @@ uint32_t omen_value_bytes(omen_value value)
     return 0;
 }
 
+bool omen_value_is_signed(omen_value value)
+{
+    switch (value) {
+    case OMEN_VALUE_U1:
+    case OMEN_VALUE_U2:
+    case OMEN_VALUE_U4:
+    case OMEN_VALUE_U8:
+        return false;
+    default:
+        return true;
+    }
+}
+
 bool omen_value_is_float(omen_value value)
 {
     switch (value) {

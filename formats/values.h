@@ -25,6 +25,9 @@ typedef enum {
 /* Whether a value can be a NaN or an infinity. */
 bool omen_value_is_float(omen_value value);
 
+/* Whether it can be negative. */
+bool omen_value_is_signed(omen_value value);
+
 /* Bytes of one stored value. */
 uint32_t omen_value_bytes(omen_value value);
 

@@ -5,6 +5,7 @@
  * checks the shape and keeps what it needs in a state of its own; its read function may be called by several threads.
  */
 #include "formats/foreign.h"
+#include "formats/row_spool.h"
 #include "formats/unpack.h"
 #include "formats/vectors_internal.h"
 
@@ -30,6 +31,7 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_F4,
         .is_told_by_rows = true,
         .probe = omen_vecs_probe,
+        .head = omen_vecs_head,
         .open = omen_vecs_open,
         LAYOUT,
         .write = omen_vecs_write,
@@ -40,19 +42,18 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_U1,
         .is_told_by_rows = true,
         .probe = omen_vecs_probe,
+        .head = omen_vecs_head,
         .open = omen_vecs_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "ivecs",
         .suffixes = {".ivecs"},
         .value = OMEN_VALUE_I4,
         .is_told_by_rows = true,
-        .probe = NULL,
+        .head = omen_vecs_head,
         .open = omen_vecs_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "hvecs",
@@ -60,15 +61,16 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_F2,
         .is_told_by_rows = true,
         .probe = omen_vecs_probe,
+        .head = omen_vecs_head,
         .open = omen_vecs_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "npy",
         .suffixes = {".npy"},
         .value = OMEN_VALUE_F4,
         .probe = omen_npy_probe,
+        .head = omen_npy_head,
         .open = omen_npy_open,
         .read = omen_npy_read,
         .read_bytes = omen_layout_read_bytes,
@@ -88,13 +90,13 @@ static const omen_vector_format formats[] = {
         .read_bytes = omen_layout_read_bytes,
         .release = omen_layout_release,
         .close = omen_layout_close,
-        .write = NULL,
     },
     {
         .name = "fbin",
         .suffixes = {".fbin"},
         .value = OMEN_VALUE_F4,
         .probe = omen_bin_probe,
+        .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
         .write = omen_bin_write,
@@ -104,36 +106,34 @@ static const omen_vector_format formats[] = {
         .suffixes = {".u8bin"},
         .value = OMEN_VALUE_U1,
         .probe = omen_bin_probe,
+        .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "i8bin",
         .suffixes = {".i8bin"},
         .value = OMEN_VALUE_I1,
         .probe = omen_bin_probe,
+        .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "i32bin",
         .suffixes = {".i32bin", ".ibin"}, /* the latter are row numbers, which must not pass for fbin */
         .value = OMEN_VALUE_I4,
-        .probe = NULL,
+        .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "u32bin",
         .suffixes = {".u32bin"},
         .value = OMEN_VALUE_U4,
-        .probe = NULL,
+        .head = omen_bin_head,
         .open = omen_bin_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "idx",
@@ -142,7 +142,6 @@ static const omen_vector_format formats[] = {
         .probe = omen_idx_probe,
         .open = omen_idx_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "safetensors",
@@ -152,27 +151,36 @@ static const omen_vector_format formats[] = {
         .probe = omen_safetensors_probe,
         .open = omen_safetensors_open,
         LAYOUT,
-        .write = NULL,
+    },
+    {
+        .name = "hdf5",
+        .suffixes = {".hdf5", ".h5", ".hdf"},
+        .value = OMEN_VALUE_F4,
+        .has_members = true,
+        .probe = omen_hdf5_probe,
+        .prepare = omen_hdf5_prepare,
+        .open = omen_hdf5_rows_open,
+        LAYOUT,
     },
     {
         .name = "csv",
         .suffixes = {".csv"},
         .value = OMEN_VALUE_F4,
         .probe = omen_text_probe,
-        .prepare = omen_csv_prepare,
+        .prepare = omen_row_spool_prepare,
+        .take_line = omen_text_take_line,
         .open = omen_raw_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "tsv",
         .suffixes = {".tsv", ".tab"},
         .value = OMEN_VALUE_F4,
         .probe = omen_text_probe,
-        .prepare = omen_tsv_prepare,
+        .prepare = omen_row_spool_prepare,
+        .take_line = omen_text_take_line,
         .open = omen_raw_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "jsonl",
@@ -180,17 +188,17 @@ static const omen_vector_format formats[] = {
         .value = OMEN_VALUE_F4,
         .has_members = true,
         .probe = omen_jsonl_probe,
-        .prepare = omen_jsonl_prepare,
+        .prepare = omen_row_spool_prepare,
+        .take_line = omen_jsonl_take_line,
         .open = omen_raw_open,
         LAYOUT,
-        .write = NULL,
     },
     {
         .name = "raw",
         .suffixes = {".raw", ".f32"},
         .value = OMEN_VALUE_F4,
         .is_bare = true,
-        .probe = NULL,
+        .head = omen_raw_head,
         .open = omen_raw_open,
         LAYOUT,
         .write = omen_raw_write,
@@ -283,7 +291,7 @@ const char *omen_vectors_format(const omen_vectors *vectors)
 
 /* ---- the choice of a format -------------------------------------------- */
 
-static const omen_vector_format *format_by_name(const char *name)
+const omen_vector_format *omen_vectors_format_by_name(const char *name)
 {
     for (size_t i = 0; i < N_FORMATS; i++)
         if (strcmp(formats[i].name, name) == 0)
@@ -297,8 +305,7 @@ static bool ends_with(const char *text, size_t length, const char *suffix)
     return length > n && strncasecmp(text + length - n, suffix, n) == 0;
 }
 
-/* By the extension of the first length characters of path. */
-static const omen_vector_format *format_by_suffix(const char *path, size_t length)
+const omen_vector_format *omen_vectors_format_by_suffix(const char *path, size_t length)
 {
     for (size_t i = 0; i < N_FORMATS; i++) {
         for (size_t j = 0; j < sizeof(formats[i].suffixes) / sizeof(formats[i].suffixes[0]); j++)
@@ -337,15 +344,13 @@ size_t omen_vectors_stem(const char *path)
 
 const char *omen_vectors_named(const char *path)
 {
-    const omen_vector_format *format = format_by_suffix(path, strlen(path));
+    const omen_vector_format *format = omen_vectors_format_by_suffix(path, strlen(path));
 
     return format ? format->name : NULL;
 }
 
-/* Finds the formats other than except that the content fits. Returns their number, the last in *found, and all names
- * separated by " or " in names. */
-static int formats_by_content(const omen_input *input, const omen_vector_format *except,
-                              const omen_vector_format **found, char names[80])
+int omen_vectors_formats_by_content(const omen_input *input, const omen_vector_format *except,
+                                    const omen_vector_format **found, char names[80])
 {
     int n_found = 0;
     names[0] = '\0';
@@ -367,7 +372,7 @@ static int fail_compressed(const omen_input *input, const omen_compression *comp
     if (ends_with(path, length, compression->suffix))
         length -= strlen(compression->suffix);
     if (!format)
-        format = format_by_suffix(path, length);
+        format = omen_vectors_format_by_suffix(path, length);
     return omen_fail(why, OMEN_ERR_INPUT, "%s is compressed: open what %s makes of it, with options.format %s",
                      input->label, compression->tool, format ? format->name : "FORMAT");
 }
@@ -385,7 +390,7 @@ static int choose_by_content(const omen_input *input, const char *path, const om
 {
     const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
     char names[80];
-    int n_found = formats_by_content(input, NULL, format, names);
+    int n_found = omen_vectors_formats_by_content(input, NULL, format, names);
     if (n_found == 1)
         return OMEN_OK;
     if (n_found > 1)
@@ -418,7 +423,7 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
     if (omen_input_is_container(input))
         return omen_fail(why, OMEN_ERR_INPUT, "%s is an omendb index, not a file of vectors", input->label);
     if (!format && strcmp(path, "-") != 0)
-        format = format_by_suffix(path, omen_compression_stem(path));
+        format = omen_vectors_format_by_suffix(path, omen_compression_stem(path));
     if (!format) {
         status = choose_by_content(input, path, &format, why);
         if (status != OMEN_OK)
@@ -437,7 +442,7 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
             return fail_compressed(input, compression, format, path, why);
         if (omen_foreign_name(input))
             return fail_foreign(input, omen_foreign_name(input), why);
-        if (formats_by_content(input, format, &other, names) > 0) {
+        if (omen_vectors_formats_by_content(input, format, &other, names) > 0) {
             return omen_fail(
                 why, OMEN_ERR_INPUT,
                 "%s is named like raw values but looks like %s (try options.format %s, or options.format raw to "
@@ -460,7 +465,7 @@ static int content_open(omen_vectors *vectors, const omen_vector_format *format,
         return fail_compressed(input, compression, format, path, why);
     if (status == OMEN_ERR_INPUT && !is_prepared && omen_foreign_name(input))
         return fail_foreign(input, omen_foreign_name(input), why);
-    if (status == OMEN_ERR_INPUT && !is_prepared && formats_by_content(input, format, &other, names) > 0) {
+    if (status == OMEN_ERR_INPUT && !is_prepared && omen_vectors_formats_by_content(input, format, &other, names) > 0) {
         return omen_fail(why, status, "%s is not %s: %s; it looks like %s (try options.format %s)", input->label,
                          format->name, reason.text, names, other->name);
     }
@@ -504,7 +509,7 @@ static int check_head(void *context, int fd, omen_detail *why)
     vectors.input.fd = fd;
     int status = omen_input_map(&vectors.input, why);
     bool may_be = false;
-    if (status == OMEN_OK && !e->options->format && !format_by_suffix(name, strlen(name))) {
+    if (status == OMEN_OK && !e->options->format && !omen_vectors_format_by_suffix(name, strlen(name))) {
         for (size_t i = 0; i < N_FORMATS && status == OMEN_OK && !may_be; i++) {
             if (!formats[i].is_told_by_rows)
                 continue;
@@ -530,7 +535,7 @@ int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_v
     const omen_vector_format *format = NULL;
 
     if (options->format) {
-        format = format_by_name(options->format);
+        format = omen_vectors_format_by_name(options->format);
         if (!format) {
             return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": the formats are %s", options->format,
                              omen_vectors_formats());
@@ -547,8 +552,8 @@ int omen_vectors_recognize(omen_vectors *vectors, const char *path, const omen_v
 static bool is_plain(const omen_input *input, const char *path, const omen_vectors_options *options)
 {
     omen_vectors vectors = {.input = *input};
-    vectors.format = options->format          ? format_by_name(options->format)
-                     : strcmp(path, "-") != 0 ? format_by_suffix(path, strlen(path))
+    vectors.format = options->format          ? omen_vectors_format_by_name(options->format)
+                     : strcmp(path, "-") != 0 ? omen_vectors_format_by_suffix(path, strlen(path))
                                               : NULL;
     if (!vectors.format || vectors.format->is_bare || vectors.format->prepare)
         return false;
@@ -557,60 +562,89 @@ static bool is_plain(const omen_input *input, const char *path, const omen_vecto
     return is_it;
 }
 
-int omen_vectors_open_input(omen_input *input, const char *path, const omen_vectors_options *options, bool *is_unpacked,
-                            omen_detail *why)
+/* Unpacks what was settled. */
+static int expand(omen_input *input, const char *path, const omen_vectors_options *options, bool *is_unpacked,
+                  omen_detail *why)
 {
-    int status = omen_input_open_as_is(input, path, why);
-    *is_unpacked = false;
-    if (status != OMEN_OK)
-        return status;
     const omen_compression *compression = omen_compression_of(input->bytes, input->n_bytes);
+    *is_unpacked = false;
     if (!compression || !compression->expand || is_plain(input, path, options))
         return OMEN_OK;
     *is_unpacked = true;
-    status = omen_input_expand(input, false, options->progress, options->context, why);
+    const int status = omen_input_expand(input, false, options->progress, options->context, why);
     if (status != OMEN_OK)
         omen_input_close(input);
+    return status;
+}
+
+int omen_vectors_open_input(omen_input *input, const char *path, const omen_vectors_options *options, bool *is_unpacked,
+                            omen_detail *why)
+{
+    const int status = omen_input_open_as_is(input, path, why);
+    return status == OMEN_OK ? expand(input, path, options, is_unpacked, why) : status;
+}
+
+/* Opens vectors->input, which is settled, as the file that it is called and the part of it that the path names. */
+static int open_settled(omen_vectors *vectors, const char *file, const char *member,
+                        const omen_vectors_options *options, omen_detail *why)
+{
+    expectation e = {.options = options, .path = file, .label = vectors->input.label};
+    char *name = NULL;
+    bool is_unpacked;
+    int status = expand(&vectors->input, file, options, &is_unpacked, why);
+    vectors->member = member;
+    vectors->progress = options->progress;
+    vectors->context = options->context;
+    if (status == OMEN_OK && omen_input_is_container(&vectors->input))
+        status = omen_input_unpack(&vectors->input, file, check_head, &e, &name, why);
+    if (status == OMEN_OK)
+        status = omen_vectors_recognize(vectors, name ? name : file, options, why);
+    vectors->member = NULL;
+    free(name);
+    return status;
+}
+
+int omen_vectors_open_begun(omen_vectors **out, const omen_input *input, const void *begun, size_t n_begun,
+                            const char *path, const omen_vectors_options *options, omen_detail *why)
+{
+    const size_t n_file = omen_vectors_file_bytes(path);
+    char *file = strndup(path, n_file);
+    omen_vectors *vectors = calloc(1, sizeof(*vectors));
+    int status = OMEN_OK;
+
+    *out = NULL;
+    if (!vectors || !file) {
+        omen_input unused = *input;
+        omen_input_close(&unused);
+        free(vectors);
+        free(file);
+        return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    }
+    vectors->input = *input;
+    status = omen_input_settle(&vectors->input, begun, n_begun, why);
+    if (status == OMEN_OK)
+        status = open_settled(vectors, file, path[n_file] == ':' ? path + n_file + 1 : NULL, options, why);
+    free(file);
+    if (status != OMEN_OK)
+        omen_vectors_close(vectors);
+    else
+        *out = vectors;
     return status;
 }
 
 int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options, omen_detail *why)
 {
     static const omen_vectors_options none;
-    char *name = NULL;
-
-    *out = NULL;
-    options = options ? options : &none;
-    omen_vectors *vectors = calloc(1, sizeof(*vectors));
-    if (!vectors)
-        return omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
+    omen_input input;
     const size_t n_file = omen_vectors_file_bytes(path);
     char *file = strndup(path, n_file);
-    expectation e = {.options = options, .path = file, .label = vectors->input.label};
-    bool is_unpacked;
-    int status = file ? omen_vectors_open_input(&vectors->input, file, options, &is_unpacked, why)
-                      : omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
-    if (status != OMEN_OK) {
-        free(file);
-        free(vectors);
-        return status;
-    }
-    vectors->member = path[n_file] == ':' ? path + n_file + 1 : NULL;
-    vectors->progress = options->progress;
-    vectors->context = options->context;
-    if (omen_input_is_container(&vectors->input))
-        status = omen_input_unpack(&vectors->input, file, check_head, &e, &name, why);
-    if (status == OMEN_OK)
-        status = omen_vectors_recognize(vectors, name ? name : file, options, why);
-    vectors->member = NULL;
-    free(name);
+
+    *out = NULL;
+    const int status =
+        file ? omen_input_begin(&input, file, why) : omen_fail(why, OMEN_ERR_MEMORY, "no memory to open the vectors");
     free(file);
-    if (status != OMEN_OK) {
-        omen_vectors_close(vectors);
-        return status;
-    }
-    *out = vectors;
-    return OMEN_OK;
+    return status == OMEN_OK ? omen_vectors_open_begun(out, &input, NULL, 0, path, options ? options : &none, why)
+                             : status;
 }
 
 const struct stat *omen_vectors_status(const omen_vectors *vectors)
@@ -636,14 +670,14 @@ void omen_vectors_close(omen_vectors *vectors)
 
 const char *omen_vectors_write_named(const char *path)
 {
-    const omen_vector_format *format = format_by_suffix(path, strlen(path));
+    const omen_vector_format *format = omen_vectors_format_by_suffix(path, strlen(path));
     return format && format->write ? format->name : NULL;
 }
 
 int omen_vectors_write(FILE *stream, const char *name, const omen_source *source, omen_progress_fn progress,
                        void *context, omen_detail *why)
 {
-    const omen_vector_format *format = format_by_name(name);
+    const omen_vector_format *format = omen_vectors_format_by_name(name);
     if (!format || !format->write) {
         return omen_fail(why, OMEN_ERR_ARGUMENT, "unknown format \"%.40s\": rows are written as %s", name,
                          omen_vectors_write_formats());

@@ -32,9 +32,5 @@ const char *omen_vectors_type(const omen_vectors *vectors);
  * OMEN_ERR_MEMORY, OMEN_ERR_IO, OMEN_ERR_INTERRUPTED or what source returned. progress may be NULL. */
 int omen_vectors_write(FILE *stream, const char *format, const omen_source *source, omen_progress_fn progress,
                        void *context, omen_detail *why) OMEN_MUST_CHECK;
-/* Replaces *fd, a stream that messages call label, by an unlinked file in TMPDIR of what is left in it, to be read from
- * its beginning, and closes the stream. Returns OMEN_OK, OMEN_ERR_IO, OMEN_ERR_ARGUMENT (a TMPDIR too long),
- * OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED (a signal ended the wait for input); then *fd is as it was. */
-int omen_stream_spool(int *fd, const char *label, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

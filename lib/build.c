@@ -258,6 +258,9 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
         b.report->refine_ceilings[i] = (double)b.refine_ceilings[i];
     omp_set_num_threads(threads_before);
     b.report->n_encoded = b.n_encoded;
+    const omen_row_hash hash = omen_runs_hash(&b.runs);
+    b.report->row_hash[0] = hash.low;
+    b.report->row_hash[1] = hash.high;
     /* a record may still be on its way out of memory that is freed next; it matters only to a build that goes on later
      */
     if (checkpoint) {

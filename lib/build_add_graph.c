@@ -61,8 +61,10 @@ static int check(const omen_index *index, const omen_build_options *o, int n_thr
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.wanted: a graph has at most %u rows",
                          OMEN_GRAPH_MOST_ROWS);
     const uint64_t making = omen_graph_build_bytes(m->n_rows, m->d_kept, degree, n_threads);
-    const uint64_t measuring = omen_calibration_bytes(m->n_rows, m->d, n_threads) + 4 * m->n_rows +
-                               omen_graph_calibrate_bytes(m->n_rows, m->d, m->n_lists, n_threads);
+    uint64_t truth, passing;
+    omen_calibration_bytes(m->n_rows, m->d, n_threads, &truth, &passing);
+    const uint64_t tuning = omen_graph_calibrate_bytes(m->n_rows, m->d, m->n_lists, n_threads);
+    const uint64_t measuring = truth + (tuning > passing ? tuning : passing) + 4 * m->n_rows;
     const uint64_t needed = making > measuring ? making : measuring;
     if (o->memory_bytes > 0 && needed > o->memory_bytes)
         return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory are too little: this graph needs %llu MiB",

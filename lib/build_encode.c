@@ -17,6 +17,7 @@
 typedef struct {
     float *rows, *lifted, *projected, *residuals, *centroids, *tails, *scratch;
     void *assign;
+    omen_row_hash hash; /* of the rows that were read into them */
 } encode_buffers;
 
 static void buffers_finish(encode_buffers *e)
@@ -83,6 +84,7 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
     int status = b->source->read(b->source->self, row0, n, e->rows, why);
     if (status != OMEN_OK)
         return status;
+    omen_row_hash_add(&e->hash, row0, e->rows, n, d);
     const float *lifted = omen_transform_lift(t, e->rows, n, false, e->lifted);
     omen_transform_project(t, lifted, n, e->projected, ld, e->tails);
     for (size_t i = 0; i < n; i++) {
@@ -129,8 +131,8 @@ int omen_build_encode_progress(omen_build_state *b, uint64_t row)
     return omen_build_progress(b, OMEN_STAGE_ENCODE, row - first, b->end - first);
 }
 
-/* Encodes rows [chunk0, chunk0 + n_chunk) into the buffers of b->runs. */
-static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk)
+/* Encodes rows [chunk0, chunk0 + n_chunk) into the buffers of b->runs; hash gets theirs. */
+static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk, omen_row_hash *hash)
 {
     const size_t block = omen_build_block_rows(b->transform.d);
     const uint64_t n_blocks = (n_chunk + block - 1) / block;
@@ -192,6 +194,8 @@ static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk)
                 }
             }
         }
+#pragma omp critical(omen_build)
+        omen_row_hash_join(hash, &e.hash);
         buffers_finish(&e);
     }
     return status;
@@ -206,9 +210,10 @@ int omen_build_encode(omen_build_state *b)
         return omen_build_no_memory(b);
     while (b->n_encoded < n && status == OMEN_OK) {
         const uint64_t n_chunk = least(chunk_rows, n - b->n_encoded);
-        status = encode_chunk(b, b->n_encoded, n_chunk);
+        omen_row_hash hash = {0, 0};
+        status = encode_chunk(b, b->n_encoded, n_chunk, &hash);
         if (status == OMEN_OK)
-            status = omen_runs_add(&b->runs, b->n_encoded, n_chunk, b->why);
+            status = omen_runs_add(&b->runs, b->n_encoded, n_chunk, &hash, b->why);
         if (b->source->release)
             b->source->release(b->source->self, b->n_encoded, n_chunk);
         if (status == OMEN_OK) {

@@ -335,6 +335,12 @@ static int calibrate(omen_build_state *b, const omen_way *only, double lost)
     if (status == OMEN_OK)
         status = omen_calibration_init(&truth, index, b->source, b->options->tune_queries, b->options->seed,
                                        b->n_threads, &watch, b->why);
+    /* all rows were read once more: a graph of an index that there is has none that were encoded */
+    if (status == OMEN_OK && b->runs.n_runs > 0) {
+        const omen_row_hash encoded = omen_runs_hash(&b->runs);
+        if (!omen_row_hash_is(&truth.row_hash, &encoded))
+            status = omen_fail(b->why, OMEN_ERR_INPUT, "the input changed: its rows are not those that were encoded");
+    }
     truth.lost = lost;
     if (status == OMEN_OK)
         b->report->near_copies = truth.near_copies;

@@ -138,9 +138,11 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t row = omen_runs_chunk_row_bytes(code_bytes, has_codes ? OMEN_MAX_FACTORS : 0, row_bytes);
     uint64_t calibrate = 0; /* one way after the other */
     for (size_t i = 0; i < OMEN_N_WAYS; i++)
-        if (omen_ways[i].calibrate)
+        if (omen_ways[i].calibrate && (i != OMEN_WAY_GRAPH || o->graph.wanted))
             calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads));
-    calibrate += omen_calibration_bytes(n, source->d, (int)threads);
+    uint64_t truth, passing;
+    omen_calibration_bytes(n, source->d, (int)threads, &truth, &passing);
+    calibrate = truth + most_of(calibrate, passing);
     const uint32_t degree = o->graph.wanted ? (o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE) : 0;
     if (o->graph.wanted)
         calibrate = most_of(calibrate, omen_graph_build_bytes(n, (uint32_t)d_kept, degree, (int)threads));

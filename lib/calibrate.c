@@ -44,15 +44,14 @@ uint32_t omen_calibration_most_queries(uint64_t n_rows, uint32_t d)
                                                : (uint32_t)affordable;
 }
 
-uint64_t omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads)
+void omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads, uint64_t *kept, uint64_t *passing)
 {
     const uint64_t n_queries = omen_calibration_most_queries(n, d);
     /* the exact search keeps some more keys than asked for, in each of two ranges of rows a thread */
     const uint64_t exact = 2 * (uint64_t)n_threads * (OMEN_CALIBRATE_K + 2 * BEYOND) * 8;
-    const uint64_t a_query = 8 * d + (OMEN_CALIBRATE_K + BEYOND) * 20 + exact;
-    /* each thread of an exact search holds a block of rows and its products with the queries */
-    const uint64_t a_thread = 2048ull * (d + n_queries) * 4;
-    return n_queries * a_query + 4 * n + (uint64_t)n_threads * a_thread;
+    *kept = n_queries * (4 * (uint64_t)d + (OMEN_CALIBRATE_K + BEYOND + 1) * 20 + 4);
+    *passing = n_queries * (4 * (uint64_t)d + exact) + 4 * n +
+               (uint64_t)n_threads * omen_search_exact_bytes(d, OMEN_CALIBRATE_K + BEYOND + 1);
 }
 
 /* Draws from n_rows rows, for an index of n. */
@@ -243,8 +242,8 @@ int omen_calibration_init(omen_calibration *c, const omen_index *index, const om
     if (status == OMEN_OK)
         status = read_queries(c, from, rows, watch, why);
     if (status == OMEN_OK)
-        status = omen_search_source(source, m->metric, c->queries, c->n_queries, c->n_truth, n_threads, c->truth, watch,
-                                    why);
+        status = omen_search_source(source, m->metric, c->queries, c->n_queries, c->n_truth, n_threads, c->truth,
+                                    &c->row_hash, watch, why);
     if (status != OMEN_OK)
         return status;
     const uint32_t n_with_copies = name_neighbours(c);

@@ -27,7 +27,8 @@ typedef struct omen_calibration {
     uint64_t *refined;    /* the same rows in the same order: (distance as re-ranking measures it, id) */
     uint32_t *neighbours; /* n_queries x k_most ids: the nearest of truth, without own */
     double near_copies;   /* as in omen_build_report */
-    double lost;          /* recall that the source's rows have lost by rounding, which truth does not show */
+    omen_row_hash row_hash; /* of the source's rows */
+    double lost;            /* recall that the source's rows have lost by rounding, which truth does not show */
 } omen_calibration;
 
 /* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
@@ -66,8 +67,8 @@ void omen_calibration_mark_lost(const omen_calibration *c, uint32_t k, bool *los
 double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_t n_queries, uint32_t k,
                                     double margin_most);
 
-/* Estimate, in bytes, of the private memory that this needs. 4 bytes a row of it are free again when
+/* Estimate, in bytes, of the private memory that this needs: what a calibration keeps, and what is free again when
  * omen_calibration_init() returns. */
-uint64_t omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads);
+void omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads, uint64_t *kept, uint64_t *passing);
 
 #endif

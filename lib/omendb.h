@@ -358,6 +358,7 @@ typedef struct omen_build_report {
         bool are_unit; /* all within 0.001 of 1: l2 and ip then rank as cosine does */
         double spread; /* ip: the length that a tenth of the rows exceed over that which nine tenths do; 0: none */
     } norms;
+    uint64_t row_hash[2]; /* of the rows encoded: low and high of omen_source_hash() */
 } omen_build_report;
 
 /* What a build will need, in bytes: upper estimates. */

@@ -46,6 +46,19 @@ typedef struct omen_checkpoint_info {
 OMEN_API int omen_checkpoint_get_info(const omen_checkpoint *checkpoint, omen_checkpoint_info *out,
                                       omen_detail *why) OMEN_MUST_CHECK;
 
+/* A hash of rows: the sum over them of the XXH3 of 128 bits of their values as float32, with their number in the input
+ * as its seed; low and high halves are added up by themselves. So parts of an input add up to that of all. */
+typedef struct omen_row_hash {
+    uint64_t low, high;
+} omen_row_hash;
+
+/* Reads n rows of a source from first on, and sets *out to their hash. progress, which may be NULL, is asked ("source")
+ * by the calling thread. n_threads 0: omen_cpu_count(). Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
+ * the source returned. */
+OMEN_API int omen_source_hash(const omen_source *source, uint64_t first, uint64_t n, int n_threads,
+                              omen_progress_fn progress, void *context, omen_row_hash *out,
+                              omen_detail *why) OMEN_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

@@ -276,8 +276,8 @@ int omen_records_check_lengths(const omen_source *source, const omen_build_optio
 {
     const uint64_t row_bytes =
         sizeof(uint32_t) + OMEN_MAX_FACTORS * sizeof(float) + o->bytes + omen_refine_row_bytes(o->refine, source->d);
-    const uint64_t table_bytes =
-        2 * sizeof(uint64_t) + 4 * ((uint64_t)n_lists + 1) + (uint64_t)n_lists * OMEN_MAX_FACTORS * 2 * sizeof(float);
+    const uint64_t table_bytes = OMEN_RUN_HEAD * sizeof(uint64_t) + 4 * ((uint64_t)n_lists + 1) +
+                                 (uint64_t)n_lists * OMEN_MAX_FACTORS * 2 * sizeof(float);
     uint64_t rows_left_bytes = source->n_rows * row_bytes; /* of all runs together, besides their tables */
     omen_record record;
     for (uint32_t i = 1; checkpoint->get(checkpoint->self, i, &record); i++) {
@@ -423,7 +423,10 @@ int omen_records_load_transform(omen_records *records, omen_transform *t, float 
         return status;
     if (!omen_transform_is_sound(t) || (*refine_centre && !omen_refine_centre_is_sound(*refine_centre, t->d)))
         return omen_records_contradiction(why);
-    return omen_transform_prepare(t) == OMEN_OK ? OMEN_OK : no_memory(why);
+    const int status_of_axes = omen_transform_prepare(t) == OMEN_OK ? omen_transform_check_angles(t) : OMEN_ERR_MEMORY;
+    return status_of_axes == OMEN_ERR_CORRUPT  ? omen_records_contradiction(why)
+           : status_of_axes == OMEN_ERR_MEMORY ? no_memory(why)
+                                               : status_of_axes;
 }
 
 /* ---- partition ---- */

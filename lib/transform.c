@@ -310,7 +310,8 @@ double omen_norm2(const float *row, size_t d)
     return sum;
 }
 
-/* A row whose squared length float32 holds badly or not at all, or whose inverse it does not hold. */
+/* A row whose squared length float32 holds badly or not at all, or whose inverse, times what is wanted, it does not
+ * hold. */
 static void scale_short_row(const float *row, size_t d, float wanted2, float *to)
 {
     const double norm2 = omen_norm2(row, d), scale = norm2 > 0 ? sqrt((double)wanted2 / norm2) : 0;
@@ -330,7 +331,7 @@ const float *omen_transform_lift(const omen_transform *t, const float *rows, siz
         const float norm2 = kernels->ip_f32(row, row, d);
         const bool is_scaled = t->metric == OMEN_METRIC_COSINE || queries;
         const float wanted2 = t->metric == OMEN_METRIC_COSINE ? 1 : t->ip_radius2;
-        if (is_scaled && norm2 < NORM2_EXACT) {
+        if (is_scaled && (norm2 < NORM2_EXACT || isinf(wanted2 / norm2))) {
             scale_short_row(row, d, wanted2, to);
         } else {
             /* rows longer than the radius are cut to it */

@@ -3,11 +3,14 @@
 
 # What meson.build needs, and the data of the demonstration.
 build_packages="gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libjansson-dev
-    libzstd-dev zlib1g-dev dataset-fashion-mnist"
+    libzstd-dev zlib1g-dev libhdf5-dev dataset-fashion-mnist"
 
 # What the tests need besides.
-test_packages="bats file zstd python3 python3-numpy clang libomp-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-    qemu-user gnuplot-nox strace g++ binutils clang-format"
+test_packages="bats file zstd python3 python3-numpy python3-h5py clang libomp-dev gcc-aarch64-linux-gnu
+    libc6-dev-arm64-cross qemu-user gnuplot-nox strace g++ binutils clang-format"
+
+# What tests/cluster.sh needs, which is skipped without; they take some 20 seconds to install.
+cluster_packages="slurmctld slurmd slurm-client munge iproute2 parallel"
 
 # install_missing PACKAGE...: leaves apt alone when nothing is missing. Returns 1 if that is not possible.
 install_missing()

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # All tests: a build with gcc (warnings are errors), unit tests, CLI tests, fault injection, exact search against numpy,
-# style, the installed library, NEON under qemu-user, a build with clang, unit and CLI tests and failing allocations
-# under AddressSanitizer and UBSan. Installs what is missing.
+# style, the installed library, a build in steps on Slurm, NEON under qemu-user, a build with clang, unit and CLI tests
+# and failing allocations under AddressSanitizer and UBSan. Installs what is missing.
 # Ends with "N passed, N failed" and exits 1 if any failed. Builds into build-test, build-clang and build-sanitize.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -18,6 +18,8 @@ else
 fi
 # shellcheck disable=SC2086 # the lists are split into words on purpose
 install_missing $build_packages $test_packages || exit 1
+# shellcheck disable=SC2086
+install_missing $cluster_packages || echo "without these the stage \"cluster\" is skipped" >&2
 
 # Tests run more threads than there are processors.
 OMP_WAIT_POLICY=passive
@@ -107,6 +109,7 @@ plain()
     stage "exact search and numpy" /usr/bin/python3 tests/exact_numpy.py
     stage "style" sh tests/style.sh
     stage "library" sh tests/library.sh
+    stage "cluster" sh tests/cluster.sh
     stage "neon" sh tests/neon.sh
 }
 

@@ -9,6 +9,16 @@
 
 #define HEADER_BYTES 8
 
+int omen_bin_head(const unsigned char *bytes, uint64_t n_bytes, const omen_vector_format *format, uint32_t d,
+                  omen_layout *out, uint64_t *n_needed, omen_detail *reason)
+{
+    *n_needed = HEADER_BYTES;
+    if (n_bytes < HEADER_BYTES)
+        return OMEN_OK;
+    *out = (omen_layout){.value = format->value, .n_rows = omen_load_le32(bytes), .offset = HEADER_BYTES};
+    return omen_layout_check_shape(omen_load_le32(bytes + 4), out, reason);
+}
+
 static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
                        omen_detail *reason)
 {

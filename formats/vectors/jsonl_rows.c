@@ -6,8 +6,6 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define NAME_BYTES 256u
-
 /* A list of numbers with at least one in it. */
 static bool is_row(const json_t *value)
 {
@@ -15,9 +13,9 @@ static bool is_row(const json_t *value)
 }
 
 /* The name of the only member that is a list of numbers. */
-static int find_member(const json_t *object, char found[NAME_BYTES], omen_detail *reason)
+static int find_member(const json_t *object, char *found, omen_detail *reason)
 {
-    char list[NAME_BYTES] = "";
+    char list[OMEN_NAME_BYTES] = "";
     unsigned n = 0;
     const char *name;
     json_t *value;
@@ -27,7 +25,7 @@ static int find_member(const json_t *object, char found[NAME_BYTES], omen_detail
         if (!is_row(value))
             continue;
         snprintf(list + used, sizeof list - used, "%s\"%.60s\"", used > 0 ? ", " : "", name);
-        snprintf(found, NAME_BYTES, "%s", name);
+        snprintf(found, OMEN_NAME_BYTES, "%s", name);
         n++;
     }
     if (n == 1)
@@ -50,10 +48,9 @@ static int take_row(omen_row_spool *spool, const json_t *row, uint64_t line, ome
     return status;
 }
 
-/* Reads a line. member is the name of the list, which the first line finds if it is "". */
-static int read_line(omen_row_spool *spool, const char *line, size_t n_bytes, uint64_t number, char member[NAME_BYTES],
-                     omen_detail *reason)
+int omen_jsonl_take_line(omen_row_spool *spool, const char *line, size_t n_bytes, uint64_t number, omen_detail *reason)
 {
+    char *member = spool->member;
     json_error_t error;
     json_t *value = json_loadb(line, n_bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     int status = OMEN_OK;
@@ -73,28 +70,7 @@ static int read_line(omen_row_spool *spool, const char *line, size_t n_bytes, ui
     if (status == OMEN_OK)
         status = take_row(spool, row, number, reason);
     json_decref(value);
-    return status;
-}
-
-int omen_jsonl_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
-{
-    omen_lines lines = omen_lines_of(vectors->input.bytes, vectors->input.n_bytes);
-    const char *line, *first = lines.at;
-    size_t n_bytes;
-    char member[NAME_BYTES] = "";
-    omen_row_spool spool;
-    int status = omen_row_spool_start(&spool, vectors, reason);
-    if (vectors->member && snprintf(member, sizeof member, "%s", vectors->member) >= (int)sizeof member)
-        status = status != OMEN_OK ? status : omen_fail(reason, OMEN_ERR_INPUT, "no member has so long a name");
-    while (status == OMEN_OK && (status = omen_row_spool_check_line(&lines, reason)) == OMEN_OK &&
-           omen_lines_next(&lines, &line, &n_bytes)) {
-        if (n_bytes == 0 && omen_lines_are_over(lines))
-            break;
-        status = read_line(&spool, line, n_bytes, lines.number, member, reason);
-        if (status == OMEN_OK)
-            status = omen_row_spool_end_row(&spool, lines.number, (uint64_t)(lines.at - first), reason);
-    }
-    return omen_row_spool_finish(&spool, status, d, reason);
+    return status == OMEN_OK ? omen_row_spool_end_row(spool, number, reason) : status;
 }
 
 /* The first line is an object with a list of numbers, or such a list. */

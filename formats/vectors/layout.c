@@ -10,9 +10,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, omen_detail *reason)
+int omen_layout_check_shape(uint64_t d, omen_layout *layout, omen_detail *reason)
 {
-    uint64_t n = layout->n_rows, row_bytes, end;
+    const uint64_t n = layout->n_rows;
+    uint64_t end;
     if (n == 0)
         return omen_fail(reason, OMEN_ERR_INPUT, "there are no rows: the header says 0 x %" PRIu64, d);
     if (d == 0)
@@ -23,11 +24,20 @@ int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, 
                          OMEN_MAX_DIM);
     }
     layout->d = (uint32_t)d;
-    row_bytes = d * omen_value_bytes(layout->value);
-    if (__builtin_mul_overflow(n, row_bytes, &end) || __builtin_add_overflow(end, layout->offset, &end)) {
+    layout->stride = d * omen_value_bytes(layout->value);
+    if (__builtin_mul_overflow(n, layout->stride, &end) || __builtin_add_overflow(end, layout->offset, &end)) {
         return omen_fail(reason, OMEN_ERR_INPUT,
                          "the header says %" PRIu64 " x %" PRIu64 " values, more than a file can hold", n, d);
     }
+    return OMEN_OK;
+}
+
+int omen_layout_check(const omen_input *input, uint64_t d, omen_layout *layout, omen_detail *reason)
+{
+    const int status = omen_layout_check_shape(d, layout, reason);
+    if (status != OMEN_OK)
+        return status;
+    const uint64_t n = layout->n_rows, row_bytes = layout->stride, end = layout->offset + n * row_bytes;
     if (input->n_bytes > end) {
         return omen_fail(reason, OMEN_ERR_INPUT,
                          "the header says %" PRIu64 " x %" PRIu64 " (%" PRIu64 " bytes), but the file has %" PRIu64
@@ -133,10 +143,10 @@ static int fail_inexact(const omen_vectors *vectors, uint64_t first, const unsig
     return omen_inexact_fault(vectors, first + i / layout->d, i % layout->d, why);
 }
 
-int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
+int omen_layout_read_at(const omen_vectors *vectors, const unsigned char *from, uint64_t first, uint64_t n, float *out,
+                        omen_detail *why)
 {
     const omen_layout *layout = vectors->layout;
-    const unsigned char *from = vectors->input.bytes + layout->offset + first * layout->stride;
     const bool floats = omen_value_is_float(layout->value);
     uint64_t d = layout->d;
     uint64_t run = !layout->row_headers && d < RUN_VALUES ? RUN_VALUES / d : 1;
@@ -156,6 +166,13 @@ int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, fl
         out += run * d;
     }
     return OMEN_OK;
+}
+
+int omen_layout_read(const omen_vectors *vectors, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    const omen_layout *layout = vectors->layout;
+    return omen_layout_read_at(vectors, vectors->input.bytes + layout->offset + first * layout->stride, first, n, out,
+                               why);
 }
 
 int omen_layout_read_bytes(const omen_vectors *vectors, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why)

@@ -43,12 +43,13 @@ static int type_parse(const omen_npy_header *header, omen_layout *out, omen_deta
                      name[0] == 'O' ? "object " : "", header->descr);
 }
 
-int omen_npy_find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
-                         omen_detail *reason)
+/* *columns gets the number of values in a row. */
+static int read_layout(const unsigned char *bytes, uint64_t n_bytes, omen_layout *out, uint64_t *columns,
+                       omen_detail *reason)
 {
     omen_npy_header header;
 
-    int status = omen_npy_header_read(input->bytes, input->n_bytes, &header, reason);
+    int status = omen_npy_header_read(bytes, n_bytes, &header, reason);
     if (status != OMEN_OK)
         return status;
     if (header.is_structured)
@@ -64,7 +65,27 @@ int omen_npy_find_layout(const omen_input *input, const omen_vector_format *form
     out->n_rows = header.shape[0];
     out->offset = header.offset;
     out->by_columns = header.by_columns;
-    return omen_layout_check(input, header.shape[1], out, reason);
+    *columns = header.shape[1];
+    return OMEN_OK;
+}
+
+int omen_npy_find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
+                         omen_detail *reason)
+{
+    uint64_t columns;
+    const int status = read_layout(input->bytes, input->n_bytes, out, &columns, reason);
+    return status == OMEN_OK ? omen_layout_check(input, columns, out, reason) : status;
+}
+
+int omen_npy_head(const unsigned char *bytes, uint64_t n_bytes, const omen_vector_format *format, uint32_t d,
+                  omen_layout *out, uint64_t *n_needed, omen_detail *reason)
+{
+    uint64_t columns;
+    *n_needed = omen_npy_header_bytes(bytes, n_bytes);
+    if (n_bytes < *n_needed)
+        return OMEN_OK;
+    const int status = read_layout(bytes, n_bytes, out, &columns, reason);
+    return status == OMEN_OK ? omen_layout_check_shape(columns, out, reason) : status;
 }
 
 int omen_npy_open(omen_vectors *vectors, uint32_t d, omen_detail *reason)

@@ -16,6 +16,11 @@ typedef struct {
     bool is_over;
 } fields;
 
+static char delimiter_of(const omen_vector_format *format)
+{
+    return strcmp(format->name, "csv") == 0 ? ',' : '\t';
+}
+
 static fields fields_of(const char *line, size_t n_bytes, char delimiter)
 {
     return (fields){line, line + n_bytes, delimiter, false};
@@ -117,48 +122,28 @@ static int read_line(omen_row_spool *spool, fields f, uint64_t number, omen_deta
     return status;
 }
 
-static int prepare(omen_vectors *vectors, char delimiter, uint32_t *d, omen_detail *reason)
+int omen_text_take_line(omen_row_spool *spool, const char *line, size_t n_bytes, uint64_t number, omen_detail *reason)
 {
-    omen_lines lines = omen_lines_of(vectors->input.bytes, vectors->input.n_bytes);
-    const char *line, *first = lines.at;
-    size_t n_bytes;
-    unsigned n_names, n_named = 0;
-    omen_row_spool spool;
-    int status = omen_row_spool_start(&spool, vectors, reason);
-    while (status == OMEN_OK && (status = omen_row_spool_check_line(&lines, reason)) == OMEN_OK &&
-           omen_lines_next(&lines, &line, &n_bytes)) {
-        if (lines.number == 1 && is_header(line, n_bytes, delimiter, &n_names)) {
-            n_named = n_names;
-            status = check_header(line, n_bytes, delimiter, reason);
-            continue;
-        }
-        if (n_bytes == 0 && omen_lines_are_over(lines))
-            break;
-        status = read_line(&spool, fields_of(line, n_bytes, delimiter), lines.number, reason);
-        if (status == OMEN_OK)
-            status = omen_row_spool_end_row(&spool, lines.number, (uint64_t)(lines.at - first), reason);
-        if (status == OMEN_OK && n_named > 0 && n_named != spool.d)
-            status = omen_fail(reason, OMEN_ERR_INPUT,
-                               "line 1 names %u column%s, and line 2 has %u number%s: each needs a name", n_named,
-                               omen_plural(n_named), spool.d, omen_plural(spool.d));
+    const char delimiter = delimiter_of(spool->vectors->format);
+    unsigned n_names;
+    if (number == 1 && is_header(line, n_bytes, delimiter, &n_names)) {
+        spool->n_named = n_names;
+        return check_header(line, n_bytes, delimiter, reason);
     }
-    return omen_row_spool_finish(&spool, status, d, reason);
-}
-
-int omen_csv_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
-{
-    return prepare(vectors, ',', d, reason);
-}
-
-int omen_tsv_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
-{
-    return prepare(vectors, '\t', d, reason);
+    int status = read_line(spool, fields_of(line, n_bytes, delimiter), number, reason);
+    if (status == OMEN_OK)
+        status = omen_row_spool_end_row(spool, number, reason);
+    if (status == OMEN_OK && spool->n_named > 0 && spool->n_named != spool->d)
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "line 1 names %u column%s, and line 2 has %u number%s: each needs a name", spool->n_named,
+                         omen_plural(spool->n_named), spool->d, omen_plural(spool->d));
+    return status;
 }
 
 /* Two numbers at least in the first line, or in the second and as many names in the first. */
 bool omen_text_probe(const omen_input *input, const omen_vector_format *format)
 {
-    const char delimiter = strcmp(format->name, "csv") == 0 ? ',' : '\t';
+    const char delimiter = delimiter_of(format);
     omen_lines lines = omen_lines_of(input->bytes, input->n_bytes < PROBE_BYTES ? input->n_bytes : PROBE_BYTES);
     const char *line, *text;
     size_t n_line_bytes, n_bytes;

@@ -25,28 +25,43 @@ static int fail_dimension(const omen_input *input, const omen_layout *layout, ui
                      (int)omen_load_le32(input->bytes + bad * layout->stride), layout->d);
 }
 
-static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
-                       omen_detail *reason)
+int omen_vecs_head(const unsigned char *bytes, uint64_t n_bytes, const omen_vector_format *format, uint32_t d,
+                   omen_layout *out, uint64_t *n_needed, omen_detail *reason)
 {
-    if (input->n_bytes < HEADER_BYTES)
-        return omen_fail(reason, OMEN_ERR_INPUT, "row 0 is cut short: %" PRIu64 " bytes in all", input->n_bytes);
-    uint32_t dimension = omen_load_le32(input->bytes);
+    *n_needed = HEADER_BYTES;
+    if (n_bytes < HEADER_BYTES)
+        return OMEN_OK;
+    const uint32_t dimension = omen_load_le32(bytes);
     if (dimension == 0)
         return omen_fail(reason, OMEN_ERR_INPUT, "row 0 has dimension 0");
     if (dimension > OMEN_MAX_DIM) {
         return omen_fail(reason, OMEN_ERR_INPUT, "row 0 has dimension %d, and a row may have 1 to %u", (int)dimension,
                          OMEN_MAX_DIM);
     }
-    uint64_t row_bytes = HEADER_BYTES + (uint64_t)dimension * omen_value_bytes(format->value);
-    uint64_t n_rows = input->n_bytes / row_bytes, rest = input->n_bytes % row_bytes;
     *out = (omen_layout){
         .value = format->value,
         .row_headers = true,
-        .n_rows = n_rows,
+        .n_rows = UINT64_MAX,
         .d = dimension,
         .offset = HEADER_BYTES,
-        .stride = row_bytes,
+        .stride = HEADER_BYTES + (uint64_t)dimension * omen_value_bytes(format->value),
     };
+    return OMEN_OK;
+}
+
+static int find_layout(const omen_input *input, const omen_vector_format *format, uint32_t d, omen_layout *out,
+                       omen_detail *reason)
+{
+    uint64_t n_needed;
+    if (input->n_bytes < HEADER_BYTES)
+        return omen_fail(reason, OMEN_ERR_INPUT, "row 0 is cut short: %" PRIu64 " bytes in all", input->n_bytes);
+    const int status = omen_vecs_head(input->bytes, input->n_bytes, format, d, out, &n_needed, reason);
+    if (status != OMEN_OK)
+        return status;
+    const uint32_t dimension = out->d;
+    const uint64_t row_bytes = out->stride;
+    const uint64_t n_rows = input->n_bytes / row_bytes, rest = input->n_bytes % row_bytes;
+    out->n_rows = n_rows;
     if (n_rows > 0 && omen_load_le32(input->bytes + (n_rows - 1) * row_bytes) != dimension)
         return fail_dimension(input, out, n_rows - 1, reason);
     if (rest >= HEADER_BYTES && omen_load_le32(input->bytes + n_rows * row_bytes) != dimension)

@@ -420,7 +420,6 @@ uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach
 
 uint64_t omen_lists_measure_bytes(uint32_t n_queries, uint32_t n_lists)
 {
-    /* a list number for each row takes what omen_calibration_init() has given back */
     const uint64_t first = (4 * OMEN_CALIBRATE_K + 13) * 8;
     return n_queries * ((OMEN_CALIBRATE_K + 32) * 16 + first + n_lists * 16 + POOL * 24 + (LISTS_N_MARGINS + 1) * 4);
 }

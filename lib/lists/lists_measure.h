@@ -55,8 +55,7 @@ uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach
 /* The margin of a number up to LISTS_N_MARGINS. */
 float omen_lists_measure_margin(const omen_lists_measure *m, uint32_t number);
 
-/* Estimate, in bytes, of the private memory that this needs besides omen_calibration_bytes(), of which it uses what is
- * free again. */
+/* Estimate, in bytes, of the private memory that this needs besides omen_calibration_bytes(), and 4 bytes a row. */
 uint64_t omen_lists_measure_bytes(uint32_t n_queries, uint32_t n_lists);
 
 #endif

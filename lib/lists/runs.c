@@ -164,7 +164,7 @@ static void copy_sorted(omen_runs *runs, const omen_run *run, uint32_t *order)
     }
 }
 
-int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why)
+int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_hash *hash, omen_detail *why)
 {
     const omen_checkpoint *c = runs->checkpoint;
     /* the checkpoint may still be writing the run before, out of the same buffers */
@@ -186,12 +186,15 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a chunk of %llu rows", (unsigned long long)n);
     run->row0 = row0;
     run->n_rows = n;
+    run->hash = *hash;
     copy_sorted(runs, run, order);
     merge_extremes(runs);
     if (!c)
         return OMEN_OK;
     runs->head[0] = row0;
     runs->head[1] = n;
+    runs->head[2] = hash->low;
+    runs->head[3] = hash->high;
     const omen_span spans[] = {
         {runs->head, sizeof runs->head},
         {run->first, table_bytes(runs)},
@@ -272,7 +275,7 @@ int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, u
 {
     const omen_checkpoint *c = runs->checkpoint;
     const size_t extreme_bytes = n_extremes(runs) * sizeof(float);
-    uint64_t head[2] = {0, 0};
+    uint64_t head[OMEN_RUN_HEAD] = {0};
     int status = OMEN_OK;
     if (record_bytes < sizeof head + table_bytes(runs) + extreme_bytes)
         return omen_records_contradiction(why);
@@ -289,6 +292,7 @@ int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, u
         return status;
     run->row0 = head[0];
     run->n_rows = head[1];
+    run->hash = (omen_row_hash){.low = head[2], .high = head[3]};
     if (run->row0 != row0 || run->n_rows < 1 || run->n_rows > n_rows - row0)
         return omen_records_contradiction(why);
     /* no more than 2^32 rows of some 2^19 bytes */
@@ -307,6 +311,14 @@ int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, u
         return omen_records_contradiction(why);
     merge_extremes(runs);
     return OMEN_OK;
+}
+
+omen_row_hash omen_runs_hash(const omen_runs *runs)
+{
+    omen_row_hash out = {0, 0};
+    for (size_t r = 0; r < runs->n_runs; r++)
+        omen_row_hash_join(&out, &runs->runs[r].hash);
+    return out;
 }
 
 /* ---- reading back ---- */

@@ -5,7 +5,7 @@
 #ifndef OMEN_RUNS_H
 #define OMEN_RUNS_H
 
-#include "lib/omendb.h"
+#include "lib/row_hash.h"
 
 /* What a run holds of each row. */
 typedef enum {
@@ -15,8 +15,11 @@ typedef enum {
     OMEN_N_RUN_PARTS,
 } omen_run_part;
 
+#define OMEN_RUN_HEAD 4 /* u64 that a record of a run begins with: first row, rows, their hash */
+
 typedef struct omen_run {
     uint64_t row0, n_rows;
+    omen_row_hash hash;               /* of the rows as they were read */
     uint32_t *first;                  /* n_lists + 1: where the rows of each list begin in the run */
     uint32_t record;                  /* in the checkpoint */
     uint8_t *parts[OMEN_N_RUN_PARTS]; /* in memory; NULL: read from the checkpoint */
@@ -38,7 +41,7 @@ typedef struct omen_runs {
     uint8_t *refine;
     bool keep; /* all runs stay in memory */
     /* the last run's header and extremes, which the checkpoint may still be writing */
-    uint64_t head[2];
+    uint64_t head[OMEN_RUN_HEAD];
     float *run_extremes;
 } omen_runs;
 
@@ -58,10 +61,14 @@ void omen_runs_finish(omen_runs *runs);
 /* Bytes of memory that each row of a chunk takes. */
 size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t refine_bytes);
 
-/* Sorts the first n rows of the chunk, which are rows row0 .. row0 + n - 1 of the input, into a new run and hands it
- * to the checkpoint, which may still be writing it on return. Returns OMEN_OK, OMEN_ERR_MEMORY or what the checkpoint
- * returned. */
-int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, omen_detail *why) OMEN_MUST_CHECK;
+/* Sorts the first n rows of the chunk, which are rows row0 .. row0 + n - 1 of the input and have the hash, into a new
+ * run and hands it to the checkpoint, which may still be writing it on return. Returns OMEN_OK, OMEN_ERR_MEMORY or what
+ * the checkpoint returned. */
+int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_hash *hash,
+                  omen_detail *why) OMEN_MUST_CHECK;
+
+/* The hash of the rows of all runs. */
+omen_row_hash omen_runs_hash(const omen_runs *runs);
 
 /* Takes over a run that an earlier build left in the checkpoint, and checks all its row and list numbers; it must start
  * at row row0 of the n_rows of the input. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the

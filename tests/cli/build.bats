@@ -50,20 +50,19 @@ for i in range(300):
     has "$stderr" "note: rows have unit length (300 looked at): l2 ranks as cosine; distances differ"
     expect 0 omendb train -o unit.model unit.fvecs
     has "$stderr" "note: rows have unit length"
-    for arguments in "near.fvecs" "-m cosine unit.fvecs" "-m ip unit.fvecs" "long.fvecs"; do
+    for arguments in "near.fvecs" "-m ip unit.fvecs"; do
         # shellcheck disable=SC2086 # a list of words
         expect 0 omendb build $arguments
         [[ $stderr != *"note:"* ]]
     done
     expect 0 omendb build -m ip long.fvecs
     has "$stderr" "note: the longest tenth of the rows is at least 9 times as long as the shortest tenth (300 looked"
-    expect 0 omendb build -q unit.fvecs
-    same "$stderr" ""
     expect 0 omendb build --json unit.fvecs
     same "$stderr" ""
     same "$(member "$output" norms.unit)" true
     same "$(member "$output" norms.spread)" null
-    expect 0 omendb build --json -m ip long.fvecs
+    expect 0 omendb build -q --json -m ip long.fvecs
+    same "$stderr" ""
     same "$(member "$output" norms.unit)" false
 }
 

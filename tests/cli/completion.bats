@@ -24,7 +24,7 @@ offers()
     same "$(offers build --codec =)" "auto none pq rabitq"
     same "$(offers compress --codec '')" "auto f16 pq rabitq sq8"
     same "$(offers query --way '')" "auto exact graph lists"
-    same "$(offers query -F '')" "csv ibin ivecs jsonl npy npz tsv"
+    same "$(offers query -F '')" "csv hdf5 ibin ivecs jsonl npy npz tsv"
     has "$(offers query --format '')" "fvecs"
     same "$(offers compress -F '')" "fbin fvecs npy raw"
     same "$(offers query --cpu av)" "avx2 avx512 avx512vnni"

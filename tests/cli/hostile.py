@@ -21,6 +21,7 @@ hostile.py results PART INDEX N OPTION...
 hostile.py shards MODEL N SHARD...
                              the same of a model and its shards: build --shard and merge exit 0, and make an index that
                              verify calls sound, or 2 to 4
+hostile.py recode SHARD OUT  a shard whose last row is encoded otherwise, and which is sound
 hostile.py vectors INDEX N FILE...
                              the same of the headers of files of vectors: query by them exits 0 or 2
 hostile.py bomb PACKED       an original of 2^50 bytes claimed: refused with exit 3, below 200 MB
@@ -133,7 +134,7 @@ def record_header(kind, number, n, checksum):
 
 
 def pack_records(parts, what=0):
-    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 3, what) + bytes(40)).ljust(4096, b"\0"))
+    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 4, what) + bytes(40)).ljust(4096, b"\0"))
     for number, (kind, payload) in enumerate(parts):
         out += record_header(kind, number, len(payload), xxh3(payload)) + payload
         out += bytes(up(len(out), 4096) - len(out))
@@ -323,6 +324,7 @@ def lie_shards(model, n, names):
         for name, shard in zip(lying, all_parts):
             write(name, pack_records(shard, 2))
         run(["info", "lie.model", *lying], 1 << 30, (0, 3))
+        run(["verify", "-q", "-t", "1", "--model", "lie.model", "lie.model", *lying], 1 << 30, (0, 3))
         # a shard that is there is looked at first
         run(["build", "-q", "-t", "1", "--model", "lie.model", "--shard", f"0/{len(shards)}", "-o", lying[0]], 1 << 31,
             codes)
@@ -336,6 +338,13 @@ def lie_shards(model, n, names):
                 os.unlink(name)
     if not codes[3]:
         sys.exit(f"of {n} models and shards none was found at fault")
+
+
+def recode(shard, out):
+    """The shard with another last byte in its last run, and checksums to match."""
+    parts = records(shard)
+    parts[-1][1][-1] ^= 1
+    write(out, pack_records(parts, 2))
 
 
 def lie_vectors(index, n, names):
@@ -573,6 +582,8 @@ def main():
         lie_results(data, words[0], int(words[1]), words[2:])
     elif command == "shards":
         lie_shards(data, int(words[0]), words[1:])
+    elif command == "recode":
+        recode(data, words[0])
     elif command == "vectors":
         lie_vectors(path, int(words[0]), words[1:])
     elif command == "bomb":

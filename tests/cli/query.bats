@@ -168,7 +168,8 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
     expect 0 omendb query -o found.NPY base.omen q.fvecs
     cmp found.NPY want.npy
     for name in found.txt found.parquet found.tsv.gz d.npy/found.x; do
-        fails_with 2 'does not say how to write the results: name it .tsv, .jsonl, .ivecs, .npy, .csv, .ibin or .npz' \
+        fails_with 2 \
+            'does not say how to write the results: name it .tsv, .jsonl, .ivecs, .npy, .csv, .ibin, .npz or .hdf5' \
             omendb query -o $name base.omen q.fvecs
     done
     # names without an extension, and what is no file
@@ -307,7 +308,7 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
     fails_with 2 '--rerank must be at least 1' omendb query --rerank 0 base.omen q.fvecs
     fails_with 2 '--exact compares with every row' omendb query --exact --probes 1 base.omen q.fvecs
     fails_with 2 '--exact compares with every row' omendb query --rerank 5 --exact base.omen q.fvecs
-    fails_with 2 '--output-format must be tsv, jsonl, ivecs, npy, csv, ibin or npz, not "tab"' \
+    fails_with 2 '--output-format must be tsv, jsonl, ivecs, npy, csv, ibin, npz or hdf5, not "tab"' \
         omendb query -F tab base.omen q.fvecs
     fails_with 2 '"frob"' omendb query --cpu frob base.omen q.fvecs
     fails_with 2 'no INDEX given' omendb query

@@ -353,3 +353,181 @@ kill_after()
     fails_with 2 "is in the way" omendb build --model m.model --shard 0/2 -o x.shard
     [ -e x.shard.part ]
 }
+
+@test "--tmp has the checkpoint, and the same command finds it there" {
+    here
+    rm shards/*
+    mkdir scratch other
+    local size=0
+    "$OMENDB" build -q --model m.model --shard 0/1 --chunk-rows 1 -t 1 --tmp scratch -o s.shard &
+    local pid=$!
+    while kill -0 $pid 2>/dev/null && [ "$size" -lt 200000 ]; do
+        size=$(stat -c %s scratch/s.shard-*.part 2>/dev/null || echo 0)
+    done
+    kill -KILL $pid || fault "it was done before it was stopped"
+    wait $pid || true
+    # another output of that name is another shard
+    omendb build -q --model m.model --shard 0/1 --tmp scratch -o other/s.shard
+    [ "$(ls scratch | wc -l)" -eq 1 ]
+    expect 0 omendb build --model m.model --shard 0/1 --tmp scratch/ -o ./s.shard
+    has "$stderr" "resuming at row"
+    [ -z "$(ls scratch)" ]
+    merge --tmp scratch s.shard
+    cmp "$whole" out.omen
+    omendb train -q --tmp scratch -o n.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    cmp m.model n.model
+    omendb build -q --tmp scratch -o whole.omen "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    cmp "$whole" whole.omen
+    omendb attach -q --tmp scratch --key <(seq 600) -o named.omen whole.omen
+    [ -z "$(ls scratch)" ]
+    [ "$(ls other)" = s.shard ]
+    fails_with 4 'cannot use "none" of --tmp' omendb build --tmp none -o x.omen whole.omen
+    fails_with 2 "--tmp wants a directory" omendb train --tmp m.model -o x.model whole.omen
+    fails_with 2 "--tmp wants a directory" omendb merge --tmp m.model --model m.model -o x.omen s.shard
+    fails_with 2 "--tmp wants a directory" omendb attach --tmp m.model -o x.omen whole.omen
+}
+
+@test "a file system without locks, mmap or O_DIRECT will do" {
+    here
+    [ -x "${OMENDB_FAULT-}" ] || skip "no omendb-fault"
+    rm shards/*
+    export OMEN_FAULT_LACKS="locks mmap direct"
+    expect 0 "$OMENDB_FAULT" build -o out.omen "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    has "$stderr" "has no locks between processes"
+    cmp "$whole" out.omen
+    "$OMENDB_FAULT" verify -q --source "$BATS_FILE_TMPDIR"/a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" out.omen
+    "$OMENDB_FAULT" train -q -o n.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    cmp m.model n.model
+    "$OMENDB_FAULT" build -q --model m.model --shard 0/1 -o shards/
+    "$OMENDB_FAULT" merge -q --model m.model -o new.omen shards/
+    cmp "$whole" new.omen
+    # what is told to stop leaves nothing, since nobody could continue it
+    "$OMENDB_FAULT" build -q --chunk-rows 1 -t 1 -o x.omen "$BATS_FILE_TMPDIR/a.fvecs" 2>said &
+    local pid=$!
+    while [ -z "$(ls x.omen.*.part 2>/dev/null)" ]; do kill -0 $pid || break; done
+    kill -TERM $pid || true
+    wait $pid || true
+    rm -f x.omen said
+    only m.model n.model new.omen out.omen shards
+}
+
+@test "verify reads models and shards, and compares them with their inputs" {
+    here
+    local file=shards/shard-00001-of-00003.shard sources
+    printf '%s\n' "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy} >list.txt
+    expect 0 omendb verify --quick m.model shards/*
+    has "$output" "m.model: sound (model of 600 x 10, identity "
+    has "$output" "$file: sound (shard 1 of 3, rows 200 to 399 of 600, hash "
+    expect 0 omendb verify --model m.model --inputs list.txt m.model shards/*
+    has "$output" "source)"
+    expect 0 omendb verify --json $file
+    same "$(member "$output" indexes.0.kind)" '"shard"'
+    local hash
+    hash=$(member "$output" indexes.0.row_hash)
+    expect 0 omendb info --json $file
+    same "$(member "$output" files.0.checkpoint.shard.row_hash)" "$hash"
+    # the same rows in other chunks
+    expect 0 omendb build --json --model m.model --shard 1/3 --chunk-rows 30 -o other.shard
+    same "$(member "$output" row_hash)" "$hash"
+    # one row changed, that no step looks at
+    cp "$BATS_FILE_TMPDIR/a.fvecs" a.fvecs
+    printf '\1\1' | dd of=a.fvecs bs=1 seek=$((1 * 44 + 4)) conv=notrunc status=none
+    expect 0 omendb verify --source a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" m.model
+    expect 3 omendb verify --source a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" shards/*
+    has "$output" "shard-00000-of-00003.shard: differs from its source: of rows 0 to 199, some are others"
+    has "$output" "$file: sound"
+    printf '%s\n' a.fvecs "$BATS_FILE_TMPDIR/b.npy" >changed.txt
+    fails_with 2 "the input changed: its rows are not those that were encoded" merge --inputs changed.txt shards
+    expect 3 omendb verify --source a.fvecs m.model $file
+    has "$output" "m.model: differs from its source: it was trained from other input"
+    has "$output" "$file: differs from its source: it is a shard of 600 rows, and there are 280"
+    fails_with 4 "none.npy" omendb verify --source none.npy m.model
+    # a shard that is sound, and encoded otherwise
+    omendb train -q --seed 9 -o other.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    expect 3 omendb verify --model other.model $file
+    has "$output" "it was encoded with another model"
+    python3 "$tests_dir/cli/hostile.py" recode $file lie.shard
+    expect 0 omendb verify lie.shard
+    expect 3 omendb verify --model m.model --inputs list.txt lie.shard
+    has "$output" "rows 200 to 399 are encoded otherwise than the model does"
+    for at in 16 4104 8200 12304; do
+        cp $file lie.shard
+        printf '\377' | dd of=lie.shard bs=1 seek="$at" conv=notrunc status=none
+        expect 3 omendb verify lie.shard
+        has "$output" "lie.shard: corrupt: "
+    done
+    expect 2 omendb verify "$BATS_FILE_TMPDIR/a.fvecs"
+}
+
+@test "--json of steps, and of what stops" {
+    here
+    expect 0 omendb train --json -o n.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    same "$(member "$output" done)" true
+    same "$(member "$output" n)" 600
+    same "$stderr" ""
+    expect 0 omendb build --json --model m.model --shard 1/3 -o shards/
+    same "$(member "$output" was_there)" true
+    expect 0 omendb merge --json --model m.model -o out.omen shards
+    same "$(member "$output" n)" 600
+    rm shards/shard-00001*
+    expect 6 omendb merge --json --model m.model -o x.omen shards
+    same "$(member "$output" why)" '"1 of 3 shards is missing: 1"'
+    same "$(member "$output" exit)" 6
+    same "$(member "$output" done)" false
+    same "$stderr" "omendb merge: 1 of 3 shards is missing: 1"
+    expect 5 omendb build --json -M 10M -o x.omen "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    same "$(member "$output" rows)" null
+    expect 2 omendb train --json -m ip --zero-ok -l 700 -o x.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    same "$(member "$output" exit)" 2
+    "$OMENDB" build -q --json --model m.model --shard 0/1 --chunk-rows 1 -t 1 -o s.shard >report 2>said &
+    local pid=$!
+    while kill -0 $pid 2>/dev/null && [ "$(stat -c %s s.shard.part 2>/dev/null || echo 0)" -lt 200000 ]; do :; done
+    kill -TERM $pid || fault "it was done before it was stopped"
+    wait $pid || [ $? -eq 143 ]
+    same "$(member "$(cat report)" rows)" 600
+    same "$(member "$(cat report)" exit)" 143
+    same "$(member "$(cat report)" continues)" true
+    at_least 10 "$(member "$(cat report)" rows_done)"
+}
+
+@test "more shards than a process may have open, in 64 MiB" {
+    plain_only
+    mkdir parts
+    vectors make base.fvecs -n 240 -d 6
+    omendb build -q -o whole.omen base.fvecs
+    omendb train -q -o m.model base.fvecs
+    for i in $(seq 0 119); do
+        omendb build -q -t 1 --model m.model --shard $i/120 -o parts/
+    done
+    (
+        ulimit -n 90
+        python3 - "$OMENDB" <<'END'
+import resource, subprocess, sys
+subprocess.run([sys.argv[1], *"merge -q -t 2 -M 64M --model m.model -o out.omen parts".split()], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+assert used < 64 << 10, used
+END
+    )
+    cmp whole.omen out.omen
+}
+
+@test "memory and threads of a Slurm job" {
+    cd "$BATS_TEST_TMPDIR/empty"
+    run_plan() { env "$@" "$OMENDB" build -v --json -o out.omen "$BATS_FILE_TMPDIR/a.fvecs"; }
+    expect 0 run_plan SLURM_MEM_PER_NODE=400
+    has "$stderr" "of 314.6 MB allowed"
+    expect 0 run_plan SLURM_MEM_PER_CPU=100 SLURM_CPUS_PER_TASK=1 SLURM_CPUS_ON_NODE=8
+    has "$stderr" "of 78.6 MB allowed"
+    same "$(member "$output" threads)" 1
+    expect 0 run_plan SLURM_MEM_PER_CPU=100 SLURM_CPUS_ON_NODE=4 SLURM_MEM_PER_NODE=0 OMP_NUM_THREADS=1,2
+    has "$stderr" "of 314.6 MB allowed"
+    same "$(member "$output" threads)" 1
+    # what is no number counts for nothing
+    expect 0 run_plan SLURM_MEM_PER_NODE=x SLURM_CPUS_PER_TASK=-1 OMP_NUM_THREADS=
+    expect 0 env SLURM_MEM_PER_NODE=400 "$OMENDB" build -v -t 40 -M 2G -o out.omen "$BATS_FILE_TMPDIR/a.fvecs"
+    has "$stderr" "of 419.4 MB allowed"
+    has "$stderr" "warning: --memory is more than the 419.4 MB that this process's group or job may use"
+    has "$stderr" "warning: 40 threads are more than the "
+    expect 0 omendb build -q -t 40 -o out.omen "$BATS_FILE_TMPDIR/a.fvecs"
+    same "$stderr" ""
+}

@@ -51,7 +51,7 @@ can_run()
     local need modules=
     for need; do
         case $need in
-        numpy | scipy | pyarrow) modules="$modules $need" ;;
+        numpy | scipy | pyarrow | h5py) modules="$modules $need" ;;
         libomendb) [ -e "$library/libomendb.so.0" ] || { missing=$need && return 1; } ;;
         *) command -v "$need" >/dev/null || { missing=$need && return 1; } ;;
         esac

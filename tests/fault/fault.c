@@ -216,6 +216,14 @@ static bool struck(int count)
     return plan.count == count && (n == plan.n || (plan.from_there_on && n > plan.n));
 }
 
+/* Whether the file systems are to lack something: locks (flock says ENOLCK), mmap (of files with a name: ENODEV) or
+ * direct (O_DIRECT: EINVAL). */
+static bool is_lacking(const char *what)
+{
+    const char *words = getenv("OMEN_FAULT_LACKS");
+    return words && strstr(words, what);
+}
+
 /* What becomes of an I/O call on path, or on fd where path is NULL. A FAIL has set errno. */
 static verdict strike(call_kind call, int fd, const char *path)
 {
@@ -285,6 +293,10 @@ static int open_file(const char *path, int flags, mode_t mode)
 {
     if (strike(CALL_OPEN, -1, path) == FAIL)
         return -1;
+    if ((flags & O_DIRECT) && is_lacking("direct")) {
+        errno = EINVAL;
+        return -1;
+    }
     int fd = __real_open64(path, flags, mode);
     if (fd >= 0)
         trace(CALL_OPEN, fd, 0, NULL, 0, flags, path, "");
@@ -414,12 +426,22 @@ WRAP(void *, mmap64, void *at, size_t n_bytes, int protection, int flags, int fd
 {
     if (strike(CALL_MMAP, fd, NULL) == FAIL || no_memory())
         return MAP_FAILED;
+    char path[4096];
+    if (fd >= 0 && is_lacking("mmap") && !strstr(path_of(fd, path), " (deleted)")) {
+        errno = ENODEV;
+        return MAP_FAILED;
+    }
     return __real_mmap64(at, n_bytes, protection, flags, fd, offset);
 }
 
 WRAP(int, flock, int fd, int operation)
 {
-    return strike(CALL_FLOCK, fd, NULL) == FAIL ? -1 : __real_flock(fd, operation);
+    if (strike(CALL_FLOCK, fd, NULL) == FAIL)
+        return -1;
+    if (!is_lacking("locks"))
+        return __real_flock(fd, operation);
+    errno = ENOLCK;
+    return -1;
 }
 
 WRAP(int, stat64, const char *path, struct stat *out)

@@ -7,7 +7,7 @@ promises that it checks.
 fault.py io       I/O calls from each place, in turn, fail with EIO, with ENOSPC, with ENOSPC from there on, and stop
                   half way
 fault.py alloc    allocations from each place, in turn, fail, alone and with all that follow
-fault.py kills    builds are killed and started again until they are done
+fault.py kills    builds, whole ones and in steps, are killed and started again until they are done
 fault.py replay   after each call of a build, what was not synced is lost in every way that the replay knows
 
 The program is --omendb, $OMENDB_FAULT or build/tests/omendb-fault: omendb with fault.c linked in.
@@ -21,6 +21,7 @@ import hashlib
 import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -31,8 +32,12 @@ import tempfile
 import time
 import zipfile
 
+import h5py
+import numpy
+
 IMAGES = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 OUT = "out.omen"
+ELSEWHERE = re.compile(r"-[0-9a-f]{16}\.part$")
 SECONDS_MOST = 600
 
 # Calls whose failure the program may survive, since it has another way or only tidies up.
@@ -110,6 +115,7 @@ class Case:
         self.is_build = words[0] == "build"
         has_checkpoint = words[0] in ("build", "train") or "--chunk-rows" in words
         self.checkpoint = f"{output or OUT}.part" if has_checkpoint else ""
+        self.is_elsewhere = "--tmp" in words  # the checkpoint, which has another name
         # what is there before is an index to read, or what the output replaces
         self.old_name = output if words[0] == "compress" else OUT
 
@@ -254,6 +260,8 @@ def make_cases(bench):
     bvecs(bench.path("parts/1.bvecs"), few[150:])
     with open(bench.path("list.txt"), "w") as out:
         out.write("../parts/0.bvecs\n../parts/1.bvecs\n")
+    with open(bench.path("few.txt"), "w") as out:
+        out.write("../few.bvecs\n")
     with open(bench.path("others-keys.txt"), "w") as out:
         out.writelines(f"other {i}\n" for i in range(len(few)))
     with open(bench.path("indexes.txt"), "w") as out:
@@ -268,6 +276,9 @@ def make_cases(bench):
         out.writelines(",".join(map(str, row)) + "\n" for row in few[-25:])
     with open(bench.path("queries.jsonl"), "w") as out:
         out.writelines(f'{{"id": {i}, "v": {list(row)}}}\n' for i, row in enumerate(few[-25:]))
+    with h5py.File(bench.path("queries.h5"), "w") as out:
+        out.create_dataset("v", data=numpy.array([list(row) for row in few[-25:]], "u1"), chunks=(10, 7),
+                           compression="gzip", shuffle=True, fletcher32=True)
     for name in ("few.bvecs", "keys.txt"):
         with gzip.open(bench.path(name + ".gz"), "wb") as out:
             out.write(read(bench.path(name)))
@@ -334,6 +345,11 @@ def make_cases(bench):
              output="out.model"),
         Case("build of a shard", ["build", "-q", "-t", threads, "--chunk-rows", "70", "--model", "../m.model",
                                   "--shard", "1/2", "-o", "out.shard"], output="out.shard"),
+        Case("build of a shard with its checkpoint elsewhere",
+             ["build", "-q", "-t", threads, "--chunk-rows", "70", "--tmp", ".", "--model", "../m.model", "--shard",
+              "1/2", "-o", "out.shard"], output="out.shard"),
+        Case("verify of a shard", ["verify", "-t", threads, "--model", "../m.model", "--inputs", "../few.txt",
+                                   "../m.model", "../0.shard"]),
         Case("merge", ["merge", "-q", "-t", threads, "--model", "../m.model", "-o", OUT, "../0.shard", "../1.shard"],
              before=old, output=OUT),
         Case("attach", ["attach", "-q", "-t", threads, "--key", "../keys.txt", "-o", "new.omen", OUT], before=whole,
@@ -358,6 +374,8 @@ def make_cases(bench):
                                  "../queries.bvecs"], before=whole, output="found.npy"),
         Case("query to an archive", ["query", "-t", threads, "--distances", "-o", "found.npz", OUT,
                                      "../queries.bvecs"], before=whole, output="found.npz"),
+        Case("query of HDF5 to HDF5", ["query", "-t", threads, "--distances", "-o", "found.hdf5", OUT,
+                                       "../queries.h5:v"], before=whole, output="found.hdf5"),
         Case("query of its rows", ["query", "-q", "-t", threads, "--self", "-k", "3", "-F", "npy", "--distances", "-o",
                                    "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query of its rows, in groups", ["query", "-q", "-t", threads, "--self", "-k", "3", "--chunk-rows", "1",
@@ -368,6 +386,8 @@ def make_cases(bench):
              before=whole),
         Case("exact query of a stream", ["query", "-t", threads, "--exact", "-f", "bvecs", OUT, "-"],
              stdin=bench.path("queries.bvecs"), before=whole),
+        Case("query of lines that come", ["query", "-t", threads, "--batch", "3", "-f", "csv", OUT, "-"],
+             pipe=read(bench.path("queries.csv")), before=whole),
         Case("certified query", ["query", "-t", threads, "--certify", "--recall", "0.3", "--audit", "2", "-o",
                                  "found.tsv", OUT, "../queries.bvecs"], before=whole, output="found.tsv"),
         Case("compress", ["compress", "-q", "-f", "-t", threads, "-o", "out.omz", "../base.bvecs"], before=old,
@@ -470,7 +490,7 @@ class Sweep:
         if self.case.output is not None and any(hit[0] in TIDYING for hit in result.hits):
             may_stay |= {self.case.output + ".tmp", self.case.output + ".part"}
         for name in sorted(left.keys() | wanted.keys()):
-            if name in may_stay:
+            if name in may_stay or (may_stay and self.case.is_elsewhere and ELSEWHERE.search(name)):
                 continue
             if name not in wanted:
                 faults.append(f"{name} is left behind")
@@ -566,7 +586,8 @@ def run_full_disk(bench, reporter, case):
                 name in result.stderr for name in names):
             faults.append(f"limit of {limit} bytes: exit {result.code}: {result.stderr.decode(errors='replace')}")
         left = contents(directory)
-        left.pop(case.checkpoint, None)
+        left = {name: data for name, data in left.items()
+                if name != case.checkpoint and not (case.is_elsewhere and ELSEWHERE.search(name))}
         if left != start:
             faults.append(f"limit of {limit} bytes: there is {', '.join(os.listdir(directory))}")
     if clean.code != 0:
@@ -574,8 +595,12 @@ def run_full_disk(bench, reporter, case):
     reporter.tell(f"file size limits, {case.name}", faults, f"{len(limits)} of up to {n_bytes} bytes")
 
 
+def chosen_cases(bench):
+    return [case for case in make_cases(bench) if bench.options.case in case.name]
+
+
 def run_io(bench, reporter):
-    for case in make_cases(bench):
+    for case in chosen_cases(bench):
         if case.output is not None:
             run_full_disk(bench, reporter, case)
         sweep = Sweep(bench, case, 4)
@@ -592,7 +617,7 @@ def run_io(bench, reporter):
 
 
 def run_alloc(bench, reporter):
-    for case in make_cases(bench):
+    for case in chosen_cases(bench):
         sweep = Sweep(bench, case, 5)
         which = sweep.numbers("alloc")
         plans = [f"alloc:{i}{end}" for i in which for end in ("", "+")]
@@ -735,6 +760,95 @@ def run_kills(bench, reporter):
                   f"{bench.options.rows} rows; after kills the output was the old index {after_kill['old']} times, "
                   f"the new one {after_kill['new']} times"
                   + (f"; {n_resumed} runs resumed" if bench.can_resume else ""))
+
+
+# ---- kills of a build in steps ----
+
+class Steps:
+    """train, shards and merge: their words, what each writes, and what an undisturbed run leaves."""
+
+    def __init__(self, bench, n_shards=3):
+        n = min(bench.options.rows, 1500)
+        bvecs(bench.path("steps.bvecs"), fashion_rows(n, 16))
+        self.bench = bench
+        model = ["--model", "m.model"]
+        threads = ["-q", "-t", bench.options.threads]
+        self.steps = [("m.model", ["train", *threads, "-o", "m.model", bench.path("steps.bvecs")])]
+        for i in range(n_shards):
+            name = f"{i}.shard"
+            self.steps.append((name, ["build", *threads, *model, "--shard", f"{i}/{n_shards}", "--chunk-rows",
+                                      str(n // n_shards // 7 + 1), "-o", name]))
+        names = [name for name, _ in self.steps[1:]]
+        self.steps.append((OUT, ["merge", *threads, *model, "-o", OUT, *names]))
+        self.outputs = {}
+        self.n_io, self.seconds = {}, {}
+        directory = bench.directory()
+        for name, words in self.steps:
+            began = time.monotonic()
+            result = bench.run(directory, Case(name, words))
+            self.seconds[name] = time.monotonic() - began
+            if result.code != 0:
+                sys.exit(f"{words[0]} without faults fails: {result.stderr.decode()}")
+            self.n_io[name] = result.counts["io"]
+            self.outputs[name] = read(os.path.join(directory, name))
+        whole = bench.directory()
+        result = bench.run(whole, Case("whole", ["build", "-q", "-o", OUT, "../steps.bvecs"]))
+        if result.code != 0 or read(os.path.join(whole, OUT)) != self.outputs[OUT]:
+            sys.exit(f"the steps do not make the index of one build: {result.stderr.decode()}")
+
+    def verdict(self, directory, name, must_be):
+        """What is wrong with a step's output; it may be missing unless it must be there."""
+        path = os.path.join(directory, name)
+        if not os.path.exists(path):
+            return [f"{name} is not there"] if must_be else []
+        return [] if read(path) == self.outputs[name] else [f"{name} is another file"]
+
+
+def kill_step(steps, directory, name, words, rng, counts):
+    """Kills a step and starts it again until it is done. Returns what is wrong."""
+    bench = steps.bench
+    for attempt in range(1000):
+        fault, seconds = None, SECONDS_MOST
+        if rng.random() < (1 if attempt == 0 else 0.6):
+            if rng.random() < 0.3:
+                seconds = rng.uniform(0, 1.1 * steps.seconds[name])
+            else:
+                fault = f"kill:{rng.randint(1, steps.n_io[name])}{rng.choice(('', ':half'))}"
+        process = bench.start(directory, Case(name, words), fault)
+        try:
+            stderr = process.communicate(timeout=seconds)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            stderr = process.communicate()[1]
+        if process.returncode == 0:
+            return steps.verdict(directory, name, True)
+        if process.returncode != -signal.SIGKILL:
+            return [f"{words[0]}: exit {process.returncode}: {stderr.decode(errors='replace')}"]
+        counts[words[0]] = counts.get(words[0], 0) + 1
+        wrong = steps.verdict(directory, name, False)
+        if wrong:
+            return [f"after a kill {text}" for text in wrong]
+    return [f"{words[0]} is never done"]
+
+
+def run_step_kills(bench, reporter):
+    steps = Steps(bench)
+    rng = random.Random(bench.options.seed)
+    counts, faults, n_builds = {}, [], 0
+    while sum(counts.values()) < bench.options.steps and not faults:
+        directory, scratch = bench.directory(), bench.directory()
+        tmp = ["--tmp", scratch] if n_builds % 2 else []  # every other with its checkpoints elsewhere
+        n_builds += 1
+        for name, words in steps.steps:
+            faults += kill_step(steps, directory, name, [*words, *tmp], rng, counts)
+            if faults:
+                break
+        left = sorted(set(os.listdir(directory)) - set(steps.outputs)) + os.listdir(scratch)
+        if left and not faults:
+            faults.append(f"left behind: {', '.join(left)}")
+    told = ", ".join(f"{n} of {name}" for name, n in counts.items())
+    reporter.tell("kills of steps", [f"{text} (index {n_builds})" for text in faults],
+                  f"{sum(counts.values())} kills ({told}) in {n_builds} indexes")
 
 
 # ---- lost writes ----
@@ -976,16 +1090,21 @@ def main():
     parser.add_argument("--cases", type=int, default=2,
                         help="io, alloc: fail calls from the same place in that many cases (default: 2; 0: all)")
     parser.add_argument("--count", type=int, default=60, help="kills (default: 60)")
+    parser.add_argument("--steps", type=int, default=20, help="kills of train, shards and merge (default: 20)")
     parser.add_argument("--states", type=int, default=60,
                         help="replay: states that the next build starts from; 0: all (default: 60)")
     parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
+    parser.add_argument("--case", default="", help="io, alloc: those with this in their names (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default: 1)")
     options = parser.parse_args()
     options.cases = options.cases or sys.maxsize
     reporter = Reporter()
     with tempfile.TemporaryDirectory(prefix="omendb-fault-") as work:
         commands = {"io": run_io, "alloc": run_alloc, "kills": run_kills, "replay": run_replay}
-        commands[options.command](Bench(options, work), reporter)
+        bench = Bench(options, work)
+        commands[options.command](bench, reporter)
+        if options.command == "kills":
+            run_step_kills(bench, reporter)
     sys.exit(reporter.failed)
 
 

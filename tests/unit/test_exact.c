@@ -325,6 +325,71 @@ static void test_choice(void)
     rows_free(&rows);
 }
 
+/* Under cosine a zero query is at distance 1 of all rows, by whichever function. */
+static void test_zero_query(void)
+{
+    enum { N_ROWS = 300, D = 7, K = 5 };
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1);
+    const omen_source source = source_of(&rows);
+    float queries[2 * D] = {0}, distances[2 * K];
+    int64_t ids[2 * K];
+    memcpy(queries + D, rows.x, D * sizeof *queries);
+    CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_COSINE, K, queries, 2, 2, ids, distances, NULL, NULL, &detail),
+                 OMEN_OK);
+    for (int i = 0; i < K; i++)
+        CHECK_CASE(ids[i] == i && distances[i] == 1, "rank %d is row %lld at %g", i, (long long)ids[i],
+                   (double)distances[i]);
+    CHECK(ids[K] == 0 && distances[K] < 1e-6f);
+
+    omen_build_options o;
+    sections_in_memory sections;
+    omen_build_options_init(&o);
+    o.metric = OMEN_METRIC_COSINE;
+    for (o.refine = OMEN_REFINE_SQ8; o.refine < OMEN_N_REFINES; o.refine++) {
+        omen_index *index = make_index(&rows, &o, &sections);
+        CHECK(index && omen_index_distances(index, queries, 2, K, ids, 2, distances, &detail) == OMEN_OK);
+        for (int i = 0; i < K; i++)
+            CHECK_CASE(distances[i] == 1, "%s: row %d is at %g", omen_refine_name(o.refine), i, (double)distances[i]);
+        omen_index_close(index);
+        sections_free(&sections);
+    }
+    rows_free(&rows);
+}
+
+/* Under ip a query is scaled to the longest row: by a factor whose square float32 does not hold. */
+static void test_short_query(void)
+{
+    enum { N_ROWS = 300, D = 7, K = 5 };
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1);
+    float query[D];
+    omen_build_options o;
+    omen_search_options options;
+    sections_in_memory sections;
+    for (uint64_t i = 0; i < N_ROWS * D; i++)
+        rows.x[i] *= i / D % 2 ? 1e17f : 1e-13f;
+    for (int j = 0; j < D; j++)
+        query[j] = rows.x[j];
+    omen_build_options_init(&o);
+    omen_search_options_init(&options);
+    o.metric = OMEN_METRIC_IP;
+    o.refine = OMEN_REFINE_F32;
+    options.k = K;
+    omen_index *index = make_index(&rows, &o, &sections);
+    if (index) {
+        options.lists.probes = index->meta.n_lists;
+        options.rerank = N_ROWS;
+        results found = search(index, &options, query, 1);
+        options.exact = true;
+        results exact = search(index, &options, query, 1);
+        CHECK(same_results(&found, &exact) && exact.distances[0] < 0);
+        results_free(&found);
+        results_free(&exact);
+    }
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_bytes);
@@ -332,5 +397,7 @@ int main(void)
     RUN(test_near_bytes);
     RUN(test_chosen_tier);
     RUN(test_choice);
+    RUN(test_zero_query);
+    RUN(test_short_query);
     return check_finish();
 }

@@ -205,21 +205,22 @@ static void test_claim(void)
 {
     const char *path = in_directory("claimed");
     omen_detail why = {""};
+    char *unique;
     int fd, second;
 
-    CHECK_EQ_INT(omen_file_claim(path, true, 0644, "at", &fd, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_file_claim(path, true, 0644, "at", &fd, &unique, &why), OMEN_OK);
     CHECK_EQ_INT(omen_file_leads_to(path, fd), 1);
-    CHECK_EQ_INT(omen_file_claim(path, false, 0644, "at", &second, &why), OMEN_ERR_IO);
+    CHECK_EQ_INT(omen_file_claim(path, false, 0644, "at", &second, &unique, &why), OMEN_ERR_IO);
     CHECK_STR_CONTAINS(why.text, "another process is at \"");
     CHECK_EQ_INT(second, -1);
     CHECK_EQ_INT(omen_write_all(fd, "kept", 4), 0);
     close(fd);
-    CHECK_EQ_INT(omen_file_claim(path, true, 0644, "at", &fd, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_file_claim(path, true, 0644, "at", &fd, &unique, &why), OMEN_OK);
     CHECK(strcmp(get(path), "kept") == 0);
     close(fd);
     /* not kept: another file */
     second = open(path, O_RDONLY);
-    CHECK_EQ_INT(omen_file_claim(path, false, 0644, "at", &fd, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_file_claim(path, false, 0644, "at", &fd, &unique, &why), OMEN_OK);
     CHECK_EQ_INT(omen_file_leads_to(path, second), 0);
     CHECK_EQ_INT(omen_file_leads_to(path, fd), 1);
     CHECK(strcmp(get(path), "") == 0);
@@ -229,13 +230,13 @@ static void test_claim(void)
     put(path, "precious");
     need(link(path, in_directory("other")) == 0, "link");
     for (int keep = 0; keep < 2; keep++) {
-        CHECK_EQ_INT(omen_file_claim(path, keep, 0644, "at", &fd, &why), OMEN_ERR_IO);
+        CHECK_EQ_INT(omen_file_claim(path, keep, 0644, "at", &fd, &unique, &why), OMEN_ERR_IO);
         CHECK_STR_CONTAINS(why.text, "hard link; remove it");
         CHECK(strcmp(get(path), "precious") == 0);
     }
     unlink(in_directory("other"));
     unlink(path);
-    CHECK_EQ_INT(omen_file_claim(in_directory("absent/x"), false, 0644, "at", &fd, &why), OMEN_ERR_IO);
+    CHECK_EQ_INT(omen_file_claim(in_directory("absent/x"), false, 0644, "at", &fd, &unique, &why), OMEN_ERR_IO);
 }
 
 /* Processes that claim one name at once, some of which die and leave it: never two at a time. */
@@ -250,8 +251,9 @@ static void test_racing_claims(void)
         need(children[c] >= 0, "fork");
         for (int i = 0; children[c] == 0 && i < n_rounds; i++) {
             omen_detail why;
+            char *unique;
             int fd;
-            if (omen_file_claim(path, i % 5 == 4, 0644, "at", &fd, &why) != OMEN_OK)
+            if (omen_file_claim(path, i % 5 == 4, 0644, "at", &fd, &unique, &why) != OMEN_OK)
                 continue;
             const int alone = open(witness, O_CREAT | O_EXCL | O_WRONLY, 0644);
             if (alone < 0 || omen_file_leads_to(path, fd) != 1)

@@ -213,7 +213,7 @@ static void test_results_table(void)
         CHECK_EQ_INT(omen_results_parse(omen_results_name(n), &format), OMEN_OK);
         CHECK(format == n && kind->help && kind->write);
     }
-    CHECK(n == OMEN_RESULTS_NPZ + 1 && !omen_results_writer_at(n));
+    CHECK(n == OMEN_RESULTS_HDF5 + 1 && !omen_results_writer_at(n));
 }
 
 /* ---- truth ---- */
