@@ -21,7 +21,8 @@
 #define ROOM       32u   /* candidates kept beyond k */
 #define RANGE_ROWS 4096u /* fewest rows worth a task of their own */
 
-#define COARSE_SHARE 1e-3f /* of a distance, that a product may be off by */
+/* what a product may be off by, in roundings of a distance: rows this near are taken for equally far */
+#define COARSE_TIMES 4.0
 
 #define BYTE_CENTRE  128
 #define BYTE_DIMS    16384u /* of which the products of bytes fit 32 bits */
@@ -387,7 +388,7 @@ static int measure_all(exact_state *s, const row_supply *supply, const float *qu
 }
 
 /* Whether a row that is not among n > 0 keys of products could be nearer than the k-th of those measured, by more than
- * a share of its distance. limit is the largest product. */
+ * sums in float32 tell apart. limit is the largest product. */
 static bool is_coarse(const row_supply *supply, const float *query, float limit, float kth)
 {
     double norm2 = 0;
@@ -396,7 +397,8 @@ static bool is_coarse(const row_supply *supply, const float *query, float limit,
         norm2 += x * x;
     }
     const double squared = supply->metric == OMEN_METRIC_COSINE ? 2 * (double)kth : (double)kth;
-    return squared * (double)(1 - COARSE_SHARE) > (double)limit + norm2 * (double)(1 - coarseness(supply));
+    const double off = (double)coarseness(supply);
+    return squared * (1 - COARSE_TIMES * off) > (double)limit + norm2 * (1 - off);
 }
 
 /* Replaces the distances of n keys by measured ones; out gets the k best, padded with UINT64_MAX. keys has room for

@@ -283,13 +283,13 @@ static table_type type_of(const table_column *c)
 /* Finds the column of keys, and makes room for the lines of the rows. */
 static int begin_keys(omen_table *t, omen_detail *why)
 {
-    const table_column *c = t->columns;
     int status = OMEN_OK;
-    while (c < t->columns + t->n && strcmp(c->name, t->keys) != 0)
-        c++;
-    if (c == t->columns + t->n)
+    size_t i_key = 0;
+    while (i_key < t->n && strcmp(t->columns[i_key].name, t->keys) != 0)
+        i_key++;
+    if (i_key == t->n)
         return omen_fail(why, OMEN_ERR_INPUT, "%s has no column \"%.100s\"", t->label, t->keys);
-    const table_type type = type_of(c);
+    const table_type type = type_of(&t->columns[i_key]);
     if (type != TYPE_INT64 && type != TYPE_TEXT)
         return omen_fail(why, OMEN_ERR_INPUT,
                          "%s: column \"%.100s\" is of %s; keys are integers of 64 bits or texts, such as "

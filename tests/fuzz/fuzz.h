@@ -60,6 +60,9 @@ char *fuzz_text(const uint8_t *data, size_t n_bytes);
 void fuzz_limit_memory(size_t n_bytes);
 void fuzz_lift_limit(void);
 
+/* The same for a file that may be compressed: a stream of zstd may ask for a window of 128 MiB, whatever its length. */
+void fuzz_limit_memory_of_file(const uint8_t *file, size_t n_bytes);
+
 /* Gives an input to begin with to whoever called seeds(). */
 void fuzz_seed(const void *data, size_t n_bytes);
 extern void (*fuzz_take_seed)(const uint8_t *data, size_t n_bytes);

@@ -67,10 +67,7 @@ void fuzz_vectors(const uint8_t *data, size_t n_bytes)
     snprintf(name, sizeof name, "x.%s%s", extensions[data[0] % N_EXTENSIONS], data[1] & 1 ? ".gz" : "");
     options.d = data[1] >> 2;
     fuzz_write(name, data + 2, n_bytes - 2);
-    /* a stream of zstd may ask for a window of 128 MiB, whatever its length */
-    const size_t window = n_bytes > 6 && memcmp(data + 2, "\x28\xb5\x2f\xfd", 4) == 0 ? (size_t)33 << 20 : 0;
-
-    fuzz_limit_memory(n_bytes + window);
+    fuzz_limit_memory_of_file(data + 2, n_bytes - 2);
     const int status = omen_vectors_open(&vectors, name, &options, &why);
 
     FUZZ_REQUIRE((status == OMEN_OK) == !!vectors, "%d", status);
@@ -81,7 +78,8 @@ void fuzz_vectors(const uint8_t *data, size_t n_bytes)
 
         FUZZ_REQUIRE(source.n_rows > 0 && source.d > 0 && source.d <= OMEN_MAX_DIM, "%llu x %u",
                      (unsigned long long)source.n_rows, source.d);
-        fuzz_limit_memory(n_bytes + window + 4 * VALUES_MOST + (size_t)16 * OMEN_MAX_DIM); /* the rows here too */
+        fuzz_limit_memory(n_bytes + ((size_t)33 << 20) + 4 * VALUES_MOST +
+                          (size_t)16 * OMEN_MAX_DIM); /* the rows too */
         read_rows(&source);
         FUZZ_REQUIRE(omen_vectors_open_several(&twice, names, 2, &options, &why) == OMEN_OK, "%s", why.text);
         FUZZ_REQUIRE(omen_vectors_source(twice).n_rows == 2 * source.n_rows, "%llu rows",
@@ -240,7 +238,7 @@ void fuzz_lists(const uint8_t *data, size_t n_bytes)
     if (n_bytes < 1)
         return;
     fuzz_write("list.txt", data + 1, n_bytes - 1);
-    fuzz_limit_memory(n_bytes);
+    fuzz_limit_memory_of_file(data + 1, n_bytes - 1);
     if (data[0] % 5 == 4) {
         const int status = omen_paths_read(&paths, "list.txt", &why);
 

@@ -128,6 +128,14 @@ static int stop_at_order(void *context, const char *stage, uint64_t done, uint64
     return strcmp(stage, "order") == 0;
 }
 
+static bool was_resumed;
+
+static void note_resumed(void *context, const char *stage, uint64_t row, uint64_t n_rows)
+{
+    (void)context, (void)stage, (void)row, (void)n_rows;
+    was_resumed = true;
+}
+
 /* Gives the records of a file as parts: flags are those of the first. */
 static size_t load_records(const char *name, uint32_t element, uint32_t flags, fuzz_part *parts, uint8_t **file)
 {
@@ -186,6 +194,12 @@ void fuzz_resume_seeds(void)
             free(joined);
         }
         seed_equal_axes(parts, n);
+        /* what this file writes is continued */
+        fuzz_write_records("out.omen.part", 0, parts, n, 0);
+        options.progress = NULL;
+        options.resumed = note_resumed;
+        was_resumed = false;
+        FUZZ_REQUIRE(build(&options, &why) == OMEN_OK && was_resumed, "%s", why.text);
         free(file);
         remove("out.omen.part");
     }

@@ -100,7 +100,7 @@ void fuzz_columns(const uint8_t *data, size_t n_bytes)
         n_rows = kind == 5 ? count_lines(data, n_bytes, 1000) : N_ROWS;
         fuzz_write(paths.tags, data, n_bytes);
     }
-    fuzz_limit_memory(n_bytes);
+    fuzz_limit_memory_of_file(data, n_bytes);
     const int status = omen_columns_read(&columns, &paths, n_rows, 0, &why);
 
     FUZZ_REQUIRE((status == OMEN_OK) == !!columns && (columns || why.text[0] != '\0'), "%d", status);
@@ -171,7 +171,7 @@ void fuzz_keys(const uint8_t *data, size_t n_bytes)
     const uint64_t n_lines = count_lines(data, n_bytes, 1000);
     const uint64_t n_rows = kind == 1 ? N_ROWS : kind == 2 && n_lines > 1 ? n_lines - 1 : n_lines;
 
-    fuzz_limit_memory(n_bytes);
+    fuzz_limit_memory_of_file(data, n_bytes);
     if (kind < 2) {
         status = omen_row_keys_read(&keys, names[kind], n_rows, allows, 0, 1, &why);
     } else {
