@@ -147,9 +147,9 @@ cd "$root" || exit 1
 
 # ---- the source archive ----
 
-if [ -e .git ]; then
+if [ -e .git ] && command -v git >/dev/null; then
     quiet meson dist -C "$build" --no-tests --formats gztar --allow-dirty | result "meson dist"
 else
-    echo "ok - meson dist # SKIP no repository"
+    echo "ok - meson dist # SKIP no git, or no repository"
 fi
 exit $failed

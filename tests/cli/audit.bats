@@ -52,7 +52,7 @@ told()
     expect 0 omendb query --audit 50 -t 1 -o found.tsv base.omen q.fvecs
     line=$stderr
     [ -n "$(told "$line")" ]
-    expect 0 omendb query --audit 50 -t 3 -F npy --distances -o found.npy base.omen q.fvecs
+    expect 0 omendb query --audit 50 -q -t 3 -F npy --distances -o found.npy base.omen q.fvecs
     same "$stderr" "$line"
     expect 0 omendb query --audit 50 --cpu scalar -q -f fvecs -o found.tsv base.omen - <q.fvecs
     same "$stderr" "$line"

@@ -151,7 +151,7 @@ broken()
 @test "an index that is cut short while it is in use: one line, exit 4, no temporary" {
     vectors make v.fvecs -n 3000 -d 16 --kind gauss
     vectors make q.fvecs -n 100 -d 16 --kind gauss
-    for options in "" "--exact" "-t 4 --recall 1"; do
+    for options in "" "--exact" "-q -t 4 --recall 1"; do
         omendb build -q v.fvecs
         cut v.omen fifo q.fvecs "$OMENDB" query $options -f fvecs -o found v.omen fifo
         was_cut query v.omen

@@ -562,7 +562,7 @@ class Sweep:
 VERBS = {
     "fsync": "sync", "fdatasync": "sync", "syncfs": "sync", "pread": "read", "pwrite": "write", "ftruncate": "truncate",
     "mmap": "map", "flock": "lock", "mkostemp": "create", "fflush": "write", "fclose": "write",
-    "opendir": "open", "readdir": "read",
+    "opendir": "open", "readdir": "read", "realpath": "examine",
     # whatever they are needed for
     "open": "", "fcntl": "", "fdopen": "", "stat": "", "fstat": "", "lstat": "", "lseek": "",
 }
