@@ -110,7 +110,6 @@ plain()
     stage "style" sh tests/style.sh
     stage "library" sh tests/library.sh
     stage "cluster" sh tests/cluster.sh
-    stage "neon" sh tests/neon.sh
 }
 
 # Under AddressSanitizer and UBSan. Fewer rows and shorter loops, since everything is several times slower, and no
@@ -131,6 +130,7 @@ sanitized()
     stage "unit tests under sanitizers" unit_tests build-sanitize
     stage "CLI tests under sanitizers" cli_tests tests/cli
     stage "failing allocations under sanitizers" python3 tests/fault/fault.py alloc --rows 600 --threads 2
+    stage "neon" sh tests/neon.sh
     stage "clang" compile build-clang clang --buildtype=release -Dwerror=true
 }
 

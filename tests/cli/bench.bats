@@ -56,6 +56,7 @@ recall_agrees()
 }
 
 @test "the document names every member of the JSON, and no other" {
+    plain_only
     small
     bench_small b.omen --json --recall 0.8,0.9 >was.json
     cp was.json better.json

@@ -218,6 +218,7 @@ replaces_link()
 # ---- in order, at the current offset ----
 
 @test "standard output is written in order at its current offset: >>, two commands, 1<>, a pipe" {
+    plain_only
     small
     for words in "query -q base.omen q.fvecs" "query -q -F npy base.omen q.fvecs" "compress -q -c v.fvecs" \
         "compress -q -c --codec sq8 v.fvecs" "compress -dqc -t 4 big.u8bin.omz" \

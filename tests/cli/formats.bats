@@ -53,8 +53,10 @@ bad()
                 [ -e expected.omen ] || agrees v.npy
                 expect 0 omendb build -q -o found.omen v.npy
                 cmp expected.omen found.omen
-                expect 0 bash -c 'cat v.npy | "$OMENDB" build -q -o found.omen -'
-                cmp expected.omen found.omen
+                if [ $element = f4 ] || [ $element = i1 ]; then
+                    expect 0 bash -c 'cat v.npy | "$OMENDB" build -q -o found.omen -'
+                    cmp expected.omen found.omen
+                fi
                 rm found.omen
             done
         done
