@@ -3,7 +3,8 @@
 """Damages an index in every place and checks that omendb notices each time.
 
 damage.py flip INDEX SCRATCH [FROM]
-                                flips one bit in each byte (from this one on; OMEN_TEST_QUICK: each 7th): verify exits 3 and names every file
+                                flips one bit in each byte from this one on (each 7th where OMEN_TEST_QUICK is set):
+                                verify exits 3 and names every file
 damage.py cut INDEX SCRATCH     cuts it at every length: verify --quick exits 3 and names every file
 damage.py search INDEX QUERIES SCRATCH N
                                 damages N copies: query gives the right answer or exits 3
