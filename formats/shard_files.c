@@ -151,7 +151,7 @@ int omen_shard_look(omen_part *part, omen_shard_info *out, omen_row_hash *hash, 
         status = records.read(records.self, i, 0, sizeof run, run, why);
         if (status != OMEN_OK)
             return status;
-        if (run[0] != row || run[1] > end - row)
+        if (run[0] != row || run[1] < 1 || run[1] > end - row)
             return cut_short(part, why);
         row += run[1];
         hash->low += run[2];

@@ -434,7 +434,7 @@ kill_after()
     printf '\1\1' | dd of=a.fvecs bs=1 seek=$((1 * 44 + 4)) conv=notrunc status=none
     expect 0 omendb verify --source a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" m.model
     expect 3 omendb verify --source a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" shards/*
-    has "$output" "shard-00000-of-00003.shard: differs from its source: of rows 0 to 199, some are others"
+    has "$output" "shard-00000-of-00003.shard: differs from its source: rows 0 to 199 are not all those that it was made of"
     has "$output" "$file: sound"
     printf '%s\n' a.fvecs "$BATS_FILE_TMPDIR/b.npy" >changed.txt
     fails_with 2 "the input changed: its rows are not those that were encoded" merge --inputs changed.txt shards
@@ -445,17 +445,24 @@ kill_after()
     # a shard that is sound, and encoded otherwise
     omendb train -q --seed 9 -o other.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
     expect 3 omendb verify --model other.model $file
-    has "$output" "it was encoded with another model"
+    same "$output" "$file: differs from its model: it was encoded with another model"
+    expect 3 omendb verify --model other.model m.model
+    same "$output" "m.model: differs from its model: it is another model"
+    expect 3 omendb verify --model m.model "$whole"
+    has "$output" "whole.omen: differs from its model: it is neither a model nor a shard"
     python3 "$tests_dir/cli/hostile.py" recode $file lie.shard
     expect 0 omendb verify lie.shard
     expect 3 omendb verify --model m.model --inputs list.txt lie.shard
-    has "$output" "rows 200 to 399 are encoded otherwise than the model does"
+    has "$output" "rows 200 to 399 are not encoded as its model encodes them"
     for at in 16 4104 8200 12304; do
         cp $file lie.shard
         printf '\377' | dd of=lie.shard bs=1 seek="$at" conv=notrunc status=none
         expect 3 omendb verify lie.shard
         has "$output" "lie.shard: corrupt: "
     done
+    python3 "$tests_dir/cli/hostile.py" empty_run $file lie.shard
+    expect 3 omendb verify lie.shard
+    has "$output" "it is not all of a shard"
     expect 2 omendb verify "$BATS_FILE_TMPDIR/a.fvecs"
 }
 
