@@ -60,16 +60,17 @@ int omen_part_name(const char *path, const char *directory, char **out, omen_det
     return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint of \"%s\"", path);
 }
 
-bool omen_disk_is_same(const char *one, const char *other)
+int omen_disk_is_same(const char *one, const char *other, bool *is_same, omen_detail *why)
 {
     char *a = directory_of(one), *b = directory_of(other);
     struct stat status_a, status_b;
-    const bool is_same =
-        a && b && stat(a, &status_a) == 0 && stat(b, &status_b) == 0 && status_a.st_dev == status_b.st_dev;
+    const int status = a && b ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%s\"", one);
 
+    *is_same =
+        status == OMEN_OK && stat(a, &status_a) == 0 && stat(b, &status_b) == 0 && status_a.st_dev == status_b.st_dev;
     free(a);
     free(b);
-    return is_same;
+    return status;
 }
 
 int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why)

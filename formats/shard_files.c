@@ -263,7 +263,7 @@ static size_t most_open(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return OTHER_FILES;
-    return limit.rlim_cur > 2 * OTHER_FILES ? limit.rlim_cur - OTHER_FILES : OTHER_FILES;
+    return limit.rlim_cur > 2 * OTHER_FILES ? limit.rlim_cur - OTHER_FILES : limit.rlim_cur / 2;
 }
 
 int omen_shard_open_all(omen_shard *out, const char *const *paths, size_t n, const omen_model *model,
