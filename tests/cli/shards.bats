@@ -438,7 +438,7 @@ kill_after()
     printf '\1\1' | dd of=a.fvecs bs=1 seek=$((1 * 44 + 4)) conv=notrunc status=none
     expect 0 omendb verify --source a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" m.model
     expect 3 omendb verify --source a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" shards/*
-    has "$output" "shard-00000-of-00003.shard: differs from its source: rows 0 to 199 are not all those that it was made of"
+    has "$output" "00000-of-00003.shard: differs from its source: rows 0 to 199 are not all those that it was made of"
     has "$output" "$file: sound"
     printf '%s\n' a.fvecs "$BATS_FILE_TMPDIR/b.npy" >changed.txt
     fails_with 2 "the input changed: its rows are not those that were encoded" merge --inputs changed.txt shards
