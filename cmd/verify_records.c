@@ -101,8 +101,9 @@ int verify_records_check(struct verify_records *v, bool *is_source, omen_detail 
     else if (omen_part_get_kind(part) == OMEN_PART_MODEL)
         status = check_model(v, is_source, why);
     else
-        status = omen_fail(why, OMEN_ERR_ARGUMENT,
-                           "\"%.300s\" is a checkpoint, which is not complete before what it is of is there", v->path);
+        status =
+            omen_fail(why, OMEN_ERR_ARGUMENT,
+                      "\"%.300s\" is a checkpoint of work that is not done: there is nothing to verify yet", v->path);
     omen_part_close(part);
     return status;
 }
