@@ -498,18 +498,19 @@ static json_t *index_object(const struct check *check, int exit_code)
     if (check->no_memory)
         return NULL;
     const struct verify_records *r = &check->records;
-    return json_pack(
-        "{s:o, s:s, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:O}", "file", cmd_json_text(check->path), "kind",
-        !check->is_records ? "index"
-        : r->is_shard      ? "shard"
-                           : "model",
-        "row_hash", check->is_records && r->is_shard ? json_string(cmd_row_hash(&r->row_hash).text) : json_null(),
-        "sound", exit_code == CMD_EXIT_OK, "mode", mode_names[check->options->mode], "rows",
-        known || check->info.n_rows > 0 ? json_integer((json_int_t)check->info.n_rows) : json_null(), "d",
-        known ? json_integer((json_int_t)check->info.d) : json_null(), "sections",
-        check->file_bytes > 0 && !check->is_records ? json_integer((json_int_t)check->n_sections) : json_null(),
-        "bytes", check->file_bytes > 0 ? json_integer((json_int_t)check->file_bytes) : json_null(), "faults",
-        check->faults);
+    return json_pack("{s:o, s:s?, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:O}", "file", cmd_json_text(check->path), "kind",
+                     !check->is_records ? "index"
+                     : r->is_shard      ? "shard"
+                     : r->is_model      ? "model"
+                                        : NULL,
+                     "row_hash", cmd_json_row_hash(&r->row_hash), "sound", exit_code == CMD_EXIT_OK, "mode",
+                     mode_names[check->options->mode], "rows",
+                     known || check->info.n_rows > 0 ? json_integer((json_int_t)check->info.n_rows) : json_null(), "d",
+                     known ? json_integer((json_int_t)check->info.d) : json_null(), "sections",
+                     check->file_bytes > 0 && !check->is_records ? json_integer((json_int_t)check->n_sections)
+                                                                 : json_null(),
+                     "bytes", check->file_bytes > 0 ? json_integer((json_int_t)check->file_bytes) : json_null(),
+                     "faults", check->faults);
 }
 
 /* Verifies one file and tells the verdict. Returns an exit code. */

@@ -138,12 +138,6 @@ static void print_query(const struct info_checkpoint *c)
     }
 }
 
-/* Whether it is a complete shard, of which alone it is known. */
-static bool has_row_hash(const struct info_checkpoint *c)
-{
-    return c->row_hash.low != 0 || c->row_hash.high != 0;
-}
-
 static void print_shard(const struct info_checkpoint *c)
 {
     const omen_shard_info *s = &c->shard;
@@ -152,7 +146,7 @@ static void print_shard(const struct info_checkpoint *c)
            cmd_group(s->first + s->n - 1).text, cmd_group(s->n_rows).text, (unsigned long long)s->number,
            (unsigned long long)s->count);
     printf("  model    of identity %016llx\n", (unsigned long long)s->identity);
-    if (has_row_hash(c))
+    if (c->row_hash.low != 0 || c->row_hash.high != 0)
         printf("  hash     of its rows %s\n", cmd_row_hash(&c->row_hash).text);
 }
 
@@ -214,9 +208,8 @@ static json_t *shard_object(const struct info_checkpoint *c)
 
     snprintf(identity, sizeof identity, "%016llx", (unsigned long long)s->identity);
     return json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I}", "model", identity, "row_hash",
-                     has_row_hash(c) ? json_string(cmd_row_hash(&c->row_hash).text) : json_null(), "first",
-                     (json_int_t)s->first, "rows", (json_int_t)s->n, "number", (json_int_t)s->number, "count",
-                     (json_int_t)s->count, "rows_of_all", (json_int_t)s->n_rows);
+                     cmd_json_row_hash(&c->row_hash), "first", (json_int_t)s->first, "rows", (json_int_t)s->n, "number",
+                     (json_int_t)s->number, "count", (json_int_t)s->count, "rows_of_all", (json_int_t)s->n_rows);
 }
 
 json_t *info_checkpoint_object(const struct info_checkpoint *c)

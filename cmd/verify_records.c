@@ -96,9 +96,10 @@ int verify_records_check(struct verify_records *v, bool *is_source, omen_detail 
     v->n_bytes = omen_part_bytes(part);
     v->n_records = omen_part_count(part);
     v->is_shard = omen_part_get_kind(part) == OMEN_PART_SHARD;
+    v->is_model = omen_part_get_kind(part) == OMEN_PART_MODEL;
     if (v->is_shard)
         status = check_shard(v, part, is_source, why);
-    else if (omen_part_get_kind(part) == OMEN_PART_MODEL)
+    else if (v->is_model)
         status = check_model(v, is_source, why);
     else
         status =

@@ -18,7 +18,7 @@ struct verify_records {
     void *context;
     const char **verdict; /* what these are, set before fault is called */
 
-    bool is_shard;              /* else a model */
+    bool is_shard, is_model;    /* neither: what it is could not be read, or it is a checkpoint */
     omen_checkpoint_info build; /* of a model */
     uint64_t identity;          /* of a model */
     omen_shard_info shard;

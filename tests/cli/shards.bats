@@ -468,6 +468,9 @@ kill_after()
     expect 3 omendb verify lie.shard
     has "$output" "it is not all of a shard"
     expect 2 omendb verify "$BATS_FILE_TMPDIR/a.fvecs"
+    printf '\377' | dd of=m.model bs=1 seek=16 conv=notrunc status=none
+    expect 3 omendb verify --json m.model
+    same "$(member "$output" indexes.0.kind)" null
 }
 
 @test "--json of steps, and of what stops" {
