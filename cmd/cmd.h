@@ -210,6 +210,9 @@ json_t *cmd_json_real(double value);
 /* A JSON number of 64 bits; a text of digits where it is more than a signed one. NULL if out of memory. */
 json_t *cmd_json_u64(uint64_t value);
 
+/* As cmd_row_hash(), null for 0: it is not known. */
+json_t *cmd_json_row_hash(const omen_row_hash *hash);
+
 /* Writes object (NULL: out of memory) as one line and releases it. Returns an exit code; prints a message on
  * failure. */
 int cmd_json_print(const char *command, json_t *object, FILE *stream);

@@ -91,8 +91,8 @@ static const cmd_option options[] = {
     {.name = "model",
      .argument = "FILE",
      CMD_TEXT(struct verify, model),
-     .help = "that shards are of this model; with a source, some rows of each are\n"
-             "encoded again"},
+     .help = "also that shards were encoded with this model; with a source, some\n"
+             "rows of each are encoded again"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct verify, format, "the source") ", one of\n",
@@ -377,15 +377,12 @@ static int check_records(struct check *check, int *source_exit, omen_detail *why
                                  .model = v->model,
                                  .n_threads = v->n_threads,
                                  .fault = on_fault,
-                                 .context = check};
-    if (v->mode == MODE_SOURCE)
-        check->verdict = "differs from its source";
+                                 .context = check,
+                                 .verdict = &check->verdict};
     int status = verify_records_check(r, &is_source, why);
     check->is_records = status != OMEN_ERR_INPUT || is_source;
     if (!check->is_records)
         return status;
-    if (!is_source)
-        check->verdict = "corrupt";
     check->file_bytes = r->n_bytes;
     check->info.n_rows = r->is_shard ? r->shard.n : r->build.n_rows;
     check->info.d = r->build.d;
@@ -394,6 +391,7 @@ static int check_records(struct check *check, int *source_exit, omen_detail *why
         status = OMEN_OK;
     }
     if (status == OMEN_OK && cmd_columns_are_given(&v->columns)) {
+        check->verdict = "differs from its columns";
         add_fault(check, NULL, 0, 0, "it has no columns");
         status = OMEN_ERR_CORRUPT;
     }
@@ -422,6 +420,12 @@ static int check_index(struct check *check)
             why = other;
             goto out;
         }
+    }
+    if (status == OMEN_OK && v->model) {
+        check->verdict = "differs from its model";
+        add_fault(check, NULL, 0, 0, "it is neither a model nor a shard");
+        status = OMEN_ERR_CORRUPT;
+        goto out;
     }
     if (status == OMEN_OK) {
         check->file_bytes = omen_container_file_bytes(container);
@@ -494,18 +498,19 @@ static json_t *index_object(const struct check *check, int exit_code)
     if (check->no_memory)
         return NULL;
     const struct verify_records *r = &check->records;
-    return json_pack(
-        "{s:o, s:s, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:O}", "file", cmd_json_text(check->path), "kind",
-        !check->is_records ? "index"
-        : r->is_shard      ? "shard"
-                           : "model",
-        "row_hash", check->is_records && r->is_shard ? json_string(cmd_row_hash(&r->row_hash).text) : json_null(),
-        "sound", exit_code == CMD_EXIT_OK, "mode", mode_names[check->options->mode], "rows",
-        known || check->info.n_rows > 0 ? json_integer((json_int_t)check->info.n_rows) : json_null(), "d",
-        known ? json_integer((json_int_t)check->info.d) : json_null(), "sections",
-        check->file_bytes > 0 && !check->is_records ? json_integer((json_int_t)check->n_sections) : json_null(),
-        "bytes", check->file_bytes > 0 ? json_integer((json_int_t)check->file_bytes) : json_null(), "faults",
-        check->faults);
+    return json_pack("{s:o, s:s?, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:O}", "file", cmd_json_text(check->path), "kind",
+                     !check->is_records ? "index"
+                     : r->is_shard      ? "shard"
+                     : r->is_model      ? "model"
+                                        : NULL,
+                     "row_hash", cmd_json_row_hash(&r->row_hash), "sound", exit_code == CMD_EXIT_OK, "mode",
+                     mode_names[check->options->mode], "rows",
+                     known || check->info.n_rows > 0 ? json_integer((json_int_t)check->info.n_rows) : json_null(), "d",
+                     known ? json_integer((json_int_t)check->info.d) : json_null(), "sections",
+                     check->file_bytes > 0 && !check->is_records ? json_integer((json_int_t)check->n_sections)
+                                                                 : json_null(),
+                     "bytes", check->file_bytes > 0 ? json_integer((json_int_t)check->file_bytes) : json_null(),
+                     "faults", check->faults);
 }
 
 /* Verifies one file and tells the verdict. Returns an exit code. */

@@ -207,8 +207,8 @@ static json_t *shard_object(const struct info_checkpoint *c)
     char identity[24];
 
     snprintf(identity, sizeof identity, "%016llx", (unsigned long long)s->identity);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "model", identity, "row_hash",
-                     cmd_row_hash(&c->row_hash).text, "first", (json_int_t)s->first, "rows", (json_int_t)s->n, "number",
+    return json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I}", "model", identity, "row_hash",
+                     cmd_json_row_hash(&c->row_hash), "first", (json_int_t)s->first, "rows", (json_int_t)s->n, "number",
                      (json_int_t)s->number, "count", (json_int_t)s->count, "rows_of_all", (json_int_t)s->n_rows);
 }
 

@@ -46,6 +46,11 @@ json_t *cmd_json_u64(uint64_t value)
     return json_string(digits);
 }
 
+json_t *cmd_json_row_hash(const omen_row_hash *hash)
+{
+    return hash->low == 0 && hash->high == 0 ? json_null() : json_string(cmd_row_hash(hash).text);
+}
+
 int cmd_json_print(const char *command, json_t *object, FILE *stream)
 {
     int status = CMD_EXIT_OK;

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATH_BYTES 1200 /* of a file of a group: its line of /proc/self/cgroup is shorter */
+#define LEAST_BYTES 4096u /* of memory: whatever a group says, it is not 0, which would stand for no limit */
+#define PATH_BYTES  1200  /* of a file of a group: its line of /proc/self/cgroup is shorter */
 
 /* What a group allows; UINT64_MAX: it has no limit. */
 typedef uint64_t read_fn(const char *directory);
@@ -153,8 +154,9 @@ static uint64_t slurm_memory(void)
 uint64_t cmd_limit_memory(void)
 {
     const uint64_t group = cgroup_limit("memory", memory_1, memory_2), slurm = slurm_memory();
+    const uint64_t least = group < slurm ? group : slurm;
 
-    return group < slurm ? group : slurm;
+    return least > LEAST_BYTES ? least : LEAST_BYTES;
 }
 
 int cmd_limit_processors(void)

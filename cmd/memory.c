@@ -45,6 +45,7 @@ uint64_t cmd_memory_free_bytes(void)
         found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
     if (file)
         fclose(file);
+    kib = kib > 0 ? kib : 1; /* 0 bytes would stand for no limit */
     return found && (uint64_t)kib * 1024 < limit ? (uint64_t)kib * 1024 : limit;
 }
 

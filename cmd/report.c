@@ -60,9 +60,8 @@ int cmd_report_shard(const struct cmd_build_outcome *o, const omen_shard_info *s
         json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:b, s:o, s:o, s:o, s:b}", "output",
                   cmd_json_text(o->output), "done", 1, "first", (json_int_t)shard->first, "rows", (json_int_t)shard->n,
                   "number", (json_int_t)shard->number, "count", (json_int_t)shard->count, "rows_of_all",
-                  (json_int_t)shard->n_rows, "model", name, "row_hash",
-                  was_there ? json_null() : json_string(cmd_row_hash(&hash).text), "was_there", (int)was_there,
-                  "threads", was_there ? json_null() : json_integer(o->report.n_threads), "seconds",
+                  (json_int_t)shard->n_rows, "model", name, "row_hash", cmd_json_row_hash(&hash), "was_there",
+                  (int)was_there, "threads", was_there ? json_null() : json_integer(o->report.n_threads), "seconds",
                   was_there ? json_null() : seconds_object(&o->report, o->seconds), "file_bytes",
                   was_there ? json_null() : json_integer((json_int_t)o->file_bytes), "resumed", (int)o->is_resumed),
         stdout);

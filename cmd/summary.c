@@ -216,7 +216,7 @@ int cmd_build_json(const char *command, const struct cmd_build_outcome *o)
                 json_object_set_new(out, "columns", columns_object(o)) != 0 ||
                 json_object_set_new(out, "graph", graph_object(o)) != 0 ||
                 json_object_set_new(out, "done", json_true()) != 0 ||
-                json_object_set_new(out, "row_hash", json_string(cmd_row_hash(&hash).text)) != 0 ||
+                json_object_set_new(out, "row_hash", cmd_json_row_hash(&hash)) != 0 ||
                 json_object_set_new(out, "resumed", json_boolean(o->is_resumed)) != 0)) {
         json_decref(out);
         out = NULL;

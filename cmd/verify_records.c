@@ -18,9 +18,24 @@ static void prepare(const struct verify_records *v, const omen_model *model, ome
                                 .n_inputs = v->source->n};
 }
 
+/* Opens the model that is named, of which the file has to be. */
+static int open_model(struct verify_records *v, omen_model *model, bool *is_source, omen_detail *why)
+{
+    const uint64_t identity = v->is_shard ? v->shard.identity : v->identity;
+    const uint64_t n_rows = v->is_shard ? v->shard.n_rows : v->build.n_rows;
+    const int status = omen_model_open(model, v->model, NULL, NULL, why);
+
+    *is_source = status != OMEN_OK;
+    if (status != OMEN_OK || (identity == model->identity && n_rows == model->info.n_rows))
+        return status;
+    *v->verdict = "differs from its model";
+    v->fault(v->context, NULL, v->is_shard ? "it was encoded with another model" : "it is another model");
+    return OMEN_ERR_CORRUPT;
+}
+
 static int check_model(struct verify_records *v, bool *is_source, omen_detail *why)
 {
-    omen_model model = {.part = NULL};
+    omen_model model = {.part = NULL}, named = {.part = NULL};
     omen_vectors_options vectors;
     omen_build_options options;
     omen_build_paths paths;
@@ -31,11 +46,15 @@ static int check_model(struct verify_records *v, bool *is_source, omen_detail *w
         v->build = model.info;
         v->identity = model.identity;
     }
+    if (status == OMEN_OK && v->model)
+        status = open_model(v, &named, is_source, why);
     if (status == OMEN_OK && v->source->n > 0) {
+        *v->verdict = "differs from its source";
         prepare(v, &model, &paths, &vectors, &options);
         status = omen_model_check_source(&model, &paths, &options, v->fault, v->context, why);
         *is_source = status != OMEN_OK;
     }
+    omen_model_close(&named);
     omen_model_close(&model);
     return status;
 }
@@ -54,16 +73,10 @@ static int check_shard(struct verify_records *v, omen_part *part, bool *is_sourc
                          v->path);
     if (status == OMEN_OK)
         status = omen_shard_look(part, &v->shard, &v->row_hash, why);
-    if (status == OMEN_OK && v->model) {
-        status = omen_model_open(&model, v->model, NULL, NULL, why);
-        *is_source = status != OMEN_OK;
-    }
-    if (status == OMEN_OK && v->model &&
-        (v->shard.identity != model.identity || v->shard.n_rows != model.info.n_rows)) {
-        v->fault(v->context, NULL, "it was encoded with another model");
-        status = OMEN_ERR_CORRUPT;
-    }
+    if (status == OMEN_OK && v->model)
+        status = open_model(v, &model, is_source, why);
     if (status == OMEN_OK && v->source->n > 0) {
+        *v->verdict = "differs from its source";
         prepare(v, v->model ? &model : NULL, &paths, &vectors, &options);
         status = omen_shard_check_source(part, v->model ? &model : NULL, &paths, &options, v->fault, v->context, why);
         *is_source = status != OMEN_OK;
@@ -83,13 +96,15 @@ int verify_records_check(struct verify_records *v, bool *is_source, omen_detail 
     v->n_bytes = omen_part_bytes(part);
     v->n_records = omen_part_count(part);
     v->is_shard = omen_part_get_kind(part) == OMEN_PART_SHARD;
+    v->is_model = omen_part_get_kind(part) == OMEN_PART_MODEL;
     if (v->is_shard)
         status = check_shard(v, part, is_source, why);
-    else if (omen_part_get_kind(part) == OMEN_PART_MODEL)
+    else if (v->is_model)
         status = check_model(v, is_source, why);
     else
-        status = omen_fail(why, OMEN_ERR_ARGUMENT,
-                           "\"%.300s\" is a checkpoint, which is not complete before what it is of is there", v->path);
+        status =
+            omen_fail(why, OMEN_ERR_ARGUMENT,
+                      "\"%.300s\" is a checkpoint of work that is not done: there is nothing to verify yet", v->path);
     omen_part_close(part);
     return status;
 }

@@ -12,12 +12,13 @@ struct verify_records {
     const omen_paths *source; /* of which it has to be; none: nothing is compared */
     const char *format;       /* of these */
     uint32_t d;               /* of these, or 0 */
-    const char *model;        /* path of a shard's; NULL: nothing is encoded again */
+    const char *model;        /* path of the one that it has to be of, or be; NULL: nothing is encoded again */
     int n_threads;
     omen_fault_fn fault; /* gets differences from the source, and from the model */
     void *context;
+    const char **verdict; /* what these are, set before fault is called */
 
-    bool is_shard;              /* else a model */
+    bool is_shard, is_model;    /* neither: what it is could not be read, or it is a checkpoint */
     omen_checkpoint_info build; /* of a model */
     uint64_t identity;          /* of a model */
     omen_shard_info shard;

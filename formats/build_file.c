@@ -114,8 +114,9 @@ static void plan_keys(const omen_file_build *b, omen_build_plan *plan)
  * its own checkpoint, is copied from another directory. */
 static int check_room(const omen_build_paths *paths, const omen_build_plan *plan, omen_detail *why)
 {
-    const bool is_apart = paths->checkpoint_directory;
-    const uint64_t output_bytes = plan->index_bytes > 0 ? plan->index_bytes : is_apart ? plan->checkpoint_bytes : 0;
+    const bool is_elsewhere = paths->checkpoint_directory;
+    const uint64_t output_bytes = plan->index_bytes > 0 ? plan->index_bytes : is_elsewhere ? plan->checkpoint_bytes : 0;
+    bool is_same = true;
     uint64_t there = 0;
     struct stat info;
     char *part;
@@ -125,10 +126,12 @@ static int check_room(const omen_build_paths *paths, const omen_build_plan *plan
         return status;
     if (lstat(part, &info) == 0)
         there = (uint64_t)info.st_blocks * 512;
-    const uint64_t part_bytes = plan->checkpoint_bytes + (is_apart ? 0 : output_bytes);
-    if (there < part_bytes)
+    if (is_elsewhere)
+        status = omen_disk_is_same(part, paths->output, &is_same, why);
+    const uint64_t part_bytes = plan->checkpoint_bytes + (is_same ? output_bytes : 0);
+    if (status == OMEN_OK && there < part_bytes)
         status = omen_disk_check(part, part_bytes - there, why);
-    if (status == OMEN_OK && is_apart)
+    if (status == OMEN_OK && !is_same)
         status = omen_disk_check(paths->output, output_bytes, why);
     free(part);
     return status;

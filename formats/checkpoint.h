@@ -23,6 +23,10 @@ int omen_part_name(const char *path, const char *directory, char **out, omen_det
 int omen_part_open_as(omen_part **out, const char *path, const char *directory, omen_part_kind kind, bool fresh,
                       omen_detail *why) OMEN_MUST_CHECK;
 
+/* Sets *is_same to whether two files are, or will be, on the same file system; false where that is not known. Returns
+ * OMEN_OK or OMEN_ERR_MEMORY. */
+int omen_disk_is_same(const char *one, const char *other, bool *is_same, omen_detail *why) OMEN_MUST_CHECK;
+
 /* Whether the file system has locks. Without, the file has a name that no other process knows, and is removed when it
  * is closed. */
 bool omen_part_has_locks(const omen_part *part);

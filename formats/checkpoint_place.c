@@ -6,11 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include <xxhash.h>
 
 #define MOST_NAME_BYTES 160 /* of a file, in the name of a checkpoint in another directory */
+
+/* The name of the directory that a path leads to, which is the caller's to free; NULL: out of memory. */
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
 
 /* In a directory for several files, whose names may be the same: that of the file, cut short, and a hash of its path as
  * it leads from the root. */
@@ -18,8 +27,7 @@ static int name_elsewhere(const char *path, const char *directory, char **out, o
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     const size_t n_directory = strlen(directory);
-    char *parent = !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    char *full = parent ? realpath(parent, NULL) : NULL;
+    char *parent = directory_of(path), *full = parent ? realpath(parent, NULL) : NULL;
     int status = OMEN_OK;
 
     *out = NULL;
@@ -52,10 +60,22 @@ int omen_part_name(const char *path, const char *directory, char **out, omen_det
     return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the checkpoint of \"%s\"", path);
 }
 
+int omen_disk_is_same(const char *one, const char *other, bool *is_same, omen_detail *why)
+{
+    char *a = directory_of(one), *b = directory_of(other);
+    struct stat status_a, status_b;
+    const int status = a && b ? OMEN_OK : omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%s\"", one);
+
+    *is_same =
+        status == OMEN_OK && stat(a, &status_a) == 0 && stat(b, &status_b) == 0 && status_a.st_dev == status_b.st_dev;
+    free(a);
+    free(b);
+    return status;
+}
+
 int omen_disk_check(const char *path, uint64_t n_bytes, omen_detail *why)
 {
-    const char *slash = strrchr(path, '/');
-    char *directory = !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    char *directory = directory_of(path);
     struct statvfs info;
     int status = OMEN_OK;
 

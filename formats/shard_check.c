@@ -137,7 +137,7 @@ static int encode_again(const comparison *c, uint32_t i, const uint64_t head[SHA
     if (records.get(records.self, i, &record) && record.n_bytes == a.n_bytes &&
         omen_part_record_hash(c->part, i) == a.hash)
         return OMEN_OK;
-    omen_fail(&text, OMEN_ERR_CORRUPT, "rows %llu to %llu are encoded otherwise than the model does",
+    omen_fail(&text, OMEN_ERR_CORRUPT, "rows %llu to %llu are not encoded as its model encodes them",
               (unsigned long long)head[0], (unsigned long long)(head[0] + head[1] - 1));
     return differ(c->fault, c->context, text.text);
 }
@@ -159,7 +159,7 @@ static int check_runs(const comparison *c, uint32_t n)
                                       o->progress_context, &hash, c->why);
         if (status != OMEN_OK || (hash.low == head[2] && hash.high == head[3]))
             continue;
-        omen_fail(&text, OMEN_ERR_CORRUPT, "of rows %llu to %llu, some are others than those it was made of",
+        omen_fail(&text, OMEN_ERR_CORRUPT, "rows %llu to %llu are not all those that it was made of",
                   (unsigned long long)head[0], (unsigned long long)(head[0] + head[1] - 1));
         differ(c->fault, c->context, text.text);
         differs = true;

@@ -141,7 +141,8 @@ int omen_shard_look(omen_part *part, omen_shard_info *out, omen_row_hash *hash, 
     int status = omen_shard_read_head(part, out, why);
     if (status != OMEN_OK)
         return status;
-    *hash = (omen_row_hash){0, 0};
+    omen_row_hash sum = {0, 0};
+    *hash = sum;
     uint64_t row = out->first;
     const uint64_t end = out->first + out->n;
     for (uint32_t i = 1; records.get(records.self, i, &record); i++) {
@@ -151,13 +152,16 @@ int omen_shard_look(omen_part *part, omen_shard_info *out, omen_row_hash *hash, 
         status = records.read(records.self, i, 0, sizeof run, run, why);
         if (status != OMEN_OK)
             return status;
-        if (run[0] != row || run[1] > end - row)
+        if (run[0] != row || run[1] < 1 || run[1] > end - row)
             return cut_short(part, why);
         row += run[1];
-        hash->low += run[2];
-        hash->high += run[3];
+        sum.low += run[2];
+        sum.high += run[3];
     }
-    return row == end && omen_part_is_whole(part) ? OMEN_OK : cut_short(part, why);
+    if (row != end || !omen_part_is_whole(part))
+        return cut_short(part, why);
+    *hash = sum;
+    return OMEN_OK;
 }
 
 /* ---- all shards ---- */
@@ -263,7 +267,7 @@ static size_t most_open(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return OTHER_FILES;
-    return limit.rlim_cur > 2 * OTHER_FILES ? limit.rlim_cur - OTHER_FILES : OTHER_FILES;
+    return limit.rlim_cur > 2 * OTHER_FILES ? limit.rlim_cur - OTHER_FILES : limit.rlim_cur / 2;
 }
 
 int omen_shard_open_all(omen_shard *out, const char *const *paths, size_t n, const omen_model *model,

@@ -17,6 +17,7 @@
 static void reword(int status, const char *model, omen_detail *why)
 {
     static const char begun[] = "the checkpoint was begun", self[] = "the checkpoint contradicts itself";
+    static const char changed[] = "the input changed: its rows are not those that were encoded";
     if (status == OMEN_OK || !why)
         return;
     const omen_detail cause = *why;
@@ -24,6 +25,8 @@ static void reword(int status, const char *model, omen_detail *why)
         omen_fail(why, status, "\"%.160s\" was trained%.340s", model, cause.text + sizeof begun - 1);
     else if (strcmp(cause.text, self) == 0)
         omen_fail(why, status, "what \"%.200s\" and its shards say contradicts itself", model);
+    else if (strcmp(cause.text, changed) == 0)
+        omen_fail(why, status, "%s; omendb verify, given the inputs, names the shards to encode again", changed);
 }
 
 /* Gives a model or a shard its name. */

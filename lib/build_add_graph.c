@@ -67,7 +67,7 @@ static int check(const omen_index *index, const omen_build_options *o, int n_thr
     const uint64_t measuring = truth + (tuning > passing ? tuning : passing) + 4 * m->n_rows;
     const uint64_t needed = making > measuring ? making : measuring;
     if (o->memory_bytes > 0 && needed > o->memory_bytes)
-        return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory are too little: this graph needs %llu MiB",
+        return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory is too little: this graph needs %llu MiB",
                          (unsigned long long)(o->memory_bytes >> 20), (unsigned long long)(needed >> 20) + 1);
     return OMEN_OK;
 }

@@ -195,7 +195,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
         if (!o->memory_bytes || peak <= o->memory_bytes)
             return OMEN_OK;
         if (!has_checkpoint || o->chunk_rows || chunk <= CHUNK_LEAST)
-            return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory are too little: this build needs %llu MiB",
+            return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory is too little: this build needs %llu MiB",
                              (unsigned long long)(o->memory_bytes >> 20), (unsigned long long)(peak >> 20) + 1);
         chunk = most_of(chunk / 2, CHUNK_LEAST);
     }

@@ -53,8 +53,8 @@ typedef struct omen_row_hash {
 } omen_row_hash;
 
 /* Reads n rows of a source from first on, and sets *out to their hash. progress, which may be NULL, is asked ("source")
- * by the calling thread. n_threads 0: omen_cpu_count(). Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what
- * the source returned. */
+ * by the calling thread. n_threads 0: omen_cpu_count(). Returns OMEN_OK, OMEN_ERR_ARGUMENT (the source has fewer rows),
+ * OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what the source returned. */
 OMEN_API int omen_source_hash(const omen_source *source, uint64_t first, uint64_t n, int n_threads,
                               omen_progress_fn progress, void *context, omen_row_hash *out,
                               omen_detail *why) OMEN_MUST_CHECK;

@@ -40,6 +40,9 @@ int omen_source_hash(const omen_source *source, uint64_t first, uint64_t n, int 
     bool stop = false;
     int status = OMEN_OK;
     *out = (omen_row_hash){0, 0};
+    if (first > source->n_rows || n > source->n_rows - first)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "%llu rows from %llu on are more than the source has",
+                         (unsigned long long)n, (unsigned long long)first);
 #pragma omp parallel num_threads(n_threads > 0 ? n_threads : omen_cpu_count())
     {
         omen_row_hash own_hash = {0, 0};

@@ -10,7 +10,6 @@
 # Usage, as root: fresh-root.sh [--tests | --packages PLACE] SUITE [DIRECTORY]. SUITE is bookworm, trixie or another one
 # of debootstrap's; DIRECTORY keeps the root for the next time. Without it the root is removed.
 set -eu
-cd "$(dirname "$0")/.."
 
 with_tests=
 if [ "${1-}" = --tests ]; then
@@ -23,7 +22,8 @@ if [ "${1-}" = --packages ] && [ $# -gt 2 ]; then
     shift 2
 fi
 suite=${1:?"usage: fresh-root.sh [--tests | --packages PLACE] SUITE [DIRECTORY]"}
-kept=${2-}
+kept=${2:+$(realpath -m "$2")}
+cd "$(dirname "$0")/.."
 [ "$(id -u)" -eq 0 ] || { echo "debootstrap and chroot take root" >&2; exit 2; }
 command -v debootstrap >/dev/null || { echo "missing: apt-get install debootstrap" >&2; exit 2; }
 # packages come from where this machine has them from
@@ -34,7 +34,12 @@ root=${kept:-$scratch/root}
 clean()
 {
     umount "$root/proc" "$root/dev/pts" "$root/dev" 2>/dev/null || :
-    rm -rf --one-file-system "$scratch"
+    # a /dev that is still there may be that of this machine
+    if grep -qF " $scratch/" /proc/self/mounts; then
+        echo "something is still mounted in $scratch, which is left there" >&2
+    else
+        rm -rf --one-file-system "$scratch"
+    fi
 }
 trap clean EXIT
 trap 'exit 130' INT

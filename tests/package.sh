@@ -129,7 +129,8 @@ for package in omendb libomendb0 libomendb-dev; do
     dpkg-deb -x "$scratch/packages/${package}_"*.deb "$scratch/installed"
 done
 cd "$scratch/omendb" || exit 1
-quiet ninja -C "$scratch/build" -j "${JOBS:-2}" libomendb.so.0.1.0 libomendb.a | result "the library"
+library=libomendb.so.0.$(echo "$version" | cut -d . -f 1,2)
+quiet ninja -C "$scratch/build" -j "${JOBS:-2}" "$library" libomendb.a | result "the library"
 quiet meson install -C "$scratch/build" --destdir "$scratch/root" | result "meson install"
 # what Debian has elsewhere, compresses or adds
 (cd "$scratch/root/usr" && find . ! -type d ! -path './share/licenses/*') |

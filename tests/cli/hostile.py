@@ -22,6 +22,8 @@ hostile.py shards MODEL N SHARD...
                              the same of a model and its shards: build --shard and merge exit 0, and make an index that
                              verify calls sound, or 2 to 4
 hostile.py recode SHARD OUT  a shard whose last row is encoded otherwise, and which is sound
+hostile.py empty_run SHARD OUT
+                             a shard with a run of no rows behind the others
 hostile.py vectors INDEX N FILE...
                              the same of the headers of files of vectors: query by them exits 0 or 2
 hostile.py bomb PACKED       an original of 2^50 bytes claimed: refused with exit 3, below 200 MB
@@ -347,6 +349,14 @@ def recode(shard, out):
     write(out, pack_records(parts, 2))
 
 
+def empty_run(shard, out):
+    parts = records(shard)
+    kind, last = parts[-1]
+    first, n = struct.unpack_from("<QQ", last)
+    parts.append([kind, bytearray(struct.pack("<QQQQ", first + n, 0, 0, 0))])
+    write(out, pack_records(parts, 2))
+
+
 def lie_vectors(index, n, names):
     rng = random.Random(4)
     for name in names:
@@ -584,6 +594,8 @@ def main():
         lie_shards(data, int(words[0]), words[1:])
     elif command == "recode":
         recode(data, words[0])
+    elif command == "empty_run":
+        empty_run(data, words[0])
     elif command == "vectors":
         lie_vectors(path, int(words[0]), words[1:])
     elif command == "bomb":

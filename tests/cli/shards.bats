@@ -306,6 +306,10 @@ kill_after()
     same "$(member "$output" files.0.checkpoint.kind)" '"model"'
     same "$(member "$output" files.0.checkpoint.identity)" "$(member "$output" files.1.checkpoint.shard.model)"
     same "$(member "$output" files.1.checkpoint.shard.first)" 200
+    # of one that is not complete there is no hash yet
+    head -c 12288 shards/shard-00001-of-00003.shard >s.part
+    expect 0 omendb info --json s.part
+    same "$(member "$output" files.0.checkpoint.shard.row_hash)" null
 }
 
 @test "what cannot be is refused before any work" {
@@ -434,10 +438,10 @@ kill_after()
     printf '\1\1' | dd of=a.fvecs bs=1 seek=$((1 * 44 + 4)) conv=notrunc status=none
     expect 0 omendb verify --source a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" m.model
     expect 3 omendb verify --source a.fvecs --source "$BATS_FILE_TMPDIR/b.npy" shards/*
-    has "$output" "shard-00000-of-00003.shard: differs from its source: of rows 0 to 199, some are others"
+    has "$output" "00000-of-00003.shard: differs from its source: rows 0 to 199 are not all those that it was made of"
     has "$output" "$file: sound"
     printf '%s\n' a.fvecs "$BATS_FILE_TMPDIR/b.npy" >changed.txt
-    fails_with 2 "the input changed: its rows are not those that were encoded" merge --inputs changed.txt shards
+    fails_with 2 "were encoded; omendb verify, given the inputs, names the shards" merge --inputs changed.txt shards
     expect 3 omendb verify --source a.fvecs m.model $file
     has "$output" "m.model: differs from its source: it was trained from other input"
     has "$output" "$file: differs from its source: it is a shard of 600 rows, and there are 280"
@@ -445,18 +449,28 @@ kill_after()
     # a shard that is sound, and encoded otherwise
     omendb train -q --seed 9 -o other.model "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
     expect 3 omendb verify --model other.model $file
-    has "$output" "it was encoded with another model"
+    same "$output" "$file: differs from its model: it was encoded with another model"
+    expect 3 omendb verify --model other.model m.model
+    same "$output" "m.model: differs from its model: it is another model"
+    expect 3 omendb verify --model m.model "$whole"
+    has "$output" "whole.omen: differs from its model: it is neither a model nor a shard"
     python3 "$tests_dir/cli/hostile.py" recode $file lie.shard
     expect 0 omendb verify lie.shard
     expect 3 omendb verify --model m.model --inputs list.txt lie.shard
-    has "$output" "rows 200 to 399 are encoded otherwise than the model does"
+    has "$output" "rows 200 to 399 are not encoded as its model encodes them"
     for at in 16 4104 8200 12304; do
         cp $file lie.shard
         printf '\377' | dd of=lie.shard bs=1 seek="$at" conv=notrunc status=none
         expect 3 omendb verify lie.shard
         has "$output" "lie.shard: corrupt: "
     done
+    python3 "$tests_dir/cli/hostile.py" empty_run $file lie.shard
+    expect 3 omendb verify lie.shard
+    has "$output" "it is not all of a shard"
     expect 2 omendb verify "$BATS_FILE_TMPDIR/a.fvecs"
+    printf '\377' | dd of=m.model bs=1 seek=16 conv=notrunc status=none
+    expect 3 omendb verify --json m.model
+    same "$(member "$output" indexes.0.kind)" null
 }
 
 @test "--json of steps, and of what stops" {
@@ -500,7 +514,7 @@ kill_after()
         omendb build -q -t 1 --model m.model --shard $i/120 -o parts/
     done
     (
-        ulimit -n 90
+        ulimit -n 30
         python3 - "$OMENDB" <<'END'
 import resource, subprocess, sys
 subprocess.run([sys.argv[1], *"merge -q -t 2 -M 64M --model m.model -o out.omen parts".split()], check=True)

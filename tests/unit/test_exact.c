@@ -6,6 +6,7 @@
 #include "lib/index.h"
 #include "lib/index_format.h"
 #include "lib/matrix.h"
+#include "lib/row_hash.h"
 #include "tests/unit/check.h"
 #include "tests/unit/index_cases.h"
 
@@ -390,6 +391,64 @@ static void test_short_query(void)
     rows_free(&rows);
 }
 
+/* Changes a value of the last row once rows are encoded. */
+static int change_row(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    rows_in_memory *rows = context;
+    if (strcmp(stage, "order") == 0)
+        rows->x[rows->n * rows->d - 1] = 3;
+    return 0;
+}
+
+/* The hash of rows is the same for all threads and parts, and what an exact search of a source has; a build finds by it
+ * that one value changed. */
+static void test_row_hash(void)
+{
+    enum { N_ROWS = 9000, D = 33, K = 3, N_QUERIES = 300 };
+    rows_in_memory rows = make_rows(N_ROWS, D, INTEGERS, 1);
+    for (uint64_t i = 0; i < N_ROWS * D; i++)
+        rows.x[i] = (float)(omen_random(1, i) % 256);
+    omen_source source = source_of(&rows);
+    omen_row_hash all, other, part;
+    uint64_t *keys = malloc(N_QUERIES * K * sizeof *keys);
+    omen_detail why = {""};
+    CHECK_EQ_INT(omen_source_hash(&source, 0, N_ROWS, 1, NULL, NULL, &all, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_source_hash(&source, 0, N_ROWS, 3, NULL, NULL, &other, &why), OMEN_OK);
+    CHECK(omen_row_hash_is(&all, &other));
+    CHECK_EQ_INT(omen_source_hash(&source, 5000, N_ROWS - 5000, 2, NULL, NULL, &other, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_source_hash(&source, 0, 5000, 2, NULL, NULL, &part, &why), OMEN_OK);
+    omen_row_hash_join(&other, &part);
+    CHECK(omen_row_hash_is(&all, &other));
+    for (int turn = 0; turn < 4; turn++) {
+        source.read_bytes = turn % 2 ? read_row_bytes : NULL;
+        CHECK_EQ_INT(omen_search_source(&source, OMEN_METRIC_L2, rows.x, turn < 2 ? 1 : N_QUERIES, K, 2, keys, &other,
+                                        NULL, &why),
+                     OMEN_OK);
+        CHECK_CASE(omen_row_hash_is(&all, &other), "of turn %d", turn);
+    }
+    CHECK_EQ_INT(omen_source_hash(&source, N_ROWS, 0, 1, NULL, NULL, &other, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_source_hash(&source, 1, N_ROWS, 1, NULL, NULL, &other, &why), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_source_hash(&source, UINT64_MAX, 2, 1, NULL, NULL, &other, &why), OMEN_ERR_ARGUMENT);
+    rows.x[N_ROWS * D - 1] += 1;
+    CHECK_EQ_INT(omen_source_hash(&source, 0, N_ROWS, 1, NULL, NULL, &other, &why), OMEN_OK);
+    CHECK(!omen_row_hash_is(&all, &other));
+    free(keys);
+    rows_free(&rows);
+
+    rows = make_rows(600, D, CLUSTERED, 1);
+    source = source_of(&rows);
+    omen_build_options o;
+    sections_in_memory sections = {0};
+    const omen_sink sink = sink_of(&sections);
+    omen_build_options_init(&o);
+    o.progress = change_row;
+    o.progress_context = &rows;
+    CHECK_EQ_INT(omen_index_build(&source, &o, &sink, NULL, NULL, &why), OMEN_ERR_INPUT);
+    CHECK(strstr(why.text, "the input changed"));
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_bytes);
@@ -399,5 +458,6 @@ int main(void)
     RUN(test_choice);
     RUN(test_zero_query);
     RUN(test_short_query);
+    RUN(test_row_hash);
     return check_finish();
 }
