@@ -39,8 +39,10 @@ int info_hdf5_read(const char *path, struct info_hdf5 *h, bool *is_it, omen_deta
         h->n_bytes = input.n_bytes;
         status = omen_hdf5_open(&file, &input, &cause);
         if (status == OMEN_OK)
-            status = omen_hdf5_visit(file, keep, h, &cause);
+            status = omen_hdf5_visit(file, keep, h, &h->is_all, &cause);
         omen_hdf5_close(file);
+        if (status == OMEN_OK && !h->is_all)
+            cmd_say("info", "%s: not all of its datasets could be looked at; FILE:NAME is one", input.label);
         if (status != OMEN_OK && status != OMEN_ERR_MEMORY)
             omen_fail(why, status, "%s: %s", input.label, cause.text);
     }

@@ -13,6 +13,7 @@
 #define DEPTH_MOST 16u   /* groups within groups */
 #define LINKS_MOST 4096u /* that are looked at */
 #define LIST_BYTES 300u
+#define MORE       ", ..." /* ends a list that is cut */
 
 /* libhdf5 looks for a file of the name that it is told, also where it has what it needs: this can be none. */
 #define NO_PATH "/dev/null/none"
@@ -117,7 +118,8 @@ static bool find_float(const omen_hdf5_library *h5, hid_t type, size_t n_bytes, 
                  {63, 52, 11, 52, 1023, OMEN_VALUE_F8},
                  {15, 7, 8, 7, 127, OMEN_VALUE_BF2}};
     size_t sign, exponent, exponent_bits, mantissa, mantissa_bits;
-    if (h5->H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) < 0 || mantissa != 0)
+    if (h5->H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) < 0 || mantissa != 0 ||
+        h5->H5Tget_norm(type) != H5T_NORM_IMPLIED)
         return false;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (omen_value_bytes(kinds[i].value) == n_bytes && sign == kinds[i].sign && exponent == kinds[i].exponent &&
@@ -181,6 +183,7 @@ typedef struct {
     void *context;
     int status;
     unsigned depth, n_links;
+    bool is_all; /* nothing was left out */
     char path[OMEN_HDF5_NAME_BYTES];
 } walk;
 
@@ -190,22 +193,30 @@ static herr_t walk_link(hid_t group, const char *name, const H5L_info_t *info, v
     walk *w = self;
     const size_t n_path = strlen(w->path);
     omen_hdf5_dataset dataset;
-    if (++w->n_links > LINKS_MOST)
+    if (++w->n_links > LINKS_MOST) {
+        w->is_all = false;
         return 1;
-    if (info->type != H5L_TYPE_HARD || n_path + strlen(name) + 2 > sizeof w->path)
+    }
+    if (info->type != H5L_TYPE_HARD)
         return 0;
-    const hid_t id = w->h5->H5Oopen(group, name, H5P_DEFAULT);
-    if (id < 0)
+    const hid_t id =
+        n_path + strlen(name) + 2 <= sizeof w->path ? w->h5->H5Oopen(group, name, H5P_DEFAULT) : H5I_INVALID_HID;
+    if (id < 0) {
+        w->is_all = false;
         return 0;
+    }
     const H5I_type_t kind = w->h5->H5Iget_type(id);
     herr_t result = 0;
     snprintf(w->path + n_path, sizeof w->path - n_path, "%s%s", n_path > 0 ? "/" : "", name);
     if (kind == H5I_DATASET && describe(w->h5, id, w->path, &dataset)) {
         w->status = w->visit(w->context, &dataset);
-    } else if (kind == H5I_GROUP && w->depth < DEPTH_MOST) {
+    } else if (kind == H5I_DATASET || (kind == H5I_GROUP && w->depth == DEPTH_MOST)) {
+        w->is_all = false;
+    } else if (kind == H5I_GROUP) {
         w->depth++;
         result = w->h5->H5Literate(id, H5_INDEX_NAME, H5_ITER_INC, NULL, walk_link, w);
         w->depth--;
+        w->is_all = w->is_all && result >= 0;
         result = result < 0 ? 0 : result; /* a damaged group holds nothing that could be read */
     }
     w->path[n_path] = '\0';
@@ -213,10 +224,11 @@ static herr_t walk_link(hid_t group, const char *name, const H5L_info_t *info, v
     return w->status != OMEN_OK ? 1 : result;
 }
 
-int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, omen_detail *reason)
+int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, bool *is_all, omen_detail *reason)
 {
-    walk w = {.h5 = file->h5, .visit = visit, .context = context, .status = OMEN_OK};
+    walk w = {.h5 = file->h5, .visit = visit, .context = context, .status = OMEN_OK, .is_all = true};
     const herr_t result = file->h5->H5Literate(file->id, H5_INDEX_NAME, H5_ITER_INC, NULL, walk_link, &w);
+    *is_all = w.is_all;
     if (w.status != OMEN_OK)
         return w.status;
     return result < 0 ? omen_fail(reason, OMEN_ERR_INPUT, "it is damaged: its datasets cannot be listed") : OMEN_OK;
@@ -225,6 +237,7 @@ int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, om
 /* What a file is searched for, and the list for a message. */
 typedef struct {
     char list[LIST_BYTES];
+    bool is_cut; /* the list */
     unsigned n, n_found;
     omen_hdf5_dataset found;
 } search;
@@ -233,16 +246,18 @@ static int add_dataset(void *self, const omen_hdf5_dataset *dataset)
 {
     search *s = self;
     const size_t used = strlen(s->list);
-    char shape[64];
+    char shape[64], item[160];
     if (dataset->n_shape == 2)
         snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, dataset->shape[0], dataset->shape[1]);
     else if (dataset->n_shape == 1)
         snprintf(shape, sizeof shape, "%" PRIu64, dataset->shape[0]);
     else
         snprintf(shape, sizeof shape, "%u dimensions", dataset->n_shape);
-    if (used + 1 < sizeof s->list)
-        snprintf(s->list + used, sizeof s->list - used, "%s%.60s (%s, %s)", used > 0 ? ", " : "", dataset->name, shape,
-                 dataset->is_numeric ? omen_value_name(dataset->value) : "no numbers");
+    snprintf(item, sizeof item, "%s%.60s (%s, %s)", used > 0 ? ", " : "", dataset->name, shape,
+             dataset->is_numeric ? omen_value_name(dataset->value) : "no numbers");
+    s->is_cut = s->is_cut || used + strlen(item) + sizeof MORE > sizeof s->list;
+    if (!s->is_cut)
+        strcpy(s->list + used, item);
     s->n++;
     if (dataset->n_shape == 2 && dataset->is_numeric) {
         s->n_found++;
@@ -284,18 +299,24 @@ int omen_hdf5_find(omen_hdf5 *file, const char *name, omen_hdf5_dataset *out, om
         return is_good ? check_kind(out, reason)
                        : omen_fail(reason, OMEN_ERR_INPUT, "dataset \"%.100s\" is damaged", name);
     }
-    const int status = omen_hdf5_visit(file, add_dataset, &s, reason);
+    bool is_all;
+    const int status = omen_hdf5_visit(file, add_dataset, &s, &is_all, reason);
     if (status != OMEN_OK)
         return status;
     if (s.n == 0)
-        return omen_fail(reason, OMEN_ERR_INPUT, "it holds no datasets");
+        return omen_fail(reason, OMEN_ERR_INPUT, "it holds no datasets%s", is_all ? "" : " that can be looked at");
+    if (s.is_cut || !is_all)
+        strcat(s.list, MORE);
     if (name)
         return omen_fail(reason, OMEN_ERR_INPUT, "it has no dataset \"%.100s\"; there %s %s", name,
                          s.n == 1 ? "is" : "are", s.list);
-    if (s.n_found != 1)
+    if (s.n_found == 0 && is_all)
+        return omen_fail(reason, OMEN_ERR_INPUT, "no dataset of numbers has two dimensions; there %s %s",
+                         s.n == 1 ? "is" : "are", s.list);
+    if (s.n_found != 1 || !is_all)
         return omen_fail(reason, OMEN_ERR_INPUT, "%s, so name one, as FILE:NAME, of %s",
-                         s.n_found == 0 ? "no dataset of numbers has two dimensions"
-                                        : "several datasets have two dimensions",
+                         s.n_found > 1 ? "several datasets have two dimensions"
+                                       : "not all of its datasets could be looked at",
                          s.list);
     *out = s.found;
     return OMEN_OK;
@@ -304,15 +325,16 @@ int omen_hdf5_find(omen_hdf5 *file, const char *name, omen_hdf5_dataset *out, om
 /* ---- where its values are ---------------------------------------------------- */
 
 /* Of a dataset that is one piece. */
-static int locate_piece(const omen_hdf5 *file, hid_t id, uint64_t n_bytes, uint64_t *offset, omen_detail *reason)
+static int locate_piece(const omen_hdf5 *file, hid_t id, const char *name, uint64_t n_bytes, uint64_t *offset,
+                        omen_detail *reason)
 {
     const haddr_t at = file->h5->H5Dget_offset(id);
     if (at == HADDR_UNDEF)
-        return omen_fail(reason, OMEN_ERR_INPUT, "the dataset has a shape but no values: nothing was written to it");
+        return omen_fail(reason, OMEN_ERR_INPUT, "dataset \"%.100s\" has a shape but no values: nothing was written to it", name);
     if (at > file->input->n_bytes || n_bytes > file->input->n_bytes - at)
         return omen_fail(reason, OMEN_ERR_INPUT,
-                         "the dataset has %" PRIu64 " bytes from byte %" PRIu64 " on, and the file has %" PRIu64,
-                         n_bytes, (uint64_t)at, file->input->n_bytes);
+                         "dataset \"%.100s\" has %" PRIu64 " bytes from byte %" PRIu64 " on, and the file has %" PRIu64,
+                         name, n_bytes, (uint64_t)at, file->input->n_bytes);
     *offset = at;
     return OMEN_OK;
 }
@@ -335,7 +357,7 @@ int omen_hdf5_locate(omen_hdf5 *file, const omen_hdf5_dataset *dataset, uint64_t
         status = omen_fail(reason, OMEN_ERR_INPUT,
                            "the values of dataset \"%.100s\" are in other files, which are not read", dataset->name);
     else if (layout == H5D_CONTIGUOUS)
-        status = locate_piece(file, id, n_bytes, offset, reason);
+        status = locate_piece(file, id, dataset->name, n_bytes, offset, reason);
     if (plan >= 0)
         h5->H5Pclose(plan);
     if (id >= 0)
