@@ -330,7 +330,8 @@ static int locate_piece(const omen_hdf5 *file, hid_t id, const char *name, uint6
 {
     const haddr_t at = file->h5->H5Dget_offset(id);
     if (at == HADDR_UNDEF)
-        return omen_fail(reason, OMEN_ERR_INPUT, "dataset \"%.100s\" has a shape but no values: nothing was written to it", name);
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "dataset \"%.100s\" has a shape but no values: nothing was written to it", name);
     if (at > file->input->n_bytes || n_bytes > file->input->n_bytes - at)
         return omen_fail(reason, OMEN_ERR_INPUT,
                          "dataset \"%.100s\" has %" PRIu64 " bytes from byte %" PRIu64 " on, and the file has %" PRIu64,
