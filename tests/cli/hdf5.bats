@@ -152,6 +152,8 @@ END
     omendb query -q --distances -o found.npz v.omen q.npy
     expect 0 omendb query -q --distances -o found.hdf5 v.omen q.npy
     omendb query -q --distances -F hdf5 v.omen q.npy | cmp - found.hdf5
+    omendb query -q --distances -o found.h5 v.omen q.npy
+    cmp found.h5 found.hdf5
     omendb query -q -k 300 -F hdf5 v.omen q.npy >rows.h5
     python3 - <<'END'
 import h5py, numpy
