@@ -56,6 +56,8 @@ with h5py.File("new.h5", "w", libver="latest") as file:
     file.create_dataset("d", data=rows.astype("f4"), chunks=(300, 24), compression="gzip")
 with h5py.File("long.h5", "w") as file:
     file["a" * 300], file["train"] = rows, rows.astype("f4")
+with h5py.File("lzf.h5", "w") as file:
+    file.create_dataset("a", data=rows, chunks=(7, 24), compression="lzf")
 with h5py.File("block.h5", "w", userblock_size=512) as file:
     file["a"] = rows.astype("f4")
 END
@@ -120,6 +122,8 @@ END
     same "$(member "$output" files.1.vectors.rows)" 300
     fails_with 2 "is not an omendb index but a file of several arrays" omendb query a.h5 q.npy
     fails_with 2 "is not an omendb index but a file of several arrays" omendb verify a.h5
+    fails_with 2 '"lzf.h5" is not an omendb index but HDF5; ' omendb verify lzf.h5
+    fails_with 2 '"lzf.h5" is not an omendb index but HDF5; ' omendb query lzf.h5 q.npy
 }
 
 @test "damaged HDF5 is an error, and nothing worse" {
