@@ -158,18 +158,38 @@ static void find_type(const omen_hdf5_library *h5, hid_t type, omen_hdf5_dataset
                       (kind == H5T_FLOAT ? find_float : find_integer)(h5, type, n_bytes, &out->value);
 }
 
-/* Describes the dataset id. False: it is damaged. */
+/* Whether a dataset is a view of others. False: it is damaged. */
+static bool find_virtual(const omen_hdf5_library *h5, hid_t id, bool *out)
+{
+    const hid_t plan = h5->H5Dget_create_plist(id);
+    const H5D_layout_t layout = plan >= 0 ? h5->H5Pget_layout(plan) : H5D_LAYOUT_ERROR;
+    *out = layout == H5D_VIRTUAL;
+    if (plan >= 0)
+        h5->H5Pclose(plan);
+    return layout != H5D_LAYOUT_ERROR;
+}
+
+/* Describes the dataset id. False: it is damaged. Of a view the shape is not asked for: libhdf5 would open the files
+ * that it names to find it. */
 static bool describe(const omen_hdf5_library *h5, hid_t id, const char *name, omen_hdf5_dataset *out)
 {
     hsize_t shape[H5S_MAX_RANK] = {0};
+    bool is_virtual;
+    const bool is_known = find_virtual(h5, id, &is_virtual);
+    *out = (omen_hdf5_dataset){.is_virtual = is_virtual};
+    snprintf(out->name, sizeof out->name, "%s", name);
+    if (!is_known || is_virtual)
+        return is_known;
     const hid_t space = h5->H5Dget_space(id), type = h5->H5Dget_type(id);
     const int n = space >= 0 ? h5->H5Sget_simple_extent_ndims(space) : -1;
     const bool is_good =
         type >= 0 && n >= 0 && n <= H5S_MAX_RANK && (n == 0 || h5->H5Sget_simple_extent_dims(space, shape, NULL) == n);
-    *out = (omen_hdf5_dataset){.n_shape = is_good ? (unsigned)n : 0, .shape = {shape[0], shape[1]}};
-    snprintf(out->name, sizeof out->name, "%s", name);
-    if (is_good)
+    if (is_good) {
+        out->n_shape = (unsigned)n;
+        out->shape[0] = shape[0];
+        out->shape[1] = shape[1];
         find_type(h5, type, out);
+    }
     if (space >= 0)
         h5->H5Sclose(space);
     if (type >= 0)
@@ -209,6 +229,7 @@ static herr_t walk_link(hid_t group, const char *name, const H5L_info_t *info, v
     herr_t result = 0;
     snprintf(w->path + n_path, sizeof w->path - n_path, "%s%s", n_path > 0 ? "/" : "", name);
     if (kind == H5I_DATASET && describe(w->h5, id, w->path, &dataset)) {
+        w->is_all = w->is_all && !dataset.is_virtual;
         w->status = w->visit(w->context, &dataset);
     } else if (kind == H5I_DATASET || (kind == H5I_GROUP && w->depth == DEPTH_MOST)) {
         w->is_all = false;
@@ -247,14 +268,18 @@ static int add_dataset(void *self, const omen_hdf5_dataset *dataset)
     search *s = self;
     const size_t used = strlen(s->list);
     char shape[64], item[160];
-    if (dataset->n_shape == 2)
+    if (dataset->is_virtual)
+        snprintf(shape, sizeof shape, "virtual");
+    else if (dataset->n_shape == 2)
         snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, dataset->shape[0], dataset->shape[1]);
     else if (dataset->n_shape == 1)
         snprintf(shape, sizeof shape, "%" PRIu64, dataset->shape[0]);
     else
         snprintf(shape, sizeof shape, "%u dimensions", dataset->n_shape);
     snprintf(item, sizeof item, "%s%.60s (%s, %s)", used > 0 ? ", " : "", dataset->name, shape,
-             dataset->is_numeric ? omen_value_name(dataset->value) : "no numbers");
+             dataset->is_virtual   ? "in other files"
+             : dataset->is_numeric ? omen_value_name(dataset->value)
+                                   : "no numbers");
     s->is_cut = s->is_cut || used + strlen(item) + sizeof MORE > sizeof s->list;
     if (!s->is_cut)
         strcpy(s->list + used, item);
@@ -277,8 +302,16 @@ static hid_t open_dataset(const omen_hdf5 *file, const char *name)
     return -1;
 }
 
+static int fail_elsewhere(const omen_hdf5_dataset *dataset, omen_detail *reason)
+{
+    return omen_fail(reason, OMEN_ERR_INPUT, "the values of dataset \"%.100s\" are in other files, which are not read",
+                     dataset->name);
+}
+
 static int check_kind(const omen_hdf5_dataset *dataset, omen_detail *reason)
 {
+    if (dataset->is_virtual)
+        return fail_elsewhere(dataset, reason);
     if (dataset->n_shape != 2)
         return omen_fail(reason, OMEN_ERR_INPUT, "dataset \"%.100s\" has %u dimension%s; rows of values need 2",
                          dataset->name, dataset->n_shape, dataset->n_shape == 1 ? "" : "s");
@@ -355,8 +388,7 @@ int omen_hdf5_locate(omen_hdf5 *file, const omen_hdf5_dataset *dataset, uint64_t
     if (layout == H5D_LAYOUT_ERROR)
         status = omen_fail(reason, OMEN_ERR_INPUT, "dataset \"%.100s\" is damaged", dataset->name);
     else if (h5->H5Pget_external_count(plan) != 0 || (layout != H5D_CONTIGUOUS && !*is_apart))
-        status = omen_fail(reason, OMEN_ERR_INPUT,
-                           "the values of dataset \"%.100s\" are in other files, which are not read", dataset->name);
+        status = fail_elsewhere(dataset, reason);
     else if (layout == H5D_CONTIGUOUS)
         status = locate_piece(file, id, dataset->name, n_bytes, offset, reason);
     if (plan >= 0)

@@ -45,6 +45,14 @@ with h5py.File("a.h5", "w") as file:
     layout = h5py.VirtualLayout(rows.shape, "f4")
     layout[:] = h5py.VirtualSource("other.h5", "secret", rows.shape)
     group.create_virtual_dataset("virtual", layout)
+    # its shape follows that of its source
+    h5s, endless = h5py.h5s, (h5py.h5s.UNLIMITED, 24)
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    spaces = [h5s.create_simple((10, 24), endless) for _ in range(2)]
+    for space in spaces:
+        space.select_hyperslab((0, 0), (1, 1), block=endless)
+    plan.set_virtual(spaces[0], b"pipe.h5", b"secret", spaces[1])
+    h5py.h5d.create(group.id, b"view", h5py.h5t.IEEE_F32LE, h5s.create_simple((0, 24), endless), plan)
     group.create_dataset("outside", shape=rows.shape, dtype="f4", external=[("v.f32", 0, rows.size * 4)])
 rows.astype("f4").tofile("v.f32")
 with h5py.File("other.h5", "w") as file:
@@ -112,9 +120,12 @@ END
     # no other file is looked at, whatever this one says
     fails_with 2 "are in other files, which are not read" omendb info a.h5:g/deep/outside
     fails_with 2 "are in other files, which are not read" omendb info a.h5:g/deep/virtual
+    mkfifo pipe.h5
+    fails_with 2 "are in other files, which are not read" timeout 20 "$OMENDB" info a.h5:g/deep/view
     fails_with 2 'it has no dataset "elsewhere"' omendb info a.h5:elsewhere
     fails_with 4 "cannot create a temporary copy" env TMPDIR=/nonexistent "$OMENDB" info a.h5:g/deep/packed
-    expect 0 omendb info a.h5
+    expect 0 timeout 20 "$OMENDB" info a.h5
+    has "$output" "  dataset  g/deep/view, virtual, in other files"
     has "$output" "  dataset  g/deep/sparse, 1,000,000,000,000 x 24, float32"
     has "$output" "  dataset  g/deep/text, 1 x 1, of a type that is not read"
     expect 0 omendb info --json a.h5 other.h5
