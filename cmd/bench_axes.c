@@ -58,8 +58,7 @@ void bench_box_fit(struct bench_box *b)
 /* Ticks of recall, the first of this order that have room. */
 static void put_recall_axis(FILE *out, const struct bench_box *b)
 {
-    static const double recalls[] = {1,      0.9, 0.95, 0.99, 0.999, 0.8,   0.98, 0.995,
-                                     0.9999, 0.5, 0.7,  0.6,  0.85,  0.995, 0.3,  0};
+    static const double recalls[] = {1, 0.9, 0.95, 0.99, 0.999, 0.8, 0.98, 0.995, 0.9999, 0.5, 0.7, 0.6, 0.85, 0.3, 0};
     double taken[sizeof recalls / sizeof recalls[0]];
     size_t n = 0;
 

@@ -136,7 +136,7 @@ static int read_file(struct info *info, struct file *f, omen_detail *why)
     why->text[0] = '\0'; /* what it is not is of no interest */
     if (S_ISREG(named.st_mode) && named.st_size > 0) {
         status = info_hdf5_read(f->path, &f->hdf5, &f->has_datasets, why);
-        if (status != OMEN_OK || (f->has_datasets && f->hdf5.n_of_rows != 1))
+        if (status != OMEN_OK || (f->has_datasets && (f->hdf5.n_of_rows != 1 || !f->hdf5.is_all)))
             return status;
     }
     status = info_vectors_read(info, f->path, &f->vectors, why);

@@ -113,6 +113,7 @@ struct info_hdf5 {
     omen_hdf5_dataset *datasets; /* n of them */
     size_t n, size;
     size_t n_of_rows; /* of two dimensions and numbers */
+    bool is_all;      /* none was left out */
     uint64_t n_bytes; /* of the file */
 };
 

@@ -39,8 +39,10 @@ int info_hdf5_read(const char *path, struct info_hdf5 *h, bool *is_it, omen_deta
         h->n_bytes = input.n_bytes;
         status = omen_hdf5_open(&file, &input, &cause);
         if (status == OMEN_OK)
-            status = omen_hdf5_visit(file, keep, h, &cause);
+            status = omen_hdf5_visit(file, keep, h, &h->is_all, &cause);
         omen_hdf5_close(file);
+        if (status == OMEN_OK && !h->is_all)
+            cmd_say("info", "%s: not all of its datasets could be looked at; FILE:NAME is one", input.label);
         if (status != OMEN_OK && status != OMEN_ERR_MEMORY)
             omen_fail(why, status, "%s: %s", input.label, cause.text);
     }
@@ -53,7 +55,9 @@ static cmd_name shape_of(const omen_hdf5_dataset *d)
 {
     cmd_name out;
 
-    if (d->n_shape > 2)
+    if (d->is_virtual)
+        snprintf(out.text, sizeof out.text, "virtual");
+    else if (d->n_shape > 2)
         snprintf(out.text, sizeof out.text, "%u dimensions", d->n_shape);
     else if (d->n_shape == 2)
         snprintf(out.text, sizeof out.text, "%s x %" PRIu64, cmd_group(d->shape[0]).text, d->shape[1]);
@@ -70,7 +74,9 @@ void info_hdf5_print(const struct info_hdf5 *h)
         const omen_hdf5_dataset *d = &h->datasets[i];
 
         printf("  dataset  %s, %s, %s\n", cmd_printable(d->name).text, shape_of(d).text,
-               d->is_numeric ? omen_value_name(d->value) : "of a type that is not read");
+               d->is_virtual   ? "in other files"
+               : d->is_numeric ? omen_value_name(d->value)
+                               : "of a type that is not read");
     }
 }
 

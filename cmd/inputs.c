@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "formats/hdf5_file.h"
 
 int cmd_find_inputs(omen_paths *paths, const char *list, const char *const *words, size_t n, const char *format,
                     omen_detail *why)
@@ -76,6 +79,20 @@ static int stop(void *context, const char *stage, uint64_t done, uint64_t total)
     return 1;
 }
 
+/* Whether a file begins like HDF5. */
+static bool is_hdf5(const char *path)
+{
+    struct stat info;
+    omen_detail unused;
+    omen_input input;
+
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || omen_input_open_as_is(&input, path, &unused) != OMEN_OK)
+        return false;
+    const bool is_it = omen_hdf5_is(input.bytes, input.n_bytes);
+    omen_input_close(&input);
+    return is_it;
+}
+
 bool cmd_name_vectors(const char *path, omen_detail *why)
 {
     const omen_vectors_options options = {.progress = stop};
@@ -96,17 +113,23 @@ bool cmd_name_vectors(const char *path, omen_detail *why)
                   path);
     }
     omen_vectors_close(vectors);
-    const char *kind_end = status == OMEN_ERR_INPUT ? strstr(ignored.text, ", which is not read") : NULL;
-    if (kind_end)
-        omen_fail(why, OMEN_ERR_INPUT, "%.*s, not an omendb index", (int)(kind_end - ignored.text), ignored.text);
-    const bool has_several = status == OMEN_ERR_INPUT && strstr(ignored.text, ", so name one, as FILE:NAME");
-    if (has_several)
-        omen_fail(
-            why, OMEN_ERR_INPUT,
-            "\"%.200s\" is not an omendb index but a file of several arrays; omendb build makes an index of one, as "
-            "FILE:NAME",
-            path);
-    return status == OMEN_OK || status == OMEN_ERR_INTERRUPTED || kind_end || has_several;
+    if (status != OMEN_ERR_INPUT)
+        return status == OMEN_OK || status == OMEN_ERR_INTERRUPTED;
+    const char *kind_end = strstr(ignored.text, ", which is not read");
+    if (strstr(ignored.text, ", so name one, as FILE:NAME"))
+        omen_fail(why, status,
+                  "\"%.200s\" is not an omendb index but a file of several arrays; omendb build makes an index of one, "
+                  "as FILE:NAME",
+                  path);
+    else if (is_hdf5(path))
+        omen_fail(why, status,
+                  "\"%.200s\" is not an omendb index but HDF5; omendb build makes an index of a dataset, as FILE:NAME",
+                  path);
+    else if (kind_end)
+        omen_fail(why, status, "%.*s, not an omendb index", (int)(kind_end - ignored.text), ignored.text);
+    else
+        return false;
+    return true;
 }
 
 int cmd_name_damage(const char *path, int code, omen_detail *why)

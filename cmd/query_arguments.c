@@ -300,11 +300,12 @@ const cmd_syntax cmd_query_syntax = {
 static int choose_format(struct query *q)
 {
     const cmd_text extension = cmd_extension(q->output_path ? q->output_path : "");
+    const char *format = strcmp(extension.text, "h5") == 0 ? "hdf5" : extension.text;
     struct stat status;
 
     if (q->has_output_format)
         return CMD_GO_ON;
-    if (extension.text[0] == '\0' || omen_results_parse(extension.text, &q->output_format) == OMEN_OK ||
+    if (format[0] == '\0' || omen_results_parse(format, &q->output_format) == OMEN_OK ||
         (stat(q->output_path, &status) == 0 && !S_ISREG(status.st_mode))) {
         return CMD_GO_ON;
     }

@@ -153,17 +153,19 @@ static int send_answers(void *context, omen_detail *why)
     return OMEN_OK;
 }
 
-/* How many of n rows come before the first that is refused as a zero vector; n if that is the first of them. */
-static uint64_t rows_before_zero(const struct query_batches *s, const float *rows, uint64_t n)
+/* How many of n rows come before the first that the library may refuse, as a zero vector or as too long; 1 if that is
+ * the first of them. */
+static uint64_t rows_before_fault(const struct query_batches *s, const float *rows, uint64_t n)
 {
-    if (s->o->info.metric != OMEN_METRIC_COSINE || s->search.zero_ok)
-        return n;
+    const bool refuses_zero = s->o->info.metric == OMEN_METRIC_COSINE && !s->search.zero_ok;
+    const double most = 0.999 * (double)OMEN_NORM2_MOST; /* its sum may be rounded otherwise */
+
     for (uint64_t i = 0; i < n; i++) {
-        uint32_t j = 0;
-        while (j < s->d && rows[i * s->d + j] * rows[i * s->d + j] == 0)
-            j++;
-        if (j == s->d)
-            return i > 0 ? i : n;
+        double norm2 = 0;
+        for (uint32_t j = 0; j < s->d; j++)
+            norm2 += (double)rows[i * s->d + j] * (double)rows[i * s->d + j];
+        if (norm2 > most || (norm2 == 0 && refuses_zero))
+            return i > 0 ? i : 1;
     }
     return n;
 }
@@ -181,7 +183,7 @@ static int search_stream(struct query_batches *s, omen_detail *why)
         query_lap(&s->clock, &s->o->read_seconds);
         for (uint64_t i = 0; i < n && status == OMEN_OK; i += n_part) {
             const float *rows = s->rows + i * s->d;
-            n_part = rows_before_zero(s, rows, n - i);
+            n_part = rows_before_fault(s, rows, n - i);
             status = search_batch(s, first + i, n_part, rows, why);
         }
         first += n;

@@ -98,12 +98,13 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
 void cmd_norms_tell(const char *command, omen_metric metric, const omen_build_report *report)
 {
     if (metric == OMEN_METRIC_L2 && report->norms.are_unit) {
-        cmd_say(command, "note: rows have unit length (%s looked at): l2 ranks as cosine; distances differ",
+        cmd_say(command,
+                "note: rows have unit length (%s looked at), so l2 ranks them as cosine would; only distances differ",
                 cmd_group(report->norms.n_rows).text);
     } else if (metric == OMEN_METRIC_IP && report->norms.spread >= SPREAD_TOLD) {
         cmd_say(command,
                 "note: the longest tenth of the rows is at least %.3g times as long as the shortest tenth (%s looked "
-                "at): ip prefers long rows; -m cosine compares directions",
+                "at), and ip prefers long rows; -m cosine compares directions only",
                 report->norms.spread, cmd_group(report->norms.n_rows).text);
     }
 }

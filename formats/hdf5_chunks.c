@@ -194,7 +194,7 @@ static int find_filters(chunks *c, hid_t plan, omen_detail *reason)
                 return omen_fail(reason, OMEN_ERR_INPUT, "its chunks are packed by filter %d twice", (int)filter);
         c->filters[c->n_filters++] = filter;
     }
-    return n < 0 ? omen_fail(reason, OMEN_ERR_INPUT, "the dataset is damaged") : OMEN_OK;
+    return n < 0 ? omen_fail(reason, OMEN_ERR_INPUT, "it is damaged") : OMEN_OK;
 }
 
 /* Finds the shape of the chunks, and that a band of them fits in memory. */
@@ -205,7 +205,7 @@ static int find_chunks(chunks *c, hid_t plan, omen_detail *reason)
 
     c->value_bytes = omen_value_bytes(c->dataset->value);
     if (c->file->h5->H5Pget_chunk(plan, 2, shape) != 2 || shape[0] == 0 || shape[1] == 0)
-        return omen_fail(reason, OMEN_ERR_INPUT, "the dataset is damaged: its chunks have no size");
+        return omen_fail(reason, OMEN_ERR_INPUT, "it is damaged: its chunks have no size");
     c->rows = shape[0];
     c->columns = shape[1];
     const uint64_t most = BAND_BYTES_MOST / c->value_bytes, n_rows = c->rows < n ? c->rows : n;
@@ -261,12 +261,12 @@ static int unpack_compact(const chunks *c, int fd, omen_detail *reason)
     int status = OMEN_OK;
 
     if (n_bytes > COMPACT_MOST || h5->H5Dget_storage_size(c->id) != n_bytes)
-        status = omen_fail(reason, OMEN_ERR_INPUT, "the dataset is damaged: it holds %" PRIu64 " of %" PRIu64 " bytes",
+        status = omen_fail(reason, OMEN_ERR_INPUT, "it is damaged: it holds %" PRIu64 " of %" PRIu64 " bytes",
                            (uint64_t)h5->H5Dget_storage_size(c->id), n_bytes);
     else if (n_bytes > sizeof bytes && !(all = malloc(n_bytes)))
         status = omen_fail(reason, OMEN_ERR_MEMORY, "out of memory to unpack it");
     if (status == OMEN_OK && (type < 0 || h5->H5Dread(c->id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, all) < 0))
-        status = omen_fail(reason, OMEN_ERR_INPUT, "the dataset is damaged: it cannot be read");
+        status = omen_fail(reason, OMEN_ERR_INPUT, "it is damaged: it cannot be read");
     if (status == OMEN_OK && omen_write_all(fd, all, n_bytes) != 0)
         status = omen_fail(reason, OMEN_ERR_IO, "%s", strerror(errno));
     if (type >= 0)
@@ -285,7 +285,7 @@ int omen_hdf5_unpack(omen_hdf5 *file, const omen_hdf5_dataset *dataset, int fd, 
     int status;
 
     if (plan < 0)
-        status = omen_fail(reason, OMEN_ERR_INPUT, "the dataset is damaged");
+        status = omen_fail(reason, OMEN_ERR_INPUT, "it is damaged");
     else if (h5->H5Pget_layout(plan) == H5D_COMPACT)
         status = unpack_compact(&c, fd, reason);
     else

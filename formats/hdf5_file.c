@@ -13,6 +13,7 @@
 #define DEPTH_MOST 16u   /* groups within groups */
 #define LINKS_MOST 4096u /* that are looked at */
 #define LIST_BYTES 300u
+#define MORE       ", ..." /* ends a list that is cut */
 
 /* libhdf5 looks for a file of the name that it is told, also where it has what it needs: this can be none. */
 #define NO_PATH "/dev/null/none"
@@ -117,7 +118,8 @@ static bool find_float(const omen_hdf5_library *h5, hid_t type, size_t n_bytes, 
                  {63, 52, 11, 52, 1023, OMEN_VALUE_F8},
                  {15, 7, 8, 7, 127, OMEN_VALUE_BF2}};
     size_t sign, exponent, exponent_bits, mantissa, mantissa_bits;
-    if (h5->H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) < 0 || mantissa != 0)
+    if (h5->H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) < 0 || mantissa != 0 ||
+        h5->H5Tget_norm(type) != H5T_NORM_IMPLIED)
         return false;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (omen_value_bytes(kinds[i].value) == n_bytes && sign == kinds[i].sign && exponent == kinds[i].exponent &&
@@ -156,18 +158,38 @@ static void find_type(const omen_hdf5_library *h5, hid_t type, omen_hdf5_dataset
                       (kind == H5T_FLOAT ? find_float : find_integer)(h5, type, n_bytes, &out->value);
 }
 
-/* Describes the dataset id. False: it is damaged. */
+/* Whether a dataset is a view of others. False: it is damaged. */
+static bool find_virtual(const omen_hdf5_library *h5, hid_t id, bool *out)
+{
+    const hid_t plan = h5->H5Dget_create_plist(id);
+    const H5D_layout_t layout = plan >= 0 ? h5->H5Pget_layout(plan) : H5D_LAYOUT_ERROR;
+    *out = layout == H5D_VIRTUAL;
+    if (plan >= 0)
+        h5->H5Pclose(plan);
+    return layout != H5D_LAYOUT_ERROR;
+}
+
+/* Describes the dataset id. False: it is damaged. Of a view the shape is not asked for: libhdf5 would open the files
+ * that it names to find it. */
 static bool describe(const omen_hdf5_library *h5, hid_t id, const char *name, omen_hdf5_dataset *out)
 {
     hsize_t shape[H5S_MAX_RANK] = {0};
+    bool is_virtual;
+    const bool is_known = find_virtual(h5, id, &is_virtual);
+    *out = (omen_hdf5_dataset){.is_virtual = is_virtual};
+    snprintf(out->name, sizeof out->name, "%s", name);
+    if (!is_known || is_virtual)
+        return is_known;
     const hid_t space = h5->H5Dget_space(id), type = h5->H5Dget_type(id);
     const int n = space >= 0 ? h5->H5Sget_simple_extent_ndims(space) : -1;
     const bool is_good =
         type >= 0 && n >= 0 && n <= H5S_MAX_RANK && (n == 0 || h5->H5Sget_simple_extent_dims(space, shape, NULL) == n);
-    *out = (omen_hdf5_dataset){.n_shape = is_good ? (unsigned)n : 0, .shape = {shape[0], shape[1]}};
-    snprintf(out->name, sizeof out->name, "%s", name);
-    if (is_good)
+    if (is_good) {
+        out->n_shape = (unsigned)n;
+        out->shape[0] = shape[0];
+        out->shape[1] = shape[1];
         find_type(h5, type, out);
+    }
     if (space >= 0)
         h5->H5Sclose(space);
     if (type >= 0)
@@ -181,6 +203,7 @@ typedef struct {
     void *context;
     int status;
     unsigned depth, n_links;
+    bool is_all; /* nothing was left out */
     char path[OMEN_HDF5_NAME_BYTES];
 } walk;
 
@@ -190,22 +213,31 @@ static herr_t walk_link(hid_t group, const char *name, const H5L_info_t *info, v
     walk *w = self;
     const size_t n_path = strlen(w->path);
     omen_hdf5_dataset dataset;
-    if (++w->n_links > LINKS_MOST)
+    if (++w->n_links > LINKS_MOST) {
+        w->is_all = false;
         return 1;
-    if (info->type != H5L_TYPE_HARD || n_path + strlen(name) + 2 > sizeof w->path)
+    }
+    if (info->type != H5L_TYPE_HARD)
         return 0;
-    const hid_t id = w->h5->H5Oopen(group, name, H5P_DEFAULT);
-    if (id < 0)
+    const hid_t id =
+        n_path + strlen(name) + 2 <= sizeof w->path ? w->h5->H5Oopen(group, name, H5P_DEFAULT) : H5I_INVALID_HID;
+    if (id < 0) {
+        w->is_all = false;
         return 0;
+    }
     const H5I_type_t kind = w->h5->H5Iget_type(id);
     herr_t result = 0;
     snprintf(w->path + n_path, sizeof w->path - n_path, "%s%s", n_path > 0 ? "/" : "", name);
     if (kind == H5I_DATASET && describe(w->h5, id, w->path, &dataset)) {
+        w->is_all = w->is_all && !dataset.is_virtual;
         w->status = w->visit(w->context, &dataset);
-    } else if (kind == H5I_GROUP && w->depth < DEPTH_MOST) {
+    } else if (kind == H5I_DATASET || (kind == H5I_GROUP && w->depth == DEPTH_MOST)) {
+        w->is_all = false;
+    } else if (kind == H5I_GROUP) {
         w->depth++;
         result = w->h5->H5Literate(id, H5_INDEX_NAME, H5_ITER_INC, NULL, walk_link, w);
         w->depth--;
+        w->is_all = w->is_all && result >= 0;
         result = result < 0 ? 0 : result; /* a damaged group holds nothing that could be read */
     }
     w->path[n_path] = '\0';
@@ -213,10 +245,11 @@ static herr_t walk_link(hid_t group, const char *name, const H5L_info_t *info, v
     return w->status != OMEN_OK ? 1 : result;
 }
 
-int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, omen_detail *reason)
+int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, bool *is_all, omen_detail *reason)
 {
-    walk w = {.h5 = file->h5, .visit = visit, .context = context, .status = OMEN_OK};
+    walk w = {.h5 = file->h5, .visit = visit, .context = context, .status = OMEN_OK, .is_all = true};
     const herr_t result = file->h5->H5Literate(file->id, H5_INDEX_NAME, H5_ITER_INC, NULL, walk_link, &w);
+    *is_all = w.is_all;
     if (w.status != OMEN_OK)
         return w.status;
     return result < 0 ? omen_fail(reason, OMEN_ERR_INPUT, "it is damaged: its datasets cannot be listed") : OMEN_OK;
@@ -225,6 +258,7 @@ int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, om
 /* What a file is searched for, and the list for a message. */
 typedef struct {
     char list[LIST_BYTES];
+    bool is_cut; /* the list */
     unsigned n, n_found;
     omen_hdf5_dataset found;
 } search;
@@ -233,16 +267,22 @@ static int add_dataset(void *self, const omen_hdf5_dataset *dataset)
 {
     search *s = self;
     const size_t used = strlen(s->list);
-    char shape[64];
-    if (dataset->n_shape == 2)
+    char shape[64], item[160];
+    if (dataset->is_virtual)
+        snprintf(shape, sizeof shape, "virtual");
+    else if (dataset->n_shape == 2)
         snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, dataset->shape[0], dataset->shape[1]);
     else if (dataset->n_shape == 1)
         snprintf(shape, sizeof shape, "%" PRIu64, dataset->shape[0]);
     else
         snprintf(shape, sizeof shape, "%u dimensions", dataset->n_shape);
-    if (used + 1 < sizeof s->list)
-        snprintf(s->list + used, sizeof s->list - used, "%s%.60s (%s, %s)", used > 0 ? ", " : "", dataset->name, shape,
-                 dataset->is_numeric ? omen_value_name(dataset->value) : "no numbers");
+    snprintf(item, sizeof item, "%s%.60s (%s, %s)", used > 0 ? ", " : "", dataset->name, shape,
+             dataset->is_virtual   ? "in other files"
+             : dataset->is_numeric ? omen_value_name(dataset->value)
+                                   : "no numbers");
+    s->is_cut = s->is_cut || used + strlen(item) + sizeof MORE > sizeof s->list;
+    if (!s->is_cut)
+        strcpy(s->list + used, item);
     s->n++;
     if (dataset->n_shape == 2 && dataset->is_numeric) {
         s->n_found++;
@@ -262,8 +302,16 @@ static hid_t open_dataset(const omen_hdf5 *file, const char *name)
     return -1;
 }
 
+static int fail_elsewhere(const omen_hdf5_dataset *dataset, omen_detail *reason)
+{
+    return omen_fail(reason, OMEN_ERR_INPUT, "the values of dataset \"%.100s\" are in other files, which are not read",
+                     dataset->name);
+}
+
 static int check_kind(const omen_hdf5_dataset *dataset, omen_detail *reason)
 {
+    if (dataset->is_virtual)
+        return fail_elsewhere(dataset, reason);
     if (dataset->n_shape != 2)
         return omen_fail(reason, OMEN_ERR_INPUT, "dataset \"%.100s\" has %u dimension%s; rows of values need 2",
                          dataset->name, dataset->n_shape, dataset->n_shape == 1 ? "" : "s");
@@ -284,18 +332,24 @@ int omen_hdf5_find(omen_hdf5 *file, const char *name, omen_hdf5_dataset *out, om
         return is_good ? check_kind(out, reason)
                        : omen_fail(reason, OMEN_ERR_INPUT, "dataset \"%.100s\" is damaged", name);
     }
-    const int status = omen_hdf5_visit(file, add_dataset, &s, reason);
+    bool is_all;
+    const int status = omen_hdf5_visit(file, add_dataset, &s, &is_all, reason);
     if (status != OMEN_OK)
         return status;
     if (s.n == 0)
-        return omen_fail(reason, OMEN_ERR_INPUT, "it holds no datasets");
+        return omen_fail(reason, OMEN_ERR_INPUT, "it holds no datasets%s", is_all ? "" : " that can be looked at");
+    if (s.is_cut || !is_all)
+        strcat(s.list, MORE);
     if (name)
         return omen_fail(reason, OMEN_ERR_INPUT, "it has no dataset \"%.100s\"; there %s %s", name,
                          s.n == 1 ? "is" : "are", s.list);
-    if (s.n_found != 1)
+    if (s.n_found == 0 && is_all)
+        return omen_fail(reason, OMEN_ERR_INPUT, "no dataset of numbers has two dimensions; there %s %s",
+                         s.n == 1 ? "is" : "are", s.list);
+    if (s.n_found != 1 || !is_all)
         return omen_fail(reason, OMEN_ERR_INPUT, "%s, so name one, as FILE:NAME, of %s",
-                         s.n_found == 0 ? "no dataset of numbers has two dimensions"
-                                        : "several datasets have two dimensions",
+                         s.n_found > 1 ? "several datasets have two dimensions"
+                                       : "not all of its datasets could be looked at",
                          s.list);
     *out = s.found;
     return OMEN_OK;
@@ -304,15 +358,17 @@ int omen_hdf5_find(omen_hdf5 *file, const char *name, omen_hdf5_dataset *out, om
 /* ---- where its values are ---------------------------------------------------- */
 
 /* Of a dataset that is one piece. */
-static int locate_piece(const omen_hdf5 *file, hid_t id, uint64_t n_bytes, uint64_t *offset, omen_detail *reason)
+static int locate_piece(const omen_hdf5 *file, hid_t id, const char *name, uint64_t n_bytes, uint64_t *offset,
+                        omen_detail *reason)
 {
     const haddr_t at = file->h5->H5Dget_offset(id);
     if (at == HADDR_UNDEF)
-        return omen_fail(reason, OMEN_ERR_INPUT, "the dataset has a shape but no values: nothing was written to it");
+        return omen_fail(reason, OMEN_ERR_INPUT,
+                         "dataset \"%.100s\" has a shape but no values: nothing was written to it", name);
     if (at > file->input->n_bytes || n_bytes > file->input->n_bytes - at)
         return omen_fail(reason, OMEN_ERR_INPUT,
-                         "the dataset has %" PRIu64 " bytes from byte %" PRIu64 " on, and the file has %" PRIu64,
-                         n_bytes, (uint64_t)at, file->input->n_bytes);
+                         "dataset \"%.100s\" has %" PRIu64 " bytes from byte %" PRIu64 " on, and the file has %" PRIu64,
+                         name, n_bytes, (uint64_t)at, file->input->n_bytes);
     *offset = at;
     return OMEN_OK;
 }
@@ -332,10 +388,9 @@ int omen_hdf5_locate(omen_hdf5 *file, const omen_hdf5_dataset *dataset, uint64_t
     if (layout == H5D_LAYOUT_ERROR)
         status = omen_fail(reason, OMEN_ERR_INPUT, "dataset \"%.100s\" is damaged", dataset->name);
     else if (h5->H5Pget_external_count(plan) != 0 || (layout != H5D_CONTIGUOUS && !*is_apart))
-        status = omen_fail(reason, OMEN_ERR_INPUT,
-                           "the values of dataset \"%.100s\" are in other files, which are not read", dataset->name);
+        status = fail_elsewhere(dataset, reason);
     else if (layout == H5D_CONTIGUOUS)
-        status = locate_piece(file, id, n_bytes, offset, reason);
+        status = locate_piece(file, id, dataset->name, n_bytes, offset, reason);
     if (plan >= 0)
         h5->H5Pclose(plan);
     if (id >= 0)

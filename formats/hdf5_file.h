@@ -14,6 +14,7 @@ typedef struct omen_hdf5 omen_hdf5;
 
 typedef struct omen_hdf5_dataset {
     char name[OMEN_HDF5_NAME_BYTES]; /* from the root, without the first slash */
+    bool is_virtual;                 /* a view of other datasets, also in other files; no more is known of it: */
     unsigned n_shape;                /* dimensions */
     uint64_t shape[2];               /* the first two */
     bool is_numeric;                 /* of a type that is read: */
@@ -34,8 +35,10 @@ int omen_hdf5_open(omen_hdf5 **out, const omen_input *input, omen_detail *reason
 /* NULL is fine. */
 void omen_hdf5_close(omen_hdf5 *file);
 
-/* Visits datasets in the order of their names. Returns OMEN_OK, OMEN_ERR_INPUT or what visit returned. */
-int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, omen_detail *reason) OMEN_MUST_CHECK;
+/* Visits datasets in the order of their names. Not *is_all: some are damaged, virtual, behind thousands of others,
+ * in groups within many groups, or of longer names. Returns OMEN_OK, OMEN_ERR_INPUT or what visit returned. */
+int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, bool *is_all,
+                    omen_detail *reason) OMEN_MUST_CHECK;
 
 /* Finds the dataset of that name, or, with NULL, the only one of two dimensions and numbers. Returns OMEN_OK, or
  * OMEN_ERR_INPUT with a list of those there are. */

@@ -21,7 +21,7 @@ void omen_hdf5_close(omen_hdf5 *file)
 {
 }
 
-int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, omen_detail *reason)
+int omen_hdf5_visit(omen_hdf5 *file, omen_hdf5_visit_fn visit, void *context, bool *is_all, omen_detail *reason)
 {
     return fail(reason);
 }

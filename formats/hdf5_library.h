@@ -24,7 +24,7 @@
     X(H5Dget_chunk_storage_size) X(H5Dread_chunk) X(H5Dread) X(H5Dcreate2) X(H5Dclose) \
     X(H5Screate_simple) X(H5Sget_simple_extent_ndims) X(H5Sget_simple_extent_dims) X(H5Sclose) \
     X(H5Tget_class) X(H5Tget_size) X(H5Tget_order) X(H5Tget_sign) X(H5Tget_precision) X(H5Tget_offset) \
-    X(H5Tget_fields) X(H5Tget_ebias) X(H5Tclose)
+    X(H5Tget_fields) X(H5Tget_norm) X(H5Tget_ebias) X(H5Tclose)
 #define OMEN_HDF5_CONSTANTS(X) \
     X(H5P_CLS_FILE_ACCESS_ID_g) X(H5P_CLS_DATASET_CREATE_ID_g) X(H5T_STD_I64LE_g) X(H5T_STD_U64LE_g) X(H5T_IEEE_F32LE_g)
 /* clang-format on */

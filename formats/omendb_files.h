@@ -40,10 +40,10 @@ typedef struct omen_vectors_options {
 
 /* Opens a vector file, or standard input when path is "-" (spooled to an unlinked temporary file first, so a stream
  * of any size becomes re-readable). What gzip or zstd has compressed is unpacked likewise, and text is converted. Of
- * a file with several arrays (npz, safetensors, jsonl) "FILE:NAME" is one. The whole shape is validated: dimensions,
- * length, a last row cut short. Values are checked by the source's read(). options may be NULL. *out is NULL on
- * failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short, no rows: why names the file, the row and what
- * to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY.
+ * a file with several arrays (npz, safetensors, hdf5, jsonl) "FILE:NAME" is one. The whole shape is validated:
+ * dimensions, length, a last row cut short. Values are checked by the source's read(). options may be NULL. *out is
+ * NULL on failure. Returns OMEN_OK, OMEN_ERR_INPUT (not this format, cut short, no rows: why names the file, the row
+ * and what to do), OMEN_ERR_ARGUMENT (unknown format name, missing dimension), OMEN_ERR_IO or OMEN_ERR_MEMORY.
  */
 OMEN_API int omen_vectors_open(omen_vectors **out, const char *path, const omen_vectors_options *options,
                                omen_detail *why) OMEN_MUST_CHECK;
@@ -278,9 +278,10 @@ OMEN_API const char *omen_results_name(size_t i);
  *   ibin   uint32 n_queries, uint32 k, then k int32 ids per query; distances likewise, to a stream of their own (fbin)
  *   npy    int64 array n_queries x k of ids; with distances a structured array of fields ("id", "<i8"), ("distance",
  *          "<f4")
- *   hdf5   as npz; the datasets are "neighbors" and "distances"
- *   npz    npy without distances, and these as npy to a stream of their own: omen_results_pack() makes an archive of
- * both Of a query with fewer than k neighbours (omen_found_count()) tsv, csv and jsonl have those that there are; the
+ *   npz    npy without distances, and these as npy to a stream of their own: omen_results_pack() makes one file of both
+ *   hdf5   as npz
+ *
+ * Of a query with fewer than k neighbours (omen_found_count()) tsv, csv and jsonl have those that there are; the
  * others have k, the missing ones as id -1 at distance infinity. */
 typedef struct omen_results {
     FILE *stream; /* the caller's */
@@ -289,7 +290,7 @@ typedef struct omen_results {
     uint64_t n_queries; /* of the whole output */
     uint32_t k;
     bool with_header; /* tsv and csv: names of the fields first */
-    FILE *distances;  /* ivecs, ibin and npz: the caller's, for distances; NULL: they are left out */
+    FILE *distances;  /* ivecs, ibin, npz and hdf5: the caller's, for distances; NULL: they are left out */
 } omen_results;
 
 /* Writes what comes before the first block (the npy header). Returns as omen_results_write(). */
@@ -300,9 +301,9 @@ OMEN_API int omen_results_begin(const omen_results *results, omen_detail *why) O
 OMEN_API int omen_results_write(const omen_results *results, uint64_t first, uint64_t n, const int64_t *ids,
                                 const float *distances, omen_detail *why) OMEN_MUST_CHECK;
 
-/* After the last block of npz or hdf5: writes to out the archive of the arrays "ids", or with keys "keys", and
- * "distances" that the streams of results have, from their beginning; they can be read, such as tmpfile()'s. Returns
- * OMEN_OK, OMEN_ERR_IO or OMEN_ERR_MEMORY. */
+/* After the last block of npz or hdf5: writes to out the file of the arrays "ids" (hdf5: "neighbors"), or with keys
+ * "keys", and "distances" that the streams of results have, from their beginning; they can be read, such as
+ * tmpfile()'s. Returns OMEN_OK, OMEN_ERR_INPUT (hdf5, and there is no libhdf5), OMEN_ERR_IO or OMEN_ERR_MEMORY. */
 OMEN_API int omen_results_pack(const omen_results *results, bool has_keys, FILE *out, omen_detail *why) OMEN_MUST_CHECK;
 
 /* The same with the keys of an index in the place of row numbers: "keys" in jsonl, the field "key" in structured

@@ -39,13 +39,13 @@ int omen_row_spool_start(omen_row_spool *spool, omen_vectors *vectors, omen_deta
  * may be all of it. Returns OMEN_OK or OMEN_ERR_INPUT. */
 int omen_row_spool_check_line(const omen_lines *lines, omen_detail *reason) OMEN_MUST_CHECK;
 
-/* A number of the row that is being read: an integer if is_integer, else real. what is what the message calls it.
- * Returns OMEN_OK, OMEN_ERR_INPUT or OMEN_ERR_MEMORY. */
+/* A number of the row that is being read: an integer if is_integer, else real. Returns OMEN_OK,
+ * OMEN_ERR_INPUT or OMEN_ERR_MEMORY. */
 int omen_row_spool_put(omen_row_spool *spool, bool is_integer, int64_t integer, double real, uint64_t line,
                        omen_detail *reason) OMEN_MUST_CHECK;
 
-/* Ends the row, which has to be as long as the first. Returns OMEN_OK,
- * OMEN_ERR_INPUT, OMEN_ERR_IO or OMEN_ERR_INTERRUPTED. */
+/* Ends the row, which has to be as long as the first. Returns OMEN_OK, OMEN_ERR_INPUT, OMEN_ERR_IO or
+ * OMEN_ERR_INTERRUPTED. */
 int omen_row_spool_end_row(omen_row_spool *spool, uint64_t line, omen_detail *reason) OMEN_MUST_CHECK;
 
 /* Ends the rows: they take the text's place, if status is OMEN_OK; *d gets the dimension. Frees. Returns status, or

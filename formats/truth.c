@@ -235,7 +235,10 @@ static int read_hdf5(omen_truth *out, const char *path, omen_detail *why)
             const int64_t id = (int64_t)omen_npy_integer(from + (uint64_t)j * n_bytes, n_bytes, layout->big_endian,
                                                          omen_value_is_signed(layout->value));
             out->ids[i * out->k + j] = (int32_t)id;
-            if (id < OMEN_NO_ROW || id > INT32_MAX)
+            if (id < 0 && !omen_value_is_signed(layout->value))
+                status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has the neighbour %" PRIu64, path, i,
+                                   (uint64_t)id);
+            else if (id < OMEN_NO_ROW || id > INT32_MAX)
                 status =
                     omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has the neighbour %" PRId64, path, i, id);
         }

@@ -7,14 +7,14 @@
 #   labels.tsv    what each is called and what it shows
 #   queries.idx   1,000 others, and truth.ivecs, the 10 images nearest to each
 #
-# A playground that is there is kept, if its index is sound.
+# A playground that is there is kept, if it was finished and its index is sound.
 set -eu
 
 omendb=$1
 playground=$2
 data=/usr/share/datasets/fashion-mnist
 
-if "$omendb" verify --quiet "$playground/images.omen" 2>/dev/null; then
+if [ -s "$playground/truth.ivecs" ] && "$omendb" verify --quiet "$playground/images.omen" 2>/dev/null; then
     exit 0
 fi
 mkdir -p "$playground"

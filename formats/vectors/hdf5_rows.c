@@ -21,8 +21,11 @@ static int unpack(omen_vectors *vectors, omen_hdf5 *file, const omen_hdf5_datase
         return OMEN_OK;
     close(*fd);
     *fd = -1;
-    return omen_fail(reason, status, status == OMEN_ERR_IO ? "cannot write the temporary copy of %s: %s" : "%.0s%s",
-                     vectors->input.label, cause.text);
+    if (status == OMEN_ERR_IO)
+        return omen_fail(reason, status, "cannot write the temporary copy of %s: %s", vectors->input.label, cause.text);
+    if (status == OMEN_ERR_INPUT)
+        return omen_fail(reason, status, "dataset \"%.100s\": %s", dataset->name, cause.text);
+    return omen_fail(reason, status, "%s", cause.text);
 }
 
 int omen_hdf5_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)

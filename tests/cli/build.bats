@@ -47,7 +47,7 @@ for i in range(300):
     put(near, 1 if i else 1.002)
     put(long, 1 + i % 10)'
     expect 0 omendb build unit.fvecs
-    has "$stderr" "note: rows have unit length (300 looked at): l2 ranks as cosine; distances differ"
+    has "$stderr" "note: rows have unit length (300 looked at), so l2 ranks them as cosine would; only distances differ"
     expect 0 omendb train -o unit.model unit.fvecs
     has "$stderr" "note: rows have unit length"
     for arguments in "near.fvecs" "-m ip unit.fvecs"; do

@@ -32,6 +32,10 @@ with h5py.File("a.h5", "w") as file:
     group.create_dataset("sparse", shape=(10**12, 24), dtype="f4", chunks=(1000, 24))[0] = 1
     group.create_dataset("broad", shape=(10, 70000), dtype="f4")
     group["one"] = numpy.arange(5)
+    other = h5py.h5t.IEEE_F32LE.copy()
+    other.set_norm(h5py.h5t.NORM_NONE)
+    h5py.h5d.create(group.id, b"other", other, h5py.h5s.create_simple(rows.shape)).write(
+        h5py.h5s.ALL, h5py.h5s.ALL, rows.astype("f4"))
     group["text"] = numpy.array([[b"ab"]])
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.COMPACT)
@@ -41,6 +45,14 @@ with h5py.File("a.h5", "w") as file:
     layout = h5py.VirtualLayout(rows.shape, "f4")
     layout[:] = h5py.VirtualSource("other.h5", "secret", rows.shape)
     group.create_virtual_dataset("virtual", layout)
+    # its shape follows that of its source
+    h5s, endless = h5py.h5s, (h5py.h5s.UNLIMITED, 24)
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    spaces = [h5s.create_simple((10, 24), endless) for _ in range(2)]
+    for space in spaces:
+        space.select_hyperslab((0, 0), (1, 1), block=endless)
+    plan.set_virtual(spaces[0], b"pipe.h5", b"secret", spaces[1])
+    h5py.h5d.create(group.id, b"view", h5py.h5t.IEEE_F32LE, h5s.create_simple((0, 24), endless), plan)
     group.create_dataset("outside", shape=rows.shape, dtype="f4", external=[("v.f32", 0, rows.size * 4)])
 rows.astype("f4").tofile("v.f32")
 with h5py.File("other.h5", "w") as file:
@@ -50,6 +62,10 @@ with h5py.File("new.h5", "w", libver="latest") as file:
     file.create_dataset("b", data=rows.astype("f4"), chunks=(10, 24), compression="gzip")
     file.create_dataset("c", data=rows.astype("f4"), chunks=(10, 24), maxshape=(None, 24))
     file.create_dataset("d", data=rows.astype("f4"), chunks=(300, 24), compression="gzip")
+with h5py.File("long.h5", "w") as file:
+    file["a" * 300], file["train"] = rows, rows.astype("f4")
+with h5py.File("lzf.h5", "w") as file:
+    file.create_dataset("a", data=rows, chunks=(7, 24), compression="lzf")
 with h5py.File("block.h5", "w", userblock_size=512) as file:
     file["a"] = rows.astype("f4")
 END
@@ -90,23 +106,35 @@ END
     fails_with 2 'it has no dataset "g"; there are ' omendb info a.h5:g
     fails_with 2 'dataset "g/deep/one" has 1 dimension; rows of values need 2' omendb info a.h5:g/deep/one
     fails_with 2 'dataset "g/deep/text" holds no numbers that are read' omendb info a.h5:g/deep/text
+    fails_with 2 'dataset "g/deep/other" holds no numbers that are read' omendb info a.h5:g/deep/other
+    # one that is not looked at may be the one that is meant
+    fails_with 2 "not all of its datasets could be looked at, so name one, as FILE:NAME, of train (300 x 24, flo" \
+        omendb build -o x.omen long.h5
+    expect 0 omendb info long.h5
+    has "$stderr" '"long.h5": not all of its datasets could be looked at'
     fails_with 2 "a row may have at most 65536 dimensions" omendb info a.h5:g/deep/broad
     fails_with 2 "packed by filter 32000 (lzf), which is not read" omendb info a.h5:g/deep/lzf
     fails_with 2 "nothing was written to it" omendb info a.h5:g/deep/empty
-    fails_with 2 "column 0 is missing: nothing was written there" omendb info a.h5:g/deep/sparse
+    fails_with 2 'dataset "g/deep/sparse": the chunk at row 999999999000, column 0 is missing: nothing was written' \
+        omendb info a.h5:g/deep/sparse
     # no other file is looked at, whatever this one says
     fails_with 2 "are in other files, which are not read" omendb info a.h5:g/deep/outside
     fails_with 2 "are in other files, which are not read" omendb info a.h5:g/deep/virtual
+    mkfifo pipe.h5
+    fails_with 2 "are in other files, which are not read" timeout 20 "$OMENDB" info a.h5:g/deep/view
     fails_with 2 'it has no dataset "elsewhere"' omendb info a.h5:elsewhere
     fails_with 4 "cannot create a temporary copy" env TMPDIR=/nonexistent "$OMENDB" info a.h5:g/deep/packed
-    expect 0 omendb info a.h5
+    expect 0 timeout 20 "$OMENDB" info a.h5
+    has "$output" "  dataset  g/deep/view, virtual, in other files"
     has "$output" "  dataset  g/deep/sparse, 1,000,000,000,000 x 24, float32"
     has "$output" "  dataset  g/deep/text, 1 x 1, of a type that is not read"
     expect 0 omendb info --json a.h5 other.h5
-    same "$(member "$output" files.0.datasets.10.name)" '"g/deep/sum"'
+    same "$(member "$output" files.0.datasets.11.name)" '"g/deep/sum"'
     same "$(member "$output" files.1.vectors.rows)" 300
     fails_with 2 "is not an omendb index but a file of several arrays" omendb query a.h5 q.npy
     fails_with 2 "is not an omendb index but a file of several arrays" omendb verify a.h5
+    fails_with 2 '"lzf.h5" is not an omendb index but HDF5; ' omendb verify lzf.h5
+    fails_with 2 '"lzf.h5" is not an omendb index but HDF5; ' omendb query lzf.h5 q.npy
 }
 
 @test "damaged HDF5 is an error, and nothing worse" {
@@ -139,6 +167,8 @@ END
     omendb query -q --distances -o found.npz v.omen q.npy
     expect 0 omendb query -q --distances -o found.hdf5 v.omen q.npy
     omendb query -q --distances -F hdf5 v.omen q.npy | cmp - found.hdf5
+    omendb query -q --distances -o found.h5 v.omen q.npy
+    cmp found.h5 found.hdf5
     omendb query -q -k 300 -F hdf5 v.omen q.npy >rows.h5
     python3 - <<'END'
 import h5py, numpy
@@ -149,6 +179,7 @@ assert (file["neighbors"][:] == want["ids"]).all() and (file["distances"][:] == 
 with h5py.File("benchmark.hdf5", "w") as out:
     out["test"], out["neighbors"] = numpy.load("q.npy"), h5py.File("rows.h5")["neighbors"][:, :50].astype("i4")
     out["far"], out["mixed"] = want["ids"] + 2**40, numpy.where(want["ids"] > 7, want["ids"], -1)
+    out["unsigned"] = numpy.full((20, 10), 2**64 - 1, "u8")
 END
     # of this library again
     expect 0 omendb info found.hdf5:neighbors
@@ -156,6 +187,8 @@ END
     fails_with 2 "is of float32: the numbers of rows are integers" \
         omendb bench -q v.omen --queries a.h5:test --truth found.hdf5:distances
     fails_with 2 "query 0 has the neighbour 10995" omendb bench -q v.omen --queries a.h5:test --truth benchmark.hdf5:far
+    fails_with 2 "has the neighbour 18446744073709551615" \
+        omendb bench -q v.omen --queries a.h5:test --truth benchmark.hdf5:unsigned
     fails_with 2 "after -1, the end" omendb bench -q v.omen --queries a.h5:test --truth benchmark.hdf5:mixed
     seq -f 'row %g' 300 >names
     omendb build -q --key names -o named.omen v.npy

@@ -91,6 +91,12 @@ few()
     expect 2 omendb query -q --distances -f csv cosine.omen < <(head -n 3 q.csv; echo 0,0,0,0; cat q.csv)
     same "$output" "$(cat three)"
     has "$stderr" "query 3 is a zero vector"
+    for row in 0,0,0,0 1e30,0,0,0; do
+        expect 2 omendb query -q --distances -f csv cosine.omen < <(
+            echo 1e-30,0,0,0; head -n 1 q.csv; echo $row; cat q.csv)
+        same "$(cut -f 1 <<<"$output" | uniq -c | tr -s " ")" " 10 0"$'\n'" 10 1"
+        has "$stderr" "query 2 is "
+    done
 }
 
 @test "a stream may be left waiting" {
