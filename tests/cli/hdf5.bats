@@ -5,7 +5,7 @@ load helper
 # few: v.npy of 300 rows, q.npy, and a.h5, which has them in every way that is read, and in some that are not.
 few()
 {
-    python3 - <<'END' || [ $? -ne 77 ] || skip "needs h5py"
+    "$(python_with numpy h5py || echo python3)" - <<'END' || [ $? -ne 77 ] || skip "needs h5py"
 import sys
 try:
     import h5py, numpy
@@ -143,7 +143,7 @@ END
         head -c $n a.h5 >cut.h5
         fails_with 2 '"cut.h5": it is damaged, cut short or newer than libhdf5' omendb info cut.h5
     done
-    python3 - <<'END'
+    "$(python_with numpy h5py)" - <<'END'
 import os, random, subprocess
 random.seed(3)
 # what libhdf5 leaks of a damaged file is not omendb's
@@ -170,7 +170,7 @@ END
     omendb query -q --distances -o found.h5 v.omen q.npy
     cmp found.h5 found.hdf5
     omendb query -q -k 300 -F hdf5 v.omen q.npy >rows.h5
-    python3 - <<'END'
+    "$(python_with numpy h5py)" - <<'END'
 import h5py, numpy
 want, file = numpy.load("found.npz"), h5py.File("found.hdf5")
 numpy.save("numbers.npy", numpy.arange(1000, 1300).astype("u8"))

@@ -134,6 +134,19 @@ fashion()
     fi
 }
 
+# python_with MODULE...: a Python that has them.
+python_with()
+{
+    for python in python3 /usr/bin/python3; do
+        # shellcheck disable=SC2048,SC2086 # a list of words
+        if command -v $python >/dev/null && $python -c "$(printf 'import %s\n' sys $*)" 2>/dev/null; then
+            command -v $python
+            return
+        fi
+    done
+    return 1
+}
+
 # recall EXACT.tsv FOUND.tsv: the share of exact neighbours that were found.
 recall()
 {

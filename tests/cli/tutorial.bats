@@ -32,19 +32,6 @@ assert not re.search(r"^( {4}|\$ )", rest, re.M), "commands outside of a block"
 END
 }
 
-# python_with MODULE...: a Python that has them.
-python_with()
-{
-    for python in python3 /usr/bin/python3; do
-        # shellcheck disable=SC2048,SC2086 # a list of words
-        if command -v $python >/dev/null && $python -c "$(printf 'import %s\n' sys $*)" 2>/dev/null; then
-            command -v $python
-            return
-        fi
-    done
-    return 1
-}
-
 # can_run NEED...: sets python; false, with the name in missing, if a module or program is not there.
 can_run()
 {
