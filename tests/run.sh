@@ -101,10 +101,10 @@ plain()
     export OMENDB OMENDB_FAULT
     stage "unit tests" unit_tests build-test
     stage "CLI tests" cli_tests tests/cli
-    stage "failing I/O" python3 tests/fault/fault.py io
-    stage "failing allocations" python3 tests/fault/fault.py alloc
-    stage "kills" python3 tests/fault/fault.py kills
-    stage "lost writes" python3 tests/fault/fault.py replay
+    stage "failing I/O" /usr/bin/python3 tests/fault/fault.py io
+    stage "failing allocations" /usr/bin/python3 tests/fault/fault.py alloc
+    stage "kills" /usr/bin/python3 tests/fault/fault.py kills
+    stage "lost writes" /usr/bin/python3 tests/fault/fault.py replay
     # the interpreter that Debian's python3-numpy belongs to
     stage "exact search and numpy" /usr/bin/python3 tests/exact_numpy.py
     stage "style" sh tests/style.sh
@@ -129,7 +129,7 @@ sanitized()
         -Db_lundef=false
     stage "unit tests under sanitizers" unit_tests build-sanitize
     stage "CLI tests under sanitizers" cli_tests tests/cli
-    stage "failing allocations under sanitizers" python3 tests/fault/fault.py alloc --rows 600 --threads 2
+    stage "failing allocations under sanitizers" /usr/bin/python3 tests/fault/fault.py alloc --rows 600 --threads 2
     stage "neon" sh tests/neon.sh
     stage "clang" compile build-clang clang --buildtype=release -Dwerror=true
 }
