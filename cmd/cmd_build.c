@@ -121,8 +121,8 @@ const cmd_syntax cmd_build_syntax = {
              "       omendb build [options] --model MODEL --shard I/N -o SHARD [INPUT...]\n"
              "\n"
              "Writes an index of all vectors in INPUT: a file, \"-\" for standard input, or a directory, whose\n"
-             "files are taken in byte order of their names. Rows of several are numbered through, as if they\n"
-             "stood in one file. The index appears under its name when it is complete, never before.\n",
+             "files are taken in byte order of their names. Rows of several are numbered consecutively, as if\n"
+             "they stood in one file. The index appears under its name when it is complete, never before.\n",
     .notes = "A build that was killed or interrupted leaves a checkpoint, OUTPUT.part; the same command\n"
              "continues it and ends in the same index.\n"
              "\n"

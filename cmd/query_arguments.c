@@ -199,8 +199,10 @@ static const cmd_option options[] = {
      CMD_TEXT(struct query, by_key),
      .help = "instead of QUERIES: rows of INDEX, named by their keys, one a line\n"
              "(\"-\": standard input)"},
-    {.name = "by-row", .argument = "FILE", CMD_TEXT(struct query, by_row), .help = "the same, named by their numbers"},
-    {.name = "self", CMD_FLAG(struct query, self), .help = "the same, all rows of INDEX, without each row itself"},
+    {.name = "by-row", .argument = "FILE", CMD_TEXT(struct query, by_row), .help = "the same, by their numbers"},
+    {.name = "self",
+     CMD_FLAG(struct query, self),
+     .help = "instead of QUERIES: all rows of INDEX, each without itself"},
     {.name = "pairs",
      CMD_FLAG(struct query, pairs),
      .help = "with --self --within: each pair of rows once, at its lower row"},
@@ -262,7 +264,7 @@ static const cmd_option options[] = {
                         "do not depend on it")},
     {CMD_OPTION_CPU(struct query, cpu)},
 
-    {.group = "messages", CMD_OPTION_QUIET(struct query, verbosity), .help = "no progress"},
+    {.group = "messages", CMD_OPTION_QUIET(struct query, verbosity), .help = "no progress, notes or warnings"},
     {CMD_OPTION_VERBOSE(struct query, verbosity), .help = "print times and effort on stderr"},
     {CMD_OPTION_JSON(struct query, json), .help = "the same as one JSON object on stderr"},
     {CMD_OPTION_HELP},
@@ -275,7 +277,7 @@ const cmd_syntax cmd_query_syntax = {
              "Finds the nearest rows of INDEX for every vector in QUERIES (a file; default \"-\", standard\n"
              "input) and prints them in order of distance, ties by lower row: by their keys, if INDEX has\n"
              "them, else by their numbers, which count from 0. Several indexes are searched as one, their\n"
-             "rows numbered through in the order given.\n"
+             "rows numbered consecutively in the order given.\n"
              "\n"
              "Queries of a pipe are answered as they come, if their format is named or npy. All are read\n"
              "first for --audit, --certify, --where-file, --where-tags, and -F npy, npz, hdf5 or ibin.\n",
