@@ -179,8 +179,8 @@ static int parse_shard(struct build *b)
     if (!slash || slash - b->shard >= (ptrdiff_t)sizeof number)
         return cmd_misuse(NAME, "--shard wants I/N, such as 0/100, not \"%s\"", b->shard);
     snprintf(number, sizeof number, "%.*s", (int)(slash - b->shard), b->shard);
-    if (!cmd_parse_integer(NAME, "--shard", slash + 1, 1, UINT32_MAX, &b->count) ||
-        !cmd_parse_integer(NAME, "--shard", number, 0, b->count - 1, &b->number))
+    if (!cmd_parse_integer(NAME, "N of --shard I/N", slash + 1, 1, UINT32_MAX, &b->count) ||
+        !cmd_parse_integer(NAME, "I of --shard I/N, counted from 0,", number, 0, b->count - 1, &b->number))
         return CMD_EXIT_USAGE;
     return CMD_GO_ON;
 }
