@@ -10,8 +10,8 @@
 # A playground that is there is kept, if it was finished and its index is sound.
 set -eu
 
-omendb=$1
-playground=$2
+omendb=${1:?usage: playground.sh OMENDB DIRECTORY}
+playground=${2:?usage: playground.sh OMENDB DIRECTORY}
 data=/usr/share/datasets/fashion-mnist
 
 if [ -s "$playground/truth.ivecs" ] && "$omendb" verify --quiet "$playground/images.omen" 2>/dev/null; then
