@@ -30,7 +30,7 @@ static const cmd_option options[] = {
      .name = "full",
      CMD_FLAG(struct info, full),
      .help = "look at all of every file (default: of vectors beyond 256 MiB, 65,536 rows\n"
-             "spread over them; not into columns, compressed files or checkpoints beyond that)"},
+             "spread over them; no column, compressed file or checkpoint beyond that)"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct info, format, "vectors") ", one of\n",
