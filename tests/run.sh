@@ -129,7 +129,8 @@ sanitized()
         -Db_lundef=false
     stage "unit tests under sanitizers" unit_tests build-sanitize
     stage "CLI tests under sanitizers" cli_tests tests/cli
-    stage "failing allocations under sanitizers" /usr/bin/python3 tests/fault/fault.py alloc --rows 600 --threads 2 --cases 1
+    stage "failing allocations under sanitizers" /usr/bin/python3 tests/fault/fault.py alloc --rows 600 --threads 2 \
+        --cases 1
     stage "neon" sh tests/neon.sh
     stage "clang" compile build-clang clang --buildtype=release -Dwerror=true
 }
