@@ -534,6 +534,7 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
     const size_t kept = (uint64_t)k + ROOM < n_rows ? k + ROOM : n_rows;
     float *lifted = NULL;
     int status = OMEN_OK;
+    bool lacks_parts = false; /* of a task that failed */
     uint64_t *parts = n_ranges > 1 ? omen_alloc(n_queries * n_ranges * kept, sizeof *parts) : NULL;
     if (n_ranges > 1 && !parts)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
@@ -547,12 +548,17 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
         omen_detail own_why = {""};
         int own = status == OMEN_OK ? state_init(&s, supply, kept) : status;
 #pragma omp for schedule(dynamic)
-        for (uint64_t task = 0; task < n_groups * n_ranges; task++)
+        for (uint64_t task = 0; task < n_groups * n_ranges; task++) {
             if (own == OMEN_OK)
                 own = search_task(&s, supply, queries, n_queries, task / n_ranges * GROUP, task % n_ranges, n_ranges, k,
                                   parts, keys, &own_why);
+            if (own != OMEN_OK) {
+#pragma omp atomic write
+                lacks_parts = true;
+            }
+        }
 #pragma omp for schedule(dynamic, 8)
-        for (uint64_t q = 0; q < (n_ranges > 1 ? n_queries : 0); q++)
+        for (uint64_t q = 0; q < (n_ranges > 1 && !lacks_parts ? n_queries : 0); q++)
             if (own == OMEN_OK)
                 own = merge_parts(&s, supply, queries + q * supply->d, parts + q * n_ranges * kept, n_ranges, k,
                                   keys + q * k, &own_why);

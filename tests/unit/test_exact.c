@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Exact search: of rows that are bytes, against floats and whole numbers; and of rows as they come, against float64. */
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -391,6 +392,43 @@ static void test_short_query(void)
     rows_free(&rows);
 }
 
+typedef struct {
+    rows_in_memory *rows;
+    uint64_t bad_row, n_beyond; /* the row that cannot be read; reads of rows that are not there */
+} failing_rows;
+
+static int read_failing(void *self, uint64_t first, uint64_t n, float *out, omen_detail *why)
+{
+    failing_rows *f = self;
+    const omen_source source = source_of(f->rows);
+    if (first + n > f->rows->n) {
+#pragma omp atomic
+        f->n_beyond++;
+    }
+    return first <= f->bad_row && f->bad_row < first + n ? omen_fail(why, OMEN_ERR_IO, "a row that cannot be read")
+                                                         : source.read(source.self, first, n, out, why);
+}
+
+/* Where a thread could not read its part of the rows, the others take nothing for what it would have found. */
+static void test_failed_part(void)
+{
+    enum { N_ROWS = 20000, D = 4, N_QUERIES = 64 };
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1);
+    failing_rows failing = {&rows, 4000, 0};
+    omen_source source = source_of(&rows);
+    int64_t ids[N_QUERIES];
+    source.self = &failing;
+    source.read = read_failing;
+    mallopt(M_PERTURB, 90);               /* memory that nothing was written to has no zeros */
+    for (int turn = 0; turn < 20; turn++) /* whichever thread comes first */
+        CHECK_EQ_INT(
+            omen_source_search(&source, OMEN_METRIC_L2, 1, rows.x, N_QUERIES, 4, ids, NULL, NULL, NULL, &detail),
+            OMEN_ERR_IO);
+    mallopt(M_PERTURB, 0);
+    CHECK_EQ_INT(failing.n_beyond, 0);
+    rows_free(&rows);
+}
+
 /* Changes a value of the last row once rows are encoded. */
 static int change_row(void *context, const char *stage, uint64_t done, uint64_t total)
 {
@@ -458,6 +496,7 @@ int main(void)
     RUN(test_choice);
     RUN(test_zero_query);
     RUN(test_short_query);
+    RUN(test_failed_part);
     RUN(test_row_hash);
     return check_finish();
 }
