@@ -642,7 +642,7 @@ int omen_search_distances(const omen_index *index, const float *queries, uint64_
                 if (own == OMEN_OK)
                     own = supply_key(&supply, query, omen_refine_offset(&index->refine, query), (uint32_t)ids[i], NULL,
                                      &key, &own_why);
-                distances[i] = is_zero_query(&supply, given + i / k * m->d) ? 1 : omen_key_distance(key);
+                distances[i] = omen_key_distance(key);
             }
             if (own != OMEN_OK) {
 #pragma omp critical(omen_exact)
@@ -653,6 +653,11 @@ int omen_search_distances(const omen_index *index, const float *queries, uint64_
                 }
             }
         }
+    }
+    for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
+        const bool is_zero = is_zero_query(&supply, given + q * m->d);
+        for (uint64_t i = q * k; i < (q + 1) * k && is_zero; i++)
+            distances[i] = ids[i] == OMEN_NO_ROW ? INFINITY : 1;
     }
     free(lifted);
     free(supply.positions);

@@ -158,10 +158,10 @@ typedef struct fuzz_recipe {
     bool graph, keys, columns, codes_only;
 } fuzz_recipe;
 
-/* Writes base.fvecs with n x d values that are alike everywhere. */
+/* Writes an fvecs file of n x d values, the same on every machine. */
 void fuzz_make_vectors(const char *name, uint32_t n, uint32_t d);
 
-/* Builds an index of such rows into a file. */
+/* Builds an index of such rows into a file, and leaves what it was made of beside it. */
 void fuzz_make_index(const char *name, const fuzz_recipe *recipe);
 
 /* A command of the program, as a shell would run it: the words of text, by blanks. Returns its exit code. */

@@ -174,8 +174,8 @@ int main(int argc, char **argv)
         return 0;
     }
     for (int i = 1; i < argc; i++)
-        if (argv[i][0] != '-' && (i < 2 || argv[i - 1][0] != '-' || strcmp(argv[i - 1], "--seeds") == 0))
-            argv[i] = strcmp(argv[i - 1], "--run") == 0 || fuzz_find(argv[i]) ? argv[i] : absolute(argv[i]);
+        if (argv[i][0] != '-' && (argv[i - 1][0] != '-' || strcmp(argv[i - 1], "--seeds") == 0))
+            argv[i] = absolute(argv[i]);
     fuzz_start();
     if (argc == 3 && strcmp(argv[1], "--seeds") == 0)
         return write_seeds(argv[2]);
