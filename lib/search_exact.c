@@ -398,7 +398,8 @@ static bool is_coarse(const row_supply *supply, const float *query, float limit,
     }
     const double squared = supply->metric == OMEN_METRIC_COSINE ? 2 * (double)kth : (double)kth;
     const double off = (double)coarseness(supply);
-    return squared * (1 - COARSE_TIMES * off) > (double)limit + norm2 * (1 - off);
+    const double lost = supply->d * 0x1p-148; /* of products below the least that float32 holds in full */
+    return squared * (1 - COARSE_TIMES * off) > (double)limit + norm2 * (1 - off) - lost;
 }
 
 /* Replaces the distances of n keys by measured ones; out gets the k best, padded with UINT64_MAX. keys has room for

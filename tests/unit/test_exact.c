@@ -392,6 +392,30 @@ static void test_short_query(void)
     rows_free(&rows);
 }
 
+/* Rows whose products are too small for float32 to hold in full: what is found is what the distance kernel finds. */
+static void test_tiny_rows(void)
+{
+    enum { N_ROWS = 1000, D = 8, K = 10, N_QUERIES = 20 };
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 1);
+    const omen_source source = source_of(&rows);
+    uint64_t *keys = malloc(N_ROWS * sizeof *keys);
+    int64_t ids[N_QUERIES * K];
+    for (uint64_t i = 0; i < N_ROWS * D; i++)
+        rows.x[i] *= 1e-23f;
+    CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_L2, K, rows.x, N_QUERIES, 2, ids, NULL, NULL, NULL, &detail),
+                 OMEN_OK);
+    for (uint32_t q = 0; q < N_QUERIES; q++) {
+        for (uint32_t i = 0; i < N_ROWS; i++)
+            keys[i] = omen_key(omen_kernels_get()->l2_f32(rows.x + q * D, rows.x + (size_t)i * D, D), i);
+        omen_keys_sort(keys, N_ROWS);
+        for (uint32_t i = 0; i < K; i++)
+            CHECK_CASE(ids[q * K + i] == (uint32_t)keys[i], "query %u, rank %u is row %lld, not %u", q, i,
+                       (long long)ids[q * K + i], (uint32_t)keys[i]);
+    }
+    free(keys);
+    rows_free(&rows);
+}
+
 typedef struct {
     rows_in_memory *rows;
     uint64_t bad_row, n_beyond; /* the row that cannot be read; reads of rows that are not there */
@@ -496,6 +520,7 @@ int main(void)
     RUN(test_choice);
     RUN(test_zero_query);
     RUN(test_short_query);
+    RUN(test_tiny_rows);
     RUN(test_failed_part);
     RUN(test_row_hash);
     return check_finish();
