@@ -356,12 +356,12 @@ open("q.fvecs", "wb").write(b"".join(row() for i in range(300)))'
     vectors first 60000 "$images/train-images-idx3-ubyte.gz" base.idx
     echo old >base.omen
     fails_with 130 "omendb build: interrupted" \
-        timeout --preserve-status -s INT 0.4 "$OMENDB" build --fresh base.idx
+        timeout --preserve-status -s INT 0.4 "$OMENDB" build -t 1 --fresh base.idx
     same "$(cat base.omen)" old
     rm -f base.omen.part
     only base.idx base.omen
     fails_with 143 "omendb build: interrupted" \
-        timeout --preserve-status -s TERM 0.4 "$OMENDB" build --fresh base.idx
+        timeout --preserve-status -s TERM 0.4 "$OMENDB" build -t 1 --fresh base.idx
     same "$(cat base.omen)" old
     rm -f base.omen.part
     only base.idx base.omen
@@ -378,7 +378,7 @@ open("q.fvecs", "wb").write(b"".join(row() for i in range(300)))'
 
 @test "a build takes over what a killed one left" {
     vectors first 60000 "$images/train-images-idx3-ubyte.gz" base.idx
-    expect 137 timeout --foreground --preserve-status -s KILL 0.4 "$OMENDB" build base.idx
+    expect 137 timeout --foreground --preserve-status -s KILL 0.4 "$OMENDB" build -t 1 base.idx
     [ ! -e base.omen ]
     vectors make base.fvecs -n 50 -d 3
     echo "much longer than nothing" >>base.omen.tmp
