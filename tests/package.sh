@@ -6,34 +6,9 @@
 # does not run it. Needs root for chroot.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-failed=0
-scratch=$(mktemp -d) || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+. tests/rules.sh
 export LC_ALL=C
 export OMP_WAIT_POLICY=passive
-
-# result WHAT: of what standard input has to say about it; nothing is good.
-result()
-{
-    cat >"$scratch/faults"
-    if [ -s "$scratch/faults" ]; then
-        sed 's/^/# /' "$scratch/faults"
-        echo "not ok - $1"
-        failed=1
-    else
-        echo "ok - $1"
-    fi
-}
-
-# quiet COMMAND...: what it says only if it fails
-quiet()
-{
-    "$@" >"$scratch/said" 2>&1
-    code=$?
-    [ $code -eq 0 ] || { tail -n 20 "$scratch/said"; echo "exit code $code of $*"; }
-}
 
 git clone --quiet . "$scratch/omendb" || exit 1
 cd "$scratch/omendb" || exit 1
@@ -139,4 +114,4 @@ quiet meson install -C "$scratch/build" --destdir "$scratch/root" | result "meso
     grep -v -e '/doc/.*/\(copyright\|changelog.*\|README.*\|TUTORIAL.*\|examples/.*\)$' | sort |
     diff "$scratch/wanted" - | result "together they have what meson install has"
 "$scratch/installed/usr/bin/omendb" --version | grep -vx "omendb $version" | result "the packaged program is $version"
-exit $failed
+all_ok
