@@ -199,9 +199,8 @@ int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, b
     if (status != OMEN_OK)
         return status;
     const bool is_npy = omen_npy_is(f.input.bytes, f.input.n_bytes);
-    if (omen_input_is_container(&f.input))
-        status = omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not a file of keys", f.input.label);
-    else
+    status = omen_columns_check_kind(&f.input, "a file of keys", why);
+    if (status == OMEN_OK)
         status = is_npy ? read_npy(&f) : read_text(&f);
     if (status == OMEN_OK)
         status = finish(&f, allow_duplicates, n_threads, is_npy ? "rows" : "lines", NULL, !is_npy);
