@@ -471,7 +471,7 @@ for i in range(1000):
     no_keys '"t.csv": lines 2 and 5 have the same key; --allow-duplicates accepts that' --key t.csv:a
     no_keys '"t.csv", line 4: the row has no key' --key t.csv:b
     no_keys '"t.csv": column "c" is of float64; keys are integers of 64 bits or texts' --key t.csv:c
-    no_keys '"t.csv" has no column "d"' --key t.csv:d
+    no_keys '"t.csv" has no column "d"; there are "a", "b", "c"' --key t.csv:d
     no_keys 'name that with --columns, or as FILE:COLUMN' --key :a
     no_keys 'standard input can be one of' --key -:a --columns -
     printf 'a,b\n"x\ny",1\nz,2\nz\tz,3\nw,3\n' >t.csv
