@@ -481,6 +481,7 @@ for i in range(1000):
     no_keys '"t.jsonl", line 2: the row has no key' --key t.jsonl:a
     printf 'a\n1\n2\n3\n' >t.tsv
     no_keys '"t.tsv" has 3 rows, and there are 4 vectors' --key t.tsv:a
+    no_keys '"t.csv" has 6 keys, and there are 4 rows; of a table name the column of keys, as FILE:COLUMN' --key t.csv
     no_keys '"plain.omen" is an index or compressed, not a table' --key plain.omen:a
     fails_with 4 'cannot open "nope.tsv"' omendb build --key nope.tsv:a -o x.omen base.fvecs
     fails_with 2 'overwrite the input --key "t.tsv"' omendb build --key t.tsv:a -o t.tsv base.fvecs
