@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/hdf5_file.h"
+#include "formats/vectors.h"
 
 int cmd_find_inputs(omen_paths *paths, const char *list, const char *const *words, size_t n, const char *format,
                     omen_detail *why)
@@ -106,7 +107,7 @@ bool cmd_name_vectors(const char *path, omen_detail *why)
                   "\"%.200s\" is not an omendb index but a file of several arrays; omendb build makes an index of one, "
                   "as FILE:NAME",
                   path);
-    else if (omen_hdf5_is_file(path))
+    else if (omen_hdf5_is_file(path, omen_vectors_file_bytes(path)))
         omen_fail(why, status,
                   "\"%.200s\" is not an omendb index but HDF5; omendb build makes an index of a dataset, as FILE:NAME",
                   path);

@@ -2,7 +2,6 @@
 /* libhdf5, loaded when it is needed: as Debian builds it, it brings some thirty libraries with it, which would take
  * more time to load than a query takes. */
 #include "formats/hdf5_file.h"
-#include "formats/vectors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,11 +147,11 @@ bool omen_hdf5_is(const unsigned char *bytes, uint64_t n_bytes)
     return n_bytes >= sizeof sign - 1 && memcmp(bytes, sign, sizeof sign - 1) == 0;
 }
 
-bool omen_hdf5_is_file(const char *path)
+bool omen_hdf5_is_file(const char *path, size_t n_path)
 {
     unsigned char bytes[8];
     struct stat info;
-    char *file = strndup(path, omen_vectors_file_bytes(path));
+    char *file = strndup(path, n_path);
     FILE *stream = file && stat(file, &info) == 0 && S_ISREG(info.st_mode) ? fopen(file, "rbe") : NULL;
     const bool is_it =
         stream && fread(bytes, 1, sizeof bytes, stream) == sizeof bytes && omen_hdf5_is(bytes, sizeof bytes);

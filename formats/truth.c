@@ -237,7 +237,7 @@ static int read_hdf5(omen_truth *out, const char *path, omen_detail *why)
 int omen_truth_read(omen_truth *out, const char *path, omen_detail *why)
 {
     *out = (omen_truth){.n = 0};
-    if (omen_hdf5_is_file(path))
+    if (omen_hdf5_is_file(path, omen_vectors_file_bytes(path)))
         return read_hdf5(out, path, why);
     uint8_t *bytes = NULL;
     uint64_t n_bytes = 0;
