@@ -14,8 +14,6 @@
 #define NAME        "merge"
 #define INTERRUPTED "interrupted; nothing was written"
 
-#define OTHER_FILES 64u /* that a merge has open besides shards */
-
 struct merge {
     omen_build_paths paths;
     const char *model;
@@ -204,9 +202,10 @@ static void raise_limit(const struct merge *m)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= m->shards.n + OTHER_FILES)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= m->shards.n + OMEN_MERGE_OTHER_FILES)
         return;
-    limit.rlim_cur = limit.rlim_max < m->shards.n + OTHER_FILES ? limit.rlim_max : m->shards.n + OTHER_FILES;
+    limit.rlim_cur =
+        limit.rlim_max < m->shards.n + OMEN_MERGE_OTHER_FILES ? limit.rlim_max : m->shards.n + OMEN_MERGE_OTHER_FILES;
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 

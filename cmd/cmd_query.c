@@ -306,7 +306,6 @@ static int measure(const struct query *q, struct work *w, omen_detail *why)
 static int search(struct query *q, struct work *w, omen_detail *why)
 {
     struct cmd_query_outcome *o = &w->o;
-    const bool by_key = o->info.key_kind != OMEN_KEYS_NONE && !q->rows;
     double started = cmd_seconds();
     int status = OMEN_OK;
 
@@ -315,7 +314,7 @@ static int search(struct query *q, struct work *w, omen_detail *why)
     query_lap(&started, &o->audit_seconds);
     o->effort_factor = q->search.effort_factor > 0 ? q->search.effort_factor : 1;
     if (status == OMEN_OK && q->self)
-        status = search_self(q, w, by_key ? w->index : NULL, why);
+        status = search_self(q, w, w->batches.by_key ? w->index : NULL, why);
     else if (status == OMEN_OK)
         status = query_batches_run(&w->batches, o, why);
     if (status == OMEN_OK && q->n_audit > 0 && !q->certify) {
@@ -440,7 +439,7 @@ static int run(struct query *q)
     w.o.open_seconds = cmd_seconds() - started;
     status = search(q, &w, &why);
     if (status == OMEN_OK && is_archive)
-        status = omen_results_pack(&w.results, w.o.info.key_kind != OMEN_KEYS_NONE && !q->rows, w.output.stream, &why);
+        status = omen_results_pack(&w.results, w.batches.by_key, w.output.stream, &why);
     if (status == OMEN_OK)
         status = close_parts(&w, &why);
     name_output(q, status, &why);

@@ -4,9 +4,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "formats/hdf5_file.h"
+#include "formats/vectors.h"
 
 int cmd_find_inputs(omen_paths *paths, const char *list, const char *const *words, size_t n, const char *format,
                     omen_detail *why)
@@ -79,20 +79,6 @@ static int stop(void *context, const char *stage, uint64_t done, uint64_t total)
     return 1;
 }
 
-/* Whether a file begins like HDF5. */
-static bool is_hdf5(const char *path)
-{
-    struct stat info;
-    omen_detail unused;
-    omen_input input;
-
-    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || omen_input_open_as_is(&input, path, &unused) != OMEN_OK)
-        return false;
-    const bool is_it = omen_hdf5_is(input.bytes, input.n_bytes);
-    omen_input_close(&input);
-    return is_it;
-}
-
 bool cmd_name_vectors(const char *path, omen_detail *why)
 {
     const omen_vectors_options options = {.progress = stop};
@@ -121,7 +107,7 @@ bool cmd_name_vectors(const char *path, omen_detail *why)
                   "\"%.200s\" is not an omendb index but a file of several arrays; omendb build makes an index of one, "
                   "as FILE:NAME",
                   path);
-    else if (is_hdf5(path))
+    else if (omen_hdf5_is_file(path, omen_vectors_file_bytes(path)))
         omen_fail(why, status,
                   "\"%.200s\" is not an omendb index but HDF5; omendb build makes an index of a dataset, as FILE:NAME",
                   path);

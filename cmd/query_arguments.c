@@ -527,9 +527,8 @@ static int check_by_rows(const struct query *q, const char *queries)
 static int check_within(const struct query *q)
 {
     if (!q->search.has_within) {
-        return q->search.limit > 0 || q->pairs
-                   ? cmd_misuse(NAME, "%s is of what --within finds", q->pairs ? "--pairs" : "--limit")
-                   : CMD_GO_ON;
+        return q->search.limit > 0 || q->pairs ? cmd_misuse(NAME, "%s needs --within", q->pairs ? "--pairs" : "--limit")
+                                               : CMD_GO_ON;
     }
     if (q->has_k)
         return cmd_misuse(NAME, "--within finds all rows that are near enough: use --limit instead of -k");
@@ -541,7 +540,7 @@ static int check_within(const struct query *q)
     if (q->exclude_self)
         return cmd_misuse(NAME, "--exclude-self cannot go with --within: the row itself comes first, or see --self");
     if (q->pairs && !q->self)
-        return cmd_misuse(NAME, "--pairs is of what --self finds");
+        return cmd_misuse(NAME, "--pairs needs --self");
     return CMD_GO_ON;
 }
 

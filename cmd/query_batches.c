@@ -45,7 +45,6 @@ void query_batches_finish(struct query_batches *s)
     free(s->sets);
 }
 
-/* Adds the time since *clock to *sum, and sets the clock anew. */
 void query_lap(double *clock, double *sum)
 {
     double now = cmd_seconds();

@@ -38,9 +38,12 @@ int cmd_threads(const char *command, int wanted)
     const int n_wanted = asked < most ? asked : most;
     int n = 0;
 
-    if (command && wanted > cmd_limit_processors())
-        cmd_say(command, "warning: %d threads are more than the %d processor%s that this process may use", wanted,
-                cmd_limit_processors(), cmd_limit_processors() == 1 ? "" : "s");
+    if (command && wanted > 0) {
+        const int n_there = cmd_limit_processors();
+        if (wanted > n_there)
+            cmd_say(command, "warning: %d threads are more than the %d processor%s that this process may use", wanted,
+                    n_there, n_there == 1 ? "" : "s");
+    }
     pthread_mutex_lock(&lock);
     while (n + 1 < n_wanted && pthread_create(&threads[n], NULL, wait_for_count, &lock) == 0)
         n++;

@@ -35,10 +35,11 @@ int omen_table_read(omen_table **out, const omen_input *input, const char *path,
 {
     uint64_t n_rows;
     *out = NULL;
-    if (omen_input_is_container(input))
-        return omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not a table", input->label);
+    int status = omen_columns_check_kind(input, "a table", why);
+    if (status != OMEN_OK)
+        return status;
     omen_walk_fn *walk = walk_of(path, input);
-    int status = omen_table_open(out, input->label, columns, types, keys, memory_bytes, why);
+    status = omen_table_open(out, input->label, columns, types, keys, memory_bytes, why);
     if (status == OMEN_OK)
         status = walk(*out, input, &n_rows, why);
     if (status == OMEN_OK)

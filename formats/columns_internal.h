@@ -111,6 +111,9 @@ int omen_tags_read(omen_columns *columns, const char *path, uint64_t memory_byte
 
 /* ---- checks (columns/checks.c) ---- */
 
+/* Refuses an index, a compressed file and HDF5, where the file wanted is another. */
+int omen_columns_check_kind(const omen_input *input, const char *wanted, omen_detail *why) OMEN_MUST_CHECK;
+
 /* Refuses a file of another number of rows; label names it. */
 int omen_columns_of_rows(const omen_columns *columns, uint64_t n_rows, const char *label,
                          omen_detail *why) OMEN_MUST_CHECK;

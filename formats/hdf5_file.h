@@ -28,6 +28,10 @@ typedef int (*omen_hdf5_visit_fn)(void *context, const omen_hdf5_dataset *datase
 /* Whether bytes begin like such a file. */
 bool omen_hdf5_is(const unsigned char *bytes, uint64_t n_bytes);
 
+/* The same of what a path of n_path bytes leads to. False where that is not a regular file: it is not opened then,
+ * since a stream may be opened only once. */
+bool omen_hdf5_is_file(const char *path, size_t n_path);
+
 /* Opens a file that is mapped; no other is touched, whatever it links to. Reasons do not name it, here and below.
  * Returns OMEN_OK, OMEN_ERR_INPUT (damaged; a build without HDF5) or OMEN_ERR_MEMORY. */
 int omen_hdf5_open(omen_hdf5 **out, const omen_input *input, omen_detail *reason) OMEN_MUST_CHECK;

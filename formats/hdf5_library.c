@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libhdf5, loaded when it is needed: as Debian builds it, it brings some thirty libraries with it, which would take
  * more time to load than a query takes. */
+#include "formats/hdf5_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #ifndef OMEN_HDF5_LIBRARY
-#include "formats/hdf5_file.h"
 
 static int fail(omen_detail *reason)
 {
@@ -59,7 +63,6 @@ int omen_hdf5_check(omen_detail *reason)
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <stdlib.h>
 
 #define RESERVE_BYTES ((size_t)32 << 20)
 
@@ -142,4 +145,18 @@ bool omen_hdf5_is(const unsigned char *bytes, uint64_t n_bytes)
 {
     static const char sign[] = "\x89HDF\r\n\x1a\n";
     return n_bytes >= sizeof sign - 1 && memcmp(bytes, sign, sizeof sign - 1) == 0;
+}
+
+bool omen_hdf5_is_file(const char *path, size_t n_path)
+{
+    unsigned char bytes[8];
+    struct stat info;
+    char *file = strndup(path, n_path);
+    FILE *stream = file && stat(file, &info) == 0 && S_ISREG(info.st_mode) ? fopen(file, "rbe") : NULL;
+    const bool is_it =
+        stream && fread(bytes, 1, sizeof bytes, stream) == sizeof bytes && omen_hdf5_is(bytes, sizeof bytes);
+    if (stream)
+        fclose(stream);
+    free(file);
+    return is_it;
 }

@@ -20,14 +20,24 @@ typedef struct {
 
 /* ---- both -------------------------------------------------------------- */
 
+/* Whether text looks like a table, of which one column may be the keys. */
+static bool may_be_table(const omen_input *input)
+{
+    const char *end = memchr(input->bytes, '\n', input->n_bytes);
+    const size_t n = end ? (size_t)(end - (const char *)input->bytes) : input->n_bytes;
+    return !omen_npy_is(input->bytes, input->n_bytes) &&
+           (input->bytes[0] == '{' || memchr(input->bytes, '\t', n) || memchr(input->bytes, ',', n));
+}
+
 /* Begins n keys of at most so many bytes of text in all, which have to be as many as there are rows. */
 static int begin(key_file *f, omen_key_kind kind, uint64_t n, uint64_t n_text_bytes)
 {
     uint64_t peak;
     if (n != f->n_rows) {
-        return omen_fail(f->why, OMEN_ERR_INPUT, "%s has %" PRIu64 " key%s, and there %s %" PRIu64 " row%s",
+        return omen_fail(f->why, OMEN_ERR_INPUT, "%s has %" PRIu64 " key%s, and there %s %" PRIu64 " row%s%s",
                          f->input.label, n, omen_plural(n), omen_is_or_are(f->n_rows), f->n_rows,
-                         omen_plural(f->n_rows));
+                         omen_plural(f->n_rows),
+                         may_be_table(&f->input) ? "; of a table name the column of keys, as FILE:COLUMN" : "");
     }
     omen_row_keys_sizes(n, n_text_bytes, NULL, &peak, NULL);
     if (f->memory_bytes > 0 && peak > f->memory_bytes) {
@@ -199,9 +209,8 @@ int omen_row_keys_read(omen_row_keys **out, const char *path, uint64_t n_rows, b
     if (status != OMEN_OK)
         return status;
     const bool is_npy = omen_npy_is(f.input.bytes, f.input.n_bytes);
-    if (omen_input_is_container(&f.input))
-        status = omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not a file of keys", f.input.label);
-    else
+    status = omen_columns_check_kind(&f.input, "a file of keys", why);
+    if (status == OMEN_OK)
         status = is_npy ? read_npy(&f) : read_text(&f);
     if (status == OMEN_OK)
         status = finish(&f, allow_duplicates, n_threads, is_npy ? "rows" : "lines", NULL, !is_npy);

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define OTHER_FILES 64u /* that a merge may have open besides shards */
-#define MOST_NAMED  12u /* missing shards that a message names */
+#define MOST_NAMED 12u /* missing shards that a message names */
 
 void omen_shard_range(uint64_t n_rows, uint64_t number, uint64_t count, omen_shard_info *out)
 {
@@ -266,8 +265,8 @@ static size_t most_open(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return OTHER_FILES;
-    return limit.rlim_cur > 2 * OTHER_FILES ? limit.rlim_cur - OTHER_FILES : limit.rlim_cur / 2;
+        return OMEN_MERGE_OTHER_FILES;
+    return limit.rlim_cur > 2 * OMEN_MERGE_OTHER_FILES ? limit.rlim_cur - OMEN_MERGE_OTHER_FILES : limit.rlim_cur / 2;
 }
 
 int omen_shard_open_all(omen_shard *out, const char *const *paths, size_t n, const omen_model *model,

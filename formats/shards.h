@@ -28,6 +28,8 @@ int omen_model_open(omen_model *model, const char *path, omen_progress_fn progre
                     omen_detail *why) OMEN_MUST_CHECK;
 void omen_model_close(omen_model *model);
 
+#define OMEN_MERGE_OTHER_FILES 64u /* that a merge may have open besides shards */
+
 /* What a shard says of itself. */
 typedef struct omen_shard_info {
     uint64_t identity; /* of its model */

@@ -198,21 +198,6 @@ static int read_ids(const char *path, const uint8_t *from, uint64_t i, uint32_t 
     return check_ids(path, i, k, out, why);
 }
 
-/* Whether a path leads to HDF5 or a dataset in it. */
-static bool is_hdf5(const char *path)
-{
-    unsigned char bytes[8];
-    char *file = strndup(path, omen_vectors_file_bytes(path));
-    FILE *stream = file ? fopen(file, "rbe") : NULL;
-    struct stat info;
-    const bool is_it = stream && fstat(fileno(stream), &info) == 0 && S_ISREG(info.st_mode) &&
-                       fread(bytes, 1, sizeof bytes, stream) == sizeof bytes && omen_hdf5_is(bytes, sizeof bytes);
-    if (stream)
-        fclose(stream);
-    free(file);
-    return is_it;
-}
-
 /* Reads a dataset of integers. */
 static int read_hdf5(omen_truth *out, const char *path, omen_detail *why)
 {
@@ -252,7 +237,7 @@ static int read_hdf5(omen_truth *out, const char *path, omen_detail *why)
 int omen_truth_read(omen_truth *out, const char *path, omen_detail *why)
 {
     *out = (omen_truth){.n = 0};
-    if (is_hdf5(path))
+    if (omen_hdf5_is_file(path, omen_vectors_file_bytes(path)))
         return read_hdf5(out, path, why);
     uint8_t *bytes = NULL;
     uint64_t n_bytes = 0;

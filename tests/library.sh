@@ -11,34 +11,9 @@ build=$(CDPATH= cd -- "$(dirname -- "$omendb")/.." && pwd) || exit 1
 omendb=$build/cmd/omendb
 cc=${CC:-cc}
 cxx=${CXX:-g++}
-failed=0
-scratch=$(mktemp -d) || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+. tests/rules.sh
 export LC_ALL=C
 export OMP_WAIT_POLICY=passive
-
-# result RULE: of what standard input has to say about it; nothing is good.
-result()
-{
-    cat >"$scratch/faults"
-    if [ -s "$scratch/faults" ]; then
-        sed 's/^/# /' "$scratch/faults"
-        echo "not ok - $1"
-        failed=1
-    else
-        echo "ok - $1"
-    fi
-}
-
-# quiet COMMAND...: what it says only if it fails
-quiet()
-{
-    "$@" >"$scratch/said" 2>&1
-    code=$?
-    [ $code -eq 0 ] || { tail -n 20 "$scratch/said"; echo "exit code $code of $1"; }
-}
 
 # ---- symbols ----
 
@@ -152,4 +127,4 @@ if [ -e .git ] && command -v git >/dev/null; then
 else
     echo "ok - meson dist # SKIP no git, or no repository"
 fi
-exit $failed
+all_ok

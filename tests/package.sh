@@ -6,34 +6,9 @@
 # does not run it. Needs root for chroot.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-failed=0
-scratch=$(mktemp -d) || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+. tests/rules.sh
 export LC_ALL=C
 export OMP_WAIT_POLICY=passive
-
-# result WHAT: of what standard input has to say about it; nothing is good.
-result()
-{
-    cat >"$scratch/faults"
-    if [ -s "$scratch/faults" ]; then
-        sed 's/^/# /' "$scratch/faults"
-        echo "not ok - $1"
-        failed=1
-    else
-        echo "ok - $1"
-    fi
-}
-
-# quiet COMMAND...: what it says only if it fails
-quiet()
-{
-    "$@" >"$scratch/said" 2>&1
-    code=$?
-    [ $code -eq 0 ] || { tail -n 20 "$scratch/said"; echo "exit code $code of $*"; }
-}
 
 git clone --quiet . "$scratch/omendb" || exit 1
 cd "$scratch/omendb" || exit 1
@@ -68,7 +43,7 @@ cd "$scratch/omendb" || exit 1
 quiet meson setup "$scratch/static" --buildtype=release -Dtests=false -Dstatic=true | result "meson setup -Dstatic=true"
 quiet ninja -C "$scratch/static" -j "${JOBS:-2}" cmd/omendb | result "it compiles"
 static=$scratch/static/cmd/omendb
-strip "$static" || failed=1
+quiet strip "$static" | result "strip"
 readelf -d "$static" | grep NEEDED | result "the static program needs no shared library"
 size=$(wc -c <"$static")
 echo "# $size bytes"
@@ -110,7 +85,8 @@ grep -o -e ' -O[1-3s].*' "$scratch/debug/compile_commands.json" | head -n 3 | re
 
 if ! command -v dh >/dev/null || ! command -v lintian >/dev/null; then
     echo "ok - Debian packages # SKIP apt-get install dpkg-dev debhelper lintian"
-    exit $failed
+    all_ok
+    exit
 fi
 mkdir "$scratch/other"
 quiet sh docs/packaging/build-deb.sh "$scratch/packages" | result "dpkg-buildpackage"
@@ -139,4 +115,4 @@ quiet meson install -C "$scratch/build" --destdir "$scratch/root" | result "meso
     grep -v -e '/doc/.*/\(copyright\|changelog.*\|README.*\|TUTORIAL.*\|examples/.*\)$' | sort |
     diff "$scratch/wanted" - | result "together they have what meson install has"
 "$scratch/installed/usr/bin/omendb" --version | grep -vx "omendb $version" | result "the packaged program is $version"
-exit $failed
+all_ok

@@ -6,24 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 omendb=${OMENDB:-build/cmd/omendb}
-failed=0
-scratch=$(mktemp -d) || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-# result RULE: of what standard input has to say about it; nothing is good.
-result()
-{
-    cat >"$scratch/faults"
-    if [ -s "$scratch/faults" ]; then
-        sed 's/^/# /' "$scratch/faults"
-        echo "not ok - $1"
-        failed=1
-    else
-        echo "ok - $1"
-    fi
-}
+. tests/rules.sh
 
 tree()
 {
@@ -227,4 +210,4 @@ fi
         done
     done
 } | result "the manual has a page for each command"
-exit $failed
+all_ok

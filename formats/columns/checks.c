@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What files of columns are checked for: as many rows as there are vectors, room in memory, and text that is UTF-8. */
+/* What files of columns are checked for: their kind, as many rows as there are vectors, room in memory, and text that
+ * is UTF-8. */
 #include "formats/columns_internal.h"
+#include "formats/hdf5_file.h"
 #include "formats/lines.h"
 
 #include <inttypes.h>
+
+int omen_columns_check_kind(const omen_input *input, const char *wanted, omen_detail *why)
+{
+    const char *kind = omen_input_is_container(input)               ? "an index or compressed"
+                       : omen_hdf5_is(input->bytes, input->n_bytes) ? "HDF5"
+                                                                    : NULL;
+    return kind ? omen_fail(why, OMEN_ERR_INPUT, "%s is %s, not %s", input->label, kind, wanted) : OMEN_OK;
+}
 
 int omen_columns_of_rows(const omen_columns *columns, uint64_t n_rows, const char *label, omen_detail *why)
 {

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #define LONGEST_WHOLE 400u /* digits of a whole number */
+#define LIST_BYTES    300u
+#define MORE          ", ..." /* ends a list that is cut */
 
 /* What the first walk has seen in a column. */
 enum { SEEN_INTEGERS = 1, SEEN_REALS = 2, SEEN_TEXTS = 4, SEEN_TAGS = 8 };
@@ -120,12 +122,33 @@ static int read_wishes(omen_table *t, const char *types, omen_detail *why)
     return OMEN_OK;
 }
 
+/* Which columns there are, as the end of a message. */
+static void tell_columns(const omen_table *t, char out[LIST_BYTES])
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < t->n; i++) {
+        const char *before = i > 0 ? ", " : t->n == 1 ? "; there is " : "; there are ";
+        char item[80];
+        const size_t n_item = (size_t)snprintf(item, sizeof item, "%s\"%.60s\"", before, t->columns[i].name);
+        if (n + n_item + sizeof MORE > LIST_BYTES) {
+            strcpy(out + n, MORE);
+            return;
+        }
+        strcpy(out + n, item);
+        n += n_item;
+    }
+}
+
 static int check_wishes(const omen_table *t, omen_detail *why)
 {
+    char there[LIST_BYTES];
     for (size_t i = 0; i < t->n_wishes; i++)
-        if (!t->wishes[i].is_met)
-            return omen_fail(why, OMEN_ERR_ARGUMENT, "options.column_types: %s has no column \"%.*s\"", t->label,
-                             (int)(t->wishes[i].n_bytes < 100 ? t->wishes[i].n_bytes : 100), t->wishes[i].name);
+        if (!t->wishes[i].is_met) {
+            tell_columns(t, there);
+            return omen_fail(why, OMEN_ERR_ARGUMENT, "options.column_types: %s has no column \"%.*s\"%s", t->label,
+                             (int)(t->wishes[i].n_bytes < 100 ? t->wishes[i].n_bytes : 100), t->wishes[i].name, there);
+        }
     return OMEN_OK;
 }
 
@@ -287,8 +310,11 @@ static int begin_keys(omen_table *t, omen_detail *why)
     size_t i_key = 0;
     while (i_key < t->n && strcmp(t->columns[i_key].name, t->keys) != 0)
         i_key++;
-    if (i_key == t->n)
-        return omen_fail(why, OMEN_ERR_INPUT, "%s has no column \"%.100s\"", t->label, t->keys);
+    if (i_key == t->n) {
+        char there[LIST_BYTES];
+        tell_columns(t, there);
+        return omen_fail(why, OMEN_ERR_INPUT, "%s has no column \"%.100s\"%s", t->label, t->keys, there);
+    }
     const table_type type = type_of(&t->columns[i_key]);
     if (type != TYPE_INT64 && type != TYPE_TEXT)
         return omen_fail(why, OMEN_ERR_INPUT,

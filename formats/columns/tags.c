@@ -203,11 +203,10 @@ int omen_tags_read(omen_columns *columns, const char *path, uint64_t memory_byte
     int status = omen_input_open(&input, path, why);
     if (status != OMEN_OK)
         return status;
-    if (omen_input_is_container(&input))
-        status = omen_fail(why, OMEN_ERR_INPUT, "%s is an index or compressed, not tags", input.label);
-    else if (is_spmat(&input, &n_rows, &n_columns, &n))
+    status = omen_columns_check_kind(&input, "tags", why);
+    if (status == OMEN_OK && is_spmat(&input, &n_rows, &n_columns, &n))
         status = omen_fail(why, OMEN_ERR_INPUT, "%s looks like a sparse matrix: call it NAME.spmat", input.label);
-    else
+    else if (status == OMEN_OK)
         status = read_lines(columns, &input, memory_bytes, why);
     omen_input_close(&input);
     return status;

@@ -171,7 +171,7 @@ END
     refused '"bad.tsv" has 7 rows, and there are 6 vectors' --columns bad.tsv
     refused '"t.tsv", line 2, column 1 (name): "a" is no integer' --columns t.tsv --column-types name:int64
     refused '"t.tsv", line 2, column 2 (price): "1.5" is no integer' --columns t.tsv --column-types price:int64
-    refused 'has no column "prize"' --columns t.tsv --column-types prize:int64
+    refused 'has no column "prize"; there are "name", "price", ' --columns t.tsv --column-types prize:int64
     refused '"price:int" is not NAME:TYPE' --columns t.tsv --column-types price:int
     refused '--column-types: "price" is named twice' --columns t.tsv \
         --column-types price:float32,zip:text,price:float64

@@ -135,6 +135,8 @@ END
     fails_with 2 "is not an omendb index but a file of several arrays" omendb verify a.h5
     fails_with 2 '"lzf.h5" is not an omendb index but HDF5; ' omendb verify lzf.h5
     fails_with 2 '"lzf.h5" is not an omendb index but HDF5; ' omendb query lzf.h5 q.npy
+    fails_with 2 '"lzf.h5" is HDF5, not a file of keys' omendb build --key lzf.h5 -o x.omen v.npy
+    fails_with 2 '"lzf.h5" is HDF5, not a table' omendb build --columns lzf.h5 -o x.omen v.npy
 }
 
 @test "damaged HDF5 is an error, and nothing worse" {

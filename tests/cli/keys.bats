@@ -471,7 +471,7 @@ for i in range(1000):
     no_keys '"t.csv": lines 2 and 5 have the same key; --allow-duplicates accepts that' --key t.csv:a
     no_keys '"t.csv", line 4: the row has no key' --key t.csv:b
     no_keys '"t.csv": column "c" is of float64; keys are integers of 64 bits or texts' --key t.csv:c
-    no_keys '"t.csv" has no column "d"' --key t.csv:d
+    no_keys '"t.csv" has no column "d"; there are "a", "b", "c"' --key t.csv:d
     no_keys 'name that with --columns, or as FILE:COLUMN' --key :a
     no_keys 'standard input can be one of' --key -:a --columns -
     printf 'a,b\n"x\ny",1\nz,2\nz\tz,3\nw,3\n' >t.csv
@@ -481,6 +481,7 @@ for i in range(1000):
     no_keys '"t.jsonl", line 2: the row has no key' --key t.jsonl:a
     printf 'a\n1\n2\n3\n' >t.tsv
     no_keys '"t.tsv" has 3 rows, and there are 4 vectors' --key t.tsv:a
+    no_keys '"t.csv" has 6 keys, and there are 4 rows; of a table name the column of keys, as FILE:COLUMN' --key t.csv
     no_keys '"plain.omen" is an index or compressed, not a table' --key plain.omen:a
     fails_with 4 'cannot open "nope.tsv"' omendb build --key nope.tsv:a -o x.omen base.fvecs
     fails_with 2 'overwrite the input --key "t.tsv"' omendb build --key t.tsv:a -o t.tsv base.fvecs

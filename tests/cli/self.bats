@@ -181,9 +181,9 @@ drei 1 three "3"'
     fails_with 2 "use --limit instead of -k" omendb query --within 1 -k 5 base.omen q.fvecs
     fails_with 2 "--rerank has no meaning" omendb query --within 1 --rerank 5 base.omen q.fvecs
     fails_with 2 "--audit measures the k nearest" omendb query --within 1 --audit 5 base.omen q.fvecs
-    fails_with 2 "--limit is of what --within finds" omendb query --limit 1 base.omen q.fvecs
-    fails_with 2 "--pairs is of what --within finds" omendb query --self --pairs base.omen
-    fails_with 2 "--pairs is of what --self finds" omendb query --within 1 --pairs base.omen q.fvecs
+    fails_with 2 "--limit needs --within" omendb query --limit 1 base.omen q.fvecs
+    fails_with 2 "--pairs needs --within" omendb query --self --pairs base.omen
+    fails_with 2 "--pairs needs --self" omendb query --within 1 --pairs base.omen q.fvecs
     fails_with 2 "with --within use --output-format tsv, jsonl or csv" omendb query --within 1 -F npy base.omen q.fvecs
     fails_with 2 "--self is not searched through the graph" omendb query --self --way graph base.omen
     fails_with 2 "--within is not searched through the graph" omendb query --within 1 --way graph base.omen q.fvecs
