@@ -92,13 +92,34 @@ static float margin_of(const joint_plan *plan, size_t i, uint32_t c)
     return plan->joint->indexes[i]->n_tune ? effort_of(plan, i, (uint32_t)k).margin : -1;
 }
 
-/* The rows of k that index i has if they are spread as all rows are; together they are at least k. */
-static uint32_t part_of_k(const joint_plan *plan, size_t i)
+/* The rows of k that own_rows of all have if they are spread as all are; together they are at least k. */
+static uint32_t part_of_k(const joint_plan *plan, uint64_t own_rows)
 {
-    const uint64_t *first = plan->joint->first;
-    const double all = (double)first[plan->joint->n], own = (double)(first[i + 1] - first[i]);
+    const double all = (double)plan->joint->first[plan->joint->n], own = (double)own_rows;
     const double part = ceil((double)plan->k * own / all);
     return part < own ? (uint32_t)part : (uint32_t)own;
+}
+
+/* The effort of all indexes of a model, by how many rows of the k each has: it is the average of theirs, by these. */
+static omen_effort model_effort(const joint_plan *plan, size_t owner, const uint32_t *counts)
+{
+    const omen_joint_model *models = plan->joint->models;
+    omen_effort all = effort_of(plan, owner, counts[owner]);
+    double sum = 0, reach = 0, least = 0;
+    for (size_t i = owner; i != SIZE_MAX && models[owner].sums; i = models[i].next) {
+        if (counts[i] == 0 || !plan->joint->indexes[i]->n_tune)
+            continue;
+        const omen_effort e = effort_of(plan, i, counts[i]);
+        sum += counts[i];
+        reach += (double)counts[i] * (double)e.reach;
+        least += (double)counts[i] * (double)e.least_lists;
+        all.most_lists = e.most_lists > all.most_lists ? e.most_lists : all.most_lists;
+    }
+    if (sum > 0) {
+        all.reach = (float)(reach / sum);
+        all.least_lists = (uint32_t)ceil(least / sum);
+    }
+    return all;
 }
 
 static omen_lists_share make_share(const omen_index *index, const omen_list_bias *bias, uint64_t first_row,
@@ -130,10 +151,18 @@ static int get_biases(joint_plan *plan)
     omen_list_bias *biases = omen_alloc(joint->n, sizeof *biases);
     if (!biases)
         return OMEN_ERR_MEMORY;
-    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++)
-        status = omen_joint_blame(
-            joint, i, omen_list_bias_measure(joint->indexes[i], job->n_threads, &biases[i], job->watch, job->why),
-            job->why);
+    bool differ = false; /* the models */
+    for (size_t i = 0; i < joint->n; i++)
+        differ |= joint->models[i].owner > 0;
+    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++) {
+        biases[i] = (omen_list_bias){.at_zero = 0};
+        if (joint->models[i].owner < i)
+            biases[i] = biases[joint->models[i].owner];
+        else if (differ)
+            status = omen_joint_blame(
+                joint, i, omen_list_bias_measure(joint->indexes[i], job->n_threads, &biases[i], job->watch, job->why),
+                job->why);
+    }
     if (status != OMEN_OK) {
         free(biases);
         return status;
@@ -171,7 +200,7 @@ static void plan_efforts(joint_plan *plan)
         const uint32_t n_most = most_rows_by(plan, joint->indexes[i], &n_rerank);
         plan->n_most = n_most > plan->n_most ? n_most : plan->n_most;
         most_rerank = n_rerank > most_rerank ? n_rerank : most_rerank;
-        make_effort(joint->indexes[i], o, part_of_k(plan, i), &n_probes, &n_rerank);
+        make_effort(joint->indexes[i], o, part_of_k(plan, joint->indexes[i]->meta.n_rows), &n_probes, &n_rerank);
         sum_probes += n_probes;
         plan->margin =
             fmaxf(plan->margin, plan->shares[i].factor * fmaxf(margin_of(plan, i, 1), margin_of(plan, i, job->k)));
@@ -237,11 +266,20 @@ static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
         return OMEN_ERR_MEMORY;
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
+        const omen_joint_model *model = &plan->joint->models[i];
+        if (model->owner < i) {
+            omen_lists_chunk_share(s, plan->joint->indexes[i], &c->parts[model->owner]);
+            s->share = &plan->shares[i];
+            continue;
+        }
         omen_effort effort = effort_of(plan, i, 0);
         effort.most_rows = plan->n_most;
         status = omen_lists_chunk_init(s, plan->joint->indexes[i], plan->k, &effort, false, false, n_queries,
                                        i > 0 ? c->parts : NULL);
-        s->k = part_of_k(plan, i); /* what its lists have to hold */
+        s->k = part_of_k(plan, model->n_rows); /* what its lists have to hold */
+        s->first = model->sums ? model->sums : s->first;
+        s->f_step_max = model->f_step_max;
+        s->g_max = model->g_max;
         s->keys_are_ids = false;
         s->share = &plan->shares[i];
         s->watch = plan->job->watch;
@@ -255,6 +293,8 @@ static uint64_t query_bytes(const joint_plan *plan)
     uint64_t n_bytes = 16 * (uint64_t)plan->n_most;
     for (size_t i = 0; i < plan->joint->n; i++) {
         const omen_meta *m = &plan->joint->indexes[i]->meta;
+        if (plan->joint->models[i].owner < i)
+            continue;
         n_bytes += 4 * ((uint64_t)m->n_lists + m->d_full + m->d_kept) + 16 * (uint64_t)m->n_sub +
                    2 * sizeof(omen_probe) * (uint64_t)effort_of(plan, i, 0).least_lists + 128;
     }
@@ -282,6 +322,11 @@ static int begin(joint_chunk *c, const float *queries, size_t n_queries, omen_de
     int status = OMEN_OK;
     for (size_t i = 0; i < plan->joint->n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
+        const size_t owner = plan->joint->models[i].owner;
+        if (owner < i) {
+            c->rows[i] = c->rows[owner];
+            continue;
+        }
         c->failed = i;
         status = omen_lists_begin(s, queries, n_queries, true, &c->rows[i], why);
         for (size_t q = 0; q < n_queries && status == OMEN_OK; q++)
@@ -301,17 +346,31 @@ static int begin(joint_chunk *c, const float *queries, size_t n_queries, omen_de
     return status;
 }
 
-/* The first lists of every index. */
+/* Scans the lists that have been chosen, of all indexes of a model. */
+static int scan_model(joint_chunk *c, size_t owner, omen_detail *why)
+{
+    const omen_joint_model *models = c->plan->joint->models;
+    omen_lists_sort_probes(&c->parts[owner]);
+    c->failed = owner;
+    int status = omen_lists_scan_pairs(&c->parts[owner], c->rows[owner], why);
+    for (size_t i = models[owner].next; i != SIZE_MAX && status == OMEN_OK; i = models[i].next) {
+        c->failed = i;
+        status = omen_lists_scan_shared(&c->parts[i], &c->parts[owner], c->rows[i], why);
+    }
+    return status;
+}
+
+/* The first lists of every model. */
 static int scan_first(joint_chunk *c, size_t n_queries, omen_detail *why)
 {
     int status = OMEN_OK;
     for (size_t i = 0; i < c->plan->joint->n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
-        c->failed = i;
-        omen_lists_sort_probes(s);
+        if (s->shares_all)
+            continue;
         for (size_t q = 0; q < n_queries && s->index->meta.codec != OMEN_CODEC_NONE; q++)
             omen_lists_make_tables(s, q);
-        status = omen_lists_scan_pairs(s, c->rows[i], why);
+        status = scan_model(c, i, why);
     }
     return status;
 }
@@ -356,7 +415,7 @@ static void measure_query(joint_chunk *c, size_t q)
                     c->parts->pool_size, work);
 }
 
-/* The other lists of every index, as far as the k nearest rows of all are. */
+/* The other lists of every model, as far as the k nearest rows of all are. */
 static int scan_others(joint_chunk *c, size_t n_queries, omen_detail *why)
 {
     const joint_plan *plan = c->plan;
@@ -364,18 +423,18 @@ static int scan_others(joint_chunk *c, size_t n_queries, omen_detail *why)
     int status = OMEN_OK;
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
+        if (s->shares_all)
+            continue;
         c->failed = i;
         s->n_pairs = 0;
         for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
-            const omen_effort effort = effort_of(plan, i, c->counts[q * n + i]);
+            const omen_effort effort = model_effort(plan, i, c->counts + q * n);
             const float kth = own_estimate(s, q, c->kth[q]);
             const float d_k2 = omen_d_k2(kth, omen_lists_nearest2(s, q), s->tails[q]);
             status = omen_lists_add_others(s, (uint32_t)q, &effort, d_k2, plan->is_fixed ? plan->n_most : s->k);
         }
-        if (status != OMEN_OK)
-            return status;
-        omen_lists_sort_probes(s);
-        status = omen_lists_scan_pairs(s, c->rows[i], why);
+        if (status == OMEN_OK)
+            status = scan_model(c, i, why);
     }
     return status;
 }

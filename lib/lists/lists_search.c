@@ -31,6 +31,8 @@
 
 void omen_lists_chunk_finish(omen_lists_chunk *s)
 {
+    if (s->shares_all)
+        return;
     free(s->lifted);
     free(s->transformed);
     free(s->tails);
@@ -74,6 +76,9 @@ int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t
     const omen_meta *m = &index->meta;
     memset(s, 0, sizeof *s);
     s->index = index;
+    s->first = index->first;
+    s->f_step_max = index->f_step_max;
+    s->g_max = index->g_max;
     s->k = k;
     s->effort = *effort;
     s->rank_only = rank_only;
@@ -109,6 +114,21 @@ int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t
         !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks)
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
+}
+
+void omen_lists_chunk_share(omen_lists_chunk *s, const omen_index *index, const omen_lists_chunk *of)
+{
+    *s = *of;
+    s->index = index;
+    s->shares_all = true;
+    s->stats = (omen_search_stats){.n_queries = 0};
+}
+
+int omen_lists_scan_shared(omen_lists_chunk *s, const omen_lists_chunk *of, const float *rows, omen_detail *why)
+{
+    s->sorted = of->sorted;
+    s->n_pairs = of->n_pairs;
+    return omen_lists_scan_pairs(s, rows, why);
 }
 
 /* What a chunk under filters has besides. */

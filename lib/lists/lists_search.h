@@ -74,6 +74,10 @@ typedef struct omen_lists_share {
 /* The state of one thread's chunk of queries. */
 typedef struct omen_lists_chunk {
     const omen_index *index;
+    /* n_lists + 1: how many rows are in lists, and how large factors are: the index's; of several that share a model
+     * and are searched together, the sums, and the largest of all */
+    const uint32_t *first;
+    float f_step_max, g_max;
     uint32_t k;
     omen_effort effort;
     bool rank_only; /* the pools themselves are wanted */
@@ -82,6 +86,7 @@ typedef struct omen_lists_chunk {
     bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
     /* the pools, and what scans need, are another chunk's, of an index that is searched together with this one */
     bool shares_pools;
+    bool shares_all; /* so is all else, since the indexes share a model */
     const omen_lists_share *share; /* what their keys have in common then; else NULL */
     float *lacks;                  /* of each query, what its estimates lack: the tail, less their bias */
     uint32_t shift;                /* rabitq */
@@ -159,6 +164,12 @@ static inline float omen_lists_nearest2(const omen_lists_chunk *s, size_t query)
 /* Begins the state of one thread: room for n_queries in a chunk. pools_of: the chunk whose pools it shares, of the same
  * k and effort->most_rows; NULL: it has its own. share is the caller's to set. The caller calls
  * omen_lists_chunk_finish() even after a failure. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+/* A chunk of an index that shares its model with that of another chunk, whose buffers it has. omen_lists_scan_shared()
+ * scans the lists that the other one has sorted. share is the caller's to set. */
+void omen_lists_chunk_share(omen_lists_chunk *s, const omen_index *index, const omen_lists_chunk *of);
+int omen_lists_scan_shared(omen_lists_chunk *s, const omen_lists_chunk *of, const float *rows,
+                           omen_detail *why) OMEN_MUST_CHECK;
+
 int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
                           bool rank_only, bool is_fixed, size_t n_queries,
                           const omen_lists_chunk *pools_of) OMEN_MUST_CHECK;
