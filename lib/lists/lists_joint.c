@@ -27,9 +27,10 @@
 #define RADII_MOST   1e6f         /* a smaller radius is none beside the longest */
 #define CROWDED_MOST 1.0f         /* as OMEN_CROWDED_MOST; less, since the first lists are many */
 
-/* Lists cost more than in one index, candidates the same: so less is left to the lists, and more to the margin, which
- * is that for sqrt(c k) neighbours. Together both find what is asked for (docs/EXPERIMENTS.md). */
-#define REACH 0.9f
+/* An index that has few of the k rows is searched less far than for these alone, and more is left to the margin, which
+ * is that for more neighbours. Together both find what is asked for (docs/EXPERIMENTS.md). */
+#define REACH_LEAST       0.9f
+#define REACH_LEAST_APART 0.95f /* of models that differ */
 
 /* What all chunks of a search share. */
 typedef struct {
@@ -42,8 +43,14 @@ typedef struct {
     omen_lists_share *shares;
     float margin;  /* the widest that one of the indexes may ask for */
     bool is_fixed; /* the number of re-ranked rows */
+    bool differ;   /* the models */
     bool refine_cold;
 } joint_plan;
+
+/* How many of the best estimates of a query are in one index. */
+typedef struct {
+    uint32_t n, n_best;
+} joint_share;
 
 /* One thread's chunk of queries. */
 typedef struct {
@@ -51,7 +58,7 @@ typedef struct {
     omen_lists_chunk *parts; /* n */
     const float **rows;      /* n: the queries, as refine rows of each index are compared with them */
     float *kth;              /* of each query: the k-th estimate of the first lists */
-    uint32_t *counts;        /* queries x n: rows of the k */
+    joint_share *counts;     /* queries x n */
     size_t failed;           /* the index at fault */
 } joint_chunk;
 
@@ -64,7 +71,6 @@ static omen_effort make_effort(const omen_index *index, const omen_search_option
     const omen_meta *m = &index->meta;
     const uint32_t k = c < 1 ? 1 : c < m->n_rows ? c : (uint32_t)m->n_rows;
     omen_effort e = omen_index_effort(index, k, o->recall > 0 ? o->recall : OMEN_DEFAULT_RECALL, n_probes, n_rerank);
-    e.reach *= REACH;
     if (!index->n_tune) /* of too few rows to measure anything */
         e.least_lists = e.most_lists = m->n_lists;
     else if (c == 0 && e.least_lists < e.most_lists)
@@ -85,11 +91,19 @@ static omen_effort effort_of(const joint_plan *plan, size_t i, uint32_t c)
                               : make_effort(plan->joint->indexes[i], plan->job->options, c, &n_probes, &n_rerank);
 }
 
-/* The margin of one index that has c of the k rows, in its own estimates; below 0 if nothing was measured. */
+/* Rows of the k that are in an index. */
+static uint32_t count_of(const joint_plan *plan, joint_share share)
+{
+    return (uint32_t)(((uint64_t)share.n * plan->k + share.n_best - 1) / share.n_best);
+}
+
+/* The margin of one index that has c of the k rows, in its own estimates; below 0 if nothing was measured. It is that
+ * for neighbours between c and k: nearer to k where all have one model, and nothing is lost between models. */
 static float margin_of(const joint_plan *plan, size_t i, uint32_t c)
 {
-    const float k = sqrtf((float)(c < 1 ? 1 : c) * (float)plan->k) + 0.5f;
-    return plan->joint->indexes[i]->n_tune ? effort_of(plan, i, (uint32_t)k).margin : -1;
+    const float k = (float)plan->k, middle = sqrtf((float)(c < 1 ? 1 : c) * k);
+    const float wanted = (plan->differ ? middle : sqrtf(middle * sqrtf(middle * k))) + 0.5f;
+    return plan->joint->indexes[i]->n_tune ? effort_of(plan, i, (uint32_t)wanted).margin : -1;
 }
 
 /* The rows of k that own_rows of all have if they are spread as all are; together they are at least k. */
@@ -100,19 +114,28 @@ static uint32_t part_of_k(const joint_plan *plan, uint64_t own_rows)
     return part < own ? (uint32_t)part : (uint32_t)own;
 }
 
-/* The effort of all indexes of a model, by how many rows of the k each has: it is the average of theirs, by these. */
-static omen_effort model_effort(const joint_plan *plan, size_t owner, const uint32_t *counts)
+/* The effort of an index that has a share of the k rows. */
+static omen_effort share_effort(const joint_plan *plan, size_t i, joint_share share)
+{
+    omen_effort e = effort_of(plan, i, count_of(plan, share));
+    const float least = plan->differ ? REACH_LEAST_APART : REACH_LEAST;
+    e.reach *= least + (1 - least) * (float)share.n / (float)share.n_best;
+    return e;
+}
+
+/* The effort of all indexes of a model: the average of theirs, by their shares. */
+static omen_effort model_effort(const joint_plan *plan, size_t owner, const joint_share *shares)
 {
     const omen_joint_model *models = plan->joint->models;
-    omen_effort all = effort_of(plan, owner, counts[owner]);
+    omen_effort all = share_effort(plan, owner, shares[owner]);
     double sum = 0, reach = 0, least = 0;
     for (size_t i = owner; i != SIZE_MAX && models[owner].sums; i = models[i].next) {
-        if (counts[i] == 0 || !plan->joint->indexes[i]->n_tune)
+        if (shares[i].n == 0 || !plan->joint->indexes[i]->n_tune)
             continue;
-        const omen_effort e = effort_of(plan, i, counts[i]);
-        sum += counts[i];
-        reach += (double)counts[i] * (double)e.reach;
-        least += (double)counts[i] * (double)e.least_lists;
+        const omen_effort e = share_effort(plan, i, shares[i]);
+        sum += shares[i].n;
+        reach += shares[i].n * (double)e.reach;
+        least += shares[i].n * (double)e.least_lists;
         all.most_lists = e.most_lists > all.most_lists ? e.most_lists : all.most_lists;
     }
     if (sum > 0) {
@@ -151,14 +174,11 @@ static int get_biases(joint_plan *plan)
     omen_list_bias *biases = omen_alloc(joint->n, sizeof *biases);
     if (!biases)
         return OMEN_ERR_MEMORY;
-    bool differ = false; /* the models */
-    for (size_t i = 0; i < joint->n; i++)
-        differ |= joint->models[i].owner > 0;
     for (size_t i = 0; i < joint->n && status == OMEN_OK; i++) {
         biases[i] = (omen_list_bias){.at_zero = 0};
         if (joint->models[i].owner < i)
             biases[i] = biases[joint->models[i].owner];
-        else if (differ)
+        else if (plan->differ)
             status = omen_joint_blame(
                 joint, i, omen_list_bias_measure(joint->indexes[i], job->n_threads, &biases[i], job->watch, job->why),
                 job->why);
@@ -220,6 +240,8 @@ static int plan_init(joint_plan *plan, const omen_joint *joint, const omen_searc
     float most_radius2 = 0;
     *plan = (joint_plan){.joint = joint, .job = job, .k = job->k, .margin = -1, .is_fixed = job->options->rerank > 0};
     plan->n_counts = job->k < COUNTS ? job->k + 1 : COUNTS;
+    for (size_t i = 0; i < joint->n; i++)
+        plan->differ |= joint->models[i].owner > 0;
     plan->efforts = omen_alloc(joint->n * plan->n_counts, sizeof *plan->efforts);
     plan->shares = omen_alloc(joint->n, sizeof *plan->shares);
     const int status = plan->efforts && plan->shares ? get_biases(plan) : OMEN_ERR_MEMORY;
@@ -382,9 +404,10 @@ static void measure_query(joint_chunk *c, size_t q)
     const size_t n = plan->joint->n;
     omen_pool *p = &c->parts->pools[q];
     uint64_t *work = c->parts->pool_work;
-    uint32_t *counts = c->counts + q * n;
+    joint_share *shares = c->counts + q * n;
     float most = -1, nearest2 = 0;
-    memset(counts, 0, n * sizeof *counts);
+    for (size_t i = 0; i < n; i++)
+        shares[i] = (joint_share){0, 1};
     c->kth[q] = INFINITY;
     if (p->n < p->k) {
         omen_pool_limit(p, INFINITY, c->parts->pool_size, work);
@@ -394,14 +417,14 @@ static void measure_query(joint_chunk *c, size_t q)
     const uint64_t farthest = omen_key(p->kth + spread, UINT32_MAX);
     const size_t n_best = omen_kernels_get()->keys_below(p->keys, p->n, farthest, work);
     for (size_t j = 0; j < n_best; j++)
-        counts[omen_joint_part(plan->joint, (uint32_t)work[j])]++;
+        shares[omen_joint_part(plan->joint, (uint32_t)work[j])].n++;
     for (size_t i = 0; i < n; i++) {
         const omen_lists_chunk *s = &c->parts[i];
-        if (counts[i] == 0)
+        shares[i].n_best = (uint32_t)n_best;
+        if (shares[i].n == 0)
             continue;
-        counts[i] = (uint32_t)(((uint64_t)counts[i] * p->k + n_best - 1) / n_best);
         nearest2 = fmaxf(nearest2, nearest_of(s, q));
-        const float margin = margin_of(plan, i, counts[i]), factor = s->share->factor;
+        const float margin = margin_of(plan, i, count_of(plan, shares[i])), factor = s->share->factor;
         const float scale =
             sqrtf(omen_margin_scale2(own_estimate(s, q, p->kth), omen_lists_nearest2(s, q), s->tails[q]));
         if (margin >= 0)

@@ -28,9 +28,13 @@ int omen_lists_rerank(omen_lists_chunk *s, uint64_t *keys, uint32_t n, const flo
     const size_t row_bytes = index->refine_row_bytes, ahead = 4;
     const double offset = omen_refine_offset(&index->refine, query);
     const size_t touched = row_bytes < 1024 ? row_bytes : 1024;
-    for (uint32_t i = 0; i < n; i++)
+    bool is_sorted = true; /* as those of several indexes are */
+    for (uint32_t i = 0; i < n; i++) {
         keys[i] = (uint32_t)keys[i];
-    omen_keys_sort(keys, n);
+        is_sorted &= i == 0 || keys[i - 1] < keys[i];
+    }
+    if (!is_sorted)
+        omen_keys_sort(keys, n);
     for (uint32_t i = 0; i < n; i++) {
         if (i + ahead < n) {
             const uint8_t *next = index->refine_rows + keys[i + ahead] * row_bytes;

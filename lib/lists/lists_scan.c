@@ -181,9 +181,14 @@ static int16_t threshold_of(const omen_pool *p, float base, float per_unit)
 {
     if (p->worst == UINT64_MAX)
         return INT16_MAX;
+    const float t = (omen_key_distance(p->worst) - base) * per_unit;
+    if (!(t < INT16_MAX - 1))
+        return INT16_MAX;
+    if (t < INT16_MIN - 1)
+        return INT16_MIN;
+    const int whole = (int)t; /* towards 0; floorf() would be a call */
     /* one unit of room: the exact comparison is made on the key */
-    const float t = floorf((omen_key_distance(p->worst) - base) * per_unit) + 1;
-    return (int16_t)(!(t < INT16_MAX) ? INT16_MAX : t < INT16_MIN ? INT16_MIN : t);
+    return (int16_t)(whole - ((float)whole > t) + 1);
 }
 
 /* The query's part of the scan of a list. base_out gets what all estimates of the list share. */

@@ -164,6 +164,11 @@ int omen_lists_scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *w
         const omen_probe *pairs = s->sorted + i;
         if (omen_watch_stopped(s->watch))
             return OMEN_ERR_INTERRUPTED;
+        if (index->first[pairs->list] == index->first[pairs->list + 1]) {
+            n = 1;
+            list_end = i + 1;
+            continue;
+        }
         if ((i == 0 || pairs->list != pairs[-1].list) && (status = omen_lists_touch(s, pairs->list, why)) != OMEN_OK)
             return status;
         if (s->status != OMEN_OK)
