@@ -29,7 +29,7 @@
 
 /* An index that has few of the k rows is searched less far than for these alone, and more is left to the margin, which
  * is that for more neighbours. Together both find what is asked for (docs/EXPERIMENTS.md). */
-#define REACH_LEAST       0.9f
+#define REACH_LEAST       0.87f
 #define REACH_LEAST_APART 0.95f /* of models that differ */
 
 /* What all chunks of a search share. */
@@ -58,7 +58,8 @@ typedef struct {
     omen_lists_chunk *parts; /* n */
     const float **rows;      /* n: the queries, as refine rows of each index are compared with them */
     float *kth;              /* of each query: the k-th estimate of the first lists */
-    joint_share *counts;     /* queries x n */
+    joint_share *counts;     /* queries x n; in the end n are keys of the pool */
+    uint32_t *starts;        /* n: room to order them */
     size_t failed;           /* the index at fault */
 } joint_chunk;
 
@@ -273,6 +274,7 @@ static void chunk_finish(joint_chunk *c)
     free(c->rows);
     free(c->kth);
     free(c->counts);
+    free(c->starts);
 }
 
 static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
@@ -284,7 +286,8 @@ static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
     c->rows = omen_alloc(n, sizeof *c->rows);
     c->kth = omen_alloc(n_queries, sizeof *c->kth);
     c->counts = omen_alloc(n_queries * n, sizeof *c->counts);
-    if (!c->parts || !c->rows || !c->kth || !c->counts)
+    c->starts = omen_alloc(n, sizeof *c->starts);
+    if (!c->parts || !c->rows || !c->kth || !c->counts || !c->starts)
         return OMEN_ERR_MEMORY;
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
@@ -462,31 +465,23 @@ static int scan_others(joint_chunk *c, size_t n_queries, omen_detail *why)
     return status;
 }
 
-/* What is left of a pool in the end, sorted by joint row. */
+/* What is left of a pool in the end, index by index; counts of the query become how many keys are of each. */
 static void limit_pool(joint_chunk *c, size_t q)
 {
+    const omen_joint *joint = c->plan->joint;
     omen_pool *p = &c->parts->pools[q];
-    omen_pool_cut(p, c->parts->pool_size, c->parts->pool_work);
-    for (uint32_t j = 0; j < p->n; j++) /* the low half first */
-        p->keys[j] = p->keys[j] << 32 | p->keys[j] >> 32;
-    omen_keys_sort(p->keys, p->n);
+    joint_share *counts = c->counts + q * joint->n;
+    uint64_t *work = c->parts->pool_work;
+    omen_pool_cut(p, c->parts->pool_size, work);
+    for (size_t i = 0; i < joint->n; i++)
+        counts[i].n = 0;
     for (uint32_t j = 0; j < p->n; j++)
-        p->keys[j] = p->keys[j] << 32 | p->keys[j] >> 32;
-}
-
-/* How many of the n keys from here on, sorted by joint row, are of the index that has the first of them. */
-static uint32_t run_of(const omen_joint *joint, const uint64_t *keys, uint32_t n, size_t *part)
-{
-    uint32_t low = 0, high = n; /* keys up to low are */
-    *part = omen_joint_part(joint, (uint32_t)*keys);
-    while (high - low > 1) {
-        const uint32_t middle = low + (high - low) / 2;
-        if ((uint32_t)keys[middle] < joint->first[*part + 1])
-            low = middle;
-        else
-            high = middle;
-    }
-    return high;
+        counts[omen_joint_part(joint, (uint32_t)p->keys[j])].n++;
+    for (size_t i = 0, at = 0; i < joint->n; at += counts[i++].n)
+        c->starts[i] = (uint32_t)at;
+    for (uint32_t j = 0; j < p->n; j++)
+        work[c->starts[omen_joint_part(joint, (uint32_t)p->keys[j])]++] = p->keys[j];
+    memcpy(p->keys, work, p->n * sizeof *work);
 }
 
 /* Without a refine tier an estimate is the distance. */
@@ -508,20 +503,23 @@ static int take_estimates(omen_lists_chunk *s, uint64_t *keys, uint32_t n, size_
 static int rerank_query(joint_chunk *c, size_t q, omen_detail *why)
 {
     const omen_joint *joint = c->plan->joint;
-    omen_pool *p = &c->parts->pools[q];
+    uint64_t *keys = c->parts->pools[q].keys;
     int status = OMEN_OK;
-    for (uint32_t at = 0, n; at < p->n && status == OMEN_OK; at += n) {
-        uint64_t *keys = p->keys + at;
-        n = run_of(joint, keys, p->n - at, &c->failed);
-        omen_lists_chunk *s = &c->parts[c->failed];
+    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++) {
+        const uint32_t n = c->counts[q * joint->n + i].n;
+        omen_lists_chunk *s = &c->parts[i];
+        if (n == 0)
+            continue;
+        c->failed = i;
         for (uint32_t j = 0; j < n; j++)
             keys[j] -= s->share->first_row;
         if (s->index->meta.refine == OMEN_REFINE_NONE)
             status = take_estimates(s, keys, n, q, why);
         else
-            status = omen_lists_rerank(s, keys, n, c->rows[c->failed] + q * s->index->meta.d, why);
+            status = omen_lists_rerank(s, keys, n, c->rows[i] + q * s->index->meta.d, why);
         for (uint32_t j = 0; j < n; j++)
             keys[j] += s->share->first_row;
+        keys += n;
     }
     return status;
 }
@@ -530,16 +528,16 @@ static int rerank_query(joint_chunk *c, size_t q, omen_detail *why)
 static void ask_ahead(joint_chunk *c, size_t q)
 {
     const omen_joint *joint = c->plan->joint;
-    omen_pool *p = &c->parts->pools[q];
+    uint64_t *keys = c->parts->pools[q].keys;
     limit_pool(c, q);
-    for (uint32_t at = 0, n; at < p->n && c->plan->refine_cold; at += n) {
-        size_t i;
-        n = run_of(joint, p->keys + at, p->n - at, &i);
-        for (uint32_t j = at; j < at + n; j++)
-            p->keys[j] -= joint->first[i];
-        omen_lists_ask_ahead(joint->indexes[i], p->keys + at, n);
-        for (uint32_t j = at; j < at + n; j++)
-            p->keys[j] += joint->first[i];
+    for (size_t i = 0; i < joint->n && c->plan->refine_cold; i++) {
+        const uint32_t n = c->counts[q * joint->n + i].n;
+        for (uint32_t j = 0; j < n; j++)
+            keys[j] -= joint->first[i];
+        omen_lists_ask_ahead(joint->indexes[i], keys, n);
+        for (uint32_t j = 0; j < n; j++)
+            keys[j] += joint->first[i];
+        keys += n;
     }
 }
 
