@@ -29,11 +29,11 @@ static size_t printable_length(const char *text)
     }
     if (length == 1)
         return code >= 0x20 && code != 0x7f;
-    return c[0] >= 0xc2 && c[0] < 0xf5 && code >= 0xa0 && code <= 0x10ffff && !(length == 3 && code < 0x800) &&
-                   !(length == 4 && code < 0x10000) && !(code >= 0xd800 && code < 0xe000) && (code & 0xfffe) != 0xfffe &&
-                   !is_control(code)
-               ? length
-               : 0;
+    if (c[0] < 0xc2 || c[0] >= 0xf5 || (length == 3 && code < 0x800) || (length == 4 && code < 0x10000))
+        return 0;
+    const bool is_text = code >= 0xa0 && code <= 0x10ffff && !(code >= 0xd800 && code < 0xe000) &&
+                         (code & 0xfffe) != 0xfffe && !is_control(code);
+    return is_text ? length : 0;
 }
 
 /* Replaces what would break a line, drive a terminal or is no text. */

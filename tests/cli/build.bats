@@ -50,6 +50,8 @@ for i in range(300):
     has "$stderr" "note: rows have unit length (300 looked at), so l2 ranks them as cosine would; only distances differ"
     expect 0 omendb train -o unit.model unit.fvecs
     has "$stderr" "note: rows have unit length"
+    expect 0 omendb train --json -o unit.model unit.fvecs
+    same "$stderr" ""
     for arguments in "near.fvecs" "-m ip unit.fvecs"; do
         # shellcheck disable=SC2086 # a list of words
         expect 0 omendb build $arguments
