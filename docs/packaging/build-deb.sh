@@ -3,7 +3,8 @@
 # Builds the Debian packages omendb, libomendb0 and libomendb-dev of the committed state into DIRECTORY, which is made.
 # The source is what `git archive` gives and debian/ here. The same commit gives the same packages, byte for byte,
 # wherever it is built. DEBFULLNAME and DEBEMAIL, if they are set, are its maintainer, who else is a name without an
-# address that could be written to. Usage: build-deb.sh DIRECTORY. Needs the packages that debian/control names as Build-Depends.
+# address that could be written to. Usage: build-deb.sh DIRECTORY. Needs the packages that debian/control names as
+# Build-Depends.
 set -eu
 [ $# -eq 1 ] || { echo "usage: build-deb.sh DIRECTORY" >&2; exit 2; }
 command -v dpkg-buildpackage >/dev/null || { echo "missing: apt-get install dpkg-dev debhelper" >&2; exit 2; }
