@@ -118,6 +118,7 @@ typedef struct omen_source {
     int (*read_bytes)(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
     /* rows [first, first + n) will not be read for a while: the memory that caches them may be freed. May be NULL */
     void (*release)(void *self, uint64_t first, uint64_t n);
+    const char *name; /* for messages, such as "a.npy" in quotes; may be NULL */
 } omen_source;
 
 /* What a source is made of, where that is several inputs: rows that follow those of the part before. */
