@@ -237,7 +237,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     omp_set_num_threads(b.n_threads);
     if (checkpoint)
         status = resume(&b);
-    for (int stage = 0; stage <= (int)last_stage(options->extent) && status == OMEN_OK; stage++) {
+    for (omen_stage stage = 0; stage <= last_stage(options->extent) && status == OMEN_OK; stage++) {
         if (stage == OMEN_STAGE_GRAPH && !options->graph.wanted)
             continue;
         const double start = now_seconds();
