@@ -285,7 +285,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
         status = omen_records_describe(&b.records, source, options, b.n_lists, why);
     if (status == OMEN_OK && options->model && b.first_stage < OMEN_STAGE_ENCODE)
         status = take_models(&b);
-    for (int stage = 0; stage <= (int)last_stage(options->extent) && status == OMEN_OK; stage++) {
+    for (omen_stage stage = 0; stage <= last_stage(options->extent) && status == OMEN_OK; stage++) {
         if (stage == OMEN_STAGE_GRAPH && !options->graph.wanted)
             continue;
         const double start = now_seconds();
