@@ -345,6 +345,8 @@ def make_cases(bench):
              output="out.model"),
         Case("build of a shard", ["build", "-q", "-t", threads, "--chunk-rows", "70", "--model", "../m.model",
                                   "--shard", "1/2", "-o", "out.shard"], output="out.shard"),
+        Case("build with a model", ["build", "-q", "-t", threads, "--chunk-rows", "70", "--model", "../m.model", "-o", OUT,
+                                    "../few.npy"], before=old, output=OUT),
         Case("build of a shard with its checkpoint elsewhere",
              ["build", "-q", "-t", threads, "--chunk-rows", "70", "--tmp", ".", "--model", "../m.model", "--shard",
               "1/2", "-o", "out.shard"], output="out.shard"),

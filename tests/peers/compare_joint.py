@@ -28,7 +28,7 @@ import numpy as np
 
 import compare
 
-FACTORS = [2, 5, 10, 20, 40]
+FACTORS = [1, 2, 5, 10, 20, 40]
 SHARED = " shared"
 
 
