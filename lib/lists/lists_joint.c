@@ -171,7 +171,7 @@ static omen_lists_share make_share(const omen_index *index, const omen_list_bias
 
 static bool is_less(const omen_list_bias *a, const omen_list_bias *b)
 {
-    return a->slope != b->slope     ? a->slope < b->slope
+    return a->slope != b->slope       ? a->slope < b->slope
            : a->at_zero != b->at_zero ? a->at_zero < b->at_zero
                                       : a->nearest2 < b->nearest2;
 }

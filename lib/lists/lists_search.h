@@ -86,7 +86,7 @@ typedef struct omen_lists_chunk {
     bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
     /* the pools, and what scans need, are another chunk's, of an index that is searched together with this one */
     bool shares_pools;
-    bool shares_all; /* so is all else, since the indexes share a model */
+    bool shares_all;               /* so is all else, since the indexes share a model */
     const omen_lists_share *share; /* what their keys have in common then; else NULL */
     float *lacks;                  /* of each query, what its estimates lack: the tail, less their bias */
     uint32_t shift;                /* rabitq */
