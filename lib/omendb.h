@@ -311,9 +311,7 @@ typedef struct omen_build_options {
     struct {
         uint64_t first, n;
     } shard;
-    /* of ALL: the records of a model, which encodes the rows instead of one trained on them. Its options of the index
-     * are to be these, lists.n too. NULL: none */
-    const omen_checkpoint *model;
+    const omen_checkpoint *model; /* of ALL: records of one that has these options; NULL: it is trained on the rows */
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
