@@ -83,7 +83,7 @@ cmd_text cmd_group_round(double value)
 cmd_text cmd_human_bytes(uint64_t n_bytes)
 {
     static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB", "PB", "EB"};
-    double value = n_bytes;
+    double value = (double)n_bytes;
     size_t unit = 0;
     cmd_text out;
 

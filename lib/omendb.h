@@ -227,7 +227,8 @@ typedef enum {
     OMEN_RECORD_TRANSFORM,
     OMEN_RECORD_PARTITION,
     OMEN_RECORD_CODEC,
-    OMEN_RECORD_RUN, /* one chunk of encoded rows, any number of times */
+    OMEN_RECORD_QUERIES, /* what efforts are measured on */
+    OMEN_RECORD_RUN,     /* one chunk of encoded rows, any number of times */
 } omen_record_kind;
 
 typedef struct omen_record {
@@ -310,6 +311,9 @@ typedef struct omen_build_options {
     struct {
         uint64_t first, n;
     } shard;
+    /* of ALL: the records of a model, which encodes the rows instead of one trained on them. Its options of the index
+     * are to be these, lists.n too. NULL: none */
+    const omen_checkpoint *model;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):

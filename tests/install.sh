@@ -27,7 +27,7 @@ install_missing()
     fi
 
     # one line to paste where this script may not do it
-    apt="apt-get install -y --no-install-recommends$missing"
+    apt="apt-get update && apt-get install -y --no-install-recommends$missing"
     as_root=
     if [ "$(id -u)" -ne 0 ]; then
         as_root=sudo

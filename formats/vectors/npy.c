@@ -163,7 +163,7 @@ int omen_npy_write(FILE *stream, const omen_source *source, omen_progress_fn pro
     int n =
         snprintf(header + PREFIX_BYTES, TEXT_BYTES,
                  "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRIu64 ", %u), }", source->n_rows, source->d);
-    memset(header + PREFIX_BYTES + n, ' ', TEXT_BYTES - n);
+    memset(header + PREFIX_BYTES + n, ' ', TEXT_BYTES - (size_t)n);
     header[PREFIX_BYTES + TEXT_BYTES - 1] = '\n';
     return omen_rows_write(stream, header, PREFIX_BYTES + TEXT_BYTES, false, source, progress, context, why);
 }

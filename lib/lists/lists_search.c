@@ -33,6 +33,8 @@
 
 static void free_memory(omen_lists_chunk *s)
 {
+    if (s->shares_all)
+        return;
     free(s->lifted);
     free(s->transformed);
     free(s->tails);
@@ -166,6 +168,9 @@ int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t
     if (!has_memory)
         memset(s, 0, sizeof *s);
     s->index = index;
+    s->first = index->first;
+    s->f_step_max = index->f_step_max;
+    s->g_max = index->g_max;
     s->k = k;
     s->effort = *effort;
     s->rank_only = rank_only;
@@ -181,6 +186,23 @@ int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t
     const int status = has_memory ? OMEN_OK : allocate(s, n_queries, n_values, pools_of);
     s->keeps = status == OMEN_OK && !pools_of;
     return status;
+}
+
+void omen_lists_chunk_share(omen_lists_chunk *s, const omen_index *index, const omen_lists_chunk *of)
+{
+    *s = *of;
+    s->index = index;
+    s->shares_all = true;
+    s->keeps = false;
+    s->kept = NULL;
+    s->stats = (omen_search_stats){.n_queries = 0};
+}
+
+int omen_lists_scan_shared(omen_lists_chunk *s, const omen_lists_chunk *of, const float *rows, omen_detail *why)
+{
+    s->sorted = of->sorted;
+    s->n_pairs = of->n_pairs;
+    return omen_lists_scan_pairs(s, rows, why);
 }
 
 /* What a chunk under filters has besides. */
@@ -216,6 +238,11 @@ int omen_lists_scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *w
         const omen_probe *pairs = s->sorted + i;
         if (omen_watch_stopped(s->watch))
             return OMEN_ERR_INTERRUPTED;
+        if (index->first[pairs->list] == index->first[pairs->list + 1]) {
+            n = 1;
+            list_end = i + 1;
+            continue;
+        }
         if ((i == 0 || pairs->list != pairs[-1].list) && (status = omen_lists_touch(s, pairs->list, why)) != OMEN_OK)
             return status;
         if (s->status != OMEN_OK)

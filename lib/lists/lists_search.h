@@ -93,6 +93,10 @@ typedef struct omen_lists_chunk {
     uint32_t *masks;
     /* what is the search's own: begins as zeros */
     const omen_index *index;
+    /* n_lists + 1: how many rows are in lists, and how large factors are: the index's; of several that share a model
+     * and are searched together, the sums, and the largest of all */
+    const uint32_t *first;
+    float f_step_max, g_max;
     uint32_t k;
     omen_effort effort;
     bool rank_only; /* the pools themselves are wanted */
@@ -102,6 +106,7 @@ typedef struct omen_lists_chunk {
     bool keeps;        /* its memory, for the next search */
     /* the pools, and what scans need, are another chunk's, of an index that is searched together with this one */
     bool shares_pools;
+    bool shares_all;               /* so is all else, since the indexes share a model */
     const omen_lists_share *share; /* what their keys have in common then; else NULL */
     uint32_t shift;                /* rabitq */
     uint32_t pool_size;            /* most keys of a pool before it is cut back */
@@ -169,6 +174,12 @@ int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t
                           bool rank_only, bool is_fixed, size_t n_queries,
                           const omen_lists_chunk *pools_of) OMEN_MUST_CHECK;
 void omen_lists_chunk_finish(omen_lists_chunk *s);
+
+/* A chunk of an index that shares its model with that of another chunk, whose buffers it has. omen_lists_scan_shared()
+ * scans the lists that the other one has sorted. share is the caller's to set. */
+void omen_lists_chunk_share(omen_lists_chunk *s, const omen_index *index, const omen_lists_chunk *of);
+int omen_lists_scan_shared(omen_lists_chunk *s, const omen_lists_chunk *of, const float *rows,
+                           omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees the memory that searches have left. */
 void omen_lists_free_kept(omen_index *index);

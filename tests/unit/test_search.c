@@ -121,7 +121,7 @@ static void test_long_queries(void)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes && index; s++) {
             float queries[15] = {0};
             for (int j = 0; j < 15; j++)
-                queries[j] = j % 5 < (j / 5 + 1) ? sizes[s] : j % 2;
+                queries[j] = j % 5 < (j / 5 + 1) ? sizes[s] : (float)(j % 2);
             for (int exact = 0; exact <= (o.refine != OMEN_REFINE_NONE); exact++) {
                 for (uint32_t k = 10; k <= 300; k += 290) {
                     const omen_search_options options = {
@@ -171,7 +171,7 @@ static void test_effort_by_query(void)
         omen_search_options_init(&options);
         results all = search(index, &options, queries, n_queries);
         for (uint64_t q = 0; q < n_queries; q++) {
-            options.n_threads = 1 + q % 3;
+            options.n_threads = 1 + (int)(q % 3);
             results one = search(index, &options, queries + q * d, 1);
             CHECK_CASE(memcmp(one.ids, all.ids + q * 10, 10 * sizeof *one.ids) == 0, "%s: query %llu alone",
                        case_name(&rows, &o), (unsigned long long)q);
