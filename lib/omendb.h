@@ -547,8 +547,7 @@ typedef struct omen_search_stats {
     size_t struct_bytes; /* set it */
     uint64_t n_queries;
     uint64_t codes_scanned, rows_reranked; /* totals over all queries */
-    /* rerank, probes: as asked for; else what a query took on average when the effort for this recall was measured; 0
-     * when exact */
+    /* rerank, probes: as asked for; else what a query took on average when this recall was measured; 0 when exact */
     uint32_t rerank;
     struct {
         uint32_t probes;
