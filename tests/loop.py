@@ -60,8 +60,8 @@ class Loop:
             for what, most in limits:
                 resource.setrlimit(what, (most, most))
         environment = dict(os.environ, TMPDIR=self.temporary, OMP_WAIT_POLICY="passive")
-        done = subprocess.run([program or self.program, *words], cwd=self.work, env=environment, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SECONDS_MOST,
+        done = subprocess.run([program or self.program, *words], cwd=self.work, env=environment, timeout=SECONDS_MOST,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               preexec_fn=restrict if limits else None)
         told = " ".join(shlex.quote(w) for w in words)
         if limits and done.returncode == 127: # the system could not load it
@@ -106,7 +106,8 @@ def rows(rng, n, d):
 def build_options(rng, n):
     words = ["-m", rng.choice(["l2", "ip", "cosine"]), "-b", str(rng.choice([4, 8, 16, 24, 32, 33, 64])),
              "-c", rng.choice(["auto", "pq", "rabitq", "none"]),
-             "-r", rng.choice(["auto", "auto", "sq8", "sq12", "sq16", "f16", "f32", "none"]), "--seed", str(rng.randrange(9))]
+             "-r", rng.choice(["auto", "auto", "sq8", "sq12", "sq16", "f16", "f32", "none"]),
+             "--seed", str(rng.randrange(9))]
     if rng.random() < 0.4:
         words += ["-l", str(rng.randint(1, n))]
     if rng.random() < 0.4:
@@ -276,7 +277,8 @@ def replacements(loop, rng, count, n_readers=8):
         faults.append(f"only one of the indexes was read, {sum(seen.values())} times")
     if faults:
         raise Fault(f"{len(faults)} of {n_done[0]} queries: {faults[0]}")
-    return f"{n_done[0]} queries by {n_readers} processes, {count} replacements: {seen[0]} answers of one, {seen[1]} of the other"
+    return (f"{n_done[0]} queries by {n_readers} processes, {count} replacements: {seen[0]} answers of one, "
+            f"{seen[1]} of the other")
 
 
 def main():
@@ -306,7 +308,8 @@ def main():
                 if time.monotonic() - told > 15:
                     told = time.monotonic()
                     print(f"# {number} rounds, {told - began:.0f} s", flush=True)
-            print(f"ok - random options: {number} rounds in {time.monotonic() - began:.0f} s, " + ", ".join(f"{v} {k}" for k, v in loop.counts.items()))
+            print(f"ok - random options: {number} rounds in {time.monotonic() - began:.0f} s, "
+                  + ", ".join(f"{v} {k}" for k, v in loop.counts.items()))
         except Fault as fault:
             failed = True
             print(f"not ok - random options: round {number} of seed {options.seed}: {fault}")
