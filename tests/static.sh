@@ -74,7 +74,8 @@ tidy()
 }
 
 # One configuration, that of this processor. Suppressed, of cppcheck 2.10:
-# - internalAstError: offsetof of a member of a member, and compound literals as arguments, it takes for errors of syntax.
+# - internalAstError: it takes offsetof of a member of a member, and compound literals as arguments, for errors of
+#   syntax.
 # - uninitvar, legacyUninitvar: said of every array that a loop fills up to a count; gcc's analyzer follows these.
 # - invalidPointerCast: values of columns are aligned to their width (docs/FORMAT.md), workspaces are of any type.
 check()
