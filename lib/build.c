@@ -38,7 +38,7 @@ static double now_seconds(void)
 static int init_runs(omen_build_state *b)
 {
     const int status = omen_runs_init(&b->runs, b->n_lists, b->model.n_sub / 2, b->model.n_factors,
-                                      omen_refine_row_bytes(b->refine, b->transform.d), b->checkpoint);
+                                      omen_refine_row_bytes(b->refine, b->transform.d), b->checkpoint, &b->truth);
     return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
 }
 
@@ -61,7 +61,7 @@ static int resume(omen_build_state *b)
         if (!c->get(c->self, 0, &record))
             return omen_records_save_head(&b->records, c, b->why);
     }
-    status = omen_records_check_head(&b->records, b->options, c, b->why);
+    status = omen_records_check_head(&b->records, b->source, b->options, c, b->why);
     if (status == OMEN_OK)
         status = omen_records_check_lengths(b->source, b->options, b->n_lists, c, b->why);
     if (status == OMEN_OK)
@@ -87,6 +87,10 @@ static int resume(omen_build_state *b)
                 status = init_runs(b);
             b->first_stage = OMEN_STAGE_ENCODE;
             break;
+        case OMEN_RECORD_QUERIES:
+            status = omen_records_load_queries(&b->records, &b->truth, b->source, b->options, c, i, b->why);
+            b->has_queries = true;
+            break;
         default:
             status = omen_runs_restore(&b->runs, i, record.n_bytes, b->n_encoded, b->end, b->why);
             if (status == OMEN_OK)
@@ -98,7 +102,7 @@ static int resume(omen_build_state *b)
     if (b->n_encoded == b->end)
         b->first_stage = OMEN_STAGE_ORDER;
     const omen_build_extent extent = b->options->extent;
-    if (status == OMEN_OK && ((extent == OMEN_BUILD_SHARD && b->first_stage < OMEN_STAGE_ENCODE) ||
+    if (status == OMEN_OK && ((extent == OMEN_BUILD_SHARD && !b->has_queries) ||
                               (extent == OMEN_BUILD_MERGE && b->first_stage < OMEN_STAGE_ORDER)))
         return omen_records_contradiction(b->why);
     begun = extent != OMEN_BUILD_SHARD || b->runs.n_runs > 0;
@@ -172,6 +176,13 @@ static void fill_meta(omen_build_state *b)
     };
 }
 
+static int make_queries(omen_build_state *b)
+{
+    const int status = omen_build_read_queries(b);
+    return status == OMEN_OK && b->checkpoint ? omen_records_save_queries(&b->records, &b->truth, b->checkpoint, b->why)
+                                              : status;
+}
+
 /* A training stage: what it makes is saved; on a resumed build it does only what later stages need of it. */
 static int run_training(omen_build_state *b, omen_stage stage)
 {
@@ -179,7 +190,7 @@ static int run_training(omen_build_state *b, omen_stage stage)
     const bool made = stage < b->first_stage;
     int status = OMEN_OK;
     if (b->first_stage > OMEN_STAGE_CODEC)
-        return OMEN_OK;
+        return stage == OMEN_STAGE_CODEC && !b->has_queries ? make_queries(b) : OMEN_OK;
     switch (stage) {
     case OMEN_STAGE_SAMPLE:
         return omen_build_read_sample(b);
@@ -206,7 +217,9 @@ static int run_training(omen_build_state *b, omen_stage stage)
         b->transformed = NULL;
         if (status == OMEN_OK && c)
             status = omen_records_save_codec(&b->records, &b->model, c, b->why);
-        return status == OMEN_OK ? init_runs(b) : status;
+        if (status == OMEN_OK)
+            status = init_runs(b);
+        return status == OMEN_OK ? make_queries(b) : status;
     }
 }
 
@@ -317,6 +330,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     }
     omen_records_finish(&b.records);
     omen_runs_finish(&b.runs);
+    omen_neighbours_finish(&b.truth);
     omen_transform_finish(&b.transform);
     omen_partition_finish(&b.partition);
     omen_codec_finish(&b.model);

@@ -131,14 +131,12 @@ int omen_index_read_rows(const omen_index *index, const uint32_t *positions, uin
                          omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
- * gets the k <= n nearest of each query as (distance, id), ascending: n_queries x k. hash, which may be NULL, gets that
- * of the source's rows if there are queries. watch may be NULL. Return OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED
- * and, of an index, OMEN_ERR_CORRUPT, of a source, what it returned. */
+ * gets the k <= n nearest of each query as (distance, id), ascending: n_queries x k. watch may be NULL. Return OMEN_OK,
+ * OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED and, of an index, OMEN_ERR_CORRUPT, of a source, what it returned. */
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
-                       uint32_t k, int n_threads, uint64_t *keys, omen_row_hash *hash, omen_watch *watch,
-                       omen_detail *why) OMEN_MUST_CHECK;
+                       uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Bytes of memory that a thread of such a search takes, of rows of d values. */
 uint64_t omen_search_exact_bytes(uint32_t d, uint32_t k);

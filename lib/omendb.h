@@ -227,7 +227,8 @@ typedef enum {
     OMEN_RECORD_TRANSFORM,
     OMEN_RECORD_PARTITION,
     OMEN_RECORD_CODEC,
-    OMEN_RECORD_RUN, /* one chunk of encoded rows, any number of times */
+    OMEN_RECORD_QUERIES, /* what efforts are measured on */
+    OMEN_RECORD_RUN,     /* one chunk of encoded rows, any number of times */
 } omen_record_kind;
 
 typedef struct omen_record {
