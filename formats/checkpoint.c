@@ -288,7 +288,7 @@ static int begin(omen_part *part, omen_detail *why)
 
     if (ftruncate(part->fd, 0) != 0)
         return fail_call(part, "truncate", why);
-    memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES);
+    memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES); /* NOLINT(bugprone-not-null-terminated-result): no text */
     container_store_u32(head + HEAD_VERSION, PART_VERSION);
     container_store_u32(head + HEAD_KIND, part->kind);
     container_seal(head);
@@ -575,7 +575,7 @@ static int write_record(omen_part *part)
     const uint64_t hash = part->job.hash = XXH3_64bits_digest(&state);
     if (status == OMEN_OK)
         status = sync_data(part, &part->cause);
-    memcpy(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES);
+    memcpy(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES); /* NOLINT(bugprone-not-null-terminated-result): no text */
     container_store_u32(header + PAYLOAD_KIND, part->job.kind);
     container_store_u32(header + PAYLOAD_NUMBER, part->job_number);
     container_store_u64(header + PAYLOAD_BYTES, part->job.n_bytes);
