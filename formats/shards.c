@@ -131,6 +131,30 @@ omen_build_options omen_model_options(const omen_model *m, const omen_build_opti
     return options;
 }
 
+/* ---- an index of other rows ---- */
+
+int omen_model_build_file(const omen_build_paths *paths, const omen_build_options *options, const char *model,
+                          omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
+                          omen_detail *why)
+{
+    omen_model m = {.part = NULL};
+    *outcome = (omen_build_outcome){.struct_bytes = sizeof *outcome};
+    int status = omen_model_open(&m, model, options->progress, options->progress_context, why);
+    if (status == OMEN_OK) {
+        omen_splice splice = {.pieces = NULL};
+        omen_checkpoint records;
+        omen_build_options own = omen_model_options(&m, options);
+        status = omen_splice_add(&splice, m.part, 0, SHARD_MODEL_RECORDS, why);
+        records = omen_splice_checkpoint(&splice);
+        own.model = &records;
+        if (status == OMEN_OK)
+            status = omen_index_build_file(paths, &own, report, info, outcome, why);
+        omen_splice_finish(&splice);
+    }
+    omen_model_close(&m);
+    return status;
+}
+
 /* ---- a shard ---- */
 
 static bool is_same(const omen_shard_info *a, const omen_shard_info *b)

@@ -68,6 +68,12 @@ void omen_shard_range(uint64_t n_rows, uint64_t number, uint64_t count, omen_sha
 int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, uint64_t *identity,
                           omen_build_report *report, omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Builds an index of paths->input or inputs, which a model encodes that may be of other rows; the options of the index
+ * are the model's. As omen_index_build_file(). */
+int omen_model_build_file(const omen_build_paths *paths, const omen_build_options *options, const char *model,
+                          omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
+                          omen_detail *why) OMEN_MUST_CHECK;
+
 /* Encodes a shard into paths->output. The rows are those of the model's inputs, unless paths has others, which have to
  * be copies of them; the options of the index are the model's. *was_there: it had been made before. As
  * omen_index_build_file(). */

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "lib/build_state.h"
 #include "lib/refine.h"
@@ -118,6 +120,46 @@ static int resume(omen_build_state *b)
         b->options->resumed(b->options->progress_context, omen_stage_name(b->first_stage), b->n_encoded,
                             b->source->n_rows);
     return status;
+}
+
+/* The same input, encoded with the same model. */
+static uint64_t identity_of(const omen_build_state *b)
+{
+    const uint64_t *head = b->records.head;
+    const uint64_t facts[] = {head[OMEN_HEAD_MODEL], head[OMEN_HEAD_N_ROWS], head[OMEN_HEAD_CONTENT]};
+    return XXH3_64bits(facts, sizeof facts);
+}
+
+/* Takes over the models that options.model has and the checkpoint has not, and saves them there. */
+static int take_models(omen_build_state *b)
+{
+    const omen_checkpoint *c = b->checkpoint, *model = b->options->model;
+    const omen_stage from = b->first_stage > OMEN_STAGE_TRANSFORM ? b->first_stage : OMEN_STAGE_TRANSFORM;
+    int status = omen_records_check_model(&b->records, model, b->why);
+    if (status == OMEN_OK)
+        status = omen_records_check_lengths(b->source, b->options, b->n_lists, model, b->why);
+    if (status == OMEN_OK && from <= OMEN_STAGE_TRANSFORM) {
+        status = omen_records_load_transform(&b->records, &b->transform, &b->refine_centre, b->source, b->options,
+                                             model, 1, b->why);
+        b->identity = identity_of(b);
+        b->refine = (omen_refine)b->records.transform.refine;
+        memcpy(b->refine_ceilings, b->records.transform.refine_ceilings, sizeof b->refine_ceilings);
+        if (status == OMEN_OK && c)
+            status = omen_records_save_transform(&b->records, &b->transform, b->refine_centre, b->identity, c, b->why);
+    }
+    if (status == OMEN_OK && from <= OMEN_STAGE_PARTITION) {
+        status = omen_records_load_partition(&b->records, &b->partition, b->n_lists, b->transform.d_kept, model,
+                                             2, b->why);
+        if (status == OMEN_OK && c)
+            status = omen_records_save_partition(&b->records, &b->partition, c, b->why);
+    }
+    if (status == OMEN_OK)
+        status = omen_records_load_codec(&b->records, &b->model, b->options, b->transform.d_kept, model,
+                                         3, b->why);
+    if (status == OMEN_OK && c)
+        status = omen_records_save_codec(&b->records, &b->model, c, b->why);
+    b->first_stage = OMEN_STAGE_ENCODE;
+    return status == OMEN_OK ? init_runs(b) : status;
 }
 
 static void fill_meta(omen_build_state *b)
@@ -237,6 +279,8 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     status = omen_build_plan_make(source, options, checkpoint, &b.plan, why);
     if (status != OMEN_OK)
         return status;
+    if (options->model && (options->extent != OMEN_BUILD_ALL || options->codes_only))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.model is of all of an index");
     if (options->extent != OMEN_BUILD_ALL && !checkpoint)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "a part of a build is made into a checkpoint");
     b.end = source->n_rows;
@@ -260,7 +304,11 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     omp_set_num_threads(b.n_threads);
     if (checkpoint)
         status = resume(&b);
-    for (int stage = 0; stage <= (int)last_stage(options->extent) && status == OMEN_OK; stage++) {
+    else if (options->model)
+        status = omen_records_describe(&b.records, source, options, b.n_lists, why);
+    if (status == OMEN_OK && options->model && b.first_stage < OMEN_STAGE_ENCODE)
+        status = take_models(&b);
+    for (omen_stage stage = 0; stage <= last_stage(options->extent) && status == OMEN_OK; stage++) {
         if (stage == OMEN_STAGE_GRAPH && !options->graph.wanted)
             continue;
         const double start = now_seconds();

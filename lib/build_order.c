@@ -92,7 +92,7 @@ static int add_up_runs(omen_build_state *b)
         const float lo = b->runs.extremes[i], hi = b->runs.extremes[i + 1];
         b->ranges[i] = hi >= lo ? lo : 0;
         b->ranges[i + 1] = hi > lo ? (hi - lo) / 255 : 0;
-        if (!omen_factor_is_sound(i / 2 % n_factors, b->ranges[i], b->ranges[i + 1]))
+        if (!omen_factor_is_sound((uint32_t)(i / 2 % n_factors), b->ranges[i], b->ranges[i + 1]))
             return unsound_rows(b);
     }
     return OMEN_OK;

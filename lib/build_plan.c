@@ -120,7 +120,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t n_lists = o->lists.n ? o->lists.n : omen_build_lists(n, source->d, o->bytes);
     const uint64_t n_sample = omen_build_sample_rows(n, (uint32_t)n_lists),
                    n_pca = omen_build_pca_rows(n_sample, d_full);
-    const uint64_t threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
+    const uint64_t threads = (uint64_t)(o->n_threads > 0 ? o->n_threads : omen_cpu_count());
     const bool has_codes = o->codec != OMEN_CODEC_NONE;
     /* bytes fit sq8; of other rows auto may choose any tier */
     const bool are_bytes = source->element_bytes == 1 && o->metric != OMEN_METRIC_COSINE;

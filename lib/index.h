@@ -48,6 +48,9 @@ typedef struct omen_column omen_column;
 struct omen_list_errors;  /* lists_errors.h */
 struct omen_list_spread;  /* lists_spread.h */
 struct omen_lists_filter; /* filter.h */
+struct omen_lists_chunk;  /* lists_search.h */
+
+#define OMEN_KEPT_CHUNKS 64 /* threads beyond them keep nothing */
 
 struct omen_index {
     omen_meta meta;
@@ -82,6 +85,8 @@ struct omen_index {
     /* NULL until the first search that needs them has measured them; exchanged atomically */
     struct omen_list_spread *spread; /* lists_spread.h: of searches under filters and for all rows within a distance */
     struct omen_list_errors *errors; /* lists_errors.h: of the latter */
+    /* what searches have left for the next ones, one for each thread (lists_search.h); exchanged atomically */
+    struct omen_lists_chunk *kept_chunks[OMEN_KEPT_CHUNKS];
 };
 
 /* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. Returns as it does. */

@@ -79,6 +79,16 @@ static int describe_parts(omen_records *records, const omen_source *source, cons
     return status;
 }
 
+/* What a model was trained on, and with which options: the record of its transform begins with it. */
+static int read_identity(const omen_checkpoint *model, uint64_t *identity, omen_detail *why)
+{
+    omen_record record;
+    if (!model->get(model->self, 1, &record) || record.kind != OMEN_RECORD_TRANSFORM ||
+        record.n_bytes < sizeof *identity)
+        return omen_records_contradiction(why);
+    return model->read(model->self, 1, 0, sizeof *identity, identity, why);
+}
+
 int omen_records_describe(omen_records *records, const omen_source *source, const omen_build_options *o,
                           uint32_t n_lists, omen_detail *why)
 {
@@ -102,9 +112,12 @@ int omen_records_describe(omen_records *records, const omen_source *source, cons
         const uint64_t facts[] = {tune->n_rows, tune->d, tune->n_bytes, tune->stamp};
         head[OMEN_HEAD_TUNE] = XXH3_64bits(facts, sizeof facts);
     }
-    if (!source->read)
+    head[OMEN_HEAD_MODEL] = 0;
+    int status = o->model ? read_identity(o->model, &head[OMEN_HEAD_MODEL], why) : OMEN_OK;
+    if (status == OMEN_OK && !source->read)
         return OMEN_OK;
-    const int status = hash_content(source, 0, source->n_rows, CONTENT_ROWS, &head[OMEN_HEAD_CONTENT], why);
+    if (status == OMEN_OK)
+        status = hash_content(source, 0, source->n_rows, CONTENT_ROWS, &head[OMEN_HEAD_CONTENT], why);
     return status == OMEN_OK && o->n_parts > 0 ? describe_parts(records, source, o, why) : status;
 }
 
@@ -178,6 +191,9 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
     case OMEN_HEAD_ZERO_OK:
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun %s options.zero_ok",
                          was ? "with" : "without");
+    case OMEN_HEAD_MODEL:
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s model",
+                         !now ? "a" : was ? "another" : "no");
     default:
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with other options.tune_queries");
     }
@@ -244,6 +260,30 @@ int omen_records_check_head(const omen_records *records, const omen_source *sour
         if (was[i] != records->head[i] && (source->read || !is_of_inputs((omen_head_field)i)))
             return differs((omen_head_field)i, was[i], records->head[i], why);
     return status;
+}
+
+int omen_records_check_model(const omen_records *records, const omen_checkpoint *model, omen_detail *why)
+{
+    static const omen_head_field fields[] = {OMEN_HEAD_METRIC, OMEN_HEAD_CODEC,   OMEN_HEAD_REFINE, OMEN_HEAD_BYTES,
+                                             OMEN_HEAD_N_LISTS, OMEN_HEAD_ZERO_OK};
+    const uint64_t *head = records->head;
+    uint64_t was[OMEN_N_HEAD];
+    omen_record record;
+    if (!model->get(model->self, 0, &record) || record.kind != OMEN_RECORD_HEAD ||
+        !omen_records_may_be_head(record.n_bytes))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the model is of another version of omendb");
+    const int status = model->read(model->self, 0, 0, sizeof was, was, why);
+    if (status != OMEN_OK)
+        return status;
+    if (was[OMEN_HEAD_VERSION] != head[OMEN_HEAD_VERSION])
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the model is of another version of omendb");
+    if (was[OMEN_HEAD_D] != head[OMEN_HEAD_D])
+        return omen_fail(why, OMEN_ERR_INPUT, "the model is of %llu dimensions, and the rows have %llu",
+                         (unsigned long long)was[OMEN_HEAD_D], (unsigned long long)head[OMEN_HEAD_D]);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (was[fields[i]] != head[fields[i]])
+            return omen_fail(why, OMEN_ERR_ARGUMENT, "the model was trained with other options");
+    return OMEN_OK;
 }
 
 /* ---- lengths ---- */
