@@ -92,6 +92,12 @@ void omen_records_finish(omen_records *records);
 int omen_records_check_lengths(const omen_source *source, const omen_build_options *options, uint32_t n_lists,
                                const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Sets *replaced, which the caller frees, to whether each record is a run that a later one stands for, or dropped; it
+ * has n entries, as many as there are records. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
+ * checkpoint returned. */
+int omen_records_find_replaced(const omen_checkpoint *checkpoint, bool **replaced, uint32_t *n,
+                               omen_detail *why) OMEN_MUST_CHECK;
+
 /* Sets the message for a record whose checksum is right and whose contents are impossible. Returns OMEN_ERR_CORRUPT. */
 int omen_records_contradiction(omen_detail *why);
 

@@ -459,6 +459,10 @@ kill_after()
     # the same rows in other chunks
     expect 0 omendb build --json --model m.model --shard 1/3 --chunk-rows 30 -o other.shard
     same "$(member "$output" row_hash)" "$hash"
+    cmp other.shard $file
+    # in so many that they are merged in levels
+    omendb build -q --model m.model --shard 1/3 --chunk-rows 1 -o other.shard
+    cmp other.shard $file
     # one row changed, that no step looks at
     cp "$BATS_FILE_TMPDIR/a.fvecs" a.fvecs
     printf '\1\1' | dd of=a.fvecs bs=1 seek=$((1 * 44 + 4)) conv=notrunc status=none
