@@ -122,7 +122,7 @@ static void test_kinds(void)
                            queries = make_rows(20, 20, (rows_kind)kind, 9);
             omen_build_options o;
             omen_build_options_init(&o);
-            o.metric = (omen_metric)((kind + c) % 3);
+            o.metric = (omen_metric)(((size_t)kind + c) % 3);
             o.zero_ok = o.metric == OMEN_METRIC_COSINE;
             o.graph.degree = c % 2 ? 8 : 0;
             const double recall = try_graph(&rows, &queries, &o, k);
@@ -176,7 +176,7 @@ static void test_unlike(void)
     o.refine = OMEN_REFINE_F32;
     const double recall = try_graph(&rows, &queries, &o, 10);
     printf("# queries unlike the rows: recall@10 %.3f\n", recall);
-    CHECK_CASE(recall >= 0.885, "recall@10 %.3f", recall);
+    CHECK_CASE(recall >= 0.9, "recall@10 %.3f", recall);
     rows_free(&rows);
     rows_free(&queries);
 }
@@ -211,7 +211,7 @@ static void test_effort(void)
     options.way = OMEN_SEARCH_GRAPH;
     results all = search(index, &options, queries.x, n_queries);
     for (uint64_t q = 0; q < n_queries; q++) {
-        options.n_threads = 1 + q % 3;
+        options.n_threads = 1 + (int)(q % 3);
         results one = search(index, &options, queries.x + q * d, 1);
         CHECK_CASE(memcmp(one.ids, all.ids + q * 10, 10 * sizeof *one.ids) == 0, "query %llu alone",
                    (unsigned long long)q);
