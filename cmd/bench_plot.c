@@ -527,7 +527,7 @@ static void put_head(struct plot *p, bool svg, unsigned wanted)
     char *line = NULL;
 
     p->height = HEAD + BENCH_LINE * n_lines;
-    for (size_t i = 0; i < BENCH_N_PANELS; i++)
+    for (bench_panel i = 0; i < BENCH_N_PANELS; i++)
         if (wanted & 1u << i)
             p->height += PANEL_BEFORE + (int)panel_height(p, i) + PANEL_AFTER;
     fprintf(p->out, "set encoding utf8\n");
@@ -563,7 +563,7 @@ static int put_script(struct plot *p, bool svg, unsigned wanted, omen_detail *wh
     int status = OMEN_OK;
 
     put_head(p, svg, wanted);
-    for (size_t i = 0; i < BENCH_N_PANELS && status == OMEN_OK; i++) {
+    for (bench_panel i = 0; i < BENCH_N_PANELS && status == OMEN_OK; i++) {
         const double height = panel_height(p, i);
 
         if (!(wanted & 1u << i))

@@ -81,7 +81,7 @@ static bool take_real(const cmd_option *option, const char *text, bool percentag
         *out /= 100;
         end++;
     }
-    if (end == text || *end != '\0' || !(*out >= 0 && *out <= option->most)) {
+    if (end == text || *end != '\0' || !(*out >= 0 && *out <= (double)option->most)) {
         cmd_say(NAME, percentage ? "--%s takes a share or a percentage, not \"%s\"" : "--%s takes a number, not \"%s\"",
                 option->name, text);
         return false;

@@ -85,13 +85,15 @@ static const cmd_option options[] = {
      .name = "model",
      .argument = "FILE",
      CMD_TEXT(struct build, model),
-     .help = "encode rows with this model, of omendb train, whose inputs are read\n"
-             "unless copies are named; it has the options of the index"},
+     .help = "encode rows with this model, of omendb train, which has the options\n"
+             "of the index: those of INPUT, into an index; or a shard of the\n"
+             "rows that it was trained on"},
     {.name = "shard",
      .argument = "I/N",
      CMD_TEXT(struct build, shard),
-     .help = "which rows: part I, from 0 on, of N. Writes a shard, for omendb\n"
-             "merge, into --output, a file or a directory"},
+     .help = "which rows: part I, from 0 on, of N. Reads the model's inputs,\n"
+             "unless copies are named, and writes a shard, for omendb merge, into\n"
+             "--output, a file or a directory"},
 
     {.group = "work",
      CMD_OPTION_THREADS(struct build, options.n_threads,
@@ -185,19 +187,19 @@ static int parse_shard(struct build *b)
     return CMD_GO_ON;
 }
 
-/* A shard has only what its model does not say. */
+/* What a model encodes has only what the model does not say. */
 static int check_shard(struct build *b, bool has_inputs)
 {
     const omen_build_options *o = &b->options;
 
     if (!b->model)
         return cmd_misuse(NAME, "--shard is of a model: name it with --model");
-    if (!b->shard)
-        return cmd_misuse(NAME, "--model is for shards: add --shard, such as --shard 0/100");
     if (o->metric != NOT_GIVEN || o->bytes != NOT_GIVEN || o->codec != NOT_GIVEN || o->refine != NOT_GIVEN ||
         o->lists.n != 0 || o->seed != 0 || o->zero_ok)
         return cmd_misuse(NAME, "--metric, --bytes, --codec, --refine, --lists, --seed and --zero-ok are the model's: "
                                 "give them to omendb train");
+    if (!b->shard)
+        return CMD_GO_ON;
     if (o->graph.wanted || b->key.value || cmd_columns_are_given(&b->columns))
         return cmd_misuse(NAME, "--graph, --key and columns are of the index: give them to omendb merge");
     if (!has_inputs && (b->vectors.format || b->vectors.d))
@@ -239,7 +241,7 @@ static int parse_arguments(struct build *b, int argc, char **argv)
             return misused;
     }
     settle_options(o);
-    if (argc - optind < 1 && !b->list && !b->model)
+    if (argc - optind < 1 && !b->list && !b->shard)
         return cmd_misuse(NAME, "no INPUT given; see \"omendb build --help\"");
     if (argc - optind > 0 && b->list)
         return cmd_misuse(NAME, "--inputs names the inputs: \"%s\" is one too many", argv[optind]);
@@ -316,7 +318,7 @@ static int choose_output(struct build *b)
             return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
         b->paths.output = b->default_output;
     }
-    if (b->model && b->paths.output[0] != '\0' && !name_shard(b))
+    if (b->shard && b->paths.output[0] != '\0' && !name_shard(b))
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
     if (b->paths.output[0] == '\0')
         return cmd_misuse(NAME, "--output wants a file name");
@@ -325,7 +327,7 @@ static int choose_output(struct build *b)
     /* An index is written at any place and read back, which a pipe or a terminal cannot do; a directory says so when it
      * is created, a shard when it is complete. */
     if (omen_file_descriptor(b->paths.output) >= 0 ||
-        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && (b->model || !S_ISDIR(info.st_mode)))) {
+        (stat(b->paths.output, &info) == 0 && !S_ISREG(info.st_mode) && (b->shard || !S_ISDIR(info.st_mode)))) {
         return cmd_misuse(NAME, "\"%s\" is not a regular file", b->paths.output);
     }
     cmd_file files[6 + CMD_COLUMNS_FILES] = {
@@ -342,7 +344,7 @@ static int choose_output(struct build *b)
     const int status = cmd_inputs_check(NAME, &b->inputs, "INPUT", files, n_files);
     if (status != CMD_GO_ON)
         return status;
-    return b->model ? cmd_check_extension(NAME, b->paths.output, "shard", "a shard")
+    return b->shard ? cmd_check_extension(NAME, b->paths.output, "shard", "a shard")
                     : cmd_check_extension(NAME, b->paths.output, "omen", "an index");
 }
 
@@ -439,7 +441,7 @@ static int stop(const struct build *b, int status, omen_detail *why, const omen_
         cmd_say(NAME, "%s", why->text);
         told.exit_code = cmd_exit_code(status);
     } else {
-        if (outcome->needs_fresh && (!b->model || status == OMEN_ERR_CORRUPT))
+        if (outcome->needs_fresh && (!b->shard || status == OMEN_ERR_CORRUPT))
             cmd_fresh_hint(why, b->paths.output, b->paths.checkpoint_directory);
         told.exit_code = cmd_fail(NAME, status, why);
         if (status == OMEN_ERR_UNSUPPORTED && !b->model) /* what is not supported here is the input */
@@ -533,7 +535,8 @@ static int run(struct build *b)
     prepare(b);
     started = cmd_seconds();
     o.info.struct_bytes = sizeof o.info;
-    status = omen_index_build_file(&b->paths, &b->options, &o.report, &o.info, &outcome, &why);
+    status = b->model ? omen_model_build_file(&b->paths, &b->options, b->model, &o.report, &o.info, &outcome, &why)
+                      : omen_index_build_file(&b->paths, &b->options, &o.report, &o.info, &outcome, &why);
     cmd_progress_clear(&b->progress);
     o.file_bytes = outcome.file_bytes;
     o.recall_most = outcome.recall_most < 1 ? outcome.recall_most : NAN;
@@ -574,7 +577,7 @@ int cmd_build(int argc, char **argv)
     if (status == CMD_GO_ON)
         status = choose_output(&b);
     if (status == CMD_GO_ON)
-        status = b.model ? run_shard(&b) : run(&b);
+        status = b.shard ? run_shard(&b) : run(&b);
     free(b.default_output);
     omen_paths_finish(&b.inputs);
     cmd_key_finish(&b.key);

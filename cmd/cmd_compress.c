@@ -303,8 +303,9 @@ static int remove_input(const struct compress *c, omen_detail *why)
 
 static int tell(const struct compress *c)
 {
-    const double ratio = c->decompress ? (double)c->out_bytes / c->in_bytes : (double)c->in_bytes / c->out_bytes;
-    const double rate = (c->decompress ? c->out_bytes : c->in_bytes) / c->seconds / 1e6;
+    const double in = (double)c->in_bytes, out = (double)c->out_bytes;
+    const double ratio = c->decompress ? out / in : in / out;
+    const double rate = (c->decompress ? out : in) / c->seconds / 1e6;
 
     if (c->json) {
         return cmd_json_print(NAME,

@@ -17,7 +17,7 @@
 struct merge {
     omen_build_paths paths;
     const char *model;
-    const char *list; /* of copies of the inputs; NULL: the model's are read */
+    const char *list; /* of the inputs, or of copies; NULL: nothing is compared */
     omen_paths inputs, shards;
     const char *cpu;
     omen_vectors_options vectors;
@@ -42,14 +42,19 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct merge, model),
      .help = "the model that the shards were encoded with; required"},
-    {CMD_OPTION_INPUTS(struct merge, list, "those of MODEL")},
+    {.name = "inputs",
+     .argument = "LIST",
+     .files = CMD_FILES_ANY,
+     CMD_TEXT(struct merge, list),
+     .help = "compare the model with the inputs first: the files, or copies of them,\n"
+             "that LIST names, one path a line (\"-\": standard input has it)"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct merge, vectors.format, "these") ", one of\n",
      .names = omen_vectors_formats},
     {.letters = "d",
      CMD_OPTION_DIM(struct merge, vectors.d),
-     .help = "dimensions of a row, needed for raw; elsewhere a check"},
+     .help = "dimensions of a row in these, needed for raw; elsewhere a check"},
     {CMD_OPTION_KEY(struct merge, key, "keys of the rows, which query prints instead of their numbers:\n")},
     {.name = "allow-duplicates",
      CMD_FLAG(struct merge, paths.allow_duplicates),
@@ -83,9 +88,9 @@ const cmd_syntax cmd_merge_syntax = {
     .usage = "usage: omendb merge [options] --model MODEL -o INDEX SHARD...\n"
              "\n"
              "Joins shards, which are files that omendb build --shard made or directories of them, to the\n"
-             "index that omendb build makes of the same rows, byte for byte. The inputs are read once more,\n"
-             "to measure search effort. Shards that are damaged, of another model, missing, or there twice\n"
-             "are named, and nothing is written.\n",
+             "index that omendb build makes of the same rows, byte for byte. The inputs are not read, and\n"
+             "need not be there. Shards that are damaged, of another model, missing, or there twice are\n"
+             "named, and nothing is written.\n",
     .notes = "exit codes: 0 done, 6 shards are missing; the others as of build\n"
              "\n"
              "examples:\n"

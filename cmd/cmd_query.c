@@ -267,12 +267,18 @@ static int search_self(const struct query *q, struct work *w, const omen_index *
     return status;
 }
 
-/* Puts the name of the output in front of what is said of a stream. */
-static void name_output(const struct query *q, int status, omen_detail *why)
+/* Puts the name of the output in front of what is said of a stream, and that of the queries behind the number of one
+ * that cannot be searched for. */
+static void name_file(const struct query *q, int status, omen_detail *why)
 {
     static const char of_stream[] = "cannot write the results";
     omen_detail cause = *why;
+    unsigned long long number;
+    int n = 0;
 
+    if (status == OMEN_ERR_INPUT && q->queries_path && !cmd_is_stream(q->queries_path) &&
+        sscanf(cause.text, "query %llu is %n", &number, &n) == 1 && n > 0)
+        omen_fail(why, status, "query %llu of \"%.200s\" is %.250s", number, q->queries_path, cause.text + n);
     if (status == OMEN_ERR_IO && q->output_path && strncmp(cause.text, of_stream, sizeof of_stream - 1) == 0)
         omen_fail(why, status, "\"%.200s\": %.300s", q->output_path, cause.text);
 }
@@ -442,7 +448,7 @@ static int run(struct query *q)
         status = omen_results_pack(&w.results, w.batches.by_key, w.output.stream, &why);
     if (status == OMEN_OK)
         status = close_parts(&w, &why);
-    name_output(q, status, &why);
+    name_file(q, status, &why);
     if (status == OMEN_OK) {
         if (!q->search.has_within || q->search.exact)
             take_note(q, w.indexes.joint, &w.o);

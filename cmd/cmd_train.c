@@ -258,7 +258,7 @@ static int run(struct train *t)
     o.file_bytes = outcome.file_bytes;
     o.seconds = cmd_seconds() - started;
     o.is_resumed = t->is_resumed;
-    if (t->verbosity >= 0)
+    if (t->verbosity >= 0 && !t->json)
         cmd_norms_tell(NAME, t->options.metric, &o.report);
     if (o.report.few_training_rows && t->verbosity >= 0)
         cmd_say(NAME, "warning: too few rows for so many lists, the partition will be poor; try fewer with --lists");

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/key_source.h"
+
 #define NAME "verify"
 
 enum mode { MODE_QUICK, MODE_FULL, MODE_SOURCE };
@@ -20,6 +22,7 @@ struct verify {
     const char *format; /* of the source */
     uint32_t d;
     cmd_columns columns; /* to compare with */
+    cmd_key key;         /* likewise */
     int n_threads;
     bool json, quiet;
     cmd_progress progress;
@@ -101,7 +104,7 @@ static const cmd_option options[] = {
      CMD_OPTION_DIM(struct verify, d),
      .help = "dimensions of a source row (default for raw: those of the index)"},
 
-    {.group = "that the columns are those of these files, all of them",
+    {.group = "that columns, all of them, and keys are those of these files",
      .name = "columns",
      .argument = "FILE",
      CMD_TEXT(struct verify, columns.paths.table),
@@ -119,6 +122,7 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct verify, columns.paths.tags),
      .help = "the tags: spmat, or text with a line of words a row"},
+    {CMD_OPTION_KEY(struct verify, key, "the keys of the rows, as for build: ")},
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct verify, n_threads, "")},
     {CMD_OPTION_JSON(struct verify, json), .help = "print one JSON object on stdout"},
@@ -138,12 +142,24 @@ const cmd_syntax cmd_verify_syntax = {
              "examples:\n"
              "  omendb verify --quick *.omen\n"
              "  omendb verify --source base.fvecs base.omen\n"
+             "  omendb verify --columns shop.tsv --key :sku shop.omen\n"
              "  omendb verify --model m.model --inputs list.txt parts/*.shard\n",
     .column = 21,
     .operands = CMD_FILES_INDEX,
     .options = options,
     .n_options = CMD_COUNT(options),
 };
+
+/* Of --columns, --column, --tags and --key, how many are standard input. */
+static size_t n_other_streams(const struct verify *v)
+{
+    return cmd_columns_streams(&v->columns) + cmd_is_stream(v->key.path);
+}
+
+static int fail_streams(void)
+{
+    return cmd_misuse(NAME, "standard input can be one of --source, --columns, --column, --tags and --key only");
+}
 
 /* Finds the files of the source, of which standard input is read once. */
 static int find_source(struct verify *v, int n_indexes)
@@ -155,8 +171,8 @@ static int find_source(struct verify *v, int n_indexes)
 
     if (status != OMEN_OK)
         return cmd_fail(NAME, status, &why);
-    if (cmd_is_stream(v->list) + n_streams + cmd_columns_streams(&v->columns) > 1)
-        return cmd_misuse(NAME, "standard input can be one of --source, --columns, --column and --tags only");
+    if (cmd_is_stream(v->list) + n_streams + n_other_streams(v) > 1)
+        return fail_streams();
     if (n_streams > 0 && n_indexes > 1)
         return cmd_misuse(NAME, "standard input can be the source of one INDEX only");
     return CMD_GO_ON;
@@ -170,14 +186,16 @@ static int parse_arguments(struct verify *v, int argc, char **argv)
         return status;
     if (argc - optind < 1)
         return cmd_misuse(NAME, "no INDEX given; see \"omendb verify --help\"");
-    const int misused = cmd_columns_check(NAME, &v->columns);
+    int misused = cmd_columns_check(NAME, &v->columns);
+    if (misused == CMD_GO_ON)
+        misused = cmd_key_find(NAME, &v->key, &v->columns);
     if (misused != CMD_GO_ON)
         return misused;
-    if (v->mode == MODE_QUICK && cmd_columns_are_given(&v->columns))
-        return cmd_misuse(NAME, "--columns, --column and --tags need the full check; drop --quick");
-    if (cmd_columns_streams(&v->columns) > 1)
-        return cmd_misuse(NAME, "standard input can be one of --source, --columns, --column and --tags only");
-    if (cmd_columns_streams(&v->columns) > 0 && argc - optind > 1)
+    if (v->mode == MODE_QUICK && (cmd_columns_are_given(&v->columns) || v->key.value))
+        return cmd_misuse(NAME, "--columns, --column, --tags and --key need the full check; drop --quick");
+    if (n_other_streams(v) > 1)
+        return fail_streams();
+    if (n_other_streams(v) > 0 && argc - optind > 1)
         return cmd_misuse(NAME, "standard input can be compared with one INDEX only");
     if (v->source.n == 0 && !v->list) {
         if (v->format || v->d != 0)
@@ -198,13 +216,12 @@ static int check_files(const struct verify *v, char **paths, int n)
     int status = CMD_GO_ON;
 
     for (int i = 0; i < n && status == CMD_GO_ON; i++) {
-        cmd_file files[4 + CMD_COLUMNS_FILES] = {
-            {.role = "--model", .path = v->model},
-            {.role = "INDEX", .path = paths[i]},
-            {.role = "--inputs", .path = v->list},
+        cmd_file files[5 + CMD_COLUMNS_FILES] = {
+            {.role = "--model", .path = v->model}, {.role = "INDEX", .path = paths[i]},
+            {.role = "--inputs", .path = v->list}, {.role = "--key", .path = v->key.path},
             {.path = "-", .is_output = true},
         };
-        size_t n_files = 4;
+        size_t n_files = 5;
 
         cmd_columns_list(&v->columns, files, &n_files);
         status = cmd_inputs_check(NAME, &v->source, "--source", files, n_files);
@@ -270,8 +287,18 @@ static const char *without_path(const char *path, const char *text)
 
 /* ---- the work ---- */
 
-/* Compares with the source. Returns an OMEN_ code; a fault of the source itself goes to stderr and, as the exit code to
- * use, to source_exit. */
+/* What a comparison with other files came to, as an OMEN_ code; a fault of these files goes to stderr and, as the exit
+ * code to use, to source_exit. n_before: faults of the index before it. */
+static int settle(struct check *check, uint64_t n_before, int status, int *source_exit, omen_detail *why)
+{
+    cmd_progress_clear(check->progress);
+    if (status == OMEN_OK || (status == OMEN_ERR_CORRUPT && check->n_faults > n_before))
+        return status;
+    *source_exit = cmd_fail(NAME, status, why);
+    return OMEN_OK;
+}
+
+/* Compares with the source, as settle() has it. */
 static int check_source(struct check *check, const omen_index *index, int *source_exit, omen_detail *why)
 {
     const struct verify *v = check->options;
@@ -288,16 +315,13 @@ static int check_source(struct check *check, const omen_index *index, int *sourc
         status = omen_index_check_source(index, &source, on_fault, check, why);
     }
     omen_vectors_close(vectors);
-    cmd_progress_clear(check->progress);
     if (status == OMEN_ERR_UNSUPPORTED && check->info.refine == OMEN_REFINE_NONE) {
+        cmd_progress_clear(check->progress);
         if (!v->quiet)
             cmd_say(NAME, "%s has no refine tier: only rows and dimensions were counted", check->path);
         return check->n_faults > n_before ? OMEN_ERR_CORRUPT : OMEN_OK;
     }
-    if (status == OMEN_OK || (status == OMEN_ERR_CORRUPT && check->n_faults > n_before))
-        return status;
-    *source_exit = cmd_fail(NAME, status, why);
-    return OMEN_OK;
+    return settle(check, n_before, status, source_exit, why);
 }
 
 /* Compares with the files of columns, likewise. */
@@ -316,11 +340,53 @@ static int check_columns(struct check *check, const omen_index *index, int *sour
         status = omen_index_check_columns(index, columns, on_fault, check, why);
     }
     omen_columns_destroy(columns);
-    cmd_progress_clear(check->progress);
-    if (status == OMEN_OK || (status == OMEN_ERR_CORRUPT && check->n_faults > n_before))
-        return status;
-    *source_exit = cmd_fail(NAME, status, why);
-    return OMEN_OK;
+    return settle(check, n_before, status, source_exit, why);
+}
+
+/* Compares with the file of keys, likewise. Whether rows share keys follows from the keys. */
+static int check_keys(struct check *check, const omen_index *index, int *source_exit, omen_detail *why)
+{
+    cmd_columns files = check->options->columns;
+    const omen_key_source source = {.path = check->options->key.path,
+                                    .column = check->options->key.column,
+                                    .columns = cmd_columns_paths(&files),
+                                    .allow_duplicates = true};
+    const uint64_t n_before = check->n_faults;
+    omen_row_keys *keys = NULL;
+
+    show_step(check, "keys");
+    int status = omen_row_keys_read_of(&keys, &source, check->info.n_rows, cmd_memory_free_bytes(),
+                                       check->options->n_threads, why);
+
+    if (status == OMEN_OK) {
+        check->verdict = "differs from its keys";
+        status = omen_index_check_keys(index, keys, on_fault, check, why);
+    }
+    omen_row_keys_destroy(keys);
+    return settle(check, n_before, status, source_exit, why);
+}
+
+/* Tells of all that a file is to be compared with and has nothing of. what: the vectors or codes that it holds; NULL:
+ * its source was seen to. */
+static int check_others(struct check *check, const char *what)
+{
+    const struct verify *v = check->options;
+    const uint64_t n_before = check->n_faults;
+    char text[100];
+
+    if (what && v->mode == MODE_SOURCE) {
+        snprintf(text, sizeof text, "it holds %s, not an index of the source", what);
+        add_fault(check, NULL, 0, 0, text);
+    }
+    if (cmd_columns_are_given(&v->columns)) {
+        check->verdict = "differs from its columns";
+        add_fault(check, NULL, 0, 0, "it has no columns");
+    }
+    if (v->key.value) {
+        check->verdict = "differs from its keys";
+        add_fault(check, NULL, 0, 0, "it has no keys");
+    }
+    return check->n_faults > n_before ? OMEN_ERR_CORRUPT : OMEN_OK;
 }
 
 /* A compressed file: every block, and the index inside, if it is one, which takes the container's place. */
@@ -353,10 +419,8 @@ static int check_codes(struct check *check, const omen_section *sections, size_t
         status = omen_codes_get_info(codes, &check->info);
         if (status == OMEN_OK && check->options->mode != MODE_QUICK)
             status = omen_codes_check(codes, on_fault, check);
-        if (status == OMEN_OK && check->options->mode == MODE_SOURCE) {
-            status = OMEN_ERR_CORRUPT;
-            add_fault(check, NULL, 0, 0, "it holds codes, not an index of the source");
-        }
+        if (status == OMEN_OK)
+            status = check_others(check, "codes");
     }
     omen_codes_close(codes);
     return status;
@@ -390,12 +454,7 @@ static int check_records(struct check *check, int *source_exit, omen_detail *why
         *source_exit = cmd_fail(NAME, status, why);
         status = OMEN_OK;
     }
-    if (status == OMEN_OK && cmd_columns_are_given(&v->columns)) {
-        check->verdict = "differs from its columns";
-        add_fault(check, NULL, 0, 0, "it has no columns");
-        status = OMEN_ERR_CORRUPT;
-    }
-    return status;
+    return status == OMEN_OK ? check_others(check, NULL) : status;
 }
 
 /* All that the mode asks for. Returns an exit code. */
@@ -440,10 +499,8 @@ static int check_index(struct check *check)
     }
     if (status == OMEN_OK && omen_omz_is(container)) {
         status = check_compressed(check, &container, &why);
-        if (check->holds_vectors && v->mode == MODE_SOURCE && status == OMEN_OK) {
-            status = OMEN_ERR_CORRUPT;
-            add_fault(check, NULL, 0, 0, "it holds vectors, not an index of the source");
-        }
+        if (check->holds_vectors && status == OMEN_OK)
+            status = check_others(check, "vectors");
         if (check->holds_vectors || v->mode == MODE_QUICK || status != OMEN_OK)
             goto out;
     }
@@ -466,6 +523,8 @@ static int check_index(struct check *check)
         status = check_source(check, index, &source_exit, &why);
     if (status == OMEN_OK && source_exit == CMD_EXIT_OK && cmd_columns_are_given(&v->columns))
         status = check_columns(check, index, &source_exit, &why);
+    if (status == OMEN_OK && source_exit == CMD_EXIT_OK && v->key.value)
+        status = check_keys(check, index, &source_exit, &why);
 out:
     omen_index_close(index);
     omen_container_close(container);
@@ -587,5 +646,6 @@ int cmd_verify(int argc, char **argv)
     if (status == CMD_GO_ON)
         status = run(&v, argv + optind, argc - optind);
     omen_paths_finish(&v.source);
+    cmd_key_finish(&v.key);
     return status;
 }

@@ -143,7 +143,7 @@ static void tell_part(const char *name, uint64_t n_bytes, const struct account *
 {
     if (n_bytes > 0) {
         fprintf(stderr, "  %-10s %14s bytes  %9.2f a vector\n", name, cmd_group(n_bytes).text,
-                (double)n_bytes / a->info.n_rows);
+                (double)n_bytes / (double)a->info.n_rows);
     }
 }
 
@@ -152,7 +152,8 @@ void compress_tell_account(const struct compress *c)
 {
     const struct account *a = &c->account;
     const omen_codes_quality *q = &a->quality;
-    const double hot = a->refine > 0 ? (double)a->refine / a->info.n_rows : a->info.code_bytes + a->info.factor_bytes;
+    const double n_rows = (double)a->info.n_rows, file = (double)c->out_bytes;
+    const double hot = a->refine > 0 ? (double)a->refine / n_rows : a->info.code_bytes + a->info.factor_bytes;
 
     tell_part("codes", a->codes, a);
     tell_part("factors", a->factors, a);
@@ -163,7 +164,7 @@ void compress_tell_account(const struct compress *c)
     tell_part("container", a->container, a);
     tell_part("file", c->out_bytes, a);
     fprintf(stderr, "  float32 rows are %.1fx the codes and factors, %.2fx the file; the input is %.2fx the file\n",
-            4.0 * a->info.d / hot, 4.0 * a->info.d * a->info.n_rows / c->out_bytes, (double)c->in_bytes / c->out_bytes);
+            4.0 * a->info.d / hot, 4.0 * a->info.d * n_rows / file, (double)c->in_bytes / file);
     fprintf(stderr, "  error      %.5f of the variance (mean squared %.6g a value), %s rows\n", q->relative_error,
             q->mean_squared_error, cmd_group(q->n_error_rows).text);
     fprintf(stderr, "             means of %u neighbouring values, for as many bytes: %.5f, %.1fx as much\n",
@@ -186,7 +187,7 @@ json_t *compress_account_object(const struct compress *c)
         (json_int_t)a->codebooks, "rotation", (json_int_t)a->rotation, "ids", (json_int_t)0, "rest",
         (json_int_t)a->rest, "container", (json_int_t)a->container, "file", (json_int_t)c->out_bytes, "code_ratio",
         cmd_json_real(
-            4.0 * a->info.d * a->info.n_rows /
+            4.0 * a->info.d * (double)a->info.n_rows /
             (a->refine > 0 ? (double)a->refine : (double)a->info.n_rows * (a->info.code_bytes + a->info.factor_bytes))),
         "mean_squared_error", cmd_json_real(q->mean_squared_error), "relative_error", cmd_json_real(q->relative_error),
         "group_values", (int)q->group_values, "recall_codes", cmd_json_real(q->recall_codes), "recall_reranked",

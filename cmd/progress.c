@@ -26,7 +26,7 @@ double cmd_seconds(void)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec + 1e-9 * now.tv_nsec;
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 bool cmd_progress_is_wanted(void)
@@ -82,13 +82,13 @@ static int put_line(const cmd_progress *progress, double now, uint64_t done, uin
     int n = snprintf(line, 160, "%-10s", progress->stage);
 
     if (total > 1) {
-        double share = done < total ? (double)done / total : 1;
+        double share = done < total ? (double)done / (double)total : 1;
 
-        n += snprintf(line + n, 160 - n, " %3.0f%%", 100 * share);
-        if (done > 0 && seconds >= RATE_AFTER_SECONDS && total >= RATE_LEAST_TOTAL * progress->unit) {
+        n += snprintf(line + n, 160 - (size_t)n, " %3.0f%%", 100 * share);
+        if (done > 0 && seconds >= RATE_AFTER_SECONDS && (double)total >= RATE_LEAST_TOTAL * progress->unit) {
             format_seconds(left, sizeof left, seconds * (1 - share) / share);
-            n += snprintf(line + n, 160 - n, "  %s/s  %s left", cmd_group_round(done / seconds / progress->unit).text,
-                          left);
+            n += snprintf(line + n, 160 - (size_t)n, "  %s/s  %s left",
+                          cmd_group_round((double)done / seconds / progress->unit).text, left);
         }
     }
     return n;
@@ -122,7 +122,7 @@ static double coarse_seconds(void)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return now.tv_sec + 1e-9 * now.tv_nsec;
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 int cmd_progress_update(void *context, const char *stage, uint64_t done, uint64_t total)

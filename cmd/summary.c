@@ -13,7 +13,7 @@
 /* Cold bytes a vector. */
 static double share(const struct cmd_build_outcome *o, uint64_t n_bytes)
 {
-    return (double)n_bytes / o->info.n_rows;
+    return (double)n_bytes / (double)o->info.n_rows;
 }
 
 static double input_ratio(const struct cmd_build_outcome *o)
@@ -54,7 +54,7 @@ void cmd_build_summary(const struct cmd_build_outcome *o, bool verbose)
     if (o->is_resumed)
         fprintf(stderr, ", continued from a checkpoint\n");
     else
-        fprintf(stderr, ": %s vectors/s\n", cmd_group_round(info->n_rows / o->seconds).text);
+        fprintf(stderr, ": %s vectors/s\n", cmd_group_round((double)info->n_rows / o->seconds).text);
     fprintf(stderr, "  stages ");
     for (uint32_t i = 0; i < o->report.n_stages; i++)
         fprintf(stderr, "%s %s %.2f", i > 0 ? "," : "", o->report.stages[i].name, o->report.stages[i].seconds);
@@ -193,7 +193,7 @@ int cmd_build_json(const char *command, const struct cmd_build_outcome *o)
         (json_int_t)info->n_rows, "d", (json_int_t)info->d, "metric", omen_metric_name(info->metric), "codec",
         omen_codec_name(info->codec), "refine", omen_refine_name(info->refine), "lists", (json_int_t)info->lists.n,
         "threads", o->report.n_threads, "simd", omen_cpu_level(), "seconds", stage_object(o), "vectors_per_second",
-        cmd_json_real(o->is_resumed ? NAN : info->n_rows / o->seconds), "bytes_per_vector", "code",
+        cmd_json_real(o->is_resumed ? NAN : (double)info->n_rows / o->seconds), "bytes_per_vector", "code",
         (json_int_t)info->code_bytes, "factors", (json_int_t)info->factor_bytes, "centroids",
         cmd_json_real(share(o, info->centroid_bytes)), "refine", cmd_json_real(share(o, info->refine_bytes)), "ids",
         cmd_json_real(share(o, info->id_bytes)), "model", cmd_json_real(share(o, info->model_bytes)), "total",
@@ -229,7 +229,7 @@ int cmd_build_json(const char *command, const struct cmd_build_outcome *o)
 
 static double per_query(const struct cmd_query_outcome *o, uint64_t total)
 {
-    return o->stats.n_queries > 0 ? (double)total / o->stats.n_queries : NAN;
+    return o->stats.n_queries > 0 ? (double)total / (double)o->stats.n_queries : NAN;
 }
 
 void cmd_query_summary(const struct cmd_query_outcome *o)
@@ -245,7 +245,7 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
             omen_metric_name(o->info.metric));
     fprintf(stderr, "  time     %.3f s of search with %d %s (%s): %s queries/s\n", o->search_seconds, o->n_threads,
             o->n_threads == 1 ? "thread" : "threads", omen_cpu_level(),
-            cmd_group_round(stats->n_queries / o->search_seconds).text);
+            cmd_group_round((double)stats->n_queries / o->search_seconds).text);
     fprintf(stderr, "  besides  open %.3f, read %.3f, write %.3f s\n", o->open_seconds, o->read_seconds,
             o->write_seconds);
     fprintf(stderr, "  way      %s: %s\n", omen_search_way_name(o->choice.way), o->choice.reason);
@@ -290,25 +290,26 @@ int cmd_query_json(const struct cmd_query_outcome *o)
 
     return cmd_json_print(
         "query",
-        json_pack(
-            "{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
-            " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o}",
-            "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
-            (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
-            omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read", cmd_json_real(o->read_seconds),
-            "search", cmd_json_real(o->search_seconds), "write", cmd_json_real(o->write_seconds), "audit",
-            cmd_json_real(o->audit_seconds), "queries_per_second", cmd_json_real(stats->n_queries / o->search_seconds),
-            "probes", (json_int_t)stats->lists.probes, "rerank", (json_int_t)stats->rerank, "effort_factor",
-            o->exact ? json_null() : cmd_json_real((double)o->effort_factor), "exact", (int)o->exact, "lists_probed",
-            cmd_json_real(per_query(o, stats->lists.probed)), "codes_scanned",
-            cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
-            cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
-            o->certified == CMD_CERTIFIED_UNASKED || o->certified == CMD_CERTIFIED_NOTHING
-                ? json_null()
-                : json_boolean(o->certified == CMD_CERTIFIED_YES),
-            "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "short",
-            o->has_filter && !o->has_within ? json_integer((json_int_t)o->n_short) : json_null(), "found",
-            count_within(o, o->n_found), "cut", count_within(o, o->n_cut), "way", omen_search_way_name(o->choice.way),
-            "way_reason", o->choice.reason, "graph_estimates", cmd_json_real(per_query(o, stats->graph.estimates))),
+        json_pack("{s:I, s:I, s:I, s:I, s:s, s:i, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:o, s:b, s:o, s:o,"
+                  " s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o}",
+                  "queries", (json_int_t)stats->n_queries, "k", (json_int_t)o->k, "n", (json_int_t)o->info.n_rows, "d",
+                  (json_int_t)o->info.d, "metric", omen_metric_name(o->info.metric), "threads", o->n_threads, "simd",
+                  omen_cpu_level(), "seconds", "open", cmd_json_real(o->open_seconds), "read",
+                  cmd_json_real(o->read_seconds), "search", cmd_json_real(o->search_seconds), "write",
+                  cmd_json_real(o->write_seconds), "audit", cmd_json_real(o->audit_seconds), "queries_per_second",
+                  cmd_json_real((double)stats->n_queries / o->search_seconds), "probes",
+                  (json_int_t)stats->lists.probes, "rerank", (json_int_t)stats->rerank, "effort_factor",
+                  o->exact ? json_null() : cmd_json_real((double)o->effort_factor), "exact", (int)o->exact,
+                  "lists_probed", cmd_json_real(per_query(o, stats->lists.probed)), "codes_scanned",
+                  cmd_json_real(per_query(o, stats->codes_scanned)), "rows_reranked",
+                  cmd_json_real(per_query(o, stats->rows_reranked)), "audit", audit_object(o), "certified",
+                  o->certified == CMD_CERTIFIED_UNASKED || o->certified == CMD_CERTIFIED_NOTHING
+                      ? json_null()
+                      : json_boolean(o->certified == CMD_CERTIFIED_YES),
+                  "note", o->note.text[0] != '\0' ? cmd_json_text(o->note.text) : json_null(), "short",
+                  o->has_filter && !o->has_within ? json_integer((json_int_t)o->n_short) : json_null(), "found",
+                  count_within(o, o->n_found), "cut", count_within(o, o->n_cut), "way",
+                  omen_search_way_name(o->choice.way), "way_reason", o->choice.reason, "graph_estimates",
+                  cmd_json_real(per_query(o, stats->graph.estimates))),
         stderr);
 }

@@ -6,8 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Whether a character turns the direction of the text that follows, or ends a line: it would show a name as another. */
+static bool is_control(uint32_t code)
+{
+    return code == 0x61c || code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2066 && code <= 0x2069);
+}
+
 /* The length of the UTF-8 sequence at the text's beginning that may be printed; 0 if there is none. Of more than one
- * byte, neither the second set of control characters nor surrogates, U+FFFE, U+FFFF and what is beyond U+10FFFF. */
+ * byte, neither the second set of control characters, those of is_control(), nor surrogates, U+FFFE, U+FFFF and what
+ * is beyond U+10FFFF. */
 static size_t printable_length(const char *text)
 {
     const unsigned char *c = (const unsigned char *)text;
@@ -21,10 +29,11 @@ static size_t printable_length(const char *text)
     }
     if (length == 1)
         return code >= 0x20 && code != 0x7f;
-    return c[0] >= 0xc2 && c[0] < 0xf5 && code >= 0xa0 && code <= 0x10ffff && !(length == 3 && code < 0x800) &&
-                   !(length == 4 && code < 0x10000) && !(code >= 0xd800 && code < 0xe000) && (code & 0xfffe) != 0xfffe
-               ? length
-               : 0;
+    if (c[0] < 0xc2 || c[0] >= 0xf5 || (length == 3 && code < 0x800) || (length == 4 && code < 0x10000))
+        return 0;
+    const bool is_text = code >= 0xa0 && code <= 0x10ffff && !(code >= 0xd800 && code < 0xe000) &&
+                         (code & 0xfffe) != 0xfffe && !is_control(code);
+    return is_text ? length : 0;
 }
 
 /* Replaces what would break a line, drive a terminal or is no text. */
@@ -74,7 +83,7 @@ cmd_text cmd_group_round(double value)
 cmd_text cmd_human_bytes(uint64_t n_bytes)
 {
     static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB", "PB", "EB"};
-    double value = n_bytes;
+    double value = (double)n_bytes;
     size_t unit = 0;
     cmd_text out;
 

@@ -15,6 +15,7 @@ static const struct {
              {"bytes", "--bytes"},
              {"codec", "--codec"},
              {"column", "--column"},
+             {"columns", "--columns"},
              {"column_types", "--column-types"},
              {"d", "--dim"},
              {"drop_columns", "--drop-columns"},
@@ -114,6 +115,7 @@ static const struct {
     {"a file of PyTorch", "python3 -c \"import numpy, torch; "
                           "numpy.save('@.npy', torch.load('@', weights_only=True).numpy())\" makes @.npy of a tensor "
                           "in it"},
+    {"one JSON text", "jq -c '.[]' @ >@.jsonl makes @.jsonl of it, a line for each element"},
 };
 
 /* A command for a file that another program made, whose label begins the text. */

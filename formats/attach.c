@@ -219,7 +219,7 @@ static int write_all(attaching *a)
     for (size_t i = 0; i < n_sections; i++)
         total += is_replaced(a, sections[i].id) ? 0 : sections[i].n_bytes;
     int status = sink.start(sink.self, omen_container_identity(a->container), a->why);
-    for (int p = 0; p < N_PARTS && status == OMEN_OK; p++) {
+    for (part p = 0; p < N_PARTS && status == OMEN_OK; p++) {
         for (size_t i = 0; i < n_sections && status == OMEN_OK; i++)
             if (part_of(sections[i].id) == p && !is_replaced(a, sections[i].id))
                 status = copy_part(a, &sink, p, &sections[i], &done, total);

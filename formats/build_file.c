@@ -274,13 +274,14 @@ void omen_file_build_close(omen_file_build *b)
     free(b->parts);
 }
 
-/* records: what is merged; NULL: all is built, from the checkpoint beside the index on. */
+/* records: what is merged; NULL: all is built, from the checkpoint beside the index on. A source that is known already
+ * is not opened. */
 static int run(omen_file_build *b, const omen_checkpoint *records, omen_build_report *report, omen_index_info *info,
                omen_build_outcome *outcome, omen_detail *why)
 {
     const omen_build_paths *paths = b->paths;
     omen_checkpoint own;
-    int status = omen_file_build_open(b, records, why);
+    int status = b->source.n_rows > 0 ? OMEN_OK : omen_file_build_open(b, records, why);
 
     if (status == OMEN_OK)
         status = open_keys(b, why);
@@ -330,11 +331,13 @@ int omen_index_build_file(const omen_build_paths *paths, const omen_build_option
 }
 
 int omen_index_merge_records(const omen_build_paths *paths, const omen_build_options *options,
-                             const omen_checkpoint *records, omen_build_report *report, omen_index_info *info,
-                             omen_build_outcome *outcome, omen_detail *why)
+                             const omen_checkpoint *records, const omen_source *source, omen_build_report *report,
+                             omen_index_info *info, omen_build_outcome *outcome, omen_detail *why)
 {
     omen_file_build b = {.paths = paths, .options = *options};
 
     *outcome = (omen_build_outcome){.struct_bytes = sizeof *outcome};
+    if (source)
+        b.source = *source;
     return run(&b, records, report, info, outcome, why);
 }

@@ -9,8 +9,8 @@ typedef struct omen_file_build {
     const omen_build_paths *paths;
     omen_build_options options;
     omen_vectors *vectors, *tune_vectors;
-    omen_source source, tune_source;
-    omen_source_part *parts; /* without times; owned */
+    omen_source source, tune_source; /* source.n_rows is 0 until it is known */
+    omen_source_part *parts;         /* without times; owned */
     omen_row_keys *keys;
     omen_columns *read_columns;
     const omen_columns *columns; /* these, the caller's, or NULL */
@@ -33,9 +33,10 @@ int omen_file_build_part(omen_file_build *b, omen_part_kind kind, bool fresh, om
 void omen_file_build_leave(omen_part *part, int status, omen_build_outcome *outcome);
 
 /* omen_index_build_file() of a checkpoint that has all rows, whose paths and options are of the size of this version.
+ * source: what is known of the rows, which are not read then; NULL: the inputs are opened, and compared with the head.
  */
 int omen_index_merge_records(const omen_build_paths *paths, const omen_build_options *options,
-                             const omen_checkpoint *records, omen_build_report *report, omen_index_info *info,
-                             omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
+                             const omen_checkpoint *records, const omen_source *source, omen_build_report *report,
+                             omen_index_info *info, omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

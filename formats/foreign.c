@@ -40,12 +40,36 @@ static bool is_torch(const unsigned char *bytes, uint64_t n)
     return false;
 }
 
+static bool is_blank(unsigned char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* A list of objects or of lists: two brackets at its beginning, and one at its end. */
+static bool is_json(const unsigned char *bytes, uint64_t n)
+{
+    uint64_t at = 0;
+    while (n > 0 && is_blank(bytes[n - 1]))
+        n--;
+    while (at < n && is_blank(bytes[at]))
+        at++;
+    if (n - at < 4 || bytes[at++] != '[' || bytes[n - 1] != ']')
+        return false;
+    while (is_blank(bytes[at]))
+        at++;
+    return bytes[at] == '{' || bytes[at] == '[';
+}
+
 const char *omen_foreign_name(const omen_input *input)
 {
     static const struct {
         const char *name;
         bool (*is_it)(const unsigned char *bytes, uint64_t n_bytes);
-    } kinds[] = {{"Parquet", is_parquet}, {"Arrow", is_arrow}, {"pickle", is_pickle}, {"a file of PyTorch", is_torch}};
+    } kinds[] = {{"Parquet", is_parquet},
+                 {"Arrow", is_arrow},
+                 {"pickle", is_pickle},
+                 {"a file of PyTorch", is_torch},
+                 {"one JSON text", is_json}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (kinds[i].is_it(input->bytes, input->n_bytes))
             return kinds[i].name;

@@ -13,6 +13,8 @@
 #define BAND_BYTES_MOST ((uint64_t)256 << 20)
 #define FILTERS_MOST    3u
 #define COMPACT_MOST    65536u
+#define FILTER_LZF      32000 /* the number under which h5py has its own */
+#define FILTER_OTHERS   256   /* from here on, filters that come with a program, not with libhdf5 */
 
 typedef struct {
     omen_hdf5 *file;
@@ -32,6 +34,8 @@ static int fail_chunk(const hsize_t at[2], const char *what, omen_detail *reason
     return omen_fail(reason, OMEN_ERR_INPUT, "the chunk at row %" PRIu64 ", column %" PRIu64 " %s", (uint64_t)at[0],
                      (uint64_t)at[1], what);
 }
+
+#define NOT_UNPACKED "is damaged: it cannot be unpacked"
 
 /* ---- filters ------------------------------------------------------------------ */
 
@@ -79,8 +83,40 @@ static int inflate_chunk(chunks *c, const hsize_t at[2], size_t *n, omen_detail 
     if (result == Z_MEM_ERROR)
         return omen_fail(reason, OMEN_ERR_MEMORY, "out of memory to unpack it");
     if (result != Z_OK)
-        return fail_chunk(at, "is damaged: it cannot be unpacked", reason);
+        return fail_chunk(at, NOT_UNPACKED, reason);
     *n = n_out;
+    swap(c);
+    return OMEN_OK;
+}
+
+/* LZF: runs of bytes as they are, and of bytes that stood so far back before. */
+static int unpack_lzf(chunks *c, const hsize_t at[2], size_t *n, omen_detail *reason)
+{
+    const unsigned char *from = c->chunk, *end = from + *n;
+    unsigned char *to = c->other, *to_end = to + c->stored_most;
+    while (from < end) {
+        const unsigned head = *from++;
+        size_t length = head >> 5, back = 0;
+        if (length == 0) {
+            length = head + 1;
+            if (length > end - from || length > to_end - to)
+                return fail_chunk(at, NOT_UNPACKED, reason);
+            memcpy(to, from, length);
+            from += length;
+        } else {
+            if (length == 7 && from < end)
+                length += *from++;
+            if (from < end)
+                back = ((head & 31) << 8 | *from++) + 1;
+            length += 2;
+            if (back == 0 || back > to - c->other || length > to_end - to)
+                return fail_chunk(at, NOT_UNPACKED, reason);
+            for (size_t i = 0; i < length; i++) /* it may go on into what it writes */
+                to[i] = *(to + i - back);
+        }
+        to += length;
+    }
+    *n = (size_t)(to - c->other);
     swap(c);
     return OMEN_OK;
 }
@@ -101,7 +137,10 @@ static int find_stored(const chunks *c, const hsize_t at[2], hsize_t *n, omen_de
 {
     *n = 0;
     if (c->file->h5->H5Dget_chunk_storage_size(c->id, at, n) < 0 || *n == 0)
-        return fail_chunk(at, "is missing: nothing was written there", reason);
+        return fail_chunk(
+            at,
+            "is missing: nothing was written there; h5repack with GZIP=4 puts the fill value there, if that is meant",
+            reason);
     return *n <= c->stored_most && *n <= c->file->input->n_bytes
                ? OMEN_OK
                : fail_chunk(at, "is damaged: it is longer than it can be", reason);
@@ -127,6 +166,8 @@ static int read_chunk(chunks *c, const hsize_t at[2], omen_detail *reason)
             status = check_sum(c, at, &n, reason);
         else if (c->filters[i] == H5Z_FILTER_DEFLATE)
             status = inflate_chunk(c, at, &n, reason);
+        else if (c->filters[i] == FILTER_LZF)
+            status = unpack_lzf(c, at, &n, reason);
         else
             gather_bytes(c, n);
     }
@@ -180,15 +221,16 @@ static int find_filters(chunks *c, hid_t plan, omen_detail *reason)
         char name[64] = "";
         const H5Z_filter_t filter =
             h5->H5Pget_filter2(plan, (unsigned)i, &flags, &n_values, values, sizeof name, name, &config);
-        const bool is_known = filter == H5Z_FILTER_DEFLATE || filter == H5Z_FILTER_FLETCHER32 ||
+        const bool is_known = filter == H5Z_FILTER_DEFLATE || filter == H5Z_FILTER_FLETCHER32 || filter == FILTER_LZF ||
                               (filter == H5Z_FILTER_SHUFFLE && n_values > 0 && values[0] == c->value_bytes);
         name[sizeof name - 1] = '\0';
         if (!is_known || (unsigned)i >= FILTERS_MOST)
-            return omen_fail(
-                reason, OMEN_ERR_INPUT,
-                "its chunks are packed by filter %d (%.40s), which is not read: gzip (deflate), shuffle and "
-                "fletcher32 are; h5repack packs it anew with GZIP=4",
-                (int)filter, name[0] != '\0' ? name : "without a name");
+            return omen_fail(reason, OMEN_ERR_INPUT,
+                             "its chunks are packed by filter %d (%.40s), which is not read: gzip (deflate), lzf, "
+                             "shuffle and fletcher32 are; %s",
+                             (int)filter, name[0] != '\0' ? name : "without a name",
+                             filter < FILTER_OTHERS ? "h5repack packs it anew with GZIP=4"
+                                                    : "what wrote it can write it with gzip, or as npy");
         for (unsigned j = 0; j < c->n_filters; j++)
             if (c->filters[j] == filter)
                 return omen_fail(reason, OMEN_ERR_INPUT, "its chunks are packed by filter %d twice", (int)filter);

@@ -44,7 +44,7 @@ static bool create(const omen_hdf5_library *h5, const char *path, omen_hdf5_arra
 int omen_hdf5_create(int *fd, omen_hdf5_array *arrays, size_t n, omen_detail *why)
 {
     const omen_hdf5_library *h5;
-    char path[PATH_MAX];
+    char path[PATH_MAX], opened[64];
     int status = omen_hdf5_lock(&h5, why);
 
     *fd = -1;
@@ -53,9 +53,11 @@ int omen_hdf5_create(int *fd, omen_hdf5_array *arrays, size_t n, omen_detail *wh
     status = omen_spool_open_named("the results", path, fd, why);
     if (status == OMEN_OK) {
         omen_temporary_remember(path);
+        /* libhdf5 opens files by name: this one leads to no other file, whatever happens to names meanwhile */
+        snprintf(opened, sizeof opened, "/proc/self/fd/%d", *fd);
         errno = 0;
-        if (!create(h5, path, arrays, n))
-            status = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of the results: %s",
+        if (!create(h5, opened, arrays, n))
+            status = omen_fail(why, OMEN_ERR_IO, "cannot write the temporary copy of the results, %s: %s", opened,
                                errno ? strerror(errno) : "libhdf5 failed");
         unlink(path);
         omen_temporary_forget(path);

@@ -67,13 +67,13 @@ int omen_input_map(omen_input *input, omen_detail *why)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is empty", input->label);
     if ((uint64_t)status.st_size > SIZE_MAX)
         return omen_fail(why, OMEN_ERR_INPUT, "%s is too large for this system", input->label);
-    void *bytes = omen_file_map(input->fd, 0, status.st_size, input->label);
+    void *bytes = omen_file_map(input->fd, 0, (size_t)status.st_size, input->label);
     if (bytes == MAP_FAILED) {
         return omen_fail(why, errno == ENOMEM ? OMEN_ERR_MEMORY : OMEN_ERR_IO, "cannot map %s: %s", input->label,
                          strerror(errno));
     }
     input->bytes = bytes;
-    input->n_bytes = status.st_size;
+    input->n_bytes = (uint64_t)status.st_size;
     return OMEN_OK;
 }
 

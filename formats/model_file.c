@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Model files: the records of a build up to its codec, and the names of its inputs. */
+/* Model files: the records of a build up to the queries of its calibration, and the names of its inputs. */
 #include "formats/shard_files.h"
 
 #include <errno.h>

@@ -57,7 +57,7 @@ static bool read_string(npy_text *text, char *out, size_t size)
     }
     if (text->at == text->end)
         return false;
-    size_t n = text->at++ - start;
+    size_t n = (size_t)(text->at++ - start);
     if (n >= size)
         n = size - 1;
     for (size_t i = 0; i < n; i++)

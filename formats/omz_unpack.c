@@ -254,7 +254,7 @@ int omen_omz_unpack_input(int from, const char *label, const char *path, omen_he
     if (status == OMEN_OK)
         status = omen_spool_open(label, fd, &reason);
     if (status == OMEN_OK)
-        status = *is_fbin ? reconstruct(container, *fd, &reason) : unpack_vectors(omz, *fd, check, context, &reason);
+        status = omz ? unpack_vectors(omz, *fd, check, context, &reason) : reconstruct(container, *fd, &reason);
     omen_omz_close(omz);
     omen_container_close(container);
     /* what check says names the input already */

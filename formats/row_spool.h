@@ -9,6 +9,9 @@
 #define OMEN_LINE_BYTES_MOST                                                                                           \
     (16u << 20) /* of a text; as JSON it takes 10 times as much memory, of empty objects 80 times */
 
+/* What is said of a first row that holds something else, as the lines of a table do. */
+#define OMEN_ROWS_ONLY "; vectors are numbers only, a table of other things is for options.columns"
+
 #define OMEN_NAME_BYTES 256u /* of a member of a line, and a zero */
 
 /* Rows on their way. */

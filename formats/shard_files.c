@@ -36,8 +36,10 @@ static const omen_piece *find_piece(const omen_splice *s, uint32_t i)
 
 static bool splice_get(void *self, uint32_t i, omen_record *out)
 {
-    const omen_piece *p = find_piece(self, i);
-    return p->records.get(p->records.self, i - p->first + p->skip, out);
+    const omen_splice *s = self;
+    const omen_piece *p = find_piece(s, i);
+    const bool grows = s->is_written && p == &s->pieces[s->n - 1];
+    return (grows || i - p->first < p->n) && p->records.get(p->records.self, i - p->first + p->skip, out);
 }
 
 /* Files that are only read were proven when they were opened. */

@@ -17,7 +17,6 @@
 static void reword(int status, const char *model, omen_detail *why)
 {
     static const char begun[] = "the checkpoint was begun", self[] = "the checkpoint contradicts itself";
-    static const char changed[] = "the input changed: its rows are not those that were encoded";
     if (status == OMEN_OK || !why)
         return;
     const omen_detail cause = *why;
@@ -25,8 +24,6 @@ static void reword(int status, const char *model, omen_detail *why)
         omen_fail(why, status, "\"%.160s\" was trained%.340s", model, cause.text + sizeof begun - 1);
     else if (strcmp(cause.text, self) == 0)
         omen_fail(why, status, "what \"%.200s\" and its shards say contradicts itself", model);
-    else if (strcmp(cause.text, changed) == 0)
-        omen_fail(why, status, "%s; omendb verify, given the inputs, names the shards to encode again", changed);
 }
 
 /* Gives a model or a shard its name. */
@@ -136,6 +133,30 @@ omen_build_options omen_model_options(const omen_model *m, const omen_build_opti
     options.seed = m->info.seed;
     options.zero_ok = m->info.zero_ok;
     return options;
+}
+
+/* ---- an index of other rows ---- */
+
+int omen_model_build_file(const omen_build_paths *paths, const omen_build_options *options, const char *model,
+                          omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
+                          omen_detail *why)
+{
+    omen_model m = {.part = NULL};
+    *outcome = (omen_build_outcome){.struct_bytes = sizeof *outcome};
+    int status = omen_model_open(&m, model, options->progress, options->progress_context, why);
+    if (status == OMEN_OK) {
+        omen_splice splice = {.pieces = NULL};
+        omen_checkpoint records;
+        omen_build_options own = omen_model_options(&m, options);
+        status = omen_splice_add(&splice, m.part, 0, SHARD_MODEL_RECORDS, why);
+        records = omen_splice_checkpoint(&splice);
+        own.model = &records;
+        if (status == OMEN_OK)
+            status = omen_index_build_file(paths, &own, report, info, outcome, why);
+        omen_splice_finish(&splice);
+    }
+    omen_model_close(&m);
+    return status;
 }
 
 /* ---- a shard ---- */
@@ -327,12 +348,16 @@ int omen_shards_merge_file(const omen_build_paths *paths, const omen_build_optio
     if (status == OMEN_OK) {
         const omen_checkpoint records = omen_splice_checkpoint(&splice);
         const omen_build_paths own = paths_of(&m, paths, &vectors);
+        const bool has_inputs = paths->input || paths->n_inputs > 0;
+        /* rows that are not read: all that the index has of them is in the shards */
+        const omen_source source = {.n_rows = m.info.n_rows, .d = m.info.d, .element_bytes = m.info.element_bytes};
         omen_build_options merged = omen_model_options(&m, options);
         merged.extent = OMEN_BUILD_MERGE;
         merged.chunk_rows = m.info.n_rows / n_runs > 0 ? m.info.n_rows / n_runs : 1; /* for the plan */
         status = check_output(&own, why);
         if (status == OMEN_OK)
-            status = omen_index_merge_records(&own, &merged, &records, report, info, outcome, why);
+            status = omen_index_merge_records(&own, &merged, &records, has_inputs ? NULL : &source, report, info,
+                                              outcome, why);
         reword(status, model, why);
     }
     omen_splice_finish(&splice);

@@ -68,6 +68,12 @@ void omen_shard_range(uint64_t n_rows, uint64_t number, uint64_t count, omen_sha
 int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, uint64_t *identity,
                           omen_build_report *report, omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Builds an index of paths->input or inputs, which a model encodes that may be of other rows; the options of the index
+ * are the model's. As omen_index_build_file(). */
+int omen_model_build_file(const omen_build_paths *paths, const omen_build_options *options, const char *model,
+                          omen_build_report *report, omen_index_info *info, omen_build_outcome *outcome,
+                          omen_detail *why) OMEN_MUST_CHECK;
+
 /* Encodes a shard into paths->output. The rows are those of the model's inputs, unless paths has others, which have to
  * be copies of them; the options of the index are the model's. *was_there: it had been made before. As
  * omen_index_build_file(). */
@@ -75,8 +81,9 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
                           uint64_t number, uint64_t count, bool *was_there, omen_shard_info *shard,
                           omen_build_report *report, omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;
 
-/* Makes the index of shards, n files. The inputs are found as by omen_shard_build_file(). *lacks_shards: it failed
- * since some are missing. As omen_index_build_file(); OMEN_ERR_INPUT of shards that do not belong together. */
+/* Makes the index of shards, n files. The inputs are not read; if paths has any, they are compared with the model as
+ * every step does. *lacks_shards: it failed since some are missing. As omen_index_build_file(); OMEN_ERR_INPUT of
+ * shards that do not belong together. */
 int omen_shards_merge_file(const omen_build_paths *paths, const omen_build_options *options, const char *model,
                            const char *const *shards, size_t n, bool *lacks_shards, omen_build_report *report,
                            omen_index_info *info, omen_build_outcome *outcome, omen_detail *why) OMEN_MUST_CHECK;

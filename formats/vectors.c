@@ -281,6 +281,7 @@ omen_source omen_vectors_source(omen_vectors *vectors)
         .read = source_read,
         .read_bytes = vectors->has_bytes ? source_read_bytes : NULL,
         .release = source_release,
+        .name = vectors->input.label,
     };
 }
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "lib/build_state.h"
 #include "lib/refine.h"
@@ -36,7 +38,7 @@ static double now_seconds(void)
 static int init_runs(omen_build_state *b)
 {
     const int status = omen_runs_init(&b->runs, b->n_lists, b->model.n_sub / 2, b->model.n_factors,
-                                      omen_refine_row_bytes(b->refine, b->transform.d), b->checkpoint);
+                                      omen_refine_row_bytes(b->refine, b->transform.d), b->checkpoint, &b->truth);
     return status == OMEN_OK ? OMEN_OK : omen_build_no_memory(b);
 }
 
@@ -59,7 +61,7 @@ static int resume(omen_build_state *b)
         if (!c->get(c->self, 0, &record))
             return omen_records_save_head(&b->records, c, b->why);
     }
-    status = omen_records_check_head(&b->records, b->options, c, b->why);
+    status = omen_records_check_head(&b->records, b->source, b->options, c, b->why);
     if (status == OMEN_OK)
         status = omen_records_check_lengths(b->source, b->options, b->n_lists, c, b->why);
     if (status == OMEN_OK)
@@ -85,6 +87,10 @@ static int resume(omen_build_state *b)
                 status = init_runs(b);
             b->first_stage = OMEN_STAGE_ENCODE;
             break;
+        case OMEN_RECORD_QUERIES:
+            status = omen_records_load_queries(&b->records, &b->truth, b->source, b->options, c, i, b->why);
+            b->has_queries = true;
+            break;
         default:
             status = omen_runs_restore(&b->runs, i, record.n_bytes, b->n_encoded, b->end, b->why);
             if (status == OMEN_OK)
@@ -96,7 +102,7 @@ static int resume(omen_build_state *b)
     if (b->n_encoded == b->end)
         b->first_stage = OMEN_STAGE_ORDER;
     const omen_build_extent extent = b->options->extent;
-    if (status == OMEN_OK && ((extent == OMEN_BUILD_SHARD && b->first_stage < OMEN_STAGE_ENCODE) ||
+    if (status == OMEN_OK && ((extent == OMEN_BUILD_SHARD && !b->has_queries) ||
                               (extent == OMEN_BUILD_MERGE && b->first_stage < OMEN_STAGE_ORDER)))
         return omen_records_contradiction(b->why);
     begun = extent != OMEN_BUILD_SHARD || b->runs.n_runs > 0;
@@ -104,6 +110,46 @@ static int resume(omen_build_state *b)
         b->options->resumed(b->options->progress_context, omen_stage_name(b->first_stage), b->n_encoded,
                             b->source->n_rows);
     return status;
+}
+
+/* The same input, encoded with the same model. */
+static uint64_t identity_of(const omen_build_state *b)
+{
+    const uint64_t *head = b->records.head;
+    const uint64_t facts[] = {head[OMEN_HEAD_MODEL], head[OMEN_HEAD_N_ROWS], head[OMEN_HEAD_CONTENT]};
+    return XXH3_64bits(facts, sizeof facts);
+}
+
+/* Takes over the models that options.model has and the checkpoint has not, and saves them there. */
+static int take_models(omen_build_state *b)
+{
+    const omen_checkpoint *c = b->checkpoint, *model = b->options->model;
+    const omen_stage from = b->first_stage > OMEN_STAGE_TRANSFORM ? b->first_stage : OMEN_STAGE_TRANSFORM;
+    int status = omen_records_check_model(&b->records, model, b->why);
+    if (status == OMEN_OK)
+        status = omen_records_check_lengths(b->source, b->options, b->n_lists, model, b->why);
+    if (status == OMEN_OK && from <= OMEN_STAGE_TRANSFORM) {
+        status = omen_records_load_transform(&b->records, &b->transform, &b->refine_centre, b->source, b->options,
+                                             model, 1, b->why);
+        b->identity = identity_of(b);
+        b->refine = (omen_refine)b->records.transform.refine;
+        memcpy(b->refine_ceilings, b->records.transform.refine_ceilings, sizeof b->refine_ceilings);
+        if (status == OMEN_OK && c)
+            status = omen_records_save_transform(&b->records, &b->transform, b->refine_centre, b->identity, c, b->why);
+    }
+    if (status == OMEN_OK && from <= OMEN_STAGE_PARTITION) {
+        status = omen_records_load_partition(&b->records, &b->partition, b->n_lists, b->transform.d_kept, model,
+                                             2, b->why);
+        if (status == OMEN_OK && c)
+            status = omen_records_save_partition(&b->records, &b->partition, c, b->why);
+    }
+    if (status == OMEN_OK)
+        status = omen_records_load_codec(&b->records, &b->model, b->options, b->transform.d_kept, model,
+                                         3, b->why);
+    if (status == OMEN_OK && c)
+        status = omen_records_save_codec(&b->records, &b->model, c, b->why);
+    b->first_stage = OMEN_STAGE_ENCODE;
+    return status == OMEN_OK ? init_runs(b) : status;
 }
 
 static void fill_meta(omen_build_state *b)
@@ -130,6 +176,13 @@ static void fill_meta(omen_build_state *b)
     };
 }
 
+static int make_queries(omen_build_state *b)
+{
+    const int status = omen_build_read_queries(b);
+    return status == OMEN_OK && b->checkpoint ? omen_records_save_queries(&b->records, &b->truth, b->checkpoint, b->why)
+                                              : status;
+}
+
 /* A training stage: what it makes is saved; on a resumed build it does only what later stages need of it. */
 static int run_training(omen_build_state *b, omen_stage stage)
 {
@@ -137,7 +190,7 @@ static int run_training(omen_build_state *b, omen_stage stage)
     const bool made = stage < b->first_stage;
     int status = OMEN_OK;
     if (b->first_stage > OMEN_STAGE_CODEC)
-        return OMEN_OK;
+        return stage == OMEN_STAGE_CODEC && !b->has_queries ? make_queries(b) : OMEN_OK;
     switch (stage) {
     case OMEN_STAGE_SAMPLE:
         return omen_build_read_sample(b);
@@ -164,7 +217,9 @@ static int run_training(omen_build_state *b, omen_stage stage)
         b->transformed = NULL;
         if (status == OMEN_OK && c)
             status = omen_records_save_codec(&b->records, &b->model, c, b->why);
-        return status == OMEN_OK ? init_runs(b) : status;
+        if (status == OMEN_OK)
+            status = init_runs(b);
+        return status == OMEN_OK ? make_queries(b) : status;
     }
 }
 
@@ -214,6 +269,8 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     status = omen_build_plan_make(source, options, checkpoint, &b.plan, why);
     if (status != OMEN_OK)
         return status;
+    if (options->model && (options->extent != OMEN_BUILD_ALL || options->codes_only))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.model is of all of an index");
     if (options->extent != OMEN_BUILD_ALL && !checkpoint)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "a part of a build is made into a checkpoint");
     b.end = source->n_rows;
@@ -237,7 +294,11 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     omp_set_num_threads(b.n_threads);
     if (checkpoint)
         status = resume(&b);
-    for (int stage = 0; stage <= (int)last_stage(options->extent) && status == OMEN_OK; stage++) {
+    else if (options->model)
+        status = omen_records_describe(&b.records, source, options, b.n_lists, why);
+    if (status == OMEN_OK && options->model && b.first_stage < OMEN_STAGE_ENCODE)
+        status = take_models(&b);
+    for (omen_stage stage = 0; stage <= last_stage(options->extent) && status == OMEN_OK; stage++) {
         if (stage == OMEN_STAGE_GRAPH && !options->graph.wanted)
             continue;
         const double start = now_seconds();
@@ -269,6 +330,7 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
     }
     omen_records_finish(&b.records);
     omen_runs_finish(&b.runs);
+    omen_neighbours_finish(&b.truth);
     omen_transform_finish(&b.transform);
     omen_partition_finish(&b.partition);
     omen_codec_finish(&b.model);

@@ -62,7 +62,11 @@ static int check(const omen_index *index, const omen_build_options *o, int n_thr
                          OMEN_GRAPH_MOST_ROWS);
     const uint64_t making = omen_graph_build_bytes(m->n_rows, m->d_kept, degree, n_threads);
     uint64_t truth, passing;
-    omen_calibration_bytes(m->n_rows, m->d, n_threads, &truth, &passing);
+    omen_calibration_bytes(m->n_rows, m->d, &truth, &passing);
+    const uint64_t exact =
+        (uint64_t)n_threads * (omen_search_exact_bytes(m->d, OMEN_NEIGHBOURS_MOST) +
+                               2 * omen_neighbours_most_queries(m->n_rows, m->d) * 8 * 2 * OMEN_NEIGHBOURS_MOST);
+    passing = (passing > exact ? passing : exact) + omen_neighbours_bytes(m->n_rows, m->d);
     const uint64_t tuning = omen_graph_calibrate_bytes(m->n_rows, m->d, m->n_lists, n_threads);
     const uint64_t measuring = truth + (tuning > passing ? tuning : passing) + 4 * m->n_rows;
     const uint64_t needed = making > measuring ? making : measuring;
@@ -126,7 +130,7 @@ static int calibrate(omen_build_state *b)
         options.seed = m->seed;
         b->options = &options;
         b->source = &source;
-        status = omen_build_calibrate_graph(b, 1 - omen_index_ceiling(rows.index, NULL));
+        status = omen_build_calibrate_graph(b, rows.index, 1 - omen_index_ceiling(rows.index, NULL));
         b->options = given;
         b->source = NULL;
     }

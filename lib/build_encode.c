@@ -17,6 +17,7 @@
 typedef struct {
     float *rows, *lifted, *projected, *residuals, *centroids, *tails, *scratch;
     void *assign;
+    omen_neighbours_scan truth;
     omen_row_hash hash; /* of the rows that were read into them */
 } encode_buffers;
 
@@ -30,6 +31,7 @@ static void buffers_finish(encode_buffers *e)
     free(e->tails);
     free(e->scratch);
     free(e->assign);
+    omen_neighbours_scan_finish(&e->truth);
 }
 
 static int buffers_init(const omen_build_state *b, encode_buffers *e, size_t block)
@@ -46,8 +48,9 @@ static int buffers_init(const omen_build_state *b, encode_buffers *e, size_t blo
     e->tails = omen_alloc(block, sizeof(float));
     e->scratch = omen_alloc(has_codes ? omen_codec_scratch_floats(&b->model) : 1, sizeof(float));
     e->assign = omen_alloc(omen_partition_scratch_bytes(&b->partition), 1);
+    const int status = omen_neighbours_scan_init(&e->truth, &b->truth);
     return e->rows && e->lifted && e->projected && e->residuals && e->centroids && e->tails && e->scratch && e->assign
-               ? OMEN_OK
+               ? status
                : OMEN_ERR_MEMORY;
 }
 
@@ -92,6 +95,7 @@ static int encode_block(omen_build_state *b, encode_buffers *e, uint64_t chunk0,
         if (status != OMEN_OK)
             return status;
     }
+    omen_neighbours_scan_rows(&e->truth, &b->truth, row0, t->metric == OMEN_METRIC_COSINE ? lifted : e->rows, n);
     omen_partition_assign(&b->partition, e->projected, n, ld, lists, e->assign);
     for (size_t i0 = 0; i0 < n && b->model.kind != OMEN_CODEC_NONE; i0 += OMEN_ENCODE_ROWS) {
         const size_t count = least(OMEN_ENCODE_ROWS, n - i0);
@@ -195,7 +199,11 @@ static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk, 
             }
         }
 #pragma omp critical(omen_build)
-        omen_row_hash_join(hash, &e.hash);
+        {
+            omen_row_hash_join(hash, &e.hash);
+            if (own == OMEN_OK)
+                omen_neighbours_take(&b->truth, &e.truth);
+        }
         buffers_finish(&e);
     }
     return status;
@@ -206,7 +214,8 @@ int omen_build_encode(omen_build_state *b)
     const uint64_t n = b->end;
     const uint64_t chunk_rows = least(b->plan.chunk_rows, n - b->n_encoded);
     int status = OMEN_OK;
-    if (b->n_encoded < n && omen_runs_reserve(&b->runs, chunk_rows, b->plan.keeps_runs) != OMEN_OK)
+    if (b->n_encoded < n && (omen_runs_reserve(&b->runs, chunk_rows, b->plan.keeps_runs) != OMEN_OK ||
+                             omen_neighbours_prepare(&b->truth, b->transform.mean, b->source->read_bytes) != OMEN_OK))
         return omen_build_no_memory(b);
     while (b->n_encoded < n && status == OMEN_OK) {
         const uint64_t n_chunk = least(chunk_rows, n - b->n_encoded);

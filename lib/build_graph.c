@@ -102,7 +102,7 @@ static int fit_scales(graph_state *s)
 /* Rounds a projected row to bytes. */
 static void make_coarse(const graph_state *s, const float *projected, uint8_t *out)
 {
-    const uint32_t d = least(s->index->meta.d_kept, OMEN_GRAPH_COARSE);
+    const uint32_t d = (uint32_t)least(s->index->meta.d_kept, OMEN_GRAPH_COARSE);
     memset(out, 128, s->edges.d8);
     for (uint32_t j = 0; j < d; j++) {
         const float x = (projected[j] - s->means[j]) / s->coarse_step;

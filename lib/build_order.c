@@ -92,7 +92,7 @@ static int add_up_runs(omen_build_state *b)
         const float lo = b->runs.extremes[i], hi = b->runs.extremes[i + 1];
         b->ranges[i] = hi >= lo ? lo : 0;
         b->ranges[i + 1] = hi > lo ? (hi - lo) / 255 : 0;
-        if (!omen_factor_is_sound(i / 2 % n_factors, b->ranges[i], b->ranges[i + 1]))
+        if (!omen_factor_is_sound((uint32_t)(i / 2 % n_factors), b->ranges[i], b->ranges[i + 1]))
             return unsound_rows(b);
     }
     return OMEN_OK;
@@ -323,41 +323,54 @@ static int calibrate_way(omen_build_state *b, const omen_way *way, const omen_in
     return status;
 }
 
-/* Calibrates one way, or all; lost is what truth does not show of the recall. */
-static int calibrate(omen_build_state *b, const omen_way *only, double lost)
+/* Calibrates one way, or all, on what truth has; lost is what it does not show of the recall. */
+static int calibrate(omen_build_state *b, const omen_index *index, const omen_way *only, double lost, omen_watch *watch)
 {
-    omen_index *index = NULL;
-    omen_calibration truth = {0};
-    omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
-    if (b->source->n_rows < 2) /* no other row to be a neighbour */
-        return OMEN_OK;
-    int status = omen_build_open_index(b, &index);
+    omen_calibration c;
+    int status = omen_calibration_init(&c, index, &b->truth, watch);
+    omen_neighbours_finish(&b->truth); /* the calibration has what it needs of it */
+    if (status == OMEN_ERR_CORRUPT)
+        omen_records_contradiction(b->why);
+    c.lost = lost;
     if (status == OMEN_OK)
-        status = omen_calibration_init(&truth, index, b->source, b->options->tune_queries, b->options->seed,
-                                       b->n_threads, &watch, b->why);
-    /* all rows were read once more: a graph of an index that there is has none that were encoded */
-    if (status == OMEN_OK && b->runs.n_runs > 0) {
-        const omen_row_hash encoded = omen_runs_hash(&b->runs);
-        if (!omen_row_hash_is(&truth.row_hash, &encoded))
-            status = omen_fail(b->why, OMEN_ERR_INPUT, "the input changed: its rows are not those that were encoded");
-    }
-    truth.lost = lost;
-    if (status == OMEN_OK)
-        b->report->near_copies = truth.near_copies;
+        b->report->near_copies = c.near_copies;
     for (size_t i = 0; i < OMEN_N_WAYS && status == OMEN_OK; i++)
         if (omen_ways[i].calibrate && (!only || only == &omen_ways[i]))
-            status = calibrate_way(b, &omen_ways[i], index, &truth, &watch);
-    omen_calibration_finish(&truth);
-    omen_index_close(index);
+            status = calibrate_way(b, &omen_ways[i], index, &c, watch);
+    omen_calibration_finish(&c);
     return omen_build_status(b, status);
 }
 
 int omen_build_calibrate(omen_build_state *b)
 {
-    return calibrate(b, NULL, 0);
+    omen_index *index = NULL;
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
+    if (b->truth.n_queries == 0)
+        return OMEN_OK;
+    if (!omen_neighbours_complete(&b->truth)) /* of runs that say so */
+        return omen_records_contradiction(b->why);
+    int status = omen_build_open_index(b, &index);
+    if (status == OMEN_OK)
+        status = calibrate(b, index, NULL, 0, &watch);
+    omen_index_close(index);
+    return status;
 }
 
-int omen_build_calibrate_graph(omen_build_state *b, double lost)
+int omen_build_calibrate_graph(omen_build_state *b, const omen_index *index, double lost)
 {
-    return calibrate(b, &omen_ways[OMEN_WAY_GRAPH], lost);
+    const omen_build_options *o = b->options;
+    const omen_source *source = b->source;
+    omen_neighbours *truth = &b->truth;
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_CALIBRATE);
+    int status = omen_neighbours_init(truth, index->meta.metric, source->n_rows, source->d, o->seed,
+                                      o->tune_queries ? o->tune_queries->n_rows : 0);
+    if (status == OMEN_OK)
+        status = omen_neighbours_read(truth, source, o->tune_queries, o->seed, &watch, b->why);
+    if (status == OMEN_OK && truth->n_queries > 0)
+        status = omen_search_source(source, index->meta.metric, truth->queries, truth->n_queries, truth->k,
+                                    b->n_threads, truth->keys, &watch, b->why);
+    if (status == OMEN_OK && truth->n_queries > 0)
+        status = calibrate(b, index, &omen_ways[OMEN_WAY_GRAPH], lost, &watch);
+    omen_neighbours_finish(truth); /* after a failure */
+    return omen_build_status(b, status);
 }

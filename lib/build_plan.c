@@ -106,7 +106,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t n_lists = o->lists.n ? o->lists.n : omen_build_lists(n, source->d, o->bytes);
     const uint64_t n_sample = omen_build_sample_rows(n, (uint32_t)n_lists),
                    n_pca = omen_build_pca_rows(n_sample, d_full);
-    const uint64_t threads = o->n_threads > 0 ? o->n_threads : omen_cpu_count();
+    const uint64_t threads = (uint64_t)(o->n_threads > 0 ? o->n_threads : omen_cpu_count());
     const bool has_codes = o->codec != OMEN_CODEC_NONE;
     /* bytes fit sq8; of other rows auto may choose any tier */
     const bool are_bytes = source->element_bytes == 1 && o->metric != OMEN_METRIC_COSINE;
@@ -133,7 +133,9 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     stages = most_of(stages, transformed + model + n_sample * 8 + 3 * BUILD_CODEC_SAMPLE * d_kept * 4 + assign +
                                  (has_codes ? code_bytes * 8 * 8 * d_kept : 0));
     const size_t block = omen_build_block_rows(d);
-    const uint64_t encode = model + assign + threads * block * 4 * (d + d_full + d_kept);
+    const uint64_t encode = model + assign + threads * block * 4 * (d + d_full + d_kept) +
+                            omen_neighbours_bytes(n, source->d) +
+                            omen_neighbours_scan_bytes(n, source->d, (int)threads);
     const uint64_t sums = n * most_of(code_bytes, row_bytes) / (OMEN_CHECK_BYTES / 8) * 2; /* of the sink */
     const uint64_t row = omen_runs_chunk_row_bytes(code_bytes, has_codes ? OMEN_MAX_FACTORS : 0, row_bytes);
     uint64_t calibrate = 0; /* one way after the other */
@@ -141,8 +143,9 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
         if (omen_ways[i].calibrate && (i != OMEN_WAY_GRAPH || o->graph.wanted))
             calibrate = most_of(calibrate, omen_ways[i].calibrate_bytes(n, source->d, (uint32_t)n_lists, (int)threads));
     uint64_t truth, passing;
-    omen_calibration_bytes(n, source->d, (int)threads, &truth, &passing);
-    calibrate = truth + most_of(calibrate, passing);
+    omen_calibration_bytes(n, source->d, &truth, &passing);
+    const uint64_t queries = omen_neighbours_bytes(n, source->d);
+    calibrate = truth + most_of(calibrate, queries + passing);
     const uint32_t degree = o->graph.wanted ? (o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE) : 0;
     if (o->graph.wanted)
         calibrate = most_of(calibrate, omen_graph_build_bytes(n, (uint32_t)d_kept, degree, (int)threads));
@@ -169,7 +172,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             peak = most_of(peak, encode + tables + chunk * row);
         if (makes_index) {
             /* the last run stays in memory to the end */
-            peak = most_of(peak, model + tables + walk + sums + chunk * row / 2);
+            peak = most_of(peak, model + queries + tables + walk + sums + chunk * row / 2);
             peak = most_of(peak, calibrate + tables + chunk * row / 2);
         }
         peak += base;

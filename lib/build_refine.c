@@ -142,8 +142,8 @@ static int find_near(study *s, omen_watch *watch)
     for (size_t q = 0; q < s->n_queries && status == OMEN_OK; q++)
         memcpy(queries + q * s->d, s->rows + row_of(s, q) * s->d, s->d * sizeof *queries);
     if (status == OMEN_OK)
-        status = omen_search_source(&source, s->metric, queries, s->n_queries, NEAR + 1, s->b->n_threads, keys, NULL,
-                                    watch, s->b->why);
+        status = omen_search_source(&source, s->metric, queries, s->n_queries, NEAR + 1, s->b->n_threads, keys, watch,
+                                    s->b->why);
     for (size_t q = 0; q < s->n_queries && status == OMEN_OK; q++) {
         const uint64_t *found = keys + q * (NEAR + 1);
         for (size_t i = 0, n = 0; n < NEAR; i++) /* but the query itself, which may be behind its copies */

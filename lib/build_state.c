@@ -29,6 +29,8 @@ omen_row_label omen_build_row_label(const omen_build_state *b, uint64_t row)
         row -= parts[i++].n_rows;
     if (i < b->options->n_parts)
         snprintf(out.text, sizeof out.text, "row %llu of %.300s", (unsigned long long)row, parts[i].name);
+    else if (b->source->name)
+        snprintf(out.text, sizeof out.text, "row %llu of %.300s", (unsigned long long)row, b->source->name);
     else
         snprintf(out.text, sizeof out.text, "row %llu", (unsigned long long)row);
     return out;

@@ -36,6 +36,7 @@ typedef struct {
     omen_build_plan plan;
     omen_records records;
     omen_stage first_stage; /* the first stage that is not in the checkpoint */
+    bool has_queries;       /* the checkpoint has those of truth */
     omen_build_report *report;
     omen_detail *why;
     int n_threads;
@@ -48,6 +49,7 @@ typedef struct {
     /* the training sample: as read, then transformed (n_sample x d_kept) */
     size_t n_sample;
     float *sample, *transformed;
+    omen_neighbours truth;
     omen_runs runs;
     uint64_t n_encoded;                         /* rows before this one are in runs, or in another shard */
     uint64_t end;                               /* rows to encode end here */
@@ -122,6 +124,9 @@ int omen_build_pull_far(const omen_build_state *b, float *rows, size_t n, size_t
 int omen_build_train_partition(omen_build_state *b);
 int omen_build_pull_sample(omen_build_state *b);
 
+/* Reads the rows that calibration will search for, or the queries given for it. Returns as the training stages. */
+int omen_build_read_queries(omen_build_state *b);
+
 /* ---- build_encode.c ---- */
 
 /* Rows encoded in one block. */
@@ -141,8 +146,9 @@ int omen_build_order(omen_build_state *b);
 /* Measures the default efforts on the sections written, and writes their table. Returns as the training stages. */
 int omen_build_calibrate(omen_build_state *b);
 
-/* The same of the graph alone, where the source has its rows from the refine tier, which has lost some recall. */
-int omen_build_calibrate_graph(omen_build_state *b, double lost);
+/* The same of the graph alone, of an index whose rows the source has from the refine tier, which has lost some recall.
+ */
+int omen_build_calibrate_graph(omen_build_state *b, const omen_index *index, double lost);
 
 /* Begins a section, and remembers it for what reads the sections back; or writes a whole one. */
 int omen_build_begin_section(omen_build_state *b, uint32_t id, omen_element element, bool optional);

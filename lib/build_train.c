@@ -89,11 +89,11 @@ static uint64_t hash_sample(const omen_build_state *b, uint64_t seed, omen_watch
  * that it was trained on better than others, and so would the effort that is measured on them. */
 static void leave_out_queries(omen_build_state *b, uint64_t *rows)
 {
-    uint64_t queries[OMEN_CALIBRATE_QUERIES];
+    uint64_t queries[OMEN_NEIGHBOURS_QUERIES];
     size_t n = 0, at = 0;
     if (b->options->tune_queries || b->options->codes_only)
         return;
-    const uint32_t n_queries = omen_calibration_draw(b->source->n_rows, b->source->d, b->options->seed, queries);
+    const uint32_t n_queries = omen_neighbours_draw(b->source->n_rows, b->source->d, b->options->seed, queries);
     if (b->n_sample / QUERIES_SHARE < n_queries)
         return;
     for (size_t i = 0; i < b->n_sample; i++) {
@@ -415,5 +415,18 @@ int omen_build_train_codec(omen_build_state *b)
     }
     free(lists);
     free(rows);
+    return omen_build_status(b, status);
+}
+
+int omen_build_read_queries(omen_build_state *b)
+{
+    const omen_build_options *o = b->options;
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_CODEC);
+    if (o->codes_only)
+        return OMEN_OK;
+    int status = omen_neighbours_init(&b->truth, o->metric, b->source->n_rows, b->source->d, o->seed,
+                                      o->tune_queries ? o->tune_queries->n_rows : 0);
+    if (status == OMEN_OK)
+        status = omen_neighbours_read(&b->truth, b->source, o->tune_queries, o->seed, &watch, b->why);
     return omen_build_status(b, status);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queries that effort is calibrated on, and their true neighbours, found by one exact search of the source.
+/* The queries that effort is calibrated on, and their true neighbours (neighbours.h).
  *
  * A true neighbour that the refine tier, whose rows are rounded, ranks behind k others counts as not found whatever the
  * effort: so the distances that the refine tier has are kept beside the true ones. */
@@ -11,11 +11,9 @@
 #include "lib/matrix.h"
 #include "lib/watch.h"
 
-#define QUERIES_LEAST  100u
-#define WORK_MOST      7e10 /* multiply-adds spent on exact neighbours */
-#define BEYOND         32u  /* neighbours behind the last wanted one that might take its place after rounding */
-#define APART          UINT32_MAX
-#define COPY_RANK      10u /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
+#define NOT_FOUND      UINT32_MAX
+#define PLACES_ROWS    (1u << 20) /* looked up between two looks at what may stop the build */
+#define COPY_RANK      10u        /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER    16.0f
 #define TRIVIAL_RANK   10u   /* a query whose neighbour of this rank is at distance 0 is trivial, */
 #define TRIVIAL_COSINE 1e-6f /* or, under cosine, at no more than rounding */
@@ -36,35 +34,12 @@ double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_
     return mean - (margin < margin_most ? margin : margin_most);
 }
 
-uint32_t omen_calibration_most_queries(uint64_t n_rows, uint32_t d)
+void omen_calibration_bytes(uint64_t n, uint32_t d, uint64_t *kept, uint64_t *passing)
 {
-    const double affordable = WORK_MOST / ((double)n_rows * d);
-    return affordable > OMEN_CALIBRATE_QUERIES ? OMEN_CALIBRATE_QUERIES
-           : affordable < QUERIES_LEAST        ? QUERIES_LEAST
-                                               : (uint32_t)affordable;
-}
-
-void omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads, uint64_t *kept, uint64_t *passing)
-{
-    const uint64_t n_queries = omen_calibration_most_queries(n, d);
-    /* the exact search keeps some more keys than asked for, in each of two ranges of rows a thread */
-    const uint64_t exact = 2 * (uint64_t)n_threads * (OMEN_CALIBRATE_K + 2 * BEYOND) * 8;
-    *kept = n_queries * (4 * (uint64_t)d + (OMEN_CALIBRATE_K + BEYOND + 1) * 20 + 4);
-    *passing = n_queries * (4 * (uint64_t)d + exact) + 4 * n +
-               (uint64_t)n_threads * omen_search_exact_bytes(d, OMEN_CALIBRATE_K + BEYOND + 1);
-}
-
-/* Draws from n_rows rows, for an index of n. */
-static uint32_t draw(uint64_t n, uint32_t d, uint64_t n_rows, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES])
-{
-    const uint32_t n_most = omen_calibration_most_queries(n, d), n_drawn = n_most < n_rows ? n_most : (uint32_t)n_rows;
-    omen_random_rows(seed ^ 0x63616c69, n_rows, n_drawn, rows);
-    return n_drawn;
-}
-
-uint32_t omen_calibration_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES])
-{
-    return draw(n_rows, d, n_rows, seed, rows);
+    const uint64_t n_queries = omen_neighbours_most_queries(n, d);
+    *kept = n_queries * (4 * (uint64_t)d + OMEN_NEIGHBOURS_MOST * 24 + 4);
+    /* the places of rows: a table of twice as many, to a power of two */
+    *passing = n_queries * (4 * (uint64_t)d + OMEN_NEIGHBOURS_MOST * (4 + 4 * 8));
 }
 
 static int allocate(omen_calibration *c)
@@ -75,7 +50,8 @@ static int allocate(omen_calibration *c)
     c->truth = omen_alloc(n * c->n_truth, sizeof *c->truth);
     c->refined = omen_alloc(n * c->n_truth, sizeof *c->refined);
     c->neighbours = omen_alloc(n * c->k_most, sizeof *c->neighbours);
-    return c->queries && c->own && c->truth && c->refined && c->neighbours ? OMEN_OK : OMEN_ERR_MEMORY;
+    c->lists = omen_alloc(n * c->k_most, sizeof *c->lists);
+    return c->queries && c->own && c->truth && c->refined && c->neighbours && c->lists ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 void omen_calibration_finish(omen_calibration *c)
@@ -85,6 +61,7 @@ void omen_calibration_finish(omen_calibration *c)
     free(c->truth);
     free(c->refined);
     free(c->neighbours);
+    free(c->lists);
 }
 
 /* Copies a query, to a lower place of the same or to another. */
@@ -96,6 +73,7 @@ static void copy_query(omen_calibration *to, size_t at, const omen_calibration *
     memmove(to->truth + at * n_truth, from->truth + q * n_truth, n_truth * sizeof *to->truth);
     memmove(to->refined + at * n_truth, from->refined + q * n_truth, n_truth * sizeof *to->refined);
     memmove(to->neighbours + at * k_most, from->neighbours + q * k_most, k_most * sizeof *to->neighbours);
+    memmove(to->lists + at * k_most, from->lists + q * k_most, k_most * sizeof *to->lists);
 }
 
 int omen_calibration_thin(const omen_calibration *from, uint32_t n, omen_calibration *out)
@@ -154,25 +132,96 @@ static void leave_out_trivial(omen_calibration *c, omen_metric metric)
     c->n_queries = n;
 }
 
-/* Where in the index the rows are, by id; APART for those whose distances a search takes as they are. */
-static uint32_t *find_positions(const omen_index *index)
+/* ---- where the neighbours are in the index ---- */
+
+/* Positions of some rows by number: open addressing. */
+typedef struct {
+    uint32_t *ids, *positions;
+    uint32_t mask;
+} row_places;
+
+static uint32_t find_place(const row_places *p, uint32_t id)
 {
-    uint32_t *positions = omen_alloc(index->meta.n_rows, sizeof *positions);
-    for (uint64_t i = 0; i < index->meta.n_rows && positions; i++)
-        positions[index->ids[i]] = (uint32_t)i;
-    for (uint32_t i = 0; i < index->n_apart && positions; i++)
-        positions[index->ids[index->apart[i]]] = APART;
-    return positions;
+    uint32_t at = (uint32_t)(id * 0x9e3779b97f4a7c15ull >> 32) & p->mask;
+    while (p->ids[at] != id && p->ids[at] != UINT32_MAX)
+        at = (at + 1) & p->mask;
+    return at;
+}
+
+static void places_finish(row_places *p)
+{
+    free(p->ids);
+    free(p->positions);
+}
+
+/* The positions of all rows in truth, by one pass over the numbers of rows: nothing here grows with the index. Finish
+ * also after a failure. */
+static int places_init(row_places *p, const omen_calibration *c, const omen_index *index, omen_watch *watch)
+{
+    const size_t n = (size_t)c->n_queries * c->n_truth;
+    size_t size = 16;
+    while (size < 2 * n)
+        size *= 2;
+    p->mask = (uint32_t)(size - 1);
+    p->ids = omen_alloc(size, sizeof *p->ids);
+    p->positions = omen_alloc(size, sizeof *p->positions);
+    if (!p->ids || !p->positions)
+        return OMEN_ERR_MEMORY;
+    memset(p->ids, 0xff, size * sizeof *p->ids);
+    for (size_t i = 0; i < n; i++)
+        p->ids[find_place(p, (uint32_t)c->truth[i])] = (uint32_t)c->truth[i];
+    for (size_t i = 0; i < size; i++)
+        p->positions[i] = NOT_FOUND;
+#pragma omp parallel for schedule(static)
+    for (uint64_t i = 0; i < index->meta.n_rows; i++) {
+        if (i % PLACES_ROWS == 0 && omen_watch_stopped(watch))
+            continue;
+        const uint32_t at = find_place(p, index->ids[i]);
+        if (p->ids[at] == index->ids[i])
+            p->positions[at] = (uint32_t)i;
+    }
+    return omen_watch_status(watch);
+}
+
+static int by_position(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static bool is_apart(const omen_index *index, uint32_t position)
+{
+    return index->n_apart > 0 && bsearch(&position, index->apart, index->n_apart, sizeof position, by_position);
+}
+
+uint32_t omen_calibration_list(const omen_index *index, uint32_t position)
+{
+    uint32_t list = 0, above = index->meta.n_lists;
+    if (is_apart(index, position))
+        return OMEN_CALIBRATE_APART;
+    while (above - list > 1) {
+        const uint32_t middle = list + (above - list) / 2;
+        if (index->first[middle] <= position)
+            list = middle;
+        else
+            above = middle;
+    }
+    return list;
+}
+
+static void name_lists(omen_calibration *c, const omen_index *index, const row_places *places)
+{
+    for (size_t i = 0; i < (size_t)c->n_queries * c->k_most; i++)
+        c->lists[i] = omen_calibration_list(index, places->positions[find_place(places, c->neighbours[i])]);
 }
 
 /* Distances of the true neighbours as the refine tier has them. */
-static int refine_truth(omen_calibration *c, const omen_index *index)
+static int refine_truth(omen_calibration *c, const omen_index *index, const row_places *places)
 {
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
     const bool is_cosine = index->meta.metric == OMEN_METRIC_COSINE;
-    uint32_t *positions = find_positions(index);
     float *lifted = omen_alloc(c->n_queries * (size_t)index->meta.d_full, sizeof *lifted);
-    if (positions && lifted) {
+    if (lifted) {
         /* cosine compares the unit query, as a search does */
         const float *queries =
             is_cosine ? omen_transform_lift(&index->transform, c->queries, c->n_queries, true, lifted) : c->queries;
@@ -182,16 +231,15 @@ static int refine_truth(omen_calibration *c, const omen_index *index)
             const float *query = queries + (size_t)q * c->d;
             const double offset = omen_refine_offset(&index->refine, query);
             for (size_t i = (size_t)q * c->n_truth; i < (size_t)(q + 1) * c->n_truth; i++) {
-                const uint32_t id = (uint32_t)c->truth[i], position = positions[id];
-                if (position == APART)
+                const uint32_t id = (uint32_t)c->truth[i], position = places->positions[find_place(places, id)];
+                if (is_apart(index, position)) /* a search takes its distance as it is */
                     continue;
                 const uint8_t *stored = index->refine_rows + (uint64_t)position * index->refine_row_bytes;
                 c->refined[i] = omen_key(omen_refine_distance(&index->refine, distance, query, offset, stored), id);
             }
         }
     }
-    const int status = positions && lifted ? OMEN_OK : OMEN_ERR_MEMORY;
-    free(positions);
+    const int status = lifted ? OMEN_OK : OMEN_ERR_MEMORY;
     free(lifted);
     return status;
 }
@@ -211,48 +259,45 @@ void omen_calibration_mark_lost(const omen_calibration *c, uint32_t k, bool *los
     }
 }
 
-/* Reads the rows drawn of from. */
-static int read_queries(omen_calibration *c, const omen_source *from, const uint64_t *rows, omen_watch *watch,
-                        omen_detail *why)
+static bool all_are_found(const omen_calibration *c, const row_places *places)
 {
-    int status = OMEN_OK;
-    for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++) {
-        status = from->read(from->self, rows[q], 1, c->queries + (size_t)q * c->d, why);
-        if (status == OMEN_OK)
-            status = omen_watch_status(watch);
-    }
-    return status;
+    bool found = true;
+    for (size_t i = 0; i < (size_t)c->n_queries * c->n_truth; i++)
+        found = found && places->positions[find_place(places, (uint32_t)c->truth[i])] != NOT_FOUND;
+    return found;
 }
 
-int omen_calibration_init(omen_calibration *c, const omen_index *index, const omen_source *source,
-                          const omen_source *queries, uint64_t seed, int n_threads, omen_watch *watch, omen_detail *why)
+int omen_calibration_init(omen_calibration *c, const omen_index *index, const omen_neighbours *truth, omen_watch *watch)
 {
     const omen_meta *m = &index->meta;
-    const uint64_t others = queries ? m->n_rows : m->n_rows - 1;
-    const omen_source *from = queries ? queries : source;
-    uint64_t rows[OMEN_CALIBRATE_QUERIES];
-    *c = (omen_calibration){.n_queries = draw(m->n_rows, m->d, from->n_rows, seed, rows),
+    const uint64_t others = truth->are_rows ? m->n_rows - 1 : m->n_rows;
+    row_places places;
+    *c = (omen_calibration){.n_queries = truth->n_queries,
                             .d = m->d,
                             .k_most = others < OMEN_CALIBRATE_K ? (uint32_t)others : OMEN_CALIBRATE_K,
+                            .n_truth = truth->k,
                             .near_copies = NAN};
-    c->n_truth = (uint32_t)(others < c->k_most + BEYOND ? others : c->k_most + BEYOND) + (!queries);
     int status = allocate(c);
-    for (uint32_t q = 0; q < c->n_queries && status == OMEN_OK; q++)
-        c->own[q] = queries ? OMEN_CALIBRATE_NO_ROW : (uint32_t)rows[q];
-    if (status == OMEN_OK)
-        status = read_queries(c, from, rows, watch, why);
-    if (status == OMEN_OK)
-        status = omen_search_source(source, m->metric, c->queries, c->n_queries, c->n_truth, n_threads, c->truth,
-                                    &c->row_hash, watch, why);
     if (status != OMEN_OK)
         return status;
+    memcpy(c->queries, truth->queries, (size_t)c->n_queries * c->d * sizeof *c->queries);
+    memcpy(c->own, truth->own, c->n_queries * sizeof *c->own);
+    memcpy(c->truth, truth->keys, (size_t)c->n_queries * c->n_truth * sizeof *c->truth);
     const uint32_t n_with_copies = name_neighbours(c);
     /* inner products are no distances: what is nearest need not be near */
-    if (!queries && m->metric != OMEN_METRIC_IP) {
+    if (truth->are_rows && m->metric != OMEN_METRIC_IP) {
         if (c->k_most >= COPY_RANK)
             c->near_copies = (double)n_with_copies / c->n_queries;
         leave_out_trivial(c, m->metric);
     }
     memcpy(c->refined, c->truth, (size_t)c->n_queries * c->n_truth * sizeof *c->truth);
-    return m->refine != OMEN_REFINE_NONE ? refine_truth(c, index) : OMEN_OK;
+    status = places_init(&places, c, index, watch);
+    if (status == OMEN_OK && !all_are_found(c, &places))
+        status = OMEN_ERR_CORRUPT;
+    if (status == OMEN_OK)
+        name_lists(c, index, &places);
+    if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE)
+        status = refine_truth(c, index, &places);
+    places_finish(&places);
+    return status;
 }

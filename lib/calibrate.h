@@ -4,13 +4,12 @@
 #ifndef OMEN_CALIBRATE_H
 #define OMEN_CALIBRATE_H
 
-#include "lib/index.h"
+#include "lib/neighbours.h"
 
-#define OMEN_CALIBRATE_QUERIES 800u
-#define OMEN_CALIBRATE_K       100u /* the largest k that is measured */
-#define OMEN_CALIBRATE_NO_ROW  UINT32_MAX
-#define OMEN_CALIBRATE_KS      3u
-#define OMEN_CALIBRATE_LEVELS  10u
+#define OMEN_CALIBRATE_K      OMEN_NEIGHBOURS_WANTED /* the largest k that is measured */
+#define OMEN_CALIBRATE_KS     3u
+#define OMEN_CALIBRATE_LEVELS 10u
+#define OMEN_CALIBRATE_APART  UINT32_MAX
 
 /* The ks that are measured, as far as there are so many neighbours, and the recalls that efforts are found for; both
  * rising. */
@@ -19,34 +18,28 @@ extern const float omen_calibrate_levels[OMEN_CALIBRATE_LEVELS];
 
 typedef struct omen_calibration {
     uint32_t n_queries, d;
-    uint32_t k_most;      /* OMEN_CALIBRATE_K, or as many neighbours as there are */
-    uint32_t n_truth;     /* some more than k_most, which might take the place of these after rounding */
-    float *queries;       /* n_queries x d */
-    uint32_t *own;        /* ids of the queries, which are not their own neighbours; OMEN_CALIBRATE_NO_ROW: not a row */
-    uint64_t *truth;      /* n_queries x n_truth keys (distance, id), ascending, of the source's rows; own among them */
-    uint64_t *refined;    /* the same rows in the same order: (distance as re-ranking measures it, id) */
+    uint32_t k_most;   /* OMEN_CALIBRATE_K, or as many neighbours as there are */
+    uint32_t n_truth;  /* some more than k_most, which might take the place of these after rounding */
+    float *queries;    /* n_queries x d */
+    uint32_t *own;     /* ids of the queries, which are not their own neighbours; OMEN_NEIGHBOURS_NO_ROW: not a row */
+    uint64_t *truth;   /* n_queries x n_truth keys (distance, id), ascending, of the source's rows; own among them */
+    uint64_t *refined; /* the same rows in the same order: (distance as re-ranking measures it, id) */
     uint32_t *neighbours; /* n_queries x k_most ids: the nearest of truth, without own */
+    uint32_t *lists;      /* n_queries x k_most: the lists they are in; OMEN_CALIBRATE_APART: a row set apart */
     double near_copies;   /* as in omen_build_report */
-    omen_row_hash row_hash; /* of the source's rows */
-    double lost;            /* recall that the source's rows have lost by rounding, which truth does not show */
+    double lost;          /* recall that the source's rows have lost by rounding, which truth does not show */
 } omen_calibration;
 
-/* Rows that calibration would draw as queries out of n_rows, at most OMEN_CALIBRATE_QUERIES: rows gets their numbers,
- * ascending. Returns how many. */
-uint32_t omen_calibration_draw(uint64_t n_rows, uint32_t d, uint64_t seed, uint64_t rows[OMEN_CALIBRATE_QUERIES]);
-
-/* How many queries are drawn from a source, or given ones, of many rows. */
-uint32_t omen_calibration_most_queries(uint64_t n_rows, uint32_t d);
-
-/* Draws queries from queries, or if that is NULL from source, which the index of at least 2 rows was built from, and
- * searches source for their neighbours. Rows that equal so many others that any search finds enough of them are left
- * out. Call omen_calibration_finish() also after a failure. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or
- * what a source returned. */
-int omen_calibration_init(omen_calibration *c, const omen_index *index, const omen_source *source,
-                          const omen_source *queries, uint64_t seed, int n_threads, omen_watch *watch,
-                          omen_detail *why) OMEN_MUST_CHECK;
+/* Makes the queries and neighbours of a calibration of what was found for an index of at least 2 rows. Rows that equal
+ * so many others that any search finds enough of them are left out. Call omen_calibration_finish() also after a
+ * failure. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or OMEN_ERR_CORRUPT (a neighbour is no row). */
+int omen_calibration_init(omen_calibration *c, const omen_index *index, const omen_neighbours *truth,
+                          omen_watch *watch) OMEN_MUST_CHECK;
 
 void omen_calibration_finish(omen_calibration *c);
+
+/* The list that a position is in, or OMEN_CALIBRATE_APART. */
+uint32_t omen_calibration_list(const omen_index *index, uint32_t position);
 
 /* Keeps n of the queries: query q of out is query omen_calibration_thinned(from, n, q) of from. As
  * omen_calibration_init(), returns OMEN_OK or OMEN_ERR_MEMORY. */
@@ -69,6 +62,6 @@ double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_
 
 /* Estimate, in bytes, of the private memory that this needs: what a calibration keeps, and what is free again when
  * omen_calibration_init() returns. */
-void omen_calibration_bytes(uint64_t n, uint32_t d, int n_threads, uint64_t *kept, uint64_t *passing);
+void omen_calibration_bytes(uint64_t n, uint32_t d, uint64_t *kept, uint64_t *passing);
 
 #endif

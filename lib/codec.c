@@ -61,7 +61,7 @@ bool omen_codec_is_sound(const omen_codec_model *m)
 
 const char *omen_codec_fault(const omen_codec_model *m)
 {
-    return ops_of(m)->fault;
+    return codecs[m->kind]->fault;
 }
 
 size_t omen_codec_parts(omen_codec_model *m, omen_model_part parts[OMEN_MODEL_PARTS])
@@ -96,19 +96,19 @@ void omen_codec_finish(omen_codec_model *model)
 
 size_t omen_codec_scratch_floats(const omen_codec_model *model)
 {
-    return OMEN_ENCODE_ROWS * ops_of(model)->scratch_floats_a_row(model);
+    return OMEN_ENCODE_ROWS * codecs[model->kind]->scratch_floats_a_row(model);
 }
 
 void omen_codec_encode(const omen_codec_model *model, const float *residuals, const float *centroids, size_t n,
                        size_t ld, const float *tails, uint8_t *codes, float *factors, float *reconstructions,
                        float *scratch)
 {
-    ops_of(model)->encode(model, residuals, centroids, n, ld, tails, codes, factors, reconstructions, scratch);
+    codecs[model->kind]->encode(model, residuals, centroids, n, ld, tails, codes, factors, reconstructions, scratch);
 }
 
 void omen_codec_tables(const omen_codec_model *model, const float *query, float *table)
 {
-    ops_of(model)->tables(model, query, table);
+    codecs[model->kind]->tables(model, query, table);
 }
 
 int omen_codec_prepare_decode(omen_codec_model *model)
@@ -119,14 +119,14 @@ int omen_codec_prepare_decode(omen_codec_model *model)
 
 size_t omen_codec_decode_floats(const omen_codec_model *model)
 {
-    const omen_codec_ops *ops = ops_of(model);
+    const omen_codec_ops *ops = codecs[model->kind];
     return ops->decode_floats ? ops->decode_floats(model) : 0;
 }
 
 void omen_codec_decode(const omen_codec_model *model, const uint8_t *codes, const float *gains, size_t n, float *y,
                        size_t ld, float *scratch)
 {
-    ops_of(model)->decode(model, codes, gains, n, y, ld, scratch);
+    codecs[model->kind]->decode(model, codes, gains, n, y, ld, scratch);
 }
 
 #define TABLE_TOTAL 32000u /* most that a sum of table values may reach */

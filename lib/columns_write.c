@@ -240,7 +240,7 @@ static int write_values(writing *w)
         const omen_column_entry entry = entry_of(w, i);
         uint64_t bytes[OMEN_N_PARTS];
         omen_column_lengths(&entry, w->columns->n_rows, bytes);
-        for (int part = 0; part < OMEN_N_PARTS && status == OMEN_OK; part++) {
+        for (omen_column_part part = 0; part < OMEN_N_PARTS && status == OMEN_OK; part++) {
             if (!bytes[part])
                 continue;
             status = put_part(w, i, part, bytes[part]);

@@ -196,7 +196,8 @@ int omen_words_literal(omen_parser *p, omen_literal *out)
     } else if (!is_keyword(p, "NULL")) {
         out->kind = OMEN_LITERAL_NUMBER;
         out->is_integer = true;
-        out->real = out->integer = is_keyword(p, "TRUE");
+        out->integer = is_keyword(p, "TRUE");
+        out->real = (double)out->integer;
     }
     return omen_words_next(p);
 }

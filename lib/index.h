@@ -48,6 +48,9 @@ typedef struct omen_column omen_column;
 struct omen_list_errors;  /* lists_errors.h */
 struct omen_list_spread;  /* lists_spread.h */
 struct omen_lists_filter; /* filter.h */
+struct omen_lists_chunk;  /* lists_search.h */
+
+#define OMEN_KEPT_CHUNKS 64 /* threads beyond them keep nothing */
 
 struct omen_index {
     omen_meta meta;
@@ -82,6 +85,8 @@ struct omen_index {
     /* NULL until the first search that needs them has measured them; exchanged atomically */
     struct omen_list_spread *spread; /* lists_spread.h: of searches under filters and for all rows within a distance */
     struct omen_list_errors *errors; /* lists_errors.h: of the latter */
+    /* what searches have left for the next ones, one for each thread (lists_search.h); exchanged atomically */
+    struct omen_lists_chunk *kept_chunks[OMEN_KEPT_CHUNKS];
 };
 
 /* Opens codes without lists as omen_index_open() opens an index; PERM may be missing. Returns as it does. */
@@ -126,14 +131,12 @@ int omen_index_read_rows(const omen_index *index, const uint32_t *positions, uin
                          omen_detail *why) OMEN_MUST_CHECK;
 
 /* Exact search over the refine tier, or over a source of at most OMEN_MAX_ROWS rows. queries are n_queries x d; keys
- * gets the k <= n nearest of each query as (distance, id), ascending: n_queries x k. hash, which may be NULL, gets that
- * of the source's rows if there are queries. watch may be NULL. Return OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED
- * and, of an index, OMEN_ERR_CORRUPT, of a source, what it returned. */
+ * gets the k <= n nearest of each query as (distance, id), ascending: n_queries x k. watch may be NULL. Return OMEN_OK,
+ * OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED and, of an index, OMEN_ERR_CORRUPT, of a source, what it returned. */
 int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k, int n_threads,
                       uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
-                       uint32_t k, int n_threads, uint64_t *keys, omen_row_hash *hash, omen_watch *watch,
-                       omen_detail *why) OMEN_MUST_CHECK;
+                       uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Bytes of memory that a thread of such a search takes, of rows of d values. */
 uint64_t omen_search_exact_bytes(uint32_t d, uint32_t k);

@@ -58,7 +58,8 @@ int omen_joint_create(omen_joint **out, const omen_index *const *indexes, const 
     joint->indexes = omen_alloc_zero(n, sizeof *joint->indexes);
     joint->names = omen_alloc_zero(n, sizeof *joint->names);
     joint->first = omen_alloc_zero(n + 1, sizeof *joint->first);
-    if (!joint->indexes || !joint->names || !joint->first)
+    joint->models = omen_alloc_zero(n, sizeof *joint->models);
+    if (!joint->indexes || !joint->names || !joint->first || !joint->models)
         goto out;
     status = OMEN_OK;
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
@@ -73,6 +74,8 @@ int omen_joint_create(omen_joint **out, const omen_index *const *indexes, const 
                           "with %.190s there are more than %u rows, which is the most that can be searched together",
                           joint->names[i], OMEN_MAX_ROWS);
     }
+    if (status == OMEN_OK)
+        status = omen_joint_find_models(joint->models, joint->indexes, n);
 out:
     if (status == OMEN_OK) {
         *out = joint;
@@ -86,8 +89,12 @@ void omen_joint_destroy(omen_joint *joint)
 {
     if (!joint)
         return;
-    for (size_t i = 0; i < joint->n; i++)
+    for (size_t i = 0; i < joint->n; i++) {
         free(joint->names[i]);
+        if (joint->models)
+            free(joint->models[i].sums);
+    }
+    free(joint->models);
     free(joint->indexes);
     free(joint->names);
     free(joint->first);

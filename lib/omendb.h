@@ -118,6 +118,7 @@ typedef struct omen_source {
     int (*read_bytes)(void *self, uint64_t first, uint64_t n, uint8_t *out, omen_detail *why);
     /* rows [first, first + n) will not be read for a while: the memory that caches them may be freed. May be NULL */
     void (*release)(void *self, uint64_t first, uint64_t n);
+    const char *name; /* for messages, such as "a.npy" in quotes; may be NULL */
 } omen_source;
 
 /* What a source is made of, where that is several inputs: rows that follow those of the part before. */
@@ -226,7 +227,8 @@ typedef enum {
     OMEN_RECORD_TRANSFORM,
     OMEN_RECORD_PARTITION,
     OMEN_RECORD_CODEC,
-    OMEN_RECORD_RUN, /* one chunk of encoded rows, any number of times */
+    OMEN_RECORD_QUERIES, /* what efforts are measured on */
+    OMEN_RECORD_RUN,     /* one chunk of encoded rows, any number of times */
 } omen_record_kind;
 
 typedef struct omen_record {
@@ -309,6 +311,9 @@ typedef struct omen_build_options {
     struct {
         uint64_t first, n;
     } shard;
+    /* of ALL: the records of a model, which encodes the rows instead of one trained on them. Its options of the index
+     * are to be these, lists.n too. NULL: none */
+    const omen_checkpoint *model;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
@@ -590,7 +595,8 @@ OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
  * Returns OMEN_OK, OMEN_ERR_ARGUMENT (k = 0; has_within; exact without a refine tier; as omen_index_choose_way(); a set
  * of another index), OMEN_ERR_INPUT (a query whose squared norm is over OMEN_NORM2_MOST, or is no number; a zero query
  * under cosine without zero_ok), OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on
- * threads, SIMD level or, as long as the way is the same, how queries are batched. */
+ * threads, SIMD level or, as long as the way is the same, how queries are batched. The index keeps working memory for
+ * the next search, as much as a thread's part of the largest one so far took (64 MiB at most), for up to 64 threads. */
 OMEN_API int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;

@@ -38,6 +38,7 @@ typedef struct omen_checkpoint_info {
     bool zero_ok, has_tune_queries;
     uint64_t n_encoded; /* rows that the records hold, in n_runs of them */
     uint32_t n_runs;
+    uint32_t element_bytes; /* of a value of the input */
 } omen_checkpoint_info;
 
 /* Fills *out by the records, which the caller has proven (omen_checkpoint.prove). Returns OMEN_OK, OMEN_ERR_ARGUMENT

@@ -77,6 +77,12 @@ OMEN_API int omen_index_row_of_key(const omen_index *index, const omen_row_key *
 OMEN_API int omen_index_row_of_key_from(const omen_index *index, const omen_row_key *key, uint64_t first, int64_t *row,
                                         omen_detail *why) OMEN_MUST_CHECK;
 
+/* Compares the keys of the index with these, row by row; the first difference is told to fault(). Returns OMEN_OK,
+ * OMEN_ERR_CORRUPT (they differ, or the index has none), or OMEN_ERR_ARGUMENT (another number of rows; fewer keys than
+ * rows). */
+OMEN_API int omen_index_check_keys(const omen_index *index, const omen_row_keys *keys, omen_fault_fn fault,
+                                   void *context, omen_detail *why) OMEN_MUST_CHECK;
+
 /* ---- rows of an index ---------------------------------------------------- */
 
 /* Rows of an index, in any order and any number of times, from its refine tier: as they were read, up to its rounding;

@@ -79,6 +79,16 @@ static int describe_parts(omen_records *records, const omen_source *source, cons
     return status;
 }
 
+/* What a model was trained on, and with which options: the record of its transform begins with it. */
+static int read_identity(const omen_checkpoint *model, uint64_t *identity, omen_detail *why)
+{
+    omen_record record;
+    if (!model->get(model->self, 1, &record) || record.kind != OMEN_RECORD_TRANSFORM ||
+        record.n_bytes < sizeof *identity)
+        return omen_records_contradiction(why);
+    return model->read(model->self, 1, 0, sizeof *identity, identity, why);
+}
+
 int omen_records_describe(omen_records *records, const omen_source *source, const omen_build_options *o,
                           uint32_t n_lists, omen_detail *why)
 {
@@ -102,7 +112,12 @@ int omen_records_describe(omen_records *records, const omen_source *source, cons
         const uint64_t facts[] = {tune->n_rows, tune->d, tune->n_bytes, tune->stamp};
         head[OMEN_HEAD_TUNE] = XXH3_64bits(facts, sizeof facts);
     }
-    const int status = hash_content(source, 0, source->n_rows, CONTENT_ROWS, &head[OMEN_HEAD_CONTENT], why);
+    head[OMEN_HEAD_MODEL] = 0;
+    int status = o->model ? read_identity(o->model, &head[OMEN_HEAD_MODEL], why) : OMEN_OK;
+    if (status == OMEN_OK && !source->read)
+        return OMEN_OK;
+    if (status == OMEN_OK)
+        status = hash_content(source, 0, source->n_rows, CONTENT_ROWS, &head[OMEN_HEAD_CONTENT], why);
     return status == OMEN_OK && o->n_parts > 0 ? describe_parts(records, source, o, why) : status;
 }
 
@@ -176,6 +191,9 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
     case OMEN_HEAD_ZERO_OK:
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun %s options.zero_ok",
                          was ? "with" : "without");
+    case OMEN_HEAD_MODEL:
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s model",
+                         !now ? "a" : was ? "another" : "no");
     default:
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with other options.tune_queries");
     }
@@ -217,8 +235,15 @@ static int check_parts(const omen_records *records, uint64_t n_were, const omen_
                      i, o->parts[i - 1].name);
 }
 
-int omen_records_check_head(const omen_records *records, const omen_build_options *o, const omen_checkpoint *checkpoint,
-                            omen_detail *why)
+/* What is not known without the files. */
+static bool is_of_inputs(omen_head_field field)
+{
+    return field == OMEN_HEAD_N_BYTES || field == OMEN_HEAD_STAMP || field == OMEN_HEAD_CONTENT ||
+           field == OMEN_HEAD_TUNE;
+}
+
+int omen_records_check_head(const omen_records *records, const omen_source *source, const omen_build_options *o,
+                            const omen_checkpoint *checkpoint, omen_detail *why)
 {
     uint64_t was[OMEN_N_HEAD];
     omen_record record;
@@ -229,12 +254,36 @@ int omen_records_check_head(const omen_records *records, const omen_build_option
     if (status == OMEN_OK && was[OMEN_HEAD_VERSION] != records->head[OMEN_HEAD_VERSION])
         return differs(OMEN_HEAD_VERSION, 0, 0, why);
     /* the part that changed, before what changed of the whole with it */
-    if (status == OMEN_OK)
+    if (status == OMEN_OK && source->read)
         status = check_parts(records, (record.n_bytes - sizeof was) / sizeof *records->parts, o, checkpoint, why);
     for (int i = 0; i < OMEN_N_HEAD && status == OMEN_OK; i++)
-        if (was[i] != records->head[i])
+        if (was[i] != records->head[i] && (source->read || !is_of_inputs((omen_head_field)i)))
             return differs((omen_head_field)i, was[i], records->head[i], why);
     return status;
+}
+
+int omen_records_check_model(const omen_records *records, const omen_checkpoint *model, omen_detail *why)
+{
+    static const omen_head_field fields[] = {OMEN_HEAD_METRIC, OMEN_HEAD_CODEC,   OMEN_HEAD_REFINE, OMEN_HEAD_BYTES,
+                                             OMEN_HEAD_N_LISTS, OMEN_HEAD_ZERO_OK};
+    const uint64_t *head = records->head;
+    uint64_t was[OMEN_N_HEAD];
+    omen_record record;
+    if (!model->get(model->self, 0, &record) || record.kind != OMEN_RECORD_HEAD ||
+        !omen_records_may_be_head(record.n_bytes))
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the model is of another version of omendb");
+    const int status = model->read(model->self, 0, 0, sizeof was, was, why);
+    if (status != OMEN_OK)
+        return status;
+    if (was[OMEN_HEAD_VERSION] != head[OMEN_HEAD_VERSION])
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "the model is of another version of omendb");
+    if (was[OMEN_HEAD_D] != head[OMEN_HEAD_D])
+        return omen_fail(why, OMEN_ERR_INPUT, "the model is of %llu dimensions, and the rows have %llu",
+                         (unsigned long long)was[OMEN_HEAD_D], (unsigned long long)head[OMEN_HEAD_D]);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (was[fields[i]] != head[fields[i]])
+            return omen_fail(why, OMEN_ERR_ARGUMENT, "the model was trained with other options");
+    return OMEN_OK;
 }
 
 /* ---- lengths ---- */
@@ -260,6 +309,8 @@ static uint64_t most_bytes(omen_record_kind kind, const omen_source *source, con
         omen_partition p = {.n_lists = n_lists, .n_parents = omen_partition_parents(n_lists), .d = d_kept};
         return sizeof r->partition + omen_model_parts_bytes(parts, omen_partition_parts(&p, parts));
     }
+    case OMEN_RECORD_QUERIES:
+        return sizeof r->queries + OMEN_NEIGHBOURS_QUERIES * (uint64_t)source->d * sizeof(float);
     default: /* OMEN_RECORD_CODEC: the longest of the codecs */
         for (uint32_t codec = 1; codec <= OMEN_N_CODECS; codec++) {
             omen_codec_model m = {
@@ -277,11 +328,13 @@ int omen_records_check_lengths(const omen_source *source, const omen_build_optio
     const uint64_t row_bytes =
         sizeof(uint32_t) + OMEN_MAX_FACTORS * sizeof(float) + o->bytes + omen_refine_row_bytes(o->refine, source->d);
     const uint64_t table_bytes = OMEN_RUN_HEAD * sizeof(uint64_t) + 4 * ((uint64_t)n_lists + 1) +
-                                 (uint64_t)n_lists * OMEN_MAX_FACTORS * 2 * sizeof(float);
+                                 (uint64_t)n_lists * OMEN_MAX_FACTORS * 2 * sizeof(float) +
+                                 OMEN_NEIGHBOURS_QUERIES * (uint64_t)OMEN_NEIGHBOURS_MOST * sizeof(uint64_t);
     uint64_t rows_left_bytes = source->n_rows * row_bytes; /* of all runs together, besides their tables */
     omen_record record;
     for (uint32_t i = 1; checkpoint->get(checkpoint->self, i, &record); i++) {
-        const omen_record_kind expected = i < 4 ? OMEN_RECORD_HEAD + i : OMEN_RECORD_RUN;
+        const omen_record_kind expected =
+            i < OMEN_RECORD_RUN - OMEN_RECORD_HEAD ? OMEN_RECORD_HEAD + i : OMEN_RECORD_RUN;
         if (record.kind != expected)
             return omen_records_contradiction(why);
         if (expected != OMEN_RECORD_RUN) {
@@ -520,6 +573,42 @@ int omen_records_load_codec(omen_records *records, omen_codec_model *m, const om
     return status == OMEN_ERR_MEMORY ? no_memory(why) : status;
 }
 
+/* ---- queries ---- */
+
+int omen_records_save_queries(omen_records *records, const omen_neighbours *truth, const omen_checkpoint *checkpoint,
+                              omen_detail *why)
+{
+    records->queries.n = truth->n_queries;
+    records->queries.d = truth->d;
+    records->queries.k = truth->k;
+    records->queries.are_rows = truth->are_rows;
+    const omen_span spans[] = {{&records->queries, sizeof records->queries},
+                               {truth->queries, truth->n_queries * (uint64_t)truth->d * sizeof *truth->queries}};
+    return checkpoint->append(checkpoint->self, OMEN_RECORD_QUERIES, spans, 2, NULL, why);
+}
+
+int omen_records_load_queries(omen_records *records, omen_neighbours *truth, const omen_source *source,
+                              const omen_build_options *o, const omen_checkpoint *checkpoint, uint32_t record,
+                              omen_detail *why)
+{
+    reader r = reader_start(checkpoint, record, why);
+    take(&r, &records->queries, sizeof records->queries);
+    if (r.status != OMEN_OK)
+        return r.status;
+    const bool are_rows = records->queries.are_rows == 1;
+    if (records->queries.are_rows > 1 || (source->read && are_rows != !o->tune_queries) ||
+        (!are_rows && records->queries.n < 1 && source->n_rows > 1))
+        return omen_records_contradiction(why);
+    if (omen_neighbours_init(truth, o->metric, source->n_rows, source->d, o->seed, are_rows ? 0 : records->queries.n) !=
+        OMEN_OK)
+        return no_memory(why);
+    if (truth->n_queries != records->queries.n || truth->d != records->queries.d || truth->k != records->queries.k)
+        return omen_records_contradiction(why);
+    take(&r, truth->queries, truth->n_queries * (uint64_t)truth->d * sizeof *truth->queries);
+    const int status = reader_end(&r);
+    return status == OMEN_OK && !omen_neighbours_queries_are_sound(truth) ? omen_records_contradiction(why) : status;
+}
+
 /* ---- for people ---- */
 
 int omen_checkpoint_get_info(const omen_checkpoint *checkpoint, omen_checkpoint_info *out, omen_detail *why)
@@ -543,6 +632,7 @@ int omen_checkpoint_get_info(const omen_checkpoint *checkpoint, omen_checkpoint_
         .struct_bytes = sizeof info,
         .n_rows = head[OMEN_HEAD_N_ROWS],
         .d = (uint32_t)head[OMEN_HEAD_D],
+        .element_bytes = (uint32_t)head[OMEN_HEAD_ELEMENT_BYTES],
         .metric = (omen_metric)head[OMEN_HEAD_METRIC],
         .codec = (omen_codec)head[OMEN_HEAD_CODEC],
         .refine = (omen_refine)head[OMEN_HEAD_REFINE],

@@ -8,6 +8,7 @@
 #include "lib/omendb.h"
 #include "lib/lists/partition.h"
 #include "lib/transform.h"
+#include "lib/neighbours.h"
 
 /* What the bytes of an index depend on: a checkpoint with other values cannot be continued. */
 typedef enum {
@@ -26,6 +27,7 @@ typedef enum {
     OMEN_HEAD_SEED,
     OMEN_HEAD_ZERO_OK,
     OMEN_HEAD_TUNE, /* a hash of the size and modification time of the tuning queries; 0 without them */
+    OMEN_HEAD_MODEL, /* the identity of the model that rows are encoded with; 0: it is trained on them */
     OMEN_N_HEAD,
 } omen_head_field;
 
@@ -56,6 +58,9 @@ typedef struct omen_records {
         uint32_t kind, d, n_sub, n_factors, n_active, d_used;
         double errors[OMEN_N_CODECS]; /* of the codecs from 1 on; NaN: not tried */
     } codec;
+    struct {
+        uint32_t n, d, k, are_rows;
+    } queries;
 } omen_records;
 
 /* Fills records->head and parts, which starts NULL. Reads a few rows of source. */
@@ -69,9 +74,14 @@ int omen_records_save_head(omen_records *records, const omen_checkpoint *checkpo
 
 /* Compares records->head and parts, which options has the names of, with the first record of the checkpoint. Returns
  * OMEN_OK, OMEN_ERR_ARGUMENT (different options) or OMEN_ERR_INPUT (different input), both with the difference in why,
- * OMEN_ERR_MEMORY or what the checkpoint returned. */
-int omen_records_check_head(const omen_records *records, const omen_build_options *options,
+ * OMEN_ERR_MEMORY or what the checkpoint returned. Of a source that cannot be read, only what the options say and its
+ * number of rows and dimension are compared. */
+int omen_records_check_head(const omen_records *records, const omen_source *source, const omen_build_options *options,
                             const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Whether a model's records can encode what records->head says: of the same version, dimension and options. Returns as
+ * omen_records_check_head(). */
+int omen_records_check_model(const omen_records *records, const omen_checkpoint *model, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees parts, once nothing is written any more. */
 void omen_records_finish(omen_records *records);
@@ -102,5 +112,10 @@ int omen_records_save_codec(omen_records *records, const omen_codec_model *model
 int omen_records_load_codec(omen_records *records, omen_codec_model *model, const omen_build_options *options,
                             uint32_t d_kept, const omen_checkpoint *checkpoint, uint32_t record,
                             omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_save_queries(omen_records *records, const omen_neighbours *truth, const omen_checkpoint *checkpoint,
+                              omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_load_queries(omen_records *records, omen_neighbours *truth, const omen_source *source,
+                              const omen_build_options *options, const omen_checkpoint *checkpoint, uint32_t record,
+                              omen_detail *why) OMEN_MUST_CHECK;
 
 #endif

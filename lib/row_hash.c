@@ -54,10 +54,11 @@ int omen_source_hash(const omen_source *source, uint64_t first, uint64_t n, int 
             bool skip;
 #pragma omp atomic read
             skip = stop;
-            if (skip || own != OMEN_OK)
+            if (skip)
                 continue;
             const uint64_t at = i * most, count = n - at < most ? n - at : most;
-            own = source->read(source->self, first + at, count, rows, &own_why);
+            if (own == OMEN_OK)
+                own = source->read(source->self, first + at, count, rows, &own_why);
             if (own == OMEN_OK)
                 omen_row_hash_add(&own_hash, first + at, rows, count, d);
             uint64_t so_far;

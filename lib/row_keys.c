@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keys of rows on their way into an index: copied, sorted, written. */
+/* Keys of rows on their way into an index: copied, sorted, written, or compared with those that it has. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #define WRITE_BYTES (1u << 16) /* of a section at a time */
 #define SERIAL_MOST (1u << 12) /* rows that are not worth waking other threads */
 #define TEXT_LEAST  (1u << 16)
+#define SHOWN_BYTES 100u /* of a key in a message */
 
 struct omen_row_keys {
     omen_key_kind kind;
@@ -313,4 +315,52 @@ int omen_row_keys_write(const omen_row_keys *keys, const omen_sink *sink, omen_p
     if (status == OMEN_OK)
         status = write_bytes(&w, OMEN_SECTION_KEYI, OMEN_ELEMENT_U32, keys->order, n * sizeof *keys->order);
     return status;
+}
+
+/* ---- comparing with those of an index ---- */
+
+/* As a message shows it: a long one is cut. Returns out. */
+static const char *show_key(const omen_row_key *key, char out[SHOWN_BYTES])
+{
+    if (key->kind == OMEN_KEYS_TEXT)
+        snprintf(out, SHOWN_BYTES, "\"%.*s\"", (int)omen_least(key->n_bytes, SHOWN_BYTES - 3), key->text);
+    else if (key->kind == OMEN_KEYS_INT64)
+        snprintf(out, SHOWN_BYTES, "%lld", (long long)key->number);
+    else
+        snprintf(out, SHOWN_BYTES, "%llu", (unsigned long long)key->number);
+    return out;
+}
+
+int omen_index_check_keys(const omen_index *index, const omen_row_keys *keys, omen_fault_fn fault, void *context,
+                          omen_detail *why)
+{
+    const omen_key_kind kind = index->keys.head.kind;
+    char text[400], shown[2][SHOWN_BYTES];
+
+    if (keys->n_rows != index->meta.n_rows || keys->n_added != keys->n_rows)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "there are %llu keys, and the index has %llu rows",
+                         (unsigned long long)keys->n_added, (unsigned long long)index->meta.n_rows);
+    if (kind != keys->kind) {
+        if (kind == OMEN_KEYS_NONE)
+            snprintf(text, sizeof text, "it has no keys");
+        else
+            snprintf(text, sizeof text, "its keys are %s, and %s in what it is compared with", omen_key_kind_name(kind),
+                     omen_key_kind_name(keys->kind));
+        fault(context, kind == OMEN_KEYS_NONE ? NULL : "KEYS", text);
+        return OMEN_ERR_CORRUPT;
+    }
+    for (uint64_t row = 0; row < keys->n_rows; row++) {
+        const omen_row_key here = key_of(keys, row);
+        omen_row_key there;
+        const int status = omen_index_key_of(index, row, &there, why);
+        if (status != OMEN_OK)
+            return status;
+        if (omen_row_key_compare(&there, &here) == 0)
+            continue;
+        snprintf(text, sizeof text, "row %llu has the key %s, and %s in what it is compared with",
+                 (unsigned long long)row, show_key(&there, shown[0]), show_key(&here, shown[1]));
+        fault(context, "KEYV", text);
+        return OMEN_ERR_CORRUPT;
+    }
+    return OMEN_OK;
 }

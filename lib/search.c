@@ -217,7 +217,7 @@ int omen_source_search(const omen_source *source, omen_metric metric, uint32_t k
     uint64_t *keys = omen_alloc(n_queries * n_found, sizeof *keys);
     omen_watch watch = omen_watch_make_search(progress, context, n_queries);
     int status = keys ? omen_search_source(source, metric, queries, n_queries, n_found,
-                                           n_threads > 0 ? n_threads : omen_cpu_count(), keys, NULL, &watch, why)
+                                           n_threads > 0 ? n_threads : omen_cpu_count(), keys, &watch, why)
                       : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++)
         omen_search_put_found(keys + q * n_found, n_found, k, ids + q * k, distances ? distances + q * k : NULL);

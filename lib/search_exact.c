@@ -14,7 +14,6 @@
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
-#include "lib/row_hash.h"
 
 #define GROUP      256u  /* queries of one product */
 #define ROWS       192u  /* rows of one product */
@@ -40,17 +39,12 @@ typedef struct {
     bool as_bytes;       /* rows and queries are bytes, and products of bytes will do */
     float *centre;       /* l2, cosine: subtracted from rows and queries, so that products do not cancel */
     omen_watch *watch;   /* NULL: the search is never stopped */
-    omen_row_hash *hash; /* source: gets that of all rows; NULL: it is not wanted */
 } row_supply;
 
-/* Reads rows; adds them to a hash, of a source, unless it is NULL. */
-static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float *rows, omen_row_hash *hash,
-                       omen_detail *why)
+static int supply_rows(const row_supply *supply, uint64_t first, size_t n, float *rows, omen_detail *why)
 {
     if (!supply->index) {
         int status = supply->source->read(supply->source->self, first, n, rows, why);
-        if (status == OMEN_OK && hash)
-            omen_row_hash_add(hash, first, rows, n, supply->d);
         if (status == OMEN_OK && supply->metric == OMEN_METRIC_COSINE)
             omen_transform_lift(&supply->unit, rows, n, false, rows);
         return status;
@@ -123,7 +117,7 @@ static int supply_key(const row_supply *supply, const float *query, double offse
         *key = index_key(supply, query, offset, supply->positions[id]);
         return OMEN_OK;
     }
-    const int status = supply_rows(supply, id, 1, scratch, NULL, why);
+    const int status = supply_rows(supply, id, 1, scratch, why);
     if (status == OMEN_OK)
         *key = source_key(supply, query, id, scratch);
     return status;
@@ -142,8 +136,6 @@ typedef struct {
     uint64_t *keys;
     uint32_t *counts;
     size_t kept, size;
-    bool hashes; /* the rows that are compared next are to be added to the hash */
-    omen_row_hash hash;
 } exact_state;
 
 static void state_finish(exact_state *s)
@@ -201,7 +193,7 @@ static int find_centre(row_supply *supply, omen_detail *why)
     const bool is_wanted = is_squared(supply) && !(supply->index && supply->index->refine.centre);
     int status = rows && supply->centre ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK && is_wanted)
-        status = supply_rows(supply, 0, n, rows, NULL, why);
+        status = supply_rows(supply, 0, n, rows, why);
     for (size_t j = 0; j < d && status == OMEN_OK && is_wanted; j++) {
         double sum = 0;
         for (size_t i = 0; i < n; i++)
@@ -280,10 +272,6 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
                 squares += (uint32_t)row[k] * row[k];
                 sum += row[k];
             }
-            for (size_t k = 0; s->hashes && k < d; k++)
-                s->rows[k] = row[k];
-            if (s->hashes)
-                omen_row_hash_add(&s->hash, first + i, s->rows, 1, d);
             /* x q = x (q - centre) + centre x */
             s->row_terms[i] = (int32_t)squares - 2 * BYTE_CENTRE * (int32_t)sum;
             half_norms[i] = 0;
@@ -292,7 +280,7 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
                            s->dots, ldc);
         return OMEN_OK;
     }
-    int status = supply_rows(supply, first, n, s->rows, s->hashes ? &s->hash : NULL, why);
+    int status = supply_rows(supply, first, n, s->rows, why);
     if (status != OMEN_OK)
         return status;
     if (is_squared(supply)) {
@@ -371,7 +359,7 @@ static int measure_all(exact_state *s, const row_supply *supply, const float *qu
         const size_t n = supply->n_rows - i0 < ROWS ? supply->n_rows - i0 : ROWS;
         if (omen_watch_stopped(supply->watch))
             return OMEN_ERR_INTERRUPTED;
-        const int status = supply->index ? OMEN_OK : supply_rows(supply, i0, n, s->rows, NULL, why);
+        const int status = supply->index ? OMEN_OK : supply_rows(supply, i0, n, s->rows, why);
         if (status != OMEN_OK)
             return status;
         for (size_t i = 0; i < n; i++) {
@@ -436,7 +424,6 @@ static int search_task(exact_state *s, const row_supply *supply, const float *qu
                        uint64_t range, uint64_t n_ranges, uint32_t k, uint64_t *parts, uint64_t *keys, omen_detail *why)
 {
     const size_t n = n_queries - q0 < GROUP ? n_queries - q0 : GROUP, d = supply->d;
-    s->hashes = supply->hash && q0 == 0; /* each row once */
     int status = search_range(s, supply, queries + q0 * d, n, supply->n_rows * range / n_ranges,
                               supply->n_rows * (range + 1) / n_ranges, why);
     for (size_t q = 0; q < n && status == OMEN_OK; q++) {
@@ -571,10 +558,6 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
                     *why = own_why;
             }
         }
-        if (supply->hash) {
-#pragma omp critical(omen_exact)
-            omen_row_hash_join(supply->hash, &s.hash);
-        }
         state_finish(&s);
     }
     free(parts);
@@ -666,13 +649,9 @@ int omen_search_distances(const omen_index *index, const float *queries, uint64_
 }
 
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
-                       uint32_t k, int n_threads, uint64_t *keys, omen_row_hash *hash, omen_watch *watch,
-                       omen_detail *why)
+                       uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why)
 {
-    row_supply supply = {
-        .source = source, .metric = metric, .n_rows = source->n_rows, .d = source->d, .watch = watch, .hash = hash};
-    if (hash)
-        *hash = (omen_row_hash){0, 0};
+    row_supply supply = {.source = source, .metric = metric, .n_rows = source->n_rows, .d = source->d, .watch = watch};
     const int status = search_all(&supply, queries, n_queries, k, n_threads, keys, why);
     for (uint64_t q = 0; q < n_queries && status == OMEN_OK; q++) {
         const bool is_zero = is_zero_query(&supply, queries + q * source->d);

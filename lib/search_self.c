@@ -199,7 +199,7 @@ int omen_index_search_self(const omen_index *index, const omen_search_options *o
         s.options.way = OMEN_SEARCH_LISTS;
     s.options.zero_ok = true; /* what was accepted as a row is accepted as a query */
     /* one more, for the row itself */
-    s.options.k = omen_least(s.options.k, index->meta.n_rows - 1) + 1;
+    s.options.k = (uint32_t)omen_least(s.options.k, index->meta.n_rows - 1) + 1;
     s.options.limit += s.options.limit > 0;
     status = init(&s);
     if (status == OMEN_ERR_MEMORY)

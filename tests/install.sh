@@ -7,7 +7,7 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libjans
 
 # What the tests need besides.
 test_packages="bats file zstd python3 python3-numpy python3-h5py clang libomp-dev gcc-aarch64-linux-gnu
-    libc6-dev-arm64-cross qemu-user gnuplot-nox strace g++ binutils clang-format"
+    libc6-dev-arm64-cross qemu-user gnuplot-nox strace g++ binutils clang-format groff-base mandoc"
 
 # What tests/cluster.sh needs, which is skipped without; they take some 20 seconds to install.
 cluster_packages="slurmctld slurmd slurm-client munge iproute2 parallel"
@@ -27,7 +27,7 @@ install_missing()
     fi
 
     # one line to paste where this script may not do it
-    apt="apt-get install -y --no-install-recommends$missing"
+    apt="apt-get update && apt-get install -y --no-install-recommends$missing"
     as_root=
     if [ "$(id -u)" -ne 0 ]; then
         as_root=sudo

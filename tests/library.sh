@@ -33,6 +33,20 @@ readelf -d "$omendb" | grep 'NEEDED.*omendb' | result "the program needs no libo
 # of the library's own functions, only through pointers or directly
 readelf -rW "$build/libomendb.so" | grep -E 'JUMP_SLO.* omen_' | result "files of the library call each other directly"
 
+# ---- hardening, of a build that is optimized and not for a sanitizer ----
+
+for file in "$omendb" "$build/libomendb.so"; do
+    name=${file##*/}
+    readelf -hldW --dyn-syms "$file" >"$scratch/elf"
+    {
+        grep -q 'Type: *DYN' "$scratch/elf" || echo "its addresses are fixed"
+        grep -q 'GNU_RELRO' "$scratch/elf" && grep -q '(FLAGS.*NOW' "$scratch/elf" || echo "the linker's tables stay writable"
+        grep 'GNU_STACK.*RWE' "$scratch/elf"
+        grep -q '__stack_chk_fail' "$scratch/elf" || echo "no canaries"
+        grep -q '__asan_init\|__tsan_init' "$scratch/elf" || grep -q '__[a-z]*_chk@' "$scratch/elf" || echo "no _FORTIFY_SOURCE"
+    } | result "$name is hardened"
+done
+
 # ---- an installed copy ----
 
 quiet meson install -C "$build" --no-rebuild --destdir "$scratch/root" | result "meson install into a DESTDIR"

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# All tests: a build with gcc (warnings are errors), unit tests, CLI tests, fault injection, exact search against numpy,
-# style, the installed library, a build in steps on Slurm, NEON under qemu-user, a build with clang, unit and CLI tests
-# and failing allocations under AddressSanitizer and UBSan. Installs what is missing.
-# Ends with "N passed, N failed" and exits 1 if any failed. Builds into build-test, build-clang and build-sanitize.
+# All tests: a build with gcc (warnings are errors), unit tests, CLI tests, fault injection, random options, exact search
+# against numpy, style, the installed library, a build in steps on Slurm, NEON under qemu-user, a build with clang, unit
+# and CLI tests and failing allocations under AddressSanitizer and UBSan. Installs what is missing.
+# Says every 15 s what is under way. Ends with "N passed, N failed" and exits 1 if any failed. Builds into build-test,
+# build-clang and build-sanitize.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
@@ -16,19 +17,37 @@ if [ -d "$data/glove-100" ] && [ -d "$data/sift-128" ]; then
 else
     unset OMENDB_TEST_DATA
 fi
-# shellcheck disable=SC2086 # the lists are split into words on purpose
-install_missing $build_packages $test_packages || exit 1
-# shellcheck disable=SC2086
-install_missing $cluster_packages || echo "without these the stage \"cluster\" is skipped" >&2
-
 # Tests run more threads than there are processors.
 OMP_WAIT_POLICY=passive
 export OMP_WAIT_POLICY
 
 scratch=$(mktemp -d) || exit 1
-trap 'rm -rf "$scratch"' EXIT
+ticker=
+trap 'kill $ticker 2>/dev/null; rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+
+# tick: every 15 s, what is under way and how far it is. LOG.stage has the name of the stage that writes LOG.
+tick()
+{
+    trap 'kill $!; exit' TERM
+    began=$(date +%s)
+    while [ -d "$scratch" ]; do
+        sleep 15 &
+        wait $!
+        said=
+        for stage in "$scratch"/*.stage; do
+            name=$(cat "$stage")
+            [ -n "$name" ] || continue
+            log=${stage%.stage}
+            # unit tests are told by meson, compilers by ninja
+            n=$(cat "$log" "$log.meson" 2>/dev/null | grep -cE '^ok |^ *[0-9]+/[0-9]+ .* OK ')
+            [ "$n" -gt 0 ] || n=$(sed -n 's/^\(\[[0-9/]*\]\).*/\1/p' "$log" 2>/dev/null | tail -n 1)
+            said="$said${said:+; }$name${n:+ $n}"
+        done
+        [ -z "$said" ] || echo "   $(($(date +%s) - began)) s: $said"
+    done
+}
 
 # tally NAME CODE: counts the "ok" and "not ok" lines in the log. A failure without such a line counts as one.
 tally()
@@ -59,8 +78,11 @@ stage()
     name=$1
     shift
     began=$(date +%s)
+    rm -f "$log.meson"
+    echo "$name" >"$log.stage"
     "$@" >"$log" 2>&1
     tally "$name" $?
+    : >"$log.stage"
 }
 
 # compile DIRECTORY COMPILER OPTION...
@@ -105,6 +127,7 @@ plain()
     stage "failing allocations" /usr/bin/python3 tests/fault/fault.py alloc
     stage "kills" /usr/bin/python3 tests/fault/fault.py kills
     stage "lost writes" /usr/bin/python3 tests/fault/fault.py replay
+    stage "random options" /usr/bin/python3 tests/loop.py --rounds 4
     # the interpreter that Debian's python3-numpy belongs to
     stage "exact search and numpy" /usr/bin/python3 tests/exact_numpy.py
     stage "style" sh tests/style.sh
@@ -136,6 +159,14 @@ sanitized()
 }
 
 log=$scratch/log
+tick &
+ticker=$!
+echo "packages" >"$log.stage"
+# shellcheck disable=SC2086 # the lists are split into words on purpose
+install_missing $build_packages $test_packages || exit 1
+# shellcheck disable=SC2086
+install_missing $cluster_packages || echo "without these the stage \"cluster\" is skipped" >&2
+
 stage "gcc" compile build-test gcc --buildtype=release -Dwerror=true
 if ! grep -q ' 0 0$' "$scratch/counts"; then
     echo "0 passed, 1 failed"
@@ -148,6 +179,8 @@ sanitized </dev/null | {
     cat
 }
 
+kill $ticker
+ticker=
 awk '{ passed += $1; failed += $2; skipped += $3 }
     END {
         printf "%d passed, %d failed", passed, failed

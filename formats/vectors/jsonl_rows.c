@@ -30,7 +30,7 @@ static int find_member(const json_t *object, char *found, omen_detail *reason)
     }
     if (n == 1)
         return OMEN_OK;
-    return n == 0 ? omen_fail(reason, OMEN_ERR_INPUT, "line 1 has no member that is a list of numbers")
+    return n == 0 ? omen_fail(reason, OMEN_ERR_INPUT, "line 1 has no member that is a list of numbers" OMEN_ROWS_ONLY)
                   : omen_fail(reason, OMEN_ERR_INPUT,
                               "several members are lists of numbers: name one, as FILE:NAME, of %s", list);
 }

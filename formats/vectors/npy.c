@@ -35,8 +35,8 @@ static int type_parse(const omen_npy_header *header, omen_layout *out, omen_deta
     }
     if (strcmp(name, "V1") == 0) {
         return omen_fail(reason, OMEN_ERR_INPUT,
-                         "the array's dtype is '%.20s', a type of 8 bits that npy does not tell; save it as float16 or "
-                         "float32",
+                         "the array's dtype is '%.20s', a type of 8 bits or less that npy does not tell, such as "
+                         "float8_e4m3fn: save it as float32, by a.astype('f4')",
                          header->descr);
     }
     return omen_fail(reason, OMEN_ERR_INPUT, "the array's dtype is %s'%.20s'; " TYPES_READ,
@@ -163,7 +163,7 @@ int omen_npy_write(FILE *stream, const omen_source *source, omen_progress_fn pro
     int n =
         snprintf(header + PREFIX_BYTES, TEXT_BYTES,
                  "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRIu64 ", %u), }", source->n_rows, source->d);
-    memset(header + PREFIX_BYTES + n, ' ', TEXT_BYTES - n);
+    memset(header + PREFIX_BYTES + n, ' ', TEXT_BYTES - (size_t)n);
     header[PREFIX_BYTES + TEXT_BYTES - 1] = '\n';
     return omen_rows_write(stream, header, PREFIX_BYTES + TEXT_BYTES, false, source, progress, context, why);
 }

@@ -115,8 +115,9 @@ static int read_line(omen_row_spool *spool, fields f, uint64_t number, omen_deta
         double real = 0;
         const omen_number_kind kind = omen_number_parse(text, n_bytes, &integer, &real);
         if (kind == OMEN_NUMBER_NONE)
-            return omen_fail(reason, OMEN_ERR_INPUT, "line %" PRIu64 ", column %u: \"%.*s\"%s is no number", number,
-                             column, (int)(n_bytes < 40 ? n_bytes : 40), text, n_bytes > 40 ? "..." : "");
+            return omen_fail(reason, OMEN_ERR_INPUT, "line %" PRIu64 ", column %u: \"%.*s\"%s is no number%s", number,
+                             column, (int)(n_bytes < 40 ? n_bytes : 40), text, n_bytes > 40 ? "..." : "",
+                             spool->d == 0 ? OMEN_ROWS_ONLY : "");
         status = omen_row_spool_put(spool, kind == OMEN_NUMBER_INTEGER, integer, real, number, reason);
     }
     return status;

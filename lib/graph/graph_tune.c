@@ -243,7 +243,7 @@ static void find_positions(tuning *t)
     const uint32_t n = t->truth->n_queries;
     for (uint32_t q = 0; q < n; q++)
         t->own[q] = OMEN_GRAPH_NONE;
-    for (uint64_t p = 0; p < t->index->meta.n_rows && own[0] != OMEN_CALIBRATE_NO_ROW; p++) {
+    for (uint64_t p = 0; p < t->index->meta.n_rows && own[0] != OMEN_NEIGHBOURS_NO_ROW; p++) {
         uint32_t at = 0, above = n; /* ids of queries rise */
         while (above - at > 1) {
             const uint32_t middle = at + (above - at) / 2;
@@ -281,6 +281,6 @@ int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth,
 
 uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads)
 {
-    return (uint64_t)omen_calibration_most_queries(n_rows, d) * 4 +
+    return (uint64_t)omen_neighbours_most_queries(n_rows, d) * 4 +
            (n_rows / 8 + OMEN_GRAPH_POOL_MOST * 24 + 64 * d) * (uint64_t)n_threads;
 }

@@ -114,5 +114,5 @@ int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth,
 
 uint64_t omen_lists_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads)
 {
-    return omen_lists_measure_bytes(omen_calibration_most_queries(n_rows, d), n_lists) + 4 * n_rows;
+    return omen_lists_measure_bytes(omen_neighbours_most_queries(n_rows, d), n_lists);
 }

@@ -27,9 +27,10 @@
 #define RADII_MOST   1e6f         /* a smaller radius is none beside the longest */
 #define CROWDED_MOST 1.0f         /* as OMEN_CROWDED_MOST; less, since the first lists are many */
 
-/* Lists cost more than in one index, candidates the same: so less is left to the lists, and more to the margin, which
- * is that for sqrt(c k) neighbours. Together both find what is asked for (docs/EXPERIMENTS.md). */
-#define REACH 0.9f
+/* An index that has few of the k rows is searched less far than for these alone, and more is left to the margin, which
+ * is that for more neighbours. Together both find what is asked for (docs/EXPERIMENTS.md). */
+#define REACH_LEAST       0.87f
+#define REACH_LEAST_APART 0.95f /* of models that differ */
 
 /* What all chunks of a search share. */
 typedef struct {
@@ -42,8 +43,14 @@ typedef struct {
     omen_lists_share *shares;
     float margin;  /* the widest that one of the indexes may ask for */
     bool is_fixed; /* the number of re-ranked rows */
+    bool differ;   /* the models */
     bool refine_cold;
 } joint_plan;
+
+/* How many of the best estimates of a query are in one index. */
+typedef struct {
+    uint32_t n, n_best;
+} joint_share;
 
 /* One thread's chunk of queries. */
 typedef struct {
@@ -51,7 +58,8 @@ typedef struct {
     omen_lists_chunk *parts; /* n */
     const float **rows;      /* n: the queries, as refine rows of each index are compared with them */
     float *kth;              /* of each query: the k-th estimate of the first lists */
-    uint32_t *counts;        /* queries x n: rows of the k */
+    joint_share *counts;     /* queries x n; in the end n are keys of the pool */
+    uint32_t *starts;        /* n: room to order them */
     size_t failed;           /* the index at fault */
 } joint_chunk;
 
@@ -64,7 +72,6 @@ static omen_effort make_effort(const omen_index *index, const omen_search_option
     const omen_meta *m = &index->meta;
     const uint32_t k = c < 1 ? 1 : c < m->n_rows ? c : (uint32_t)m->n_rows;
     omen_effort e = omen_index_effort(index, k, o->recall > 0 ? o->recall : OMEN_DEFAULT_RECALL, n_probes, n_rerank);
-    e.reach *= REACH;
     if (!index->n_tune) /* of too few rows to measure anything */
         e.least_lists = e.most_lists = m->n_lists;
     else if (c == 0 && e.least_lists < e.most_lists)
@@ -85,20 +92,58 @@ static omen_effort effort_of(const joint_plan *plan, size_t i, uint32_t c)
                               : make_effort(plan->joint->indexes[i], plan->job->options, c, &n_probes, &n_rerank);
 }
 
-/* The margin of one index that has c of the k rows, in its own estimates; below 0 if nothing was measured. */
-static float margin_of(const joint_plan *plan, size_t i, uint32_t c)
+/* Rows of the k that are in an index. */
+static uint32_t count_of(const joint_plan *plan, joint_share share)
 {
-    const float k = sqrtf((float)(c < 1 ? 1 : c) * (float)plan->k) + 0.5f;
-    return plan->joint->indexes[i]->n_tune ? effort_of(plan, i, (uint32_t)k).margin : -1;
+    return (uint32_t)(((uint64_t)share.n * plan->k + share.n_best - 1) / share.n_best);
 }
 
-/* The rows of k that index i has if they are spread as all rows are; together they are at least k. */
-static uint32_t part_of_k(const joint_plan *plan, size_t i)
+/* The margin of one index that has c of the k rows, in its own estimates; below 0 if nothing was measured. It is that
+ * for neighbours between c and k: nearer to k where all have one model, and nothing is lost between models. */
+static float margin_of(const joint_plan *plan, size_t i, uint32_t c)
 {
-    const uint64_t *first = plan->joint->first;
-    const double all = (double)first[plan->joint->n], own = (double)(first[i + 1] - first[i]);
+    const float k = (float)plan->k, middle = sqrtf((float)(c < 1 ? 1 : c) * k);
+    const float wanted = (plan->differ ? middle : sqrtf(middle * sqrtf(middle * k))) + 0.5f;
+    return plan->joint->indexes[i]->n_tune ? effort_of(plan, i, (uint32_t)wanted).margin : -1;
+}
+
+/* The rows of k that own_rows of all have if they are spread as all are; together they are at least k. */
+static uint32_t part_of_k(const joint_plan *plan, uint64_t own_rows)
+{
+    const double all = (double)plan->joint->first[plan->joint->n], own = (double)own_rows;
     const double part = ceil((double)plan->k * own / all);
     return part < own ? (uint32_t)part : (uint32_t)own;
+}
+
+/* The effort of an index that has a share of the k rows. */
+static omen_effort share_effort(const joint_plan *plan, size_t i, joint_share share)
+{
+    omen_effort e = effort_of(plan, i, count_of(plan, share));
+    const float least = plan->differ ? REACH_LEAST_APART : REACH_LEAST;
+    e.reach *= least + (1 - least) * (float)share.n / (float)share.n_best;
+    return e;
+}
+
+/* The effort of all indexes of a model: the average of theirs, by their shares. */
+static omen_effort model_effort(const joint_plan *plan, size_t owner, const joint_share *shares)
+{
+    const omen_joint_model *models = plan->joint->models;
+    omen_effort all = share_effort(plan, owner, shares[owner]);
+    double sum = 0, reach = 0, least = 0;
+    for (size_t i = owner; i != SIZE_MAX && models[owner].sums; i = models[i].next) {
+        if (shares[i].n == 0 || !plan->joint->indexes[i]->n_tune)
+            continue;
+        const omen_effort e = share_effort(plan, i, shares[i]);
+        sum += shares[i].n;
+        reach += shares[i].n * (double)e.reach;
+        least += shares[i].n * (double)e.least_lists;
+        all.most_lists = e.most_lists > all.most_lists ? e.most_lists : all.most_lists;
+    }
+    if (sum > 0) {
+        all.reach = (float)(reach / sum);
+        all.least_lists = (uint32_t)ceil(least / sum);
+    }
+    return all;
 }
 
 static omen_lists_share make_share(const omen_index *index, const omen_list_bias *bias, uint64_t first_row,
@@ -130,10 +175,15 @@ static int get_biases(joint_plan *plan)
     omen_list_bias *biases = omen_alloc(joint->n, sizeof *biases);
     if (!biases)
         return OMEN_ERR_MEMORY;
-    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++)
-        status = omen_joint_blame(
-            joint, i, omen_list_bias_measure(joint->indexes[i], job->n_threads, &biases[i], job->watch, job->why),
-            job->why);
+    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++) {
+        biases[i] = (omen_list_bias){.at_zero = 0};
+        if (joint->models[i].owner < i)
+            biases[i] = biases[joint->models[i].owner];
+        else if (plan->differ)
+            status = omen_joint_blame(
+                joint, i, omen_list_bias_measure(joint->indexes[i], job->n_threads, &biases[i], job->watch, job->why),
+                job->why);
+    }
     if (status != OMEN_OK) {
         free(biases);
         return status;
@@ -171,7 +221,7 @@ static void plan_efforts(joint_plan *plan)
         const uint32_t n_most = most_rows_by(plan, joint->indexes[i], &n_rerank);
         plan->n_most = n_most > plan->n_most ? n_most : plan->n_most;
         most_rerank = n_rerank > most_rerank ? n_rerank : most_rerank;
-        make_effort(joint->indexes[i], o, part_of_k(plan, i), &n_probes, &n_rerank);
+        make_effort(joint->indexes[i], o, part_of_k(plan, joint->indexes[i]->meta.n_rows), &n_probes, &n_rerank);
         sum_probes += n_probes;
         plan->margin =
             fmaxf(plan->margin, plan->shares[i].factor * fmaxf(margin_of(plan, i, 1), margin_of(plan, i, job->k)));
@@ -191,6 +241,8 @@ static int plan_init(joint_plan *plan, const omen_joint *joint, const omen_searc
     float most_radius2 = 0;
     *plan = (joint_plan){.joint = joint, .job = job, .k = job->k, .margin = -1, .is_fixed = job->options->rerank > 0};
     plan->n_counts = job->k < COUNTS ? job->k + 1 : COUNTS;
+    for (size_t i = 0; i < joint->n; i++)
+        plan->differ |= joint->models[i].owner > 0;
     plan->efforts = omen_alloc(joint->n * plan->n_counts, sizeof *plan->efforts);
     plan->shares = omen_alloc(joint->n, sizeof *plan->shares);
     const int status = plan->efforts && plan->shares ? get_biases(plan) : OMEN_ERR_MEMORY;
@@ -222,6 +274,7 @@ static void chunk_finish(joint_chunk *c)
     free(c->rows);
     free(c->kth);
     free(c->counts);
+    free(c->starts);
 }
 
 static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
@@ -233,15 +286,25 @@ static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
     c->rows = omen_alloc(n, sizeof *c->rows);
     c->kth = omen_alloc(n_queries, sizeof *c->kth);
     c->counts = omen_alloc(n_queries * n, sizeof *c->counts);
-    if (!c->parts || !c->rows || !c->kth || !c->counts)
+    c->starts = omen_alloc(n, sizeof *c->starts);
+    if (!c->parts || !c->rows || !c->kth || !c->counts || !c->starts)
         return OMEN_ERR_MEMORY;
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
+        const omen_joint_model *model = &plan->joint->models[i];
+        if (model->owner < i) {
+            omen_lists_chunk_share(s, plan->joint->indexes[i], &c->parts[model->owner]);
+            s->share = &plan->shares[i];
+            continue;
+        }
         omen_effort effort = effort_of(plan, i, 0);
         effort.most_rows = plan->n_most;
         status = omen_lists_chunk_init(s, plan->joint->indexes[i], plan->k, &effort, false, false, n_queries,
                                        i > 0 ? c->parts : NULL);
-        s->k = part_of_k(plan, i); /* what its lists have to hold */
+        s->k = part_of_k(plan, model->n_rows); /* what its lists have to hold */
+        s->first = model->sums ? model->sums : s->first;
+        s->f_step_max = model->f_step_max;
+        s->g_max = model->g_max;
         s->keys_are_ids = false;
         s->share = &plan->shares[i];
         s->watch = plan->job->watch;
@@ -255,6 +318,8 @@ static uint64_t query_bytes(const joint_plan *plan)
     uint64_t n_bytes = 16 * (uint64_t)plan->n_most;
     for (size_t i = 0; i < plan->joint->n; i++) {
         const omen_meta *m = &plan->joint->indexes[i]->meta;
+        if (plan->joint->models[i].owner < i)
+            continue;
         n_bytes += 4 * ((uint64_t)m->n_lists + m->d_full + m->d_kept) + 16 * (uint64_t)m->n_sub +
                    2 * sizeof(omen_probe) * (uint64_t)effort_of(plan, i, 0).least_lists + 128;
     }
@@ -282,6 +347,11 @@ static int begin(joint_chunk *c, const float *queries, size_t n_queries, omen_de
     int status = OMEN_OK;
     for (size_t i = 0; i < plan->joint->n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
+        const size_t owner = plan->joint->models[i].owner;
+        if (owner < i) {
+            c->rows[i] = c->rows[owner];
+            continue;
+        }
         c->failed = i;
         status = omen_lists_begin(s, queries, n_queries, true, &c->rows[i], why);
         for (size_t q = 0; q < n_queries && status == OMEN_OK; q++)
@@ -301,17 +371,31 @@ static int begin(joint_chunk *c, const float *queries, size_t n_queries, omen_de
     return status;
 }
 
-/* The first lists of every index. */
+/* Scans the lists that have been chosen, of all indexes of a model. */
+static int scan_model(joint_chunk *c, size_t owner, omen_detail *why)
+{
+    const omen_joint_model *models = c->plan->joint->models;
+    omen_lists_sort_probes(&c->parts[owner]);
+    c->failed = owner;
+    int status = omen_lists_scan_pairs(&c->parts[owner], c->rows[owner], why);
+    for (size_t i = models[owner].next; i != SIZE_MAX && status == OMEN_OK; i = models[i].next) {
+        c->failed = i;
+        status = omen_lists_scan_shared(&c->parts[i], &c->parts[owner], c->rows[i], why);
+    }
+    return status;
+}
+
+/* The first lists of every model. */
 static int scan_first(joint_chunk *c, size_t n_queries, omen_detail *why)
 {
     int status = OMEN_OK;
     for (size_t i = 0; i < c->plan->joint->n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
-        c->failed = i;
-        omen_lists_sort_probes(s);
+        if (s->shares_all)
+            continue;
         for (size_t q = 0; q < n_queries && s->index->meta.codec != OMEN_CODEC_NONE; q++)
             omen_lists_make_tables(s, q);
-        status = omen_lists_scan_pairs(s, c->rows[i], why);
+        status = scan_model(c, i, why);
     }
     return status;
 }
@@ -323,9 +407,10 @@ static void measure_query(joint_chunk *c, size_t q)
     const size_t n = plan->joint->n;
     omen_pool *p = &c->parts->pools[q];
     uint64_t *work = c->parts->pool_work;
-    uint32_t *counts = c->counts + q * n;
+    joint_share *shares = c->counts + q * n;
     float most = -1, nearest2 = 0;
-    memset(counts, 0, n * sizeof *counts);
+    for (size_t i = 0; i < n; i++)
+        shares[i] = (joint_share){0, 1};
     c->kth[q] = INFINITY;
     if (p->n < p->k) {
         omen_pool_limit(p, INFINITY, c->parts->pool_size, work);
@@ -335,14 +420,14 @@ static void measure_query(joint_chunk *c, size_t q)
     const uint64_t farthest = omen_key(p->kth + spread, UINT32_MAX);
     const size_t n_best = omen_kernels_get()->keys_below(p->keys, p->n, farthest, work);
     for (size_t j = 0; j < n_best; j++)
-        counts[omen_joint_part(plan->joint, (uint32_t)work[j])]++;
+        shares[omen_joint_part(plan->joint, (uint32_t)work[j])].n++;
     for (size_t i = 0; i < n; i++) {
         const omen_lists_chunk *s = &c->parts[i];
-        if (counts[i] == 0)
+        shares[i].n_best = (uint32_t)n_best;
+        if (shares[i].n == 0)
             continue;
-        counts[i] = (uint32_t)(((uint64_t)counts[i] * p->k + n_best - 1) / n_best);
         nearest2 = fmaxf(nearest2, nearest_of(s, q));
-        const float margin = margin_of(plan, i, counts[i]), factor = s->share->factor;
+        const float margin = margin_of(plan, i, count_of(plan, shares[i])), factor = s->share->factor;
         const float scale =
             sqrtf(omen_margin_scale2(own_estimate(s, q, p->kth), omen_lists_nearest2(s, q), s->tails[q]));
         if (margin >= 0)
@@ -356,7 +441,7 @@ static void measure_query(joint_chunk *c, size_t q)
                     c->parts->pool_size, work);
 }
 
-/* The other lists of every index, as far as the k nearest rows of all are. */
+/* The other lists of every model, as far as the k nearest rows of all are. */
 static int scan_others(joint_chunk *c, size_t n_queries, omen_detail *why)
 {
     const joint_plan *plan = c->plan;
@@ -364,47 +449,39 @@ static int scan_others(joint_chunk *c, size_t n_queries, omen_detail *why)
     int status = OMEN_OK;
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
+        if (s->shares_all)
+            continue;
         c->failed = i;
         s->n_pairs = 0;
         for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
-            const omen_effort effort = effort_of(plan, i, c->counts[q * n + i]);
+            const omen_effort effort = model_effort(plan, i, c->counts + q * n);
             const float kth = own_estimate(s, q, c->kth[q]);
             const float d_k2 = omen_d_k2(kth, omen_lists_nearest2(s, q), s->tails[q]);
             status = omen_lists_add_others(s, (uint32_t)q, &effort, d_k2, plan->is_fixed ? plan->n_most : s->k);
         }
-        if (status != OMEN_OK)
-            return status;
-        omen_lists_sort_probes(s);
-        status = omen_lists_scan_pairs(s, c->rows[i], why);
+        if (status == OMEN_OK)
+            status = scan_model(c, i, why);
     }
     return status;
 }
 
-/* What is left of a pool in the end, sorted by joint row. */
+/* What is left of a pool in the end, index by index; counts of the query become how many keys are of each. */
 static void limit_pool(joint_chunk *c, size_t q)
 {
+    const omen_joint *joint = c->plan->joint;
     omen_pool *p = &c->parts->pools[q];
-    omen_pool_cut(p, c->parts->pool_size, c->parts->pool_work);
-    for (uint32_t j = 0; j < p->n; j++) /* the low half first */
-        p->keys[j] = p->keys[j] << 32 | p->keys[j] >> 32;
-    omen_keys_sort(p->keys, p->n);
+    joint_share *counts = c->counts + q * joint->n;
+    uint64_t *work = c->parts->pool_work;
+    omen_pool_cut(p, c->parts->pool_size, work);
+    for (size_t i = 0; i < joint->n; i++)
+        counts[i].n = 0;
     for (uint32_t j = 0; j < p->n; j++)
-        p->keys[j] = p->keys[j] << 32 | p->keys[j] >> 32;
-}
-
-/* How many of the n keys from here on, sorted by joint row, are of the index that has the first of them. */
-static uint32_t run_of(const omen_joint *joint, const uint64_t *keys, uint32_t n, size_t *part)
-{
-    uint32_t low = 0, high = n; /* keys up to low are */
-    *part = omen_joint_part(joint, (uint32_t)*keys);
-    while (high - low > 1) {
-        const uint32_t middle = low + (high - low) / 2;
-        if ((uint32_t)keys[middle] < joint->first[*part + 1])
-            low = middle;
-        else
-            high = middle;
-    }
-    return high;
+        counts[omen_joint_part(joint, (uint32_t)p->keys[j])].n++;
+    for (size_t i = 0, at = 0; i < joint->n; at += counts[i++].n)
+        c->starts[i] = (uint32_t)at;
+    for (uint32_t j = 0; j < p->n; j++)
+        work[c->starts[omen_joint_part(joint, (uint32_t)p->keys[j])]++] = p->keys[j];
+    memcpy(p->keys, work, p->n * sizeof *work);
 }
 
 /* Without a refine tier an estimate is the distance. */
@@ -426,20 +503,23 @@ static int take_estimates(omen_lists_chunk *s, uint64_t *keys, uint32_t n, size_
 static int rerank_query(joint_chunk *c, size_t q, omen_detail *why)
 {
     const omen_joint *joint = c->plan->joint;
-    omen_pool *p = &c->parts->pools[q];
+    uint64_t *keys = c->parts->pools[q].keys;
     int status = OMEN_OK;
-    for (uint32_t at = 0, n; at < p->n && status == OMEN_OK; at += n) {
-        uint64_t *keys = p->keys + at;
-        n = run_of(joint, keys, p->n - at, &c->failed);
-        omen_lists_chunk *s = &c->parts[c->failed];
+    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++) {
+        const uint32_t n = c->counts[q * joint->n + i].n;
+        omen_lists_chunk *s = &c->parts[i];
+        if (n == 0)
+            continue;
+        c->failed = i;
         for (uint32_t j = 0; j < n; j++)
             keys[j] -= s->share->first_row;
         if (s->index->meta.refine == OMEN_REFINE_NONE)
             status = take_estimates(s, keys, n, q, why);
         else
-            status = omen_lists_rerank(s, keys, n, c->rows[c->failed] + q * s->index->meta.d, why);
+            status = omen_lists_rerank(s, keys, n, c->rows[i] + q * s->index->meta.d, why);
         for (uint32_t j = 0; j < n; j++)
             keys[j] += s->share->first_row;
+        keys += n;
     }
     return status;
 }
@@ -448,16 +528,16 @@ static int rerank_query(joint_chunk *c, size_t q, omen_detail *why)
 static void ask_ahead(joint_chunk *c, size_t q)
 {
     const omen_joint *joint = c->plan->joint;
-    omen_pool *p = &c->parts->pools[q];
+    uint64_t *keys = c->parts->pools[q].keys;
     limit_pool(c, q);
-    for (uint32_t at = 0, n; at < p->n && c->plan->refine_cold; at += n) {
-        size_t i;
-        n = run_of(joint, p->keys + at, p->n - at, &i);
-        for (uint32_t j = at; j < at + n; j++)
-            p->keys[j] -= joint->first[i];
-        omen_lists_ask_ahead(joint->indexes[i], p->keys + at, n);
-        for (uint32_t j = at; j < at + n; j++)
-            p->keys[j] += joint->first[i];
+    for (size_t i = 0; i < joint->n && c->plan->refine_cold; i++) {
+        const uint32_t n = c->counts[q * joint->n + i].n;
+        for (uint32_t j = 0; j < n; j++)
+            keys[j] -= joint->first[i];
+        omen_lists_ask_ahead(joint->indexes[i], keys, n);
+        for (uint32_t j = 0; j < n; j++)
+            keys[j] += joint->first[i];
+        keys += n;
     }
 }
 

@@ -14,7 +14,7 @@
 
 #define MARGIN_MOST 0.0035 /* of a recall, to be safe */
 #define POOL        1536u  /* candidates looked at, where that is enough; one behind them counts as not found */
-#define APART       UINT32_MAX
+#define APART       OMEN_CALIBRATE_APART
 #define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
 #define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
 
@@ -24,15 +24,15 @@
 #define N_WIDER 2u
 static const uint32_t wider[N_WIDER] = {4 * POOL, 7 * POOL};
 
-static const uint32_t *neighbours_of(const omen_lists_measure *m, uint32_t q)
+static const uint32_t *lists_of(const omen_lists_measure *m, uint32_t q)
 {
-    return m->truth->neighbours + (size_t)q * m->truth->k_most;
+    return m->truth->lists + (size_t)q * m->truth->k_most;
 }
 
-/* The rank of the list that a row is in. */
-static uint32_t rank_of(const omen_lists_measure *m, uint32_t query, uint32_t id)
+/* The rank of a list, in which a row is that may be set apart. */
+static uint32_t rank_of(const omen_lists_measure *m, uint32_t query, uint32_t list)
 {
-    return m->list_of[id] == APART ? 0 : m->ranks[(size_t)query * m->index->meta.n_lists + m->list_of[id]];
+    return list == APART ? 0 : m->ranks[(size_t)query * m->index->meta.n_lists + list];
 }
 
 /* Lists needed to hold share of the true k nearest of all queries. */
@@ -44,7 +44,7 @@ static int probes_for(const omen_lists_measure *m, uint32_t k, double share, uin
         return OMEN_ERR_MEMORY;
     for (uint32_t q = 0; q < m->n_queries; q++)
         for (uint32_t i = 0; i < k; i++)
-            n_at[rank_of(m, q, neighbours_of(m, q)[i])]++;
+            n_at[rank_of(m, q, lists_of(m, q)[i])]++;
     uint64_t wanted = (uint64_t)ceil(share * (double)m->n_queries * k), n = n_at[0];
     for (*n_probes = 1; n < wanted; n += n_at[(*n_probes)++])
         ;
@@ -58,7 +58,7 @@ static void mark_candidates(omen_lists_measure *m, uint32_t k)
     const omen_index *index = m->index;
 #pragma omp parallel for schedule(dynamic)
     for (uint32_t q = 0; q < m->n_queries; q++) {
-        const uint32_t *neighbours = neighbours_of(m, q);
+        const uint32_t *neighbours = m->truth->neighbours + (size_t)q * m->truth->k_most;
         const size_t at = (size_t)q * m->pool;
         uint32_t *hits = m->hits + (size_t)q * m->truth->k_most,
                  *hit_truth = m->hit_truth + (size_t)q * m->truth->k_most;
@@ -66,7 +66,7 @@ static void mark_candidates(omen_lists_measure *m, uint32_t k)
         m->n_hits[q] = 0;
         for (uint32_t i = 0; i < k; i++) {
             wanted[i] = (uint64_t)neighbours[i] << 32 | i;
-            if (m->list_of[neighbours[i]] == APART) {
+            if (lists_of(m, q)[i] == APART) {
                 hits[m->n_hits[q]] = APART;
                 hit_truth[m->n_hits[q]++] = i;
             }
@@ -80,8 +80,9 @@ static void mark_candidates(omen_lists_measure *m, uint32_t k)
             const uint32_t id = index->ids[(uint32_t)key];
             if (id == m->truth->own[q]) /* which no real query would meet */
                 continue;
-            m->pool_ranks[at + j] = rank_of(m, q, id);
-            if (m->list_of[id] == APART)
+            const uint32_t list = omen_calibration_list(index, (uint32_t)key);
+            m->pool_ranks[at + j] = rank_of(m, q, list);
+            if (list == APART)
                 continue;
             uint32_t lo = 0, hi = k;
             while (hi - lo > 1) {
@@ -211,7 +212,7 @@ static int choose_reaches(omen_lists_measure *m, uint32_t k, float out[LISTS_N_R
         return OMEN_ERR_MEMORY;
     for (uint32_t q = 0; q < m->n_queries; q++)
         for (uint32_t i = 0; i < k; i++) {
-            const float reach = reach_of(m, q, rank_of(m, q, neighbours_of(m, q)[i]));
+            const float reach = reach_of(m, q, rank_of(m, q, lists_of(m, q)[i]));
             reaches[(size_t)q * k + i] = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
         }
     qsort(reaches, n, sizeof *reaches, by_value);
@@ -285,9 +286,9 @@ static void count_query(const omen_lists_measure *m, uint32_t q, uint32_t k, uin
     memset(found, 0, (LISTS_N_MARGINS + 1) * sizeof *found);
     memset(rows, 0, (LISTS_N_MARGINS + 1) * sizeof *rows);
     if (m->index->meta.codec == OMEN_CODEC_NONE) { /* every row of a probed list is compared */
-        const uint32_t *neighbours = neighbours_of(m, q);
+        const uint32_t *lists = lists_of(m, q);
         for (uint32_t i = 0; i < k; i++)
-            found[0] += rank_of(m, q, neighbours[i]) < n_lists && !lost[i];
+            found[0] += rank_of(m, q, lists[i]) < n_lists && !lost[i];
     } else {
         const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
         const float kth = kth_estimate(m, q, k, n_lists);
@@ -371,7 +372,7 @@ static int thin_queries(omen_lists_measure *m, uint32_t n)
 /* Wider pools for the same memory: of fewer queries. */
 static int widen(omen_lists_measure *m, uint32_t pool)
 {
-    const uint32_t fewer = OMEN_CALIBRATE_QUERIES * POOL / pool, n = m->n_queries < fewer ? m->n_queries : fewer;
+    const uint32_t fewer = OMEN_NEIGHBOURS_QUERIES * POOL / pool, n = m->n_queries < fewer ? m->n_queries : fewer;
     m->pool = pool < m->index->meta.n_rows ? pool : (uint32_t)m->index->meta.n_rows;
     free(m->pools);
     free(m->pool_ranks);
@@ -438,7 +439,6 @@ static int allocate(omen_lists_measure *m)
     m->scale = omen_alloc(n, sizeof *m->scale);
     m->spread = omen_alloc(n, sizeof *m->spread);
     m->n_first = omen_alloc(n, sizeof *m->n_first);
-    m->list_of = omen_alloc(meta->n_rows, sizeof *m->list_of);
     m->n_lists = omen_alloc(n, sizeof *m->n_lists);
     m->enlarged = omen_alloc(n * (LISTS_N_MARGINS + 1), sizeof *m->enlarged);
     m->pools = omen_alloc(n * m->pool, sizeof *m->pools);
@@ -447,20 +447,10 @@ static int allocate(omen_lists_measure *m)
     m->hit_truth = omen_alloc(n * k_most, sizeof *m->hit_truth);
     m->n_hits = omen_alloc(n, sizeof *m->n_hits);
     return m->lost && m->ranks && m->ahead && m->nearest2 && m->tails && m->norms2 && m->d_k2 && m->scale &&
-                   m->spread && m->n_first && m->list_of && m->n_lists && m->enlarged && m->pools && m->pool_ranks &&
-                   m->hits && m->hit_truth && m->n_hits
+                   m->spread && m->n_first && m->n_lists && m->enlarged && m->pools && m->pool_ranks && m->hits &&
+                   m->hit_truth && m->n_hits
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
-}
-
-static void find_lists(omen_lists_measure *m)
-{
-    const omen_index *index = m->index;
-    for (uint32_t l = 0; l < index->meta.n_lists && !omen_watch_stopped(m->watch); l++)
-        for (uint32_t i = index->first[l]; i < index->first[l + 1]; i++)
-            m->list_of[index->ids[i]] = l;
-    for (uint32_t i = 0; i < index->n_apart; i++)
-        m->list_of[index->ids[index->apart[i]]] = APART;
 }
 
 int omen_lists_measure_init(omen_lists_measure *m, const omen_index *index, const omen_calibration *truth,
@@ -477,7 +467,6 @@ int omen_lists_measure_init(omen_lists_measure *m, const omen_index *index, cons
     int status = allocate(m);
     if (status != OMEN_OK)
         return status;
-    find_lists(m);
     for (uint32_t q = 0; q < m->n_queries; q++)
         m->norms2[q] = omen_norm2(truth->queries + (size_t)q * truth->d, truth->d);
     status = omen_watch_status(watch);
@@ -506,7 +495,6 @@ void omen_lists_measure_finish(omen_lists_measure *m)
     free(m->scale);
     free(m->spread);
     free(m->n_first);
-    free(m->list_of);
     free(m->n_lists);
     free(m->enlarged);
     free(m->pools);

@@ -21,7 +21,6 @@ typedef struct omen_lists_measure {
     double *norms2;               /* n_queries: of the queries themselves */
     float *d_k2, *scale, *spread; /* n_queries: of the first lists, as omen_margin_of() takes them */
     uint32_t *n_first;            /* n_queries: first lists */
-    uint32_t *list_of;            /* by id; APART for rows that are found whatever the effort */
     uint32_t *n_lists;            /* n_queries: lists taken, at the reach looked at */
     float *enlarged; /* n_queries x (LISTS_N_MARGINS + 1): the margins looked at, as omen_margin_of() makes them */
     double recall[LISTS_N_MARGINS + 1], rows[LISTS_N_MARGINS + 1]; /* the recall counted as reached, mean rows */
@@ -55,7 +54,7 @@ uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach
 /* The margin of a number up to LISTS_N_MARGINS. */
 float omen_lists_measure_margin(const omen_lists_measure *m, uint32_t number);
 
-/* Estimate, in bytes, of the private memory that this needs besides omen_calibration_bytes(), and 4 bytes a row. */
+/* Estimate, in bytes, of the private memory that this needs besides omen_calibration_bytes(). */
 uint64_t omen_lists_measure_bytes(uint32_t n_queries, uint32_t n_lists);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "lib/lists/lists.h"
+#include "lib/lists/lists_search.h"
 #include "lib/matrix.h"
 #include "lib/lists/partition.h"
 
@@ -73,6 +74,7 @@ void omen_lists_close(omen_index *index)
     free(index->half_norms);
     free(index->spread);
     free(index->errors);
+    omen_lists_free_kept(index);
 }
 
 int omen_lists_check(const omen_index *index, omen_fault_fn fault, void *context)

@@ -83,7 +83,7 @@ static uint64_t rows_of(const omen_lists_chunk *s, uint32_t n)
     uint64_t n_rows = 0;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t l = (uint32_t)s->list_keys[i];
-        n_rows += s->index->first[l + 1] - s->index->first[l];
+        n_rows += s->first[l + 1] - s->first[l];
     }
     return n_rows;
 }
@@ -163,7 +163,8 @@ static int choose_fixed(omen_lists_chunk *s, uint32_t query)
 int omen_lists_choose_first(omen_lists_chunk *s, size_t q0, size_t n)
 {
     const bool needs_rows = s->effort.least_lists < s->effort.most_lists;
-    const uint64_t wanted = needs_rows ? omen_first_rows(s->index, s->k) : 0;
+    const uint64_t n_rows = s->first[s->index->meta.n_lists], most = omen_spread_rank(s->k);
+    const uint64_t wanted = !needs_rows ? 0 : most < n_rows ? most : n_rows;
     for (size_t q = q0; q < q0 + n; q++) {
         omen_query_lists *lists = &s->lists[q];
         int status;

@@ -11,6 +11,8 @@
 #include "lib/range.h"
 #include "lib/refine.h"
 
+#define AHEAD 8u /* rows that are asked for before they are used */
+
 void omen_lists_ask_ahead(const omen_index *index, const uint64_t *keys, uint32_t n)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -21,23 +23,30 @@ void omen_lists_ask_ahead(const omen_index *index, const uint64_t *keys, uint32_
     }
 }
 
+/* Asks for a row before it is used. */
+static void fetch(const omen_index *index, uint64_t row)
+{
+    const size_t n_bytes = index->refine_row_bytes < 1024 ? index->refine_row_bytes : 1024;
+    const uint8_t *bytes = index->refine_rows + row * index->refine_row_bytes;
+    for (size_t at = 0; at < n_bytes; at += 64)
+        __builtin_prefetch(bytes + at);
+    __builtin_prefetch(index->ids + row);
+}
+
 int omen_lists_rerank(omen_lists_chunk *s, uint64_t *keys, uint32_t n, const float *query, omen_detail *why)
 {
     const omen_index *index = s->index;
     const omen_distance_fn distance = omen_refine_kernel(index->meta.refine, index->meta.metric);
-    const size_t row_bytes = index->refine_row_bytes, ahead = 4;
+    const size_t row_bytes = index->refine_row_bytes, ahead = AHEAD;
     const double offset = omen_refine_offset(&index->refine, query);
-    const size_t touched = row_bytes < 1024 ? row_bytes : 1024;
     for (uint32_t i = 0; i < n; i++)
         keys[i] = (uint32_t)keys[i];
     omen_keys_sort(keys, n);
+    for (uint32_t i = 0; i < n && i < ahead; i++)
+        fetch(index, keys[i]);
     for (uint32_t i = 0; i < n; i++) {
-        if (i + ahead < n) {
-            const uint8_t *next = index->refine_rows + keys[i + ahead] * row_bytes;
-            for (size_t at = 0; at < touched; at += 64)
-                __builtin_prefetch(next + at);
-            __builtin_prefetch(index->ids + keys[i + ahead]);
-        }
+        if (i + ahead < n)
+            fetch(index, keys[i + ahead]);
         const uint64_t row = keys[i];
         const int status = omen_index_touch_row(index, row, true, why);
         if (status != OMEN_OK)

@@ -158,8 +158,8 @@ void omen_lists_make_tables(omen_lists_chunk *s, size_t query)
     const omen_meta *m = &index->meta;
     const bool has_gain = omen_codec_has_gain(m->n_factors);
     /* what a table step is worth in distance; f codes may need a coarser step than the tables do */
-    const float gain = !has_gain ? 1 : index->g_max / (float)(1u << s->shift);
-    const float unit_min = fmaxf(index->f_step_max * 255 / F_RANGE, UNIT_LEAST);
+    const float gain = !has_gain ? 1 : s->g_max / (float)(1u << s->shift);
+    const float unit_min = fmaxf(s->f_step_max * 255 / F_RANGE, UNIT_LEAST);
     float bias;
     omen_codec_tables(&index->model, s->transformed + query * s->ld, s->table);
     const float step =
@@ -181,9 +181,14 @@ static int16_t threshold_of(const omen_pool *p, float base, float per_unit)
 {
     if (p->worst == UINT64_MAX)
         return INT16_MAX;
+    const float t = (omen_key_distance(p->worst) - base) * per_unit;
+    if (!(t < INT16_MAX - 1))
+        return INT16_MAX;
+    if (t < INT16_MIN - 1)
+        return INT16_MIN;
+    const int whole = (int)t; /* towards 0; floorf() would be a call */
     /* one unit of room: the exact comparison is made on the key */
-    const float t = floorf((omen_key_distance(p->worst) - base) * per_unit) + 1;
-    return (int16_t)(!(t < INT16_MAX) ? INT16_MAX : t < INT16_MIN ? INT16_MIN : t);
+    return (int16_t)(whole - ((float)whole > t) + 1);
 }
 
 /* The query's part of the scan of a list. base_out gets what all estimates of the list share. */
@@ -196,7 +201,7 @@ static omen_scan scan_of(const omen_lists_chunk *s, const omen_probe *pair, floa
                       .f_scale = (uint16_t)between(range[1] * scale->f_per_step + 0.5f, 0, F_SCALE_MOST)};
     *base_out = between(omen_lists_shared(s, pair->query, pair->base + range[0] + scale->bias), -BASE_MOST, BASE_MOST);
     if (omen_codec_has_gain(index->meta.n_factors)) {
-        const float q15 = index->g_max > G_LEAST ? 32767 / index->g_max : 0;
+        const float q15 = s->g_max > G_LEAST ? 32767 / s->g_max : 0;
         scan.g_base = (int16_t)(range[2] * q15);
         scan.g_scale = (uint16_t)(range[3] * q15 * 256);
         scan.middle = scale->middle;

@@ -11,6 +11,8 @@
  * final content, and with it the result, does not depend on the order of the lists, on chunks or on threads.
  */
 #include <math.h>
+#include <omp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,8 +31,10 @@
 
 /* ---- the state of one thread's chunk ---- */
 
-void omen_lists_chunk_finish(omen_lists_chunk *s)
+static void free_memory(omen_lists_chunk *s)
 {
+    if (s->shares_all)
+        return;
     free(s->lifted);
     free(s->transformed);
     free(s->tails);
@@ -46,8 +50,7 @@ void omen_lists_chunk_finish(omen_lists_chunk *s)
     free(s->probes);
     free(s->sorted);
     free(s->list_first);
-    free(s->filters);
-    free(s->positions);
+    free(s->kept);
     if (s->shares_pools)
         return;
     free(s->pools);
@@ -62,32 +65,19 @@ static void take_pools(omen_lists_chunk *s, size_t n_queries, const omen_lists_c
 {
     s->shares_pools = of;
     s->pools = of ? of->pools : omen_alloc(n_queries, sizeof *s->pools);
-    s->pool_keys = of ? of->pool_keys : omen_alloc(n_queries * omen_pool_room(s), sizeof *s->pool_keys);
-    s->pool_work = of ? of->pool_work : omen_alloc(2 * omen_pool_room(s), sizeof *s->pool_work);
+    s->pool_keys = of ? of->pool_keys : omen_alloc(n_queries * s->pool_room, sizeof *s->pool_keys);
+    s->pool_work = of ? of->pool_work : omen_alloc(2 * s->pool_room, sizeof *s->pool_work);
     s->est = of ? of->est : omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS * OMEN_SCAN_BLOCK, sizeof *s->est);
     s->masks = of ? of->masks : omen_alloc(OMEN_SCANS * LISTS_SCAN_BLOCKS, sizeof *s->masks);
 }
 
-int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
-                          bool rank_only, bool is_fixed, size_t n_queries, const omen_lists_chunk *pools_of)
+static int allocate(omen_lists_chunk *s, size_t n_queries, size_t n_values, const omen_lists_chunk *pools_of)
 {
-    const omen_meta *m = &index->meta;
-    memset(s, 0, sizeof *s);
-    s->index = index;
-    s->k = k;
-    s->effort = *effort;
-    s->rank_only = rank_only;
-    s->is_fixed = is_fixed;
-    s->keys_are_ids = !rank_only && (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE);
-    s->ld = omen_round_up(m->d_kept, OMEN_PANEL);
-    s->ldc = omen_round_up(m->n_lists, OMEN_PANEL);
-    s->pool_size = 2 * effort->most_rows + POOL_SLACK;
-    if (m->codec != OMEN_CODEC_NONE)
-        while (s->shift < 10 &&
-               (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
-            s->shift++;
-    s->pairs_size = n_queries * effort->least_lists;
-    const size_t n_values = is_fixed && n_queries > LISTS_COARSE_ROWS ? LISTS_COARSE_ROWS : n_queries;
+    const omen_meta *m = &s->index->meta;
+    s->n_rows_room = n_queries;
+    s->n_values_room = n_values;
+    s->pool_room = omen_pool_room(s);
+    s->pairs_size = n_queries * s->effort.least_lists;
     s->lifted = omen_alloc(n_queries * m->d_full, sizeof *s->lifted);
     s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);
     s->tails = omen_alloc(n_queries, sizeof *s->tails);
@@ -109,6 +99,110 @@ int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t
         !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks)
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
+}
+
+/* ---- chunks kept ---- */
+
+/* The place of this thread's, NULL if it has none. Another search may use it at the same time. */
+static omen_lists_chunk **kept_place(const omen_index *index)
+{
+    const int thread = omp_get_thread_num();
+    return thread < OMEN_KEPT_CHUNKS ? (omen_lists_chunk **)&index->kept_chunks[thread] : NULL;
+}
+
+/* Takes the memory that an earlier search has left, if it suffices. What is new memory has to be cleared by the system
+ * first: of a query alone that takes as long as a tenth of its search. */
+static bool take_kept(omen_lists_chunk *s, const omen_index *index, size_t n_queries, size_t n_values, size_t pool_room)
+{
+    omen_lists_chunk **place = kept_place(index);
+    omen_lists_chunk *kept = place ? __atomic_exchange_n(place, NULL, __ATOMIC_ACQ_REL) : NULL;
+    if (!kept)
+        return false;
+    *s = *kept;
+    s->kept = kept;
+    if (s->n_rows_room >= n_queries && s->n_values_room >= n_values && s->pool_room >= pool_room) {
+        const size_t own = offsetof(omen_lists_chunk, index);
+        memset((uint8_t *)s + own, 0, sizeof *s - own);
+        return true;
+    }
+    free_memory(s);
+    return false;
+}
+
+void omen_lists_chunk_finish(omen_lists_chunk *s)
+{
+    free(s->filters);
+    free(s->positions);
+    omen_lists_chunk **place = s->keeps ? kept_place(s->index) : NULL;
+    if (place && !s->kept)
+        s->kept = omen_alloc(1, sizeof *s->kept);
+    if (!place || !s->kept) {
+        free_memory(s);
+        return;
+    }
+    omen_lists_chunk *kept = s->kept;
+    *kept = *s;
+    kept->kept = NULL;
+    kept = __atomic_exchange_n(place, kept, __ATOMIC_ACQ_REL);
+    if (kept)
+        free_memory(kept);
+    free(kept);
+}
+
+void omen_lists_free_kept(omen_index *index)
+{
+    for (size_t i = 0; i < OMEN_KEPT_CHUNKS; i++)
+        if (index->kept_chunks[i]) {
+            free_memory(index->kept_chunks[i]);
+            free(index->kept_chunks[i]);
+        }
+}
+
+int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
+                          bool rank_only, bool is_fixed, size_t n_queries, const omen_lists_chunk *pools_of)
+{
+    const omen_meta *m = &index->meta;
+    const size_t n_values = is_fixed && n_queries > LISTS_COARSE_ROWS ? LISTS_COARSE_ROWS : n_queries;
+    const uint32_t pool_size = 2 * effort->most_rows + POOL_SLACK;
+    const bool has_memory = !pools_of && take_kept(s, index, n_queries, n_values, pool_size + OMEN_SCAN_BLOCK);
+    if (!has_memory)
+        memset(s, 0, sizeof *s);
+    s->index = index;
+    s->first = index->first;
+    s->f_step_max = index->f_step_max;
+    s->g_max = index->g_max;
+    s->k = k;
+    s->effort = *effort;
+    s->rank_only = rank_only;
+    s->is_fixed = is_fixed;
+    s->keys_are_ids = !rank_only && (m->refine == OMEN_REFINE_NONE || m->codec == OMEN_CODEC_NONE);
+    s->ld = omen_round_up(m->d_kept, OMEN_PANEL);
+    s->ldc = omen_round_up(m->n_lists, OMEN_PANEL);
+    s->pool_size = pool_size;
+    if (m->codec != OMEN_CODEC_NONE)
+        while (s->shift < 10 &&
+               (omen_codec_lut_max(&index->model) * m->n_sub / 2 + m->n_sub / 4 + 1) << (s->shift + 1) < 32768)
+            s->shift++;
+    const int status = has_memory ? OMEN_OK : allocate(s, n_queries, n_values, pools_of);
+    s->keeps = status == OMEN_OK && !pools_of;
+    return status;
+}
+
+void omen_lists_chunk_share(omen_lists_chunk *s, const omen_index *index, const omen_lists_chunk *of)
+{
+    *s = *of;
+    s->index = index;
+    s->shares_all = true;
+    s->keeps = false;
+    s->kept = NULL;
+    s->stats = (omen_search_stats){.n_queries = 0};
+}
+
+int omen_lists_scan_shared(omen_lists_chunk *s, const omen_lists_chunk *of, const float *rows, omen_detail *why)
+{
+    s->sorted = of->sorted;
+    s->n_pairs = of->n_pairs;
+    return omen_lists_scan_pairs(s, rows, why);
 }
 
 /* What a chunk under filters has besides. */
@@ -144,6 +238,11 @@ int omen_lists_scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *w
         const omen_probe *pairs = s->sorted + i;
         if (omen_watch_stopped(s->watch))
             return OMEN_ERR_INTERRUPTED;
+        if (index->first[pairs->list] == index->first[pairs->list + 1]) {
+            n = 1;
+            list_end = i + 1;
+            continue;
+        }
         if ((i == 0 || pairs->list != pairs[-1].list) && (status = omen_lists_touch(s, pairs->list, why)) != OMEN_OK)
             return status;
         if (s->status != OMEN_OK)

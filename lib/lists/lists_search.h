@@ -73,24 +73,12 @@ typedef struct omen_lists_share {
 
 /* The state of one thread's chunk of queries. */
 typedef struct omen_lists_chunk {
-    const omen_index *index;
-    uint32_t k;
-    omen_effort effort;
-    bool rank_only; /* the pools themselves are wanted */
-    bool is_fixed;  /* as many lists and rows for each query */
-    bool refine_cold;
-    bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
-    /* the pools, and what scans need, are another chunk's, of an index that is searched together with this one */
-    bool shares_pools;
-    const omen_lists_share *share; /* what their keys have in common then; else NULL */
-    float *lacks;                  /* of each query, what its estimates lack: the tail, less their bias */
-    uint32_t shift;                /* rabitq */
-    uint32_t pool_size;            /* most keys of a pool before it is cut back */
-    size_t ld, ldc;                /* floats of a transformed query; of its values */
-    omen_watch *watch;
-    /* a chunk's buffers */
+    /* what is left for the next search: memory, and how much of it there is */
+    struct omen_lists_chunk *kept;                /* where it is held meanwhile; NULL: nowhere yet */
+    size_t n_rows_room, n_values_room, pool_room; /* queries; of them, with values; keys of a pool */
     float *lifted, *transformed, *tails, *work, *table;
     float *values; /* |c|^2 / 2 - <q, c>, what lists are ranked by: omen_lists_values() */
+    float *lacks;  /* of each query, what its estimates lack: the tail, less their bias */
     uint32_t *short_lists;
     uint64_t *list_keys; /* ldc of them, and as much room to work in */
     omen_query_lists *lists;
@@ -99,10 +87,32 @@ typedef struct omen_lists_chunk {
     omen_pool *pools;
     uint64_t *pool_keys, *pool_work;
     omen_probe *probes, *sorted;
-    size_t n_pairs, pairs_size;
+    size_t pairs_size;
     uint32_t *list_first;
     int16_t *est;
     uint32_t *masks;
+    /* what is the search's own: begins as zeros */
+    const omen_index *index;
+    /* n_lists + 1: how many rows are in lists, and how large factors are: the index's; of several that share a model
+     * and are searched together, the sums, and the largest of all */
+    const uint32_t *first;
+    float f_step_max, g_max;
+    uint32_t k;
+    omen_effort effort;
+    bool rank_only; /* the pools themselves are wanted */
+    bool is_fixed;  /* as many lists and rows for each query */
+    bool refine_cold;
+    bool keys_are_ids; /* no refine tier, or no codes: pool keys are final */
+    bool keeps;        /* its memory, for the next search */
+    /* the pools, and what scans need, are another chunk's, of an index that is searched together with this one */
+    bool shares_pools;
+    bool shares_all;               /* so is all else, since the indexes share a model */
+    const omen_lists_share *share; /* what their keys have in common then; else NULL */
+    uint32_t shift;                /* rabitq */
+    uint32_t pool_size;            /* most keys of a pool before it is cut back */
+    size_t ld, ldc;                /* floats of a transformed query; of its values */
+    omen_watch *watch;
+    size_t n_pairs;
     /* under filters; else NULL */
     const omen_list_spread *spread;
     omen_stop_rule stop;
@@ -157,12 +167,22 @@ static inline float omen_lists_nearest2(const omen_lists_chunk *s, size_t query)
 /* ---- lists_search.c ---- */
 
 /* Begins the state of one thread: room for n_queries in a chunk. pools_of: the chunk whose pools it shares, of the same
- * k and effort->most_rows; NULL: it has its own. share is the caller's to set. The caller calls
- * omen_lists_chunk_finish() even after a failure. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+ * k and effort->most_rows; NULL: it has its own, in memory that an earlier search has left, where that suffices. share
+ * is the caller's to set. The same thread calls omen_lists_chunk_finish() even after a failure. Returns OMEN_OK or
+ * OMEN_ERR_MEMORY. */
 int omen_lists_chunk_init(omen_lists_chunk *s, const omen_index *index, uint32_t k, const omen_effort *effort,
                           bool rank_only, bool is_fixed, size_t n_queries,
                           const omen_lists_chunk *pools_of) OMEN_MUST_CHECK;
 void omen_lists_chunk_finish(omen_lists_chunk *s);
+
+/* A chunk of an index that shares its model with that of another chunk, whose buffers it has. omen_lists_scan_shared()
+ * scans the lists that the other one has sorted. share is the caller's to set. */
+void omen_lists_chunk_share(omen_lists_chunk *s, const omen_index *index, const omen_lists_chunk *of);
+int omen_lists_scan_shared(omen_lists_chunk *s, const omen_lists_chunk *of, const float *rows,
+                           omen_detail *why) OMEN_MUST_CHECK;
+
+/* Frees the memory that searches have left. */
+void omen_lists_free_kept(omen_index *index);
 
 /* Transforms queries, ranks their lists and, if it chooses, adds the first ones of each. *rows are the queries as
  * refine rows are compared with them, in s->lifted or the caller's. Returns as omen_lists_rank(). */

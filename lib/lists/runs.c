@@ -2,9 +2,9 @@
 /* Runs: chunks of encoded rows sorted by list, and their merge.
  *
  * A run in the checkpoint is one record:
- *   u64 row0, u64 n; u32 first[n_lists + 1]; f32 extremes[n_lists][n_factors][2]; then the parts, each of n items.
- * Rows of a list are in input order within a run, and runs are in input order, so a list is the concatenation of its
- * stretches in all runs. */
+ *   u64 row0, u64 n, u64 hash[2]; u32 first[n_lists + 1]; f32 extremes[n_lists][n_factors][2]; u64 of the truth that
+ * the rows bring (neighbours.h); then the parts, each of n items. Rows of a list are in input order within a run, and
+ * runs are in input order, so a list is the concatenation of its stretches in all runs. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,14 +28,22 @@ static size_t n_extremes(const omen_runs *runs)
     return (size_t)runs->n_lists * runs->n_factors * 2;
 }
 
+/* What a record of a run of n rows has before its parts. */
+static uint64_t before_parts(const omen_runs *runs, uint64_t n)
+{
+    return sizeof runs->head + table_bytes(runs) + n_extremes(runs) * sizeof(float) +
+           omen_neighbours_part_bytes(runs->truth, n);
+}
+
 int omen_runs_init(omen_runs *runs, uint32_t n_lists, size_t code_bytes, uint32_t n_factors, size_t refine_bytes,
-                   const omen_checkpoint *checkpoint)
+                   const omen_checkpoint *checkpoint, omen_neighbours *truth)
 {
     *runs = (omen_runs){.n_lists = n_lists,
                         .n_factors = n_factors,
                         .code_bytes = code_bytes,
                         .item_bytes = {sizeof(uint32_t), n_factors * sizeof(float) + code_bytes, refine_bytes},
-                        .checkpoint = checkpoint};
+                        .checkpoint = checkpoint,
+                        .truth = truth};
     runs->extremes = omen_alloc(n_extremes(runs), sizeof *runs->extremes);
     runs->run_extremes = omen_alloc(n_extremes(runs), sizeof *runs->run_extremes);
     if (!runs->extremes || !runs->run_extremes)
@@ -189,6 +197,7 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_has
     run->hash = *hash;
     copy_sorted(runs, run, order);
     merge_extremes(runs);
+    omen_neighbours_end_chunk(runs->truth, n);
     if (!c)
         return OMEN_OK;
     runs->head[0] = row0;
@@ -199,6 +208,7 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_has
         {runs->head, sizeof runs->head},
         {run->first, table_bytes(runs)},
         {runs->run_extremes, n_extremes(runs) * sizeof(float)},
+        {runs->truth->part, omen_neighbours_part_bytes(runs->truth, n)},
         {run->parts[0], n * runs->item_bytes[0]},
         {run->parts[1], n * runs->item_bytes[1]},
         {run->parts[2], n * runs->item_bytes[2]},
@@ -220,7 +230,7 @@ static int read_items(const omen_runs *runs, size_t r, omen_run_part part, uint6
         memcpy(out, run->parts[part] + i * item_bytes, n * item_bytes);
         return OMEN_OK;
     }
-    uint64_t at = sizeof runs->head + table_bytes(runs) + n_extremes(runs) * sizeof(float);
+    uint64_t at = before_parts(runs, run->n_rows);
     for (size_t p = 0; p < part; p++)
         at += run->n_rows * runs->item_bytes[p];
     return runs->checkpoint->read(runs->checkpoint->self, run->record, at + i * item_bytes, n * item_bytes, out, why);
@@ -296,13 +306,17 @@ int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, u
     if (run->row0 != row0 || run->n_rows < 1 || run->n_rows > n_rows - row0)
         return omen_records_contradiction(why);
     /* no more than 2^32 rows of some 2^19 bytes */
-    uint64_t n_bytes = sizeof head + table_bytes(runs) + extreme_bytes;
+    uint64_t n_bytes = before_parts(runs, run->n_rows);
     for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++)
         n_bytes += run->n_rows * runs->item_bytes[p];
     bool sound = n_bytes == record_bytes && run->first[0] == 0 && run->first[runs->n_lists] == run->n_rows;
     for (size_t l = 0; l < runs->n_lists; l++)
         sound = sound && run->first[l] <= run->first[l + 1];
     sound = sound && extremes_are_sound(runs, run);
+    if (sound)
+        status = c->read(c->self, record, sizeof head + table_bytes(runs) + extreme_bytes,
+                         omen_neighbours_part_bytes(runs->truth, run->n_rows), runs->truth->part, why);
+    sound = sound && status == OMEN_OK && omen_neighbours_join(runs->truth, run->row0, run->n_rows);
     if (sound)
         status = check_rows(runs, runs->n_runs - 1, &sound, why);
     if (status != OMEN_OK)

@@ -6,6 +6,7 @@
 #define OMEN_RUNS_H
 
 #include "lib/row_hash.h"
+#include "lib/neighbours.h"
 
 /* What a run holds of each row. */
 typedef enum {
@@ -30,6 +31,7 @@ typedef struct omen_runs {
     size_t code_bytes;
     size_t item_bytes[OMEN_N_RUN_PARTS];
     const omen_checkpoint *checkpoint; /* NULL: there can be only one run, the whole input */
+    omen_neighbours *truth;            /* whose part each run brings */
     omen_run *runs;
     size_t n_runs, runs_capacity;
     float *extremes; /* n_lists x n_factors x 2: least and largest over all runs */
@@ -45,10 +47,11 @@ typedef struct omen_runs {
     float *run_extremes;
 } omen_runs;
 
-/* code_bytes and n_factors describe a row's code (0 for none), refine_bytes its refine row. Returns OMEN_OK or
- * OMEN_ERR_MEMORY; call omen_runs_finish() even on failure. */
+/* code_bytes and n_factors describe a row's code (0 for none), refine_bytes its refine row. truth, which stays the
+ * caller's, may be filled later, before the first run comes. Returns OMEN_OK or OMEN_ERR_MEMORY; call
+ * omen_runs_finish() even on failure. */
 int omen_runs_init(omen_runs *runs, uint32_t n_lists, size_t code_bytes, uint32_t n_factors, size_t refine_bytes,
-                   const omen_checkpoint *checkpoint) OMEN_MUST_CHECK;
+                   const omen_checkpoint *checkpoint, omen_neighbours *truth) OMEN_MUST_CHECK;
 
 /* Allocates the chunk's buffers. keep: all runs stay in memory, not only the last. */
 int omen_runs_reserve(omen_runs *runs, size_t chunk_rows, bool keep) OMEN_MUST_CHECK;
@@ -62,8 +65,8 @@ void omen_runs_finish(omen_runs *runs);
 size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t refine_bytes);
 
 /* Sorts the first n rows of the chunk, which are rows row0 .. row0 + n - 1 of the input and have the hash, into a new
- * run and hands it to the checkpoint, which may still be writing it on return. Returns OMEN_OK, OMEN_ERR_MEMORY or what
- * the checkpoint returned. */
+ * run, with what truth took of them, and hands it to the checkpoint, which may still be writing it on return. Returns
+ * OMEN_OK, OMEN_ERR_MEMORY or what the checkpoint returned. */
 int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_hash *hash,
                   omen_detail *why) OMEN_MUST_CHECK;
 

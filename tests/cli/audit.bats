@@ -203,7 +203,8 @@ row = struct.pack("<i12f", 12, *range(1, 13))
 open("zero.fvecs", "wb").write(row * 700 + struct.pack("<i12f", 12, *[0] * 12) + row * 99)'
     omendb build -q -m cosine -o cosine.omen base.npy
     for options in --certify "--certify --audit 300" "--audit 800"; do
-        fails_with 2 'query 700 is a zero vector' omendb query $options -o found.tsv cosine.omen zero.fvecs
+        fails_with 2 'query 700 of "zero.fvecs" is a zero vector' \
+            omendb query $options -o found.tsv cosine.omen zero.fvecs
     done
     expect 0 omendb query --zero-ok --audit 800 -q -o found.tsv cosine.omen zero.fvecs
     [ ! -e found.npy ]

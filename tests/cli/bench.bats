@@ -615,6 +615,11 @@ assert any(wanted in t for t in texts), (wanted, texts)' "$1" "$2"
     printf x | dd of="$name" bs=1 seek=5000 conv=notrunc status=none
     expect 3 omendb verify "$name"
     has "$output" "n?[2J???1m?.json: corrupt"
+    # what turns the direction of the text that follows
+    name=$'v\342\200\256\342\201\246\330\234e\314\201.omen'
+    cp b.omen "$name"
+    expect 0 omendb verify "$name"
+    has "$output" $'v????????e\314\201.omen: sound'
     name=$'v\033[2J\n'
     cp b.fvecs "$name"
     expect 0 omendb build -v "$name"

@@ -50,6 +50,8 @@ for i in range(300):
     has "$stderr" "note: rows have unit length (300 looked at), so l2 ranks them as cosine would; only distances differ"
     expect 0 omendb train -o unit.model unit.fvecs
     has "$stderr" "note: rows have unit length"
+    expect 0 omendb train --json -o unit.model unit.fvecs
+    same "$stderr" ""
     for arguments in "near.fvecs" "-m ip unit.fvecs"; do
         # shellcheck disable=SC2086 # a list of words
         expect 0 omendb build $arguments
@@ -307,13 +309,14 @@ open("q.fvecs", "wb").write(b"".join(row() for i in range(300)))'
         expect 0 omendb query v.omen v.npy
     done
     vectors make w.npy --text "1,2;3e38,3e38;3,4"
-    fails_with 2 "row 1 is too long: its squared norm is over 1e+37" omendb build w.npy
+    fails_with 2 'row 1 of "w.npy" is too long: its squared norm is over 1e+37' omendb build w.npy
     only v.npy v.omen w.npy
 }
 
 @test "a zero row under cosine is an error that names it, unless --zero-ok" {
     vectors make v.fvecs --text "1,2;3,4;0,0;5,-6;0,0"
-    fails_with 2 "row 2 is a zero vector, which has no cosine; --zero-ok accepts it" omendb build -m cosine v.fvecs
+    fails_with 2 'row 2 of "v.fvecs" is a zero vector, which has no cosine; --zero-ok accepts it' \
+        omendb build -m cosine v.fvecs
     only v.fvecs
     for options in "" "-c rabitq" "-c none" "-r f32"; do
         expect 0 omendb build -q -m cosine --zero-ok $options v.fvecs

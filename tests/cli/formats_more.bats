@@ -443,7 +443,10 @@ END
     printf '[1, 2]\n\n[3, 4]\n' >v.jsonl
     bad 'line 2, character ' v.jsonl
     printf '{"a": []}\n' >v.jsonl
-    bad 'line 1 has no member that is a list of numbers' v.jsonl
+    bad 'line 1 has no member that is a list of numbers; vectors are numbers only, a table of other things is' v.jsonl
+    has "$stderr" ' for --columns'
+    printf 'sku\tprice\nred\t2\n' >v.tsv
+    bad 'line 2, column 1: "red" is no number; vectors are numbers only, a table of' v.tsv
     printf '{"a": [1]}\n[2]\n' >v.jsonl
     bad 'line 2 has no list of numbers "a"' v.jsonl
 }
@@ -460,6 +463,7 @@ open("a.parquet", "wb").write(b"PAR1" + rows + b"PAR1")
 open("a.arrow", "wb").write(b"ARROW1\0\0" + rows + b"ARROW1")
 for protocol in (2, 5):
     pickle.dump([[1.0, 2.0], [3.0, 4.0]], open(f"a{protocol}.pkl", "wb"), protocol)
+open("a.json", "w").write('[\n {"emb": [1, 2]},\n {"emb": [3, 4]}\n]\n')
 with zipfile.ZipFile("a.pt", "w") as archive:
     archive.writestr("a/data.pkl", b"\x80\2.")
 END
@@ -483,6 +487,7 @@ a.arrow Arrow
 a2.pkl pickle
 a5.pkl pickle
 a.pt a file of PyTorch
+a.json one JSON text
 END
     cp a.parquet 'odd $(name).npy'
     bad "COPY (SELECT emb FROM 'FILE') TO 'FILE.jsonl'" 'odd $(name).npy'

@@ -28,6 +28,12 @@ with h5py.File("a.h5", "w") as file:
     add("u1", "u1", chunks=(300, 1), shuffle=True)
     add("sum", "i2", chunks=(7, 24), fletcher32=True)
     add("lzf", "f4", chunks=(7, 24), compression="lzf")
+    add("lzfs", ">i8", chunks=(50, 3), compression="lzf", shuffle=True, fletcher32=True)
+    add("scaled", "i4", chunks=(7, 24), scaleoffset=0)
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((7, 24))
+    plan.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, ())
+    h5py.h5d.create(group.id, b"blosc", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(rows.shape), plan)
     group.create_dataset("empty", shape=(300, 24), dtype="f4")
     group.create_dataset("sparse", shape=(10**12, 24), dtype="f4", chunks=(1000, 24))[0] = 1
     group.create_dataset("broad", shape=(10, 70000), dtype="f4")
@@ -64,8 +70,8 @@ with h5py.File("new.h5", "w", libver="latest") as file:
     file.create_dataset("d", data=rows.astype("f4"), chunks=(300, 24), compression="gzip")
 with h5py.File("long.h5", "w") as file:
     file["a" * 300], file["train"] = rows, rows.astype("f4")
-with h5py.File("lzf.h5", "w") as file:
-    file.create_dataset("a", data=rows, chunks=(7, 24), compression="lzf")
+with h5py.File("scaled.h5", "w") as file:
+    file.create_dataset("a", data=rows, chunks=(7, 24), scaleoffset=0)
 with h5py.File("block.h5", "w", userblock_size=512) as file:
     file["a"] = rows.astype("f4")
 END
@@ -76,7 +82,8 @@ END
     local name
     few
     for name in a.h5:train a.h5:/train a.h5:same a.h5:g/deep/packed a.h5:/g/deep/f2 a.h5:g/deep/i8 a.h5:g/deep/u1 \
-        a.h5:g/deep/sum a.h5:g/deep/compact new.h5:a new.h5:b new.h5:c new.h5:d block.h5:a block.h5 other.h5; do
+        a.h5:g/deep/sum a.h5:g/deep/compact a.h5:g/deep/lzf a.h5:g/deep/lzfs \
+        new.h5:a new.h5:b new.h5:c new.h5:d block.h5:a block.h5 other.h5; do
         expect 0 omendb verify -q --source $name v.omen || fault "$name"
     done
     gzip -k other.h5
@@ -113,10 +120,15 @@ END
     expect 0 omendb info long.h5
     has "$stderr" '"long.h5": not all of its datasets could be looked at'
     fails_with 2 "a row may have at most 65536 dimensions" omendb info a.h5:g/deep/broad
-    fails_with 2 "packed by filter 32000 (lzf), which is not read" omendb info a.h5:g/deep/lzf
+    fails_with 2 "packed by filter 6 (scaleoffset), which is not read: gzip (deflate), lzf, " \
+        omendb info a.h5:g/deep/scaled
+    has "$stderr" "; h5repack packs it anew with GZIP=4"
+    fails_with 2 "filter 32001 (without a name), which is not read: " omendb info a.h5:g/deep/blosc
+    has "$stderr" "; what wrote it can write it with gzip, or as npy"
     fails_with 2 "nothing was written to it" omendb info a.h5:g/deep/empty
     fails_with 2 'dataset "g/deep/sparse": the chunk at row 999999999000, column 0 is missing: nothing was written' \
         omendb info a.h5:g/deep/sparse
+    has "$stderr" " there; h5repack with GZIP=4 puts the fill value there"
     # no other file is looked at, whatever this one says
     fails_with 2 "are in other files, which are not read" omendb info a.h5:g/deep/outside
     fails_with 2 "are in other files, which are not read" omendb info a.h5:g/deep/virtual
@@ -129,14 +141,14 @@ END
     has "$output" "  dataset  g/deep/sparse, 1,000,000,000,000 x 24, float32"
     has "$output" "  dataset  g/deep/text, 1 x 1, of a type that is not read"
     expect 0 omendb info --json a.h5 other.h5
-    same "$(member "$output" files.0.datasets.11.name)" '"g/deep/sum"'
+    same "$(member "$output" files.0.datasets.12.name)" '"g/deep/scaled"'
     same "$(member "$output" files.1.vectors.rows)" 300
     fails_with 2 "is not an omendb index but a file of several arrays" omendb query a.h5 q.npy
     fails_with 2 "is not an omendb index but a file of several arrays" omendb verify a.h5
-    fails_with 2 '"lzf.h5" is not an omendb index but HDF5; ' omendb verify lzf.h5
-    fails_with 2 '"lzf.h5" is not an omendb index but HDF5; ' omendb query lzf.h5 q.npy
-    fails_with 2 '"lzf.h5" is HDF5, not a file of keys' omendb build --key lzf.h5 -o x.omen v.npy
-    fails_with 2 '"lzf.h5" is HDF5, not a table' omendb build --columns lzf.h5 -o x.omen v.npy
+    fails_with 2 '"scaled.h5" is not an omendb index but HDF5; ' omendb verify scaled.h5
+    fails_with 2 '"scaled.h5" is not an omendb index but HDF5; ' omendb query scaled.h5 q.npy
+    fails_with 2 '"scaled.h5" is HDF5, not a file of keys' omendb build --key scaled.h5 -o x.omen v.npy
+    fails_with 2 '"scaled.h5" is HDF5, not a table' omendb build --columns scaled.h5 -o x.omen v.npy
 }
 
 @test "damaged HDF5 is an error, and nothing worse" {
@@ -157,7 +169,7 @@ for i in range(int(os.environ.get("OMEN_TEST_QUICK") and 10 or 50)):
     for _ in range(random.choice((1, 2, 8, 32))):
         data[random.randrange(min(len(data), 8192))] = random.choice((0, 255, random.randrange(256)))
     open("bad.h5", "wb").write(data)
-    for name in ("", ":b", ":train", ":g/deep/packed"):
+    for name in ("", ":b", ":train", ":g/deep/packed", ":g/deep/lzf"):
         run = subprocess.run([os.environ["OMENDB"], "info", "bad.h5" + name], capture_output=True, timeout=60)
         wrong = run.returncode not in (0, 2, 4) or (run.returncode and run.stderr.count(b"\n") != 1)
         assert not wrong, (i, name, run)

@@ -136,7 +136,7 @@ def record_header(kind, number, n, checksum):
 
 
 def pack_records(parts, what=0):
-    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 4, what) + bytes(40)).ljust(4096, b"\0"))
+    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 5, what) + bytes(40)).ljust(4096, b"\0"))
     for number, (kind, payload) in enumerate(parts):
         out += record_header(kind, number, len(payload), xxh3(payload)) + payload
         out += bytes(up(len(out), 4096) - len(out))
@@ -145,8 +145,8 @@ def pack_records(parts, what=0):
 
 def model_identity(parts):
     """What shards keep of a model."""
-    out = 4
-    for kind, payload in parts[:4]:
+    out = 5
+    for kind, payload in parts[:5]:
         facts = struct.pack("<QQQ", kind, len(payload), xxh3(payload))
         out = xxhash.XXH3_64bits_withSeed(facts, len(facts), out)
     return out
@@ -550,7 +550,7 @@ def sparse(data, source, options):
         with open(PART, "wb") as out:
             out.write(pack_records([head]))
             at = up(out.tell(), 4096)
-            for number, (kind, n) in enumerate(((2, 16), (3, 16), (4, 16), (5, claimed)), 1):
+            for number, (kind, n) in enumerate(((2, 16), (3, 16), (4, 16), (5, 16), (6, claimed)), 1):
                 out.seek(at)
                 out.write(record_header(kind, number, n, 1))
                 at = up(at + 4096 + n, 4096)

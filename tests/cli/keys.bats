@@ -244,6 +244,54 @@ npz, or --rows" omendb query -F ivecs base.omen q.fvecs
     [ ! -e x.omen ] && [ ! -e x.omen.tmp ]
 }
 
+@test "verify compares with the keys that an index was built from" {
+    line --key keys.txt
+    expect 0 omendb verify --key keys.txt --source base.fvecs base.omen
+    has "$output" "base.omen: sound (4 x 2, text keys, "
+    expect 0 omendb verify --key - base.omen <keys.txt
+    sed 's/zehn/zehm/; s/^30/31/' keys.txt >other.txt
+    expect 3 omendb verify --key other.txt base.omen
+    has "$output" 'base.omen: differs from its keys: section KEYV: row 2 has the key "zehn\10 é", and "zehm\10 é" in'
+    { tail -n 1 keys.txt; head -n 3 keys.txt; } >other.txt
+    expect 3 omendb verify --json --key other.txt base.omen
+    same "$(member "$output" indexes.0.faults.0.section)" '"KEYV"'
+    has "$output" "row 0 has the key"
+    head -n 3 keys.txt >other.txt
+    fails_with 2 '"other.txt" has 3 keys, and there are 4 rows' omendb verify --key other.txt base.omen
+    fails_with 4 'cannot open "nope"' omendb verify --key nope base.omen
+    fails_with 2 'drop --quick' omendb verify --quick --key keys.txt base.omen
+    fails_with 2 'can be one of --source, --columns, --column, --tags and --key only' \
+        omendb verify --source - --key - base.omen
+    fails_with 2 '--key :sku is a column of a table: name that with --columns' omendb verify --key :sku base.omen
+    # integers, signed and not; rows that share a key; a column of a table, with the columns or not
+    npy i8.npy '<i8' '(4,)' feffffffffffffff 0700000000000000 0000000000000080 0700000000000000
+    omendb attach -q --allow-duplicates --key i8.npy -o i8.omen base.omen
+    expect 0 omendb verify --key i8.npy i8.omen
+    npy other.npy '<i8' '(4,)' ffffffffffffffff 0700000000000000 0000000000000080 0700000000000000
+    expect 3 omendb verify --key other.npy i8.omen
+    has "$output" "row 0 has the key -2, and -1 in"
+    npy u8.npy '<u8' '(4,)' ffffffffffffffff 0700000000000000 0000000000000080 0800000000000000
+    expect 3 omendb verify --key u8.npy i8.omen
+    has "$output" "section KEYS: its keys are int64, and uint64 in what it is compared with"
+    printf 'n\tsku\n-2\ta\n7\tb\n-9223372036854775808\tc\n7\td\n' >t.tsv
+    expect 0 omendb verify --key t.tsv:n i8.omen
+    omendb build -q --columns t.tsv --key :sku base.fvecs
+    expect 0 omendb verify --columns t.tsv --key :sku base.omen
+    sed 's/d$/e/' t.tsv >other.tsv
+    expect 3 omendb verify --key other.tsv:sku base.omen
+    has "$output" 'row 3 has the key "d", and "e" in'
+    # what has no keys
+    omendb build -q -o plain.omen base.fvecs
+    omendb compress -q base.fvecs
+    omendb compress -q -b 4 -o codes.omz base.fvecs
+    for file in plain.omen base.fvecs.omz codes.omz; do
+        expect 3 omendb verify --key keys.txt $file
+        same "$output" "$file: differs from its keys: it has no keys"
+    done
+    expect 3 omendb verify --columns t.tsv base.fvecs.omz
+    same "$output" "base.fvecs.omz: differs from its columns: it has no columns"
+}
+
 @test "keys that cannot be used are refused before the build begins" {
     line
     rm base.omen

@@ -346,7 +346,7 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
 @test "a zero query under cosine is an error that names it, unless --zero-ok" {
     line -m cosine --zero-ok
     vectors make z.fvecs --text "1,0;0,0"
-    fails_with 2 'query 1 is a zero vector' omendb query -o found base.omen z.fvecs
+    fails_with 2 'query 1 of "z.fvecs" is a zero vector' omendb query -o found base.omen z.fvecs
     expect 0 omendb query --zero-ok --distances base.omen z.fvecs
     same "$(printf '%s\n' "${lines[@]}" | awk '$1 == 1 { printf "%s:%s ", $3, $4 }')" "0:1 1:1 2:1 "
     expect 0 omendb query --exact --zero-ok --distances base.omen z.fvecs
@@ -359,19 +359,19 @@ print([row[2] for row in csv.reader(sys.stdin)][1:4])' <<<"$output" >read
     line -m l2
     # a legal zero query first, an overlong one second
     vectors make z.fvecs --text "0,0;3e19,0"
-    fails_with 2 'query 1 is too long' omendb query -o found base.omen z.fvecs
+    fails_with 2 'query 1 of "z.fvecs" is too long' omendb query -o found base.omen z.fvecs
     # one that is not in the first batch
     python3 -c '
 import struct
 row = struct.pack("<iff", 2, 1, 2)
 open("many.fvecs", "wb").write(row * 16390 + struct.pack("<iff", 2, 3e19, 0) + row)'
-    fails_with 2 'query 16390 is too long' omendb query -o found base.omen many.fvecs
+    fails_with 2 'query 16390 of "many.fvecs" is too long' omendb query -o found base.omen many.fvecs
     line -m cosine --zero-ok
     python3 -c '
 import struct
 row = struct.pack("<iff", 2, 1, 2)
 open("many.fvecs", "wb").write(row * 20000 + struct.pack("<iff", 2, 0, 0) + row)'
-    fails_with 2 'query 20000 is a zero vector, which has no cosine; --zero-ok accepts it' \
+    fails_with 2 'query 20000 of "many.fvecs" is a zero vector, which has no cosine; --zero-ok accepts it' \
         omendb query -o found base.omen many.fvecs
 }
 

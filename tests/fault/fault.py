@@ -404,6 +404,7 @@ def make_cases(bench):
         Case("info of vectors", ["info", "../few.bvecs", "--json"]),
         Case("verify", ["verify", "-t", threads, OUT], before=whole),
         Case("verify with columns", ["verify", "-t", threads, *COLUMNS, OUT], before=keyed),
+        Case("verify with keys", ["verify", "-t", threads, "--key", "../keys.txt", OUT], before=keyed),
         Case("verify with a source", ["verify", "-t", threads, "--inputs", "../list.txt", "--json", OUT],
              before=whole),
     ]

@@ -151,7 +151,7 @@ void fuzz_commands_seeds(void)
         "compress -t 1 -3 -o b.omz a.omen",
         "compress -t 1 --bytes 4 -o b.omz a.fvecs",
         "compress -t 1 -c -d a.omen",
-        "verify -t 1 --json a.omen --source a.fvecs",
+        "verify -t 1 --json a.omen --source a.fvecs --key k.txt",
         "verify --quick a.omen",
         "train -t 1 -o b.model a.fvecs",
         "merge --model b.model 0.shard",

@@ -171,8 +171,8 @@ static void test_consistent(omen_codec kind)
                 const double f = (double)all.factors[i * model.n_factors];
                 CHECK_CASE(fabs(g * sum + 2 * cross) <= 1e-5 * size * (1 + g), "%s, row %zu: %g, not %g", what, i,
                            g * sum, -2 * cross);
-                CHECK_CASE(fabs(f - (norm2 + 2 * offset + i)) <= 1e-5 * (norm2 + 2 * fabs(offset) + 20),
-                           "%s, row %zu: f %g, not %g", what, i, f, norm2 + 2 * offset + i);
+                CHECK_CASE(fabs(f - (norm2 + 2 * offset + (double)i)) <= 1e-5 * (norm2 + 2 * fabs(offset) + 20),
+                           "%s, row %zu: f %g, not %g", what, i, f, norm2 + 2 * offset + (double)i);
             }
             encoded_free(&all);
             free(table);

@@ -54,7 +54,7 @@ static void test_matmul(void)
 static void test_float64(void)
 {
     for (size_t n = 0; n <= 100; n++) {
-        for (int kind = 0; kind < N_KINDS; kind++) {
+        for (value_kind kind = 0; kind < N_KINDS; kind++) {
             double *a = last_doubles(0, n), *b = last_doubles(1, n);
             draw_doubles(a, n, kind);
             draw_doubles(b, n, kind);

@@ -121,7 +121,7 @@ static void check_found(const omen_index *index, const key_list *list, bool are_
 static void test_found(void)
 {
     for (int i = 0; i < 12; i++) {
-        const omen_key_kind kind = OMEN_KEYS_INT64 + i / 2 % 3;
+        const omen_key_kind kind = (omen_key_kind)(OMEN_KEYS_INT64 + i / 2 % 3);
         const bool wide = i % 2, are_distinct = i < 6;
         key_list list = make_keys(kind, N_ROWS, are_distinct ? N_ROWS : 100, wide);
         sections_in_memory sections;
@@ -159,7 +159,7 @@ static void test_found(void)
 /* Each thread count gives the same bytes; and so large a set that threads share the work. */
 static void test_threads(void)
 {
-    for (int kind = OMEN_KEYS_INT64; kind <= OMEN_KEYS_TEXT; kind++) {
+    for (omen_key_kind kind = OMEN_KEYS_INT64; kind <= OMEN_KEYS_TEXT; kind++) {
         key_list list = make_keys(kind, 20011, 20011, kind == OMEN_KEYS_UINT64);
         sections_in_memory first = {0};
         for (int n_threads = 1; n_threads <= 4; n_threads++) {
@@ -247,7 +247,7 @@ static void test_numbers(void)
         {"1e3", false, false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        for (int kind = OMEN_KEYS_INT64; kind <= OMEN_KEYS_UINT64; kind++) {
+        for (omen_key_kind kind = OMEN_KEYS_INT64; kind <= OMEN_KEYS_UINT64; kind++) {
             const bool is_one = kind == OMEN_KEYS_INT64 ? cases[i].is_int64 : cases[i].is_uint64;
             omen_row_key key;
             const int status = omen_row_key_parse(kind, cases[i].text, strlen(cases[i].text), &key, &detail);
@@ -353,7 +353,7 @@ static void test_forged(void)
 {
     static const uint32_t ids[] = {OMEN_SECTION_KEYS, OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI};
     uint32_t n_opened = 0, n_sound = 0, n_tries = 0;
-    for (int kind = OMEN_KEYS_INT64; kind <= OMEN_KEYS_TEXT; kind++) {
+    for (omen_key_kind kind = OMEN_KEYS_INT64; kind <= OMEN_KEYS_TEXT; kind++) {
         key_list list = make_keys(kind, N_ROWS, 280, kind == OMEN_KEYS_UINT64);
         sections_in_memory sections;
         make_sections(&list, true, &sections);

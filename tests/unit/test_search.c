@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Searching by lists: recall, and vectors that have no direction or no length that float32 holds. */
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 
 #include "lib/index.h"
@@ -120,7 +121,7 @@ static void test_long_queries(void)
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes && index; s++) {
             float queries[15] = {0};
             for (int j = 0; j < 15; j++)
-                queries[j] = j % 5 < (j / 5 + 1) ? sizes[s] : j % 2;
+                queries[j] = j % 5 < (j / 5 + 1) ? sizes[s] : (float)(j % 2);
             for (int exact = 0; exact <= (o.refine != OMEN_REFINE_NONE); exact++) {
                 for (uint32_t k = 10; k <= 300; k += 290) {
                     const omen_search_options options = {
@@ -170,7 +171,7 @@ static void test_effort_by_query(void)
         omen_search_options_init(&options);
         results all = search(index, &options, queries, n_queries);
         for (uint64_t q = 0; q < n_queries; q++) {
-            options.n_threads = 1 + q % 3;
+            options.n_threads = 1 + (int)(q % 3);
             results one = search(index, &options, queries + q * d, 1);
             CHECK_CASE(memcmp(one.ids, all.ids + q * 10, 10 * sizeof *one.ids) == 0, "%s: query %llu alone",
                        case_name(&rows, &o), (unsigned long long)q);
@@ -197,10 +198,57 @@ static void test_effort_by_query(void)
     rows_free(&rows);
 }
 
+/* A search uses the memory that the one before has left, whatever that was for; so do several at the same time. */
+static void test_memory_kept(void)
+{
+    static const struct {
+        uint32_t k;
+        uint64_t n;
+        int n_threads;
+        float recall;
+    } searches[] = {{1, 1, 1, 0.8f},   {10, 90, 2, 0.95f}, {100, 7, 1, 0.99f},
+                    {10, 90, 3, 0.8f}, {3, 1, 1, 0.95f},   {1, 90, 1, 0.99f}};
+    enum { n_searches = sizeof searches / sizeof *searches, d = 16 };
+    rows_in_memory rows = make_rows(900, d, CLUSTERED, 7), queries = make_rows(90, d, CLUSTERED, 8);
+    omen_build_options o;
+    omen_build_options_init(&o);
+    o.lists.n = 40;
+    sections_in_memory sections;
+    results first[n_searches];
+    omen_search_options options[n_searches];
+    for (int i = 0; i < n_searches; i++) {
+        omen_search_options_init(&options[i]);
+        options[i].k = searches[i].k;
+        options[i].n_threads = searches[i].n_threads;
+        options[i].recall = searches[i].recall;
+        omen_index *index = make_index(&rows, &o, &sections); /* nothing is left to it */
+        first[i] = search(index, &options[i], queries.x, searches[i].n);
+        omen_index_close(index);
+        sections_free(&sections);
+    }
+    omen_index *index = make_index(&rows, &o, &sections);
+    int n_other = 0;
+#pragma omp parallel num_threads(3) reduction(+ : n_other)
+    for (int turn = 0; turn < 40; turn++) {
+        const int i = (turn * 5 + omp_get_thread_num() + turn / n_searches) % n_searches;
+        results again = search(index, &options[i], queries.x, searches[i].n);
+        n_other += !same_results(&again, &first[i]);
+        results_free(&again);
+    }
+    CHECK_EQ_INT(n_other, 0);
+    omen_index_close(index);
+    sections_free(&sections);
+    for (int i = 0; i < n_searches; i++)
+        results_free(&first[i]);
+    rows_free(&queries);
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_recall);
     RUN(test_effort_by_query);
+    RUN(test_memory_kept);
     RUN(test_zero_rows);
     RUN(test_long_queries);
     return check_finish();

@@ -113,10 +113,10 @@ static void test_other_content(void)
 static void add_gzip(blob *b, const blob *from, uint32_t checksum)
 {
     add(b, "\x1f\x8b\x08\0\0\0\0\0\0\3\1", 11);
-    add_u32(b, from->n | (~(uint32_t)from->n & 0xffff) << 16);
+    add_u32(b, (uint32_t)from->n | (~(uint32_t)from->n & 0xffff) << 16);
     add(b, from->bytes, from->n);
     add_u32(b, checksum);
-    add_u32(b, from->n);
+    add_u32(b, (uint32_t)from->n);
 }
 
 static void test_gzip(void)
