@@ -17,7 +17,7 @@
 #include "formats/shards.h"
 #include "formats/vectors.h"
 #include "formats/vectors_stream.h"
-#include "lib/omendb.h"
+#include "lib/omendb_audit.h"
 
 /* Exit codes, the same for every subcommand. A stop by signal gives CMD_EXIT_SIGNAL + its number (130 for SIGINT). */
 enum {

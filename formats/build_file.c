@@ -8,6 +8,7 @@
 #include "formats/build_file.h"
 #include "formats/container.h"
 #include "formats/key_source.h"
+#include "lib/omendb_audit.h"
 #include "lib/sized.h"
 
 /* The recall that an index is expected to reach. */

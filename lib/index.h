@@ -11,7 +11,7 @@
 #include "lib/index_format.h"
 #include "lib/kernels/kernels.h"
 #include "lib/keys.h"
-#include "lib/omendb.h"
+#include "lib/omendb_audit.h"
 #include "lib/refine.h"
 #include "lib/transform.h"
 

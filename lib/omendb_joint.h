@@ -4,6 +4,7 @@
 #ifndef OMENDB_JOINT_H
 #define OMENDB_JOINT_H
 
+#include "omendb_audit.h"
 #include "omendb_rows.h"
 
 #ifdef __cplusplus

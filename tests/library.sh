@@ -55,7 +55,8 @@ find "$scratch/root" -type f -o -type l | sed 's/.*\///' | sort >"$scratch/insta
 printf '%s\n' FORMAT.md LICENSE _omendb libomendb.a libomendb.so libomendb.so.0 libomendb.so.0.1.0 omendb omendb \
     omendb-attach.1 omendb-bench.1 omendb-build.1 omendb-completion.1 omendb-compress.1 omendb-format.5 omendb-info.1 \
     omendb-merge.1 omendb-query.1 omendb-train.1 omendb-verify.1 omendb.1 omendb.fish omendb.h omendb.magic \
-    omendb.pc omendb_codes.h omendb_columns.h omendb_files.h omendb_info.h omendb_joint.h omendb_rows.h |
+    omendb.pc omendb_audit.h omendb_codes.h omendb_columns.h omendb_files.h omendb_info.h omendb_joint.h \
+    omendb_rows.h |
     sort | diff - "$scratch/installed" |
     result "what is installed"
 library=$(dirname "$(find "$scratch/root" -name libomendb.so)")

@@ -111,7 +111,7 @@ code lib formats | grep -E '"(([^"\\]|\\.)*[ (])?(--[a-zA-Z]|-[a-zA-Z]([^a-zA-Z]
 awk '$0 == "" { commented = 0 }
     /^\/\*/ && !/^\/\* ----/ { commented = 1 }
     /^(OMEN_API|[a-z]).*[ *]omen_[a-z0-9_]+\(/ && !commented { print FILENAME ":" FNR ": " $0 }' lib/omendb.h \
-    lib/omendb_codes.h lib/omendb_columns.h lib/omendb_info.h lib/omendb_joint.h lib/omendb_rows.h \
+    lib/omendb_audit.h lib/omendb_codes.h lib/omendb_columns.h lib/omendb_info.h lib/omendb_joint.h lib/omendb_rows.h \
     formats/omendb_files.h |
     result "every function of a public header has a comment"
 
