@@ -190,7 +190,7 @@ static int begin(omen_part *part, omen_detail *why)
 
     if (ftruncate(part->fd, 0) != 0)
         return omen_part_fail_call(part, "truncate", why);
-    memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES);
+    memcpy(head, FILE_MAGIC, CONTAINER_MAGIC_BYTES); /* NOLINT(bugprone-not-null-terminated-result): no text */
     container_store_u32(head + HEAD_VERSION, PART_VERSION);
     container_store_u32(head + HEAD_KIND, part->kind);
     container_seal(head);

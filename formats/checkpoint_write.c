@@ -93,7 +93,7 @@ static int write_header(omen_part *part, const omen_part_record *record, uint32_
 {
     uint8_t header[CONTAINER_RECORD_BYTES] = {0};
 
-    memcpy(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES);
+    memcpy(header, RECORD_MAGIC, CONTAINER_MAGIC_BYTES); /* NOLINT(bugprone-not-null-terminated-result): no text */
     container_store_u32(header + PAYLOAD_KIND, record->kind);
     container_store_u32(header + PAYLOAD_NUMBER, number);
     container_store_u64(header + PAYLOAD_BYTES, record->n_bytes);

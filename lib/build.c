@@ -148,14 +148,13 @@ static int take_models(omen_build_state *b)
             status = omen_records_save_transform(&b->records, &b->transform, b->refine_centre, b->identity, c, b->why);
     }
     if (status == OMEN_OK && from <= OMEN_STAGE_PARTITION) {
-        status = omen_records_load_partition(&b->records, &b->partition, b->n_lists, b->transform.d_kept, model,
-                                             2, b->why);
+        status =
+            omen_records_load_partition(&b->records, &b->partition, b->n_lists, b->transform.d_kept, model, 2, b->why);
         if (status == OMEN_OK && c)
             status = omen_records_save_partition(&b->records, &b->partition, c, b->why);
     }
     if (status == OMEN_OK)
-        status = omen_records_load_codec(&b->records, &b->model, b->options, b->transform.d_kept, model,
-                                         3, b->why);
+        status = omen_records_load_codec(&b->records, &b->model, b->options, b->transform.d_kept, model, 3, b->why);
     if (status == OMEN_OK && c)
         status = omen_records_save_codec(&b->records, &b->model, c, b->why);
     b->first_stage = OMEN_STAGE_ENCODE;

@@ -323,9 +323,7 @@ typedef struct omen_build_options {
         uint64_t first, n;
         const omen_checkpoint *whole;
     } shard;
-    /* of ALL: the records of a model, which encodes the rows instead of one trained on them. Its options of the index
-     * are to be these, lists.n too. NULL: none */
-    const omen_checkpoint *model;
+    const omen_checkpoint *model; /* of ALL: records of one that has these options; NULL: it is trained on the rows */
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
@@ -561,8 +559,7 @@ typedef struct omen_search_stats {
     size_t struct_bytes; /* set it */
     uint64_t n_queries;
     uint64_t codes_scanned, rows_reranked; /* totals over all queries */
-    /* rerank, probes: as asked for; else what a query took on average when the effort for this recall was measured; 0
-     * when exact */
+    /* rerank, probes: as asked for; else what a query took on average when this recall was measured; 0 when exact */
     uint32_t rerank;
     struct {
         uint32_t probes;

@@ -193,7 +193,9 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
                          was ? "with" : "without");
     case OMEN_HEAD_MODEL:
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s model",
-                         !now ? "a" : was ? "another" : "no");
+                         !now  ? "a"
+                         : was ? "another"
+                               : "no");
     default:
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with other options.tune_queries");
     }
@@ -264,8 +266,8 @@ int omen_records_check_head(const omen_records *records, const omen_source *sour
 
 int omen_records_check_model(const omen_records *records, const omen_checkpoint *model, omen_detail *why)
 {
-    static const omen_head_field fields[] = {OMEN_HEAD_METRIC, OMEN_HEAD_CODEC,   OMEN_HEAD_REFINE, OMEN_HEAD_BYTES,
-                                             OMEN_HEAD_N_LISTS, OMEN_HEAD_ZERO_OK};
+    static const omen_head_field fields[] = {OMEN_HEAD_METRIC, OMEN_HEAD_CODEC,   OMEN_HEAD_REFINE,
+                                             OMEN_HEAD_BYTES,  OMEN_HEAD_N_LISTS, OMEN_HEAD_ZERO_OK};
     const uint64_t *head = records->head;
     uint64_t was[OMEN_N_HEAD];
     omen_record record;

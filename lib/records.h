@@ -26,7 +26,7 @@ typedef enum {
     OMEN_HEAD_N_LISTS,
     OMEN_HEAD_SEED,
     OMEN_HEAD_ZERO_OK,
-    OMEN_HEAD_TUNE, /* a hash of the size and modification time of the tuning queries; 0 without them */
+    OMEN_HEAD_TUNE,  /* a hash of the size and modification time of the tuning queries; 0 without them */
     OMEN_HEAD_MODEL, /* the identity of the model that rows are encoded with; 0: it is trained on them */
     OMEN_N_HEAD,
 } omen_head_field;
@@ -81,7 +81,8 @@ int omen_records_check_head(const omen_records *records, const omen_source *sour
 
 /* Whether a model's records can encode what records->head says: of the same version, dimension and options. Returns as
  * omen_records_check_head(). */
-int omen_records_check_model(const omen_records *records, const omen_checkpoint *model, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_check_model(const omen_records *records, const omen_checkpoint *model,
+                             omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees parts, once nothing is written any more. */
 void omen_records_finish(omen_records *records);
