@@ -322,9 +322,8 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
         status = omen_file_build_plan(&b, why);
     if (status == OMEN_OK)
         status = open_part(&b, shard, why);
-    if (status == OMEN_OK) {
+    if (status == OMEN_OK)
         status = encode(&b, &m, shard, report, &outcome->file_bytes, why);
-    }
     if (b.part)
         omen_file_build_leave(b.part, status, outcome);
     reword(status, model, why);
