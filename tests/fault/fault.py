@@ -41,7 +41,8 @@ ELSEWHERE = re.compile(r"-[0-9a-f]{16}\.part$")
 SECONDS_MOST = 600
 
 # Calls whose failure the program may survive, since it has another way or only tidies up.
-OPTIONAL = {"unlink", "stat", "lstat", "fstat", "lseek", "fchmod", "futimens", "readlink", "realpath", "thread"}
+OPTIONAL = {"unlink", "stat", "lstat", "fstat", "lseek", "fchmod", "futimens", "readlink", "realpath", "thread",
+            "fallocate"}
 # Calls without which the temporary cannot be removed, or is not known to be the program's own: its name may then stay.
 TIDYING = {"unlink", "lstat", "fstat", "flock"}
 SANITIZER = (b"ERROR: AddressSanitizer", b"ERROR: LeakSanitizer", b"runtime error:")
@@ -490,7 +491,8 @@ class Sweep:
         wanted = dict(self.start)
         if self.case.output is not None and (result.code == 0 or result.renamed):
             wanted = self.end
-        may_stay = {self.case.checkpoint} if result.code != 0 else set()
+        # what becomes a shard is made anew by the next run
+        may_stay = {self.case.checkpoint, f"{self.case.output}.whole.part"} if result.code != 0 else set()
         if self.case.output is not None and any(hit[0] in TIDYING for hit in result.hits):
             may_stay |= {self.case.output + ".tmp", self.case.output + ".part"}
         for name in sorted(left.keys() | wanted.keys()):
