@@ -122,7 +122,7 @@ static const cmd_option options[] = {
      .argument = "FILE",
      CMD_TEXT(struct verify, columns.paths.tags),
      .help = "the tags: spmat, or text with a line of words a row"},
-    {CMD_OPTION_KEY(struct verify, key, "the keys of the rows, as for build: ")},
+    {CMD_OPTION_KEY(struct verify, key, "the keys of the rows, as for build:\n")},
 
     {.group = "work and messages", CMD_OPTION_THREADS(struct verify, n_threads, "")},
     {CMD_OPTION_JSON(struct verify, json), .help = "print one JSON object on stdout"},

@@ -160,8 +160,8 @@ void cmd_key_finish(cmd_key *key);
 
 #define CMD_OPTION_KEY(type, field, more)                                                                              \
     .name = "key", .argument = "FILE[:COLUMN]", CMD_TEXT(type, field.value),                                           \
-    .help = more "text, one a line, npy of integers or fixed strings, or a column of a\n"                              \
-                 "table; \":COLUMN\" is one of --columns"
+    .help = more "text, one a line, npy of integers or fixed strings, or\n"                                            \
+                 "a column of a table; \":COLUMN\" is one of --columns"
 
 /* The rows of a table of options; type is the struct that has the field. */
 #define CMD_OPTIONS_COLUMNS(type, field)                                                                               \

@@ -71,11 +71,12 @@ includes()
     grep "^$1/" "$scratch/sources" | xargs grep -n '^ *# *include *"' /dev/null | grep -vE ":#include \"($2)\""
 }
 name='([a-z0-9_]+/)*[a-z0-9_]+\.h'
-includes lib "lib/$name" | grep -vE '^lib/omendb_[a-z]*\.h:.*"omendb(_rows)?\.h"$' | result "lib includes only lib"
+includes lib "lib/$name" | grep -vE '^lib/omendb_[a-z]*\.h:.*"omendb(_[a-z]+)?\.h"$' | result "lib includes only lib"
 # what is installed looks for the others beside it
-includes formats "lib/(omendb|sized)\.h|formats/$name" | grep -v '^formats/omendb_files\.h:.*"omendb_[a-z]*\.h"$' |
-    result "formats includes only lib/omendb.h, lib/sized.h and formats"
-includes cmd "lib/omendb\.h|formats/$name|cmd/$name" | result "cmd includes only lib/omendb.h, formats and cmd"
+includes formats "lib/(omendb(_[a-z]+)?|sized)\.h|formats/$name" | grep -v '^formats/omendb_files\.h:.*"omendb_[a-z]*\.h"$' |
+    result "formats includes only the public headers of lib, lib/sized.h and formats"
+includes cmd "lib/omendb(_[a-z]+)?\.h|formats/$name|cmd/$name" |
+    result "cmd includes only the public headers of lib, formats and cmd"
 
 # the letters of an index's sections stand in lib/omendb.h alone
 sed -n "s/^#define OMEN_SECTION_[A-Z]* *\(OMEN_FOURCC([^)]*)\).*/\1/p" lib/omendb.h >"$scratch/letters"
