@@ -73,7 +73,8 @@ includes()
 name='([a-z0-9_]+/)*[a-z0-9_]+\.h'
 includes lib "lib/$name" | grep -vE '^lib/omendb_[a-z]*\.h:.*"omendb(_[a-z]+)?\.h"$' | result "lib includes only lib"
 # what is installed looks for the others beside it
-includes formats "lib/(omendb(_[a-z]+)?|sized)\.h|formats/$name" | grep -v '^formats/omendb_files\.h:.*"omendb_[a-z]*\.h"$' |
+includes formats "lib/(omendb(_[a-z]+)?|sized)\.h|formats/$name" |
+    grep -v '^formats/omendb_files\.h:.*"omendb_[a-z]*\.h"$' |
     result "formats includes only the public headers of lib, lib/sized.h and formats"
 includes cmd "lib/omendb(_[a-z]+)?\.h|formats/$name|cmd/$name" |
     result "cmd includes only the public headers of lib, formats and cmd"
