@@ -9,6 +9,10 @@
 #define STREAM_AUDIT 0x6175646974ull /* of random numbers */
 #define Z_95         1.959964        /* standard deviations to either side that hold 95% */
 
+/* What rounding costs is an estimate. So much below a recall it says more than what was measured: rows that come from
+ * far behind the neighbours push these out unseen. */
+#define CEILING_SLACK 0.01
+
 /* ---- the sample ---- */
 
 int omen_audit_choose(uint64_t seed, uint64_t n_queries, uint64_t n_sample, uint64_t *numbers)
@@ -94,9 +98,11 @@ bool omen_index_can_reach(const omen_index *index, uint32_t k, float recall, dou
     /* a table that goes as far as any is followed by every list and a wide pool, which only rounding can fail */
     if (!can && last->recall >= OMEN_TUNE_HIGHEST)
         can = omen_index_rows_are_exact(index) || (double)recall <= omen_index_ceiling(index, NULL);
+    const double ceiling = omen_index_ceiling(index, NULL);
+    const bool is_lost = can && (double)recall > ceiling + CEILING_SLACK;
     if (most)
-        *most = can ? 1 : (double)last->recall;
-    return can;
+        *most = is_lost ? ceiling : can ? 1 : (double)last->recall;
+    return can && !is_lost;
 }
 
 double omen_index_ceiling(const omen_index *index, double *at_least)

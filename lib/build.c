@@ -139,11 +139,17 @@ static int take_models(omen_build_state *b)
     if (status == OMEN_OK)
         status = omen_records_check_lengths(b->source, b->options, b->n_lists, model, b->why);
     if (status == OMEN_OK && from <= OMEN_STAGE_TRANSFORM) {
-        status = omen_records_load_transform(&b->records, &b->transform, &b->refine_centre, b->source, b->options,
-                                             model, 1, b->why);
+        status = omen_build_read_sample(b); /* the transform that it begins is replaced */
+        if (status == OMEN_OK)
+            status = omen_records_load_transform(&b->records, &b->transform, &b->refine_centre, b->source, b->options,
+                                                 model, 1, b->why);
         b->identity = identity_of(b);
         b->refine = (omen_refine)b->records.transform.refine;
-        memcpy(b->refine_ceilings, b->records.transform.refine_ceilings, sizeof b->refine_ceilings);
+        if (status == OMEN_OK) /* what rounding costs is told of these rows, not of those that chose the tier */
+            status = omen_build_measure_refine(b);
+        free(b->sample);
+        b->sample = NULL;
+        memcpy(b->records.transform.refine_ceilings, b->refine_ceilings, sizeof b->refine_ceilings);
         if (status == OMEN_OK && c)
             status = omen_records_save_transform(&b->records, &b->transform, b->refine_centre, b->identity, c, b->why);
     }

@@ -27,6 +27,7 @@
 #define NEAR          (4 * RANK)
 #define LOSS_MOST     0.0006 /* of the 0.001 that is allowed: queries are not rows, and a sample is not all rows */
 #define GROWTH_MOST   2.0    /* of the loss where there are twice the rows */
+#define CEILING_LEAST 0.0001 /* 0 would say that nothing is known */
 
 typedef struct {
     const omen_build_state *b;
@@ -243,6 +244,12 @@ static int measure_tier(study *s, const omen_refine_space *space, double *loss, 
     return status;
 }
 
+/* What is kept where so much is lost. */
+static float ceiling_of(double loss)
+{
+    return (float)(1 - loss > CEILING_LEAST ? 1 - loss : CEILING_LEAST);
+}
+
 /* Tries the tiers that may be had, smallest first, and leaves the first that will do in space. */
 static int try_tiers(omen_build_state *b, study *s, omen_refine_space *space, omen_watch *watch)
 {
@@ -256,12 +263,43 @@ static int try_tiers(omen_build_state *b, study *s, omen_refine_space *space, om
         if (is_auto && omen_refine_row_bytes(space->tier, space->d) >= omen_refine_row_bytes(OMEN_REFINE_F32, space->d))
             break;
         status = measure_tier(s, space, &loss, watch);
-        b->refine_ceilings[space->tier] = (float)(loss < 1 ? 1 - loss : 0);
+        b->refine_ceilings[space->tier] = ceiling_of(loss);
         if (!is_auto || loss <= LOSS_MOST)
             return status;
     }
     space->tier = OMEN_REFINE_F32;
     return status;
+}
+
+int omen_build_measure_refine(omen_build_state *b)
+{
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_TRANSFORM);
+    omen_refine_space space = {.tier = b->refine, .d = b->transform.d, .centre = b->refine_centre};
+    float *ceiling = &b->refine_ceilings[space.tier];
+    study s = {0};
+    bool whole, narrow;
+    memset(b->refine_ceilings, 0, sizeof b->refine_ceilings);
+    if (!omen_refine_rounds(space.tier)) {
+        *ceiling = space.tier == OMEN_REFINE_F32;
+        return OMEN_OK;
+    }
+    int status = study_init(&s, b);
+    if (status != OMEN_OK)
+        goto out;
+    space.metric = s.metric;
+    look_at_numbers(&s, &whole, &narrow);
+    if (whole && narrow && !space.centre && space.tier != OMEN_REFINE_F16)
+        *ceiling = 1;
+    else if (s.n > NEAR) {
+        double loss = 0;
+        status = find_near(&s, &watch);
+        if (status == OMEN_OK)
+            status = measure_tier(&s, &space, &loss, &watch);
+        *ceiling = ceiling_of(loss);
+    }
+out:
+    study_finish(&s);
+    return omen_build_status(b, status);
 }
 
 int omen_build_choose_refine(omen_build_state *b)

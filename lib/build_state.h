@@ -99,6 +99,9 @@ size_t omen_build_study_rows(size_t n_sample, size_t d);
 /* Sets refine, refine_centre and refine_ceilings, from the sample as read. Returns as the training stages. */
 int omen_build_choose_refine(omen_build_state *b);
 
+/* Sets refine_ceilings of the tier and centre that a model of other rows has, from the sample. Returns likewise. */
+int omen_build_measure_refine(omen_build_state *b);
+
 /* How the rows will be stored. */
 static inline omen_refine_space omen_build_refine_space(const omen_build_state *b)
 {

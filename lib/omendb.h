@@ -605,7 +605,8 @@ OMEN_API uint32_t omen_found_count(const int64_t *ids, uint32_t k);
  * of another index), OMEN_ERR_INPUT (a query whose squared norm is over OMEN_NORM2_MOST, or is no number; a zero query
  * under cosine without zero_ok), OMEN_ERR_CORRUPT, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. Results do not depend on
  * threads, SIMD level or, as long as the way is the same, how queries are batched. The index keeps working memory for
- * the next search, as much as a thread's part of the largest one so far took (64 MiB at most), for up to 64 threads. */
+ * the next search, as much as a thread's part of the last one took, or of a larger one before, unless that is over
+ * 64 MiB, for up to 64 threads. */
 OMEN_API int omen_index_search(const omen_index *index, const omen_search_options *options, const float *queries,
                                uint64_t n_queries, int64_t *ids, float *distances, omen_search_stats *stats,
                                omen_detail *why) OMEN_MUST_CHECK;

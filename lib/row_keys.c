@@ -319,12 +319,15 @@ int omen_row_keys_write(const omen_row_keys *keys, const omen_sink *sink, omen_p
 
 /* ---- comparing with those of an index ---- */
 
-/* As a message shows it: a long one is cut. Returns out. */
+/* As a message shows it: a long one is cut, between two characters. Returns out. */
 static const char *show_key(const omen_row_key *key, char out[SHOWN_BYTES])
 {
-    if (key->kind == OMEN_KEYS_TEXT)
-        snprintf(out, SHOWN_BYTES, "\"%.*s\"", (int)omen_least(key->n_bytes, SHOWN_BYTES - 3), key->text);
-    else if (key->kind == OMEN_KEYS_INT64)
+    if (key->kind == OMEN_KEYS_TEXT) {
+        size_t n = omen_least(key->n_bytes, SHOWN_BYTES - 3);
+        while (n > 0 && n < key->n_bytes && (key->text[n] & 0xc0) == 0x80)
+            n--;
+        snprintf(out, SHOWN_BYTES, "\"%.*s\"", (int)n, key->text);
+    } else if (key->kind == OMEN_KEYS_INT64)
         snprintf(out, SHOWN_BYTES, "%lld", (long long)key->number);
     else
         snprintf(out, SHOWN_BYTES, "%llu", (unsigned long long)key->number);

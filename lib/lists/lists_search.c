@@ -27,6 +27,7 @@
 #define MATCHES     1024u       /* compared with a query in one go, if no list is larger */
 #define POOL_SLACK  64u         /* pool entries beyond the most that count before it is cut back */
 #define ASK_AHEAD   16u         /* queries whose refine rows are prefetched before they are used */
+#define KEPT_MOST   (64u << 20) /* bytes that a thread leaves for the next search */
 #define CHUNK_BYTES (64u << 20) /* most that the pools and probes of a chunk of more than one query take */
 
 /* ---- the state of one thread's chunk ---- */
@@ -129,11 +130,21 @@ static bool take_kept(omen_lists_chunk *s, const omen_index *index, size_t n_que
     return false;
 }
 
+/* Whether that is little enough to be kept: what grows with queries and with what a query asks for. */
+static bool can_keep(const omen_lists_chunk *s)
+{
+    const omen_meta *m = &s->index->meta;
+    const uint64_t a_query = 4 * ((uint64_t)m->d_full + s->ld) + 16 * (uint64_t)m->n_sub + 8 * (uint64_t)s->pool_room;
+    const uint64_t n_bytes = s->n_rows_room * a_query + 4 * (uint64_t)s->n_values_room * s->ldc +
+                             2 * sizeof(omen_probe) * (uint64_t)s->pairs_size + 16 * (uint64_t)s->pool_room;
+    return n_bytes <= KEPT_MOST;
+}
+
 void omen_lists_chunk_finish(omen_lists_chunk *s)
 {
     free(s->filters);
     free(s->positions);
-    omen_lists_chunk **place = s->keeps ? kept_place(s->index) : NULL;
+    omen_lists_chunk **place = s->keeps && can_keep(s) ? kept_place(s->index) : NULL;
     if (place && !s->kept)
         s->kept = omen_alloc(1, sizeof *s->kept);
     if (!place || !s->kept) {
