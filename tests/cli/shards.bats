@@ -314,6 +314,12 @@ kill_after()
     omendb query -q --distances -o two.tsv all.omen "$BATS_FILE_TMPDIR/a.fvecs"
     cmp one.tsv two.tsv
     same "$(stat -c %s all.omen)" "$(stat -c %s $whole)"
+    # what rounding keeps is measured on these rows: of the whole numbers that chose sq8 it is all
+    same "$(member "$(omendb info --json a.omen)" files.0.index.refine_ceiling)" 1.0
+    vectors make gauss.npy -n 400 -d 10 --kind gauss
+    omendb build -q --model m.model -o gauss.omen gauss.npy
+    at_least 0.5 "$(member "$(omendb info --json gauss.omen)" files.0.index.refine_ceiling)"
+    not_exact=$(omendb info gauss.omen) && [[ "$not_exact" == *"of the 10 nearest, by estimate"* ]]
     vectors make one.fvecs -n 600 -d 10 --rows 0:1
     fails_with 2 "more than the 1 rows" omendb build --model m.model -o x.omen one.fvecs
     vectors make wide.fvecs -n 600 -d 11
