@@ -91,6 +91,11 @@ bool omen_index_rows_are_exact(const omen_index *index)
     return index->meta.refine == OMEN_REFINE_F32 || index->meta.refine_ceiling == 1;
 }
 
+bool omen_index_is_rounded_below(const omen_index *index, float recall)
+{
+    return (double)recall > omen_index_ceiling(index, NULL) + CEILING_SLACK;
+}
+
 bool omen_index_can_reach(const omen_index *index, uint32_t k, float recall, double *most)
 {
     const omen_tune_entry *last = omen_index_effort_most(index, k);
@@ -98,10 +103,9 @@ bool omen_index_can_reach(const omen_index *index, uint32_t k, float recall, dou
     /* a table that goes as far as any is followed by every list and a wide pool, which only rounding can fail */
     if (!can && last->recall >= OMEN_TUNE_HIGHEST)
         can = omen_index_rows_are_exact(index) || (double)recall <= omen_index_ceiling(index, NULL);
-    const double ceiling = omen_index_ceiling(index, NULL);
-    const bool is_lost = can && (double)recall > ceiling + CEILING_SLACK;
+    const bool is_lost = can && omen_index_is_rounded_below(index, recall);
     if (most)
-        *most = is_lost ? ceiling : can ? 1 : (double)last->recall;
+        *most = is_lost ? omen_index_ceiling(index, NULL) : can ? 1 : (double)last->recall;
     return can && !is_lost;
 }
 

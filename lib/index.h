@@ -138,6 +138,9 @@ int omen_search_exact(const omen_index *index, const float *queries, uint64_t n_
 int omen_search_source(const omen_source *source, omen_metric metric, const float *queries, uint64_t n_queries,
                        uint32_t k, int n_threads, uint64_t *keys, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
+/* Whether a recall is beyond what the refine tier's rounding keeps, by more than that estimate may be wrong. */
+bool omen_index_is_rounded_below(const omen_index *index, float recall);
+
 /* Bytes of memory that a thread of such a search takes, of rows of d values. */
 uint64_t omen_search_exact_bytes(uint32_t d, uint32_t k);
 

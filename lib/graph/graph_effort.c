@@ -106,9 +106,9 @@ bool omen_graph_can_reach(const omen_index *index, uint32_t k, float recall, dou
     const omen_graph_tune *last = NULL; /* entries rise by k, then by recall: the first k that covers, or the largest */
     for (size_t i = 0; i < g->n_tune && !(last && last->k >= k && g->tune[i].k > last->k); i++)
         last = &g->tune[i];
-    const bool can = !last || recall <= last->recall;
-    *most = can ? 1 : (double)last->recall;
-    return can;
+    const bool can = !last || recall <= last->recall, is_lost = can && omen_index_is_rounded_below(index, recall);
+    *most = is_lost ? omen_index_ceiling(index, NULL) : can ? 1 : (double)last->recall;
+    return can && !is_lost;
 }
 
 void omen_graph_effort_scale(omen_graph_effort *e, const omen_index *index, uint32_t k, float factor)
