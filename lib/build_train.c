@@ -34,8 +34,8 @@ int omen_build_check_row(const omen_build_state *b, const float *values, uint64_
                          omen_build_row_label(b, row).text, (double)OMEN_NORM2_MOST);
     if (b->options->metric != OMEN_METRIC_COSINE || b->options->zero_ok || omen_norm2(values, b->source->d) > 0)
         return OMEN_OK;
-    return omen_fail(why, OMEN_ERR_INPUT,
-                     "%s is a zero vector, which has no cosine; %s", omen_build_row_label(b, row).text,
+    return omen_fail(why, OMEN_ERR_INPUT, "%s is a zero vector, which has no cosine; %s",
+                     omen_build_row_label(b, row).text,
                      b->options->model ? "a model that was trained with options.zero_ok accepts it"
                                        : "options.zero_ok accepts it, with similarity 0 to everything");
 }
