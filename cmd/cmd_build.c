@@ -121,6 +121,7 @@ const cmd_syntax cmd_build_syntax = {
     .command = NAME,
     .usage = "usage: omendb build [options] INPUT...\n"
              "       omendb build [options] --model MODEL --shard I/N -o SHARD [INPUT...]\n"
+             "       omendb build [options] --model MODEL INPUT...\n"
              "\n"
              "Writes an index of all vectors in INPUT: a file, \"-\" for standard input, or a directory, whose\n"
              "files are taken in byte order of their names. Rows of several are numbered consecutively, as if\n"

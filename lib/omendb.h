@@ -366,7 +366,8 @@ typedef struct omen_build_report {
     /* by tier: the share of the 10 nearest rows that are still the nearest after its rounding, estimated from rows of
      * the sample; 0 for tiers that were not measured */
     double refine_ceilings[OMEN_N_REFINES];
-    /* lengths of the rows of the sample that the models were trained on; all 0 where a checkpoint made that needless */
+    /* lengths of the rows of the sample that the models were trained on, or would be without options.model; all 0 where
+     * a checkpoint made that needless */
     struct {
         uint64_t n_rows;
         double least, most;
