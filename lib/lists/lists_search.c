@@ -94,10 +94,12 @@ static int allocate(omen_lists_chunk *s, size_t n_queries, size_t n_values, cons
     s->sorted = omen_alloc(s->pairs_size, sizeof *s->sorted);
     s->list_first = omen_alloc(2 * (size_t)m->n_lists + 1, sizeof *s->list_first);
     s->lacks = omen_alloc(n_queries, sizeof *s->lacks);
+    s->kept = pools_of ? NULL : omen_alloc(1, sizeof *s->kept);
     take_pools(s, n_queries, pools_of);
     if (!s->lifted || !s->transformed || !s->tails || !s->lacks || !s->values || !s->work || !s->short_lists ||
         !s->list_keys || !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys ||
-        !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks)
+        !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks ||
+        (!s->kept && !pools_of))
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
@@ -145,9 +147,7 @@ void omen_lists_chunk_finish(omen_lists_chunk *s)
     free(s->filters);
     free(s->positions);
     omen_lists_chunk **place = s->keeps && can_keep(s) ? kept_place(s->index) : NULL;
-    if (place && !s->kept)
-        s->kept = omen_alloc(1, sizeof *s->kept);
-    if (!place || !s->kept) {
+    if (!place) {
         free_memory(s);
         return;
     }

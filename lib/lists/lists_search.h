@@ -74,7 +74,7 @@ typedef struct omen_lists_share {
 /* The state of one thread's chunk of queries. */
 typedef struct omen_lists_chunk {
     /* what is left for the next search: memory, and how much of it there is */
-    struct omen_lists_chunk *kept;                /* where it is held meanwhile; NULL: nowhere yet */
+    struct omen_lists_chunk *kept;                /* where it is held meanwhile; NULL: it is not */
     size_t n_rows_room, n_values_room, pool_room; /* queries; of them, with values; keys of a pool */
     float *lifted, *transformed, *tails, *work, *table;
     float *values; /* |c|^2 / 2 - <q, c>, what lists are ranked by: omen_lists_values() */
