@@ -98,8 +98,7 @@ static int allocate(omen_lists_chunk *s, size_t n_queries, size_t n_values, cons
     take_pools(s, n_queries, pools_of);
     if (!s->lifted || !s->transformed || !s->tails || !s->lacks || !s->values || !s->work || !s->short_lists ||
         !s->list_keys || !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys ||
-        !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks ||
-        (!s->kept && !pools_of))
+        !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks || (!s->kept && !pools_of))
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }
