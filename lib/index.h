@@ -98,10 +98,14 @@ static inline bool omen_touched_before(const omen_touched *touched, uint64_t at,
 {
     if (!touched->seen)
         return true;
-    const uint64_t end = (at + n_bytes - 1) / OMEN_CHECK_BYTES;
-    for (uint64_t b = at / OMEN_CHECK_BYTES; b <= end; b++)
-        if (!(__atomic_load_n(touched->seen + b / 64, __ATOMIC_RELAXED) >> b % 64 & 1))
+    const uint64_t first = at / OMEN_CHECK_BYTES, last = (at + n_bytes - 1) / OMEN_CHECK_BYTES;
+    for (uint64_t w = first / 64; w <= last / 64; w++) {
+        uint64_t missing = ~__atomic_load_n(touched->seen + w, __ATOMIC_RELAXED);
+        missing &= w == first / 64 ? UINT64_MAX << first % 64 : UINT64_MAX;
+        missing &= w == last / 64 ? UINT64_MAX >> (63 - last % 64) : UINT64_MAX;
+        if (missing)
             return false;
+    }
     return true;
 }
 
