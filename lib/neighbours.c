@@ -245,7 +245,7 @@ static float floor_of(const omen_neighbours *t, uint32_t q, float distance)
     if (t->as_bytes)
         return -(float)most * (1 + 0x1p-22f);
     if (t->metric == OMEN_METRIC_IP) {
-        if (!(t->norms2[q] > 0))
+        if (!(t->norms2[q] > (double)SHORT2)) /* what the kernel loses is not small beside it */
             return -INFINITY;
         least = -(double)distance / sqrt(t->norms2[q]);
     } else {
