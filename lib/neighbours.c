@@ -245,7 +245,7 @@ static float floor_of(const omen_neighbours *t, uint32_t q, float distance)
     if (t->as_bytes)
         return -(float)most * (1 + 0x1p-22f);
     if (t->metric == OMEN_METRIC_IP) {
-        if (!(t->norms2[q] > 0))
+        if (!(t->norms2[q] > (double)SHORT2)) /* what the kernel loses is not small beside it */
             return -INFINITY;
         least = -(double)distance / sqrt(t->norms2[q]);
     } else {
@@ -479,6 +479,16 @@ bool omen_neighbours_join(omen_neighbours *t, uint64_t row0, uint64_t n)
     return true;
 }
 
+/* Whether no row is there twice, which runs may claim: whoever leaves out a query's own row counts on it. */
+static bool rows_are_distinct(const uint64_t *keys, uint32_t n)
+{
+    bool are_distinct = true;
+    for (uint32_t i = 1; i < n; i++)
+        for (uint32_t j = 0; j < i; j++)
+            are_distinct &= (uint32_t)keys[j] != (uint32_t)keys[i];
+    return are_distinct;
+}
+
 bool omen_neighbours_complete(omen_neighbours *t)
 {
     bool is_complete = true;
@@ -486,7 +496,7 @@ bool omen_neighbours_complete(omen_neighbours *t)
         uint64_t *keys = t->keys + (size_t)q * t->k;
         for (uint32_t i = 0; i < t->k && is_zero_query(t, q); i++)
             keys[i] = omen_key(1, i);
-        is_complete = is_complete && keys[t->k - 1] != UINT64_MAX;
+        is_complete = is_complete && keys[t->k - 1] != UINT64_MAX && rows_are_distinct(keys, t->k);
     }
     return is_complete;
 }

@@ -102,7 +102,7 @@ static inline uint64_t omen_neighbours_part_bytes(const omen_neighbours *truth, 
  * nothing is added. */
 bool omen_neighbours_join(omen_neighbours *truth, uint64_t row0, uint64_t n);
 
-/* When all rows have gone by. False where there are fewer keys than there have to be. */
+/* When all rows have gone by. False where there are fewer keys than there have to be, or a row is there twice. */
 bool omen_neighbours_complete(omen_neighbours *truth);
 
 /* Estimates, in bytes, of the private memory that this needs: what it keeps, and what comparing takes besides. */

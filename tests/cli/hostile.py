@@ -22,6 +22,8 @@ hostile.py shards MODEL N SHARD...
                              the same of a model and its shards: build --shard and merge exit 0, and make an index that
                              verify calls sound, or 2 to 4
 hostile.py recode SHARD OUT  a shard whose last row is encoded otherwise, and which is sound
+hostile.py same_rows SHARD OUT MODEL
+                             a shard of all rows, each of its queries' neighbours the query itself, ever farther away
 hostile.py empty_run SHARD OUT
                              a shard with a run of no rows behind the others
 hostile.py vectors INDEX N FILE...
@@ -349,11 +351,24 @@ def recode(shard, out):
     write(out, pack_records(parts, 2))
 
 
+def same_rows(shard, out, model):
+    parts, of_model = records(shard), records(model)
+    run = parts[1][1]
+    (n_lists,), (n_factors,) = (struct.unpack_from("<I", of_model[i][1], at) for i, at in ((2, 0), (3, 12)))
+    n_queries, _, k, _ = struct.unpack_from("<4I", of_model[4][1])
+    keys = struct.Struct(f"<{k}Q")
+    for query in range(n_queries):
+        at = 40 + 4 * (n_lists + 1) + 8 * n_lists * n_factors + query * keys.size
+        nearest = keys.unpack_from(run, at)[0]
+        keys.pack_into(run, at, *(nearest + (i << 32) for i in range(k)))
+    write(out, pack_records(parts, 2))
+
+
 def empty_run(shard, out):
     parts = records(shard)
     kind, last = parts[-1]
     first, n = struct.unpack_from("<QQ", last)
-    parts.append([kind, bytearray(struct.pack("<QQQQ", first + n, 0, 0, 0))])
+    parts.append([kind, bytearray(struct.pack("<QQQQQ", first + n, 0, 0, 0, 0))])
     write(out, pack_records(parts, 2))
 
 
@@ -594,6 +609,9 @@ def main():
         lie_shards(data, int(words[0]), words[1:])
     elif command == "recode":
         recode(data, words[0])
+    elif command == "same_rows":
+        with open(words[1], "rb") as file:
+            same_rows(data, words[0], file.read())
     elif command == "empty_run":
         empty_run(data, words[0])
     elif command == "vectors":

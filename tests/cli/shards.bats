@@ -301,6 +301,8 @@ kill_after()
         omendb build -q --model m.model --shard 0/1 -o 0.shard
         python3 "$tests_dir/cli/hostile.py" shards m.model ${lies:-8} 0.shard
     done
+    python3 "$tests_dir/cli/hostile.py" same_rows 0.shard lie.shard m.model
+    fails_with 3 "contradicts itself" merge lie.shard
 }
 
 @test "a model encodes rows that it was not trained on, into an index of their own" {
