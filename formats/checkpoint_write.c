@@ -115,15 +115,19 @@ static int end_payload(omen_part *part, omen_part_payload *p, omen_part_record *
 
 static int write_record(omen_part *part)
 {
-    XXH3_state_t state;
-    omen_part_payload p = {.hash = &state};
+    /* not on the stack: gcc's AddressSanitizer aligns what outlives its frame to less than the state asks for */
+    omen_part_payload p = {.hash = XXH3_createState()};
     int status = OMEN_OK;
 
-    XXH3_INITSTATE(&state);
+    if (!p.hash)
+        return omen_fail(&part->cause, OMEN_ERR_MEMORY, "out of memory for the checkpoint \"%s\"", part->path);
     start_payload(part, &p, &part->job);
     for (size_t i = 0; i < part->n_spans && status == OMEN_OK; i++)
         status = put(part, &p, part->spans[i].data, part->spans[i].n_bytes);
-    return status == OMEN_OK ? end_payload(part, &p, &part->job, part->job_number) : status;
+    if (status == OMEN_OK)
+        status = end_payload(part, &p, &part->job, part->job_number);
+    XXH3_freeState(p.hash);
+    return status;
 }
 
 static void *write_job(void *self)

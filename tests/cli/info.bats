@@ -175,7 +175,7 @@ for way, effort in ("lists", "probes"), ("graph", "estimates"):
     fails_with 3 "the checksum of its head does not match" omendb info head.part
 
     omendb build -q --fresh -o out.omen v.u8bin
-    "$OMENDB" query -q --self -k 3 --chunk-rows 1 -o found.tsv out.omen &
+    "$OMENDB" query -q -t 1 --self -k 100 --chunk-rows 1 -o found.tsv out.omen &
     pid=$!
     while kill -0 $pid 2>/dev/null && [ "$(stat -c %s found.tsv.part 2>/dev/null || echo 0)" -lt 20000 ]; do :; done
     kill -KILL $pid || fault "the search was done before it was stopped"
@@ -183,7 +183,7 @@ for way, effort in ("lists", "probes"), ("graph", "estimates"):
     sum=$(hash_of found.tsv.part)
     expect 0 omendb info found.tsv.part
     has "$output" "checkpoint of query --self"
-    has "$output" "asked    k 3"
+    has "$output" "asked    k 100"
     has "$output" "rows have searched, and found "
     expect 0 omendb info --json found.tsv.part out.omen
     same "$(told checkpoint.query_self.index_checksum)" "$(member "$output" files.1.index.checksum)"

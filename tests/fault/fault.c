@@ -386,16 +386,18 @@ WRAP(int, ftruncate64, int fd, off_t n_bytes)
     return result;
 }
 
-/* Space that is given back reads as zeros, which is told as a write of some. */
+/* Space that is given back reads as zeros, which is told as a write of them. */
 WRAP(int, fallocate64, int fd, int mode, off_t offset, off_t n_bytes)
 {
-    static const uint8_t zeros[4096];
+    static uint8_t zeros[1 << 22];
 
     if (strike(CALL_FALLOCATE, fd, NULL) == FAIL)
         return -1;
     const int result = __real_fallocate64(fd, mode, offset, n_bytes);
-    for (off_t at = 0; result == 0 && offset >= (off_t)sizeof zeros && at < n_bytes; at += (off_t)sizeof zeros)
-        trace(CALL_PWRITE, fd, offset + at, zeros, sizeof zeros, 0, "", "");
+    for (off_t at = 0; result == 0 && at < n_bytes; at += (off_t)sizeof zeros) {
+        const off_t left = n_bytes - at, size = (off_t)sizeof zeros;
+        trace(CALL_PWRITE, fd, offset + at, zeros, (size_t)(left < size ? left : size), 0, "", "");
+    }
     return result;
 }
 

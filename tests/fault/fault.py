@@ -862,6 +862,11 @@ def run_step_kills(bench, reporter):
 BLOCK_BYTES = 4096
 
 
+def some(numbers, most=4):
+    """So many of them at most: a build that gives space back has hundreds of writes between two syncs."""
+    return numbers if len(numbers) <= most else sorted(random.Random(len(numbers)).sample(numbers, most))
+
+
 class Inode:
     """A file: what is safe on the disk, and the writes since the last sync, in blocks that may be lost one by one."""
 
@@ -904,9 +909,9 @@ class Inode:
             return
         yield self.durable
         yield self.content([], len(whole))
-        for lost in range(n):
+        for lost in some(range(n)):
             yield self.content([i for i in range(n) if i != lost], len(whole))
-        for first in range(1, n):
+        for first in some(range(1, n)):
             yield self.content(range(first))
 
 
