@@ -291,6 +291,7 @@ static int search_group(struct bench *b, struct group *g, const omen_row_set *se
         const uint64_t to = g->members[i / k] * k + i % k;
         const bool is_found = source.n_rows > 0 && g->ids[i] != OMEN_NO_ROW;
 
+        /* analyzer: bench_filter_rows() filled as many numbers as it says */
         b->truth.ids[to] = !is_found ? OMEN_NO_ROW : set ? (int64_t)numbers[g->ids[i]] : g->ids[i];
         distances[to] = is_found ? g->distances[i] : INFINITY;
     }

@@ -313,8 +313,8 @@ int bench_gate(struct bench *b, const json_t *now, const json_t *baseline, FILE 
     const bool same_lists = bench_json_number(now, "index.lists") == bench_json_number(baseline, "index.lists");
     const bool same = same_machine(now, baseline);
     const json_t *ways = json_object_get(json_object_get(now, "options"), "ways");
-    const bool tells_way = json_array_size(ways) > 1 ||
-                           strcmp(json_string_value(json_array_get(ways, 0)), omen_search_way_name(OMEN_SEARCH_LISTS));
+    const bool tells_way = json_array_size(ways) > 1 || strcmp(json_string_value(json_array_get(ways, 0)),
+                                                               omen_search_way_name(OMEN_SEARCH_LISTS)) != 0;
     int status = OMEN_OK;
 
     fprintf(stream, "\nagainst %s (omendb %s): recall may drop by %g, sizes grow by %g%%\n",

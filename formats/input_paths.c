@@ -31,7 +31,7 @@ int omen_paths_add(omen_paths *paths, const char *name, size_t n_bytes, omen_det
     if (!copy)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the names of inputs");
     paths->names[paths->n++] = copy;
-    return OMEN_OK;
+    return OMEN_OK; /* analyzer: copy is in paths->names */
 }
 
 void omen_paths_finish(omen_paths *paths)

@@ -36,7 +36,7 @@ static int add_text(text *t, const char *name, omen_detail *why)
         t->bytes = grown;
         t->size = size;
     }
-    memcpy(t->bytes + t->n, name, n);
+    memcpy(t->bytes + t->n, name, n); /* analyzer: bytes is NULL only while size is 0, and then it has just grown */
     t->n += n;
     t->bytes[t->n] = '\0';
     return OMEN_OK;

@@ -365,6 +365,7 @@ static int put_npy_header(const omen_results *results, FILE *stream, const char 
 
 static int begin_npy(const omen_results *results, const omen_index_info *info, omen_detail *why)
 {
+    /* analyzer: the format was checked when the results were opened */
     const bool is_pair = omen_results_writer_at((size_t)results->format)->is_archive;
     char type[16] = "<i8", descr[64];
     if (info && info->key_kind == OMEN_KEYS_TEXT)

@@ -9,7 +9,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define MOST_RUNS_AGAIN 3u /* runs of a shard that are encoded again: the first, the last, and one between */
+#define MOST_RUNS_AGAIN 3u           /* runs of a shard that are encoded again: the first, the last, and one between */
+#define AGAIN_BYTES     (256u << 20) /* of a run that is, in memory; a longer one is compared by its hash alone */
 
 /* ---- differences ---- */
 
@@ -126,6 +127,8 @@ static int encode_again(const comparison *c, uint32_t i, const uint64_t head[SHA
     omen_build_options options = omen_model_options(c->model, &c->build->options);
     omen_record record;
     omen_detail text;
+    if (!records.get(records.self, i, &record) || record.n_bytes > AGAIN_BYTES)
+        return OMEN_OK;
     options.extent = OMEN_BUILD_SHARD;
     options.shard.first = head[0];
     options.shard.n = options.chunk_rows = head[1];
@@ -134,8 +137,7 @@ static int encode_again(const comparison *c, uint32_t i, const uint64_t head[SHA
                                        c->fault, c->context, c->why);
     if (status != OMEN_OK)
         return status;
-    if (records.get(records.self, i, &record) && record.n_bytes == a.n_bytes &&
-        omen_part_record_hash(c->part, i) == a.hash)
+    if (record.n_bytes == a.n_bytes && omen_part_record_hash(c->part, i) == a.hash)
         return OMEN_OK;
     omen_fail(&text, OMEN_ERR_CORRUPT, "rows %llu to %llu are not encoded as its model encodes them",
               (unsigned long long)head[0], (unsigned long long)(head[0] + head[1] - 1));

@@ -69,6 +69,30 @@ static int splice_append(void *self, uint32_t kind, const omen_span *spans, size
     return status;
 }
 
+static int splice_begin(void *self, uint32_t kind, uint64_t n_bytes, uint32_t *number, omen_detail *why)
+{
+    const omen_splice *s = self;
+    const omen_piece *last = &s->pieces[s->n - 1];
+    const int status = last->records.begin(last->records.self, kind, n_bytes, number, why);
+    if (status == OMEN_OK && number)
+        *number = *number - last->skip + last->first;
+    return status;
+}
+
+static int splice_extend(void *self, const void *data, uint64_t n_bytes, omen_detail *why)
+{
+    const omen_splice *s = self;
+    const omen_piece *last = &s->pieces[s->n - 1];
+    return last->records.extend(last->records.self, data, n_bytes, why);
+}
+
+static int splice_drop(void *self, uint32_t i, uint32_t n, omen_detail *why)
+{
+    const omen_splice *s = self;
+    const omen_piece *last = &s->pieces[s->n - 1];
+    return last->records.drop(last->records.self, i - last->first + last->skip, n, why);
+}
+
 static int splice_wait(void *self, omen_detail *why)
 {
     const omen_splice *s = self;
@@ -95,7 +119,7 @@ int omen_splice_add(omen_splice *s, omen_part *part, uint32_t skip, uint32_t n, 
 
 omen_checkpoint omen_splice_checkpoint(omen_splice *splice)
 {
-    return (omen_checkpoint){
+    omen_checkpoint out = {
         .self = splice,
         .get = splice_get,
         .prove = splice_prove,
@@ -103,6 +127,12 @@ omen_checkpoint omen_splice_checkpoint(omen_splice *splice)
         .append = splice_append,
         .wait = splice_wait,
     };
+    if (splice->is_written) {
+        out.begin = splice_begin;
+        out.extend = splice_extend;
+        out.drop = splice->pieces[splice->n - 1].records.drop ? splice_drop : NULL;
+    }
+    return out;
 }
 
 void omen_splice_finish(omen_splice *splice)

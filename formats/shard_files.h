@@ -8,7 +8,7 @@
 /* Kinds of records besides those of lib/omendb.h. */
 enum { SHARD_RECORD_INPUTS = 513, SHARD_RECORD_HEAD = 514 };
 
-#define SHARD_RUN_HEAD      4u /* u64 that a run begins with: first row, rows, two halves of their hash */
+#define SHARD_RUN_HEAD      5u /* u64 that a run begins with: first row, rows, two halves of their hash, level */
 #define SHARD_MODEL_RECORDS 5u /* of a model, that a build has too */
 
 /* Records [skip, ...) of a file. */

@@ -26,12 +26,6 @@ static void reword(int status, const char *model, omen_detail *why)
         omen_fail(why, status, "what \"%.200s\" and its shards say contradicts itself", model);
 }
 
-/* Gives a model or a shard its name. */
-static int publish(omen_file_build *b, omen_detail *why)
-{
-    return omen_part_publish(b->part, b->paths->output, b->options.progress, b->options.progress_context, why);
-}
-
 /* ---- the model ---- */
 
 static int train(omen_file_build *b, omen_build_report *report, omen_detail *why)
@@ -40,7 +34,9 @@ static int train(omen_file_build *b, omen_build_report *report, omen_detail *why
     int status = omen_index_build(&b->source, &b->options, NULL, &checkpoint, report, why);
     if (status == OMEN_OK)
         status = omen_model_write_inputs(&checkpoint, b->paths, why);
-    return status == OMEN_OK ? publish(b, why) : status;
+    return status == OMEN_OK
+               ? omen_part_publish(b->part, b->paths->output, b->options.progress, b->options.progress_context, why)
+               : status;
 }
 
 int omen_model_train_file(const omen_build_paths *paths, const omen_build_options *options, uint64_t *identity,
@@ -197,13 +193,12 @@ static int find_made(const char *output, const omen_shard_info *wanted, const om
     return OMEN_OK;
 }
 
-/* A shard that was killed between its copy and the end leaves its checkpoint in the other directory. */
+/* A shard that was killed when it had got its name leaves its checkpoint. */
 static void remove_left(const omen_build_paths *paths)
 {
     omen_part *part;
     char *name;
-    if (!paths->checkpoint_directory ||
-        omen_part_name(paths->output, paths->checkpoint_directory, &name, NULL) != OMEN_OK)
+    if (omen_part_name(paths->output, paths->checkpoint_directory, &name, NULL) != OMEN_OK)
         return;
     const bool is_there = access(name, F_OK) == 0;
     free(name);
@@ -243,18 +238,47 @@ static int open_part(omen_file_build *b, const omen_shard_info *wanted, omen_det
     return status == OMEN_OK ? records.wait(records.self, why) : status;
 }
 
-static int encode(omen_file_build *b, const omen_model *m, omen_build_report *report, omen_detail *why)
+/* Opens the file that gets all rows as one run, beside the output. */
+static int open_whole(omen_part **whole, const char *output, const omen_shard_info *shard, omen_detail *why)
+{
+    const omen_span head = {shard, sizeof *shard};
+    char *name;
+    if (asprintf(&name, "%s.whole", output) < 0)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for the name \"%.200s\"", output);
+    int status = omen_part_open_as(whole, name, NULL, OMEN_PART_SHARD, true, why);
+    free(name);
+    if (status != OMEN_OK)
+        return status;
+    const omen_checkpoint records = omen_part_checkpoint(*whole);
+    status = records.append(records.self, SHARD_RECORD_HEAD, &head, 1, NULL, why);
+    return status == OMEN_OK ? records.wait(records.self, why) : status;
+}
+
+/* Encodes what the checkpoint lacks, and makes one run of all that it has. */
+static int encode(omen_file_build *b, const omen_model *m, const omen_shard_info *shard, omen_build_report *report,
+                  uint64_t *file_bytes, omen_detail *why)
 {
     omen_splice splice = {.is_written = true};
+    omen_part *whole = NULL;
     int status = omen_splice_add(&splice, m->part, 0, SHARD_MODEL_RECORDS, why);
     if (status == OMEN_OK)
         status = omen_splice_add(&splice, b->part, 1, 0, why);
+    if (status == OMEN_OK)
+        status = open_whole(&whole, b->paths->output, shard, why);
     if (status == OMEN_OK) {
-        const omen_checkpoint checkpoint = omen_splice_checkpoint(&splice);
+        const omen_checkpoint checkpoint = omen_splice_checkpoint(&splice), to = omen_part_checkpoint(whole);
+        b->options.shard.whole = &to;
         status = omen_index_build(&b->source, &b->options, NULL, &checkpoint, report, why);
+        b->options.shard.whole = NULL;
     }
     omen_splice_finish(&splice);
-    return status == OMEN_OK ? publish(b, why) : status;
+    if (status == OMEN_OK)
+        status = omen_part_publish(whole, b->paths->output, NULL, NULL, why);
+    *file_bytes = whole ? omen_part_bytes(whole) : 0;
+    if (whole && status != OMEN_OK)
+        omen_part_remove(whole);
+    omen_part_close(whole);
+    return status;
 }
 
 int omen_shard_build_file(const omen_build_paths *paths, const omen_build_options *options, const char *model,
@@ -299,8 +323,7 @@ int omen_shard_build_file(const omen_build_paths *paths, const omen_build_option
     if (status == OMEN_OK)
         status = open_part(&b, shard, why);
     if (status == OMEN_OK) {
-        status = encode(&b, &m, report, why);
-        outcome->file_bytes = omen_part_bytes(b.part);
+        status = encode(&b, &m, shard, report, &outcome->file_bytes, why);
     }
     if (b.part)
         omen_file_build_leave(b.part, status, outcome);

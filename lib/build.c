@@ -48,6 +48,8 @@ static int resume(omen_build_state *b)
     const omen_checkpoint *c = b->checkpoint;
     omen_record record;
     bool begun; /* more is there than what a shard begins with */
+    bool *replaced = NULL;
+    uint32_t n = 0;
     int status = omen_records_describe(&b->records, b->source, b->options, b->n_lists, b->why);
     if (status != OMEN_OK)
         return status;
@@ -66,7 +68,14 @@ static int resume(omen_build_state *b)
         status = omen_records_check_lengths(b->source, b->options, b->n_lists, c, b->why);
     if (status == OMEN_OK)
         status = c->prove(c->self, UINT32_MAX, b->options->progress, b->options->progress_context, b->why);
-    for (uint32_t i = 1; status == OMEN_OK && c->get(c->self, i, &record); i++) {
+    if (status == OMEN_OK)
+        status = omen_records_find_replaced(c, &replaced, &n, b->why);
+    for (uint32_t i = 1; status == OMEN_OK && i < n && c->get(c->self, i, &record); i++) {
+        if (replaced[i]) {
+            if (record.kind == OMEN_RECORD_RUN && c->drop) /* a kill came first */
+                status = c->drop(c->self, i, 1, b->why);
+            continue;
+        }
         switch (record.kind) {
         case OMEN_RECORD_TRANSFORM:
             status = omen_records_load_transform(&b->records, &b->transform, &b->refine_centre, b->source, b->options,
@@ -99,6 +108,7 @@ static int resume(omen_build_state *b)
                 status = omen_build_encode_progress(b, b->n_encoded);
         }
     }
+    free(replaced);
     if (b->n_encoded == b->end)
         b->first_stage = OMEN_STAGE_ORDER;
     const omen_build_extent extent = b->options->extent;
@@ -138,14 +148,13 @@ static int take_models(omen_build_state *b)
             status = omen_records_save_transform(&b->records, &b->transform, b->refine_centre, b->identity, c, b->why);
     }
     if (status == OMEN_OK && from <= OMEN_STAGE_PARTITION) {
-        status = omen_records_load_partition(&b->records, &b->partition, b->n_lists, b->transform.d_kept, model,
-                                             2, b->why);
+        status =
+            omen_records_load_partition(&b->records, &b->partition, b->n_lists, b->transform.d_kept, model, 2, b->why);
         if (status == OMEN_OK && c)
             status = omen_records_save_partition(&b->records, &b->partition, c, b->why);
     }
     if (status == OMEN_OK)
-        status = omen_records_load_codec(&b->records, &b->model, b->options, b->transform.d_kept, model,
-                                         3, b->why);
+        status = omen_records_load_codec(&b->records, &b->model, b->options, b->transform.d_kept, model, 3, b->why);
     if (status == OMEN_OK && c)
         status = omen_records_save_codec(&b->records, &b->model, c, b->why);
     b->first_stage = OMEN_STAGE_ENCODE;

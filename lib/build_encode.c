@@ -213,7 +213,11 @@ int omen_build_encode(omen_build_state *b)
 {
     const uint64_t n = b->end;
     const uint64_t chunk_rows = least(b->plan.chunk_rows, n - b->n_encoded);
+    const uint64_t first = b->options->extent == OMEN_BUILD_SHARD ? b->options->shard.first : 0;
+    omen_watch watch = omen_build_watch(b, OMEN_STAGE_ENCODE);
     int status = OMEN_OK;
+    watch.done = b->n_encoded - first;
+    watch.total = n - first;
     if (b->n_encoded < n && (omen_runs_reserve(&b->runs, chunk_rows, b->plan.keeps_runs) != OMEN_OK ||
                              omen_neighbours_prepare(&b->truth, b->transform.mean, b->source->read_bytes) != OMEN_OK))
         return omen_build_no_memory(b);
@@ -229,7 +233,12 @@ int omen_build_encode(omen_build_state *b)
             b->n_encoded += n_chunk;
             status = omen_build_encode_progress(b, b->n_encoded);
         }
+        watch.done = b->n_encoded - first;
+        if (status == OMEN_OK)
+            status = omen_runs_merge_levels(&b->runs, &watch, b->why);
     }
     omen_runs_trim(&b->runs);
+    if (status == OMEN_OK && b->options->extent == OMEN_BUILD_SHARD && b->options->shard.whole)
+        status = omen_runs_write_whole(&b->runs, b->options->shard.whole, &watch, b->why);
     return status;
 }

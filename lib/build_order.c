@@ -349,7 +349,10 @@ int omen_build_calibrate(omen_build_state *b)
         return OMEN_OK;
     if (!omen_neighbours_complete(&b->truth)) /* of runs that say so */
         return omen_records_contradiction(b->why);
-    int status = omen_build_open_index(b, &index);
+    /* the last run, which has a part of truth, may still be on its way; truth goes as soon as it was taken over */
+    int status = b->checkpoint ? b->checkpoint->wait(b->checkpoint->self, b->why) : OMEN_OK;
+    if (status == OMEN_OK)
+        status = omen_build_open_index(b, &index);
     if (status == OMEN_OK)
         status = calibrate(b, index, NULL, 0, &watch);
     omen_index_close(index);

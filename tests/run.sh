@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# All tests: a build with gcc (warnings are errors), unit tests, CLI tests, fault injection, random options, exact search
-# against numpy, style, the installed library, a build in steps on Slurm, NEON under qemu-user, a build with clang, unit
-# and CLI tests and failing allocations under AddressSanitizer and UBSan. Installs what is missing.
+# All tests: a build with gcc (warnings are errors), unit tests, CLI tests, fault injection, random options, exact
+# search against numpy, style, the installed library, a build in steps on Slurm, NEON under qemu-user, a build with
+# clang, unit and CLI tests and failing allocations under AddressSanitizer and UBSan. Installs what is missing.
 # Says every 15 s what is under way. Ends with "N passed, N failed" and exits 1 if any failed. Builds into build-test,
 # build-clang and build-sanitize.
 set -u

@@ -206,7 +206,7 @@ int omen_table_column(omen_table *t, const char *name, size_t n_bytes, uint32_t 
     t->columns[t->n++] = c;
     *number = t->n;
     return OMEN_OK;
-}
+} /* analyzer: c.name is the table's now */
 
 static void finish_column(table_column *c)
 {
@@ -348,10 +348,12 @@ int omen_table_keep(omen_table *t, uint64_t n_rows, omen_detail *why)
         c->type = type_of(c);
         if (c->type == TYPE_SKIP)
             continue;
+        /* analyzer: what take() makes is the column's, here and below */
         if (c->type == TYPE_TAGS) {
             c->first = take(t, t->n_rows + 1, sizeof *c->first, &status, why);
             continue;
         }
+        /* analyzer: as above */
         c->nulls = take(t, (t->n_rows + 63) / 64, sizeof *c->nulls, &status, why);
         if (c->nulls)
             memset(c->nulls, 0xff, (t->n_rows + 63) / 64 * sizeof *c->nulls);

@@ -57,6 +57,7 @@ static int load_spmat(omen_spmat *m, uint64_t n, omen_detail *why)
             return fail_spmat(m, i, "its entries begin at an impossible place", why);
     }
     for (uint64_t row = 0; row < m->n_rows; row++) {
+        /* analyzer: the loop before set first[0] to first[n_rows] */
         for (uint64_t i = m->first[row]; i < m->first[row + 1]; i++) {
             const unsigned char *at = indices + 4 * i;
             m->indices[i] = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;

@@ -13,7 +13,7 @@
 
 #define LEAF_MOST    OMEN_GRAPH_PACKED /* rows */
 #define SPLIT_SAMPLE 1024u             /* rows that tell along which dimension a list is cut */
-#define PROBES       10u               /* leaves that a row is compared with */
+#define PROBES       32u               /* leaves that a row is compared with */
 #define NEAR         (3 * PROBES)      /* leaves that these are chosen from, those near the row's own */
 #define CANDIDATES   64u               /* rows that edges are chosen from */
 #define OTHERS       16u               /* rows of other leaves besides, one of each: edges that lead out of a cluster */

@@ -16,10 +16,12 @@
 #define STEP         3u  /* rows of the pool whose neighbours are looked at together, */
 #define STEP_MOST    64u /* and of a large pool, a part of it: */
 #define STEP_PART    32u
-#define SCALE_RANK   10u  /* rank of the estimate that a reach is relative to, at least */
-#define SPREAD_POOLS 3u   /* times the least pool: the rank that tells how crowded the rows behind the k-th are, */
-#define CROWDED      2.0f /* which enlarges the reach by so much */
-#define BEGIN        8u   /* entries that a pool begins with */
+#define SCALE_RANK   10u   /* rank of the estimate that a reach is relative to, at least */
+#define SPREAD_POOLS 3u    /* times the least pool: the rank that tells how crowded the rows behind the k-th are, */
+#define NEAR_BEHIND  0.03f /* parts of the squared distance of the k-th: if these are so near behind it, or nearer, */
+#define CROWDED      4.0f  /* the reach is enlarged by so much, and by less the farther they are */
+#define STANDS_IN    4u    /* one in so many edges to a query's own row leads to another one */
+#define BEGIN        8u    /* entries that a pool begins with */
 #define CHUNK        OMEN_GRAPH_CHUNK
 #define AHEAD        6u     /* refine rows that are prefetched */
 #define MOVED_KEYS   1024u  /* of a pool, from which on they are not merged one by one */
@@ -208,11 +210,12 @@ static uint32_t merge(omen_graph_walk *w, const uint32_t *rows, size_t n, float 
 }
 
 /* To a query unlike the rows many of them are about as far as its k-th, and tell the way to the nearest badly: it goes
- * the farther beyond the k-th, the nearer those are that would make a pool larger than most. */
-static float enlarged_reach(float reach, float spread)
+ * the farther beyond the k-th, the nearer those are that would make a pool larger than most. By how much does not grow
+ * with the reach: where a high recall takes large pools anyway, these queries' would become larger than they need. */
+static float enlarged_reach(float reach, float d_k2, float spread)
 {
-    const float crowded = spread > 0 ? reach / spread : reach > 0 ? OMEN_CROWDED_MOST : 0;
-    return reach * (1 + CROWDED * (crowded < OMEN_CROWDED_MOST ? crowded : OMEN_CROWDED_MOST));
+    const float near = NEAR_BEHIND * d_k2;
+    return reach * d_k2 * (1 + CROWDED * (spread > near ? near / spread : 1));
 }
 
 /* The estimate up to which rows are wanted; cuts the pool to it. */
@@ -226,7 +229,7 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
     const float kth = omen_key_distance(pool[rank - 1]), least = omen_key_distance(pool[effort->least_pool - 1]);
     const float d_k2 = kth + query->offset > 0 ? kth + query->offset : 0;
     const uint32_t far = SPREAD_POOLS * effort->least_pool, behind = far < *n_pool ? far : *n_pool;
-    const float reach = enlarged_reach(effort->reach * d_k2, omen_key_distance(pool[behind - 1]) - kth);
+    const float reach = enlarged_reach(effort->reach, d_k2, omen_key_distance(pool[behind - 1]) - kth);
     const float wanted = kth + reach, limit = wanted > least ? wanted : least;
     uint32_t n = *n_pool < effort->most_pool ? *n_pool : effort->most_pool;
     while (n > effort->least_pool && omen_key_distance(pool[n - 1]) > limit)
@@ -237,11 +240,12 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
 
 /* Where the query is a row, n_met rows having led to it before this one: the neighbour of its own that takes its place,
  * or OMEN_GRAPH_NONE. Without that row, an edge to it would lead to another row near it, or to none. That it is one in
- * every other case, and never the nearest, was found by comparing with queries that are no rows. */
+ * every fourth case, and never the nearest, was found by comparing with queries that are no rows. */
 static uint32_t stand_in(const omen_graph *g, uint32_t own, uint32_t n_met)
 {
-    const uint32_t at = (n_met + 1) / 2;
-    return n_met % 2 == 1 && at < g->degree ? g->neighbours[(size_t)own * g->degree + at] : OMEN_GRAPH_NONE;
+    const uint32_t at = (n_met + 1) / STANDS_IN;
+    return (n_met + 1) % STANDS_IN == 0 && at < g->degree ? g->neighbours[(size_t)own * g->degree + at]
+                                                          : OMEN_GRAPH_NONE;
 }
 
 /* Appends the neighbours of a row that have not been visited to the n rows of the step. */

@@ -124,25 +124,33 @@ static omen_effort share_effort(const joint_plan *plan, size_t i, joint_share sh
     return e;
 }
 
-/* The effort of all indexes of a model: the average of theirs, by their shares. */
+/* The effort of all indexes of a model: the average of theirs, by their shares; or the most of what they take where
+ * they hold nothing. It does not depend on their order. */
 static omen_effort model_effort(const joint_plan *plan, size_t owner, const joint_share *shares)
 {
     const omen_joint_model *models = plan->joint->models;
     omen_effort all = share_effort(plan, owner, shares[owner]);
     double sum = 0, reach = 0, least = 0;
-    for (size_t i = owner; i != SIZE_MAX && models[owner].sums; i = models[i].next) {
-        if (shares[i].n == 0 || !plan->joint->indexes[i]->n_tune)
+    float most_reach = 0;
+    uint32_t most_least = 0, most_lists = 0;
+    if (!models[owner].sums)
+        return all;
+    for (size_t i = owner; i != SIZE_MAX; i = models[i].next) {
+        if (!plan->joint->indexes[i]->n_tune)
             continue;
         const omen_effort e = share_effort(plan, i, shares[i]);
         sum += shares[i].n;
         reach += shares[i].n * (double)e.reach;
         least += shares[i].n * (double)e.least_lists;
-        all.most_lists = e.most_lists > all.most_lists ? e.most_lists : all.most_lists;
+        most_reach = e.reach > most_reach ? e.reach : most_reach;
+        most_least = e.least_lists > most_least ? e.least_lists : most_least;
+        most_lists = e.most_lists > most_lists ? e.most_lists : most_lists;
     }
-    if (sum > 0) {
-        all.reach = (float)(reach / sum);
-        all.least_lists = (uint32_t)ceil(least / sum);
-    }
+    if (most_lists == 0) /* nothing was measured of any */
+        return all;
+    all.reach = sum > 0 ? (float)(reach / sum) : most_reach;
+    all.least_lists = sum > 0 ? (uint32_t)ceil(least / sum) : most_least;
+    all.most_lists = most_lists;
     return all;
 }
 
@@ -161,6 +169,13 @@ static omen_lists_share make_share(const omen_index *index, const omen_list_bias
     return share;
 }
 
+static bool is_less(const omen_list_bias *a, const omen_list_bias *b)
+{
+    return a->slope != b->slope       ? a->slope < b->slope
+           : a->at_zero != b->at_zero ? a->at_zero < b->at_zero
+                                      : a->nearest2 < b->nearest2;
+}
+
 /* The biases of all indexes, measured by the first search. */
 static int get_biases(joint_plan *plan)
 {
@@ -177,13 +192,16 @@ static int get_biases(joint_plan *plan)
         return OMEN_ERR_MEMORY;
     for (size_t i = 0; i < joint->n && status == OMEN_OK; i++) {
         biases[i] = (omen_list_bias){.at_zero = 0};
-        if (joint->models[i].owner < i)
-            biases[i] = biases[joint->models[i].owner];
-        else if (plan->differ)
+        if (plan->differ)
             status = omen_joint_blame(
                 joint, i, omen_list_bias_measure(joint->indexes[i], job->n_threads, &biases[i], job->watch, job->why),
                 job->why);
     }
+    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++) /* which is one of a model */
+        for (size_t j = joint->models[i].owner == i ? i : SIZE_MAX; j != SIZE_MAX; j = joint->models[j].next)
+            biases[i] = is_less(&biases[j], &biases[i]) ? biases[j] : biases[i];
+    for (size_t i = 0; i < joint->n && status == OMEN_OK; i++)
+        biases[i] = biases[joint->models[i].owner];
     if (status != OMEN_OK) {
         free(biases);
         return status;
@@ -289,6 +307,8 @@ static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
     c->starts = omen_alloc(n, sizeof *c->starts);
     if (!c->parts || !c->rows || !c->kth || !c->counts || !c->starts)
         return OMEN_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++)
+        c->counts[i] = (joint_share){0, 1};
     for (size_t i = 0; i < n && status == OMEN_OK; i++) {
         omen_lists_chunk *s = &c->parts[i];
         const omen_joint_model *model = &plan->joint->models[i];
@@ -297,7 +317,7 @@ static int chunk_init(joint_chunk *c, const joint_plan *plan, size_t n_queries)
             s->share = &plan->shares[i];
             continue;
         }
-        omen_effort effort = effort_of(plan, i, 0);
+        omen_effort effort = model_effort(plan, i, c->counts);
         effort.most_rows = plan->n_most;
         status = omen_lists_chunk_init(s, plan->joint->indexes[i], plan->k, &effort, false, false, n_queries,
                                        i > 0 ? c->parts : NULL);

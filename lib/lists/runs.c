@@ -2,9 +2,9 @@
 /* Runs: chunks of encoded rows sorted by list, and their merge.
  *
  * A run in the checkpoint is one record:
- *   u64 row0, u64 n, u64 hash[2]; u32 first[n_lists + 1]; f32 extremes[n_lists][n_factors][2]; u64 of the truth that
- * the rows bring (neighbours.h); then the parts, each of n items. Rows of a list are in input order within a run, and
- * runs are in input order, so a list is the concatenation of its stretches in all runs. */
+ *   u64 row0, u64 n, u64 hash[2], u64 level; u32 first[n_lists + 1]; f32 extremes[n_lists][n_factors][2]; u64 of the
+ * truth that the rows bring (neighbours.h); then the parts, each of n items. Rows of a list are in input order within a
+ * run, and runs are in input order, so a list is the concatenation of its stretches in all runs. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +12,12 @@
 #include "lib/matrix.h"
 #include "lib/records.h"
 #include "lib/lists/runs.h"
+#include "lib/watch.h"
 
 #define WALK_BYTES       (4u << 20)  /* given at a time */
 #define WALK_BYTES_A_RUN (64u << 10) /* at least, so that reads stay long */
 #define WALK_PLACES      (1u << 18)  /* most entries of the table of places */
+#define MOST_LEVELS      5u          /* 64^6 rows are more than there can be */
 #define CHECK_ROWS       (1u << 18)  /* row numbers of a run that are looked at together */
 
 static size_t table_bytes(const omen_runs *runs)
@@ -90,6 +92,8 @@ void omen_runs_finish(omen_runs *runs)
             free(runs->runs[r].parts[p]);
         free(runs->runs[r].first);
     }
+    for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++)
+        free(runs->spare[p]);
     free(runs->runs);
     free(runs->extremes);
     free(runs->run_extremes);
@@ -184,6 +188,9 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_has
         if (!runs->keep && last && last->parts[p]) { /* its room is used again */
             run->parts[p] = last->parts[p];
             last->parts[p] = NULL;
+        } else if (runs->spare[p]) {
+            run->parts[p] = runs->spare[p];
+            runs->spare[p] = NULL;
         } else {
             run->parts[p] = omen_alloc(runs->chunk_rows, runs->item_bytes[p]);
         }
@@ -204,6 +211,7 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_has
     runs->head[1] = n;
     runs->head[2] = hash->low;
     runs->head[3] = hash->high;
+    runs->head[4] = 0;
     const omen_span spans[] = {
         {runs->head, sizeof runs->head},
         {run->first, table_bytes(runs)},
@@ -303,7 +311,8 @@ int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, u
     run->row0 = head[0];
     run->n_rows = head[1];
     run->hash = (omen_row_hash){.low = head[2], .high = head[3]};
-    if (run->row0 != row0 || run->n_rows < 1 || run->n_rows > n_rows - row0)
+    run->level = (uint32_t)head[4];
+    if (run->row0 != row0 || run->n_rows < 1 || run->n_rows > n_rows - row0 || head[4] > MOST_LEVELS)
         return omen_records_contradiction(why);
     /* no more than 2^32 rows of some 2^19 bytes */
     uint64_t n_bytes = before_parts(runs, run->n_rows);
@@ -464,5 +473,192 @@ int omen_runs_walk(const omen_runs *runs, omen_run_part part, omen_run_fn fn, vo
     free(w.items);
     free(w.places);
     free(w.raw_at);
+    return status;
+}
+
+/* ---- several runs as one ---- */
+
+typedef struct {
+    const omen_checkpoint *to;
+    size_t item_bytes;
+    omen_watch *watch;
+} merge_target;
+
+static int give_on(void *context, const uint8_t *items, uint64_t n, omen_detail *why)
+{
+    const merge_target *t = context;
+    if (omen_watch_stopped(t->watch))
+        return omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
+    return t->to->extend(t->to->self, items, n * t->item_bytes, why);
+}
+
+/* What the record of several runs has before its parts: of the runs themselves, and read from their records. */
+typedef struct {
+    omen_run run;
+    uint64_t head[OMEN_RUN_HEAD];
+    float *extremes;
+    omen_neighbours truth; /* the keys of these runs alone */
+} merged_head;
+
+static void head_finish(merged_head *h)
+{
+    free(h->run.first);
+    free(h->extremes);
+    free(h->truth.keys);
+    free(h->truth.part);
+}
+
+/* Adds what one run has. */
+static int add_run(const omen_runs *runs, const omen_run *run, merged_head *h, omen_detail *why)
+{
+    const omen_checkpoint *c = runs->checkpoint;
+    const size_t n = n_extremes(runs);
+    const uint64_t at = sizeof runs->head + table_bytes(runs);
+    h->run.n_rows += run->n_rows;
+    omen_row_hash_join(&h->run.hash, &run->hash);
+    for (size_t l = 0; l <= runs->n_lists; l++)
+        h->run.first[l] += run->first[l];
+    int status = c->read(c->self, run->record, at, n * sizeof(float), h->extremes + n, why);
+    for (size_t i = 0; i < n && status == OMEN_OK; i += 2) {
+        const float lo = h->extremes[n + i], hi = h->extremes[n + i + 1];
+        h->extremes[i] = lo < h->extremes[i] ? lo : h->extremes[i];
+        h->extremes[i + 1] = hi > h->extremes[i + 1] ? hi : h->extremes[i + 1];
+    }
+    if (status == OMEN_OK)
+        status = c->read(c->self, run->record, at + n * sizeof(float),
+                         omen_neighbours_part_bytes(&h->truth, run->n_rows), h->truth.part, why);
+    return status == OMEN_OK && !omen_neighbours_join(&h->truth, run->row0, run->n_rows)
+               ? omen_records_contradiction(why)
+               : status;
+}
+
+static int head_init(const omen_runs *runs, uint32_t level, merged_head *h, omen_detail *why)
+{
+    const size_t n = n_extremes(runs), n_keys = (size_t)runs->truth->n_queries * runs->truth->k;
+    *h = (merged_head){.run = {.row0 = runs->runs[0].row0, .level = level}, .truth = *runs->truth};
+    h->truth.keys = omen_alloc(n_keys + 1, sizeof *h->truth.keys);
+    h->truth.part = omen_alloc(n_keys + 1, sizeof *h->truth.part);
+    h->run.first = omen_alloc_zero((size_t)runs->n_lists + 1, sizeof *h->run.first);
+    h->extremes = omen_alloc(2 * n + 1, sizeof *h->extremes);
+    if (!h->truth.keys || !h->truth.part || !h->run.first || !h->extremes)
+        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for runs that are merged");
+    memset(h->truth.keys, 0xff, n_keys * sizeof *h->truth.keys);
+    for (size_t i = 0; i < n; i += 2) {
+        h->extremes[i] = INFINITY;
+        h->extremes[i + 1] = -INFINITY;
+    }
+    int status = OMEN_OK;
+    for (size_t r = 0; r < runs->n_runs && status == OMEN_OK; r++)
+        status = add_run(runs, &runs->runs[r], h, why);
+    const size_t each = omen_neighbours_part_keys(&h->truth, h->run.n_rows);
+    for (size_t q = 0; q < h->truth.n_queries; q++)
+        memcpy(h->truth.part + q * each, h->truth.keys + q * h->truth.k, each * sizeof *h->truth.part);
+    const uint64_t head[OMEN_RUN_HEAD] = {h->run.row0, h->run.n_rows, h->run.hash.low, h->run.hash.high, level};
+    memcpy(h->head, head, sizeof head);
+    return status;
+}
+
+/* Writes runs as one record, whose run h gets; none is on its way into the checkpoint any more. */
+static int write_merged(const omen_runs *runs, uint32_t level, const omen_checkpoint *to, merged_head *h,
+                        omen_watch *watch, omen_detail *why)
+{
+    int status = head_init(runs, level, h, why);
+    if (status != OMEN_OK)
+        return status;
+    uint64_t n_bytes = before_parts(runs, h->run.n_rows);
+    for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++)
+        n_bytes += h->run.n_rows * runs->item_bytes[p];
+    const omen_span spans[] = {{h->head, sizeof h->head},
+                               {h->run.first, table_bytes(runs)},
+                               {h->extremes, n_extremes(runs) * sizeof(float)},
+                               {h->truth.part, omen_neighbours_part_bytes(&h->truth, h->run.n_rows)}};
+    status = to->begin(to->self, OMEN_RECORD_RUN, n_bytes, &h->run.record, why);
+    for (size_t i = 0; i < sizeof spans / sizeof *spans && status == OMEN_OK; i++)
+        status = to->extend(to->self, spans[i].data, spans[i].n_bytes, why);
+    for (size_t p = 0; p < OMEN_N_RUN_PARTS && status == OMEN_OK; p++) {
+        merge_target target = {.to = to, .item_bytes = runs->item_bytes[p], .watch = watch};
+        if (target.item_bytes > 0)
+            status = omen_runs_walk(runs, (omen_run_part)p, give_on, &target, why);
+    }
+    return status;
+}
+
+int omen_runs_write_whole(const omen_runs *runs, const omen_checkpoint *to, omen_watch *watch, omen_detail *why)
+{
+    const omen_checkpoint *c = runs->checkpoint;
+    merged_head h = {.extremes = NULL};
+    int status = c->wait(c->self, why);
+    if (status == OMEN_OK)
+        status = write_merged(runs, 0, to, &h, watch, why);
+    head_finish(&h);
+    return status;
+}
+
+uint64_t omen_runs_most(uint64_t n_chunks)
+{
+    uint64_t most = 0;
+    for (; n_chunks > 0; n_chunks /= OMEN_RUN_FAN)
+        most += n_chunks < OMEN_RUN_FAN ? n_chunks : OMEN_RUN_FAN;
+    return most;
+}
+
+/* Puts the last run in the place of those from number `from` on. */
+static void replace_runs(omen_runs *runs, size_t from)
+{
+    const size_t n = runs->n_runs - 1;
+    for (size_t r = from; r < n; r++) {
+        for (size_t p = 0; p < OMEN_N_RUN_PARTS; p++) {
+            uint8_t *kept = runs->runs[r].parts[p] ? runs->runs[r].parts[p] : runs->spare[p];
+            if (kept != runs->spare[p])
+                free(runs->spare[p]);
+            runs->spare[p] = kept;
+        }
+        free(runs->runs[r].first);
+    }
+    runs->runs[from] = runs->runs[n];
+    runs->n_runs = from + 1;
+}
+
+/* Merges runs from number `from` on, and lets the one that stands for them take their place. */
+static int merge_from(omen_runs *runs, size_t from, omen_watch *watch, omen_detail *why)
+{
+    const omen_checkpoint *c = runs->checkpoint;
+    omen_runs some = *runs;
+    merged_head h = {.extremes = NULL};
+    some.runs += from;
+    some.n_runs -= from;
+    int status = c->wait(c->self, why);
+    if (status == OMEN_OK)
+        status = write_merged(&some, some.runs[0].level + 1, c, &h, watch, why);
+    omen_run *run = status == OMEN_OK ? new_run(runs) : NULL;
+    if (status == OMEN_OK && !run)
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for runs that are merged");
+    if (status == OMEN_OK) {
+        const uint32_t first = runs->runs[from].record;
+        free(run->first);
+        *run = h.run;
+        h.run.first = NULL;
+        replace_runs(runs, from);
+        /* all records between are of these runs, or dropped before */
+        status = c->drop(c->self, first, h.run.record - first, why);
+    }
+    head_finish(&h);
+    return status;
+}
+
+int omen_runs_merge_levels(omen_runs *runs, omen_watch *watch, omen_detail *why)
+{
+    const omen_checkpoint *c = runs->checkpoint;
+    int status = OMEN_OK;
+    while (status == OMEN_OK && c && c->begin && c->drop && !runs->keep && runs->n_runs >= OMEN_RUN_FAN) {
+        const size_t from = runs->n_runs - OMEN_RUN_FAN;
+        const uint32_t level = runs->runs[runs->n_runs - 1].level;
+        bool are_alike = level < MOST_LEVELS;
+        for (size_t r = from; r < runs->n_runs; r++)
+            are_alike = are_alike && runs->runs[r].level == level;
+        if (!are_alike)
+            break;
+        status = merge_from(runs, from, watch, why);
+    }
     return status;
 }

@@ -16,13 +16,15 @@ typedef enum {
     OMEN_N_RUN_PARTS,
 } omen_run_part;
 
-#define OMEN_RUN_HEAD 4 /* u64 that a record of a run begins with: first row, rows, their hash */
+#define OMEN_RUN_HEAD 5   /* u64 that a record of a run begins with: first row, rows, their hash, the level */
+#define OMEN_RUN_FAN  64u /* runs of one level that are merged into one of the next */
 
 typedef struct omen_run {
     uint64_t row0, n_rows;
     omen_row_hash hash;               /* of the rows as they were read */
     uint32_t *first;                  /* n_lists + 1: where the rows of each list begin in the run */
     uint32_t record;                  /* in the checkpoint */
+    uint32_t level;                   /* 0: a chunk; else how often its rows were merged */
     uint8_t *parts[OMEN_N_RUN_PARTS]; /* in memory; NULL: read from the checkpoint */
 } omen_run;
 
@@ -41,7 +43,8 @@ typedef struct omen_runs {
     uint8_t *codes;
     float *factors;
     uint8_t *refine;
-    bool keep; /* all runs stay in memory */
+    bool keep;                        /* all runs stay in memory */
+    uint8_t *spare[OMEN_N_RUN_PARTS]; /* of a last run that was merged: memory for the next */
     /* the last run's header and extremes, which the checkpoint may still be writing */
     uint64_t head[OMEN_RUN_HEAD];
     float *run_extremes;
@@ -69,6 +72,17 @@ size_t omen_runs_chunk_row_bytes(size_t code_bytes, uint32_t n_factors, size_t r
  * OMEN_OK, OMEN_ERR_MEMORY or what the checkpoint returned. */
 int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_hash *hash,
                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* Merges the last runs as long as OMEN_RUN_FAN of them have one level, if the checkpoint takes it and they are not all
+ * in memory. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what the checkpoint returned. */
+int omen_runs_merge_levels(omen_runs *runs, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Writes all runs as one record to another checkpoint. Returns as omen_runs_merge_levels(). */
+int omen_runs_write_whole(const omen_runs *runs, const omen_checkpoint *to, omen_watch *watch,
+                          omen_detail *why) OMEN_MUST_CHECK;
+
+/* Most runs that there are at once of so many chunks, where levels are merged. */
+uint64_t omen_runs_most(uint64_t n_chunks);
 
 /* The hash of the rows of all runs. */
 omen_row_hash omen_runs_hash(const omen_runs *runs);

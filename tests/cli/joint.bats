@@ -245,6 +245,23 @@ END
     fails_with 2 'holds no labels' omendb query --label -o x.npy a.omen b.omen q.fvecs
 }
 
+@test "several indexes of one model: searched as one index would be, whatever their order" {
+    parts
+    omendb train -q -o m.model all.bvecs
+    for part in a b c; do omendb build -q --model m.model -o m$part.omen $part.bvecs; done
+    omendb query -q --exact -o exact.tsv all.omen q.bvecs
+    omendb query -q -o found.tsv ma.omen mb.omen mc.omen q.bvecs
+    at_least 0.94 "$(recall found.tsv exact.tsv)"
+    omendb query -q --recall 1 -o found.tsv ma.omen mb.omen mc.omen q.bvecs
+    cmp found.tsv exact.tsv
+    omendb query -q -t 2 --batch 7 --label --distances -o found.tsv ma.omen mb.omen mc.omen q.bvecs
+    omendb query -q --cpu scalar --label --distances -o other.tsv mb.omen mc.omen ma.omen q.bvecs
+    cmp <(cut -f 1,2,4 found.tsv) <(cut -f 1,2,4 other.tsv) # rows at equal distances change places
+    # besides an index of its own model
+    omendb query -q -o found.tsv ma.omen b.omen mc.omen q.bvecs
+    at_least 0.94 "$(recall found.tsv exact.tsv)"
+}
+
 @test "--index-list: a path a line, from a file or standard input" {
     lines
     printf 'a.omen\r\n\nb.omen' >list

@@ -303,6 +303,27 @@ kill_after()
     done
 }
 
+@test "a model encodes rows that it was not trained on, into an index of their own" {
+    here
+    omendb build -q --model m.model -o a.omen "$BATS_FILE_TMPDIR/b.npy"
+    expect 0 omendb verify --source "$BATS_FILE_TMPDIR/b.npy" a.omen
+    same "$(member "$(omendb info --json a.omen)" files.0.index.rows)" 320
+    # of the model's own rows it is the index that was trained on them, but for what ties its sections together
+    omendb build -q --model m.model --chunk-rows 100 -o all.omen "$BATS_FILE_TMPDIR"/{a.fvecs,b.npy}
+    omendb query -q --distances -o one.tsv $whole "$BATS_FILE_TMPDIR/a.fvecs"
+    omendb query -q --distances -o two.tsv all.omen "$BATS_FILE_TMPDIR/a.fvecs"
+    cmp one.tsv two.tsv
+    same "$(stat -c %s all.omen)" "$(stat -c %s $whole)"
+    vectors make one.fvecs -n 600 -d 10 --rows 0:1
+    fails_with 2 "more than the 1 rows" omendb build --model m.model -o x.omen one.fvecs
+    vectors make wide.fvecs -n 600 -d 11
+    fails_with 2 "the model is of 10 dimensions, and the rows have 11" omendb build --model m.model -o x.omen wide.fvecs
+    fails_with 2 "are the model's" omendb build --model m.model -m cosine one.fvecs
+    fails_with 2 "no INPUT" omendb build --model m.model -o x.omen
+    fails_with 2 "is no model" omendb build --model one.fvecs -o x.omen one.fvecs
+    [ ! -e x.omen ] && [ ! -e x.omen.part ]
+}
+
 @test "info tells of models and shards" {
     here
     expect 0 omendb info m.model shards/shard-00001-of-00003.shard
@@ -320,7 +341,6 @@ kill_after()
 
 @test "what cannot be is refused before any work" {
     here
-    fails_with 2 "--model is for shards" omendb build --model m.model -o x.shard
     fails_with 2 "name it with --model" omendb build --shard 0/2 -o x.shard
     fails_with 2 "--output is required with --shard" omendb build --model m.model --shard 0/2
     fails_with 2 "are the model's" omendb build --model m.model --shard 0/2 -m cosine -o x.shard
@@ -439,6 +459,10 @@ kill_after()
     # the same rows in other chunks
     expect 0 omendb build --json --model m.model --shard 1/3 --chunk-rows 30 -o other.shard
     same "$(member "$output" row_hash)" "$hash"
+    cmp other.shard $file
+    # in so many that they are merged in levels
+    omendb build -q --model m.model --shard 1/3 --chunk-rows 1 -o other.shard
+    cmp other.shard $file
     # one row changed, that no step looks at
     cp "$BATS_FILE_TMPDIR/a.fvecs" a.fvecs
     printf '\1\1' | dd of=a.fvecs bs=1 seek=$((1 * 44 + 4)) conv=notrunc status=none

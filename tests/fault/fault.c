@@ -74,14 +74,16 @@ typedef enum {
     CALL_REALPATH,
     CALL_OPENDIR,
     CALL_READDIR,
+    CALL_FALLOCATE,
     CALL_THREAD,
     CALL_ALLOC,
     N_CALLS,
 } call_kind;
 static const char *const call_names[N_CALLS] = {
-    "open",   "read",   "pread",    "write", "pwrite",   "fsync",    "fdatasync", "syncfs",   "ftruncate", "rename",
-    "unlink", "mmap",   "flock",    "stat",  "fstat",    "lstat",    "lseek",     "mkostemp", "fdopen",    "fflush",
-    "fclose", "fchmod", "futimens", "fcntl", "readlink", "realpath", "opendir",   "readdir",  "thread",    "alloc",
+    "open",      "read",     "pread",   "write",   "pwrite",    "fsync",  "fdatasync", "syncfs",
+    "ftruncate", "rename",   "unlink",  "mmap",    "flock",     "stat",   "fstat",     "lstat",
+    "lseek",     "mkostemp", "fdopen",  "fflush",  "fclose",    "fchmod", "futimens",  "fcntl",
+    "readlink",  "realpath", "opendir", "readdir", "fallocate", "thread", "alloc",
 };
 
 typedef enum { GO_ON, FAIL, HALF, DIE_AFTER_HALF } verdict;
@@ -381,6 +383,19 @@ WRAP(int, ftruncate64, int fd, off_t n_bytes)
     int result = __real_ftruncate64(fd, n_bytes);
     if (result == 0)
         trace(CALL_FTRUNCATE, fd, n_bytes, NULL, 0, 0, "", "");
+    return result;
+}
+
+/* Space that is given back reads as zeros, which is told as a write of some. */
+WRAP(int, fallocate64, int fd, int mode, off_t offset, off_t n_bytes)
+{
+    static const uint8_t zeros[4096];
+
+    if (strike(CALL_FALLOCATE, fd, NULL) == FAIL)
+        return -1;
+    const int result = __real_fallocate64(fd, mode, offset, n_bytes);
+    for (off_t at = 0; result == 0 && offset >= (off_t)sizeof zeros && at < n_bytes; at += (off_t)sizeof zeros)
+        trace(CALL_PWRITE, fd, offset + at, zeros, sizeof zeros, 0, "", "");
     return result;
 }
 

@@ -28,7 +28,7 @@ import numpy as np
 
 import compare
 
-FACTORS = [2, 5, 10, 20, 40]
+FACTORS = [1, 2, 5, 10, 20, 40]
 SHARED = " shared"
 
 
@@ -77,7 +77,8 @@ class Case:
 
     def where(self, name, i):
         engine, n, shared = split(name)
-        return self.dir / f"{engine}-{n}{'-shared' if shared else ''}-{i:02d}.{'omen' if engine == 'omendb' else 'faiss'}"
+        suffix = "omen" if engine == "omendb" else "faiss"
+        return self.dir / f"{engine}-{n}{'-shared' if shared else ''}-{i:02d}.{suffix}"
 
     def load_truth(self):
         return np.load(self.dir / "truth.npy")
@@ -210,7 +211,8 @@ def time_faiss(case, name):
 
 
 def table(case):
-    print("| engine | indexes | model | recall | effort a query | queries/s | cost |\n|---|---:|---|---:|---|---:|---:|")
+    print("| engine | indexes | model | recall | effort a query | queries/s | cost |")
+    print("|---|---:|---|---:|---|---:|---:|")
     for name in names(case.parts):
         got = case.results.get(name, {})
         if "seconds" in got:

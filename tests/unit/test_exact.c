@@ -551,7 +551,7 @@ static void test_neighbours(void)
         for (omen_metric metric = OMEN_METRIC_L2; metric <= OMEN_METRIC_COSINE; metric++) {
             omen_neighbours whole, shards[2];
             uint64_t n_wrong = 0;
-            if ((kind + metric) % 3 > 0 && kind != HALF_ZERO && kind != HUGE_ROW && kind != TINY_COSINE)
+            if ((kind + (int)metric) % 3 > 0 && kind != HALF_ZERO && kind != HUGE_ROW && kind != TINY_COSINE)
                 continue;
             make_neighbours(&whole, &rows, metric, centre, as_bytes);
             scan_rows(&whole, &rows, 0, N_ROWS, 70);
