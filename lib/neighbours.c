@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/byte_products.h"
 #include "lib/kernels/kernels.h"
 #include "lib/keys.h"
 #include "lib/matrix.h"
@@ -20,9 +21,7 @@
 #define QUERIES_LEAST 100u
 #define WORK_MOST     7e10 /* multiply-adds spent on comparing */
 
-#define BYTE_CENTRE 128
-#define BYTE_DIMS   16384u      /* of which the products of bytes fit 32 bits */
-#define BYTE_EXACT  (1u << 24u) /* sums of bytes below this are exact in float32 */
+#define BYTE_EXACT (1u << 24u) /* sums of bytes below this are exact in float32 */
 
 #define SHORT2 1e-30f /* squared lengths below it may have lost bits: */
 #define SHORT  1e-15f /* they count as this long, which they are not */
@@ -148,14 +147,6 @@ static size_t fours(size_t d)
     return omen_round_up(d, 4);
 }
 
-static bool queries_are_bytes(const omen_neighbours *t)
-{
-    for (size_t i = 0; i < (size_t)t->n_queries * t->d; i++)
-        if (!(t->queries[i] >= 0 && t->queries[i] <= 255 && t->queries[i] == (float)(int)t->queries[i]))
-            return false;
-    return true;
-}
-
 static int pack_bytes(omen_neighbours *t)
 {
     const size_t d = t->d, n_k = fours(d), width = omen_round_up(t->n_queries, OMEN_PANEL);
@@ -163,14 +154,8 @@ static int pack_bytes(omen_neighbours *t)
     t->byte_terms = omen_alloc_zero(width, sizeof *t->byte_terms);
     if (!t->byte_panels || !t->byte_terms)
         return OMEN_ERR_MEMORY;
-    for (size_t q = 0; q < t->n_queries; q++) {
-        int8_t *panel = t->byte_panels + q / OMEN_PANEL * OMEN_PANEL * n_k + q % OMEN_PANEL * 4;
-        for (size_t j = 0; j < d; j++) {
-            const int value = (int)t->queries[q * d + j];
-            panel[j / 4 * 4 * OMEN_PANEL + j % 4] = (int8_t)(value - BYTE_CENTRE);
-            t->byte_terms[q] += value * value;
-        }
-    }
+    for (size_t q = 0; q < t->n_queries; q++)
+        t->byte_terms[q] = omen_byte_pack_query(t->queries + q * d, d, n_k, q, t->byte_panels);
     return OMEN_OK;
 }
 
@@ -203,7 +188,8 @@ int omen_neighbours_prepare(omen_neighbours *t, const float *centre, bool rows_a
     if (t->n_queries == 0)
         return OMEN_OK;
     t->centre = centre;
-    t->as_bytes = t->metric == OMEN_METRIC_L2 && rows_are_bytes && t->d <= BYTE_DIMS && queries_are_bytes(t);
+    t->as_bytes = t->metric == OMEN_METRIC_L2 && rows_are_bytes && t->d <= OMEN_BYTE_DIMS &&
+                  omen_values_are_bytes(t->queries, (size_t)t->n_queries * t->d);
     if (t->as_bytes)
         return pack_bytes(t);
     if (t->metric == OMEN_METRIC_COSINE) {
@@ -338,14 +324,9 @@ static void prepare_bytes(const omen_neighbours *t, omen_neighbours_scan *s, row
     for (size_t i = 0; i < b->n; i++) {
         const float *row = b->rows + i * d;
         uint8_t *to = s->bytes + i * d;
-        uint32_t squares = 0, sum = 0;
-        for (size_t j = 0; j < d; j++) {
+        for (size_t j = 0; j < d; j++)
             to[j] = (uint8_t)(int)row[j];
-            squares += (uint32_t)to[j] * to[j];
-            sum += to[j];
-        }
-        /* x q = x (q - centre) + centre x */
-        b->terms[i] = (int32_t)squares - 2 * BYTE_CENTRE * (int32_t)sum;
+        b->terms[i] = omen_byte_row_term(to, d);
         b->half_norms[i] = 0;
         b->is_zero[i] = false;
     }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/index.h"
+#include "lib/byte_products.h"
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/refine.h"
@@ -23,9 +24,7 @@
 /* what a product may be off by, in roundings of a distance: rows this near are taken for equally far */
 #define COARSE_TIMES 4.0
 
-#define BYTE_CENTRE  128
-#define BYTE_DIMS    16384u /* of which the products of bytes fit 32 bits */
-#define BYTE_QUERIES 64u
+#define BYTE_QUERIES 64u /* fewer do not pay for looking whether rows are bytes */
 
 /* Where rows come from: the refine tier of an index, or a source. */
 typedef struct {
@@ -236,14 +235,8 @@ static void pack_queries(exact_state *s, const row_supply *supply, const float *
     }
     memset(s->byte_panels, 0, omen_panels_count(n, n_k));
     memset(s->query_terms, 0, GROUP * sizeof *s->query_terms);
-    for (size_t q = 0; q < n; q++) {
-        int8_t *panel = s->byte_panels + q / OMEN_PANEL * OMEN_PANEL * n_k + q % OMEN_PANEL * 4;
-        for (size_t k = 0; k < d; k++) {
-            const int value = (int)queries[q * d + k];
-            panel[k / 4 * 4 * OMEN_PANEL + k % 4] = (int8_t)(value - BYTE_CENTRE);
-            s->query_terms[q] += value * value;
-        }
-    }
+    for (size_t q = 0; q < n; q++)
+        s->query_terms[q] = omen_byte_pack_query(queries + q * d, d, n_k, q, s->byte_panels);
 }
 
 /* What a product may be off by, at most, as a share of both squared norms together: a rounding for each of its terms,
@@ -266,14 +259,7 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
         if (status != OMEN_OK)
             return status;
         for (size_t i = 0; i < n; i++) {
-            const uint8_t *row = s->byte_rows + i * d;
-            uint32_t squares = 0, sum = 0;
-            for (size_t k = 0; k < d; k++) {
-                squares += (uint32_t)row[k] * row[k];
-                sum += row[k];
-            }
-            /* x q = x (q - centre) + centre x */
-            s->row_terms[i] = (int32_t)squares - 2 * BYTE_CENTRE * (int32_t)sum;
+            s->row_terms[i] = omen_byte_row_term(s->byte_rows + i * d, d);
             half_norms[i] = 0;
         }
         kernels->matmul_u8(s->byte_rows, d, n, s->byte_panels, n_panels, fours(d), s->row_terms, s->query_terms,
@@ -481,16 +467,13 @@ static bool rows_are_bytes(const omen_index *index, int n_threads, omen_watch *w
 
 static bool bytes_will_do(const row_supply *supply, const float *queries, uint64_t n_queries, int n_threads)
 {
-    if (supply->metric != OMEN_METRIC_L2 || supply->d > BYTE_DIMS)
+    if (supply->metric != OMEN_METRIC_L2 || supply->d > OMEN_BYTE_DIMS)
         return false;
     /* rows of an index have to be looked at, which one query does not pay for */
     if (supply->index ? n_queries < BYTE_QUERIES || !rows_are_bytes(supply->index, n_threads, supply->watch)
                       : !supply->source->read_bytes)
         return false;
-    for (uint64_t i = 0; i < n_queries * supply->d; i++)
-        if (!(queries[i] >= 0 && queries[i] <= 255 && queries[i] == (float)(int)queries[i]))
-            return false;
-    return true;
+    return omen_values_are_bytes(queries, n_queries * supply->d);
 }
 
 /* Makes *queries point at what the stored rows are compared with: of unit length under cosine, less the centre of the

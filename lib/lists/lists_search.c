@@ -113,7 +113,7 @@ static omen_lists_chunk **kept_place(const omen_index *index)
 }
 
 /* Takes the memory that an earlier search has left, if it suffices. What is new memory has to be cleared by the system
- * first: of a query alone that takes as long as a tenth of its search. */
+ * first: of a query alone that takes as long as a twentieth of its search. */
 static bool take_kept(omen_lists_chunk *s, const omen_index *index, size_t n_queries, size_t n_values, size_t pool_room)
 {
     omen_lists_chunk **place = kept_place(index);
