@@ -553,9 +553,11 @@ static void test_neighbours(void)
         for (omen_metric metric = OMEN_METRIC_L2; metric <= OMEN_METRIC_COSINE; metric++) {
             omen_neighbours whole, shards[2];
             uint64_t n_wrong = 0;
-            if ((kind + (int)metric) % 3 > 0 && kind != HALF_ZERO && kind != HUGE_ROW && kind != TINY_COSINE)
+            if ((kind + (int)metric) % 3 > 0 && kind != HALF_ZERO && kind != HUGE_ROW && kind != TINY_COSINE &&
+                !as_bytes)
                 continue;
             make_neighbours(&whole, &rows, metric, centre, as_bytes);
+            CHECK_EQ_INT(whole.as_bytes, as_bytes && metric == OMEN_METRIC_L2);
             scan_rows(&whole, &rows, 0, N_ROWS, 70);
             CHECK(omen_neighbours_complete(&whole) && whole.k == 133 && whole.n_queries == N_ROWS);
             for (uint32_t q = 0; q < whole.n_queries; q++) {
