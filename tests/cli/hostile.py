@@ -138,7 +138,7 @@ def record_header(kind, number, n, checksum):
 
 
 def pack_records(parts, what=0):
-    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 5, what) + bytes(40)).ljust(4096, b"\0"))
+    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 6, what) + bytes(40)).ljust(4096, b"\0"))
     for number, (kind, payload) in enumerate(parts):
         out += record_header(kind, number, len(payload), xxh3(payload)) + payload
         out += bytes(up(len(out), 4096) - len(out))
