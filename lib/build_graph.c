@@ -203,9 +203,13 @@ static int make_graph(graph_state *s)
     s->scales.ranges = omen_alloc(m->d_kept, sizeof *s->scales.ranges);
     s->means = omen_alloc(m->d_kept, sizeof *s->means);
     s->edges = (omen_graph_build){.index = s->index,
-                                  .degree = b->options->graph.degree ? b->options->graph.degree : OMEN_DEFAULT_DEGREE,
+                                  .degree = omen_build_degree(b),
                                   .d8 = (uint32_t)round_up(least(m->d_kept, OMEN_GRAPH_COARSE), 4),
-                                  .watch = &watch};
+                                  .watch = &watch,
+                                  .checkpoint = b->options->extent == OMEN_BUILD_ALL ? b->checkpoint : NULL,
+                                  .group_rows = b->options->chunk_rows ? b->options->chunk_rows
+                                                                       : omen_graph_group_rows(m->n_rows, b->n_threads),
+                                  .why = b->why};
     s->edges.coarse = omen_alloc(m->n_rows, s->edges.d8);
     s->edges.terms = omen_alloc(m->n_rows, sizeof *s->edges.terms);
     if (!s->scales.ranges || !s->means || !s->edges.coarse || !s->edges.terms)
@@ -233,6 +237,10 @@ int omen_build_graph(omen_build_state *b)
     int status = omen_build_open_index(b, &s.index);
     if (status == OMEN_OK)
         status = make_graph(&s);
+    if (b->checkpoint) { /* it may still be writing what goes now */
+        const int written = b->checkpoint->wait(b->checkpoint->self, status == OMEN_OK ? b->why : NULL);
+        status = status == OMEN_OK ? written : status;
+    }
     omen_graph_build_finish(&s.edges);
     free(s.scales.ranges);
     free(s.means);

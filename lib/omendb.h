@@ -230,6 +230,8 @@ typedef enum {
     OMEN_RECORD_CODEC,
     OMEN_RECORD_QUERIES, /* what efforts are measured on */
     OMEN_RECORD_RUN,     /* encoded rows: a chunk, or several that it stands for; any number of times */
+    OMEN_RECORD_LINKS,   /* a graph's edges in one direction, of some rows; any number of times */
+    OMEN_RECORD_EDGES,   /* and in both */
 } omen_record_kind;
 
 typedef struct omen_record {

@@ -18,7 +18,8 @@
 #define CANDIDATES   64u               /* rows that edges are chosen from */
 #define OTHERS       16u               /* rows of other leaves besides, one of each: edges that lead out of a cluster */
 #define ROOM         (2 * CANDIDATES + OTHERS)
-#define BLOCK_ROWS   64u /* rows of one product */
+#define BLOCK_ROWS   64u      /* rows of one product */
+#define GROUP_ROWS   65536u   /* of a record: a second's work, or a few */
 
 /* ---- copies and leaves ---- */
 
@@ -424,7 +425,8 @@ static int choose_entries(omen_graph_build *b, const centres *c)
 
 /* ---- the whole ---- */
 
-static int link_leaves(omen_graph_build *b, const centres *c)
+/* Leaves [from, to). */
+static int link_leaves(const omen_graph_build *b, const centres *c, uint32_t from, uint32_t to)
 {
     int status = OMEN_OK;
 #pragma omp parallel
@@ -432,7 +434,7 @@ static int link_leaves(omen_graph_build *b, const centres *c)
         finder f;
         int own = finder_init(&f, b);
 #pragma omp for schedule(dynamic)
-        for (uint32_t leaf = 0; leaf < b->n_leaves; leaf++)
+        for (uint32_t leaf = from; leaf < to; leaf++)
             if (own == OMEN_OK)
                 own = link_leaf(&f, b, c, leaf);
         if (own != OMEN_OK) {
@@ -444,6 +446,61 @@ static int link_leaves(omen_graph_build *b, const centres *c)
     return status;
 }
 
+/* The leaf that begins with row number first of order; the records say so. */
+static int find_leaf(const omen_graph_build *b, uint64_t first, uint32_t *leaf)
+{
+    uint32_t low = 0, high = b->n_leaves;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (b->leaf_at[middle] < first)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *leaf = low;
+    return b->leaf_at[low] == first ? OMEN_OK : omen_records_contradiction(b->why);
+}
+
+/* Links the leaves that no record has, group by group. */
+static int link_groups(omen_graph_build *b, const centres *c)
+{
+    uint64_t n_done;
+    uint32_t from = 0, to;
+    int status = omen_graph_records_load(b, OMEN_RECORD_LINKS, &n_done);
+    if (status == OMEN_OK)
+        status = find_leaf(b, n_done, &from);
+    for (; from < b->n_leaves && status == OMEN_OK; from = to) {
+        const uint32_t first = b->leaf_at[from];
+        for (to = from + 1; to < b->n_leaves && b->leaf_at[to + 1] - first <= b->group_rows;)
+            to++;
+        b->watch->done = b->index->meta.n_rows + first;
+        status = link_leaves(b, c, from, to);
+        if (status == OMEN_OK)
+            status = omen_graph_records_save(b, OMEN_RECORD_LINKS, first, b->leaf_at[to] - first);
+    }
+    return status;
+}
+
+uint64_t omen_graph_group_rows(uint64_t n, int n_threads)
+{
+    const uint64_t rows = (uint64_t)GROUP_ROWS * (n_threads > 4 ? (uint64_t)n_threads / 4 : 1);
+    return rows < n ? rows : n;
+}
+
+/* Rows of a group are those of whole leaves. */
+static int make_group(omen_graph_build *b)
+{
+    const uint64_t n = b->index->meta.n_rows;
+    if (!b->checkpoint) {
+        b->group_rows = n;
+        return OMEN_OK;
+    }
+    b->group_rows = b->group_rows < LEAF_MOST ? LEAF_MOST : b->group_rows;
+    b->group_rows = b->group_rows < n ? b->group_rows : n;
+    b->group = omen_alloc(b->group_rows * b->degree, sizeof *b->group);
+    return b->group ? omen_graph_records_drop_others(b) : OMEN_ERR_MEMORY;
+}
+
 int omen_graph_build_edges(omen_graph_build *b)
 {
     const uint64_t n = b->index->meta.n_rows;
@@ -451,13 +508,15 @@ int omen_graph_build_edges(omen_graph_build *b)
     b->copy_of = omen_alloc(n, sizeof *b->copy_of);
     b->order = omen_alloc(n, sizeof *b->order);
     b->edges = omen_alloc(n * b->degree, sizeof *b->edges);
-    int status = b->copy_of && b->order && b->edges ? make_leaves(b) : OMEN_ERR_MEMORY;
+    int status = b->copy_of && b->order && b->edges ? make_group(b) : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK)
+        status = make_leaves(b);
     if (status == OMEN_OK)
         status = find_centres(b, &c);
     if (status == OMEN_OK)
         status = choose_entries(b, &c);
     if (status == OMEN_OK)
-        status = link_leaves(b, &c);
+        status = link_groups(b, &c);
     free(c.rows);
     free(c.terms);
     return status == OMEN_OK ? omen_graph_link(b) : status;
@@ -472,6 +531,7 @@ void omen_graph_build_finish(omen_graph_build *b)
     free(b->order);
     free(b->leaf_at);
     free(b->entries);
+    free(b->group);
 }
 
 uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads)

@@ -111,28 +111,47 @@ static void merge_row(const omen_graph_build *b, const incoming *in, omen_graph_
         edges[e] = OMEN_GRAPH_NONE;
 }
 
-/* n_copies: by position, copies of a row; NULL if there are none. */
-static int merge_rows(omen_graph_build *b, const uint32_t *n_copies)
+/* Rows number first to first + n of order. n_copies: by position, copies of a row; NULL if there are none. */
+static int merge_group(const omen_graph_build *b, const incoming *in, const uint32_t *n_copies, uint64_t first,
+                       uint64_t n)
 {
-    incoming in = {NULL, NULL};
-    int status = find_incoming(b, &in);
-#pragma omp parallel if (status == OMEN_OK)
+    int status = OMEN_OK;
+#pragma omp parallel
     {
         omen_graph_panels panels = {NULL, NULL, NULL};
-        int own = status == OMEN_OK ? omen_graph_panels_init(&panels, b->d8) : status;
+        int own = omen_graph_panels_init(&panels, b->d8);
 #pragma omp for schedule(dynamic, 256)
-        for (uint64_t i = 0; i < b->n_alone; i++) {
+        for (uint64_t i = first; i < first + n; i++) {
             const uint32_t position = b->order[i], copies = n_copies ? n_copies[position] : 0;
             if (own == OMEN_OK && i % 256 == 0)
                 own = omen_watch_status(b->watch);
             if (own == OMEN_OK)
-                merge_row(b, &in, &panels, position, b->degree - (copies < copies_most(b) ? copies : copies_most(b)));
+                merge_row(b, in, &panels, position, b->degree - (copies < copies_most(b) ? copies : copies_most(b)));
         }
         if (own != OMEN_OK) {
 #pragma omp atomic write
             status = own;
         }
         omen_graph_panels_finish(&panels);
+    }
+    return status;
+}
+
+/* Merges the rows that no record has. Edges in one direction are all there before the first row is merged, whose place
+ * its edges in both take. */
+static int merge_rows(omen_graph_build *b, const uint32_t *n_copies)
+{
+    incoming in = {NULL, NULL};
+    uint64_t n_done = 0, n;
+    int status = find_incoming(b, &in);
+    if (status == OMEN_OK)
+        status = omen_graph_records_load(b, OMEN_RECORD_EDGES, &n_done);
+    for (uint64_t i = n_done; i < b->n_alone && status == OMEN_OK; i += n) {
+        n = b->n_alone - i < b->group_rows ? b->n_alone - i : b->group_rows;
+        b->watch->done = 2 * b->index->meta.n_rows + i;
+        status = merge_group(b, &in, n_copies, i, n);
+        if (status == OMEN_OK)
+            status = omen_graph_records_save(b, OMEN_RECORD_EDGES, i, n);
     }
     free(in.at);
     free(in.from);
