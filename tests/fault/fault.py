@@ -656,7 +656,7 @@ class Victim:
             sys.exit(f"a build without faults fails: {first.stderr.decode()}")
         self.old = bench.path("old.omen")
         os.rename(os.path.join(directory, OUT), self.old)
-        words = ["-t", options.threads, "--key", "../keys.txt", *COLUMNS, "../" + base]
+        words = ["-t", options.threads, "--graph", "--key", "../keys.txt", *COLUMNS, "../" + base]
         self.case = Case("build", bench.build_words(*words, n_rows=options.rows, n_chunks=16), before=self.old,
                          output=OUT)
         self.seconds = []
