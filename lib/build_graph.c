@@ -209,9 +209,10 @@ static int make_graph(graph_state *s)
                                   .checkpoint = b->options->extent == OMEN_BUILD_ALL ? b->checkpoint : NULL,
                                   .group_rows = b->options->chunk_rows ? b->options->chunk_rows
                                                                        : omen_graph_group_rows(m->n_rows, b->n_threads),
+                                  .scratch = b->plan.scratch_bytes > 0 ? b->options->scratch : NULL,
                                   .why = b->why};
-    s->edges.coarse = omen_alloc(m->n_rows, s->edges.d8);
-    s->edges.terms = omen_alloc(m->n_rows, sizeof *s->edges.terms);
+    s->edges.coarse = omen_graph_take(&s->edges, m->n_rows, s->edges.d8);
+    s->edges.terms = omen_graph_take(&s->edges, m->n_rows, sizeof *s->edges.terms);
     if (!s->scales.ranges || !s->means || !s->edges.coarse || !s->edges.terms)
         return OMEN_ERR_MEMORY;
     int status = fit_scales(s);
@@ -237,6 +238,8 @@ int omen_build_graph(omen_build_state *b)
     int status = omen_build_open_index(b, &s.index);
     if (status == OMEN_OK)
         status = make_graph(&s);
+    if (status == OMEN_ERR_MEMORY && s.edges.failure != OMEN_OK)
+        status = s.edges.failure;
     if (b->checkpoint) { /* it may still be writing what goes now */
         const int written = b->checkpoint->wait(b->checkpoint->self, status == OMEN_OK ? b->why : NULL);
         status = status == OMEN_OK ? written : status;

@@ -272,6 +272,15 @@ typedef struct omen_checkpoint {
     int (*drop)(void *self, uint32_t i, uint32_t n, omen_detail *why);
 } omen_checkpoint;
 
+/* Room for arrays that the system may write to a disk and read back. One thread takes and gives.
+ *   take  sets *out to n_bytes zeros, aligned as malloc() does
+ *   give  gives back what take() returned; NULL is fine */
+typedef struct omen_scratch {
+    void *self;
+    int (*take)(void *self, uint64_t n_bytes, void **out, omen_detail *why);
+    void (*give)(void *self, void *memory);
+} omen_scratch;
+
 /* ---- build ------------------------------------------------------------- */
 
 #define OMEN_DEFAULT_BYTES 32u
@@ -326,6 +335,7 @@ typedef struct omen_build_options {
         const omen_checkpoint *whole;
     } shard;
     const omen_checkpoint *model; /* of ALL: records of one that has these options; NULL: it is trained on the rows */
+    const omen_scratch *scratch;  /* where a graph is made that memory_bytes has no room for; NULL: it has to have */
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
@@ -387,6 +397,7 @@ typedef struct omen_build_plan {
     bool keeps_runs;           /* encoded rows stay in memory until they are written; else they are read back */
     uint64_t checkpoint_bytes; /* on disk while the build runs */
     uint64_t index_bytes;      /* of all sections */
+    uint64_t scratch_bytes; /* of options.scratch, while a graph is made; 0: it is made in memory */
 } omen_build_plan;
 
 /* Fills *out for a build with or without a checkpoint; reads no row. Returns OMEN_OK, OMEN_ERR_MEMORY

@@ -175,8 +175,15 @@ typedef struct omen_graph_build {
     uint64_t group_rows;
     uint32_t *group;                /* group_rows x degree, of the record that is written or read */
     uint64_t head[OMEN_GRAPH_HEAD]; /* of it */
-    omen_detail *why;               /* of the checkpoint's failures */
+    /* what grows with the rows is there; NULL: in memory */
+    const omen_scratch *scratch;
+    int failure;      /* of it */
+    omen_detail *why; /* of it, and of the checkpoint */
 } omen_graph_build;
+
+/* An array of zeros, which is given back by the second; NULL: out of memory, or build->failure says what else. */
+void *omen_graph_take(omen_graph_build *build, uint64_t count, size_t size);
+void omen_graph_give(const omen_graph_build *build, void *array);
 
 #define OMEN_GRAPH_COARSE 256u
 
@@ -244,8 +251,9 @@ int omen_graph_build_edges(omen_graph_build *build) OMEN_MUST_CHECK;
 
 void omen_graph_build_finish(omen_graph_build *build);
 
-/* Private memory, in bytes, of a graph of n rows under construction. */
-uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads);
+/* Private memory, in bytes, of a graph of n rows under construction, with a checkpoint; *of_rows is the part of it that
+ * may be in scratch. */
+uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads, uint64_t *of_rows);
 
 /* Rows of a record, where the caller of a build does not say how many. */
 uint64_t omen_graph_group_rows(uint64_t n, int n_threads);

@@ -90,7 +90,7 @@ static int make_leaves(omen_graph_build *b)
     const uint32_t n_lists = index->meta.n_lists;
     const uint64_t n = index->meta.n_rows;
     uint32_t *list_at = omen_alloc_zero((size_t)n_lists + 1, sizeof *list_at);
-    uint8_t *starts = omen_alloc_zero(n, 1);
+    uint8_t *starts = omen_graph_take(b, n, 1);
     int status = list_at && starts ? OMEN_OK : OMEN_ERR_MEMORY;
 #pragma omp parallel if (status == OMEN_OK)
     {
@@ -132,7 +132,7 @@ static int make_leaves(omen_graph_build *b)
     if (status == OMEN_OK)
         b->leaf_at[b->n_leaves] = (uint32_t)b->n_alone;
     free(list_at);
-    free(starts);
+    omen_graph_give(b, starts);
     return status;
 }
 
@@ -505,9 +505,9 @@ int omen_graph_build_edges(omen_graph_build *b)
 {
     const uint64_t n = b->index->meta.n_rows;
     centres c = {NULL, NULL};
-    b->copy_of = omen_alloc(n, sizeof *b->copy_of);
-    b->order = omen_alloc(n, sizeof *b->order);
-    b->edges = omen_alloc(n * b->degree, sizeof *b->edges);
+    b->copy_of = omen_graph_take(b, n, sizeof *b->copy_of);
+    b->order = omen_graph_take(b, n, sizeof *b->order);
+    b->edges = omen_graph_take(b, n * b->degree, sizeof *b->edges);
     int status = b->copy_of && b->order && b->edges ? make_group(b) : OMEN_ERR_MEMORY;
     if (status == OMEN_OK)
         status = make_leaves(b);
@@ -524,20 +524,23 @@ int omen_graph_build_edges(omen_graph_build *b)
 
 void omen_graph_build_finish(omen_graph_build *b)
 {
-    free(b->coarse);
-    free(b->terms);
-    free(b->edges);
-    free(b->copy_of);
-    free(b->order);
+    omen_graph_give(b, b->coarse);
+    omen_graph_give(b, b->terms);
+    omen_graph_give(b, b->edges);
+    omen_graph_give(b, b->copy_of);
+    omen_graph_give(b, b->order);
     free(b->leaf_at);
     free(b->entries);
     free(b->group);
 }
 
-uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads)
+uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads, uint64_t *of_rows)
 {
     const uint64_t d8 = d_kept < OMEN_GRAPH_COARSE ? omen_round_up(d_kept, 4) : OMEN_GRAPH_COARSE;
-    const uint64_t a_row = d8 + 8 + 4 + 4 + 4 + 8ull * degree /* both directions */ + 8 + 8 + 2;
+    /* coarse rows and terms, copy_of, order, copies; edges of both directions, and where they begin; starts */
+    const uint64_t a_row = d8 + 8 + 4 + 4 + 4 + 8ull * degree + 8 + 2;
     const uint64_t a_thread = OMEN_GRAPH_PACKED * (2 * d8 + LEAF_MOST + 4 * BLOCK_ROWS + 8 * (ROOM + OTHERS) + 64);
-    return n * a_row + (n / 128 + 1) * (d8 + 16) + (uint64_t)n_threads * (a_thread + 16 * n / 256);
+    const uint64_t group = omen_graph_group_rows(n, n_threads) * degree * sizeof(uint32_t);
+    *of_rows = n * a_row;
+    return *of_rows + (n / 128 + 1) * (d8 + 16) + (uint64_t)n_threads * (a_thread + 16 * n / 256) + group;
 }

@@ -39,10 +39,10 @@ typedef struct {
     uint32_t *from;
 } incoming;
 
-static int find_incoming(const omen_graph_build *b, incoming *in)
+static int find_incoming(omen_graph_build *b, incoming *in)
 {
     const uint64_t n = b->index->meta.n_rows;
-    in->at = omen_alloc_zero(n + 2, sizeof *in->at);
+    in->at = omen_graph_take(b, n + 2, sizeof *in->at);
     if (!in->at)
         return OMEN_ERR_MEMORY;
     for (uint64_t i = 0; i < b->n_alone; i++) {
@@ -54,7 +54,7 @@ static int find_incoming(const omen_graph_build *b, incoming *in)
     }
     for (uint64_t p = 2; p < n + 2; p++)
         in->at[p] += in->at[p - 1];
-    in->from = omen_alloc(in->at[n + 1], sizeof *in->from);
+    in->from = omen_graph_take(b, in->at[n + 1], sizeof *in->from);
     if (!in->from)
         return OMEN_ERR_MEMORY;
     for (uint64_t i = 0; i < b->n_alone; i++) {
@@ -153,8 +153,8 @@ static int merge_rows(omen_graph_build *b, const uint32_t *n_copies)
         if (status == OMEN_OK)
             status = omen_graph_records_save(b, OMEN_RECORD_EDGES, i, n);
     }
-    free(in.at);
-    free(in.from);
+    omen_graph_give(b, in.at);
+    omen_graph_give(b, in.from);
     return status;
 }
 
@@ -187,24 +187,24 @@ static void hang_copies(const omen_graph_build *b, const uint32_t *rows, uint32_
 }
 
 /* Counts of copies by position; *out is NULL where there are none. */
-static int count_copies(const omen_graph_build *b, uint32_t **out)
+static int count_copies(omen_graph_build *b, uint32_t **out)
 {
     const uint64_t n = b->index->meta.n_rows;
     *out = NULL;
     if (b->n_alone == n)
         return OMEN_OK;
-    *out = omen_alloc_zero(n, sizeof **out);
+    *out = omen_graph_take(b, n, sizeof **out);
     for (uint64_t p = 0; p < n && *out; p++)
         (*out)[b->copy_of[p]] += b->copy_of[p] != p;
     return *out ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 /* Hangs every copy on the row that it is a copy of. */
-static int hang_all(const omen_graph_build *b, const uint32_t *n_copies)
+static int hang_all(omen_graph_build *b, const uint32_t *n_copies)
 {
     const uint64_t n = b->index->meta.n_rows;
-    uint64_t *at = omen_alloc_zero(n + 1, sizeof *at);
-    uint32_t *rows = omen_alloc(n, sizeof *rows);
+    uint64_t *at = omen_graph_take(b, n + 1, sizeof *at);
+    uint32_t *rows = omen_graph_take(b, n, sizeof *rows);
     int status = at && rows ? OMEN_OK : OMEN_ERR_MEMORY;
     for (uint64_t p = 0; p < n && status == OMEN_OK; p++)
         at[p + 1] = at[p] + (b->copy_of[p] == p ? n_copies[p] + 1 : 0);
@@ -216,8 +216,8 @@ static int hang_all(const omen_graph_build *b, const uint32_t *n_copies)
         if (p % WATCHED_ROWS == 0)
             status = omen_watch_status(b->watch);
     }
-    free(at);
-    free(rows);
+    omen_graph_give(b, at);
+    omen_graph_give(b, rows);
     return status;
 }
 
@@ -299,9 +299,9 @@ static int reach_all(omen_graph_build *b)
 {
     const uint64_t n = b->index->meta.n_rows;
     reach r = {.build = b,
-               .parent = omen_alloc(n, sizeof *r.parent),
-               .queue = omen_alloc(n, sizeof *r.queue),
-               .reached = omen_alloc_zero(n, 1)};
+               .parent = omen_graph_take(b, n, sizeof *r.parent),
+               .queue = omen_graph_take(b, n, sizeof *r.queue),
+               .reached = omen_graph_take(b, n, 1)};
     int status = r.parent && r.queue && r.reached ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK)
         memset(r.parent, 0xff, n * sizeof *r.parent);
@@ -320,9 +320,9 @@ static int reach_all(omen_graph_build *b)
             status = walk(&r);
         }
     }
-    free(r.parent);
-    free(r.queue);
-    free(r.reached);
+    omen_graph_give(b, r.parent);
+    omen_graph_give(b, r.queue);
+    omen_graph_give(b, r.reached);
     return status;
 }
 
@@ -336,6 +336,6 @@ int omen_graph_link(omen_graph_build *b)
         status = hang_all(b, n_copies);
     if (status == OMEN_OK)
         status = reach_all(b);
-    free(n_copies);
+    omen_graph_give(b, n_copies);
     return status;
 }
