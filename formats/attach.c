@@ -6,7 +6,7 @@
 
 #include "formats/container.h"
 #include "formats/key_source.h"
-#include "formats/scratch.h"
+#include "formats/scratch_files.h"
 
 #define MOST_SECTIONS    32u /* of an index without keys and columns; a sink that has more is refused */
 #define GRAPH_CODE_BYTES 64u

@@ -4,7 +4,7 @@
 #define OMEN_BUILD_FILE_H
 
 #include "formats/checkpoint.h"
-#include "formats/scratch.h"
+#include "formats/scratch_files.h"
 
 typedef struct omen_file_build {
     const omen_build_paths *paths;

@@ -397,7 +397,7 @@ typedef struct omen_build_plan {
     bool keeps_runs;           /* encoded rows stay in memory until they are written; else they are read back */
     uint64_t checkpoint_bytes; /* on disk while the build runs */
     uint64_t index_bytes;      /* of all sections */
-    uint64_t scratch_bytes; /* of options.scratch, while a graph is made; 0: it is made in memory */
+    uint64_t scratch_bytes;    /* of options.scratch, while a graph is made; 0: it is made in memory */
 } omen_build_plan;
 
 /* Fills *out for a build with or without a checkpoint; reads no row. Returns OMEN_OK, OMEN_ERR_MEMORY

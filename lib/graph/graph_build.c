@@ -18,8 +18,8 @@
 #define CANDIDATES   64u               /* rows that edges are chosen from */
 #define OTHERS       16u               /* rows of other leaves besides, one of each: edges that lead out of a cluster */
 #define ROOM         (2 * CANDIDATES + OTHERS)
-#define BLOCK_ROWS   64u      /* rows of one product */
-#define GROUP_ROWS   65536u   /* of a record: a second's work, or a few */
+#define BLOCK_ROWS   64u    /* rows of one product */
+#define GROUP_ROWS   65536u /* of a record: a second's work, or a few */
 
 /* ---- copies and leaves ---- */
 

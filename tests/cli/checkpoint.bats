@@ -231,6 +231,20 @@ stop()
     [ ! -e out.omen.tmp ]
 }
 
+@test "a graph that --memory has no room for is made in scratch files: the same bytes, and nothing left" {
+    plain_only # many rows; tests/unit/test_graph.c has all of it with few
+    vectors make base.fvecs -n 60000 -d 2 --kind gauss
+    vectors make tune.fvecs -n 20 -d 2 --kind gauss
+    local options="--graph -b 4 --degree 128 --tune-queries tune.fvecs"
+    omendb build -q $options -o whole.omen base.fvecs
+    expect 5 omendb build -q $options --memory 1M -o out.omen base.fvecs
+    local least=${stderr##*needs }
+    expect 0 omendb build -v $options --memory "${least%% *}M" -o out.omen base.fvecs
+    has "$stderr" ", to make the graph 6"
+    cmp whole.omen out.omen
+    only base.fvecs out.omen tune.fvecs whole.omen
+}
+
 @test "--memory is refused before any work when it cannot do" {
     make_input
     fails_with 5 "this build needs" build --memory 1M

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* formats/file.c: temporaries, names of descriptors, outputs in place; scratch.c. What planted files do to the commands is tested
- * in cli/files.bats. */
+/* formats/file.c: temporaries, names of descriptors, outputs in place; scratch_files.c. What planted files do to the
+ * commands is tested in cli/files.bats. */
 #include "formats/file.h"
 #include "formats/in_use.h"
-#include "formats/scratch.h"
+#include "formats/scratch_files.h"
 
 #include <errno.h>
 #include <fcntl.h>

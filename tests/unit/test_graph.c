@@ -302,14 +302,14 @@ static int take_scratch(void *self, uint64_t n_bytes, void **out, omen_detail *w
 {
     scratch_in_memory *s = self;
     *out = ++s->n_calls == s->fail_at ? NULL : calloc(n_bytes > 0 ? n_bytes : 1, 1);
-    s->n_taken += *out != NULL;
+    s->n_taken += *out ? 1 : 0;
     return *out ? OMEN_OK : omen_fail(why, SCRATCH_CODE, "no scratch");
 }
 
 static void give_scratch(void *self, void *memory)
 {
     scratch_in_memory *s = self;
-    s->n_taken -= memory != NULL;
+    s->n_taken -= memory ? 1 : 0;
     free(memory);
 }
 
@@ -320,8 +320,7 @@ static int make_edges(const omen_index *index, const omen_scratch *scratch, omen
     static omen_watch watch;
     const uint64_t n = index->meta.n_rows;
     watch = omen_watch_make(NULL, NULL, "graph");
-    *b = (omen_graph_build){
-        .index = index, .degree = 8, .d8 = D8, .watch = &watch, .scratch = scratch, .why = &detail};
+    *b = (omen_graph_build){.index = index, .degree = 8, .d8 = D8, .watch = &watch, .scratch = scratch, .why = &detail};
     b->coarse = omen_graph_take(b, n, D8);
     b->terms = b->coarse ? omen_graph_take(b, n, sizeof *b->terms) : NULL;
     if (!b->terms)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scratch files: they have no name, so that nothing is left of them, whatever ends the process. */
-#include "formats/scratch.h"
+#include "formats/scratch_files.h"
 #include "formats/in_use.h"
 #include "formats/spool.h"
 
