@@ -16,7 +16,7 @@ void *omen_graph_take(omen_graph_build *b, uint64_t count, size_t size)
     uint64_t n_bytes;
     if (!b->scratch)
         return calloc(count > 0 ? count : 1, size); /* whose pages are zeroed when they are used */
-    if (!__builtin_mul_overflow(count, size, &n_bytes))
+    if (b->failure == OMEN_OK && !__builtin_mul_overflow(count, size, &n_bytes)) /* the first failure stays */
         b->failure = b->scratch->take(b->scratch->self, n_bytes, &out, b->why);
     return out;
 }

@@ -337,7 +337,7 @@ static int make_edges(const omen_index *index, const omen_scratch *scratch, omen
 /* In scratch a graph is the same, and where that fails, nothing is kept. */
 static void test_scratch(void)
 {
-    rows_in_memory rows = make_rows(2000, 8, CLUSTERED, 1);
+    rows_in_memory rows = make_rows(800, 8, CLUSTERED, 1);
     sections_in_memory sections = {0};
     scratch_in_memory state = {0};
     const omen_scratch scratch = {.self = &state, .take = take_scratch, .give = give_scratch};
