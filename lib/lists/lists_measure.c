@@ -205,17 +205,11 @@ static uint32_t take_lists(omen_lists_measure *m, float reach)
     return mean;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Reaches to look at, falling: those that the lists of all neighbours but a share take. */
 static int choose_reaches(omen_lists_measure *m, uint32_t k, float out[LISTS_N_REACHES])
 {
     const uint64_t n = (uint64_t)m->n_queries * k;
-    float *reaches = omen_alloc(n, sizeof *reaches);
+    uint64_t *reaches = omen_alloc(n, sizeof *reaches);
     double share = 1 - SHARE_MOST;
     if (!reaches)
         return OMEN_ERR_MEMORY;
@@ -223,11 +217,11 @@ static int choose_reaches(omen_lists_measure *m, uint32_t k, float out[LISTS_N_R
     for (uint32_t q = 0; q < m->n_queries; q++)
         for (uint32_t i = 0; i < k; i++) {
             const float reach = reach_of(m, q, rank_of(m, q, lists_of(m, q)[i]));
-            reaches[(size_t)q * k + i] = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
+            reaches[(size_t)q * k + i] = omen_key(reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST, 0);
         }
-    qsort(reaches, n, sizeof *reaches, by_value);
+    omen_keys_sort(reaches, n);
     for (uint32_t i = 0; i < LISTS_N_REACHES; i++, share *= SHARE_STEP)
-        out[i] = reaches[(uint64_t)((1 - share) * (double)(n - 1))];
+        out[i] = omen_key_distance(reaches[(uint64_t)((1 - share) * (double)(n - 1))]);
     free(reaches);
     return OMEN_OK;
 }
