@@ -197,6 +197,8 @@ static int make_graph(graph_state *s)
     omen_build_state *b = s->b;
     const omen_meta *m = &s->index->meta;
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_GRAPH);
+    const uint64_t most = omen_graph_group_rows(m->n_rows, b->n_threads);
+    const uint64_t group_rows = b->options->chunk_rows ? least(b->options->chunk_rows, most) : most;
     watch.done = m->n_rows;
     watch.total = 4 * m->n_rows;
     s->scales.d = m->d_kept;
@@ -207,8 +209,7 @@ static int make_graph(graph_state *s)
                                   .d8 = (uint32_t)round_up(least(m->d_kept, OMEN_GRAPH_COARSE), 4),
                                   .watch = &watch,
                                   .checkpoint = b->options->extent == OMEN_BUILD_ALL ? b->checkpoint : NULL,
-                                  .group_rows = b->options->chunk_rows ? b->options->chunk_rows
-                                                                       : omen_graph_group_rows(m->n_rows, b->n_threads),
+                                  .group_rows = group_rows,
                                   .scratch = b->plan.scratch_bytes > 0 ? b->options->scratch : NULL,
                                   .why = b->why};
     s->edges.coarse = omen_graph_take(&s->edges, m->n_rows, s->edges.d8);
