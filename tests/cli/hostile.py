@@ -263,8 +263,9 @@ def lie_checkpoint(data, source, n, options):
     codes = {0: 0, 2: 0, 3: 0}
     for i in range(n):
         parts = records(data)
-        # runs are many
-        lie(rng, parts[rng.randrange(min(len(parts), 6))][1])
+        # runs are many; edges of a graph are none, or many
+        edges = [j for j, (kind, _) in enumerate(parts) if kind in (7, 8)]
+        lie(rng, parts[rng.choice([*range(min(len(parts), 6)), *edges[:1], *edges[-1:]])][1])
         write(PART, pack_records(parts))
         run(["info", PART], 1 << 30, (0, 3))
         # one thread: each has its own heap, of which more than the limit can be reserved
