@@ -25,6 +25,9 @@ static inline float omen_block_cost(const omen_index *index)
     return 4 + (float)index->block_bytes / 64;
 }
 
+/* How many rows of an index are few: to compare them all costs no more than to rank the lists. */
+uint64_t omen_filter_few(const omen_index *index);
+
 /* The plan of a set, by what it costs, or of options->exact. */
 omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set);
 

@@ -14,17 +14,19 @@
 #define RANK_COST   0.05f
 #define CHOOSE_COST 20.0f
 
-omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set)
+uint64_t omen_filter_few(const omen_index *index)
 {
     const omen_meta *m = &index->meta;
+    if (m->refine == OMEN_REFINE_NONE)
+        return 0;
+    return (uint64_t)((float)m->n_lists * (CHOOSE_COST + RANK_COST * (float)m->d_kept) / omen_row_cost(index));
+}
+
+omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set)
+{
     if (!set->n_matches)
         return OMEN_PLAN_NOTHING;
-    if (options->exact)
-        return OMEN_PLAN_ROWS;
-    if (m->refine == OMEN_REFINE_NONE)
-        return OMEN_PLAN_LISTS;
-    const float lists = (float)m->n_lists * (CHOOSE_COST + RANK_COST * (float)m->d_kept);
-    return (float)set->n_matches * omen_row_cost(index) <= lists ? OMEN_PLAN_ROWS : OMEN_PLAN_LISTS;
+    return options->exact || set->n_matches <= omen_filter_few(index) ? OMEN_PLAN_ROWS : OMEN_PLAN_LISTS;
 }
 
 const char *omen_plan_text(omen_plan plan)
@@ -52,8 +54,14 @@ int omen_row_set_get_info(const omen_row_set *set, const omen_search_options *op
         return status;
     info.n_matches = set->n_matches;
     info.n_lists = 0;
-    for (uint32_t l = 0; l < index->meta.n_lists; l++)
+    for (uint32_t l = 0; l < index->meta.n_lists && !set->positions; l++)
         info.n_lists += set->counts[l] > 0;
+    for (uint64_t i = 0, l = 0; i < set->n_matches && set->positions; i++) {
+        const bool is_new = i == 0 || set->positions[i] >= index->first[l + 1];
+        while (set->positions[i] >= index->first[l + 1])
+            l++;
+        info.n_lists += is_new;
+    }
     info.plan = omen_filter_plan(index, &known, set);
     omen_sized_give(out, &info);
     return OMEN_OK;
