@@ -26,7 +26,9 @@ omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *o
 {
     if (!set->n_matches)
         return OMEN_PLAN_NOTHING;
-    return options->exact || set->n_matches <= omen_filter_few(index) ? OMEN_PLAN_ROWS : OMEN_PLAN_LISTS;
+    if (options->exact || set->n_matches <= omen_filter_few(index))
+        return OMEN_PLAN_ROWS;
+    return omen_filter_takes_graph(index, options, set) ? OMEN_PLAN_GRAPH : OMEN_PLAN_LISTS;
 }
 
 const char *omen_plan_text(omen_plan plan)
@@ -38,6 +40,8 @@ const char *omen_plan_text(omen_plan plan)
         return "each is compared";
     case OMEN_PLAN_LISTS:
         return "searched list by list";
+    case OMEN_PLAN_GRAPH:
+        return "searched through the graph";
     }
     return "?";
 }
@@ -122,13 +126,23 @@ static int search_part(const omen_index *index, const omen_search_job *job, cons
     return status;
 }
 
+/* The way of queries without a filter beside others that have one. */
+static int way_without(const omen_search_options *options)
+{
+    return options->exact                      ? OMEN_WAY_EXACT
+           : options->way == OMEN_SEARCH_GRAPH ? OMEN_WAY_GRAPH
+                                               : OMEN_WAY_LISTS;
+}
+
+#define N_PARTS (OMEN_PLAN_GRAPH + 2)
+
 int omen_search_filtered(const omen_index *index, const omen_search_job *job)
 {
     const omen_search_options *options = job->options;
-    filtered_query *parts[4] = {NULL}; /* by plan, then those without a filter */
-    uint64_t n[4] = {0};
+    filtered_query *parts[N_PARTS] = {NULL}; /* by plan, then those without a filter */
+    uint64_t n[N_PARTS] = {0};
     int status = OMEN_OK;
-    for (size_t p = 0; p < 4; p++)
+    for (size_t p = 0; p < N_PARTS; p++)
         if (!(parts[p] = omen_alloc(job->n_queries, sizeof *parts[p])))
             status = OMEN_ERR_MEMORY;
     for (uint64_t q = 0; q < job->n_queries && status == OMEN_OK; q++) {
@@ -137,7 +151,7 @@ int omen_search_filtered(const omen_index *index, const omen_search_job *job)
             status = omen_fail(job->why, OMEN_ERR_ARGUMENT, "options.row_sets: set %llu is of another index",
                                (unsigned long long)q);
         else {
-            const int part = set ? (int)omen_filter_plan(index, options, set) : 3;
+            const int part = set ? (int)omen_filter_plan(index, options, set) : N_PARTS - 1;
             parts[part][n[part]++] = (filtered_query){q, set};
         }
     }
@@ -147,14 +161,20 @@ int omen_search_filtered(const omen_index *index, const omen_search_job *job)
         if (job->stats)
             job->stats->n_queries += n[OMEN_PLAN_NOTHING];
         qsort(parts[OMEN_PLAN_ROWS], n[OMEN_PLAN_ROWS], sizeof **parts, by_set);
-        qsort(parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], sizeof **parts, by_set);
         status = search_part(index, job, parts[OMEN_PLAN_ROWS], n[OMEN_PLAN_ROWS], OMEN_WAY_EXACT, true);
     }
     if (status == OMEN_OK)
+        status = search_part(index, job, parts[OMEN_PLAN_GRAPH], n[OMEN_PLAN_GRAPH], OMEN_WAY_GRAPH, true);
+    for (uint64_t i = 0; i < n[OMEN_PLAN_GRAPH] && status == OMEN_OK; i++) /* those that the graph is not enough for */
+        if (job->keys[parts[OMEN_PLAN_GRAPH][i].query * job->k] == UINT64_MAX)
+            parts[OMEN_PLAN_LISTS][n[OMEN_PLAN_LISTS]++] = parts[OMEN_PLAN_GRAPH][i];
+    if (status == OMEN_OK) {
+        qsort(parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], sizeof **parts, by_set);
         status = search_part(index, job, parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], OMEN_WAY_LISTS, true);
+    }
     if (status == OMEN_OK)
-        status = search_part(index, job, parts[3], n[3], options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS, false);
-    for (size_t p = 0; p < 4; p++)
+        status = search_part(index, job, parts[N_PARTS - 1], n[N_PARTS - 1], way_without(options), false);
+    for (size_t p = 0; p < N_PARTS; p++)
         free(parts[p]);
     return status;
 }
