@@ -129,9 +129,7 @@ static int search_part(const omen_index *index, const omen_search_job *job, cons
 /* The way of queries without a filter beside others that have one. */
 static int way_without(const omen_search_options *options)
 {
-    return options->exact                      ? OMEN_WAY_EXACT
-           : options->way == OMEN_SEARCH_GRAPH ? OMEN_WAY_GRAPH
-                                               : OMEN_WAY_LISTS;
+    return options->exact ? OMEN_WAY_EXACT : options->way == OMEN_SEARCH_GRAPH ? OMEN_WAY_GRAPH : OMEN_WAY_LISTS;
 }
 
 #define N_PARTS (OMEN_PLAN_GRAPH + 2)

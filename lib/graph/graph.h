@@ -93,8 +93,8 @@ void omen_graph_project(omen_graph_walk *walk, const float *queries, size_t n);
 int64_t omen_graph_walk_query(omen_graph_walk *walk, size_t q, uint32_t k, const omen_graph_effort *effort,
                               uint32_t own, omen_graph_view *out, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The same under a filter, whose set is a bitmap: all rows are on the way, those of the set are found. effort is that of
- * as many rows as k of the set are among. Where it does not suffice, as it does not if rows of the set are far, the
+/* The same under a filter, whose set is a bitmap: all rows are on the way, those of the set are found. effort is that
+ * of as many rows as k of the set are among. Where it does not suffice, as it does not if rows of the set are far, the
  * number of rows found is 0. */
 int64_t omen_graph_walk_filtered(omen_graph_walk *walk, size_t q, uint32_t k, const omen_graph_effort *effort,
                                  const omen_row_set *set, omen_graph_view *out, omen_detail *why) OMEN_MUST_CHECK;

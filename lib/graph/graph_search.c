@@ -45,7 +45,7 @@ struct omen_graph_walk {
     const float *queries;              /* the same, as they are compared with refine rows */
     uint64_t *found;                   /* most_pool keys (estimate or distance, position or id) */
     const omen_row_set *set;           /* of a search under a filter; else NULL */
-    uint64_t *matches;                 /* the n_matches of the pool that the set has, as it has them, and what is behind */
+    uint64_t *matches;                 /* keys as the pool's, of the nearest n_matches rows of the set */
     size_t n_matches;
 };
 
@@ -247,8 +247,9 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
     const uint32_t rank = k > SCALE_RANK ? k : SCALE_RANK < effort->least_pool ? SCALE_RANK : effort->least_pool;
     if (*n_pool < effort->least_pool || (w->set && w->n_matches < k && *n_pool < effort->most_pool))
         return INFINITY;
-    const float kth = !w->set ? omen_key_distance(pool[rank - 1])
-                      : w->n_matches >= k ? omen_key_distance(w->matches[k - 1]) : INFINITY;
+    const float kth = !w->set             ? omen_key_distance(pool[rank - 1])
+                      : w->n_matches >= k ? omen_key_distance(w->matches[k - 1])
+                                          : INFINITY;
     const float least = omen_key_distance(pool[effort->least_pool - 1]);
     const float d_k2 = kth + query->offset > 0 ? kth + query->offset : 0;
     const uint32_t far = SPREAD_POOLS * effort->least_pool, behind = far < *n_pool ? far : *n_pool;
