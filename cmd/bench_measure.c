@@ -343,8 +343,7 @@ size_t bench_ways(const struct bench *b, omen_search_way ways[2])
 
     if (o->way != OMEN_SEARCH_GRAPH)
         ways[n++] = OMEN_SEARCH_LISTS;
-    if (o->way == OMEN_SEARCH_GRAPH || (o->way == OMEN_SEARCH_AUTO && b->info.graph.degree > 0 && o->n_recalls > 0 &&
-                                        !query_filter_is_asked(&o->filter)))
+    if (o->way == OMEN_SEARCH_GRAPH || (o->way == OMEN_SEARCH_AUTO && b->info.graph.degree > 0 && o->n_recalls > 0))
         ways[n++] = OMEN_SEARCH_GRAPH;
     return n;
 }

@@ -400,8 +400,6 @@ static int check_filter(const struct bench_options *o)
     }
     if (!o->index_path)
         return cmd_misuse(NAME, "a filter is of the rows of an INDEX: build it first, with its columns");
-    if (o->way == OMEN_SEARCH_GRAPH)
-        return cmd_misuse(NAME, "a filter is not searched through the graph; leave --way graph out");
     if (o->baseline_binary && (cmd_is_stream(where->file) || cmd_is_stream(where->tags)))
         return cmd_misuse(NAME, "standard input can be read once, and --baseline-binary reads the conditions again: "
                                 "put them into a file");

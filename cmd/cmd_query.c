@@ -236,8 +236,10 @@ static int choose_way(struct query *q, struct work *w, omen_detail *why)
         return status;
     if (by_lists)
         w->o.choice.reason = "rows of the index go through them";
-    q->search.way = w->o.choice.way;
-    q->search.exact = w->o.exact = q->search.way == OMEN_SEARCH_EXACT;
+    /* else each filter has its own */
+    if (!w->o.has_filter || w->o.choice.way != OMEN_SEARCH_LISTS || by_lists || w->indexes.n > 1)
+        q->search.way = w->o.choice.way;
+    q->search.exact = w->o.exact = w->o.choice.way == OMEN_SEARCH_EXACT;
     return OMEN_OK;
 }
 

@@ -337,8 +337,6 @@ static int check_way(struct query *q)
     q->search.exact = q->search.exact || q->search.way == OMEN_SEARCH_EXACT;
     if (q->search.way != OMEN_SEARCH_GRAPH)
         return CMD_GO_ON;
-    if (query_filter_is_asked(&q->filter))
-        return cmd_misuse(NAME, "a filter is not searched through the graph; leave --way graph out");
     if (q->self || q->search.has_within)
         return cmd_misuse(NAME, "%s is not searched through the graph; leave --way graph out",
                           q->self ? "--self" : "--within");

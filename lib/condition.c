@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/condition.h"
+#include "lib/filter.h"
 #include "lib/matrix.h"
 #include "lib/row_set.h"
 #include "lib/watch.h"
@@ -182,21 +183,46 @@ static void evaluate(evaluation *e, const omen_node *node, uint64_t *words, unsi
 typedef struct {
     evaluation e;
     const omen_condition *condition;
-    omen_row_set *set;
+    uint32_t *positions; /* of the rows so far, while they are few: room for n_few + 64 */
+    uint64_t n_positions, n_few;
+    omen_row_set *set; /* NULL: they are few */
 } started;
 
 static int start(started *s, const omen_condition *condition, omen_detail *why)
 {
     *s = (started){.e = {.index = condition->index}, .condition = condition};
-    s->set = omen_row_set_create_unset(condition->index);
+    s->n_few = omen_filter_few(condition->index);
+    s->positions = omen_alloc(s->n_few + 64, sizeof *s->positions);
     s->e.cursors = omen_alloc(count_tags(condition->root) + 1, sizeof *s->e.cursors);
-    if (!s->set || !s->e.cursors)
+    if (!s->positions || !s->e.cursors)
         return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
     return open_cursors(&s->e, condition->root, why);
 }
 
+/* Takes the rows of a block into the list of few, or makes a bitmap of all so far. */
+static int take_block(started *s, uint64_t first, uint64_t *words)
+{
+    const uint64_t n_left = s->e.index->meta.n_rows - first, n_rows = omen_least(n_left, BLOCK_ROWS);
+    const uint64_t n_words = s->e.n_words, before = s->n_positions;
+    if (n_rows < n_words * 64)
+        words[n_words - 1] &= ((uint64_t)1 << n_rows % 64) - 1;
+    /* if the other blocks have about as many, they are not few; if not, the bitmap becomes a list in the end */
+    const uint64_t most = before + (s->n_few - before) * n_rows / n_left;
+    s->n_positions = omen_row_set_list(words, n_words, (uint32_t)first, before, most, s->positions);
+    if (s->n_positions <= most)
+        return OMEN_OK;
+    s->set = omen_row_set_create_unset(s->e.index);
+    if (!s->set)
+        return OMEN_ERR_MEMORY;
+    memset(s->set->words, 0, first / 64 * sizeof *s->set->words);
+    for (uint64_t i = 0; i < before; i++)
+        s->set->words[s->positions[i] / 64] |= (uint64_t)1 << s->positions[i] % 64;
+    memcpy(s->set->words + first / 64, words, n_words * sizeof *words);
+    return OMEN_OK;
+}
+
 /* words: the block, and room for each level of the tree. */
-static void evaluate_block(started *s, uint64_t block, uint64_t *words)
+static int evaluate_block(started *s, uint64_t block, uint64_t *words)
 {
     const uint64_t first = block * BLOCK_ROWS;
     s->e.block = block;
@@ -204,7 +230,18 @@ static void evaluate_block(started *s, uint64_t block, uint64_t *words)
     s->e.scratch = words + BLOCK_WORDS;
     s->e.n_cursors = 0;
     evaluate(&s->e, s->condition->root, words, 0);
+    if (!s->set)
+        return take_block(s, first, words);
     memcpy(s->set->words + first / 64, words, s->e.n_words * sizeof *words);
+    return OMEN_OK;
+}
+
+/* What came of it: the caller's, also after a failure. */
+static int give_set(started *s, omen_row_set **out)
+{
+    *out = s->set ? s->set : omen_row_set_create_list(s->e.index, s->positions, s->n_positions);
+    s->set = NULL;
+    return !*out ? OMEN_ERR_MEMORY : (*out)->words ? omen_row_set_finish(*out) : OMEN_OK;
 }
 
 /* A few conditions, block by block, so that the values of a block come from memory once for all of them. */
@@ -225,22 +262,20 @@ static int evaluate_group(const omen_condition *const *conditions, size_t n, ome
         status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
     const uint64_t n_rows = conditions[0]->index->meta.n_rows;
     for (uint64_t block = 0; block * BLOCK_ROWS < n_rows && status == OMEN_OK; block++) {
-        for (size_t i = 0; i < n; i++)
-            evaluate_block(&all[i], block, words);
-        if (omen_watch_stopped(watch))
+        for (size_t i = 0; i < n && status == OMEN_OK; i++)
+            status = evaluate_block(&all[i], block, words);
+        if (status == OMEN_OK && omen_watch_stopped(watch))
             status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     }
     free(words);
     for (size_t i = 0; i < n_started; i++) {
+        if (status == OMEN_OK)
+            status = give_set(&all[i], &sets[i]);
+        omen_row_set_destroy(all[i].set);
+        free(all[i].positions);
         free(all[i].e.cursors);
-        if (status == OMEN_OK) {
-            omen_row_set_finish(all[i].set);
-            sets[i] = all[i].set;
-        } else {
-            omen_row_set_destroy(all[i].set);
-        }
     }
-    return status;
+    return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory for a condition") : status;
 }
 
 int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads, omen_row_set **sets,

@@ -25,6 +25,20 @@ static inline float omen_block_cost(const omen_index *index)
     return 4 + (float)index->block_bytes / 64;
 }
 
+/* How many rows of an index are few: to compare them all costs no more than to rank the lists. */
+uint64_t omen_filter_few(const omen_index *index);
+
+/* Among how many of all rows the k nearest of a set are, if it has nothing to do with where rows are. */
+static inline uint32_t omen_filter_rank(const omen_row_set *set, uint32_t k)
+{
+    const double rank = (double)k * (double)set->n_rows / (double)set->n_matches;
+    return rank < (double)set->n_rows ? (uint32_t)rank : (uint32_t)set->n_rows;
+}
+
+/* Whether a set that is no list is searched through the graph: where it is asked for, or was measured to cost less.
+ * That does not depend on how many queries there are. */
+bool omen_filter_takes_graph(const omen_index *index, const omen_search_options *options, const omen_row_set *set);
+
 /* The plan of a set, by what it costs, or of options->exact. */
 omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set);
 

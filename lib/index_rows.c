@@ -106,10 +106,15 @@ int omen_index_rows_open_set(omen_index_rows **out, const omen_index *index, con
         *made = (omen_index_rows){.index = index, .positions = omen_alloc(n, sizeof *made->positions)};
     int status = made && made->positions ? omen_index_touch_ids(index, 0, n_rows, why)
                                          : omen_fail(why, OMEN_ERR_MEMORY, "out of memory");
+    const bool is_list = set && set->positions;
+    if (status == OMEN_OK && is_list) {
+        memcpy(made->positions, set->positions, n * sizeof *made->positions);
+        made->n = n;
+    }
     for (uint64_t i = 0; i < n_rows && status == OMEN_OK; i++)
         if (index->ids[i] >= n_rows) /* of sections in memory nothing was checked */
             status = omen_fail(why, OMEN_ERR_CORRUPT, "section PERM: row %u does not exist", index->ids[i]);
-        else if (!set || omen_row_set_has(set, i))
+        else if (!is_list && (!set || omen_row_set_has(set, i)))
             made->positions[made->n++] = (uint32_t)i;
     if (status != OMEN_OK) {
         omen_index_rows_close(made);

@@ -249,6 +249,8 @@ static int search_each(const omen_joint *joint, const omen_search_options *optio
         omen_search_options own_options = *options;
         omen_search_job own_job = *job;
         own_options.row_sets = job->row_sets ? job->row_sets + i * job->n_queries : NULL;
+        if (own_options.way == OMEN_SEARCH_AUTO && !own_options.exact)
+            own_options.way = OMEN_SEARCH_LISTS; /* not the graph of one of them */
         own_job.options = &own_options;
         own_job.row_sets = NULL; /* the options have them */
         own_job.k = job->k < index->meta.n_rows ? job->k : (uint32_t)index->meta.n_rows;

@@ -175,6 +175,7 @@ typedef enum {
     OMEN_PLAN_NOTHING, /* there are none */
     OMEN_PLAN_ROWS,    /* each is compared */
     OMEN_PLAN_LISTS,   /* list by list, until few rows nearer than those found are expected in the rest */
+    OMEN_PLAN_GRAPH,   /* through the graph, all of whose rows are on the way; list by list where that is not enough */
 } omen_plan;
 
 /* A sentence about a plan, without its end; it stays the library's. */
@@ -184,7 +185,7 @@ typedef struct omen_row_set_info {
     size_t struct_bytes; /* set it */
     uint64_t n_matches;
     uint64_t n_lists; /* that hold matches */
-    omen_plan plan;   /* under the options, of which exact matters */
+    omen_plan plan;   /* under the options, of which k, recall, exact, way and effort matter */
 } omen_row_set_info;
 
 /* Fills *out by the counts of matches; nothing is searched. Returns OMEN_OK or OMEN_ERR_ARGUMENT (a struct_bytes). */

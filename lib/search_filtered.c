@@ -14,17 +14,21 @@
 #define RANK_COST   0.05f
 #define CHOOSE_COST 20.0f
 
-omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set)
+uint64_t omen_filter_few(const omen_index *index)
 {
     const omen_meta *m = &index->meta;
+    if (m->refine == OMEN_REFINE_NONE)
+        return 0;
+    return (uint64_t)((float)m->n_lists * (CHOOSE_COST + RANK_COST * (float)m->d_kept) / omen_row_cost(index));
+}
+
+omen_plan omen_filter_plan(const omen_index *index, const omen_search_options *options, const omen_row_set *set)
+{
     if (!set->n_matches)
         return OMEN_PLAN_NOTHING;
-    if (options->exact)
+    if (options->exact || set->n_matches <= omen_filter_few(index))
         return OMEN_PLAN_ROWS;
-    if (m->refine == OMEN_REFINE_NONE)
-        return OMEN_PLAN_LISTS;
-    const float lists = (float)m->n_lists * (CHOOSE_COST + RANK_COST * (float)m->d_kept);
-    return (float)set->n_matches * omen_row_cost(index) <= lists ? OMEN_PLAN_ROWS : OMEN_PLAN_LISTS;
+    return omen_filter_takes_graph(index, options, set) ? OMEN_PLAN_GRAPH : OMEN_PLAN_LISTS;
 }
 
 const char *omen_plan_text(omen_plan plan)
@@ -36,6 +40,8 @@ const char *omen_plan_text(omen_plan plan)
         return "each is compared";
     case OMEN_PLAN_LISTS:
         return "searched list by list";
+    case OMEN_PLAN_GRAPH:
+        return "searched through the graph";
     }
     return "?";
 }
@@ -52,8 +58,14 @@ int omen_row_set_get_info(const omen_row_set *set, const omen_search_options *op
         return status;
     info.n_matches = set->n_matches;
     info.n_lists = 0;
-    for (uint32_t l = 0; l < index->meta.n_lists; l++)
+    for (uint32_t l = 0; l < index->meta.n_lists && !set->positions; l++)
         info.n_lists += set->counts[l] > 0;
+    for (uint64_t i = 0, l = 0; i < set->n_matches && set->positions; i++) {
+        const bool is_new = i == 0 || set->positions[i] >= index->first[l + 1];
+        while (set->positions[i] >= index->first[l + 1])
+            l++;
+        info.n_lists += is_new;
+    }
     info.plan = omen_filter_plan(index, &known, set);
     omen_sized_give(out, &info);
     return OMEN_OK;
@@ -114,13 +126,21 @@ static int search_part(const omen_index *index, const omen_search_job *job, cons
     return status;
 }
 
+/* The way of queries without a filter beside others that have one. */
+static int way_without(const omen_search_options *options)
+{
+    return options->exact ? OMEN_WAY_EXACT : options->way == OMEN_SEARCH_GRAPH ? OMEN_WAY_GRAPH : OMEN_WAY_LISTS;
+}
+
+#define N_PARTS (OMEN_PLAN_GRAPH + 2)
+
 int omen_search_filtered(const omen_index *index, const omen_search_job *job)
 {
     const omen_search_options *options = job->options;
-    filtered_query *parts[4] = {NULL}; /* by plan, then those without a filter */
-    uint64_t n[4] = {0};
+    filtered_query *parts[N_PARTS] = {NULL}; /* by plan, then those without a filter */
+    uint64_t n[N_PARTS] = {0};
     int status = OMEN_OK;
-    for (size_t p = 0; p < 4; p++)
+    for (size_t p = 0; p < N_PARTS; p++)
         if (!(parts[p] = omen_alloc(job->n_queries, sizeof *parts[p])))
             status = OMEN_ERR_MEMORY;
     for (uint64_t q = 0; q < job->n_queries && status == OMEN_OK; q++) {
@@ -129,7 +149,7 @@ int omen_search_filtered(const omen_index *index, const omen_search_job *job)
             status = omen_fail(job->why, OMEN_ERR_ARGUMENT, "options.row_sets: set %llu is of another index",
                                (unsigned long long)q);
         else {
-            const int part = set ? (int)omen_filter_plan(index, options, set) : 3;
+            const int part = set ? (int)omen_filter_plan(index, options, set) : N_PARTS - 1;
             parts[part][n[part]++] = (filtered_query){q, set};
         }
     }
@@ -139,14 +159,20 @@ int omen_search_filtered(const omen_index *index, const omen_search_job *job)
         if (job->stats)
             job->stats->n_queries += n[OMEN_PLAN_NOTHING];
         qsort(parts[OMEN_PLAN_ROWS], n[OMEN_PLAN_ROWS], sizeof **parts, by_set);
-        qsort(parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], sizeof **parts, by_set);
         status = search_part(index, job, parts[OMEN_PLAN_ROWS], n[OMEN_PLAN_ROWS], OMEN_WAY_EXACT, true);
     }
     if (status == OMEN_OK)
+        status = search_part(index, job, parts[OMEN_PLAN_GRAPH], n[OMEN_PLAN_GRAPH], OMEN_WAY_GRAPH, true);
+    for (uint64_t i = 0; i < n[OMEN_PLAN_GRAPH] && status == OMEN_OK; i++) /* those that the graph is not enough for */
+        if (job->keys[parts[OMEN_PLAN_GRAPH][i].query * job->k] == UINT64_MAX)
+            parts[OMEN_PLAN_LISTS][n[OMEN_PLAN_LISTS]++] = parts[OMEN_PLAN_GRAPH][i];
+    if (status == OMEN_OK) {
+        qsort(parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], sizeof **parts, by_set);
         status = search_part(index, job, parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], OMEN_WAY_LISTS, true);
+    }
     if (status == OMEN_OK)
-        status = search_part(index, job, parts[3], n[3], options->exact ? OMEN_WAY_EXACT : OMEN_WAY_LISTS, false);
-    for (size_t p = 0; p < 4; p++)
+        status = search_part(index, job, parts[N_PARTS - 1], n[N_PARTS - 1], way_without(options), false);
+    for (size_t p = 0; p < N_PARTS; p++)
         free(parts[p]);
     return status;
 }

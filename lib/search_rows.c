@@ -13,6 +13,7 @@
 #define BLOCK_ROWS   256u /* rows compared with all of them */
 #define AHEAD        12u  /* rows prefetched before they are compared */
 #define SLACK        16u  /* keys taken in before a query's are cut back, besides k */
+#define WAITING      8u   /* rows near enough, whose ids are on their way from memory */
 
 /* One thread's buffers. */
 typedef struct {
@@ -37,13 +38,28 @@ static void cut(rows_state *s, size_t q, uint32_t k)
     s->worst[q] = worst;
 }
 
+/* Takes rows that are near enough, n keys (distance, position). */
+static void take(rows_state *s, const omen_index *index, size_t q, uint32_t k, const uint64_t *waiting, size_t n)
+{
+    uint64_t *keys = s->keys + q * s->size;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t key = (waiting[i] & ~(uint64_t)UINT32_MAX) | index->ids[(uint32_t)waiting[i]];
+        if (key >= s->worst[q])
+            continue;
+        keys[s->counts[q]++] = key;
+        if (s->counts[q] == s->size)
+            cut(s, q, k);
+    }
+}
+
 /* One query against the n rows at s->positions. */
 static void compare(rows_state *s, const omen_index *index, size_t q, const float *query, uint32_t k, size_t n)
 {
     const omen_distance_fn kernel = omen_refine_kernel(index->meta.refine, index->meta.metric);
     const double offset = omen_refine_offset(&index->refine, query);
     const size_t row_bytes = index->refine_row_bytes, fetched = row_bytes < 1024 ? row_bytes : 1024;
-    uint64_t *keys = s->keys + q * s->size;
+    uint64_t waiting[WAITING];
+    size_t n_waiting = 0;
     for (size_t i = 0; i < n; i++) {
         if (q == 0 && i + AHEAD < n) {
             const uint8_t *next = index->refine_rows + s->positions[i + AHEAD] * row_bytes;
@@ -56,13 +72,14 @@ static void compare(rows_state *s, const omen_index *index, size_t q, const floa
         const float distance = omen_refine_distance(&index->refine, kernel, query, offset, stored);
         if (omen_key(distance, 0) >= s->worst[q]) /* so the id need not be fetched */
             continue;
-        const uint64_t key = omen_key(distance, index->ids[s->positions[i]]);
-        if (key >= s->worst[q])
-            continue;
-        keys[s->counts[q]++] = key;
-        if (s->counts[q] == s->size)
-            cut(s, q, k);
+        __builtin_prefetch(index->ids + s->positions[i]);
+        waiting[n_waiting++] = omen_key(distance, s->positions[i]);
+        if (n_waiting == WAITING) {
+            take(s, index, q, k, waiting, n_waiting);
+            n_waiting = 0;
+        }
     }
+    take(s, index, q, k, waiting, n_waiting);
 }
 
 /* The same, for all rows within a distance. */
@@ -83,12 +100,16 @@ static int compare_within(const rows_state *s, const omen_index *index, const om
     return OMEN_OK;
 }
 
-/* Takes up to BLOCK_ROWS positions of the set, or of all n_rows where it is NULL, from word *at on, whole words of it.
- */
+/* Takes up to BLOCK_ROWS positions of the set, or of all n_rows where it is NULL, from word *at on, whole words of it;
+ * of a list from its *at-th on. */
 static size_t next_positions(const omen_row_set *set, uint64_t n_rows, uint64_t *at, uint32_t positions[BLOCK_ROWS])
 {
     const uint64_t n_words = omen_row_set_words(n_rows);
     size_t n = 0;
+    for (; set && set->positions && *at < set->n_matches && n < BLOCK_ROWS; ++*at)
+        positions[n++] = set->positions[*at];
+    if (set && set->positions)
+        return n;
     for (; !set && *at < n_words && n + 64 <= BLOCK_ROWS; ++*at)
         for (uint64_t row = *at * 64; row < *at * 64 + 64 && row < n_rows; row++)
             positions[n++] = (uint32_t)row;
@@ -104,7 +125,8 @@ static int search_task(rows_state *s, const omen_index *index, const omen_search
 {
     const uint32_t d = index->meta.d, k = job->k;
     const omen_row_set *set = job->row_sets ? job->row_sets[first] : NULL;
-    const uint64_t n_all = index->meta.n_rows, n_words = omen_row_set_words(n_all);
+    const uint64_t n_all = index->meta.n_rows;
+    const uint64_t end = set && set->positions ? set->n_matches : omen_row_set_words(n_all);
     const float *queries = job->queries + first * d;
     if (index->meta.metric == OMEN_METRIC_COSINE)
         queries = omen_transform_lift(&index->transform, queries, n, true, s->lifted);
@@ -114,7 +136,7 @@ static int search_task(rows_state *s, const omen_index *index, const omen_search
         s->worst[q] = UINT64_MAX;
     }
     uint64_t at = 0;
-    for (size_t n_rows; (n_rows = next_positions(set, n_all, &at, s->positions)) > 0 || at < n_words;) {
+    for (size_t n_rows; (n_rows = next_positions(set, n_all, &at, s->positions)) > 0 || at < end;) {
         int status = omen_watch_status(job->watch);
         for (size_t i = 0; i < n_rows && status == OMEN_OK; i++)
             status = omen_index_touch_row(index, s->positions[i], true, why);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of ways through an index, and how each plans a search from the options. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "lib/apart.h"
 #include "lib/filter.h"
 #include "lib/graph/graph.h"
 #include "lib/lists/lists.h"
 #include "lib/lists/lists_errors.h"
+#include "lib/matrix.h"
 #include "lib/omendb_info.h"
 #include "lib/sized.h"
 #include "lib/ways.h"
@@ -15,6 +17,8 @@
  * leaves out is another part of it. */
 #define MISSED_BY_LISTS  0.75f
 #define MISSED_BY_MARGIN 0.25f
+#define MISSED_BY_GRAPH  0.75f /* of what the recall may lack: as much is left to the graph under a filter, */
+#define FILTERED_POOLS   6     /* and a pool may become so many times as large as one is on average */
 
 /* For all rows within a distance, lists are taken and rows re-ranked by reach and margin as for the k nearest, relative
  * to the distance that was given instead of the one found: reach and margin were measured relative to the k-th estimate
@@ -156,6 +160,37 @@ static int search_exact(const omen_index *index, const omen_search_job *job)
                              job->why);
 }
 
+/* The effort of a query under a filter: its k rows of the set are among so many of all rows, if the set has nothing to
+ * do with where rows are. */
+static omen_graph_effort filtered_effort(const omen_index *index, const omen_search_job *job, const omen_row_set *set)
+{
+    const omen_search_options *options = job->options;
+    const float recall = options->recall > 0 ? options->recall : OMEN_DEFAULT_RECALL;
+    const uint32_t k = omen_filter_rank(set, job->k);
+    omen_graph_tune measured;
+    omen_graph_effort effort = omen_graph_effort_for(index, k, 1 - MISSED_BY_GRAPH * (1 - recall), &measured);
+    omen_graph_effort_scale(&effort, index, k, options->effort_factor);
+    const double most = FILTERED_POOLS * fmax(2.0 * effort.least_pool, k);
+    effort.most_pool = omen_graph_at_most(most, effort.most_pool);
+    return effort;
+}
+
+static int search_graph_filtered(const omen_index *index, const omen_search_job *job)
+{
+    omen_graph_effort *efforts = omen_alloc(job->n_queries, sizeof *efforts);
+    if (!efforts)
+        return OMEN_ERR_MEMORY;
+    for (uint64_t q = 0; q < job->n_queries; q++)
+        efforts[q] = filtered_effort(index, job, job->row_sets[q]);
+    int status = omen_search_graph(index, job->queries, job->row_sets, job->n_queries, job->k, efforts, job->n_threads,
+                                   job->keys, job->stats, job->watch, job->why);
+    free(efforts);
+    if (status == OMEN_OK && index->n_apart)
+        status = omen_apart_search(index, job->queries, job->row_sets, job->n_queries, job->k, job->n_threads, 0,
+                                   job->keys, job->stats, job->watch, job->why);
+    return status;
+}
+
 static int search_graph(const omen_index *index, const omen_search_job *job)
 {
     const omen_search_options *options = job->options;
@@ -167,7 +202,9 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
         job->stats->lists.probes = 0;
         job->stats->rerank = measured.n_rows;
     }
-    const int status = omen_search_graph(index, job->queries, job->n_queries, job->k, &effort, job->n_threads,
+    if (job->row_sets)
+        return search_graph_filtered(index, job);
+    const int status = omen_search_graph(index, job->queries, NULL, job->n_queries, job->k, &effort, job->n_threads,
                                          job->keys, job->stats, job->watch, job->why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
@@ -180,6 +217,7 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
 /* Relative costs beside those of graph.h, of queries one by one and of many, which share scans and products. Fitted to
  * times: docs/EXPERIMENTS.md. */
 #define SHARING_QUERIES 64u
+#define FILTERED_LIST   1.0 /* of each list, to be chosen or left out by what a filter lets pass of it */
 static const struct {
     double code;       /* of a list, 32 bytes */
     double centroid;   /* a dimension of a centroid that a list is chosen by */
@@ -227,7 +265,7 @@ static void choose_by_cost(const omen_index *index, const omen_search_options *o
     else if (o->lists.probes || o->rerank)
         out->reason = "the effort asked for is that of lists";
     else if (o->row_sets)
-        out->reason = "a filter goes through them";
+        out->reason = "a filter goes through them, but where the graph costs less";
     else if (o->has_within)
         out->reason = "a search within a distance goes through them";
     else if (out->graph_cost > 0 && !(out->lists_cost > 0 && out->lists_cost <= out->graph_cost)) {
@@ -236,6 +274,22 @@ static void choose_by_cost(const omen_index *index, const omen_search_options *o
     } else {
         out->reason = out->graph_cost > 0 ? "they cost less" : "the graph does not reach the recall";
     }
+}
+
+bool omen_filter_takes_graph(const omen_index *index, const omen_search_options *o, const omen_row_set *set)
+{
+    const float recall = o->recall > 0 ? o->recall : OMEN_DEFAULT_RECALL;
+    const float asked = 1 - MISSED_BY_GRAPH * (1 - recall);
+    const uint32_t k = omen_filter_rank(set, o->k);
+    if (!index->graph.degree || o->has_within || o->lists.probes || o->rerank || k > index->meta.n_rows / 4)
+        return false;
+    if (o->way == OMEN_SEARCH_GRAPH)
+        return true;
+    if (o->way != OMEN_SEARCH_AUTO || k > omen_graph_most_k(index))
+        return false;
+    const double graph = graph_cost(index, k, asked, SHARING_QUERIES);
+    const double lists = lists_cost(index, k, asked, SHARING_QUERIES);
+    return graph > 0 && lists > 0 && graph < lists + FILTERED_LIST * index->meta.n_lists;
 }
 
 static int choose(const omen_index *index, const omen_search_options *o, uint64_t n_queries, omen_way_choice *out,
@@ -255,8 +309,6 @@ static int choose(const omen_index *index, const omen_search_options *o, uint64_
     if (out->way == OMEN_SEARCH_GRAPH && (o->lists.probes || o->rerank))
         return omen_fail(why, OMEN_ERR_ARGUMENT,
                          "options.lists.probes and options.rerank are of lists, not of a graph");
-    if (out->way == OMEN_SEARCH_GRAPH && o->row_sets)
-        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.row_sets: a graph is not searched under a filter");
     out->can_reach = true;
     out->recall_most = 1;
     out->lists_cost = lists_cost(index, k, recall, n_queries);

@@ -11,6 +11,7 @@
 #include "lib/calibrate.h"
 #include "lib/index.h"
 #include "lib/records.h"
+#include "lib/row_set.h"
 #include "lib/sections.h"
 #include "lib/watch.h"
 
@@ -93,6 +94,12 @@ void omen_graph_project(omen_graph_walk *walk, const float *queries, size_t n);
 int64_t omen_graph_walk_query(omen_graph_walk *walk, size_t q, uint32_t k, const omen_graph_effort *effort,
                               uint32_t own, omen_graph_view *out, omen_detail *why) OMEN_MUST_CHECK;
 
+/* The same under a filter, whose set is a bitmap: all rows are on the way, those of the set are found. effort is that
+ * of as many rows as k of the set are among. Where it does not suffice, as it does not if rows of the set are far, the
+ * number of rows found is 0. */
+int64_t omen_graph_walk_filtered(omen_graph_walk *walk, size_t q, uint32_t k, const omen_graph_effort *effort,
+                                 const omen_row_set *set, omen_graph_view *out, omen_detail *why) OMEN_MUST_CHECK;
+
 /* How many of the rows found are re-ranked. */
 static inline uint32_t omen_graph_rerank_rows(uint32_t n_found, uint32_t k, float share)
 {
@@ -104,10 +111,11 @@ static inline uint32_t omen_graph_rerank_rows(uint32_t n_found, uint32_t k, floa
  */
 int omen_graph_rerank(omen_graph_walk *walk, size_t q, uint32_t from, uint32_t to, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The way through the graph: as omen_search_lists(). */
-int omen_search_graph(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                      const omen_graph_effort *effort, int n_threads, uint64_t *keys, omen_search_stats *stats,
-                      omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+/* The way through the graph: as omen_search_lists(). Under filters each query has an effort of its own, and the first
+ * key of one whose effort did not suffice is UINT64_MAX; row_sets is else NULL, and there is one effort. */
+int omen_search_graph(const omen_index *index, const float *queries, const omen_row_set *const *row_sets,
+                      uint64_t n_queries, uint32_t k, const omen_graph_effort *efforts, int n_threads, uint64_t *keys,
+                      omen_search_stats *stats, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- graph_tune.c ---- */
 
@@ -141,6 +149,9 @@ omen_graph_effort omen_graph_effort_of(const omen_index *index, uint32_t k, floa
 /* The effort that reaches recall for k <= n: from GTUN, or by a default rule if there is none. measured gets what it
  * was on average when it was measured, or k = 0. */
 omen_graph_effort omen_graph_effort_for(const omen_index *index, uint32_t k, float recall, omen_graph_tune *measured);
+
+/* The largest k that was measured. */
+uint32_t omen_graph_most_k(const omen_index *index);
 
 /* Whether it was measured to reach recall, as omen_index_can_reach(). */
 bool omen_graph_can_reach(const omen_index *index, uint32_t k, float recall, double *most);

@@ -100,6 +100,12 @@ omen_graph_effort omen_graph_effort_for(const omen_index *index, uint32_t k, flo
     return omen_graph_effort_of(index, k, reach, n_pool, share);
 }
 
+uint32_t omen_graph_most_k(const omen_index *index)
+{
+    const omen_graph *g = &index->graph;
+    return g->n_tune ? g->tune[g->n_tune - 1].k : 0;
+}
+
 bool omen_graph_can_reach(const omen_index *index, uint32_t k, float recall, double *most)
 {
     const omen_graph *g = &index->graph;

@@ -44,6 +44,9 @@ struct omen_graph_walk {
     float *lifted, *projected, *tails; /* CHUNK queries */
     const float *queries;              /* the same, as they are compared with refine rows */
     uint64_t *found;                   /* most_pool keys (estimate or distance, position or id) */
+    const omen_row_set *set;           /* of a search under a filter; else NULL */
+    uint64_t *matches;                 /* keys as the pool's, of the nearest n_matches rows of the set */
+    size_t n_matches;
 };
 
 /* Rows that one step adds at most. */
@@ -69,6 +72,7 @@ void omen_graph_walk_destroy(omen_graph_walk *w)
     free(w->projected);
     free(w->tails);
     free(w->found);
+    free(w->matches);
     free(w);
 }
 
@@ -95,9 +99,10 @@ omen_graph_walk *omen_graph_walk_create(const omen_index *index, uint32_t most_p
         .projected = omen_alloc(CHUNK * omen_round_up(m->d_kept, OMEN_PANEL), sizeof *w->projected),
         .tails = omen_alloc(CHUNK, sizeof *w->tails),
         .found = omen_alloc(most_pool, sizeof *w->found),
+        .matches = omen_alloc(most_pool + n_step, sizeof *w->matches),
     };
     if (!w->visited || !w->seen || !w->pool || !w->fresh || !w->at || !w->estimates || !w->numbers || !w->lifted ||
-        !w->projected || !w->tails || !w->found) {
+        !w->projected || !w->tails || !w->found || !w->matches) {
         omen_graph_walk_destroy(w);
         return NULL;
     }
@@ -195,6 +200,19 @@ static size_t put_keys(uint64_t *pool, size_t n, const uint64_t *fresh, size_t n
     return from;
 }
 
+/* Of n ascending keys, which are given up, those of the set. What is behind the most that can count goes. */
+static void keep_matches(omen_graph_walk *w, uint64_t *keys, size_t n)
+{
+    size_t n_kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        keys[n_kept] = keys[i];
+        n_kept += omen_row_set_has(w->set, (uint32_t)keys[i] / 2);
+    }
+    put_keys(w->matches, w->n_matches, keys, n_kept);
+    w->n_matches += n_kept;
+    w->n_matches = w->n_matches < w->most_pool ? w->n_matches : w->most_pool;
+}
+
 /* Puts those of n new rows whose estimates are not above limit into the pool of *n_pool; returns the lowest place that
  * changed. */
 static uint32_t merge(omen_graph_walk *w, const uint32_t *rows, size_t n, float limit, uint32_t *n_pool)
@@ -206,7 +224,10 @@ static uint32_t merge(omen_graph_walk *w, const uint32_t *rows, size_t n, float 
         w->fresh[i] = pool_key(w->estimates[w->at[i]], rows[w->at[i]]);
     omen_keys_sort(w->fresh, n_fresh);
     *n_pool += (uint32_t)n_fresh;
-    return (uint32_t)put_keys(w->pool, *n_pool - n_fresh, w->fresh, n_fresh);
+    const uint32_t changed = (uint32_t)put_keys(w->pool, *n_pool - n_fresh, w->fresh, n_fresh);
+    if (w->set)
+        keep_matches(w, w->fresh, n_fresh);
+    return changed;
 }
 
 /* To a query unlike the rows many of them are about as far as its k-th, and tell the way to the nearest badly: it goes
@@ -224,9 +245,12 @@ static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32
 {
     const uint64_t *pool = w->pool;
     const uint32_t rank = k > SCALE_RANK ? k : SCALE_RANK < effort->least_pool ? SCALE_RANK : effort->least_pool;
-    if (*n_pool < effort->least_pool)
+    if (*n_pool < effort->least_pool || (w->set && w->n_matches < k && *n_pool < effort->most_pool))
         return INFINITY;
-    const float kth = omen_key_distance(pool[rank - 1]), least = omen_key_distance(pool[effort->least_pool - 1]);
+    const float kth = !w->set             ? omen_key_distance(pool[rank - 1])
+                      : w->n_matches >= k ? omen_key_distance(w->matches[k - 1])
+                                          : INFINITY;
+    const float least = omen_key_distance(pool[effort->least_pool - 1]);
     const float d_k2 = kth + query->offset > 0 ? kth + query->offset : 0;
     const uint32_t far = SPREAD_POOLS * effort->least_pool, behind = far < *n_pool ? far : *n_pool;
     const float reach = enlarged_reach(effort->reach, d_k2, omen_key_distance(pool[behind - 1]) - kth);
@@ -369,6 +393,11 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     if (own != OMEN_GRAPH_NONE && visit(w->visited, own))
         w->seen[w->n_seen++] = own;
     take_entries(w, query, own, &n_pool);
+    w->n_matches = 0;
+    if (w->set) {
+        memcpy(w->fresh, w->pool, n_pool * sizeof *w->pool);
+        keep_matches(w, w->fresh, n_pool);
+    }
     w->n_met = 0;
     float limit = cut(w, query, k, effort, &n_pool);
     out->n_estimates = g->n_entries;
@@ -421,6 +450,23 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     return n_pool;
 }
 
+int64_t omen_graph_walk_filtered(omen_graph_walk *w, size_t q, uint32_t k, const omen_graph_effort *effort,
+                                 const omen_row_set *set, omen_graph_view *out, omen_detail *why)
+{
+    w->set = set;
+    const int64_t n_pool = omen_graph_walk_query(w, q, k, effort, OMEN_GRAPH_NONE, out, why);
+    w->set = NULL;
+    if (n_pool < 0)
+        return n_pool;
+    if (w->n_matches < k || n_pool == effort->most_pool)
+        return 0;
+    const uint64_t last = w->pool[n_pool - 1] | 1;
+    size_t n = 0;
+    for (; n < w->n_matches && w->matches[n] <= last; n++)
+        w->found[n] = w->matches[n] >> 32 << 32 | (uint32_t)w->matches[n] / 2;
+    return (int64_t)n;
+}
+
 /* ---- re-ranking ---- */
 
 int omen_graph_rerank(omen_graph_walk *w, size_t q, uint32_t from, uint32_t to, omen_detail *why)
@@ -453,15 +499,22 @@ int omen_graph_rerank(omen_graph_walk *w, size_t q, uint32_t from, uint32_t to, 
 }
 
 /* Searches n <= CHUNK queries. */
-static int search_some(omen_graph_walk *w, const float *queries, size_t n, uint32_t k, const omen_graph_effort *effort,
-                       uint64_t *keys, omen_search_stats *stats, omen_detail *why)
+static int search_some(omen_graph_walk *w, const float *queries, const omen_row_set *const *sets, size_t n, uint32_t k,
+                       const omen_graph_effort *efforts, uint64_t *keys, omen_search_stats *stats, omen_detail *why)
 {
     omen_graph_project(w, queries, n);
     for (size_t q = 0; q < n; q++) {
         omen_graph_view view;
-        const int64_t n_found = omen_graph_walk_query(w, q, k, effort, OMEN_GRAPH_NONE, &view, why);
+        const omen_graph_effort *effort = &efforts[sets ? q : 0];
+        const int64_t n_found = sets ? omen_graph_walk_filtered(w, q, k, effort, sets[q], &view, why)
+                                     : omen_graph_walk_query(w, q, k, effort, OMEN_GRAPH_NONE, &view, why);
         if (n_found < 0)
             return (int)n_found;
+        if (sets && n_found == 0) {
+            memset(keys + q * k, 0xff, k * sizeof *keys);
+            stats->graph.estimates += view.n_estimates;
+            continue;
+        }
         if (n_found < k)
             return omen_fail(why, OMEN_ERR_CORRUPT, "section GADJ: fewer than %u rows are reached", k);
         const uint32_t n_rows = omen_graph_rerank_rows((uint32_t)n_found, k, effort->share);
@@ -474,8 +527,8 @@ static int search_some(omen_graph_walk *w, const float *queries, size_t n, uint3
         memcpy(keys + q * k, w->found, k * sizeof *keys);
         stats->graph.estimates += view.n_estimates;
         stats->rows_reranked += n_rows;
+        stats->n_queries++;
     }
-    stats->n_queries += n;
     return OMEN_OK;
 }
 
@@ -485,7 +538,9 @@ typedef struct {
     const float *queries;
     uint64_t n_queries, size; /* queries that a thread takes at once */
     uint32_t k;
-    const omen_graph_effort *effort;
+    const omen_row_set *const *row_sets;
+    const omen_graph_effort *efforts;
+    uint32_t most_pool;
     uint64_t *keys;
     omen_search_stats *stats;
     omen_watch *watch;
@@ -497,7 +552,7 @@ typedef struct {
 /* Takes queries until there are none. */
 static void search_part(search *s)
 {
-    omen_graph_walk *w = take_walk(s->index, s->effort->most_pool);
+    omen_graph_walk *w = take_walk(s->index, s->most_pool);
     omen_search_stats sums = {0};
     omen_detail why = {""};
     int status = w ? OMEN_OK : OMEN_ERR_MEMORY;
@@ -507,7 +562,8 @@ static void search_part(search *s)
             break;
         status = omen_watch_status(s->watch);
         if (status == OMEN_OK)
-            status = search_some(w, s->queries + q * s->index->meta.d, left < s->size ? left : s->size, s->k, s->effort,
+            status = search_some(w, s->queries + q * s->index->meta.d, s->row_sets ? s->row_sets + q : NULL,
+                                 left < s->size ? left : s->size, s->k, s->efforts + (s->row_sets ? q : 0),
                                  s->keys + q * s->k, &sums, &why);
         omen_watch_add_parts(s->watch, (left < s->size ? left : s->size) * OMEN_PROGRESS_PARTS);
     }
@@ -527,20 +583,23 @@ static void search_part(search *s)
     give_walk(s->index, w);
 }
 
-int omen_search_graph(const omen_index *index, const float *queries, uint64_t n_queries, uint32_t k,
-                      const omen_graph_effort *effort, int n_threads, uint64_t *keys, omen_search_stats *stats,
-                      omen_watch *watch, omen_detail *why)
+int omen_search_graph(const omen_index *index, const float *queries, const omen_row_set *const *row_sets,
+                      uint64_t n_queries, uint32_t k, const omen_graph_effort *efforts, int n_threads, uint64_t *keys,
+                      omen_search_stats *stats, omen_watch *watch, omen_detail *why)
 {
     search s = {.index = index,
                 .queries = queries,
                 .n_queries = n_queries,
                 .size = n_queries / (4 * (uint64_t)n_threads),
                 .k = k,
-                .effort = effort,
+                .row_sets = row_sets,
+                .efforts = efforts,
                 .keys = keys,
                 .stats = stats,
                 .watch = watch,
                 .why = why};
+    for (uint64_t q = 0; q < (row_sets ? n_queries : 1); q++)
+        s.most_pool = efforts[q].most_pool > s.most_pool ? efforts[q].most_pool : s.most_pool;
     s.size = s.size < 1 ? 1 : s.size < CHUNK ? s.size : CHUNK;
     const uint64_t n_chunks = (n_queries + s.size - 1) / s.size;
     if ((uint64_t)n_threads > n_chunks)

@@ -50,6 +50,23 @@ passing()
     cmp found.tsv want.tsv
 }
 
+@test "through the graph, too, what exact search of the others leaves out is found" {
+    here
+    omendb attach -q --graph -o g.omen base.omen
+    passing 10 third.txt >want.tsv
+    expect 0 omendb query --way graph --explain --only third.txt -o found.tsv g.omen q.fvecs
+    has "$stderr" "searched through the graph"
+    [ -z "$(awk 'NR == FNR { listed[$1]; next } !($3 in listed)' third.txt found.tsv)" ]
+    [ "$(wc -l <found.tsv)" -eq 600 ]
+    at_least 0.93 "$(recall want.tsv found.tsv)"
+    omendb query --way graph -t 1 --cpu scalar --only third.txt g.omen q.fvecs | cmp - found.tsv
+    # few rows are compared; where nearly all are wanted, and where it is left open, each filter has its own way
+    omendb query --way graph --only few.txt g.omen q.fvecs | cmp - <(omendb query --only few.txt base.omen q.fvecs)
+    omendb query --way graph -k 990 --only third.txt g.omen q.fvecs | awk 'END { exit NR != 60 * 990 }'
+    omendb query --only third.txt --audit 30 g.omen q.fvecs 2>&1 >found.tsv | grep -q "recall@10"
+    at_least 0.93 "$(recall want.tsv found.tsv)"
+}
+
 @test "the same answers for any threads, SIMD level and form of the file" {
     here
     omendb query --only third.txt --distances -o want.tsv base.omen q.fvecs

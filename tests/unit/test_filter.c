@@ -366,6 +366,97 @@ static void test_zero_query(void)
     rows_free(&rows);
 }
 
+/* Through the graph: as many rows, and what was asked for, also where rows that pass are far away. */
+static void test_graph(void)
+{
+    static const omen_metric metrics[] = {OMEN_METRIC_L2, OMEN_METRIC_IP, OMEN_METRIC_COSINE};
+    for (size_t c = 0; c < sizeof metrics / sizeof *metrics; c++) {
+        rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 31 + c), queries = make_rows(N_QUERIES, D, CLUSTERED, 51);
+        omen_build_options o;
+        omen_search_options options;
+        omen_row_set *sets[N_SETS];
+        sections_in_memory sections;
+        omen_row_set_info info = {.struct_bytes = sizeof info};
+        omen_build_options_init(&o);
+        o.metric = metrics[c];
+        o.graph.wanted = true;
+        omen_index *index = make_index(&rows, &o, &sections);
+        omen_search_options_init(&options);
+        options.k = N_ROWS;
+        options.exact = true;
+        results all = search(index, &options, queries.x, N_QUERIES);
+        omen_search_options_init(&options);
+        options.way = OMEN_SEARCH_GRAPH;
+        for (int i = 0; i < N_SETS; i++) {
+            sets[i] = make_set(index, i, all.ids);
+            const double recall = check_set(index, &options, &queries, &all, sets[i], set_names[i]);
+            CHECK_CASE(recall >= 0.9, "metric %d, %s: recall %.3f by the graph", (int)metrics[c], set_names[i], recall);
+            options.k = 400; /* more than half of the sets have */
+            check_set(index, &options, &queries, NULL, sets[i], set_names[i]);
+            options.k = K;
+        }
+        check_mixed(index, &options, &queries, sets, "by the graph");
+        CHECK_EQ_INT(omen_row_set_get_info(sets[HALF], &options, &info), OMEN_OK);
+        CHECK_EQ_INT(info.plan, OMEN_PLAN_GRAPH);
+        CHECK_STR_CONTAINS(omen_plan_text(info.plan), "through the graph");
+        CHECK_EQ_INT(omen_row_set_get_info(sets[JUST_K], &options, &info), OMEN_OK);
+        CHECK_EQ_INT(info.plan, OMEN_PLAN_ROWS);
+        options.way = OMEN_SEARCH_LISTS;
+        CHECK_EQ_INT(omen_row_set_get_info(sets[HALF], &options, &info), OMEN_OK);
+        CHECK_EQ_INT(info.plan, OMEN_PLAN_LISTS);
+        for (int i = 0; i < N_SETS; i++)
+            omen_row_set_destroy(sets[i]);
+        results_free(&all);
+        omen_index_close(index);
+        sections_free(&sections);
+        rows_free(&rows);
+        rows_free(&queries);
+    }
+}
+
+/* Sets are lists of positions or bitmaps by how many rows they have, and the same either way. */
+static void test_sets(void)
+{
+    rows_in_memory rows = make_rows(N_ROWS, D, CLUSTERED, 3);
+    omen_build_options o;
+    sections_in_memory sections;
+    int64_t ids[N_ROWS];
+    omen_build_options_init(&o);
+    omen_index *index = make_index(&rows, &o, &sections);
+    const uint64_t few = omen_filter_few(index);
+    CHECK(few > K && few + 2 < N_ROWS);
+    for (uint64_t i = 0; i < N_ROWS; i++)
+        ids[i] = (int64_t)((7 + i * 1009) % N_ROWS);
+    for (uint64_t n = few - 1; n <= few + 1; n++) {
+        omen_row_set *set = NULL, *all = NULL, *both = NULL;
+        CHECK_EQ_INT(omen_row_set_create(index, ids, n, false, &set, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_row_set_create(index, ids, N_ROWS, false, &all, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_row_set_count(set), n);
+        CHECK((set->positions != NULL) == (n <= few));
+        CHECK_EQ_INT(omen_row_set_intersect(all, set, &both, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_row_set_count(both), n);
+        CHECK(omen_row_set_checksum(both) == omen_row_set_checksum(set));
+        for (uint64_t i = 0; i < N_ROWS; i += 13)
+            CHECK(passes(index, set, ids[i]) == (i < n));
+        omen_row_set_destroy(both);
+        /* without the last row and one that is not there */
+        omen_row_set *rest = NULL;
+        const int64_t without[] = {ids[n - 1], ids[n]};
+        CHECK_EQ_INT(omen_row_set_create(index, without, 2, true, &rest, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_row_set_intersect(set, rest, &both, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_row_set_count(both), n - 1);
+        CHECK(!passes(index, both, ids[n - 1]) && passes(index, both, ids[0]));
+        CHECK((both->positions != NULL) == (n - 1 <= few));
+        omen_row_set_destroy(both);
+        omen_row_set_destroy(rest);
+        omen_row_set_destroy(all);
+        omen_row_set_destroy(set);
+    }
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
 /* A set may be of another index, and ask for rows that there are not; a file's row numbers may lie. */
 static void test_refusals(void)
 {
@@ -522,6 +613,8 @@ int main(void)
     RUN(test_shares);
     RUN(test_long_rows);
     RUN(test_zero_query);
+    RUN(test_graph);
+    RUN(test_sets);
     RUN(test_refusals);
     RUN(test_interrupted);
     return check_finish();
