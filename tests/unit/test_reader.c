@@ -77,6 +77,7 @@ static const recipe recipes[] = {
 #define N_RECIPES (sizeof recipes / sizeof *recipes)
 
 /* What belongs to the index, and is compared with it. */
+static omen_index *good; /* over copies of its sections */
 static rows_in_memory rows;
 static omen_columns *columns;
 static omen_row_keys *keys;
@@ -143,6 +144,8 @@ static void make_sections(const recipe *r, sections_in_memory *out)
     o.lists.n = r->codes_only ? 1 : 4;
     o.n_threads = 1;
     rows = make_rows(N_ROWS, DIM, CLUSTERED, 3);
+    for (uint32_t j = 0; j < DIM && r->metric == OMEN_METRIC_IP; j++)
+        rows.x[7 * DIM + j] *= 40; /* far longer than the rest */
     CHECK_CASE(build(&rows, &o, out) == OMEN_OK, "%s", detail.text);
     columns = r->columns ? make_columns() : NULL;
     keys = r->keys != OMEN_KEYS_NONE ? make_keys(r->keys) : NULL;
@@ -253,7 +256,7 @@ static void use_rows(const omen_index *index, const omen_index_info *info, outco
 static void use_searches(const omen_index *index, const omen_index_info *info, outcome *o)
 {
     static const omen_search_way ways[] = {OMEN_SEARCH_LISTS, OMEN_SEARCH_GRAPH, OMEN_SEARCH_EXACT};
-    const omen_index *const both[] = {index, index};
+    const omen_index *const both[] = {good, index};
     int64_t ids[2 * 4];
     float distances[2 * 4];
     omen_search_options options;
@@ -337,6 +340,79 @@ static outcome use(const recipe *r, const sections_in_memory *sections)
 
 /* ---- tests ---- */
 
+/* What an index has not, or is not asked for so, is refused. */
+static void test_refused(const recipe *r, const sections_in_memory *sections)
+{
+    const uint64_t beyond = N_ROWS;
+    const omen_row_key other = {.kind = r->keys == OMEN_KEYS_TEXT ? OMEN_KEYS_INT64 : OMEN_KEYS_TEXT};
+    omen_column_info column = {.struct_bytes = sizeof column};
+    omen_column_range range = {.struct_bytes = sizeof range};
+    omen_source source = source_of(&rows);
+    omen_index *index = NULL;
+    omen_index_rows *all = NULL;
+    omen_row_set *set = NULL;
+    omen_row_key key;
+    omen_detail why;
+    unsigned n = 0;
+    int64_t row = 0;
+    if (r->codes_only) {
+        CHECK_EQ_INT(omen_index_open(&index, sections->sections, sections->n, &why), OMEN_ERR_CORRUPT);
+        return;
+    }
+    CHECK_EQ_INT(omen_index_open(&index, sections->sections, sections->n, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_index_key_of(index, r->keys == OMEN_KEYS_NONE ? 0 : beyond, &key, &why), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_index_row_of_key(index, &other, &row, &why), OMEN_ERR_ARGUMENT);
+    CHECK(row == OMEN_NO_ROW);
+    CHECK_EQ_INT(omen_index_get_column(index, r->columns ? 7 : 0, &column), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_index_get_column_range(index, r->columns ? 7 : 0, &range, &why), OMEN_ERR_ARGUMENT);
+    column.struct_bytes = range.struct_bytes = 1;
+    CHECK_EQ_INT(omen_index_get_column(index, 0, &column), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_index_get_column_range(index, 0, &range, &why), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_index_rows_open(&all, index, &beyond, 1, &why), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_row_set_create(good, &row, 0, true, &set, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_index_rows_open_set(&all, index, set, &why), OMEN_ERR_ARGUMENT);
+    CHECK(!all);
+    const int status = omen_index_rows_open_set(&all, index, NULL, &why);
+    CHECK_EQ_INT(status, r->refine == OMEN_REFINE_NONE ? OMEN_ERR_ARGUMENT : OMEN_OK);
+    omen_index_rows_close(all);
+    if (r->refine == OMEN_REFINE_NONE) {
+        CHECK_EQ_INT(omen_index_check_source(index, &source, swallow, &n, &why), OMEN_ERR_UNSUPPORTED);
+    } else {
+        rows.fail_at = rows.n_reads + 1;
+        CHECK(omen_index_check_source(index, &source, swallow, &n, &why) != OMEN_OK);
+        rows.fail_at = 0;
+    }
+    source.d--;
+    CHECK_EQ_INT(omen_index_check_source(index, &source, swallow, &n, &why), OMEN_ERR_CORRUPT);
+    omen_row_set_destroy(set);
+    omen_index_close(index);
+}
+
+/* Sections that are not there, shorter, or of another type. The checksums of an optional one go with it. */
+static void test_sections(const recipe *r, const sections_in_memory *sections)
+{
+    for (size_t i = 0; i < sections->n; i++) {
+        const omen_section s = sections->sections[i];
+        for (int how = 0; how < 5; how++) {
+            sections_in_memory changed = *sections;
+            omen_section *c = &changed.sections[i];
+            if (how == 0)
+                *c = changed.sections[--changed.n];
+            else if (how == 1)
+                c->element ^= 1;
+            else
+                c->n_bytes = how == 2 ? 0 : how == 3 ? s.n_bytes / 8 * 4 : s.n_bytes - 1;
+            const outcome o = use(r, &changed);
+            CHECK_CASE(o.status == OMEN_OK || o.status == OMEN_ERR_CORRUPT || o.status == OMEN_ERR_UNSUPPORTED ||
+                           o.status == OMEN_ERR_ARGUMENT,
+                       "%.4s, %d: %s gives %d", (const char *)&s.id, how, o.what, o.status);
+            /* without it a part that is optional may be as if it had never been there */
+            CHECK_CASE(o.status != OMEN_OK || s.optional || s.id == OMEN_SECTION_TUNE, "%.4s, %d: it is taken",
+                       (const char *)&s.id, how);
+        }
+    }
+}
+
 static void test_allocations(const recipe *r, const sections_in_memory *sections)
 {
     n_allocations = 0;
@@ -417,15 +493,28 @@ static void test_fields(const recipe *r, sections_in_memory *sections)
 int main(void)
 {
     for (size_t i = 0; i < N_RECIPES; i++) {
-        sections_in_memory sections;
+        sections_in_memory sections = {.n = 0};
         char name[64];
         make_sections(&recipes[i], &sections);
+        sections_in_memory copies = sections;
+        for (size_t j = 0; j < copies.n; j++)
+            copies.sections[j].data = aligned_copy(sections.sections[j].data, sections.sections[j].n_bytes);
+        if (!recipes[i].codes_only)
+            CHECK_EQ_INT(omen_index_open(&good, copies.sections, copies.n, &detail), OMEN_OK);
+        snprintf(name, sizeof name, "what an index has not, index %zu", i);
+        RUN_AS(name, test_refused(&recipes[i], &sections));
+        snprintf(name, sizeof name, "other sections, index %zu", i);
+        RUN_AS(name, test_sections(&recipes[i], &sections));
         snprintf(name, sizeof name, "failing allocations, index %zu", i);
         RUN_AS(name, test_allocations(&recipes[i], &sections));
         snprintf(name, sizeof name, "failing checksums, index %zu", i);
         RUN_AS(name, test_checksums(&recipes[i], &sections));
         snprintf(name, sizeof name, "fields that lie, index %zu", i);
         RUN_AS(name, test_fields(&recipes[i], &sections));
+        omen_index_close(good);
+        good = NULL;
+        for (size_t j = 0; j < copies.n; j++)
+            free((void *)copies.sections[j].data);
         free_all(&sections);
     }
     return check_finish();
