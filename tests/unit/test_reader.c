@@ -188,8 +188,8 @@ static void swallow(void *context, const char *section, const char *text)
 
 static void use_columns(const omen_index *index, outcome *o)
 {
-    static const char *const conditions[] = {"stock < 3000", "NOT all = -20000",    "weight >= 2.5 OR label IS NULL",
-                                             "price < 4",    "label LIKE 'co%'",    "label >= 'bag' AND label < 'd'",
+    static const char *const conditions[] = {"stock < 3000",   "NOT all = -20000", "weight >= 2.5 OR label IS NULL",
+                                             "price < 4",      "label LIKE 'co%'", "label >= 'bag' AND label < 'd'",
                                              "tags HAS 'red'", "numbers HAS 2"};
     omen_detail why;
     unsigned n = 0;
@@ -463,7 +463,8 @@ static void test_checksums(const recipe *r, sections_in_memory *sections)
     bad_section = 0;
 }
 
-/* Checksums hold here, and are asked for: each word of the small sections, and some of the others, is another number. */
+/* Checksums hold here, and are asked for: each word of the small sections, and some of the others, is another number.
+ */
 static void test_fields(const recipe *r, sections_in_memory *sections)
 {
     uint64_t n_refused = 0, n_used = 0;
@@ -475,7 +476,7 @@ static void test_fields(const recipe *r, sections_in_memory *sections)
             uint8_t *word = (uint8_t *)s->data + 4 * j;
             uint32_t before;
             memcpy(&before, word, 4);
-            const uint32_t numbers[] = {0,          1,          before + 1,      before - 1,    before ^ 0x100u,
+            const uint32_t numbers[] = {0,          1,          before + 1,        before - 1,   before ^ 0x100u,
                                         UINT32_MAX, 0x7fc00000, before ^ 1u << 31, before << 16, N_ROWS};
             for (size_t v = 0; v < sizeof numbers / sizeof *numbers; v++) {
                 memcpy(word, &numbers[v], 4);
