@@ -16,7 +16,7 @@
 #define PIECE_BYTES  (1u << 20)
 #define MAX_SPANS    8
 #define CHECK_BYTES  (1u << 20)
-#define PART_VERSION 5u
+#define PART_VERSION 6u
 
 /* Offsets in the file's head and in the header of a record, both CONTAINER_RECORD_BYTES long and sealed. */
 enum { HEAD_VERSION = 8, HEAD_KIND = 12 };

@@ -186,15 +186,14 @@ static int measure_partition(const omen_partition *p, const float *rows, size_t 
     return status;
 }
 
-/* Fills the limits of all lists from the n rows that the partition was trained on; FLT_MAX where there are too few rows
- * to tell. */
-static int fit_limits(omen_partition *p, const float *rows, size_t n, omen_watch *watch)
+/* Fills the limits of all lists from the n rows that the partition was trained on, and the lists that training gave
+ * them; FLT_MAX where there are too few rows to tell. */
+static int fit_limits(omen_partition *p, const float *rows, size_t n, const uint32_t *lists)
 {
-    uint32_t *lists = omen_alloc(n, sizeof *lists);
     size_t *first = omen_alloc_zero((size_t)p->n_lists + 2, sizeof *first);
     float *residuals2 = omen_alloc(3 * n, sizeof *residuals2), *sorted = residuals2 + n, most = 0;
-    int status = lists && first && residuals2 ? omen_partition_assign_all(p, rows, n, lists, watch) : OMEN_ERR_MEMORY;
-    if (status == OMEN_OK) {
+    const bool ready = first && residuals2;
+    if (ready) {
         measure_residuals(p, rows, n, lists, residuals2);
         for (size_t i = 0; i < n; i++)
             first[lists[i] + 2]++;
@@ -220,13 +219,12 @@ static int fit_limits(omen_partition *p, const float *rows, size_t n, omen_watch
     }
     free(residuals2);
     free(first);
-    free(lists);
-    return status;
+    return ready ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 /* The partition of rows pulled to a multiple of the median distance, if it serves the rows as they are better: then it
- * takes the place of the one there is, and b->transformed that of its rows. */
-static int try_pulled(omen_build_state *b, const spread *s, omen_watch *watch)
+ * takes the place of the one there is, b->transformed that of its rows and lists that of theirs. */
+static int try_pulled(omen_build_state *b, const spread *s, uint32_t *lists, omen_watch *watch)
 {
     const size_t n = b->n_sample, d = b->transform.d_kept;
     const float limit2 = MEDIAN_TIMES2 * s->median2;
@@ -234,11 +232,13 @@ static int try_pulled(omen_build_state *b, const spread *s, omen_watch *watch)
     omen_partition pulled = {0};
     double plain_sum, pulled_sum;
     float *rows = omen_alloc(n * d, sizeof *rows);
-    if (!rows)
-        return OMEN_ERR_MEMORY;
-    memcpy(rows, b->transformed, n * d * sizeof *rows);
-    pull(s, rows, n, d, limit2);
-    int status = omen_partition_train(&pulled, rows, n, (uint32_t)d, b->n_lists, b->options->seed, watch);
+    uint32_t *pulled_lists = omen_alloc(n, sizeof *pulled_lists);
+    int status = rows && pulled_lists ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK) {
+        memcpy(rows, b->transformed, n * d * sizeof *rows);
+        pull(s, rows, n, d, limit2);
+        status = omen_partition_train(&pulled, rows, n, (uint32_t)d, b->n_lists, b->options->seed, pulled_lists, watch);
+    }
     if (status == OMEN_OK)
         status = measure_partition(&b->partition, b->transformed, n, floor2, &plain_sum, watch);
     if (status == OMEN_OK)
@@ -249,8 +249,10 @@ static int try_pulled(omen_build_state *b, const spread *s, omen_watch *watch)
         b->partition.pull2 = limit2;
         pulled = plain;
         memcpy(b->transformed, rows, n * d * sizeof *rows);
+        memcpy(lists, pulled_lists, n * sizeof *lists);
     }
     omen_partition_finish(&pulled);
+    free(pulled_lists);
     free(rows);
     return status;
 }
@@ -261,17 +263,18 @@ int omen_build_train_partition(omen_build_state *b)
     omen_partition *p = &b->partition;
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_PARTITION);
     spread s = {0};
-    int status = OMEN_OK;
-    if (pulls(b))
+    uint32_t *lists = omen_alloc(n, sizeof *lists);
+    int status = lists ? OMEN_OK : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK && pulls(b))
         status = spread_measure(&s, b->transformed, n, d, &watch);
     const bool is_wide = pulls(b) && s.median2 > 0 && s.far2 < FLT_MAX && s.far2 / WIDE_TIMES2 > s.median2;
     if (status == OMEN_OK && pulls(b))
         pull(&s, b->transformed, n, d, far_limit(&s));
     if (status == OMEN_OK)
-        status = omen_partition_train(p, b->transformed, n, (uint32_t)d, b->n_lists, b->options->seed, &watch);
+        status = omen_partition_train(p, b->transformed, n, (uint32_t)d, b->n_lists, b->options->seed, lists, &watch);
     p->pull2 = status == OMEN_OK && pulls(b) ? far_limit(&s) : FLT_MAX;
     if (status == OMEN_OK && is_wide)
-        status = try_pulled(b, &s, &watch);
+        status = try_pulled(b, &s, lists, &watch);
     spread_finish(&s);
     if (status == OMEN_OK) {
         p->limits = omen_alloc(p->n_lists, sizeof *p->limits);
@@ -281,7 +284,8 @@ int omen_build_train_partition(omen_build_state *b)
     for (size_t l = 0; l < p->n_lists && status == OMEN_OK; l++)
         p->limits[l] = FLT_MAX;
     if (status == OMEN_OK && pulls(b))
-        status = fit_limits(p, b->transformed, n, &watch);
+        status = fit_limits(p, b->transformed, n, lists);
+    free(lists);
     return omen_build_status(b, status);
 }
 

@@ -6,7 +6,7 @@
 
 #include "lib/omendb.h"
 
-#define OMEN_MODEL_PARTS 5u /* of one model, at most */
+#define OMEN_MODEL_PARTS 6u /* of one model, at most */
 
 /* One array of a model, whose counts are set, whether the array is there yet or not. */
 typedef struct omen_model_part {

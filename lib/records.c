@@ -556,6 +556,8 @@ int omen_records_load_partition(omen_records *records, omen_partition *p, uint32
         sound &= fabsf(p->parents[i]) <= OMEN_COORDINATE_MOST;
     for (size_t i = 0; i < p->n_lists; i++)
         sound &= p->limits[i] > 0;
+    for (size_t i = 0; i < p->n_parents; i++)
+        sound &= p->ahead[i] >= 0;
     if (!sound || !omen_scales_are_sound(p->scales, p->d))
         return omen_records_contradiction(why);
     if (omen_partition_restore(p) != OMEN_OK)

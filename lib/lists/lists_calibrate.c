@@ -66,24 +66,25 @@ static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entri
     const size_t n_levels = choose_levels(m, k, reaches[0], level);
     for (size_t l = 0; l < n_levels; l++)
         best_cost[l] = INFINITY;
-    uint32_t n_reaches = LISTS_N_REACHES;
-    for (uint32_t i = 0; i < n_reaches; i++) {
+    for (uint32_t i = 0; i < LISTS_N_REACHES; i++) {
         if (omen_watch_stopped(m->watch))
             return OMEN_ERR_INTERRUPTED;
         const uint32_t n_lists = omen_lists_measure_reach(m, k, reaches[i]);
-        uint32_t number = 0;
-        for (size_t l = 0; l < n_levels; l++) {
-            number = margin_for(m, level[l], number);
-            if (number > LISTS_N_MARGINS) {
-                n_reaches = l == 0 ? i : n_reaches; /* no level is reached with less */
-                break;
-            }
-            const double rows = m->rows[number] > k ? m->rows[number] : k;
+        uint32_t numbers[N_LEVELS], number = 0;
+        double mean_rows[N_LEVELS];
+        size_t n_reached = 0;
+        while (n_reached < n_levels && (number = margin_for(m, level[n_reached], number)) <= LISTS_N_MARGINS)
+            numbers[n_reached++] = number;
+        if (n_reached == 0) /* nor is it with less */
+            break;
+        omen_lists_measure_rows(m, numbers, n_reached, mean_rows);
+        for (size_t l = 0; l < n_reached; l++) {
+            const double rows = mean_rows[l] > k ? mean_rows[l] : k;
             const double cost = n_lists * (COST_LIST + rows_a_list) + rows * cost_row;
             if (cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best_cost[l]) {
                 best_cost[l] = cost;
                 best[l] = (omen_tune_entry){
-                    k, level[l], reaches[i], omen_lists_measure_margin(m, number), n_lists, (uint32_t)ceil(rows)};
+                    k, level[l], reaches[i], omen_lists_measure_margin(m, numbers[l]), n_lists, (uint32_t)ceil(rows)};
             }
         }
     }

@@ -14,6 +14,7 @@
 
 #define MARGIN_MOST 0.0035 /* of a recall, to be safe */
 #define POOL        1536u  /* candidates looked at, where that is enough; one behind them counts as not found */
+#define COUNTED     64u   /* candidates counted together */
 #define APART       OMEN_CALIBRATE_APART
 #define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
 #define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
@@ -52,26 +53,39 @@ static int probes_for(const omen_lists_measure *m, uint32_t k, double share, uin
     return OMEN_OK;
 }
 
-/* Looks up every candidate once: the rank of its list, and which of the k true neighbours it is. */
-static void mark_candidates(omen_lists_measure *m, uint32_t k)
+/* The number of a true neighbour, of k whose (id, number) are sorted; k if the row is none. */
+static uint32_t number_of(const uint64_t *sorted, uint32_t k, uint32_t id)
+{
+    uint32_t lo = 0, hi = k;
+    while (hi - lo > 1) {
+        const uint32_t middle = (lo + hi) / 2;
+        if (sorted[middle] >> 32 <= id)
+            lo = middle;
+        else
+            hi = middle;
+    }
+    return sorted[lo] >> 32 == id ? (uint32_t)sorted[lo] : k;
+}
+
+/* Looks up every candidate once: the rank of its list, and which of the true neighbours it is. */
+static void mark_candidates(omen_lists_measure *m)
 {
     const omen_index *index = m->index;
-#pragma omp parallel for schedule(dynamic)
+    const uint32_t k_most = m->truth->k_most;
+#pragma omp parallel for schedule(dynamic) num_threads(m->n_threads)
     for (uint32_t q = 0; q < m->n_queries; q++) {
-        const uint32_t *neighbours = m->truth->neighbours + (size_t)q * m->truth->k_most;
+        const uint32_t *neighbours = m->truth->neighbours + (size_t)q * k_most;
         const size_t at = (size_t)q * m->pool;
-        uint32_t *hits = m->hits + (size_t)q * m->truth->k_most,
-                 *hit_truth = m->hit_truth + (size_t)q * m->truth->k_most;
-        uint64_t wanted[OMEN_CALIBRATE_K]; /* id, number */
-        m->n_hits[q] = 0;
-        for (uint32_t i = 0; i < k; i++) {
-            wanted[i] = (uint64_t)neighbours[i] << 32 | i;
+        uint32_t *hits = m->hits + (size_t)q * k_most, *hit_truth = m->hit_truth + (size_t)q * k_most, n_hits = 0;
+        uint64_t sorted[OMEN_CALIBRATE_K];
+        for (uint32_t i = 0; i < k_most; i++) {
+            sorted[i] = (uint64_t)neighbours[i] << 32 | i;
             if (lists_of(m, q)[i] == APART) {
-                hits[m->n_hits[q]] = APART;
-                hit_truth[m->n_hits[q]++] = i;
+                hits[n_hits] = APART;
+                hit_truth[n_hits++] = i;
             }
         }
-        omen_keys_sort(wanted, k);
+        omen_keys_sort(sorted, k_most);
         for (uint32_t j = 0; j < m->pool; j++) {
             const uint64_t key = m->pools[at + j];
             m->pool_ranks[at + j] = UINT32_MAX;
@@ -84,19 +98,13 @@ static void mark_candidates(omen_lists_measure *m, uint32_t k)
             m->pool_ranks[at + j] = rank_of(m, q, list);
             if (list == APART)
                 continue;
-            uint32_t lo = 0, hi = k;
-            while (hi - lo > 1) {
-                const uint32_t mid = (lo + hi) / 2;
-                if (wanted[mid] >> 32 <= id)
-                    lo = mid;
-                else
-                    hi = mid;
-            }
-            if (wanted[lo] >> 32 == id) {
-                hits[m->n_hits[q]] = j;
-                hit_truth[m->n_hits[q]++] = (uint32_t)wanted[lo];
+            const uint32_t number = number_of(sorted, k_most, id);
+            if (number < k_most) {
+                hits[n_hits] = j;
+                hit_truth[n_hits++] = number;
             }
         }
+        m->n_hits[q] = n_hits;
     }
 }
 
@@ -188,6 +196,7 @@ static uint32_t take_lists(omen_lists_measure *m, float reach)
     uint32_t n_least = 0, mean = 0;
     for (int pass = 0; pass < 2; pass++) { /* the least is half of the mean, which it raises a little */
         uint64_t sum = 0;
+#pragma omp parallel for schedule(static) reduction(+ : sum) num_threads(m->n_threads)
         for (uint32_t q = 0; q < m->n_queries; q++)
             sum += m->n_lists[q] = lists_taken(m, q, reach, n_least);
         /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): without queries nothing is measured */
@@ -197,28 +206,23 @@ static uint32_t take_lists(omen_lists_measure *m, float reach)
     return mean;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Reaches to look at, falling: those that the lists of all neighbours but a share take. */
 static int choose_reaches(omen_lists_measure *m, uint32_t k, float out[LISTS_N_REACHES])
 {
     const uint64_t n = (uint64_t)m->n_queries * k;
-    float *reaches = omen_alloc(n, sizeof *reaches);
+    uint64_t *reaches = omen_alloc(n, sizeof *reaches);
     double share = 1 - SHARE_MOST;
     if (!reaches)
         return OMEN_ERR_MEMORY;
+#pragma omp parallel for schedule(static) num_threads(m->n_threads)
     for (uint32_t q = 0; q < m->n_queries; q++)
         for (uint32_t i = 0; i < k; i++) {
             const float reach = reach_of(m, q, rank_of(m, q, lists_of(m, q)[i]));
-            reaches[(size_t)q * k + i] = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
+            reaches[(size_t)q * k + i] = omen_key(reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST, 0);
         }
-    qsort(reaches, n, sizeof *reaches, by_value);
+    omen_keys_sort(reaches, n);
     for (uint32_t i = 0; i < LISTS_N_REACHES; i++, share *= SHARE_STEP)
-        out[i] = reaches[(uint64_t)((1 - share) * (double)(n - 1))];
+        out[i] = omen_key_distance(reaches[(uint64_t)((1 - share) * (double)(n - 1))]);
     free(reaches);
     return OMEN_OK;
 }
@@ -229,19 +233,33 @@ float omen_lists_measure_margin(const omen_lists_measure *m, uint32_t number)
     return m->margin_most * share * share;
 }
 
-/* The k-th smallest estimate in the n_lists nearest lists. */
+/* Of the candidates from one place to another, those in the n_lists nearest lists. */
+static uint32_t count_within(const uint32_t *pool_ranks, uint32_t from, uint32_t to, uint32_t n_lists)
+{
+    uint32_t n = 0;
+    for (uint32_t j = from; j < to; j++)
+        n += pool_ranks[j] < n_lists;
+    return n;
+}
+
+/* The k-th smallest estimate in the n_lists nearest lists; of fewer, the largest. */
 static float kth_estimate(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t n_lists)
 {
     const uint32_t *pool_ranks = m->pool_ranks + (size_t)q * m->pool;
-    float kth = 0;
-    for (uint32_t j = 0, left = k; j < m->pool && left > 0; j++) {
-        const uint64_t key = m->pools[(size_t)q * m->pool + j];
-        if (key == UINT64_MAX)
-            break;
-        kth = pool_ranks[j] < n_lists ? omen_key_distance(key) : kth;
-        left -= pool_ranks[j] < n_lists;
+    uint32_t at = 0, left = k;
+    while (left > COUNTED && m->pool - at >= COUNTED) {
+        left -= count_within(pool_ranks, at, at + COUNTED, n_lists);
+        at += COUNTED;
     }
-    return kth;
+    uint32_t end = at;
+    for (; at < m->pool && left > 0; at++)
+        if (pool_ranks[at] < n_lists) {
+            end = at + 1;
+            left--;
+        }
+    while (end > 0 && pool_ranks[end - 1] >= n_lists)
+        end--;
+    return end > 0 ? omen_key_distance(m->pools[(size_t)q * m->pool + end - 1]) : 0;
 }
 
 /* The margin that nearly every hit takes at most, where many lists are looked at. */
@@ -255,9 +273,9 @@ static int measure_margins(omen_lists_measure *m, uint32_t k)
         const float kth = kth_estimate(m, q, k, m->n_most);
         const float scale = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q]));
         for (uint32_t h = 0; h < m->n_hits[q] && scale > 0; h++) {
-            if (m->hits[(size_t)q * m->truth->k_most + h] == APART)
+            const size_t hit = (size_t)q * m->truth->k_most + h, at = (size_t)q * m->pool + m->hits[hit];
+            if (m->hits[hit] == APART || m->hit_truth[hit] >= k)
                 continue;
-            const size_t at = (size_t)q * m->pool + m->hits[(size_t)q * m->truth->k_most + h];
             const float wanted = (omen_key_distance(m->pools[at]) - kth) / scale;
             if (m->pool_ranks[at] < m->n_most)
                 margins[n++] = fmaxf(omen_margin_for(wanted, m->scale[q], m->spread[q]), 0);
@@ -275,77 +293,88 @@ static int measure_margins(omen_lists_measure *m, uint32_t k)
     return OMEN_OK;
 }
 
-/* Counts, of one query and for every margin, the neighbours found and the rows re-ranked, into found and rows. */
-static void count_query(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t found[LISTS_N_MARGINS + 1],
-                        uint32_t rows[LISTS_N_MARGINS + 1])
+/* Counts the neighbours that a query finds with each margin, as far as the one before does not find them. */
+static void count_hits(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t found[LISTS_N_MARGINS + 1])
 {
     const uint64_t *pool = m->pools + (size_t)q * m->pool;
     const uint32_t n_lists = m->n_lists[q], *pool_ranks = m->pool_ranks + (size_t)q * m->pool;
     const uint32_t *hits = m->hits + (size_t)q * m->truth->k_most,
                    *hit_truth = m->hit_truth + (size_t)q * m->truth->k_most;
+    const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
     const bool *lost = m->lost + (size_t)q * k;
-    memset(found, 0, (LISTS_N_MARGINS + 1) * sizeof *found);
-    memset(rows, 0, (LISTS_N_MARGINS + 1) * sizeof *rows);
-    if (m->index->meta.codec == OMEN_CODEC_NONE) { /* every row of a probed list is compared */
-        const uint32_t *lists = lists_of(m, q);
-        for (uint32_t i = 0; i < k; i++)
-            found[0] += rank_of(m, q, lists[i]) < n_lists && !lost[i];
-    } else {
-        const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
-        const float kth = kth_estimate(m, q, k, n_lists);
-        const float scale = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q]));
-        float limit = kth; /* estimates up to which the margin takes rows; they rise */
-        uint32_t h = 0;
-        for (; h < m->n_hits[q] && hits[h] == APART; h++) /* those come first */
-            found[0] += !lost[hit_truth[h]];
-        for (uint32_t j = 0, number = 0; j < m->pool; j++) {
-            const bool is_hit = h < m->n_hits[q] && hits[h] == j;
-            h += is_hit;
-            if (pool_ranks[j] >= n_lists)
-                continue;
-            const float estimate = omen_key_distance(pool[j]);
-            while (estimate > limit && number < LISTS_N_MARGINS)
-                limit = kth + enlarged[++number] * scale;
-            if (estimate > limit)
-                break;
-            rows[number]++;
-            found[number] += is_hit && !lost[hit_truth[h - 1]];
+    const float kth = m->kth[q] = kth_estimate(m, q, k, n_lists);
+    const float scale = m->kth_scale[q] = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q]));
+    float limit = kth; /* estimates up to which the margin takes rows; they rise, as those of the hits do */
+    for (uint32_t h = 0, number = 0; h < m->n_hits[q]; h++) {
+        if (hit_truth[h] >= k || lost[hit_truth[h]])
+            continue;
+        if (hits[h] == APART) { /* those come first */
+            found[0]++;
+            continue;
         }
-    }
-    for (uint32_t i = 1; i <= LISTS_N_MARGINS; i++) {
-        found[i] += found[i - 1];
-        rows[i] += rows[i - 1];
+        if (pool_ranks[hits[h]] >= n_lists)
+            continue;
+        const float estimate = omen_key_distance(pool[hits[h]]);
+        while (estimate > limit && number < LISTS_N_MARGINS)
+            limit = kth + enlarged[++number] * scale;
+        if (estimate > limit)
+            break;
+        found[number]++;
     }
 }
 
-/* Fills recall, as cautiously as said above, and rows, for the lists taken. */
+/* The same where every row of a probed list is compared. */
+static uint32_t count_compared(const omen_lists_measure *m, uint32_t q, uint32_t k)
+{
+    const uint32_t *lists = lists_of(m, q);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < k; i++)
+        n += rank_of(m, q, lists[i]) < m->n_lists[q] && !m->lost[(size_t)q * k + i];
+    return n;
+}
+
+/* Fills recall, as cautiously as said above, for the lists taken. */
 static void count_found(omen_lists_measure *m, uint32_t k)
 {
-    uint64_t found[LISTS_N_MARGINS + 1] = {0}, squares[LISTS_N_MARGINS + 1] = {0}, rows[LISTS_N_MARGINS + 1] = {0};
-#pragma omp parallel for schedule(static) reduction(+ : found, squares, rows) num_threads(m->n_threads)
+    uint64_t found[LISTS_N_MARGINS + 1] = {0}, squares[LISTS_N_MARGINS + 1] = {0};
+#pragma omp parallel for schedule(dynamic, 16) reduction(+ : found, squares) num_threads(m->n_threads)
     for (uint32_t q = 0; q < m->n_queries; q++) {
-        uint32_t n_found[LISTS_N_MARGINS + 1], n_rows[LISTS_N_MARGINS + 1];
-        count_query(m, q, k, n_found, n_rows);
-        for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++) {
-            found[i] += n_found[i];
-            squares[i] += (uint64_t)n_found[i] * n_found[i];
-            rows[i] += n_rows[i];
+        uint32_t n_found[LISTS_N_MARGINS + 1] = {0};
+        if (m->index->meta.codec == OMEN_CODEC_NONE)
+            n_found[0] = count_compared(m, q, k);
+        else
+            count_hits(m, q, k, n_found);
+        for (uint32_t i = 0, n = 0; i <= LISTS_N_MARGINS; i++) {
+            n += n_found[i];
+            found[i] += n;
+            squares[i] += (uint64_t)n * n;
         }
     }
-    const double n = m->n_queries;
-    for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++) {
+    for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++)
         m->recall[i] = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST);
-        m->rows[i] = (double)rows[i] / n;
+}
+
+/* The place of the first candidate from at on whose estimate is above a limit. */
+static uint32_t place_above(const uint64_t *pool, uint32_t at, uint32_t end, float limit)
+{
+    const uint64_t key = omen_key(limit + 0.0f, UINT32_MAX); /* of no -0, which would be less than 0 */
+    while (at < end) {
+        const uint32_t middle = at + (end - at) / 2;
+        if (pool[middle] <= key)
+            at = middle + 1;
+        else
+            end = middle;
     }
+    return at;
 }
 
 /* Whether the pools miss so many of the k nearest that the default recall is out of reach. */
-static bool is_short(omen_lists_measure *m, uint32_t k)
+static bool is_short(const omen_lists_measure *m, uint32_t k)
 {
     uint64_t n_found = 0;
-    mark_candidates(m, k);
     for (uint32_t q = 0; q < m->n_queries; q++)
-        n_found += m->n_hits[q];
+        for (uint32_t h = 0; h < m->n_hits[q]; h++)
+            n_found += m->hit_truth[(size_t)q * m->truth->k_most + h] < k;
     return (double)n_found < SHORT * (double)m->n_queries * k;
 }
 
@@ -392,6 +421,8 @@ static int find_candidates(omen_lists_measure *m)
     for (size_t i = 0; status == OMEN_OK; i++) {
         status = omen_search_candidates(m->index, m->truth->queries, m->n_queries, m->n_most, m->pool, m->n_threads,
                                         m->pools, m->watch, m->why);
+        if (status == OMEN_OK)
+            mark_candidates(m);
         if (status != OMEN_OK || i == N_WIDER || m->pool == m->index->meta.n_rows || !is_short(m, k))
             break;
         status = widen(m, wider[i]);
@@ -402,8 +433,6 @@ static int find_candidates(omen_lists_measure *m)
 int omen_lists_measure_begin(omen_lists_measure *m, uint32_t k, float reaches[LISTS_N_REACHES])
 {
     const bool has_codes = m->index->meta.codec != OMEN_CODEC_NONE;
-    if (has_codes)
-        mark_candidates(m, k);
     omen_calibration_mark_lost(m->truth, k, m->lost);
     int status = measure_first(m, k);
     if (status == OMEN_OK)
@@ -418,6 +447,27 @@ uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach
     const uint32_t n_lists = take_lists(m, reach);
     count_found(m, k);
     return n_lists;
+}
+
+void omen_lists_measure_rows(const omen_lists_measure *m, const uint32_t *numbers, size_t n, double *rows)
+{
+    uint64_t sums[OMEN_CALIBRATE_LEVELS] = {0};
+    const uint32_t n_queries = m->index->meta.codec != OMEN_CODEC_NONE ? m->n_queries : 0;
+#pragma omp parallel for schedule(dynamic, 16) reduction(+ : sums) num_threads(m->n_threads)
+    for (uint32_t q = 0; q < n_queries; q++) {
+        const uint64_t *pool = m->pools + (size_t)q * m->pool;
+        const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
+        uint32_t at = 0, n_rows = 0;
+        for (size_t i = 0; i < n; i++) {
+            const float margin = numbers[i] > 0 ? enlarged[numbers[i]] * m->kth_scale[q] : 0;
+            const uint32_t end = place_above(pool, at, m->pool, m->kth[q] + margin);
+            n_rows += count_within(m->pool_ranks + (size_t)q * m->pool, at, end, m->n_lists[q]);
+            sums[i] += n_rows;
+            at = end;
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        rows[i] = (double)sums[i] / m->n_queries;
 }
 
 uint64_t omen_lists_measure_bytes(uint32_t n_queries, uint32_t n_lists)
@@ -439,6 +489,8 @@ static int allocate(omen_lists_measure *m)
     m->d_k2 = omen_alloc(n, sizeof *m->d_k2);
     m->scale = omen_alloc(n, sizeof *m->scale);
     m->spread = omen_alloc(n, sizeof *m->spread);
+    m->kth = omen_alloc(n, sizeof *m->kth);
+    m->kth_scale = omen_alloc(n, sizeof *m->kth_scale);
     m->n_first = omen_alloc(n, sizeof *m->n_first);
     m->n_lists = omen_alloc(n, sizeof *m->n_lists);
     m->enlarged = omen_alloc(n * (LISTS_N_MARGINS + 1), sizeof *m->enlarged);
@@ -448,7 +500,7 @@ static int allocate(omen_lists_measure *m)
     m->hit_truth = omen_alloc(n * k_most, sizeof *m->hit_truth);
     m->n_hits = omen_alloc(n, sizeof *m->n_hits);
     return m->lost && m->ranks && m->ahead && m->nearest2 && m->tails && m->norms2 && m->d_k2 && m->scale &&
-                   m->spread && m->n_first && m->n_lists && m->enlarged && m->pools && m->pool_ranks && m->hits &&
+                   m->spread && m->kth && m->kth_scale && m->n_first && m->n_lists && m->enlarged && m->pools && m->pool_ranks && m->hits &&
                    m->hit_truth && m->n_hits
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
@@ -495,6 +547,8 @@ void omen_lists_measure_finish(omen_lists_measure *m)
     free(m->d_k2);
     free(m->scale);
     free(m->spread);
+    free(m->kth);
+    free(m->kth_scale);
     free(m->n_first);
     free(m->n_lists);
     free(m->enlarged);

@@ -2,22 +2,27 @@
 /* Inverted lists: centroids by hierarchical k-means, and the assignment of rows to them through the hierarchy.
  *
  * Phases of training, for more than FLAT_LISTS lists: k-means to sqrt(n_lists) parents; k-means of each parent's rows
- * to its share of the lists; full passes in which a row looks only at the children of its nearest parents. Centroids
- * are then rounded to 8 bits a dimension, and everything after uses the rounded values.
+ * to its share of the lists; full passes in which a row looks only at the children of its nearest parents. The first of
+ * these tells how much farther than the nearest the parent of a row's list may be, so that later a row in the middle of
+ * a parent's rows looks at fewer than one at their edge. Centroids are then rounded to 8 bits a dimension, and everything after uses the rounded values.
  *
  * Determinism: a row's assignment is a function of the row alone; a centroid is the sum of its rows in row order in
  * float64, by one thread. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/index_format.h"
 #include "lib/kernels/kernels.h"
+#include "lib/keys.h"
 #include "lib/matrix.h"
 #include "lib/lists/partition.h"
 
 #define FLAT_LISTS    256u /* up to here one level is cheaper than two */
-#define NEAR_PARENTS  8u   /* parents whose children a row is compared with */
+#define NEAR_PARENTS  8u   /* parents whose children a row is compared with, at most */
+#define AHEAD_SHARE   (1.0 / 1024) /* of the rows of a parent, whose list belongs to one farther away than its limit */
+#define AHEAD_LEAST   64u          /* rows that tell a limit */
 #define PARENT_PASSES 8u
 #define CHILD_PASSES  6u
 #define FULL_PASSES   2u
@@ -209,11 +214,11 @@ static size_t widest_family(const omen_partition *p)
 }
 
 /* Scratch: dots of the rows with one family, rows gathered for it, per row the best value so far and its near parents,
- * and the rows sorted by parent. */
+ * how far ahead of each of these the nearest is, and the rows sorted by parent. */
 typedef struct {
-    float *dots, *gathered, *best;
+    float *dots, *gathered, *best, *ahead;
     uint16_t *near, *sorted;
-    uint32_t *first;
+    uint32_t *n_near, *first;
 } assign_scratch;
 
 static size_t scratch_layout(const omen_partition *p, char *base, assign_scratch *s)
@@ -224,17 +229,19 @@ static size_t scratch_layout(const omen_partition *p, char *base, assign_scratch
         rows * widest_family(p) * sizeof(float),
         rows * p->d * sizeof(float),
         rows * sizeof(float),
+        rows * NEAR_PARENTS * sizeof(float),
         rows * NEAR_PARENTS * sizeof(uint16_t),
         rows * NEAR_PARENTS * sizeof(uint16_t),
+        rows * sizeof(uint32_t),
         ((size_t)p->n_parents + 1) * sizeof(uint32_t),
     };
-    void *parts[6];
-    for (size_t i = 0; i < 6; i++) {
+    void *parts[8];
+    for (size_t i = 0; i < 8; i++) {
         parts[i] = base ? base + at : NULL;
         at += round_up(sizes[i], 64);
     }
     if (s)
-        *s = (assign_scratch){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]};
+        *s = (assign_scratch){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7]};
     return at;
 }
 
@@ -243,16 +250,77 @@ size_t omen_partition_scratch_bytes(const omen_partition *p)
     return scratch_layout(p, NULL, NULL);
 }
 
-/* The NEAR_PARENTS nearest parents of one row, by repeated selection: there are few. */
-static void select_parents(float *dots, const float *half, uint32_t n_parents, uint16_t *near)
+/* The nearest parents of one row, by repeated selection: there are few. Beyond the nearest, those whose distance,
+ * squared, is at most 1 + its limit times as large. Returns how many. */
+static uint32_t select_parents(const omen_partition *p, const float *row, float *dots, uint16_t *near, float *ahead)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    for (size_t i = 0; i < NEAR_PARENTS; i++) {
+    float first = 0, distance2 = 0;
+    for (uint32_t i = 0; i < NEAR_PARENTS; i++) {
         float value;
         uint32_t at;
-        kernels->argmin(dots, half, n_parents, &value, &at);
+        kernels->argmin(dots, p->parent_half_norms, p->n_parents, &value, &at);
+        if (i == 0) {
+            first = value;
+            distance2 = kernels->ip_f32(row, row, p->d) + 2 * value;
+        }
+        ahead[i] = distance2 > 0 ? 2 * (value - first) / distance2 : 0;
+        if (ahead[i] > p->ahead[near[0]] && i > 0)
+            return i;
         near[i] = (uint16_t)at;
         dots[at] = -INFINITY;
+    }
+    return NEAR_PARENTS;
+}
+
+/* Compares rows with the children of parent f that sorted names. */
+static void compare_family(const omen_partition *p, const assign_scratch *s, const float *rows, size_t ld, size_t f,
+                           const uint16_t *sorted, size_t n, uint32_t *lists)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const size_t d = p->d, ldc = widest_family(p), c = p->first_child[f], n_children = p->first_child[f + 1] - c;
+    for (size_t i = 0; i < n; i++)
+        memcpy(s->gathered + i * d, rows + sorted[i] * ld, d * sizeof *rows);
+    kernels->matmul(s->gathered, d, n, p->child_panels + p->panels_at[f],
+                    round_up(n_children, OMEN_PANEL) / OMEN_PANEL, d, s->dots, ldc);
+    for (size_t i = 0; i < n; i++) {
+        const size_t row = sorted[i];
+        float value;
+        uint32_t at;
+        kernels->argmin(s->dots + i * ldc, p->half_norms + c, n_children, &value, &at);
+        /* families come in rising order, so an equal value later is a higher list */
+        if (value < s->best[row] || lists[row] == UINT32_MAX) {
+            s->best[row] = value;
+            lists[row] = (uint32_t)c + at;
+        }
+    }
+}
+
+/* Assigns rows; scratch tells what parents were near. */
+static void assign_rows(const omen_partition *p, const float *rows, size_t n, size_t ld, uint32_t *lists,
+                        const assign_scratch *s)
+{
+    const size_t d = p->d, ldc = widest_family(p);
+    /* n_parents >= 17 here, so there are NEAR_PARENTS of them */
+    omen_kernels_get()->matmul(rows, ld, n, p->parent_panels, round_up(p->n_parents, OMEN_PANEL) / OMEN_PANEL, d,
+                               s->dots, ldc);
+    memset(s->first, 0, ((size_t)p->n_parents + 1) * sizeof *s->first);
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = i * NEAR_PARENTS;
+        s->n_near[i] = select_parents(p, rows + i * ld, s->dots + i * ldc, s->near + at, s->ahead + at);
+        for (size_t j = 0; j < s->n_near[i]; j++)
+            s->first[s->near[at + j] + 1]++;
+        s->best[i] = INFINITY;
+        lists[i] = UINT32_MAX;
+    }
+    for (size_t f = 0; f < p->n_parents; f++)
+        s->first[f + 1] += s->first[f];
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < s->n_near[i]; j++)
+            s->sorted[s->first[s->near[i * NEAR_PARENTS + j]]++] = (uint16_t)i;
+    for (size_t f = 0, begin = 0; f < p->n_parents; f++) {
+        compare_family(p, s, rows, ld, f, s->sorted + begin, s->first[f] - begin, lists);
+        begin = s->first[f];
     }
 }
 
@@ -260,69 +328,102 @@ void omen_partition_assign(const omen_partition *p, const float *rows, size_t n,
                            void *scratch)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    const size_t d = p->d, ldc = widest_family(p);
+    const size_t ldc = widest_family(p);
     assign_scratch s;
     scratch_layout(p, scratch, &s);
-    if (p->n_parents == 1) {
-        kernels->matmul(rows, ld, n, p->child_panels, round_up(p->n_lists, OMEN_PANEL) / OMEN_PANEL, d, s.dots, ldc);
-        for (size_t i = 0; i < n; i++)
-            kernels->argmin(s.dots + i * ldc, p->half_norms, p->n_lists, s.best + i, lists + i);
+    if (p->n_parents > 1) {
+        assign_rows(p, rows, n, ld, lists, &s);
         return;
     }
-    /* n_parents >= 17 here, so there are NEAR_PARENTS of them */
-    kernels->matmul(rows, ld, n, p->parent_panels, round_up(p->n_parents, OMEN_PANEL) / OMEN_PANEL, d, s.dots, ldc);
-    memset(s.first, 0, ((size_t)p->n_parents + 1) * sizeof *s.first);
-    for (size_t i = 0; i < n; i++) {
-        select_parents(s.dots + i * ldc, p->parent_half_norms, p->n_parents, s.near + i * NEAR_PARENTS);
-        for (size_t j = 0; j < NEAR_PARENTS; j++)
-            s.first[s.near[i * NEAR_PARENTS + j] + 1]++;
-        s.best[i] = INFINITY;
-        lists[i] = UINT32_MAX;
-    }
-    for (size_t f = 0; f < p->n_parents; f++)
-        s.first[f + 1] += s.first[f];
+    kernels->matmul(rows, ld, n, p->child_panels, round_up(p->n_lists, OMEN_PANEL) / OMEN_PANEL, p->d, s.dots, ldc);
     for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < NEAR_PARENTS; j++)
-            s.sorted[s.first[s.near[i * NEAR_PARENTS + j]]++] = (uint16_t)i;
-    for (size_t f = 0, begin = 0; f < p->n_parents; f++) {
-        const size_t end = s.first[f], count = end - begin, c = p->first_child[f];
-        const size_t n_children = p->first_child[f + 1] - c;
-        for (size_t i = 0; i < count; i++)
-            memcpy(s.gathered + i * d, rows + s.sorted[begin + i] * ld, d * sizeof *rows);
-        kernels->matmul(s.gathered, d, count, p->child_panels + p->panels_at[f],
-                        round_up(n_children, OMEN_PANEL) / OMEN_PANEL, d, s.dots, ldc);
-        for (size_t i = 0; i < count; i++) {
-            const size_t row = s.sorted[begin + i];
-            float value;
-            uint32_t at;
-            kernels->argmin(s.dots + i * ldc, p->half_norms + c, n_children, &value, &at);
-            /* families come in rising order, so an equal value later is a higher list */
-            if (value < s.best[row] || lists[row] == UINT32_MAX) {
-                s.best[row] = value;
-                lists[row] = (uint32_t)c + at;
-            }
-        }
-        begin = end;
-    }
+        kernels->argmin(s.dots + i * ldc, p->half_norms, p->n_lists, s.best + i, lists + i);
 }
 
-int omen_partition_assign_all(const omen_partition *p, const float *rows, size_t n, uint32_t *lists, omen_watch *watch)
+/* Where a row's list is: the parent nearest to the row, and how far ahead of the list's own parent that is. */
+typedef struct {
+    float ahead;
+    uint16_t parent;
+} row_ahead;
+
+static row_ahead ahead_of(const omen_partition *p, const assign_scratch *s, size_t i, uint32_t list)
+{
+    const uint16_t *near = s->near + i * NEAR_PARENTS;
+    uint32_t j = 0;
+    while (j + 1 < s->n_near[i] && !(list >= p->first_child[near[j]] && list < p->first_child[near[j] + 1u]))
+        j++;
+    return (row_ahead){s->ahead[i * NEAR_PARENTS + j], near[0]};
+}
+
+/* Assigns any number of rows by all threads; ahead, of n, may be NULL, and is for partitions of several parents. */
+static int assign_all(const omen_partition *p, const float *rows, size_t n, uint32_t *lists, row_ahead *ahead,
+                      omen_watch *watch)
 {
     int status = OMEN_OK;
 #pragma omp parallel
     {
         void *scratch = omen_alloc(omen_partition_scratch_bytes(p), 1);
+        assign_scratch s;
         if (!scratch) {
 #pragma omp atomic write
             status = OMEN_ERR_MEMORY;
         }
 #pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < n; i += OMEN_ASSIGN_ROWS)
-            if (scratch && !omen_watch_stopped(watch))
-                omen_partition_assign(p, rows + i * p->d, least(n - i, OMEN_ASSIGN_ROWS), p->d, lists + i, scratch);
+        for (size_t i0 = 0; i0 < n; i0 += OMEN_ASSIGN_ROWS) {
+            const size_t count = least(n - i0, OMEN_ASSIGN_ROWS);
+            if (!scratch || omen_watch_stopped(watch))
+                continue;
+            omen_partition_assign(p, rows + i0 * p->d, count, p->d, lists + i0, scratch);
+            scratch_layout(p, scratch, &s);
+            for (size_t i = 0; i < count && ahead; i++)
+                ahead[i0 + i] = ahead_of(p, &s, i, lists[i0 + i]);
+        }
         free(scratch);
     }
     return status == OMEN_OK ? omen_watch_status(watch) : status;
+}
+
+int omen_partition_assign_all(const omen_partition *p, const float *rows, size_t n, uint32_t *lists, omen_watch *watch)
+{
+    return assign_all(p, rows, n, lists, NULL, watch);
+}
+
+/* Sets the limits that all rows of the n but a few are within, parent by parent. */
+static int fit_ahead(omen_partition *p, const row_ahead *rows, size_t n)
+{
+    size_t *first = omen_alloc_zero((size_t)p->n_parents + 2, sizeof *first);
+    float *sorted = omen_alloc(2 * n, sizeof *sorted);
+    if (first && sorted) {
+        for (size_t i = 0; i < n; i++)
+            first[rows[i].parent + 2]++;
+        for (size_t f = 0; f < p->n_parents; f++)
+            first[f + 2] += first[f + 1];
+        for (size_t i = 0; i < n; i++)
+            sorted[first[rows[i].parent + 1]++] = rows[i].ahead;
+        for (size_t f = 0; f < p->n_parents; f++) {
+            const size_t count = first[f + 1] - first[f], n_within = count - (size_t)(AHEAD_SHARE * (double)count);
+            if (count >= AHEAD_LEAST)
+                p->ahead[f] = omen_values_select(sorted + first[f], count, n_within, sorted + n);
+        }
+    }
+    const int status = first && sorted ? OMEN_OK : OMEN_ERR_MEMORY;
+    free(first);
+    free(sorted);
+    return status;
+}
+
+/* A pass in which rows look at the children of their nearest parents, of more of them in the first one, and centroids
+ * move. */
+static int full_pass(omen_partition *p, const float *rows, size_t n, bool is_first, uint32_t *lists, omen_watch *watch)
+{
+    row_ahead *ahead = is_first ? omen_alloc(n, sizeof *ahead) : NULL;
+    int status = is_first && !ahead ? OMEN_ERR_MEMORY : prepare(p);
+    if (status == OMEN_OK)
+        status = assign_all(p, rows, n, lists, ahead, watch);
+    if (status == OMEN_OK && is_first)
+        status = fit_ahead(p, ahead, n);
+    free(ahead);
+    return status == OMEN_OK ? update_centroids(rows, n, p->d, p->n_lists, lists, p->centroids, watch) : status;
 }
 
 /* Shares n_lists among parents by their row counts, at least one each: largest remainders, ties to the lower parent. */
@@ -444,7 +545,8 @@ size_t omen_partition_parts(omen_partition *p, omen_model_part parts[OMEN_MODEL_
     parts[2] = (omen_model_part){OMEN_SECTION_CSCL, OMEN_ELEMENT_F32, &p->scales, 2 * (uint64_t)p->d};
     parts[3] = (omen_model_part){OMEN_SECTION_CENT, OMEN_ELEMENT_U8, &p->codes, (uint64_t)p->n_lists * p->d};
     parts[4] = (omen_model_part){0, OMEN_ELEMENT_F32, &p->limits, p->n_lists};
-    return 5;
+    parts[5] = (omen_model_part){0, OMEN_ELEMENT_F32, &p->ahead, p->n_parents};
+    return 6;
 }
 
 bool omen_scales_are_sound(const float *scales, uint32_t d)
@@ -466,20 +568,22 @@ bool omen_half_norms_are_sound(const float *half_norms, size_t n)
 }
 
 int omen_partition_train(omen_partition *p, const float *rows, size_t n, uint32_t d, uint32_t n_lists, uint64_t seed,
-                         omen_watch *watch)
+                         uint32_t *lists, omen_watch *watch)
 {
     int status = OMEN_ERR_MEMORY;
     p->d = d;
     p->n_lists = n_lists;
     p->n_parents = omen_partition_parents(n_lists);
     watch->total = 3 + FULL_PASSES;
-    uint32_t *lists = omen_alloc(n, sizeof *lists);
     size_t *counts = omen_alloc_zero(p->n_parents, sizeof *counts);
     p->first_child = omen_alloc((size_t)p->n_parents + 1, sizeof *p->first_child);
     p->parents = omen_alloc_zero((size_t)p->n_parents * d, sizeof *p->parents);
+    p->ahead = omen_alloc(p->n_parents, sizeof *p->ahead);
     p->centroids = omen_alloc((size_t)n_lists * d, sizeof *p->centroids);
-    if (!lists || !counts || !p->first_child || !p->parents || !p->centroids)
+    if (!counts || !p->first_child || !p->parents || !p->ahead || !p->centroids)
         goto out;
+    for (size_t i = 0; i < p->n_parents; i++)
+        p->ahead[i] = FLT_MAX;
 #define STEP_DONE()                                                                                                    \
     do {                                                                                                               \
         watch->done++;                                                                                                 \
@@ -512,11 +616,7 @@ int omen_partition_train(omen_partition *p, const float *rows, size_t n, uint32_
         status = train_children(p, rows, n, lists, counts, seed, watch);
         STEP_DONE();
         for (unsigned pass = 0; pass < FULL_PASSES; pass++) {
-            status = prepare(p);
-            if (status == OMEN_OK)
-                status = omen_partition_assign_all(p, rows, n, lists, watch);
-            if (status == OMEN_OK)
-                status = update_centroids(rows, n, d, n_lists, lists, p->centroids, watch);
+            status = full_pass(p, rows, n, pass == 0, lists, watch);
             STEP_DONE();
         }
     }
@@ -526,7 +626,6 @@ int omen_partition_train(omen_partition *p, const float *rows, size_t n, uint32_
         status = prepare(p);
 out:
     free(counts);
-    free(lists);
     return status;
 }
 
@@ -547,6 +646,7 @@ void omen_partition_finish(omen_partition *p)
     free(p->codes);
     free(p->scales);
     free(p->limits);
+    free(p->ahead);
     free(p->parent_panels);
     free(p->parent_half_norms);
     free(p->child_panels);

@@ -12,6 +12,8 @@ typedef struct omen_partition {
     uint32_t n_lists, n_parents, d;
     uint32_t *first_child; /* n_parents + 1 */
     float *parents;        /* n_parents x d */
+    float *ahead;          /* n_parents: beyond a row's nearest parent, those whose distance, squared, is larger by no
+                              more than so many times are looked at; FLT_MAX: no limit */
     float *centroids;      /* n_lists x d, the values that centroid_codes stand for */
     uint8_t *codes;        /* n_lists x d */
     float *scales;         /* d lows, then d steps: centroid = low + step * code */
@@ -23,10 +25,11 @@ typedef struct omen_partition {
     size_t *panels_at; /* where a parent's children begin in child_panels */
 } omen_partition;
 
-/* Trains on n rows (n x d). Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. The result depends on rows,
- * n_lists and seed only. */
+/* Trains on n rows (n x d). lists, of n, gets the list that each row was in when the centroids moved for the last time;
+ * a few rows would be in others now. Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. The result depends on
+ * rows, n_lists and seed only. */
 int omen_partition_train(omen_partition *partition, const float *rows, size_t n, uint32_t d, uint32_t n_lists,
-                         uint64_t seed, omen_watch *watch) OMEN_MUST_CHECK;
+                         uint64_t seed, uint32_t *lists, omen_watch *watch) OMEN_MUST_CHECK;
 
 /* Number of parents in a partition of n_lists lists. */
 uint32_t omen_partition_parents(uint32_t n_lists) OMEN_MUST_CHECK;
@@ -48,8 +51,8 @@ void omen_partition_finish(omen_partition *partition);
 /* Size in bytes of the scratch memory for assigning up to OMEN_ASSIGN_ROWS rows. */
 size_t omen_partition_scratch_bytes(const omen_partition *partition);
 
-/* The nearest list of each of n <= OMEN_ASSIGN_ROWS rows (ld floats apart): the nearest child of its nearest eight
- * parents, ties to the lower list. */
+/* The nearest list of each of n <= OMEN_ASSIGN_ROWS rows (ld floats apart): the nearest child of its nearest
+ * parents, eight at most, ties to the lower list. */
 void omen_partition_assign(const omen_partition *partition, const float *rows, size_t n, size_t ld, uint32_t *lists,
                            void *scratch);
 
