@@ -58,7 +58,7 @@ unit()
         results row_keys several vector_input vectors writer; do
         quiet build-coverage/tests/test_$test
     done | result "unit tests"
-    for test in reader hostile "failing_files 60"; do
+    for test in "reader all" hostile "failing_files 60"; do
         # shellcheck disable=SC2086 # with its argument
         quiet env -u OMEN_TEST_QUICK build-coverage/tests/test_$test
     done | result "unit tests of failing calls and hostile bytes"

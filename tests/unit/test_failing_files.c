@@ -3,7 +3,7 @@
  * allocation: the failure is told as what it is, and nothing is kept. tests/fault/fault.py looks at the files that are
  * left; here many more calls fail in the same time.
  *
- *   test_failing_files [N]   of the calls of each piece of work at most N fail, evenly spread (default 40) */
+ *   test_failing_files [N]   of the calls of each piece of work at most N fail, evenly spread (default 10) */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -316,7 +316,7 @@ static const struct {
     {"several inputs", read_several, NULL, NULL},
 };
 
-static unsigned long n_most = 40;
+static unsigned long n_most = 10;
 
 static void clean(size_t w)
 {
@@ -376,7 +376,7 @@ int main(int argc, char **argv)
     if (argc > 1)
         n_most = strtoul(argv[1], NULL, 10);
     else if (check_quick())
-        n_most = 6;
+        n_most = 4;
     directory_make();
     make_inputs();
     if (chdir(directory) != 0)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All that reads an index, while an allocation fails, while a checksum does not hold, and over sections whose fields
- * and bytes lie: a failure is told as what it is, and nothing is read beyond a section, or kept (AddressSanitizer). */
+ * and bytes lie: a failure is told as what it is, and nothing is read beyond a section, or kept (AddressSanitizer).
+ *
+ *   test_reader [all]   all: more allocations, words and numbers, which takes ten times as long */
 #include <stdlib.h>
 
 #include "lib/index.h"
@@ -15,6 +17,8 @@
 
 #define N_ROWS 90u
 #define DIM    5u
+
+static bool is_thorough;
 
 /* ---- allocations that fail ---- */
 
@@ -417,7 +421,7 @@ static void test_allocations(const recipe *r, const sections_in_memory *sections
 {
     n_allocations = 0;
     const outcome whole = use(r, sections);
-    const uint64_t n = n_allocations, most = check_quick() ? 40 : 250, step = n / most + 1;
+    const uint64_t n = n_allocations, most = is_thorough ? 250 : 40, step = n / most + 1;
     CHECK_CASE(whole.status == OMEN_OK, "%s: %d", whole.what, whole.status);
     for (uint64_t i = 1; i <= n; i += step) {
         n_allocations = 0;
@@ -470,7 +474,7 @@ static void test_fields(const recipe *r, sections_in_memory *sections)
     uint64_t n_refused = 0, n_used = 0;
     for (size_t i = 0; i < sections->n; i++) {
         const omen_section *s = &sections->sections[i];
-        const uint64_t n_words = s->n_bytes / 4, n_most = check_quick() ? 12 : 40;
+        const uint64_t n_words = s->n_bytes / 4, n_most = is_thorough ? 40 : s->n_bytes <= 128 ? 32 : 6;
         const uint64_t step = n_words > n_most ? n_words / n_most + 1 : 1;
         for (uint64_t j = omen_random(1, i) % step; j < n_words; j += step) {
             uint8_t *word = (uint8_t *)s->data + 4 * j;
@@ -478,7 +482,7 @@ static void test_fields(const recipe *r, sections_in_memory *sections)
             memcpy(&before, word, 4);
             const uint32_t numbers[] = {0,          1,          before + 1,        before - 1,   before ^ 0x100u,
                                         UINT32_MAX, 0x7fc00000, before ^ 1u << 31, before << 16, N_ROWS};
-            for (size_t v = 0; v < sizeof numbers / sizeof *numbers; v++) {
+            for (size_t v = is_thorough ? 0 : j % 5; v < sizeof numbers / sizeof *numbers; v += is_thorough ? 1 : 5) {
                 memcpy(word, &numbers[v], 4);
                 const outcome o = use(r, sections);
                 n_refused += o.status != OMEN_OK;
@@ -491,8 +495,9 @@ static void test_fields(const recipe *r, sections_in_memory *sections)
     CHECK(n_refused > 0 && n_used > 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    is_thorough = argc > 1 && strcmp(argv[1], "all") == 0;
     for (size_t i = 0; i < N_RECIPES; i++) {
         sections_in_memory sections = {.n = 0};
         char name[64];
