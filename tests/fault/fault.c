@@ -193,7 +193,7 @@ __attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
 
 __attribute__((destructor)) static void write_counts(void)
 {
-    plan.count = -1; /* what a build for coverage writes behind this is no call of the program's */
+    plan.count = sites_fd = -1; /* what a build for coverage writes behind this is no call of the program's */
     for (int i = 0; i < N_COUNTS; i++)
         note("count %s %lu\n", count_names[i], atomic_load(&counts[i]));
     for (int i = 0; i < N_CALLS; i++)
