@@ -408,11 +408,12 @@ static void say_planned(void *context, const omen_build_plan *plan)
     cmd_signals_note();
     cmd_progress_clear(&b->progress);
     if (b->verbosity > 0) {
-        fprintf(stderr, "plan: memory %s of %s allowed; %s %s of %s rows; on disk: checkpoint %s, index %s\n",
+        fprintf(stderr, "plan: memory %s of %s allowed; %s %s of %s rows; on disk: checkpoint %s, index %s%s%s\n",
                 cmd_human_bytes(plan->memory_bytes).text, cmd_human_bytes(b->options.memory_bytes).text,
                 cmd_group(plan->n_chunks).text, plan->n_chunks == 1 ? "chunk" : "chunks",
                 cmd_group(plan->chunk_rows).text, cmd_human_bytes(plan->checkpoint_bytes).text,
-                cmd_human_bytes(plan->index_bytes).text);
+                cmd_human_bytes(plan->index_bytes).text, plan->scratch_bytes > 0 ? ", to make the graph " : "",
+                plan->scratch_bytes > 0 ? cmd_human_bytes(plan->scratch_bytes).text : "");
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "formats/container.h"
 #include "formats/key_source.h"
+#include "formats/scratch_files.h"
 
 #define MOST_SECTIONS    32u /* of an index without keys and columns; a sink that has more is refused */
 #define GRAPH_CODE_BYTES 64u
@@ -20,6 +21,8 @@ typedef struct {
     omen_columns *columns;
     omen_writer *writer;
     omen_vectors *tune_vectors;
+    omen_scratch_files scratch_files;
+    omen_scratch scratch;
     uint32_t written[MOST_SECTIONS]; /* sections of the rows and their graph */
     size_t n_written;
     omen_detail *why;
@@ -181,6 +184,7 @@ static int write_graph(attaching *a, const omen_sink *sink, part p)
     options.graph.degree = a->attach->degree;
     options.n_threads = a->attach->n_threads;
     options.memory_bytes = a->attach->memory_bytes;
+    options.scratch = &a->scratch;
     options.progress = a->attach->progress;
     options.progress_context = a->attach->context;
     if (p == PART_GRAPH_EFFORTS)
@@ -247,7 +251,9 @@ static int read_back(const attaching *a, omen_index_info *info)
 
 int omen_attach_make(const omen_attach *attach, uint64_t *n_file_bytes, omen_index_info *info, omen_detail *why)
 {
-    attaching a = {.attach = attach, .why = why};
+    attaching a = {.attach = attach, .why = why, .scratch_files.path = attach->output};
+
+    a.scratch = omen_scratch_files_of(&a.scratch_files);
     int status = open_all(&a);
 
     if (status == OMEN_OK)
@@ -259,6 +265,7 @@ int omen_attach_make(const omen_attach *attach, uint64_t *n_file_bytes, omen_ind
     if (status == OMEN_OK)
         status = read_back(&a, info);
     omen_writer_destroy(a.writer);
+    omen_scratch_files_close(&a.scratch_files);
     omen_vectors_close(a.tune_vectors);
     omen_row_keys_destroy(a.keys);
     omen_columns_destroy(a.columns);

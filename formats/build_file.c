@@ -129,7 +129,7 @@ static int check_room(const omen_build_paths *paths, const omen_build_plan *plan
         there = (uint64_t)info.st_blocks * 512;
     if (is_elsewhere)
         status = omen_disk_is_same(part, paths->output, &is_same, why);
-    const uint64_t part_bytes = plan->checkpoint_bytes + (is_same ? output_bytes : 0);
+    const uint64_t part_bytes = plan->checkpoint_bytes + plan->scratch_bytes + (is_same ? output_bytes : 0);
     if (status == OMEN_OK && there < part_bytes)
         status = omen_disk_check(part, part_bytes - there, why);
     if (status == OMEN_OK && !is_same)
@@ -268,6 +268,7 @@ static int read_back(const omen_file_build *b, omen_index_info *info, double *re
 void omen_file_build_close(omen_file_build *b)
 {
     omen_writer_destroy(b->writer);
+    omen_scratch_files_close(&b->scratch_files);
     omen_row_keys_destroy(b->keys);
     omen_columns_destroy(b->read_columns);
     omen_vectors_close(b->tune_vectors);
@@ -284,6 +285,9 @@ static int run(omen_file_build *b, const omen_checkpoint *records, omen_build_re
     omen_checkpoint own;
     int status = b->source.n_rows > 0 ? OMEN_OK : omen_file_build_open(b, records, why);
 
+    b->scratch_files = (omen_scratch_files){.path = paths->output, .directory = paths->checkpoint_directory};
+    b->scratch = omen_scratch_files_of(&b->scratch_files);
+    b->options.scratch = &b->scratch;
     if (status == OMEN_OK)
         status = open_keys(b, why);
     if (status == OMEN_OK)

@@ -4,6 +4,7 @@
 #define OMEN_BUILD_FILE_H
 
 #include "formats/checkpoint.h"
+#include "formats/scratch_files.h"
 
 typedef struct omen_file_build {
     const omen_build_paths *paths;
@@ -16,6 +17,8 @@ typedef struct omen_file_build {
     const omen_columns *columns; /* these, the caller's, or NULL */
     omen_writer *writer;
     omen_part *part;
+    omen_scratch_files scratch_files;
+    omen_scratch scratch;
 } omen_file_build;
 
 /* Opens the inputs. is_apart: other processes take part, which may read copies, so times of modification count for

@@ -71,15 +71,11 @@ static bool remember(mapping_block *block, uintptr_t begin, size_t n_bytes, cons
     return false;
 }
 
-void *omen_mapping_open(int fd, uint64_t offset, size_t n_bytes, const char *label)
+/* Takes an entry of some block. */
+static void remember_anywhere(void *mapping, size_t n_bytes, const char *label)
 {
-    void *mapping = mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, (off_t)offset);
     mapping_block *block = atomic_load(&newest_block);
 
-    if (mapping == MAP_FAILED && errno == ENODEV) /* some file systems do without sharing */
-        mapping = mmap(NULL, n_bytes, PROT_READ, MAP_PRIVATE, fd, (off_t)offset);
-    if (mapping == MAP_FAILED)
-        return mapping;
     while (block && !remember(block, (uintptr_t)mapping, n_bytes, label))
         block = block->next;
     if (!block && (block = calloc(1, sizeof *block)) != NULL) {
@@ -88,6 +84,25 @@ void *omen_mapping_open(int fd, uint64_t offset, size_t n_bytes, const char *lab
         while (!atomic_compare_exchange_weak(&newest_block, &block->next, block))
             ;
     }
+}
+
+void *omen_mapping_open(int fd, uint64_t offset, size_t n_bytes, const char *label)
+{
+    void *mapping = mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, (off_t)offset);
+
+    if (mapping == MAP_FAILED && errno == ENODEV) /* some file systems do without sharing */
+        mapping = mmap(NULL, n_bytes, PROT_READ, MAP_PRIVATE, fd, (off_t)offset);
+    if (mapping != MAP_FAILED)
+        remember_anywhere(mapping, n_bytes, label);
+    return mapping;
+}
+
+void *omen_mapping_open_to_write(int fd, size_t n_bytes, const char *label)
+{
+    void *mapping = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (mapping != MAP_FAILED)
+        remember_anywhere(mapping, n_bytes, label);
     return mapping;
 }
 

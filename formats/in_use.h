@@ -18,7 +18,10 @@ void omen_label_set(char label[OMEN_LABEL_BYTES], const char *path);
  * Returns MAP_FAILED with errno set on failure, as mmap does. */
 void *omen_mapping_open(int fd, uint64_t offset, size_t n_bytes, const char *label);
 
-/* Unmaps what omen_mapping_open() returned. NULL is fine. */
+/* The same to read and write it, from its beginning. */
+void *omen_mapping_open_to_write(int fd, size_t n_bytes, const char *label);
+
+/* Unmaps what either returned. NULL is fine. */
 void omen_mapping_close(const void *mapping, size_t n_bytes);
 
 /* The label of the mapping that contains address; NULL if none does. For signal handlers. */

@@ -16,6 +16,7 @@
 #include <xxhash.h>
 
 #include "lib/build_state.h"
+#include "lib/graph/graph.h"
 #include "lib/refine.h"
 #include "lib/sized.h"
 
@@ -50,6 +51,7 @@ static int resume(omen_build_state *b)
     bool begun; /* more is there than what a shard begins with */
     bool *replaced = NULL;
     uint32_t n = 0;
+    uint64_t n_linked = 0;
     int status = omen_records_describe(&b->records, b->source, b->options, b->n_lists, b->why);
     if (status != OMEN_OK)
         return status;
@@ -100,6 +102,11 @@ static int resume(omen_build_state *b)
             status = omen_records_load_queries(&b->records, &b->truth, b->source, b->options, c, i, b->why);
             b->has_queries = true;
             break;
+        case OMEN_RECORD_LINKS: /* read by their stage */
+        case OMEN_RECORD_EDGES:
+            if (b->n_encoded < b->end)
+                status = omen_records_contradiction(b->why);
+            break;
         default:
             status = omen_runs_restore(&b->runs, i, record.n_bytes, b->n_encoded, b->end, b->why);
             if (status == OMEN_OK)
@@ -111,14 +118,18 @@ static int resume(omen_build_state *b)
     free(replaced);
     if (b->n_encoded == b->end)
         b->first_stage = OMEN_STAGE_ORDER;
+    if (status == OMEN_OK && b->options->graph.wanted) /* order is done again before */
+        status = omen_graph_records_count(c, OMEN_RECORD_LINKS, omen_build_degree(b), &n_linked, b->why);
+    if (n_linked > 0)
+        b->first_stage = OMEN_STAGE_GRAPH;
     const omen_build_extent extent = b->options->extent;
     if (status == OMEN_OK && ((extent == OMEN_BUILD_SHARD && !b->has_queries) ||
                               (extent == OMEN_BUILD_MERGE && b->first_stage < OMEN_STAGE_ORDER)))
         return omen_records_contradiction(b->why);
     begun = extent != OMEN_BUILD_SHARD || b->runs.n_runs > 0;
     if (status == OMEN_OK && begun && b->first_stage > OMEN_STAGE_SAMPLE && b->options->resumed)
-        b->options->resumed(b->options->progress_context, omen_stage_name(b->first_stage), b->n_encoded,
-                            b->source->n_rows);
+        b->options->resumed(b->options->progress_context, omen_stage_name(b->first_stage),
+                            n_linked > 0 ? n_linked : b->n_encoded, b->source->n_rows);
     return status;
 }
 

@@ -45,8 +45,11 @@ static void index_source_finish(index_source *s)
 }
 
 /* Whether the index can have a graph, and the memory for it is there. */
-static int check(const omen_index *index, const omen_build_options *o, int n_threads, omen_detail *why)
+static int check(omen_build_state *b, const omen_index *index)
 {
+    const omen_build_options *o = b->options;
+    const int n_threads = b->n_threads;
+    omen_detail *why = b->why;
     const omen_meta *m = &index->meta;
     const uint32_t degree = o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE;
     if (degree < OMEN_MIN_DEGREE || degree > OMEN_MAX_DEGREE)
@@ -60,8 +63,8 @@ static int check(const omen_index *index, const omen_build_options *o, int n_thr
     if (m->n_rows > OMEN_GRAPH_MOST_ROWS)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.graph.wanted: a graph has at most %u rows",
                          OMEN_GRAPH_MOST_ROWS);
-    const uint64_t making = omen_graph_build_bytes(m->n_rows, m->d_kept, degree, n_threads);
-    uint64_t truth, passing;
+    uint64_t truth, passing, of_rows;
+    uint64_t making = omen_graph_build_bytes(m->n_rows, m->d_kept, degree, n_threads, &of_rows);
     omen_calibration_bytes(m->n_rows, m->d, &truth, &passing);
     const uint64_t exact =
         (uint64_t)n_threads * (omen_search_exact_bytes(m->d, OMEN_NEIGHBOURS_MOST) +
@@ -69,6 +72,10 @@ static int check(const omen_index *index, const omen_build_options *o, int n_thr
     passing = (passing > exact ? passing : exact) + omen_neighbours_bytes(m->n_rows, m->d);
     const uint64_t tuning = omen_graph_calibrate_bytes(m->n_rows, m->d, m->n_lists, n_threads);
     const uint64_t measuring = truth + (tuning > passing ? tuning : passing) + 4 * m->n_rows;
+    if (o->scratch && o->memory_bytes > 0 && making > o->memory_bytes) {
+        b->plan.scratch_bytes = of_rows;
+        making -= of_rows;
+    }
     const uint64_t needed = making > measuring ? making : measuring;
     if (o->memory_bytes > 0 && needed > o->memory_bytes)
         return omen_fail(why, OMEN_ERR_MEMORY, "%llu MiB of memory is too little: this graph needs %llu MiB",
@@ -90,7 +97,7 @@ static int check_and_build(omen_build_state *b)
     omen_index *index;
     int status = omen_build_open_index(b, &index);
     if (status == OMEN_OK)
-        status = check(index, b->options, b->n_threads, b->why);
+        status = check(b, index);
     if (status == OMEN_OK) { /* what a search would look at by and by is used at once, and checked before */
         status = omen_index_check(index, note_fault, &fault);
         if (status != OMEN_OK && fault.text[0] != '\0')

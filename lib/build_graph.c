@@ -197,17 +197,23 @@ static int make_graph(graph_state *s)
     omen_build_state *b = s->b;
     const omen_meta *m = &s->index->meta;
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_GRAPH);
+    const uint64_t most = omen_graph_group_rows(m->n_rows, b->n_threads);
+    const uint64_t group_rows = b->options->chunk_rows ? least(b->options->chunk_rows, most) : most;
     watch.done = m->n_rows;
     watch.total = 4 * m->n_rows;
     s->scales.d = m->d_kept;
     s->scales.ranges = omen_alloc(m->d_kept, sizeof *s->scales.ranges);
     s->means = omen_alloc(m->d_kept, sizeof *s->means);
     s->edges = (omen_graph_build){.index = s->index,
-                                  .degree = b->options->graph.degree ? b->options->graph.degree : OMEN_DEFAULT_DEGREE,
+                                  .degree = omen_build_degree(b),
                                   .d8 = (uint32_t)round_up(least(m->d_kept, OMEN_GRAPH_COARSE), 4),
-                                  .watch = &watch};
-    s->edges.coarse = omen_alloc(m->n_rows, s->edges.d8);
-    s->edges.terms = omen_alloc(m->n_rows, sizeof *s->edges.terms);
+                                  .watch = &watch,
+                                  .checkpoint = b->options->extent == OMEN_BUILD_ALL ? b->checkpoint : NULL,
+                                  .group_rows = group_rows,
+                                  .scratch = b->plan.scratch_bytes > 0 ? b->options->scratch : NULL,
+                                  .why = b->why};
+    s->edges.coarse = omen_graph_take(&s->edges, m->n_rows, s->edges.d8);
+    s->edges.terms = omen_graph_take(&s->edges, m->n_rows, sizeof *s->edges.terms);
     if (!s->scales.ranges || !s->means || !s->edges.coarse || !s->edges.terms)
         return OMEN_ERR_MEMORY;
     int status = fit_scales(s);
@@ -233,6 +239,12 @@ int omen_build_graph(omen_build_state *b)
     int status = omen_build_open_index(b, &s.index);
     if (status == OMEN_OK)
         status = make_graph(&s);
+    if (status == OMEN_ERR_MEMORY && s.edges.failure != OMEN_OK)
+        status = s.edges.failure;
+    if (b->checkpoint) { /* it may still be writing what goes now */
+        const int written = b->checkpoint->wait(b->checkpoint->self, status == OMEN_OK ? b->why : NULL);
+        status = status == OMEN_OK ? written : status;
+    }
     omen_graph_build_finish(&s.edges);
     free(s.scales.ranges);
     free(s.means);

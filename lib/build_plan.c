@@ -161,8 +161,9 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t queries = omen_neighbours_bytes(n, source->d);
     calibrate = truth + most_of(calibrate, queries + passing);
     const uint32_t degree = o->graph.wanted ? (o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE) : 0;
-    if (o->graph.wanted)
-        calibrate = most_of(calibrate, omen_graph_build_bytes(n, (uint32_t)d_kept, degree, (int)threads));
+    uint64_t of_rows = 0, scratch = 0;
+    uint64_t graph =
+        o->graph.wanted ? omen_graph_build_bytes(n, (uint32_t)d_kept, degree, (int)threads, &of_rows) + model : 0;
     calibrate += model;
     const uint64_t base = BASE_BYTES + threads * THREAD_BYTES;
 
@@ -176,6 +177,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const bool makes_index = o->extent == OMEN_BUILD_ALL || o->extent == OMEN_BUILD_MERGE;
     const uint64_t index_bytes = round_up(n, OMEN_SCAN_BLOCK) * (code_bytes + row_bytes + 4) + model +
                                  (o->graph.wanted ? n * (OMEN_GRAPH_CODE_BYTES + 4 * degree) : 0);
+    const uint64_t edges = o->extent == OMEN_BUILD_ALL ? n * 2 * 4 * degree : 0; /* in the checkpoint */
     for (;;) {
         const uint64_t n_chunks = (n_encode + chunk - 1) / chunk;
         const uint64_t n_runs =
@@ -189,7 +191,13 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
         if (makes_index) {
             /* the last run stays in memory to the end */
             peak = most_of(peak, model + queries + tables + walk + sums + chunk * row / 2);
-            peak = most_of(peak, calibrate + tables + chunk * row / 2);
+            peak = most_of(peak, most_of(calibrate, graph) + tables + chunk * row / 2);
+        }
+        if (makes_index && o->scratch && scratch < of_rows && o->memory_bytes &&
+            graph + tables + chunk * row / 2 + base > o->memory_bytes) {
+            scratch = of_rows;
+            graph -= of_rows;
+            continue;
         }
         peak += base;
         const uint64_t kept = keep && n_chunks > 1 ? n * row / 2 : 0;
@@ -207,9 +215,10 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             .keeps_runs = keep,
             .n_chunks = n_chunks,
             .checkpoint_bytes = has_checkpoint && o->extent != OMEN_BUILD_MERGE
-                                    ? model + encoded + merged_bytes(o, keep, encoded, n_chunks)
+                                    ? model + encoded + merged_bytes(o, keep, encoded, n_chunks) + edges
                                     : 0,
             .index_bytes = makes_index ? index_bytes : 0,
+            .scratch_bytes = scratch,
         };
         plan.index_bytes += plan.index_bytes / (OMEN_CHECK_BYTES / 8 - 2);
         omen_sized_give(out, &plan);

@@ -163,6 +163,12 @@ int omen_build_open_index(omen_build_state *b, omen_index **out);
 
 /* ---- build_graph.c ---- */
 
+/* Neighbours of a row in the graph that is asked for. */
+static inline uint32_t omen_build_degree(const omen_build_state *b)
+{
+    return b->options->graph.degree ? b->options->graph.degree : OMEN_DEFAULT_DEGREE;
+}
+
 /* Writes the sections of the graph. Returns as the training stages. */
 int omen_build_graph(omen_build_state *b);
 

@@ -230,6 +230,8 @@ typedef enum {
     OMEN_RECORD_CODEC,
     OMEN_RECORD_QUERIES, /* what efforts are measured on */
     OMEN_RECORD_RUN,     /* encoded rows: a chunk, or several that it stands for; any number of times */
+    OMEN_RECORD_LINKS,   /* a graph's edges in one direction, of some rows; any number of times */
+    OMEN_RECORD_EDGES,   /* and in both */
 } omen_record_kind;
 
 typedef struct omen_record {
@@ -269,6 +271,15 @@ typedef struct omen_checkpoint {
     int (*extend)(void *self, const void *data, uint64_t n_bytes, omen_detail *why);
     int (*drop)(void *self, uint32_t i, uint32_t n, omen_detail *why);
 } omen_checkpoint;
+
+/* Room for arrays that the system may write to a disk and read back. One thread takes and gives.
+ *   take  sets *out to n_bytes zeros, aligned as malloc() does
+ *   give  gives back what take() returned; NULL is fine */
+typedef struct omen_scratch {
+    void *self;
+    int (*take)(void *self, uint64_t n_bytes, void **out, omen_detail *why);
+    void (*give)(void *self, void *memory);
+} omen_scratch;
 
 /* ---- build ------------------------------------------------------------- */
 
@@ -324,6 +335,7 @@ typedef struct omen_build_options {
         const omen_checkpoint *whole;
     } shard;
     const omen_checkpoint *model; /* of ALL: records of one that has these options; NULL: it is trained on the rows */
+    const omen_scratch *scratch;  /* where a graph is made that memory_bytes has no room for; NULL: it has to have */
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):
@@ -385,6 +397,7 @@ typedef struct omen_build_plan {
     bool keeps_runs;           /* encoded rows stay in memory until they are written; else they are read back */
     uint64_t checkpoint_bytes; /* on disk while the build runs */
     uint64_t index_bytes;      /* of all sections */
+    uint64_t scratch_bytes;    /* of options.scratch, while a graph is made; 0: it is made in memory */
 } omen_build_plan;
 
 /* Fills *out for a build with or without a checkpoint; reads no row. Returns OMEN_OK, OMEN_ERR_MEMORY

@@ -37,6 +37,8 @@ typedef struct omen_head_part {
     uint64_t content; /* a hash of the first and the last row */
 } omen_head_part;
 
+#define OMEN_GRAPH_HEAD 3 /* u64 that a record of a graph's edges begins with: degree, first row, rows */
+
 /* The fixed parts at the start of the records. They are kept here since the checkpoint may still be writing them after
  * a call has returned. */
 typedef struct omen_records {

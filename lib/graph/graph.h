@@ -10,6 +10,7 @@
 
 #include "lib/calibrate.h"
 #include "lib/index.h"
+#include "lib/records.h"
 #include "lib/sections.h"
 #include "lib/watch.h"
 
@@ -169,7 +170,20 @@ typedef struct omen_graph_build {
     uint64_t n_alone;
     uint32_t n_leaves, n_entries;
     omen_watch *watch;
+    /* where what is done is kept, after every so many rows; NULL: it is not, and all rows are one group */
+    const omen_checkpoint *checkpoint;
+    uint64_t group_rows;
+    uint32_t *group;                /* group_rows x degree, of the record that is written or read */
+    uint64_t head[OMEN_GRAPH_HEAD]; /* of it */
+    /* what grows with the rows is there; NULL: in memory */
+    const omen_scratch *scratch;
+    int failure;      /* of it */
+    omen_detail *why; /* of it, and of the checkpoint */
 } omen_graph_build;
+
+/* An array of zeros, which is given back by the second; NULL: out of memory, or build->failure says what else. */
+void *omen_graph_take(omen_graph_build *build, uint64_t count, size_t size);
+void omen_graph_give(const omen_graph_build *build, void *array);
 
 #define OMEN_GRAPH_COARSE 256u
 
@@ -205,21 +219,43 @@ void omen_graph_distances(const omen_graph_panels *panels, uint32_t d8, const ui
 uint32_t omen_graph_prune(const omen_graph_build *build, omen_graph_panels *panels, const uint64_t *keys, uint32_t n,
                           uint32_t most, uint32_t *out);
 
+/* ---- graph_records.c ---- */
+
+/* Sets *n_rows to how many rows, in the order of the leaves, the records of a kind and degree say they have; checkpoint
+ * may be NULL. This and the following return OMEN_OK, OMEN_ERR_CORRUPT, or what the checkpoint returned. */
+int omen_graph_records_count(const omen_checkpoint *checkpoint, omen_record_kind kind, uint32_t degree,
+                             uint64_t *n_rows, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Drops those of other degrees. */
+int omen_graph_records_drop_others(const omen_graph_build *build) OMEN_MUST_CHECK;
+
+/* Fills edges of the first *n_rows rows in that order with what the records have; copy_of, order and group are there.
+ */
+int omen_graph_records_load(omen_graph_build *build, omen_record_kind kind, uint64_t *n_rows) OMEN_MUST_CHECK;
+
+/* Adds a record of the edges of n <= group_rows rows. */
+int omen_graph_records_save(omen_graph_build *build, omen_record_kind kind, uint64_t first, uint64_t n) OMEN_MUST_CHECK;
+
 /* ---- graph_link.c ---- */
 
 /* Adds edges in the other direction, edges to copies, and edges that make every row reachable. Returns OMEN_OK,
- * OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+ * OMEN_ERR_MEMORY, OMEN_ERR_INTERRUPTED or what the checkpoint returned. */
 int omen_graph_link(omen_graph_build *build) OMEN_MUST_CHECK;
 
 /* ---- graph_build.c ---- */
 
-/* Fills edges and entries from coarse and terms, which the caller has set, and index, degree, d8 and watch. Returns as
- * omen_graph_link(). The result depends on the rows alone. */
+/* Fills edges and entries from coarse and terms, which the caller has set, and index, degree, d8, watch, checkpoint,
+ * group_rows and why; goes on with what the checkpoint has. Returns as omen_graph_link(). The result depends on the
+ * rows alone. */
 int omen_graph_build_edges(omen_graph_build *build) OMEN_MUST_CHECK;
 
 void omen_graph_build_finish(omen_graph_build *build);
 
-/* Private memory, in bytes, of a graph of n rows under construction. */
-uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads);
+/* Private memory, in bytes, of a graph of n rows under construction, with a checkpoint; *of_rows is the part of it that
+ * may be in scratch. */
+uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads, uint64_t *of_rows);
+
+/* Rows of a record, where the caller of a build does not say how many. */
+uint64_t omen_graph_group_rows(uint64_t n, int n_threads);
 
 #endif

@@ -18,7 +18,8 @@
 #define CANDIDATES   64u               /* rows that edges are chosen from */
 #define OTHERS       16u               /* rows of other leaves besides, one of each: edges that lead out of a cluster */
 #define ROOM         (2 * CANDIDATES + OTHERS)
-#define BLOCK_ROWS   64u /* rows of one product */
+#define BLOCK_ROWS   64u    /* rows of one product */
+#define GROUP_ROWS   65536u /* of a record: a second's work, or a few */
 
 /* ---- copies and leaves ---- */
 
@@ -89,7 +90,7 @@ static int make_leaves(omen_graph_build *b)
     const uint32_t n_lists = index->meta.n_lists;
     const uint64_t n = index->meta.n_rows;
     uint32_t *list_at = omen_alloc_zero((size_t)n_lists + 1, sizeof *list_at);
-    uint8_t *starts = omen_alloc_zero(n, 1);
+    uint8_t *starts = omen_graph_take(b, n, 1);
     int status = list_at && starts ? OMEN_OK : OMEN_ERR_MEMORY;
 #pragma omp parallel if (status == OMEN_OK)
     {
@@ -131,7 +132,7 @@ static int make_leaves(omen_graph_build *b)
     if (status == OMEN_OK)
         b->leaf_at[b->n_leaves] = (uint32_t)b->n_alone;
     free(list_at);
-    free(starts);
+    omen_graph_give(b, starts);
     return status;
 }
 
@@ -424,7 +425,8 @@ static int choose_entries(omen_graph_build *b, const centres *c)
 
 /* ---- the whole ---- */
 
-static int link_leaves(omen_graph_build *b, const centres *c)
+/* Leaves [from, to). */
+static int link_leaves(const omen_graph_build *b, const centres *c, uint32_t from, uint32_t to)
 {
     int status = OMEN_OK;
 #pragma omp parallel
@@ -432,7 +434,7 @@ static int link_leaves(omen_graph_build *b, const centres *c)
         finder f;
         int own = finder_init(&f, b);
 #pragma omp for schedule(dynamic)
-        for (uint32_t leaf = 0; leaf < b->n_leaves; leaf++)
+        for (uint32_t leaf = from; leaf < to; leaf++)
             if (own == OMEN_OK)
                 own = link_leaf(&f, b, c, leaf);
         if (own != OMEN_OK) {
@@ -444,20 +446,77 @@ static int link_leaves(omen_graph_build *b, const centres *c)
     return status;
 }
 
+/* The leaf that begins with row number first of order; the records say so. */
+static int find_leaf(const omen_graph_build *b, uint64_t first, uint32_t *leaf)
+{
+    uint32_t low = 0, high = b->n_leaves;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (b->leaf_at[middle] < first)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *leaf = low;
+    return b->leaf_at[low] == first ? OMEN_OK : omen_records_contradiction(b->why);
+}
+
+/* Links the leaves that no record has, group by group. */
+static int link_groups(omen_graph_build *b, const centres *c)
+{
+    uint64_t n_done;
+    uint32_t from = 0, to;
+    int status = omen_graph_records_load(b, OMEN_RECORD_LINKS, &n_done);
+    if (status == OMEN_OK)
+        status = find_leaf(b, n_done, &from);
+    for (; from < b->n_leaves && status == OMEN_OK; from = to) {
+        const uint32_t first = b->leaf_at[from];
+        for (to = from + 1; to < b->n_leaves && b->leaf_at[to + 1] - first <= b->group_rows;)
+            to++;
+        b->watch->done = b->index->meta.n_rows + first;
+        status = link_leaves(b, c, from, to);
+        if (status == OMEN_OK)
+            status = omen_graph_records_save(b, OMEN_RECORD_LINKS, first, b->leaf_at[to] - first);
+    }
+    return status;
+}
+
+uint64_t omen_graph_group_rows(uint64_t n, int n_threads)
+{
+    const uint64_t rows = (uint64_t)GROUP_ROWS * (n_threads > 4 ? (uint64_t)n_threads / 4 : 1);
+    return rows < n ? rows : n;
+}
+
+/* Rows of a group are those of whole leaves. */
+static int make_group(omen_graph_build *b)
+{
+    const uint64_t n = b->index->meta.n_rows;
+    if (!b->checkpoint) {
+        b->group_rows = n;
+        return OMEN_OK;
+    }
+    b->group_rows = b->group_rows < LEAF_MOST ? LEAF_MOST : b->group_rows;
+    b->group_rows = b->group_rows < n ? b->group_rows : n;
+    b->group = omen_alloc(b->group_rows * b->degree, sizeof *b->group);
+    return b->group ? omen_graph_records_drop_others(b) : OMEN_ERR_MEMORY;
+}
+
 int omen_graph_build_edges(omen_graph_build *b)
 {
     const uint64_t n = b->index->meta.n_rows;
     centres c = {NULL, NULL};
-    b->copy_of = omen_alloc(n, sizeof *b->copy_of);
-    b->order = omen_alloc(n, sizeof *b->order);
-    b->edges = omen_alloc(n * b->degree, sizeof *b->edges);
-    int status = b->copy_of && b->order && b->edges ? make_leaves(b) : OMEN_ERR_MEMORY;
+    b->copy_of = omen_graph_take(b, n, sizeof *b->copy_of);
+    b->order = omen_graph_take(b, n, sizeof *b->order);
+    b->edges = omen_graph_take(b, n * b->degree, sizeof *b->edges);
+    int status = b->copy_of && b->order && b->edges ? make_group(b) : OMEN_ERR_MEMORY;
+    if (status == OMEN_OK)
+        status = make_leaves(b);
     if (status == OMEN_OK)
         status = find_centres(b, &c);
     if (status == OMEN_OK)
         status = choose_entries(b, &c);
     if (status == OMEN_OK)
-        status = link_leaves(b, &c);
+        status = link_groups(b, &c);
     free(c.rows);
     free(c.terms);
     return status == OMEN_OK ? omen_graph_link(b) : status;
@@ -465,19 +524,23 @@ int omen_graph_build_edges(omen_graph_build *b)
 
 void omen_graph_build_finish(omen_graph_build *b)
 {
-    free(b->coarse);
-    free(b->terms);
-    free(b->edges);
-    free(b->copy_of);
-    free(b->order);
+    omen_graph_give(b, b->coarse);
+    omen_graph_give(b, b->terms);
+    omen_graph_give(b, b->edges);
+    omen_graph_give(b, b->copy_of);
+    omen_graph_give(b, b->order);
     free(b->leaf_at);
     free(b->entries);
+    free(b->group);
 }
 
-uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads)
+uint64_t omen_graph_build_bytes(uint64_t n, uint32_t d_kept, uint32_t degree, int n_threads, uint64_t *of_rows)
 {
     const uint64_t d8 = d_kept < OMEN_GRAPH_COARSE ? omen_round_up(d_kept, 4) : OMEN_GRAPH_COARSE;
-    const uint64_t a_row = d8 + 8 + 4 + 4 + 4 + 8ull * degree /* both directions */ + 8 + 8 + 2;
+    /* coarse rows and terms, copy_of, order, copies; edges of both directions, and where they begin; starts */
+    const uint64_t a_row = d8 + 8 + 4 + 4 + 4 + 8ull * degree + 8 + 2;
     const uint64_t a_thread = OMEN_GRAPH_PACKED * (2 * d8 + LEAF_MOST + 4 * BLOCK_ROWS + 8 * (ROOM + OTHERS) + 64);
-    return n * a_row + (n / 128 + 1) * (d8 + 16) + (uint64_t)n_threads * (a_thread + 16 * n / 256);
+    const uint64_t group = omen_graph_group_rows(n, n_threads) * degree * sizeof(uint32_t);
+    *of_rows = n * a_row;
+    return *of_rows + (n / 128 + 1) * (d8 + 16) + (uint64_t)n_threads * (a_thread + 16 * n / 256) + group;
 }

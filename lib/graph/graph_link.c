@@ -39,10 +39,10 @@ typedef struct {
     uint32_t *from;
 } incoming;
 
-static int find_incoming(const omen_graph_build *b, incoming *in)
+static int find_incoming(omen_graph_build *b, incoming *in)
 {
     const uint64_t n = b->index->meta.n_rows;
-    in->at = omen_alloc_zero(n + 2, sizeof *in->at);
+    in->at = omen_graph_take(b, n + 2, sizeof *in->at);
     if (!in->at)
         return OMEN_ERR_MEMORY;
     for (uint64_t i = 0; i < b->n_alone; i++) {
@@ -54,7 +54,7 @@ static int find_incoming(const omen_graph_build *b, incoming *in)
     }
     for (uint64_t p = 2; p < n + 2; p++)
         in->at[p] += in->at[p - 1];
-    in->from = omen_alloc(in->at[n + 1], sizeof *in->from);
+    in->from = omen_graph_take(b, in->at[n + 1], sizeof *in->from);
     if (!in->from)
         return OMEN_ERR_MEMORY;
     for (uint64_t i = 0; i < b->n_alone; i++) {
@@ -111,22 +111,22 @@ static void merge_row(const omen_graph_build *b, const incoming *in, omen_graph_
         edges[e] = OMEN_GRAPH_NONE;
 }
 
-/* n_copies: by position, copies of a row; NULL if there are none. */
-static int merge_rows(omen_graph_build *b, const uint32_t *n_copies)
+/* Rows number first to first + n of order. n_copies: by position, copies of a row; NULL if there are none. */
+static int merge_group(const omen_graph_build *b, const incoming *in, const uint32_t *n_copies, uint64_t first,
+                       uint64_t n)
 {
-    incoming in = {NULL, NULL};
-    int status = find_incoming(b, &in);
-#pragma omp parallel if (status == OMEN_OK)
+    int status = OMEN_OK;
+#pragma omp parallel
     {
         omen_graph_panels panels = {NULL, NULL, NULL};
-        int own = status == OMEN_OK ? omen_graph_panels_init(&panels, b->d8) : status;
+        int own = omen_graph_panels_init(&panels, b->d8);
 #pragma omp for schedule(dynamic, 256)
-        for (uint64_t i = 0; i < b->n_alone; i++) {
+        for (uint64_t i = first; i < first + n; i++) {
             const uint32_t position = b->order[i], copies = n_copies ? n_copies[position] : 0;
             if (own == OMEN_OK && i % 256 == 0)
                 own = omen_watch_status(b->watch);
             if (own == OMEN_OK)
-                merge_row(b, &in, &panels, position, b->degree - (copies < copies_most(b) ? copies : copies_most(b)));
+                merge_row(b, in, &panels, position, b->degree - (copies < copies_most(b) ? copies : copies_most(b)));
         }
         if (own != OMEN_OK) {
 #pragma omp atomic write
@@ -134,8 +134,27 @@ static int merge_rows(omen_graph_build *b, const uint32_t *n_copies)
         }
         omen_graph_panels_finish(&panels);
     }
-    free(in.at);
-    free(in.from);
+    return status;
+}
+
+/* Merges the rows that no record has. Edges in one direction are all there before the first row is merged, whose place
+ * its edges in both take. */
+static int merge_rows(omen_graph_build *b, const uint32_t *n_copies)
+{
+    incoming in = {NULL, NULL};
+    uint64_t n_done = 0, n;
+    int status = find_incoming(b, &in);
+    if (status == OMEN_OK)
+        status = omen_graph_records_load(b, OMEN_RECORD_EDGES, &n_done);
+    for (uint64_t i = n_done; i < b->n_alone && status == OMEN_OK; i += n) {
+        n = b->n_alone - i < b->group_rows ? b->n_alone - i : b->group_rows;
+        b->watch->done = 2 * b->index->meta.n_rows + i;
+        status = merge_group(b, &in, n_copies, i, n);
+        if (status == OMEN_OK)
+            status = omen_graph_records_save(b, OMEN_RECORD_EDGES, i, n);
+    }
+    omen_graph_give(b, in.at);
+    omen_graph_give(b, in.from);
     return status;
 }
 
@@ -168,24 +187,24 @@ static void hang_copies(const omen_graph_build *b, const uint32_t *rows, uint32_
 }
 
 /* Counts of copies by position; *out is NULL where there are none. */
-static int count_copies(const omen_graph_build *b, uint32_t **out)
+static int count_copies(omen_graph_build *b, uint32_t **out)
 {
     const uint64_t n = b->index->meta.n_rows;
     *out = NULL;
     if (b->n_alone == n)
         return OMEN_OK;
-    *out = omen_alloc_zero(n, sizeof **out);
+    *out = omen_graph_take(b, n, sizeof **out);
     for (uint64_t p = 0; p < n && *out; p++)
         (*out)[b->copy_of[p]] += b->copy_of[p] != p;
     return *out ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 /* Hangs every copy on the row that it is a copy of. */
-static int hang_all(const omen_graph_build *b, const uint32_t *n_copies)
+static int hang_all(omen_graph_build *b, const uint32_t *n_copies)
 {
     const uint64_t n = b->index->meta.n_rows;
-    uint64_t *at = omen_alloc_zero(n + 1, sizeof *at);
-    uint32_t *rows = omen_alloc(n, sizeof *rows);
+    uint64_t *at = omen_graph_take(b, n + 1, sizeof *at);
+    uint32_t *rows = omen_graph_take(b, n, sizeof *rows);
     int status = at && rows ? OMEN_OK : OMEN_ERR_MEMORY;
     for (uint64_t p = 0; p < n && status == OMEN_OK; p++)
         at[p + 1] = at[p] + (b->copy_of[p] == p ? n_copies[p] + 1 : 0);
@@ -197,8 +216,8 @@ static int hang_all(const omen_graph_build *b, const uint32_t *n_copies)
         if (p % WATCHED_ROWS == 0)
             status = omen_watch_status(b->watch);
     }
-    free(at);
-    free(rows);
+    omen_graph_give(b, at);
+    omen_graph_give(b, rows);
     return status;
 }
 
@@ -280,9 +299,9 @@ static int reach_all(omen_graph_build *b)
 {
     const uint64_t n = b->index->meta.n_rows;
     reach r = {.build = b,
-               .parent = omen_alloc(n, sizeof *r.parent),
-               .queue = omen_alloc(n, sizeof *r.queue),
-               .reached = omen_alloc_zero(n, 1)};
+               .parent = omen_graph_take(b, n, sizeof *r.parent),
+               .queue = omen_graph_take(b, n, sizeof *r.queue),
+               .reached = omen_graph_take(b, n, 1)};
     int status = r.parent && r.queue && r.reached ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK)
         memset(r.parent, 0xff, n * sizeof *r.parent);
@@ -301,9 +320,9 @@ static int reach_all(omen_graph_build *b)
             status = walk(&r);
         }
     }
-    free(r.parent);
-    free(r.queue);
-    free(r.reached);
+    omen_graph_give(b, r.parent);
+    omen_graph_give(b, r.queue);
+    omen_graph_give(b, r.reached);
     return status;
 }
 
@@ -317,6 +336,6 @@ int omen_graph_link(omen_graph_build *b)
         status = hang_all(b, n_copies);
     if (status == OMEN_OK)
         status = reach_all(b);
-    free(n_copies);
+    omen_graph_give(b, n_copies);
     return status;
 }

@@ -10,6 +10,25 @@
 
 #define ALPHA 1.10f /* a candidate is dropped if it is so many times nearer, squared, to a neighbour already chosen */
 
+void *omen_graph_take(omen_graph_build *b, uint64_t count, size_t size)
+{
+    void *out = NULL;
+    uint64_t n_bytes;
+    if (!b->scratch)
+        return calloc(count > 0 ? count : 1, size); /* whose pages are zeroed when they are used */
+    if (b->failure == OMEN_OK && !__builtin_mul_overflow(count, size, &n_bytes)) /* the first failure stays */
+        b->failure = b->scratch->take(b->scratch->self, n_bytes, &out, b->why);
+    return out;
+}
+
+void omen_graph_give(const omen_graph_build *b, void *array)
+{
+    if (b->scratch)
+        b->scratch->give(b->scratch->self, array);
+    else
+        free(array);
+}
+
 int omen_graph_panels_init(omen_graph_panels *p, uint32_t d8)
 {
     p->values = omen_alloc((size_t)OMEN_GRAPH_PACKED * d8, 1);

@@ -14,7 +14,7 @@
 
 #define MARGIN_MOST 0.0035 /* of a recall, to be safe */
 #define POOL        1536u  /* candidates looked at, where that is enough; one behind them counts as not found */
-#define COUNTED     64u   /* candidates counted together */
+#define COUNTED     64u    /* candidates counted together */
 #define APART       OMEN_CALIBRATE_APART
 #define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
 #define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
@@ -500,8 +500,8 @@ static int allocate(omen_lists_measure *m)
     m->hit_truth = omen_alloc(n * k_most, sizeof *m->hit_truth);
     m->n_hits = omen_alloc(n, sizeof *m->n_hits);
     return m->lost && m->ranks && m->ahead && m->nearest2 && m->tails && m->norms2 && m->d_k2 && m->scale &&
-                   m->spread && m->kth && m->kth_scale && m->n_first && m->n_lists && m->enlarged && m->pools && m->pool_ranks && m->hits &&
-                   m->hit_truth && m->n_hits
+                   m->spread && m->kth && m->kth_scale && m->n_first && m->n_lists && m->enlarged && m->pools &&
+                   m->pool_ranks && m->hits && m->hit_truth && m->n_hits
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
 }

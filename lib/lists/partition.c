@@ -4,7 +4,8 @@
  * Phases of training, for more than FLAT_LISTS lists: k-means to sqrt(n_lists) parents; k-means of each parent's rows
  * to its share of the lists; full passes in which a row looks only at the children of its nearest parents. The first of
  * these tells how much farther than the nearest the parent of a row's list may be, so that later a row in the middle of
- * a parent's rows looks at fewer than one at their edge. Centroids are then rounded to 8 bits a dimension, and everything after uses the rounded values.
+ * a parent's rows looks at fewer than one at their edge. Centroids are then rounded to 8 bits a dimension, and
+ * everything after uses the rounded values.
  *
  * Determinism: a row's assignment is a function of the row alone; a centroid is the sum of its rows in row order in
  * float64, by one thread. */
@@ -19,8 +20,8 @@
 #include "lib/matrix.h"
 #include "lib/lists/partition.h"
 
-#define FLAT_LISTS    256u /* up to here one level is cheaper than two */
-#define NEAR_PARENTS  8u   /* parents whose children a row is compared with, at most */
+#define FLAT_LISTS    256u         /* up to here one level is cheaper than two */
+#define NEAR_PARENTS  8u           /* parents whose children a row is compared with, at most */
 #define AHEAD_SHARE   (1.0 / 1024) /* of the rows of a parent, whose list belongs to one farther away than its limit */
 #define AHEAD_LEAST   64u          /* rows that tell a limit */
 #define PARENT_PASSES 8u
@@ -281,8 +282,8 @@ static void compare_family(const omen_partition *p, const assign_scratch *s, con
     const size_t d = p->d, ldc = widest_family(p), c = p->first_child[f], n_children = p->first_child[f + 1] - c;
     for (size_t i = 0; i < n; i++)
         memcpy(s->gathered + i * d, rows + sorted[i] * ld, d * sizeof *rows);
-    kernels->matmul(s->gathered, d, n, p->child_panels + p->panels_at[f],
-                    round_up(n_children, OMEN_PANEL) / OMEN_PANEL, d, s->dots, ldc);
+    kernels->matmul(s->gathered, d, n, p->child_panels + p->panels_at[f], round_up(n_children, OMEN_PANEL) / OMEN_PANEL,
+                    d, s->dots, ldc);
     for (size_t i = 0; i < n; i++) {
         const size_t row = sorted[i];
         float value;

@@ -62,6 +62,36 @@ stop()
     [ ! -e out.omen.tmp ]
 }
 
+@test "a build that is killed while it makes a graph goes on with it, unless another one is wanted" {
+    [ -x "${OMENDB_FAULT-}" ] || skip "no omendb-fault"
+    vectors make base.fvecs -n 3000 -d 12 --kind gauss
+    omendb build -q --graph -o whole.omen base.fvecs
+    omendb build -q --graph --degree 9 -o other.omen base.fvecs
+    # one thread, and the one that writes records: calls come in almost the same order
+    OMEN_FAULT_COUNT=counts "$OMENDB_FAULT" build -q -t 1 --graph --chunk-rows 500 -o out.omen base.fvecs
+    cmp whole.omen out.omen
+    local n_calls
+    n_calls=$(sed -n 's/^count io //p' counts)
+    for share in 81 87; do # among edges in one direction, and in both
+        rm -f out.omen
+        run -137 env OMEN_FAULT=kill:$((n_calls * share / 100)) "$OMENDB_FAULT" build -q -t 1 --graph --chunk-rows 500 \
+            -o out.omen base.fvecs
+        cp out.omen.part kept
+        expect 0 omendb build -t 3 --graph -o out.omen base.fvecs
+        has "$stderr" "(graph)"
+        cmp whole.omen out.omen
+        only base.fvecs counts kept other.omen out.omen whole.omen
+    done
+    cp kept out.omen.part
+    expect 0 omendb build --graph --degree 9 -o out.omen base.fvecs
+    has "$stderr" "resuming (order)"
+    cmp other.omen out.omen
+    cp kept out.omen.part
+    omendb build -q -o out.omen base.fvecs
+    omendb build -q -o whole.omen base.fvecs
+    cmp whole.omen out.omen
+}
+
 @test "a killed build keeps the refine tier it chose, and the centre of its rows" {
     plain_only
     make_input
@@ -153,15 +183,18 @@ stop()
     vectors make base.fvecs -n 3000 -d 10 --kind gauss
     lies=${OMEN_TEST_QUICK:+8}
     for options in "-c pq" "-c rabitq -m ip" "-c none -r f32 --graph"; do
-        # stopped before the last of its runs, or behind it
-        "$OMENDB" build -q -t 1 -l 5 --chunk-rows 100 $options -o out.omen base.fvecs &
+        # stopped before the last of its runs, or behind it; that with a graph when it has edges of both kinds
+        local size=150000 chunk=100
+        [[ $options != *--graph* ]] || size=2400000 chunk=1500
+        "$OMENDB" build -q -t 1 -l 5 --chunk-rows $chunk $options -o out.omen base.fvecs &
         local pid=$!
-        while kill -0 $pid 2>/dev/null && [ "$(stat -c %s out.omen.part 2>/dev/null || echo 0)" -lt 150000 ]; do :; done
+        while kill -0 $pid 2>/dev/null && [ "$(stat -c %s out.omen.part 2>/dev/null || echo 0)" -lt $size ]; do :; done
         kill -KILL $pid || fault "the build was done before it was stopped"
         wait $pid || true
         mv out.omen.part kept
         rm -f out.omen.tmp
-        python3 "$tests_dir/cli/hostile.py" checkpoint kept base.fvecs ${lies:-30} -l 5 --chunk-rows 100 $options
+        python3 "$tests_dir/cli/hostile.py" checkpoint kept base.fvecs ${lies:-30} -l 5 --chunk-rows $chunk \
+            $options
     done
 }
 
@@ -196,6 +229,20 @@ stop()
     fails_with 2 "row 4000" omendb build -q --chunk-rows 500 -o out.omen base.fvecs
     [ ! -e out.omen.part ]
     [ ! -e out.omen.tmp ]
+}
+
+@test "a graph that --memory has no room for is made in scratch files: the same bytes, and nothing left" {
+    plain_only # many rows; tests/unit/test_graph.c has all of it with few
+    vectors make base.fvecs -n 60000 -d 2 --kind gauss
+    vectors make tune.fvecs -n 20 -d 2 --kind gauss
+    local options="--graph -b 4 --degree 128 --tune-queries tune.fvecs"
+    omendb build -q $options -o whole.omen base.fvecs
+    expect 5 omendb build -q $options --memory 1M -o out.omen base.fvecs
+    local least=${stderr##*needs }
+    expect 0 omendb build -v $options --memory "${least%% *}M" -o out.omen base.fvecs
+    has "$stderr" ", to make the graph 6"
+    cmp whole.omen out.omen
+    only base.fvecs out.omen tune.fvecs whole.omen
 }
 
 @test "--memory is refused before any work when it cannot do" {

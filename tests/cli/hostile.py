@@ -138,7 +138,7 @@ def record_header(kind, number, n, checksum):
 
 
 def pack_records(parts, what=0):
-    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 5, what) + bytes(40)).ljust(4096, b"\0"))
+    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 6, what) + bytes(40)).ljust(4096, b"\0"))
     for number, (kind, payload) in enumerate(parts):
         out += record_header(kind, number, len(payload), xxh3(payload)) + payload
         out += bytes(up(len(out), 4096) - len(out))
@@ -263,8 +263,9 @@ def lie_checkpoint(data, source, n, options):
     codes = {0: 0, 2: 0, 3: 0}
     for i in range(n):
         parts = records(data)
-        # runs are many
-        lie(rng, parts[rng.randrange(min(len(parts), 6))][1])
+        # runs are many; edges of a graph are none, or many
+        edges = [j for j, (kind, _) in enumerate(parts) if kind in (7, 8)]
+        lie(rng, parts[rng.choice([*range(min(len(parts), 6)), *edges[:1], *edges[-1:]])][1])
         write(PART, pack_records(parts))
         run(["info", PART], 1 << 30, (0, 3))
         # one thread: each has its own heap, of which more than the limit can be reserved

@@ -637,7 +637,7 @@ def run_alloc(bench, reporter):
 class Victim:
     """A build that is killed: its case, and what an undisturbed run needs and leaves."""
 
-    def __init__(self, bench):
+    def __init__(self, bench, *more):
         options = bench.options
         self.bench = bench
         if options.base is None:
@@ -656,7 +656,7 @@ class Victim:
             sys.exit(f"a build without faults fails: {first.stderr.decode()}")
         self.old = bench.path("old.omen")
         os.rename(os.path.join(directory, OUT), self.old)
-        words = ["-t", options.threads, "--key", "../keys.txt", *COLUMNS, "../" + base]
+        words = ["-t", options.threads, *more, "--key", "../keys.txt", *COLUMNS, "../" + base]
         self.case = Case("build", bench.build_words(*words, n_rows=options.rows, n_chunks=16), before=self.old,
                          output=OUT)
         self.seconds = []
@@ -710,7 +710,7 @@ def watch(process, directory, old_inode, seconds, number, victim):
 
 
 def run_kills(bench, reporter):
-    victim = Victim(bench)
+    victim = Victim(bench, "--graph")
     rng = random.Random(bench.options.seed)
     directory = bench.directory()
     duration = max(victim.seconds)

@@ -59,10 +59,11 @@ static omen_build_options options_of(uint32_t number)
         omen_metric metric;
         omen_codec codec;
         omen_refine refine;
-    } kinds[] = {{OMEN_METRIC_L2, OMEN_CODEC_PQ, OMEN_REFINE_SQ8},
-                 {OMEN_METRIC_IP, OMEN_CODEC_RABITQ, OMEN_REFINE_F16},
-                 {OMEN_METRIC_COSINE, OMEN_CODEC_PQ, OMEN_REFINE_SQ12},
-                 {OMEN_METRIC_L2, OMEN_CODEC_NONE, OMEN_REFINE_F32}};
+        uint32_t degree; /* of a graph; 0: none */
+    } kinds[] = {{OMEN_METRIC_L2, OMEN_CODEC_PQ, OMEN_REFINE_SQ8, 0},
+                 {OMEN_METRIC_IP, OMEN_CODEC_RABITQ, OMEN_REFINE_F16, 0},
+                 {OMEN_METRIC_COSINE, OMEN_CODEC_PQ, OMEN_REFINE_SQ12, 9},
+                 {OMEN_METRIC_L2, OMEN_CODEC_NONE, OMEN_REFINE_F32, 8}};
     omen_build_options options;
 
     number %= sizeof kinds / sizeof *kinds;
@@ -70,6 +71,8 @@ static omen_build_options options_of(uint32_t number)
     options.metric = kinds[number].metric;
     options.codec = kinds[number].codec;
     options.refine = kinds[number].refine;
+    options.graph.wanted = kinds[number].degree > 0;
+    options.graph.degree = kinds[number].degree;
     options.bytes = 6;
     options.lists.n = 4;
     options.n_threads = 1;
@@ -121,11 +124,11 @@ void fuzz_resume(const uint8_t *data, size_t n_bytes)
     remove("out.omen.part");
 }
 
-/* Ends a build when all rows are encoded. */
-static int stop_at_order(void *context, const char *stage, uint64_t done, uint64_t total)
+/* Ends a build at the stage that context names. */
+static int stop_at(void *context, const char *stage, uint64_t done, uint64_t total)
 {
-    (void)context, (void)done, (void)total;
-    return strcmp(stage, "order") == 0;
+    (void)done, (void)total;
+    return strcmp(stage, context) == 0;
 }
 
 static bool was_resumed;
@@ -184,7 +187,8 @@ void fuzz_resume_seeds(void)
         uint8_t *file, *joined;
         size_t n_bytes;
 
-        options.progress = stop_at_order;
+        options.progress = stop_at; /* all records are there then */
+        options.progress_context = options.graph.wanted ? "calibrate" : "order";
         FUZZ_REQUIRE(build(&options, &why) == OMEN_ERR_INTERRUPTED, "%s", why.text);
         const size_t n = load_records("out.omen.part", 0, i, parts, &file);
 

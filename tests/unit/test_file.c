@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* formats/file.c: temporaries, names of descriptors, outputs in place. What planted files do to the commands is tested
- * in cli/files.bats. */
+/* formats/file.c: temporaries, names of descriptors, outputs in place; scratch_files.c. What planted files do to the
+ * commands is tested in cli/files.bats. */
 #include "formats/file.h"
 #include "formats/in_use.h"
+#include "formats/scratch_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -292,9 +293,41 @@ static void test_remove_all(void)
     omen_file_close(&second);
 }
 
+/* Scratch files have no name, are zeros, and go. */
+static void test_scratch(void)
+{
+    omen_scratch_files files = {.path = in_directory("x.omen")};
+    const omen_scratch scratch = omen_scratch_files_of(&files);
+    void *taken[OMEN_SCRATCH_MOST + 1];
+    omen_detail why = {""};
+
+    for (size_t i = 0; i < OMEN_SCRATCH_MOST; i++) {
+        const size_t n_bytes = i * 70000;
+
+        CHECK_EQ_INT(scratch.take(scratch.self, n_bytes, &taken[i], &why), OMEN_OK);
+        for (size_t at = 0; at < n_bytes; at += 999)
+            CHECK(((char *)taken[i])[at] == 0);
+        memset(taken[i], 17, n_bytes);
+        CHECK_STR_CONTAINS(omen_mapping_label(taken[i]), "scratch file of");
+    }
+    CHECK_EQ_INT(scratch.take(scratch.self, 1, &taken[OMEN_SCRATCH_MOST], &why), OMEN_ERR_MEMORY);
+    CHECK(!taken[OMEN_SCRATCH_MOST]);
+    CHECK(rmdir(directory) == 0); /* which is empty */
+    scratch.give(scratch.self, taken[3]);
+    scratch.give(scratch.self, NULL);
+    CHECK(!omen_mapping_label(taken[3]));
+    CHECK_EQ_INT(scratch.take(scratch.self, 1, &taken[3], &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, "cannot create the scratch file of");
+    CHECK_STR_CONTAINS(why.text, "No such file or directory");
+    omen_scratch_files_close(&files);
+    CHECK(!omen_mapping_label(taken[5]));
+    need(mkdir(directory, 0700) == 0, directory);
+}
+
 int main(void)
 {
     need(mkdtemp(directory) != NULL, directory);
+    RUN(test_scratch);
     RUN(test_commit);
     RUN(test_attributes);
     RUN(test_descriptor_names);

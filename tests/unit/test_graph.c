@@ -289,6 +289,82 @@ static void test_refusals(void)
     rows_free(&rows);
 }
 
+/* ---- scratch ---- */
+
+enum { SCRATCH_CODE = -78 }; /* no code of the library's */
+
+typedef struct {
+    uint64_t fail_at, n_calls; /* the call that fails, from 1; 0 for none */
+    int n_taken;
+} scratch_in_memory;
+
+static int take_scratch(void *self, uint64_t n_bytes, void **out, omen_detail *why)
+{
+    scratch_in_memory *s = self;
+    *out = ++s->n_calls == s->fail_at ? NULL : calloc(n_bytes > 0 ? n_bytes : 1, 1);
+    s->n_taken += *out ? 1 : 0;
+    return *out ? OMEN_OK : omen_fail(why, SCRATCH_CODE, "no scratch");
+}
+
+static void give_scratch(void *self, void *memory)
+{
+    scratch_in_memory *s = self;
+    s->n_taken -= memory ? 1 : 0;
+    free(memory);
+}
+
+/* A graph of coarse rows that are made up, some of them copies. */
+static int make_edges(const omen_index *index, const omen_scratch *scratch, omen_graph_build *b)
+{
+    enum { D8 = 12 };
+    static omen_watch watch;
+    const uint64_t n = index->meta.n_rows;
+    watch = omen_watch_make(NULL, NULL, "graph");
+    *b = (omen_graph_build){.index = index, .degree = 8, .d8 = D8, .watch = &watch, .scratch = scratch, .why = &detail};
+    b->coarse = omen_graph_take(b, n, D8);
+    b->terms = b->coarse ? omen_graph_take(b, n, sizeof *b->terms) : NULL;
+    if (!b->terms)
+        return b->failure;
+    for (uint64_t p = 0; p < n; p++) {
+        for (uint64_t k = 0; k < D8; k++)
+            b->coarse[p * D8 + k] = (uint8_t)(1 + 254 * omen_random_unit(p / 3 % 400, k));
+        omen_graph_measure(b->coarse + p * D8, D8, &b->terms[p]);
+    }
+    const int status = omen_graph_build_edges(b);
+    return status == OMEN_ERR_MEMORY && b->failure != OMEN_OK ? b->failure : status;
+}
+
+/* In scratch a graph is the same, and where that fails, nothing is kept. */
+static void test_scratch(void)
+{
+    rows_in_memory rows = make_rows(800, 8, CLUSTERED, 1);
+    sections_in_memory sections = {0};
+    scratch_in_memory state = {0};
+    const omen_scratch scratch = {.self = &state, .take = take_scratch, .give = give_scratch};
+    omen_graph_build want, got;
+    omen_build_options o;
+    omen_build_options_init(&o);
+    omen_index *index = make_index(&rows, &o, &sections);
+    CHECK_EQ_INT(make_edges(index, NULL, &want), OMEN_OK);
+    CHECK_EQ_INT(make_edges(index, &scratch, &got), OMEN_OK);
+    CHECK(memcmp(want.edges, got.edges, rows.n * want.degree * sizeof *want.edges) == 0);
+    CHECK(state.n_taken > 0);
+    omen_graph_build_finish(&want);
+    omen_graph_build_finish(&got);
+    CHECK_EQ_INT(state.n_taken, 0);
+    const uint64_t n_calls = state.n_calls;
+    CHECK(n_calls >= 10);
+    for (uint64_t i = 1; i <= n_calls; i++) {
+        state = (scratch_in_memory){.fail_at = i};
+        CHECK_EQ_INT(make_edges(index, &scratch, &got), SCRATCH_CODE);
+        omen_graph_build_finish(&got);
+        CHECK_EQ_INT(state.n_taken, 0);
+    }
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+}
+
 /* ---- sections that no build makes ---- */
 
 static omen_section *section_of(sections_in_memory *sections, uint32_t id)
@@ -397,6 +473,7 @@ int main(void)
     RUN(test_effort);
     RUN(test_scaled_pools);
     RUN(test_choice);
+    RUN(test_scratch);
     RUN(test_forged);
     return check_finish();
 }
