@@ -273,7 +273,7 @@ static int run_query(const struct contest *c, const char *program, double *secon
     int error, messages = -1, status;
     const char *json;
     json_t *object;
-    pid_t pid;
+    pid_t pid = -1;
 
     command_init(&command, c);
     if (ftruncate(c->output_fd, 0) != 0 || lseek(c->output_fd, 0, SEEK_SET) != 0)

@@ -187,7 +187,7 @@ static int measure_truth(struct bench *b, const float *found, omen_detail *why)
                     own = base_distance(b, q, b->truth.ids[q * k + i], row, &distances[i], &own_why);
                 else
                     distances[i] = found[q * k + i];
-                if (i > 0 && distances[i] < distances[i - 1])
+                if (own == OMEN_OK && i > 0 && distances[i] < distances[i - 1])
                     distances[i] = distances[i - 1];
             }
         }

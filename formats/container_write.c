@@ -180,8 +180,8 @@ static int writer_start(omen_writer *writer, uint64_t identity)
 
     if (writer->started)
         return fail_order(writer, "started twice");
-    memcpy(page, CONTAINER_HEADER_MAGIC,
-           CONTAINER_MAGIC_BYTES); /* NOLINT(bugprone-not-null-terminated-result): no text */
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): no text */
+    memcpy(page, CONTAINER_HEADER_MAGIC, CONTAINER_MAGIC_BYTES);
     container_store_u16(page + HEADER_MAJOR, CONTAINER_MAJOR);
     container_store_u16(page + HEADER_MINOR, CONTAINER_MINOR);
     container_store_u64(page + HEADER_IDENTITY, identity);

@@ -89,7 +89,7 @@ static int peek_container(peeking *p)
     if (status != OMEN_OK || n_bytes < CONTAINER_MIN_BYTES)
         return status;
     status = peek(p, n_bytes - CONTAINER_RECORD_BYTES, CONTAINER_RECORD_BYTES);
-    if (status == OMEN_OK && pread(p->fd, record, sizeof record, (off_t)(n_bytes - sizeof record)) != sizeof record)
+    if (status == OMEN_OK && omen_pread_all(p->fd, record, sizeof record, n_bytes - sizeof record) != 0)
         return omen_fail(p->why, OMEN_ERR_IO, "cannot read back what was unpacked: %s", strerror(errno));
     const uint64_t table = container_load_u64(record + TRAILER_TABLE_OFFSET);
     const uint64_t table_bytes = container_load_u64(record + TRAILER_TABLE_BYTES);
@@ -100,7 +100,7 @@ static int peek_container(peeking *p)
     if (status == OMEN_OK)
         status = peek(p, table, table_bytes);
     for (uint64_t at = 0; at < table_bytes && status == OMEN_OK; at += CONTAINER_RECORD_BYTES) {
-        if (pread(p->fd, record, sizeof record, (off_t)(table + at)) != sizeof record)
+        if (omen_pread_all(p->fd, record, sizeof record, table + at) != 0)
             return omen_fail(p->why, OMEN_ERR_IO, "cannot read back what was unpacked: %s", strerror(errno));
         container_decode_entry(&entry, record);
         if (entry.id == OMEN_SECTION_META && entry.offset < n_bytes)

@@ -54,6 +54,25 @@ int omen_pwrite_all(int fd, const void *data, uint64_t n_bytes, uint64_t offset)
     return 0;
 }
 
+int omen_pread_all(int fd, void *data, uint64_t n_bytes, uint64_t offset)
+{
+    uint8_t *to = data;
+
+    while (n_bytes > 0) {
+        const ssize_t n = pread(fd, to, n_bytes, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            errno = n == 0 ? EIO : errno;
+            return -1;
+        }
+        to += n;
+        n_bytes -= (uint64_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
 int omen_spool_open_named(const char *label, char path[PATH_MAX], int *fd, omen_detail *why)
 {
     const char *directory = getenv("TMPDIR");

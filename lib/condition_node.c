@@ -26,6 +26,7 @@ void omen_node_destroy(omen_node *node)
         return;
     for (size_t i = 0; i < node->n_children; i++)
         omen_node_destroy(node->children[i]);
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): a tree, in which no node is twice */
     free(node->children);
     free(node->ranges.ranges);
     free(node);
@@ -177,8 +178,10 @@ static bool reduce(omen_node *node)
     bool is_decided = false;
     size_t n = 0;
     if (node->n_children > 1)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): a tree, in which no node is twice */
         qsort(node->children, node->n_children, sizeof *node->children, compare_children);
     for (size_t i = 0; i < node->n_children; i++) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): a tree, in which no node is twice */
         omen_node *child = node->children[i];
         is_decided = is_decided || child->kind == decisive;
         if (child->kind == neutral || (n > 0 && compare_nodes(child, node->children[n - 1]) == 0))

@@ -521,6 +521,7 @@ static int search_all(row_supply *supply, const float *queries, uint64_t n_queri
 #pragma omp for schedule(dynamic)
         for (uint64_t task = 0; task < n_groups * n_ranges; task++) {
             if (own == OMEN_OK)
+                /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): the loop is of no task then */
                 own = search_task(&s, supply, queries, n_queries, task / n_ranges * GROUP, task % n_ranges, n_ranges, k,
                                   parts, keys, &own_why);
             if (own != OMEN_OK) {

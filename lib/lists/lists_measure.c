@@ -199,6 +199,7 @@ static uint32_t take_lists(omen_lists_measure *m, float reach)
 #pragma omp parallel for schedule(static) reduction(+ : sum) num_threads(m->n_threads)
         for (uint32_t q = 0; q < m->n_queries; q++)
             sum += m->n_lists[q] = lists_taken(m, q, reach, n_least);
+        /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): without queries nothing is measured */
         mean = (uint32_t)((sum + m->n_queries - 1) / m->n_queries);
         n_least = omen_least_lists(m->index, mean);
     }

@@ -277,6 +277,7 @@ int omen_lists_scan_pairs(omen_lists_chunk *s, const float *rows, omen_detail *w
             ahead_bytes = list_end < s->n_pairs ? (size_t)(index->first[next + 1] - index->first[next]) /
                                                       OMEN_SCAN_BLOCK * index->block_bytes
                                                 : 0;
+            /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): the list has a pair, so list_end is beyond i */
             ahead_step = ahead_bytes / ((list_end - i + OMEN_SCANS - 1) / OMEN_SCANS) + 64;
         }
         const size_t step = ahead_step < ahead_bytes ? ahead_step : ahead_bytes;

@@ -165,6 +165,7 @@ int omen_kmeans(const float *rows, size_t n, uint32_t d, uint32_t k, unsigned n_
         return OMEN_ERR_MEMORY;
     omen_random_rows(seed, n, n_drawn, drawn);
     for (size_t c = 0; c < k; c++)
+        /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there are rows and clusters */
         memcpy(centroids + c * d, rows + drawn[c % n_drawn] * d, d * sizeof *centroids);
     free(drawn);
     int status = assign_flat(rows, n, d, k, centroids, clusters, watch);

@@ -452,6 +452,7 @@ int omen_runs_walk(const omen_runs *runs, omen_run_part part, omen_run_fn fn, vo
     w.most = w.most > n_items ? n_items : w.most;
     if (runs->n_runs == 1 && runs->runs[0].parts[part])
         return give_only_run(&w);
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): a walk is of a run at least */
     const size_t most_lists = WALK_PLACES / runs->n_runs ? WALK_PLACES / runs->n_runs : 1;
     w.raw = omen_alloc(w.most, item_bytes);
     w.items = omen_alloc(w.most, item_bytes);

@@ -607,7 +607,7 @@ def chosen_cases(bench):
 
 def run_io(bench, reporter):
     for case in chosen_cases(bench):
-        if case.output is not None:
+        if case.output is not None and not bench.options.no_limits:
             run_full_disk(bench, reporter, case)
         sweep = Sweep(bench, case, 4)
         which = sweep.numbers("io")
@@ -1100,6 +1100,7 @@ def main():
                         "from there (default: 50; 1: all)")
     parser.add_argument("--cases", type=int, default=2,
                         help="io, alloc: fail calls from the same place in that many cases (default: 2; 0: all)")
+    parser.add_argument("--no-limits", action="store_true", help="io: without limits on the size of files")
     parser.add_argument("--count", type=int, default=60, help="kills (default: 60)")
     parser.add_argument("--steps", type=int, default=20, help="kills of train, shards and merge (default: 20)")
     parser.add_argument("--states", type=int, default=60,
