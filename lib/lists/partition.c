@@ -266,7 +266,7 @@ static uint32_t select_parents(const omen_partition *p, const float *row, float 
             distance2 = kernels->ip_f32(row, row, p->d) + 2 * value;
         }
         ahead[i] = distance2 > 0 ? 2 * (value - first) / distance2 : 0;
-        if (ahead[i] > p->ahead[near[0]] && i > 0)
+        if (i > 0 && ahead[i] > p->ahead[near[0]])
             return i;
         near[i] = (uint16_t)at;
         dots[at] = -INFINITY;

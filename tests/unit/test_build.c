@@ -5,6 +5,7 @@
 
 #include "lib/index.h"
 #include "lib/index_format.h"
+#include "lib/lists/partition.h"
 #include "lib/matrix.h"
 #include "tests/unit/check.h"
 #include "tests/unit/index_cases.h"
@@ -156,6 +157,30 @@ static void test_long_rows(void)
     }
 }
 
+/* A row's list depends on nothing that memory had before: a sanitizer sees what is looked up by it. */
+static void test_assignment(void)
+{
+    enum { N = 1500, DIM = 3, LISTS = 300 };
+    rows_in_memory rows = make_rows(N, DIM, CLUSTERED, 1);
+    omen_partition p = {0};
+    omen_watch watch = {0};
+    uint32_t trained[N], lists[2][N];
+    CHECK_EQ_INT(omen_partition_train(&p, rows.x, N, DIM, LISTS, 1, trained, &watch), OMEN_OK);
+    const size_t n_bytes = omen_partition_scratch_bytes(&p);
+    void *scratch = omen_alloc(n_bytes, 1);
+    CHECK(p.n_parents > 1 && scratch);
+    for (int i = 0; i < 2 && scratch; i++)
+        for (size_t at = 0; at < N; at += OMEN_ASSIGN_ROWS) {
+            const size_t n = N - at < OMEN_ASSIGN_ROWS ? N - at : OMEN_ASSIGN_ROWS;
+            memset(scratch, i ? 0xff : 0, n_bytes);
+            omen_partition_assign(&p, rows.x + at * DIM, n, DIM, lists[i] + at, scratch);
+        }
+    CHECK(memcmp(lists[0], lists[1], sizeof lists[0]) == 0);
+    free(scratch);
+    omen_partition_finish(&p);
+    rows_free(&rows);
+}
+
 /* Another seed, another row, another option: another identity. */
 static void test_identity(void)
 {
@@ -190,6 +215,7 @@ int main(void)
     RUN(test_options);
     RUN(test_bad_options);
     RUN(test_long_rows);
+    RUN(test_assignment);
     RUN(test_identity);
     return check_finish();
 }
