@@ -43,6 +43,8 @@ static int reserve(int fd, uint64_t n_bytes, const char *label, omen_detail *why
 
     if (fallocate(fd, 0, 0, (off_t)n_bytes) == 0)
         return OMEN_OK;
+    if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) /* which zeros would find out by filling the disk */
+        return omen_fail(why, OMEN_ERR_IO, "cannot write %s: %s", label, strerror(errno));
     for (uint64_t at = 0; at < n_bytes && status == OMEN_OK; at += ZEROS_BYTES) {
         const uint64_t left = n_bytes - at;
 

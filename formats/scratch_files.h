@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Room for large arrays in files without a name, mapped, which the system writes to the disk where memory is short. */
-#ifndef OMEN_SCRATCH_H
-#define OMEN_SCRATCH_H
+#ifndef OMEN_SCRATCH_FILES_H
+#define OMEN_SCRATCH_FILES_H
 
 #include "lib/omendb.h"
 

@@ -15,6 +15,7 @@
 #include "formats/input_paths.h"
 #include "formats/omendb_files.h"
 #include "formats/omz.h"
+#include "formats/scratch_files.h"
 #include "formats/shards.h"
 #include "tests/fault/fault.h"
 #include "tests/unit/check.h"
@@ -296,6 +297,22 @@ static int read_several(void)
     return status;
 }
 
+static int fill_scratch(void)
+{
+    omen_scratch_files files = {.path = "out.omen"};
+    const omen_scratch scratch = omen_scratch_files_of(&files);
+    int status = OMEN_OK;
+    for (size_t i = 0; i < 3 && status == OMEN_OK; i++) {
+        const size_t n_bytes = i * 100000;
+        void *memory;
+        status = scratch.take(scratch.self, n_bytes, &memory, &detail);
+        if (status == OMEN_OK)
+            memset(memory, 17, n_bytes);
+    }
+    omen_scratch_files_close(&files);
+    return status;
+}
+
 /* Work and what it has to have made for the work after it: out, renamed to kept. */
 static const struct {
     const char *name;
@@ -314,6 +331,7 @@ static const struct {
     {"open", open_index, NULL, NULL},
     {"unpack", unpack, NULL, NULL},
     {"several inputs", read_several, NULL, NULL},
+    {"scratch files", fill_scratch, NULL, NULL},
 };
 
 static unsigned long n_most = 10;
@@ -371,6 +389,17 @@ static void test_work(size_t w)
     }
 }
 
+/* Where room cannot be reserved, zeros are written; where there is none, the disk is not filled with them. */
+static void test_room(void)
+{
+    fault_plan("io:2:EIO"); /* behind the call that opens the file */
+    CHECK_CASE(fill_scratch() == OMEN_OK, "%s", detail.text);
+    fault_plan("io:2:ENOSPC");
+    CHECK_EQ_INT(fill_scratch(), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(detail.text, "cannot write the scratch file of \"out.omen\": No space left on device");
+    fault_plan(NULL);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -390,6 +419,7 @@ int main(int argc, char **argv)
         if (works[w].run == compress)
             CHECK(rename("b.omz", "v.omz") == 0);
     }
+    RUN(test_room);
     if (chdir("/") != 0)
         return 1;
     directory_remove();
