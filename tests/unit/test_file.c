@@ -324,10 +324,37 @@ static void test_scratch(void)
     need(mkdir(directory, 0700) == 0, directory);
 }
 
+/* Where files have to have names they are in TMPDIR, which messages say. */
+static void test_scratch_elsewhere(void)
+{
+    const char *was = getenv("TMPDIR");
+    char *kept = was ? strdup(was) : NULL;
+    omen_scratch_files files = {.path = "/proc/x.omen"};
+    const omen_scratch scratch = omen_scratch_files_of(&files);
+    omen_detail why = {""};
+    void *taken;
+
+    setenv("TMPDIR", directory, 1);
+    CHECK_EQ_INT(scratch.take(scratch.self, 70000, &taken, &why), OMEN_OK);
+    CHECK_STR_CONTAINS(omen_mapping_label(taken), "the scratch file of \"/proc/x.omen\" in TMPDIR");
+    memset(taken, 17, 70000);
+    CHECK(rmdir(directory) == 0);
+    CHECK_EQ_INT(scratch.take(scratch.self, 1, &taken, &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, directory);
+    need(mkdir(directory, 0700) == 0, directory);
+    omen_scratch_files_close(&files);
+    if (kept)
+        setenv("TMPDIR", kept, 1);
+    else
+        unsetenv("TMPDIR");
+    free(kept);
+}
+
 int main(void)
 {
     need(mkdtemp(directory) != NULL, directory);
     RUN(test_scratch);
+    RUN(test_scratch_elsewhere);
     RUN(test_commit);
     RUN(test_attributes);
     RUN(test_descriptor_names);
