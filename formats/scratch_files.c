@@ -17,7 +17,7 @@
 /* A file of an output, as messages call it. */
 typedef struct {
     int fd;
-    char output[OMEN_LABEL_BYTES], text[OMEN_LABEL_BYTES + 32];
+    char output[OMEN_LABEL_BYTES], text[2 * OMEN_LABEL_BYTES + 32];
 } scratch_file;
 
 static int open_spool(scratch_file *file, omen_detail *why)
@@ -86,11 +86,14 @@ static int take(void *self, uint64_t n_bytes, void **out, omen_detail *why)
 {
     omen_scratch_files *files = self;
     scratch_file file = {.fd = -1};
+    char directory[OMEN_LABEL_BYTES];
     size_t i = 0;
 
     *out = NULL;
     omen_label_set(file.output, files->path);
-    snprintf(file.text, sizeof file.text, "the scratch file of %s", file.output);
+    omen_label_set(directory, files->directory ? files->directory : "");
+    snprintf(file.text, sizeof file.text, "the scratch file of %s%s%s", file.output, files->directory ? " in " : "",
+             files->directory ? directory : "");
     while (i < OMEN_SCRATCH_MOST && files->taken[i].memory)
         i++;
     if (i == OMEN_SCRATCH_MOST || n_bytes > SIZE_MAX)

@@ -316,7 +316,8 @@ typedef struct omen_build_options {
     uint64_t memory_bytes;           /* limit of private memory; 0: none */
     uint64_t chunk_rows;             /* rows encoded between checkpoints; 0: from their size and memory_bytes */
     omen_progress_fn progress;       /* may be NULL */
-    /* called once if a checkpoint is continued, with the stage that comes next and its first row. May be NULL */
+    /* called once if a checkpoint is continued, with the stage that comes next and its first row; of a graph, with the
+     * number of rows whose edges are there. May be NULL */
     void (*resumed)(void *context, const char *stage, uint64_t row, uint64_t n_rows);
     void *progress_context;
     struct {

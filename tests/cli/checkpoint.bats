@@ -78,7 +78,8 @@ stop()
             -o out.omen base.fvecs
         cp out.omen.part kept
         expect 0 omendb build -t 3 --graph -o out.omen base.fvecs
-        has "$stderr" "(graph)"
+        has "$stderr" "resuming with edges of "
+        has "$stderr" " rows (graph)"
         cmp whole.omen out.omen
         only base.fvecs counts kept other.omen out.omen whole.omen
     done

@@ -341,6 +341,9 @@ static void test_scratch_elsewhere(void)
     CHECK(rmdir(directory) == 0);
     CHECK_EQ_INT(scratch.take(scratch.self, 1, &taken, &why), OMEN_ERR_IO);
     CHECK_STR_CONTAINS(why.text, directory);
+    files.directory = directory;
+    CHECK_EQ_INT(scratch.take(scratch.self, 1, &taken, &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, "cannot create the scratch file of \"/proc/x.omen\" in \"/tmp/omendb-test-");
     need(mkdir(directory, 0700) == 0, directory);
     omen_scratch_files_close(&files);
     if (kept)
