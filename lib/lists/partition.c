@@ -215,11 +215,11 @@ static size_t widest_family(const omen_partition *p)
 }
 
 /* Scratch: dots of the rows with one family, rows gathered for it, per row the best value so far and its near parents,
- * how far ahead of each of these the nearest is, and the rows sorted by parent. */
+ * how far ahead of each of these the nearest is, the rows sorted by parent, and parents within a limit. */
 typedef struct {
-    float *dots, *gathered, *best, *ahead;
+    float *dots, *gathered, *best, *ahead, *zeros;
     uint16_t *near, *sorted;
-    uint32_t *n_near, *first;
+    uint32_t *n_near, *first, *within;
 } assign_scratch;
 
 static size_t scratch_layout(const omen_partition *p, char *base, assign_scratch *s)
@@ -231,18 +231,21 @@ static size_t scratch_layout(const omen_partition *p, char *base, assign_scratch
         rows * p->d * sizeof(float),
         rows * sizeof(float),
         rows * NEAR_PARENTS * sizeof(float),
+        p->n_parents * sizeof(float),
         rows * NEAR_PARENTS * sizeof(uint16_t),
         rows * NEAR_PARENTS * sizeof(uint16_t),
         rows * sizeof(uint32_t),
         ((size_t)p->n_parents + 1) * sizeof(uint32_t),
+        ((size_t)p->n_parents + 16) * sizeof(uint32_t),
     };
-    void *parts[8];
-    for (size_t i = 0; i < 8; i++) {
+    void *parts[10];
+    for (size_t i = 0; i < 10; i++) {
         parts[i] = base ? base + at : NULL;
         at += round_up(sizes[i], 64);
     }
     if (s)
-        *s = (assign_scratch){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7]};
+        *s = (assign_scratch){parts[0], parts[1], parts[2], parts[3], parts[4],
+                              parts[5], parts[6], parts[7], parts[8], parts[9]};
     return at;
 }
 
@@ -251,27 +254,35 @@ size_t omen_partition_scratch_bytes(const omen_partition *p)
     return scratch_layout(p, NULL, NULL);
 }
 
-/* The nearest parents of one row, by repeated selection: there are few. Beyond the nearest, those whose distance,
- * squared, is at most 1 + its limit times as large. Returns how many. */
-static uint32_t select_parents(const omen_partition *p, const float *row, float *dots, uint16_t *near, float *ahead)
+/* The nearest parents of row i, which has its dots with them: beyond the nearest, those whose distance, squared, is at
+ * most 1 + its limit times as large. */
+static void select_parents(const omen_partition *p, const assign_scratch *s, const float *row, size_t i)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    float first = 0, distance2 = 0;
-    for (uint32_t i = 0; i < NEAR_PARENTS; i++) {
-        float value;
-        uint32_t at;
-        kernels->argmin(dots, p->parent_half_norms, p->n_parents, &value, &at);
-        if (i == 0) {
-            first = value;
-            distance2 = kernels->ip_f32(row, row, p->d) + 2 * value;
+    float *values = s->dots + i * widest_family(p), *ahead = s->ahead + i * NEAR_PARENTS, first;
+    uint16_t *near = s->near + i * NEAR_PARENTS;
+    uint32_t at, n = 0;
+    kernels->argmin(values, p->parent_half_norms, p->n_parents, &first, &at);
+    const float distance2 = kernels->ip_f32(row, row, p->d) + 2 * first;
+    const float limit = distance2 > 0 ? first + p->ahead[at] * distance2 / 2 : first;
+    for (size_t f = 0; f < p->n_parents; f++)
+        values[f] = p->parent_half_norms[f] - values[f];
+    const size_t n_within = kernels->filter(values, p->n_parents, limit, s->within);
+    near[n] = (uint16_t)at;
+    ahead[n++] = 0;
+    for (size_t j = 0; j < n_within && n_within <= NEAR_PARENTS; j++) /* in any order */
+        if (s->within[j] != at) {
+            ahead[n] = 0;
+            near[n++] = (uint16_t)s->within[j];
         }
-        ahead[i] = distance2 > 0 ? 2 * (value - first) / distance2 : 0;
-        if (i > 0 && ahead[i] > p->ahead[near[0]])
-            return i;
-        near[i] = (uint16_t)at;
-        dots[at] = -INFINITY;
+    while (n_within > NEAR_PARENTS && n < NEAR_PARENTS) {
+        float value;
+        values[at] = INFINITY;
+        kernels->argmin(s->zeros, values, p->n_parents, &value, &at);
+        ahead[n] = distance2 > 0 ? 2 * (value - first) / distance2 : 0;
+        near[n++] = (uint16_t)at;
     }
-    return NEAR_PARENTS;
+    s->n_near[i] = n;
 }
 
 /* Compares rows with the children of parent f that sorted names. */
@@ -306,11 +317,11 @@ static void assign_rows(const omen_partition *p, const float *rows, size_t n, si
     omen_kernels_get()->matmul(rows, ld, n, p->parent_panels, round_up(p->n_parents, OMEN_PANEL) / OMEN_PANEL, d,
                                s->dots, ldc);
     memset(s->first, 0, ((size_t)p->n_parents + 1) * sizeof *s->first);
+    memset(s->zeros, 0, p->n_parents * sizeof *s->zeros);
     for (size_t i = 0; i < n; i++) {
-        const size_t at = i * NEAR_PARENTS;
-        s->n_near[i] = select_parents(p, rows + i * ld, s->dots + i * ldc, s->near + at, s->ahead + at);
+        select_parents(p, s, rows + i * ld, i);
         for (size_t j = 0; j < s->n_near[i]; j++)
-            s->first[s->near[at + j] + 1]++;
+            s->first[s->near[i * NEAR_PARENTS + j] + 1]++;
         s->best[i] = INFINITY;
         lists[i] = UINT32_MAX;
     }

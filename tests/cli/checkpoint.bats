@@ -207,7 +207,7 @@ stop()
     "$OMENDB" build -q $options -o out.omen base.u8bin &
     local pid=$!
     # until the first record, which says what was asked for, has one behind it
-    until [ "$(stat -c %s out.omen.part 2>/dev/null || echo 0)" -gt 8192 ]; do
+    until [ "$(stat -c %s out.omen.part 2>/dev/null || echo 0)" -gt 12288 ]; do
         kill -0 $pid
         sleep 0.05
     done
