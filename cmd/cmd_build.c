@@ -361,7 +361,7 @@ static void say_resumed(void *context, const char *stage, uint64_t row, uint64_t
         return;
     cmd_progress_clear(&b->progress);
     if (strcmp(stage, "graph") == 0) /* whose rows come in another order, copies last */
-        cmd_say(NAME, "resuming with edges of %s rows (graph)", cmd_group(row).text);
+        cmd_say(NAME, "resuming with edges of %s %s (graph)", cmd_group(row).text, row == 1 ? "row" : "rows");
     else if (row > 0 && row < n_rows)
         cmd_say(NAME, "resuming at row %s of %s (%s)", cmd_group(row).text, cmd_group(n_rows).text, stage);
     else
