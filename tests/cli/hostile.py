@@ -51,6 +51,7 @@ import time
 
 BLOCK = 4096
 MIB = 1 << 20
+PART_VERSION = 6  # of checkpoints, models and shards: docs/FORMAT.md
 PART = "out.omen.part"
 xxhash = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
 xxhash.XXH3_64bits.restype = ctypes.c_uint64
@@ -138,7 +139,7 @@ def record_header(kind, number, n, checksum):
 
 
 def pack_records(parts, what=0):
-    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", 6, what) + bytes(40)).ljust(4096, b"\0"))
+    out = bytearray(seal(b"OMENPRT\n" + struct.pack("<II", PART_VERSION, what) + bytes(40)).ljust(4096, b"\0"))
     for number, (kind, payload) in enumerate(parts):
         out += record_header(kind, number, len(payload), xxh3(payload)) + payload
         out += bytes(up(len(out), 4096) - len(out))

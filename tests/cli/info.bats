@@ -264,10 +264,10 @@ import struct
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from hostile import record_header, seal
+from hostile import PART_VERSION, record_header, seal
 
 with open("huge.part", "wb") as out:
-    out.write(seal(b"OMENPRT\n" + struct.pack("<II", 5, 0) + bytes(40)).ljust(4096, b"\0"))
+    out.write(seal(b"OMENPRT\n" + struct.pack("<II", PART_VERSION, 0) + bytes(40)).ljust(4096, b"\0"))
     out.write(record_header(1, 0, 1 << 40, 0))
     out.truncate(8192 + (1 << 40))
 END
