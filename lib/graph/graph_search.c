@@ -560,12 +560,13 @@ static void search_part(search *s)
         const uint64_t q = __atomic_fetch_add(&s->next, s->size, __ATOMIC_RELAXED), left = s->n_queries - q;
         if (q >= s->n_queries)
             break;
+        const uint64_t n_before = sums.n_queries;
         status = omen_watch_status(s->watch);
         if (status == OMEN_OK)
             status = search_some(w, s->queries + q * s->index->meta.d, s->row_sets ? s->row_sets + q : NULL,
                                  left < s->size ? left : s->size, s->k, s->efforts + (s->row_sets ? q : 0),
                                  s->keys + q * s->k, &sums, &why);
-        omen_watch_add_parts(s->watch, (left < s->size ? left : s->size) * OMEN_PROGRESS_PARTS);
+        omen_watch_add_parts(s->watch, (sums.n_queries - n_before) * OMEN_PROGRESS_PARTS); /* not those given up */
     }
 #pragma omp critical(omen_graph_search)
     {

@@ -366,6 +366,13 @@ static void test_zero_query(void)
     rows_free(&rows);
 }
 
+/* Progress, which is never of more than there is. */
+static int look_at_share(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    *(bool *)context |= done > total;
+    return 0;
+}
+
 /* Through the graph: as many rows, and what was asked for, also where rows that pass are far away. */
 static void test_graph(void)
 {
@@ -380,13 +387,20 @@ static void test_graph(void)
         omen_build_options_init(&o);
         o.metric = metrics[c];
         o.graph.wanted = true;
+        for (uint32_t i = 0; i < N_ROWS && o.metric == OMEN_METRIC_IP; i += N_ROWS / 15) /* set apart */
+            for (uint32_t j = 0; j < D; j++)
+                rows.x[i * D + j] *= 30;
         omen_index *index = make_index(&rows, &o, &sections);
+        CHECK((index->n_apart > 0) == (o.metric == OMEN_METRIC_IP));
         omen_search_options_init(&options);
         options.k = N_ROWS;
         options.exact = true;
         results all = search(index, &options, queries.x, N_QUERIES);
         omen_search_options_init(&options);
+        bool is_too_much = false;
         options.way = OMEN_SEARCH_GRAPH;
+        options.progress = look_at_share;
+        options.progress_context = &is_too_much;
         for (int i = 0; i < N_SETS; i++) {
             sets[i] = make_set(index, i, all.ids);
             const double recall = check_set(index, &options, &queries, &all, sets[i], set_names[i]);
@@ -395,6 +409,8 @@ static void test_graph(void)
             check_set(index, &options, &queries, NULL, sets[i], set_names[i]);
             options.k = K;
         }
+        CHECK(!is_too_much);
+        options.progress = NULL;
         check_mixed(index, &options, &queries, sets, "by the graph");
         CHECK_EQ_INT(omen_row_set_get_info(sets[HALF], &options, &info), OMEN_OK);
         CHECK_EQ_INT(info.plan, OMEN_PLAN_GRAPH);
