@@ -430,6 +430,48 @@ static void test_graph(void)
     }
 }
 
+/* The nearest row alone, among those that are not long: estimates err more than the nearest few differ. */
+static void test_graph_nearest(void)
+{
+    enum { N_ALL = 200, D_ALL = 3 };
+    rows_in_memory rows = make_rows(N_ROWS, D_ALL, CLUSTERED, 7), queries = make_rows(N_ALL, D_ALL, CLUSTERED, 8);
+    for (uint64_t i = 0; i < N_ROWS * D_ALL; i++)
+        rows.x[i] = ((float)omen_random_unit(7, i) - 0.5f) * (i / D_ALL % 20 ? 1 : 20);
+    for (uint64_t i = 0; i < N_ALL * D_ALL; i++)
+        queries.x[i] = (float)omen_random_unit(8, i) - 0.5f;
+    omen_build_options o;
+    omen_search_options options;
+    sections_in_memory sections;
+    const omen_row_set *sets[N_ALL];
+    omen_build_options_init(&o);
+    o.metric = OMEN_METRIC_IP;
+    o.graph.wanted = true;
+    omen_index *index = make_index(&rows, &o, &sections);
+    omen_row_set *set = NULL;
+    int64_t long_rows[N_ROWS / 20];
+    for (int64_t i = 0; i < N_ROWS / 20; i++)
+        long_rows[i] = 20 * i;
+    CHECK_EQ_INT(omen_row_set_create(index, long_rows, N_ROWS / 20, true, &set, &detail), OMEN_OK);
+    for (size_t q = 0; q < N_ALL; q++)
+        sets[q] = set;
+    omen_search_options_init(&options);
+    options.k = 1;
+    options.row_sets = sets;
+    options.way = OMEN_SEARCH_GRAPH;
+    results r = search(index, &options, queries.x, N_ALL);
+    options.way = OMEN_SEARCH_EXACT;
+    results exact = search(index, &options, queries.x, N_ALL);
+    const double recall = (double)count_hits(&exact, &r) / N_ALL;
+    CHECK_CASE(recall >= 0.9, "recall %.3f", recall);
+    results_free(&r);
+    results_free(&exact);
+    omen_row_set_destroy(set);
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+    rows_free(&queries);
+}
+
 /* Sets are lists of positions or bitmaps by how many rows they have, and the same either way. */
 static void test_sets(void)
 {
@@ -630,6 +672,7 @@ int main(void)
     RUN(test_long_rows);
     RUN(test_zero_query);
     RUN(test_graph);
+    RUN(test_graph_nearest);
     RUN(test_sets);
     RUN(test_refusals);
     RUN(test_interrupted);
