@@ -175,6 +175,21 @@ static omen_graph_effort filtered_effort(const omen_index *index, const omen_sea
     return effort;
 }
 
+/* Rows set apart, for the queries that the graph answered: those that it gave up are told by their having no key. */
+static int search_apart_filtered(const omen_index *index, const omen_search_job *job)
+{
+    const uint64_t k = job->k;
+    int status = OMEN_OK;
+    for (uint64_t q = 0, n; q < job->n_queries && status == OMEN_OK; q += n + 1) {
+        for (n = 0; q + n < job->n_queries && job->keys[(q + n) * k] != UINT64_MAX;)
+            n++;
+        if (n > 0)
+            status = omen_apart_search(index, job->queries + q * index->meta.d, job->row_sets + q, n, job->k,
+                                       job->n_threads, 0, job->keys + q * k, job->stats, job->watch, job->why);
+    }
+    return status;
+}
+
 static int search_graph_filtered(const omen_index *index, const omen_search_job *job)
 {
     omen_graph_effort *efforts = omen_alloc(job->n_queries, sizeof *efforts);
@@ -185,10 +200,7 @@ static int search_graph_filtered(const omen_index *index, const omen_search_job 
     int status = omen_search_graph(index, job->queries, job->row_sets, job->n_queries, job->k, efforts, job->n_threads,
                                    job->keys, job->stats, job->watch, job->why);
     free(efforts);
-    if (status == OMEN_OK && index->n_apart)
-        status = omen_apart_search(index, job->queries, job->row_sets, job->n_queries, job->k, job->n_threads, 0,
-                                   job->keys, job->stats, job->watch, job->why);
-    return status;
+    return status == OMEN_OK && index->n_apart ? search_apart_filtered(index, job) : status;
 }
 
 static int search_graph(const omen_index *index, const omen_search_job *job)

@@ -239,17 +239,26 @@ static float enlarged_reach(float reach, float d_k2, float spread)
     return reach * d_k2 * (1 + CROWDED * (spread > near ? near / spread : 1));
 }
 
+/* The rank of the estimate that the reach is relative to, among all rows or those of the set: as many of these as may
+ * be expected among so many of all. */
+static uint32_t scale_rank(const omen_graph_walk *w, uint32_t k, const omen_graph_effort *effort)
+{
+    const uint32_t least = SCALE_RANK < effort->least_pool ? SCALE_RANK : effort->least_pool;
+    const uint64_t least_matches = w->set ? (least * w->set->n_matches + w->set->n_rows - 1) / w->set->n_rows : least;
+    return k > least_matches ? k : (uint32_t)least_matches;
+}
+
 /* The estimate up to which rows are wanted; cuts the pool to it. */
 static float cut(const omen_graph_walk *w, const omen_graph_query *query, uint32_t k, const omen_graph_effort *effort,
                  uint32_t *n_pool)
 {
     const uint64_t *pool = w->pool;
-    const uint32_t rank = k > SCALE_RANK ? k : SCALE_RANK < effort->least_pool ? SCALE_RANK : effort->least_pool;
-    if (*n_pool < effort->least_pool || (w->set && w->n_matches < k && *n_pool < effort->most_pool))
+    const uint32_t rank = scale_rank(w, k, effort);
+    if (*n_pool < effort->least_pool || (w->set && w->n_matches < rank && *n_pool < effort->most_pool))
         return INFINITY;
-    const float kth = !w->set             ? omen_key_distance(pool[rank - 1])
-                      : w->n_matches >= k ? omen_key_distance(w->matches[k - 1])
-                                          : INFINITY;
+    const float kth = !w->set                ? omen_key_distance(pool[rank - 1])
+                      : w->n_matches >= rank ? omen_key_distance(w->matches[rank - 1])
+                                             : INFINITY;
     const float least = omen_key_distance(pool[effort->least_pool - 1]);
     const float d_k2 = kth + query->offset > 0 ? kth + query->offset : 0;
     const uint32_t far = SPREAD_POOLS * effort->least_pool, behind = far < *n_pool ? far : *n_pool;
@@ -560,12 +569,13 @@ static void search_part(search *s)
         const uint64_t q = __atomic_fetch_add(&s->next, s->size, __ATOMIC_RELAXED), left = s->n_queries - q;
         if (q >= s->n_queries)
             break;
+        const uint64_t n_before = sums.n_queries;
         status = omen_watch_status(s->watch);
         if (status == OMEN_OK)
             status = search_some(w, s->queries + q * s->index->meta.d, s->row_sets ? s->row_sets + q : NULL,
                                  left < s->size ? left : s->size, s->k, s->efforts + (s->row_sets ? q : 0),
                                  s->keys + q * s->k, &sums, &why);
-        omen_watch_add_parts(s->watch, (left < s->size ? left : s->size) * OMEN_PROGRESS_PARTS);
+        omen_watch_add_parts(s->watch, (sums.n_queries - n_before) * OMEN_PROGRESS_PARTS); /* not those given up */
     }
 #pragma omp critical(omen_graph_search)
     {

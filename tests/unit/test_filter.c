@@ -366,6 +366,13 @@ static void test_zero_query(void)
     rows_free(&rows);
 }
 
+/* Progress, which is never of more than there is. */
+static int look_at_share(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    *(bool *)context |= done > total;
+    return 0;
+}
+
 /* Through the graph: as many rows, and what was asked for, also where rows that pass are far away. */
 static void test_graph(void)
 {
@@ -380,13 +387,20 @@ static void test_graph(void)
         omen_build_options_init(&o);
         o.metric = metrics[c];
         o.graph.wanted = true;
+        for (uint32_t i = 0; i < N_ROWS && o.metric == OMEN_METRIC_IP; i += N_ROWS / 15) /* set apart */
+            for (uint32_t j = 0; j < D; j++)
+                rows.x[i * D + j] *= 30;
         omen_index *index = make_index(&rows, &o, &sections);
+        CHECK((index->n_apart > 0) == (o.metric == OMEN_METRIC_IP));
         omen_search_options_init(&options);
         options.k = N_ROWS;
         options.exact = true;
         results all = search(index, &options, queries.x, N_QUERIES);
         omen_search_options_init(&options);
+        bool is_too_much = false;
         options.way = OMEN_SEARCH_GRAPH;
+        options.progress = look_at_share;
+        options.progress_context = &is_too_much;
         for (int i = 0; i < N_SETS; i++) {
             sets[i] = make_set(index, i, all.ids);
             const double recall = check_set(index, &options, &queries, &all, sets[i], set_names[i]);
@@ -395,6 +409,8 @@ static void test_graph(void)
             check_set(index, &options, &queries, NULL, sets[i], set_names[i]);
             options.k = K;
         }
+        CHECK(!is_too_much);
+        options.progress = NULL;
         check_mixed(index, &options, &queries, sets, "by the graph");
         CHECK_EQ_INT(omen_row_set_get_info(sets[HALF], &options, &info), OMEN_OK);
         CHECK_EQ_INT(info.plan, OMEN_PLAN_GRAPH);
@@ -412,6 +428,48 @@ static void test_graph(void)
         rows_free(&rows);
         rows_free(&queries);
     }
+}
+
+/* The nearest row alone, among those that are not long: estimates err more than the nearest few differ. */
+static void test_graph_nearest(void)
+{
+    enum { N_ALL = 200, D_ALL = 3 };
+    rows_in_memory rows = make_rows(N_ROWS, D_ALL, CLUSTERED, 7), queries = make_rows(N_ALL, D_ALL, CLUSTERED, 8);
+    for (uint64_t i = 0; i < N_ROWS * D_ALL; i++)
+        rows.x[i] = ((float)omen_random_unit(7, i) - 0.5f) * (i / D_ALL % 20 ? 1 : 20);
+    for (uint64_t i = 0; i < N_ALL * D_ALL; i++)
+        queries.x[i] = (float)omen_random_unit(8, i) - 0.5f;
+    omen_build_options o;
+    omen_search_options options;
+    sections_in_memory sections;
+    const omen_row_set *sets[N_ALL];
+    omen_build_options_init(&o);
+    o.metric = OMEN_METRIC_IP;
+    o.graph.wanted = true;
+    omen_index *index = make_index(&rows, &o, &sections);
+    omen_row_set *set = NULL;
+    int64_t long_rows[N_ROWS / 20];
+    for (int64_t i = 0; i < N_ROWS / 20; i++)
+        long_rows[i] = 20 * i;
+    CHECK_EQ_INT(omen_row_set_create(index, long_rows, N_ROWS / 20, true, &set, &detail), OMEN_OK);
+    for (size_t q = 0; q < N_ALL; q++)
+        sets[q] = set;
+    omen_search_options_init(&options);
+    options.k = 1;
+    options.row_sets = sets;
+    options.way = OMEN_SEARCH_GRAPH;
+    results r = search(index, &options, queries.x, N_ALL);
+    options.way = OMEN_SEARCH_EXACT;
+    results exact = search(index, &options, queries.x, N_ALL);
+    const double recall = (double)count_hits(&exact, &r) / N_ALL;
+    CHECK_CASE(recall >= 0.9, "recall %.3f", recall);
+    results_free(&r);
+    results_free(&exact);
+    omen_row_set_destroy(set);
+    omen_index_close(index);
+    sections_free(&sections);
+    rows_free(&rows);
+    rows_free(&queries);
 }
 
 /* Sets are lists of positions or bitmaps by how many rows they have, and the same either way. */
@@ -614,6 +672,7 @@ int main(void)
     RUN(test_long_rows);
     RUN(test_zero_query);
     RUN(test_graph);
+    RUN(test_graph_nearest);
     RUN(test_sets);
     RUN(test_refusals);
     RUN(test_interrupted);
