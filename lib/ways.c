@@ -297,7 +297,8 @@ bool omen_filter_takes_graph(const omen_index *index, const omen_search_options 
         return false;
     if (o->way == OMEN_SEARCH_GRAPH)
         return true;
-    if (o->way != OMEN_SEARCH_AUTO || k > omen_graph_most_k(index))
+    /* a set that lacks the longest rows leaves rows, under ip, that the codes of all can hardly tell apart */
+    if (o->way != OMEN_SEARCH_AUTO || k > omen_graph_most_k(index) || index->meta.metric == OMEN_METRIC_IP)
         return false;
     const double graph = graph_cost(index, k, asked, SHARING_QUERIES);
     const double lists = lists_cost(index, k, asked, SHARING_QUERIES);
