@@ -93,12 +93,19 @@ struct omen_index {
 int omen_index_open_codes(omen_index **out, const omen_section *sections, size_t n_sections,
                           omen_detail *why) OMEN_MUST_CHECK;
 
+static inline bool omen_touched_block(const omen_touched *touched, uint64_t block)
+{
+    return __atomic_load_n(touched->seen + block / 64, __ATOMIC_RELAXED) >> block % 64 & 1;
+}
+
 /* Whether bytes [at, at + n_bytes), n_bytes > 0, have been checked. */
 static inline bool omen_touched_before(const omen_touched *touched, uint64_t at, uint64_t n_bytes)
 {
     if (!touched->seen)
         return true;
     const uint64_t first = at / OMEN_CHECK_BYTES, last = (at + n_bytes - 1) / OMEN_CHECK_BYTES;
+    if (last - first <= 1) /* a row */
+        return omen_touched_block(touched, first) && omen_touched_block(touched, last);
     for (uint64_t w = first / 64; w <= last / 64; w++) {
         uint64_t missing = ~__atomic_load_n(touched->seen + w, __ATOMIC_RELAXED);
         missing &= w == first / 64 ? UINT64_MAX << first % 64 : UINT64_MAX;
@@ -159,7 +166,8 @@ static inline int omen_index_touch_row(const omen_index *index, uint64_t row, bo
     int status = OMEN_OK;
     if (!omen_touched_before(&index->refn, row * index->refine_row_bytes, index->refine_row_bytes))
         status = omen_index_touch_rows(index, row, 1, why);
-    if (status == OMEN_OK && with_id && !omen_touched_before(&index->perm, row * 4, 4))
+    if (status == OMEN_OK && with_id && index->perm.seen && /* no id is in two blocks */
+        !omen_touched_block(&index->perm, row * 4 / OMEN_CHECK_BYTES))
         status = omen_index_touch_ids(index, row, 1, why);
     return status;
 }
