@@ -7,6 +7,7 @@
  * The name is claimed as omen_file_claim() has it; a file of ours that is there already is continued. */
 #include "formats/checkpoint_file.h"
 #include "formats/file.h"
+#include "formats/spool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,20 +18,12 @@
 
 static int read_fd(const omen_part *part, int fd, void *data, uint64_t n_bytes, uint64_t offset, omen_detail *why)
 {
-    uint8_t *to = data;
+    const int read = omen_pread_all(fd, data, n_bytes, offset);
 
-    while (n_bytes > 0) {
-        const ssize_t n = pread(fd, to, n_bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return omen_part_fail_call(part, "read", why);
-        if (n == 0)
-            return omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": it was cut short", part->path);
-        to += n;
-        n_bytes -= (uint64_t)n;
-        offset += (uint64_t)n;
-    }
+    if (read < 0)
+        return omen_part_fail_call(part, "read", why);
+    if (read > 0)
+        return omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": it was cut short", part->path);
     return OMEN_OK;
 }
 

@@ -17,6 +17,7 @@
 #include "formats/container_format.h"
 #include "formats/file.h"
 #include "formats/in_use.h"
+#include "formats/spool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -449,20 +450,9 @@ static void report_unreadable(damage_report *report, const char *section, uint64
 
 static int read_at(int fd, uint8_t *out, size_t n_bytes, uint64_t offset)
 {
-    while (n_bytes > 0) {
-        const ssize_t n = pread(fd, out, n_bytes, (off_t)offset);
-        if (n < 0) {
-            if (errno == EINTR)
-                continue;
-            return errno;
-        }
-        if (n == 0)
-            return FOUND_SHORT;
-        out += n;
-        offset += (uint64_t)n;
-        n_bytes -= (size_t)n;
-    }
-    return FOUND_GOOD;
+    const int read = omen_pread_all(fd, out, n_bytes, offset);
+
+    return read < 0 ? errno : read > 0 ? FOUND_SHORT : FOUND_GOOD;
 }
 
 #define CUT_TEXT "the file was cut while it was read"

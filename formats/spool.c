@@ -62,9 +62,11 @@ int omen_pread_all(int fd, void *data, uint64_t n_bytes, uint64_t offset)
         const ssize_t n = pread(fd, to, n_bytes, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0) {
-            errno = n == 0 ? EIO : errno;
+        if (n < 0)
             return -1;
+        if (n == 0) {
+            errno = EIO;
+            return 1;
         }
         to += n;
         n_bytes -= (uint64_t)n;

@@ -25,7 +25,7 @@ int omen_spool_check_room(int fd, uint64_t n_bytes, omen_detail *reason) OMEN_MU
 int omen_write_all(int fd, const void *data, uint64_t n_bytes);
 int omen_pwrite_all(int fd, const void *data, uint64_t n_bytes, uint64_t offset);
 
-/* Reads all of n_bytes: 0, or -1 with errno set, EIO where the file ends before. */
+/* Reads all of n_bytes. Returns 0; 1 where the file ends before, with errno EIO; or -1 with errno set. */
 int omen_pread_all(int fd, void *data, uint64_t n_bytes, uint64_t offset);
 
 #endif

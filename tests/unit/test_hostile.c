@@ -7,54 +7,9 @@
 #include "formats/omendb_files.h"
 #include "formats/truth.h"
 #include "tests/unit/check.h"
+#include "tests/unit/failing_allocations.h"
 #include "tests/unit/scratch.h"
 #include "tests/unit/vector_files.h"
-
-/* ---- allocations that fail ---- */
-
-/* Calls of the test and of the readers, of which the linker's --wrap makes these; one fails, from 1; 0: none. */
-static uint64_t n_allocations, failing_allocation;
-
-static bool may_allocate(void)
-{
-    return ++n_allocations != failing_allocation;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return may_allocate() ? __real_malloc(n) : NULL;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return may_allocate() ? __real_calloc(n, size) : NULL;
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return may_allocate() ? __real_realloc(p, n) : NULL;
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return may_allocate() ? __real_strdup(text) : NULL;
-}
-
-char *__wrap_strndup(const char *text, size_t n)
-{
-    return may_allocate() ? __real_strndup(text, n) : NULL;
-}
 
 /* ---- reading ---- */
 
@@ -538,14 +493,13 @@ static void test_allocations(void)
     for (size_t f = 0; f < n_files; f++) {
         const char *path = path_of(files[f].name);
         save(files[f].name, &files[f].bytes);
-        n_allocations = 0;
+        allocations_begin(0);
         CHECK_EQ_INT(read_file(files[f].what, path, NULL), OMEN_OK);
-        const uint64_t n = n_allocations;
+        const uint64_t n = allocations_end();
         for (uint64_t i = 1; i <= n; i++) {
-            n_allocations = 0;
-            failing_allocation = i;
+            allocations_begin(i);
             const int status = read_file(files[f].what, path, NULL);
-            failing_allocation = 0;
+            allocations_end();
             CHECK_CASE(status == OMEN_ERR_MEMORY || status == OMEN_OK, "%s, allocation %llu: %d, %s", files[f].name,
                        (unsigned long long)i, status, detail.text);
         }

@@ -13,52 +13,13 @@
 #include "lib/omendb_joint.h"
 #include "lib/omendb_rows.h"
 #include "tests/unit/check.h"
+#include "tests/unit/failing_allocations.h"
 #include "tests/unit/index_cases.h"
 
 #define N_ROWS 90u
 #define DIM    5u
 
 static bool is_thorough;
-
-/* ---- allocations that fail ---- */
-
-/* Calls of the test and of the library, of which the linker's --wrap makes these; one fails, from 1; 0: none. */
-static uint64_t n_allocations, failing_allocation;
-
-static bool may_allocate(void)
-{
-    return __atomic_add_fetch(&n_allocations, 1, __ATOMIC_RELAXED) !=
-           __atomic_load_n(&failing_allocation, __ATOMIC_RELAXED);
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t alignment, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t alignment, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return may_allocate() ? __real_malloc(n) : NULL;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return may_allocate() ? __real_calloc(n, size) : NULL;
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return may_allocate() ? __real_realloc(p, n) : NULL;
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t n)
-{
-    return may_allocate() ? __real_aligned_alloc(alignment, n) : NULL;
-}
 
 /* ---- indexes ---- */
 
@@ -419,15 +380,14 @@ static void test_sections(const recipe *r, const sections_in_memory *sections)
 
 static void test_allocations(const recipe *r, const sections_in_memory *sections)
 {
-    n_allocations = 0;
+    allocations_begin(0);
     const outcome whole = use(r, sections);
-    const uint64_t n = n_allocations, most = is_thorough ? 250 : 40, step = n / most + 1;
+    const uint64_t n = allocations_end(), most = is_thorough ? 250 : 40, step = n / most + 1;
     CHECK_CASE(whole.status == OMEN_OK, "%s: %d", whole.what, whole.status);
     for (uint64_t i = 1; i <= n; i += step) {
-        n_allocations = 0;
-        failing_allocation = i;
+        allocations_begin(i);
         const outcome o = use(r, sections);
-        failing_allocation = 0;
+        allocations_end();
         CHECK_CASE(o.status == OMEN_ERR_MEMORY || o.status == OMEN_OK, "allocation %llu of %llu: %s gives %d",
                    (unsigned long long)i, (unsigned long long)n, o.what, o.status);
     }
