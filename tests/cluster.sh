@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # An index made in steps by the jobs of a real Slurm, and by GNU parallel: the bytes of one build, also after tasks were
-# killed, requeued and run twice, and a merge was killed. Starts munged, slurmctld and three slurmd on this host,
-# loopback only, which needs root; the programs are $OMENDB and $OMENDB_FAULT (default: those of build/).
-# Takes some 15 seconds, of which a requeued task waits six.
+# killed, requeued, preempted and run twice, and a merge was killed. Starts munged, slurmctld and three slurmd on this
+# host, loopback only, which needs root; the programs are $OMENDB and $OMENDB_FAULT (default: those of build/).
+# Takes some 25 seconds, of which a requeued task waits six and a preempted one for the end of its grace time.
 # Prints "ok - name" or "not ok - name: why"; what cannot be tested here is skipped. Exits 1 if anything is not ok.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -84,7 +84,7 @@ start_slurm()
         slurmd -N $node || return 1
     done
     n=0
-    until [ "$(timeout 2 sinfo -h -N -o %t 2>/dev/null | grep -c '^idle$')" = 3 ]; do
+    until [ "$(timeout 2 sinfo -h -N -p work -o %t 2>/dev/null | grep -c '^idle$')" = 3 ]; do
         n=$((n + 1))
         [ $n -lt 100 ] || return 1
         sleep 0.1
@@ -102,12 +102,15 @@ wait_for()
     done
 }
 
-# What each task of the array runs: task 3 is killed, task 5 is requeued half done, task 2 runs twice at once.
+# What each task of the array runs, as docs/CLUSTER.md has it. The first time task 3 is killed, task 5 is requeued half
+# done, task 2 runs twice at once; 6 and 7 stop half done, and 7 has an urgent job take all nodes. Both get a TERM then:
+# 6 goes on and ends with 143, which is for its script to requeue; 7 stays stopped until Slurm kills and requeues it.
 write_task()
 {
     cat >encode.sh <<END
 #!/bin/sh
 set -- build -q -t 1 --model $dir/m.model --shard "\$SLURM_ARRAY_TASK_ID/$n_shards" --chunk-rows 10 -o $dir/parts/
+run=$omendb
 first=$dir/began.\$SLURM_ARRAY_TASK_ID
 if [ ! -e "\$first" ]; then
     touch "\$first"
@@ -120,14 +123,42 @@ if [ ! -e "\$first" ]; then
         scontrol requeue "\$SLURM_JOB_ID"
         exec sleep 60
         ;;
+    6 | 7)
+        export OMEN_FAULT=stop:60
+        run=$faulty
+        ;;
     esac
+else
+    echo "\$SLURM_ARRAY_TASK_ID \$SLURM_RESTART_COUNT" >>$dir/restarts
 fi
-$omendb "\$@"
+\$run "\$@" &
+pid=\$!
+trap 'kill -TERM \$pid' TERM
+[ "\$run" = $omendb ] || $dir/interrupt.sh \$pid &
+wait \$pid
 code=\$?
+[ \$code -ne 143 ] || { wait \$pid; code=\$?; }
+if [ \$code -eq 143 ]; then
+    echo "\$SLURM_ARRAY_TASK_ID" >>$dir/stopped
+    scontrol requeue "\${SLURM_ARRAY_JOB_ID}_\$SLURM_ARRAY_TASK_ID"
+fi
 wait
 exit \$code
 END
-    chmod 755 encode.sh
+    cat >interrupt.sh <<END
+#!/bin/sh
+until grep -q '^State:.T' /proc/\$1/status; do sleep 0.1; done
+if [ \$SLURM_ARRAY_TASK_ID = 6 ]; then
+    touch $dir/ready
+    until grep -q '^ShdPnd:.*[4-7c-f]...\$' /proc/\$1/status; do sleep 0.1; done # a TERM that waits
+    kill -CONT \$1
+else
+    until [ -e $dir/ready ] && [ -e $dir/half ] &&
+        ! squeue -r -h -j "\$SLURM_ARRAY_JOB_ID" -o %K | grep -qv '[567]'; do sleep 0.1; done
+    sbatch -p urgent -N 3 --exclusive -o $dir/urgent.log --wrap "ls $dir/parts/"
+fi
+END
+    chmod 755 encode.sh interrupt.sh
 }
 
 run_slurm()
@@ -137,7 +168,7 @@ run_slurm()
     train=$(sbatch --parsable -o train.log --wrap "$omendb train -q -o $dir/m.model $dir/base.u8bin") || return 1
     # afterany and not afterok, of jobs that may fail
     array=$(sbatch --parsable --dependency=afterok:"$train" --array=0-$((n_shards - 1)) --requeue --open-mode=append \
-        -o encode.log "$dir/encode.sh") || return 1
+        --signal=B:TERM@120 -o encode.log "$dir/encode.sh") || return 1
     merge="merge -q --model $dir/m.model -o $dir/all.omen $dir/parts/"
     early=$(sbatch --parsable --dependency=afterany:"$array" -o early.log --wrap "$omendb $merge; echo exit \$?") ||
         return 1
@@ -145,6 +176,14 @@ run_slurm()
     grep -q 'exit 6' early.log && grep -q '1 of 8 shards is missing: 3' early.log ||
         echo "the merge without shard 3: $(cat early.log encode.log)"
     [ -s half ] || echo "task 5 was not half done when it was requeued"
+    for task in 6 7; do
+        grep -q "shard-0000$task.*\.part" urgent.log || echo "task $task was not half done when it was preempted"
+    done
+    grep -qx 6 stopped || echo "task 6 did not end with 143 in its grace time"
+    grep -q 'preempted JobId=[0-9]*_7(.* requeued' log/slurmctld.log || echo "task 7 was not preempted"
+    for task in 5 6 7; do
+        grep -q "^$task [1-9]" restarts || echo "task $task was not started again"
+    done
     again=$(sbatch --parsable --array=3 -o again.log "$dir/encode.sh") || return 1
     killed=$(sbatch --parsable --dependency=afterok:"$again" -o killed.log \
         --wrap "OMEN_FAULT=kill:150 $faulty $merge") || return 1
@@ -201,7 +240,7 @@ else
     if ! start_slurm >start.log 2>&1; then
         echo "ok - Slurm # SKIP it does not start here: $(tail -n 1 start.log log/*.log 2>/dev/null | tail -n 1)"
     else
-        verdict "Slurm: an array of $n_shards, tasks killed, requeued and run twice, a merge killed" \
+        verdict "Slurm: an array of $n_shards, tasks killed, requeued, preempted and run twice, a merge killed" \
             "$(run_slurm || echo "it did not end")"
     fi
 fi

@@ -7,6 +7,7 @@
  *   OMEN_FAULT=short:N       the Nth read, pread, write or pwrite moves half of its bytes
  *   OMEN_FAULT=alloc:N       the Nth allocation fails (mmap with ENOMEM among them); alloc:N+ every one from there
  *   OMEN_FAULT=kill:N        SIGKILL in place of the Nth I/O call; kill:N:half after half of its bytes
+ *   OMEN_FAULT=stop:N        SIGSTOP before the Nth I/O call, which goes on with SIGCONT
  *   OMEN_FAULT_COUNT=FILE    gets "hit CALL FILE" of the faults, "renamed NAME" of renames that worked and, at exit,
  *                            "count io|short|alloc N" and "call NAME N"
  *   OMEN_FAULT_SITES=FILE    gets "io|short|alloc PLACE" for each call in turn, PLACE a number of its stack: the same
@@ -93,7 +94,7 @@ typedef enum { GO_ON, FAIL, HALF, DIE_AFTER_HALF } verdict;
 static struct {
     int count; /* COUNT_*, or -1 for none */
     unsigned long n;
-    bool from_there_on, kill, half;
+    bool from_there_on, kill, stop, half;
     int error;
 } plan = {.count = -1};
 
@@ -146,8 +147,9 @@ void fault_plan(const char *text)
     snprintf(error, sizeof error, "%s", *end == ':' ? end + 1 : "");
     plan.error = strcmp(error, "ENOSPC") == 0 ? ENOSPC : EIO;
     plan.kill = strcmp(kind, "kill") == 0;
+    plan.stop = strcmp(kind, "stop") == 0;
     plan.half = strcmp(error, "half") == 0;
-    if (strcmp(kind, "io") == 0 || plan.kill)
+    if (strcmp(kind, "io") == 0 || plan.kill || plan.stop)
         plan.count = COUNT_IO;
     else if (strcmp(kind, "short") == 0)
         plan.count = COUNT_SHORT;
@@ -260,6 +262,10 @@ static verdict strike(call_kind call, int fd, const char *path)
         if (plan.half && transfers)
             return DIE_AFTER_HALF;
         raise(SIGKILL);
+    }
+    if (plan.stop) {
+        raise(SIGSTOP);
+        return GO_ON;
     }
     errno = plan.error;
     return FAIL;
