@@ -18,7 +18,7 @@ struct verify {
     enum mode mode;
     omen_paths source;  /* MODE_SOURCE only */
     const char *list;   /* that names it; NULL: --source does */
-    const char *model;  /* of shards; NULL: nothing is encoded again */
+    const char *model;  /* of shards; NULL: they are not encoded again */
     const char *format; /* of the source */
     uint32_t d;
     cmd_columns columns; /* to compare with */
@@ -94,8 +94,9 @@ static const cmd_option options[] = {
     {.name = "model",
      .argument = "FILE",
      CMD_TEXT(struct verify, model),
-     .help = "also that shards were encoded with this model; with a source, some\n"
-             "rows of each are encoded again"},
+     .help = "also that shards were encoded with this model, and that a model is this\n"
+             "one, of which an index says nothing; with a source, all of the shards'\n"
+             "rows are encoded again, and have to become the same bytes"},
     {.letters = "f",
      .name = "format",
      CMD_OPTION_FORMAT(struct verify, format, "the source") ", one of\n",
@@ -440,6 +441,7 @@ static int check_records(struct check *check, int *source_exit, omen_detail *why
                                  .d = v->d,
                                  .model = v->model,
                                  .n_threads = v->n_threads,
+                                 .progress = check->progress,
                                  .fault = on_fault,
                                  .context = check,
                                  .verdict = &check->verdict};
@@ -481,9 +483,10 @@ static int check_index(struct check *check)
         }
     }
     if (status == OMEN_OK && v->model) {
-        check->verdict = "differs from its model";
-        add_fault(check, NULL, 0, 0, "it is neither a model nor a shard");
-        status = OMEN_ERR_CORRUPT;
+        status = omen_fail(&why, OMEN_ERR_ARGUMENT,
+                           "\"%.300s\" is neither a model nor a shard, and --model is compared with these only; "
+                           "--source compares an index with its rows",
+                           check->path);
         goto out;
     }
     if (status == OMEN_OK) {

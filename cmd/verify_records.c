@@ -10,6 +10,8 @@ static void prepare(const struct verify_records *v, const omen_model *model, ome
 {
     omen_build_options_init(options);
     options->n_threads = v->n_threads;
+    options->progress = cmd_progress_update;
+    options->progress_context = v->progress;
     *vectors = (omen_vectors_options){.format = v->format, .d = v->d, .raw_d = model ? model->info.d : 0};
     *paths = (omen_build_paths){.struct_bytes = sizeof *paths,
                                 .vectors = vectors,

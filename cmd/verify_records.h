@@ -14,6 +14,7 @@ struct verify_records {
     uint32_t d;               /* of these, or 0 */
     const char *model;        /* path of the one that it has to be of, or be; NULL: nothing is encoded again */
     int n_threads;
+    cmd_progress *progress;
     omen_fault_fn fault; /* gets differences from the source, and from the model */
     void *context;
     const char **verdict; /* what these are, set before fault is called */

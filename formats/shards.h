@@ -55,7 +55,7 @@ int omen_model_check_source(const omen_model *model, const omen_build_paths *pat
                             omen_fault_fn fault, void *context, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Compares the rows that a shard was made of, all by their hash, with those of inputs. With a model, which has to be
- * the shard's, some of its runs are encoded again and compared with it, byte for byte. As omen_model_check_source(). */
+ * the shard's, all are encoded again and compared with it, byte for byte. As omen_model_check_source(). */
 int omen_shard_check_source(omen_part *part, const omen_model *model, const omen_build_paths *paths,
                             const omen_build_options *options, omen_fault_fn fault, void *context,
                             omen_detail *why) OMEN_MUST_CHECK;

@@ -123,8 +123,9 @@ static int resume(omen_build_state *b)
     if (n_linked > 0)
         b->first_stage = OMEN_STAGE_GRAPH;
     const omen_build_extent extent = b->options->extent;
-    if (status == OMEN_OK && ((extent == OMEN_BUILD_SHARD && !b->has_queries) ||
-                              (extent == OMEN_BUILD_MERGE && b->first_stage < OMEN_STAGE_ORDER)))
+    const bool is_complete = extent == OMEN_BUILD_MERGE || b->options->again;
+    if (status == OMEN_OK &&
+        ((extent == OMEN_BUILD_SHARD && !b->has_queries) || (is_complete && b->first_stage < OMEN_STAGE_ORDER)))
         return omen_records_contradiction(b->why);
     begun = extent != OMEN_BUILD_SHARD || b->runs.n_runs > 0;
     if (status == OMEN_OK && begun && b->first_stage > OMEN_STAGE_SAMPLE && b->options->resumed)
@@ -299,6 +300,8 @@ int omen_index_build(const omen_source *source, const omen_build_options *option
         return omen_fail(why, OMEN_ERR_ARGUMENT, "options.model is of all of an index");
     if (options->extent != OMEN_BUILD_ALL && !checkpoint)
         return omen_fail(why, OMEN_ERR_ARGUMENT, "a part of a build is made into a checkpoint");
+    if (options->again && options->extent != OMEN_BUILD_SHARD)
+        return omen_fail(why, OMEN_ERR_ARGUMENT, "options.again is of a shard");
     b.end = source->n_rows;
     if (options->extent == OMEN_BUILD_SHARD) {
         b.n_encoded = options->shard.first;

@@ -209,30 +209,96 @@ static int encode_chunk(omen_build_state *b, uint64_t chunk0, uint64_t n_chunk, 
     return status;
 }
 
+/* Encodes rows from b->n_encoded on, at most a chunk and none from end on, as one run more. */
+static int encode_next(omen_build_state *b, uint64_t end)
+{
+    const uint64_t n_chunk = least(b->plan.chunk_rows, end - b->n_encoded);
+    omen_row_hash hash = {0, 0};
+    int status = encode_chunk(b, b->n_encoded, n_chunk, &hash);
+    if (status == OMEN_OK)
+        status = omen_runs_add(&b->runs, b->n_encoded, n_chunk, &hash, b->why);
+    if (b->source->release)
+        b->source->release(b->source->self, b->n_encoded, n_chunk);
+    if (status != OMEN_OK)
+        return status;
+    b->n_encoded += n_chunk;
+    return omen_build_encode_progress(b, b->n_encoded);
+}
+
+static int reserve(omen_build_state *b, uint64_t n_rows)
+{
+    return omen_runs_reserve(&b->runs, least(b->plan.chunk_rows, n_rows), b->plan.keeps_runs) == OMEN_OK &&
+                   omen_neighbours_prepare(&b->truth, b->transform.mean, b->source->read_bytes) == OMEN_OK
+               ? OMEN_OK
+               : omen_build_no_memory(b);
+}
+
+/* Encodes the rows of a run again, from b->n_encoded on. */
+static int compare_run(omen_build_state *b, const omen_runs *made, size_t r, bool *same)
+{
+    omen_run_comparison comparison = {.at = NULL};
+    const uint64_t end = made->runs[r].row0 + made->runs[r].n_rows;
+    int status = omen_run_compare_begin(&comparison, made, r);
+    if (status != OMEN_OK)
+        omen_build_no_memory(b);
+    while (b->n_encoded < end && status == OMEN_OK && *same) {
+        status = encode_next(b, end);
+        if (status == OMEN_OK)
+            status = omen_run_compare_next(&comparison, &b->runs, same, b->why);
+    }
+    if (status == OMEN_OK && *same)
+        *same = omen_run_compare_is_done(&comparison);
+    omen_run_compare_finish(&comparison);
+    return status;
+}
+
+/* Encodes all rows again, and compares them with the runs that the checkpoint has, and what these say of the nearest
+ * rows of the queries. */
+static int encode_again(omen_build_state *b)
+{
+    omen_runs made = b->runs;
+    uint64_t *const keys = b->truth.keys;
+    const size_t n_key_bytes = (size_t)b->truth.n_queries * b->truth.k * sizeof *keys;
+    const uint64_t first = b->options->shard.first;
+    bool same = true;
+    b->n_encoded = first;
+    b->truth.keys = omen_alloc(n_key_bytes + 1, 1);
+    int status = omen_runs_init(&b->runs, made.n_lists, made.code_bytes, made.n_factors,
+                                made.item_bytes[OMEN_RUN_REFINE], NULL, &b->truth);
+    if (status != OMEN_OK || !b->truth.keys)
+        status = omen_build_no_memory(b);
+    else
+        status = reserve(b, b->end - first);
+    if (status == OMEN_OK)
+        memset(b->truth.keys, 0xff, n_key_bytes);
+    for (size_t r = 0; r < made.n_runs && status == OMEN_OK && same; r++)
+        status = compare_run(b, &made, r, &same);
+    if (status == OMEN_OK && same)
+        same = omen_runs_have_same_extremes(&made, &b->runs) && memcmp(keys, b->truth.keys, n_key_bytes) == 0;
+    if (status == OMEN_OK && !same)
+        status = omen_fail(b->why, OMEN_ERR_CORRUPT, "rows %llu to %llu are not encoded as the model encodes them",
+                           (unsigned long long)first, (unsigned long long)b->end - 1);
+    omen_runs_finish(&b->runs);
+    b->runs = made;
+    free(b->truth.keys);
+    b->truth.keys = keys;
+    return status;
+}
+
 int omen_build_encode(omen_build_state *b)
 {
     const uint64_t n = b->end;
-    const uint64_t chunk_rows = least(b->plan.chunk_rows, n - b->n_encoded);
     const uint64_t first = b->options->extent == OMEN_BUILD_SHARD ? b->options->shard.first : 0;
     omen_watch watch = omen_build_watch(b, OMEN_STAGE_ENCODE);
     int status = OMEN_OK;
+    if (b->options->again)
+        return encode_again(b);
     watch.done = b->n_encoded - first;
     watch.total = n - first;
-    if (b->n_encoded < n && (omen_runs_reserve(&b->runs, chunk_rows, b->plan.keeps_runs) != OMEN_OK ||
-                             omen_neighbours_prepare(&b->truth, b->transform.mean, b->source->read_bytes) != OMEN_OK))
-        return omen_build_no_memory(b);
+    if (b->n_encoded < n)
+        status = reserve(b, n - b->n_encoded);
     while (b->n_encoded < n && status == OMEN_OK) {
-        const uint64_t n_chunk = least(chunk_rows, n - b->n_encoded);
-        omen_row_hash hash = {0, 0};
-        status = encode_chunk(b, b->n_encoded, n_chunk, &hash);
-        if (status == OMEN_OK)
-            status = omen_runs_add(&b->runs, b->n_encoded, n_chunk, &hash, b->why);
-        if (b->source->release)
-            b->source->release(b->source->self, b->n_encoded, n_chunk);
-        if (status == OMEN_OK) {
-            b->n_encoded += n_chunk;
-            status = omen_build_encode_progress(b, b->n_encoded);
-        }
+        status = encode_next(b, n);
         watch.done = b->n_encoded - first;
         if (status == OMEN_OK)
             status = omen_runs_merge_levels(&b->runs, &watch, b->why);

@@ -150,6 +150,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
     const uint64_t encode = model + assign + threads * block * 4 * (d + d_full + d_kept) +
                             omen_neighbours_bytes(n, source->d) +
                             omen_neighbours_scan_bytes(n, source->d, (int)threads);
+    const uint64_t again = omen_run_compare_bytes((uint32_t)n_lists, row_bytes) + omen_neighbours_bytes(n, source->d);
     const uint64_t sums = n * most_of(code_bytes, row_bytes) / (OMEN_CHECK_BYTES / 8) * 2; /* of the sink */
     const uint64_t row = omen_runs_chunk_row_bytes(code_bytes, has_codes ? OMEN_MAX_FACTORS : 0, row_bytes);
     uint64_t calibrate = 0; /* one way after the other */
@@ -187,7 +188,7 @@ int omen_build_plan_make(const omen_source *source, const omen_build_options *o,
             omen_runs_walk_bytes(n_runs, n * row / 2) + 2 * BUILD_BLOCKS_AT_ONCE * OMEN_SCAN_BLOCK * code_bytes;
         uint64_t peak = stages;
         if (o->extent == OMEN_BUILD_ALL || o->extent == OMEN_BUILD_SHARD)
-            peak = most_of(peak, encode + tables + chunk * row);
+            peak = most_of(peak, encode + tables + chunk * row + (o->again ? again : 0));
         if (makes_index) {
             /* the last run stays in memory to the end */
             peak = most_of(peak, model + queries + tables + walk + sums + chunk * row / 2);

@@ -138,7 +138,8 @@ size_t omen_build_block_rows(size_t d);
 /* Tells that all rows to encode before row are encoded. Returns OMEN_OK or OMEN_ERR_INTERRUPTED. */
 int omen_build_encode_progress(omen_build_state *b, uint64_t row);
 
-/* Encodes the rows that no record holds yet, chunk by chunk. Returns as the training stages. */
+/* Encodes the rows that no record holds yet, chunk by chunk; or, with options.again, all of them, and compares. Returns
+ * as the training stages. */
 int omen_build_encode(omen_build_state *b);
 
 /* ---- build_order.c ---- */

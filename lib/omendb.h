@@ -337,6 +337,9 @@ typedef struct omen_build_options {
     } shard;
     const omen_checkpoint *model; /* of ALL: records of one that has these options; NULL: it is trained on the rows */
     const omen_scratch *scratch;  /* where a graph is made that memory_bytes has no room for; NULL: it has to have */
+    /* of SHARD: all its rows are encoded in the checkpoint; encodes them again and compares, byte for byte, appending
+     * nothing. OMEN_ERR_CORRUPT where they differ */
+    bool again;
 } omen_build_options;
 
 /* The defaults: l2, codec auto, refine auto, 32 bytes, everything else 0. Written omen_build_options_init(&options):

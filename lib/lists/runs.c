@@ -226,9 +226,8 @@ int omen_runs_add(omen_runs *runs, uint64_t row0, uint64_t n, const omen_row_has
 
 /* ---- taking over ---- */
 
-/* Reads n items of a run from item i on. */
-static int read_items(const omen_runs *runs, size_t r, omen_run_part part, uint64_t i, uint64_t n, uint8_t *out,
-                      omen_detail *why)
+int omen_runs_read(const omen_runs *runs, size_t r, omen_run_part part, uint64_t i, uint64_t n, uint8_t *out,
+                   omen_detail *why)
 {
     const omen_run *run = &runs->runs[r];
     const size_t item_bytes = runs->item_bytes[part];
@@ -271,7 +270,7 @@ static int check_rows(const omen_runs *runs, size_t r, bool *sound, omen_detail 
     *sound = true;
     for (uint64_t i0 = 0; i0 < run->n_rows && status == OMEN_OK && *sound; i0 += most) {
         const uint64_t n = run->n_rows - i0 < most ? run->n_rows - i0 : most;
-        status = read_items(runs, r, OMEN_RUN_ROWS, i0, n, (uint8_t *)rows, why);
+        status = omen_runs_read(runs, r, OMEN_RUN_ROWS, i0, n, (uint8_t *)rows, why);
         for (uint64_t i = i0; i < i0 + n && status == OMEN_OK && *sound; i++) {
             const uint64_t row = (uint64_t)rows[i - i0] - run->row0; /* of the run; wraps beyond its rows */
             while (run->first[list + 1] <= i)
@@ -380,7 +379,7 @@ static int give_list(walk *w, size_t list)
         const uint32_t *first = w->runs->runs[r].first + list;
         for (uint64_t i = first[0]; i < first[1] && status == OMEN_OK; i += w->most) {
             const uint64_t n = first[1] - i < w->most ? first[1] - i : w->most;
-            status = read_items(w->runs, r, w->part, i, n, w->items, w->why);
+            status = omen_runs_read(w->runs, r, w->part, i, n, w->items, w->why);
             if (status == OMEN_OK)
                 status = w->fn(w->context, w->items, n, w->why);
         }
@@ -414,7 +413,7 @@ static int give_stretch(walk *w, size_t from, size_t to, uint64_t n)
         const uint8_t *raw = in_memory ? in_memory + first[from] * item_bytes : room;
         omen_detail why = {""};
         const int failed =
-            in_memory ? OMEN_OK : read_items(runs, r, w->part, first[from], first[to] - first[from], room, &why);
+            in_memory ? OMEN_OK : omen_runs_read(runs, r, w->part, first[from], first[to] - first[from], room, &why);
         if (failed != OMEN_OK) {
 #pragma omp critical(omen_runs)
             {

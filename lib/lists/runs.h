@@ -93,6 +93,37 @@ omen_row_hash omen_runs_hash(const omen_runs *runs);
 int omen_runs_restore(omen_runs *runs, uint32_t record, uint64_t record_bytes, uint64_t row0, uint64_t n_rows,
                       omen_detail *why) OMEN_MUST_CHECK;
 
+/* Reads n items of run number r from item i on into out. Returns OMEN_OK or what the checkpoint returned. */
+int omen_runs_read(const omen_runs *runs, size_t r, omen_run_part part, uint64_t i, uint64_t n, uint8_t *out,
+                   omen_detail *why) OMEN_MUST_CHECK;
+
+/* A run beside chunks of the same rows that are encoded again. Starts zeroed. */
+typedef struct omen_run_comparison {
+    const omen_runs *made; /* the caller's */
+    size_t run;            /* number of the run in made */
+    uint32_t *at;          /* n_lists: item that comes next of each list */
+    uint8_t *room;         /* for items of the run */
+    omen_row_hash hash;    /* of the rows so far */
+} omen_run_comparison;
+
+/* Begins with a run of made. Returns OMEN_OK or OMEN_ERR_MEMORY; finish also after a failure. */
+int omen_run_compare_begin(omen_run_comparison *c, const omen_runs *made, size_t run) OMEN_MUST_CHECK;
+
+/* Compares the next rows of the run with the only run of again, which is dropped; its memory serves the next. *same:
+ * all bytes are alike. Returns OMEN_OK or what the checkpoint of made returned. */
+int omen_run_compare_next(omen_run_comparison *c, omen_runs *again, bool *same, omen_detail *why) OMEN_MUST_CHECK;
+
+/* Whether all rows of the run have been compared, and are those that it says it was made of; a whole one has level 0.
+ */
+bool omen_run_compare_is_done(const omen_run_comparison *c);
+void omen_run_compare_finish(omen_run_comparison *c);
+
+/* Whether the least and largest factors of all lists are the same, over all runs of each. */
+bool omen_runs_have_same_extremes(const omen_runs *a, const omen_runs *b);
+
+/* Bytes of memory that a comparison takes. */
+uint64_t omen_run_compare_bytes(uint32_t n_lists, size_t refine_bytes);
+
 /* Called with the next n items in list order. */
 typedef int (*omen_run_fn)(void *context, const uint8_t *items, uint64_t n, omen_detail *why);
 

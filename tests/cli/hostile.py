@@ -21,7 +21,8 @@ hostile.py results PART INDEX N OPTION...
 hostile.py shards MODEL N SHARD...
                              the same of a model and its shards: build --shard and merge exit 0, and make an index that
                              verify calls sound, or 2 to 4
-hostile.py recode SHARD OUT  a shard whose last row is encoded otherwise, and which is sound
+hostile.py recode SHARD OUT [AT]
+                             a shard with one byte of its last run changed, the last or AT, and checksums to match
 hostile.py same_rows SHARD OUT MODEL
                              a shard of all rows, each of its queries' neighbours the query itself, ever farther away
 hostile.py empty_run SHARD OUT
@@ -346,10 +347,9 @@ def lie_shards(model, n, names):
         sys.exit(f"of {n} models and shards none was found at fault")
 
 
-def recode(shard, out):
-    """The shard with another last byte in its last run, and checksums to match."""
+def recode(shard, out, at=-1):
     parts = records(shard)
-    parts[-1][1][-1] ^= 1
+    parts[-1][1][at] ^= 1
     write(out, pack_records(parts, 2))
 
 
@@ -610,7 +610,7 @@ def main():
     elif command == "shards":
         lie_shards(data, int(words[0]), words[1:])
     elif command == "recode":
-        recode(data, words[0])
+        recode(data, words[0], *map(int, words[1:]))
     elif command == "same_rows":
         with open(words[1], "rb") as file:
             same_rows(data, words[0], file.read())

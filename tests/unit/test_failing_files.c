@@ -208,9 +208,10 @@ static int check_shard(void)
 {
     static const char *const inputs[] = {"parts/0.fvecs", "parts/1.fvecs"};
     omen_build_paths paths = paths_of(NULL, NULL);
-    const omen_build_options o = options_of(false);
+    omen_build_options o = options_of(false);
     omen_model model = {.part = NULL};
     omen_part *part = NULL;
+    o.chunk_rows = 7; /* encoded again in several */
     paths.inputs = inputs;
     paths.n_inputs = 2;
     paths.tune_queries = "q.csv";
