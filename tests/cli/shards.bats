@@ -570,6 +570,20 @@ open("base.u8bin", "wb").write(struct.pack("<II", 130000, 64) + random.randbytes
     at_least 10 "$(member "$(cat report)" rows_done)"
 }
 
+@test "runs that are merged in two levels make the same shard and the same index" {
+    plain_only
+    vectors make base.fvecs -n 4200 -d 3
+    omendb build -q -o whole.omen base.fvecs
+    omendb train -q -o m.model base.fvecs
+    omendb build -q --model m.model --shard 0/1 -o s.shard
+    # 64 runs of 64 rows each, and more: a merge gives back the room of all records that it stands for, one by one
+    OMEN_FAULT_COUNT=counts "$OMENDB_FAULT" build -q -t 1 --model m.model --shard 0/1 --chunk-rows 1 -o other.shard
+    at_least 8000 "$(sed -n 's/^call fallocate //p' counts)"
+    cmp s.shard other.shard
+    merge other.shard
+    cmp whole.omen out.omen
+}
+
 @test "more shards than a process may have open, in 64 MiB" {
     plain_only
     mkdir parts
