@@ -105,13 +105,12 @@ static float limit_needed(omen_lists_chunk *s, uint32_t query)
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t l = s->short_lists[i];
         const float share = -s->work[l], matches = share * (float)f->matches[l];
+        const bool is_taken = omen_key(values[l], l) <= f->last;
         n_rows += (double)share * (first[l + 1] - first[l]);
-        if (omen_key(values[l], l) <= f->last) {
-            taken += (double)matches;
-            continue;
-        }
+        taken += is_taken ? (double)matches : 0;
         expected[n_rest] = matches; /* lists rise, so this is behind none that is still to be read */
-        distances[n_rest++] = values[l];
+        distances[n_rest] = values[l];
+        n_rest += !is_taken && matches > 0; /* no branch, which nothing would foresee */
     }
     omen_list_steps_fill(&steps, distances, expected, n_rest);
     const uint32_t n_steps = omen_list_steps_needed(&steps, omen_stop_rule_allowed(&s->stop, n_rows, taken, s->k));
