@@ -16,15 +16,9 @@ float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, floa
     return ahead > 0 ? 1 - tail : tail;
 }
 
-void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const float *expected, size_t n)
+void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const float *expected, size_t n, float least,
+                          float most)
 {
-    float least = INFINITY, most = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        if (!(expected[i] > 0))
-            continue;
-        least = distances[i] < least ? distances[i] : least;
-        most = distances[i] > most ? distances[i] : most;
-    }
     const float per_step = most > least ? (float)OMEN_LIST_STEPS / (most - least) : 0;
     *steps = (omen_list_steps){.least = least, .most = most, .per_step = per_step};
     for (size_t i = 0; i < n; i++) {
