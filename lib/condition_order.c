@@ -11,7 +11,8 @@
 #include "lib/row_set.h"
 
 #define FEW_RANGES  8u   /* more of many rows: a pass over the values */
-#define LOOSE_SHARE 128u /* this part of the rows is set one by one in the time of a pass over the buckets */
+#define PASS_ROWS   32768u /* of a bitmap cleared and filled while near */
+#define LOOSE_SHARE 64u /* this part of the rows is set one by one in the time of a pass over the buckets */
 
 void omen_position_sorter_finish(omen_position_sorter *sorter)
 {
@@ -90,20 +91,28 @@ static int make_bitmap(const omen_index *index, const omen_column_order *order, 
                        omen_row_set **out)
 {
     const uint64_t n_rows = index->meta.n_rows;
+    ranks buckets[FEW_RANGES];
     omen_row_set *set = omen_row_set_create_unset(index);
     if (!set)
         return OMEN_ERR_MEMORY;
-    memset(set->words, 0, omen_row_set_words(n_rows) * sizeof *set->words);
     for (size_t i = 0; i < n_parts; i++) {
-        const uint32_t first = parts[i].first, end = first + parts[i].n;
-        const uint32_t bucket = nearest_bucket(order, first), past = nearest_bucket(order, end);
-        if (parts[i].n <= n_rows / LOOSE_SHARE || bucket == past) {
-            turn(order, first, end, set->words);
-            continue;
-        }
-        omen_kernels_get()->range_bits(order->bucket, 1, n_rows, bucket, past - 1 - bucket, set->words);
-        turn(order, first, first_of(order, bucket), set->words);
-        turn(order, end, first_of(order, past), set->words);
+        const uint32_t bucket = nearest_bucket(order, parts[i].first);
+        const uint32_t past = nearest_bucket(order, parts[i].first + parts[i].n);
+        buckets[i] = (ranks){bucket, parts[i].n <= n_rows / LOOSE_SHARE ? 0 : past - bucket};
+    }
+    for (uint64_t at = 0; at < n_rows; at += PASS_ROWS) {
+        const uint64_t n = n_rows - at < PASS_ROWS ? n_rows - at : PASS_ROWS;
+        uint64_t *words = set->words + at / 64;
+        memset(words, 0, omen_row_set_words(n) * sizeof *words);
+        for (size_t i = 0; i < n_parts; i++)
+            if (buckets[i].n)
+                omen_kernels_get()->range_bits(order->bucket + at, 1, n, buckets[i].first, buckets[i].n - 1, words);
+    }
+    for (size_t i = 0; i < n_parts; i++) {
+        const uint32_t end = parts[i].first + parts[i].n, past = buckets[i].first + buckets[i].n;
+        turn(order, parts[i].first, buckets[i].n ? first_of(order, buckets[i].first) : end, set->words);
+        if (buckets[i].n)
+            turn(order, end, first_of(order, past), set->words);
     }
     if (omen_row_set_finish(set) == OMEN_OK) {
         *out = set;
