@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rows of a column by their values: in memory, made once passes over the values have cost as much. A range of values
- * then is a range of ranks, and a condition on it costs what it finds, or a pass over one byte a row. */
+/* The rows of a column by their values: in memory, made once passes over the values have cost as much. A range of
+ * values then is a range of ranks, and a condition on it costs what it finds, or a pass over one byte a row. */
 #ifndef OMEN_COLUMNS_ORDER_H
 #define OMEN_COLUMNS_ORDER_H
 
@@ -10,10 +10,10 @@
 #define OMEN_ORDER_BUCKETS 255u /* at most; a byte that is no bucket is that of a row without a value */
 
 typedef struct omen_column_order {
-    uint32_t n;            /* rows that have a value */
-    uint32_t bucket_rows;  /* ranks of each bucket */
-    const uint32_t *rows;  /* n: positions, by value, those of equal values by position */
-    const uint8_t *bucket; /* of each position: its rank / bucket_rows */
+    uint32_t n;                          /* rows that have a value */
+    uint32_t bucket_rows;                /* ranks of each bucket */
+    const uint32_t *rows;                /* n: positions, by value, those of equal values by position */
+    const uint8_t *bucket;               /* of each position: its rank / bucket_rows */
     uint64_t firsts[OMEN_ORDER_BUCKETS]; /* the least key of each bucket */
 } omen_column_order;
 

@@ -337,8 +337,7 @@ int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, 
         for (size_t g = 0; g < n_groups; g++) {
             omen_detail own = {""};
             const size_t first = g * size, n_here = n - first < size ? n - first : size;
-            const int found =
-                evaluate_group(conditions + first, n_here, orders, &sorter, sets + first, &watch, &own);
+            const int found = evaluate_group(conditions + first, n_here, orders, &sorter, sets + first, &watch, &own);
             __atomic_fetch_add(&watch.done, n_here, __ATOMIC_RELAXED);
             if (found == OMEN_OK)
                 continue;

@@ -10,9 +10,9 @@
 #include "lib/matrix.h"
 #include "lib/row_set.h"
 
-#define FEW_RANGES  8u   /* more of many rows: a pass over the values */
+#define FEW_RANGES  8u     /* more of many rows: a pass over the values */
 #define PASS_ROWS   32768u /* of a bitmap cleared and filled while near */
-#define LOOSE_SHARE 64u /* this part of the rows is set one by one in the time of a pass over the buckets */
+#define LOOSE_SHARE 64u    /* this part of the rows is set one by one in the time of a pass over the buckets */
 
 void omen_position_sorter_finish(omen_position_sorter *sorter)
 {

@@ -12,8 +12,8 @@ typedef struct omen_position_sorter {
 
 void omen_position_sorter_finish(omen_position_sorter *sorter);
 
-/* The rows that a test, of kind OMEN_NODE_RANGES, is true of, into *out, the caller's; NULL where a pass over the values
- * is better. Returns OMEN_OK or OMEN_ERR_MEMORY. */
+/* The rows that a test, of kind OMEN_NODE_RANGES, is true of, into *out, the caller's; NULL where a pass over the
+ * values is better. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_condition_by_order(const omen_index *index, const omen_column_order *order, const omen_node *test,
                             omen_position_sorter *sorter, omen_row_set **out) OMEN_MUST_CHECK;
 

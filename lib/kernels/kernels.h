@@ -132,9 +132,9 @@ typedef struct omen_kernels {
     void (*list_shares)(const float *values, const float *means, size_t n, float norm2, float distance2, float scale2,
                         const float *tails, uint32_t last, float *out);
 
-    /* What may be found in the lists behind the last taken, key (last_value, last_list): see omen_list_expectation. shares
-     * are those of list_shares; lists of which no more than least_share is expected are left out. expected and distances
-     * have room for n, and expected may be shares. */
+    /* What may be found in the lists behind the last taken, key (last_value, last_list): see omen_list_expectation.
+     * shares are those of list_shares; lists of which no more than least_share is expected are left out. expected and
+     * distances have room for n, and expected may be shares. */
     void (*list_expected)(const float *values, const float *shares, const uint32_t *first, const uint32_t *matches,
                           size_t n, float least_share, float last_value, uint32_t last_list, float *expected,
                           float *distances, omen_list_expectation *out);

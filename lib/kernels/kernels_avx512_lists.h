@@ -50,14 +50,12 @@ static void list_expected(const float *values, const float *shares, const uint32
         const __m512 value = _mm512_maskz_loadu_ps(there, values + l);
         const __m512i rows = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(there, first + l + 1),
                                               _mm512_maskz_loadu_epi32(there, first + l));
-        const __m512 passing =
-            _mm512_mul_ps(share, _mm512_cvtepu32_ps(_mm512_maskz_loadu_epi32(there, matches + l)));
+        const __m512 passing = _mm512_mul_ps(share, _mm512_cvtepu32_ps(_mm512_maskz_loadu_epi32(there, matches + l)));
         const __mmask16 some = _mm512_mask_cmp_ps_mask(there, share, _mm512_set1_ps(least_share), _CMP_GT_OQ);
         const __mmask16 same = _mm512_mask_cmple_epu32_mask(some, lists, last_lists);
         const __mmask16 before = _mm512_mask_cmp_ps_mask(some, value, last, _CMP_LT_OQ) |
                                  _mm512_mask_cmp_ps_mask(same, value, last, _CMP_EQ_OQ);
-        const __mmask16 rest =
-            _mm512_mask_cmp_ps_mask(some & (__mmask16)~before, passing, zero, _CMP_GT_OQ);
+        const __mmask16 rest = _mm512_mask_cmp_ps_mask(some & (__mmask16)~before, passing, zero, _CMP_GT_OQ);
         n_rows = _mm512_mask_add_ps(n_rows, some, n_rows, _mm512_mul_ps(share, _mm512_cvtepu32_ps(rows)));
         taken = _mm512_mask_add_ps(taken, before, taken, passing);
         least = _mm512_mask_min_ps(least, rest, least, value);

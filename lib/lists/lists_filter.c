@@ -103,7 +103,8 @@ static float limit_needed(omen_lists_chunk *s, uint32_t query)
     omen_kernels_get()->list_expected(values, s->work, s->index->first, f->matches, n_lists, SHARE_LEAST,
                                       omen_key_distance(f->last), (uint32_t)f->last, expected, distances, &found);
     omen_list_steps_fill(&steps, distances, expected, found.n, found.least, found.most);
-    const uint32_t n_steps = omen_list_steps_needed(&steps, omen_stop_rule_allowed(&s->stop, (double)found.n_rows, (double)found.taken, s->k));
+    const uint32_t n_steps = omen_list_steps_needed(
+        &steps, omen_stop_rule_allowed(&s->stop, (double)found.n_rows, (double)found.taken, s->k));
     if (n_steps == 0)
         return -INFINITY;
     return n_steps == OMEN_LIST_STEPS || !(steps.per_step > 0) ? steps.most
