@@ -7,17 +7,14 @@
 #include "lib/matrix.h"
 
 #define WORTH_PASSES 512u       /* over the values, which take about as long as to make an order */
-#define ROWS_MOST    (1u << 25) /* of an index that has orders: they take 5 bytes a row, and 16 more to be made */
+#define ROWS_MOST    (1u << 24) /* of an index that has orders: they take 5 bytes a row, and 16 more to be made */
 #define PART_ROWS    (1u << 20) /* sorted between two looks at the watch */
 #define DIGITS       256u
 
-/* The keys of rows [first, first + n). */
-static void read_keys(const omen_column *c, uint64_t first, uint64_t n, uint64_t *keys)
+static void read_keys(const omen_column *c, uint64_t n_rows, uint64_t *keys)
 {
-    const uint32_t width = c->entry.width;
-    const uint8_t *values = c->parts[OMEN_PART_VALUES] + first * width;
-    for (uint64_t i = 0; i < n; i++)
-        keys[i] = omen_column_key(c, values + i * width);
+    for (uint64_t i = 0; i < n_rows; i++)
+        keys[i] = omen_column_key(c, c->parts[OMEN_PART_VALUES] + i * c->entry.width);
 }
 
 /* By the digit of their keys at shift, equals as before. counts: how many have each digit. */
@@ -79,8 +76,8 @@ static void fill_buckets(omen_column_order *order, const uint64_t *keys, uint64_
     order->bucket = bucket;
 }
 
-/* NULL without memory, or where the watch stops it. */
-static omen_column_order *make_order(const omen_index *index, const omen_column *c, omen_watch *watch)
+/* As omen_column_order_get(). */
+static int make_order(const omen_index *index, const omen_column *c, omen_column_order **out, omen_watch *watch)
 {
     const uint64_t n_rows = index->meta.n_rows, *nulls = (const uint64_t *)c->parts[OMEN_PART_NULLS];
     omen_column_order *order = calloc(1, sizeof *order);
@@ -89,7 +86,7 @@ static omen_column_order *make_order(const omen_index *index, const omen_column 
     uint8_t *bucket = omen_alloc(n_rows, 1);
     int status = order && keys && rows && other && bucket ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK) {
-        read_keys(c, 0, n_rows, keys);
+        read_keys(c, n_rows, keys);
         for (uint64_t i = 0; i < n_rows; i++) {
             rows[order->n] = (uint32_t)i;
             order->n += !nulls || !(nulls[i / 64] >> i % 64 & 1);
@@ -99,30 +96,35 @@ static omen_column_order *make_order(const omen_index *index, const omen_column 
     if (status == OMEN_OK) {
         order->rows = rows;
         fill_buckets(order, keys, n_rows, bucket);
+        *out = order;
     } else {
         free(order);
         free(rows);
         free(bucket);
-        order = NULL;
     }
     free(keys);
     free(other);
-    return order;
+    return status;
 }
 
-const omen_column_order *omen_column_order_get(const omen_index *index, uint32_t column, uint64_t n_passes,
-                                               omen_watch *watch)
+int omen_column_order_get(const omen_index *index, uint32_t column, uint64_t n_passes, const omen_column_order **out,
+                          omen_watch *watch)
 {
     omen_column *c = &index->columns[column];
-    omen_column_order *order = __atomic_load_n(&c->order, __ATOMIC_ACQUIRE), *before = NULL;
-    if (order || index->meta.n_rows > ROWS_MOST || omen_column_is_tags(&c->entry) ||
+    omen_column_order *made = NULL, *before = NULL;
+    *out = __atomic_load_n(&c->order, __ATOMIC_ACQUIRE);
+    if (*out || index->meta.n_rows > ROWS_MOST ||
         __atomic_add_fetch(&c->n_passes, n_passes, __ATOMIC_RELAXED) < WORTH_PASSES)
-        return order;
-    order = make_order(index, c, watch);
-    if (!order || __atomic_compare_exchange_n(&c->order, &before, order, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        return order;
-    free_order(order); /* another thread was faster */
-    return before;
+        return OMEN_OK;
+    const int status = make_order(index, c, &made, watch);
+    if (status != OMEN_OK)
+        return status;
+    if (!__atomic_compare_exchange_n(&c->order, &before, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        free_order(made); /* another thread was faster */
+        made = before;
+    }
+    *out = made;
+    return OMEN_OK;
 }
 
 void omen_column_order_close(omen_column *column)

@@ -17,11 +17,11 @@ typedef struct omen_column_order {
     uint64_t firsts[OMEN_ORDER_BUCKETS]; /* the least key of each bucket */
 } omen_column_order;
 
-/* Counts n_passes that are about to be made over a column, which was touched, and returns its order if there is one, or
- * if passes have become worth it; else NULL, as where there is no memory for one, or the watch stops it. Any thread may
- * call it. It lives as long as the index. */
-const omen_column_order *omen_column_order_get(const omen_index *index, uint32_t column, uint64_t n_passes,
-                                               omen_watch *watch);
+/* Counts n_passes that are about to be made over a column, which was touched, and fills *out with its order if there is
+ * one, or if passes have become worth it; else with NULL. Any thread may call it. The order lives as long as the index.
+ * Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_INTERRUPTED. */
+int omen_column_order_get(const omen_index *index, uint32_t column, uint64_t n_passes, const omen_column_order **out,
+                          omen_watch *watch) OMEN_MUST_CHECK;
 
 /* Which ranks have a key of the range: from *first on, and how many. */
 void omen_column_order_find(const omen_column_order *order, const omen_column *column, omen_range range,

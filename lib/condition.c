@@ -297,20 +297,23 @@ static int evaluate_group(const omen_condition *const *conditions, size_t n, con
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory for a condition") : status;
 }
 
-/* The orders of the columns that conditions ask for alone, by column; NULL where there is none, or no memory. */
-static const omen_column_order **get_orders(const omen_condition *const *conditions, size_t n, omen_watch *watch)
+/* The orders of the columns that conditions ask for alone, by column, into *out, the caller's also after a failure;
+ * NULL where there is none. */
+static int get_orders(const omen_condition *const *conditions, size_t n, const omen_column_order ***out,
+                      omen_watch *watch)
 {
     const omen_index *index = conditions[0]->index;
-    const omen_column_order **orders = omen_alloc_zero(index->n_columns, sizeof *orders);
+    const omen_column_order **orders = *out = omen_alloc_zero(index->n_columns, sizeof *orders);
     uint64_t *n_passes = omen_alloc_zero(index->n_columns, sizeof *n_passes);
-    for (size_t i = 0; i < n && n_passes; i++)
+    int status = orders && n_passes ? OMEN_OK : OMEN_ERR_MEMORY;
+    for (size_t i = 0; i < n && status == OMEN_OK; i++)
         if (conditions[i]->root->kind == OMEN_NODE_RANGES)
             n_passes[conditions[i]->root->column]++;
-    for (uint32_t c = 0; c < index->n_columns && orders && n_passes; c++)
+    for (uint32_t c = 0; c < index->n_columns && status == OMEN_OK; c++)
         if (n_passes[c])
-            orders[c] = omen_column_order_get(index, c, n_passes[c], watch);
+            status = omen_column_order_get(index, c, n_passes[c], &orders[c], watch);
     free(n_passes);
-    return orders;
+    return status;
 }
 
 int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads, omen_row_set **sets,
@@ -327,9 +330,12 @@ int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, 
     const size_t wanted = n_threads > 0 ? (size_t)n_threads : (size_t)omen_cpu_count();
     const size_t share = (n + wanted - 1) / wanted, size = share < 1 ? 1 : share < GROUP ? share : GROUP;
     const size_t n_groups = (n + size - 1) / size, used = n_groups < wanted ? n_groups : wanted;
-    const omen_column_order **orders = n > 0 ? get_orders(conditions, n, &watch) : NULL;
-    if (n > 0 && !orders)
-        return omen_fail(why, OMEN_ERR_MEMORY, "out of memory for conditions");
+    const omen_column_order **orders = NULL;
+    if (n > 0 && (status = get_orders(conditions, n, &orders, &watch)) != OMEN_OK) {
+        free(orders);
+        return omen_fail(why, status,
+                         status == OMEN_ERR_MEMORY ? "out of memory for the order of a column" : "interrupted");
+    }
 #pragma omp parallel num_threads(used > 0 ? (int)used : 1)
     {
         omen_position_sorter sorter = {NULL};
