@@ -235,6 +235,8 @@ static double per_query(const struct cmd_query_outcome *o, uint64_t total)
 void cmd_query_summary(const struct cmd_query_outcome *o)
 {
     const omen_search_stats *stats = &o->stats;
+    const uint64_t n_filtered =
+        stats->filtered.nothing + stats->filtered.rows + stats->filtered.lists + stats->filtered.graph;
 
     fprintf(stderr, "%s queries, ", cmd_group(stats->n_queries).text);
     if (o->has_within)
@@ -249,6 +251,12 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
     fprintf(stderr, "  besides  open %.3f, read %.3f, write %.3f s\n", o->open_seconds, o->read_seconds,
             o->write_seconds);
     fprintf(stderr, "  way      %s: %s\n", omen_search_way_name(o->choice.way), o->choice.reason);
+    if (n_filtered > 0 && n_filtered <= stats->n_queries) { /* of one index */
+        fprintf(stderr, "  filters  %s queries compare all rows that pass", cmd_group(stats->filtered.rows).text);
+        fprintf(stderr, ", %s go through lists", cmd_group(stats->filtered.lists).text);
+        fprintf(stderr, ", %s through the graph", cmd_group(stats->filtered.graph).text);
+        fprintf(stderr, ", for %s no row passes\n", cmd_group(stats->filtered.nothing).text);
+    }
     if (o->exact) {
         fprintf(stderr, "  effort   exact\n");
     } else if (o->choice.way == OMEN_SEARCH_GRAPH) {
@@ -263,8 +271,11 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
                 per_query(o, stats->graph.estimates), per_query(o, stats->rows_reranked));
         return;
     }
-    fprintf(stderr, "  a query  %.1f lists probed, %.1f codes scanned, %.1f rows re-ranked\n",
-            per_query(o, stats->lists.probed), per_query(o, stats->codes_scanned), per_query(o, stats->rows_reranked));
+    fprintf(stderr, "  a query  %.1f lists probed, %.1f codes scanned, ", per_query(o, stats->lists.probed),
+            per_query(o, stats->codes_scanned));
+    if (stats->graph.estimates > 0)
+        fprintf(stderr, "%.1f graph codes compared, ", per_query(o, stats->graph.estimates));
+    fprintf(stderr, "%.1f rows re-ranked\n", per_query(o, stats->rows_reranked));
 }
 
 /* The recall that was measured; null if it was not. */

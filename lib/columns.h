@@ -84,6 +84,8 @@ struct omen_column {
     uint64_t at[OMEN_N_PARTS + 1];      /* in CVAL, and its end */
     int is_checked;                     /* all but the postings; set atomically */
     uint64_t *tags_seen;                /* of tags: a bit for each whose postings were checked, set atomically */
+    uint64_t n_passes;                  /* over the values, by conditions that an order would answer; atomic */
+    struct omen_column_order *order;    /* of the values (columns_order.h), NULL: none yet; set atomically, once */
 };
 
 /* Checks COLS and the length of CVAL, and fills in index->columns and what belongs to them. Returns OMEN_OK,

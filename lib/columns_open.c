@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/columns.h"
+#include "lib/columns_order.h"
 #include "lib/sized.h"
 
 /* ---- COLS ---- */
@@ -125,8 +125,10 @@ int omen_columns_open(omen_index *index, const omen_section_list *list)
 
 void omen_columns_close(omen_index *index)
 {
-    for (uint32_t i = 0; i < index->n_columns; i++)
+    for (uint32_t i = 0; i < index->n_columns; i++) {
         free(index->columns[i].tags_seen);
+        omen_column_order_close(&index->columns[i]);
+    }
     free(index->columns);
     free(index->cval.seen);
 }

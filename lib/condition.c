@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/condition.h"
+#include "lib/condition_order.h"
 #include "lib/filter.h"
 #include "lib/matrix.h"
 #include "lib/row_set.h"
-#include "lib/watch.h"
 
 #define BLOCK_ROWS  OMEN_POSTING_ROWS
 #define BLOCK_WORDS (BLOCK_ROWS / 64)
@@ -186,6 +185,7 @@ typedef struct {
     uint32_t *positions; /* of the rows so far, while they are few: room for n_few + 64 */
     uint64_t n_positions, n_few;
     omen_row_set *set; /* NULL: they are few */
+    bool is_done;      /* set has all rows, few or not */
 } started;
 
 static int start(started *s, const omen_condition *condition, omen_detail *why)
@@ -239,31 +239,50 @@ static int evaluate_block(started *s, uint64_t block, uint64_t *words)
 /* What came of it: the caller's, also after a failure. */
 static int give_set(started *s, omen_row_set **out)
 {
+    if (s->is_done) {
+        *out = s->set;
+        s->set = NULL;
+        return OMEN_OK;
+    }
     *out = s->set ? s->set : omen_row_set_create_list(s->e.index, s->positions, s->n_positions);
     s->set = NULL;
     return !*out ? OMEN_ERR_MEMORY : (*out)->words ? omen_row_set_finish(*out) : OMEN_OK;
 }
 
+/* A condition that the order of its column answers, if there is one. */
+static int take_order(started *s, const omen_column_order *const *orders, omen_position_sorter *sorter)
+{
+    const omen_node *root = s->condition->root;
+    const omen_column_order *order = root->kind == OMEN_NODE_RANGES ? orders[root->column] : NULL;
+    const int status = order ? omen_condition_by_order(s->e.index, order, root, sorter, &s->set) : OMEN_OK;
+    s->is_done = s->set;
+    return status;
+}
+
 /* A few conditions, block by block, so that the values of a block come from memory once for all of them. */
-static int evaluate_group(const omen_condition *const *conditions, size_t n, omen_row_set **sets, omen_watch *watch,
-                          omen_detail *why)
+static int evaluate_group(const omen_condition *const *conditions, size_t n, const omen_column_order *const *orders,
+                          omen_position_sorter *sorter, omen_row_set **sets, omen_watch *watch, omen_detail *why)
 {
     started all[GROUP];
     unsigned depth = 0;
-    size_t n_started = 0;
+    size_t n_started = 0, n_done = 0;
     int status = OMEN_OK;
     for (; n_started < n && status == OMEN_OK; n_started++) {
         const omen_condition *c = conditions[n_started];
         status = start(&all[n_started], c, why);
+        if (status == OMEN_OK)
+            status = take_order(&all[n_started], orders, sorter);
+        n_done += all[n_started].is_done;
         depth = c->depth > depth ? c->depth : depth;
     }
     uint64_t *words = omen_alloc((size_t)(depth + 1) * BLOCK_WORDS, sizeof *words);
     if (status == OMEN_OK && !words)
         status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for a condition");
     const uint64_t n_rows = conditions[0]->index->meta.n_rows;
-    for (uint64_t block = 0; block * BLOCK_ROWS < n_rows && status == OMEN_OK; block++) {
+    for (uint64_t block = 0; block * BLOCK_ROWS < n_rows && n_done < n && status == OMEN_OK; block++) {
         for (size_t i = 0; i < n && status == OMEN_OK; i++)
-            status = evaluate_block(&all[i], block, words);
+            if (!all[i].is_done)
+                status = evaluate_block(&all[i], block, words);
         if (status == OMEN_OK && omen_watch_stopped(watch))
             status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     }
@@ -276,6 +295,25 @@ static int evaluate_group(const omen_condition *const *conditions, size_t n, ome
         free(all[i].e.cursors);
     }
     return status == OMEN_ERR_MEMORY ? omen_fail(why, status, "out of memory for a condition") : status;
+}
+
+/* The orders of the columns that conditions ask for alone, by column, into *out, the caller's also after a failure;
+ * NULL where there is none. */
+static int get_orders(const omen_condition *const *conditions, size_t n, const omen_column_order ***out,
+                      omen_watch *watch)
+{
+    const omen_index *index = conditions[0]->index;
+    const omen_column_order **orders = *out = omen_alloc_zero(index->n_columns, sizeof *orders);
+    uint64_t *n_passes = omen_alloc_zero(index->n_columns, sizeof *n_passes);
+    int status = orders && n_passes ? OMEN_OK : OMEN_ERR_MEMORY;
+    for (size_t i = 0; i < n && status == OMEN_OK; i++)
+        if (conditions[i]->root->kind == OMEN_NODE_RANGES)
+            n_passes[conditions[i]->root->column]++;
+    for (uint32_t c = 0; c < index->n_columns && status == OMEN_OK; c++)
+        if (n_passes[c])
+            status = omen_column_order_get(index, c, n_passes[c], &orders[c], watch);
+    free(n_passes);
+    return status;
 }
 
 int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, int n_threads, omen_row_set **sets,
@@ -292,20 +330,32 @@ int omen_conditions_evaluate(const omen_condition *const *conditions, size_t n, 
     const size_t wanted = n_threads > 0 ? (size_t)n_threads : (size_t)omen_cpu_count();
     const size_t share = (n + wanted - 1) / wanted, size = share < 1 ? 1 : share < GROUP ? share : GROUP;
     const size_t n_groups = (n + size - 1) / size, used = n_groups < wanted ? n_groups : wanted;
-#pragma omp parallel for schedule(dynamic) num_threads(used > 0 ? (int)used : 1)
-    for (size_t g = 0; g < n_groups; g++) {
-        omen_detail own = {""};
-        const size_t first = g * size, n_here = n - first < size ? n - first : size;
-        const int found = evaluate_group(conditions + first, n_here, sets + first, &watch, &own);
-        __atomic_fetch_add(&watch.done, n_here, __ATOMIC_RELAXED);
-        if (found == OMEN_OK)
-            continue;
-#pragma omp critical
-        if (status == OMEN_OK) {
-            status = found;
-            omen_fail(why, status, "%s", own.text);
-        }
+    const omen_column_order **orders = NULL;
+    if (n > 0 && (status = get_orders(conditions, n, &orders, &watch)) != OMEN_OK) {
+        free(orders);
+        return omen_fail(why, status,
+                         status == OMEN_ERR_MEMORY ? "out of memory for the order of a column" : "interrupted");
     }
+#pragma omp parallel num_threads(used > 0 ? (int)used : 1)
+    {
+        omen_position_sorter sorter = {NULL};
+#pragma omp for schedule(dynamic)
+        for (size_t g = 0; g < n_groups; g++) {
+            omen_detail own = {""};
+            const size_t first = g * size, n_here = n - first < size ? n - first : size;
+            const int found = evaluate_group(conditions + first, n_here, orders, &sorter, sets + first, &watch, &own);
+            __atomic_fetch_add(&watch.done, n_here, __ATOMIC_RELAXED);
+            if (found == OMEN_OK)
+                continue;
+#pragma omp critical
+            if (status == OMEN_OK) {
+                status = found;
+                omen_fail(why, status, "%s", own.text);
+            }
+        }
+        omen_position_sorter_finish(&sorter);
+    }
+    free(orders);
     if (status == OMEN_OK && omen_watch_stopped(&watch)) /* other threads may have left this one nothing to do */
         status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     for (size_t i = 0; i < n && status != OMEN_OK; i++) {

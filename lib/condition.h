@@ -4,6 +4,8 @@
 #ifndef OMEN_CONDITION_H
 #define OMEN_CONDITION_H
 
+#include <string.h>
+
 #include "lib/columns.h"
 
 /* Values of a column as keys that rise with them: what int64 has above its least value, the number of a text in the
@@ -37,6 +39,33 @@ struct omen_node {
     omen_node **children; /* AND, OR */
     size_t n_children, children_size;
 };
+
+/* The bits of a float64, so that they rise with it. */
+static inline uint64_t omen_real_key(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
+}
+
+/* The key of a value of a column, as it is stored. */
+static inline uint64_t omen_column_key(const omen_column *column, const uint8_t *value)
+{
+    const uint32_t width = column->entry.width;
+    uint64_t key = 0;
+    if (column->entry.type != OMEN_COLUMN_FLOAT32 && column->entry.type != OMEN_COLUMN_FLOAT64) {
+        for (uint32_t i = 0; i < width; i++)
+            key |= (uint64_t)value[i] << 8 * i;
+        return key;
+    }
+    double wide;
+    float narrow;
+    memcpy(&narrow, value, sizeof narrow);
+    if (width == 4)
+        return omen_real_key((double)narrow);
+    memcpy(&wide, value, sizeof wide);
+    return omen_real_key(wide);
+}
 
 /* ---- ranges (condition_range.c) ---- */
 

@@ -33,13 +33,6 @@ static double real_of(uint64_t key)
     return x;
 }
 
-static uint64_t key_of(double x)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
-}
-
 /* Keys of integers, whatever their width. */
 static void decode(const uint8_t *values, size_t n, uint32_t width, uint64_t *out)
 {
@@ -57,19 +50,10 @@ static void decode(const uint8_t *values, size_t n, uint32_t width, uint64_t *ou
 }
 
 /* The same of floats. */
-static void decode_reals(const uint8_t *values, size_t n, uint32_t width, uint64_t *out)
+static void decode_reals(const omen_column *c, const uint8_t *values, size_t n, uint64_t *out)
 {
-    for (size_t i = 0; i < n; i++) {
-        double wide;
-        float narrow;
-        if (width == 4) {
-            memcpy(&narrow, values + 4 * i, 4);
-            wide = (double)narrow;
-        } else {
-            memcpy(&wide, values + 8 * i, 8);
-        }
-        out[i] = key_of(wide);
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = omen_column_key(c, values + i * c->entry.width);
 }
 
 /* One range, of reals. A float32 is at least low if it is at least the least float32 that is. */
@@ -141,7 +125,10 @@ static void search_ranges(const omen_column *c, const uint8_t *values, size_t n,
                           uint8_t *hits)
 {
     uint64_t keys[CHUNK_ROWS];
-    (is_real(c) ? decode_reals : decode)(values, n, c->entry.width, keys);
+    if (is_real(c))
+        decode_reals(c, values, n, keys);
+    else
+        decode(values, n, c->entry.width, keys);
     for (size_t i = 0; i < n; i++) {
         size_t low = 0, high = ranges->n; /* the first range that ends at the key or above */
         while (low < high) {

@@ -8,19 +8,11 @@
 
 /* ---- keys ---- */
 
-/* The bits of a float64, so that they rise with it. */
-static uint64_t key_of(double x)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
-}
-
 omen_range omen_range_all(const omen_column *c)
 {
     const uint32_t type = c->entry.type;
     if (type == OMEN_COLUMN_FLOAT32 || type == OMEN_COLUMN_FLOAT64)
-        return (omen_range){key_of(-INFINITY), key_of(INFINITY)};
+        return (omen_range){omen_real_key(-INFINITY), omen_real_key(INFINITY)};
     if (type == OMEN_COLUMN_TEXT)
         return (omen_range){0, c->entry.n_words ? c->entry.n_words - 1 : 0};
     return (omen_range){0, c->entry.width < 8 ? ((uint64_t)1 << 8 * c->entry.width) - 1 : UINT64_MAX};
@@ -52,8 +44,8 @@ static void real_cuts(const omen_column *c, const omen_literal *literal, omen_cu
 {
     const double x = c->entry.type == OMEN_COLUMN_FLOAT32 ? (double)(float)literal->real : literal->real;
     /* both zeros are the same number */
-    *low = key_of(x == 0 ? -0.0 : x);
-    *past = (omen_cut)key_of(x == 0 ? 0.0 : x) + 1;
+    *low = omen_real_key(x == 0 ? -0.0 : x);
+    *past = (omen_cut)omen_real_key(x == 0 ? 0.0 : x) + 1;
 }
 
 void omen_literal_cuts(const omen_column *c, const omen_literal *literal, omen_cut *low, omen_cut *past)

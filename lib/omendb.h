@@ -587,6 +587,11 @@ typedef struct omen_search_stats {
     struct {
         uint64_t estimates; /* total over all queries: rows measured by their graph codes */
     } graph;
+    /* queries that had a filter, of each index: those that no row passes, whose rows were compared one by one, that
+     * went through lists, and through the graph */
+    struct {
+        uint64_t nothing, rows, lists, graph;
+    } filtered;
 } omen_search_stats;
 
 /* The way that a search takes. */

@@ -58,17 +58,6 @@ int omen_row_set_finish(omen_row_set *set) OMEN_MUST_CHECK;
 uint64_t omen_row_set_list(const uint64_t *words, uint64_t n_words, uint32_t first, uint64_t n, uint64_t most,
                            uint32_t *to);
 
-/* Word w of a bitmap with only the bits of positions row0 .. row1 - 1, of which it has some. */
-static inline uint64_t omen_row_set_word(const omen_row_set *set, uint64_t w, uint64_t row0, uint64_t row1)
-{
-    uint64_t word = set->words[w];
-    if (w == row0 / 64)
-        word &= UINT64_MAX << row0 % 64;
-    if (row1 - w * 64 < 64)
-        word &= UINT64_MAX >> (64 - (row1 - w * 64));
-    return word;
-}
-
 /* Keys (1, row number) of its n rows with the lowest numbers, ascending; n is at most n_matches. Returns OMEN_OK or
  * OMEN_ERR_MEMORY. */
 int omen_row_set_first(const omen_row_set *set, uint32_t n, uint64_t *keys) OMEN_MUST_CHECK;

@@ -138,7 +138,7 @@ int omen_search_filtered(const omen_index *index, const omen_search_job *job)
 {
     const omen_search_options *options = job->options;
     filtered_query *parts[N_PARTS] = {NULL}; /* by plan, then those without a filter */
-    uint64_t n[N_PARTS] = {0};
+    uint64_t n[N_PARTS] = {0}, n_given_up = 0;
     int status = OMEN_OK;
     for (size_t p = 0; p < N_PARTS; p++)
         if (!(parts[p] = omen_alloc(job->n_queries, sizeof *parts[p])))
@@ -164,14 +164,22 @@ int omen_search_filtered(const omen_index *index, const omen_search_job *job)
     if (status == OMEN_OK)
         status = search_part(index, job, parts[OMEN_PLAN_GRAPH], n[OMEN_PLAN_GRAPH], OMEN_WAY_GRAPH, true);
     for (uint64_t i = 0; i < n[OMEN_PLAN_GRAPH] && status == OMEN_OK; i++) /* those that the graph is not enough for */
-        if (job->keys[parts[OMEN_PLAN_GRAPH][i].query * job->k] == UINT64_MAX)
+        if (job->keys[parts[OMEN_PLAN_GRAPH][i].query * job->k] == UINT64_MAX) {
             parts[OMEN_PLAN_LISTS][n[OMEN_PLAN_LISTS]++] = parts[OMEN_PLAN_GRAPH][i];
+            n_given_up++;
+        }
     if (status == OMEN_OK) {
         qsort(parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], sizeof **parts, by_set);
         status = search_part(index, job, parts[OMEN_PLAN_LISTS], n[OMEN_PLAN_LISTS], OMEN_WAY_LISTS, true);
     }
     if (status == OMEN_OK)
         status = search_part(index, job, parts[N_PARTS - 1], n[N_PARTS - 1], way_without(options), false);
+    if (status == OMEN_OK && job->stats) {
+        job->stats->filtered.nothing += n[OMEN_PLAN_NOTHING];
+        job->stats->filtered.rows += n[OMEN_PLAN_ROWS];
+        job->stats->filtered.lists += n[OMEN_PLAN_LISTS];
+        job->stats->filtered.graph += n[OMEN_PLAN_GRAPH] - n_given_up;
+    }
     for (size_t p = 0; p < N_PARTS; p++)
         free(parts[p]);
     return status;

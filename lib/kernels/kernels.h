@@ -37,6 +37,15 @@ typedef struct omen_scan {
     int16_t threshold; /* lanes with est <= threshold are reported */
 } omen_scan;
 
+/* Rows that are expected within a distance: all of all lists, and those that a filter lets pass of the lists taken;
+ * then the n other lists of which any are expected, how far the nearest and the farthest of them are. Sums are those of
+ * 16 lanes, list l of the (l % 16)-th, added up by omen_lanes_sum(). */
+typedef struct omen_list_expectation {
+    float n_rows, taken;
+    float least, most; /* INFINITY and -INFINITY without any */
+    size_t n;          /* whose matches are in expected, and whose values in distances */
+} omen_list_expectation;
+
 typedef struct omen_kernels {
     const char *name;
 
@@ -122,6 +131,17 @@ typedef struct omen_kernels {
      * below the mean; from last on it is 0. */
     void (*list_shares)(const float *values, const float *means, size_t n, float norm2, float distance2, float scale2,
                         const float *tails, uint32_t last, float *out);
+
+    /* What may be found in the lists behind the last taken, key (last_value, last_list): see omen_list_expectation.
+     * shares are those of list_shares; lists of which no more than least_share is expected are left out. expected and
+     * distances have room for n, and expected may be shares. */
+    void (*list_expected)(const float *values, const float *shares, const uint32_t *first, const uint32_t *matches,
+                          size_t n, float least_share, float last_value, uint32_t last_list, float *expected,
+                          float *distances, omen_list_expectation *out);
+
+    /* Writes the positions of the bits row0 .. row1 - 1 of words that are set, rising, and returns how many they are;
+     * positions has room for 16 more. row0 < row1. */
+    size_t (*bit_positions)(const uint64_t *words, uint64_t row0, uint64_t row1, uint32_t *positions);
 
     /* Sets bit i of words where value i, an unsigned integer of width 1, 2, 3, 4 or 8 bytes at values + i * width, is
      * low to low + span, which has that width, and leaves the others as they are, for i < n. */

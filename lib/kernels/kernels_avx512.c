@@ -3,7 +3,7 @@
 #include <immintrin.h>
 #include <stdbool.h>
 
-#include "lib/kernels/kernels_plain.h"
+#include "lib/kernels/kernels_avx512_lists.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -590,33 +590,6 @@ static size_t keys_below(const uint64_t *keys, size_t n, uint64_t limit, uint64_
     return n_below + plain_keys_below(keys + i, n - i, limit, to + n_below);
 }
 
-static void list_shares(const float *values, const float *means, size_t n, float norm2, float distance2, float scale2,
-                        const float *tails, uint32_t last, float *out)
-{
-    const __m512 two = _mm512_set1_ps(2), four = _mm512_set1_ps(4), zero = _mm512_setzero_ps();
-    const __m512 most = _mm512_set1_ps((float)last);
-    size_t l = 0;
-    for (; l + 16 <= n; l += 16) { /* as the plain one has it */
-        const __m512 mean = _mm512_loadu_ps(means + l);
-        const __m512 away = _mm512_add_ps(_mm512_set1_ps(norm2), _mm512_mul_ps(two, _mm512_loadu_ps(values + l)));
-        const __m512 base = _mm512_max_ps(away, zero);
-        const __m512 ahead = _mm512_sub_ps(_mm512_sub_ps(_mm512_set1_ps(distance2), base), mean);
-        const __m512 spread = _mm512_add_ps(_mm512_mul_ps(_mm512_mul_ps(two, mean), mean),
-                                            _mm512_mul_ps(_mm512_mul_ps(four, mean), base));
-        const __m512 steps = _mm512_mul_ps(
-            _mm512_div_ps(_mm512_mul_ps(ahead, ahead), _mm512_mul_ps(_mm512_set1_ps(scale2), spread)), four);
-        const __m512 at = _mm512_min_ps(steps, most);
-        const __m512i i = _mm512_cvttps_epi32(at);
-        const __m512 from = _mm512_i32gather_ps(i, tails, 4), to = _mm512_i32gather_ps(i, tails + 1, 4);
-        const __m512 tail =
-            _mm512_add_ps(from, _mm512_mul_ps(_mm512_sub_ps(to, from), _mm512_sub_ps(at, _mm512_cvtepi32_ps(i))));
-        const __mmask16 above = _mm512_cmp_ps_mask(ahead, zero, _CMP_GT_OQ);
-        _mm512_storeu_ps(
-            out + l, _mm512_mask_sub_ps(_mm512_xor_ps(tail, _mm512_set1_ps(-0.0f)), above, tail, _mm512_set1_ps(1)));
-    }
-    plain_list_shares(values + l, means + l, n - l, norm2, distance2, scale2, tails, last, out + l);
-}
-
 /* 16 values of 3 bytes, of 64 bytes that begin with them. */
 INLINE __m512i widen3(const uint8_t *values)
 {
@@ -665,11 +638,12 @@ static void range_bits(const uint8_t *values, uint32_t width, size_t n, uint64_t
     .matmul = matmul, .argmin = argmin, .reach = reach, .filter = filter, .encode16 = encode16,                        \
     .sq8_encode = plain_sq8_encode, .sq12_encode = plain_sq12_encode, .sq16_encode = plain_sq16_encode,                \
     .signs = plain_signs, .pq_tables = plain_pq_tables, .table_lows = plain_table_lows, .table_round = table_round,    \
-    .count_bits = plain_count_bits, .range_bits = range_bits, .list_shares = list_shares, .take_keys = take_keys,      \
-    .keys_below = keys_below, .list_values = plain_list_values, .dot_f64 = plain_dot_f64, .xxh3 = plain_xxh3,          \
-    .reduce_f64 = plain_reduce_f64, .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .l2_sq12 = l2_sq12,          \
-    .l2_sq16 = l2_sq16, .ip_f32 = ip_f32, .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12, .ip_sq16 = ip_sq16,  \
-    .scan_plain = scan_plain, .scan_gain = scan_gain,
+    .count_bits = plain_count_bits, .range_bits = range_bits, .list_shares = list_shares,                              \
+    .list_expected = list_expected, .bit_positions = bit_positions, .take_keys = take_keys, .keys_below = keys_below,  \
+    .list_values = plain_list_values, .dot_f64 = plain_dot_f64, .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64,    \
+    .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .l2_sq12 = l2_sq12, .l2_sq16 = l2_sq16, .ip_f32 = ip_f32,    \
+    .ip_f16 = ip_f16, .ip_sq8 = ip_sq8, .ip_sq12 = ip_sq12, .ip_sq16 = ip_sq16, .scan_plain = scan_plain,              \
+    .scan_gain = scan_gain,
 
 const omen_kernels omen_kernels_avx512 = {
     .name = "avx512", .matmul_u8 = matmul_u8, .graph_estimates = graph_estimates, KERNELS};

@@ -270,6 +270,46 @@ static inline void plain_list_shares(const float *values, const float *means, si
     }
 }
 
+static inline void plain_list_expected(const float *values, const float *shares, const uint32_t *first,
+                                       const uint32_t *matches, size_t n, float least_share, float last_value,
+                                       uint32_t last_list, float *expected, float *distances,
+                                       omen_list_expectation *out)
+{
+    float n_rows[16] = {0}, taken[16] = {0}, least = INFINITY, most = -INFINITY;
+    size_t n_rest = 0;
+    for (size_t l = 0; l < n; l++) {
+        const float share = -shares[l], value = values[l], passing = share * (float)matches[l];
+        const bool is_taken = value < last_value || (value == last_value && l <= last_list);
+        if (!(share > least_share))
+            continue;
+        n_rows[l % 16] += share * (float)(first[l + 1] - first[l]);
+        if (is_taken) {
+            taken[l % 16] += passing;
+        } else if (passing > 0) {
+            expected[n_rest] = passing; /* behind no share that is still to be read */
+            distances[n_rest++] = value;
+            least = value < least ? value : least;
+            most = value > most ? value : most;
+        }
+    }
+    *out = (omen_list_expectation){omen_lanes_sum(n_rows), omen_lanes_sum(taken), least, most, n_rest};
+}
+
+static inline size_t plain_bit_positions(const uint64_t *words, uint64_t row0, uint64_t row1, uint32_t *positions)
+{
+    size_t n = 0;
+    for (uint64_t w = row0 / 64; w * 64 < row1; w++) {
+        uint64_t word = words[w];
+        if (w == row0 / 64)
+            word &= UINT64_MAX << row0 % 64;
+        if (row1 - w * 64 < 64)
+            word &= UINT64_MAX >> (64 - (row1 - w * 64));
+        for (; word; word &= word - 1)
+            positions[n++] = (uint32_t)(w * 64 + (uint64_t)__builtin_ctzll(word));
+    }
+    return n;
+}
+
 /* Bits of word bit / 64 that are below bit. */
 static inline uint32_t plain_bits_below(const uint64_t *words, uint32_t bit)
 {

@@ -92,29 +92,19 @@ static uint32_t choose_first(omen_lists_chunk *s, uint32_t query)
 static float limit_needed(omen_lists_chunk *s, uint32_t query)
 {
     const omen_query_filter *f = &s->filters[query];
-    const uint32_t n_lists = s->index->meta.n_lists, *first = s->index->first;
+    const uint32_t n_lists = s->index->meta.n_lists;
     const float *values = omen_lists_values(s, query);
     float *expected = s->work, *distances = s->work + s->ldc;
-    double taken = 0, n_rows = 0;
-    uint32_t n_rest = 0;
+    omen_list_expectation found;
     omen_list_steps steps;
     omen_kernels_get()->list_shares(values, s->spread->means, n_lists, s->lists[query].norm2, omen_lists_kth(s, query),
                                     s->spread->scale * s->spread->scale, s->spread->tails,
                                     OMEN_TAIL_MOST * OMEN_TAIL_STEPS, s->work);
-    const uint32_t n = (uint32_t)omen_kernels_get()->filter(s->work, n_lists, -SHARE_LEAST, s->short_lists);
-    for (uint32_t i = 0; i < n; i++) {
-        const uint32_t l = s->short_lists[i];
-        const float share = -s->work[l], matches = share * (float)f->matches[l];
-        n_rows += (double)share * (first[l + 1] - first[l]);
-        if (omen_key(values[l], l) <= f->last) {
-            taken += (double)matches;
-            continue;
-        }
-        expected[n_rest] = matches; /* lists rise, so this is behind none that is still to be read */
-        distances[n_rest++] = values[l];
-    }
-    omen_list_steps_fill(&steps, distances, expected, n_rest);
-    const uint32_t n_steps = omen_list_steps_needed(&steps, omen_stop_rule_allowed(&s->stop, n_rows, taken, s->k));
+    omen_kernels_get()->list_expected(values, s->work, s->index->first, f->matches, n_lists, SHARE_LEAST,
+                                      omen_key_distance(f->last), (uint32_t)f->last, expected, distances, &found);
+    omen_list_steps_fill(&steps, distances, expected, found.n, found.least, found.most);
+    const uint32_t n_steps = omen_list_steps_needed(
+        &steps, omen_stop_rule_allowed(&s->stop, (double)found.n_rows, (double)found.taken, s->k));
     if (n_steps == 0)
         return -INFINITY;
     return n_steps == OMEN_LIST_STEPS || !(steps.per_step > 0) ? steps.most

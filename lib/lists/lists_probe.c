@@ -250,12 +250,15 @@ static float expected_limit(omen_lists_chunk *s, uint32_t query)
     const omen_index *index = s->index;
     const float *values = omen_lists_values(s, query), norm2 = s->lists[query].norm2, kth = s->pools[query].kth;
     omen_list_steps steps;
+    float least = INFINITY, most = -INFINITY;
     for (uint32_t l = 0; l < index->meta.n_lists; l++) {
         const uint32_t n_rows = s->filters ? s->filters[query].matches[l] : index->first[l + 1] - index->first[l];
         const float base = norm2 + 2 * values[l];
         s->work[l] = (float)n_rows * omen_list_spread_share(s->spread, l, base > 0 ? base : 0, kth);
+        least = s->work[l] > 0 && values[l] < least ? values[l] : least;
+        most = s->work[l] > 0 && values[l] > most ? values[l] : most;
     }
-    omen_list_steps_fill(&steps, values, s->work, index->meta.n_lists);
+    omen_list_steps_fill(&steps, values, s->work, index->meta.n_lists, least, most);
     const uint32_t n = omen_list_steps_needed(&steps, (double)s->effort.missed * steps.sum);
     if (n == 0)
         return -INFINITY;

@@ -329,11 +329,7 @@ int omen_lists_add_matches(omen_lists_chunk *s, uint32_t query, uint32_t list, c
         if (status != OMEN_OK)
             return status;
     }
-    uint32_t *positions = s->positions + s->n_positions;
-    for (uint64_t w = row0 / 64; w * 64 < row1; w++)
-        for (uint64_t word = omen_row_set_word(set, w, row0, row1); word; word &= word - 1)
-            *positions++ = (uint32_t)(w * 64 + (uint64_t)__builtin_ctzll(word));
-    s->n_positions = (size_t)(positions - s->positions);
+    s->n_positions += omen_kernels_get()->bit_positions(set->words, row0, row1, s->positions + s->n_positions);
     return OMEN_OK;
 }
 

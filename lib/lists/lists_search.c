@@ -223,7 +223,7 @@ static int chunk_init_filters(omen_lists_chunk *s, const omen_lists_filter *filt
     s->stop = omen_stop_rule_make(filter->spread, (double)s->effort.missed);
     s->filters = omen_alloc(n_queries, sizeof *s->filters);
     s->positions_size = index->largest_list > MATCHES ? index->largest_list : MATCHES;
-    s->positions = omen_alloc(s->positions_size, sizeof *s->positions);
+    s->positions = omen_alloc(s->positions_size + 16, sizeof *s->positions); /* as bit_positions wants */
     return s->filters && s->positions ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 

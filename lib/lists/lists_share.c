@@ -16,25 +16,20 @@ float omen_list_spread_share(const omen_list_spread *spread, uint32_t list, floa
     return ahead > 0 ? 1 - tail : tail;
 }
 
-void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const float *expected, size_t n)
+void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const float *expected, size_t n, float least,
+                          float most)
 {
-    *steps = (omen_list_steps){.least = INFINITY, .most = -INFINITY};
+    const float per_step = most > least ? (float)OMEN_LIST_STEPS / (most - least) : 0;
+    *steps = (omen_list_steps){.least = least, .most = most, .per_step = per_step};
     for (size_t i = 0; i < n; i++) {
         if (!(expected[i] > 0))
             continue;
-        steps->least = distances[i] < steps->least ? distances[i] : steps->least;
-        steps->most = distances[i] > steps->most ? distances[i] : steps->most;
-    }
-    if (steps->most > steps->least)
-        steps->per_step = (float)OMEN_LIST_STEPS / (steps->most - steps->least);
-    for (size_t i = 0; i < n; i++) {
-        if (!(expected[i] > 0))
-            continue;
-        const float at = (distances[i] - steps->least) * steps->per_step;
+        const float at = (distances[i] - least) * per_step;
         const uint32_t step = at < (float)OMEN_LIST_STEPS ? (uint32_t)at : OMEN_LIST_STEPS - 1;
         steps->expected[step] += (double)expected[i];
-        steps->sum += (double)expected[i];
     }
+    for (uint32_t step = 0; step < OMEN_LIST_STEPS; step++)
+        steps->sum += steps->expected[step];
 }
 
 uint32_t omen_list_steps_needed(const omen_list_steps *steps, double missed)

@@ -57,8 +57,10 @@ typedef struct omen_list_steps {
     float least, most, per_step;      /* distances of the nearest and the farthest list; 1 / width, 0: all are as far */
 } omen_list_steps;
 
-/* Sums up n lists, of which some hold expected rows that are wanted; where that is 0 they are left out. */
-void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const float *expected, size_t n);
+/* Sums up n lists, of which some hold expected rows that are wanted; where that is 0 they are left out. The others are
+ * at distances from least to most. */
+void omen_list_steps_fill(omen_list_steps *steps, const float *distances, const float *expected, size_t n, float least,
+                          float most);
 
 /* How many of the steps, from the nearest on, have to be taken so that the others are expected to hold missed rows at
  * most; 0: none. */

@@ -60,6 +60,11 @@ passing()
     [ "$(wc -l <found.tsv)" -eq 600 ]
     at_least 0.93 "$(recall want.tsv found.tsv)"
     omendb query --way graph -t 1 --cpu scalar --only third.txt g.omen q.fvecs | cmp - found.tsv
+    # what is told with -v is what was done
+    expect 0 omendb query -v --way graph --only third.txt -o found.tsv g.omen q.fvecs
+    has "$stderr" "0 go through lists, 60 through the graph"
+    expect 0 omendb query -v --only few.txt -o found.tsv g.omen q.fvecs
+    has "$stderr" "60 queries compare all rows that pass"
     # few rows are compared; where nearly all are wanted, and where it is left open, each filter has its own way
     omendb query --way graph --only few.txt g.omen q.fvecs | cmp - <(omendb query --only few.txt base.omen q.fvecs)
     omendb query --way graph -k 990 --only third.txt g.omen q.fvecs | awk 'END { exit NR != 60 * 990 }'

@@ -248,6 +248,7 @@ def make_cases(bench):
     bvecs(bench.path("base.bvecs"), rows)
     bvecs(bench.path("few.bvecs"), few)
     bvecs(bench.path("queries.bvecs"), few[-25:])
+    bvecs(bench.path("many.bvecs"), rows[:600])
     npy_by_columns(bench.path("few.npy"), few)
     with open(bench.path("keys.txt"), "w") as out:
         out.writelines(f"key {i}\n" for i in range(len(few)))
@@ -285,6 +286,9 @@ def make_cases(bench):
             out.write(read(bench.path(name)))
     with open(bench.path("where.txt"), "w") as out:
         out.writelines(f"number < {20 * (i % 7)} OR colour = 'red' AND tags HAS 'b'\n" for i in range(25))
+
+    with open(bench.path("where-many.txt"), "w") as out:  # so many that the column gets an order
+        out.writelines(f"number BETWEEN {i // 3} AND {i // 3 + i % 3 * 150}\n" for i in range(600))
 
     def index(name, *words):
         case = Case(name, ["build", "-q", *words, "-o", OUT])
@@ -365,6 +369,8 @@ def make_cases(bench):
              before=whole, output="new.omen"),
         Case("query under conditions", ["query", "-q", "-t", threads, "--where-file", "../where.txt", "-o", "found.tsv",
                                         OUT, "../queries.bvecs"], before=keyed, output="found.tsv"),
+        Case("query under many conditions", ["query", "-q", "-t", threads, "--where-file", "../where-many.txt", "-o",
+                                             "found.tsv", OUT, "../many.bvecs"], before=keyed, output="found.tsv"),
         Case("query by key", ["query", "-t", threads, "--exclude-self", "--by-key", "../names.txt", "-F", "npy", "-o",
                               "found.npy", OUT], before=keyed, output="found.npy"),
         Case("query", ["query", "-t", threads, OUT, "../queries.bvecs"], before=whole),

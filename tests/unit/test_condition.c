@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <stdlib.h>
 
+#include "lib/matrix.h"
 #include "tests/unit/check.h"
 #include "tests/unit/column_cases.h"
 
@@ -207,6 +208,116 @@ static void test_many(void)
         omen_condition_destroy(conditions[i]);
 }
 
+enum { ORDER_ROWS = 3000, ORDER_TESTS = 1200, ORDER_PASSES = 400 };
+
+/* Columns of every width, some rows without a value. */
+static column_case make_values(void)
+{
+    static const uint64_t spans[] = {1, 200, 60000, 1 << 20, UINT32_MAX, (uint64_t)1 << 50, UINT64_MAX};
+    static int64_t integers[ORDER_ROWS];
+    static double reals[ORDER_ROWS];
+    uint64_t nulls[ORDER_ROWS / 64 + 1], all[ORDER_ROWS / 64 + 1];
+    omen_columns *columns;
+    CHECK_EQ_INT(omen_columns_create(&columns, ORDER_ROWS, NULL), OMEN_OK);
+    memset(all, 0xff, sizeof all);
+    for (uint32_t c = 0; c < 7; c++) {
+        char name[] = "i0";
+        name[1] = (char)('0' + c);
+        for (uint32_t i = 0; i < ORDER_ROWS; i++) {
+            const uint64_t x = omen_random(c, i);
+            integers[i] = (int64_t)(spans[c] < UINT64_MAX ? x % spans[c] : x);
+            reals[i] = i % 7 ? (double)(int64_t)x / (1 << 30) : x % 2 ? 0.0 : -0.0;
+        }
+        for (uint32_t w = 0; w < sizeof nulls / sizeof *nulls; w++)
+            nulls[w] = omen_random(100 + c, 2 * w) & omen_random(100 + c, 2 * w + 1);
+        CHECK_EQ_INT(omen_columns_add_integers(columns, name, integers, c % 2 ? nulls : NULL, NULL), OMEN_OK);
+    }
+    CHECK_EQ_INT(omen_columns_add_integers(columns, "i7", integers, all, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_reals(columns, "f8", OMEN_COLUMN_FLOAT32, reals, nulls, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_reals(columns, "f9", OMEN_COLUMN_FLOAT64, reals, NULL, NULL), OMEN_OK);
+    return write_columns(columns, 3);
+}
+
+/* A value of some row of a column, as text. */
+static void draw_value(uint32_t column, uint64_t turn, char *text, size_t size)
+{
+    static const uint64_t spans[] = {1, 200, 60000, 1 << 20, UINT32_MAX, (uint64_t)1 << 50, UINT64_MAX, UINT64_MAX};
+    const uint64_t x = omen_random(column < 7 ? column : 6, omen_random(8, turn) % ORDER_ROWS);
+    if (column < 8)
+        snprintf(text, size, "%lld", (long long)(spans[column] < UINT64_MAX ? x % spans[column] : x));
+    else
+        snprintf(text, size, "%.17g", omen_random(9, turn) % 9 ? (double)(int64_t)x / (1 << 30) : 0);
+}
+
+/* A test on a column: a range, or some; now and then many values. */
+static void draw_condition(uint32_t column, uint64_t turn, char *text, size_t size)
+{
+    char name[] = "i0", low[64], high[64];
+    size_t n = 0;
+    name[0] = column < 8 ? 'i' : 'f';
+    name[1] = (char)('0' + column);
+    draw_value(column, 2 * turn, low, sizeof low);
+    draw_value(column, 2 * turn + 1, high, sizeof high);
+    if (turn % 5 == 0)
+        n = (size_t)snprintf(text, size, "%s %s %s", name, turn % 2 ? "<" : ">=", low);
+    else if (turn % 5 == 1)
+        n = (size_t)snprintf(text, size, "NOT %s BETWEEN %s AND %s", name, low, high);
+    else if (turn % 5 > 2)
+        n = (size_t)snprintf(text, size, "%s BETWEEN %s AND %s", name, low, high);
+    for (uint64_t i = 0; i < 1 + turn % 37 && turn % 5 == 2; i++) {
+        draw_value(column, 40 * turn + i, low, sizeof low);
+        n += (size_t)snprintf(text + n, size - n, "%s%s %s %s", i ? " OR " : "", name, turn % 3 ? "=" : "!=", low);
+    }
+    CHECK(n > 0 && n < size);
+}
+
+/* What is selected by the order of a column's values is what a pass over them selects. few: as many rows are a list. */
+static void check_order(bool few)
+{
+    static omen_condition *conditions[ORDER_TESTS];
+    static omen_row_set *sets[ORDER_TESTS];
+    char text[4096];
+    column_case c = make_values();
+    if (few) {
+        c.index->meta.refine = OMEN_REFINE_F32;
+        c.index->meta.d_kept = 10000;
+    }
+    for (uint32_t column = 0; column < 10; column++) {
+        uint64_t passes[ORDER_PASSES];
+        for (uint32_t i = 0; i < ORDER_TESTS; i++) {
+            draw_condition(column, i, text, sizeof text);
+            CHECK_CASE(omen_condition_create(c.index, text, &conditions[i], &column_detail) == OMEN_OK, "%s: %s", text,
+                       column_detail.text);
+        }
+        for (uint32_t i = 0; i < ORDER_PASSES; i++) {
+            CHECK_EQ_INT(
+                omen_conditions_evaluate((const omen_condition *const *)conditions + i, 1, 1, sets, NULL, NULL, NULL),
+                OMEN_OK);
+            passes[i] = omen_row_set_checksum(sets[0]);
+            omen_row_set_destroy(sets[0]);
+        }
+        CHECK(!c.index->columns[column].order);
+        CHECK_EQ_INT(
+            omen_conditions_evaluate((const omen_condition *const *)conditions, ORDER_TESTS, 2, sets, NULL, NULL, NULL),
+            OMEN_OK);
+        CHECK_CASE(c.index->columns[column].order || column == 0 || column == 7, "column %u",
+                   column); /* not of one value */
+        for (uint32_t i = 0; i < ORDER_TESTS; i++) {
+            CHECK_CASE(i >= ORDER_PASSES || passes[i] == omen_row_set_checksum(sets[i]), "column %u, condition %s",
+                       column, omen_condition_key(conditions[i]));
+            omen_row_set_destroy(sets[i]);
+            omen_condition_destroy(conditions[i]);
+        }
+    }
+    columns_free(&c);
+}
+
+static void test_order(void)
+{
+    check_order(false);
+    check_order(true);
+}
+
 static void test_numbers(void)
 {
     static const struct {
@@ -258,6 +369,7 @@ int main(void)
     RUN(test_limits);
     RUN(test_same);
     RUN(test_many);
+    RUN(test_order);
     RUN(test_numbers);
     columns_free(&table);
     return check_finish();

@@ -159,6 +159,53 @@ static void test_list_shares(void)
     }
 }
 
+static void test_list_expected(void)
+{
+    for (int turn = 0; turn < 400; turn++) {
+        const uint32_t n = draw_below(70);
+        float *values = last_floats(0, n), *shares = last_floats(1, n), *expected = last_floats(2, n),
+              *distances = last_floats(3, n), kept[2][70];
+        uint32_t first[71] = {draw_below(9)}, matches[70];
+        omen_list_expectation want, got;
+        for (uint32_t l = 0; l < n; l++) { /* some as far as others, some without rows or matches */
+            values[l] = (float)draw_below(20) - 9;
+            shares[l] = turn % 3 && draw_below(3) ? -(float)draw_below(1000) / 1000 : -1e-7f * (float)draw_below(3);
+            first[l + 1] = first[l] + (turn % 5 ? draw_below(1000) : 0);
+            matches[l] = draw_below(2) ? draw_below(first[l + 1] - first[l] + 1) : 0;
+        }
+        const float last_value = (float)draw_below(22) - 10;
+        const uint32_t last_list = n ? draw_below(n) : 0;
+        scalar->list_expected(values, shares, first, matches, n, 1e-7f, last_value, last_list, expected, distances,
+                              &want);
+        memcpy(kept[0], expected, want.n * sizeof *expected);
+        memcpy(kept[1], distances, want.n * sizeof *distances);
+        /* in place of the shares */
+        level->list_expected(values, shares, first, matches, n, 1e-7f, last_value, last_list, shares, distances, &got);
+        CHECK_CASE(want.n == got.n && memcmp(&want, &got, offsetof(omen_list_expectation, n)) == 0 &&
+                       memcmp(kept[0], shares, got.n * sizeof *shares) == 0 &&
+                       memcmp(kept[1], distances, got.n * sizeof *distances) == 0,
+                   "%u lists, turn %d", n, turn);
+    }
+}
+
+static void test_bit_positions(void)
+{
+    for (int turn = 0; turn < 500; turn++) {
+        const uint32_t n_bits = 1 + draw_below(700), row0 = draw_below(n_bits),
+                       row1 = row0 + 1 + draw_below(n_bits - row0);
+        uint64_t *words = (uint64_t *)(void *)last_bytes(0, (n_bits + 63) / 64 * sizeof *words);
+        uint32_t want[700 + 16], got[700 + 16], n = 0;
+        for (uint32_t i = 0; i < (n_bits + 63) / 64; i++)
+            words[i] =
+                turn % 4 ? (uint64_t)(draw_below(UINT32_MAX) & draw_below(UINT32_MAX)) << draw_below(40) : UINT64_MAX;
+        for (uint32_t i = row0; i < row1; i++)
+            if (words[i / 64] >> i % 64 & 1)
+                want[n++] = i;
+        const size_t n_got = level->bit_positions(words, row0, row1, got);
+        CHECK_CASE(n_got == n && memcmp(want, got, n * sizeof *want) == 0, "bits %u to %u, turn %d", row0, row1, turn);
+    }
+}
+
 static void test_range_bits(void)
 {
     static const uint32_t widths[] = {1, 2, 3, 4, 8};
@@ -387,6 +434,8 @@ int main(void)
                                         {"bits", test_count_bits},
                                         {"values in a range", test_range_bits},
                                         {"shares of lists", test_list_shares},
+                                        {"expected of lists", test_list_expected},
+                                        {"positions of bits", test_bit_positions},
                                         {"encode16", test_encode16},
                                         {"scan_plain", test_scan_plain},
                                         {"scan_gain", test_scan_gain},
