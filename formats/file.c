@@ -439,17 +439,18 @@ int omen_file_publish(int fd, const char *temporary, const char *path, bool *is_
     *is_renamed = false;
     if (sync_file(fd) != 0)
         return fail_call(why, "sync", temporary);
-    const int ours = omen_file_leads_to(temporary, fd);
-    if (ours < 0)
-        return fail_call(why, "examine", temporary);
-    if (ours == 0)
-        return omen_fail(why, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written", temporary);
     /* opened before the rename: afterwards little may fail. A directory that may be written but not read cannot be
      * opened; then the whole file system is synced instead */
     const int directory = open_directory_of(path);
     int status = OMEN_OK;
-    /* while open, so that the lock is held as long as the temporary's name exists */
-    if (rename(temporary, path) != 0) {
+    /* the last thing before the rename: what is put there in between gets the name. The file stays open, so that the
+     * lock is held as long as the temporary's name exists */
+    const int ours = omen_file_leads_to(temporary, fd);
+    if (ours < 0) {
+        status = fail_call(why, "examine", temporary);
+    } else if (ours == 0) {
+        status = omen_fail(why, OMEN_ERR_IO, "\"%s\" was removed or replaced while it was written", temporary);
+    } else if (rename(temporary, path) != 0) {
         status = omen_fail(why, OMEN_ERR_IO, "cannot rename \"%s\" to \"%s\": %s", temporary, path, strerror(errno));
     } else {
         omen_temporary_forget(temporary);

@@ -107,8 +107,8 @@ void omen_hdf5_close(omen_hdf5 *file)
 
 /* ---- what it holds ---------------------------------------------------------- */
 
-/* An IEEE number of so many bits, or bfloat16. */
-static bool find_float(const omen_hdf5_library *h5, hid_t type, size_t n_bytes, omen_value *out)
+/* An IEEE number of so many bits, or bfloat16. False, here and below: it is damaged. */
+static bool find_float(const omen_hdf5_library *h5, hid_t type, size_t n_bytes, omen_hdf5_dataset *out)
 {
     static const struct {
         size_t sign, exponent, exponent_bits, mantissa_bits, bias;
@@ -118,44 +118,49 @@ static bool find_float(const omen_hdf5_library *h5, hid_t type, size_t n_bytes, 
                  {63, 52, 11, 52, 1023, OMEN_VALUE_F8},
                  {15, 7, 8, 7, 127, OMEN_VALUE_BF2}};
     size_t sign, exponent, exponent_bits, mantissa, mantissa_bits;
-    if (h5->H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) < 0 || mantissa != 0 ||
-        h5->H5Tget_norm(type) != H5T_NORM_IMPLIED)
+    if (h5->H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) < 0)
         return false;
+    const H5T_norm_t norm = h5->H5Tget_norm(type);
+    const size_t bias = h5->H5Tget_ebias(type);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (omen_value_bytes(kinds[i].value) == n_bytes && sign == kinds[i].sign && exponent == kinds[i].exponent &&
             exponent_bits == kinds[i].exponent_bits && mantissa_bits == kinds[i].mantissa_bits &&
-            h5->H5Tget_ebias(type) == kinds[i].bias) {
-            *out = kinds[i].value;
-            return true;
+            bias == kinds[i].bias && mantissa == 0 && norm == H5T_NORM_IMPLIED) {
+            out->is_numeric = true;
+            out->value = kinds[i].value;
         }
-    return false;
+    return norm != H5T_NORM_ERROR && bias != 0;
 }
 
-static bool find_integer(const omen_hdf5_library *h5, hid_t type, size_t n_bytes, omen_value *out)
+static bool find_integer(const omen_hdf5_library *h5, hid_t type, size_t n_bytes, omen_hdf5_dataset *out)
 {
     static const omen_value values[2][4] = {{OMEN_VALUE_U1, OMEN_VALUE_U2, OMEN_VALUE_U4, OMEN_VALUE_U8},
                                             {OMEN_VALUE_I1, OMEN_VALUE_I2, OMEN_VALUE_I4, OMEN_VALUE_I8}};
-    const bool is_signed = h5->H5Tget_sign(type) == H5T_SGN_2;
+    const H5T_sign_t sign = h5->H5Tget_sign(type);
     for (size_t i = 0; i < 4; i++)
         if (n_bytes == (size_t)1 << i) {
-            *out = values[is_signed][i];
-            return true;
+            out->is_numeric = true;
+            out->value = values[sign == H5T_SGN_2][i];
         }
-    return false;
+    return sign != H5T_SGN_ERROR;
 }
 
 /* Finds the type of values, if it is one that is read. */
-static void find_type(const omen_hdf5_library *h5, hid_t type, omen_hdf5_dataset *out)
+static bool find_type(const omen_hdf5_library *h5, hid_t type, omen_hdf5_dataset *out)
 {
     const H5T_class_t kind = h5->H5Tget_class(type);
     const size_t n_bytes = h5->H5Tget_size(type);
-    if ((kind != H5T_FLOAT && kind != H5T_INTEGER) || h5->H5Tget_precision(type) != 8 * n_bytes ||
-        h5->H5Tget_offset(type) != 0)
-        return;
+    if (kind != H5T_FLOAT && kind != H5T_INTEGER)
+        return kind != H5T_NO_CLASS && n_bytes > 0;
+    const size_t n_bits = h5->H5Tget_precision(type);
+    const int offset = h5->H5Tget_offset(type);
     const H5T_order_t order = h5->H5Tget_order(type);
+    if (n_bytes == 0 || n_bits == 0 || offset < 0 || order == H5T_ORDER_ERROR)
+        return false;
     out->big_endian = order == H5T_ORDER_BE;
-    out->is_numeric = (order == H5T_ORDER_LE || order == H5T_ORDER_BE) &&
-                      (kind == H5T_FLOAT ? find_float : find_integer)(h5, type, n_bytes, &out->value);
+    if (n_bits != 8 * n_bytes || (order != H5T_ORDER_LE && order != H5T_ORDER_BE))
+        return true;
+    return (kind == H5T_FLOAT ? find_float : find_integer)(h5, type, n_bytes, out);
 }
 
 /* Whether a dataset is a view of others. False: it is damaged. */
@@ -183,12 +188,11 @@ static bool describe(const omen_hdf5_library *h5, hid_t id, const char *name, om
     const hid_t space = h5->H5Dget_space(id), type = h5->H5Dget_type(id);
     const int n = space >= 0 ? h5->H5Sget_simple_extent_ndims(space) : -1;
     const bool is_good =
-        type >= 0 && n >= 0 && n <= H5S_MAX_RANK && (n == 0 || h5->H5Sget_simple_extent_dims(space, shape, NULL) == n);
+        type >= 0 && n >= 0 && h5->H5Sget_simple_extent_dims(space, shape, NULL) == n && find_type(h5, type, out);
     if (is_good) {
         out->n_shape = (unsigned)n;
         out->shape[0] = shape[0];
         out->shape[1] = shape[1];
-        find_type(h5, type, out);
     }
     if (space >= 0)
         h5->H5Sclose(space);
@@ -231,7 +235,7 @@ static herr_t walk_link(hid_t group, const char *name, const H5L_info_t *info, v
     if (kind == H5I_DATASET && describe(w->h5, id, w->path, &dataset)) {
         w->is_all = w->is_all && !dataset.is_virtual;
         w->status = w->visit(w->context, &dataset);
-    } else if (kind == H5I_DATASET || (kind == H5I_GROUP && w->depth == DEPTH_MOST)) {
+    } else if (kind == H5I_DATASET || kind == H5I_BADID || (kind == H5I_GROUP && w->depth == DEPTH_MOST)) {
         w->is_all = false;
     } else if (kind == H5I_GROUP) {
         w->depth++;

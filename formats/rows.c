@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_VALUES (1u << 18)
+#define CHUNK_VALUES (1u << 18) /* of four rows at least: d is OMEN_MAX_DIM at most */
 
 int omen_rows_write(FILE *stream, const void *header, size_t n_header_bytes, bool has_row_headers,
                     const omen_source *source, omen_progress_fn progress, void *context, omen_detail *why)
 {
-    const uint64_t d = source->d, at_once = CHUNK_VALUES / d > 0 ? CHUNK_VALUES / d : 1;
+    const uint64_t d = source->d, at_once = CHUNK_VALUES / d;
     int status = OMEN_OK;
 
     float *rows = malloc(at_once * d * sizeof *rows);

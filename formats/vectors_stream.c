@@ -425,6 +425,7 @@ int omen_vectors_stream_next(omen_vectors_stream *s, uint64_t n_most, omen_strea
     }
     if (*n > 0 || s->fault == OMEN_OK)
         return OMEN_OK;
-    *why = s->why;
+    if (why)
+        *why = s->why;
     return s->fault;
 }

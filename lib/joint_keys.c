@@ -74,11 +74,9 @@ static void sift(merging *m, size_t i)
     }
 }
 
-/* The cursor with the smallest key but that of the heap's top; NULL if there is no other. */
+/* The cursor with the smallest key but that of the heap's top, of two at least. */
 static const cursor *second_of(const merging *m)
 {
-    if (m->n < 2)
-        return NULL;
     return m->n < 3 || is_before(&m->cursors[1], &m->cursors[2]) ? &m->cursors[1] : &m->cursors[2];
 }
 

@@ -16,12 +16,12 @@ static bool same_parts(const omen_model_part *a, const omen_model_part *b, size_
     return true;
 }
 
-/* What of META is the model's. */
+/* What of META is the model's, of indexes of one metric and dimension. */
 static bool same_counts(const omen_meta *a, const omen_meta *b)
 {
-    return a->metric == b->metric && a->d == b->d && a->d_full == b->d_full && a->d_kept == b->d_kept &&
-           a->codec == b->codec && a->refine == b->refine && a->n_lists == b->n_lists && a->n_sub == b->n_sub &&
-           a->n_factors == b->n_factors && a->n_active == b->n_active && a->d_used == b->d_used &&
+    return a->d_full == b->d_full && a->d_kept == b->d_kept && a->codec == b->codec && a->refine == b->refine &&
+           a->n_lists == b->n_lists && a->n_sub == b->n_sub && a->n_factors == b->n_factors &&
+           a->n_active == b->n_active && a->d_used == b->d_used &&
            /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-*): the same bits are meant */
            memcmp(&a->ip_radius2, &b->ip_radius2, sizeof a->ip_radius2) == 0 && a->flags == b->flags;
 }

@@ -51,18 +51,21 @@ static int read_header(const omen_input *input, const omen_zip_member *m, omen_n
 static void list_array(char list[LIST_BYTES], const omen_zip_member *m, uint32_t n_name, const omen_npy_header *header)
 {
     const size_t used = strlen(list);
-    char shape[64];
+    char what[80];
 
     if (used + 1 >= LIST_BYTES)
         return;
-    if (header->n_shape == 1)
-        snprintf(shape, sizeof shape, "%" PRIu64, header->shape[0]);
+    if (header->is_structured) /* nothing else was read then */
+        snprintf(what, sizeof what, "structured");
+    else if (header->n_shape == 1)
+        snprintf(what, sizeof what, "%" PRIu64 ", %.20s", header->shape[0], header->descr);
     else if (header->n_shape == 2)
-        snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, header->shape[0], header->shape[1]);
+        snprintf(what, sizeof what, "%" PRIu64 " x %" PRIu64 ", %.20s", header->shape[0], header->shape[1],
+                 header->descr);
     else
-        snprintf(shape, sizeof shape, "%u dimensions", header->n_shape);
-    snprintf(list + used, LIST_BYTES - used, "%s%.*s (%s, %.20s)", used > 0 ? ", " : "",
-             (int)(n_name < 60 ? n_name : 60), m->name, shape, header->is_structured ? "structured" : header->descr);
+        snprintf(what, sizeof what, "%u dimensions, %.20s", header->n_shape, header->descr);
+    snprintf(list + used, LIST_BYTES - used, "%s%.*s (%s)", used > 0 ? ", " : "", (int)(n_name < 60 ? n_name : 60),
+             m->name, what);
 }
 
 /* Finds the array that is named, or the only one of two dimensions. */

@@ -3,7 +3,8 @@
  * call fails, stops half way or ends the process. Calls that libraries make on their own are not seen. fault.py steers
  * it by the environment:
  *
- *   OMEN_FAULT=io:N:EIO      the Nth I/O call fails with that error (or ENOSPC); io:N+:EIO every one from the Nth on
+ *   OMEN_FAULT=io:N:EIO      the Nth I/O call fails with that error (or one of `errors`); io:N+:EIO every one from the
+ *                            Nth on. NOTHING: a read or write moves no byte, other calls work
  *   OMEN_FAULT=short:N       the Nth read, pread, write or pwrite moves half of its bytes
  *   OMEN_FAULT=alloc:N       the Nth allocation fails (mmap with ENOMEM among them); alloc:N+ every one from there
  *   OMEN_FAULT=kill:N        SIGKILL in place of the Nth I/O call; kill:N:half after half of its bytes
@@ -89,14 +90,24 @@ static const char *const call_names[N_CALLS] = {
     "readlink",  "realpath", "opendir", "readdir", "fallocate", "thread", "alloc",
 };
 
-typedef enum { GO_ON, FAIL, HALF, DIE_AFTER_HALF } verdict;
+typedef enum { GO_ON, FAIL, HALF, NONE, DIE_AFTER_HALF } verdict;
 
 static struct {
     int count; /* COUNT_*, or -1 for none */
     unsigned long n;
     bool from_there_on, kill, stop, half;
     int error;
+    void (*action)(void); /* in front of the Nth call, which does not fail */
+    call_kind struck;     /* that call */
 } plan = {.count = -1};
+
+static const struct {
+    const char *name;
+    int error;
+} errors[] = {{"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EINTR", EINTR},   {"ENOENT", ENOENT},
+              {"EACCES", EACCES}, {"ENOSYS", ENOSYS}, {"ENODEV", ENODEV}, {"EOPNOTSUPP", EOPNOTSUPP},
+              {"EMFILE", EMFILE}, {"EISDIR", EISDIR}, {"EINVAL", EINVAL}, {"EFBIG", EFBIG},
+              {"EDQUOT", EDQUOT}, {"NOTHING", 0}};
 
 static atomic_ulong counts[N_COUNTS], calls[N_CALLS];
 static int count_fd = -1, sites_fd = -1, trace_fd = -1;
@@ -130,9 +141,10 @@ static int open_log(const char *variable)
 
 void fault_plan(const char *text)
 {
-    char kind[8] = "", error[8] = "", *end;
+    char kind[8] = "", error[16] = "", *end;
 
     plan.count = -1;
+    plan.action = NULL;
     for (int i = 0; i < N_COUNTS; i++)
         atomic_store(&counts[i], 0);
     if (!text)
@@ -145,7 +157,10 @@ void fault_plan(const char *text)
     plan.from_there_on = *end == '+';
     end += plan.from_there_on;
     snprintf(error, sizeof error, "%s", *end == ':' ? end + 1 : "");
-    plan.error = strcmp(error, "ENOSPC") == 0 ? ENOSPC : EIO;
+    plan.error = EIO;
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (strcmp(error, errors[i].name) == 0)
+            plan.error = errors[i].error;
     plan.kill = strcmp(kind, "kill") == 0;
     plan.stop = strcmp(kind, "stop") == 0;
     plan.half = strcmp(error, "half") == 0;
@@ -157,6 +172,20 @@ void fault_plan(const char *text)
         plan.count = COUNT_ALLOC;
     if (plan.count < 0 || plan.n == 0)
         bad_plan(text);
+}
+
+void fault_act(unsigned long n, void (*action)(void))
+{
+    fault_plan(NULL);
+    plan.n = n;
+    plan.from_there_on = plan.kill = false;
+    plan.action = action;
+    plan.count = COUNT_IO;
+}
+
+const char *fault_struck(void)
+{
+    return call_names[plan.struck];
 }
 
 unsigned long fault_count(fault_kind kind)
@@ -256,8 +285,16 @@ static verdict strike(call_kind call, int fd, const char *path)
     if (!is_io && !is_short)
         return GO_ON;
     note("hit %s %s\n", call_names[call], path ? path : path_of(fd, storage));
+    if (plan.action) {
+        plan.count = -1; /* its own calls are none of the library's */
+        plan.struck = call;
+        plan.action();
+        return GO_ON;
+    }
     if (is_short)
         return HALF;
+    if (plan.error == 0 && !plan.kill)
+        return transfers ? NONE : GO_ON;
     if (plan.kill) {
         if (plan.half && transfers)
             return DIE_AFTER_HALF;
@@ -351,7 +388,7 @@ int __wrap___open64_2(const char *path, int flags)
 WRAP(ssize_t, read, int fd, void *bytes, size_t n_bytes)
 {
     verdict v = strike(CALL_READ, fd, NULL);
-    return v == FAIL ? -1 : __real_read(fd, bytes, v == HALF ? (n_bytes + 1) / 2 : n_bytes);
+    return v == FAIL ? -1 : v == NONE ? 0 : __real_read(fd, bytes, v == HALF ? (n_bytes + 1) / 2 : n_bytes);
 }
 
 ssize_t __wrap___read_chk(int fd, void *bytes, size_t n_bytes, size_t room);
@@ -363,7 +400,7 @@ ssize_t __wrap___read_chk(int fd, void *bytes, size_t n_bytes, size_t room)
 WRAP(ssize_t, pread64, int fd, void *bytes, size_t n_bytes, off_t offset)
 {
     verdict v = strike(CALL_PREAD, fd, NULL);
-    return v == FAIL ? -1 : __real_pread64(fd, bytes, v == HALF ? (n_bytes + 1) / 2 : n_bytes, offset);
+    return v == FAIL ? -1 : v == NONE ? 0 : __real_pread64(fd, bytes, v == HALF ? (n_bytes + 1) / 2 : n_bytes, offset);
 }
 
 ssize_t __wrap___pread64_chk(int fd, void *bytes, size_t n_bytes, off_t offset, size_t room);
@@ -376,8 +413,8 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t n_bytes);
 ssize_t __wrap_write(int fd, const void *bytes, size_t n_bytes)
 {
     verdict v = strike(CALL_WRITE, fd, NULL);
-    if (v == FAIL)
-        return -1;
+    if (v == FAIL || v == NONE)
+        return v == FAIL ? -1 : 0;
     ssize_t n = __real_write(fd, bytes, v == GO_ON ? n_bytes : (n_bytes + 1) / 2);
     if (v == DIE_AFTER_HALF)
         raise(SIGKILL);
@@ -389,8 +426,8 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t n_bytes)
 WRAP(ssize_t, pwrite64, int fd, const void *bytes, size_t n_bytes, off_t offset)
 {
     verdict v = strike(CALL_PWRITE, fd, NULL);
-    if (v == FAIL)
-        return -1;
+    if (v == FAIL || v == NONE)
+        return v == FAIL ? -1 : 0;
     ssize_t n = __real_pwrite64(fd, bytes, v == GO_ON ? n_bytes : (n_bytes + 1) / 2, offset);
     if (v == DIE_AFTER_HALF)
         raise(SIGKILL);

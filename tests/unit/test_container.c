@@ -5,7 +5,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -137,6 +139,33 @@ static void test_map(void)
     CHECK_EQ_INT(open_and_check(path, 0, NULL, &why), OMEN_OK);
 }
 
+/* What cannot be mapped is told by its kind, and not waited for. */
+static void test_kinds(void)
+{
+    static const char *const kinds[] = {"a pipe", "a socket", "a character device", "a directory", "standard input"};
+    for (int i = 0; i < 5; i++) {
+        const char *path = i == 2 ? "/dev/zero" : i == 4 ? "-" : in_directory("kind");
+        omen_container *container = NULL;
+        omen_detail why;
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        const int fd = i == 1 ? socket(AF_UNIX, SOCK_STREAM, 0) : -1;
+        snprintf(address.sun_path, sizeof address.sun_path, "%.100s", path);
+        need(i == 0   ? mkfifo(path, 0600) == 0
+             : i == 1 ? bind(fd, (struct sockaddr *)&address, sizeof address) == 0
+                      : i != 3 || mkdir(path, 0700) == 0,
+             path);
+        CHECK_EQ_INT(omen_container_open(&container, path, &why), i == 3 ? OMEN_ERR_IO : OMEN_ERR_ARGUMENT);
+        CHECK_STR_CONTAINS(why.text, kinds[i]);
+        CHECK(!container);
+        if (i < 2)
+            unlink(path);
+        if (i == 1)
+            close(fd);
+        if (i == 3)
+            rmdir(path);
+    }
+}
+
 int main(void)
 {
     directory_make();
@@ -145,6 +174,7 @@ int main(void)
     RUN(test_same_bytes);
     RUN(test_documented_bytes);
     RUN(test_map);
+    RUN(test_kinds);
     directory_remove();
     return check_finish();
 }

@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -353,6 +355,93 @@ static void test_scratch_elsewhere(void)
     free(kept);
 }
 
+/* More files in use than a table holds: each mapping is known by its file, also of a name that is long or strange. */
+static void test_many_in_use(void)
+{
+    enum { N = 200, PAGE = 4096 };
+    const char *mapped = in_directory("mapped");
+    char names[20][64], label[OMEN_LABEL_BYTES], name[400];
+    void *mappings[N];
+    put(mapped, "x");
+    need(truncate(mapped, 2 * PAGE) == 0, mapped);
+    const int fd = open(mapped, O_RDONLY);
+    for (int i = 0; i < N; i++) {
+        snprintf(name, sizeof name, "file %d", i);
+        mappings[i] = omen_mapping_open(fd, i % 2 ? PAGE : 0, PAGE, name);
+        CHECK(mappings[i] != MAP_FAILED);
+    }
+    for (int i = 0; i < N; i++) {
+        snprintf(name, sizeof name, "file %d", i);
+        CHECK(strcmp(omen_mapping_label((char *)mappings[i] + PAGE - 1), name) == 0);
+    }
+    CHECK(!omen_mapping_label(NULL) && !omen_mapping_label(&fd));
+    for (int i = 0; i < N; i += 2)
+        omen_mapping_close(mappings[i], PAGE);
+    for (int i = 0; i < N; i++)
+        CHECK_EQ_INT(omen_mapping_label(mappings[i]) != NULL, i % 2);
+    for (int i = 1; i < N; i += 2)
+        omen_mapping_close(mappings[i], PAGE);
+    CHECK(omen_mapping_open(fd, 0, 0, "nothing") == MAP_FAILED);
+    CHECK(omen_mapping_open_to_write(fd, PAGE, "read-only") == MAP_FAILED);
+    close(fd);
+    omen_label_set(label, "-");
+    CHECK(strcmp(label, "standard input") == 0);
+    omen_label_set(label, "a\nb\x7f");
+    CHECK(strcmp(label, "\"a?b?\"") == 0);
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    omen_label_set(label, name);
+    CHECK(strncmp(label, "\"...nnn", 7) == 0 && strlen(label) == 205);
+    /* temporaries beyond the table stay, those in it go, directories behind the files in them */
+    for (int i = 0; i < 20; i++) {
+        snprintf(names[i], sizeof names[i], "%s", in_directory("temporary"));
+        snprintf(names[i] + strlen(names[i]), sizeof names[i] - strlen(names[i]), "%d%s", i / 2, i % 2 ? "/x" : "");
+        if (i % 2)
+            put(names[i], "x");
+        else
+            need(mkdir(names[i], 0700) == 0, names[i]);
+        omen_temporary_remember(names[i]);
+    }
+    omen_temporary_forget(names[3]);
+    omen_temporary_forget("never remembered");
+    omen_temporary_forget(NULL);
+    omen_temporaries_remove();
+    for (int i = 0; i < 20; i++)
+        CHECK_CASE(exists(names[i]) == (i == 2 || i == 3 || i >= 16), "temporary %d", i);
+    for (int i = 19; i >= 0; i--) {
+        omen_temporary_forget(names[i]);
+        remove(names[i]);
+    }
+}
+
+/* Names that are longer than the system has them, and standard output. */
+static void test_long_names(void)
+{
+    char *name = malloc(3 * PATH_MAX);
+    omen_detail why;
+    omen_file file;
+    char label[OMEN_FILE_LABEL_BYTES];
+    memset(name, 'n', 3 * PATH_MAX - 1);
+    name[3 * PATH_MAX - 1] = '\0';
+    CHECK_EQ_INT(omen_file_descriptor(name), -1);
+    CHECK_EQ_INT(omen_file_open(&file, name, OMEN_FILE_ANY, NULL, &why), OMEN_ERR_IO);
+    omen_file_close(&file);
+    free(name);
+    CHECK_EQ_INT(omen_file_open(&file, "-", OMEN_FILE_NAMED, NULL, &why), OMEN_ERR_IO);
+    CHECK_STR_CONTAINS(why.text, "cannot write standard output: not a regular file");
+    omen_file_close(&file);
+    for (int needs = OMEN_FILE_ANY; needs <= OMEN_FILE_SPOOLED; needs += OMEN_FILE_SPOOLED) {
+        CHECK_EQ_INT(omen_file_open(&file, "-", needs, NULL, &why), OMEN_OK);
+        omen_file_label(&file, label);
+        CHECK(strcmp(label, needs == OMEN_FILE_ANY ? "standard output" : "the temporary copy of standard output") == 0);
+        CHECK_EQ_INT(omen_file_commit(&file, &why), OMEN_OK);
+        omen_file_close(&file);
+    }
+    /* a relative link, and one whose target does not fit behind the directory */
+    need(symlink("/dev/fd", in_directory("t")) == 0 && symlink("t/1", in_directory("u")) == 0, "symlink");
+    CHECK_EQ_INT(omen_file_descriptor(in_directory("u")), 1);
+}
+
 int main(void)
 {
     need(mkdtemp(directory) != NULL, directory);
@@ -365,6 +454,8 @@ int main(void)
     RUN(test_claim);
     RUN(test_racing_claims);
     RUN(test_remove_all);
+    RUN(test_many_in_use);
+    RUN(test_long_names);
     char command[300];
     snprintf(command, sizeof command, "rm -rf '%s'", directory);
     need(system(command) == 0, "rm");

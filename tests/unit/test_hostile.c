@@ -3,9 +3,12 @@
  * with every byte changed, cut at every byte, and read while an allocation fails. */
 #include <stdlib.h>
 #include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
 
 #include "formats/omendb_files.h"
 #include "formats/truth.h"
+#include "formats/vectors_stream.h"
 #include "tests/unit/check.h"
 #include "tests/unit/failing_allocations.h"
 #include "tests/unit/scratch.h"
@@ -13,7 +16,7 @@
 
 /* ---- reading ---- */
 
-typedef enum { VECTORS, TABLE, ARRAY, TAGS, KEYS, KEY_COLUMN, TRUTH } kind;
+typedef enum { VECTORS, STREAM, TABLE, ARRAY, TAGS, KEYS, KEY_COLUMN, TRUTH } kind;
 
 #define N_ROWS 2u /* of every file */
 
@@ -31,6 +34,51 @@ static int read_vectors(const char *path)
     return status;
 }
 
+/* Takes all rows of a pipe that has the bytes of the file, each by its own call or all at once, and compares them with
+ * those of the file. */
+static int read_stream(const char *path)
+{
+    static char bytes[60000];
+    const char *dot = strrchr(path, '.');
+    const omen_vectors_options options = {.format = dot + 1};
+    omen_vectors_stream *stream = NULL;
+    omen_vectors *vectors = NULL, *file = NULL;
+    float row[16], want[16];
+    char name[32];
+    int ends[2];
+    uint64_t n_rows = 0, n = 0;
+    FILE *from = fopen(path, "rb");
+    const size_t n_bytes = from ? fread(bytes, 1, sizeof bytes, from) : 0;
+    CHECK(from && fclose(from) == 0 && pipe(ends) == 0);
+    CHECK(write(ends[1], bytes, n_bytes) == (ssize_t)n_bytes && close(ends[1]) == 0);
+    snprintf(name, sizeof name, "/dev/fd/%d", ends[0]);
+    const int of_file = omen_vectors_open(&file, path, &options, &detail);
+    detail.text[0] = '\0';
+    int status = omen_vectors_stream_open(&stream, &vectors, name, &options, &detail);
+    close(ends[0]);
+    CHECK_CASE((status == OMEN_OK) == (stream || vectors), "%s: %d", path, status);
+    if (stream && omen_vectors_stream_dim(stream) <= 16)
+        do {
+            status = omen_vectors_stream_next(stream, 1, NULL, NULL, row, &n, &detail);
+            if (status == OMEN_OK && n == 1 && of_file == OMEN_OK) {
+                const omen_source source = omen_vectors_source(file);
+                omen_detail why;
+                CHECK_CASE(n_rows < source.n_rows && source.d == omen_vectors_stream_dim(stream) &&
+                               source.read(source.self, n_rows, 1, want, &why) == OMEN_OK &&
+                               memcmp(row, want, source.d * sizeof *row) == 0,
+                           "%s: row %llu is another one in a stream", path, (unsigned long long)n_rows);
+            }
+            n_rows += n;
+        } while (status == OMEN_OK && n > 0);
+    if (stream && status == OMEN_OK && of_file == OMEN_OK)
+        CHECK_CASE(n_rows == omen_vectors_source(file).n_rows, "%s: %llu rows in a stream", path,
+                   (unsigned long long)n_rows);
+    omen_vectors_stream_close(stream);
+    omen_vectors_close(vectors);
+    omen_vectors_close(file);
+    return status;
+}
+
 static int read_file(kind what, const char *path, const char *types)
 {
     char assignment[600];
@@ -45,6 +93,8 @@ static int read_file(kind what, const char *path, const char *types)
     switch (what) {
     case VECTORS:
         return read_vectors(path);
+    case STREAM:
+        return read_stream(path);
     case KEYS:
         status = omen_row_keys_read(&keys, path, N_ROWS, false, 0, 1, &detail);
         break;
@@ -76,6 +126,10 @@ typedef struct {
     kind what;
     const char *name, *text, *types, *part; /* what the message has; NULL: it is read */
 } text_case;
+
+#define LONG_NAME_SHOWN                                                                                                \
+    "a_name_of_a_hundred_bytes_and_more_of_which_messages_show_the_first_hundred_bytes_and_no_more_of_the"
+#define LONG_NAME LONG_NAME_SHOWN "m_at_all"
 
 static const text_case texts[] = {
     {TABLE, "t.csv", "a,b\n1,\"x\"\"y\"\n2,\"z\"\r\n", NULL, NULL},
@@ -112,6 +166,18 @@ static const text_case texts[] = {
     {TABLE, "t.csv", "a\n007\n-01\n", NULL, NULL},
     {TABLE, "t.csv", "a\n+7\n-\n", "a:text", NULL},
     {TABLE, "t.csv", "a\n1\n2\n", "a:tags", "is no list of tags"},
+    {TABLE, "t.csv", "a\n1\n2\n", LONG_NAME ":int32", "is not NAME:TYPE"},
+    {TABLE, "t.csv", "a\n1\n2\n", LONG_NAME ":int64", "has no column \"" LONG_NAME_SHOWN "\""},
+    {TABLE, "t.csv", "a\n1\n2\n", LONG_NAME ":int64," LONG_NAME ":text", "is named twice"},
+    {TABLE, "t.csv", "a\n+7\n2\n", "a:int64", NULL},
+    {TABLE, "t.csv", "a\n1e400\n2\n", "a:float64", "is beyond float64"},
+    {TAGS, "g.txt", "x\xe2\x82\n2\n", NULL, "UTF-8"},
+    {TAGS, "g.txt", "x\xe2\x28\xa1\n2\n", NULL, "UTF-8"},
+    {TAGS, "g.txt", "x\xc0\x80\n2\n", NULL, "UTF-8"},
+    {TAGS, "g.txt", "x\xed\xa0\x80\n2\n", NULL, "UTF-8"},
+    {TAGS, "g.txt", "x\xf4\x90\x80\x80\n2\n", NULL, "UTF-8"},
+    {TAGS, "g.txt", "x\xff\n2\n", NULL, "UTF-8"},
+    {TAGS, "g.txt", "\xf0\x9f\x98\x80\xee\x80\x80\xc2\xa9\n2\n", NULL, NULL},
     {TABLE, "t.tsv", "a\tb\n1\t\"x\n2\t\n", NULL, NULL},
     {TABLE, "t.jsonl", "{\"a\":true}\n{\"a\":false}\n", NULL, NULL},
     {TABLE, "t.jsonl", "{\"a\":null,\"b\":1.5}\n{\"b\":2}\n", NULL, NULL},
@@ -175,6 +241,17 @@ static const text_case texts[] = {
     {VECTORS, "v.jsonl", "[1,2]\n[3]\n", NULL, "line 2"},
     {VECTORS, "v.jsonl", "{\"v\":[1],\"w\":[2]}\n", NULL, "v"},
     {VECTORS, "v.jsonl", "{\"v\":1}\n", NULL, ""},
+    {VECTORS, "v.jsonl", "3\n4\n", NULL, ""},
+    {VECTORS, "v.jsonl", "[true]\n", NULL, ""},
+    {VECTORS, "v.jsonl", "[1,true]\n", NULL, "number 2: it is no number"},
+    {VECTORS, "v.jsonl", "[]\n", NULL, ""},
+    {VECTORS, "v.jsonl", "{}\n", NULL, ""},
+    {VECTORS, "v.jsonl", "[\n", NULL, ""},
+    {VECTORS, "v.jsonl", "{\"w\":3,\"v\":[1,2]}\n{\"v\":[3,4]}\n", NULL, NULL},
+    {VECTORS, "v.csv", "x,-inf\n1,2\n", NULL, NULL},
+    {VECTORS, "v.csv", "1,-inf\n3,4\n", NULL, ""},
+    {VECTORS, "v.csv", "-,1\n2,3\n", NULL, NULL},
+    {VECTORS, "v.csv", ",a\n2,3\n", NULL, "column 1 has no name"},
     {VECTORS, "v.jsonl", "{\"v\":[1,2]}\n{\"w\":[3,4]}\n", NULL, "line 2"},
 };
 
@@ -298,7 +375,7 @@ static void test_npy_headers(void)
 
 /* ---- sound files, changed ---- */
 
-#define MOST_FILES 24
+#define MOST_FILES 40
 
 static struct {
     kind what;
@@ -319,16 +396,33 @@ static void add_text(blob *b, const char *text)
     add(b, text, strlen(text));
 }
 
-static void add_zip(blob *b, const char *member, const blob *content, uint32_t crc, bool is_64)
+/* As gzip (16 + 15 window bits) or deflate (-15) has it. */
+static blob deflated(const blob *content, int window_bits)
+{
+    blob out = {0};
+    z_stream stream = {.next_in = (unsigned char *)content->bytes, .avail_in = (unsigned)content->n};
+    stream.next_out = out.bytes;
+    stream.avail_out = sizeof out.bytes;
+    CHECK(deflateInit2(&stream, 6, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY) == Z_OK &&
+          deflate(&stream, Z_FINISH) == Z_STREAM_END && deflateEnd(&stream) == Z_OK);
+    out.n = sizeof out.bytes - stream.avail_out;
+    return out;
+}
+
+/* content is stored, or packed by that method. */
+static void add_packed_zip(blob *b, const char *member, const blob *content, uint32_t crc, bool is_64, unsigned method,
+                           size_t n_unpacked)
 {
     const uint32_t n = (uint32_t)content->n, n_name = (uint32_t)strlen(member);
     for (int central = 0; central < 2; central++) {
         const size_t at = b->n;
         add(b, central ? "PK\1\2\x14\0" : "PK\3\4", central ? 6 : 4);
-        add(b, "\x14\0\0\0\0\0\0\0\0\0", 10); /* version, flags, method, time, date */
+        add(b, "\x14\0\0\0", 4); /* version, flags */
+        add_value(b, method, 2, false);
+        add(b, "\0\0\0\0", 4); /* time, date */
         add_u32(b, crc);
         add_u32(b, central && is_64 ? UINT32_MAX : n);
-        add_u32(b, central && is_64 ? UINT32_MAX : n);
+        add_u32(b, central && is_64 ? UINT32_MAX : (uint32_t)n_unpacked);
         add_value(b, n_name, 2, false);
         add_value(b, central && is_64 ? 28 : 0, 2, false);
         if (central)
@@ -342,7 +436,7 @@ static void add_zip(blob *b, const char *member, const blob *content, uint32_t c
         }
         if (is_64) {
             add(b, "\1\0\x18\0", 4);
-            add_value(b, n, 8, false);
+            add_value(b, n_unpacked, 8, false);
             add_value(b, n, 8, false);
             add_value(b, 0, 8, false);
         }
@@ -369,6 +463,11 @@ static void add_zip(blob *b, const char *member, const blob *content, uint32_t c
     }
 }
 
+static void add_zip(blob *b, const char *member, const blob *content, uint32_t crc, bool is_64)
+{
+    add_packed_zip(b, member, content, crc, is_64, 0, content->n);
+}
+
 static uint32_t crc_of(const blob *b)
 {
     uint32_t crc = UINT32_MAX;
@@ -391,6 +490,11 @@ static void make_files(void)
     *new_file(VECTORS, "v.npy") = npy;
     add_zip(new_file(VECTORS, "v.npz"), "v.npy", &npy, crc_of(&npy), false);
     add_zip(new_file(VECTORS, "w.npz"), "v.npy", &npy, crc_of(&npy), true);
+    const blob packed = deflated(&npy, -15);
+    add_packed_zip(new_file(VECTORS, "p.npz"), "v.npy", &packed, crc_of(&npy), false, 8, npy.n);
+    *new_file(VECTORS, "v.npy.gz") = deflated(&npy, 16 + 15);
+    b = new_file(VECTORS, "w.npy.zst");
+    b->n = ZSTD_compress(b->bytes, sizeof b->bytes, npy.bytes, npy.n, 3);
     b = new_file(VECTORS, "v.safetensors");
     add_value(b, sizeof tensors - 1, 8, false);
     add_text(b, tensors);
@@ -406,6 +510,17 @@ static void make_files(void)
     add_rows(b, "f4", true, 2, 2);
     add_text(new_file(VECTORS, "v.csv"), "a,b\n1,-2.5\n3e0,+4\n");
     add_text(new_file(VECTORS, "v.jsonl"), "{\"id\":1,\"v\":[1,-2.5]}\n{\"id\":2,\"v\":[3,4]}\n");
+    *new_file(STREAM, "s.npy") = npy;
+    add_vecs(new_file(STREAM, "s.bvecs"), "u1", 3, 4);
+    b = new_file(STREAM, "s.u8bin");
+    add_u32(b, 3);
+    add_u32(b, 4);
+    add_rows(b, "u1", false, 3, 4);
+    b = new_file(STREAM, "s.idx");
+    add_idx(b, 0x0d, 2, 2, 2, 0);
+    add_rows(b, "f4", true, 2, 2);
+    add_text(new_file(STREAM, "s.csv"), "a,b\n1,-2.5\n3e0,+4\n\n");
+    add_text(new_file(STREAM, "s.jsonl"), "[1,-2.5]\n[3,4]\n");
     add_text(new_file(TABLE, "t.csv"), "a,b,\"c\"\n1,0.5,\"x\"\"y\"\r\n-2,,z\n");
     add_text(new_file(TABLE, "t.jsonl"),
              "{\"a\":1,\"b\":0.5,\"c\":\"x\"}\n{\"a\":null,\"t\":[\"u\",\"v\"],\"d\":true}\n");

@@ -123,6 +123,51 @@ static void test_combinations(void)
     check_combination(OMEN_METRIC_IP, OMEN_CODEC_PQ, OMEN_REFINE_F32);
 }
 
+/* Indexes that differ in one thing, so that they share no model, find what one index of all rows does. */
+static void test_other_models(void)
+{
+    static const struct {
+        omen_codec codec;
+        omen_refine refine;
+        uint32_t bytes, n_lists;
+    } others[] = {{OMEN_CODEC_PQ, OMEN_REFINE_F32, 10, 20},     {OMEN_CODEC_PQ, OMEN_REFINE_F32, 10, 30},
+                  {OMEN_CODEC_PQ, OMEN_REFINE_F32, 8, 20},      {OMEN_CODEC_RABITQ, OMEN_REFINE_F32, 10, 20},
+                  {OMEN_CODEC_NONE, OMEN_REFINE_F32, 10, 20},   {OMEN_CODEC_PQ, OMEN_REFINE_SQ16, 10, 20},
+                  {OMEN_CODEC_RABITQ, OMEN_REFINE_F32, 12, 20}, {OMEN_CODEC_PQ, OMEN_REFINE_F32, 10, 20}};
+    fixture f;
+    omen_search_options options;
+    omen_search_options_init(&options);
+    fixture_make(&f, OMEN_METRIC_L2, OMEN_CODEC_PQ, OMEN_REFINE_F32);
+    options.k = K;
+    options.exact = true;
+    results one = search(f.index, &options, f.queries.x, N_QUERIES);
+    options.exact = false;
+    options.lists.probes = options.rerank = N_ROWS;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        sections_in_memory sections = {.n = 0};
+        omen_build_options build_options;
+        omen_joint *joint = NULL;
+        omen_build_options_init(&build_options);
+        build_options.codec = others[i].codec;
+        build_options.refine = others[i].refine;
+        build_options.bytes = others[i].bytes;
+        build_options.lists.n = others[i].n_lists;
+        omen_index *other = make_index(&f.part_rows[1], &build_options, &sections);
+        const omen_index *const parts[] = {f.parts[0], other, f.parts[2]};
+        CHECK_EQ_INT(omen_joint_create(&joint, parts, NULL, N_PARTS, &detail), OMEN_OK);
+        const fixture with = {.queries = f.queries, .joint = joint};
+        results r = search_joint(&with, &options);
+        CHECK_CASE(recall(&r, &one) >= (others[i].refine == OMEN_REFINE_F32 ? 1 : 0.99), "index %zu: recall %.3f", i,
+                   recall(&r, &one));
+        results_free(&r);
+        omen_joint_destroy(joint);
+        omen_index_close(other);
+        sections_free(&sections);
+    }
+    results_free(&one);
+    fixture_free(&f);
+}
+
 /* Without a refine tier there are estimates, in order. */
 static void test_estimates(void)
 {
@@ -227,12 +272,180 @@ static void test_numbers_and_refusals(void)
     fixture_free(&other);
 }
 
+/* ---- keys ---- */
+
+#define KEYS_PARTS 5u
+#define KEYS_ROWS  60u /* of each part */
+
+/* Number i of the keys of a part: they lie between those of the others, or behind them, or both. */
+static uint64_t number_of(size_t pattern, size_t part, uint64_t i)
+{
+    const uint64_t turned = i * 7 % KEYS_ROWS;
+    return pattern == 0   ? turned * KEYS_PARTS + part
+           : pattern == 1 ? part * KEYS_ROWS + turned
+                          : turned / 10 * 10 * KEYS_PARTS + part * 10 + turned % 10;
+}
+
+typedef struct {
+    sections_in_memory sections[KEYS_PARTS]; /* n of bare are not its own */
+    omen_index *indexes[KEYS_PARTS];
+    omen_joint *joint;
+} keyed;
+
+/* Indexes over the same sections, each with keys of its own; key clash of the last part, or none if that is negative,
+ * is one of another part. */
+static void keyed_make(keyed *k, const sections_in_memory *bare, omen_key_kind kind, size_t pattern, size_t n,
+                       int64_t clash, size_t clash_part)
+{
+    for (size_t part = 0; part < n; part++) {
+        omen_row_keys *keys = NULL;
+        k->sections[part] = *bare;
+        const omen_sink sink = sink_of(&k->sections[part]);
+        CHECK_EQ_INT(omen_row_keys_create(&keys, kind, KEYS_ROWS, &detail), OMEN_OK);
+        for (uint64_t i = 0; i < KEYS_ROWS; i++) {
+            char text[120];
+            const bool is_clash = (int64_t)i == clash && part + 1 == n;
+            uint64_t number = is_clash ? number_of(pattern, clash_part, i / 2) : number_of(pattern, part, i);
+            if (kind == OMEN_KEYS_INT64)
+                number -= 70;
+            omen_row_key key = {.kind = kind, .number = number};
+            if (kind == OMEN_KEYS_TEXT) {
+                key = (omen_row_key){.kind = kind, .text = text};
+                key.n_bytes =
+                    (uint32_t)snprintf(text, sizeof text, "%0*llu", i % 2 ? 90 : 6, (unsigned long long)number);
+            }
+            CHECK_EQ_INT(omen_row_keys_add(keys, &key, &detail), OMEN_OK);
+        }
+        CHECK_EQ_INT(omen_row_keys_finish(keys, false, 1, NULL, &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_row_keys_write(keys, &sink, NULL, NULL, &detail), OMEN_OK);
+        omen_row_keys_destroy(keys);
+        CHECK_EQ_INT(omen_index_open(&k->indexes[part], k->sections[part].sections, k->sections[part].n, &detail),
+                     OMEN_OK);
+    }
+    CHECK_EQ_INT(omen_joint_create(&k->joint, (const omen_index *const *)k->indexes, NULL, n, &detail), OMEN_OK);
+}
+
+static void keyed_free(keyed *k, const sections_in_memory *bare, size_t n)
+{
+    omen_joint_destroy(k->joint);
+    for (size_t part = 0; part < n; part++) {
+        omen_index_close(k->indexes[part]);
+        for (size_t i = bare->n; i < k->sections[part].n; i++)
+            free((void *)k->sections[part].sections[i].data);
+    }
+}
+
+static int stop(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    (void)context, (void)stage, (void)done, (void)total;
+    return 1;
+}
+
+/* A key that stands in two indexes is found, wherever it is; and each row by its key. */
+static void test_keys(void)
+{
+    static const omen_key_kind kinds[] = {OMEN_KEYS_INT64, OMEN_KEYS_UINT64, OMEN_KEYS_TEXT};
+    rows_in_memory rows = make_rows(KEYS_ROWS, D, CLUSTERED, 3);
+    sections_in_memory bare = {.n = 0};
+    omen_build_options options;
+    omen_build_options_init(&options);
+    options.lists.n = 1;
+    omen_index_close(make_index(&rows, &options, &bare));
+    for (size_t c = 0; c < 3 * 3 * KEYS_PARTS; c++) {
+        const omen_key_kind kind = kinds[c % 3];
+        const size_t pattern = c / 3 % 3, n = c / 9 + 1;
+        keyed k;
+        keyed_make(&k, &bare, kind, pattern, n, -1, 0);
+        CHECK_CASE(omen_joint_check_keys(k.joint, NULL, NULL, &detail) == OMEN_OK, "%zu parts, pattern %zu: %s", n,
+                   pattern, detail.text);
+        CHECK_EQ_INT(omen_joint_check_keys(k.joint, stop, NULL, &detail), n > 1 ? OMEN_ERR_INTERRUPTED : OMEN_OK);
+        for (uint64_t row = 0; row < n * KEYS_ROWS; row++) {
+            omen_row_key key;
+            int64_t found;
+            CHECK_EQ_INT(omen_joint_key_of(k.joint, row, &key, &detail), OMEN_OK);
+            CHECK_EQ_INT(omen_joint_row_of_key(k.joint, &key, &found, &detail), OMEN_OK);
+            CHECK_EQ_INT(found, row);
+        }
+        omen_row_key key = {.kind = kind, .number = 1u << 30};
+        int64_t found;
+        CHECK_EQ_INT(omen_joint_key_of(k.joint, n * KEYS_ROWS, &key, &detail), OMEN_ERR_ARGUMENT);
+        key = (omen_row_key){.kind = kind,
+                             .number = kind == OMEN_KEYS_TEXT ? 0 : 1u << 30,
+                             .text = "none",
+                             .n_bytes = kind == OMEN_KEYS_TEXT ? 4 : 0};
+        CHECK_EQ_INT(omen_joint_row_of_key(k.joint, &key, &found, &detail), OMEN_OK);
+        CHECK_EQ_INT(found, OMEN_NO_ROW);
+        keyed_free(&k, &bare, n);
+        for (uint32_t clash = 0; clash < KEYS_ROWS && n > 1; clash += kind == OMEN_KEYS_TEXT ? 2 : 7) {
+            char first_row[40], last_row[40];
+            const size_t with = clash % (n - 1);
+            keyed_make(&k, &bare, kind, pattern, n, clash, with);
+            /* of text, a key of an even row is as long as any other */
+            const bool is_shared = kind != OMEN_KEYS_TEXT || clash / 2 % 2 == 0;
+            const int status = omen_joint_check_keys(k.joint, NULL, NULL, &detail);
+            CHECK_CASE(status == (is_shared ? OMEN_ERR_INPUT : OMEN_OK), "%zu parts, pattern %zu, row %u: %d", n,
+                       pattern, clash, status);
+            snprintf(first_row, sizeof first_row, "two indexes: row %u of", clash / 2);
+            snprintf(last_row, sizeof last_row, "and row %u of", clash);
+            if (is_shared) {
+                CHECK_STR_CONTAINS(detail.text, first_row);
+                CHECK_STR_CONTAINS(detail.text, last_row);
+            }
+            keyed_free(&k, &bare, n);
+        }
+    }
+    sections_free(&bare);
+    rows_free(&rows);
+}
+
+/* Texts that are keys of a kind or not, and kinds that there are not. */
+static void test_key_texts(void)
+{
+    char digits[150];
+    omen_row_key key;
+    memset(digits, '1', sizeof digits);
+    CHECK_EQ_INT(omen_row_key_parse(OMEN_KEYS_INT64, digits, sizeof digits, &key, &detail), OMEN_ERR_INPUT);
+    CHECK_STR_CONTAINS(detail.text, "is no int64");
+    CHECK_EQ_INT(omen_row_key_parse(OMEN_KEYS_UINT64, "-1", 2, &key, &detail), OMEN_ERR_INPUT);
+    CHECK_EQ_INT(omen_row_key_parse(OMEN_KEYS_INT64, "-1", 2, &key, &detail), OMEN_OK);
+    CHECK_EQ_INT((int64_t)key.number, -1);
+    CHECK(strcmp(omen_key_kind_name((omen_key_kind)99), "?") == 0);
+}
+
+/* Keys of two kinds cannot be compared, nor be told of several indexes. */
+static void test_key_kinds(void)
+{
+    rows_in_memory rows = make_rows(KEYS_ROWS, D, CLUSTERED, 3);
+    sections_in_memory bare = {.n = 0};
+    omen_build_options options;
+    omen_joint *joint = NULL;
+    keyed a, b;
+    omen_build_options_init(&options);
+    options.lists.n = 1;
+    omen_index_close(make_index(&rows, &options, &bare));
+    keyed_make(&a, &bare, OMEN_KEYS_INT64, 0, 1, -1, 0);
+    keyed_make(&b, &bare, OMEN_KEYS_TEXT, 0, 1, -1, 0);
+    const omen_index *const both[] = {a.indexes[0], b.indexes[0]};
+    CHECK_EQ_INT(omen_joint_create(&joint, both, NULL, 2, &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_joint_check_keys(joint, NULL, NULL, &detail), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(detail.text, "are int64, and those of");
+    omen_joint_destroy(joint);
+    keyed_free(&a, &bare, 1);
+    keyed_free(&b, &bare, 1);
+    sections_free(&bare);
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_combinations);
+    RUN(test_other_models);
     RUN(test_estimates);
     RUN(test_within);
     RUN(test_filters);
     RUN(test_numbers_and_refusals);
+    RUN(test_keys);
+    RUN(test_key_texts);
+    RUN(test_key_kinds);
     return check_finish();
 }

@@ -6,6 +6,7 @@
 #include "tests/unit/check.h"
 
 #include <math.h>
+#include <zstd.h>
 
 #define MOST_BYTES ((size_t)300000)
 
@@ -145,6 +146,120 @@ static void test_lies(void)
     free(stored);
 }
 
+/* ---- zstd that fails ---- */
+
+static unsigned n_calls, failing_call; /* of zstd */
+
+static bool fails(void)
+{
+    return ++n_calls == failing_call;
+}
+
+ZSTD_CCtx *__real_ZSTD_createCCtx(void);
+ZSTD_CCtx *__wrap_ZSTD_createCCtx(void);
+ZSTD_DCtx *__real_ZSTD_createDCtx(void);
+ZSTD_DCtx *__wrap_ZSTD_createDCtx(void);
+size_t __real_ZSTD_CCtx_setParameter(ZSTD_CCtx *way, ZSTD_cParameter parameter, int value);
+size_t __wrap_ZSTD_CCtx_setParameter(ZSTD_CCtx *way, ZSTD_cParameter parameter, int value);
+size_t __real_ZSTD_compress2(ZSTD_CCtx *way, void *to, size_t room, const void *from, size_t n);
+size_t __wrap_ZSTD_compress2(ZSTD_CCtx *way, void *to, size_t room, const void *from, size_t n);
+
+ZSTD_CCtx *__wrap_ZSTD_createCCtx(void)
+{
+    return fails() ? NULL : __real_ZSTD_createCCtx();
+}
+
+ZSTD_DCtx *__wrap_ZSTD_createDCtx(void)
+{
+    return fails() ? NULL : __real_ZSTD_createDCtx();
+}
+
+size_t __wrap_ZSTD_CCtx_setParameter(ZSTD_CCtx *way, ZSTD_cParameter parameter, int value)
+{
+    return fails() ? (size_t)-1 : __real_ZSTD_CCtx_setParameter(way, parameter, value);
+}
+
+size_t __wrap_ZSTD_compress2(ZSTD_CCtx *way, void *to, size_t room, const void *from, size_t n)
+{
+    return fails() ? (size_t)-1 : __real_ZSTD_compress2(way, to, room, from, n);
+}
+
+/* Whichever call fails: no coder, or no block, or one that comes back, where the trial of a filter failed. */
+static void test_failing_zstd(void)
+{
+    static uint8_t raw[8000], back[8000];
+    uint8_t *stored = malloc(omz_block_bound(sizeof raw));
+    omz_coder *expand = omz_coder_create(sizeof raw, 0, false);
+    unsigned n_no_coder = 0, n_no_block = 0, n_good = 0;
+    n_calls = 0;
+    failing_call = 1;
+    CHECK(!omz_coder_create(sizeof raw, 0, false));
+    failing_call = 0;
+    for (unsigned i = 0; i < 3 * 6 * 3; i++) {
+        const int level = i % 3 == 0 ? 1 : i % 3 == 1 ? 9 : 19, like = i % 9 < 3 ? NORMAL : i % 9 < 6 ? WHOLE : DIGITS;
+        const omz_shape shape = {.value = values[i / 9],
+                                 .head_bytes = i % 2 * 4,
+                                 .record_bytes = i % 2 * 4 + 10 * omen_value_bytes(values[i / 9])};
+        const size_t n = sizeof raw / shape.record_bytes * shape.record_bytes;
+        unsigned n_whole = 1;
+        fill(&shape, like, raw, n);
+        for (unsigned call = 0; call <= n_whole; call++) {
+            n_calls = 0;
+            failing_call = call;
+            omz_coder *coder = omz_coder_create(sizeof raw, level, level == 19);
+            const size_t n_stored = coder ? omz_block_encode(coder, &shape, raw, n, stored) : 0;
+            omz_coder_destroy(coder);
+            n_whole = call == 0 ? n_calls : n_whole;
+            failing_call = 0;
+            n_no_coder += !coder;
+            n_no_block += coder && n_stored == 0;
+            CHECK_CASE(call > 0 || n_stored > 0, "case %u", i);
+            if (n_stored == 0)
+                continue;
+            n_good++;
+            CHECK_CASE(omz_block_decode(expand, &shape, stored, n_stored, back, n) && !memcmp(raw, back, n),
+                       "case %u, call %u", i, call);
+        }
+    }
+    printf("# %u coders and %u blocks not made, %u made\n", n_no_coder, n_no_block, n_good);
+    CHECK(n_no_coder > 0 && n_no_block > 0 && n_good > 0);
+    omz_coder_destroy(expand);
+    free(stored);
+}
+
+/* Every filter that a block may claim, also those that do not fit its values: it is refused, or decodes to something.
+ */
+static void test_filters(void)
+{
+    static uint8_t raw[8000], back[8000];
+    static const uint8_t arguments[] = {0, 1, 3, 5, 9, 10, 20, 255};
+    uint8_t *stored = malloc(omz_block_bound(sizeof raw));
+    omz_coder *coder = omz_coder_create(sizeof raw, 1, false), *expand = omz_coder_create(sizeof raw, 0, false);
+    unsigned n_refused = 0, n_decoded = 0;
+    for (unsigned i = 0; i < 6 * N_LIKES; i++) {
+        const omz_shape shape = {.value = values[i % 6], .record_bytes = 10 * omen_value_bytes(values[i % 6])};
+        const size_t n = sizeof raw / shape.record_bytes * shape.record_bytes;
+        fill(&shape, (int)(i / 6), raw, n);
+        const size_t n_stored = omz_block_encode(coder, &shape, raw, n, stored);
+        for (unsigned f = 0; f < 17 * 6 * sizeof arguments; f++) {
+            stored[0] = (uint8_t)(f % 17);
+            stored[1] = (uint8_t)(f / 17 % 6);
+            stored[2] = arguments[f / 17 / 6];
+            const bool is_sound = omz_block_check(&shape, stored, n_stored, n);
+            const bool is_decoded = omz_block_decode(expand, &shape, stored, n_stored, back, n);
+            CHECK_CASE(is_sound || !is_decoded, "case %u, filter %u", i, f);
+            n_refused += !is_decoded;
+            n_decoded += is_decoded;
+        }
+        CHECK_CASE(!omz_block_decode(expand, &shape, stored, n_stored, back, sizeof raw + shape.record_bytes),
+                   "case %u: more than the coder was made for", i);
+    }
+    CHECK(n_refused > 0 && n_decoded > 0);
+    omz_coder_destroy(coder);
+    omz_coder_destroy(expand);
+    free(stored);
+}
+
 typedef struct series {
     uint64_t n_taken, stop_at;
     int n_started;
@@ -199,6 +314,8 @@ int main(void)
 {
     RUN(test_round_trips);
     RUN(test_lies);
+    RUN(test_filters);
+    RUN(test_failing_zstd);
     RUN(test_order);
     return check_finish();
 }

@@ -16,7 +16,7 @@
 #include "tests/unit/failing_allocations.h"
 #include "tests/unit/index_cases.h"
 
-#define N_ROWS 90u
+#define N_ROWS 120u
 #define DIM    5u
 
 static bool is_thorough;
@@ -42,7 +42,8 @@ static const recipe recipes[] = {
 #define N_RECIPES (sizeof recipes / sizeof *recipes)
 
 /* What belongs to the index, and is compared with it. */
-static omen_index *good; /* over copies of its sections */
+static omen_index *good;      /* over copies of its sections */
+static omen_index *others[2]; /* of the same rows, with other keys; NULL without keys */
 static rows_in_memory rows;
 static omen_columns *columns;
 static omen_row_keys *keys;
@@ -77,15 +78,16 @@ static omen_columns *make_columns(void)
     return made;
 }
 
-static omen_row_keys *make_keys(omen_key_kind kind)
+/* Of those of several indexes, the part of that number. */
+static omen_row_keys *make_keys(omen_key_kind kind, uint32_t part)
 {
     omen_row_keys *made = NULL;
     CHECK_EQ_INT(omen_row_keys_create(&made, kind, N_ROWS, NULL), OMEN_OK);
     for (uint32_t i = 0; i < N_ROWS; i++) {
         char text[16];
-        omen_row_key key = {.kind = kind, .number = kind == OMEN_KEYS_TEXT ? 0 : i * 7 % N_ROWS};
+        omen_row_key key = {.kind = kind, .number = kind == OMEN_KEYS_TEXT ? 0 : i * 7 % N_ROWS * 3 + part};
         if (kind == OMEN_KEYS_TEXT) {
-            key.n_bytes = (uint32_t)snprintf(text, sizeof text, "key %u", i * 7 % N_ROWS);
+            key.n_bytes = (uint32_t)snprintf(text, sizeof text, "key %u", i * 7 % N_ROWS * 3 + part);
             key.text = text;
         }
         CHECK_EQ_INT(omen_row_keys_add(made, &key, NULL), OMEN_OK);
@@ -94,7 +96,7 @@ static omen_row_keys *make_keys(omen_key_kind kind)
     return made;
 }
 
-static void make_sections(const recipe *r, sections_in_memory *out)
+static void make_sections(const recipe *r, uint32_t part, sections_in_memory *out)
 {
     const omen_sink sink = sink_of(out);
     omen_build_options o;
@@ -113,7 +115,7 @@ static void make_sections(const recipe *r, sections_in_memory *out)
         rows.x[7 * DIM + j] *= 40; /* far longer than the rest */
     CHECK_CASE(build(&rows, &o, out) == OMEN_OK, "%s", detail.text);
     columns = r->columns ? make_columns() : NULL;
-    keys = r->keys != OMEN_KEYS_NONE ? make_keys(r->keys) : NULL;
+    keys = r->keys != OMEN_KEYS_NONE ? make_keys(r->keys, part) : NULL;
     for (size_t i = 0; i < out->n && columns; i++)
         if (out->sections[i].id == OMEN_SECTION_PERM) {
             CHECK_EQ_INT(omen_columns_write(columns, &out->sections[i], &sink, NULL, NULL, &detail), OMEN_OK);
@@ -125,7 +127,8 @@ static void make_sections(const recipe *r, sections_in_memory *out)
 
 static void free_all(sections_in_memory *sections)
 {
-    sections_free(sections);
+    if (sections)
+        sections_free(sections);
     rows_free(&rows);
     omen_columns_destroy(columns);
     omen_row_keys_destroy(keys);
@@ -192,6 +195,28 @@ static void use_keys(const omen_index *index, outcome *o)
     note(o, omen_index_check_keys(index, keys, swallow, &n, &why), "check keys");
 }
 
+/* The keys of several indexes. */
+static void use_joint_keys(const omen_index *index, outcome *o)
+{
+    const omen_index *const three[] = {others[0], index, others[1]};
+    omen_joint *joint = NULL;
+    omen_detail why;
+    int status = omen_joint_create(&joint, three, NULL, 3, &why);
+    if (status == OMEN_OK)
+        status = omen_joint_check_keys(joint, NULL, NULL, &why);
+    for (uint64_t i = 1; i < 3 * N_ROWS && status == OMEN_OK; i += 29) {
+        omen_row_key key;
+        int64_t row = 0;
+        status = omen_joint_key_of(joint, i, &key, &why);
+        if (status == OMEN_OK)
+            status = omen_joint_row_of_key(joint, &key, &row, &why);
+        if (status == OMEN_OK && row != (int64_t)i)
+            status = OMEN_ERR_CORRUPT; /* of an order that lies */
+    }
+    note(o, status, "keys of three");
+    omen_joint_destroy(joint);
+}
+
 static void use_rows(const omen_index *index, const omen_index_info *info, outcome *o)
 {
     uint64_t wanted[N_ROWS];
@@ -222,12 +247,17 @@ static void use_searches(const omen_index *index, const omen_index_info *info, o
 {
     static const omen_search_way ways[] = {OMEN_SEARCH_LISTS, OMEN_SEARCH_GRAPH, OMEN_SEARCH_EXACT};
     const omen_index *const both[] = {good, index};
-    int64_t ids[2 * 4];
+    int64_t ids[2 * 4], some[20];
     float distances[2 * 4];
     omen_search_options options;
     omen_joint *joint = NULL;
+    omen_row_set *set = NULL;
     omen_row_key key;
     omen_detail why;
+    for (int64_t i = 0; i < 20; i++)
+        some[i] = i * 3;
+    note(o, omen_row_set_create(index, some, 20, false, &set, &why), "set of rows");
+    const omen_row_set *const sets[] = {set, set};
     for (size_t i = 0; i < 3; i++) {
         if ((ways[i] == OMEN_SEARCH_GRAPH && !info->graph.degree) ||
             (ways[i] == OMEN_SEARCH_EXACT && info->refine == OMEN_REFINE_NONE))
@@ -237,7 +267,21 @@ static void use_searches(const omen_index *index, const omen_index_info *info, o
         options.n_threads = 1;
         options.way = ways[i];
         note(o, omen_index_search(index, &options, rows.x, 2, ids, distances, NULL, &why), "search");
+        options.has_within = true;
+        options.within = info->metric == OMEN_METRIC_L2 ? 5 : 0.5f;
+        options.limit = 50;
+        for (int has_sets = 0; has_sets < 2 && ways[i] != OMEN_SEARCH_GRAPH; has_sets++) {
+            omen_found *found = NULL;
+            options.row_sets = has_sets ? sets : NULL;
+            note(o, omen_index_search_within(index, &options, rows.x, 2, &found, NULL, &why), "search within");
+            omen_found_destroy(found);
+        }
+        options.row_sets = set ? sets : NULL;
+        options.has_within = false;
+        note(o, omen_index_search(index, &options, rows.x, 2, ids, distances, NULL, &why), "search of a set");
     }
+    omen_row_set_destroy(set);
+    options.row_sets = NULL;
     int status = omen_joint_create(&joint, both, NULL, 2, &why);
     options.way = OMEN_SEARCH_LISTS;
     if (status == OMEN_OK)
@@ -292,6 +336,8 @@ static outcome use(const recipe *r, const sections_in_memory *sections)
             use_columns(index, &o);
         if (info.key_kind != OMEN_KEYS_NONE && keys)
             use_keys(index, &o);
+        if (info.key_kind != OMEN_KEYS_NONE && others[0])
+            use_joint_keys(index, &o);
         if (info.refine != OMEN_REFINE_NONE)
             use_rows(index, &info, &o);
         use_searches(index, &info, &o);
@@ -334,6 +380,12 @@ static void test_refused(const recipe *r, const sections_in_memory *sections)
     CHECK_EQ_INT(omen_index_get_column(index, 0, &column), OMEN_ERR_ARGUMENT);
     CHECK_EQ_INT(omen_index_get_column_range(index, 0, &range, &why), OMEN_ERR_ARGUMENT);
     CHECK_EQ_INT(omen_index_rows_open(&all, index, &beyond, 1, &why), OMEN_ERR_ARGUMENT);
+    CHECK_EQ_INT(omen_index_rows_open(&all, index, &beyond, (uint64_t)1 << 33, &why), OMEN_ERR_ARGUMENT);
+    omen_columns *fewer = NULL;
+    CHECK_EQ_INT(omen_columns_create(&fewer, N_ROWS - 1, &why), OMEN_OK);
+    CHECK_EQ_INT(omen_index_check_columns(index, fewer, swallow, &n, &why), OMEN_ERR_ARGUMENT);
+    CHECK_STR_CONTAINS(why.text, "the columns have 119 rows, and the index 120");
+    omen_columns_destroy(fewer);
     CHECK_EQ_INT(omen_row_set_create(good, &row, 0, true, &set, &why), OMEN_OK);
     CHECK_EQ_INT(omen_index_rows_open_set(&all, index, set, &why), OMEN_ERR_ARGUMENT);
     CHECK(!all);
@@ -372,9 +424,39 @@ static void test_sections(const recipe *r, const sections_in_memory *sections)
                            o.status == OMEN_ERR_ARGUMENT,
                        "%.4s, %d: %s gives %d", (const char *)&s.id, how, o.what, o.status);
             /* without it a part that is optional may be as if it had never been there */
-            CHECK_CASE(o.status != OMEN_OK || s.optional || s.id == OMEN_SECTION_TUNE, "%.4s, %d: it is taken",
-                       (const char *)&s.id, how);
+            CHECK_CASE(o.status != OMEN_OK || s.optional || s.id == OMEN_SECTION_TUNE || s.id == OMEN_SECTION_APRT,
+                       "%.4s, %d: it is taken", (const char *)&s.id, how);
         }
+    }
+}
+
+/* Rows set apart where there are none, or none that are in order. */
+static void test_apart(const recipe *r, const sections_in_memory *sections)
+{
+    static uint32_t positions[N_ROWS + 1];
+    static const struct {
+        uint64_t n_bytes;
+        uint32_t element, first, second;
+        bool is_sound;
+    } lists[] = {{8, OMEN_ELEMENT_U32, 3, 7, true},           {8, OMEN_ELEMENT_F32, 3, 7, false},
+                 {7, OMEN_ELEMENT_U32, 3, 7, false},          {8, OMEN_ELEMENT_U32, 7, 7, false},
+                 {8, OMEN_ELEMENT_U32, 7, 3, false},          {8, OMEN_ELEMENT_U32, 3, N_ROWS, false},
+                 {4, OMEN_ELEMENT_U32, UINT32_MAX, 0, false}, {sizeof positions, OMEN_ELEMENT_U32, 3, 7, false}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        sections_in_memory changed = *sections;
+        size_t at = 0;
+        while (at < changed.n && changed.sections[at].id != OMEN_SECTION_APRT)
+            at++;
+        changed.n = at == changed.n ? at + 1 : changed.n;
+        for (uint32_t j = 0; j <= N_ROWS; j++)
+            positions[j] = j;
+        positions[0] = lists[i].first;
+        positions[1] = lists[i].second;
+        changed.sections[at] = (omen_section){
+            .id = OMEN_SECTION_APRT, .element = lists[i].element, .data = positions, .n_bytes = lists[i].n_bytes};
+        const outcome o = use(r, &changed);
+        const bool may_be = r->metric == OMEN_METRIC_IP && lists[i].is_sound;
+        CHECK_CASE(o.status == (may_be ? OMEN_OK : OMEN_ERR_CORRUPT), "list %zu: %s gives %d", i, o.what, o.status);
     }
 }
 
@@ -459,9 +541,15 @@ int main(int argc, char **argv)
 {
     is_thorough = argc > 1 && strcmp(argv[1], "all") == 0;
     for (size_t i = 0; i < N_RECIPES; i++) {
-        sections_in_memory sections = {.n = 0};
+        sections_in_memory sections = {.n = 0}, other_sections[2] = {{.n = 0}, {.n = 0}};
         char name[64];
-        make_sections(&recipes[i], &sections);
+        for (uint32_t j = 0; j < 2 && recipes[i].keys != OMEN_KEYS_NONE; j++) {
+            make_sections(&recipes[i], 2 * j, &other_sections[j]);
+            CHECK_EQ_INT(omen_index_open(&others[j], other_sections[j].sections, other_sections[j].n, &detail),
+                         OMEN_OK);
+            free_all(NULL);
+        }
+        make_sections(&recipes[i], 1, &sections);
         sections_in_memory copies = sections;
         for (size_t j = 0; j < copies.n; j++)
             copies.sections[j].data = aligned_copy(sections.sections[j].data, sections.sections[j].n_bytes);
@@ -471,6 +559,8 @@ int main(int argc, char **argv)
         RUN_AS(name, test_refused(&recipes[i], &sections));
         snprintf(name, sizeof name, "other sections, index %zu", i);
         RUN_AS(name, test_sections(&recipes[i], &sections));
+        snprintf(name, sizeof name, "rows set apart, index %zu", i);
+        RUN_AS(name, test_apart(&recipes[i], &sections));
         snprintf(name, sizeof name, "failing allocations, index %zu", i);
         RUN_AS(name, test_allocations(&recipes[i], &sections));
         snprintf(name, sizeof name, "failing checksums, index %zu", i);
@@ -479,6 +569,11 @@ int main(int argc, char **argv)
         RUN_AS(name, test_fields(&recipes[i], &sections));
         omen_index_close(good);
         good = NULL;
+        for (size_t j = 0; j < 2; j++) {
+            omen_index_close(others[j]);
+            others[j] = NULL;
+            sections_free(&other_sections[j]);
+        }
         for (size_t j = 0; j < copies.n; j++)
             free((void *)copies.sections[j].data);
         free_all(&sections);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "formats/input_paths.h"
 #include "formats/omendb_files.h"
@@ -225,6 +226,77 @@ static void test_directories(void)
     }
 }
 
+/* What is in a directory besides files of vectors: passed over by its name, or refused. */
+static void test_directory_entries(void)
+{
+    static const struct {
+        const char *name;
+        bool is_taken, is_refused;
+    } entries[] = {{"v.npy", true, false},       {"v.fvecs.gz", true, false},    {"v.npy.zst", true, false},
+                   {"v.fvecs.omz", true, false}, {".hidden.npy", false, false},  {"_SUCCESS", false, false},
+                   {"i.omen", false, false},     {"i.omen.part", false, false},  {"i.omen.tmp", false, false},
+                   {"m.model", false, false},    {"m.model.part", false, false}, {"a", false, true},
+                   {"notes.doc", false, true},   {"x.gz", false, true},          {"0.shard", false, true}};
+    char path[300], slashed[300];
+    snprintf(slashed, sizeof slashed, "%s/", path_of("entries"));
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
+        for (int takes_any = 0; takes_any < 2; takes_any++) {
+            omen_paths paths = {.n = 0};
+            CHECK(mkdir(path_of("entries"), 0700) == 0);
+            snprintf(path, sizeof path, "entries/%s", entries[i].name);
+            save_bytes(path, "x", 1);
+            CHECK_EQ_INT(omen_paths_add(&paths, slashed, strlen(slashed), &detail), OMEN_OK);
+            const int status = omen_paths_expand(&paths, takes_any, &detail);
+            const bool is_taken = entries[i].is_taken || (takes_any && entries[i].is_refused);
+            CHECK_CASE(status == (is_taken ? OMEN_OK : OMEN_ERR_INPUT), "%s: %d, %s", entries[i].name, status,
+                       detail.text);
+            CHECK_CASE(is_taken || strstr(detail.text, entries[i].is_refused ? "does not say by its name"
+                                                                             : "without files of vectors"),
+                       "%s: %s", entries[i].name, detail.text);
+            CHECK_CASE(!is_taken || (paths.n == 1 && strcmp(paths.names[0], path_of(path)) == 0), "%s",
+                       entries[i].name);
+            omen_paths_finish(&paths);
+            paths = (omen_paths){.n = 0};
+            CHECK_EQ_INT(omen_paths_add_shards(&paths, path_of("entries"), &detail), OMEN_OK);
+            CHECK_EQ_INT(paths.n, strcmp(entries[i].name, "0.shard") == 0);
+            omen_paths_finish(&paths);
+            CHECK(unlink(path_of(path)) == 0 && rmdir(path_of("entries")) == 0);
+        }
+    /* names that lead to nothing are kept as they are: they may be of parts of a file */
+    static char longest[300];
+    memset(longest, 'n', sizeof longest - 1);
+    CHECK(symlink("loop", path_of("loop")) == 0);
+    save_bytes("plain", "x", 1);
+    const char *const kept[] = {"loop", "none:v", "plain/x", longest, NULL};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        const char *name = kept[i] ? path_of(kept[i]) : "-";
+        omen_paths paths = {.n = 0};
+        CHECK_EQ_INT(omen_paths_add(&paths, name, strlen(name), &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_paths_expand(&paths, false, &detail), OMEN_OK);
+        CHECK(paths.n == 1 && strcmp(paths.names[0], name) == 0);
+        omen_paths_finish(&paths);
+    }
+    /* a link in a directory is one of its files */
+    omen_paths linked = {.n = 0};
+    CHECK(mkdir(path_of("entries"), 0700) == 0 && symlink("../plain", path_of("entries/v.npy")) == 0);
+    CHECK_EQ_INT(omen_paths_add(&linked, path_of("entries"), strlen(path_of("entries")), &detail), OMEN_OK);
+    CHECK_EQ_INT(omen_paths_expand(&linked, false, &detail), OMEN_OK);
+    CHECK_EQ_INT(linked.n, 1);
+    omen_paths_finish(&linked);
+    CHECK(unlink(path_of("entries/v.npy")) == 0 && rmdir(path_of("entries")) == 0);
+    /* a directory or a pipe in it */
+    for (int is_pipe = 0; is_pipe < 2; is_pipe++) {
+        omen_paths paths = {.n = 0};
+        CHECK(mkdir(path_of("entries"), 0700) == 0);
+        CHECK((is_pipe ? mkfifo : mkdir)(path_of("entries/v.npy"), 0700) == 0);
+        CHECK_EQ_INT(omen_paths_add(&paths, path_of("entries"), strlen(path_of("entries")), &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_paths_expand(&paths, false, &detail), OMEN_ERR_INPUT);
+        CHECK_STR_CONTAINS(detail.text, "is no regular file");
+        omen_paths_finish(&paths);
+        CHECK((is_pipe ? unlink : rmdir)(path_of("entries/v.npy")) == 0 && rmdir(path_of("entries")) == 0);
+    }
+}
+
 int main(void)
 {
     directory_make();
@@ -233,6 +305,7 @@ int main(void)
     RUN(test_refusals);
     RUN(test_lists);
     RUN(test_directories);
+    RUN(test_directory_entries);
     directory_remove();
     return check_finish();
 }

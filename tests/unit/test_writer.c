@@ -35,6 +35,44 @@ static void test_duplicate_id(void)
     CHECK(!exists(path) && !exists(in_directory("twice.omen.tmp")));
 }
 
+/* Nothing works after the commit, nor after a failure, which every call tells again; also without a place for it. */
+static void test_late_calls(void)
+{
+    const char *path = in_directory("late.omen");
+    for (int is_failed = 0; is_failed < 2; is_failed++) {
+        omen_writer *writer = NULL;
+        omen_section section;
+        omen_detail why = {""};
+        const char *part = is_failed ? "is written twice" : "already committed";
+        CHECK_EQ_INT(omen_writer_create(&writer, path, &why), OMEN_OK);
+        const omen_sink s = omen_writer_sink(writer);
+        CHECK_EQ_INT(s.start(s.self, IDENTITY, &why), OMEN_OK);
+        CHECK_EQ_INT(s.begin(s.self, section_id(0), 0, false, &why), OMEN_OK);
+        CHECK_EQ_INT(s.finish(s.self, &why), OMEN_OK);
+        if (is_failed)
+            CHECK_EQ_INT(s.begin(s.self, section_id(0), 0, false, NULL), OMEN_ERR_ARGUMENT);
+        else
+            CHECK_EQ_INT(omen_writer_commit(writer, NULL, &why), OMEN_OK);
+        for (int call = 0; call < 6; call++) {
+            for (int is_dumb = 0; is_dumb < 2; is_dumb++) {
+                omen_detail *out = is_dumb ? NULL : &why;
+                why.text[0] = '\0';
+                const int status = call == 0   ? s.start(s.self, IDENTITY, out)
+                                   : call == 1 ? s.begin(s.self, section_id(1), 0, false, out)
+                                   : call == 2 ? s.append(s.self, "x", 1, out)
+                                   : call == 3 ? s.finish(s.self, out)
+                                   : call == 4 ? s.map(s.self, section_id(0), &section, out)
+                                               : omen_writer_commit(writer, NULL, out);
+                CHECK_CASE(status == OMEN_ERR_ARGUMENT && (is_dumb || strstr(why.text, part)), "call %d: %d, %s", call,
+                           status, why.text);
+            }
+        }
+        omen_writer_destroy(writer);
+        CHECK_EQ_INT(exists(path), !is_failed);
+        unlink(path);
+    }
+}
+
 static void test_order(void)
 {
     const char *path = in_directory("order.omen");
@@ -278,6 +316,7 @@ int main(void)
 {
     directory_make();
     RUN(test_duplicate_id);
+    RUN(test_late_calls);
     RUN(test_order);
     RUN(test_too_many_sections);
     RUN(test_failed_write);
