@@ -7,7 +7,7 @@
 #include "lib/matrix.h"
 
 #define WORTH_PASSES 512u       /* over the values, which take about as long as to make an order */
-#define ROWS_MOST    (1u << 24) /* of an index that has orders: they take 5 bytes a row, and 16 more to be made */
+#define ROWS_MOST    (1u << 24) /* of an index that has orders: they take 5 bytes a row, and 12 more to be made */
 #define PART_ROWS    (1u << 20) /* sorted between two looks at the watch */
 #define DIGITS       256u
 

@@ -274,6 +274,8 @@ static int evaluate_group(const omen_condition *const *conditions, size_t n, con
             status = take_order(&all[n_started], orders, sorter);
         n_done += all[n_started].is_done;
         depth = c->depth > depth ? c->depth : depth;
+        if (status == OMEN_OK && omen_watch_stopped(watch))
+            status = omen_fail(why, OMEN_ERR_INTERRUPTED, "interrupted");
     }
     uint64_t *words = omen_alloc((size_t)(depth + 1) * BLOCK_WORDS, sizeof *words);
     if (status == OMEN_OK && !words)

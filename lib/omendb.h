@@ -338,8 +338,7 @@ typedef struct omen_build_options {
     } shard;
     const omen_checkpoint *model; /* of ALL: records of one that has these options; NULL: it is trained on the rows */
     const omen_scratch *scratch;  /* where a graph is made that memory_bytes has no room for; NULL: it has to have */
-    /* of SHARD: all its rows are encoded in the checkpoint; encodes them again and compares, byte for byte, appending
-     * nothing. OMEN_ERR_CORRUPT where they differ */
+    /* of SHARD: encodes the rows in its checkpoint again; OMEN_ERR_CORRUPT where they differ, byte for byte */
     bool again;
 } omen_build_options;
 
@@ -588,8 +587,7 @@ typedef struct omen_search_stats {
     struct {
         uint64_t estimates; /* total over all queries: rows measured by their graph codes */
     } graph;
-    /* queries that had a filter, of each index: those that no row passes, whose rows were compared one by one, that
-     * went through lists, and through the graph */
+    /* queries under a filter, of each index: no row passes, rows compared one by one, lists, the graph */
     struct {
         uint64_t nothing, rows, lists, graph;
     } filtered;

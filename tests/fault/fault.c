@@ -3,8 +3,7 @@
  * call fails, stops half way or ends the process. Calls that libraries make on their own are not seen. fault.py steers
  * it by the environment:
  *
- *   OMEN_FAULT=io:N:EIO      the Nth I/O call fails with that error (or one of `errors`); io:N+:EIO every one from the
- *                            Nth on. NOTHING: a read or write moves no byte, other calls work
+ *   OMEN_FAULT=io:N:EIO      the Nth I/O call fails so (see errors); io:N+:EIO every one from there; NOTHING: moves 0
  *   OMEN_FAULT=short:N       the Nth read, pread, write or pwrite moves half of its bytes
  *   OMEN_FAULT=alloc:N       the Nth allocation fails (mmap with ENOMEM among them); alloc:N+ every one from there
  *   OMEN_FAULT=kill:N        SIGKILL in place of the Nth I/O call; kill:N:half after half of its bytes
