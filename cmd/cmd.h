@@ -237,6 +237,7 @@ enum { CMD_CERTIFIED_UNASKED, CMD_CERTIFIED_NO, CMD_CERTIFIED_YES, CMD_CERTIFIED
 struct cmd_query_outcome {
     omen_index_info info;
     omen_search_stats stats;
+    size_t n_indexes;
     uint32_t k; /* found a query */
     int n_threads;
     bool exact;

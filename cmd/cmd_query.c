@@ -227,6 +227,7 @@ static int choose_way(struct query *q, struct work *w, omen_detail *why)
     const bool by_lists = q->self && !q->search.has_within && !q->search.exact && q->search.way == OMEN_SEARCH_AUTO;
     int status;
 
+    w->o.n_indexes = w->indexes.n;
     q->search.row_sets = w->batches.sets;
     if (by_lists)
         q->search.way = OMEN_SEARCH_LISTS;

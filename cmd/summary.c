@@ -251,7 +251,7 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
     fprintf(stderr, "  besides  open %.3f, read %.3f, write %.3f s\n", o->open_seconds, o->read_seconds,
             o->write_seconds);
     fprintf(stderr, "  way      %s: %s\n", omen_search_way_name(o->choice.way), o->choice.reason);
-    if (n_filtered > 0 && n_filtered <= stats->n_queries) { /* of one index */
+    if (n_filtered > 0 && o->n_indexes == 1) { /* of several, each is searched by its own ways */
         fprintf(stderr, "  filters  %s queries compare all rows that pass", cmd_group(stats->filtered.rows).text);
         fprintf(stderr, ", %s go through lists", cmd_group(stats->filtered.lists).text);
         fprintf(stderr, ", %s through the graph", cmd_group(stats->filtered.graph).text);

@@ -350,6 +350,12 @@ END
     omendb query -q --exact --where-file conditions -o one.tsv all.omen q.bvecs
     omendb query -q --exact --where-file conditions -o joint.tsv a.omen b.omen c.omen q.bvecs
     cmp one.tsv joint.tsv
+    # which way a filter went is told of one index
+    sed 'n; s/.*//' conditions >half
+    expect 0 omendb query -v --where-file half -o joint.tsv all.omen q.bvecs
+    has "$stderr" 'queries compare all rows'
+    expect 0 omendb query -v --where-file half -o joint.tsv a.omen b.omen q.bvecs
+    [[ $stderr != *'queries compare all rows'* ]]
     omendb build -q c.bvecs
     fails_with 2 '"c.omen": ' omendb query --where 'n > 2500' a.omen b.omen c.omen q.bvecs
     expect 0 omendb query --audit 50 -o x.tsv a.omen b.omen c.omen q.bvecs
