@@ -104,7 +104,9 @@ int omen_row_key_compare(const omen_row_key *a, const omen_row_key *b)
 {
     if (a->kind != OMEN_KEYS_TEXT)
         return compare_numbers(a->kind, a->number, b->number);
-    const int order = memcmp(a->text, b->text, a->n_bytes < b->n_bytes ? a->n_bytes : b->n_bytes);
+    // a damaged file may say that no key has any bytes: then there is no text either
+    const uint32_t n = a->n_bytes < b->n_bytes ? a->n_bytes : b->n_bytes;
+    const int order = n ? memcmp(a->text, b->text, n) : 0;
     return order ? order : a->n_bytes < b->n_bytes ? -1 : a->n_bytes > b->n_bytes;
 }
 
