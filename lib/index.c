@@ -24,9 +24,10 @@
 static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
     OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
-    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT, OMEN_SECTION_KEYS,
-    OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI, OMEN_SECTION_COLS, OMEN_SECTION_CVAL, OMEN_SECTION_GDIM,
-    OMEN_SECTION_GSCL, OMEN_SECTION_GCOD, OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD, OMEN_SECTION_GTUN,
+    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_ATUN, OMEN_SECTION_APRT,
+    OMEN_SECTION_KEYS, OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI, OMEN_SECTION_COLS, OMEN_SECTION_CVAL,
+    OMEN_SECTION_GDIM, OMEN_SECTION_GSCL, OMEN_SECTION_GCOD, OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD,
+    OMEN_SECTION_GTUN,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -183,6 +184,22 @@ static int open_codec(omen_index *index, const omen_section_list *list)
     return omen_codec_prepare(model);
 }
 
+/* The margins of TUNE's entries for queries that are searched again. */
+static int open_again(omen_index *index, const omen_section_list *list)
+{
+    const omen_section *again = omen_sections_find(list, OMEN_SECTION_ATUN);
+    const int status = again ? omen_section_check(again, list->why) : OMEN_OK;
+    if (!again || status != OMEN_OK)
+        return status;
+    if (again->element != OMEN_ELEMENT_F32 || again->n_bytes != index->n_tune * sizeof *index->tune_again)
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section ATUN has not as many margins as TUNE has entries");
+    index->tune_again = again->data;
+    for (size_t i = 0; i < index->n_tune; i++)
+        if (!(index->tune_again[i] >= 0 && index->tune_again[i] <= index->tune[i].margin))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section ATUN: impossible margin %zu", i);
+    return OMEN_OK;
+}
+
 static int open_rows(omen_index *index, const omen_section_list *list)
 {
     const omen_meta *m = &index->meta;
@@ -234,7 +251,7 @@ static int open_rows(omen_index *index, const omen_section_list *list)
                 return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE: impossible entry %zu", i);
         }
     }
-    return OMEN_OK;
+    return tune ? open_again(index, list) : OMEN_OK;
 }
 
 /* What remembers which blocks of a section were checked; NULL for one that is read when the index is opened. */

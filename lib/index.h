@@ -70,6 +70,7 @@ struct omen_index {
     const uint32_t *apart; /* n_apart positions of rows that every query is compared with, ascending */
     uint32_t n_apart;
     const omen_tune_entry *tune;
+    const float *tune_again; /* n_tune margins, for queries that are searched again; NULL: none is */
     size_t n_tune;
     uint32_t largest_list;
     const uint8_t *centroid_codes;
@@ -181,6 +182,8 @@ typedef struct omen_effort {
     float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
     uint32_t first_lists, least_lists, most_lists; /* rising */
     uint32_t most_rows;
+    float margin_again; /* the same where queries may be searched again (omen_margin_again()); below 0: not measured */
+    bool repeats;       /* they may, and margin is that one */
     /* under a filter: the part of the matches wanted that the lists not taken may hold; below 0: most_lists are taken
      */
     float missed;
@@ -189,6 +192,7 @@ typedef struct omen_effort {
 static inline omen_effort omen_effort_fixed(uint32_t n_lists, uint32_t n_rows)
 {
     return (omen_effort){.margin = INFINITY,
+                         .margin_again = -1,
                          .first_lists = n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS,
                          .least_lists = n_lists,
                          .most_lists = n_lists,
@@ -223,6 +227,24 @@ static inline float omen_margin_of(float margin, float scale, float spread)
 {
     const float part = margin * scale, crowded = spread > 0 ? part / spread : part > 0 ? OMEN_CROWDED_MOST : 0;
     return margin * (1 + (crowded < OMEN_CROWDED_MOST ? crowded : OMEN_CROWDED_MOST));
+}
+
+#define OMEN_AGAIN_LEAST 1.0f /* margins that the limit has to lack */
+#define OMEN_AGAIN_MOST  2.0f /* margins that are added where rows are most crowded */
+#define OMEN_AGAIN_HALF  0.6f /* half of them: where the query's margin is so much larger than the effort's */
+
+/* Whether a query is searched again. The k best estimates are the luckiest of many, and those of a query unlike the
+ * rows, which are all about as far from it, luckier than its margin has room for. The k-th nearest of the rows that
+ * were re-ranked is not lucky: its distance shows what the limit lacks. margin is the effort's, own the query's, both
+ * relative to scale; kth is the k-th estimate, nearest the k-th distance in terms of estimates. Returns the estimate up
+ * to which rows should be re-ranked; -INFINITY where those within the margin are enough. */
+static inline float omen_margin_again(float margin, float own, float scale, float kth, float nearest)
+{
+    const float lacks = nearest + margin * scale - (kth + own * scale);
+    if (!(margin > 0) || !(lacks > OMEN_AGAIN_LEAST * margin * scale))
+        return -INFINITY;
+    const float crowded = own / margin - 1;
+    return nearest + margin * (1 + OMEN_AGAIN_MOST * crowded / (OMEN_AGAIN_HALF + crowded)) * scale;
 }
 
 /* The margin for which omen_margin_of() is wanted. */

@@ -119,6 +119,10 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
         effort.first_lists = effort.first_lists < n_probes ? effort.first_lists : n_probes;
         effort.missed = -1;
     }
+    if (!job->row_sets && effort.margin_again >= 0) {
+        effort.margin = effort.margin_again;
+        effort.repeats = true;
+    }
     if (options->rerank) {
         n_rerank = options->rerank < m->n_rows ? options->rerank : (uint32_t)m->n_rows;
         effort.margin = INFINITY;
@@ -358,7 +362,8 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .search = search_lists,
                         .calibrate = omen_lists_calibrate,
                         .calibrate_bytes = omen_lists_calibrate_bytes,
-                        .table = OMEN_SECTION_TUNE},
+                        .tables = {{OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, false},
+                                   {OMEN_SECTION_ATUN, OMEN_ELEMENT_F32, true}}},
     [OMEN_WAY_EXACT] = {.search = search_exact},
     [OMEN_WAY_GRAPH] = {.check_sections = omen_graph_check_sections,
                         .open = omen_graph_open,
@@ -367,8 +372,7 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .search = search_graph,
                         .calibrate = omen_graph_calibrate,
                         .calibrate_bytes = omen_graph_calibrate_bytes,
-                        .table = OMEN_SECTION_GTUN,
-                        .is_optional = true},
+                        .tables = {{OMEN_SECTION_GTUN, OMEN_ELEMENT_BYTES, true}}},
 };
 
 int omen_index_get_effort(const omen_index *index, omen_search_way way, size_t i, omen_measured_effort *out)

@@ -22,8 +22,15 @@ const omen_tune_entry *omen_index_effort_most(const omen_index *index, uint32_t 
     return last;
 }
 
-/* The entry of k_measured that reaches recall, or what is between two; n 0 where there is none. */
-static omen_tune_entry entry_for(const omen_index *index, uint32_t k_measured, float recall)
+/* The margin of an entry for queries that are searched again, -1 if there is none. */
+static float again_of(const omen_index *index, const omen_tune_entry *e)
+{
+    return e && index->tune_again ? index->tune_again[e - index->tune] : -1;
+}
+
+/* The entry of k_measured that reaches recall, or what is between two; k 0 where there is none. *again gets its margin
+ * for queries that are searched again. */
+static omen_tune_entry entry_for(const omen_index *index, uint32_t k_measured, float recall, float *again)
 {
     const omen_tune_entry *e = NULL, *before = NULL;
     for (size_t i = 0; i < index->n_tune && !(e && e->recall >= recall); i++) {
@@ -32,11 +39,13 @@ static omen_tune_entry entry_for(const omen_index *index, uint32_t k_measured, f
         before = e;
         e = &index->tune[i];
     }
+    *again = again_of(index, e);
     if (!e || !before || e->recall <= recall || recall <= before->recall)
         return e ? *e : (omen_tune_entry){0};
     /* between two entries: recall grows more slowly than effort does, so a share of the effort gives more than that
      * share of the recall */
     const float share = (recall - before->recall) / (e->recall - before->recall);
+    *again = mix(again_of(index, before), *again, share);
     return (omen_tune_entry){e->k,
                              recall,
                              mix(before->reach, e->reach, share),
@@ -62,17 +71,19 @@ omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float r
         if (index->tune[i].k >= k && !above)
             above = index->tune[i].k;
     }
-    omen_tune_entry e = entry_for(index, above ? above : below, recall);
+    float again, again_below;
+    omen_tune_entry e = entry_for(index, above ? above : below, recall, &again);
     if (!e.k) {
         *n_lists = (m->n_lists + 15) / 16;
         *n_rows = at_most(DEFAULT_RERANK * (double)k, n_all);
         return omen_effort_fixed(*n_lists, *n_rows);
     }
     if (below && above > below) {
-        const omen_tune_entry b = entry_for(index, below, recall);
+        const omen_tune_entry b = entry_for(index, below, recall, &again_below);
         const float share = (sqrtf((float)k) - sqrtf((float)below)) / (sqrtf((float)above) - sqrtf((float)below));
         e.reach = mix(b.reach, e.reach, share);
         e.margin = mix(b.margin, e.margin, share);
+        again = mix(again_below, again, share);
         e.n_lists = (uint32_t)ceilf(mix((float)b.n_lists, (float)e.n_lists, share));
         e.n_rows = (uint32_t)ceilf(mix((float)b.n_rows, (float)e.n_rows, share));
     }
@@ -83,6 +94,7 @@ omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float r
     }
     omen_effort out = {.reach = e.reach,
                        .margin = e.margin,
+                       .margin_again = again,
                        .first_lists = omen_first_lists(index),
                        .least_lists = omen_least_lists(index, at_most(ceil(lists), m->n_lists)),
                        .most_lists = at_most(lists * LISTS_MOST, m->n_lists),
@@ -91,6 +103,7 @@ omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float r
     if (e.recall < recall && e.recall >= OMEN_TUNE_HIGHEST) {
         out.least_lists = out.most_lists = m->n_lists;
         out.margin *= 2;
+        out.margin_again *= 2;
         out.most_rows = at_most(4.0 * out.most_rows, n_all);
     }
     out.most_lists = out.most_lists > out.least_lists ? out.most_lists : out.least_lists;
@@ -113,6 +126,8 @@ void omen_effort_scale(omen_effort *e, const omen_index *index, float factor)
     e->missed /= factor;
     e->reach = reach < OMEN_REACH_MOST ? reach : OMEN_REACH_MOST;
     e->margin = e->margin < INFINITY && !(margin < OMEN_COORDINATE_MOST) ? OMEN_COORDINATE_MOST : margin;
+    const float again = e->margin_again * factor;
+    e->margin_again = again < OMEN_COORDINATE_MOST ? again : OMEN_COORDINATE_MOST;
     e->least_lists = at_most(fmax(ceil((double)e->least_lists * (double)factor), e->first_lists), m->n_lists);
     e->most_lists = at_most(fmax(ceil((double)e->most_lists * (double)factor), e->least_lists), m->n_lists);
     e->most_rows = at_most(ceil((double)e->most_rows * (double)factor), m->n_rows);

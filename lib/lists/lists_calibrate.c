@@ -37,6 +37,15 @@ static uint32_t margin_for(const omen_lists_measure *m, float recall, uint32_t n
     return number <= most ? number : LISTS_N_MARGINS + 1;
 }
 
+/* The smallest margin that reaches recall where queries are searched again; at most a number. */
+static uint32_t margin_again(const omen_lists_measure *m, float recall, uint32_t most)
+{
+    uint32_t number = 0;
+    while (number < most && m->recall_again[number] < (double)recall)
+        number++;
+    return number;
+}
+
 /* The recalls to find an effort for. Where no effort reaches one, as behind rounded refine rows, the table ends with
  * nearly the most there is. Returns how many. */
 static size_t choose_levels(omen_lists_measure *m, uint32_t k, float most_reach, float level[N_LEVELS])
@@ -53,13 +62,15 @@ static size_t choose_levels(omen_lists_measure *m, uint32_t k, float most_reach,
     return n;
 }
 
-static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entries, size_t *n_entries)
+static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entries, float *margins_again,
+                       size_t *n_entries)
 {
     const omen_meta *meta = &m->index->meta;
     const double rows_a_list = (double)meta->n_rows / meta->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * meta->d;
     float level[N_LEVELS], reaches[LISTS_N_REACHES];
     double best_cost[N_LEVELS];
     omen_tune_entry best[N_LEVELS] = {{0}};
+    float best_again[N_LEVELS];
     const int status = omen_lists_measure_begin(m, k, reaches);
     if (status != OMEN_OK)
         return status;
@@ -77,7 +88,7 @@ static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entri
             numbers[n_reached++] = number;
         if (n_reached == 0) /* nor is it with less */
             break;
-        omen_lists_measure_rows(m, numbers, n_reached, mean_rows);
+        omen_lists_measure_rows(m, k, numbers, n_reached, mean_rows);
         for (size_t l = 0; l < n_reached; l++) {
             const double rows = mean_rows[l] > k ? mean_rows[l] : k;
             const double cost = n_lists * (COST_LIST + rows_a_list) + rows * cost_row;
@@ -85,31 +96,37 @@ static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entri
                 best_cost[l] = cost;
                 best[l] = (omen_tune_entry){
                     k, level[l], reaches[i], omen_lists_measure_margin(m, numbers[l]), n_lists, (uint32_t)ceil(rows)};
+                best_again[l] = omen_lists_measure_margin(m, margin_again(m, level[l], numbers[l]));
             }
         }
     }
-    for (size_t l = 0; l < n_levels && best[l].k; l++)
+    for (size_t l = 0; l < n_levels && best[l].k; l++) {
+        margins_again[*n_entries] = best_again[l];
         entries[(*n_entries)++] = best[l];
+    }
     return OMEN_OK;
 }
 
-int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
-                         size_t *n_bytes, omen_watch *watch, omen_detail *why)
+int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads,
+                         omen_way_table tables[OMEN_WAY_TABLES], omen_watch *watch, omen_detail *why)
 {
     omen_tune_entry *entries = omen_alloc(N_ENTRIES, sizeof *entries);
+    float *margins_again = omen_alloc(N_ENTRIES, sizeof *margins_again);
     size_t n_ks = 0, n_entries = 0;
     omen_lists_measure m;
-    *table = entries;
-    *n_bytes = 0;
-    if (!entries)
+    tables[0] = (omen_way_table){entries, 0};
+    tables[1] = (omen_way_table){margins_again, 0};
+    if (!entries || !margins_again)
         return OMEN_ERR_MEMORY;
     while (n_ks < OMEN_CALIBRATE_KS && omen_calibrate_ks[n_ks] <= truth->k_most)
         n_ks++;
     int status = omen_lists_measure_init(&m, index, truth, omen_calibrate_ks, n_ks, n_threads, watch, why);
     for (size_t i = 0; i < n_ks && status == OMEN_OK; i++)
-        status = calibrate_k(&m, omen_calibrate_ks[i], entries, &n_entries);
+        status = calibrate_k(&m, omen_calibrate_ks[i], entries, margins_again, &n_entries);
     omen_lists_measure_finish(&m);
-    *n_bytes = n_entries * sizeof *entries;
+    tables[0].n_bytes = n_entries * sizeof *entries;
+    if (index->meta.codec != OMEN_CODEC_NONE && index->meta.refine != OMEN_REFINE_NONE)
+        tables[1].n_bytes = n_entries * sizeof *margins_again;
     return status;
 }
 

@@ -13,6 +13,7 @@
 #include "lib/watch.h"
 
 #define MARGIN_MOST 0.0035 /* of a recall, to be safe */
+#define AGAIN_MOST  0.0045 /* the same where queries are searched again, which costs little */
 #define POOL        1536u  /* candidates looked at, where that is enough; one behind them counts as not found */
 #define COUNTED     64u    /* candidates counted together */
 #define APART       OMEN_CALIBRATE_APART
@@ -293,34 +294,79 @@ static int measure_margins(omen_lists_measure *m, uint32_t k)
     return OMEN_OK;
 }
 
-/* Counts the neighbours that a query finds with each margin, as far as the one before does not find them. */
-static void count_hits(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t found[LISTS_N_MARGINS + 1])
+/* A walk over the margins of one query, which rise: what a search knows after it has re-ranked what is within one. */
+typedef struct {
+    float kth, scale;
+    float limit;       /* estimate up to which rows are within the margin */
+    float again;       /* omen_margin_again() of it */
+    uint32_t hit;      /* those before it are within the margin */
+    uint32_t kth_true; /* the k-th nearest of the true neighbours within it; k_most: they are fewer */
+    uint32_t n_nearer; /* so many of them are nearer than that one */
+    bool is_within[OMEN_CALIBRATE_K];
+} margin_walk;
+
+static margin_walk begin_walk(const omen_lists_measure *m, uint32_t q, uint32_t k)
 {
-    const uint64_t *pool = m->pools + (size_t)q * m->pool;
-    const uint32_t n_lists = m->n_lists[q], *pool_ranks = m->pool_ranks + (size_t)q * m->pool;
-    const uint32_t *hits = m->hits + (size_t)q * m->truth->k_most,
-                   *hit_truth = m->hit_truth + (size_t)q * m->truth->k_most;
-    const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
-    const bool *lost = m->lost + (size_t)q * k;
-    const float kth = m->kth[q] = kth_estimate(m, q, k, n_lists);
-    const float scale = m->kth_scale[q] = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q]));
-    float limit = kth; /* estimates up to which the margin takes rows; they rise, as those of the hits do */
-    for (uint32_t h = 0, number = 0; h < m->n_hits[q]; h++) {
-        if (hit_truth[h] >= k || lost[hit_truth[h]])
+    const float kth = kth_estimate(m, q, k, m->n_lists[q]);
+    return (margin_walk){
+        .kth = kth, .scale = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q])), .kth_true = m->truth->k_most};
+}
+
+/* The next margin, of a number. */
+static void walk_to(const omen_lists_measure *m, margin_walk *w, uint32_t q, uint32_t k, uint32_t number)
+{
+    const uint32_t k_most = m->truth->k_most;
+    const size_t at = (size_t)q * k_most, pool = (size_t)q * m->pool;
+    const float own = m->enlarged[(size_t)q * (LISTS_N_MARGINS + 1) + number];
+    w->limit = w->kth + own * w->scale;
+    for (; w->hit < m->n_hits[q]; w->hit++) {
+        const uint32_t place = m->hits[at + w->hit], neighbour = m->hit_truth[at + w->hit];
+        if (place == APART)
             continue;
-        if (hits[h] == APART) { /* those come first */
-            found[0]++;
-            continue;
-        }
-        if (pool_ranks[hits[h]] >= n_lists)
-            continue;
-        const float estimate = omen_key_distance(pool[hits[h]]);
-        while (estimate > limit && number < LISTS_N_MARGINS)
-            limit = kth + enlarged[++number] * scale;
-        if (estimate > limit)
+        if (omen_key_distance(m->pools[pool + place]) > w->limit)
             break;
-        found[number]++;
+        if (m->pool_ranks[pool + place] >= m->n_lists[q])
+            continue;
+        w->is_within[neighbour] = true;
+        w->n_nearer += neighbour < w->kth_true;
     }
+    for (; w->n_nearer >= k; w->n_nearer--) {
+        do
+            w->kth_true--;
+        while (!w->is_within[w->kth_true]);
+    }
+    const float nearest = m->distances[at + (w->kth_true < k_most ? w->kth_true : k_most - 1)];
+    w->again = omen_margin_again(omen_lists_measure_margin(m, number), own, w->scale, w->kth, nearest);
+}
+
+/* Counts the neighbours that a query finds with each margin, searched once, and again where it is. */
+static void count_hits(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t once[LISTS_N_MARGINS + 1],
+                       uint32_t again[LISTS_N_MARGINS + 1])
+{
+    const size_t at = (size_t)q * m->truth->k_most, pool = (size_t)q * m->pool;
+    const bool *lost = m->lost + (size_t)q * k;
+    float estimates[OMEN_CALIBRATE_K]; /* of those that may be found, rising */
+    uint32_t n = 0, n_apart = 0, n_within = 0, number = 0;
+    for (uint32_t h = 0; h < m->n_hits[q]; h++) {
+        const uint32_t place = m->hits[at + h], neighbour = m->hit_truth[at + h];
+        if (neighbour >= k || lost[neighbour])
+            continue;
+        if (place == APART) /* those come first */
+            n_apart++;
+        else if (m->pool_ranks[pool + place] < m->n_lists[q])
+            estimates[n++] = omen_key_distance(m->pools[pool + place]);
+    }
+    margin_walk walk = begin_walk(m, q, k);
+    for (; number <= LISTS_N_MARGINS && n_within < n; number++) {
+        walk_to(m, &walk, q, k, number);
+        while (n_within < n && estimates[n_within] <= walk.limit)
+            n_within++;
+        once[number] = again[number] = n_apart + n_within;
+        for (uint32_t i = n_within; i < n && estimates[i] <= walk.again; i++)
+            again[number]++;
+    }
+    for (; number <= LISTS_N_MARGINS; number++)
+        once[number] = again[number] = n_apart + n;
 }
 
 /* The same where every row of a probed list is compared. */
@@ -333,25 +379,28 @@ static uint32_t count_compared(const omen_lists_measure *m, uint32_t q, uint32_t
     return n;
 }
 
-/* Fills recall, as cautiously as said above, for the lists taken. */
+/* Fills recall and recall_again, as cautiously as said above, for the lists taken. */
 static void count_found(omen_lists_measure *m, uint32_t k)
 {
-    uint64_t found[LISTS_N_MARGINS + 1] = {0}, squares[LISTS_N_MARGINS + 1] = {0};
+    uint64_t found[2 * (LISTS_N_MARGINS + 1)] = {0}, squares[2 * (LISTS_N_MARGINS + 1)] = {0};
+    const uint32_t n = LISTS_N_MARGINS + 1;
 #pragma omp parallel for schedule(dynamic, 16) reduction(+ : found, squares) num_threads(m->n_threads)
     for (uint32_t q = 0; q < m->n_queries; q++) {
-        uint32_t n_found[LISTS_N_MARGINS + 1] = {0};
-        if (m->index->meta.codec == OMEN_CODEC_NONE)
-            n_found[0] = count_compared(m, q, k);
+        uint32_t n_found[2 * (LISTS_N_MARGINS + 1)]; /* searched once; and again */
+        if (m->index->meta.codec != OMEN_CODEC_NONE)
+            count_hits(m, q, k, n_found, n_found + n);
         else
-            count_hits(m, q, k, n_found);
-        for (uint32_t i = 0, n = 0; i <= LISTS_N_MARGINS; i++) {
-            n += n_found[i];
-            found[i] += n;
-            squares[i] += (uint64_t)n * n;
+            for (uint32_t i = 0, n_compared = count_compared(m, q, k); i < 2 * n; i++)
+                n_found[i] = n_compared;
+        for (uint32_t i = 0; i < 2 * n; i++) {
+            found[i] += n_found[i];
+            squares[i] += (uint64_t)n_found[i] * n_found[i];
         }
     }
-    for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++)
+    for (uint32_t i = 0; i < n; i++) {
         m->recall[i] = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST);
+        m->recall_again[i] = omen_calibration_safe_recall(found[n + i], squares[n + i], m->n_queries, k, AGAIN_MOST);
+    }
 }
 
 /* The place of the first candidate from at on whose estimate is above a limit. */
@@ -413,6 +462,20 @@ static int widen(omen_lists_measure *m, uint32_t pool)
     return n < m->n_queries ? thin_queries(m, n) : OMEN_OK;
 }
 
+/* What re-ranking says of the true neighbours, in terms of estimates. */
+static void note_distances(omen_lists_measure *m)
+{
+    const omen_calibration *truth = m->truth;
+#pragma omp parallel for schedule(static) num_threads(m->n_threads)
+    for (uint32_t q = 0; q < m->n_queries; q++)
+        for (uint32_t i = 0, t = 0; i < truth->k_most; i++, t++) {
+            const uint64_t *refined = truth->refined + (size_t)q * truth->n_truth;
+            t += (uint32_t)refined[t] == truth->own[q];
+            m->distances[(size_t)q * truth->k_most + i] =
+                omen_lifted_distance2(m->index, omen_key_distance(refined[t]), m->norms2[q]) - m->tails[q];
+        }
+}
+
 /* The candidates of all queries in the n_most nearest lists, in pools as wide as it takes. */
 static int find_candidates(omen_lists_measure *m)
 {
@@ -427,6 +490,8 @@ static int find_candidates(omen_lists_measure *m)
             break;
         status = widen(m, wider[i]);
     }
+    if (status == OMEN_OK)
+        note_distances(m);
     return status;
 }
 
@@ -449,19 +514,20 @@ uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach
     return n_lists;
 }
 
-void omen_lists_measure_rows(const omen_lists_measure *m, const uint32_t *numbers, size_t n, double *rows)
+void omen_lists_measure_rows(const omen_lists_measure *m, uint32_t k, const uint32_t *numbers, size_t n, double *rows)
 {
     uint64_t sums[OMEN_CALIBRATE_LEVELS] = {0};
     const uint32_t n_queries = m->index->meta.codec != OMEN_CODEC_NONE ? m->n_queries : 0;
 #pragma omp parallel for schedule(dynamic, 16) reduction(+ : sums) num_threads(m->n_threads)
     for (uint32_t q = 0; q < n_queries; q++) {
         const uint64_t *pool = m->pools + (size_t)q * m->pool;
-        const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
+        const uint32_t *pool_ranks = m->pool_ranks + (size_t)q * m->pool;
+        margin_walk walk = begin_walk(m, q, k);
         uint32_t at = 0, n_rows = 0;
         for (size_t i = 0; i < n; i++) {
-            const float margin = numbers[i] > 0 ? enlarged[numbers[i]] * m->kth_scale[q] : 0;
-            const uint32_t end = place_above(pool, at, m->pool, m->kth[q] + margin);
-            n_rows += count_within(m->pool_ranks + (size_t)q * m->pool, at, end, m->n_lists[q]);
+            walk_to(m, &walk, q, k, numbers[i]);
+            const uint32_t end = place_above(pool, at, m->pool, walk.limit);
+            n_rows += count_within(pool_ranks, at, end, m->n_lists[q]);
             sums[i] += n_rows;
             at = end;
         }
@@ -473,7 +539,7 @@ void omen_lists_measure_rows(const omen_lists_measure *m, const uint32_t *number
 uint64_t omen_lists_measure_bytes(uint32_t n_queries, uint32_t n_lists)
 {
     const uint64_t first = (4 * OMEN_CALIBRATE_K + 13) * 8;
-    return n_queries * ((OMEN_CALIBRATE_K + 32) * 16 + first + n_lists * 16 + POOL * 24 + (LISTS_N_MARGINS + 1) * 4);
+    return n_queries * ((OMEN_CALIBRATE_K + 32) * 20 + first + n_lists * 16 + POOL * 24 + (LISTS_N_MARGINS + 1) * 4);
 }
 
 static int allocate(omen_lists_measure *m)
@@ -489,8 +555,7 @@ static int allocate(omen_lists_measure *m)
     m->d_k2 = omen_alloc(n, sizeof *m->d_k2);
     m->scale = omen_alloc(n, sizeof *m->scale);
     m->spread = omen_alloc(n, sizeof *m->spread);
-    m->kth = omen_alloc(n, sizeof *m->kth);
-    m->kth_scale = omen_alloc(n, sizeof *m->kth_scale);
+    m->distances = omen_alloc(n * k_most, sizeof *m->distances);
     m->n_first = omen_alloc(n, sizeof *m->n_first);
     m->n_lists = omen_alloc(n, sizeof *m->n_lists);
     m->enlarged = omen_alloc(n * (LISTS_N_MARGINS + 1), sizeof *m->enlarged);
@@ -500,8 +565,8 @@ static int allocate(omen_lists_measure *m)
     m->hit_truth = omen_alloc(n * k_most, sizeof *m->hit_truth);
     m->n_hits = omen_alloc(n, sizeof *m->n_hits);
     return m->lost && m->ranks && m->ahead && m->nearest2 && m->tails && m->norms2 && m->d_k2 && m->scale &&
-                   m->spread && m->kth && m->kth_scale && m->n_first && m->n_lists && m->enlarged && m->pools &&
-                   m->pool_ranks && m->hits && m->hit_truth && m->n_hits
+                   m->spread && m->distances && m->n_first && m->n_lists && m->enlarged && m->pools && m->pool_ranks &&
+                   m->hits && m->hit_truth && m->n_hits
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
 }
@@ -547,8 +612,7 @@ void omen_lists_measure_finish(omen_lists_measure *m)
     free(m->d_k2);
     free(m->scale);
     free(m->spread);
-    free(m->kth);
-    free(m->kth_scale);
+    free(m->distances);
     free(m->n_first);
     free(m->n_lists);
     free(m->enlarged);
