@@ -70,8 +70,10 @@ struct omen_index {
     const uint32_t *apart; /* n_apart positions of rows that every query is compared with, ascending */
     uint32_t n_apart;
     const omen_tune_entry *tune;
-    const float *tune_again; /* n_tune margins, for queries that are searched again; NULL: none is */
     size_t n_tune;
+    const omen_tune_entry *tune_again; /* n_tune_again entries: the same where queries may be searched again */
+    const float *tune_lack;            /* n_tune_again: margins that their limits lack then (omen_margin_again()) */
+    size_t n_tune_again;               /* 0: none is */
     uint32_t largest_list;
     const uint8_t *centroid_codes;
     const float *centroid_scales;
@@ -182,8 +184,7 @@ typedef struct omen_effort {
     float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
     uint32_t first_lists, least_lists, most_lists; /* rising */
     uint32_t most_rows;
-    float margin_again; /* the same where queries may be searched again (omen_margin_again()); below 0: not measured */
-    bool repeats;       /* they may, and margin is that one */
+    float lack; /* margins that the limit of a query lacks that is searched again (omen_margin_again()); 0: none is */
     /* under a filter: the part of the matches wanted that the lists not taken may hold; below 0: most_lists are taken
      */
     float missed;
@@ -192,7 +193,6 @@ typedef struct omen_effort {
 static inline omen_effort omen_effort_fixed(uint32_t n_lists, uint32_t n_rows)
 {
     return (omen_effort){.margin = INFINITY,
-                         .margin_again = -1,
                          .first_lists = n_lists < OMEN_FIRST_LISTS ? n_lists : OMEN_FIRST_LISTS,
                          .least_lists = n_lists,
                          .most_lists = n_lists,
@@ -229,22 +229,21 @@ static inline float omen_margin_of(float margin, float scale, float spread)
     return margin * (1 + (crowded < OMEN_CROWDED_MOST ? crowded : OMEN_CROWDED_MOST));
 }
 
-#define OMEN_AGAIN_LEAST 1.0f /* margins that the limit has to lack */
-#define OMEN_AGAIN_MOST  2.0f /* margins that are added where rows are most crowded */
-#define OMEN_AGAIN_HALF  0.6f /* half of them: where the query's margin is so much larger than the effort's */
+#define OMEN_AGAIN_HALF 0.6f /* half a margin is added where the query's margin is so much larger than the effort's */
 
 /* Whether a query is searched again. The k best estimates are the luckiest of many, and those of a query unlike the
  * rows, which are all about as far from it, luckier than its margin has room for. The k-th nearest of the rows that
  * were re-ranked is not lucky: its distance shows what the limit lacks. margin is the effort's, own the query's, both
  * relative to scale; kth is the k-th estimate, nearest the k-th distance in terms of estimates. Returns the estimate up
- * to which rows should be re-ranked; -INFINITY where those within the margin are enough. */
-static inline float omen_margin_again(float margin, float own, float scale, float kth, float nearest)
+ * to which rows should be re-ranked, and the margins that the limit lacks in *lack; these are 0 where it is enough. */
+static inline float omen_margin_again(float margin, float own, float scale, float kth, float nearest, float *lack)
 {
-    const float lacks = nearest + margin * scale - (kth + own * scale);
-    if (!(margin > 0) || !(lacks > OMEN_AGAIN_LEAST * margin * scale))
+    const float unit = margin * scale, lacks = nearest + unit - (kth + own * scale);
+    *lack = unit > 0 && lacks > 0 ? lacks / unit : 0;
+    if (!(*lack > 0))
         return -INFINITY;
     const float crowded = own / margin - 1;
-    return nearest + margin * (1 + OMEN_AGAIN_MOST * crowded / (OMEN_AGAIN_HALF + crowded)) * scale;
+    return nearest + unit * (1 + crowded / (OMEN_AGAIN_HALF + crowded));
 }
 
 /* The margin for which omen_margin_of() is wanted. */
@@ -330,7 +329,11 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
  * n_rows get what it was on average when it was measured. */
 omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows);
 
-/* The same where the rows of n_all together are searched, of which the index has some: k and the rows re-ranked may be
+/* The same where queries may be searched again: from ATUN, if the index has it. */
+omen_effort omen_index_effort_again(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists,
+                                    uint32_t *n_rows);
+
+/* omen_index_effort() where the rows of n_all together are searched, of which the index has some: k and the rows re-ranked may be
  * more than it has. */
 omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all,
                                     uint32_t *n_lists, uint32_t *n_rows);

@@ -2,6 +2,7 @@
 /* The table of the lists: for each recall the cheapest effort that reaches it, a reach, which lists a query takes, and
  * a margin, which of their rows are re-ranked (index.h). */
 #include <math.h>
+#include <string.h>
 
 #include "lib/lists/lists_measure.h"
 #include "lib/lists/lists.h"
@@ -22,6 +23,16 @@
 #define FEW_LISTS  (2 * OMEN_FIRST_LISTS)
 #define COST_WORTH 0.96
 
+/* Where queries are searched again, beside where they are not: the least reach, since less is not safe for queries
+ * unlike the rows; and, at the same reach, what the rows' own queries cost at most, and what more they find. */
+#define AGAIN_REACH 0.8f
+#define AGAIN_COST  1.2
+#define AGAIN_FINDS 0.01
+
+/* Margins to choose from that a query's limit has to lack for it to be searched again. None lacks the last. */
+static const float lacks[] = {0.5f, 1, 2, 4, OMEN_REACH_MOST};
+#define N_LACKS (sizeof lacks / sizeof *lacks)
+
 /* Margins there are to choose from, besides 0. Without a refine tier there is no re-ranking. */
 static uint32_t most_margins(const omen_index *index)
 {
@@ -35,15 +46,6 @@ static uint32_t margin_for(const omen_lists_measure *m, float recall, uint32_t n
     while (number <= most && m->recall[number] < (double)recall)
         number++;
     return number <= most ? number : LISTS_N_MARGINS + 1;
-}
-
-/* The smallest margin that reaches recall where queries are searched again; at most a number. */
-static uint32_t margin_again(const omen_lists_measure *m, float recall, uint32_t most)
-{
-    uint32_t number = 0;
-    while (number < most && m->recall_again[number] < (double)recall)
-        number++;
-    return number;
 }
 
 /* The recalls to find an effort for. Where no effort reaches one, as behind rounded refine rows, the table ends with
@@ -62,15 +64,80 @@ static size_t choose_levels(omen_lists_measure *m, uint32_t k, float most_reach,
     return n;
 }
 
-static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entries, float *margins_again,
-                       size_t *n_entries)
+static double cost_of(const omen_meta *meta, double n_lists, double n_rows)
+{
+    const double rows_a_list = (double)meta->n_rows / meta->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * meta->d;
+    return n_lists * (COST_LIST + rows_a_list) + n_rows * cost_row;
+}
+
+/* TUNE and ATUN, as far as they are made: as many entries of both, or none of the other. */
+typedef struct {
+    omen_tune_entry *once, *again;
+    float *lacks; /* n_again */
+    size_t n_once, n_again;
+    bool repeats; /* queries can be searched again */
+} tables;
+
+/* What lack to choose with the reach and the margin of queries that are searched once: the smallest with which the
+ * rows' own queries, few of which are searched again then, cost and find little more. */
+static float choose_lack(omen_lists_measure *m, const omen_tune_entry *once, uint32_t number)
+{
+    omen_lists_again efforts[N_LACKS];
+    for (size_t i = 0; i < N_LACKS; i++)
+        efforts[i] = (omen_lists_again){.number = number, .lack = lacks[i]};
+    const double n_lists = omen_lists_measure_again(m, once->k, once->reach, efforts, N_LACKS);
+    const omen_lists_again *none = &efforts[N_LACKS - 1];
+    const double most = AGAIN_COST * cost_of(&m->index->meta, n_lists, fmax(none->rows, once->k));
+    size_t i = 0;
+    while (i < N_LACKS - 1 &&
+           (efforts[i].recall > none->recall + AGAIN_FINDS ||
+            cost_of(&m->index->meta, n_lists + efforts[i].lists_again, fmax(efforts[i].rows, once->k)) > most))
+        i++;
+    return lacks[i];
+}
+
+/* The efforts of n levels, whose best for queries searched once are given, for those that are searched again: with the
+ * same margin, the cheapest reach that suffices, if it is not much less. */
+static void choose_again(omen_lists_measure *m, const float reaches[LISTS_N_REACHES], const omen_tune_entry *once,
+                         const uint32_t *numbers, size_t n, omen_tune_entry *again, float *lack)
 {
     const omen_meta *meta = &m->index->meta;
-    const double rows_a_list = (double)meta->n_rows / meta->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * meta->d;
+    double best_cost[N_LEVELS];
+    for (size_t l = 0; l < n; l++)
+        lack[l] = choose_lack(m, &once[l], numbers[l]);
+    for (uint32_t i = 0; i < LISTS_N_REACHES; i++) {
+        omen_lists_again efforts[N_LEVELS];
+        size_t n_efforts = 0, level[N_LEVELS];
+        for (size_t l = 0; l < n; l++)
+            if (reaches[i] <= once[l].reach && reaches[i] >= AGAIN_REACH * once[l].reach) {
+                level[n_efforts] = l;
+                efforts[n_efforts++] = (omen_lists_again){.number = numbers[l], .lack = lack[l]};
+            }
+        if (n_efforts == 0)
+            continue;
+        const uint32_t n_lists = omen_lists_measure_again(m, once->k, reaches[i], efforts, n_efforts);
+        for (size_t e = 0; e < n_efforts; e++) {
+            const size_t l = level[e];
+            const double rows = fmax(efforts[e].rows, once->k);
+            const double cost = cost_of(meta, n_lists + efforts[e].lists_again, rows);
+            if (reaches[i] == once[l].reach || (efforts[e].recall >= (double)once[l].recall &&
+                                                cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best_cost[l])) {
+                best_cost[l] = cost;
+                again[l] = once[l];
+                again[l].reach = reaches[i];
+                again[l].n_lists = n_lists;
+                again[l].n_rows = (uint32_t)fmin(ceil(rows), (double)meta->n_rows);
+            }
+        }
+    }
+}
+
+static int calibrate_k(omen_lists_measure *m, uint32_t k, tables *t)
+{
     float level[N_LEVELS], reaches[LISTS_N_REACHES];
     double best_cost[N_LEVELS];
     omen_tune_entry best[N_LEVELS] = {{0}};
-    float best_again[N_LEVELS];
+    uint32_t best_number[N_LEVELS];
     const int status = omen_lists_measure_begin(m, k, reaches);
     if (status != OMEN_OK)
         return status;
@@ -88,45 +155,53 @@ static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entri
             numbers[n_reached++] = number;
         if (n_reached == 0) /* nor is it with less */
             break;
-        omen_lists_measure_rows(m, k, numbers, n_reached, mean_rows);
+        omen_lists_measure_rows(m, numbers, n_reached, mean_rows);
         for (size_t l = 0; l < n_reached; l++) {
             const double rows = mean_rows[l] > k ? mean_rows[l] : k;
-            const double cost = n_lists * (COST_LIST + rows_a_list) + rows * cost_row;
+            const double cost = cost_of(&m->index->meta, n_lists, rows);
             if (cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best_cost[l]) {
                 best_cost[l] = cost;
+                best_number[l] = numbers[l];
                 best[l] = (omen_tune_entry){
                     k, level[l], reaches[i], omen_lists_measure_margin(m, numbers[l]), n_lists, (uint32_t)ceil(rows)};
-                best_again[l] = omen_lists_measure_margin(m, margin_again(m, level[l], numbers[l]));
             }
         }
     }
-    for (size_t l = 0; l < n_levels && best[l].k; l++) {
-        margins_again[*n_entries] = best_again[l];
-        entries[(*n_entries)++] = best[l];
+    size_t n = 0;
+    while (n < n_levels && best[n].k)
+        n++;
+    memcpy(t->once + t->n_once, best, n * sizeof *best);
+    t->n_once += n;
+    if (t->repeats) {
+        choose_again(m, reaches, best, best_number, n, t->again + t->n_again, t->lacks + t->n_again);
+        t->n_again += n;
     }
     return OMEN_OK;
 }
 
 int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads,
-                         omen_way_table tables[OMEN_WAY_TABLES], omen_watch *watch, omen_detail *why)
+                         omen_way_table out[OMEN_WAY_TABLES], omen_watch *watch, omen_detail *why)
 {
-    omen_tune_entry *entries = omen_alloc(N_ENTRIES, sizeof *entries);
-    float *margins_again = omen_alloc(N_ENTRIES, sizeof *margins_again);
-    size_t n_ks = 0, n_entries = 0;
+    tables t = {.once = omen_alloc(N_ENTRIES, sizeof *t.once),
+                .again = omen_alloc(N_ENTRIES, sizeof *t.again + sizeof *t.lacks),
+                .repeats = index->meta.codec != OMEN_CODEC_NONE && index->meta.refine != OMEN_REFINE_NONE};
+    size_t n_ks = 0;
     omen_lists_measure m;
-    tables[0] = (omen_way_table){entries, 0};
-    tables[1] = (omen_way_table){margins_again, 0};
-    if (!entries || !margins_again)
+    out[0] = (omen_way_table){t.once, 0};
+    out[1] = (omen_way_table){t.again, 0};
+    if (!t.once || !t.again)
         return OMEN_ERR_MEMORY;
+    t.lacks = (float *)(t.again + N_ENTRIES);
     while (n_ks < OMEN_CALIBRATE_KS && omen_calibrate_ks[n_ks] <= truth->k_most)
         n_ks++;
     int status = omen_lists_measure_init(&m, index, truth, omen_calibrate_ks, n_ks, n_threads, watch, why);
     for (size_t i = 0; i < n_ks && status == OMEN_OK; i++)
-        status = calibrate_k(&m, omen_calibrate_ks[i], entries, margins_again, &n_entries);
+        status = calibrate_k(&m, omen_calibrate_ks[i], &t);
     omen_lists_measure_finish(&m);
-    tables[0].n_bytes = n_entries * sizeof *entries;
-    if (index->meta.codec != OMEN_CODEC_NONE && index->meta.refine != OMEN_REFINE_NONE)
-        tables[1].n_bytes = n_entries * sizeof *margins_again;
+    out[0].n_bytes = t.n_once * sizeof *t.once;
+    /* the entries, then what their queries lack */
+    memmove(t.again + t.n_again, t.lacks, t.n_again * sizeof *t.lacks);
+    out[1].n_bytes = t.n_again * (sizeof *t.again + sizeof *t.lacks);
     return status;
 }
 

@@ -13,9 +13,9 @@
 #include "lib/watch.h"
 
 #define MARGIN_MOST 0.0035 /* of a recall, to be safe */
-#define AGAIN_MOST  0.0045 /* the same where queries are searched again, which costs little */
 #define POOL        1536u  /* candidates looked at, where that is enough; one behind them counts as not found */
 #define COUNTED     64u    /* candidates counted together */
+#define LACK_MOST   1e6f   /* taken for what is not known; less than that of efforts that repeat nothing */
 #define APART       OMEN_CALIBRATE_APART
 #define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
 #define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
@@ -294,79 +294,34 @@ static int measure_margins(omen_lists_measure *m, uint32_t k)
     return OMEN_OK;
 }
 
-/* A walk over the margins of one query, which rise: what a search knows after it has re-ranked what is within one. */
-typedef struct {
-    float kth, scale;
-    float limit;       /* estimate up to which rows are within the margin */
-    float again;       /* omen_margin_again() of it */
-    uint32_t hit;      /* those before it are within the margin */
-    uint32_t kth_true; /* the k-th nearest of the true neighbours within it; k_most: they are fewer */
-    uint32_t n_nearer; /* so many of them are nearer than that one */
-    bool is_within[OMEN_CALIBRATE_K];
-} margin_walk;
-
-static margin_walk begin_walk(const omen_lists_measure *m, uint32_t q, uint32_t k)
+/* Counts the neighbours that a query finds with each margin, as far as the one before does not find them. */
+static void count_hits(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t found[LISTS_N_MARGINS + 1])
 {
-    const float kth = kth_estimate(m, q, k, m->n_lists[q]);
-    return (margin_walk){
-        .kth = kth, .scale = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q])), .kth_true = m->truth->k_most};
-}
-
-/* The next margin, of a number. */
-static void walk_to(const omen_lists_measure *m, margin_walk *w, uint32_t q, uint32_t k, uint32_t number)
-{
-    const uint32_t k_most = m->truth->k_most;
-    const size_t at = (size_t)q * k_most, pool = (size_t)q * m->pool;
-    const float own = m->enlarged[(size_t)q * (LISTS_N_MARGINS + 1) + number];
-    w->limit = w->kth + own * w->scale;
-    for (; w->hit < m->n_hits[q]; w->hit++) {
-        const uint32_t place = m->hits[at + w->hit], neighbour = m->hit_truth[at + w->hit];
-        if (place == APART)
-            continue;
-        if (omen_key_distance(m->pools[pool + place]) > w->limit)
-            break;
-        if (m->pool_ranks[pool + place] >= m->n_lists[q])
-            continue;
-        w->is_within[neighbour] = true;
-        w->n_nearer += neighbour < w->kth_true;
-    }
-    for (; w->n_nearer >= k; w->n_nearer--) {
-        do
-            w->kth_true--;
-        while (!w->is_within[w->kth_true]);
-    }
-    const float nearest = m->distances[at + (w->kth_true < k_most ? w->kth_true : k_most - 1)];
-    w->again = omen_margin_again(omen_lists_measure_margin(m, number), own, w->scale, w->kth, nearest);
-}
-
-/* Counts the neighbours that a query finds with each margin, searched once, and again where it is. */
-static void count_hits(const omen_lists_measure *m, uint32_t q, uint32_t k, uint32_t once[LISTS_N_MARGINS + 1],
-                       uint32_t again[LISTS_N_MARGINS + 1])
-{
-    const size_t at = (size_t)q * m->truth->k_most, pool = (size_t)q * m->pool;
+    const uint64_t *pool = m->pools + (size_t)q * m->pool;
+    const uint32_t n_lists = m->n_lists[q], *pool_ranks = m->pool_ranks + (size_t)q * m->pool;
+    const uint32_t *hits = m->hits + (size_t)q * m->truth->k_most,
+                   *hit_truth = m->hit_truth + (size_t)q * m->truth->k_most;
+    const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
     const bool *lost = m->lost + (size_t)q * k;
-    float estimates[OMEN_CALIBRATE_K]; /* of those that may be found, rising */
-    uint32_t n = 0, n_apart = 0, n_within = 0, number = 0;
-    for (uint32_t h = 0; h < m->n_hits[q]; h++) {
-        const uint32_t place = m->hits[at + h], neighbour = m->hit_truth[at + h];
-        if (neighbour >= k || lost[neighbour])
+    const float kth = m->kth[q] = kth_estimate(m, q, k, n_lists);
+    const float scale = m->kth_scale[q] = sqrtf(omen_margin_scale2(kth, m->nearest2[q], m->tails[q]));
+    float limit = kth; /* estimates up to which the margin takes rows; they rise, as those of the hits do */
+    for (uint32_t h = 0, number = 0; h < m->n_hits[q]; h++) {
+        if (hit_truth[h] >= k || lost[hit_truth[h]])
             continue;
-        if (place == APART) /* those come first */
-            n_apart++;
-        else if (m->pool_ranks[pool + place] < m->n_lists[q])
-            estimates[n++] = omen_key_distance(m->pools[pool + place]);
+        if (hits[h] == APART) { /* those come first */
+            found[0]++;
+            continue;
+        }
+        if (pool_ranks[hits[h]] >= n_lists)
+            continue;
+        const float estimate = omen_key_distance(pool[hits[h]]);
+        while (estimate > limit && number < LISTS_N_MARGINS)
+            limit = kth + enlarged[++number] * scale;
+        if (estimate > limit)
+            break;
+        found[number]++;
     }
-    margin_walk walk = begin_walk(m, q, k);
-    for (; number <= LISTS_N_MARGINS && n_within < n; number++) {
-        walk_to(m, &walk, q, k, number);
-        while (n_within < n && estimates[n_within] <= walk.limit)
-            n_within++;
-        once[number] = again[number] = n_apart + n_within;
-        for (uint32_t i = n_within; i < n && estimates[i] <= walk.again; i++)
-            again[number]++;
-    }
-    for (; number <= LISTS_N_MARGINS; number++)
-        once[number] = again[number] = n_apart + n;
 }
 
 /* The same where every row of a probed list is compared. */
@@ -379,28 +334,25 @@ static uint32_t count_compared(const omen_lists_measure *m, uint32_t q, uint32_t
     return n;
 }
 
-/* Fills recall and recall_again, as cautiously as said above, for the lists taken. */
+/* Fills recall, as cautiously as said above, for the lists taken. */
 static void count_found(omen_lists_measure *m, uint32_t k)
 {
-    uint64_t found[2 * (LISTS_N_MARGINS + 1)] = {0}, squares[2 * (LISTS_N_MARGINS + 1)] = {0};
-    const uint32_t n = LISTS_N_MARGINS + 1;
+    uint64_t found[LISTS_N_MARGINS + 1] = {0}, squares[LISTS_N_MARGINS + 1] = {0};
 #pragma omp parallel for schedule(dynamic, 16) reduction(+ : found, squares) num_threads(m->n_threads)
     for (uint32_t q = 0; q < m->n_queries; q++) {
-        uint32_t n_found[2 * (LISTS_N_MARGINS + 1)]; /* searched once; and again */
-        if (m->index->meta.codec != OMEN_CODEC_NONE)
-            count_hits(m, q, k, n_found, n_found + n);
+        uint32_t n_found[LISTS_N_MARGINS + 1] = {0};
+        if (m->index->meta.codec == OMEN_CODEC_NONE)
+            n_found[0] = count_compared(m, q, k);
         else
-            for (uint32_t i = 0, n_compared = count_compared(m, q, k); i < 2 * n; i++)
-                n_found[i] = n_compared;
-        for (uint32_t i = 0; i < 2 * n; i++) {
-            found[i] += n_found[i];
-            squares[i] += (uint64_t)n_found[i] * n_found[i];
+            count_hits(m, q, k, n_found);
+        for (uint32_t i = 0, n = 0; i <= LISTS_N_MARGINS; i++) {
+            n += n_found[i];
+            found[i] += n;
+            squares[i] += (uint64_t)n * n;
         }
     }
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++)
         m->recall[i] = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST);
-        m->recall_again[i] = omen_calibration_safe_recall(found[n + i], squares[n + i], m->n_queries, k, AGAIN_MOST);
-    }
 }
 
 /* The place of the first candidate from at on whose estimate is above a limit. */
@@ -514,26 +466,121 @@ uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach
     return n_lists;
 }
 
-void omen_lists_measure_rows(const omen_lists_measure *m, uint32_t k, const uint32_t *numbers, size_t n, double *rows)
+void omen_lists_measure_rows(const omen_lists_measure *m, const uint32_t *numbers, size_t n, double *rows)
 {
     uint64_t sums[OMEN_CALIBRATE_LEVELS] = {0};
     const uint32_t n_queries = m->index->meta.codec != OMEN_CODEC_NONE ? m->n_queries : 0;
 #pragma omp parallel for schedule(dynamic, 16) reduction(+ : sums) num_threads(m->n_threads)
     for (uint32_t q = 0; q < n_queries; q++) {
         const uint64_t *pool = m->pools + (size_t)q * m->pool;
-        const uint32_t *pool_ranks = m->pool_ranks + (size_t)q * m->pool;
-        margin_walk walk = begin_walk(m, q, k);
+        const float *enlarged = m->enlarged + (size_t)q * (LISTS_N_MARGINS + 1);
         uint32_t at = 0, n_rows = 0;
         for (size_t i = 0; i < n; i++) {
-            walk_to(m, &walk, q, k, numbers[i]);
-            const uint32_t end = place_above(pool, at, m->pool, walk.limit);
-            n_rows += count_within(pool_ranks, at, end, m->n_lists[q]);
+            const float margin = numbers[i] > 0 ? enlarged[numbers[i]] * m->kth_scale[q] : 0;
+            const uint32_t end = place_above(pool, at, m->pool, m->kth[q] + margin);
+            n_rows += count_within(m->pool_ranks + (size_t)q * m->pool, at, end, m->n_lists[q]);
             sums[i] += n_rows;
             at = end;
         }
     }
     for (size_t i = 0; i < n; i++)
         rows[i] = (double)sums[i] / m->n_queries;
+}
+
+/* Of the k nearest neighbours of a query, those found up to an estimate in its nearest lists. */
+static uint32_t count_up_to(const omen_lists_measure *m, uint32_t q, uint32_t k, float limit, uint32_t n_lists)
+{
+    const size_t at = (size_t)q * m->truth->k_most, pool = (size_t)q * m->pool;
+    const bool *lost = m->lost + (size_t)q * k;
+    uint32_t n = 0;
+    for (uint32_t h = 0; h < m->n_hits[q]; h++) {
+        const uint32_t place = m->hits[at + h], neighbour = m->hit_truth[at + h];
+        if (place != APART && omen_key_distance(m->pools[pool + place]) > limit)
+            break;
+        n += neighbour < k && !lost[neighbour] && (place == APART || m->pool_ranks[pool + place] < n_lists);
+    }
+    return n;
+}
+
+/* The distance of the k-th nearest neighbour found so, in terms of estimates; if these are fewer, the least that it can
+ * be, and false. */
+static bool find_kth_distance(const omen_lists_measure *m, uint32_t q, uint32_t k, float limit, uint32_t n_lists,
+                              float *distance)
+{
+    const uint32_t k_most = m->truth->k_most;
+    const size_t at = (size_t)q * k_most, pool = (size_t)q * m->pool;
+    bool is_found[OMEN_CALIBRATE_K] = {false};
+    for (uint32_t h = 0; h < m->n_hits[q]; h++) {
+        const uint32_t place = m->hits[at + h];
+        if (place != APART && omen_key_distance(m->pools[pool + place]) <= limit)
+            is_found[m->hit_truth[at + h]] = m->pool_ranks[pool + place] < n_lists;
+    }
+    uint32_t nearest = 0, n = is_found[0];
+    while (nearest + 1 < k_most && n < k)
+        n += is_found[++nearest];
+    *distance = m->distances[at + nearest];
+    return n == k;
+}
+
+/* What a query finds and takes with a margin if it is searched once, or again; and what its limit lacks. */
+typedef struct {
+    struct {
+        uint32_t n_found, n_lists_again, n_rows;
+    } once, again;
+    float lack;
+} two_searches;
+
+static two_searches search_twice(const omen_lists_measure *m, uint32_t q, uint32_t k, float reach, uint32_t number)
+{
+    const float own = m->enlarged[(size_t)q * (LISTS_N_MARGINS + 1) + number], kth = m->kth[q];
+    const float limit = kth + own * m->kth_scale[q];
+    const uint64_t *pool = m->pools + (size_t)q * m->pool;
+    const uint32_t *pool_ranks = m->pool_ranks + (size_t)q * m->pool, n_lists = m->n_lists[q];
+    two_searches out = {.once = {count_up_to(m, q, k, limit, n_lists), 0,
+                                 count_within(pool_ranks, 0, place_above(pool, 0, m->pool, limit), n_lists)}};
+    float nearest;
+    const bool is_known = find_kth_distance(m, q, k, limit, n_lists, &nearest);
+    const float again =
+        omen_margin_again(omen_lists_measure_margin(m, number), own, m->kth_scale[q], kth, nearest, &out.lack);
+    if (!is_known)
+        out.lack = LACK_MOST; /* it may be anything */
+    if (!(out.lack > 0))
+        return out;
+    const float d_k2 = omen_d_k2(nearest, m->nearest2[q], m->tails[q]);
+    const uint32_t n_more = lists_taken(m, q, d_k2 > m->d_k2[q] ? reach * d_k2 / m->d_k2[q] : reach, n_lists);
+    out.again.n_found = count_up_to(m, q, k, again, n_more);
+    out.again.n_lists_again = n_more;
+    out.again.n_rows = out.once.n_rows + count_within(pool_ranks, 0, place_above(pool, 0, m->pool, again), n_more);
+    return out;
+}
+
+uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, omen_lists_again *efforts, size_t n)
+{
+    const uint32_t n_lists = take_lists(m, reach);
+    uint64_t found[OMEN_CALIBRATE_LEVELS] = {0}, squares[OMEN_CALIBRATE_LEVELS] = {0};
+    uint64_t lists[OMEN_CALIBRATE_LEVELS] = {0}, rows[OMEN_CALIBRATE_LEVELS] = {0};
+#pragma omp parallel for schedule(dynamic, 16) reduction(+ : found, squares, lists, rows) num_threads(m->n_threads)
+    for (uint32_t q = 0; q < m->n_queries; q++) {
+        two_searches two;
+        m->kth[q] = kth_estimate(m, q, k, m->n_lists[q]);
+        m->kth_scale[q] = sqrtf(omen_margin_scale2(m->kth[q], m->nearest2[q], m->tails[q]));
+        for (size_t i = 0; i < n; i++) {
+            if (i == 0 || efforts[i].number != efforts[i - 1].number)
+                two = search_twice(m, q, k, reach, efforts[i].number);
+            const bool is_again = two.lack > efforts[i].lack;
+            const uint64_t n_found = is_again ? two.again.n_found : two.once.n_found;
+            found[i] += n_found;
+            squares[i] += n_found * n_found;
+            lists[i] += is_again ? two.again.n_lists_again : 0;
+            rows[i] += is_again ? two.again.n_rows : two.once.n_rows;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        efforts[i].recall = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST);
+        efforts[i].lists_again = (double)lists[i] / m->n_queries;
+        efforts[i].rows = (double)rows[i] / m->n_queries;
+    }
+    return n_lists;
 }
 
 uint64_t omen_lists_measure_bytes(uint32_t n_queries, uint32_t n_lists)
@@ -555,6 +602,8 @@ static int allocate(omen_lists_measure *m)
     m->d_k2 = omen_alloc(n, sizeof *m->d_k2);
     m->scale = omen_alloc(n, sizeof *m->scale);
     m->spread = omen_alloc(n, sizeof *m->spread);
+    m->kth = omen_alloc(n, sizeof *m->kth);
+    m->kth_scale = omen_alloc(n, sizeof *m->kth_scale);
     m->distances = omen_alloc(n * k_most, sizeof *m->distances);
     m->n_first = omen_alloc(n, sizeof *m->n_first);
     m->n_lists = omen_alloc(n, sizeof *m->n_lists);
@@ -565,8 +614,8 @@ static int allocate(omen_lists_measure *m)
     m->hit_truth = omen_alloc(n * k_most, sizeof *m->hit_truth);
     m->n_hits = omen_alloc(n, sizeof *m->n_hits);
     return m->lost && m->ranks && m->ahead && m->nearest2 && m->tails && m->norms2 && m->d_k2 && m->scale &&
-                   m->spread && m->distances && m->n_first && m->n_lists && m->enlarged && m->pools && m->pool_ranks &&
-                   m->hits && m->hit_truth && m->n_hits
+                   m->spread && m->kth && m->kth_scale && m->distances && m->n_first && m->n_lists && m->enlarged &&
+                   m->pools && m->pool_ranks && m->hits && m->hit_truth && m->n_hits
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
 }
@@ -613,6 +662,8 @@ void omen_lists_measure_finish(omen_lists_measure *m)
     free(m->scale);
     free(m->spread);
     free(m->distances);
+    free(m->kth);
+    free(m->kth_scale);
     free(m->n_first);
     free(m->n_lists);
     free(m->enlarged);

@@ -24,8 +24,8 @@ typedef struct omen_lists_measure {
     uint32_t *n_lists;            /* n_queries: lists taken, at the reach looked at */
     float *distances;             /* n_queries x k_most: of the true neighbours, as estimates have them */
     float *enlarged; /* n_queries x (LISTS_N_MARGINS + 1): the margins looked at, as omen_margin_of() makes them */
-    double recall[LISTS_N_MARGINS + 1];       /* counted as reached, by number of the margin */
-    double recall_again[LISTS_N_MARGINS + 1]; /* where queries are searched again (omen_margin_again()) */
+    float *kth, *kth_scale; /* n_queries: the k-th estimate in the lists taken, and what margins are relative to */
+    double recall[LISTS_N_MARGINS + 1]; /* counted as reached, by number of the margin */
     float margin_most;
     uint32_t n_most;      /* lists looked at */
     uint64_t *pools;      /* n_queries x pool keys (estimate, position) */
@@ -50,12 +50,23 @@ void omen_lists_measure_finish(omen_lists_measure *m);
 /* Begins with a k <= k_most: reaches gets those worth looking at, falling. Returns as omen_lists_measure_init(). */
 int omen_lists_measure_begin(omen_lists_measure *m, uint32_t k, float reaches[LISTS_N_REACHES]) OMEN_MUST_CHECK;
 
-/* Fills recall and recall_again for a reach. Returns the lists that it takes on average. */
+/* Fills recall for a reach. Returns the lists that it takes on average. */
 uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach);
 
-/* The rows that the reach looked at last re-ranks on average for k with n <= OMEN_CALIBRATE_LEVELS margins, whose
- * numbers do not fall. Without codes nothing is re-ranked: 0. */
-void omen_lists_measure_rows(const omen_lists_measure *m, uint32_t k, const uint32_t *numbers, size_t n, double *rows);
+/* The rows that the reach looked at last re-ranks on average with n <= OMEN_CALIBRATE_LEVELS margins, whose numbers do
+ * not fall. Without codes nothing is re-ranked: 0. */
+void omen_lists_measure_rows(const omen_lists_measure *m, const uint32_t *numbers, size_t n, double *rows);
+
+/* An effort for queries that are searched again (omen_margin_again()), and what it gives. */
+typedef struct omen_lists_again {
+    uint32_t number; /* of the margin */
+    float lack;
+    double recall;            /* counted as reached */
+    double lists_again, rows; /* on average: lists that are taken the second time, and rows re-ranked, both times */
+} omen_lists_again;
+
+/* Fills the results of n efforts of a reach. Returns the lists that it takes on average, the first time. */
+uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, omen_lists_again *efforts, size_t n);
 
 /* The margin of a number up to LISTS_N_MARGINS. */
 float omen_lists_measure_margin(const omen_lists_measure *m, uint32_t number);

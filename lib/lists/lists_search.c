@@ -431,9 +431,10 @@ static int choose_again(omen_lists_chunk *s, size_t query, const uint64_t *keys)
     const float distance = omen_key_distance(keys[p->k - 1]);
     const float kth = omen_lifted_distance2(s->index, distance, lists->query_norm2) - p->tail;
     const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
-    const float limit = omen_margin_again(s->effort.margin, p->margin, scale, p->kth, kth);
+    float lack;
+    const float limit = omen_margin_again(s->effort.margin, p->margin, scale, p->kth, kth, &lack);
     const float d_k2 = omen_d_k2(kth, p->nearest2, p->tail);
-    if (!(limit > -INFINITY))
+    if (!(lack > s->effort.lack))
         return OMEN_OK;
     p->is_again = true;
     p->is_ranked = false;
@@ -483,7 +484,7 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
     const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
     for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
         omen_lists_ask_ahead(index, s->pools[q].keys, s->pools[q].n);
-    const bool may_repeat = s->effort.repeats && !s->rank_only && !s->keys_are_ids && !s->is_fixed;
+    const bool may_repeat = s->effort.lack > 0 && !s->rank_only && !s->keys_are_ids && !s->is_fixed;
     s->n_pairs = 0;
     for (size_t q = 0; q < n_queries; q++) {
         omen_pool *p = &s->pools[q];
