@@ -194,7 +194,7 @@ static int open_efforts(const omen_meta *m, const omen_section_list *list, const
         return status;
     *table = section->data;
     *n = section->n_bytes / n_bytes;
-    if (section->n_bytes % n_bytes)
+    if (section->element != OMEN_ELEMENT_BYTES || section->n_bytes % n_bytes)
         return omen_fail(list->why, OMEN_ERR_CORRUPT, "section %.4s is not whole entries", name);
     for (size_t i = 0; i < *n; i++) {
         const omen_tune_entry *e = *table + i;

@@ -333,8 +333,8 @@ omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall,
 omen_effort omen_index_effort_again(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists,
                                     uint32_t *n_rows);
 
-/* omen_index_effort() where the rows of n_all together are searched, of which the index has some: k and the rows re-ranked may be
- * more than it has. */
+/* omen_index_effort() where the rows of n_all together are searched, of which the index has some: k and the rows
+ * re-ranked may be more than it has. */
 omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all,
                                     uint32_t *n_lists, uint32_t *n_rows);
 
