@@ -24,7 +24,7 @@
 #define COST_WORTH 0.96
 
 /* Where queries are searched again, beside where they are not: the least reach, since less is not safe for queries
- * unlike the rows; and, at the same reach, what the rows' own queries cost at most, and what more they find. */
+ * unlike the rows; and what the rows' own queries cost at most, and what more they find. */
 #define AGAIN_REACH 0.8f
 #define AGAIN_COST  1.2
 #define AGAIN_FINDS 0.01
@@ -78,58 +78,47 @@ typedef struct {
     bool repeats; /* queries can be searched again */
 } tables;
 
-/* What lack to choose with the reach and the margin of queries that are searched once: the smallest with which the
- * rows' own queries, few of which are searched again then, cost and find little more. */
-static float choose_lack(omen_lists_measure *m, const omen_tune_entry *once, uint32_t number)
-{
-    omen_lists_again efforts[N_LACKS];
-    for (size_t i = 0; i < N_LACKS; i++)
-        efforts[i] = (omen_lists_again){.number = number, .lack = lacks[i]};
-    const double n_lists = omen_lists_measure_again(m, once->k, once->reach, efforts, N_LACKS);
-    const omen_lists_again *none = &efforts[N_LACKS - 1];
-    const double most = AGAIN_COST * cost_of(&m->index->meta, n_lists, fmax(none->rows, once->k));
-    size_t i = 0;
-    while (i < N_LACKS - 1 &&
-           (efforts[i].recall > none->recall + AGAIN_FINDS ||
-            cost_of(&m->index->meta, n_lists + efforts[i].lists_again, fmax(efforts[i].rows, once->k)) > most))
-        i++;
-    return lacks[i];
-}
+/* The cheapest effort so far with a lack. */
+typedef struct {
+    double cost, recall;
+    omen_tune_entry effort;
+} cheapest;
 
-/* The efforts of n levels, whose best for queries searched once are given, for those that are searched again: with the
- * same margin, the cheapest reach that suffices, if it is not much less. */
-static void choose_again(omen_lists_measure *m, const float reaches[LISTS_N_REACHES], const omen_tune_entry *once,
-                         const uint32_t *numbers, size_t n, omen_tune_entry *again, float *lack)
+/* Looks at a reach with all lacks. */
+static void try_reach(omen_lists_measure *m, const omen_tune_entry *once, float reach, uint32_t number,
+                      cheapest best[N_LACKS])
 {
     const omen_meta *meta = &m->index->meta;
-    double best_cost[N_LEVELS];
-    for (size_t l = 0; l < n; l++)
-        lack[l] = choose_lack(m, &once[l], numbers[l]);
-    for (uint32_t i = 0; i < LISTS_N_REACHES; i++) {
-        omen_lists_again efforts[N_LEVELS];
-        size_t n_efforts = 0, level[N_LEVELS];
-        for (size_t l = 0; l < n; l++)
-            if (reaches[i] <= once[l].reach && reaches[i] >= AGAIN_REACH * once[l].reach) {
-                level[n_efforts] = l;
-                efforts[n_efforts++] = (omen_lists_again){.number = numbers[l], .lack = lack[l]};
-            }
-        if (n_efforts == 0)
+    omen_lists_again results[N_LACKS];
+    const uint32_t n_lists = omen_lists_measure_again(m, once->k, reach, number, lacks, N_LACKS, results);
+    for (size_t i = 0; i < N_LACKS; i++) {
+        const double rows = fmax(results[i].rows, once->k), cost = cost_of(meta, n_lists + results[i].lists, rows);
+        const bool is_cheaper = cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best[i].cost;
+        if (reach < once->reach && !(is_cheaper && results[i].recall >= (double)once->recall))
             continue;
-        const uint32_t n_lists = omen_lists_measure_again(m, once->k, reaches[i], efforts, n_efforts);
-        for (size_t e = 0; e < n_efforts; e++) {
-            const size_t l = level[e];
-            const double rows = fmax(efforts[e].rows, once->k);
-            const double cost = cost_of(meta, n_lists + efforts[e].lists_again, rows);
-            if (reaches[i] == once[l].reach || (efforts[e].recall >= (double)once[l].recall &&
-                                                cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best_cost[l])) {
-                best_cost[l] = cost;
-                again[l] = once[l];
-                again[l].reach = reaches[i];
-                again[l].n_lists = n_lists;
-                again[l].n_rows = (uint32_t)fmin(ceil(rows), (double)meta->n_rows);
-            }
-        }
+        best[i] = (cheapest){cost, results[i].recall, *once};
+        best[i].effort.reach = reach;
+        best[i].effort.n_lists = n_lists;
+        best[i].effort.n_rows = (uint32_t)fmin(ceil(rows), (double)meta->n_rows);
     }
+}
+
+/* The effort where queries are searched again, by the best where they are not and the number of its margin: the
+ * smallest lack with which the rows' own queries, few of which are searched again then, cost and find little more; and
+ * the cheapest reach that suffices then, as far as it is safe. Returns the lack. */
+static float choose_again(omen_lists_measure *m, const float reaches[LISTS_N_REACHES], const omen_tune_entry *once,
+                          uint32_t number, omen_tune_entry *again)
+{
+    cheapest best[N_LACKS] = {{0}};
+    for (uint32_t i = 0; i < LISTS_N_REACHES; i++) /* they fall */
+        if (reaches[i] <= once->reach && reaches[i] >= AGAIN_REACH * once->reach)
+            try_reach(m, once, reaches[i], number, best);
+    size_t i = 0;
+    while (i < N_LACKS - 1 && (best[i].recall > best[N_LACKS - 1].recall + AGAIN_FINDS ||
+                               best[i].cost > AGAIN_COST * best[N_LACKS - 1].cost))
+        i++;
+    *again = best[i].effort;
+    return lacks[i];
 }
 
 static int calibrate_k(omen_lists_measure *m, uint32_t k, tables *t)
@@ -172,10 +161,9 @@ static int calibrate_k(omen_lists_measure *m, uint32_t k, tables *t)
         n++;
     memcpy(t->once + t->n_once, best, n * sizeof *best);
     t->n_once += n;
-    if (t->repeats) {
-        choose_again(m, reaches, best, best_number, n, t->again + t->n_again, t->lacks + t->n_again);
-        t->n_again += n;
-    }
+    if (t->repeats)
+        for (size_t l = 0; l < n; l++, t->n_again++)
+            t->lacks[t->n_again] = choose_again(m, reaches, &best[l], best_number[l], t->again + t->n_again);
     return OMEN_OK;
 }
 

@@ -522,11 +522,21 @@ static bool find_kth_distance(const omen_lists_measure *m, uint32_t q, uint32_t 
     return n == k;
 }
 
-/* What a query finds and takes with a margin if it is searched once, or again; and what its limit lacks. */
+/* What a query finds, and takes, in a search. */
 typedef struct {
-    struct {
-        uint32_t n_found, n_lists_again, n_rows;
-    } once, again;
+    uint32_t n_found, n_lists, n_rows;
+} one_search;
+
+static one_search search_up_to(const omen_lists_measure *m, uint32_t q, uint32_t k, float limit, uint32_t n_lists)
+{
+    const uint32_t end = place_above(m->pools + (size_t)q * m->pool, 0, m->pool, limit);
+    return (one_search){count_up_to(m, q, k, limit, n_lists), n_lists,
+                        count_within(m->pool_ranks + (size_t)q * m->pool, 0, end, n_lists)};
+}
+
+/* Both searches of a query, and what the limit of the first lacks. */
+typedef struct {
+    one_search once, again;
     float lack;
 } two_searches;
 
@@ -534,52 +544,45 @@ static two_searches search_twice(const omen_lists_measure *m, uint32_t q, uint32
 {
     const float own = m->enlarged[(size_t)q * (LISTS_N_MARGINS + 1) + number], kth = m->kth[q];
     const float limit = kth + own * m->kth_scale[q];
-    const uint64_t *pool = m->pools + (size_t)q * m->pool;
-    const uint32_t *pool_ranks = m->pool_ranks + (size_t)q * m->pool, n_lists = m->n_lists[q];
-    two_searches out = {.once = {count_up_to(m, q, k, limit, n_lists), 0,
-                                 count_within(pool_ranks, 0, place_above(pool, 0, m->pool, limit), n_lists)}};
-    float nearest;
-    const bool is_known = find_kth_distance(m, q, k, limit, n_lists, &nearest);
+    float nearest, lack;
+    two_searches out = {.once = search_up_to(m, q, k, limit, m->n_lists[q])};
+    const bool is_known = find_kth_distance(m, q, k, limit, m->n_lists[q], &nearest);
     const float again =
-        omen_margin_again(omen_lists_measure_margin(m, number), own, m->kth_scale[q], kth, nearest, &out.lack);
-    if (!is_known)
-        out.lack = LACK_MOST; /* it may be anything */
-    if (!(out.lack > 0))
-        return out;
-    const float d_k2 = omen_d_k2(nearest, m->nearest2[q], m->tails[q]);
-    const uint32_t n_more = lists_taken(m, q, d_k2 > m->d_k2[q] ? reach * d_k2 / m->d_k2[q] : reach, n_lists);
-    out.again.n_found = count_up_to(m, q, k, again, n_more);
-    out.again.n_lists_again = n_more;
-    out.again.n_rows = out.once.n_rows + count_within(pool_ranks, 0, place_above(pool, 0, m->pool, again), n_more);
+        omen_margin_again(omen_lists_measure_margin(m, number), own, m->kth_scale[q], kth, nearest, &lack);
+    out.lack = is_known ? lack : LACK_MOST; /* it may be anything */
+    if (out.lack > 0) {
+        const float d_k2 = omen_d_k2(nearest, m->nearest2[q], m->tails[q]);
+        const float farther = d_k2 > m->d_k2[q] ? reach * d_k2 / m->d_k2[q] : reach;
+        out.again = search_up_to(m, q, k, again, lists_taken(m, q, farther, m->n_lists[q]));
+    }
     return out;
 }
 
-uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, omen_lists_again *efforts, size_t n)
+uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, uint32_t number, const float *lacks,
+                                  size_t n, omen_lists_again *out)
 {
     const uint32_t n_lists = take_lists(m, reach);
-    uint64_t found[OMEN_CALIBRATE_LEVELS] = {0}, squares[OMEN_CALIBRATE_LEVELS] = {0};
-    uint64_t lists[OMEN_CALIBRATE_LEVELS] = {0}, rows[OMEN_CALIBRATE_LEVELS] = {0};
+    uint64_t found[LISTS_N_LACKS] = {0}, squares[LISTS_N_LACKS] = {0};
+    uint64_t lists[LISTS_N_LACKS] = {0}, rows[LISTS_N_LACKS] = {0};
 #pragma omp parallel for schedule(dynamic, 16) reduction(+ : found, squares, lists, rows) num_threads(m->n_threads)
     for (uint32_t q = 0; q < m->n_queries; q++) {
-        two_searches two;
         m->kth[q] = kth_estimate(m, q, k, m->n_lists[q]);
         m->kth_scale[q] = sqrtf(omen_margin_scale2(m->kth[q], m->nearest2[q], m->tails[q]));
+        const two_searches two = search_twice(m, q, k, reach, number);
         for (size_t i = 0; i < n; i++) {
-            if (i == 0 || efforts[i].number != efforts[i - 1].number)
-                two = search_twice(m, q, k, reach, efforts[i].number);
-            const bool is_again = two.lack > efforts[i].lack;
+            const bool is_again = two.lack > lacks[i];
             const uint64_t n_found = is_again ? two.again.n_found : two.once.n_found;
             found[i] += n_found;
             squares[i] += n_found * n_found;
-            lists[i] += is_again ? two.again.n_lists_again : 0;
-            rows[i] += is_again ? two.again.n_rows : two.once.n_rows;
+            lists[i] += is_again ? two.again.n_lists : 0;
+            rows[i] += two.once.n_rows + (is_again ? two.again.n_rows : 0);
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        efforts[i].recall = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST);
-        efforts[i].lists_again = (double)lists[i] / m->n_queries;
-        efforts[i].rows = (double)rows[i] / m->n_queries;
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = (omen_lists_again){
+            .recall = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST),
+            .lists = (double)lists[i] / m->n_queries,
+            .rows = (double)rows[i] / m->n_queries};
     return n_lists;
 }
 

@@ -8,6 +8,7 @@
 
 #define LISTS_N_REACHES 32u  /* looked at */
 #define LISTS_N_MARGINS 128u /* looked at, besides 0 */
+#define LISTS_N_EFFORTS 16u  /* looked at together where queries are searched again */
 
 typedef struct omen_lists_measure {
     const omen_index *index;
@@ -57,16 +58,17 @@ uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach
  * not fall. Without codes nothing is re-ranked: 0. */
 void omen_lists_measure_rows(const omen_lists_measure *m, const uint32_t *numbers, size_t n, double *rows);
 
-/* An effort for queries that are searched again (omen_margin_again()), and what it gives. */
+/* What an effort gives where queries are searched again (omen_margin_again()). */
 typedef struct omen_lists_again {
-    uint32_t number; /* of the margin */
-    float lack;
-    double recall;            /* counted as reached */
-    double lists_again, rows; /* on average: lists that are taken the second time, and rows re-ranked, both times */
+    double recall;      /* counted as reached */
+    double lists, rows; /* on average: lists that are taken the second time, and rows re-ranked, both times */
 } omen_lists_again;
 
-/* Fills the results of n efforts of a reach. Returns the lists that it takes on average, the first time. */
-uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, omen_lists_again *efforts, size_t n);
+#define LISTS_N_LACKS 8u /* looked at together, at most */
+
+/* Measures a reach and a margin, of a number, with n lacks. Returns the lists taken on average, the first time. */
+uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, uint32_t number, const float *lacks,
+                                  size_t n, omen_lists_again *out);
 
 /* The margin of a number up to LISTS_N_MARGINS. */
 float omen_lists_measure_margin(const omen_lists_measure *m, uint32_t number);
