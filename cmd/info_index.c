@@ -10,16 +10,17 @@ static const struct {
     uint32_t id;
     const char *part;
 } parts[] = {
-    {OMEN_SECTION_CODE, "codes"}, {OMEN_SECTION_REFN, "refine"},  {OMEN_SECTION_RCEN, "refine"},
-    {OMEN_SECTION_PERM, "ids"},   {OMEN_SECTION_CSCL, "lists"},   {OMEN_SECTION_CENT, "lists"},
-    {OMEN_SECTION_LIST, "lists"}, {OMEN_SECTION_FRNG, "lists"},   {OMEN_SECTION_META, "model"},
-    {OMEN_SECTION_MEAN, "model"}, {OMEN_SECTION_BASE, "model"},   {OMEN_SECTION_SUBS, "model"},
-    {OMEN_SECTION_DIMS, "model"}, {OMEN_SECTION_CODB, "model"},   {OMEN_SECTION_ROTA, "model"},
-    {OMEN_SECTION_APRT, "model"}, {OMEN_SECTION_TUNE, "efforts"}, {OMEN_SECTION_GTUN, "efforts"},
-    {OMEN_SECTION_GDIM, "graph"}, {OMEN_SECTION_GSCL, "graph"},   {OMEN_SECTION_GCOD, "graph"},
-    {OMEN_SECTION_GADJ, "graph"}, {OMEN_SECTION_GENT, "graph"},   {OMEN_SECTION_GECD, "graph"},
-    {OMEN_SECTION_KEYS, "keys"},  {OMEN_SECTION_KEYV, "keys"},    {OMEN_SECTION_KEYO, "keys"},
-    {OMEN_SECTION_KEYI, "keys"},  {OMEN_SECTION_COLS, "columns"}, {OMEN_SECTION_CVAL, "columns"},
+    {OMEN_SECTION_CODE, "codes"},   {OMEN_SECTION_REFN, "refine"},  {OMEN_SECTION_RCEN, "refine"},
+    {OMEN_SECTION_PERM, "ids"},     {OMEN_SECTION_CSCL, "lists"},   {OMEN_SECTION_CENT, "lists"},
+    {OMEN_SECTION_LIST, "lists"},   {OMEN_SECTION_FRNG, "lists"},   {OMEN_SECTION_META, "model"},
+    {OMEN_SECTION_MEAN, "model"},   {OMEN_SECTION_BASE, "model"},   {OMEN_SECTION_SUBS, "model"},
+    {OMEN_SECTION_DIMS, "model"},   {OMEN_SECTION_CODB, "model"},   {OMEN_SECTION_ROTA, "model"},
+    {OMEN_SECTION_APRT, "model"},   {OMEN_SECTION_TUNE, "efforts"}, {OMEN_SECTION_ATUN, "efforts"},
+    {OMEN_SECTION_GTUN, "efforts"}, {OMEN_SECTION_GDIM, "graph"},   {OMEN_SECTION_GSCL, "graph"},
+    {OMEN_SECTION_GCOD, "graph"},   {OMEN_SECTION_GADJ, "graph"},   {OMEN_SECTION_GENT, "graph"},
+    {OMEN_SECTION_GECD, "graph"},   {OMEN_SECTION_KEYS, "keys"},    {OMEN_SECTION_KEYV, "keys"},
+    {OMEN_SECTION_KEYO, "keys"},    {OMEN_SECTION_KEYI, "keys"},    {OMEN_SECTION_COLS, "columns"},
+    {OMEN_SECTION_CVAL, "columns"},
 };
 
 /* Ways that have a table of efforts. */

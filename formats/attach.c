@@ -38,8 +38,10 @@ static part part_of(uint32_t id)
     if (id == OMEN_SECTION_GDIM || id == OMEN_SECTION_GSCL || id == OMEN_SECTION_GCOD || id == OMEN_SECTION_GADJ ||
         id == OMEN_SECTION_GENT || id == OMEN_SECTION_GECD)
         return PART_GRAPH;
-    if (id == OMEN_SECTION_TUNE || id == OMEN_SECTION_GTUN)
-        return id == OMEN_SECTION_TUNE ? PART_EFFORTS : PART_GRAPH_EFFORTS;
+    if (id == OMEN_SECTION_TUNE || id == OMEN_SECTION_ATUN)
+        return PART_EFFORTS;
+    if (id == OMEN_SECTION_GTUN)
+        return PART_GRAPH_EFFORTS;
     return id == OMEN_SECTION_COLS || id == OMEN_SECTION_CVAL ? PART_COLUMNS : PART_ROWS;
 }
 

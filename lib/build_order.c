@@ -310,16 +310,18 @@ int omen_build_open_index(omen_build_state *b, omen_index **out)
     return status == OMEN_OK ? omen_index_open(out, sections, n, b->why) : status;
 }
 
-/* Writes what one way was calibrated to. What may be missing of an index may be unknown to a reader. */
+/* Writes what one way was calibrated to. */
 static int calibrate_way(omen_build_state *b, const omen_way *way, const omen_index *index,
                          const omen_calibration *truth, omen_watch *watch)
 {
-    void *table;
-    size_t n_bytes;
-    int status = way->calibrate(index, truth, b->n_threads, &table, &n_bytes, watch, b->why);
-    if (status == OMEN_OK && n_bytes > 0)
-        status = omen_build_write_section(b, way->table, OMEN_ELEMENT_BYTES, way->is_optional, table, n_bytes);
-    free(table);
+    omen_way_table tables[OMEN_WAY_TABLES] = {{NULL, 0}};
+    int status = way->calibrate(index, truth, b->n_threads, tables, watch, b->why);
+    for (size_t i = 0; i < OMEN_WAY_TABLES && status == OMEN_OK; i++)
+        if (tables[i].n_bytes > 0)
+            status = omen_build_write_section(b, way->tables[i].id, way->tables[i].element, way->tables[i].is_optional,
+                                              tables[i].data, tables[i].n_bytes);
+    for (size_t i = 0; i < OMEN_WAY_TABLES; i++)
+        free(tables[i].data);
     return status;
 }
 

@@ -16,6 +16,14 @@
 extern const uint32_t omen_calibrate_ks[OMEN_CALIBRATE_KS];
 extern const float omen_calibrate_levels[OMEN_CALIBRATE_LEVELS];
 
+#define OMEN_WAY_TABLES 2u /* sections that a way is calibrated to, at most */
+
+/* The content of one of them: data is the caller's to free; 0 bytes: there is none. */
+typedef struct omen_way_table {
+    void *data;
+    size_t n_bytes;
+} omen_way_table;
+
 typedef struct omen_calibration {
     uint32_t n_queries, d;
     uint32_t k_most;   /* OMEN_CALIBRATE_K, or as many neighbours as there are */

@@ -24,9 +24,10 @@
 static const uint32_t known[] = {
     OMEN_SECTION_META, OMEN_SECTION_MEAN, OMEN_SECTION_BASE, OMEN_SECTION_CSCL, OMEN_SECTION_CENT, OMEN_SECTION_LIST,
     OMEN_SECTION_FRNG, OMEN_SECTION_SUBS, OMEN_SECTION_DIMS, OMEN_SECTION_CODB, OMEN_SECTION_ROTA, OMEN_SECTION_CODE,
-    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_APRT, OMEN_SECTION_KEYS,
-    OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI, OMEN_SECTION_COLS, OMEN_SECTION_CVAL, OMEN_SECTION_GDIM,
-    OMEN_SECTION_GSCL, OMEN_SECTION_GCOD, OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD, OMEN_SECTION_GTUN,
+    OMEN_SECTION_RCEN, OMEN_SECTION_REFN, OMEN_SECTION_PERM, OMEN_SECTION_TUNE, OMEN_SECTION_ATUN, OMEN_SECTION_APRT,
+    OMEN_SECTION_KEYS, OMEN_SECTION_KEYV, OMEN_SECTION_KEYO, OMEN_SECTION_KEYI, OMEN_SECTION_COLS, OMEN_SECTION_CVAL,
+    OMEN_SECTION_GDIM, OMEN_SECTION_GSCL, OMEN_SECTION_GCOD, OMEN_SECTION_GADJ, OMEN_SECTION_GENT, OMEN_SECTION_GECD,
+    OMEN_SECTION_GTUN,
 };
 
 /* Models of META's counts, without their arrays. */
@@ -183,6 +184,50 @@ static int open_codec(omen_index *index, const omen_section_list *list)
     return omen_codec_prepare(model);
 }
 
+/* The entries of a table of efforts, TUNE or ATUN, each of which has n_bytes there. */
+static int open_efforts(const omen_meta *m, const omen_section_list *list, const omen_section *section, size_t n_bytes,
+                        const omen_tune_entry **table, size_t *n)
+{
+    const char *name = (const char *)&section->id;
+    const int status = omen_section_check(section, list->why);
+    if (status != OMEN_OK)
+        return status;
+    *table = section->data;
+    *n = section->n_bytes / n_bytes;
+    if (section->element != OMEN_ELEMENT_BYTES || section->n_bytes % n_bytes)
+        return omen_fail(list->why, OMEN_ERR_CORRUPT, "section %.4s is not whole entries", name);
+    for (size_t i = 0; i < *n; i++) {
+        const omen_tune_entry *e = *table + i;
+        if (e->k < 1 || e->n_lists < 1 || e->n_lists > m->n_lists || e->n_rows < 1 || e->n_rows > m->n_rows ||
+            !(e->recall >= 0 && e->recall <= 1) || !(e->reach >= 0 && e->reach <= OMEN_REACH_MOST) ||
+            !(e->margin >= 0 && e->margin <= OMEN_COORDINATE_MOST) ||
+            (i > 0 && (e->k < e[-1].k || (e->k == e[-1].k && e->recall <= e[-1].recall))))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section %.4s: impossible entry %zu", name, i);
+    }
+    return OMEN_OK;
+}
+
+/* What was measured of searches of the lists. */
+static int open_tables(omen_index *index, const omen_section_list *list)
+{
+    const omen_section *tune = omen_sections_find(list, OMEN_SECTION_TUNE),
+                       *again = omen_sections_find(list, OMEN_SECTION_ATUN);
+    int status = OMEN_OK;
+    if (tune)
+        status = open_efforts(&index->meta, list, tune, sizeof *index->tune, &index->tune, &index->n_tune);
+    if (status != OMEN_OK || !again)
+        return status;
+    status = open_efforts(&index->meta, list, again, sizeof *index->tune_again + sizeof *index->tune_lack,
+                          &index->tune_again, &index->n_tune_again);
+    if (status != OMEN_OK)
+        return status;
+    index->tune_lack = (const float *)(index->tune_again + index->n_tune_again);
+    for (size_t i = 0; i < index->n_tune_again; i++)
+        if (!(index->tune_lack[i] > 0 && index->tune_lack[i] <= OMEN_REACH_MOST))
+            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section ATUN: impossible lack %zu", i);
+    return OMEN_OK;
+}
+
 static int open_rows(omen_index *index, const omen_section_list *list)
 {
     const omen_meta *m = &index->meta;
@@ -217,24 +262,7 @@ static int open_rows(omen_index *index, const omen_section_list *list)
     if (list->has_ids)
         index->ids = omen_sections_data(list, OMEN_SECTION_PERM);
     const int status = omen_apart_open(index, list);
-    if (status != OMEN_OK)
-        return status;
-    const omen_section *tune = omen_sections_find(list, OMEN_SECTION_TUNE);
-    if (tune) {
-        index->tune = tune->data;
-        index->n_tune = tune->n_bytes / sizeof *index->tune;
-        if (tune->n_bytes % sizeof *index->tune)
-            return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE is not whole entries");
-        for (size_t i = 0; i < index->n_tune; i++) {
-            const omen_tune_entry *e = &index->tune[i];
-            if (e->k < 1 || e->n_lists < 1 || e->n_lists > m->n_lists || e->n_rows < 1 || e->n_rows > m->n_rows ||
-                !(e->recall >= 0 && e->recall <= 1) || !(e->reach >= 0 && e->reach <= OMEN_REACH_MOST) ||
-                !(e->margin >= 0 && e->margin <= OMEN_COORDINATE_MOST) ||
-                (i > 0 && (e->k < e[-1].k || (e->k == e[-1].k && e->recall <= e[-1].recall))))
-                return omen_fail(list->why, OMEN_ERR_CORRUPT, "section TUNE: impossible entry %zu", i);
-        }
-    }
-    return OMEN_OK;
+    return status == OMEN_OK ? open_tables(index, list) : status;
 }
 
 /* What remembers which blocks of a section were checked; NULL for one that is read when the index is opened. */
@@ -402,8 +430,8 @@ int omen_index_get_info(const omen_index *index, omen_index_info *out)
         info.key_least = index->keys.head.least;
         info.key_most = index->keys.head.most;
     }
-    omen_index_effort(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL, &info.lists.default_probes,
-                      &info.default_rerank);
+    omen_index_effort_again(index, m->n_rows < 10 ? (uint32_t)m->n_rows : 10, OMEN_DEFAULT_RECALL,
+                            &info.lists.default_probes, &info.default_rerank);
     omen_sized_give(out, &info);
     return OMEN_OK;
 }

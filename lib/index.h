@@ -71,6 +71,9 @@ struct omen_index {
     uint32_t n_apart;
     const omen_tune_entry *tune;
     size_t n_tune;
+    const omen_tune_entry *tune_again; /* n_tune_again entries: the same where queries may be searched again */
+    const float *tune_lack;            /* n_tune_again: margins that their limits lack then (omen_margin_again()) */
+    size_t n_tune_again;               /* 0: none is */
     uint32_t largest_list;
     const uint8_t *centroid_codes;
     const float *centroid_scales;
@@ -181,6 +184,7 @@ typedef struct omen_effort {
     float margin; /* of estimates, as omen_margin_of() takes it; INFINITY: most_rows in any case */
     uint32_t first_lists, least_lists, most_lists; /* rising */
     uint32_t most_rows;
+    float lack; /* margins that the limit of a query lacks that is searched again (omen_margin_again()); 0: none is */
     /* under a filter: the part of the matches wanted that the lists not taken may hold; below 0: most_lists are taken
      */
     float missed;
@@ -223,6 +227,23 @@ static inline float omen_margin_of(float margin, float scale, float spread)
 {
     const float part = margin * scale, crowded = spread > 0 ? part / spread : part > 0 ? OMEN_CROWDED_MOST : 0;
     return margin * (1 + (crowded < OMEN_CROWDED_MOST ? crowded : OMEN_CROWDED_MOST));
+}
+
+#define OMEN_AGAIN_HALF 0.6f /* half a margin is added where the query's margin is so much larger than the effort's */
+
+/* Whether a query is searched again. The k best estimates are the luckiest of many, and those of a query unlike the
+ * rows, which are all about as far from it, luckier than its margin has room for. The k-th nearest of the rows that
+ * were re-ranked is not lucky: its distance shows what the limit lacks. margin is the effort's, own the query's, both
+ * relative to scale; kth is the k-th estimate, nearest the k-th distance in terms of estimates. Returns the estimate up
+ * to which rows should be re-ranked, and the margins that the limit lacks in *lack; these are 0 where it is enough. */
+static inline float omen_margin_again(float margin, float own, float scale, float kth, float nearest, float *lack)
+{
+    const float unit = margin * scale, lacks = nearest + unit - (kth + own * scale);
+    *lack = unit > 0 && lacks > 0 ? lacks / unit : 0;
+    if (!(*lack > 0))
+        return -INFINITY;
+    const float crowded = own / margin - 1;
+    return nearest + unit * (1 + crowded / (OMEN_AGAIN_HALF + crowded));
 }
 
 /* The margin for which omen_margin_of() is wanted. */
@@ -308,8 +329,12 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
  * n_rows get what it was on average when it was measured. */
 omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows);
 
-/* The same where the rows of n_all together are searched, of which the index has some: k and the rows re-ranked may be
- * more than it has. */
+/* The same where queries may be searched again: from ATUN, if the index has it. */
+omen_effort omen_index_effort_again(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists,
+                                    uint32_t *n_rows);
+
+/* omen_index_effort() where the rows of n_all together are searched, of which the index has some: k and the rows
+ * re-ranked may be more than it has. */
 omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all,
                                     uint32_t *n_lists, uint32_t *n_rows);
 

@@ -104,7 +104,8 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
     uint32_t n_probes, n_rerank, n_more_probes; /* on average */
     if (job->ranges)
         return search_lists_within(index, job);
-    omen_effort effort = omen_index_effort(index, k, recall, &n_probes, &n_rerank);
+    omen_effort effort = job->row_sets ? omen_index_effort(index, k, recall, &n_probes, &n_rerank)
+                                       : omen_index_effort_again(index, k, recall, &n_probes, &n_rerank);
     if (job->row_sets) {
         const omen_effort more =
             omen_index_effort(index, k, 1 - MISSED_BY_MARGIN * (1 - recall), &n_more_probes, &n_rerank);
@@ -245,7 +246,7 @@ static double lists_cost(const omen_index *index, uint32_t k, float recall, uint
     uint32_t n_probes, n_rerank;
     if (!most || most->recall < recall)
         return 0;
-    omen_index_effort(index, k, recall, &n_probes, &n_rerank);
+    omen_index_effort_again(index, k, recall, &n_probes, &n_rerank);
     const double n_codes = n_probes * ((double)m->n_rows / m->n_lists), hot = (m->n_sub / 2 + m->n_factors) / 32.0;
     const size_t many = n_queries >= SHARING_QUERIES;
     return n_codes * hot * costs[many].code + (double)m->n_lists * m->d_kept * costs[many].centroid +
@@ -358,7 +359,8 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .search = search_lists,
                         .calibrate = omen_lists_calibrate,
                         .calibrate_bytes = omen_lists_calibrate_bytes,
-                        .table = OMEN_SECTION_TUNE},
+                        .tables = {{OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, false},
+                                   {OMEN_SECTION_ATUN, OMEN_ELEMENT_BYTES, true}}},
     [OMEN_WAY_EXACT] = {.search = search_exact},
     [OMEN_WAY_GRAPH] = {.check_sections = omen_graph_check_sections,
                         .open = omen_graph_open,
@@ -367,8 +369,7 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .search = search_graph,
                         .calibrate = omen_graph_calibrate,
                         .calibrate_bytes = omen_graph_calibrate_bytes,
-                        .table = OMEN_SECTION_GTUN,
-                        .is_optional = true},
+                        .tables = {{OMEN_SECTION_GTUN, OMEN_ELEMENT_BYTES, true}}},
 };
 
 int omen_index_get_effort(const omen_index *index, omen_search_way way, size_t i, omen_measured_effort *out)
@@ -377,8 +378,9 @@ int omen_index_get_effort(const omen_index *index, omen_search_way way, size_t i
     const int status = omen_sized_take(&effort, sizeof effort, out, "omen_measured_effort", NULL);
     if (status != OMEN_OK)
         return status;
-    if (way == OMEN_SEARCH_LISTS && i < index->n_tune) {
-        const omen_tune_entry *e = &index->tune[i];
+    const omen_tune_entry *table = index->n_tune_again ? index->tune_again : index->tune;
+    if (way == OMEN_SEARCH_LISTS && i < (index->n_tune_again ? index->n_tune_again : index->n_tune)) {
+        const omen_tune_entry *e = &table[i];
         effort = (omen_measured_effort){
             .struct_bytes = sizeof effort, .k = e->k, .recall = e->recall, .probes = e->n_lists, .rerank = e->n_rows};
     } else if (way == OMEN_SEARCH_GRAPH && i < index->graph.n_tune) {

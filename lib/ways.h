@@ -36,14 +36,17 @@ typedef struct omen_way {
     int (*check)(const omen_index *index, omen_fault_fn fault, void *context);
     /* plans the effort from the options, and searches */
     int (*search)(const omen_index *index, const omen_search_job *job);
-    /* Makes the table of efforts by recall that its section `table` holds: n_bytes at *table, which the caller frees,
-     * also after a failure; 0 bytes: there is none. Shares truth with the other ways. */
-    int (*calibrate)(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
-                     size_t *n_bytes, omen_watch *watch, omen_detail *why);
+    /* Makes the tables of efforts by recall that its sections hold, in tables, which are empty before; the caller frees
+     * them, also after a failure. Shares truth with the other ways. */
+    int (*calibrate)(const omen_index *index, const omen_calibration *truth, int n_threads,
+                     omen_way_table tables[OMEN_WAY_TABLES], omen_watch *watch, omen_detail *why);
     /* estimate of its private memory besides omen_calibration_bytes() */
     uint64_t (*calibrate_bytes)(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads);
-    uint32_t table;   /* OMEN_SECTION_ */
-    bool is_optional; /* that section may be unknown to a reader */
+    struct {
+        uint32_t id; /* OMEN_SECTION_ */
+        omen_element element;
+        bool is_optional; /* the section may be unknown to a reader */
+    } tables[OMEN_WAY_TABLES];
 } omen_way;
 
 enum { OMEN_WAY_LISTS, OMEN_WAY_EXACT, OMEN_WAY_GRAPH, OMEN_N_WAYS };

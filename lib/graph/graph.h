@@ -120,8 +120,8 @@ int omen_search_graph(const omen_index *index, const float *queries, const omen_
 /* ---- graph_tune.c ---- */
 
 /* As ways.h has calibrate and calibrate_bytes. */
-int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
-                         size_t *n_bytes, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads,
+                         omen_way_table tables[OMEN_WAY_TABLES], omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads);
 
 /* ---- graph_effort.c ---- */

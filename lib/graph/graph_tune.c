@@ -257,24 +257,22 @@ static void find_positions(tuning *t)
     }
 }
 
-int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
-                         size_t *n_bytes, omen_watch *watch, omen_detail *why)
+int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads,
+                         omen_way_table tables[OMEN_WAY_TABLES], omen_watch *watch, omen_detail *why)
 {
     tuning t = {.index = index, .truth = truth, .n_threads = n_threads, .watch = watch};
     size_t n_entries = 0;
-    *table = NULL;
-    *n_bytes = 0;
     if (!index->graph.degree || truth->n_queries == 0)
         return OMEN_OK;
     omen_graph_tune *entries = omen_alloc(OMEN_CALIBRATE_KS * (N_LEVELS + 1), sizeof *entries);
-    *table = entries;
+    tables->data = entries;
     t.own = omen_alloc(truth->n_queries, sizeof *t.own);
     int status = entries && t.own ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK)
         find_positions(&t);
     for (size_t i = 0; i < OMEN_CALIBRATE_KS && omen_calibrate_ks[i] <= truth->k_most && status == OMEN_OK; i++)
         status = tune_k(&t, omen_calibrate_ks[i], entries, &n_entries);
-    *n_bytes = n_entries * sizeof *entries;
+    tables->n_bytes = n_entries * sizeof *entries;
     free(t.own);
     return status;
 }

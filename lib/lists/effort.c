@@ -22,27 +22,54 @@ const omen_tune_entry *omen_index_effort_most(const omen_index *index, uint32_t 
     return last;
 }
 
-/* The entry of k_measured that reaches recall, or what is between two; n 0 where there is none. */
-static omen_tune_entry entry_for(const omen_index *index, uint32_t k_measured, float recall)
+/* TUNE, without lacks, or ATUN. */
+typedef struct {
+    const omen_tune_entry *entries;
+    const float *lacks;
+    size_t n;
+} effort_table;
+
+typedef struct {
+    omen_tune_entry e;
+    float lack;
+} effort_entry;
+
+static effort_entry entry_at(const effort_table *t, const omen_tune_entry *e)
+{
+    return (effort_entry){*e, t->lacks ? t->lacks[e - t->entries] : 0};
+}
+
+/* Between two entries; the recall of b. */
+static effort_entry mix_entries(const effort_entry *a, const effort_entry *b, float share)
+{
+    return (effort_entry){{b->e.k, b->e.recall, mix(a->e.reach, b->e.reach, share),
+                           mix(a->e.margin, b->e.margin, share),
+                           (uint32_t)ceilf(mix((float)a->e.n_lists, (float)b->e.n_lists, share)),
+                           (uint32_t)ceilf(mix((float)a->e.n_rows, (float)b->e.n_rows, share))},
+                          a->lack > 0 ? 1 / mix(1 / a->lack, 1 / b->lack, share) : 0};
+}
+
+/* The entry of k_measured that reaches recall, or what is between two; k 0 where there is none. */
+static effort_entry entry_for(const effort_table *t, uint32_t k_measured, float recall)
 {
     const omen_tune_entry *e = NULL, *before = NULL;
-    for (size_t i = 0; i < index->n_tune && !(e && e->recall >= recall); i++) {
-        if (index->tune[i].k != k_measured)
+    for (size_t i = 0; i < t->n && !(e && e->recall >= recall); i++) {
+        if (t->entries[i].k != k_measured)
             continue;
         before = e;
-        e = &index->tune[i];
+        e = &t->entries[i];
     }
-    if (!e || !before || e->recall <= recall || recall <= before->recall)
-        return e ? *e : (omen_tune_entry){0};
+    if (!e)
+        return (effort_entry){.lack = 0};
+    effort_entry out = entry_at(t, e);
+    if (!before || e->recall <= recall || recall <= before->recall)
+        return out;
     /* between two entries: recall grows more slowly than effort does, so a share of the effort gives more than that
      * share of the recall */
-    const float share = (recall - before->recall) / (e->recall - before->recall);
-    return (omen_tune_entry){e->k,
-                             recall,
-                             mix(before->reach, e->reach, share),
-                             mix(before->margin, e->margin, share),
-                             (uint32_t)ceilf(mix((float)before->n_lists, (float)e->n_lists, share)),
-                             (uint32_t)ceilf(mix((float)before->n_rows, (float)e->n_rows, share))};
+    const effort_entry low = entry_at(t, before);
+    out = mix_entries(&low, &out, (recall - before->recall) / (e->recall - before->recall));
+    out.e.recall = recall;
+    return out;
 }
 
 static uint32_t at_most(double n, uint64_t most)
@@ -50,32 +77,31 @@ static uint32_t at_most(double n, uint64_t most)
     return (uint32_t)(n < (double)most ? n : (double)most);
 }
 
-omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all,
-                                    uint32_t *n_lists, uint32_t *n_rows)
+/* The effort by a table, as index.h has omen_index_effort_among(). */
+static omen_effort effort_by(const omen_index *index, const effort_table *t, uint32_t k, float recall, uint64_t n_all,
+                             uint32_t *n_lists, uint32_t *n_rows)
 {
     const omen_meta *m = &index->meta;
     /* entries rise by k, then by recall */
     uint32_t below = 0, above = 0; /* of the measured ks, the largest up to k and the smallest from k on */
-    for (size_t i = 0; i < index->n_tune; i++) {
-        if (index->tune[i].k <= k)
-            below = index->tune[i].k;
-        if (index->tune[i].k >= k && !above)
-            above = index->tune[i].k;
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->entries[i].k <= k)
+            below = t->entries[i].k;
+        if (t->entries[i].k >= k && !above)
+            above = t->entries[i].k;
     }
-    omen_tune_entry e = entry_for(index, above ? above : below, recall);
-    if (!e.k) {
+    effort_entry found = entry_for(t, above ? above : below, recall);
+    if (!found.e.k) {
         *n_lists = (m->n_lists + 15) / 16;
         *n_rows = at_most(DEFAULT_RERANK * (double)k, n_all);
         return omen_effort_fixed(*n_lists, *n_rows);
     }
     if (below && above > below) {
-        const omen_tune_entry b = entry_for(index, below, recall);
+        const effort_entry b = entry_for(t, below, recall);
         const float share = (sqrtf((float)k) - sqrtf((float)below)) / (sqrtf((float)above) - sqrtf((float)below));
-        e.reach = mix(b.reach, e.reach, share);
-        e.margin = mix(b.margin, e.margin, share);
-        e.n_lists = (uint32_t)ceilf(mix((float)b.n_lists, (float)e.n_lists, share));
-        e.n_rows = (uint32_t)ceilf(mix((float)b.n_rows, (float)e.n_rows, share));
+        found = mix_entries(&b, &found, share);
     }
+    const omen_tune_entry e = found.e;
     double lists = e.n_lists, rows = e.n_rows;
     if (e.k < k) { /* beyond what was measured: in proportion */
         rows = rows * k / e.k;
@@ -83,6 +109,7 @@ omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float r
     }
     omen_effort out = {.reach = e.reach,
                        .margin = e.margin,
+                       .lack = found.lack,
                        .first_lists = omen_first_lists(index),
                        .least_lists = omen_least_lists(index, at_most(ceil(lists), m->n_lists)),
                        .most_lists = at_most(lists * LISTS_MOST, m->n_lists),
@@ -97,6 +124,21 @@ omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float r
     *n_lists = at_most(lists, m->n_lists);
     *n_rows = at_most(fmax(rows, k), n_all);
     return out;
+}
+
+omen_effort omen_index_effort_among(const omen_index *index, uint32_t k, float recall, uint64_t n_all,
+                                    uint32_t *n_lists, uint32_t *n_rows)
+{
+    const effort_table table = {index->tune, NULL, index->n_tune};
+    return effort_by(index, &table, k, recall, n_all, n_lists, n_rows);
+}
+
+omen_effort omen_index_effort_again(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists,
+                                    uint32_t *n_rows)
+{
+    const effort_table table = {index->tune_again, index->tune_lack, index->n_tune_again};
+    return index->n_tune_again ? effort_by(index, &table, k, recall, index->meta.n_rows, n_lists, n_rows)
+                               : omen_index_effort(index, k, recall, n_lists, n_rows);
 }
 
 omen_effort omen_index_effort(const omen_index *index, uint32_t k, float recall, uint32_t *n_lists, uint32_t *n_rows)

@@ -19,11 +19,10 @@ void omen_lists_close(omen_index *index);
 /* Whether every list is in order of id, as omen_index_check(). */
 int omen_lists_check(const omen_index *index, omen_fault_fn fault, void *context) OMEN_MUST_CHECK;
 
-/* Makes the section TUNE: which effort reaches which recall for k = 1, 10 and 100, those of them that do not exceed
- * k_most. table gets its entries, n_bytes of them, also after a failure; free() it. Returns OMEN_OK, OMEN_ERR_MEMORY or
- * what a search returned. */
-int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
-                         size_t *n_bytes, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
+/* As ways.h has it. Makes the sections TUNE and ATUN: which effort reaches which recall for k = 1, 10 and 100, those of
+ * them that do not exceed k_most. Returns OMEN_OK, OMEN_ERR_MEMORY or what a search returned. */
+int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads,
+                         omen_way_table tables[OMEN_WAY_TABLES], omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Estimate, in bytes, of the private memory that this needs besides omen_calibration_bytes(). */
 uint64_t omen_lists_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads);

@@ -2,6 +2,7 @@
 /* The table of the lists: for each recall the cheapest effort that reaches it, a reach, which lists a query takes, and
  * a margin, which of their rows are re-ranked (index.h). */
 #include <math.h>
+#include <string.h>
 
 #include "lib/lists/lists_measure.h"
 #include "lib/lists/lists.h"
@@ -21,6 +22,16 @@
  * less safe for other queries, then has to save something. */
 #define FEW_LISTS  (2 * OMEN_FIRST_LISTS)
 #define COST_WORTH 0.96
+
+/* Where queries are searched again, beside where they are not: the least reach, since less is not safe for queries
+ * unlike the rows; and what the rows' own queries cost at most, and what more they find. */
+#define AGAIN_REACH 0.8f
+#define AGAIN_COST  1.2
+#define AGAIN_FINDS 0.01
+
+/* Margins to choose from that a query's limit has to lack for it to be searched again. None lacks the last. */
+static const float lacks[] = {0.5f, 1, 2, 4, OMEN_REACH_MOST};
+#define N_LACKS (sizeof lacks / sizeof *lacks)
 
 /* Margins there are to choose from, besides 0. Without a refine tier there is no re-ranking. */
 static uint32_t most_margins(const omen_index *index)
@@ -53,13 +64,69 @@ static size_t choose_levels(omen_lists_measure *m, uint32_t k, float most_reach,
     return n;
 }
 
-static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entries, size_t *n_entries)
+static double cost_of(const omen_meta *meta, double n_lists, double n_rows)
+{
+    const double rows_a_list = (double)meta->n_rows / meta->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * meta->d;
+    return n_lists * (COST_LIST + rows_a_list) + n_rows * cost_row;
+}
+
+/* TUNE and ATUN, as far as they are made: as many entries of both, or none of the other. */
+typedef struct {
+    omen_tune_entry *once, *again;
+    float *lacks; /* n_again */
+    size_t n_once, n_again;
+    bool repeats; /* queries can be searched again */
+} tables;
+
+/* The cheapest effort so far with a lack. */
+typedef struct {
+    double cost, recall;
+    omen_tune_entry effort;
+} cheapest;
+
+/* Looks at a reach with all lacks. */
+static void try_reach(omen_lists_measure *m, const omen_tune_entry *once, float reach, uint32_t number,
+                      cheapest best[N_LACKS])
 {
     const omen_meta *meta = &m->index->meta;
-    const double rows_a_list = (double)meta->n_rows / meta->n_lists, cost_row = COST_ROW + COST_ROW_VALUE * meta->d;
+    omen_lists_again results[N_LACKS];
+    const uint32_t n_lists = omen_lists_measure_again(m, once->k, reach, number, lacks, N_LACKS, results);
+    for (size_t i = 0; i < N_LACKS; i++) {
+        const double rows = fmax(results[i].rows, once->k), cost = cost_of(meta, n_lists + results[i].lists, rows);
+        const bool is_cheaper = cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best[i].cost;
+        if (reach < once->reach && !(is_cheaper && results[i].recall >= (double)once->recall))
+            continue;
+        best[i] = (cheapest){cost, results[i].recall, *once};
+        best[i].effort.reach = reach;
+        best[i].effort.n_lists = n_lists;
+        best[i].effort.n_rows = (uint32_t)fmin(ceil(rows), (double)meta->n_rows);
+    }
+}
+
+/* The effort where queries are searched again, by the best where they are not and the number of its margin: the
+ * smallest lack with which the rows' own queries, few of which are searched again then, cost and find little more; and
+ * the cheapest reach that suffices then, as far as it is safe. Returns the lack. */
+static float choose_again(omen_lists_measure *m, const float reaches[LISTS_N_REACHES], const omen_tune_entry *once,
+                          uint32_t number, omen_tune_entry *again)
+{
+    cheapest best[N_LACKS] = {{0}};
+    for (uint32_t i = 0; i < LISTS_N_REACHES; i++) /* they fall */
+        if (reaches[i] <= once->reach && reaches[i] >= AGAIN_REACH * once->reach)
+            try_reach(m, once, reaches[i], number, best);
+    size_t i = 0;
+    while (i < N_LACKS - 1 && (best[i].recall > best[N_LACKS - 1].recall + AGAIN_FINDS ||
+                               best[i].cost > AGAIN_COST * best[N_LACKS - 1].cost))
+        i++;
+    *again = best[i].effort;
+    return lacks[i];
+}
+
+static int calibrate_k(omen_lists_measure *m, uint32_t k, tables *t)
+{
     float level[N_LEVELS], reaches[LISTS_N_REACHES];
     double best_cost[N_LEVELS];
     omen_tune_entry best[N_LEVELS] = {{0}};
+    uint32_t best_number[N_LEVELS];
     const int status = omen_lists_measure_begin(m, k, reaches);
     if (status != OMEN_OK)
         return status;
@@ -80,36 +147,49 @@ static int calibrate_k(omen_lists_measure *m, uint32_t k, omen_tune_entry *entri
         omen_lists_measure_rows(m, numbers, n_reached, mean_rows);
         for (size_t l = 0; l < n_reached; l++) {
             const double rows = mean_rows[l] > k ? mean_rows[l] : k;
-            const double cost = n_lists * (COST_LIST + rows_a_list) + rows * cost_row;
+            const double cost = cost_of(&m->index->meta, n_lists, rows);
             if (cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best_cost[l]) {
                 best_cost[l] = cost;
+                best_number[l] = numbers[l];
                 best[l] = (omen_tune_entry){
                     k, level[l], reaches[i], omen_lists_measure_margin(m, numbers[l]), n_lists, (uint32_t)ceil(rows)};
             }
         }
     }
-    for (size_t l = 0; l < n_levels && best[l].k; l++)
-        entries[(*n_entries)++] = best[l];
+    size_t n = 0;
+    while (n < n_levels && best[n].k)
+        n++;
+    memcpy(t->once + t->n_once, best, n * sizeof *best);
+    t->n_once += n;
+    if (t->repeats)
+        for (size_t l = 0; l < n; l++, t->n_again++)
+            t->lacks[t->n_again] = choose_again(m, reaches, &best[l], best_number[l], t->again + t->n_again);
     return OMEN_OK;
 }
 
-int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads, void **table,
-                         size_t *n_bytes, omen_watch *watch, omen_detail *why)
+int omen_lists_calibrate(const omen_index *index, const omen_calibration *truth, int n_threads,
+                         omen_way_table out[OMEN_WAY_TABLES], omen_watch *watch, omen_detail *why)
 {
-    omen_tune_entry *entries = omen_alloc(N_ENTRIES, sizeof *entries);
-    size_t n_ks = 0, n_entries = 0;
+    tables t = {.once = omen_alloc(N_ENTRIES, sizeof *t.once),
+                .again = omen_alloc(N_ENTRIES, sizeof *t.again + sizeof *t.lacks),
+                .repeats = index->meta.codec != OMEN_CODEC_NONE && index->meta.refine != OMEN_REFINE_NONE};
+    size_t n_ks = 0;
     omen_lists_measure m;
-    *table = entries;
-    *n_bytes = 0;
-    if (!entries)
+    out[0] = (omen_way_table){t.once, 0};
+    out[1] = (omen_way_table){t.again, 0};
+    if (!t.once || !t.again)
         return OMEN_ERR_MEMORY;
+    t.lacks = (float *)(t.again + N_ENTRIES);
     while (n_ks < OMEN_CALIBRATE_KS && omen_calibrate_ks[n_ks] <= truth->k_most)
         n_ks++;
     int status = omen_lists_measure_init(&m, index, truth, omen_calibrate_ks, n_ks, n_threads, watch, why);
     for (size_t i = 0; i < n_ks && status == OMEN_OK; i++)
-        status = calibrate_k(&m, omen_calibrate_ks[i], entries, &n_entries);
+        status = calibrate_k(&m, omen_calibrate_ks[i], &t);
     omen_lists_measure_finish(&m);
-    *n_bytes = n_entries * sizeof *entries;
+    out[0].n_bytes = t.n_once * sizeof *t.once;
+    /* the entries, then what their queries lack */
+    memmove(t.again + t.n_again, t.lacks, t.n_again * sizeof *t.lacks);
+    out[1].n_bytes = t.n_again * (sizeof *t.again + sizeof *t.lacks);
     return status;
 }
 

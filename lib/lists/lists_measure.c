@@ -15,6 +15,7 @@
 #define MARGIN_MOST 0.0035 /* of a recall, to be safe */
 #define POOL        1536u  /* candidates looked at, where that is enough; one behind them counts as not found */
 #define COUNTED     64u    /* candidates counted together */
+#define LACK_MOST   1e6f   /* taken for what is not known; less than that of efforts that repeat nothing */
 #define APART       OMEN_CALIBRATE_APART
 #define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
 #define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
@@ -413,6 +414,20 @@ static int widen(omen_lists_measure *m, uint32_t pool)
     return n < m->n_queries ? thin_queries(m, n) : OMEN_OK;
 }
 
+/* What re-ranking says of the true neighbours, in terms of estimates. */
+static void note_distances(omen_lists_measure *m)
+{
+    const omen_calibration *truth = m->truth;
+#pragma omp parallel for schedule(static) num_threads(m->n_threads)
+    for (uint32_t q = 0; q < m->n_queries; q++)
+        for (uint32_t i = 0, t = 0; i < truth->k_most; i++, t++) {
+            const uint64_t *refined = truth->refined + (size_t)q * truth->n_truth;
+            t += (uint32_t)refined[t] == truth->own[q];
+            m->distances[(size_t)q * truth->k_most + i] =
+                omen_lifted_distance2(m->index, omen_key_distance(refined[t]), m->norms2[q]) - m->tails[q];
+        }
+}
+
 /* The candidates of all queries in the n_most nearest lists, in pools as wide as it takes. */
 static int find_candidates(omen_lists_measure *m)
 {
@@ -427,6 +442,8 @@ static int find_candidates(omen_lists_measure *m)
             break;
         status = widen(m, wider[i]);
     }
+    if (status == OMEN_OK)
+        note_distances(m);
     return status;
 }
 
@@ -470,10 +487,109 @@ void omen_lists_measure_rows(const omen_lists_measure *m, const uint32_t *number
         rows[i] = (double)sums[i] / m->n_queries;
 }
 
+/* Of the k nearest neighbours of a query, those found up to an estimate in its nearest lists. */
+static uint32_t count_up_to(const omen_lists_measure *m, uint32_t q, uint32_t k, float limit, uint32_t n_lists)
+{
+    const size_t at = (size_t)q * m->truth->k_most, pool = (size_t)q * m->pool;
+    const bool *lost = m->lost + (size_t)q * k;
+    uint32_t n = 0;
+    for (uint32_t h = 0; h < m->n_hits[q]; h++) {
+        const uint32_t place = m->hits[at + h], neighbour = m->hit_truth[at + h];
+        if (place != APART && omen_key_distance(m->pools[pool + place]) > limit)
+            break;
+        n += neighbour < k && !lost[neighbour] && (place == APART || m->pool_ranks[pool + place] < n_lists);
+    }
+    return n;
+}
+
+/* The distance of the k-th nearest neighbour found so, in terms of estimates; if these are fewer, the least that it can
+ * be, and false. */
+static bool find_kth_distance(const omen_lists_measure *m, uint32_t q, uint32_t k, float limit, uint32_t n_lists,
+                              float *distance)
+{
+    const uint32_t k_most = m->truth->k_most;
+    const size_t at = (size_t)q * k_most, pool = (size_t)q * m->pool;
+    bool is_found[OMEN_CALIBRATE_K] = {false};
+    for (uint32_t h = 0; h < m->n_hits[q]; h++) {
+        const uint32_t place = m->hits[at + h];
+        if (place != APART && omen_key_distance(m->pools[pool + place]) <= limit)
+            is_found[m->hit_truth[at + h]] = m->pool_ranks[pool + place] < n_lists;
+    }
+    uint32_t nearest = 0, n = is_found[0];
+    while (nearest + 1 < k_most && n < k)
+        n += is_found[++nearest];
+    *distance = m->distances[at + nearest];
+    return n == k;
+}
+
+/* What a query finds, and takes, in a search. */
+typedef struct {
+    uint32_t n_found, n_lists, n_rows;
+} one_search;
+
+static one_search search_up_to(const omen_lists_measure *m, uint32_t q, uint32_t k, float limit, uint32_t n_lists)
+{
+    const uint32_t end = place_above(m->pools + (size_t)q * m->pool, 0, m->pool, limit);
+    return (one_search){count_up_to(m, q, k, limit, n_lists), n_lists,
+                        count_within(m->pool_ranks + (size_t)q * m->pool, 0, end, n_lists)};
+}
+
+/* Both searches of a query, and what the limit of the first lacks. */
+typedef struct {
+    one_search once, again;
+    float lack;
+} two_searches;
+
+static two_searches search_twice(const omen_lists_measure *m, uint32_t q, uint32_t k, float reach, uint32_t number)
+{
+    const float own = m->enlarged[(size_t)q * (LISTS_N_MARGINS + 1) + number], kth = m->kth[q];
+    const float limit = kth + own * m->kth_scale[q];
+    float nearest, lack;
+    two_searches out = {.once = search_up_to(m, q, k, limit, m->n_lists[q])};
+    const bool is_known = find_kth_distance(m, q, k, limit, m->n_lists[q], &nearest);
+    const float again =
+        omen_margin_again(omen_lists_measure_margin(m, number), own, m->kth_scale[q], kth, nearest, &lack);
+    out.lack = is_known ? lack : LACK_MOST; /* it may be anything */
+    if (out.lack > 0) {
+        const float d_k2 = omen_d_k2(nearest, m->nearest2[q], m->tails[q]);
+        const float farther = d_k2 > m->d_k2[q] ? reach * d_k2 / m->d_k2[q] : reach;
+        out.again = search_up_to(m, q, k, again, lists_taken(m, q, farther, m->n_lists[q]));
+    }
+    return out;
+}
+
+uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, uint32_t number, const float *lacks,
+                                  size_t n, omen_lists_again *out)
+{
+    const uint32_t n_lists = take_lists(m, reach);
+    uint64_t found[LISTS_N_LACKS] = {0}, squares[LISTS_N_LACKS] = {0};
+    uint64_t lists[LISTS_N_LACKS] = {0}, rows[LISTS_N_LACKS] = {0};
+#pragma omp parallel for schedule(dynamic, 16) reduction(+ : found, squares, lists, rows) num_threads(m->n_threads)
+    for (uint32_t q = 0; q < m->n_queries; q++) {
+        m->kth[q] = kth_estimate(m, q, k, m->n_lists[q]);
+        m->kth_scale[q] = sqrtf(omen_margin_scale2(m->kth[q], m->nearest2[q], m->tails[q]));
+        const two_searches two = search_twice(m, q, k, reach, number);
+        for (size_t i = 0; i < n; i++) {
+            const bool is_again = two.lack > lacks[i];
+            const uint64_t n_found = is_again ? two.again.n_found : two.once.n_found;
+            found[i] += n_found;
+            squares[i] += n_found * n_found;
+            lists[i] += is_again ? two.again.n_lists : 0;
+            rows[i] += two.once.n_rows + (is_again ? two.again.n_rows : 0);
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = (omen_lists_again){
+            .recall = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST),
+            .lists = (double)lists[i] / m->n_queries,
+            .rows = (double)rows[i] / m->n_queries};
+    return n_lists;
+}
+
 uint64_t omen_lists_measure_bytes(uint32_t n_queries, uint32_t n_lists)
 {
     const uint64_t first = (4 * OMEN_CALIBRATE_K + 13) * 8;
-    return n_queries * ((OMEN_CALIBRATE_K + 32) * 16 + first + n_lists * 16 + POOL * 24 + (LISTS_N_MARGINS + 1) * 4);
+    return n_queries * ((OMEN_CALIBRATE_K + 32) * 20 + first + n_lists * 16 + POOL * 24 + (LISTS_N_MARGINS + 1) * 4);
 }
 
 static int allocate(omen_lists_measure *m)
@@ -491,6 +607,7 @@ static int allocate(omen_lists_measure *m)
     m->spread = omen_alloc(n, sizeof *m->spread);
     m->kth = omen_alloc(n, sizeof *m->kth);
     m->kth_scale = omen_alloc(n, sizeof *m->kth_scale);
+    m->distances = omen_alloc(n * k_most, sizeof *m->distances);
     m->n_first = omen_alloc(n, sizeof *m->n_first);
     m->n_lists = omen_alloc(n, sizeof *m->n_lists);
     m->enlarged = omen_alloc(n * (LISTS_N_MARGINS + 1), sizeof *m->enlarged);
@@ -500,8 +617,8 @@ static int allocate(omen_lists_measure *m)
     m->hit_truth = omen_alloc(n * k_most, sizeof *m->hit_truth);
     m->n_hits = omen_alloc(n, sizeof *m->n_hits);
     return m->lost && m->ranks && m->ahead && m->nearest2 && m->tails && m->norms2 && m->d_k2 && m->scale &&
-                   m->spread && m->kth && m->kth_scale && m->n_first && m->n_lists && m->enlarged && m->pools &&
-                   m->pool_ranks && m->hits && m->hit_truth && m->n_hits
+                   m->spread && m->kth && m->kth_scale && m->distances && m->n_first && m->n_lists && m->enlarged &&
+                   m->pools && m->pool_ranks && m->hits && m->hit_truth && m->n_hits
                ? OMEN_OK
                : OMEN_ERR_MEMORY;
 }
@@ -547,6 +664,7 @@ void omen_lists_measure_finish(omen_lists_measure *m)
     free(m->d_k2);
     free(m->scale);
     free(m->spread);
+    free(m->distances);
     free(m->kth);
     free(m->kth_scale);
     free(m->n_first);

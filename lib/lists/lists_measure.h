@@ -8,6 +8,7 @@
 
 #define LISTS_N_REACHES 32u  /* looked at */
 #define LISTS_N_MARGINS 128u /* looked at, besides 0 */
+#define LISTS_N_EFFORTS 16u  /* looked at together where queries are searched again */
 
 typedef struct omen_lists_measure {
     const omen_index *index;
@@ -22,6 +23,7 @@ typedef struct omen_lists_measure {
     float *d_k2, *scale, *spread; /* n_queries: of the first lists, as omen_margin_of() takes them */
     uint32_t *n_first;            /* n_queries: first lists */
     uint32_t *n_lists;            /* n_queries: lists taken, at the reach looked at */
+    float *distances;             /* n_queries x k_most: of the true neighbours, as estimates have them */
     float *enlarged; /* n_queries x (LISTS_N_MARGINS + 1): the margins looked at, as omen_margin_of() makes them */
     float *kth, *kth_scale; /* n_queries: the k-th estimate in the lists taken, and what margins are relative to */
     double recall[LISTS_N_MARGINS + 1]; /* counted as reached, by number of the margin */
@@ -55,6 +57,18 @@ uint32_t omen_lists_measure_reach(omen_lists_measure *m, uint32_t k, float reach
 /* The rows that the reach looked at last re-ranks on average with n <= OMEN_CALIBRATE_LEVELS margins, whose numbers do
  * not fall. Without codes nothing is re-ranked: 0. */
 void omen_lists_measure_rows(const omen_lists_measure *m, const uint32_t *numbers, size_t n, double *rows);
+
+/* What an effort gives where queries are searched again (omen_margin_again()). */
+typedef struct omen_lists_again {
+    double recall;      /* counted as reached */
+    double lists, rows; /* on average: lists that are taken the second time, and rows re-ranked, both times */
+} omen_lists_again;
+
+#define LISTS_N_LACKS 8u /* looked at together, at most */
+
+/* Measures a reach and a margin, of a number, with n lacks. Returns the lists taken on average, the first time. */
+uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, uint32_t number, const float *lacks,
+                                  size_t n, omen_lists_again *out);
 
 /* The margin of a number up to LISTS_N_MARGINS. */
 float omen_lists_measure_margin(const omen_lists_measure *m, uint32_t number);

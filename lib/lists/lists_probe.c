@@ -199,9 +199,10 @@ float omen_lists_kth(const omen_lists_chunk *s, uint32_t query)
 
 int omen_lists_add_others(omen_lists_chunk *s, uint32_t query, const omen_effort *effort, float d_k2, uint64_t wanted)
 {
-    const omen_query_lists *lists = &s->lists[query];
+    omen_query_lists *lists = &s->lists[query];
     const float *values = omen_lists_values(s, query);
     const uint32_t n_lists = s->index->meta.n_lists, most = effort->most_lists;
+    lists->d_k2 = d_k2;
     const float limit = value_at_reach(lists, effort->reach, d_k2);
     for (uint32_t least = effort->least_lists;; least = least < n_lists / 2 ? 2 * least : n_lists) {
         const uint32_t n_least = least < lists->n_first ? lists->n_first : least;

@@ -4,12 +4,14 @@
  * Queries are taken in chunks, one chunk a thread. Phases of a chunk: transform; distances to all centroids by one
  * matrix product; integer tables; the first lists of each query; the other lists that it takes, by what was found in
  * the first; re-ranking of each query's pool in order of address. (List, query) pairs are scanned in list order, so
- * that a list is scanned for all its queries while it is in cache.
+ * that a list is scanned for all its queries while it is in cache. A query whose estimates turn out to have been too
+ * lucky is searched a second time, with the limit that is known then.
  *
  * A pool holds the (estimate, row) pairs within a margin of the k-th smallest estimate met so far, and not more than
  * the n_most smallest. A candidate is turned away only when one of the two conditions can no longer be met, so its
  * final content, and with it the result, does not depend on the order of the lists, on chunks or on threads.
  */
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <stddef.h>
@@ -397,6 +399,71 @@ int omen_lists_begin(omen_lists_chunk *s, const float *queries, size_t n_queries
     return status;
 }
 
+/* The k nearest of a pool, whose keys are final, or UINT64_MAX where there are fewer, as under a filter. */
+static void take_nearest(omen_lists_chunk *s, size_t query, uint64_t *keys)
+{
+    omen_pool *p = &s->pools[query];
+    if (p->n > s->k)
+        omen_keys_least(p->keys, p->n, s->k, s->pool_work);
+    const size_t n_found = p->n < s->k ? p->n : s->k;
+    omen_keys_sort(p->keys, n_found);
+    memcpy(keys, p->keys, n_found * sizeof *keys);
+    if (s->index->meta.refine == OMEN_REFINE_NONE) {
+        const double norm2 = s->lists[query].query_norm2;
+        for (size_t i = 0; i < n_found; i++)
+            keys[i] = omen_key(omen_estimate_distance(s->index, omen_key_distance(p->keys[i]) + s->tails[query], norm2),
+                               (uint32_t)p->keys[i]);
+        omen_keys_sort(keys, n_found); /* estimates below 0 have become equal */
+    }
+    for (size_t i = n_found; i < s->k; i++)
+        keys[i] = UINT64_MAX;
+}
+
+/* Chooses the lists of a query that found keys once more, for a pool of all that omen_margin_again() wants, if it wants
+ * more. They are no fewer than before, so that nothing found is lost. */
+static int choose_again(omen_lists_chunk *s, size_t query, const uint64_t *keys)
+{
+    omen_pool *p = &s->pools[query];
+    omen_query_lists *lists = &s->lists[query];
+    p->is_again = false;
+    if (!p->has_margin || !(p->margin < INFINITY) || p->n < p->k || p->n >= p->n_most)
+        return OMEN_OK;
+    const float distance = omen_key_distance(keys[p->k - 1]);
+    const float kth = omen_lifted_distance2(s->index, distance, lists->query_norm2) - p->tail;
+    const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
+    float lack;
+    const float limit = omen_margin_again(s->effort.margin, p->margin, scale, p->kth, kth, &lack);
+    const float d_k2 = omen_d_k2(kth, p->nearest2, p->tail);
+    if (!(lack > s->effort.lack))
+        return OMEN_OK;
+    p->is_again = true;
+    p->is_ranked = false;
+    p->n = 0;
+    p->n_cut = s->pool_size;
+    p->worst = limit < FLT_MAX ? omen_key(limit, UINT32_MAX) : UINT64_MAX;
+    lists->last_first = 0;
+    return omen_lists_add_others(s, (uint32_t)query, &s->effort, d_k2 > lists->d_k2 ? d_k2 : lists->d_k2, p->k);
+}
+
+/* Searches those queries again whose lists were chosen so. */
+static int search_again(omen_lists_chunk *s, const float *rows, size_t n_queries, uint64_t *keys, omen_detail *why)
+{
+    if (s->n_pairs == 0)
+        return OMEN_OK;
+    omen_lists_sort_probes(s);
+    int status = omen_lists_scan_pairs(s, rows, why);
+    for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
+        omen_pool *p = &s->pools[q];
+        if (!p->is_again)
+            continue;
+        omen_pool_cut(p, s->pool_size, s->pool_work);
+        status = omen_lists_rerank(s, p->keys, p->n, rows + q * s->index->meta.d, why);
+        if (status == OMEN_OK)
+            take_nearest(s, q, keys + q * s->k);
+    }
+    return status;
+}
+
 /* Searches one chunk; sets may be NULL. */
 static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_row_set *const *sets, size_t n_queries,
                         uint64_t *keys, omen_detail *why)
@@ -417,35 +484,26 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
     const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
     for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
         omen_lists_ask_ahead(index, s->pools[q].keys, s->pools[q].n);
-    for (size_t q = 0; q < n_queries; q++, keys += s->k) {
+    const bool may_repeat = s->effort.lack > 0 && !s->rank_only && !s->keys_are_ids && !s->is_fixed;
+    s->n_pairs = 0;
+    for (size_t q = 0; q < n_queries; q++) {
         omen_pool *p = &s->pools[q];
         if (asks && q + ASK_AHEAD < n_queries)
             omen_lists_ask_ahead(index, s->pools[q + ASK_AHEAD].keys, s->pools[q + ASK_AHEAD].n);
         if (s->rank_only) {
             omen_keys_sort(p->keys, p->n);
             for (size_t i = 0; i < s->k; i++)
-                keys[i] = i < p->n ? p->keys[i] : UINT64_MAX;
+                keys[q * s->k + i] = i < p->n ? p->keys[i] : UINT64_MAX;
             continue;
         }
         if (!s->keys_are_ids && (status = omen_lists_rerank(s, p->keys, p->n, rows + q * m->d, why)) != OMEN_OK)
             return status;
-        if (p->n > s->k)
-            omen_keys_least(p->keys, p->n, s->k, s->pool_work);
-        const size_t n_found = p->n < s->k ? p->n : s->k; /* fewer only under a filter */
-        omen_keys_sort(p->keys, n_found);
-        memcpy(keys, p->keys, n_found * sizeof *keys);
-        if (m->refine == OMEN_REFINE_NONE) {
-            const double norm2 = s->lists[q].query_norm2;
-            for (size_t i = 0; i < n_found; i++)
-                keys[i] = omen_key(omen_estimate_distance(index, omen_key_distance(p->keys[i]) + s->tails[q], norm2),
-                                   (uint32_t)p->keys[i]);
-            omen_keys_sort(keys, n_found); /* estimates below 0 have become equal */
-        }
-        for (size_t i = n_found; i < s->k; i++)
-            keys[i] = UINT64_MAX;
+        take_nearest(s, q, keys + q * s->k);
+        if (may_repeat && (status = choose_again(s, q, keys + q * s->k)) != OMEN_OK)
+            return status;
     }
     s->stats.n_queries += n_queries;
-    return OMEN_OK;
+    return may_repeat ? search_again(s, rows, n_queries, keys, why) : OMEN_OK;
 }
 
 /* What is wanted of a search for all rows within a distance. */

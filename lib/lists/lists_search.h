@@ -28,6 +28,7 @@ typedef struct omen_pool {
     float kth;          /* the k-th smallest estimate when it was last cut; INFINITY before */
     uint64_t last;      /* the n_least-th smallest key when it was last cut; UINT64_MAX before */
     uint64_t worst;     /* no key from here on is wanted */
+    bool is_again;      /* the query is searched a second time */
 } omen_pool;
 
 /* What turns a query's integers into distances. */
@@ -53,6 +54,7 @@ typedef struct omen_query_lists {
     uint64_t last_first; /* key (value, list) of the last of the first lists */
     uint32_t n_first;
     uint64_t n_first_rows;
+    float d_k2; /* that the others were chosen by */
 } omen_query_lists;
 
 /* How far a query under a filter is. */

@@ -315,12 +315,24 @@ END
     fails_with 3 '"bad.omen" is damaged' omendb query a.omen bad.omen
     parts
     size=$(stat -c %s b.omen)
-    for at in $((size / 3)) $((size / 2)) $((size * 2 / 3)); do
+    omendb query -q --probes 100000 --rerank 3000 -o sound.tsv a.omen b.omen q.bvecs
+    damaged=0
+    for part in 1 2 3 4 5 6 7 8 9; do
         cp b.omen bad.omen
-        printf '\377\377\377\377' | dd of=bad.omen bs=1 seek="$at" conv=notrunc status=none
-        cmp -s b.omen bad.omen || fails_with 3 '"bad.omen" is damaged' \
-            omendb query -q --probes 100000 --rerank 3000 -o x.tsv a.omen bad.omen q.bvecs
+        printf '\377\377\377\377' | dd of=bad.omen bs=1 seek=$((size * part / 10)) conv=notrunc status=none
+        if ! cmp -s b.omen bad.omen; then
+            # what lies between two sections is read by verify alone
+            if omendb verify -q bad.omen 2>&1 | grep -q 'padding is not zero'; then
+                omendb query -q --probes 100000 --rerank 3000 -o x.tsv a.omen bad.omen q.bvecs
+                cmp sound.tsv x.tsv
+            else
+                damaged=$((damaged + 1))
+                fails_with 3 '"bad.omen" is damaged' \
+                    omendb query -q --probes 100000 --rerank 3000 -o x.tsv a.omen bad.omen q.bvecs
+            fi
+        fi
     done
+    [ $damaged -ge 5 ]
     truncate -s $((size - 1)) bad.omen
     fails_with 3 '"bad.omen"' omendb query a.omen bad.omen q.bvecs
 }

@@ -111,3 +111,20 @@ np.save("q.npy", x[12000:].astype(np.float32))'
         "noise 1=-0.05" "noise 2=-0.05" "noise 4=-0.05" mixture=-0.05 dropped=-0.05 dense=-0.05 sparse=-0.05 \
         gaussian=-0.15 scaled=-0.15 rotated=-0.15
 }
+
+@test "queries that are about as far from all rows are searched again" {
+    plain_only
+    /usr/bin/python3 -c 'import numpy' 2>/dev/null || skip "no numpy"
+    /usr/bin/python3 -c '
+import numpy as np
+rng = np.random.default_rng(1)
+n, d, scales = 20600, 64, (1 + np.arange(64)) ** -.7
+centres, weights = rng.standard_normal((60, d)) * scales, rng.lognormal(0, 1, 60)
+x = centres[rng.choice(60, n, p=weights / weights.sum())]
+x = x + .35 * rng.standard_normal((n, d)) * scales * rng.lognormal(0, .5, (n, 1))
+np.save("base.npy", x[:20000].astype(np.float32))
+np.save("q.npy", x[20000:].astype(np.float32))'
+    # searched once, noise 4 is .095 short, dropped .071, gaussian .085, sparse .048
+    /usr/bin/python3 "$tests_dir/recall/shifts.py" "$OMENDB" base.npy q.npy --metric cosine -n 300 --least real=-0.01 \
+        "noise 1=-0.03" "noise 2=-0.04" "noise 4=-0.075" mixture=-0.05 dropped=-0.055 sparse=-0.04 gaussian=-0.065
+}

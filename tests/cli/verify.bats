@@ -137,7 +137,7 @@ small()
     # one row is set apart
     vectors make v.fvecs -n 400 -d 12 --kind long-row
     omendb build -q -l 5 -m ip -c pq v.fvecs
-    [[ $(omendb verify --source v.fvecs v.omen) =~ "15 sections" ]]
+    [[ $(omendb verify --source v.fvecs v.omen) =~ "16 sections" ]]
     python3 "$tests_dir/cli/hostile.py" index v.omen q.fvecs ${lies:-20}
 }
 
