@@ -15,6 +15,7 @@
 #define PLACES_ROWS    (1u << 20) /* looked up between two looks at what may stop the build */
 #define COPY_RANK      10u        /* a near copy is COPY_NEARER times as near, squared, as the neighbour of this rank */
 #define COPY_NEARER    16.0f
+#define COPIES_MOST    0.75  /* of the k nearest; of more, the others would be too few to tell anything */
 #define TRIVIAL_RANK   10u   /* a query whose neighbour of this rank is at distance 0 is trivial, */
 #define TRIVIAL_COSINE 1e-6f /* or, under cosine, at no more than rounding */
 #define TRIVIAL_LEFT   50u   /* queries to measure on, at least */
@@ -64,6 +65,15 @@ void omen_calibration_finish(omen_calibration *c)
     free(c->lists);
 }
 
+double omen_calibration_recall_of_others(const omen_calibration *c, uint32_t k, double recall)
+{
+    double copies = 0;
+    for (size_t i = 0; i < OMEN_CALIBRATE_KS; i++)
+        if (omen_calibrate_ks[i] == k)
+            copies = c->copies[i];
+    return 1 - (1 - recall) / (1 - (copies < COPIES_MOST ? copies : COPIES_MOST));
+}
+
 /* Copies a query, to a lower place of the same or to another. */
 static void copy_query(omen_calibration *to, size_t at, const omen_calibration *from, size_t q)
 {
@@ -83,6 +93,7 @@ int omen_calibration_thin(const omen_calibration *from, uint32_t n, omen_calibra
                               .k_most = from->k_most,
                               .n_truth = from->n_truth,
                               .near_copies = from->near_copies};
+    memcpy(out->copies, from->copies, sizeof out->copies);
     const int status = allocate(out);
     for (uint32_t q = 0; q < n && status == OMEN_OK; q++)
         copy_query(out, q, from, omen_calibration_thinned(from, n, q));
@@ -107,6 +118,26 @@ static uint32_t name_neighbours(omen_calibration *c)
         }
     }
     return n_with_copies;
+}
+
+/* Fills copies. */
+static void count_copies(omen_calibration *c)
+{
+    uint64_t n_copies[OMEN_CALIBRATE_KS] = {0};
+    for (uint32_t q = 0; q < c->n_queries; q++) {
+        float distances[COPY_RANK];
+        uint32_t n = 0;
+        for (uint32_t i = 0, t = 0; i < COPY_RANK; i++, t++) {
+            t += (uint32_t)c->truth[(size_t)q * c->n_truth + t] == c->own[q];
+            distances[i] = omen_key_distance(c->truth[(size_t)q * c->n_truth + t]);
+        }
+        while (n < COPY_RANK - 1 && distances[n] * COPY_NEARER <= distances[COPY_RANK - 1])
+            n++;
+        for (size_t i = 0; i < OMEN_CALIBRATE_KS; i++)
+            n_copies[i] += n < omen_calibrate_ks[i] ? n : omen_calibrate_ks[i];
+    }
+    for (size_t i = 0; i < OMEN_CALIBRATE_KS; i++)
+        c->copies[i] = (double)n_copies[i] / ((double)c->n_queries * omen_calibrate_ks[i]);
 }
 
 /* The distance of neighbour k of a query that is a row. */
@@ -289,6 +320,8 @@ int omen_calibration_init(omen_calibration *c, const omen_index *index, const om
         if (c->k_most >= COPY_RANK)
             c->near_copies = (double)n_with_copies / c->n_queries;
         leave_out_trivial(c, m->metric);
+        if (c->near_copies > OMEN_NEAR_COPIES_MOST)
+            count_copies(c);
     }
     memcpy(c->refined, c->truth, (size_t)c->n_queries * c->n_truth * sizeof *c->truth);
     status = places_init(&places, c, index, watch);

@@ -206,8 +206,8 @@ static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t 
         n_pool = (double)o.n_pool / n_queries;
         n_estimates = (double)o.n_estimates / n_queries;
         for (uint32_t s = 0; s < N_SHARES; s++) {
-            const point p = {omen_calibration_safe_recall(o.n_found[s], o.n_found2[s], n_queries, k, MARGIN_MOST) -
-                                 t->truth->lost,
+            const double recall = omen_calibration_safe_recall(o.n_found[s], o.n_found2[s], n_queries, k, MARGIN_MOST);
+            const point p = {omen_calibration_recall_of_others(t->truth, k, recall) - t->truth->lost,
                              (double)reaches[i], n_pool, (double)o.n_rows[s] / n_queries, n_estimates};
             for (size_t l = 0; l < N_LEVELS; l++)
                 if ((double)omen_calibrate_levels[l] <= p.recall &&

@@ -32,6 +32,7 @@
 /* Margins to choose from that a query's limit has to lack for it to be searched again. None lacks the last. */
 static const float lacks[] = {0.5f, 1, 2, 4, OMEN_REACH_MOST};
 #define N_LACKS (sizeof lacks / sizeof *lacks)
+_Static_assert(N_LACKS <= LISTS_N_LACKS, "lacks are looked at together");
 
 /* Margins there are to choose from, besides 0. Without a refine tier there is no re-ranking. */
 static uint32_t most_margins(const omen_index *index)

@@ -352,7 +352,8 @@ static void count_found(omen_lists_measure *m, uint32_t k)
         }
     }
     for (uint32_t i = 0; i <= LISTS_N_MARGINS; i++)
-        m->recall[i] = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST);
+        m->recall[i] = omen_calibration_recall_of_others(
+            m->truth, k, omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST));
 }
 
 /* The place of the first candidate from at on whose estimate is above a limit. */
@@ -580,7 +581,8 @@ uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach
     }
     for (size_t i = 0; i < n; i++)
         out[i] = (omen_lists_again){
-            .recall = omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST),
+            .recall = omen_calibration_recall_of_others(
+                m->truth, k, omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST)),
             .lists = (double)lists[i] / m->n_queries,
             .rows = (double)rows[i] / m->n_queries};
     return n_lists;
