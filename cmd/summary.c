@@ -248,7 +248,7 @@ void cmd_query_summary(const struct cmd_query_outcome *o)
     fprintf(stderr, "  time     %.3f s of search with %d %s (%s): %s queries/s\n", o->search_seconds, o->n_threads,
             o->n_threads == 1 ? "thread" : "threads", omen_cpu_level(),
             cmd_group_round((double)stats->n_queries / o->search_seconds).text);
-    fprintf(stderr, "  besides  open %.3f, read %.3f, write %.3f s\n", o->open_seconds, o->read_seconds,
+    fprintf(stderr, "  other    open %.3f, read %.3f, write %.3f s\n", o->open_seconds, o->read_seconds,
             o->write_seconds);
     fprintf(stderr, "  way      %s: %s\n", omen_search_way_name(o->choice.way), o->choice.reason);
     if (n_filtered > 0 && o->n_indexes == 1) { /* of several, each is searched by its own ways */
