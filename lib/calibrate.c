@@ -67,11 +67,13 @@ void omen_calibration_finish(omen_calibration *c)
 
 double omen_calibration_recall_of_others(const omen_calibration *c, uint32_t k, double recall)
 {
-    double copies = 0;
+    double copies = 0, lost = 0;
     for (size_t i = 0; i < OMEN_CALIBRATE_KS; i++)
-        if (omen_calibrate_ks[i] == k)
+        if (omen_calibrate_ks[i] == k) {
             copies = c->copies[i];
-    return 1 - (1 - recall) / (1 - (copies < COPIES_MOST ? copies : COPIES_MOST));
+            lost = c->copies_lost[i];
+        }
+    return 1 - lost - (1 - lost - recall) / (1 - (copies < COPIES_MOST ? copies : COPIES_MOST));
 }
 
 /* Copies a query, to a lower place of the same or to another. */
@@ -94,6 +96,7 @@ int omen_calibration_thin(const omen_calibration *from, uint32_t n, omen_calibra
                               .n_truth = from->n_truth,
                               .near_copies = from->near_copies};
     memcpy(out->copies, from->copies, sizeof out->copies);
+    memcpy(out->copies_lost, from->copies_lost, sizeof out->copies_lost);
     const int status = allocate(out);
     for (uint32_t q = 0; q < n && status == OMEN_OK; q++)
         copy_query(out, q, from, omen_calibration_thinned(from, n, q));
@@ -290,6 +293,22 @@ void omen_calibration_mark_lost(const omen_calibration *c, uint32_t k, bool *los
     }
 }
 
+/* Fills copies_lost. */
+static int count_lost(omen_calibration *c)
+{
+    bool *lost = omen_alloc((size_t)c->n_queries * c->k_most, sizeof *lost);
+    for (size_t i = 0; lost && i < OMEN_CALIBRATE_KS && omen_calibrate_ks[i] <= c->k_most; i++) {
+        const size_t n = (size_t)c->n_queries * omen_calibrate_ks[i];
+        uint64_t n_lost = 0;
+        omen_calibration_mark_lost(c, omen_calibrate_ks[i], lost);
+        for (size_t j = 0; j < n; j++)
+            n_lost += lost[j];
+        c->copies_lost[i] = (double)n_lost / (double)n;
+    }
+    free(lost);
+    return lost ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
 static bool all_are_found(const omen_calibration *c, const row_places *places)
 {
     bool found = true;
@@ -331,6 +350,8 @@ int omen_calibration_init(omen_calibration *c, const omen_index *index, const om
         name_lists(c, index, &places);
     if (status == OMEN_OK && m->refine != OMEN_REFINE_NONE)
         status = refine_truth(c, index, &places);
+    if (status == OMEN_OK && c->copies[0] > 0)
+        status = count_lost(c);
     places_finish(&places);
     return status;
 }

@@ -36,6 +36,7 @@ typedef struct omen_calibration {
     uint32_t *lists;      /* n_queries x k_most: the lists they are in; OMEN_CALIBRATE_APART: a row set apart */
     double near_copies;   /* as in omen_build_report */
     double copies[OMEN_CALIBRATE_KS]; /* share of near copies among the k nearest, where most queries have one; or 0 */
+    double copies_lost[OMEN_CALIBRATE_KS]; /* there, of the k nearest: lost (omen_calibration_mark_lost()) */
     double lost; /* recall that the source's rows have lost by rounding, which truth does not show */
 } omen_calibration;
 
@@ -70,7 +71,8 @@ double omen_calibration_safe_recall(uint64_t n_found, uint64_t n_found2, uint32_
                                     double margin_most);
 
 /* The recall among those of the k nearest, a k of omen_calibrate_ks, that are no near copies of a query, if copies are
- * always found: what queries find that are no rows. Where few queries have copies, recall itself. */
+ * always found, but for what is lost: what queries find that are no rows. Where few queries have copies, recall itself.
+ */
 double omen_calibration_recall_of_others(const omen_calibration *c, uint32_t k, double recall);
 
 /* Estimate, in bytes, of the private memory that this needs: what a calibration keeps, and what is free again when

@@ -215,7 +215,7 @@ static int open_tables(omen_index *index, const omen_section_list *list)
     int status = OMEN_OK;
     if (tune)
         status = open_efforts(&index->meta, list, tune, sizeof *index->tune, &index->tune, &index->n_tune);
-    if (status != OMEN_OK || !again)
+    if (status != OMEN_OK || !tune || !again)
         return status;
     status = open_efforts(&index->meta, list, again, sizeof *index->tune_again + sizeof *index->tune_lack,
                           &index->tune_again, &index->n_tune_again);
@@ -223,7 +223,7 @@ static int open_tables(omen_index *index, const omen_section_list *list)
         return status;
     index->tune_lack = (const float *)(index->tune_again + index->n_tune_again);
     for (size_t i = 0; i < index->n_tune_again; i++)
-        if (!(index->tune_lack[i] > 0 && index->tune_lack[i] <= OMEN_REACH_MOST))
+        if (!(index->tune_lack[i] >= 1 / OMEN_REACH_MOST && index->tune_lack[i] <= OMEN_REACH_MOST))
             return omen_fail(list->why, OMEN_ERR_CORRUPT, "section ATUN: impossible lack %zu", i);
     return OMEN_OK;
 }

@@ -114,7 +114,7 @@ static float choose_again(omen_lists_measure *m, const float reaches[LISTS_N_REA
     for (uint32_t i = 0; i < LISTS_N_REACHES; i++) /* they fall */
         if (reaches[i] <= once->reach && reaches[i] >= AGAIN_REACH * once->reach)
             try_reach(m, once, reaches[i], number, best);
-    size_t i = 0;
+    size_t i = once->margin > 0 ? 0 : N_LACKS - 1; /* of no margin nothing is lacking */
     while (i < N_LACKS - 1 && (best[i].recall > best[N_LACKS - 1].recall + AGAIN_FINDS ||
                                best[i].cost > AGAIN_COST * best[N_LACKS - 1].cost))
         i++;

@@ -548,13 +548,13 @@ static two_searches search_twice(const omen_lists_measure *m, uint32_t q, uint32
     float nearest, lack;
     two_searches out = {.once = search_up_to(m, q, k, limit, m->n_lists[q])};
     const bool is_known = find_kth_distance(m, q, k, limit, m->n_lists[q], &nearest);
-    const float again =
-        omen_margin_again(omen_lists_measure_margin(m, number), own, m->kth_scale[q], kth, nearest, &lack);
-    out.lack = is_known ? lack : LACK_MOST; /* it may be anything */
+    const float margin = omen_lists_measure_margin(m, number);
+    const float again = omen_margin_again(margin, own, m->kth_scale[q], kth, nearest, &lack);
+    out.lack = is_known || !(margin * m->kth_scale[q] > 0) ? lack : LACK_MOST; /* it may be anything */
     if (out.lack > 0) {
         const float d_k2 = omen_d_k2(nearest, m->nearest2[q], m->tails[q]);
         const float farther = d_k2 > m->d_k2[q] ? reach * d_k2 / m->d_k2[q] : reach;
-        out.again = search_up_to(m, q, k, again, lists_taken(m, q, farther, m->n_lists[q]));
+        out.again = search_up_to(m, q, k, again > limit ? again : limit, lists_taken(m, q, farther, m->n_lists[q]));
     }
     return out;
 }

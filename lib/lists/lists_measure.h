@@ -8,7 +8,6 @@
 
 #define LISTS_N_REACHES 32u  /* looked at */
 #define LISTS_N_MARGINS 128u /* looked at, besides 0 */
-#define LISTS_N_EFFORTS 16u  /* looked at together where queries are searched again */
 
 typedef struct omen_lists_measure {
     const omen_index *index;
