@@ -318,7 +318,7 @@ static int calibrate_way(omen_build_state *b, const omen_way *way, const omen_in
     int status = way->calibrate(index, truth, b->n_threads, tables, watch, b->why);
     for (size_t i = 0; i < OMEN_WAY_TABLES && status == OMEN_OK; i++)
         if (tables[i].n_bytes > 0)
-            status = omen_build_write_section(b, way->tables[i].id, way->tables[i].element, way->tables[i].is_optional,
+            status = omen_build_write_section(b, way->tables[i].id, OMEN_ELEMENT_BYTES, way->tables[i].is_optional,
                                               tables[i].data, tables[i].n_bytes);
     for (size_t i = 0; i < OMEN_WAY_TABLES; i++)
         free(tables[i].data);

@@ -359,8 +359,7 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .search = search_lists,
                         .calibrate = omen_lists_calibrate,
                         .calibrate_bytes = omen_lists_calibrate_bytes,
-                        .tables = {{OMEN_SECTION_TUNE, OMEN_ELEMENT_BYTES, false},
-                                   {OMEN_SECTION_ATUN, OMEN_ELEMENT_BYTES, true}}},
+                        .tables = {{OMEN_SECTION_TUNE, false}, {OMEN_SECTION_ATUN, true}}},
     [OMEN_WAY_EXACT] = {.search = search_exact},
     [OMEN_WAY_GRAPH] = {.check_sections = omen_graph_check_sections,
                         .open = omen_graph_open,
@@ -369,7 +368,7 @@ const omen_way omen_ways[OMEN_N_WAYS] = {
                         .search = search_graph,
                         .calibrate = omen_graph_calibrate,
                         .calibrate_bytes = omen_graph_calibrate_bytes,
-                        .tables = {{OMEN_SECTION_GTUN, OMEN_ELEMENT_BYTES, true}}},
+                        .tables = {{OMEN_SECTION_GTUN, true}}},
 };
 
 int omen_index_get_effort(const omen_index *index, omen_search_way way, size_t i, omen_measured_effort *out)
@@ -378,9 +377,9 @@ int omen_index_get_effort(const omen_index *index, omen_search_way way, size_t i
     const int status = omen_sized_take(&effort, sizeof effort, out, "omen_measured_effort", NULL);
     if (status != OMEN_OK)
         return status;
-    const omen_tune_entry *table = index->n_tune_again ? index->tune_again : index->tune;
-    if (way == OMEN_SEARCH_LISTS && i < (index->n_tune_again ? index->n_tune_again : index->n_tune)) {
-        const omen_tune_entry *e = &table[i];
+    const bool again = index->n_tune_again > 0; /* what a search without a filter goes by */
+    if (way == OMEN_SEARCH_LISTS && i < (again ? index->n_tune_again : index->n_tune)) {
+        const omen_tune_entry *e = again ? &index->tune_again[i] : &index->tune[i];
         effort = (omen_measured_effort){
             .struct_bytes = sizeof effort, .k = e->k, .recall = e->recall, .probes = e->n_lists, .rerank = e->n_rows};
     } else if (way == OMEN_SEARCH_GRAPH && i < index->graph.n_tune) {

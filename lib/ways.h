@@ -43,8 +43,7 @@ typedef struct omen_way {
     /* estimate of its private memory besides omen_calibration_bytes() */
     uint64_t (*calibrate_bytes)(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads);
     struct {
-        uint32_t id; /* OMEN_SECTION_ */
-        omen_element element;
+        uint32_t id;      /* OMEN_SECTION_ */
         bool is_optional; /* the section may be unknown to a reader */
     } tables[OMEN_WAY_TABLES];
 } omen_way;

@@ -420,7 +420,7 @@ static void take_nearest(omen_lists_chunk *s, size_t query, uint64_t *keys)
 }
 
 /* Chooses the lists of a query that found keys once more, for a pool of all that omen_margin_again() wants, if it wants
- * more. They are no fewer than before, so that nothing found is lost. */
+ * more. They are no fewer than before, so that what was found is found again, unless n_most estimates are smaller. */
 static int choose_again(omen_lists_chunk *s, size_t query, const uint64_t *keys)
 {
     omen_pool *p = &s->pools[query];
