@@ -191,10 +191,50 @@ static void test_check(void)
     rows_free(&rows);
 }
 
+/* Values of the tables of efforts that would make a search do nothing, or all there is, for ever. */
+static void test_efforts(void)
+{
+    static const struct {
+        size_t at; /* of an entry; 24: its lack */
+        float value;
+    } wrong[] = {{4, -0.1f}, {4, 1.1f}, {8, -1},  {8, 2e9f},  {8, NAN},  {12, -1},       {12, 2e19f},
+                 {12, NAN},  {24, 0},   {24, -1}, {24, 2e9f}, {24, NAN}, {24, INFINITY}, {24, 1e-10f}};
+    rows_in_memory rows = make_rows(300, 13, CLUSTERED, 1);
+    omen_build_options o;
+    omen_build_options_init(&o);
+    static const uint32_t ids[] = {OMEN_SECTION_TUNE, OMEN_SECTION_ATUN};
+    for (int t = 0; t < 2; t++) {
+        const uint32_t id = ids[t];
+        sections_in_memory sections;
+        omen_index_close(make_index(&rows, &o, &sections));
+        size_t s = 0;
+        while (sections.sections[s].id != id)
+            s++;
+        char *table = (char *)sections.sections[s].data;
+        const size_t n = sections.sections[s].n_bytes / (id == OMEN_SECTION_TUNE ? 24 : 28), last = n - 1;
+        CHECK(n > 1);
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+            if (id == OMEN_SECTION_TUNE && wrong[i].at == 24)
+                continue;
+            float *value = (float *)(table + (wrong[i].at == 24 ? 24 * n + 4 * last : 24 * last + wrong[i].at));
+            const float kept = *value;
+            omen_index *index;
+            *value = wrong[i].value;
+            CHECK_CASE(omen_index_open(&index, sections.sections, sections.n, &detail) == OMEN_ERR_CORRUPT,
+                       "%.4s, %g at %zu", (const char *)&id, (double)wrong[i].value, wrong[i].at);
+            CHECK_STR_CONTAINS(detail.text, wrong[i].at == 24 ? "impossible lack" : "impossible entry");
+            *value = kept;
+        }
+        sections_free(&sections);
+    }
+    rows_free(&rows);
+}
+
 int main(void)
 {
     RUN(test_damaged);
     RUN(test_other_sections);
+    RUN(test_efforts);
     RUN(test_check);
     return check_finish();
 }
