@@ -85,13 +85,10 @@ typedef struct {
     omen_tune_entry effort;
 } cheapest;
 
-/* Looks at a reach with all lacks. */
-static void try_reach(omen_lists_measure *m, const omen_tune_entry *once, float reach, uint32_t number,
-                      cheapest best[N_LACKS])
+/* Takes what a reach, which takes n_lists, gave with each lack, where that is cheaper and suffices. */
+static void offer(const omen_meta *meta, const omen_tune_entry *once, float reach, uint32_t n_lists,
+                  const omen_lists_again results[N_LACKS], cheapest best[N_LACKS])
 {
-    const omen_meta *meta = &m->index->meta;
-    omen_lists_again results[N_LACKS];
-    const uint32_t n_lists = omen_lists_measure_again(m, once->k, reach, number, lacks, N_LACKS, results);
     for (size_t i = 0; i < N_LACKS; i++) {
         const double rows = fmax(results[i].rows, once->k), cost = cost_of(meta, n_lists + results[i].lists, rows);
         const bool is_cheaper = cost < (n_lists <= FEW_LISTS ? COST_WORTH : 1) * best[i].cost;
@@ -104,22 +101,44 @@ static void try_reach(omen_lists_measure *m, const omen_tune_entry *once, float 
     }
 }
 
-/* The effort where queries are searched again, by the best where they are not and the number of its margin: the
- * smallest lack with which the rows' own queries, few of which are searched again then, cost and find little more; and
- * the cheapest reach that suffices then, as far as it is safe. Returns the lack. */
-static float choose_again(omen_lists_measure *m, const float reaches[LISTS_N_REACHES], const omen_tune_entry *once,
-                          uint32_t number, omen_tune_entry *again)
+/* The smallest lack with which the rows' own queries, few of which are searched again then, cost and find little more.
+ */
+static size_t choose_lack(const cheapest best[N_LACKS], float margin)
 {
-    cheapest best[N_LACKS] = {{0}};
-    for (uint32_t i = 0; i < LISTS_N_REACHES; i++) /* they fall */
-        if (reaches[i] <= once->reach && reaches[i] >= AGAIN_REACH * once->reach)
-            try_reach(m, once, reaches[i], number, best);
-    size_t i = once->margin > 0 ? 0 : N_LACKS - 1; /* of no margin nothing is lacking */
+    size_t i = margin > 0 ? 0 : N_LACKS - 1; /* of no margin nothing is lacking */
     while (i < N_LACKS - 1 && (best[i].recall > best[N_LACKS - 1].recall + AGAIN_FINDS ||
                                best[i].cost > AGAIN_COST * best[N_LACKS - 1].cost))
         i++;
-    *again = best[i].effort;
-    return lacks[i];
+    return i;
+}
+
+/* The efforts where queries are searched again, by the n best where they are not and the numbers of their margins: a
+ * lack for each, and the cheapest reach that suffices then, as far as it is safe. */
+static void choose_again(omen_lists_measure *m, const float reaches[LISTS_N_REACHES], const omen_tune_entry *once,
+                         const uint32_t *numbers, size_t n, tables *t)
+{
+    cheapest best[N_LEVELS][N_LACKS] = {{{0}}};
+    for (uint32_t i = 0; i < LISTS_N_REACHES; i++) { /* they fall */
+        omen_lists_again results[LISTS_N_EFFORTS];
+        uint32_t some_numbers[N_LEVELS];
+        size_t some[N_LEVELS], n_some = 0;
+        for (size_t l = 0; l < n; l++)
+            if (reaches[i] <= once[l].reach && reaches[i] >= AGAIN_REACH * once[l].reach) {
+                some_numbers[n_some] = numbers[l];
+                some[n_some++] = l;
+            }
+        if (n_some == 0)
+            continue;
+        const uint32_t n_lists =
+            omen_lists_measure_again(m, once->k, reaches[i], some_numbers, n_some, lacks, N_LACKS, results);
+        for (size_t j = 0; j < n_some; j++)
+            offer(&m->index->meta, &once[some[j]], reaches[i], n_lists, results + j * N_LACKS, best[some[j]]);
+    }
+    for (size_t l = 0; l < n; l++) {
+        const size_t i = choose_lack(best[l], once[l].margin);
+        t->again[t->n_again] = best[l][i].effort;
+        t->lacks[t->n_again++] = lacks[i];
+    }
 }
 
 static int calibrate_k(omen_lists_measure *m, uint32_t k, tables *t)
@@ -163,8 +182,7 @@ static int calibrate_k(omen_lists_measure *m, uint32_t k, tables *t)
     memcpy(t->once + t->n_once, best, n * sizeof *best);
     t->n_once += n;
     if (t->repeats)
-        for (size_t l = 0; l < n; l++, t->n_again++)
-            t->lacks[t->n_again] = choose_again(m, reaches, &best[l], best_number[l], t->again + t->n_again);
+        choose_again(m, reaches, best, best_number, n, t);
     return OMEN_OK;
 }
 

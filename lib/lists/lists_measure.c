@@ -17,8 +17,9 @@
 #define COUNTED     64u    /* candidates counted together */
 #define LACK_MOST   1e6f   /* taken for what is not known; less than that of efforts that repeat nothing */
 #define APART       OMEN_CALIBRATE_APART
-#define SHARE_MOST  0.999 /* of the true neighbours are in the lists looked at */
-#define SHARE_STEP  1.19  /* each reach leaves out so many times the neighbours of the one before */
+#define SHARE_MOST  0.999       /* of the true neighbours are in the lists looked at */
+#define SHARE_STEP  1.19        /* each reach leaves out so many times the neighbours of the one before */
+#define SERIAL_MOST (1u << 17u) /* candidates of all queries that one thread counts sooner than a team begins */
 
 /* Where the pools of so many candidates miss more than 1 - SHORT of the SHORT_K nearest, wider ones are looked at. */
 #define SHORT   0.96
@@ -559,27 +560,29 @@ static two_searches search_twice(const omen_lists_measure *m, uint32_t q, uint32
     return out;
 }
 
-uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, uint32_t number, const float *lacks,
-                                  size_t n, omen_lists_again *out)
+uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, const uint32_t *numbers,
+                                  size_t n_numbers, const float *lacks, size_t n_lacks, omen_lists_again *out)
 {
     const uint32_t n_lists = take_lists(m, reach);
-    uint64_t found[LISTS_N_LACKS] = {0}, squares[LISTS_N_LACKS] = {0};
-    uint64_t lists[LISTS_N_LACKS] = {0}, rows[LISTS_N_LACKS] = {0};
+    uint64_t found[LISTS_N_EFFORTS] = {0}, squares[LISTS_N_EFFORTS] = {0};
+    uint64_t lists[LISTS_N_EFFORTS] = {0}, rows[LISTS_N_EFFORTS] = {0};
 #pragma omp parallel for schedule(dynamic, 16) reduction(+ : found, squares, lists, rows) num_threads(m->n_threads)
     for (uint32_t q = 0; q < m->n_queries; q++) {
         m->kth[q] = kth_estimate(m, q, k, m->n_lists[q]);
         m->kth_scale[q] = sqrtf(omen_margin_scale2(m->kth[q], m->nearest2[q], m->tails[q]));
-        const two_searches two = search_twice(m, q, k, reach, number);
-        for (size_t i = 0; i < n; i++) {
-            const bool is_again = two.lack > lacks[i];
-            const uint64_t n_found = is_again ? two.again.n_found : two.once.n_found;
-            found[i] += n_found;
-            squares[i] += n_found * n_found;
-            lists[i] += is_again ? two.again.n_lists : 0;
-            rows[i] += two.once.n_rows + (is_again ? two.again.n_rows : 0);
+        for (size_t i = 0; i < n_numbers * n_lacks; i += n_lacks) {
+            const two_searches two = search_twice(m, q, k, reach, numbers[i / n_lacks]);
+            for (size_t j = 0; j < n_lacks; j++) {
+                const bool is_again = two.lack > lacks[j];
+                const uint64_t n_found = is_again ? two.again.n_found : two.once.n_found;
+                found[i + j] += n_found;
+                squares[i + j] += n_found * n_found;
+                lists[i + j] += is_again ? two.again.n_lists : 0;
+                rows[i + j] += two.once.n_rows + (is_again ? two.again.n_rows : 0);
+            }
         }
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n_numbers * n_lacks; i++)
         out[i] = (omen_lists_again){
             .recall = omen_calibration_recall_of_others(
                 m->truth, k, omen_calibration_safe_recall(found[i], squares[i], m->n_queries, k, MARGIN_MOST)),
@@ -633,9 +636,9 @@ int omen_lists_measure_init(omen_lists_measure *m, const omen_index *index, cons
                               .n_queries = truth->n_queries,
                               .n_most = 1,
                               .pool = POOL < index->meta.n_rows ? POOL : (uint32_t)index->meta.n_rows,
-                              .n_threads = n_threads,
                               .watch = watch,
                               .why = why};
+    m->n_threads = m->n_queries * m->pool > SERIAL_MOST ? n_threads : 1;
     int status = allocate(m);
     if (status != OMEN_OK)
         return status;

@@ -63,11 +63,13 @@ typedef struct omen_lists_again {
     double lists, rows; /* on average: lists that are taken the second time, and rows re-ranked, both times */
 } omen_lists_again;
 
-#define LISTS_N_LACKS 8u /* looked at together, at most */
+#define LISTS_N_LACKS   5u                                      /* looked at together, at most, */
+#define LISTS_N_EFFORTS (OMEN_CALIBRATE_LEVELS * LISTS_N_LACKS) /* and with so many margins */
 
-/* Measures a reach and a margin, of a number, with n lacks. Returns the lists taken on average, the first time. */
-uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, uint32_t number, const float *lacks,
-                                  size_t n, omen_lists_again *out);
+/* Measures a reach with each of n_numbers <= OMEN_CALIBRATE_LEVELS margins, and each of these with n_lacks lacks: out
+ * is n_numbers x n_lacks. Returns the lists taken on average, the first time. */
+uint32_t omen_lists_measure_again(omen_lists_measure *m, uint32_t k, float reach, const uint32_t *numbers,
+                                  size_t n_numbers, const float *lacks, size_t n_lacks, omen_lists_again *out);
 
 /* The margin of a number up to LISTS_N_MARGINS. */
 float omen_lists_measure_margin(const omen_lists_measure *m, uint32_t number);
