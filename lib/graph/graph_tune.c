@@ -4,8 +4,8 @@
  * Effort is a reach: a query's pool goes so much farther than its k-th best estimate, squared. That a query far from
  * all rows, to which many of them are about as far, takes a larger pool is what makes the recall hold for queries that
  * are unlike the rows. Queries are the rows that the lists are measured on; a row is then neither its own neighbour nor
- * a step on the way; some of its neighbours are one in its place (graph_search.c). Each reach is searched by once, and
- * the share of its pools that is re-ranked is read off. */
+ * a step on the way; some of its neighbours are one in its place (graph_search.c). Each reach is searched by once, for
+ * all k whose walks are the same, and the share of its pools that is re-ranked is read off. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,11 +40,21 @@ typedef struct {
     omen_watch *watch;
 } tuning;
 
-/* What one reach gave. */
+/* What one reach gave: to each k, and to all. */
 typedef struct {
     uint64_t n_found[N_SHARES], n_found2[N_SHARES], n_rows[N_SHARES]; /* n_found2: sum of squares */
+} found_rows;
+
+typedef struct {
+    found_rows of[OMEN_CALIBRATE_KS];
     uint64_t n_pool, n_estimates;
 } outcome;
+
+/* Some k whose walks are the same. */
+typedef struct {
+    const uint32_t *k;
+    size_t n;
+} some_ks;
 
 /* ---- measuring ---- */
 
@@ -73,72 +83,100 @@ static uint32_t wanted_ids(const tuning *t, uint32_t q, uint32_t k, uint32_t *id
     return n;
 }
 
+/* The best rows of a query so far, and what they are to be. */
+typedef struct {
+    uint32_t k, n_wanted, n_done, n_top;
+    uint32_t wanted[MOST_WANTED];
+    uint64_t top[OMEN_CALIBRATE_K];
+} query_rows;
+
+/* Takes keys up to n of a walk into the k best, and counts those that are wanted. */
+static uint64_t count_hits(query_rows *r, const uint64_t *keys, uint32_t n)
+{
+    uint64_t n_hits = 0;
+    for (; r->n_done < n; r->n_done++) {
+        uint32_t at = r->n_top < r->k ? r->n_top++ : r->k;
+        for (; at > 0 && r->top[at - 1] > keys[r->n_done]; at--)
+            if (at < r->k)
+                r->top[at] = r->top[at - 1];
+        if (at < r->k)
+            r->top[at] = keys[r->n_done];
+    }
+    for (uint32_t i = 0; i < r->n_top; i++) {
+        const uint32_t id = (uint32_t)r->top[i];
+        n_hits += bsearch(&id, r->wanted, r->n_wanted, sizeof id, by_id) ? 1 : 0;
+    }
+    return n_hits;
+}
+
 /* Counts what the walk of one query finds, for each share of the pool re-ranked. */
-static int count_query(const tuning *t, omen_graph_walk *w, uint32_t q, uint32_t k, const omen_graph_effort *effort,
+static int count_query(const tuning *t, omen_graph_walk *w, uint32_t q, some_ks ks, const omen_graph_effort *effort,
                        outcome *o)
 {
-    uint32_t wanted[MOST_WANTED], n_done = 0, n_top = 0;
-    uint64_t top[OMEN_CALIBRATE_K];
-    const uint32_t n_wanted = wanted_ids(t, q, k, wanted);
+    query_rows rows[OMEN_CALIBRATE_KS];
+    uint32_t n_ranked = 0;
     omen_graph_view view;
     omen_graph_project(w, t->truth->queries + (size_t)q * t->index->meta.d, 1);
-    const int64_t n_found = omen_graph_walk_query(w, 0, k, effort, t->own[q], &view, NULL);
+    const int64_t n_found = omen_graph_walk_query(w, 0, *ks.k, effort, t->own[q], &view, NULL);
     if (n_found < 0)
         return (int)n_found;
     o->n_pool += (uint64_t)n_found;
     o->n_estimates += view.n_estimates;
+    for (size_t j = 0; j < ks.n; j++) {
+        rows[j].k = ks.k[j];
+        rows[j].n_done = rows[j].n_top = 0;
+        rows[j].n_wanted = wanted_ids(t, q, ks.k[j], rows[j].wanted);
+    }
     for (uint32_t s = 0; s < N_SHARES; s++) {
-        const uint32_t n = omen_graph_rerank_rows((uint32_t)n_found, k, shares[s]);
-        const int status = omen_graph_rerank(w, 0, n_done, n, NULL);
-        uint64_t n_hits = 0;
-        if (status != OMEN_OK)
-            return status;
-        for (; n_done < n; n_done++) { /* into the k best so far */
-            uint32_t at = n_top < k ? n_top++ : k;
-            for (; at > 0 && top[at - 1] > view.keys[n_done]; at--)
-                if (at < k)
-                    top[at] = top[at - 1];
-            if (at < k)
-                top[at] = view.keys[n_done];
+        for (size_t j = 0; j < ks.n; j++) {
+            const uint32_t n = omen_graph_rerank_rows((uint32_t)n_found, ks.k[j], shares[s]);
+            const int status = n > n_ranked ? omen_graph_rerank(w, 0, n_ranked, n, NULL) : OMEN_OK;
+            if (status != OMEN_OK)
+                return status;
+            n_ranked = n > n_ranked ? n : n_ranked;
+            const uint64_t n_hits = count_hits(&rows[j], view.keys, n);
+            o->of[j].n_found[s] += n_hits;
+            o->of[j].n_found2[s] += n_hits * n_hits;
+            o->of[j].n_rows[s] += n;
         }
-        for (uint32_t i = 0; i < n_top; i++) {
-            const uint32_t id = (uint32_t)top[i];
-            n_hits += bsearch(&id, wanted, n_wanted, sizeof id, by_id) ? 1 : 0;
-        }
-        o->n_found[s] += n_hits;
-        o->n_found2[s] += n_hits * n_hits;
-        o->n_rows[s] += n;
     }
     return OMEN_OK;
 }
 
+static void add_outcome(outcome *to, const outcome *o)
+{
+    for (size_t j = 0; j < OMEN_CALIBRATE_KS; j++)
+        for (uint32_t s = 0; s < N_SHARES; s++) {
+            to->of[j].n_found[s] += o->of[j].n_found[s];
+            to->of[j].n_found2[s] += o->of[j].n_found2[s];
+            to->of[j].n_rows[s] += o->of[j].n_rows[s];
+        }
+    to->n_pool += o->n_pool;
+    to->n_estimates += o->n_estimates;
+}
+
 /* Searches n_queries of them once. */
-static int measure(const tuning *t, uint32_t n_queries, uint32_t k, const omen_graph_effort *effort, outcome *out)
+static int measure(const tuning *t, uint32_t n_queries, some_ks ks, const omen_graph_effort *effort, outcome *out)
 {
     int status = OMEN_OK;
     memset(out, 0, sizeof *out);
 #pragma omp parallel num_threads(t->n_threads)
     {
         omen_graph_walk *w = omen_graph_walk_create(t->index, effort->most_pool);
-        outcome o = {{0}, {0}, {0}, 0, 0};
+        outcome o;
         int own = w ? OMEN_OK : OMEN_ERR_MEMORY;
+        memset(&o, 0, sizeof o);
 #pragma omp for schedule(dynamic, 4)
         for (uint32_t q = 0; q < n_queries; q++) {
             if (own == OMEN_OK)
                 own = omen_watch_status(t->watch);
             if (own == OMEN_OK)
-                own = count_query(t, w, omen_calibration_thinned(t->truth, n_queries, q), k, effort, &o);
+                own = count_query(t, w, omen_calibration_thinned(t->truth, n_queries, q), ks, effort, &o);
         }
 #pragma omp critical(omen_graph_tune)
         {
             status = own != OMEN_OK ? own : status;
-            for (uint32_t s = 0; s < N_SHARES; s++) {
-                out->n_found[s] += o.n_found[s];
-                out->n_found2[s] += o.n_found2[s];
-                out->n_rows[s] += o.n_rows[s];
-            }
-            out->n_pool += o.n_pool;
-            out->n_estimates += o.n_estimates;
+            add_outcome(out, &o);
         }
         omen_graph_walk_destroy(w);
     }
@@ -187,53 +225,100 @@ static uint32_t count_queries(const tuning *t, uint32_t k, double n_estimates)
     return omen_graph_at_most(wanted > (double)QUERIES_LEAST ? wanted : QUERIES_LEAST, most);
 }
 
-static int tune_k(const tuning *t, uint32_t k, omen_graph_tune *entries, size_t *n_entries)
+/* What reaches gave one k so far. */
+typedef struct {
+    uint32_t k, n_idle;                 /* n_idle: reaches that gave nearly nothing more */
+    omen_graph_tune best[N_LEVELS + 1]; /* the last: the highest recall of all */
+    double costs[N_LEVELS + 1], top, reached;
+    point before[N_SHARES];
+    bool has_points;
+} curve;
+
+static bool is_complete(const curve *c)
+{
+    return c->best[N_LEVELS - 1].k != 0 || c->n_idle == 2;
+}
+
+/* Adds what a reach gave. */
+static void add_points(const tuning *t, curve *c, double reach, uint32_t n_queries, const outcome *o,
+                       const found_rows *found)
+{
+    const double n_pool = (double)o->n_pool / n_queries, n_estimates = (double)o->n_estimates / n_queries;
+    for (uint32_t s = 0; s < N_SHARES; s++) {
+        const double recall =
+            omen_calibration_safe_recall(found->n_found[s], found->n_found2[s], n_queries, c->k, MARGIN_MOST);
+        const point p = {omen_calibration_recall_of_others(t->truth, c->k, recall) - t->truth->lost, reach, n_pool,
+                         (double)found->n_rows[s] / n_queries, n_estimates};
+        for (size_t l = 0; l < N_LEVELS; l++)
+            if ((double)omen_calibrate_levels[l] <= p.recall &&
+                (!c->has_points || (double)omen_calibrate_levels[l] > c->before[s].recall))
+                offer(t->index, c->k, (double)omen_calibrate_levels[l], c->has_points ? &c->before[s] : &p, &p,
+                      &c->costs[l], &c->best[l]);
+        if (p.recall - TOP_MARGIN > c->top) {
+            c->top = p.recall - TOP_MARGIN;
+            c->costs[N_LEVELS] = INFINITY;
+            offer(t->index, c->k, c->top, &p, &p, &c->costs[N_LEVELS], &c->best[N_LEVELS]);
+        }
+        c->before[s] = p;
+    }
+    const double recall = c->before[N_SHARES - 1].recall;
+    c->n_idle = recall - c->reached < GAIN_LEAST && n_pool > 2 * (c->k + IDLE_ROWS) ? c->n_idle + 1 : 0;
+    c->reached = recall > c->reached ? recall : c->reached;
+    c->has_points = true;
+}
+
+static int tune_ks(const tuning *t, some_ks ks, omen_graph_tune *entries, size_t *n_entries)
 {
     const omen_meta *m = &t->index->meta;
-    omen_graph_tune best[N_LEVELS + 1] = {{0}}; /* the last: the highest recall of all */
-    point before[N_SHARES];
-    double costs[N_LEVELS + 1], n_pool = 0, top = 0, reached = 0;
-    double n_estimates = 0;
-    for (size_t l = 0; l <= N_LEVELS; l++)
-        costs[l] = INFINITY;
-    for (uint32_t i = 0, n_idle = 0; i < N_REACHES && best[N_LEVELS - 1].k == 0 && n_idle < 2; i++) {
-        const omen_graph_effort effort = omen_graph_effort_of(t->index, k, reaches[i], n_pool, 1);
-        const uint32_t n_queries = count_queries(t, k, n_estimates);
+    curve curves[OMEN_CALIBRATE_KS];
+    double n_pool = 0, n_estimates = 0;
+    memset(curves, 0, sizeof curves);
+    for (size_t j = 0; j < ks.n; j++) {
+        curves[j].k = ks.k[j];
+        for (size_t l = 0; l <= N_LEVELS; l++)
+            curves[j].costs[l] = INFINITY;
+    }
+    size_t n_open = ks.n;
+    for (uint32_t i = 0; i < N_REACHES && n_open > 0; i++) {
+        const omen_graph_effort effort = omen_graph_effort_of(t->index, *ks.k, reaches[i], n_pool, 1);
+        const uint32_t n_queries = count_queries(t, ks.k[ks.n - 1], n_estimates);
         outcome o;
-        const int status = measure(t, n_queries, k, &effort, &o);
+        const int status = measure(t, n_queries, ks, &effort, &o);
         if (status != OMEN_OK)
             return status;
         n_pool = (double)o.n_pool / n_queries;
         n_estimates = (double)o.n_estimates / n_queries;
-        for (uint32_t s = 0; s < N_SHARES; s++) {
-            const double recall = omen_calibration_safe_recall(o.n_found[s], o.n_found2[s], n_queries, k, MARGIN_MOST);
-            const point p = {omen_calibration_recall_of_others(t->truth, k, recall) - t->truth->lost,
-                             (double)reaches[i], n_pool, (double)o.n_rows[s] / n_queries, n_estimates};
-            for (size_t l = 0; l < N_LEVELS; l++)
-                if ((double)omen_calibrate_levels[l] <= p.recall &&
-                    (i == 0 || (double)omen_calibrate_levels[l] > before[s].recall))
-                    offer(t->index, k, (double)omen_calibrate_levels[l], i > 0 ? &before[s] : &p, &p, &costs[l],
-                          &best[l]);
-            if (p.recall - TOP_MARGIN > top) {
-                top = p.recall - TOP_MARGIN;
-                costs[N_LEVELS] = INFINITY;
-                offer(t->index, k, top, &p, &p, &costs[N_LEVELS], &best[N_LEVELS]);
-            }
-            before[s] = p;
+        n_open = 0;
+        for (size_t j = 0; j < ks.n; j++) {
+            if (!is_complete(&curves[j]))
+                add_points(t, &curves[j], (double)reaches[i], n_queries, &o, &o.of[j]);
+            n_open += !is_complete(&curves[j]);
         }
-        const double recall = before[N_SHARES - 1].recall;
-        n_idle = recall - reached < GAIN_LEAST && n_pool > 2 * (k + IDLE_ROWS) ? n_idle + 1 : 0;
-        reached = recall > reached ? recall : reached;
-        if (before[0].n_estimates > ESTIMATES_MOST || before[0].n_estimates > (double)m->n_rows / 2)
+        if (n_estimates > ESTIMATES_MOST || n_estimates > (double)m->n_rows / 2)
             break;
     }
-    for (size_t l = 0; l < N_LEVELS && best[l].k; l++)
-        entries[(*n_entries)++] = best[l];
-    /* where no effort reaches a level, the table ends with nearly the most there is */
-    if (!best[N_LEVELS - 1].k && best[N_LEVELS].k &&
-        (!best[0].k || best[N_LEVELS].recall > entries[*n_entries - 1].recall))
-        entries[(*n_entries)++] = best[N_LEVELS];
+    for (size_t j = 0; j < ks.n; j++) {
+        const omen_graph_tune *best = curves[j].best;
+        for (size_t l = 0; l < N_LEVELS && best[l].k; l++)
+            entries[(*n_entries)++] = best[l];
+        /* where no effort reaches a level, the table ends with nearly the most there is */
+        if (!best[N_LEVELS - 1].k && best[N_LEVELS].k &&
+            (!best[0].k || best[N_LEVELS].recall > entries[*n_entries - 1].recall))
+            entries[(*n_entries)++] = best[N_LEVELS];
+    }
     return OMEN_OK;
+}
+
+/* How many of n k, which rise, walk as the first one does. */
+static size_t count_alike(const tuning *t, const uint32_t *k, size_t n)
+{
+    const omen_graph_effort effort = omen_graph_effort_of(t->index, *k, 0, 0, 1);
+    size_t n_alike = 1;
+    while (n_alike < n && omen_graph_effort_of(t->index, k[n_alike], 0, 0, 1).least_pool == effort.least_pool &&
+           omen_graph_scale_rank(k[n_alike], &effort) == omen_graph_scale_rank(*k, &effort) &&
+           count_queries(t, k[n_alike], 0) == count_queries(t, *k, 0))
+        n_alike++;
+    return n_alike;
 }
 
 /* Positions of the queries. */
@@ -270,8 +355,14 @@ int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth,
     int status = entries && t.own ? OMEN_OK : OMEN_ERR_MEMORY;
     if (status == OMEN_OK)
         find_positions(&t);
-    for (size_t i = 0; i < OMEN_CALIBRATE_KS && omen_calibrate_ks[i] <= truth->k_most && status == OMEN_OK; i++)
-        status = tune_k(&t, omen_calibrate_ks[i], entries, &n_entries);
+    size_t n_ks = 0;
+    while (n_ks < OMEN_CALIBRATE_KS && omen_calibrate_ks[n_ks] <= truth->k_most)
+        n_ks++;
+    for (size_t i = 0; i < n_ks && status == OMEN_OK;) {
+        const some_ks ks = {omen_calibrate_ks + i, count_alike(&t, omen_calibrate_ks + i, n_ks - i)};
+        status = tune_ks(&t, ks, entries, &n_entries);
+        i += ks.n;
+    }
     tables->n_bytes = n_entries * sizeof *entries;
     free(t.own);
     return status;
