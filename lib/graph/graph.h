@@ -228,10 +228,16 @@ void omen_graph_turn(const uint8_t *coarse, size_t n, uint8_t *out);
 void omen_graph_distances(const omen_graph_panels *panels, uint32_t d8, const uint8_t *turned, const int32_t *terms,
                           size_t m, size_t n, float *out);
 
-/* Chooses edges of a row from n <= OMEN_GRAPH_PACKED candidates, keys (distance, position), ascending and distinct: of
- * those that are not much nearer to one already chosen, the most nearest. Returns how many. */
-uint32_t omen_graph_prune(const omen_graph_build *build, omen_graph_panels *panels, const uint64_t *keys, uint32_t n,
-                          uint32_t most, uint32_t *out);
+#define OMEN_GRAPH_CANDIDATES 256u /* for the edges of a row, looked at together */
+
+/* Squared distances of the row at a position from n <= OMEN_GRAPH_CANDIDATES others. */
+void omen_graph_distances_from(const omen_graph_build *build, uint32_t position, const uint32_t *to, uint32_t n,
+                               float *out);
+
+/* Chooses edges of a row from n <= OMEN_GRAPH_CANDIDATES candidates, keys (distance, position), ascending and distinct:
+ * of those that are not much nearer to one already chosen, the most nearest. Returns how many. */
+uint32_t omen_graph_prune(const omen_graph_build *build, const uint64_t *keys, uint32_t n, uint32_t most,
+                          uint32_t *out);
 
 /* ---- graph_records.c ---- */
 

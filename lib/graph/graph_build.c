@@ -21,6 +21,8 @@
 #define BLOCK_ROWS   64u    /* rows of one product */
 #define GROUP_ROWS   65536u /* of a record: a second's work, or a few */
 
+_Static_assert(ROOM <= OMEN_GRAPH_CANDIDATES, "edges are chosen among all candidates");
+
 /* ---- copies and leaves ---- */
 
 /* Fills copy_of for one list. keys has room for it. */
@@ -390,7 +392,7 @@ static int link_leaf(finder *f, const omen_graph_build *b, const centres *c, uin
         const uint32_t n = sort_candidates(f, i);
         const uint64_t *keys = f->keys + (size_t)i * ROOM;
         uint32_t *edges = b->edges + (size_t)own[i] * b->degree;
-        for (uint32_t t = omen_graph_prune(b, &f->panels, keys, n, b->degree, edges); t < b->degree; t++)
+        for (uint32_t t = omen_graph_prune(b, keys, n, b->degree, edges); t < b->degree; t++)
             edges[t] = OMEN_GRAPH_NONE;
     }
     return OMEN_OK;

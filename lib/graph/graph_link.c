@@ -8,8 +8,8 @@
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
-#define WATCHED_ROWS 65536u /* between two looks at whether to stop */
-#define MERGED       256u   /* edges looked at for a row before the nearest half of them is kept */
+#define WATCHED_ROWS 65536u                /* between two looks at whether to stop */
+#define MERGED       OMEN_GRAPH_CANDIDATES /* edges looked at for a row before the nearest half of them is kept */
 
 /* Edges of a row that go to its copies: a part of all, so that others are left. */
 static uint32_t copies_most(const omen_graph_build *b)
@@ -68,15 +68,13 @@ static int find_incoming(omen_graph_build *b, incoming *in)
 }
 
 /* Adds keys (distance, position) of n <= MERGED rows to those there are. */
-static uint32_t add_keys(const omen_graph_build *b, omen_graph_panels *panels, uint32_t position, const uint32_t *to,
-                         uint32_t n, uint64_t *keys, uint32_t n_keys)
+static uint32_t add_keys(const omen_graph_build *b, uint32_t position, const uint32_t *to, uint32_t n, uint64_t *keys,
+                         uint32_t n_keys)
 {
-    uint8_t turned[OMEN_GRAPH_COARSE];
-    omen_graph_pack(panels, b->coarse, b->terms, b->d8, to, n);
-    omen_graph_turn(b->coarse + (size_t)position * b->d8, b->d8, turned);
-    omen_graph_distances(panels, b->d8, turned, &b->terms[position].row, 1, n, panels->distances);
+    float distances[MERGED];
+    omen_graph_distances_from(b, position, to, n, distances);
     for (uint32_t i = 0; i < n; i++)
-        keys[n_keys + i] = omen_key(panels->distances[i], to[i]);
+        keys[n_keys + i] = omen_key(distances[i], to[i]);
     return n_keys + n;
 }
 
@@ -92,22 +90,21 @@ static uint32_t sort_keys(uint64_t *keys, uint32_t n)
 }
 
 /* Chooses a row's edges among those that it has and those that lead to it. */
-static void merge_row(const omen_graph_build *b, const incoming *in, omen_graph_panels *panels, uint32_t position,
-                      uint32_t most)
+static void merge_row(const omen_graph_build *b, const incoming *in, uint32_t position, uint32_t most)
 {
     uint64_t keys[MERGED];
     const uint64_t begin = in->at[position], end = in->at[(uint64_t)position + 1];
-    uint32_t n = add_keys(b, panels, position, edges_of(b, position), count_edges(b, position), keys, 0);
+    uint32_t n = add_keys(b, position, edges_of(b, position), count_edges(b, position), keys, 0);
     for (uint64_t i = begin; i < end;) {
         if (n > MERGED / 2)
             n = sort_keys(keys, n);
         const uint32_t room = end - i < MERGED - n ? (uint32_t)(end - i) : MERGED - n;
-        n = add_keys(b, panels, position, in->from + i, room, keys, n);
+        n = add_keys(b, position, in->from + i, room, keys, n);
         i += room;
     }
     n = sort_keys(keys, n);
     uint32_t *edges = edges_of(b, position);
-    for (uint32_t e = omen_graph_prune(b, panels, keys, n, most, edges); e < b->degree; e++)
+    for (uint32_t e = omen_graph_prune(b, keys, n, most, edges); e < b->degree; e++)
         edges[e] = OMEN_GRAPH_NONE;
 }
 
@@ -118,21 +115,19 @@ static int merge_group(const omen_graph_build *b, const incoming *in, const uint
     int status = OMEN_OK;
 #pragma omp parallel
     {
-        omen_graph_panels panels = {NULL, NULL, NULL};
-        int own = omen_graph_panels_init(&panels, b->d8);
+        int own = OMEN_OK;
 #pragma omp for schedule(dynamic, 256)
         for (uint64_t i = first; i < first + n; i++) {
             const uint32_t position = b->order[i], copies = n_copies ? n_copies[position] : 0;
             if (own == OMEN_OK && i % 256 == 0)
                 own = omen_watch_status(b->watch);
             if (own == OMEN_OK)
-                merge_row(b, in, &panels, position, b->degree - (copies < copies_most(b) ? copies : copies_most(b)));
+                merge_row(b, in, position, b->degree - (copies < copies_most(b) ? copies : copies_most(b)));
         }
         if (own != OMEN_OK) {
 #pragma omp atomic write
             status = own;
         }
-        omen_graph_panels_finish(&panels);
     }
     return status;
 }

@@ -97,32 +97,54 @@ void omen_graph_distances(const omen_graph_panels *p, uint32_t d8, const uint8_t
                                   OMEN_GRAPH_PACKED);
 }
 
-uint32_t omen_graph_prune(const omen_graph_build *b, omen_graph_panels *panels, const uint64_t *keys, uint32_t n,
-                          uint32_t most, uint32_t *out)
+/* What the row at a position adds to its distances, and its bytes with sign: for s = <b, a>, where b are the bytes of
+ * another one as they are stored, the squared distance is term - 2 s - the other's row term. */
+static int32_t begin_row(const omen_graph_build *b, uint32_t position, int8_t row[OMEN_GRAPH_COARSE])
 {
-    uint32_t positions[OMEN_GRAPH_PACKED] = {0};
-    float own[OMEN_GRAPH_PACKED]; /* distance from the row itself; negative once it is dropped */
+    const omen_graph_terms *terms = &b->terms[position];
+    for (uint32_t k = 0; k < b->d8; k++)
+        row[k] = (int8_t)(b->coarse[(size_t)position * b->d8 + k] ^ 0x80);
+    return terms->column - 2 * terms->row;
+}
+
+void omen_graph_distances_from(const omen_graph_build *b, uint32_t position, const uint32_t *to, uint32_t n, float *out)
+{
+    int8_t row[OMEN_GRAPH_COARSE];
+    int32_t dots[OMEN_GRAPH_CANDIDATES];
+    const int32_t term = begin_row(b, position, row);
+    for (uint32_t i = 0; i < n; i++)
+        __builtin_prefetch(&b->terms[to[i]]);
+    omen_kernels_get()->dots_u8(b->coarse, to, n, row, b->d8, dots);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = (float)(term - 2 * dots[i] - b->terms[to[i]].row);
+}
+
+uint32_t omen_graph_prune(const omen_graph_build *b, const uint64_t *keys, uint32_t n, uint32_t most, uint32_t *out)
+{
+    uint32_t left[OMEN_GRAPH_CANDIDATES]; /* positions that are neither chosen nor dropped, */
+    int32_t terms[OMEN_GRAPH_CANDIDATES]; /* their terms, */
+    float own[OMEN_GRAPH_CANDIDATES];     /* and distances from the row itself */
+    int8_t row[OMEN_GRAPH_COARSE];
+    int32_t dots[OMEN_GRAPH_CANDIDATES];
     uint32_t n_chosen = 0;
     for (uint32_t i = 0; i < n; i++) {
-        positions[i] = (uint32_t)keys[i];
+        left[i] = (uint32_t)keys[i];
+        terms[i] = b->terms[left[i]].row;
         own[i] = omen_key_distance(keys[i]);
     }
-    uint8_t turned[OMEN_GRAPH_COARSE];
-    omen_graph_pack(panels, b->coarse, b->terms, b->d8, positions, n);
-    for (uint32_t i = 0; i < n && n_chosen < most; i++) {
-        const uint32_t position = positions[i];
-        if (own[i] < 0)
-            continue;
-        out[n_chosen++] = position;
-        if (n_chosen == most)
-            break;
-        omen_graph_turn(b->coarse + (size_t)position * b->d8, b->d8, turned);
-        const uint32_t first = (i + 1) / OMEN_PANEL * OMEN_PANEL; /* what is before is chosen or dropped */
-        omen_kernels_get()->matmul_u8(turned, b->d8, 1, panels->values + (size_t)first * b->d8,
-                                      (n - first + OMEN_PANEL - 1) / OMEN_PANEL, b->d8, &b->terms[position].row,
-                                      panels->terms + first, panels->distances + first, OMEN_GRAPH_PACKED);
-        for (uint32_t j = i + 1; j < n; j++)
-            own[j] = ALPHA * panels->distances[j] <= own[j] ? -1 : own[j];
+    while (n > 0 && n_chosen < most) {
+        out[n_chosen++] = left[0];
+        const int32_t term = begin_row(b, left[0], row);
+        uint32_t n_left = 0;
+        omen_kernels_get()->dots_u8(b->coarse, left + 1, n - 1, row, b->d8, dots);
+        for (uint32_t i = 1; i < n; i++) {
+            const bool stays = ALPHA * (float)(term - 2 * dots[i - 1] - terms[i]) > own[i];
+            left[n_left] = left[i];
+            terms[n_left] = terms[i];
+            own[n_left] = own[i];
+            n_left += stays;
+        }
+        n = n_left;
     }
     return n_chosen;
 }

@@ -59,6 +59,9 @@ typedef struct omen_kernels {
     void (*matmul_u8)(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
                       const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc);
 
+    /* out[i] = the sum over k of rows[at[i] * n_k + k] * b[k], for i < n; n_k a multiple of 4. */
+    void (*dots_u8)(const uint8_t *rows, const uint32_t *at, size_t n, const int8_t *b, size_t n_k, int32_t *out);
+
     /* Smallest half_norm[j] - dots[j] over j < n (n >= 1), the lowest j among equals. */
     void (*argmin)(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index);
 

@@ -123,6 +123,31 @@ static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *pane
     }
 }
 
+static void dots_u8(const uint8_t *rows, const uint32_t *at, size_t n, const int8_t *b, size_t n_k, int32_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = rows + at[i] * n_k;
+        __m256i sum = _mm256_setzero_si256();
+        size_t k = 0;
+        for (; k + 16 <= n_k; k += 16) {
+            const __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(row + k)));
+            const __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(b + k)));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
+        }
+        __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+        for (; k < n_k; k += 4) {
+            int32_t x, y;
+            memcpy(&x, row + k, 4);
+            memcpy(&y, b + k, 4);
+            four = _mm_add_epi32(
+                four, _mm_madd_epi16(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(x)), _mm_cvtepi8_epi16(_mm_cvtsi32_si128(y))));
+        }
+        four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+        four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1));
+        out[i] = _mm_cvtsi128_si32(four);
+    }
+}
+
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
 {
     float best = half_norm[0] - dots[0];
@@ -584,6 +609,7 @@ const omen_kernels omen_kernels_avx2 = {
     .name = "avx2",
     .matmul = matmul,
     .matmul_u8 = matmul_u8,
+    .dots_u8 = dots_u8,
     .argmin = argmin,
     .reach = reach,
     .filter = filter,

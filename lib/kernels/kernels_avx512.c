@@ -7,11 +7,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+#define TILE_ROWS 12u /* of a product, in registers */
+
 /* rows x 16 * n_panels outputs in registers; panels are panel_stride floats apart. */
 INLINE void tile(const size_t rows, const size_t n_panels, const float *a, size_t lda, const float *panel,
                  size_t panel_stride, size_t n_k, float *c, size_t ldc)
 {
-    __m512 sum[12][2];
+    __m512 sum[TILE_ROWS][2];
     for (size_t i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = _mm512_setzero_ps();
     for (size_t k = 0; k < n_k; k++) {
@@ -32,23 +34,25 @@ INLINE void tile(const size_t rows, const size_t n_panels, const float *a, size_
     }
 }
 
+/* Calls of a tile of every number of rows. */
+#define TILES(CALL) CALL(1) CALL(2) CALL(3) CALL(4) CALL(5) CALL(6) CALL(7) CALL(8) CALL(9) CALL(10) CALL(11) CALL(12)
+
+/* All rows by one or two panels, in tiles of about the same number of rows: in small ones each sum waits for itself. */
 INLINE void stripe(const size_t n_panels, const float *a, size_t lda, size_t m, const float *panel, size_t n_k,
                    float *c, size_t ldc)
 {
-    const size_t stride = n_k * OMEN_PANEL;
-    size_t i = 0;
-    for (; i + 12 <= m; i += 12)
-        tile(12, n_panels, a + i * lda, lda, panel, stride, n_k, c + i * ldc, ldc);
-#define REST(rows)                                                                                                     \
-    if (m - i >= rows) {                                                                                               \
-        tile(rows, n_panels, a + i * lda, lda, panel, stride, n_k, c + i * ldc, ldc);                                  \
-        i += rows;                                                                                                     \
+    size_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, rows;
+    for (size_t i = 0; i < m; i += rows, n_tiles--) {
+        rows = (m - i + n_tiles - 1) / n_tiles;
+        switch (rows) {
+#define TILE(n)                                                                                                        \
+    case n:                                                                                                            \
+        tile(n, n_panels, a + i * lda, lda, panel, n_k * OMEN_PANEL, n_k, c + i * ldc, ldc);                           \
+        break;
+            TILES(TILE)
+#undef TILE
+        }
     }
-    REST(8)
-    REST(4)
-    REST(2)
-    REST(1)
-#undef REST
 }
 
 /* One row: many panels at once, since each sum waits for the one before it. */
@@ -99,7 +103,7 @@ INLINE void tile_u8(const bool vnni, const size_t rows, const size_t n_panels, c
                     const int8_t *panel, size_t panel_stride, size_t n_k, const int32_t *row_terms,
                     const int32_t *column_terms, float *c, size_t ldc)
 {
-    __m512i sum[12][2];
+    __m512i sum[TILE_ROWS][2];
     for (size_t i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = _mm512_setzero_si512();
     for (size_t k = 0; k < n_k; k += 4) {
@@ -146,6 +150,25 @@ INLINE void one_row_u8(const bool vnni, const uint8_t *a, const int8_t *panel, s
     }
 }
 
+INLINE void stripe_u8(const bool vnni, const size_t n_panels, const uint8_t *a, size_t lda, size_t m,
+                      const int8_t *panel, size_t n_k, const int32_t *row_terms, const int32_t *column_terms, float *c,
+                      size_t ldc)
+{
+    size_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, rows;
+    for (size_t i = 0; i < m; i += rows, n_tiles--) {
+        rows = (m - i + n_tiles - 1) / n_tiles;
+        switch (rows) {
+#define TILE(n)                                                                                                        \
+    case n:                                                                                                            \
+        tile_u8(vnni, n, n_panels, a + i * lda, lda, panel, n_k * OMEN_PANEL, n_k, row_terms + i, column_terms,        \
+                c + i * ldc, ldc);                                                                                     \
+        break;
+            TILES(TILE)
+#undef TILE
+        }
+    }
+}
+
 INLINE void stripes_u8(const bool vnni, const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels,
                        size_t n_k, const int32_t *row_terms, const int32_t *column_terms, float *c, size_t ldc)
 {
@@ -154,20 +177,51 @@ INLINE void stripes_u8(const bool vnni, const uint8_t *a, size_t lda, size_t m, 
     for (; m == 1 && p + 4 <= n_panels; p += 4)
         one_row_u8(vnni, a, panels + p * stride, stride, n_k, row_terms[0], column_terms + p * OMEN_PANEL,
                    c + p * OMEN_PANEL);
-    for (; p < n_panels; p += 2) {
-        const int8_t *panel = panels + p * stride;
-        float *out = c + p * OMEN_PANEL;
-        const int32_t *columns = column_terms + p * OMEN_PANEL;
-        size_t i = 0;
-        for (; i + 12 <= m && p + 1 < n_panels; i += 12)
-            tile_u8(vnni, 12, 2, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
-        for (; i + 4 <= m && p + 1 < n_panels; i += 4)
-            tile_u8(vnni, 4, 2, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
-        for (; i < m && p + 1 < n_panels; i++)
-            tile_u8(vnni, 1, 2, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
-        for (; i < m; i++)
-            tile_u8(vnni, 1, 1, a + i * lda, lda, panel, stride, n_k, row_terms + i, columns, out + i * ldc, ldc);
+    for (; p + 2 <= n_panels; p += 2)
+        stripe_u8(vnni, 2, a, lda, m, panels + p * stride, n_k, row_terms, column_terms + p * OMEN_PANEL,
+                  c + p * OMEN_PANEL, ldc);
+    if (p < n_panels)
+        stripe_u8(vnni, 1, a, lda, m, panels + p * stride, n_k, row_terms, column_terms + p * OMEN_PANEL,
+                  c + p * OMEN_PANEL, ldc);
+}
+
+/* Four rows at a time; of the last ones, some more than once. */
+INLINE void dots_of_rows(const bool vnni, const uint8_t *rows, const uint32_t *at, size_t n, const int8_t *b,
+                         size_t n_k, int32_t *out)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        const uint8_t *row[4];
+        __m512i sum[4];
+        for (size_t r = 0; r < 4; r++) {
+            row[r] = rows + at[i + r < n ? i + r : n - 1] * n_k;
+            sum[r] = _mm512_setzero_si512();
+        }
+        for (size_t k = 0; k < n_k; k += 64) {
+            const __mmask64 in = n_k - k >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n_k - k)) - 1;
+            const __m512i y = _mm512_maskz_loadu_epi8(in, b + k);
+#pragma GCC unroll 4
+            for (size_t r = 0; r < 4; r++)
+                sum[r] = dot4(vnni, sum[r], _mm512_maskz_loadu_epi8(in, row[r] + k), y);
+        }
+        const __m512i s01 =
+            _mm512_add_epi32(_mm512_unpacklo_epi32(sum[0], sum[1]), _mm512_unpackhi_epi32(sum[0], sum[1]));
+        const __m512i s23 =
+            _mm512_add_epi32(_mm512_unpacklo_epi32(sum[2], sum[3]), _mm512_unpackhi_epi32(sum[2], sum[3]));
+        const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(s01, s23), _mm512_unpackhi_epi64(s01, s23));
+        const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+        const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+        _mm_mask_storeu_epi32(out + i, (__mmask8)(n - i >= 4 ? 15 : (1u << (n - i)) - 1), four);
     }
+}
+
+static void dots_u8(const uint8_t *rows, const uint32_t *at, size_t n, const int8_t *b, size_t n_k, int32_t *out)
+{
+    dots_of_rows(false, rows, at, n, b, n_k, out);
+}
+
+static void dots_u8_vnni(const uint8_t *rows, const uint32_t *at, size_t n, const int8_t *b, size_t n_k, int32_t *out)
+{
+    dots_of_rows(true, rows, at, n, b, n_k, out);
 }
 
 static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels, size_t n_k,
@@ -646,6 +700,9 @@ static void range_bits(const uint8_t *values, uint32_t width, size_t n, uint64_t
     .scan_gain = scan_gain,
 
 const omen_kernels omen_kernels_avx512 = {
-    .name = "avx512", .matmul_u8 = matmul_u8, .graph_estimates = graph_estimates, KERNELS};
-const omen_kernels omen_kernels_avx512vnni = {
-    .name = "avx512vnni", .matmul_u8 = matmul_u8_vnni, .graph_estimates = graph_estimates_vnni, KERNELS};
+    .name = "avx512", .matmul_u8 = matmul_u8, .dots_u8 = dots_u8, .graph_estimates = graph_estimates, KERNELS};
+const omen_kernels omen_kernels_avx512vnni = {.name = "avx512vnni",
+                                              .matmul_u8 = matmul_u8_vnni,
+                                              .dots_u8 = dots_u8_vnni,
+                                              .graph_estimates = graph_estimates_vnni,
+                                              KERNELS};

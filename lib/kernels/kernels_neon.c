@@ -101,6 +101,23 @@ static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *pane
     }
 }
 
+static void dots_u8(const uint8_t *rows, const uint32_t *at, size_t n, const int8_t *b, size_t n_k, int32_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = rows + at[i] * n_k;
+        int32x4_t sum = vdupq_n_s32(0);
+        size_t k = 0;
+        for (; k + 8 <= n_k; k += 8) {
+            const int16x8_t x = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(row + k))), y = vmovl_s8(vld1_s8(b + k));
+            sum = vmlal_s16(sum, vget_low_s16(x), vget_low_s16(y));
+            sum = vmlal_high_s16(sum, x, y);
+        }
+        out[i] = vaddvq_s32(sum);
+        for (; k < n_k; k++)
+            out[i] += row[k] * b[k];
+    }
+}
+
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
 {
     float best = half_norm[0] - dots[0];
@@ -441,6 +458,7 @@ const omen_kernels omen_kernels_neon = {
     .name = "neon",
     .matmul = matmul,
     .matmul_u8 = matmul_u8,
+    .dots_u8 = dots_u8,
     .argmin = argmin,
     .reach = reach,
     .filter = plain_filter,

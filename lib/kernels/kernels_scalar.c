@@ -34,6 +34,16 @@ static void matmul_u8(const uint8_t *a, size_t lda, size_t m, const int8_t *pane
     }
 }
 
+static void dots_u8(const uint8_t *rows, const uint32_t *at, size_t n, const int8_t *b, size_t n_k, int32_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *row = rows + at[i] * n_k;
+        out[i] = 0;
+        for (size_t k = 0; k < n_k; k++)
+            out[i] += row[k] * b[k];
+    }
+}
+
 static void argmin(const float *dots, const float *half_norm, size_t n, float *value, uint32_t *index)
 {
     float best = half_norm[0] - dots[0];
@@ -215,6 +225,7 @@ const omen_kernels omen_kernels_scalar = {
     .name = "scalar",
     .matmul = matmul,
     .matmul_u8 = matmul_u8,
+    .dots_u8 = dots_u8,
     .argmin = argmin,
     .reach = reach,
     .filter = plain_filter,
