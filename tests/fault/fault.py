@@ -774,10 +774,11 @@ def run_kills(bench, reporter):
                   + (f"; {n_resumed} runs resumed" if bench.can_resume else ""))
 
 
-# ---- kills of a build in steps ----
+# ---- kills of a build in steps, and of what comes after it ----
 
 class Steps:
-    """train, shards and merge: their words, what each writes, and what an undisturbed run leaves."""
+    """train, shards, merge, attach and a search of all rows: their words, what each writes, and what an undisturbed run
+    leaves."""
 
     def __init__(self, bench, n_shards=3):
         n = min(bench.options.rows, 1500)
@@ -792,6 +793,12 @@ class Steps:
                                       str(n // n_shards // 7 + 1), "-o", name]))
         names = [name for name, _ in self.steps[1:]]
         self.steps.append((OUT, ["merge", *threads, *model, "-o", OUT, *names]))
+        write_columns(bench, n)
+        self.steps.append(("more.omen", ["attach", *threads, "--graph",
+                                         *(word.replace("../", bench.path("")) for word in COLUMNS), "-o", "more.omen",
+                                         OUT]))
+        self.steps.append(("own.npy", ["query", *threads, "--self", "-k", "3", "--chunk-rows", str(n // 9), "-o",
+                                       "own.npy", "more.omen"]))
         self.outputs = {}
         self.n_io, self.seconds = {}, {}
         directory = bench.directory()
@@ -852,7 +859,8 @@ def run_step_kills(bench, reporter):
         tmp = ["--tmp", scratch] if n_builds % 2 else []  # every other with its checkpoints elsewhere
         n_builds += 1
         for name, words in steps.steps:
-            faults += kill_step(steps, directory, name, [*words, *tmp], rng, counts)
+            more = tmp if words[0] != "query" else []  # which keeps its checkpoint beside its results
+            faults += kill_step(steps, directory, name, [*words, *more], rng, counts)
             if faults:
                 break
         left = sorted(set(os.listdir(directory)) - set(steps.outputs)) + os.listdir(scratch)
@@ -1108,7 +1116,7 @@ def main():
                         help="io, alloc: fail calls from the same place in that many cases (default: 2; 0: all)")
     parser.add_argument("--no-limits", action="store_true", help="io: without limits on the size of files")
     parser.add_argument("--count", type=int, default=60, help="kills (default: 60)")
-    parser.add_argument("--steps", type=int, default=20, help="kills of train, shards and merge (default: 20)")
+    parser.add_argument("--steps", type=int, default=30, help="kills of train, shards, merge, attach and query --self (default: 30)")
     parser.add_argument("--states", type=int, default=60,
                         help="replay: states that the next build starts from; 0: all (default: 60)")
     parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
