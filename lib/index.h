@@ -21,6 +21,14 @@ typedef struct omen_touched {
     uint64_t *seen; /* one bit per block of OMEN_CHECK_BYTES, set once it has been checked; NULL: do not check */
 } omen_touched;
 
+/* The axes that the graph's codes hold anything of, in bytes (graph_axes.c). */
+typedef struct omen_graph_axes {
+    uint32_t n;
+    int8_t *panels; /* packed; NULL: dimensions are too many, and the transform's axes are taken */
+    float *scales;  /* n, to the next multiple of 16 */
+    int32_t *terms; /* twice as many */
+} omen_graph_axes;
+
 /* The graph of an index (graph.h), if it has one. */
 typedef struct omen_graph {
     uint32_t degree; /* 0: there is none */
@@ -34,6 +42,7 @@ typedef struct omen_graph {
     const omen_graph_tune *tune;
     size_t n_tune;
     omen_touched adjacency, code;
+    omen_graph_axes axes;
     struct omen_graph_walk *spare; /* what a search has left for the next one; NULL: none. Exchanged atomically */
 } omen_graph;
 

@@ -302,7 +302,7 @@ static uint64_t measure(const omen_neighbours *t, uint32_t q, uint32_t id, const
     if (t->as_bytes && -product < (float)BYTE_EXACT)
         return omen_key(0 - product, id);
     if (t->metric == OMEN_METRIC_IP)
-        return omen_key(-kernels->ip_f32(t->queries + at, row, t->d), id);
+        return omen_key(0 - kernels->ip_f32(t->queries + at, row, t->d), id);
     if (t->metric == OMEN_METRIC_L2)
         return omen_key(kernels->l2_f32(t->queries + at, row, t->d), id);
     return omen_key(is_zero ? 1 : kernels->l2_f32(t->units + at, row, t->d) / 2, id);

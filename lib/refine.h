@@ -78,7 +78,7 @@ static inline float omen_refine_distance(const omen_refine_space *space, omen_di
     if (space->metric == OMEN_METRIC_L2)
         return value;
     if (space->metric == OMEN_METRIC_IP)
-        return (float)-(offset + (double)value);
+        return (float)-(offset + (double)value) + 0.0f; /* no -0, which would come before 0 */
     return space->has_zero_rows && omen_refine_is_zero(space, stored) ? 1 : value / 2;
 }
 

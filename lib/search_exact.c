@@ -95,7 +95,7 @@ static uint64_t source_key(const row_supply *supply, const float *query, uint32_
 {
     const omen_kernels *kernels = omen_kernels_get();
     if (!is_squared(supply))
-        return omen_key(-kernels->ip_f32(query, row, supply->d), id);
+        return omen_key(0 - kernels->ip_f32(query, row, supply->d), id); /* no -0, which would come before 0 */
     const float value = kernels->l2_f32(query, row, supply->d);
     return omen_key(supply->metric == OMEN_METRIC_L2 ? value : is_zero_row(supply, row) ? 1 : value / 2, id);
 }

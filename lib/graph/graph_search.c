@@ -42,6 +42,7 @@ struct omen_graph_walk {
     float *estimates;                  /* of a step's rows */
     uint32_t *numbers;                 /* 0, 1, 2 ...: of entries */
     float *lifted, *projected, *tails; /* CHUNK queries */
+    void *work;                        /* to project them */
     const float *queries;              /* the same, as they are compared with refine rows */
     uint64_t *found;                   /* most_pool keys (estimate or distance, position or id) */
     const omen_row_set *set;           /* of a search under a filter; else NULL */
@@ -71,6 +72,7 @@ void omen_graph_walk_destroy(omen_graph_walk *w)
     free(w->lifted);
     free(w->projected);
     free(w->tails);
+    free(w->work);
     free(w->found);
     free(w->matches);
     free(w);
@@ -98,11 +100,12 @@ omen_graph_walk *omen_graph_walk_create(const omen_index *index, uint32_t most_p
         .lifted = omen_alloc(CHUNK * m->d_full, sizeof *w->lifted),
         .projected = omen_alloc(CHUNK * omen_round_up(m->d_kept, OMEN_PANEL), sizeof *w->projected),
         .tails = omen_alloc(CHUNK, sizeof *w->tails),
+        .work = omen_alloc(omen_graph_axes_work_bytes(index, CHUNK), 1),
         .found = omen_alloc(most_pool, sizeof *w->found),
         .matches = omen_alloc(most_pool + n_step, sizeof *w->matches),
     };
     if (!w->visited || !w->seen || !w->pool || !w->fresh || !w->at || !w->estimates || !w->numbers || !w->lifted ||
-        !w->projected || !w->tails || !w->found || !w->matches) {
+        !w->projected || !w->tails || !w->work || !w->found || !w->matches) {
         omen_graph_walk_destroy(w);
         return NULL;
     }
@@ -373,21 +376,12 @@ static inline void prefetch_next(const omen_graph_walk *w, uint32_t next, uint32
     }
 }
 
-uint32_t omen_graph_count_axes(const omen_index *index)
-{
-    uint32_t i = OMEN_GRAPH_NIBBLES - 1;
-    while (i > 0 && index->graph.dims[i] >= index->meta.d_kept)
-        i--;
-    return index->graph.dims[i] < index->meta.d_kept ? index->graph.dims[i] + 1 : 1;
-}
-
 void omen_graph_project(omen_graph_walk *w, const float *queries, size_t n)
 {
     const omen_index *index = w->index;
     const size_t ld = omen_round_up(index->meta.d_kept, OMEN_PANEL);
     const float *lifted = omen_transform_lift(&index->transform, queries, n, true, w->lifted);
-    omen_transform_project_first(&index->transform, lifted, n, omen_graph_count_axes(index), w->projected, ld,
-                                 w->tails);
+    omen_graph_axes_project(index, lifted, n, w->projected, ld, w->tails, w->work);
     /* cosine re-ranks with the unit query; nothing else needs the lifted ones again */
     w->queries = omen_refine_shift(&index->refine, index->meta.metric == OMEN_METRIC_COSINE ? lifted : queries, n, true,
                                    w->lifted);
@@ -401,8 +395,7 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     const size_t ld = omen_round_up(w->index->meta.d_kept, OMEN_PANEL);
     omen_graph_query code_query;
     const omen_graph_query *query = &code_query;
-    omen_graph_query_make(g->dims, g->ranges, omen_graph_count_axes(w->index), w->projected + q * ld, w->tails[q],
-                          &code_query);
+    omen_graph_query_make(g->dims, g->ranges, g->axes.n, w->projected + q * ld, w->tails[q], &code_query);
     uint32_t n_pool = 0, next = 0, next_entry = 0;
     bool is_last = false;
     int status = OMEN_OK;

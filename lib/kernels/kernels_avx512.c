@@ -691,8 +691,8 @@ static void range_bits(const uint8_t *values, uint32_t width, size_t n, uint64_t
 #define KERNELS                                                                                                        \
     .matmul = matmul, .argmin = argmin, .reach = reach, .filter = filter, .encode16 = encode16,                        \
     .sq8_encode = plain_sq8_encode, .sq12_encode = plain_sq12_encode, .sq16_encode = plain_sq16_encode,                \
-    .signs = plain_signs, .pq_tables = plain_pq_tables, .table_lows = plain_table_lows, .table_round = table_round,    \
-    .count_bits = plain_count_bits, .range_bits = range_bits, .list_shares = list_shares,                              \
+    .split16 = plain_split16, .signs = plain_signs, .pq_tables = plain_pq_tables, .table_lows = plain_table_lows,      \
+    .table_round = table_round, .count_bits = plain_count_bits, .range_bits = range_bits, .list_shares = list_shares,  \
     .list_expected = list_expected, .bit_positions = bit_positions, .take_keys = take_keys, .keys_below = keys_below,  \
     .list_values = plain_list_values, .dot_f64 = plain_dot_f64, .xxh3 = plain_xxh3, .reduce_f64 = plain_reduce_f64,    \
     .l2_f32 = l2_f32, .l2_f16 = l2_f16, .l2_sq8 = l2_sq8, .l2_sq12 = l2_sq12, .l2_sq16 = l2_sq16, .ip_f32 = ip_f32,    \

@@ -5,6 +5,7 @@
 #define OMEN_KERNELS_PLAIN_H
 
 #include <float.h>
+#include <math.h>
 #include <stdbool.h>
 
 #define XXH_INLINE_ALL
@@ -142,6 +143,30 @@ static inline void plain_sq16_encode(const float *row, size_t d, uint8_t *out)
 }
 
 #undef SQ_BEGIN
+
+static inline float plain_split16(const float *x, const float *from, size_t n, uint8_t *high, uint8_t *low)
+{
+    const float half = 32767;
+    float most[OMEN_LANES] = {0}, top = 0;
+    for (size_t i = 0; i < n / OMEN_LANES * OMEN_LANES; i += OMEN_LANES)
+        for (size_t l = 0; l < OMEN_LANES; l++) {
+            const float size = fabsf(x[i + l] - from[i + l]);
+            most[l] = size > most[l] ? size : most[l];
+        }
+    for (size_t i = n / OMEN_LANES * OMEN_LANES; i < n; i++)
+        top = fabsf(x[i] - from[i]) > top ? fabsf(x[i] - from[i]) : top;
+    for (size_t l = 0; l < OMEN_LANES; l++)
+        top = most[l] > top ? most[l] : top;
+    const bool is_zero = !(top > 1e-30f); /* its inverse would be none */
+    const float scale = is_zero ? 0 : half / top;
+    for (size_t i = 0; i < n; i++) {
+        const float whole = (x[i] - from[i]) * scale;
+        const int32_t u = (int32_t)(whole + (whole < 0 ? -0.5f : 0.5f)) + 32768;
+        high[i] = (uint8_t)(u >> 8);
+        low[i] = (uint8_t)u;
+    }
+    return is_zero ? 0 : top / half;
+}
 
 static inline float plain_signs(const float *z, size_t d, uint8_t *code)
 {

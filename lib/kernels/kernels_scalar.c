@@ -233,6 +233,7 @@ const omen_kernels omen_kernels_scalar = {
     .sq8_encode = plain_sq8_encode,
     .sq12_encode = plain_sq12_encode,
     .sq16_encode = plain_sq16_encode,
+    .split16 = plain_split16,
     .signs = plain_signs,
     .pq_tables = plain_pq_tables,
     .table_lows = plain_table_lows,

@@ -436,6 +436,47 @@ static int read_failing(void *self, uint64_t first, uint64_t n, float *out, omen
 }
 
 /* Where a thread could not read its part of the rows, the others take nothing for what it would have found. */
+/* Inner products that vanish are 0 of either sign, and the same distance. */
+static void test_vanishing_products(void)
+{
+    enum { D = 16, N = 40 };
+    rows_in_memory rows = {.n = N, .d = D, .x = malloc(N * D * sizeof(float))};
+    const omen_source source = source_of(&rows);
+    const omen_refine tiers[] = {OMEN_REFINE_F32, OMEN_REFINE_SQ12};
+    int64_t ids[N];
+    float distances[N];
+    for (uint64_t i = 0; i < N * D; i++) /* squares of these are nothing to float32 */
+        rows.x[i] = i / D % 2 ? 1e-30f : -1e-30f;
+    CHECK_EQ_INT(omen_source_search(&source, OMEN_METRIC_IP, N, rows.x, 1, 1, ids, distances, NULL, NULL, NULL),
+                 OMEN_OK);
+    for (int64_t i = 0; i < N; i++)
+        CHECK_CASE(ids[i] == i && distances[i] == 0 && !signbit(distances[i]), "source, place %lld: row %lld at %g",
+                   (long long)i, (long long)ids[i], (double)distances[i]);
+    for (size_t t = 0; t < sizeof tiers / sizeof *tiers; t++) {
+        omen_build_options o;
+        omen_build_options_init(&o);
+        o.metric = OMEN_METRIC_IP;
+        o.refine = tiers[t];
+        sections_in_memory sections;
+        omen_index *index = make_index(&rows, &o, &sections);
+        if (!index)
+            continue;
+        omen_search_options options;
+        omen_search_options_init(&options);
+        options.exact = true;
+        options.k = N;
+        results r = search(index, &options, rows.x, 1);
+        for (int64_t i = 0; i < N; i++)
+            CHECK_CASE(r.ids[i] == i && r.distances[i] == 0 && !signbit(r.distances[i]),
+                       "tier %zu, place %lld: row %lld at %g", t, (long long)i, (long long)r.ids[i],
+                       (double)r.distances[i]);
+        results_free(&r);
+        omen_index_close(index);
+        sections_free(&sections);
+    }
+    rows_free(&rows);
+}
+
 static void test_failed_part(void)
 {
     enum { N_ROWS = 20000, D = 4, N_QUERIES = 64 };
@@ -488,7 +529,7 @@ static uint64_t kernel_key(omen_metric metric, const float *query, const float *
     const omen_transform unit = {.metric = metric, .d = d, .d_full = d};
     float both[2][128];
     if (metric == OMEN_METRIC_IP)
-        return omen_key(-kernels->ip_f32(query, row, d), id);
+        return omen_key(0 - kernels->ip_f32(query, row, d), id);
     if (metric == OMEN_METRIC_L2)
         return omen_key(kernels->l2_f32(query, row, d), id);
     omen_transform_lift(&unit, query, 1, true, both[0]);
@@ -639,6 +680,7 @@ int main(void)
     RUN(test_zero_query);
     RUN(test_short_query);
     RUN(test_tiny_rows);
+    RUN(test_vanishing_products);
     RUN(test_failed_part);
     RUN(test_row_hash);
     RUN(test_neighbours);

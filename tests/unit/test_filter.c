@@ -622,7 +622,7 @@ static void test_long_rows(void)
             row[j] *= length * length;
         }
         if (i < N)
-            keys[i] = omen_key(-omen_kernels_get()->ip_f32(row, row, D_LONG), (uint32_t)i);
+            keys[i] = omen_key(0 - omen_kernels_get()->ip_f32(row, row, D_LONG), (uint32_t)i);
     }
     omen_keys_sort(keys, N);
     omen_build_options o;

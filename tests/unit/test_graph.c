@@ -111,6 +111,52 @@ static double try_graph(rows_in_memory *rows, const rows_in_memory *queries, ome
     return recall;
 }
 
+/* Queries projected by products of bytes are where the transform has them, but for the rounding of axes and query. */
+static void test_axes(void)
+{
+    static const uint32_t dims[] = {1, 13, 40, 300};
+    for (size_t c = 0; c < 3 * sizeof dims / sizeof *dims; c++) {
+        const uint32_t d = dims[c / 3], n = OMEN_GRAPH_CHUNK;
+        rows_in_memory rows = make_rows(600, d, c % 2 ? FAR_AWAY : CLUSTERED, 1);
+        omen_build_options o;
+        omen_build_options_init(&o);
+        o.metric = (omen_metric)(c % 3);
+        o.graph.wanted = true;
+        sections_in_memory sections;
+        omen_index *index = make_index(&rows, &o, &sections);
+        if (!index)
+            continue;
+        const omen_transform *t = &index->transform;
+        const size_t ld = omen_round_up(t->d_kept, OMEN_PANEL);
+        float *lifted = omen_alloc(n * t->d_full, sizeof *lifted), *tails = omen_alloc(2 * n, sizeof *tails);
+        float *want = omen_alloc(n * ld, sizeof *want), *got = omen_alloc(n * ld, sizeof *got);
+        void *work = omen_alloc(omen_graph_axes_work_bytes(index, n), 1);
+        const float *queries = omen_transform_lift(t, rows.x, n, true, lifted);
+        CHECK(index->graph.axes.panels != NULL);
+        omen_transform_project_first(t, queries, n, index->graph.axes.n, want, ld, tails);
+        omen_graph_axes_project(index, queries, n, got, ld, tails + n, work);
+        for (size_t q = 0; q < n; q++) {
+            const double length = sqrt((double)omen_kernels_get()->l2_f32(t->mean, queries + q * t->d_full, t->d_full));
+            double error2 = 0;
+            for (size_t j = 0; j < index->graph.axes.n; j++)
+                error2 += pow((double)(want[q * ld + j] - got[q * ld + j]), 2);
+            CHECK_CASE(sqrt(error2) <= 0.02 * length, "%s: query %zu is off by %g of %g", case_name(&rows, &o), q,
+                       sqrt(error2), length);
+            CHECK_CASE(fabs((double)(tails[q] - tails[n + q])) <= 0.04 * length * length,
+                       "%s: query %zu drops %g, not %g", case_name(&rows, &o), q, (double)tails[n + q],
+                       (double)tails[q]);
+        }
+        free(lifted);
+        free(tails);
+        free(want);
+        free(got);
+        free(work);
+        omen_index_close(index);
+        sections_free(&sections);
+        rows_free(&rows);
+    }
+}
+
 /* From one row on, rows that are all equal or that have copies: each graph is sound, and finds k rows. */
 static void test_kinds(void)
 {
@@ -465,6 +511,7 @@ static void test_scaled_pools(void)
 int main(void)
 {
     RUN(test_codes);
+    RUN(test_axes);
     RUN(test_refusals);
     RUN(test_recall);
     RUN(test_kinds);

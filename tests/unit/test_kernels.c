@@ -109,6 +109,64 @@ static void test_matmul_u8(void)
     }
 }
 
+static void test_dots_u8(void)
+{
+    for (size_t n = 0; n <= 9; n++) {
+        for (size_t k = 4; k <= 260; k += 4) {
+            const size_t n_rows = 1 + draw_below(12);
+            uint8_t *rows = last_bytes(0, n_rows * k);
+            uint32_t *at = last_bytes(1, n * sizeof *at);
+            int8_t *b = last_bytes(2, k);
+            int32_t *want = last_bytes(3, n * sizeof *want), *got = last_bytes(4, n * sizeof *got);
+            const unsigned kind = draw_below(3);
+            draw_bytes(rows, n_rows * k, 256);
+            draw_bytes((uint8_t *)b, k, 256);
+            for (size_t i = 0; i < n; i++)
+                at[i] = (uint32_t)draw_below((unsigned)n_rows);
+            if (kind > 0) { /* the largest sums of either sign */
+                memset(rows, 255, n_rows * k);
+                memset(b, kind == 1 ? -128 : 127, k);
+            }
+            memset(want, 0xa5, n * sizeof *want);
+            memset(got, 0x5a, n * sizeof *got);
+            scalar->dots_u8(rows, at, n, b, k, want);
+            level->dots_u8(rows, at, n, b, k, got);
+            CHECK_CASE(memcmp(want, got, n * sizeof *got) == 0, "%zu of %zu rows, k %zu", n, n_rows, k);
+        }
+    }
+}
+
+static void test_split16(void)
+{
+    for (size_t n = 1; n <= 70; n++) {
+        float *x = last_floats(0, n), *from = last_floats(1, n);
+        uint8_t *want = last_bytes(2, 2 * n), *got = last_bytes(3, 2 * n);
+        for (int kind = 0; kind < 5; kind++) {
+            draw_floats(x, n, kind == 1 ? MIXED : PLAIN);
+            draw_floats(from, n, PLAIN);
+            for (size_t i = 0; i < n && kind > 1; i++) { /* nothing, too little, and only the last value */
+                from[i] = 0;
+                x[i] = kind == 2 ? (i % 2 ? 0.0f : -0.0f) : kind == 3 ? 9e-31f : i == n - 1 ? -5.0f : 0;
+            }
+            memset(want, 0xa5, 2 * n);
+            memset(got, 0x5a, 2 * n);
+            const float unit = scalar->split16(x, from, n, want, want + n);
+            CHECK_CASE(same_float(level->split16(x, from, n, got, got + n), unit) && memcmp(want, got, 2 * n) == 0,
+                       "%zu values of kind %d", n, kind);
+            float top = 0;
+            for (size_t i = 0; i < n; i++)
+                top = fabsf(x[i] - from[i]) > top ? fabsf(x[i] - from[i]) : top;
+            CHECK_CASE(same_float(unit, top > 1e-30f ? top / 32767 : 0), "%zu values of kind %d: %g of %g", n, kind,
+                       (double)unit, (double)top);
+            for (size_t i = 0; i < n; i++) {
+                const double back = (double)unit * (256 * want[i] + want[n + i] - 32768);
+                CHECK_CASE(fabs(back - (double)(x[i] - from[i])) <= 0.51 * (double)unit + 1e-30,
+                           "%zu values of kind %d: %g is %g", n, kind, (double)(x[i] - from[i]), back);
+            }
+        }
+    }
+}
+
 static void check_argmin(const float *dots, const float *half, size_t n, const char *what)
 {
     float want, got;
@@ -356,10 +414,12 @@ static void test_select(void)
 
 int main(void)
 {
-    static const kernel_test tests[] = {
-        {"matmul", test_matmul},       {"bytes", test_matmul_u8},   {"argmin", test_argmin},
-        {"reach", test_reach},         {"filter", test_filter},     {"rows of integers", test_range_encode},
-        {"distances", test_distances}, {"halves", test_all_halves}, {"float64", test_float64}};
+    static const kernel_test tests[] = {{"matmul", test_matmul},         {"bytes", test_matmul_u8},
+                                        {"rows of bytes", test_dots_u8}, {"16 bits", test_split16},
+                                        {"argmin", test_argmin},         {"reach", test_reach},
+                                        {"filter", test_filter},         {"rows of integers", test_range_encode},
+                                        {"distances", test_distances},   {"halves", test_all_halves},
+                                        {"float64", test_float64}};
     RUN(test_select);
     kernel_cases_run(tests, sizeof tests / sizeof *tests);
     return check_finish();

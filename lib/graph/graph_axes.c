@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queries on the axes that the graph's codes hold anything of, by products of bytes: one query times axes in float32
+ * waits for the memory that the axes are in, which are four times as large.
+ *
+ * An axis is rounded to 8 bits, and what a query is beyond the mean to 16, in two parts; both errors are small beside
+ * those of the codes, of 4 bits a value. Sums are whole numbers, so the bits are the same everywhere. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/byte_products.h"
+#include "lib/graph/graph.h"
+#include "lib/kernels/kernels.h"
+#include "lib/matrix.h"
+
+#define AXIS_MOST 127
+
+static size_t fours(size_t d)
+{
+    return omen_round_up(d, 4);
+}
+
+uint32_t omen_graph_count_axes(const omen_index *index)
+{
+    uint32_t i = OMEN_GRAPH_NIBBLES - 1;
+    while (i > 0 && index->graph.dims[i] >= index->meta.d_kept)
+        i--;
+    return index->graph.dims[i] < index->meta.d_kept ? index->graph.dims[i] + 1 : 1;
+}
+
+void omen_graph_axes_finish(omen_graph_axes *a)
+{
+    free(a->panels);
+    free(a->scales);
+    free(a->terms);
+    *a = (omen_graph_axes){.n = 0};
+}
+
+int omen_graph_axes_init(omen_graph_axes *a, const omen_index *index)
+{
+    const omen_transform *t = &index->transform;
+    const size_t d = t->d_full, n_k = fours(d);
+    *a = (omen_graph_axes){.n = omen_graph_count_axes(index)};
+    const size_t width = omen_round_up(a->n, OMEN_PANEL);
+    if (d > OMEN_BYTE_DIMS) /* sums would not fit 32 bits */
+        return OMEN_OK;
+    a->panels = omen_alloc_zero(omen_panels_count(a->n, n_k), 1);
+    a->scales = omen_alloc_zero(width, sizeof *a->scales);
+    a->terms = omen_alloc_zero(2 * width, sizeof *a->terms);
+    if (!a->panels || !a->scales || !a->terms)
+        return OMEN_ERR_MEMORY;
+    for (size_t r = 0; r < a->n; r++) {
+        const float *axis = t->basis + r * d;
+        int8_t *panel = a->panels + r / OMEN_PANEL * OMEN_PANEL * n_k + r % OMEN_PANEL * 4;
+        float top = 0;
+        int32_t sum = 0;
+        for (size_t j = 0; j < d; j++)
+            top = fabsf(axis[j]) > top ? fabsf(axis[j]) : top;
+        const float scale = AXIS_MOST / top; /* an axis has length 1 */
+        for (size_t j = 0; j < d; j++) {
+            const float whole = axis[j] * scale;
+            const int32_t value = (int32_t)(whole + (whole < 0 ? -0.5f : 0.5f));
+            panel[j / 4 * 4 * OMEN_PANEL + j % 4] = (int8_t)value;
+            sum += value;
+        }
+        a->scales[r] = top / AXIS_MOST;
+        a->terms[r] = 2 * OMEN_BYTE_CENTRE * sum; /* of the high parts; the low ones have none */
+    }
+    return OMEN_OK;
+}
+
+size_t omen_graph_axes_work_bytes(const omen_index *index, size_t n)
+{
+    const size_t width = omen_round_up(omen_graph_count_axes(index), OMEN_PANEL);
+    return n * (2 * fours(index->transform.d_full) + (2 * width + 2) * sizeof(float));
+}
+
+void omen_graph_axes_project(const omen_index *index, const float *lifted, size_t n, float *out, size_t ld,
+                             float *tails, void *work)
+{
+    const omen_kernels *kernels = omen_kernels_get();
+    const omen_transform *t = &index->transform;
+    const omen_graph_axes *a = &index->graph.axes;
+    if (!a->panels) {
+        omen_transform_project_first(t, lifted, n, a->n, out, ld, tails);
+        return;
+    }
+    const size_t d = t->d_full, n_k = fours(d), width = omen_round_up(a->n, OMEN_PANEL);
+    const size_t n_panels = width / OMEN_PANEL;
+    float *high_sums = work, *low_sums = high_sums + n * width, *units = low_sums + n * width;
+    int32_t *zeros = (int32_t *)(units + n);
+    uint8_t *high = (uint8_t *)(zeros + n), *low = high + n * n_k;
+    for (size_t i = 0; i < n; i++) {
+        zeros[i] = 0;
+        for (size_t j = d; j < n_k; j++) /* the axes are 0 there */
+            high[i * n_k + j] = low[i * n_k + j] = 0;
+        units[i] = kernels->split16(lifted + i * d, t->mean, d, high + i * n_k, low + i * n_k);
+    }
+    kernels->matmul_u8(high, n_k, n, a->panels, n_panels, n_k, zeros, a->terms, high_sums, width);
+    kernels->matmul_u8(low, n_k, n, a->panels, n_panels, n_k, zeros, a->terms + width, low_sums, width);
+    for (size_t i = 0; i < n; i++) {
+        float *y = out + i * ld;
+        const float unit = 0.5f * units[i]; /* sums are twice what they are of */
+        for (size_t j = 0; j < width; j++)
+            y[j] = (256 * high_sums[i * width + j] + low_sums[i * width + j]) * (unit * a->scales[j]);
+        const float tail = kernels->l2_f32(t->mean, lifted + i * d, d) - kernels->ip_f32(y, y, a->n);
+        tails[i] = tail > 0 && a->n < d ? tail : 0;
+    }
+}
