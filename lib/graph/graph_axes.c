@@ -2,9 +2,11 @@
 /* Queries on the axes that the graph's codes hold anything of, by products of bytes: one query times axes in float32
  * waits for the memory that the axes are in, which are four times as large.
  *
- * An axis is rounded to 8 bits, and what a query is beyond the mean to 16, in two parts; both errors are small beside
- * those of the codes, of 4 bits a value. Sums are whole numbers, so the bits are the same everywhere. */
+ * An axis is rounded to 8 bits, and what a query is beyond the mean to 16, in two parts, or to 8 where its values are
+ * of about the same size; these errors are small beside those of the codes, of 4 bits a value. Sums are whole numbers,
+ * so the bits are the same everywhere. */
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +15,8 @@
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
-#define AXIS_MOST 127
+#define AXIS_MOST  127
+#define STEP_MOST2 (1.0f / (512 * 512)) /* 8 bits do if their step, squared, is so much of the squared length */
 
 static size_t fours(size_t d)
 {
@@ -69,6 +72,12 @@ int omen_graph_axes_init(omen_graph_axes *a, const omen_index *index)
     return OMEN_OK;
 }
 
+/* Whether the high parts of a query of a squared length do. */
+static bool high_suffices(float unit, float length2)
+{
+    return 256 * unit * (256 * unit) <= STEP_MOST2 * length2;
+}
+
 size_t omen_graph_axes_work_bytes(const omen_index *index, size_t n)
 {
     const size_t width = omen_round_up(omen_graph_count_axes(index), OMEN_PANEL);
@@ -90,20 +99,27 @@ void omen_graph_axes_project(const omen_index *index, const float *lifted, size_
     float *high_sums = work, *low_sums = high_sums + n * width, *units = low_sums + n * width;
     int32_t *zeros = (int32_t *)(units + n);
     uint8_t *high = (uint8_t *)(zeros + n), *low = high + n * n_k;
+    bool any_low = false;
     for (size_t i = 0; i < n; i++) {
         zeros[i] = 0;
         for (size_t j = d; j < n_k; j++) /* the axes are 0 there */
             high[i * n_k + j] = low[i * n_k + j] = 0;
         units[i] = kernels->split16(lifted + i * d, t->mean, d, high + i * n_k, low + i * n_k);
+        tails[i] = kernels->l2_f32(t->mean, lifted + i * d, d);
+        any_low |= !high_suffices(units[i], tails[i]);
     }
     kernels->matmul_u8(high, n_k, n, a->panels, n_panels, n_k, zeros, a->terms, high_sums, width);
-    kernels->matmul_u8(low, n_k, n, a->panels, n_panels, n_k, zeros, a->terms + width, low_sums, width);
+    if (any_low)
+        kernels->matmul_u8(low, n_k, n, a->panels, n_panels, n_k, zeros, a->terms + width, low_sums, width);
     for (size_t i = 0; i < n; i++) {
-        float *y = out + i * ld;
-        const float unit = 0.5f * units[i]; /* sums are twice what they are of */
+        float *y = out + i * ld, *low_sum = low_sums + i * width;
+        const float *high_sum = high_sums + i * width, unit = 0.5f * units[i]; /* sums are twice what they are of */
+        if (high_suffices(units[i], tails[i]))
+            for (size_t j = 0; j < width; j++) /* as if all low parts were in the middle */
+                low_sum[j] = (float)a->terms[j];
         for (size_t j = 0; j < width; j++)
-            y[j] = (256 * high_sums[i * width + j] + low_sums[i * width + j]) * (unit * a->scales[j]);
-        const float tail = kernels->l2_f32(t->mean, lifted + i * d, d) - kernels->ip_f32(y, y, a->n);
+            y[j] = (256 * high_sum[j] + low_sum[j]) * (unit * a->scales[j]);
+        const float tail = tails[i] - kernels->ip_f32(y, y, a->n);
         tails[i] = tail > 0 && a->n < d ? tail : 0;
     }
 }

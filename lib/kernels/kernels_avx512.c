@@ -128,22 +128,22 @@ INLINE void tile_u8(const bool vnni, const size_t rows, const size_t n_panels, c
     }
 }
 
-/* One row and four panels, since each sum waits for the one before it. */
-INLINE void one_row_u8(const bool vnni, const uint8_t *a, const int8_t *panel, size_t panel_stride, size_t n_k,
+/* One row and many panels, since each sum waits for the one before it. */
+INLINE void one_row_u8(const bool vnni, const size_t n_panels, const uint8_t *a, const int8_t *panel, size_t n_k,
                        int32_t row_term, const int32_t *column_terms, float *c)
 {
-    __m512i sum[4];
-    for (size_t p = 0; p < 4; p++)
+    __m512i sum[8];
+    for (size_t p = 0; p < n_panels; p++)
         sum[p] = _mm512_setzero_si512();
     for (size_t k = 0; k < n_k; k += 4) {
         int32_t four;
         memcpy(&four, a + k, 4);
         const __m512i x = _mm512_set1_epi32(four);
-#pragma GCC unroll 4
-        for (size_t p = 0; p < 4; p++)
-            sum[p] = dot4(vnni, sum[p], x, _mm512_loadu_si512(panel + p * panel_stride + k * OMEN_PANEL));
+#pragma GCC unroll 8
+        for (size_t p = 0; p < n_panels; p++)
+            sum[p] = dot4(vnni, sum[p], x, _mm512_loadu_si512(panel + (p * n_k + k) * OMEN_PANEL));
     }
-    for (size_t p = 0; p < 4; p++) {
+    for (size_t p = 0; p < n_panels; p++) {
         const __m512i twice = _mm512_sub_epi32(_mm512_slli_epi32(sum[p], 1), _mm512_set1_epi32(row_term));
         const __m512i whole = _mm512_sub_epi32(twice, _mm512_loadu_si512(column_terms + p * OMEN_PANEL));
         _mm512_storeu_ps(c + p * OMEN_PANEL, _mm512_cvtepi32_ps(whole));
@@ -174,8 +174,11 @@ INLINE void stripes_u8(const bool vnni, const uint8_t *a, size_t lda, size_t m, 
 {
     const size_t stride = n_k * OMEN_PANEL;
     size_t p = 0;
+    for (; m == 1 && p + 8 <= n_panels; p += 8)
+        one_row_u8(vnni, 8, a, panels + p * stride, n_k, row_terms[0], column_terms + p * OMEN_PANEL,
+                   c + p * OMEN_PANEL);
     for (; m == 1 && p + 4 <= n_panels; p += 4)
-        one_row_u8(vnni, a, panels + p * stride, stride, n_k, row_terms[0], column_terms + p * OMEN_PANEL,
+        one_row_u8(vnni, 4, a, panels + p * stride, n_k, row_terms[0], column_terms + p * OMEN_PANEL,
                    c + p * OMEN_PANEL);
     for (; p + 2 <= n_panels; p += 2)
         stripe_u8(vnni, 2, a, lda, m, panels + p * stride, n_k, row_terms, column_terms + p * OMEN_PANEL,

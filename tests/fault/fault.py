@@ -1116,7 +1116,8 @@ def main():
                         help="io, alloc: fail calls from the same place in that many cases (default: 2; 0: all)")
     parser.add_argument("--no-limits", action="store_true", help="io: without limits on the size of files")
     parser.add_argument("--count", type=int, default=60, help="kills (default: 60)")
-    parser.add_argument("--steps", type=int, default=30, help="kills of train, shards, merge, attach and query --self (default: 30)")
+    parser.add_argument("--steps", type=int, default=30,
+                        help="kills of train, shards, merge, attach and query --self (default: 30)")
     parser.add_argument("--states", type=int, default=60,
                         help="replay: states that the next build starts from; 0: all (default: 60)")
     parser.add_argument("--base", help="kills, replay: rows of this fvecs or bvecs file")
