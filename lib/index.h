@@ -24,9 +24,9 @@ typedef struct omen_touched {
 /* The axes that the graph's codes hold anything of, in bytes (graph_axes.c). */
 typedef struct omen_graph_axes {
     uint32_t n;
-    int8_t *panels; /* packed; NULL: dimensions are too many, and the transform's axes are taken */
+    int8_t *panels; /* packed; NULL: they do not suit, and the transform's axes are taken */
     float *scales;  /* n, to the next multiple of 16 */
-    int32_t *terms; /* twice as many */
+    int32_t *terms; /* as many */
 } omen_graph_axes;
 
 /* The graph of an index (graph.h), if it has one. */

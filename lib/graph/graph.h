@@ -86,7 +86,7 @@ typedef struct omen_graph_effort {
     uint32_t least_pool, most_pool; /* rising; at least min(k, n) */
 } omen_graph_effort;
 
-/* The rank of the estimate that the reach is relative to. */
+/* The rank of the estimate, among all rows, that the reach is relative to. */
 uint32_t omen_graph_scale_rank(uint32_t k, const omen_graph_effort *effort);
 
 /* A search of one query that a thread may use again for the next. */

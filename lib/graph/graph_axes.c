@@ -8,15 +8,15 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "lib/byte_products.h"
 #include "lib/graph/graph.h"
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
-#define AXIS_MOST  127
-#define STEP_MOST2 (1.0f / (512 * 512)) /* 8 bits do if their step, squared, is so much of the squared length */
+#define AXIS_MOST   127
+#define ERROR_MOST2 (1.0f / (32 * 32))   /* squared length of what is rounded off an axis, at most */
+#define STEP_MOST2  (1.0f / (512 * 512)) /* 8 bits do if their step, squared, is so much of the squared length */
 
 static size_t fours(size_t d)
 {
@@ -39,35 +39,48 @@ void omen_graph_axes_finish(omen_graph_axes *a)
     *a = (omen_graph_axes){.n = 0};
 }
 
+/* Rounds an axis of d values, number r, and returns the squared length of what that takes off it. */
+static float round_axis(omen_graph_axes *a, size_t r, const float *axis, size_t d)
+{
+    int8_t *panel = a->panels + r / OMEN_PANEL * OMEN_PANEL * fours(d) + r % OMEN_PANEL * 4;
+    float top = 0, error2 = 0;
+    int32_t sum = 0;
+    for (size_t j = 0; j < d; j++)
+        top = fabsf(axis[j]) > top ? fabsf(axis[j]) : top;
+    const float scale = AXIS_MOST / top, step = top / AXIS_MOST; /* an axis has length 1 */
+    for (size_t j = 0; j < d; j++) {
+        const float whole = axis[j] * scale;
+        const int32_t value = (int32_t)(whole + (whole < 0 ? -0.5f : 0.5f));
+        const float error = axis[j] - (float)value * step;
+        panel[j / 4 * 4 * OMEN_PANEL + j % 4] = (int8_t)value;
+        sum += value;
+        error2 += error * error;
+    }
+    a->scales[r] = step;
+    a->terms[r] = 2 * OMEN_BYTE_CENTRE * sum;
+    return error2;
+}
+
 int omen_graph_axes_init(omen_graph_axes *a, const omen_index *index)
 {
     const omen_transform *t = &index->transform;
-    const size_t d = t->d_full, n_k = fours(d);
+    const size_t d = t->d_full;
     *a = (omen_graph_axes){.n = omen_graph_count_axes(index)};
     const size_t width = omen_round_up(a->n, OMEN_PANEL);
     if (d > OMEN_BYTE_DIMS) /* sums would not fit 32 bits */
         return OMEN_OK;
-    a->panels = omen_alloc_zero(omen_panels_count(a->n, n_k), 1);
+    a->panels = omen_alloc_zero(omen_panels_count(a->n, fours(d)), 1);
     a->scales = omen_alloc_zero(width, sizeof *a->scales);
-    a->terms = omen_alloc_zero(2 * width, sizeof *a->terms);
+    a->terms = omen_alloc_zero(width, sizeof *a->terms);
     if (!a->panels || !a->scales || !a->terms)
         return OMEN_ERR_MEMORY;
-    for (size_t r = 0; r < a->n; r++) {
-        const float *axis = t->basis + r * d;
-        int8_t *panel = a->panels + r / OMEN_PANEL * OMEN_PANEL * n_k + r % OMEN_PANEL * 4;
-        float top = 0;
-        int32_t sum = 0;
-        for (size_t j = 0; j < d; j++)
-            top = fabsf(axis[j]) > top ? fabsf(axis[j]) : top;
-        const float scale = AXIS_MOST / top; /* an axis has length 1 */
-        for (size_t j = 0; j < d; j++) {
-            const float whole = axis[j] * scale;
-            const int32_t value = (int32_t)(whole + (whole < 0 ? -0.5f : 0.5f));
-            panel[j / 4 * 4 * OMEN_PANEL + j % 4] = (int8_t)value;
-            sum += value;
-        }
-        a->scales[r] = top / AXIS_MOST;
-        a->terms[r] = 2 * OMEN_BYTE_CENTRE * sum; /* of the high parts; the low ones have none */
+    bool will_do = true;
+    for (size_t r = 0; r < a->n && will_do; r++)
+        will_do = round_axis(a, r, t->basis + r * d, d) <= ERROR_MOST2;
+    if (!will_do) { /* of one large value and many small ones, the small ones go, which may add up */
+        const uint32_t n = a->n;
+        omen_graph_axes_finish(a);
+        a->n = n;
     }
     return OMEN_OK;
 }
@@ -110,13 +123,13 @@ void omen_graph_axes_project(const omen_index *index, const float *lifted, size_
     }
     kernels->matmul_u8(high, n_k, n, a->panels, n_panels, n_k, zeros, a->terms, high_sums, width);
     if (any_low)
-        kernels->matmul_u8(low, n_k, n, a->panels, n_panels, n_k, zeros, a->terms + width, low_sums, width);
+        kernels->matmul_u8(low, n_k, n, a->panels, n_panels, n_k, zeros, a->terms, low_sums, width);
     for (size_t i = 0; i < n; i++) {
         float *y = out + i * ld, *low_sum = low_sums + i * width;
         const float *high_sum = high_sums + i * width, unit = 0.5f * units[i]; /* sums are twice what they are of */
         if (high_suffices(units[i], tails[i]))
             for (size_t j = 0; j < width; j++) /* as if all low parts were in the middle */
-                low_sum[j] = (float)a->terms[j];
+                low_sum[j] = 0;
         for (size_t j = 0; j < width; j++)
             y[j] = (256 * high_sum[j] + low_sum[j]) * (unit * a->scales[j]);
         const float tail = tails[i] - kernels->ip_f32(y, y, a->n);

@@ -242,20 +242,24 @@ static float enlarged_reach(float reach, float d_k2, float spread)
     return reach * d_k2 * (1 + CROWDED * (spread > near ? near / spread : 1));
 }
 
-uint32_t omen_graph_scale_rank(uint32_t k, const omen_graph_effort *effort)
+static uint32_t least_rank(const omen_graph_effort *effort)
 {
-    const uint32_t least = SCALE_RANK < effort->least_pool ? SCALE_RANK : effort->least_pool;
-    return k > least ? k : least;
+    return SCALE_RANK < effort->least_pool ? SCALE_RANK : effort->least_pool;
 }
 
-/* The same among all rows or those of the set: as many of these as may be expected among so many of all. */
+uint32_t omen_graph_scale_rank(uint32_t k, const omen_graph_effort *effort)
+{
+    return k > least_rank(effort) ? k : least_rank(effort);
+}
+
+/* The rank of the estimate that the reach is relative to, among all rows or those of the set: as many of these as may
+ * be expected among so many of all. */
 static uint32_t scale_rank(const omen_graph_walk *w, uint32_t k, const omen_graph_effort *effort)
 {
-    const uint32_t least = SCALE_RANK < effort->least_pool ? SCALE_RANK : effort->least_pool;
     if (!w->set)
         return omen_graph_scale_rank(k, effort);
-    const uint64_t least_matches = (least * w->set->n_matches + w->set->n_rows - 1) / w->set->n_rows;
-    return k > least_matches ? k : (uint32_t)least_matches;
+    const uint64_t least = (least_rank(effort) * w->set->n_matches + w->set->n_rows - 1) / w->set->n_rows;
+    return k > least ? k : (uint32_t)least;
 }
 
 /* The estimate up to which rows are wanted; cuts the pool to it. */

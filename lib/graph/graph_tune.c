@@ -371,5 +371,5 @@ int omen_graph_calibrate(const omen_index *index, const omen_calibration *truth,
 uint64_t omen_graph_calibrate_bytes(uint64_t n_rows, uint32_t d, uint32_t n_lists, int n_threads)
 {
     return (uint64_t)omen_neighbours_most_queries(n_rows, d) * 4 +
-           (n_rows / 8 + OMEN_GRAPH_POOL_MOST * 24 + 64 * d) * (uint64_t)n_threads;
+           (n_rows / 8 + OMEN_GRAPH_POOL_MOST * 24 + 96 * d) * (uint64_t)n_threads;
 }

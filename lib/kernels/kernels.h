@@ -62,8 +62,9 @@ typedef struct omen_kernels {
     /* out[i] = the sum over k of rows[at[i] * n_k + k] * b[k], for i < n; n_k a multiple of 4. */
     void (*dots_u8)(const uint8_t *rows, const uint32_t *at, size_t n, const int8_t *b, size_t n_k, int32_t *out);
 
-    /* Rounds the n differences x[i] - from[i] to whole numbers of 16 bits: 256 high[i] + low[i] - 32768, times the unit
-     * returned, is nearest to each. The unit is 0, and all numbers are, where none is farther from 0 than 1e-30. */
+    /* Rounds the n differences x[i] - from[i] to whole numbers of 16 bits: 256 (high[i] - 128) + low[i] - 128, times
+     * the unit returned, is nearest to each. The unit is 0, and all numbers are, where none is farther from 0 than
+     * 1e-30. */
     float (*split16)(const float *x, const float *from, size_t n, uint8_t *high, uint8_t *low);
 
     /* Smallest half_norm[j] - dots[j] over j < n (n >= 1), the lowest j among equals. */

@@ -146,7 +146,7 @@ static inline void plain_sq16_encode(const float *row, size_t d, uint8_t *out)
 
 static inline float plain_split16(const float *x, const float *from, size_t n, uint8_t *high, uint8_t *low)
 {
-    const float half = 32767;
+    const float half = 32639; /* 127 times 257: 0 is in the middle of what its high part stands for */
     float most[OMEN_LANES] = {0}, top = 0;
     for (size_t i = 0; i < n / OMEN_LANES * OMEN_LANES; i += OMEN_LANES)
         for (size_t l = 0; l < OMEN_LANES; l++) {
@@ -161,7 +161,7 @@ static inline float plain_split16(const float *x, const float *from, size_t n, u
     const float scale = is_zero ? 0 : half / top;
     for (size_t i = 0; i < n; i++) {
         const float whole = (x[i] - from[i]) * scale;
-        const int32_t u = (int32_t)(whole + (whole < 0 ? -0.5f : 0.5f)) + 32768;
+        const int32_t u = (int32_t)(whole + (whole < 0 ? -0.5f : 0.5f)) + 128 * 257;
         high[i] = (uint8_t)(u >> 8);
         low[i] = (uint8_t)u;
     }

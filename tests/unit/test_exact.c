@@ -435,7 +435,6 @@ static int read_failing(void *self, uint64_t first, uint64_t n, float *out, omen
                                                          : source.read(source.self, first, n, out, why);
 }
 
-/* Where a thread could not read its part of the rows, the others take nothing for what it would have found. */
 /* Inner products that vanish are 0 of either sign, and the same distance. */
 static void test_vanishing_products(void)
 {
@@ -477,6 +476,7 @@ static void test_vanishing_products(void)
     rows_free(&rows);
 }
 
+/* Where a thread could not read its part of the rows, the others take nothing for what it would have found. */
 static void test_failed_part(void)
 {
     enum { N_ROWS = 20000, D = 4, N_QUERIES = 64 };

@@ -111,50 +111,77 @@ static double try_graph(rows_in_memory *rows, const rows_in_memory *queries, ome
     return recall;
 }
 
-/* Queries projected by products of bytes are where the transform has them, but for the rounding of axes and query. */
+/* Projects the first rows as queries, and one that is all in one value: by products of bytes they are where the
+ * transform has them, but for the rounding of axes and query; and each is where it is alone. */
+static void check_axes(rows_in_memory *rows, omen_metric metric, bool in_bytes)
+{
+    enum { N = OMEN_GRAPH_CHUNK };
+    const uint32_t d = rows->d;
+    omen_build_options o;
+    omen_build_options_init(&o);
+    o.metric = metric;
+    o.graph.wanted = true;
+    sections_in_memory sections;
+    omen_index *index = make_index(rows, &o, &sections);
+    if (!index)
+        return;
+    const omen_transform *t = &index->transform;
+    const uint32_t n_axes = index->graph.axes.n;
+    const size_t ld = omen_round_up(t->d_kept, OMEN_PANEL);
+    float *queries = omen_alloc((size_t)N * d, sizeof *queries), *lifted = omen_alloc(N * t->d_full, sizeof *lifted);
+    float *want = omen_alloc(N * ld, sizeof *want), *got = omen_alloc(N * ld, sizeof *got);
+    float *alone = omen_alloc(ld, sizeof *alone), want_tails[N], tails[N], tail;
+    void *work = omen_alloc(omen_graph_axes_work_bytes(index, N), 1);
+    memcpy(queries, rows->x, (size_t)N * d * sizeof *queries);
+    for (uint32_t j = 0; j < d; j++)
+        queries[(size_t)7 * d + j] = j == d / 2 ? 3 : 0;
+    const float *full = omen_transform_lift(t, queries, N, true, lifted);
+    CHECK_CASE((index->graph.axes.panels != NULL) == in_bytes, "%s: axes in bytes", case_name(rows, &o));
+    omen_transform_project_first(t, full, N, n_axes, want, ld, want_tails);
+    omen_graph_axes_project(index, full, N, got, ld, tails, work);
+    for (size_t q = 0; q < N; q++) {
+        const double length = sqrt((double)omen_kernels_get()->l2_f32(t->mean, full + q * t->d_full, t->d_full));
+        double error2 = 0;
+        for (size_t j = 0; j < n_axes; j++)
+            error2 += pow((double)(want[q * ld + j] - got[q * ld + j]), 2);
+        CHECK_CASE(sqrt(error2) <= 0.02 * length, "%s: query %zu is off by %g of %g", case_name(rows, &o), q,
+                   sqrt(error2), length);
+        CHECK_CASE(fabs((double)(want_tails[q] - tails[q])) <= 0.04 * length * length, "%s: query %zu drops %g, not %g",
+                   case_name(rows, &o), q, (double)tails[q], (double)want_tails[q]);
+        omen_graph_axes_project(index, full + q * t->d_full, 1, alone, ld, &tail, work);
+        CHECK_CASE(memcmp(alone, got + q * ld, n_axes * sizeof *alone) == 0 &&
+                       memcmp(&tail, &tails[q], sizeof tail) == 0,
+                   "%s: query %zu alone", case_name(rows, &o), q);
+    }
+    free(queries);
+    free(lifted);
+    free(want);
+    free(got);
+    free(alone);
+    free(work);
+    omen_index_close(index);
+    sections_free(&sections);
+}
+
 static void test_axes(void)
 {
     static const uint32_t dims[] = {1, 13, 40, 300};
     for (size_t c = 0; c < 3 * sizeof dims / sizeof *dims; c++) {
-        const uint32_t d = dims[c / 3], n = OMEN_GRAPH_CHUNK;
-        rows_in_memory rows = make_rows(600, d, c % 2 ? FAR_AWAY : CLUSTERED, 1);
-        omen_build_options o;
-        omen_build_options_init(&o);
-        o.metric = (omen_metric)(c % 3);
-        o.graph.wanted = true;
-        sections_in_memory sections;
-        omen_index *index = make_index(&rows, &o, &sections);
-        if (!index)
-            continue;
-        const omen_transform *t = &index->transform;
-        const size_t ld = omen_round_up(t->d_kept, OMEN_PANEL);
-        float *lifted = omen_alloc(n * t->d_full, sizeof *lifted), *tails = omen_alloc(2 * n, sizeof *tails);
-        float *want = omen_alloc(n * ld, sizeof *want), *got = omen_alloc(n * ld, sizeof *got);
-        void *work = omen_alloc(omen_graph_axes_work_bytes(index, n), 1);
-        const float *queries = omen_transform_lift(t, rows.x, n, true, lifted);
-        CHECK(index->graph.axes.panels != NULL);
-        omen_transform_project_first(t, queries, n, index->graph.axes.n, want, ld, tails);
-        omen_graph_axes_project(index, queries, n, got, ld, tails + n, work);
-        for (size_t q = 0; q < n; q++) {
-            const double length = sqrt((double)omen_kernels_get()->l2_f32(t->mean, queries + q * t->d_full, t->d_full));
-            double error2 = 0;
-            for (size_t j = 0; j < index->graph.axes.n; j++)
-                error2 += pow((double)(want[q * ld + j] - got[q * ld + j]), 2);
-            CHECK_CASE(sqrt(error2) <= 0.02 * length, "%s: query %zu is off by %g of %g", case_name(&rows, &o), q,
-                       sqrt(error2), length);
-            CHECK_CASE(fabs((double)(tails[q] - tails[n + q])) <= 0.04 * length * length,
-                       "%s: query %zu drops %g, not %g", case_name(&rows, &o), q, (double)tails[n + q],
-                       (double)tails[q]);
-        }
-        free(lifted);
-        free(tails);
-        free(want);
-        free(got);
-        free(work);
-        omen_index_close(index);
-        sections_free(&sections);
+        rows_in_memory rows = make_rows(600, dims[c / 3], c % 2 ? FAR_AWAY : CLUSTERED, 1);
+        check_axes(&rows, (omen_metric)(c % 3), true);
         rows_free(&rows);
     }
+    /* sums of so many do not fit 32 bits */
+    rows_in_memory rows = make_rows(40, 16385, CLUSTERED, 1);
+    check_axes(&rows, OMEN_METRIC_L2, false);
+    rows_free(&rows);
+    /* a value that stands out, and many that go with it, each of which would be rounded off */
+    rows = make_rows(60, 4000, CLUSTERED, 1);
+    for (uint64_t i = 0; i < rows.n; i++)
+        for (uint32_t j = 0; j < rows.d; j++)
+            rows.x[i * rows.d + j] = (float)(i + 1) * (j ? 0.0038f : 1);
+    check_axes(&rows, OMEN_METRIC_L2, false);
+    rows_free(&rows);
 }
 
 /* From one row on, rows that are all equal or that have copies: each graph is sound, and finds k rows. */
