@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Squared distances between rows and queries of bytes, by the kernel matmul_u8: what each of the two brings to it. */
+/* Products of bytes by the kernel matmul_u8: how its panels lie, and for squared distances between rows and queries
+ * what each of the two brings to it. */
 #ifndef OMEN_BYTE_PRODUCTS_H
 #define OMEN_BYTE_PRODUCTS_H
 
 #include <stdbool.h>
 
 #include "lib/kernels/kernels.h"
+#include "lib/matrix.h"
 
 #define OMEN_BYTE_CENTRE 128    /* subtracted from the values of queries, which the kernel takes signed */
 #define OMEN_BYTE_DIMS   16384u /* of which the products fit 32 bits */
@@ -19,15 +21,26 @@ static inline bool omen_values_are_bytes(const float *values, size_t n)
     return true;
 }
 
+/* Rows of panels for d values: the kernel takes four at a time. */
+static inline size_t omen_byte_fours(size_t d)
+{
+    return omen_round_up(d, 4);
+}
+
+/* Where value j of column q is, in panels of n_k rows. */
+static inline size_t omen_byte_place(size_t n_k, size_t q, size_t j)
+{
+    return q / OMEN_PANEL * OMEN_PANEL * n_k + q % OMEN_PANEL * 4 + j / 4 * 4 * OMEN_PANEL + j % 4;
+}
+
 /* Packs query q of d values into the panels of n_k = d to the next multiple of 4, which are zero there, and returns its
  * term, the sum of the squares. */
 static inline int32_t omen_byte_pack_query(const float *query, size_t d, size_t n_k, size_t q, int8_t *panels)
 {
-    int8_t *panel = panels + q / OMEN_PANEL * OMEN_PANEL * n_k + q % OMEN_PANEL * 4;
     int32_t term = 0;
     for (size_t j = 0; j < d; j++) {
         const int value = (int)query[j];
-        panel[j / 4 * 4 * OMEN_PANEL + j % 4] = (int8_t)(value - OMEN_BYTE_CENTRE);
+        panels[omen_byte_place(n_k, q, j)] = (int8_t)(value - OMEN_BYTE_CENTRE);
         term += value * value;
     }
     return term;

@@ -142,14 +142,9 @@ uint64_t omen_neighbours_scan_bytes(uint64_t n_rows, uint32_t d, int n_threads)
 
 /* ---- what rows are compared with ---- */
 
-static size_t fours(size_t d)
-{
-    return omen_round_up(d, 4);
-}
-
 static int pack_bytes(omen_neighbours *t)
 {
-    const size_t d = t->d, n_k = fours(d), width = omen_round_up(t->n_queries, OMEN_PANEL);
+    const size_t d = t->d, n_k = omen_byte_fours(d), width = omen_round_up(t->n_queries, OMEN_PANEL);
     t->byte_panels = omen_alloc_zero(omen_panels_count(t->n_queries, n_k), sizeof *t->byte_panels);
     t->byte_terms = omen_alloc_zero(width, sizeof *t->byte_terms);
     if (!t->byte_panels || !t->byte_terms)
@@ -361,8 +356,8 @@ static void compare(omen_neighbours_scan *s, const omen_neighbours *t, const row
     const size_t n_panels = omen_round_up(n, OMEN_PANEL) / OMEN_PANEL, width = n_panels * OMEN_PANEL, d = t->d;
     uint16_t masks[GROUP / OMEN_PANEL];
     if (t->as_bytes)
-        kernels->matmul_u8(s->bytes, d, b->n, t->byte_panels + q0 * fours(d), n_panels, fours(d), b->terms,
-                           t->byte_terms + q0, s->dots, width);
+        kernels->matmul_u8(s->bytes, d, b->n, t->byte_panels + q0 * omen_byte_fours(d), n_panels, omen_byte_fours(d),
+                           b->terms, t->byte_terms + q0, s->dots, width);
     else
         kernels->matmul(s->centred, d, b->n, t->panels + q0 * d, n_panels, d, s->dots, width);
     for (size_t i = 0; i < b->n; i++) {

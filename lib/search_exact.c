@@ -122,11 +122,6 @@ static int supply_key(const row_supply *supply, const float *query, double offse
     return status;
 }
 
-static size_t fours(size_t d)
-{
-    return (d + 3) / 4 * 4;
-}
-
 typedef struct {
     float *rows, *centred, *panels, *dots, *floors;
     uint8_t *byte_rows;
@@ -161,7 +156,7 @@ static int state_init(exact_state *s, const row_supply *supply, size_t kept)
     s->rows = omen_alloc(supply->as_bytes ? d : ROWS * d, sizeof *s->rows);
     if (supply->as_bytes) {
         s->byte_rows = omen_alloc_zero(ROWS * d + 3, 1);
-        s->byte_panels = omen_alloc(omen_panels_count(GROUP, fours(d)), 1);
+        s->byte_panels = omen_alloc(omen_panels_count(GROUP, omen_byte_fours(d)), 1);
         s->row_terms = omen_alloc(ROWS, sizeof *s->row_terms);
         s->query_terms = omen_alloc(GROUP, sizeof *s->query_terms);
     } else {
@@ -227,7 +222,7 @@ static void cut(exact_state *s, size_t q, bool halved)
 
 static void pack_queries(exact_state *s, const row_supply *supply, const float *queries, size_t n)
 {
-    const size_t d = supply->d, n_k = fours(d);
+    const size_t d = supply->d, n_k = omen_byte_fours(d);
     if (!supply->as_bytes) {
         subtract_centre(supply, queries, n, s->centred);
         omen_panels_pack(s->centred, n, d, d, s->panels);
@@ -262,8 +257,8 @@ static int multiply_rows(exact_state *s, const row_supply *supply, uint64_t firs
             s->row_terms[i] = omen_byte_row_term(s->byte_rows + i * d, d);
             half_norms[i] = 0;
         }
-        kernels->matmul_u8(s->byte_rows, d, n, s->byte_panels, n_panels, fours(d), s->row_terms, s->query_terms,
-                           s->dots, ldc);
+        kernels->matmul_u8(s->byte_rows, d, n, s->byte_panels, n_panels, omen_byte_fours(d), s->row_terms,
+                           s->query_terms, s->dots, ldc);
         return OMEN_OK;
     }
     int status = supply_rows(supply, first, n, s->rows, why);

@@ -18,11 +18,6 @@
 #define ERROR_MOST2 (1.0f / (32 * 32))   /* squared length of what is rounded off an axis, at most */
 #define STEP_MOST2  (1.0f / (512 * 512)) /* 8 bits do if their step, squared, is so much of the squared length */
 
-static size_t fours(size_t d)
-{
-    return omen_round_up(d, 4);
-}
-
 uint32_t omen_graph_count_axes(const omen_index *index)
 {
     uint32_t i = OMEN_GRAPH_NIBBLES - 1;
@@ -42,7 +37,7 @@ void omen_graph_axes_finish(omen_graph_axes *a)
 /* Rounds an axis of d values, number r, and returns the squared length of what that takes off it. */
 static float round_axis(omen_graph_axes *a, size_t r, const float *axis, size_t d)
 {
-    int8_t *panel = a->panels + r / OMEN_PANEL * OMEN_PANEL * fours(d) + r % OMEN_PANEL * 4;
+    const size_t n_k = omen_byte_fours(d);
     float top = 0, error2 = 0;
     int32_t sum = 0;
     for (size_t j = 0; j < d; j++)
@@ -52,7 +47,7 @@ static float round_axis(omen_graph_axes *a, size_t r, const float *axis, size_t 
         const float whole = axis[j] * scale;
         const int32_t value = (int32_t)(whole + (whole < 0 ? -0.5f : 0.5f));
         const float error = axis[j] - (float)value * step;
-        panel[j / 4 * 4 * OMEN_PANEL + j % 4] = (int8_t)value;
+        a->panels[omen_byte_place(n_k, r, j)] = (int8_t)value;
         sum += value;
         error2 += error * error;
     }
@@ -69,7 +64,7 @@ int omen_graph_axes_init(omen_graph_axes *a, const omen_index *index)
     const size_t width = omen_round_up(a->n, OMEN_PANEL);
     if (d > OMEN_BYTE_DIMS) /* sums would not fit 32 bits */
         return OMEN_OK;
-    a->panels = omen_alloc_zero(omen_panels_count(a->n, fours(d)), 1);
+    a->panels = omen_alloc_zero(omen_panels_count(a->n, omen_byte_fours(d)), 1);
     a->scales = omen_alloc_zero(width, sizeof *a->scales);
     a->terms = omen_alloc_zero(width, sizeof *a->terms);
     if (!a->panels || !a->scales || !a->terms)
@@ -94,7 +89,7 @@ static bool high_suffices(float unit, float length2)
 size_t omen_graph_axes_work_bytes(const omen_index *index, size_t n)
 {
     const size_t width = omen_round_up(omen_graph_count_axes(index), OMEN_PANEL);
-    return n * (2 * fours(index->transform.d_full) + (2 * width + 2) * sizeof(float));
+    return n * (2 * omen_byte_fours(index->transform.d_full) + (2 * width + 2) * sizeof(float));
 }
 
 void omen_graph_axes_project(const omen_index *index, const float *lifted, size_t n, float *out, size_t ld,
@@ -107,7 +102,7 @@ void omen_graph_axes_project(const omen_index *index, const float *lifted, size_
         omen_transform_project_first(t, lifted, n, a->n, out, ld, tails);
         return;
     }
-    const size_t d = t->d_full, n_k = fours(d), width = omen_round_up(a->n, OMEN_PANEL);
+    const size_t d = t->d_full, n_k = omen_byte_fours(d), width = omen_round_up(a->n, OMEN_PANEL);
     const size_t n_panels = width / OMEN_PANEL;
     float *high_sums = work, *low_sums = high_sums + n * width, *units = low_sums + n * width;
     int32_t *zeros = (int32_t *)(units + n);

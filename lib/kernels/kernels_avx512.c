@@ -31,22 +31,16 @@ INLINE void tile(const size_t rows, const size_t n_panels, const float *a, size_
     }
 }
 
-/* All rows by one or two panels, in tiles of about the same number of rows: in small ones each sum waits for itself. */
+/* All rows by one or two panels. */
 INLINE void stripe(const size_t n_panels, const float *a, size_t lda, size_t m, const float *panel, size_t n_k,
                    float *c, size_t ldc)
 {
-    size_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, rows;
-    for (size_t i = 0; i < m; i += rows, n_tiles--) {
-        rows = (m - i + n_tiles - 1) / n_tiles;
-        switch (rows) {
 #define TILE(n)                                                                                                        \
     case n:                                                                                                            \
         tile(n, n_panels, a + i * lda, lda, panel, n_k * OMEN_PANEL, n_k, c + i * ldc, ldc);                           \
         break;
-            TILES(TILE)
+    EVEN_TILES(m, TILE)
 #undef TILE
-        }
-    }
 }
 
 /* One row: many panels at once, since each sum waits for the one before it. */

@@ -13,8 +13,15 @@
 
 #define TILE_ROWS 12u /* of a product, in registers */
 
-/* Calls of a tile of every number of rows. */
-#define TILES(CALL) CALL(1) CALL(2) CALL(3) CALL(4) CALL(5) CALL(6) CALL(7) CALL(8) CALL(9) CALL(10) CALL(11) CALL(12)
+/* All of m rows in tiles of about the same number of rows, since in small ones each sum waits for itself: for those
+ * from i on TILE(n), a case of a switch, says what is done with n of them. */
+#define EVEN_TILES(m, TILE)                                                                                            \
+    for (size_t i = 0, rows, n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS; i < m; i += rows, n_tiles--) {                 \
+        rows = (m - i + n_tiles - 1) / n_tiles;                                                                        \
+        switch (rows) {                                                                                                \
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)         \
+        }                                                                                                              \
+    }
 
 /* sum + the four products of bytes in each 32-bit lane, x without sign. As assembly, because compilers may use VNNI
  * anywhere in a file where they are allowed it, and the rest of this one runs without. */
@@ -85,19 +92,13 @@ INLINE void stripe_u8(const bool vnni, const size_t n_panels, const uint8_t *a, 
                       const int8_t *panel, size_t n_k, const int32_t *row_terms, const int32_t *column_terms, float *c,
                       size_t ldc)
 {
-    size_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, rows;
-    for (size_t i = 0; i < m; i += rows, n_tiles--) {
-        rows = (m - i + n_tiles - 1) / n_tiles;
-        switch (rows) {
 #define TILE(n)                                                                                                        \
     case n:                                                                                                            \
         tile_u8(vnni, n, n_panels, a + i * lda, lda, panel, n_k * OMEN_PANEL, n_k, row_terms + i, column_terms,        \
                 c + i * ldc, ldc);                                                                                     \
         break;
-            TILES(TILE)
+    EVEN_TILES(m, TILE)
 #undef TILE
-        }
-    }
 }
 
 INLINE void stripes_u8(const bool vnni, const uint8_t *a, size_t lda, size_t m, const int8_t *panels, size_t n_panels,
