@@ -238,6 +238,8 @@ int omen_build_graph(omen_build_state *b)
     graph_state s = {.b = b};
     int status = omen_build_open_index(b, &s.index);
     if (status == OMEN_OK)
+        status = omen_transform_prepare(&s.index->transform);
+    if (status == OMEN_OK)
         status = make_graph(&s);
     if (status == OMEN_ERR_MEMORY && s.edges.failure != OMEN_OK)
         status = s.edges.failure;

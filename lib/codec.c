@@ -76,6 +76,12 @@ int omen_codec_prepare(omen_codec_model *m)
     return ops ? ops->prepare(m) : OMEN_OK;
 }
 
+int omen_codec_prepare_bytes(omen_codec_model *m)
+{
+    const omen_codec_ops *ops = ops_of(m);
+    return ops && ops->prepare_bytes ? ops->prepare_bytes(m) : OMEN_OK;
+}
+
 bool omen_factor_is_sound(uint32_t i, float low, float step)
 {
     const float least = i == 0 ? -OMEN_F_MOST : 0, most = i == 0 ? OMEN_F_MOST : OMEN_G_MOST;
@@ -91,6 +97,7 @@ void omen_codec_finish(omen_codec_model *model)
     free(model->rotation);
     free(model->panels);
     free(model->unrotate);
+    omen_byte_axes_finish(&model->rotation_bytes);
     memset(model, 0, sizeof *model);
 }
 

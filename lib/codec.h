@@ -8,6 +8,7 @@
 #ifndef OMEN_CODEC_H
 #define OMEN_CODEC_H
 
+#include "lib/byte_axes.h"
 #include "lib/model_part.h"
 #include "lib/watch.h"
 
@@ -31,6 +32,7 @@ typedef struct omen_codec_model {
     float *rotation; /* (4 n_sub) x d_used, orthonormal columns */
     float *panels;   /* rotation, packed */
     float *unrotate; /* rotation transposed, packed; NULL before omen_codec_prepare_decode() */
+    omen_byte_axes rotation_bytes; /* none before omen_codec_prepare_bytes() */
 } omen_codec_model;
 
 /* The arrays that a model of its counts consists of, whether they are there yet or not. Returns how many. */
@@ -71,6 +73,10 @@ bool omen_factor_is_sound(uint32_t i, float low, float step) OMEN_MUST_CHECK;
 
 /* Derives what is not stored. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_codec_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
+
+/* From here on, tables of queries are made by products of bytes, where there are products. Returns OMEN_OK or
+ * OMEN_ERR_MEMORY. */
+int omen_codec_prepare_bytes(omen_codec_model *model) OMEN_MUST_CHECK;
 
 /* What is wrong with a model that omen_codec_is_sound() refuses, naming its sections. */
 const char *omen_codec_fault(const omen_codec_model *model);

@@ -14,7 +14,8 @@
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
-#define ROTATED_AT_ONCE 256u /* values of a rotated query */
+#define ROTATED_AT_ONCE 256u                /* values of a rotated query */
+#define ROTATED_MOST    (8 * OMEN_MAX_BYTES) /* of all of them: each is a bit of a row's codes */
 
 /* Nearly normal numbers, of variance 2^32: the sum of twelve 16-bit ones. Logarithms and cosines, which the method of
  * Box and Muller takes, are not rounded alike by every C library and processor. */
@@ -149,17 +150,38 @@ static void decode(const omen_codec_model *model, const uint8_t *codes, const fl
             y[i * ld + j] += gains[i] * unrotated[i * stride + j];
 }
 
+static int prepare_bytes(omen_codec_model *model)
+{
+    const uint32_t d_code = 4 * model->n_sub;
+    return omen_byte_axes_init(&model->rotation_bytes, model->rotation, d_code, model->d_used, NULL);
+}
+
+/* The query's signs' values from number first on, a multiple of ROTATED_AT_ONCE; v has the query in bytes. */
+static void rotate_some(const omen_codec_model *model, const float *query, const omen_byte_vectors *v, size_t first,
+                        float out[ROTATED_AT_ONCE])
+{
+    const size_t left = rotated_stride(model) - first, n = left < ROTATED_AT_ONCE ? left : ROTATED_AT_ONCE;
+    float sums[2 * ROTATED_AT_ONCE];
+    if (model->rotation_bytes.panels)
+        omen_byte_axes_multiply(&model->rotation_bytes, v, (uint32_t)first, (uint32_t)n, out, 0, sums);
+    else
+        omen_kernels_get()->matmul(query, model->d_used, 1, model->panels + first * model->d_used, n / OMEN_PANEL,
+                                   model->d_used, out, 0);
+}
+
 static void tables(const omen_codec_model *model, const float *query, float *table)
 {
-    const omen_kernels *kernels = omen_kernels_get();
-    const size_t stride = rotated_stride(model), d_code = 4 * (size_t)model->n_sub;
-    float rotated[ROTATED_AT_ONCE];
+    static const float zeros[ROTATED_MOST];
+    const size_t d_code = 4 * (size_t)model->n_sub;
+    uint8_t high[ROTATED_MOST], low[ROTATED_MOST];
+    float rotated[ROTATED_AT_ONCE], unit, length2;
+    omen_byte_vectors v = {.high = high, .low = low, .units = &unit, .lengths2 = &length2};
+    if (model->rotation_bytes.panels)
+        omen_byte_vectors_split(&v, 0, query, zeros, model->d_used);
     for (size_t m = 0; m * 4 < d_code; m++) {
-        const size_t at = m * 4 % ROTATED_AT_ONCE, left = stride - m * 4;
+        const size_t at = m * 4 % ROTATED_AT_ONCE;
         if (at == 0)
-            kernels->matmul(query, model->d_used, 1, model->panels + m * 4 * model->d_used,
-                            (left < ROTATED_AT_ONCE ? left : ROTATED_AT_ONCE) / OMEN_PANEL, model->d_used, rotated,
-                            stride);
+            rotate_some(model, query, &v, m * 4, rotated);
         /* sums of the lowest b signs, then with the next one either way */
         float sums[16] = {0};
         for (size_t b = 0; b < 4; b++) {
@@ -222,5 +244,6 @@ const omen_codec_ops omen_codec_rabitq = {
     .prepare_decode = prepare_decode,
     .decode_floats = decode_floats,
     .decode = decode,
+    .prepare_bytes = prepare_bytes,
     .tables = tables,
 };

@@ -16,6 +16,7 @@
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 #include "lib/omendb_codes.h"
+#include "lib/query_axes.h"
 #include "lib/refine.h"
 #include "lib/sections.h"
 #include "lib/sized.h"
@@ -168,7 +169,7 @@ static int open_transform(omen_index *index, const omen_section_list *list)
         return omen_fail(list->why, OMEN_ERR_CORRUPT,
                          "section MEAN, BASE or META: the mean is too long, an axis is not of length 1, or the radius "
                          "is out of range");
-    return omen_transform_prepare(t);
+    return OMEN_OK;
 }
 
 static int open_codec(omen_index *index, const omen_section_list *list)
@@ -331,6 +332,8 @@ static int open_index(omen_index **out, const omen_section *sections, size_t n_s
         status = omen_index_keys_open(index, &list);
     if (status == OMEN_OK)
         status = omen_columns_open(index, &list);
+    if (status == OMEN_OK && has_ids)
+        status = omen_query_axes_open(index);
     if (status != OMEN_OK)
         goto fail;
     *out = index;
@@ -376,6 +379,7 @@ void omen_index_close(omen_index *index)
         return;
     omen_transform_finish(&index->transform);
     omen_codec_finish(&index->model);
+    omen_query_axes_close(index);
     free(index->code.seen);
     free(index->refn.seen);
     free(index->perm.seen);

@@ -21,13 +21,12 @@ typedef struct omen_touched {
     uint64_t *seen; /* one bit per block of OMEN_CHECK_BYTES, set once it has been checked; NULL: do not check */
 } omen_touched;
 
-/* The axes that the graph's codes hold anything of, in bytes (graph_axes.c). */
-typedef struct omen_graph_axes {
-    uint32_t n;
-    int8_t *panels; /* packed; NULL: they do not suit, and the transform's axes are taken */
-    float *scales;  /* n, to the next multiple of 16 */
-    int32_t *terms; /* as many */
-} omen_graph_axes;
+/* The axes of the transform in bytes (query_axes.h). */
+typedef struct omen_query_axes {
+    uint32_t n_graph;          /* of the first of them the graph's codes hold anything; 0: there is no graph */
+    bool for_lists, for_graph; /* whether queries are projected on them, or on those of the transform */
+    omen_byte_axes bytes;      /* d_kept of them, if either is */
+} omen_query_axes;
 
 /* The graph of an index (graph.h), if it has one. */
 typedef struct omen_graph {
@@ -42,7 +41,6 @@ typedef struct omen_graph {
     const omen_graph_tune *tune;
     size_t n_tune;
     omen_touched adjacency, code;
-    omen_graph_axes axes;
     struct omen_graph_walk *spare; /* what a search has left for the next one; NULL: none. Exchanged atomically */
 } omen_graph;
 
@@ -64,6 +62,7 @@ struct omen_lists_chunk;  /* lists_search.h */
 struct omen_index {
     omen_meta meta;
     omen_transform transform;
+    omen_query_axes axes;
     omen_codec_model model;
     float *panels;         /* centroids, packed */
     float *half_norms;     /* of the centroids */

@@ -248,6 +248,10 @@ int omen_transform_check_angles(const omen_transform *t)
     const omen_kernels *kernels = omen_kernels_get();
     const size_t stripe = 16, ld = round_up(t->d_kept, OMEN_PANEL), d = t->d_full;
     int status = OMEN_OK;
+    float *panels = omen_alloc(omen_panels_count(t->d_kept, d), sizeof *panels);
+    if (!panels)
+        return OMEN_ERR_MEMORY;
+    omen_panels_pack(t->basis, t->d_kept, d, d, panels);
 #pragma omp parallel
     {
         float *products = omen_alloc(stripe * ld, sizeof *products);
@@ -260,7 +264,7 @@ int omen_transform_check_angles(const omen_transform *t)
             const size_t n = t->d_kept - r0 < stripe ? t->d_kept - r0 : stripe;
             if (!products)
                 continue;
-            kernels->matmul(t->basis + r0 * d, d, n, t->panels, ld / OMEN_PANEL, d, products, ld);
+            kernels->matmul(t->basis + r0 * d, d, n, panels, ld / OMEN_PANEL, d, products, ld);
             for (size_t r = 0; r < n; r++) {
                 /* the largest such sum bounds the largest eigenvalue of all products */
                 float sum = 0;
@@ -274,12 +278,15 @@ int omen_transform_check_angles(const omen_transform *t)
         }
         free(products);
     }
+    free(panels);
     return status;
 }
 
 int omen_transform_prepare(omen_transform *t)
 {
     const omen_kernels *kernels = omen_kernels_get();
+    if (t->offset)
+        return OMEN_OK;
     t->panels = omen_alloc(omen_panels_count(t->d_kept, t->d_full), sizeof *t->panels);
     t->offset = omen_alloc_zero(round_up(t->d_kept, OMEN_PANEL), sizeof *t->offset);
     if (!t->panels || !t->offset)

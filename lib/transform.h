@@ -39,7 +39,7 @@ bool omen_transform_is_sound(const omen_transform *transform) OMEN_MUST_CHECK;
  * OMEN_OK, OMEN_ERR_CORRUPT or OMEN_ERR_MEMORY. */
 int omen_transform_check_angles(const omen_transform *transform) OMEN_MUST_CHECK;
 
-/* Derives panels and offset from mean and basis. */
+/* Derives panels and offset from mean and basis, unless they are there. Returns OMEN_OK or OMEN_ERR_MEMORY. */
 int omen_transform_prepare(omen_transform *transform) OMEN_MUST_CHECK;
 
 void omen_transform_finish(omen_transform *transform);

@@ -234,10 +234,11 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
 static const struct {
     double code;       /* of a list, 32 bytes */
     double centroid;   /* a dimension of a centroid that a list is chosen by */
-    double lists_axis; /* a value of the axes that a query is projected on: by lists on all, */
+    double axis;       /* a value of the axes that a query is projected on, in bytes, */
+    double lists_axis; /* and in float32: by lists on all, */
     double graph_axis; /* by the graph on those that codes hold anything of */
     double lists_query;
-} costs[2] = {{0.130, 0.0091, 0.0071, 0.0097, 170}, {0.072, 0.0019, 0.0020, 0.0054, 362}};
+} costs[2] = {{0.130, 0.0091, 0.0010, 0.0071, 0.0097, 170}, {0.072, 0.0019, 0.0007, 0.0020, 0.0054, 362}};
 
 static double lists_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)
 {
@@ -249,20 +250,23 @@ static double lists_cost(const omen_index *index, uint32_t k, float recall, uint
     omen_index_effort_again(index, k, recall, &n_probes, &n_rerank);
     const double n_codes = n_probes * ((double)m->n_rows / m->n_lists), hot = (m->n_sub / 2 + m->n_factors) / 32.0;
     const size_t many = n_queries >= SHARING_QUERIES;
+    const double axis = index->axes.for_lists ? costs[many].axis : costs[many].lists_axis;
     return n_codes * hot * costs[many].code + (double)m->n_lists * m->d_kept * costs[many].centroid +
-           (double)m->d_full * m->d_kept * costs[many].lists_axis + costs[many].lists_query +
+           (double)m->d_full * m->d_kept * axis + costs[many].lists_query +
            omen_graph_rows_cost(n_rerank, m->d);
 }
 
 static double graph_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)
 {
     omen_graph_tune measured;
+    const size_t many = n_queries >= SHARING_QUERIES;
+    const double axis = index->axes.for_graph ? costs[many].axis : costs[many].graph_axis;
     omen_graph_effort_for(index, k, recall, &measured);
     if (!measured.k || measured.recall < recall)
         return 0;
     return omen_graph_walk_cost(measured.n_estimates, measured.pool, index->graph.degree) +
            omen_graph_rows_cost(measured.n_rows, index->meta.d) +
-           (double)index->meta.d_full * omen_graph_count_axes(index) * costs[n_queries >= SHARING_QUERIES].graph_axis;
+           (double)index->meta.d_full * index->axes.n_graph * axis;
 }
 
 /* The way that was measured to cost less. */

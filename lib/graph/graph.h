@@ -55,21 +55,6 @@ typedef struct omen_graph_query {
 void omen_graph_query_make(const uint32_t dims[OMEN_GRAPH_NIBBLES], const float (*ranges)[2], uint32_t d,
                            const float *query, float tail, omen_graph_query *out);
 
-/* ---- graph_axes.c ---- */
-
-/* How many of the first axes codes hold anything of. */
-uint32_t omen_graph_count_axes(const omen_index *index);
-
-/* Rounds these axes of the index's transform. Finish also after a failure. Returns OMEN_OK or OMEN_ERR_MEMORY. */
-int omen_graph_axes_init(omen_graph_axes *axes, const omen_index *index) OMEN_MUST_CHECK;
-void omen_graph_axes_finish(omen_graph_axes *axes);
-
-/* Projects n lifted queries on them, as omen_transform_project_first() does. work has omen_graph_axes_work_bytes(),
- * aligned. */
-void omen_graph_axes_project(const omen_index *index, const float *lifted, size_t n, float *out, size_t ld,
-                             float *tails, void *work);
-size_t omen_graph_axes_work_bytes(const omen_index *index, size_t n);
-
 /* ---- graph_open.c: what ways.h asks of a way ---- */
 
 int omen_graph_check_sections(const omen_section_list *list, const omen_meta *meta) OMEN_MUST_CHECK;

@@ -113,14 +113,12 @@ int omen_graph_open(omen_index *index, const omen_section_list *list)
         if (!omen_graph_code_is_sound(g->entry_codes + i * OMEN_GRAPH_CODE_BYTES))
             return omen_fail(list->why, OMEN_ERR_CORRUPT, "section GECD: entry %u has no finite length", i);
     }
-    status = omen_graph_axes_init(&g->axes, index);
-    return status == OMEN_OK ? open_efforts(index, list) : status;
+    return open_efforts(index, list);
 }
 
 void omen_graph_close(omen_index *index)
 {
     omen_graph_walk_destroy(index->graph.spare);
-    omen_graph_axes_finish(&index->graph.axes);
     free(index->graph.adjacency.seen);
     free(index->graph.code.seen);
 }

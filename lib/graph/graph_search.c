@@ -11,6 +11,7 @@
 #include "lib/graph/graph.h"
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
+#include "lib/query_axes.h"
 #include "lib/refine.h"
 
 #define STEP         3u  /* rows of the pool whose neighbours are looked at together, */
@@ -100,7 +101,7 @@ omen_graph_walk *omen_graph_walk_create(const omen_index *index, uint32_t most_p
         .lifted = omen_alloc(CHUNK * m->d_full, sizeof *w->lifted),
         .projected = omen_alloc(CHUNK * omen_round_up(m->d_kept, OMEN_PANEL), sizeof *w->projected),
         .tails = omen_alloc(CHUNK, sizeof *w->tails),
-        .work = omen_alloc(omen_graph_axes_work_bytes(index, CHUNK), 1),
+        .work = omen_alloc(omen_query_axes_work_bytes(index, CHUNK), 1),
         .found = omen_alloc(most_pool, sizeof *w->found),
         .matches = omen_alloc(most_pool + n_step, sizeof *w->matches),
     };
@@ -385,7 +386,7 @@ void omen_graph_project(omen_graph_walk *w, const float *queries, size_t n)
     const omen_index *index = w->index;
     const size_t ld = omen_round_up(index->meta.d_kept, OMEN_PANEL);
     const float *lifted = omen_transform_lift(&index->transform, queries, n, true, w->lifted);
-    omen_graph_axes_project(index, lifted, n, w->projected, ld, w->tails, w->work);
+    omen_query_axes_project(index, true, lifted, n, w->projected, ld, w->tails, w->work);
     /* cosine re-ranks with the unit query; nothing else needs the lifted ones again */
     w->queries = omen_refine_shift(&index->refine, index->meta.metric == OMEN_METRIC_COSINE ? lifted : queries, n, true,
                                    w->lifted);
@@ -399,7 +400,7 @@ int64_t omen_graph_walk_query(omen_graph_walk *w, size_t q, uint32_t k, const om
     const size_t ld = omen_round_up(w->index->meta.d_kept, OMEN_PANEL);
     omen_graph_query code_query;
     const omen_graph_query *query = &code_query;
-    omen_graph_query_make(g->dims, g->ranges, g->axes.n, w->projected + q * ld, w->tails[q], &code_query);
+    omen_graph_query_make(g->dims, g->ranges, w->index->axes.n_graph, w->projected + q * ld, w->tails[q], &code_query);
     uint32_t n_pool = 0, next = 0, next_entry = 0;
     bool is_last = false;
     int status = OMEN_OK;

@@ -22,6 +22,7 @@
 
 #include "lib/filter.h"
 #include "lib/lists/lists_search.h"
+#include "lib/query_axes.h"
 #include "lib/range.h"
 #include "lib/refine.h"
 
@@ -41,6 +42,7 @@ static void free_memory(omen_lists_chunk *s)
     free(s->lifted);
     free(s->transformed);
     free(s->tails);
+    free(s->axes_work);
     free(s->lacks);
     free(s->values);
     free(s->work);
@@ -84,6 +86,7 @@ static int allocate(omen_lists_chunk *s, size_t n_queries, size_t n_values, cons
     s->lifted = omen_alloc(n_queries * m->d_full, sizeof *s->lifted);
     s->transformed = omen_alloc(n_queries * s->ld, sizeof *s->transformed);
     s->tails = omen_alloc(n_queries, sizeof *s->tails);
+    s->axes_work = omen_alloc(omen_query_axes_work_bytes(s->index, n_queries), 1);
     s->values = omen_alloc(n_values * s->ldc, sizeof *s->values);
     s->work = omen_alloc(2 * s->ldc, sizeof *s->work);
     s->short_lists = omen_alloc(s->ldc + 16, sizeof *s->short_lists);
@@ -98,7 +101,7 @@ static int allocate(omen_lists_chunk *s, size_t n_queries, size_t n_values, cons
     s->lacks = omen_alloc(n_queries, sizeof *s->lacks);
     s->kept = pools_of ? NULL : omen_alloc(1, sizeof *s->kept);
     take_pools(s, n_queries, pools_of);
-    if (!s->lifted || !s->transformed || !s->tails || !s->lacks || !s->values || !s->work || !s->short_lists ||
+    if (!s->lifted || !s->transformed || !s->tails || !s->axes_work || !s->lacks || !s->values || !s->work || !s->short_lists ||
         !s->list_keys || !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys ||
         !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks || (!s->kept && !pools_of))
         return OMEN_ERR_MEMORY;
@@ -381,7 +384,7 @@ int omen_lists_begin(omen_lists_chunk *s, const float *queries, size_t n_queries
     const omen_index *index = s->index;
     const omen_meta *m = &index->meta;
     const float *lifted = omen_transform_lift(&index->transform, queries, n_queries, true, s->lifted);
-    omen_transform_project(&index->transform, lifted, n_queries, s->transformed, s->ld, s->tails);
+    omen_query_axes_project(index, false, lifted, n_queries, s->transformed, s->ld, s->tails, s->axes_work);
     /* cosine re-ranks with the unit query; l2 and ip with the query itself */
     *rows = m->metric == OMEN_METRIC_COSINE ? lifted : queries;
     /* nothing needs the lifted ones again */
@@ -623,7 +626,7 @@ int omen_search_ranks(const omen_index *index, const float *queries, uint64_t n_
             if (own != OMEN_OK)
                 continue;
             const float *lifted = omen_transform_lift(&index->transform, queries + q * d, 1, true, s.lifted);
-            omen_transform_project(&index->transform, lifted, 1, s.transformed, s.ld, s.tails);
+            omen_query_axes_project(index, false, lifted, 1, s.transformed, s.ld, s.tails, s.axes_work);
             own = omen_lists_rank(&s, 0, 1, &own_why);
             if (own != OMEN_OK)
                 continue;

@@ -79,6 +79,7 @@ typedef struct omen_lists_chunk {
     struct omen_lists_chunk *kept;                /* where it is held meanwhile; NULL: it is not */
     size_t n_rows_room, n_values_room, pool_room; /* queries; of them, with values; keys of a pool */
     float *lifted, *transformed, *tails, *work, *table;
+    void *axes_work; /* of omen_query_axes_project() */
     float *values; /* |c|^2 / 2 - <q, c>, what lists are ranked by: omen_lists_values() */
     float *lacks;  /* of each query, what its estimates lack: the tail, less their bias */
     uint32_t *short_lists;
