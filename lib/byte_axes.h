@@ -7,8 +7,8 @@
 #include "lib/byte_products.h"
 #include "lib/omendb.h"
 
-#define OMEN_BYTE_STEP2 (1.0f / (512 * 512)) /* 8 bits of a vector do if their step, squared, is so much of its length,
-                                                squared */
+/* 8 bits of a vector do if their step, squared, is so much of its squared length. */
+#define OMEN_BYTE_STEP2 (1.0f / (512 * 512))
 
 #define OMEN_BYTE_VECTORS 64u /* most that are multiplied together */
 
@@ -37,8 +37,8 @@ typedef struct omen_byte_vectors {
 /* Splits vector number i, x less from (both d), into out, which has room for it; the vectors are split in order. */
 void omen_byte_vectors_split(omen_byte_vectors *out, size_t i, const float *x, const float *from, size_t d);
 
-/* out[i * ld + j], for j from 0 to the next multiple of 16 behind n_axes, is the product of vector i and axis first + j;
- * first is a multiple of 16. sums has room for twice as many, one vector after the other. */
+/* out[i * ld + j], for j from 0 to the next multiple of 16 behind n_axes, is the product of vector i and axis first +
+ * j, first being a multiple of 16. sums has room for twice as many, one vector after the other. */
 void omen_byte_axes_multiply(const omen_byte_axes *axes, const omen_byte_vectors *vectors, uint32_t first,
                              uint32_t n_axes, float *out, size_t ld, float *sums);
 

@@ -82,6 +82,12 @@ int omen_codec_prepare_bytes(omen_codec_model *m)
     return ops && ops->prepare_bytes ? ops->prepare_bytes(m) : OMEN_OK;
 }
 
+double omen_codec_residual2(const omen_codec_model *m, double gains2)
+{
+    const omen_codec_ops *ops = ops_of(m);
+    return ops ? ops->residual2(m, gains2) : 0;
+}
+
 bool omen_factor_is_sound(uint32_t i, float low, float step)
 {
     const float least = i == 0 ? -OMEN_F_MOST : 0, most = i == 0 ? OMEN_F_MOST : OMEN_G_MOST;

@@ -29,9 +29,9 @@ typedef struct omen_codec_model {
     float *half_norms;   /* n_sub x 16 */
     /* rabitq: code bit i is the sign of <rotation row i, leading d_used dimensions> */
     uint32_t d_used;
-    float *rotation; /* (4 n_sub) x d_used, orthonormal columns */
-    float *panels;   /* rotation, packed */
-    float *unrotate; /* rotation transposed, packed; NULL before omen_codec_prepare_decode() */
+    float *rotation;               /* (4 n_sub) x d_used, orthonormal columns */
+    float *panels;                 /* rotation, packed */
+    float *unrotate;               /* rotation transposed, packed; NULL before omen_codec_prepare_decode() */
     omen_byte_axes rotation_bytes; /* none before omen_codec_prepare_bytes() */
 } omen_codec_model;
 
@@ -77,6 +77,10 @@ int omen_codec_prepare(omen_codec_model *model) OMEN_MUST_CHECK;
 /* From here on, tables of queries are made by products of bytes, where there are products. Returns OMEN_OK or
  * OMEN_ERR_MEMORY. */
 int omen_codec_prepare_bytes(omen_codec_model *model) OMEN_MUST_CHECK;
+
+/* The mean squared length of the residuals that codes stand for, by the mean square of their gains, if they have one. 0
+ * without a codec. */
+double omen_codec_residual2(const omen_codec_model *model, double gains2);
 
 /* What is wrong with a model that omen_codec_is_sound() refuses, naming its sections. */
 const char *omen_codec_fault(const omen_codec_model *model);

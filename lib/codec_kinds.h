@@ -24,6 +24,7 @@ typedef struct omen_codec_ops {
     size_t (*decode_floats)(const omen_codec_model *model);
     void (*decode)(const omen_codec_model *model, const uint8_t *codes, const float *gains, size_t n, float *y,
                    size_t ld, float *scratch);
+    double (*residual2)(const omen_codec_model *model, double gains2);
     int (*prepare_bytes)(omen_codec_model *model); /* NULL: there are no products */
     void (*tables)(const omen_codec_model *model, const float *query, float *table);
 } omen_codec_ops;

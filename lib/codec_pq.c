@@ -260,6 +260,14 @@ static void decode(const omen_codec_model *model, const uint8_t *codes, const fl
     }
 }
 
+static double residual2(const omen_codec_model *model, double gains2)
+{
+    double sum = 0;
+    for (size_t i = 0; i < 16 * (size_t)model->n_active; i++)
+        sum += (double)model->codewords[i] * (double)model->codewords[i];
+    return sum / 16;
+}
+
 static void tables(const omen_codec_model *model, const float *query, float *table)
 {
     omen_kernels_get()->pq_tables(query, model->dims, model->sub_first, model->n_sub, model->codewords, table);
@@ -320,5 +328,6 @@ const omen_codec_ops omen_codec_pq = {
     .scratch_floats_a_row = scratch_floats_a_row,
     .encode = encode,
     .decode = decode,
+    .residual2 = residual2,
     .tables = tables,
 };

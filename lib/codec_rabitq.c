@@ -14,7 +14,7 @@
 #include "lib/kernels/kernels.h"
 #include "lib/matrix.h"
 
-#define ROTATED_AT_ONCE 256u                /* values of a rotated query */
+#define ROTATED_AT_ONCE 256u                 /* values of a rotated query */
 #define ROTATED_MOST    (8 * OMEN_MAX_BYTES) /* of all of them: each is a bit of a row's codes */
 
 /* Nearly normal numbers, of variance 2^32: the sum of twelve 16-bit ones. Logarithms and cosines, which the method of
@@ -150,6 +150,11 @@ static void decode(const omen_codec_model *model, const uint8_t *codes, const fl
             y[i * ld + j] += gains[i] * unrotated[i * stride + j];
 }
 
+static double residual2(const omen_codec_model *model, double gains2)
+{
+    return gains2 * 4 * model->n_sub;
+}
+
 static int prepare_bytes(omen_codec_model *model)
 {
     const uint32_t d_code = 4 * model->n_sub;
@@ -244,6 +249,7 @@ const omen_codec_ops omen_codec_rabitq = {
     .prepare_decode = prepare_decode,
     .decode_floats = decode_floats,
     .decode = decode,
+    .residual2 = residual2,
     .prepare_bytes = prepare_bytes,
     .tables = tables,
 };

@@ -25,21 +25,16 @@ static uint32_t count_graph_axes(const omen_index *index)
  * which are not to be rounded. */
 static double residual2(const omen_index *index)
 {
-    const omen_codec_model *model = &index->model;
-    double sum = 0;
-    if (index->meta.refine == OMEN_REFINE_NONE)
+    const omen_meta *m = &index->meta;
+    double gains2 = 0;
+    if (m->refine == OMEN_REFINE_NONE)
         return 0;
-    if (index->meta.codec == OMEN_CODEC_PQ) {
-        for (size_t i = 0; i < 16 * (size_t)model->n_active; i++)
-            sum += (double)model->codewords[i] * (double)model->codewords[i];
-        return sum / 16;
-    }
-    for (size_t l = 0; l < index->meta.n_lists && index->meta.codec == OMEN_CODEC_RABITQ; l++) {
+    for (size_t l = 0; l < m->n_lists && omen_codec_has_gain(m->n_factors); l++) {
         const float *gain = index->ranges + 4 * l + 2;
         const double middle = (double)gain[0] + 127.5 * (double)gain[1];
-        sum += (index->first[l + 1] - index->first[l]) * middle * middle;
+        gains2 += (index->first[l + 1] - index->first[l]) * middle * middle;
     }
-    return sum / (double)index->meta.n_rows * 4 * model->n_sub;
+    return omen_codec_residual2(&index->model, gains2 / (double)m->n_rows);
 }
 
 /* The mean squared length of the rows' centroids, from the mean of all. */
@@ -70,8 +65,8 @@ static int round_axes(omen_index *index)
         a->for_graph |= r + 1 == a->n_graph && most2 <= ERROR_MOST2;
     }
     free(errors2);
-    a->for_lists = inner2 > 0 && most2 <= ERROR_MOST2 &&
-                   (between_lists2(index) + inner2) * rounded2 <= RESIDUAL * inner2;
+    a->for_lists =
+        inner2 > 0 && most2 <= ERROR_MOST2 && (between_lists2(index) + inner2) * rounded2 <= RESIDUAL * inner2;
     return status;
 }
 

@@ -252,8 +252,7 @@ static double lists_cost(const omen_index *index, uint32_t k, float recall, uint
     const size_t many = n_queries >= SHARING_QUERIES;
     const double axis = index->axes.for_lists ? costs[many].axis : costs[many].lists_axis;
     return n_codes * hot * costs[many].code + (double)m->n_lists * m->d_kept * costs[many].centroid +
-           (double)m->d_full * m->d_kept * axis + costs[many].lists_query +
-           omen_graph_rows_cost(n_rerank, m->d);
+           (double)m->d_full * m->d_kept * axis + costs[many].lists_query + omen_graph_rows_cost(n_rerank, m->d);
 }
 
 static double graph_cost(const omen_index *index, uint32_t k, float recall, uint64_t n_queries)

@@ -101,9 +101,10 @@ static int allocate(omen_lists_chunk *s, size_t n_queries, size_t n_values, cons
     s->lacks = omen_alloc(n_queries, sizeof *s->lacks);
     s->kept = pools_of ? NULL : omen_alloc(1, sizeof *s->kept);
     take_pools(s, n_queries, pools_of);
-    if (!s->lifted || !s->transformed || !s->tails || !s->axes_work || !s->lacks || !s->values || !s->work || !s->short_lists ||
-        !s->list_keys || !s->lists || !s->table || !s->luts || !s->scales || !s->pools || !s->pool_keys ||
-        !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks || (!s->kept && !pools_of))
+    if (!s->lifted || !s->transformed || !s->tails || !s->axes_work || !s->lacks || !s->values || !s->work ||
+        !s->short_lists || !s->list_keys || !s->lists || !s->table || !s->luts || !s->scales || !s->pools ||
+        !s->pool_keys || !s->pool_work || !s->probes || !s->sorted || !s->list_first || !s->est || !s->masks ||
+        (!s->kept && !pools_of))
         return OMEN_ERR_MEMORY;
     return OMEN_OK;
 }

@@ -80,8 +80,8 @@ typedef struct omen_lists_chunk {
     size_t n_rows_room, n_values_room, pool_room; /* queries; of them, with values; keys of a pool */
     float *lifted, *transformed, *tails, *work, *table;
     void *axes_work; /* of omen_query_axes_project() */
-    float *values; /* |c|^2 / 2 - <q, c>, what lists are ranked by: omen_lists_values() */
-    float *lacks;  /* of each query, what its estimates lack: the tail, less their bias */
+    float *values;   /* |c|^2 / 2 - <q, c>, what lists are ranked by: omen_lists_values() */
+    float *lacks;    /* of each query, what its estimates lack: the tail, less their bias */
     uint32_t *short_lists;
     uint64_t *list_keys; /* ldc of them, and as much room to work in */
     omen_query_lists *lists;

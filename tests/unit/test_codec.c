@@ -3,7 +3,6 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "lib/codec.h"
 #include "lib/index.h"
@@ -182,78 +181,6 @@ static void test_consistent(omen_codec kind)
             free(centroids);
             free(rows);
         }
-    }
-}
-
-/* On axes that bytes hold exactly, vectors come out as they were split: of values of about the same size by 8 bits, of
- * others by 16, each as if it were alone. */
-static void test_byte_axes(void)
-{
-    enum { N = 3, D = 50, N_K = 52, WIDTH = 64 };
-    float axes[D * D] = {0}, x[N * D], from[D], out[N * WIDTH], alone[WIDTH], sums[2 * N * WIDTH], units[N], lengths2[N];
-    double errors2[D];
-    uint8_t high[N * N_K], low[N * N_K];
-    omen_byte_axes a;
-    omen_byte_vectors v = {.high = high, .low = low, .units = units, .lengths2 = lengths2}, one = v;
-    for (size_t j = 0; j < D; j++) {
-        axes[j * D + j] = j % 2 ? 1 : -1;
-        from[j] = (float)j;
-        for (size_t i = 0; i < N; i++)
-            x[i * D + j] = from[j] + (i == 1 && j == 20 ? 100 : sinf((float)(D * i + j)));
-    }
-    CHECK_EQ_INT(omen_byte_axes_init(&a, axes, D, D, errors2), OMEN_OK);
-    for (size_t i = 0; i < N; i++)
-        omen_byte_vectors_split(&v, i, x + i * D, from, D);
-    CHECK(v.n == N && v.any_low);
-    omen_byte_axes_multiply(&a, &v, 0, D, out, WIDTH, sums);
-    for (size_t i = 0; i < N; i++) {
-        const float unit = (i == 1 ? 100.0f : 1.0f) / 32639, most = i == 1 ? unit : 129 * unit;
-        float worst = 0;
-        for (size_t j = 0; j < D; j++) {
-            const float want = axes[j * D + j] * (x[i * D + j] - from[j]);
-            CHECK_CASE(fabsf(out[i * WIDTH + j] - want) <= most, "vector %zu: %g, not %g", i,
-                       (double)out[i * WIDTH + j], (double)want);
-            worst = fmaxf(worst, fabsf(out[i * WIDTH + j] - want));
-        }
-        CHECK(i == 1 || worst > unit);
-        omen_byte_vectors_split(&one, 0, x + i * D, from, D);
-        CHECK(one.any_low == (i == 1));
-        for (uint32_t first = 0; first < D; first += 16) {
-            omen_byte_axes_multiply(&a, &one, first, 16, alone, 0, sums);
-            CHECK(memcmp(alone, out + i * WIDTH + first, (D - first < 16 ? D - first : 16) * sizeof *alone) == 0);
-        }
-    }
-    for (size_t j = 0; j < D; j++)
-        CHECK(errors2[j] == 0);
-    omen_byte_axes_finish(&a);
-}
-
-/* Tables by products of bytes are those of float32, but for the rounding of rotation and query; a row of the rotation
- * that is 0, as a file may have it, gives 0. */
-static void test_tables_in_bytes(void)
-{
-    static const uint32_t ds[] = {1, 3, 64, 130, 700}, budgets[] = {4, 32, 256};
-    for (size_t c = 0; c < 15; c++) {
-        const uint32_t d = ds[c % 5], bytes = budgets[c / 5];
-        float *query = gaussian(1, d, 0.99, d + 2000);
-        omen_codec_model model;
-        train(&model, OMEN_CODEC_RABITQ, NULL, 0, d, bytes);
-        const size_t n = (size_t)model.n_sub * 16;
-        memset(model.rotation + model.d_used, 0, model.d_used * sizeof *model.rotation);
-        free(model.panels);
-        float *want = omen_alloc(n, sizeof *want), *got = omen_alloc(n, sizeof *got);
-        CHECK_EQ_INT(omen_codec_prepare(&model), OMEN_OK);
-        omen_codec_tables(&model, query, want);
-        CHECK_EQ_INT(omen_codec_prepare_bytes(&model), OMEN_OK);
-        omen_codec_tables(&model, query, got);
-        const float length = sqrtf(omen_kernels_get()->ip_f32(query, query, model.d_used));
-        for (size_t i = 0; i < n; i++)
-            CHECK_CASE(fabsf(want[i] - got[i]) <= 0.03f * length, "%s: %zu is %g, not %g of %g",
-                       label(OMEN_CODEC_RABITQ, d, bytes), i, (double)got[i], (double)want[i], (double)length);
-        free(want);
-        free(got);
-        omen_codec_finish(&model);
-        free(query);
     }
 }
 
@@ -744,8 +671,6 @@ int main(void)
     RUN_BOTH(test_deterministic);
     RUN_BOTH(test_decode);
     RUN(test_rabitq_signs);
-    RUN(test_byte_axes);
-    RUN(test_tables_in_bytes);
     RUN(test_refine_rows);
     RUN(test_refine_edges);
     RUN(test_sq8_integers);

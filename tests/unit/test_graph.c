@@ -2,12 +2,10 @@
 /* The graph: its codes, that it is sound and finds what is near whatever the rows, the choice between the ways, and
  * sections that no build makes. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/graph/graph.h"
 #include "lib/matrix.h"
-#include "lib/query_axes.h"
 #include "tests/unit/check.h"
 #include "tests/unit/index_cases.h"
 
@@ -63,14 +61,13 @@ static void count_fault(void *context, const char *section, const char *text)
     printf("# %s: %s\n", section, text);
 }
 
-/* Share of the exact neighbours, by distance, that a way finds at its default effort. */
-static double recall_of(const omen_index *index, const rows_in_memory *queries, uint32_t k, omen_search_way way,
-                        const char *what)
+/* Share of the exact neighbours, by distance, that the graph finds at its default effort. */
+static double recall_of(const omen_index *index, const rows_in_memory *queries, uint32_t k, const char *what)
 {
     omen_search_options options;
     omen_search_options_init(&options);
     options.k = k;
-    options.way = way;
+    options.way = OMEN_SEARCH_GRAPH;
     options.zero_ok = true;
     results found = search(index, &options, queries->x, queries->n);
     check_distinct(&found, index->meta.n_rows, what);
@@ -107,123 +104,11 @@ static double try_graph(rows_in_memory *rows, const rows_in_memory *queries, ome
     CHECK_EQ_INT(omen_index_check(index, count_fault, NULL), OMEN_OK);
     CHECK_EQ_INT(n_faults, 0);
     CHECK(index->graph.degree == (o->graph.degree ? o->graph.degree : OMEN_DEFAULT_DEGREE));
-    recall = recall_of(index, queries, k, OMEN_SEARCH_GRAPH, case_name(rows, o));
+    recall = recall_of(index, queries, k, case_name(rows, o));
     omen_index_close(index);
     sections_free(&sections);
     sections_free(&others);
     return recall;
-}
-
-/* Projects the first rows as queries, and one that is all in one value: by products of bytes they are where the
- * transform has them, but for the rounding of axes and query; and each is where it is alone. */
-static void check_projected(const omen_index *index, const rows_in_memory *rows, bool for_graph, const char *name)
-{
-    enum { N = 70 };
-    const uint32_t d = rows->d;
-    const omen_transform *t = &index->transform;
-    const uint32_t n_axes = for_graph ? index->axes.n_graph : t->d_kept;
-    const size_t ld = omen_round_up(t->d_kept, OMEN_PANEL);
-    float *queries = omen_alloc((size_t)N * d, sizeof *queries), *lifted = omen_alloc(N * t->d_full, sizeof *lifted);
-    float *want = omen_alloc(N * ld, sizeof *want), *got = omen_alloc(N * ld, sizeof *got);
-    float *alone = omen_alloc(ld, sizeof *alone), want_tails[N], tails[N], tail;
-    void *work = omen_alloc(omen_query_axes_work_bytes(index, N), 1);
-    for (size_t q = 0; q < N; q++)
-        memcpy(queries + q * d, rows->x + q % rows->n * d, d * sizeof *queries);
-    for (uint32_t j = 0; j < d; j++)
-        queries[(size_t)7 * d + j] = j == d / 2 ? 3 : 0;
-    const float *full = omen_transform_lift(t, queries, N, true, lifted);
-    omen_transform_project_first(t, full, N, n_axes, want, ld, want_tails);
-    omen_query_axes_project(index, for_graph, full, N, got, ld, tails, work);
-    for (size_t q = 0; q < N; q++) {
-        const double length = sqrt((double)omen_kernels_get()->l2_f32(t->mean, full + q * t->d_full, t->d_full));
-        double error2 = 0;
-        for (size_t j = 0; j < n_axes; j++)
-            error2 += pow((double)(want[q * ld + j] - got[q * ld + j]), 2);
-        CHECK_CASE(sqrt(error2) <= 0.02 * length, "%s: query %zu is off by %g of %g", name, q, sqrt(error2), length);
-        CHECK_CASE(fabs((double)(want_tails[q] - tails[q])) <= 0.04 * length * length, "%s: query %zu drops %g, not %g",
-                   name, q, (double)tails[q], (double)want_tails[q]);
-        omen_query_axes_project(index, for_graph, full + q * t->d_full, 1, alone, ld, &tail, work);
-        CHECK_CASE(memcmp(alone, got + q * ld, n_axes * sizeof *alone) == 0 &&
-                       memcmp(&tail, &tails[q], sizeof tail) == 0,
-                   "%s: query %zu alone", name, q);
-    }
-    free(queries);
-    free(lifted);
-    free(want);
-    free(got);
-    free(alone);
-    free(work);
-}
-
-static void check_axes(rows_in_memory *rows, omen_metric metric, omen_codec codec, bool for_lists, bool for_graph)
-{
-    omen_build_options o;
-    omen_build_options_init(&o);
-    o.metric = metric;
-    o.codec = codec;
-    o.graph.wanted = true;
-    sections_in_memory sections;
-    omen_index *index = make_index(rows, &o, &sections);
-    if (!index)
-        return;
-    char name[160];
-    snprintf(name, sizeof name, "%s", case_name(rows, &o));
-    CHECK_CASE(index->axes.for_lists == for_lists, "%s: axes of lists in bytes", name);
-    CHECK_CASE(index->axes.for_graph == for_graph, "%s: axes of the graph in bytes", name);
-    CHECK_CASE((index->transform.panels == NULL) == (for_lists && for_graph), "%s: axes in float32", name);
-    CHECK_EQ_INT(omen_transform_prepare(&index->transform), OMEN_OK); /* to compare with */
-    check_projected(index, rows, false, name);
-    check_projected(index, rows, true, name);
-    omen_index_close(index);
-    sections_free(&sections);
-}
-
-static void test_axes(void)
-{
-    static const uint32_t dims[] = {1, 13, 40, 300};
-    for (size_t c = 0; c < 3 * sizeof dims / sizeof *dims; c++) {
-        rows_in_memory rows = make_rows(600, dims[c / 3], c % 2 ? FAR_AWAY : CLUSTERED, 1);
-        const omen_codec codec = c % 4 == 3 ? OMEN_CODEC_NONE : c % 4 == 1 ? OMEN_CODEC_PQ : OMEN_CODEC_RABITQ;
-        const bool has_residuals = codec != OMEN_CODEC_NONE && (c > 2 || c % 3 != OMEN_METRIC_COSINE);
-        check_axes(&rows, (omen_metric)(c % 3), codec, has_residuals, true);
-        rows_free(&rows);
-    }
-    /* sums of so many do not fit 32 bits */
-    rows_in_memory rows = make_rows(40, 16385, CLUSTERED, 1);
-    check_axes(&rows, OMEN_METRIC_L2, OMEN_CODEC_AUTO, false, false);
-    rows_free(&rows);
-    /* a value that stands out, and many that go with it, each of which would be rounded off */
-    rows = make_rows(60, 4000, CLUSTERED, 1);
-    for (uint64_t i = 0; i < rows.n; i++)
-        for (uint32_t j = 0; j < rows.d; j++)
-            rows.x[i * rows.d + j] = (float)(i + 1) * (j ? 0.0038f : 1);
-    check_axes(&rows, OMEN_METRIC_L2, OMEN_CODEC_AUTO, false, false);
-    rows_free(&rows);
-}
-
-/* Rows that lie along a line, slantwise to all dimensions, 30,000 times as long as they are apart across: what bytes
- * round off the axes would be more than what tells neighbours from each other. */
-static void test_long_line(void)
-{
-    rows_in_memory rows = make_rows(3000, 40, CLUSTERED, 1), queries = make_rows(200, 40, CLUSTERED, 1000);
-    for (uint64_t i = 0; i < rows.n + queries.n; i++) {
-        float *row = i < rows.n ? rows.x + i * 40 : queries.x + (i - rows.n) * 40;
-        const double along = 3e4 * (omen_random_unit(3, i) - 0.5);
-        for (uint32_t j = 0; j < 40; j++)
-            row[j] = (float)((double)row[j] + along * (0.1 + 0.01 * (j * 7 % 40)));
-    }
-    omen_build_options o;
-    omen_build_options_init(&o);
-    sections_in_memory sections;
-    check_axes(&rows, OMEN_METRIC_L2, OMEN_CODEC_AUTO, false, true);
-    omen_index *index = make_index(&rows, &o, &sections);
-    const double recall = index ? recall_of(index, &queries, 10, OMEN_SEARCH_LISTS, "along a line") : 0;
-    printf("# along a line: recall@10 %.3f\n", recall);
-    CHECK_CASE(recall >= 0.93, "recall@10 %.3f", recall);
-    omen_index_close(index);
-    sections_free(&sections);
-    rows_free(&rows);
-    rows_free(&queries);
 }
 
 /* From one row on, rows that are all equal or that have copies: each graph is sound, and finds k rows. */
@@ -580,8 +465,6 @@ static void test_scaled_pools(void)
 int main(void)
 {
     RUN(test_codes);
-    RUN(test_axes);
-    RUN(test_long_line);
     RUN(test_refusals);
     RUN(test_recall);
     RUN(test_kinds);
