@@ -9,6 +9,7 @@
 
 #define CHUNK_BYTES (1u << 16)
 #define WATCH_ROWS  (1u << 16) /* between two looks at the watch */
+#define AHEAD       16u        /* rows asked for before they are needed */
 
 /* The rows of each tag of a column, as positions, and the bytes that they will take. */
 typedef struct {
@@ -70,6 +71,10 @@ static int gather(const writing *w, const omen_made_column *c, postings *p)
         const uint32_t row = w->rows[position];
         if (position % WATCH_ROWS == 0 && omen_watch_stopped(w->watch))
             break;
+        if (position + 2 * AHEAD < n_rows) { /* rows are all over the place */
+            __builtin_prefetch(&c->first[w->rows[position + 2 * AHEAD]]);
+            __builtin_prefetch(&c->tags[c->first[w->rows[position + AHEAD]]]);
+        }
         for (uint64_t i = c->first[row]; i < c->first[row + 1]; i++)
             p->positions[next[c->tags[i]]++] = (uint32_t)position;
     }

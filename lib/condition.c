@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Conditions: which rows they are true of. Blocks of rows as large as those of postings are looked at one after the
- * other, so that what a test finds is still near when the next one needs it. */
+ * other, so that what a test finds is still near when the next one needs it; but for tags that few rows have, whose
+ * rows are listed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,20 +69,32 @@ const char *omen_condition_key(const omen_condition *condition)
 
 /* ---- tags ---- */
 
+/* Rows of the block of postings that begins at at. */
+static size_t block_rows(const uint16_t *at)
+{
+    return (size_t)at[1] + 1;
+}
+
+static bool is_dense(const uint16_t *at)
+{
+    return block_rows(at) > OMEN_POSTING_SPARSE;
+}
+
+static const uint16_t *next_block(const uint16_t *at)
+{
+    return at + 2 + (is_dense(at) ? OMEN_POSTING_BITS / 2 : block_rows(at));
+}
+
 /* Sets the bits of a tag's rows in a block. */
 static void set_tag(const uint16_t *at, const uint16_t *end, uint64_t block, uint64_t *words)
 {
     memset(words, 0, BLOCK_WORDS * sizeof *words);
-    while (at < end && at[0] <= block) {
-        const size_t count = (size_t)at[1] + 1;
-        const bool is_dense = count > OMEN_POSTING_SPARSE;
-        const size_t size = is_dense ? OMEN_POSTING_BITS / 2 : count;
-        if (at[0] == block && is_dense)
-            memcpy(words, at + 2, OMEN_POSTING_BITS);
-        for (size_t i = 0; i < count && at[0] == block && !is_dense; i++)
-            words[at[2 + i] / 64] |= (uint64_t)1 << at[2 + i] % 64;
-        at += 2 + size;
-    }
+    if (at >= end || at[0] != block)
+        return;
+    if (is_dense(at))
+        memcpy(words, at + 2, OMEN_POSTING_BITS);
+    for (size_t i = 0; i < block_rows(at) && !is_dense(at); i++)
+        words[at[2 + i] / 64] |= (uint64_t)1 << at[2 + i] % 64;
 }
 
 /* Postings of the tags that the tests of a tree ask for, in the order of the tree. */
@@ -121,10 +134,8 @@ static int open_cursors(evaluation *e, const omen_node *node, omen_detail *why)
 static void evaluate_tag(evaluation *e, const omen_node *node, uint64_t *words)
 {
     cursor *c = &e->cursors[e->n_cursors++];
-    while (c->at < c->end && c->at[0] < e->block) {
-        const size_t count = (size_t)c->at[1] + 1;
-        c->at += 2 + (count > OMEN_POSTING_SPARSE ? OMEN_POSTING_BITS / 2 : count);
-    }
+    while (c->at < c->end && c->at[0] < e->block)
+        c->at = next_block(c->at);
     set_tag(c->at, c->end, e->block, words);
     for (size_t i = 0; node->is_negated && i < e->n_words; i++)
         words[i] = ~words[i];
@@ -259,6 +270,83 @@ static int take_order(started *s, const omen_column_order *const *orders, omen_p
     return status;
 }
 
+/* Rows of a tag, or of its first ones, if they are more than most. */
+static uint64_t count_rows(const cursor *c, uint64_t most)
+{
+    uint64_t n = 0;
+    for (const uint16_t *at = c->at; at < c->end && n <= most; at = next_block(at))
+        n += block_rows(at);
+    return n;
+}
+
+/* Lists the rows of a tag, and returns how many there are. */
+static uint64_t list_rows(const cursor *c, uint32_t *to)
+{
+    uint64_t n = 0;
+    for (const uint16_t *at = c->at; at < c->end; at = next_block(at)) {
+        const uint32_t first = at[0] * BLOCK_ROWS;
+        for (size_t i = 0; i < block_rows(at) && !is_dense(at); i++)
+            to[n++] = first + at[2 + i];
+        for (uint32_t i = 0; i < OMEN_POSTING_BITS / 2 && is_dense(at); i++)
+            for (uint32_t bits = at[2 + i]; bits; bits &= bits - 1)
+                to[n++] = first + 16 * i + (uint32_t)__builtin_ctz(bits);
+    }
+    return n;
+}
+
+/* Whether a tag has a row. The next one asked for comes behind it. */
+static bool has_row(cursor *c, uint32_t row)
+{
+    const uint32_t block = row / BLOCK_ROWS, within = row % BLOCK_ROWS;
+    while (c->at < c->end && c->at[0] < block)
+        c->at = next_block(c->at);
+    if (c->at >= c->end || c->at[0] != block)
+        return false;
+    if (is_dense(c->at))
+        return c->at[2 + within / 16] >> within % 16 & 1;
+    const uint16_t *rows = c->at + 2;
+    size_t low = 0, high = block_rows(c->at);
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (rows[middle] < within)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < block_rows(c->at) && rows[low] == within;
+}
+
+/* A condition of tags alone, one of which few rows have: these are listed, and looked for in the others. */
+static int take_tags(started *s)
+{
+    const omen_node *root = s->condition->root;
+    const omen_node *const *tests = root->kind == OMEN_NODE_AND ? (const omen_node *const *)root->children : &root;
+    const size_t n = root->kind == OMEN_NODE_AND ? root->n_children : 1;
+    size_t rarest = n;
+    for (size_t i = 0; i < n; i++) {
+        const cursor *c = &s->e.cursors[i];
+        if (tests[i]->kind != OMEN_NODE_TAG)
+            return OMEN_OK;
+        if (!tests[i]->is_negated &&
+            (rarest == n || c->end - c->at < s->e.cursors[rarest].end - s->e.cursors[rarest].at))
+            rarest = i;
+    }
+    if (rarest == n || count_rows(&s->e.cursors[rarest], s->n_few) > s->n_few)
+        return OMEN_OK;
+    uint64_t n_rows = list_rows(&s->e.cursors[rarest], s->positions);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t n_kept = 0;
+        for (uint64_t r = 0; r < n_rows && i != rarest; r++) {
+            s->positions[n_kept] = s->positions[r];
+            n_kept += has_row(&s->e.cursors[i], s->positions[r]) != tests[i]->is_negated;
+        }
+        n_rows = i == rarest ? n_rows : n_kept;
+    }
+    s->set = omen_row_set_create_list(s->e.index, s->positions, n_rows);
+    s->is_done = s->set;
+    return s->set ? OMEN_OK : OMEN_ERR_MEMORY;
+}
+
 /* A few conditions, block by block, so that the values of a block come from memory once for all of them. */
 static int evaluate_group(const omen_condition *const *conditions, size_t n, const omen_column_order *const *orders,
                           omen_position_sorter *sorter, omen_row_set **sets, omen_watch *watch, omen_detail *why)
@@ -272,6 +360,8 @@ static int evaluate_group(const omen_condition *const *conditions, size_t n, con
         status = start(&all[n_started], c, why);
         if (status == OMEN_OK)
             status = take_order(&all[n_started], orders, sorter);
+        if (status == OMEN_OK && !all[n_started].is_done)
+            status = take_tags(&all[n_started]);
         n_done += all[n_started].is_done;
         depth = c->depth > depth ? c->depth : depth;
         if (status == OMEN_OK && omen_watch_stopped(watch))

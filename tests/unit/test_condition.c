@@ -312,6 +312,49 @@ static void check_order(bool few)
     columns_free(&c);
 }
 
+/* Tags that few rows have, listed and looked for in those that many have: what a bitmap of the rows says. Postings of
+ * three blocks, in lists and in bits. */
+static void test_few_tags(void)
+{
+    enum { ROWS = 140000, TAGS = 6 };
+    static const uint64_t one_in[TAGS] = {20000, 500, 30, 10, 2, 1};
+    uint64_t *first = omen_alloc(ROWS + 1, sizeof *first), n = 0;
+    uint32_t *tags = omen_alloc(ROWS * TAGS, sizeof *tags);
+    char text[256];
+    int status;
+    for (uint64_t i = 0; i < ROWS; i++) {
+        first[i] = n;
+        for (uint32_t t = 0; t < TAGS; t++)
+            if (omen_random(t, i) % one_in[t] == 0)
+                tags[n++] = t;
+    }
+    first[ROWS] = n;
+    omen_columns *columns;
+    CHECK_EQ_INT(omen_columns_create(&columns, ROWS, NULL), OMEN_OK);
+    CHECK_EQ_INT(omen_columns_add_tags(columns, "t", NULL, first, tags, NULL), OMEN_OK);
+    column_case c = write_columns(columns, 3);
+    for (uint32_t turn = 0; turn < 2 * TAGS + 60; turn++) {
+        size_t length = 0;
+        const uint32_t n_tests = turn < 2 * TAGS ? 1 : 2 + turn % 2;
+        for (uint32_t i = 0; i < n_tests; i++) {
+            const uint64_t x = turn < 2 * TAGS ? turn : omen_random(9, 3 * turn + i);
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s%st HAS %u", i ? " AND " : "",
+                                       x / TAGS % 2 ? "NOT " : "", (unsigned)(x % TAGS));
+        }
+        c.index->meta.refine = OMEN_REFINE_NONE; /* no rows are few */
+        uint8_t *want = select_rows(&c, text, &status);
+        c.index->meta.refine = OMEN_REFINE_F32;
+        c.index->meta.d_kept = turn % 3 ? 10000 : 100000000;
+        uint8_t *got = select_rows(&c, text, &status);
+        CHECK_CASE(want && got && memcmp(want, got, ROWS) == 0, "%s", text);
+        free(want);
+        free(got);
+    }
+    columns_free(&c);
+    free(first);
+    free(tags);
+}
+
 static void test_order(void)
 {
     check_order(false);
@@ -370,6 +413,7 @@ int main(void)
     RUN(test_same);
     RUN(test_many);
     RUN(test_order);
+    RUN(test_few_tags);
     RUN(test_numbers);
     columns_free(&table);
     return check_finish();
