@@ -14,9 +14,11 @@
 #include "lib/ways.h"
 
 /* Under a filter the lists not taken are expected to hold this part of what the recall may lack, and what the margin
- * leaves out is another part of it. */
+ * leaves out is another part of it. A query is searched again where the k-th match that it found is beyond its limit:
+ * margins were measured on rows near queries, and say little of far ones, whose codes may be those of nearer rows. */
 #define MISSED_BY_LISTS  0.75f
 #define MISSED_BY_MARGIN 0.25f
+#define FILTERED_LACK    1.0f
 #define MISSED_BY_GRAPH  0.75f /* of what the recall may lack: as much is left to the graph under a filter, */
 #define FILTERED_POOLS   6     /* and a pool may become so many times as large as one is on average */
 
@@ -111,6 +113,7 @@ static int search_lists(const omen_index *index, const omen_search_job *job)
             omen_index_effort(index, k, 1 - MISSED_BY_MARGIN * (1 - recall), &n_more_probes, &n_rerank);
         effort.margin = more.margin;
         effort.most_rows = more.most_rows;
+        effort.lack = FILTERED_LACK;
     }
     effort.missed = MISSED_BY_LISTS * (1 - recall);
     omen_effort_scale(&effort, index, options->effort_factor);

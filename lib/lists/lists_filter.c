@@ -87,9 +87,9 @@ static uint32_t choose_first(omen_lists_chunk *s, uint32_t query)
 /* ---- what is expected of the lists left ---- */
 
 /* The value of the last list that the query needs, so that those behind it may be expected to hold no more matches
- * nearer than the k-th so far than the rule allows; -INFINITY: none. Lists of about the same distance are counted
+ * nearer than kth than the rule allows; -INFINITY: none. Lists of about the same distance are counted
  * together. */
-static float limit_needed(omen_lists_chunk *s, uint32_t query)
+static float limit_needed(omen_lists_chunk *s, uint32_t query, float kth)
 {
     const omen_query_filter *f = &s->filters[query];
     const uint32_t n_lists = s->index->meta.n_lists;
@@ -97,7 +97,7 @@ static float limit_needed(omen_lists_chunk *s, uint32_t query)
     float *expected = s->work, *distances = s->work + s->ldc;
     omen_list_expectation found;
     omen_list_steps steps;
-    omen_kernels_get()->list_shares(values, s->spread->means, n_lists, s->lists[query].norm2, omen_lists_kth(s, query),
+    omen_kernels_get()->list_shares(values, s->spread->means, n_lists, s->lists[query].norm2, kth,
                                     s->spread->scale * s->spread->scale, s->spread->tails,
                                     OMEN_TAIL_MOST * OMEN_TAIL_STEPS, s->work);
     omen_kernels_get()->list_expected(values, s->work, s->index->first, f->matches, n_lists, SHARE_LEAST,
@@ -122,7 +122,7 @@ static uint32_t choose_next(omen_lists_chunk *s, uint32_t query)
     if (!n)
         return choose_first(s, query);
     if (s->pools[query].n >= s->k && s->effort.missed >= 0)
-        limit = limit_needed(s, query);
+        limit = limit_needed(s, query, omen_lists_kth(s, query));
     else if (s->pools[query].n >= s->k) {
         const uint32_t left = s->effort.most_lists > f->n_taken ? s->effort.most_lists - f->n_taken : 0;
         n = left < n ? left : n;
@@ -154,7 +154,7 @@ static int take_lists(omen_lists_chunk *s, uint32_t query, uint32_t n, const flo
         const uint32_t l = (uint32_t)key;
         f->last = f->n_taken == 0 || key > f->last ? key : f->last;
         f->n_taken++;
-        if (are_few(index, l, f->matches[l])) {
+        if (f->compares_all || are_few(index, l, f->matches[l])) {
             status = omen_lists_add_matches(s, query, l, row, why);
             s->stats.lists.probed++;
             continue;
@@ -186,4 +186,12 @@ int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries
     }
     omen_lists_sort_probes(s);
     return OMEN_OK;
+}
+
+int omen_filters_choose_again(omen_lists_chunk *s, uint32_t query, float kth, const float *row, omen_detail *why)
+{
+    omen_query_filter *f = &s->filters[query];
+    const float last = omen_key_distance(f->last), limit = s->effort.missed >= 0 ? limit_needed(s, query, kth) : last;
+    f->n_taken = 0;
+    return take_lists(s, query, lists_within(s, query, limit > last ? limit : last), row, why);
 }

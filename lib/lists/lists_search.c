@@ -423,47 +423,83 @@ static void take_nearest(omen_lists_chunk *s, size_t query, uint64_t *keys)
         keys[i] = UINT64_MAX;
 }
 
+/* What the k-th distance of keys is in terms of estimates. */
+static float kth_of(const omen_lists_chunk *s, size_t query, const uint64_t *keys)
+{
+    return omen_lifted_distance2(s->index, omen_key_distance(keys[s->k - 1]), s->lists[query].query_norm2) -
+           s->pools[query].tail;
+}
+
+/* An empty pool for all estimates up to a limit. */
+static void empty_again(omen_lists_chunk *s, size_t query, float limit)
+{
+    omen_pool *p = &s->pools[query];
+    p->is_again = true;
+    p->is_ranked = false;
+    p->n = 0;
+    p->n_cut = s->pool_size;
+    p->worst = limit < FLT_MAX ? omen_key(limit, UINT32_MAX) : UINT64_MAX;
+}
+
 /* Chooses the lists of a query that found keys once more, for a pool of all that omen_margin_again() wants, if it wants
- * more. They are no fewer than before, so that what was found is found again, unless n_most estimates are smaller. */
-static int choose_again(omen_lists_chunk *s, size_t query, const uint64_t *keys)
+ * more. They are no fewer than before, so that what was found is found again, unless n_most estimates are smaller. row
+ * is the query as refine rows are compared with it. */
+static int choose_again(omen_lists_chunk *s, size_t query, const float *row, const uint64_t *keys, omen_detail *why)
 {
     omen_pool *p = &s->pools[query];
     omen_query_lists *lists = &s->lists[query];
     p->is_again = false;
-    if (!p->has_margin || !(p->margin < INFINITY) || p->n < p->k || p->n >= p->n_most)
+    const bool is_full = p->n >= p->n_most; /* of estimates that do not tell which rows are nearest */
+    if (!p->has_margin || !(p->margin < INFINITY) || p->n < p->k || (is_full && !s->filters))
         return OMEN_OK;
-    const float distance = omen_key_distance(keys[p->k - 1]);
-    const float kth = omen_lifted_distance2(s->index, distance, lists->query_norm2) - p->tail;
+    const float kth = kth_of(s, query, keys);
     const float scale = sqrtf(omen_margin_scale2(p->kth, p->nearest2, p->tail));
     float lack;
     const float limit = omen_margin_again(s->effort.margin, p->margin, scale, p->kth, kth, &lack);
     const float d_k2 = omen_d_k2(kth, p->nearest2, p->tail);
     if (!(lack > s->effort.lack))
         return OMEN_OK;
-    p->is_again = true;
-    p->is_ranked = false;
-    p->n = 0;
-    p->n_cut = s->pool_size;
-    p->worst = limit < FLT_MAX ? omen_key(limit, UINT32_MAX) : UINT64_MAX;
+    empty_again(s, query, limit);
+    if (s->filters) {
+        s->filters[query].compares_all = is_full;
+        return omen_filters_choose_again(s, (uint32_t)query, kth, row, why);
+    }
     lists->last_first = 0;
     return omen_lists_add_others(s, (uint32_t)query, &s->effort, d_k2 > lists->d_k2 ? d_k2 : lists->d_k2, p->k);
 }
 
-/* Searches those queries again whose lists were chosen so. */
+/* Into keys, the nearest of what a query's lists gave the second time. */
+static int take_again(omen_lists_chunk *s, size_t query, const float *row, uint64_t *keys, omen_detail *why)
+{
+    omen_pool *p = &s->pools[query];
+    omen_pool_cut(p, s->pool_size, s->pool_work);
+    const int status = omen_lists_rerank(s, p->keys, p->n, row, why);
+    if (status == OMEN_OK)
+        take_nearest(s, query, keys);
+    return status;
+}
+
+/* Searches those queries again whose lists were chosen so. Where so many estimates of matches are within the limit that
+ * they do not tell which rows are nearest, all matches in the lists are compared. */
 static int search_again(omen_lists_chunk *s, const float *rows, size_t n_queries, uint64_t *keys, omen_detail *why)
 {
-    if (s->n_pairs == 0)
+    if (s->n_pairs == 0 && !s->filters)
         return OMEN_OK;
     omen_lists_sort_probes(s);
     int status = omen_lists_scan_pairs(s, rows, why);
-    for (size_t q = 0; q < n_queries && status == OMEN_OK; q++) {
-        omen_pool *p = &s->pools[q];
-        if (!p->is_again)
+    for (size_t q = 0; q < n_queries && status == OMEN_OK; q++, keys += s->k) {
+        const float *row = rows + q * s->index->meta.d;
+        if (!s->pools[q].is_again)
             continue;
-        omen_pool_cut(p, s->pool_size, s->pool_work);
-        status = omen_lists_rerank(s, p->keys, p->n, rows + q * s->index->meta.d, why);
+        status = take_again(s, q, row, keys, why);
+        if (status != OMEN_OK || !s->filters || s->filters[q].compares_all || s->pools[q].n < s->pools[q].n_most)
+            continue;
+        const float kth = kth_of(s, q, keys);
+        empty_again(s, q, FLT_MAX);
+        s->filters[q].compares_all = true;
+        status = omen_filters_choose_again(s, (uint32_t)q, kth, row, why);
         if (status == OMEN_OK)
-            take_nearest(s, q, keys + q * s->k);
+            status = take_again(s, q, row, keys, why);
     }
     return status;
 }
@@ -503,7 +539,7 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
         if (!s->keys_are_ids && (status = omen_lists_rerank(s, p->keys, p->n, rows + q * m->d, why)) != OMEN_OK)
             return status;
         take_nearest(s, q, keys + q * s->k);
-        if (may_repeat && (status = choose_again(s, q, keys + q * s->k)) != OMEN_OK)
+        if (may_repeat && (status = choose_again(s, q, rows + q * m->d, keys + q * s->k, why)) != OMEN_OK)
             return status;
     }
     s->stats.n_queries += n_queries;

@@ -64,6 +64,7 @@ typedef struct omen_query_filter {
     uint64_t last;           /* key (value, list) of the farthest of the n_taken lists taken, which have matches */
     uint32_t n_taken;
     bool has_tables, done;
+    bool compares_all; /* matches one by one, in all lists */
 } omen_query_filter;
 
 /* What of an index turns into what several indexes have in common that are searched together: an estimate x, with what
@@ -242,6 +243,11 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
  * to be scanned. n_active is 0 when all queries are done. Returns OMEN_OK, OMEN_ERR_MEMORY, OMEN_ERR_CORRUPT or
  * OMEN_ERR_INTERRUPTED. */
 int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
+
+/* For a query that is searched again, whose k-th match is no farther than kth: as in a round, the lists that it took,
+ * and those that it needs besides. Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_CORRUPT. */
+int omen_filters_choose_again(omen_lists_chunk *s, uint32_t query, float kth, const float *row,
+                              omen_detail *why) OMEN_MUST_CHECK;
 
 /* ---- lists_rerank.c ---- */
 
