@@ -98,7 +98,6 @@ void omen_joint_destroy(omen_joint *joint)
     free(joint->indexes);
     free(joint->names);
     free(joint->first);
-    free(joint->biases);
     free(joint);
 }
 

@@ -6,8 +6,6 @@
 #include "lib/index.h"
 #include "lib/omendb_joint.h"
 
-struct omen_list_bias; /* lists_bias.h */
-
 /* One of several indexes, and those that share its model. */
 typedef struct omen_joint_model {
     size_t owner; /* the first index of the same model */
@@ -29,8 +27,6 @@ struct omen_joint {
     char **names;             /* what failures call them */
     omen_joint_model *models; /* n */
     uint64_t *first;          /* n + 1: index i has the joint rows first[i] .. first[i + 1] - 1 */
-    /* n, of the estimates of each; NULL until the first search that needs them. Exchanged atomically */
-    struct omen_list_bias *biases;
 };
 
 /* The index that has a joint row, which exists. */
