@@ -486,6 +486,23 @@ END
     done
 }
 
+@test "messages name options whatever the text that they quote holds" {
+    local name line
+    for name in c 'a"b' '"' 'options.columns' 'a"options.columns"' "options.d"; do
+        for line in '1,"2' '1,2"x' '1,""2' '1,"' '1,"2"" x'; do
+            printf '%s\n"\n3,4\n' "$line" >"$name.csv"
+            bad 'is no number; vectors are numbers only, a table of other things is for --columns' "$name.csv"
+        done
+        rm "$name.csv"
+    done
+    printf 'a,b\n' >options.columns
+    bad '"options.columns": there are no rows' -f csv options.columns
+    vectors make v.fvecs -n 3 -d 2
+    printf 'a\n1\n2\n3\n' >t.csv
+    bad '--column-types: "a"b" is not NAME:TYPE' --columns t.csv --column-types 'a"b' v.fvecs
+    bad '--column-types: "t.csv" has no column "options.d"' --columns t.csv --column-types 'options.d:text' v.fvecs
+}
+
 # ---- what is not read ----
 
 # foreign: files of other programs, as they begin and end.
