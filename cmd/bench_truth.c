@@ -82,13 +82,9 @@ static int read_truth(struct bench *b, uint32_t k, omen_detail *why)
     const char *path = b->options->truth_path;
     omen_truth file;
     uint64_t n_found = 0;
-    int status = omen_truth_read(&file, path, why);
+    int status = omen_truth_read(&file, path, b->n_queries, why);
 
     b->truth.kind = BENCH_TRUTH_FILE;
-    if (status == OMEN_OK && file.n != b->n_queries) {
-        status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is the truth of %llu queries, and there are %llu", path,
-                           (unsigned long long)file.n, (unsigned long long)b->n_queries);
-    }
     if (status == OMEN_OK && file.k < k)
         status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" has %u neighbours a query, too few for -k %u", path, file.k, k);
     for (uint64_t i = 0; status == OMEN_OK && i < file.n * file.k; i++) {

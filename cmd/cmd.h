@@ -98,7 +98,8 @@ typedef struct cmd_file {
 } cmd_file;
 
 /* Refuses, with a message, an output if one of its names - its own, its temporary's or its checkpoint's - leads to an
- * input or is also a name of another output. Returns CMD_GO_ON or CMD_EXIT_USAGE. */
+ * input or is also a name of another output, and two inputs that are the same pipe. Returns CMD_GO_ON or
+ * CMD_EXIT_USAGE. */
 int cmd_files_check(const char *command, const cmd_file *files, size_t n) OMEN_MUST_CHECK;
 
 /* Makes the value of --tmp, NULL if it was not given, the directory of temporary copies. Returns CMD_GO_ON or an exit

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "formats/attach.h"
@@ -96,6 +97,7 @@ static int check_arguments(struct attach *a)
         {.role = "--output", .path = a->work.output, .is_output = true},
     };
     size_t n_files = 4;
+    struct stat info;
 
     cmd_columns_list(&a->columns, files, &n_files);
     a->work.columns = cmd_columns_paths(&a->columns);
@@ -103,6 +105,10 @@ static int check_arguments(struct attach *a)
         return cmd_misuse(NAME, "no output given: name the new index with --output");
     if (cmd_is_stream(a->work.output))
         return cmd_misuse(NAME, "an index cannot go to standard output; name a file with --output");
+    /* as for build: a directory says so when it is created */
+    if (omen_file_descriptor(a->work.output) >= 0 ||
+        (stat(a->work.output, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)))
+        return cmd_misuse(NAME, "\"%s\" is not a regular file", a->work.output);
     if (a->work.degree > 0 && !a->work.graph)
         return cmd_misuse(NAME, "--degree is that of a graph: add --graph, or leave it out");
     if (a->work.tune_queries && !a->work.graph)

@@ -4,6 +4,7 @@
 #include "cmd/options.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -206,6 +207,20 @@ static int tell_file(struct info *info, const char *path, json_t *files)
     return code;
 }
 
+static int check_files(char **paths, size_t n)
+{
+    cmd_file *files = calloc(n + 1, sizeof *files);
+
+    if (!files)
+        return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
+    for (size_t i = 0; i < n; i++)
+        files[i] = (cmd_file){.role = "FILE", .path = paths[i]};
+    files[n] = (cmd_file){.path = "-", .is_output = true};
+    const int status = cmd_files_check(NAME, files, n + 1);
+    free(files);
+    return status;
+}
+
 int cmd_info(int argc, char **argv)
 {
     struct info info = {.full = false};
@@ -217,16 +232,13 @@ int cmd_info(int argc, char **argv)
         return worst;
     if (argc - optind < 1)
         return cmd_misuse(NAME, "no FILE given; see \"omendb info --help\"");
-    for (int i = optind; i < argc; i++) {
-        const cmd_file read_and_written[] = {{.role = "FILE", .path = argv[i]}, {.path = "-", .is_output = true}};
-
-        worst = cmd_files_check(NAME, read_and_written, 2);
-        if (worst != CMD_GO_ON)
-            return worst;
+    for (int i = optind; i < argc; i++)
         n_streams += cmd_is_stream(argv[i]);
-    }
     if (n_streams > 1)
         return cmd_misuse(NAME, "standard input can be one FILE only");
+    worst = check_files(argv + optind, (size_t)(argc - optind));
+    if (worst != CMD_GO_ON)
+        return worst;
     if (info.json && !(files = json_array()))
         return cmd_fail(NAME, OMEN_ERR_MEMORY, NULL);
     cmd_signals_exit(NAME, "interrupted");

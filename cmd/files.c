@@ -91,6 +91,27 @@ static int refuse(const char *command, const cmd_file *output, const char *suffi
                       other->is_output ? "output" : "input", other_label);
 }
 
+/* Two inputs that are one pipe or socket: whichever is read first leaves nothing to the other. */
+static int check_pipes(const char *command, const cmd_file *files, size_t n)
+{
+    struct stat one, other;
+    char label[300], other_label[300];
+
+    for (size_t i = 1; i < n; i++) {
+        if (!files[i].path || files[i].is_output || !stat_file(&files[i], "", &one) ||
+            !(S_ISFIFO(one.st_mode) || S_ISSOCK(one.st_mode)))
+            continue;
+        for (size_t j = 0; j < i; j++) {
+            if (!files[j].path || files[j].is_output || !stat_file(&files[j], "", &other) || !is_same(&one, &other))
+                continue;
+            put_label(&files[j], other_label);
+            put_label(&files[i], label);
+            return cmd_misuse(command, "%s and %s are the same pipe, which can be read once only", other_label, label);
+        }
+    }
+    return CMD_GO_ON;
+}
+
 int cmd_files_check(const char *command, const cmd_file *files, size_t n)
 {
     struct stat input, output;
@@ -115,7 +136,7 @@ int cmd_files_check(const char *command, const cmd_file *files, size_t n)
             }
         }
     }
-    return CMD_GO_ON;
+    return check_pipes(command, files, n);
 }
 
 bool cmd_is_stream(const char *path)

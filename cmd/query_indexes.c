@@ -18,7 +18,8 @@ static int reserve_paths(struct query_paths *p, size_t n)
 {
     p->paths = calloc(n, sizeof *p->paths);
     p->labels = calloc(n, sizeof *p->labels);
-    return p->paths && p->labels ? OMEN_OK : OMEN_ERR_MEMORY;
+    p->lines = calloc(n, sizeof *p->lines);
+    return p->paths && p->labels && p->lines ? OMEN_OK : OMEN_ERR_MEMORY;
 }
 
 int query_paths_take(struct query_paths *out, char **paths, size_t n)
@@ -31,9 +32,10 @@ int query_paths_take(struct query_paths *out, char **paths, size_t n)
     return OMEN_OK;
 }
 
-/* Takes the lines of out->list apart; label names the list. */
-static int split_list(struct query_paths *out, size_t n_bytes, const char *label, omen_detail *why)
+/* Takes the lines of out->list apart. */
+static int split_list(struct query_paths *out, size_t n_bytes, omen_detail *why)
 {
+    const char *label = out->list_label;
     omen_lines lines = omen_lines_of(out->list, n_bytes);
     const char *line;
     size_t n_line;
@@ -57,6 +59,7 @@ static int split_list(struct query_paths *out, size_t n_bytes, const char *label
                              (unsigned long long)lines.number);
         }
         out->paths[out->n] = path;
+        out->lines[out->n] = lines.number;
         out->labels[out->n++] = tab ? tab + 1 : NULL;
     }
     return out->n > 0 ? OMEN_OK : omen_fail(why, OMEN_ERR_INPUT, "%s names no index", label);
@@ -76,7 +79,8 @@ int query_paths_read(struct query_paths *out, const char *list_path, omen_detail
         if (input.n_bytes > 0)
             memcpy(out->list, input.bytes, input.n_bytes);
         out->list[input.n_bytes] = '\0';
-        status = split_list(out, input.n_bytes, input.label, why);
+        snprintf(out->list_label, sizeof out->list_label, "%s", input.label);
+        status = split_list(out, input.n_bytes, why);
     }
     omen_input_close(&input);
     return status;
@@ -86,6 +90,7 @@ void query_paths_finish(struct query_paths *paths)
 {
     free(paths->paths);
     free(paths->labels);
+    free(paths->lines);
     free(paths->list);
 }
 
@@ -181,11 +186,14 @@ int query_indexes_label(struct query_indexes *x, omen_detail *why)
         if (!x->labels[i])
             return no_memory(why);
         /* what may be a key may be a part of results */
-        if (omen_row_key_parse(OMEN_KEYS_TEXT, x->labels[i], strlen(x->labels[i]), &key, &cause) != OMEN_OK)
+        if (omen_row_key_parse(OMEN_KEYS_TEXT, x->labels[i], strlen(x->labels[i]), &key, &cause) == OMEN_OK)
+            continue;
+        if (given)
             return omen_fail(why, OMEN_ERR_INPUT,
-                             "\"%.200s\" has no label that can be written: give one behind a tab "
-                             "in --index-list",
-                             path);
+                             "%s, line %llu: the label behind the tab cannot be written, by the rules of keys: %.200s",
+                             x->paths->list_label, (unsigned long long)x->paths->lines[i], cause.text);
+        return omen_fail(why, OMEN_ERR_INPUT,
+                         "\"%.200s\" has no label that can be written: give one behind a tab in --index-list", path);
     }
     return check_twins(x, why);
 }

@@ -8,8 +8,10 @@
 /* What the command line names. Starts zeroed. */
 struct query_paths {
     const char **paths, **labels; /* n of each; a label is NULL where none was given */
+    uint64_t *lines;              /* of the list */
     size_t n;
-    char *list; /* the text of the list, which they point into */
+    char *list;                        /* the text of the list, which they point into */
+    char list_label[OMEN_LABEL_BYTES]; /* the list as messages call it */
 };
 
 /* Reads a list: a path a line and, behind a tab, a label. *out starts zeroed; query_paths_finish() even after a

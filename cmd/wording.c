@@ -42,13 +42,23 @@ static const char *option_of(const char *field, size_t length)
     return NULL;
 }
 
-/* Every "options.zero_ok" becomes "--zero-ok", which is shorter; not in quotes, where names of files are. */
+static size_t count_quotes(const char *text)
+{
+    size_t n = 0;
+
+    for (const char *at = strchr(text, '"'); at; at = strchr(at + 1, '"'))
+        n++;
+    return n;
+}
+
+/* Every "options.zero_ok" becomes "--zero-ok", which is shorter; not in quotes, where names of files are. These may
+ * hold quotes themselves: what is in quotes has an odd number of them in front of it and behind it. */
 static void name_options(char *text)
 {
     static const char mark[] = "options.";
     const char *from = text;
     char *to = text;
-    bool quoted = false;
+    bool is_odd_before = false, is_odd_behind = count_quotes(text) % 2 != 0;
 
     while (*from != '\0') {
         size_t length = strncmp(from, mark, sizeof mark - 1) == 0
@@ -58,8 +68,9 @@ static void name_options(char *text)
             length--;
         const char *option = length > 0 ? option_of(from + sizeof mark - 1, length) : NULL;
 
-        quoted ^= *from == '"';
-        if (option && !quoted) {
+        is_odd_before ^= *from == '"';
+        is_odd_behind ^= *from == '"';
+        if (option && !(is_odd_before && is_odd_behind)) {
             to = stpcpy(to, option);
             from += sizeof mark - 1 + length;
         } else {

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #define IBIN_HEADER_BYTES 8u
+#define HEAD_BYTES        8u /* that tell the shape of a file */
 #define MAX_K             (1u << 24)
 
 /* Where the ids of the queries are: those of query i at offset + i * stride. */
@@ -46,10 +47,10 @@ static void write_ids(FILE *stream, uint32_t k, const int64_t *ids)
 
 /* ---- ibin -------------------------------------------------------------- */
 
-static int find_ibin(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why)
+static int find_ibin(const char *path, const uint8_t *head, uint64_t n_bytes, shape *out, omen_detail *why)
 {
     if (n_bytes >= IBIN_HEADER_BYTES) {
-        const uint64_t n = load_u32(bytes), k = load_u32(bytes + 4), rest = n_bytes - IBIN_HEADER_BYTES;
+        const uint64_t n = load_u32(head), k = load_u32(head + 4), rest = n_bytes - IBIN_HEADER_BYTES;
         *out = (shape){.n = n, .k = (uint32_t)k, .offset = IBIN_HEADER_BYTES, .stride = 4 * k};
         if (n > 0 && k > 0 && k <= MAX_K && rest % (4 * k) == 0 && (rest / (4 * k) == n || rest / (4 * k) == 2 * n))
             return OMEN_OK;
@@ -80,17 +81,24 @@ static int write_ibin(FILE *stream, uint64_t n, uint32_t k, const int64_t *ids, 
 
 /* ---- ivecs ------------------------------------------------------------- */
 
-static int find_ivecs(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why)
+static int find_ivecs(const char *path, const uint8_t *head, uint64_t n_bytes, shape *out, omen_detail *why)
 {
-    const uint32_t k = n_bytes >= 4 ? load_u32(bytes) : 0;
+    const uint32_t k = n_bytes >= 4 ? load_u32(head) : 0;
     const uint64_t stride = 4 + 4 * (uint64_t)k;
     if (k == 0 || k > MAX_K || n_bytes % stride != 0)
         return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is no truth in ivecs or ibin, or is cut short", path);
     *out = (shape){.n = n_bytes / stride, .k = k, .offset = 4, .stride = stride};
-    for (uint64_t i = 0; i < out->n; i++)
-        if (load_u32(bytes + i * stride) != k)
+    return OMEN_OK;
+}
+
+static int check_ivecs(const char *path, const uint8_t *bytes, const shape *found, omen_detail *why)
+{
+    for (uint64_t i = 0; i < found->n; i++) {
+        const uint32_t k = load_u32(bytes + i * found->stride);
+        if (k != found->k)
             return omen_fail(why, OMEN_ERR_INPUT, "\"%s\": query %" PRIu64 " has %d neighbours, the first has %u", path,
-                             i, (int)load_u32(bytes + i * stride), k);
+                             i, (int)k, found->k);
+    }
     return OMEN_OK;
 }
 
@@ -109,15 +117,18 @@ static int write_ivecs(FILE *stream, uint64_t n, uint32_t k, const int64_t *ids,
 /* One format. */
 struct omen_truth_format {
     const char *name; /* also the extension of its files */
-    /* Finds where the ids are. Returns OMEN_OK, or OMEN_ERR_INPUT for bytes that are not this format. */
-    int (*find)(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why);
+    /* Finds where the ids are, by the HEAD_BYTES first bytes of n_bytes. Returns OMEN_OK, or OMEN_ERR_INPUT for bytes
+     * that are not this format. */
+    int (*find)(const char *path, const uint8_t *head, uint64_t n_bytes, shape *out, omen_detail *why);
+    /* Checks what is between the ids; NULL where there is nothing. Returns OMEN_OK or OMEN_ERR_INPUT. */
+    int (*check)(const char *path, const uint8_t *bytes, const shape *found, omen_detail *why);
     /* As omen_truth_write(), of ids that fit and without a look at the stream's errors. */
     int (*write)(FILE *stream, uint64_t n, uint32_t k, const int64_t *ids, const float *distances, omen_detail *why);
 };
 
 /* A file of another name is taken for the last of them that its content fits. */
 static const omen_truth_format formats[] = {
-    {.name = "ivecs", .find = find_ivecs, .write = write_ivecs},
+    {.name = "ivecs", .find = find_ivecs, .check = check_ivecs, .write = write_ivecs},
     {.name = "ibin", .find = find_ibin, .write = write_ibin},
 };
 #define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
@@ -138,41 +149,73 @@ const omen_truth_format *omen_truth_named(const char *path)
 
 /* ---- reading ----------------------------------------------------------- */
 
-/* The whole file; *bytes is the caller's to free. */
-static int read_whole(const char *path, uint8_t **bytes, uint64_t *n_bytes, omen_detail *why)
+/* Opens a file that the caller closes, even after a failure. */
+static int open_file(FILE **out, const char *path, uint64_t *n_bytes, omen_detail *why)
 {
     struct stat info;
-    FILE *file = fopen(path, "rbe");
-    int status = OMEN_OK;
-    if (!file || fstat(fileno(file), &info) != 0) {
-        status = omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
-        goto out;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is not a regular file", path);
-        goto out;
-    }
+    *out = fopen(path, "rbe");
+    if (!*out || fstat(fileno(*out), &info) != 0)
+        return omen_fail(why, OMEN_ERR_IO, "cannot open \"%s\": %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is not a regular file", path);
     *n_bytes = (uint64_t)info.st_size;
-    *bytes = malloc(*n_bytes + 1);
-    if (!*bytes)
-        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
-    else if (fread(*bytes, 1, *n_bytes, file) != *n_bytes)
-        status = omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %s", path,
-                           ferror(file) ? strerror(errno) : "it was cut short meanwhile");
+    return OMEN_OK;
+}
 
-out:
-    if (file)
-        fclose(file);
-    return status;
+static int read_bytes(FILE *file, const char *path, uint8_t *to, uint64_t n, omen_detail *why)
+{
+    return fread(to, 1, n, file) == n ? OMEN_OK
+                                      : omen_fail(why, OMEN_ERR_IO, "cannot read \"%s\": %s", path,
+                                                  ferror(file) ? strerror(errno) : "it was cut short meanwhile");
 }
 
 /* By the file's extension, else by its content. */
-static int find_shape(const char *path, const uint8_t *bytes, uint64_t n_bytes, shape *out, omen_detail *why)
+static int find_shape(const char *path, const uint8_t *head, uint64_t n_bytes, const omen_truth_format **format,
+                      shape *out, omen_detail *why)
 {
-    const omen_truth_format *named = omen_truth_named(path);
-    int status = named ? named->find(path, bytes, n_bytes, out, why) : OMEN_ERR_INPUT;
-    for (size_t i = N_FORMATS; !named && status == OMEN_ERR_INPUT && i > 0; i--)
-        status = formats[i - 1].find(path, bytes, n_bytes, out, why);
+    *format = omen_truth_named(path);
+    int status = *format ? (*format)->find(path, head, n_bytes, out, why) : OMEN_ERR_INPUT;
+    for (size_t i = N_FORMATS; status == OMEN_ERR_INPUT && !omen_truth_named(path) && i > 0; i--) {
+        *format = &formats[i - 1];
+        status = (*format)->find(path, head, n_bytes, out, why);
+    }
+    return status;
+}
+
+/* Before memory is taken for all of them. */
+static int check_count(const char *path, uint64_t n, uint64_t n_queries, omen_detail *why)
+{
+    if (n_queries == 0 || n == n_queries)
+        return OMEN_OK;
+    return omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is the truth of %" PRIu64 " queries, and there are %" PRIu64, path, n,
+                     n_queries);
+}
+
+/* Reads the whole file, if its shape is that of a truth of n_queries; *bytes is the caller's to free. */
+static int read_whole(const char *path, uint64_t n_queries, uint8_t **bytes, shape *found, omen_detail *why)
+{
+    const omen_truth_format *format = NULL;
+    FILE *file;
+    uint8_t head[HEAD_BYTES] = {0};
+    uint64_t n_bytes = 0;
+    int status = open_file(&file, path, &n_bytes, why);
+    const uint64_t n_head = n_bytes < HEAD_BYTES ? n_bytes : HEAD_BYTES;
+    if (status == OMEN_OK)
+        status = read_bytes(file, path, head, n_head, why);
+    if (status == OMEN_OK)
+        status = find_shape(path, head, n_bytes, &format, found, why);
+    if (status == OMEN_OK)
+        status = check_count(path, found->n, n_queries, why);
+    if (status == OMEN_OK && !(*bytes = malloc(n_bytes)))
+        status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
+    if (status == OMEN_OK) {
+        memcpy(*bytes, head, n_head);
+        status = read_bytes(file, path, *bytes + n_head, n_bytes - n_head, why);
+    }
+    if (status == OMEN_OK && format->check)
+        status = format->check(path, *bytes, found, why);
+    if (file)
+        fclose(file);
     return status;
 }
 
@@ -199,7 +242,7 @@ static int read_ids(const char *path, const uint8_t *from, uint64_t i, uint32_t 
 }
 
 /* Reads a dataset of integers. */
-static int read_hdf5(omen_truth *out, const char *path, omen_detail *why)
+static int read_hdf5(omen_truth *out, const char *path, uint64_t n_queries, omen_detail *why)
 {
     const omen_vectors_options options = {.format = "hdf5"};
     omen_vectors *vectors = NULL;
@@ -212,7 +255,9 @@ static int read_hdf5(omen_truth *out, const char *path, omen_detail *why)
     if (omen_value_is_float(layout->value))
         status = omen_fail(why, OMEN_ERR_INPUT, "\"%s\" is of %s: the numbers of rows are integers", path,
                            omen_value_name(layout->value));
-    else if (!(out->ids = calloc(out->n, (size_t)out->k * sizeof *out->ids)))
+    else
+        status = check_count(path, out->n, n_queries, why);
+    if (status == OMEN_OK && !(out->ids = calloc(out->n, (size_t)out->k * sizeof *out->ids)))
         status = omen_fail(why, OMEN_ERR_MEMORY, "out of memory for \"%s\"", path);
     for (uint64_t i = 0; i < out->n && status == OMEN_OK; i++) {
         const unsigned char *from = vectors->input.bytes + layout->offset + i * layout->stride;
@@ -234,17 +279,14 @@ static int read_hdf5(omen_truth *out, const char *path, omen_detail *why)
     return status;
 }
 
-int omen_truth_read(omen_truth *out, const char *path, omen_detail *why)
+int omen_truth_read(omen_truth *out, const char *path, uint64_t n_queries, omen_detail *why)
 {
     *out = (omen_truth){.n = 0};
     if (omen_hdf5_is_file(path, omen_vectors_file_bytes(path)))
-        return read_hdf5(out, path, why);
+        return read_hdf5(out, path, n_queries, why);
     uint8_t *bytes = NULL;
-    uint64_t n_bytes = 0;
     shape found = {.n = 0};
-    int status = read_whole(path, &bytes, &n_bytes, why);
-    if (status == OMEN_OK)
-        status = find_shape(path, bytes, n_bytes, &found, why);
+    int status = read_whole(path, n_queries, &bytes, &found, why);
     if (status == OMEN_OK) {
         *out = (omen_truth){.n = found.n, .k = found.k, .ids = malloc(found.n * found.k * sizeof *out->ids)};
         if (!out->ids)

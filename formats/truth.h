@@ -23,13 +23,13 @@ const char *omen_truth_name(size_t i);
 /* The format that a file name's extension stands for; NULL for another one. */
 const omen_truth_format *omen_truth_named(const char *path);
 
-/* Reads a file of one of these formats.
+/* Reads a file of one of these formats, for n_queries queries, or any number of them if that is 0.
  *   ivecs  per query the int32 k, then k int32 ids (TEXMEX)
  *   ibin   uint32 n, uint32 k, n x k int32 ids, and perhaps n x k float32 distances, which are skipped (big-ann)
  * A name that ends in .ivecs is ivecs; any other file is ibin if its length fits, else ivecs. Ids are at least 0, or -1
  * in all places after a query's last neighbour. Returns OMEN_OK, OMEN_ERR_INPUT (why names the query), OMEN_ERR_IO or
  * OMEN_ERR_MEMORY. Call omen_truth_finish() even on failure. */
-int omen_truth_read(omen_truth *out, const char *path, omen_detail *why) OMEN_MUST_CHECK;
+int omen_truth_read(omen_truth *out, const char *path, uint64_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
 
 /* Frees what a read filled. */
 void omen_truth_finish(omen_truth *truth);

@@ -24,6 +24,23 @@ static bool name_bytes(const omen_zip_member *m, uint32_t *n)
     return true;
 }
 
+static bool is_readable(const omen_zip_member *m)
+{
+    return !m->is_encrypted && (m->method == OMEN_ZIP_STORED || m->method == OMEN_ZIP_DEFLATED);
+}
+
+static int refuse_member(const omen_zip_member *m, omen_detail *reason)
+{
+    const int n_name = (int)(m->n_name < 60 ? m->n_name : 60);
+
+    if (m->is_encrypted)
+        return omen_fail(reason, OMEN_ERR_INPUT, "member %.*s is encrypted, which is not read", n_name, m->name);
+    return omen_fail(reason, OMEN_ERR_INPUT,
+                     "member %.*s is compressed by method %u, which is not read: only stored "
+                     "and deflated ones are",
+                     n_name, m->name, (unsigned)m->method);
+}
+
 /* Reads the header of an array. False, with OMEN_OK, for what is no array that could be read. */
 static int read_header(const omen_input *input, const omen_zip_member *m, omen_npy_header *out, bool *is_array,
                        omen_detail *reason)
@@ -35,7 +52,7 @@ static int read_header(const omen_input *input, const omen_zip_member *m, omen_n
     int status = OMEN_OK;
 
     *is_array = false;
-    if (m->is_encrypted || (m->method != OMEN_ZIP_STORED && m->method != OMEN_ZIP_DEFLATED))
+    if (!is_readable(m))
         return OMEN_OK;
     if (m->method == OMEN_ZIP_DEFLATED) {
         status = omen_inflate_head(bytes, m->n_packed, head, &n, reason);
@@ -72,11 +89,11 @@ static void list_array(char list[LIST_BYTES], const omen_zip_member *m, uint32_t
 static int find_member(const omen_vectors *vectors, omen_zip_member *found, omen_detail *reason)
 {
     omen_zip zip;
-    omen_zip_member m;
+    omen_zip_member m, unread = {0};
     omen_npy_header header;
     const char *wanted = vectors->member;
     char list[LIST_BYTES] = "";
-    unsigned n_found = 0, n_arrays = 0;
+    unsigned n_found = 0, n_arrays = 0, n_unread = 0;
     bool is_end = false;
     int status = omen_zip_open(&zip, vectors->input.bytes, vectors->input.n_bytes, reason);
 
@@ -93,6 +110,8 @@ static int find_member(const omen_vectors *vectors, omen_zip_member *found, omen
             *found = m;
             n_found++;
         }
+        if (!is_readable(&m) && n_unread++ == 0)
+            unread = m;
         status = read_header(&vectors->input, &m, &header, &is_array, reason);
         if (status != OMEN_OK || !is_array)
             continue;
@@ -105,6 +124,8 @@ static int find_member(const omen_vectors *vectors, omen_zip_member *found, omen
     }
     if (status != OMEN_OK || n_found == 1)
         return status;
+    if (n_arrays == 0 && n_unread > 0)
+        return refuse_member(&unread, reason);
     if (n_arrays == 0)
         return omen_fail(reason, OMEN_ERR_INPUT, "the zip archive holds no arrays of NumPy");
     if (wanted)
@@ -152,9 +173,8 @@ int omen_npz_prepare(omen_vectors *vectors, uint32_t *d, omen_detail *reason)
 
     if (status != OMEN_OK)
         return status;
-    if (m.is_encrypted || (m.method != OMEN_ZIP_STORED && m.method != OMEN_ZIP_DEFLATED))
-        return omen_fail(reason, OMEN_ERR_INPUT, "the array is %s: arrays that are stored or deflated are read",
-                         m.is_encrypted ? "encrypted" : "packed by another method");
+    if (!is_readable(&m))
+        return refuse_member(&m, reason);
     if (m.method == OMEN_ZIP_DEFLATED)
         return unpack(vectors, &m, reason);
     if (m.n_bytes == 0 || omen_crc32(vectors->input.bytes + m.offset, m.n_bytes) != m.checksum)

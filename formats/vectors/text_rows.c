@@ -67,41 +67,62 @@ static bool is_missing(const char *text, size_t n_bytes)
     return false;
 }
 
-/* Whether the line is one of names, and how many: a field is a word, and those that are numbers count up from 0 or 1,
- * as columns without a name are numbered; numbers alone have to be many. What is a row with a fault in it must not be
- * taken for names, which would leave it out. */
+/* What a number with a fault in it begins with: a digit, a sign or a point, perhaps behind a quote. */
+static bool is_like_number(const char *text, size_t n_bytes)
+{
+    if (n_bytes > 1 && *text == '"')
+        text++;
+    return n_bytes > 0 && (*text == '-' || *text == '+' || *text == '.' || (*text >= '0' && *text <= '9'));
+}
+
+/* Whether the line is one of names, and how many: words, and of numbers only those that columns without a name have,
+ * which count up from 0 or 1 side by side. Behind a word two of these will do, where the line begins with them they
+ * have to be many. What is a row with a fault in it must not be taken for names, which would leave it out. */
 static bool is_header(const char *line, size_t n_line_bytes, char delimiter, unsigned *n_names)
 {
     fields f = fields_of(line, n_line_bytes, delimiter);
     const char *text;
     size_t n_bytes;
-    int64_t integer, n_numbers = 0, first = 0;
+    int64_t integer, n_numbers = 0, first = 0, first_column = 0;
     double real;
-    bool has_word = false, is_numbered = true;
+    bool has_word = false, has_like_number = false, is_numbered = true;
     for (*n_names = 0; next_field(&f, &text, &n_bytes); ++*n_names) {
         const omen_number_kind kind = omen_number_parse(text, n_bytes, &integer, &real);
         if (kind == OMEN_NUMBER_NONE) {
             has_word |= n_bytes > 0 && !is_missing(text, n_bytes);
+            has_like_number |= is_like_number(text, n_bytes);
             continue;
         }
-        first = n_numbers == 0 && kind == OMEN_NUMBER_INTEGER ? integer : first;
-        is_numbered &= kind == OMEN_NUMBER_INTEGER && integer == first + n_numbers;
+        if (n_numbers == 0 && kind == OMEN_NUMBER_INTEGER) {
+            first = integer;
+            first_column = *n_names;
+        }
+        is_numbered &=
+            kind == OMEN_NUMBER_INTEGER && (first == 0 || first == 1) && integer == first + (*n_names - first_column);
         n_numbers++;
     }
-    if (has_word)
-        return is_numbered && (first == 0 || first == 1);
-    return is_numbered && first == 0 && *n_names == n_numbers && n_numbers >= NUMBERED_LEAST;
+    if (n_numbers == 0)
+        return has_word;
+    if (!has_word)
+        return is_numbered && first == 0 && *n_names == n_numbers && n_numbers >= NUMBERED_LEAST;
+    return is_numbered && !has_like_number && n_numbers >= (first_column == 0 ? NUMBERED_LEAST : 2);
 }
 
-/* Names that say that the first column is no part of the vectors. */
+/* Names that say that the first column is no part of the vectors, and bytes that no name has: of damaged numbers. */
 static int check_header(const char *line, size_t n_line_bytes, char delimiter, omen_detail *reason)
 {
     fields f = fields_of(line, n_line_bytes, delimiter);
     const char *text;
     size_t n_bytes;
-    if (next_field(&f, &text, &n_bytes) && n_bytes == 0)
-        return omen_fail(reason, OMEN_ERR_INPUT,
-                         "column 1 has no name, as the row numbers that pandas writes: write it with index=False");
+    for (unsigned column = 1; next_field(&f, &text, &n_bytes); column++) {
+        if (column == 1 && n_bytes == 0)
+            return omen_fail(reason, OMEN_ERR_INPUT,
+                             "column 1 has no name, as the row numbers that pandas writes: write it with index=False");
+        for (size_t i = 0; i < n_bytes; i++)
+            if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+                return omen_fail(reason, OMEN_ERR_INPUT, "line 1, column %u: a name has the control character %d",
+                                 column, text[i]);
+    }
     return OMEN_OK;
 }
 

@@ -210,6 +210,21 @@ EOF
     fails_with 2 '"none.ivecs" has no neighbour of any query' bench_small b.omen -k 10 --truth none.ivecs
 }
 
+@test "a truth of another number of queries is refused before memory is taken for it" {
+    small
+    bench_small b.omen -k 10 --probes 9 --save-truth gt.ivecs >/dev/null
+    head -c 440 gt.ivecs >ten.ivecs
+    fails_with 2 '"ten.ivecs" is the truth of 10 queries, and there are ' bench_small b.omen -k 10 --truth ten.ivecs
+    printf '\0\0\0\200\144\0\0\0' >huge.ibin # 2^31 x 100
+    printf '\144\0\0\0' >huge.ivecs
+    truncate -s $((8 + 4 * 100 * (1 << 31))) huge.ibin && truncate -s $((404 * (1 << 31))) huge.ivecs ||
+        skip "no sparse files of this size"
+    for format in ibin ivecs; do
+        fails_with 2 "\"huge.$format\" is the truth of 2147483648 queries, and there are " \
+            bench_small b.omen -k 10 --truth huge.$format
+    done
+}
+
 @test "the gate passes an equal index" {
     small
     bench_small b.omen --json -k 1,10 --recall 0.8,0.95 >was.json

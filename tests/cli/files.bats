@@ -199,6 +199,9 @@ replaces_link()
     done
     fails_with 2 "not a regular file" omendb build -o pipe v.fvecs
     fails_with 2 "not a regular file" omendb build -o /dev/stdout v.fvecs
+    for name in pipe /dev/null /dev/stdout /dev/fd/1; do
+        fails_with 2 "\"$name\" is not a regular file" omendb attach --key keys -o $name base.omen
+    done
     fails_with 4 "not a regular file" omendb bench -q --base v.fvecs --queries q.fvecs --index pipe
     for name in pipe /dev/null /dev/stdout; do
         fails_with 2 "--rm needs" omendb compress -q --rm -o $name v.fvecs
@@ -325,6 +328,45 @@ replaces_link()
     same $code 2
     has "$(cat error)" "would overwrite the output standard output"
     omendb query base.omen q.fvecs </dev/null >/dev/null
+}
+
+@test "two inputs that are one pipe are refused" {
+    small
+    # piped TEXT COMMAND...: of keys through a pipe, the command exits 2 with TEXT and makes nothing
+    piped()
+    {
+        local text=$1 code=0
+        shift
+        head -5 keys | "$OMENDB" "$@" >got 2>error || code=$?
+        same $code 2
+        has "$(cat error)" "$text, which can be read once only"
+        [ ! -s got ] && [ ! -e x.omen ]
+    }
+    piped '--only "/dev/fd/0" and --except "/dev/stdin" are the same pipe' \
+        query -q -k 3 --rows --except /dev/stdin --only /dev/fd/0 base.omen q.fvecs
+    piped 'standard input and --only "/dev/stdin" are the same pipe' \
+        query -q -k 3 -f csv --rows --only /dev/stdin base.omen -
+    piped '--key "/dev/stdin" and --tags "/dev/fd/0" are the same pipe' \
+        build -o x.omen --key /dev/stdin --tags /dev/fd/0 v.fvecs
+    piped '--key "/dev/stdin" and INPUT "/dev/fd/0" are the same pipe' \
+        build -o x.omen --key /dev/stdin -f csv /dev/fd/0
+    piped '--key "/dev/stdin" and --tags "/dev/fd/0" are the same pipe' \
+        attach -o x.omen --key /dev/stdin --tags /dev/fd/0 base.omen
+    piped '--key "/dev/stdin" and --source "/dev/fd/0" are the same pipe' \
+        verify --key /dev/stdin --source /dev/fd/0 base.omen
+    piped '--queries "/dev/fd/0" and --only "/dev/stdin" are the same pipe' \
+        bench --queries /dev/fd/0 --rows --only /dev/stdin base.omen
+    piped 'FILE "/dev/stdin" and FILE "/dev/fd/0" are the same pipe' info /dev/stdin /dev/fd/0
+    mkfifo pipe
+    fails_with 2 'are the same pipe' omendb query --rows --except pipe --only ./pipe base.omen q.fvecs
+    # what can be read again, and different pipes
+    seq 0 299 >rows
+    expect 0 omendb query -q --rows --only rows --except ./rows base.omen q.fvecs
+    expect 0 omendb query -q --rows --only /dev/null --except /dev/null base.omen q.fvecs
+    head -5 keys >five
+    omendb query -q -k 3 --rows --except five --only rows base.omen q.fvecs >want
+    head -5 keys | "$OMENDB" query -q -k 3 --rows --except /dev/stdin --only <(cat rows) base.omen q.fvecs >got
+    cmp want got
 }
 
 # ---- modes ----

@@ -451,6 +451,58 @@ END
     bad 'line 2 has no list of numbers "a"' v.jsonl
 }
 
+@test "a damaged first row is no line of names, and names stay names" {
+    local line
+    while read -r line; do
+        printf "$line\n3,4\n5,6\n" >v.csv
+        bad '"v.csv": line 1, column ' v.csv
+        printf "$line\n3,4\n5,6\n" | tr , '\t' >v.tsv
+        bad '"v.tsv": line 1, column ' v.tsv
+        printf "3,4\n$line\n" >v.csv
+        bad '"v.csv": line 2, column ' v.csv
+    done <<'END'
+1,2\0
+1,2\0abc
+1,2x
+1,x
+0,x
+x,1
+1,"2"x
+1,2\001
+1,2\177
+1\0,2\0
+1,.x
+END
+    for line in 1,2,x x,1,3 x,0,1,3 x,0,1,2x x,0,1,-2x 'x,0,1,"2"x' x,0,y,1 x,2,3 x,0.5,1 0,1,9223372036854775807,x \
+        'x\0,0,1' '0,1,2,\0'; do
+        printf "$line\n$(sed 's/[^,][^,]*/7/g' <<<"$line")\n" >v.csv
+        bad 'line 1, ' v.csv
+    done
+    for line in a,b '"a","b, c"' 'a b,2nd' nan,b id,0,1,2 id,1,2,3 id,label,0,1 id,0,1,label $(seq -s , 0 15),label; do
+        printf '%s\n' "$line" >v.csv
+        sed 's/"[^"]*"/7/g; s/[^,][^,]*/7/g' <<<"$line" >>v.csv
+        expect 0 omendb build -q --json v.csv
+        same "$(member "$output" n)" 1
+    done
+}
+
+@test "messages name options whatever the text that they quote holds" {
+    local name line
+    for name in c 'a"b' '"' 'options.columns' 'a"options.columns"' "options.d"; do
+        for line in '1,"2' '1,2"x' '1,""2' '1,"' '1,"2"" x'; do
+            printf '%s\n"\n3,4\n' "$line" >"$name.csv"
+            bad 'is no number; vectors are numbers only, a table of other things is for --columns' "$name.csv"
+        done
+        rm "$name.csv"
+    done
+    printf 'a,b\n' >options.columns
+    bad '"options.columns": there are no rows' -f csv options.columns
+    vectors make v.fvecs -n 3 -d 2
+    printf 'a\n1\n2\n3\n' >t.csv
+    bad '--column-types: "a"b" is not NAME:TYPE' --columns t.csv --column-types 'a"b' v.fvecs
+    bad '--column-types: "t.csv" has no column "options.d"' --columns t.csv --column-types 'options.d:text' v.fvecs
+}
+
 # ---- what is not read ----
 
 # foreign: files of other programs, as they begin and end.

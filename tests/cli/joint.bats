@@ -241,6 +241,21 @@ END
     mkdir other
     cp a.omen other/
     fails_with 2 'two indexes have the label "a"' omendb query --label a.omen other/a.omen q.fvecs
+    while read -r label part; do
+        printf "\na.omen\n\nb.omen\t$label\n" >list
+        fails_with 2 '"list", line 4: the label behind the tab cannot be written' \
+            omendb query --label --index-list list q.fvecs
+        has "$stderr" "$part"
+        expect 0 omendb query --index-list list q.fvecs
+    done <<'END'
+\r is empty
+one\ttwo byte 4 of a key, 0x09
+one\001 byte 4 of a key, 0x01
+END
+    fails_with 2 'standard input, line 4: the label' omendb query --label --index-list - q.fvecs <list
+    cp a.omen $'c\001.omen'
+    fails_with 2 'has no label that can be written: give one behind a tab' \
+        omendb query --label b.omen $'c\001.omen' q.fvecs
     fails_with 2 'holds no labels' omendb query --label -F ivecs a.omen b.omen q.fvecs
     fails_with 2 'holds no labels' omendb query --label -o x.npy a.omen b.omen q.fvecs
 }

@@ -284,7 +284,7 @@ void fuzz_reports(const uint8_t *data, size_t n_bytes)
     if (kind < 3) {
         fuzz_write(names[kind], data + 1, n_bytes - 1);
         fuzz_limit_memory(n_bytes);
-        const int status = omen_truth_read(&truth, names[kind], &why);
+        const int status = omen_truth_read(&truth, names[kind], 0, &why);
 
         FUZZ_REQUIRE(status == OMEN_OK ? truth.n > 0 && truth.k > 0 : why.text[0] != '\0', "%d", status);
         for (uint64_t i = 0; status == OMEN_OK && i < truth.n; i++)

@@ -534,7 +534,7 @@ static int read_others(void)
     omen_truth truth = {.n = 0};
     omen_columns *made = NULL;
     omen_row_keys *keys = NULL;
-    int status = omen_truth_read(&truth, "n.ivecs", reasons);
+    int status = omen_truth_read(&truth, "n.ivecs", 0, reasons);
     omen_truth_finish(&truth);
     if (status == OMEN_OK)
         status = omen_columns_read(&made, &columns, N_ROWS, 0, reasons);

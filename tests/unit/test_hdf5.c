@@ -212,13 +212,13 @@ static void test_truth(void)
         H5Dclose(id);
         H5Fclose(file);
         omen_truth truth;
-        const int status = omen_truth_read(&truth, path_of("n.h5"), &detail);
+        const int status = omen_truth_read(&truth, path_of("n.h5"), 0, &detail);
         CHECK_CASE(status == (cases[i].part ? OMEN_ERR_INPUT : OMEN_OK), "truth %zu: %d, %s", i, status, detail.text);
         CHECK_CASE(!cases[i].part || strstr(detail.text, cases[i].part), "truth %zu: %s", i, detail.text);
         CHECK_CASE(status != OMEN_OK || (truth.n == 2 && truth.k == 3 && truth.ids[0] == 4), "truth %zu", i);
         omen_truth_finish(&truth);
     }
-    CHECK_EQ_INT(omen_truth_read(&(omen_truth){.n = 0}, path_of("n.h5:none"), &detail), OMEN_ERR_INPUT);
+    CHECK_EQ_INT(omen_truth_read(&(omen_truth){.n = 0}, path_of("n.h5:none"), 0, &detail), OMEN_ERR_INPUT);
 }
 
 /* ---- chunks ---- */

@@ -103,7 +103,7 @@ static int read_file(kind what, const char *path, const char *types)
         status = omen_row_keys_read_column(&keys, &columns, "a", N_ROWS, false, 0, 1, &detail);
         break;
     case TRUTH:
-        status = omen_truth_read(&truth, path, &detail);
+        status = omen_truth_read(&truth, path, 0, &detail);
         break;
     default:
         columns.table = what == TABLE ? path : NULL;
@@ -250,7 +250,8 @@ static const text_case texts[] = {
     {VECTORS, "v.jsonl", "{\"w\":3,\"v\":[1,2]}\n{\"v\":[3,4]}\n", NULL, NULL},
     {VECTORS, "v.csv", "x,-inf\n1,2\n", NULL, NULL},
     {VECTORS, "v.csv", "1,-inf\n3,4\n", NULL, ""},
-    {VECTORS, "v.csv", "-,1\n2,3\n", NULL, NULL},
+    {VECTORS, "v.csv", "-,a\n2,3\n", NULL, NULL},
+    {VECTORS, "v.csv", "-,1\n2,3\n", NULL, "line 1, column 1"},
     {VECTORS, "v.csv", ",a\n2,3\n", NULL, "column 1 has no name"},
     {VECTORS, "v.jsonl", "{\"v\":[1,2]}\n{\"w\":[3,4]}\n", NULL, "line 2"},
 };

@@ -168,7 +168,7 @@ static void test_results_beside(void)
         /* it is what truth is read from */
         omen_truth truth;
         save(name[i], &want[0]);
-        CHECK_EQ_INT(omen_truth_read(&truth, path_of(name[i]), &detail), OMEN_OK);
+        CHECK_EQ_INT(omen_truth_read(&truth, path_of(name[i]), 0, &detail), OMEN_OK);
         CHECK_EQ_INT(truth.n, 3);
         CHECK_EQ_INT(truth.ids[2], 5);
         omen_truth_finish(&truth);
@@ -231,7 +231,7 @@ static int truth_back(const char *name, const int64_t *ids, const float *distanc
     FILE *stream = fopen(path_of(file), "w");
     const int status = omen_truth_write(stream, omen_truth_named(path_of(file)), 3, 2, ids, distances, &detail);
     fclose(stream);
-    return status == OMEN_OK ? omen_truth_read(out, path_of(file), &detail) : status;
+    return status == OMEN_OK ? omen_truth_read(out, path_of(file), 0, &detail) : status;
 }
 
 static void test_truth_of_fewer(void)
@@ -256,7 +256,7 @@ static void test_truth_of_fewer(void)
     for (int i = 0; i < 9; i++)
         add_value(&b, i % 3 == 0 ? 2 : (uint64_t)bad[0][i / 3 * 2 + i % 3 - 1], 4, false);
     save("bad.ivecs", &b);
-    CHECK_EQ_INT(omen_truth_read(&truth, path_of("bad.ivecs"), &detail), OMEN_ERR_INPUT);
+    CHECK_EQ_INT(omen_truth_read(&truth, path_of("bad.ivecs"), 0, &detail), OMEN_ERR_INPUT);
     CHECK_STR_CONTAINS(detail.text, "query 2 has the neighbour 4 after -1");
     omen_truth_finish(&truth);
     for (int i = 1; i < 3; i++) {
@@ -633,8 +633,8 @@ static void test_rows_and_truth_failures(void)
         }
     }
     omen_truth truth;
-    CHECK_EQ_INT(omen_truth_read(&truth, path_of("none"), &detail), OMEN_ERR_IO);
-    CHECK_EQ_INT(omen_truth_read(&truth, directory, &detail), OMEN_ERR_INPUT);
+    CHECK_EQ_INT(omen_truth_read(&truth, path_of("none"), 0, &detail), OMEN_ERR_IO);
+    CHECK_EQ_INT(omen_truth_read(&truth, directory, 0, &detail), OMEN_ERR_INPUT);
     CHECK_STR_CONTAINS(detail.text, "is not a regular file");
     CHECK_EQ_INT(omen_truth_write(stdout, omen_truth_named("x.ibin"), (uint64_t)1 << 32, 0, ids, NULL, &detail),
                  OMEN_ERR_INPUT);
