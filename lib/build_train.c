@@ -21,7 +21,8 @@
 #define IP_GAIN              2.0 /* under ip, the error of a codec without a gain counts so many times */
 #define QUERIES_SHARE        4u  /* of the sample, one in so many may be left out for calibration */
 #define HASH_BYTES           (64u << 20)
-#define UNIT_SLACK           1e-3 /* how far from 1 a length is that counts as 1 */
+#define UNIT_SLACK           1e-3  /* how far from 1 a length is that counts as 1 */
+#define SPREAD_LEAST         2e-39 /* of squared distances, twice the variance: those to near rows are far smaller */
 
 /* ---- sample ---- */
 
@@ -115,6 +116,33 @@ static void tell_norms(const omen_build_state *b, float least2, float most2)
     report->norms.are_unit = report->norms.least >= 1 - UNIT_SLACK && report->norms.most <= 1 + UNIT_SLACK;
 }
 
+/* Refuses rows whose squared distances float32 holds badly or not at all, under l2, where nothing scales them: by the
+ * mean of the distances from the first row of the sample. Rows that are all equal have none. */
+static int check_spread(const omen_build_state *b, omen_watch *watch)
+{
+    const size_t n = b->n_sample, d = b->source->d;
+    const omen_source_part *parts = b->options->parts;
+    const char *name = b->options->n_parts > 0 ? parts[0].name : b->source->name;
+    double sum = 0, factor = 1;
+    for (size_t i = 1; i < n && sum < SPREAD_LEAST * (double)n; i++) {
+        if (i % SAMPLE_ROWS == 0 && omen_watch_stopped(watch))
+            return OMEN_OK; /* which its caller tells */
+        for (size_t j = 0; j < d; j++) {
+            const double apart = (double)b->sample[i * d + j] - (double)b->sample[j];
+            sum += apart * apart;
+        }
+    }
+    const double spread = sum / (double)n;
+    if (!(sum > 0) || spread >= SPREAD_LEAST)
+        return OMEN_OK;
+    while (spread * factor * factor < 1)
+        factor *= 10;
+    return omen_fail(b->why, OMEN_ERR_INPUT,
+                     "%.300s%s: values are too small: squared distances of about %.1g vanish in float32; multiply rows "
+                     "and queries by %g",
+                     name ? name : "the rows", b->options->n_parts > 1 ? " and others" : "", spread, factor);
+}
+
 int omen_build_read_sample(omen_build_state *b)
 {
     const uint64_t n = b->source->n_rows;
@@ -156,8 +184,12 @@ int omen_build_read_sample(omen_build_state *b)
     if (status != OMEN_OK)
         return status;
     tell_norms(b, least2, most2);
-    b->identity = hash_sample(b, n * 31 + d, &watch);
     const omen_build_options *o = b->options;
+    if (o->metric == OMEN_METRIC_L2 && !o->codes_only && !omen_watch_stopped(&watch)) /* all rows were read */
+        status = check_spread(b, &watch);
+    if (status != OMEN_OK)
+        return status;
+    b->identity = hash_sample(b, n * 31 + d, &watch);
     const uint64_t asked[] = {o->metric, o->codec, o->refine, o->bytes, b->n_lists, o->seed, o->zero_ok};
     b->identity = XXH3_64bits_withSeed(asked, sizeof asked, b->identity);
 

@@ -332,6 +332,45 @@ open("q.fvecs", "wb").write(b"".join(put(row()) for i in range(400)))'
     only v.npy v.omen w.npy
 }
 
+@test "rows so near each other that float32 cannot tell their distances are refused under l2" {
+    # scaled BY TO: v.npy times a factor
+    scaled()
+    {
+        python3 -c '
+import struct, sys
+data = open("v.fvecs", "rb").read()
+rows = [struct.unpack_from("<8f", data, 36 * i + 4) for i in range(len(data) // 36)]
+open(sys.argv[2], "wb").write(b"".join(struct.pack("<i8f", 8, *(x * float(sys.argv[1]) for x in row)) for row in rows))
+' "$@"
+    }
+    vectors make v.fvecs -n 300 -d 8
+    scaled 1e-22 tiny.fvecs
+    for options in "" "-c none" "-r f32" "-c rabitq -l 4" "--graph"; do
+        fails_with 2 '"tiny.fvecs": values are too small: squared distances of about ' \
+            omendb build $options -o out.omen tiny.fvecs
+        has "$stderr" 'vanish in float32; multiply rows and queries by 1e+2'
+        [ ! -e out.omen ]
+    done
+    fails_with 2 '"tiny.fvecs" and others: values are too small' omendb build -o out.omen tiny.fvecs tiny.fvecs
+    fails_with 2 '"tiny.fvecs": values are too small' omendb train -o out.model tiny.fvecs
+    expect 0 omendb train -q -o v.model v.fvecs
+    fails_with 2 '"tiny.fvecs": values are too small' omendb build --model v.model -o out.omen tiny.fvecs
+    rm -f out.omen out.model out.omen.part out.model.part
+    for metric in ip cosine; do # which lose nothing
+        expect 0 omendb build -q -m $metric -o out.omen tiny.fvecs
+    done
+    expect 0 omendb build -q -o out.omen tiny.fvecs v.fvecs
+    # rows that float32 holds well enough, that are all equal, or zeros
+    scaled 1e-19 small.fvecs
+    vectors make equal.npy --text "1e-30,2e-30;1e-30,2e-30;1e-30,2e-30"
+    vectors make zero.npy --text "0,0;0,0"
+    vectors make one.npy --text "1e-40,0"
+    for file in small.fvecs equal.npy zero.npy one.npy; do
+        expect 0 omendb build -q -o out.omen $file
+        expect 0 omendb verify -q --source $file out.omen
+    done
+}
+
 @test "a zero row under cosine is an error that names it, unless --zero-ok" {
     vectors make v.fvecs --text "1,2;3,4;0,0;5,-6;0,0"
     fails_with 2 'row 2 of "v.fvecs" is a zero vector, which has no cosine; --zero-ok accepts it' \

@@ -17,8 +17,9 @@
 #include "tests/unit/check.h"
 #include "tests/unit/in_memory.h"
 
-#define N_QUERIES 5u
-#define EPS       0x1p-24
+#define N_QUERIES    5u
+#define EPS          0x1p-24
+#define SPREAD_LEAST 2e-39 /* as in lib/build_train.c */
 
 static uint64_t case_number, n_draws;
 
@@ -69,6 +70,7 @@ typedef struct test_case {
     float queries[N_QUERIES * 70];
     bool queries_are_sound;
     double most_norm2, most_value; /* of rows */
+    double most_apart2;            /* squared distance of a row from the first */
     bool has_zeros;
     char text[200];
 } test_case;
@@ -112,6 +114,15 @@ static double norm2_of(const float *x, uint32_t d)
     return sum;
 }
 
+static double apart2(const float *x, const float *y, uint32_t d)
+{
+    double sum = 0;
+
+    for (uint32_t j = 0; j < d; j++)
+        sum += ((double)x[j] - (double)y[j]) * ((double)x[j] - (double)y[j]);
+    return sum;
+}
+
 static void make_row(const test_case *c, float *to, uint64_t i)
 {
     const double length = unit();
@@ -152,6 +163,7 @@ static void make_case(test_case *c, uint64_t number)
         const double norm2 = norm2_of(row, c->d);
 
         c->most_norm2 = norm2 > c->most_norm2 ? norm2 : c->most_norm2;
+        c->most_apart2 = fmax(c->most_apart2, apart2(row, c->rows.x, c->d));
         c->has_zeros |= !(norm2 > 0);
         for (uint32_t j = 0; j < c->d; j++)
             c->most_value = fmax(c->most_value, fabs((double)row[j]));
@@ -591,12 +603,18 @@ static void run_case(uint64_t number)
     const bool may_be_too_long = c.most_norm2 > 0.99 * (double)OMEN_NORM2_MOST;
     const bool is_beyond_f16 =
         c.options.refine == OMEN_REFINE_F16 && c.options.metric != OMEN_METRIC_COSINE && c.most_value > 32000;
+    /* by the mean of those distances, which is from 1/n of the largest to the largest */
+    const bool is_l2 = c.options.metric == OMEN_METRIC_L2;
+    const bool is_too_small = is_l2 && c.most_apart2 > 0 && c.most_apart2 < SPREAD_LEAST;
+    const bool may_be_too_small = is_l2 && c.most_apart2 > 0 && c.most_apart2 / (double)c.n < SPREAD_LEAST;
     const int status = build(&c, draw(N_VARIANTS), &sections, &why);
 
     CHECK_CASE(status == OMEN_OK || (status == OMEN_ERR_INPUT && why.text[0] != '\0'), "%s: %d, %s", c.text, status,
                why.text);
-    CHECK_CASE(status != OMEN_OK || (!has_zero_fault && !is_too_long), "%s: no fault is found", c.text);
-    CHECK_CASE(status == OMEN_OK || has_zero_fault || may_be_too_long || is_beyond_f16, "%s: %s", c.text, why.text);
+    CHECK_CASE(status != OMEN_OK || (!has_zero_fault && !is_too_long && !is_too_small), "%s: no fault is found",
+               c.text);
+    CHECK_CASE(status == OMEN_OK || has_zero_fault || may_be_too_long || may_be_too_small || is_beyond_f16, "%s: %s",
+               c.text, why.text);
     n_refused += status != OMEN_OK;
     if (status == OMEN_OK) {
         CHECK_CASE(omen_index_open(&index, sections.sections, sections.n, &why) == OMEN_OK, "%s: %s", c.text, why.text);
