@@ -91,6 +91,12 @@ static int refuse(const char *command, const cmd_file *output, const char *suffi
                       other->is_output ? "output" : "input", other_label);
 }
 
+/* An index is none, which its own message says. */
+static bool may_be_pipe(const cmd_file *file)
+{
+    return file->path && !file->is_output && strcmp(file->role, "INDEX") != 0;
+}
+
 /* Two inputs that are one pipe or socket: whichever is read first leaves nothing to the other. */
 static int check_pipes(const char *command, const cmd_file *files, size_t n)
 {
@@ -98,11 +104,11 @@ static int check_pipes(const char *command, const cmd_file *files, size_t n)
     char label[300], other_label[300];
 
     for (size_t i = 1; i < n; i++) {
-        if (!files[i].path || files[i].is_output || !stat_file(&files[i], "", &one) ||
+        if (!may_be_pipe(&files[i]) || !stat_file(&files[i], "", &one) ||
             !(S_ISFIFO(one.st_mode) || S_ISSOCK(one.st_mode)))
             continue;
         for (size_t j = 0; j < i; j++) {
-            if (!files[j].path || files[j].is_output || !stat_file(&files[j], "", &other) || !is_same(&one, &other))
+            if (!may_be_pipe(&files[j]) || !stat_file(&files[j], "", &other) || !is_same(&one, &other))
                 continue;
             put_label(&files[j], other_label);
             put_label(&files[i], label);
