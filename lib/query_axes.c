@@ -67,6 +67,8 @@ static int round_axes(omen_index *index)
     free(errors2);
     a->for_lists =
         inner2 > 0 && most2 <= ERROR_MOST2 && (between_lists2(index) + inner2) * rounded2 <= RESIDUAL * inner2;
+    if (!a->for_lists && !a->for_graph)
+        omen_byte_axes_finish(&a->bytes);
     return status;
 }
 

@@ -285,8 +285,10 @@ int omen_transform_check_angles(const omen_transform *t)
 int omen_transform_prepare(omen_transform *t)
 {
     const omen_kernels *kernels = omen_kernels_get();
-    if (t->offset)
+    if (t->panels && t->offset)
         return OMEN_OK;
+    free(t->panels); /* of a try that failed */
+    free(t->offset);
     t->panels = omen_alloc(omen_panels_count(t->d_kept, t->d_full), sizeof *t->panels);
     t->offset = omen_alloc_zero(round_up(t->d_kept, OMEN_PANEL), sizeof *t->offset);
     if (!t->panels || !t->offset)

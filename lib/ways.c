@@ -2,7 +2,6 @@
 /* The table of ways through an index, and how each plans a search from the options. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "lib/apart.h"
 #include "lib/filter.h"
@@ -208,40 +207,6 @@ static int search_graph_filtered(const omen_index *index, const omen_search_job 
     return status == OMEN_OK && index->n_apart ? search_apart_filtered(index, job) : status;
 }
 
-/* Queries that the graph has given up go through the lists. */
-static int search_given_up(const omen_index *index, const omen_search_job *job)
-{
-    const uint32_t d = index->meta.d, k = job->k;
-    uint64_t n = 0;
-    for (uint64_t q = 0; q < job->n_queries; q++)
-        n += job->keys[q * k] == UINT64_MAX;
-    if (n == 0)
-        return OMEN_OK;
-    float *queries = omen_alloc(n * d, sizeof *queries);
-    uint64_t *keys = omen_alloc(n * k, sizeof *keys), at = 0;
-    int status = queries && keys ? OMEN_OK : OMEN_ERR_MEMORY;
-    for (uint64_t q = 0; q < job->n_queries && status == OMEN_OK; q++)
-        if (job->keys[q * k] == UINT64_MAX)
-            memcpy(queries + at++ * d, job->queries + q * d, d * sizeof *queries);
-    omen_search_job own = *job;
-    const uint32_t n_probes = job->stats ? job->stats->lists.probes : 0, n_rerank = job->stats ? job->stats->rerank : 0;
-    own.queries = queries;
-    own.n_queries = n;
-    own.keys = keys;
-    if (status == OMEN_OK)
-        status = search_lists(index, &own);
-    if (job->stats) { /* what was planned is the graph's */
-        job->stats->lists.probes = n_probes;
-        job->stats->rerank = n_rerank;
-    }
-    for (uint64_t q = job->n_queries; q-- > 0 && status == OMEN_OK;)
-        if (job->keys[q * k] == UINT64_MAX)
-            memcpy(job->keys + q * k, keys + --at * k, k * sizeof *keys);
-    free(queries);
-    free(keys);
-    return status;
-}
-
 static int search_graph(const omen_index *index, const omen_search_job *job)
 {
     const omen_search_options *options = job->options;
@@ -255,10 +220,8 @@ static int search_graph(const omen_index *index, const omen_search_job *job)
     }
     if (job->row_sets)
         return search_graph_filtered(index, job);
-    int status = omen_search_graph(index, job->queries, NULL, job->n_queries, job->k, &effort, job->n_threads,
-                                   job->keys, job->stats, job->watch, job->why);
-    if (status == OMEN_OK)
-        status = search_given_up(index, job);
+    const int status = omen_search_graph(index, job->queries, NULL, job->n_queries, job->k, &effort, job->n_threads,
+                                         job->keys, job->stats, job->watch, job->why);
     if (status != OMEN_OK || !index->n_apart)
         return status;
     return omen_apart_search(index, job->queries, NULL, job->n_queries, job->k, job->n_threads, 0, job->keys,

@@ -111,9 +111,8 @@ static inline uint32_t omen_graph_rerank_rows(uint32_t n_found, uint32_t k, floa
  */
 int omen_graph_rerank(omen_graph_walk *walk, size_t q, uint32_t from, uint32_t to, omen_detail *why) OMEN_MUST_CHECK;
 
-/* The way through the graph: as omen_search_lists(). Under filters each query has an effort of its own; row_sets is
- * else NULL, and there is one effort. The first key of a query that is given up is UINT64_MAX: whose effort did not
- * suffice, under a filter, or that is unlike the rows, without one. */
+/* The way through the graph: as omen_search_lists(). Under filters each query has an effort of its own, and the first
+ * key of one whose effort did not suffice is UINT64_MAX; row_sets is else NULL, and there is one effort. */
 int omen_search_graph(const omen_index *index, const float *queries, const omen_row_set *const *row_sets,
                       uint64_t n_queries, uint32_t k, const omen_graph_effort *efforts, int n_threads, uint64_t *keys,
                       omen_search_stats *stats, omen_watch *watch, omen_detail *why) OMEN_MUST_CHECK;

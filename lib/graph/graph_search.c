@@ -20,9 +20,6 @@
 #define SCALE_RANK   10u   /* rank of the estimate that a reach is relative to, at least */
 #define SPREAD_POOLS 3u    /* times the least pool: the rank that tells how crowded the rows behind the k-th are, */
 #define NEAR_BEHIND  0.03f /* parts of the squared distance of the k-th: if these are so near behind it, or nearer, */
-#define UNLIKE_K     10u   /* a query whose row of this rank, or k-th, is so many times as far, squared, as the */
-#define UNLIKE_TIMES 4.0f  /* nearest row is from its neighbour of */
-#define UNLIKE_RANK  3u    /* this rank, is unlike the rows */
 #define CROWDED      4.0f  /* the reach is enlarged by so much, and by less the farther they are */
 #define STANDS_IN    4u    /* one in so many edges to a query's own row leads to another one */
 #define BEGIN        8u    /* entries that a pool begins with */
@@ -50,7 +47,6 @@ struct omen_graph_walk {
     const float *queries;              /* the same, as they are compared with refine rows */
     uint64_t *found;                   /* most_pool keys (estimate or distance, position or id) */
     const omen_row_set *set;           /* of a search under a filter; else NULL */
-    float *rows;                       /* two */
     uint64_t *matches;                 /* keys as the pool's, of the nearest n_matches rows of the set */
     size_t n_matches;
 };
@@ -79,7 +75,6 @@ void omen_graph_walk_destroy(omen_graph_walk *w)
     free(w->tails);
     free(w->work);
     free(w->found);
-    free(w->rows);
     free(w->matches);
     free(w);
 }
@@ -108,11 +103,10 @@ omen_graph_walk *omen_graph_walk_create(const omen_index *index, uint32_t most_p
         .tails = omen_alloc(CHUNK, sizeof *w->tails),
         .work = omen_alloc(omen_query_axes_work_bytes(index, CHUNK), 1),
         .found = omen_alloc(most_pool, sizeof *w->found),
-        .rows = omen_alloc(2 * (size_t)m->d, sizeof *w->rows),
         .matches = omen_alloc(most_pool + n_step, sizeof *w->matches),
     };
     if (!w->visited || !w->seen || !w->pool || !w->fresh || !w->at || !w->estimates || !w->numbers || !w->lifted ||
-        !w->projected || !w->tails || !w->work || !w->found || !w->rows || !w->matches) {
+        !w->projected || !w->tails || !w->work || !w->found || !w->matches) {
         omen_graph_walk_destroy(w);
         return NULL;
     }
@@ -518,30 +512,6 @@ int omen_graph_rerank(omen_graph_walk *w, size_t q, uint32_t from, uint32_t to, 
     return OMEN_OK;
 }
 
-/* Whether a query is much farther from the rows that it found than these are from one another: distance is that of one
- * of the last, nearest the position of about the first. From such a place there may be no way to a nearer one, as
- * between clusters. Never under ip, whose distances say nothing of that. */
-static int is_unlike(omen_graph_walk *w, uint32_t nearest, float distance, bool *out, omen_detail *why)
-{
-    const omen_index *index = w->index;
-    const omen_graph *g = &index->graph;
-    const uint32_t *neighbours = g->neighbours + (size_t)nearest * g->degree;
-    const uint32_t d = index->meta.d;
-    uint32_t n = 0;
-    *out = false;
-    while (n < g->degree && n < UNLIKE_RANK && neighbours[n] != OMEN_GRAPH_NONE)
-        n++;
-    if (n < UNLIKE_RANK || index->meta.metric == OMEN_METRIC_IP)
-        return OMEN_OK;
-    const uint32_t positions[2] = {nearest, neighbours[n - 1]};
-    const int status = omen_index_read_rows(index, positions, 2, w->rows, why);
-    if (status == OMEN_OK) {
-        const float apart2 = omen_kernels_get()->l2_f32(w->rows, w->rows + d, d);
-        *out = omen_lifted_distance2(index, distance, 0) > UNLIKE_TIMES * apart2;
-    }
-    return status;
-}
-
 /* Searches n <= CHUNK queries. */
 static int search_some(omen_graph_walk *w, const float *queries, const omen_row_set *const *sets, size_t n, uint32_t k,
                        const omen_graph_effort *efforts, uint64_t *keys, omen_search_stats *stats, omen_detail *why)
@@ -561,27 +531,14 @@ static int search_some(omen_graph_walk *w, const float *queries, const omen_row_
         }
         if (n_found < k)
             return omen_fail(why, OMEN_ERR_CORRUPT, "section GADJ: fewer than %u rows are reached", k);
-        const uint32_t nearest = (uint32_t)w->found[0];
         const uint32_t n_rows = omen_graph_rerank_rows((uint32_t)n_found, k, effort->share);
-        bool gives_up = false;
-        int status = omen_graph_rerank(w, q, 0, n_rows, why);
+        const int status = omen_graph_rerank(w, q, 0, n_rows, why);
         if (status != OMEN_OK)
             return status;
         if (n_rows > k)
             omen_keys_select(w->found, n_rows, k);
         omen_keys_sort(w->found, k);
         memcpy(keys + q * k, w->found, k * sizeof *keys);
-        if (!sets)
-            status = is_unlike(w, nearest, omen_key_distance(keys[q * k + (k < UNLIKE_K ? k : UNLIKE_K) - 1]),
-                               &gives_up, why);
-        if (status != OMEN_OK)
-            return status;
-        if (gives_up) {
-            memset(keys + q * k, 0xff, k * sizeof *keys);
-            stats->graph.estimates += view.n_estimates;
-            stats->rows_reranked += n_rows;
-            continue;
-        }
         stats->graph.estimates += view.n_estimates;
         stats->rows_reranked += n_rows;
         stats->n_queries++;

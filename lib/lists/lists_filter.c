@@ -191,6 +191,8 @@ int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries
 int omen_filters_choose_again(omen_lists_chunk *s, uint32_t query, float kth, const float *row, omen_detail *why)
 {
     omen_query_filter *f = &s->filters[query];
+    if (omen_watch_stopped(s->watch))
+        return OMEN_ERR_INTERRUPTED;
     const float last = omen_key_distance(f->last), limit = s->effort.missed >= 0 ? limit_needed(s, query, kth) : last;
     f->n_taken = 0;
     return take_lists(s, query, lists_within(s, query, limit > last ? limit : last), row, why);

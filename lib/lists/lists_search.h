@@ -245,7 +245,7 @@ void omen_filters_begin(omen_lists_chunk *s, const omen_row_set *const *sets, si
 int omen_filters_choose(omen_lists_chunk *s, const float *rows, size_t n_queries, omen_detail *why) OMEN_MUST_CHECK;
 
 /* For a query that is searched again, whose k-th match is no farther than kth: as in a round, the lists that it took,
- * and those that it needs besides. Returns OMEN_OK, OMEN_ERR_MEMORY or OMEN_ERR_CORRUPT. */
+ * and those that it needs besides. Returns as omen_filters_choose() does. */
 int omen_filters_choose_again(omen_lists_chunk *s, uint32_t query, float kth, const float *row,
                               omen_detail *why) OMEN_MUST_CHECK;
 

@@ -143,49 +143,9 @@ static void test_joint(void)
     }
 }
 
-/* By the graph, means of two rows of clusters far apart: near none of them. */
-static void test_between_clusters(void)
-{
-    float *x = make_law(false, false, 50), *means = omen_alloc((size_t)N_QUERIES * D, sizeof *means);
-    rows_in_memory rows = {.n = N, .d = D, .x = x};
-    for (uint64_t q = 0; q < N_QUERIES; q++)
-        for (uint64_t j = 0; j < D; j++)
-            means[q * D + j] = (x[q * D + j] + x[(q + N / 2) * D + j]) / 2;
-    omen_build_options o;
-    omen_build_options_init(&o);
-    o.graph.wanted = true;
-    sections_in_memory sections;
-    omen_index *index = make_index(&rows, &o, &sections);
-    for (int kind = 0; kind < 2; kind++) {
-        const float *queries = kind ? means : x + (size_t)N * D;
-        omen_search_options options;
-        omen_search_stats stats = {.struct_bytes = sizeof stats}, alone = {.struct_bytes = sizeof alone};
-        static int64_t found[N_QUERIES * K], one[K];
-        omen_search_options_init(&options);
-        options.way = OMEN_SEARCH_GRAPH;
-        CHECK_EQ_INT(omen_index_search(index, &options, queries, N_QUERIES, found, NULL, &stats, &detail), OMEN_OK);
-        CHECK(stats.n_queries == N_QUERIES && stats.lists.probes == 0 && (stats.lists.probed > 0) == (kind == 1));
-        options.n_threads = 1;
-        CHECK_EQ_INT(omen_index_search(index, &options, queries + 3 * D, 1, one, NULL, &alone, &detail), OMEN_OK);
-        CHECK(memcmp(one, found + 3 * K, sizeof one) == 0);
-        options.exact = true;
-        options.way = OMEN_SEARCH_AUTO;
-        results exact = search(index, &options, queries, N_QUERIES);
-        const double share = recall(found, exact.ids);
-        printf("# the graph, %s: recall@10 %.3f\n", kind ? "between clusters" : "like the rows", share);
-        CHECK_CASE(share >= (kind ? 0.9 : 0.95), "%s: recall %.3f", kind ? "between clusters" : "like the rows", share);
-        results_free(&exact);
-    }
-    omen_index_close(index);
-    sections_free(&sections);
-    free(means);
-    free(x);
-}
-
 int main(void)
 {
     RUN(test_far_rows);
     RUN(test_joint);
-    RUN(test_between_clusters);
     return check_finish();
 }
