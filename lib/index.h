@@ -308,7 +308,7 @@ static inline float omen_estimate_distance(const omen_index *index, float distan
     /* |q' - x'|^2 = 2 radius^2 - 2 <q', x> with q' = q * radius / |q| */
     const double radius2 = (double)index->meta.ip_radius2;
     const double distance = radius2 > 0 ? ((double)d2 / 2 - radius2) * sqrt(query_norm2 / radius2) : 0;
-    return (float)(distance < -FLT_MAX ? -FLT_MAX : distance > FLT_MAX ? FLT_MAX : distance);
+    return (float)(distance < -FLT_MAX ? -FLT_MAX : distance > FLT_MAX ? FLT_MAX : distance) + 0.0f; /* no -0 */
 }
 
 /* The way through the lists. effort->most_rows is at least k; where the index has no refine tier or no codes, k. keys

@@ -241,13 +241,15 @@ bool omen_refine_is_zero(const omen_refine_space *space, const void *stored)
 {
     const uint8_t *bytes = stored;
     const size_t n_bytes = omen_refine_row_bytes(space->tier, space->d);
+    /* of a float, little-endian, the sign is in the last byte: -0 is zero too */
+    const size_t sign = space->tier == OMEN_REFINE_F32 ? 3 : space->tier == OMEN_REFINE_F16 ? 1 : SIZE_MAX;
     size_t at = 0;
     float low = 0;
     if (bits_of(space->tier)) {
         memcpy(&low, stored, sizeof low);
         at = OMEN_SQ_HEADER; /* the row that spans nothing has step 1, and codes 0 */
     }
-    while (low == 0 && at < n_bytes && bytes[at] == 0)
+    while (low == 0 && at < n_bytes && (bytes[at] == 0 || (bytes[at] == 0x80 && (at & sign) == sign)))
         at++;
     return at == n_bytes;
 }
