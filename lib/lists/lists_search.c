@@ -483,8 +483,6 @@ static int take_again(omen_lists_chunk *s, size_t query, const float *row, uint6
  * they do not tell which rows are nearest, all matches in the lists are compared. */
 static int search_again(omen_lists_chunk *s, const float *rows, size_t n_queries, uint64_t *keys, omen_detail *why)
 {
-    if (s->n_pairs == 0 && !s->filters)
-        return OMEN_OK;
     omen_lists_sort_probes(s);
     int status = omen_lists_scan_pairs(s, rows, why);
     for (size_t q = 0; q < n_queries && status == OMEN_OK; q++, keys += s->k) {
@@ -524,6 +522,7 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
     const bool asks = s->refine_cold && !s->rank_only && !s->keys_are_ids;
     for (size_t q = 0; q < n_queries && q < ASK_AHEAD && asks; q++)
         omen_lists_ask_ahead(index, s->pools[q].keys, s->pools[q].n);
+    bool any_again = false;
     const bool may_repeat = s->effort.lack > 0 && !s->rank_only && !s->keys_are_ids && !s->is_fixed;
     s->n_pairs = 0;
     for (size_t q = 0; q < n_queries; q++) {
@@ -541,9 +540,10 @@ static int search_chunk(omen_lists_chunk *s, const float *queries, const omen_ro
         take_nearest(s, q, keys + q * s->k);
         if (may_repeat && (status = choose_again(s, q, rows + q * m->d, keys + q * s->k, why)) != OMEN_OK)
             return status;
+        any_again |= may_repeat && p->is_again;
     }
     s->stats.n_queries += n_queries;
-    return may_repeat ? search_again(s, rows, n_queries, keys, why) : OMEN_OK;
+    return any_again ? search_again(s, rows, n_queries, keys, why) : OMEN_OK;
 }
 
 /* What is wanted of a search for all rows within a distance. */

@@ -94,6 +94,16 @@ results search(const omen_index *index, const omen_search_options *options, cons
     return r;
 }
 
+double share_found(const int64_t *ids, const int64_t *exact, uint64_t n_queries, uint32_t k)
+{
+    uint64_t n = 0;
+    for (uint64_t q = 0; q < n_queries; q++)
+        for (uint32_t i = 0; i < k; i++)
+            for (uint32_t j = 0; j < k; j++)
+                n += ids[q * k + i] == exact[q * k + j];
+    return (double)n / (double)(n_queries * k);
+}
+
 bool same_results(const results *a, const results *b)
 {
     const size_t n = a->n_queries * a->k;

@@ -55,6 +55,9 @@ results search(const omen_index *index, const omen_search_options *options, cons
 
 bool same_results(const results *a, const results *b);
 
+/* The share of the rows in exact, k of each query, that are in ids, in any order. */
+double share_found(const int64_t *ids, const int64_t *exact, uint64_t n_queries, uint32_t k);
+
 /* k rows that exist, none twice. */
 void check_distinct(const results *r, uint64_t n_rows, const char *what);
 

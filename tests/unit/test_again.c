@@ -43,17 +43,6 @@ static float *make_law(bool sizes_differ, bool lengths_differ, uint64_t seed)
     return x;
 }
 
-/* The share of the exact rows that were found. */
-static double recall(const int64_t *found, const int64_t *exact)
-{
-    uint64_t n = 0;
-    for (uint64_t q = 0; q < N_QUERIES; q++)
-        for (uint32_t i = 0; i < K; i++)
-            for (uint32_t j = 0; j < K; j++)
-                n += found[q * K + i] == exact[q * K + j];
-    return (double)n / (N_QUERIES * K);
-}
-
 /* The twentieth of the rows that is farthest from the origin, and a quarter, which is more than are re-ranked. */
 static void test_far_rows(void)
 {
@@ -87,9 +76,9 @@ static void test_far_rows(void)
         CHECK(memcmp(alone.ids, found.ids, K * sizeof *alone.ids) == 0);
         options.exact = true;
         results exact = search(index, &options, x + (size_t)N * D, N_QUERIES);
-        printf("# the farthest of %u: recall@10 %.3f\n", (unsigned)parts[p], recall(found.ids, exact.ids));
-        CHECK_CASE(recall(found.ids, exact.ids) >= 0.95, "the farthest of %u: recall %.3f", (unsigned)parts[p],
-                   recall(found.ids, exact.ids));
+        const double share = share_found(found.ids, exact.ids, N_QUERIES, K);
+        printf("# the farthest of %u: recall@10 %.3f\n", (unsigned)parts[p], share);
+        CHECK_CASE(share >= 0.95, "the farthest of %u: recall %.3f", (unsigned)parts[p], share);
         results_free(&found);
         results_free(&alone);
         results_free(&exact);
@@ -132,8 +121,9 @@ static void test_joint(void)
             CHECK(memcmp(found + q * K, again + q * K, K * sizeof *found) == 0);
         options.exact = true;
         CHECK_EQ_INT(omen_joint_search(joint, &options, queries, N_QUERIES, exact, NULL, NULL, &detail), OMEN_OK);
-        printf("# two halves, seed %u: recall@10 %.3f\n", (unsigned)seed, recall(found, exact));
-        CHECK_CASE(recall(found, exact) >= 0.95, "seed %u: recall %.3f", (unsigned)seed, recall(found, exact));
+        const double share = share_found(found, exact, N_QUERIES, K);
+        printf("# two halves, seed %u: recall@10 %.3f\n", (unsigned)seed, share);
+        CHECK_CASE(share >= 0.95, "seed %u: recall %.3f", (unsigned)seed, share);
         omen_joint_destroy(joint);
         for (size_t i = 0; i < 2; i++) {
             omen_index_close(indexes[i]);

@@ -70,12 +70,7 @@ static results search_joint(const fixture *f, const omen_search_options *options
 /* The share of the rows of `all` that r has. */
 static double recall(const results *r, const results *all)
 {
-    uint64_t n = 0;
-    for (uint64_t q = 0; q < N_QUERIES; q++)
-        for (uint32_t i = 0; i < K; i++)
-            for (uint32_t j = 0; j < K; j++)
-                n += r->ids[q * K + i] == all->ids[q * K + j];
-    return (double)n / (N_QUERIES * K);
+    return share_found(r->ids, all->ids, N_QUERIES, K);
 }
 
 static void check_combination(omen_metric metric, omen_codec codec, omen_refine refine)
